@@ -1,1 +1,2 @@
 //! See the crate's README.
+pub mod ffi;
