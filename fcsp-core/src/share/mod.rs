@@ -1,0 +1,3 @@
+//! A share of a device's time.
+
+pub mod params;

@@ -1,0 +1,364 @@
+//! What a tenant was promised of a device's time, and how strictly it is kept.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::units::{Percent, Ppm, WHOLE};
+
+/// A parameter that could not be understood or does not fit the others. The message starts with the field's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct ParamError {
+    /// The field, as a user writes it.
+    pub field: &'static str,
+    /// What is wrong and what is accepted.
+    pub reason: String,
+}
+
+fn error(field: &'static str, reason: impl Into<String>) -> ParamError {
+    ParamError { field, reason: reason.into() }
+}
+
+/// How a share is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Time is counted, nothing is held back.
+    None,
+    /// The quota and no more, whatever the neighbours do.
+    Strict,
+    /// The quota for certain, idle time on top.
+    #[default]
+    Balanced,
+    /// Balanced, and the work kept in flight follows the contention measured.
+    Adaptive,
+}
+
+impl Mode {
+    /// The number the mode has in shared pages.
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Strict => 1,
+            Self::Balanced => 2,
+            Self::Adaptive => 3,
+        }
+    }
+
+    /// The mode with this number.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            0 => Self::None,
+            1 => Self::Strict,
+            2 => Self::Balanced,
+            3 => Self::Adaptive,
+            _ => return None,
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ParamError;
+
+    fn from_str(text: &str) -> Result<Self, ParamError> {
+        match text.trim() {
+            "none" => Ok(Self::None),
+            "strict" => Ok(Self::Strict),
+            "balanced" => Ok(Self::Balanced),
+            "adaptive" => Ok(Self::Adaptive),
+            other => Err(error(
+                "mode",
+                format!("\"{other}\" is not a mode; write none, strict, balanced or adaptive"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Strict => "strict",
+            Self::Balanced => "balanced",
+            Self::Adaptive => "adaptive",
+        })
+    }
+}
+
+/// Who goes first. Ordered: a greater value goes before a lesser one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// Stops while anyone of a higher class has work, down to its floor.
+    Low,
+    /// The usual.
+    #[default]
+    Normal,
+    /// Never waits; the others stop at their next launch.
+    High,
+}
+
+impl Priority {
+    /// The number the class has in shared pages.
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Low => 0,
+            Self::Normal => 1,
+            Self::High => 2,
+        }
+    }
+
+    /// The class with this number.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Low,
+            1 => Self::Normal,
+            2 => Self::High,
+            _ => return None,
+        })
+    }
+}
+
+impl FromStr for Priority {
+    type Err = ParamError;
+
+    fn from_str(text: &str) -> Result<Self, ParamError> {
+        match text.trim() {
+            "low" => Ok(Self::Low),
+            "normal" => Ok(Self::Normal),
+            "high" => Ok(Self::High),
+            other => {
+                Err(error("priority", format!("\"{other}\" is not a priority; write low, normal or high")))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        })
+    }
+}
+
+/// A share from "25%", "12.5 %" or "0.25", above 0 and up to the whole device. `field` is named in the error.
+/// A number without a sign above 1 is refused: "25" could be meant as either form.
+pub fn parse_share(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
+    share_or_zero(field, text).and_then(|ppm| match ppm {
+        0 => Err(error(field, format!("\"{text}\" is no time at all; write a share above 0, such as 25%"))),
+        ppm => Ok(ppm),
+    })
+}
+
+fn share_or_zero(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
+    let refuse = || {
+        error(field, format!("\"{text}\" is not a share; write a percentage up to 100%, or a fraction as 0.25"))
+    };
+    let trimmed = text.trim();
+    let (number, whole) = match trimmed.strip_suffix('%') {
+        Some(number) => (number.trim_end(), 100.0),
+        None => (trimmed, 1.0),
+    };
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(refuse());
+    }
+    let value: f64 = number.parse().map_err(|_| refuse())?;
+    if value > whole {
+        return Err(refuse());
+    }
+    let ppm = (value / whole * f64::from(WHOLE)).round() as Ppm;
+    if ppm == 0 && value > 0.0 {
+        return Err(error(field, format!("\"{text}\" is less than a millionth of a device")));
+    }
+    Ok(ppm)
+}
+
+/// The time over which a saved-up burst may be spent, ns.
+pub const BURST_WINDOW_NS: u64 = 100_000_000;
+/// The most a bucket holds without a burst, ns of GPU time.
+pub const DEFAULT_CAP_NS: u64 = 10_000_000;
+/// The floor of a tenant that names none, where its quota is not smaller.
+pub const DEFAULT_FLOOR: Ppm = 50_000;
+/// The greatest weight.
+pub const MAX_WEIGHT: u32 = 1_000_000;
+
+/// A tenant's share of one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params {
+    /// How the share is kept.
+    pub mode: Mode,
+    /// The guaranteed part of the device's time.
+    pub quota: Ppm,
+    /// The part of the device's time that stays even while tenants of a higher priority have work. At most the quota.
+    pub floor: Ppm,
+    /// The most that may be had above the quota from the time others leave, as a part of the device's time.
+    /// [`WHOLE`] is no limit.
+    pub pool: Ppm,
+    /// How fast saved-up time may be spent: up to this share for [`BURST_WINDOW_NS`]. 0 is no burst; else at least
+    /// the quota.
+    pub burst: Ppm,
+    /// Who goes first.
+    pub priority: Priority,
+    /// The weight in sharing what is left over, 1 to [`MAX_WEIGHT`]. The quota, unless said otherwise.
+    pub weight: u32,
+}
+
+impl Default for Params {
+    /// The whole device, counted and not limited.
+    fn default() -> Self {
+        Self { mode: Mode::None, ..Self::balanced(WHOLE) }
+    }
+}
+
+impl Params {
+    /// A balanced share of `quota`, with the defaults for the rest.
+    pub const fn balanced(quota: Ppm) -> Self {
+        Self {
+            mode: Mode::Balanced,
+            quota,
+            floor: if quota < DEFAULT_FLOOR { quota } else { DEFAULT_FLOOR },
+            pool: WHOLE,
+            burst: 0,
+            priority: Priority::Normal,
+            weight: quota,
+        }
+    }
+
+    /// A strict share of `quota`.
+    pub const fn strict(quota: Ppm) -> Self {
+        Self { mode: Mode::Strict, ..Self::balanced(quota) }
+    }
+
+    /// The same with another mode.
+    pub const fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The same with another priority.
+    pub const fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or `weight`. Setting
+    /// `compute` also sets the weight and takes the floor down to it where they followed the old quota.
+    pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
+        match field {
+            "compute" => {
+                let quota = parse_share("compute", text)?;
+                let follows = self.weight == self.quota;
+                let floor_follows = self.floor == self.quota.min(DEFAULT_FLOOR) || self.floor > quota;
+                self.quota = quota;
+                if follows {
+                    self.weight = quota;
+                }
+                if floor_follows {
+                    self.floor = quota.min(DEFAULT_FLOOR);
+                }
+            }
+            "mode" => self.mode = text.parse()?,
+            "priority" => self.priority = text.parse()?,
+            "floor" => self.floor = share_or_zero("floor", text)?,
+            "pool" => self.pool = share_or_zero("pool", text)?,
+            "burst" => self.burst = share_or_zero("burst", text)?,
+            "weight" => {
+                self.weight = text.trim().parse().map_err(|_| {
+                    error("weight", format!("\"{text}\" is not a weight; write a whole number from 1"))
+                })?;
+            }
+            other => {
+                return Err(error(
+                    "compute",
+                    format!(
+                        "has no parameter \"{other}\"; there are compute, mode, priority, floor, pool, burst, weight"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the parameters against each other.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        let percent = |ppm| Percent(ppm).to_string();
+        if self.quota == 0 || self.quota > WHOLE {
+            return Err(error("compute", format!("{} is not above 0 and up to 100%", percent(self.quota))));
+        }
+        if self.floor > self.quota {
+            return Err(error(
+                "floor",
+                format!("{} is more than the quota of {}", percent(self.floor), percent(self.quota)),
+            ));
+        }
+        if self.pool > WHOLE {
+            return Err(error("pool", format!("{} is more than the device", percent(self.pool))));
+        }
+        if self.burst > WHOLE || (self.burst != 0 && self.burst < self.quota) {
+            return Err(error(
+                "burst",
+                format!(
+                    "{} is not between the quota of {} and 100%; leave it out for no burst",
+                    percent(self.burst),
+                    percent(self.quota)
+                ),
+            ));
+        }
+        if self.weight == 0 || self.weight > MAX_WEIGHT {
+            return Err(error("weight", format!("{} is not from 1 to {MAX_WEIGHT}", self.weight)));
+        }
+        Ok(())
+    }
+
+    /// The most the tenant's bucket holds, ns of GPU time.
+    pub const fn cap_ns(&self) -> u64 {
+        // burst and quota are at most a million: the product stays below 10^14.
+        DEFAULT_CAP_NS + self.burst.saturating_sub(self.quota) as u64 * BURST_WINDOW_NS / WHOLE as u64
+    }
+
+    /// The parameters as words of a shared page.
+    pub const fn to_words(&self) -> [u64; 8] {
+        [
+            self.mode.code() as u64 | (self.priority.code() as u64) << 8,
+            self.quota as u64,
+            self.floor as u64,
+            self.pool as u64,
+            self.burst as u64,
+            self.weight as u64,
+            0,
+            0,
+        ]
+    }
+
+    /// The parameters in words of a shared page; `None` unless they are valid.
+    pub fn from_words(words: &[u64; 8]) -> Option<Self> {
+        let small = |word: u64| u32::try_from(word).ok();
+        let params = Self {
+            mode: Mode::from_code((words[0] & 0xff) as u32)?,
+            priority: Priority::from_code(small(words[0] >> 8)?)?,
+            quota: small(words[1])?,
+            floor: small(words[2])?,
+            pool: small(words[3])?,
+            burst: small(words[4])?,
+            weight: small(words[5])?,
+        };
+        params.validate().ok().map(|()| params)
+    }
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Percent(self.quota), self.mode)?;
+        if self.priority != Priority::Normal {
+            write!(f, ", priority {}", self.priority)?;
+        }
+        if self.burst != 0 {
+            write!(f, ", burst {}", Percent(self.burst))?;
+        }
+        if self.pool != WHOLE {
+            write!(f, ", pool {}", Percent(self.pool))?;
+        }
+        Ok(())
+    }
+}
