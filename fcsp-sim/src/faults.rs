@@ -1,0 +1,183 @@
+//! Faults and latency on demand, from `FCSP_SIM_FAULTS`.
+//!
+//! Rules are separated by `;`, each for one exported function:
+//! `cuMemAlloc_v2=2@3` (the third call returns code 2), `=2@3+` (the third and later), `=2` (every call),
+//! `~50ms` (wait before the effect; `@n` and `@n+` as above), `!kill@2` (the process kills itself before the
+//! effect of the second call), `!killafter@2` (after it, before returning).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Act {
+    Return(i32),
+    Delay(Duration),
+    Kill,
+    KillAfter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    act: Act,
+    from: u64,
+    onwards: bool,
+}
+
+impl Rule {
+    fn hits(&self, call: u64) -> bool {
+        call == self.from || (self.onwards && call > self.from)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Site {
+    calls: AtomicU64,
+    rules: Vec<Rule>,
+}
+
+/// What a call must do in place of, or after, its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Return this code and have no effect.
+    pub code: Option<i32>,
+    /// Kill the process once the effect is there.
+    pub kill_after: bool,
+}
+
+/// The rules of this process.
+#[derive(Debug, Default)]
+pub struct Faults {
+    sites: HashMap<String, Site>,
+}
+
+/// Why a fault text was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("FCSP_SIM_FAULTS: '{0}' is not name=code[@n[+]], name~time[@n[+]], name!kill@n or name!killafter@n")]
+pub struct FaultError(String);
+
+fn duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let n: u64 = text[..split].parse().ok()?;
+    Some(match &text[split..] {
+        "ns" => Duration::from_nanos(n),
+        "us" => Duration::from_micros(n),
+        "ms" => Duration::from_millis(n),
+        "s" => Duration::from_secs(n),
+        _ => return None,
+    })
+}
+
+fn rule(text: &str) -> Option<(String, Rule)> {
+    let at = text.find(['=', '~', '!'])?;
+    let (name, rest) = text.split_at(at);
+    let (what, when) = match rest[1..].split_once('@') {
+        Some((what, when)) => (what, Some(when)),
+        None => (&rest[1..], None),
+    };
+    let (from, onwards) = match when {
+        None => (1, true),
+        Some(w) => (
+            w.trim_end_matches('+').parse().ok().filter(|n| *n > 0)?,
+            w.ends_with('+'),
+        ),
+    };
+    let act = match (&rest[..1], what) {
+        ("=", code) => Act::Return(code.parse().ok()?),
+        ("~", time) => Act::Delay(duration(time)?),
+        ("!", "kill") => Act::Kill,
+        ("!", "killafter") => Act::KillAfter,
+        _ => return None,
+    };
+    (!name.is_empty()).then(|| (name.to_string(), Rule { act, from, onwards }))
+}
+
+/// Ends this process as an outside `kill -9` would: no handler, no exit code, no clean-up.
+pub fn kill_self() -> ! {
+    // SAFETY: both calls take integers only; SIGKILL cannot be handled, so the loop is never run for long.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    loop {
+        std::thread::park();
+    }
+}
+
+impl Faults {
+    /// Reads a text of rules; empty for none.
+    ///
+    /// # Errors
+    /// The first rule that cannot be read. A fault test that silently tests nothing is worse than a refusal.
+    pub fn parse(text: &str) -> Result<Self, FaultError> {
+        let mut sites: HashMap<String, Site> = HashMap::new();
+        for part in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
+            let (name, r) = rule(part).ok_or_else(|| FaultError(part.to_string()))?;
+            sites.entry(name).or_default().rules.push(r);
+        }
+        Ok(Self { sites })
+    }
+
+    /// Whether there are no rules, which lets callers skip [`Faults::enter`] entirely.
+    pub fn is_empty(&self) -> bool {
+        self.sites.is_empty()
+    }
+
+    /// Counts one call of `name`, waits or kills as its rules say, and tells the caller what else to do.
+    pub fn enter(&self, name: &str) -> Verdict {
+        let Some(site) = self.sites.get(name) else {
+            return Verdict::default();
+        };
+        // Relaxed: a count, ordered with nothing; racing calls get distinct numbers, which is all that is promised.
+        let call = site.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut verdict = Verdict::default();
+        for r in site.rules.iter().filter(|r| r.hits(call)) {
+            match r.act {
+                Act::Return(code) => verdict.code = Some(code),
+                Act::Delay(d) => std::thread::sleep(d),
+                Act::Kill => kill_self(),
+                Act::KillAfter => verdict.kill_after = true,
+            }
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_calls_and_ranges() {
+        let f = Faults::parse("a=2@3; b=700@2+ ;c=5;a=9@5").unwrap();
+        let codes = |n: &str, k: usize| (0..k).map(|_| f.enter(n).code).collect::<Vec<_>>();
+        assert_eq!(codes("a", 5), [None, None, Some(2), None, Some(9)]);
+        assert_eq!(codes("b", 4), [None, Some(700), Some(700), Some(700)]);
+        assert_eq!(codes("c", 2), [Some(5), Some(5)]);
+        assert_eq!(codes("unknown", 1), [None]);
+    }
+
+    #[test]
+    fn latency_is_waited_out() {
+        let f = Faults::parse("a~20ms@1").unwrap();
+        let t = std::time::Instant::now();
+        f.enter("a");
+        assert!(t.elapsed() >= Duration::from_millis(20));
+        assert!(f.enter("a").code.is_none());
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_read() {
+        for bad in [
+            "a",
+            "a=x",
+            "a=2@0",
+            "a~5",
+            "a~5weeks",
+            "a!explode@1",
+            "=2",
+            "a=2@",
+        ] {
+            assert!(Faults::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Faults::parse(" ; ").unwrap().is_empty());
+        assert!(Faults::parse("a!killafter@2").unwrap().enter("a") == Verdict::default());
+    }
+}
