@@ -1,1 +1,31 @@
-//! See the crate's README.
+//! Vendor-neutral core of FCSP: what a backend, the `fcsp` command, the node agent or an embedding program needs to
+//! give a tenant a fixed part of an accelerator.
+//!
+//! Four traits, each with an implementation that limits nothing:
+//!
+//! | trait | question it answers | here |
+//! |---|---|---|
+//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::Ledger`], [`memory::Unlimited`] |
+//! | [`limiter::RateLimiter`] | may this work start now? | [`share`], [`limiter::Unlimited`] |
+//! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classify`], [`classifier::Unclassified`] |
+//! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | [`tenant::Tenant`] |
+//!
+//! Nothing here names a vendor, prints, installs a signal handler or exits the process. Everything that several
+//! processes share lives in small files (see [`region`]) that survive `kill -9` at any instruction.
+
+pub mod allocations;
+pub mod classifier;
+pub mod classify;
+pub mod config;
+pub mod control;
+pub mod device;
+pub mod file;
+pub mod limiter;
+pub mod memory;
+pub mod process;
+pub mod region;
+pub mod share;
+pub mod state;
+pub mod sync;
+pub mod tenant;
+pub mod units;

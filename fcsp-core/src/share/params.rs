@@ -16,7 +16,10 @@ pub struct ParamError {
 }
 
 fn error(field: &'static str, reason: impl Into<String>) -> ParamError {
-    ParamError { field, reason: reason.into() }
+    ParamError {
+        field,
+        reason: reason.into(),
+    }
 }
 
 /// How a share is kept.
@@ -125,9 +128,10 @@ impl FromStr for Priority {
             "low" => Ok(Self::Low),
             "normal" => Ok(Self::Normal),
             "high" => Ok(Self::High),
-            other => {
-                Err(error("priority", format!("\"{other}\" is not a priority; write low, normal or high")))
-            }
+            other => Err(error(
+                "priority",
+                format!("\"{other}\" is not a priority; write low, normal or high"),
+            )),
         }
     }
 }
@@ -146,14 +150,20 @@ impl fmt::Display for Priority {
 /// A number without a sign above 1 is refused: "25" could be meant as either form.
 pub fn parse_share(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     share_or_zero(field, text).and_then(|ppm| match ppm {
-        0 => Err(error(field, format!("\"{text}\" is no time at all; write a share above 0, such as 25%"))),
+        0 => Err(error(
+            field,
+            format!("\"{text}\" is no time at all; write a share above 0, such as 25%"),
+        )),
         ppm => Ok(ppm),
     })
 }
 
 fn share_or_zero(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     let refuse = || {
-        error(field, format!("\"{text}\" is not a share; write a percentage up to 100%, or a fraction as 0.25"))
+        error(
+            field,
+            format!("\"{text}\" is not a share; write a percentage up to 100%, or a fraction as 0.25"),
+        )
     };
     let trimmed = text.trim();
     let (number, whole) = match trimmed.strip_suffix('%') {
@@ -169,7 +179,10 @@ fn share_or_zero(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     }
     let ppm = (value / whole * f64::from(WHOLE)).round() as Ppm;
     if ppm == 0 && value > 0.0 {
-        return Err(error(field, format!("\"{text}\" is less than a millionth of a device")));
+        return Err(error(
+            field,
+            format!("\"{text}\" is less than a millionth of a device"),
+        ));
     }
     Ok(ppm)
 }
@@ -207,7 +220,10 @@ pub struct Params {
 impl Default for Params {
     /// The whole device, counted and not limited.
     fn default() -> Self {
-        Self { mode: Mode::None, ..Self::balanced(WHOLE) }
+        Self {
+            mode: Mode::None,
+            ..Self::balanced(WHOLE)
+        }
     }
 }
 
@@ -217,7 +233,11 @@ impl Params {
         Self {
             mode: Mode::Balanced,
             quota,
-            floor: if quota < DEFAULT_FLOOR { quota } else { DEFAULT_FLOOR },
+            floor: if quota < DEFAULT_FLOOR {
+                quota
+            } else {
+                DEFAULT_FLOOR
+            },
             pool: WHOLE,
             burst: 0,
             priority: Priority::Normal,
@@ -227,7 +247,10 @@ impl Params {
 
     /// A strict share of `quota`.
     pub const fn strict(quota: Ppm) -> Self {
-        Self { mode: Mode::Strict, ..Self::balanced(quota) }
+        Self {
+            mode: Mode::Strict,
+            ..Self::balanced(quota)
+        }
     }
 
     /// The same with another mode.
@@ -265,7 +288,10 @@ impl Params {
             "burst" => self.burst = share_or_zero("burst", text)?,
             "weight" => {
                 self.weight = text.trim().parse().map_err(|_| {
-                    error("weight", format!("\"{text}\" is not a weight; write a whole number from 1"))
+                    error(
+                        "weight",
+                        format!("\"{text}\" is not a weight; write a whole number from 1"),
+                    )
                 })?;
             }
             other => {
@@ -284,16 +310,26 @@ impl Params {
     pub fn validate(&self) -> Result<(), ParamError> {
         let percent = |ppm| Percent(ppm).to_string();
         if self.quota == 0 || self.quota > WHOLE {
-            return Err(error("compute", format!("{} is not above 0 and up to 100%", percent(self.quota))));
+            return Err(error(
+                "compute",
+                format!("{} is not above 0 and up to 100%", percent(self.quota)),
+            ));
         }
         if self.floor > self.quota {
             return Err(error(
                 "floor",
-                format!("{} is more than the quota of {}", percent(self.floor), percent(self.quota)),
+                format!(
+                    "{} is more than the quota of {}",
+                    percent(self.floor),
+                    percent(self.quota)
+                ),
             ));
         }
         if self.pool > WHOLE {
-            return Err(error("pool", format!("{} is more than the device", percent(self.pool))));
+            return Err(error(
+                "pool",
+                format!("{} is more than the device", percent(self.pool)),
+            ));
         }
         if self.burst > WHOLE || (self.burst != 0 && self.burst < self.quota) {
             return Err(error(
@@ -306,7 +342,10 @@ impl Params {
             ));
         }
         if self.weight == 0 || self.weight > MAX_WEIGHT {
-            return Err(error("weight", format!("{} is not from 1 to {MAX_WEIGHT}", self.weight)));
+            return Err(error(
+                "weight",
+                format!("{} is not from 1 to {MAX_WEIGHT}", self.weight),
+            ));
         }
         Ok(())
     }

@@ -1,0 +1,287 @@
+//! Configuration from environment variables: FCSP's own, and those of HAMi and of the published product.
+//!
+//! | FCSP | published product | HAMi |
+//! |---|---|---|
+//! | `FCSP_MEMORY_LIMIT`, `FCSP_MEMORY_LIMIT_<i>` | `BUD_MEMORY_LIMIT`, `BUD_MEMORY_LIMIT_DEV<i>` | `CUDA_DEVICE_MEMORY_LIMIT`, `CUDA_DEVICE_MEMORY_LIMIT_<i>` |
+//! | `FCSP_COMPUTE_LIMIT`, `FCSP_COMPUTE_LIMIT_<i>` | `BUD_SM_LIMIT`, `BUD_SM_LIMIT_DEV<i>`, `BUD_COMPUTE_LIMIT` | `CUDA_DEVICE_SM_LIMIT`, `CUDA_DEVICE_SM_LIMIT_<i>` |
+//! | `FCSP_MODE` | `BUD_ISOLATION_MODE` | |
+//! | `FCSP_PRIORITY` | | `CUDA_TASK_PRIORITY` (0 is high) |
+//! | `FCSP_FLOOR`, `FCSP_SHARED_POOL`, `FCSP_BURST` | `BUD_TENANT_FLOOR_PCT`, `BUD_SHARED_POOL_PCT`, `BUD_BURST_MAX_PCT` | |
+//! | `FCSP_TENANT` | | |
+//!
+//! For each quantity the first column that sets anything decides alone; columns are never mixed. In the aliases a
+//! value of 0 means "no limit", as their own documentation has it; in FCSP's variables it is an error.
+
+use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name};
+use crate::device::Selector;
+use crate::share::params::Params;
+use crate::units::{self, Ppm};
+
+/// Beginnings of the names this module reads; also what makes two processes part of one unnamed tenant.
+pub const PREFIXES: &[&str] = &[
+    "FCSP_MEMORY_LIMIT",
+    "FCSP_COMPUTE_LIMIT",
+    "FCSP_MODE",
+    "FCSP_PRIORITY",
+    "FCSP_FLOOR",
+    "FCSP_SHARED_POOL",
+    "FCSP_BURST",
+    "FCSP_TENANT",
+    "BUD_MEMORY_LIMIT",
+    "BUD_SM_LIMIT",
+    "BUD_COMPUTE_LIMIT",
+    "BUD_ISOLATION_MODE",
+    "BUD_TENANT_FLOOR_PCT",
+    "BUD_SHARED_POOL_PCT",
+    "BUD_BURST_MAX_PCT",
+    "CUDA_DEVICE_MEMORY_LIMIT",
+    "CUDA_DEVICE_SM_LIMIT",
+    "CUDA_TASK_PRIORITY",
+];
+
+/// One vendor's spelling of a per-device quantity.
+struct Spelling {
+    name: &'static str,
+    /// What stands between the name and a device number.
+    per_device: &'static str,
+    /// Whether 0 means "no limit" and a percentage may lack its sign.
+    alias: bool,
+}
+
+const fn own(name: &'static str) -> Spelling {
+    Spelling {
+        name,
+        per_device: "_",
+        alias: false,
+    }
+}
+
+const fn alias(name: &'static str, per_device: &'static str) -> Spelling {
+    Spelling {
+        name,
+        per_device,
+        alias: true,
+    }
+}
+
+const MEMORY: [Spelling; 3] = [
+    own("FCSP_MEMORY_LIMIT"),
+    alias("BUD_MEMORY_LIMIT", "_DEV"),
+    alias("CUDA_DEVICE_MEMORY_LIMIT", "_"),
+];
+const COMPUTE: [Spelling; 4] = [
+    own("FCSP_COMPUTE_LIMIT"),
+    alias("BUD_SM_LIMIT", "_DEV"),
+    alias("BUD_COMPUTE_LIMIT", "_DEV"),
+    alias("CUDA_DEVICE_SM_LIMIT", "_"),
+];
+
+/// Reads a configuration from variables. Other variables are ignored.
+pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let variables: Vec<(String, String)> = variables
+        .into_iter()
+        .filter(|(name, value)| !value.trim().is_empty() && PREFIXES.iter().any(|p| name.starts_with(p)))
+        .collect();
+    let get = |name: &str| {
+        variables
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    };
+
+    let mut config = Config::unlimited();
+    if let Some(name) = get("FCSP_TENANT") {
+        check_tenant_name("FCSP_TENANT", name)?;
+        config.tenant = Some(name.to_owned());
+    }
+    config.memory = per_device(&variables, &MEMORY, |text, alias| match text {
+        "0" | "0m" | "0g" if alias => Ok(Quota::Unlimited),
+        text => Quota::parse(text),
+    })?;
+    let shares: Rules<Ppm> = per_device(&variables, &COMPUTE, |text, alias| match text {
+        "0" if alias => Ok(units::WHOLE),
+        text if alias && !text.ends_with('%') => units::parse_percent(&format!("{text}%")),
+        text => units::parse_percent(text),
+    })?;
+    config.compute = compute(shares, &get)?;
+    if !config.memory.is_empty() || !config.compute.is_empty() {
+        config.source = Source::Environment;
+    }
+    Ok(config)
+}
+
+/// Reads a configuration from this process's environment.
+pub fn read_own() -> Result<Config, ConfigError> {
+    read(
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )
+}
+
+fn per_device<T: Copy>(
+    variables: &[(String, String)],
+    spellings: &[Spelling],
+    parse: impl Fn(&str, bool) -> Result<T, units::UnitError>,
+) -> Result<Rules<T>, ConfigError> {
+    for spelling in spellings {
+        let mut rules = Rules::new();
+        for (name, value) in variables {
+            let Some(rest) = name.strip_prefix(spelling.name) else {
+                continue;
+            };
+            let parsed = Rules::parse(name, value, |text| parse(text.trim(), spelling.alias));
+            if rest.is_empty() {
+                for (selector, value) in parsed?.iter() {
+                    rules.set(selector, value);
+                }
+            } else if let Some(Ok(index)) = rest.strip_prefix(spelling.per_device).map(str::parse::<u32>) {
+                let value =
+                    parse(value.trim(), spelling.alias).map_err(|reason| ConfigError::new(name, reason))?;
+                rules.set(Selector::Index(index), value);
+            } else if !spelling.alias {
+                return Err(ConfigError::new(
+                    name,
+                    format!(
+                        "is not a variable of FCSP; for one device write {}_0",
+                        spelling.name
+                    ),
+                ));
+            }
+        }
+        if !rules.is_empty() {
+            return Ok(rules);
+        }
+    }
+    Ok(Rules::new())
+}
+
+/// The compute rules: shares by device, and the other parameters for all of them.
+fn compute<'a>(
+    mut shares: Rules<Ppm>,
+    get: &impl Fn(&str) -> Option<&'a str>,
+) -> Result<Rules<Params>, ConfigError> {
+    const PARAMETERS: [(&str, &[&str]); 5] = [
+        ("mode", &["FCSP_MODE", "BUD_ISOLATION_MODE"]),
+        ("priority", &["FCSP_PRIORITY", "CUDA_TASK_PRIORITY"]),
+        ("floor", &["FCSP_FLOOR", "BUD_TENANT_FLOOR_PCT"]),
+        ("pool", &["FCSP_SHARED_POOL", "BUD_SHARED_POOL_PCT"]),
+        ("burst", &["FCSP_BURST", "BUD_BURST_MAX_PCT"]),
+    ];
+    let given: Vec<(&str, &str, &str)> = PARAMETERS
+        .iter()
+        .filter_map(|&(key, names)| {
+            names
+                .iter()
+                .find_map(|&name| Some((key, name, get(name)?.trim())))
+        })
+        .collect();
+    if shares.is_empty() && !given.is_empty() {
+        shares.set(Selector::All, units::WHOLE);
+    }
+    let mut rules = Rules::new();
+    for (selector, share) in shares.iter() {
+        let mut params = Params::balanced(share);
+        for &(key, name, text) in &given {
+            let text = match name {
+                // HAMi counts priorities upwards from the most urgent.
+                "CUDA_TASK_PRIORITY" if text == "0" => "high".to_owned(),
+                "CUDA_TASK_PRIORITY" => "normal".to_owned(),
+                _ if name.ends_with("_PCT") && !text.ends_with('%') => format!("{text}%"),
+                _ => text.to_owned(),
+            };
+            params
+                .set(key, &text)
+                .map_err(|error| ConfigError::new(name, error.reason))?;
+        }
+        // The published product's percentages describe a device, not a tenant: a floor above this tenant's share or
+        // a burst below it means the share itself.
+        let alias = |key: &str| {
+            given
+                .iter()
+                .any(|&(k, name, _)| k == key && name.starts_with("BUD_"))
+        };
+        if alias("floor") {
+            params.floor = params.floor.min(params.quota);
+        }
+        if alias("burst") && params.burst != 0 {
+            params.burst = params.burst.max(params.quota);
+        }
+        params.validate().map_err(|error| {
+            let name = given
+                .iter()
+                .find(|(key, _, _)| *key == error.field)
+                .map_or("FCSP_COMPUTE_LIMIT", |g| g.1);
+            ConfigError::new(name, error.reason)
+        })?;
+        rules.set(selector, params);
+    }
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{DeviceIdentity, DeviceUuid};
+
+    fn from(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        read(pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())))
+    }
+
+    fn quota(config: &Config, index: u32) -> Option<Quota> {
+        config.memory.for_device(&DeviceIdentity {
+            index: Some(index),
+            uuid: DeviceUuid([0; 16]),
+            pci: None,
+        })
+    }
+
+    #[test]
+    fn fcsp_beats_the_published_product_beats_hami() {
+        let all = [
+            ("CUDA_DEVICE_MEMORY_LIMIT_0", "1g"),
+            ("BUD_MEMORY_LIMIT", "2G"),
+            ("FCSP_MEMORY_LIMIT", "3GiB"),
+        ];
+        assert_eq!(quota(&from(&all).unwrap(), 0), Some(Quota::Bytes(3 << 30)));
+        assert_eq!(quota(&from(&all[..2]).unwrap(), 0), Some(Quota::Bytes(2 << 30)));
+        assert_eq!(quota(&from(&all[..1]).unwrap(), 0), Some(Quota::Bytes(1 << 30)));
+        assert_eq!(quota(&from(&all[..1]).unwrap(), 1), None);
+    }
+
+    #[test]
+    fn per_device_forms() {
+        let config = from(&[("FCSP_MEMORY_LIMIT", "8GiB"), ("FCSP_MEMORY_LIMIT_1", "40%")]).unwrap();
+        assert_eq!(quota(&config, 0), Some(Quota::Bytes(8 << 30)));
+        assert_eq!(quota(&config, 1), Some(Quota::Share(400_000)));
+        let config = from(&[("BUD_MEMORY_LIMIT_DEV2", "8589934592")]).unwrap();
+        assert_eq!(quota(&config, 2), Some(Quota::Bytes(8 << 30)));
+        let config = from(&[("CUDA_DEVICE_MEMORY_LIMIT", "0")]).unwrap();
+        assert_eq!(quota(&config, 0), Some(Quota::Unlimited));
+    }
+
+    #[test]
+    fn wrong_values_name_their_variable() {
+        for (name, value) in [
+            ("FCSP_MEMORY_LIMIT", "0"),
+            ("FCSP_MEMORY_LIMIT", "101%"),
+            ("FCSP_MEMORY_LIMIT_1", "8 Gib"),
+            ("FCSP_MEMORY_LIMIT_X", "8GiB"),
+            ("BUD_MEMORY_LIMIT", "lots"),
+            ("CUDA_DEVICE_MEMORY_LIMIT_0", "-1"),
+            ("FCSP_TENANT", "a/b"),
+            ("FCSP_MODE", "fast"),
+            ("FCSP_COMPUTE_LIMIT", "25"),
+        ] {
+            let error = from(&[(name, value)]).unwrap_err();
+            assert_eq!(error.field, name, "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_set_is_no_limit() {
+        assert_eq!(
+            from(&[("PATH", "/bin"), ("FCSP_MEMORY_LIMIT", "")]).unwrap(),
+            Config::unlimited()
+        );
+    }
+}

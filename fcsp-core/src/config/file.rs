@@ -1,0 +1,134 @@
+//! Configuration from a root-owned file, which beats every variable: what a container's owner mounts read-only.
+//!
+//! ```toml
+//! tenant = "team-a"
+//! memory = "8GiB"            # or "0=8GiB,1=40%"
+//! compute = "25%"            # or "0=25%,1=50%"
+//! mode = "strict"            # none, strict, balanced, adaptive
+//! priority = "high"          # high, normal, low
+//! floor = "20%"
+//! shared_pool = "40%"
+//! burst = "60%"
+//! ```
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Config, ConfigError, Source, env};
+
+/// The file that beats every variable, if root owns it and nobody else may write it.
+pub const AUTHORITY: &str = "/etc/fcsp/tenant.toml";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    tenant: Option<String>,
+    memory: Option<String>,
+    compute: Option<String>,
+    mode: Option<String>,
+    priority: Option<String>,
+    floor: Option<String>,
+    shared_pool: Option<String>,
+    burst: Option<String>,
+}
+
+/// Reads a configuration from TOML text; `name` stands in errors.
+pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
+    let text: Text = toml::from_str(text).map_err(|error| ConfigError::new(name, error.message()))?;
+    // The keys are the variables' short names, so the same reader serves both and they cannot drift apart.
+    let fields = [
+        ("tenant", "FCSP_TENANT", text.tenant),
+        ("memory", "FCSP_MEMORY_LIMIT", text.memory),
+        ("compute", "FCSP_COMPUTE_LIMIT", text.compute),
+        ("mode", "FCSP_MODE", text.mode),
+        ("priority", "FCSP_PRIORITY", text.priority),
+        ("floor", "FCSP_FLOOR", text.floor),
+        ("shared_pool", "FCSP_SHARED_POOL", text.shared_pool),
+        ("burst", "FCSP_BURST", text.burst),
+    ];
+    let variables = fields
+        .iter()
+        .filter_map(|(_, variable, value)| Some(((*variable).to_owned(), value.clone()?)));
+    let mut config = env::read(variables).map_err(|error| {
+        let key = fields
+            .iter()
+            .find(|(_, variable, _)| *variable == error.field)
+            .map_or("", |(key, _, _)| key);
+        ConfigError::new(format!("{name}: {key}"), error.reason)
+    })?;
+    config.source = Source::File;
+    Ok(config)
+}
+
+/// The authority's configuration: `None` if there is no such file, or if it is not root's alone to write and so says
+/// nothing.
+pub fn read_authority() -> Result<Option<Config>, ConfigError> {
+    read_if_owned(Path::new(AUTHORITY))
+}
+
+fn read_if_owned(path: &Path) -> Result<Option<Config>, ConfigError> {
+    let name = path.display().to_string();
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.uid() == 0 && meta.mode() & 0o022 == 0 => {}
+        _ => return Ok(None),
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(&name, error))?;
+    parse(&name, &text).map(Some)
+}
+
+/// The configuration in force for this process: the authority's, or else the environment's.
+pub fn in_force() -> Result<Config, ConfigError> {
+    match read_authority()? {
+        Some(config) => Ok(config),
+        None => env::read_own(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Quota, Rules};
+
+    #[test]
+    fn reads_every_key() {
+        let config = parse(
+            "f",
+            "tenant = \"a\"\nmemory = \"0=8GiB\"\ncompute = \"25%\"\nmode = \"strict\"",
+        )
+        .unwrap();
+        assert_eq!(config.tenant.as_deref(), Some("a"));
+        assert_eq!(config.memory, Rules::parse("m", "0=8GiB", Quota::parse).unwrap());
+        assert_eq!(config.source, Source::File);
+        assert!(!config.compute.is_empty());
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        for (text, key) in [
+            ("memory = \"101%\"", "f: memory"),
+            ("memroy = \"1GiB\"", "f"),
+            ("memory = 8", "f"),
+        ] {
+            let error = parse("f", text).unwrap_err();
+            assert_eq!(error.field, key, "{error}");
+        }
+        assert!(
+            parse("f", "memroy = \"1GiB\"")
+                .unwrap_err()
+                .to_string()
+                .contains("memroy")
+        );
+    }
+
+    #[test]
+    fn a_file_others_may_write_says_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tenant.toml");
+        std::fs::write(&path, "memory = \"1GiB\"").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(read_if_owned(&path).unwrap(), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! What a tenant was promised: memory quotas and compute shares per device, and where the promise came from.
+//!
+//! Authority, strongest first: a root-owned file ([`file::AUTHORITY`]), the tenant's control page
+//! ([`crate::control`], written by `fcsp run`, `fcsp limit` or the node agent), the environment ([`env`]).
+//! A value that cannot be understood is an error that names the field and the accepted form; nothing is guessed.
+
+pub mod env;
+pub mod file;
+
+use std::fmt;
+
+use crate::device::{DeviceIdentity, Selector};
+use crate::units::{self, Bytes, Percent, Ppm};
+
+/// A field that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct ConfigError {
+    /// The option, variable or file key that was wrong.
+    pub field: String,
+    /// Why, and what would have been accepted.
+    pub reason: String,
+}
+
+impl ConfigError {
+    /// An error in `field`.
+    pub fn new(field: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            field: field.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// How much of a device's memory a tenant may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    /// As much as the device has.
+    Unlimited,
+    /// This many bytes.
+    Bytes(u64),
+    /// This share of the device's memory.
+    Share(Ppm),
+}
+
+impl Quota {
+    /// The quota in bytes on a device of `total` bytes. `u64::MAX` means no limit; a quota above the device's own
+    /// memory is kept as it is, since the device then refuses first.
+    pub fn resolve(self, total: u64) -> u64 {
+        match self {
+            Self::Unlimited => u64::MAX,
+            Self::Bytes(bytes) => bytes,
+            // The product of a device's bytes and a million needs more than 64 bits above 16 TiB.
+            Self::Share(ppm) => (u128::from(total) * u128::from(ppm) / u128::from(units::WHOLE)) as u64,
+        }
+    }
+
+    /// A quota from "8GiB", "40%" or "unlimited".
+    pub fn parse(text: &str) -> Result<Self, units::UnitError> {
+        match text.trim() {
+            "unlimited" | "none" => Ok(Self::Unlimited),
+            text if text.ends_with('%') => units::parse_percent(text).map(Self::Share),
+            text => units::parse_bytes(text).map(Self::Bytes),
+        }
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Unlimited => f.pad("unlimited"),
+            Self::Bytes(bytes) => Bytes(bytes).fmt(f),
+            Self::Share(ppm) => Percent(ppm).fmt(f),
+        }
+    }
+}
+
+/// Values by device: the most exact selector that names a device decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules<T> {
+    rules: Vec<(Selector, T)>,
+}
+
+impl<T> Default for Rules<T> {
+    fn default() -> Self {
+        Self { rules: Vec::new() }
+    }
+}
+
+impl<T: Copy> Rules<T> {
+    /// No rule at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether no rule was given.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The rules in the order they were given.
+    pub fn iter(&self) -> impl Iterator<Item = (Selector, T)> + '_ {
+        self.rules.iter().copied()
+    }
+
+    /// Adds a rule; a later rule with the same selector replaces the earlier one.
+    pub fn set(&mut self, selector: Selector, value: T) {
+        match self.rules.iter_mut().find(|(known, _)| *known == selector) {
+            Some((_, slot)) => *slot = value,
+            None => self.rules.push((selector, value)),
+        }
+    }
+
+    /// The value for `device`, if any rule names it.
+    pub fn for_device(&self, device: &DeviceIdentity) -> Option<T> {
+        self.rules
+            .iter()
+            .filter_map(|&(selector, value)| selector.matches(device).map(|rank| (rank, value)))
+            .max_by_key(|&(rank, _)| rank)
+            .map(|(_, value)| value)
+    }
+
+    /// Reads `8GiB` (every device) or `0=8GiB,GPU-...=40%` (per device), with `parse` for the values.
+    pub fn parse<E: fmt::Display>(
+        field: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Self, ConfigError> {
+        let mut rules = Self::new();
+        for part in text.split(',') {
+            let (selector, value) = match part.split_once('=') {
+                Some((device, value)) => (
+                    device.parse().map_err(|reason| ConfigError::new(field, reason))?,
+                    value,
+                ),
+                None => (Selector::All, part),
+            };
+            if rules.rules.iter().any(|(known, _)| *known == selector) {
+                return Err(ConfigError::new(
+                    field,
+                    format!("\"{text}\" names device {selector} twice"),
+                ));
+            }
+            let value = parse(value).map_err(|reason| ConfigError::new(field, reason))?;
+            rules.rules.push((selector, value));
+        }
+        Ok(rules)
+    }
+}
+
+/// Where a configuration came from; shown by `fcsp doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody asked for anything: no limits.
+    Nothing,
+    /// Environment variables.
+    Environment,
+    /// The tenant's control page.
+    Control,
+    /// The root-owned file.
+    File,
+}
+
+/// Everything a tenant was promised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The tenant's name, where one was given.
+    pub tenant: Option<String>,
+    /// Memory quotas.
+    pub memory: Rules<Quota>,
+    /// Compute shares and how they are kept.
+    pub compute: Rules<crate::share::params::Params>,
+    /// Where this came from.
+    pub source: Source,
+}
+
+impl Config {
+    /// No limits and no name.
+    pub fn unlimited() -> Self {
+        Self {
+            tenant: None,
+            memory: Rules::new(),
+            compute: Rules::new(),
+            source: Source::Nothing,
+        }
+    }
+}
+
+/// Checks a tenant's name: it becomes a folder name and a metric label.
+pub fn check_tenant_name(field: &str, name: &str) -> Result<(), ConfigError> {
+    let good = !name.is_empty()
+        && name.len() <= 63
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if good {
+        Ok(())
+    } else {
+        Err(ConfigError::new(
+            field,
+            format!(
+                "\"{name}\" cannot name a tenant; use up to 63 letters, digits, '-', '_' and '.', not starting with '.'"
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceUuid;
+    use proptest::prelude::*;
+
+    fn device(index: u32) -> DeviceIdentity {
+        DeviceIdentity {
+            index: Some(index),
+            uuid: DeviceUuid([index as u8; 16]),
+            pci: None,
+        }
+    }
+
+    #[test]
+    fn the_most_exact_rule_wins_whatever_the_order() {
+        let text = format!("{}=1GiB,8GiB,1=40%", DeviceUuid([1; 16]));
+        let rules = Rules::parse("--memory", &text, Quota::parse).unwrap();
+        assert_eq!(rules.for_device(&device(0)), Some(Quota::Bytes(8 << 30)));
+        assert_eq!(rules.for_device(&device(1)), Some(Quota::Bytes(1 << 30)));
+        let rules = Rules::parse("--memory", "0=8GiB,1=40%", Quota::parse).unwrap();
+        assert_eq!(rules.for_device(&device(2)), None);
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (text, part) in [
+            ("8 Gib", "8GiB"),
+            ("101%", "100%"),
+            ("0", "leave the limit out"),
+            ("gpu=8GiB", "names no device"),
+            ("0=1GiB,0=2GiB", "twice"),
+            ("", "number and a unit"),
+        ] {
+            let message = Rules::parse("--memory", text, Quota::parse)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.starts_with("--memory: ") && message.contains(part),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn tenant_names() {
+        for name in ["a", "team-a", "p12-345", "A_b.c"] {
+            check_tenant_name("tenant", name).unwrap();
+        }
+        for name in ["", ".", "..", "a/b", "a b", "é", &"x".repeat(64)] {
+            check_tenant_name("tenant", name).unwrap_err();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_share_never_exceeds_the_device(total: u64, ppm in 1u32..=units::WHOLE) {
+            let bytes = Quota::Share(ppm).resolve(total);
+            prop_assert!(bytes <= total);
+            // Exact to the byte below: the next byte up would be more than the share.
+            prop_assert!(u128::from(bytes) * 1_000_000 <= u128::from(total) * u128::from(ppm));
+            prop_assert!((u128::from(bytes) + 1) * 1_000_000 > u128::from(total) * u128::from(ppm));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The control page: a tenant's limits, written from outside and mapped read-only by the tenant's processes, so that
+//! `fcsp limit` changes a running program.
+//!
+//! One writer at a time (it holds the tenant's setup lock), any number of readers, no lock for them: a generation that
+//! is odd while the writer writes, as in a seqlock. A reader that finds it odd keeps what it knew.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use crate::config::{Quota, Rules};
+use crate::device::{DeviceUuid, PciAddress, Selector};
+use crate::file::{self, Mapping};
+use crate::share::params::Params;
+use crate::sync::{AtomicU64, Ordering};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x01");
+const ENTRY_WORDS: usize = 16;
+const FIRST_ENTRY: usize = 8;
+const FILE_BYTES: usize = 16_384;
+/// Rules a page has room for, memory and compute together.
+pub const MAX_RULES: usize = (FILE_BYTES / 8 - FIRST_ENTRY) / ENTRY_WORDS;
+
+const WORD_MAGIC: usize = 0;
+const WORD_GENERATION: usize = 1;
+const WORD_RULES: usize = 2;
+/// 1 while the tenant is paused: its work waits, its memory stays.
+const WORD_PAUSED: usize = 3;
+
+const KIND_MEMORY: u64 = 1;
+const KIND_COMPUTE: u64 = 2;
+
+/// Everything a control page says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Memory quotas.
+    pub memory: Rules<Quota>,
+    /// Compute shares.
+    pub compute: Rules<Params>,
+    /// Whether the tenant is paused.
+    pub paused: bool,
+}
+
+/// A mapped control page.
+#[derive(Debug)]
+pub struct Control {
+    path: PathBuf,
+    _file: File,
+    mapping: Mapping,
+}
+
+fn invalid(path: &Path, reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{} {reason}", path.display()))
+}
+
+impl Control {
+    /// Maps the page in a tenant's folder for reading; `None` if there is none.
+    pub fn open(dir: &Path) -> io::Result<Option<Self>> {
+        let path = dir.join("control");
+        match file::open_ro(&path) {
+            Ok(file) => Self::map(path, file, false).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Maps the page for writing, making it if need be. The caller holds the tenant's setup lock.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("control");
+        let file = file::open_rw(&path, true)?;
+        let fresh = file.metadata()?.len() == 0;
+        file::allocate(&file, FILE_BYTES as u64)?;
+        if fresh {
+            use std::os::unix::fs::FileExt;
+            file.write_all_at(&MAGIC.to_le_bytes(), 0)?;
+        }
+        Self::map(path, file, true)
+    }
+
+    fn map(path: PathBuf, file: File, writable: bool) -> io::Result<Self> {
+        if file.metadata()?.len() < FILE_BYTES as u64 {
+            return Err(invalid(&path, "is truncated"));
+        }
+        let mapping = Mapping::new(&file, FILE_BYTES, writable)?;
+        let this = Self {
+            path,
+            _file: file,
+            mapping,
+        };
+        if this.word(WORD_MAGIC).load(Ordering::Relaxed) != MAGIC {
+            return Err(invalid(&this.path, "is not a control page of this version"));
+        }
+        Ok(this)
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < FILE_BYTES / 8);
+        let base: NonNull<AtomicU64> = self.mapping.base().cast();
+        // SAFETY: the index is inside the mapping, whose file was checked to be as long; atomics may be written by
+        // other processes at any time; the mapping lives as long as `self`.
+        unsafe { base.add(index).as_ref() }
+    }
+
+    /// Changes whenever the limits change; one load of a line that is otherwise only read.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        // Acquire: pairs with the writer's Release, so that the entries read next are those of this generation.
+        self.word(WORD_GENERATION).load(Ordering::Acquire)
+    }
+
+    /// The generation word itself, for a hot path that keeps its address.
+    pub fn generation_word(&self) -> &AtomicU64 {
+        self.word(WORD_GENERATION)
+    }
+
+    /// Replaces the limits. The caller holds the tenant's setup lock and mapped the page with [`Control::create`].
+    pub fn write(&self, limits: &Limits) -> io::Result<()> {
+        let mut entries: Vec<[u64; ENTRY_WORDS]> = Vec::new();
+        for (selector, quota) in limits.memory.iter() {
+            let mut entry = [0; ENTRY_WORDS];
+            entry[0] = KIND_MEMORY;
+            put_selector(&mut entry, selector);
+            (entry[5], entry[6]) = match quota {
+                Quota::Unlimited => (0, 0),
+                Quota::Bytes(bytes) => (1, bytes),
+                Quota::Share(ppm) => (2, u64::from(ppm)),
+            };
+            entries.push(entry);
+        }
+        for (selector, params) in limits.compute.iter() {
+            let mut entry = [0; ENTRY_WORDS];
+            entry[0] = KIND_COMPUTE;
+            put_selector(&mut entry, selector);
+            entry[5..13].copy_from_slice(&params.to_words());
+            entries.push(entry);
+        }
+        if entries.len() > MAX_RULES {
+            return Err(invalid(&self.path, "has no room for so many rules"));
+        }
+        let generation = self.word(WORD_GENERATION);
+        let before = generation.load(Ordering::Relaxed) | 1;
+        generation.store(before, Ordering::Relaxed);
+        // Release fence: a reader that sees a new entry also sees the odd generation.
+        std::sync::atomic::fence(Ordering::Release);
+        self.word(WORD_RULES)
+            .store(entries.len() as u64, Ordering::Relaxed);
+        self.word(WORD_PAUSED)
+            .store(u64::from(limits.paused), Ordering::Relaxed);
+        for (i, entry) in entries.iter().enumerate() {
+            for (j, &value) in entry.iter().enumerate() {
+                self.word(FIRST_ENTRY + i * ENTRY_WORDS + j)
+                    .store(value, Ordering::Relaxed);
+            }
+        }
+        generation.store(before.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// The limits, with their generation; `None` while they are being written.
+    pub fn read(&self) -> Option<(u64, Limits)> {
+        let before = self.generation();
+        if before & 1 == 1 {
+            return None;
+        }
+        let mut limits = Limits {
+            paused: self.word(WORD_PAUSED).load(Ordering::Relaxed) != 0,
+            ..Limits::default()
+        };
+        let rules = self.word(WORD_RULES).load(Ordering::Relaxed) as usize;
+        for i in 0..rules.min(MAX_RULES) {
+            let mut entry = [0u64; ENTRY_WORDS];
+            for (j, value) in entry.iter_mut().enumerate() {
+                *value = self
+                    .word(FIRST_ENTRY + i * ENTRY_WORDS + j)
+                    .load(Ordering::Relaxed);
+            }
+            let Some(selector) = get_selector(&entry) else {
+                continue;
+            };
+            match entry[0] {
+                KIND_MEMORY => {
+                    let quota = match (entry[5], entry[6]) {
+                        (0, _) => Quota::Unlimited,
+                        (1, bytes) => Quota::Bytes(bytes),
+                        (_, ppm) => Quota::Share(ppm as u32),
+                    };
+                    limits.memory.set(selector, quota);
+                }
+                KIND_COMPUTE => {
+                    let mut words = [0u64; 8];
+                    words.copy_from_slice(&entry[5..13]);
+                    if let Some(params) = Params::from_words(&words) {
+                        limits.compute.set(selector, params);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Acquire fence: the entries were read before the generation is checked again.
+        std::sync::atomic::fence(Ordering::Acquire);
+        (self.word(WORD_GENERATION).load(Ordering::Relaxed) == before).then_some((before, limits))
+    }
+
+    /// The limits; tries again while they are being written, up to a few milliseconds.
+    pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
+        for _ in 0..100 {
+            if let Some(read) = self.read() {
+                return Ok(read);
+            }
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+        Err(invalid(
+            &self.path,
+            "was left half-written; write the limits again with `fcsp limit`",
+        ))
+    }
+}
+
+fn put_selector(entry: &mut [u64; ENTRY_WORDS], selector: Selector) {
+    match selector {
+        Selector::All => entry[1] = 0,
+        Selector::Index(index) => (entry[1], entry[2]) = (1, u64::from(index)),
+        Selector::Uuid(uuid) => {
+            let word =
+                |half: usize| u64::from_le_bytes(uuid.0[half * 8..half * 8 + 8].try_into().unwrap_or([0; 8]));
+            (entry[1], entry[2], entry[3]) = (2, word(0), word(1));
+        }
+        Selector::Pci(pci) => {
+            (entry[1], entry[2]) = (3, u64::from(pci.domain));
+            entry[3] = u64::from(u32::from_be_bytes([0, pci.bus, pci.device, pci.function]));
+        }
+    }
+}
+
+fn get_selector(entry: &[u64; ENTRY_WORDS]) -> Option<Selector> {
+    Some(match entry[1] {
+        0 => Selector::All,
+        1 => Selector::Index(entry[2] as u32),
+        2 => {
+            let mut uuid = [0; 16];
+            uuid[..8].copy_from_slice(&entry[2].to_le_bytes());
+            uuid[8..].copy_from_slice(&entry[3].to_le_bytes());
+            Selector::Uuid(DeviceUuid(uuid))
+        }
+        3 => {
+            let [_, bus, device, function] = (entry[3] as u32).to_be_bytes();
+            Selector::Pci(PciAddress {
+                domain: entry[2] as u32,
+                bus,
+                device,
+                function,
+            })
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn selector() -> impl Strategy<Value = Selector> {
+        prop_oneof![
+            Just(Selector::All),
+            any::<u32>().prop_map(Selector::Index),
+            any::<[u8; 16]>().prop_map(|b| Selector::Uuid(DeviceUuid(b))),
+            any::<(u32, u8, u8, u8)>().prop_map(|(domain, bus, device, function)| Selector::Pci(
+                PciAddress {
+                    domain,
+                    bus,
+                    device,
+                    function
+                }
+            )),
+        ]
+    }
+
+    fn quota() -> impl Strategy<Value = Quota> {
+        prop_oneof![
+            Just(Quota::Unlimited),
+            any::<u64>().prop_map(Quota::Bytes),
+            (1u32..=1_000_000).prop_map(Quota::Share)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(rules in prop::collection::vec((selector(), quota()), 0..20), paused: bool) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut limits = Limits { paused, ..Limits::default() };
+            for (selector, quota) in rules {
+                limits.memory.set(selector, quota);
+            }
+            let writer = Control::create(dir.path()).unwrap();
+            let reader = Control::open(dir.path()).unwrap().unwrap();
+            let before = reader.generation();
+            writer.write(&limits).unwrap();
+            prop_assert_ne!(reader.generation(), before);
+            prop_assert_eq!(reader.read_settled().unwrap().1, limits);
+        }
+    }
+
+    #[test]
+    fn a_writer_killed_half_way_is_noticed_and_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Control::create(dir.path()).unwrap();
+        writer.write(&Limits::default()).unwrap();
+        writer.word(WORD_GENERATION).fetch_add(1, Ordering::Relaxed);
+        assert!(writer.read().is_none());
+        assert!(
+            writer
+                .read_settled()
+                .unwrap_err()
+                .to_string()
+                .contains("half-written")
+        );
+        writer.write(&Limits::default()).unwrap();
+        assert!(writer.read().is_some());
+    }
+
+    #[test]
+    fn a_foreign_or_short_page_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Control::open(dir.path()).unwrap().is_none());
+        std::fs::write(dir.path().join("control"), b"short").unwrap();
+        assert!(
+            Control::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("truncated")
+        );
+        std::fs::write(dir.path().join("control"), vec![7; FILE_BYTES]).unwrap();
+        assert!(
+            Control::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("not a control page")
+        );
+    }
+}

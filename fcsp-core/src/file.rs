@@ -1,0 +1,246 @@
+//! Small files shared by processes: mapping, byte-range locks that the kernel drops at death, setup locks.
+//!
+//! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15): they belong to the open file, not to a process
+//! number, so they mean the same in every PID namespace and vanish when the last descriptor closes, whatever killed
+//! the holder.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// A shared mapping of the start of a file.
+#[derive(Debug)]
+pub struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is plain memory that lives until drop; what is done with it through raw pointers is argued for
+// where it is done.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `Mapping` itself only hands out its address.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `len` bytes of `file`, shared, for reading and, if asked, for writing. `len` may exceed the file: pages
+    /// past its end fault with SIGBUS until the file grows, so callers stay below the size they have checked.
+    pub fn new(file: &File, len: usize, writable: bool) -> io::Result<Self> {
+        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        // SAFETY: a fresh mapping at an address the kernel chooses overlaps nothing; the descriptor is open.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
+        Ok(Self { base, len })
+    }
+
+    /// First byte of the mapping; page-aligned.
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes mapped.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `new` mapped, unmapped once.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Opens for reading and writing, creating with `mode` if asked, never following a symbolic link at the last step
+/// (a tenant must not be able to point a shared file elsewhere), closed on exec.
+pub fn open_rw(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Opens for reading only, never following a symbolic link at the last step.
+pub fn open_ro(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Makes the file at least `len` bytes, with its blocks really allocated: a full tmpfs is an error here and not a
+/// SIGBUS later. Only ever grows, so two processes that grow a file at once cannot cut each other's part off.
+pub fn allocate(file: &File, len: u64) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    loop {
+        // SAFETY: no memory is passed; the descriptor is open.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, len) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // A file system without fallocate (some overlays): a sparse file is the best there is.
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => {
+                if file.metadata()?.len() < len as u64 {
+                    file.set_len(len as u64)?;
+                }
+                return Ok(());
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+fn lock_request(kind: libc::c_int, offset: u64, len: u64) -> libc::flock {
+    // SAFETY: flock is plain data for which all zeroes is a valid value (l_pid must be 0 for OFD locks).
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = offset as libc::off_t;
+    lock.l_len = len as libc::off_t;
+    lock
+}
+
+/// Takes the write lock on `[offset, offset + len)` if nobody else holds any of it; `len` 0 means to the end.
+pub fn try_lock(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    let lock = lock_request(libc::F_WRLCK, offset, len);
+    // SAFETY: the kernel reads the request, which outlives the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
+        _ => Err(error),
+    }
+}
+
+/// Gives a lock back.
+pub fn unlock(file: &File, offset: u64, len: u64) {
+    let lock = lock_request(libc::F_UNLCK, offset, len);
+    // SAFETY: as in `try_lock`. Unlocking what is not locked is a no-op, so the result carries nothing.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
+}
+
+/// Whether some other open file holds a write lock on any byte of the range. Works on a file opened for reading.
+pub fn is_locked(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    let mut lock = lock_request(libc::F_RDLCK, offset, len);
+    // SAFETY: the kernel reads and writes the request, which outlives the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+/// An exclusive lock on a whole file for the length of a setup step. The kernel drops it if the holder dies.
+#[derive(Debug)]
+pub struct SetupLock {
+    _file: File,
+}
+
+impl SetupLock {
+    /// Longest wait for somebody else's setup, which takes well under a millisecond unless its process is stopped.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Waits for the lock on `path`, creating the file if need be.
+    pub fn acquire(path: &Path) -> io::Result<Self> {
+        let file = open_rw(path, true)?;
+        let deadline = Instant::now() + Self::PATIENCE;
+        while !try_lock(&file, 0, 0)? {
+            if Instant::now() >= deadline {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!(
+                        "{} has been held for {:?} by a process that is stopped",
+                        path.display(),
+                        Self::PATIENCE
+                    ),
+                ));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(Self { _file: file })
+    }
+
+    /// The lock if it is free right now.
+    pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+        let file = open_rw(path, true)?;
+        Ok(try_lock(&file, 0, 0)?.then_some(Self { _file: file }))
+    }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC: one clock for every process of a machine.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes the timespec, which outlives the call; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_belong_to_the_open_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let a = open_rw(&path, true).unwrap();
+        let b = open_rw(&path, false).unwrap();
+        assert!(try_lock(&a, 4096, 1).unwrap());
+        assert!(!try_lock(&b, 4096, 1).unwrap());
+        assert!(try_lock(&b, 4097, 1).unwrap());
+        let reader = open_ro(&path).unwrap();
+        assert!(is_locked(&reader, 4096, 1).unwrap());
+        drop(a);
+        assert!(!is_locked(&reader, 4096, 1).unwrap());
+        assert!(try_lock(&b, 4096, 1).unwrap());
+        unlock(&b, 4096, 1);
+        assert!(!is_locked(&reader, 4096, 1).unwrap());
+    }
+
+    #[test]
+    fn allocation_only_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = open_rw(&dir.path().join("f"), true).unwrap();
+        allocate(&file, 8192).unwrap();
+        allocate(&file, 4096).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 8192);
+    }
+
+    #[test]
+    fn a_symbolic_link_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("target"), "x").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("target"), dir.path().join("link")).unwrap();
+        assert!(open_rw(&dir.path().join("link"), true).is_err());
+    }
+}

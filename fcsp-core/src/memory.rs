@@ -1,0 +1,148 @@
+//! The memory tracker: may this tenant hold these bytes?
+//!
+//! The protocol for every allocation is reserve, call the driver, then keep the reservation or give it back. The
+//! reservation is what makes two racing processes unable to overcommit.
+
+/// A request that would pass the quota. The caller answers with its vendor's own out-of-memory code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{wanted} bytes on top of {used} would pass the quota of {limit}")]
+pub struct Denied {
+    /// Bytes asked for.
+    pub wanted: u64,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes allowed.
+    pub limit: u64,
+}
+
+/// What a tenant holds and may hold on one device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Held now.
+    pub used: u64,
+    /// Allowed; `u64::MAX` without a limit.
+    pub limit: u64,
+    /// What the device has.
+    pub total: u64,
+}
+
+impl Usage {
+    /// The size of the device as the tenant should see it.
+    pub fn visible_total(&self) -> u64 {
+        self.limit.min(self.total)
+    }
+
+    /// The free memory as the tenant should see it, when the device itself has `physical` bytes free.
+    pub fn visible_free(&self, physical: u64) -> u64 {
+        self.limit
+            .saturating_sub(self.used)
+            .min(physical)
+            .min(self.visible_total())
+    }
+}
+
+/// A hard quota for one tenant on one device. All amounts are bytes.
+pub trait MemoryTracker {
+    /// Holds `bytes` if the quota allows it; otherwise changes nothing.
+    fn reserve(&self, bytes: u64) -> Result<(), Denied>;
+
+    /// Holds `bytes` whatever the quota says: memory the driver has taken already.
+    fn charge(&self, bytes: u64);
+
+    /// Gives `bytes` back that were reserved or charged.
+    fn release(&self, bytes: u64);
+
+    /// What is held and allowed.
+    fn usage(&self) -> Usage;
+
+    /// Reserves `bytes` for as long as the returned guard lives; [`Reservation::keep`] makes it permanent.
+    fn try_hold(&self, bytes: u64) -> Result<Reservation<'_, Self>, Denied>
+    where
+        Self: Sized,
+    {
+        self.reserve(bytes)?;
+        Ok(Reservation { tracker: self, bytes })
+    }
+}
+
+/// Bytes held while the driver is being asked. Dropping gives them back.
+#[derive(Debug)]
+pub struct Reservation<'a, T: MemoryTracker> {
+    tracker: &'a T,
+    bytes: u64,
+}
+
+impl<T: MemoryTracker> Reservation<'_, T> {
+    /// The driver said yes: the bytes stay held until released.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<T: MemoryTracker> Drop for Reservation<'_, T> {
+    fn drop(&mut self) {
+        self.tracker.release(self.bytes);
+    }
+}
+
+/// A tracker that limits nothing and counts nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unlimited;
+
+impl MemoryTracker for Unlimited {
+    fn reserve(&self, _bytes: u64) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    fn charge(&self, _bytes: u64) {}
+
+    fn release(&self, _bytes: u64) {}
+
+    fn usage(&self) -> Usage {
+        Usage {
+            used: 0,
+            limit: u64::MAX,
+            total: u64::MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::region::heap::LocalLedger;
+
+    #[test]
+    fn a_dropped_reservation_is_a_rollback() {
+        let tracker = LocalLedger::new(1 << 30, 1 << 20);
+        let held = tracker.try_hold(1 << 19).unwrap();
+        assert!(tracker.reserve((1 << 19) + 1).is_err());
+        drop(held);
+        tracker.try_hold(1 << 20).unwrap().keep();
+        assert_eq!(tracker.usage().used, 1 << 20);
+        assert_eq!(tracker.usage().visible_free(u64::MAX), 0);
+    }
+
+    #[test]
+    fn the_tenant_sees_the_smaller_of_quota_and_device() {
+        let usage = Usage {
+            used: 3,
+            limit: 10,
+            total: 80,
+        };
+        assert_eq!(
+            (
+                usage.visible_total(),
+                usage.visible_free(60),
+                usage.visible_free(5)
+            ),
+            (10, 7, 5)
+        );
+        let usage = Usage {
+            used: 30,
+            limit: u64::MAX,
+            total: 80,
+        };
+        assert_eq!((usage.visible_total(), usage.visible_free(20)), (80, 20));
+    }
+}

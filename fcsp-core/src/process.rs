@@ -1,0 +1,91 @@
+//! The process manager: which processes belong to a tenant, and which of them live.
+
+/// What a process says of itself when it takes a slot. Ownership does not rest on it: the kernel's lock on the slot
+/// does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Process number in its own namespace.
+    pub pid: u32,
+    /// Clock ticks since boot when it started; tells a reused number apart.
+    pub start_time: u64,
+    /// Command name.
+    pub name: String,
+}
+
+/// This process.
+pub fn myself() -> Identity {
+    let (name, start_time) = stat("self").unwrap_or_default();
+    Identity {
+        pid: std::process::id(),
+        start_time,
+        name,
+    }
+}
+
+/// Name and start time from `/proc/<which>/stat`.
+pub fn stat(which: &str) -> Option<(String, u64)> {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{which}/stat")).ok()?)
+}
+
+/// The name stands in parentheses and may itself hold any character; start time is the 22nd field (proc(5)).
+fn parse_stat(text: &str) -> Option<(String, u64)> {
+    let (open, close) = (text.find('(')?, text.rfind(')')?);
+    let start_time = text
+        .get(close + 1..)?
+        .split_ascii_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()?;
+    Some((text.get(open + 1..close)?.to_owned(), start_time))
+}
+
+/// Who is in a tenant. Processes are told apart and found dead by the kernel, never by what they claim.
+pub trait ProcessManager {
+    /// Why joining failed.
+    type Error;
+
+    /// Gives back what dead processes held; returns how many were found.
+    fn reap(&self) -> u32;
+
+    /// Processes that live now, as far as this tenant's shared files say.
+    fn alive(&self) -> Result<Vec<Identity>, Self::Error>;
+}
+
+/// Knows nobody and has nothing to clear: for a program that only governs itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unlimited;
+
+impl ProcessManager for Unlimited {
+    type Error = std::convert::Infallible;
+
+    fn reap(&self) -> u32 {
+        0
+    }
+
+    fn alive(&self) -> Result<Vec<Identity>, Self::Error> {
+        Ok(vec![myself()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_its_own_stat() {
+        let me = myself();
+        assert_eq!(me.pid, std::process::id());
+        assert!(me.start_time > 0 && !me.name.is_empty());
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_spaces() {
+        let mut text = String::from("7 (a) (b c) S");
+        for field in 4..=30 {
+            text.push_str(&format!(" {field}"));
+        }
+        assert_eq!(parse_stat(&text), Some(("a) (b c".into(), 22)));
+        assert_eq!(parse_stat(""), None);
+        assert_eq!(parse_stat("7 (x"), None);
+    }
+}

@@ -1,0 +1,415 @@
+//! Making, checking and mapping a region file; taking a slot; clearing up after processes that died.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::layout::{
+    FIRST_SLOTS, HEADER_BYTES, Identity, MAGIC, MAX_SLOTS, SLOT_BYTES, SLOT_FREE, SLOT_LIVE, SlotWords,
+    TENANT_WORDS_AT, TenantWords, VERSION, WINDOW_BYTES,
+};
+use super::ledger::{self, Ledger};
+use crate::device::DeviceIdentity;
+use crate::file::{self, Mapping, SetupLock};
+use crate::memory::{Denied, MemoryTracker, Usage};
+use crate::process;
+use crate::sync::Ordering;
+
+/// Why a region cannot be used. Memory fails closed: a backend that gets this refuses allocations.
+#[derive(Debug, thiserror::Error)]
+pub enum RegionError {
+    /// The file system said no: full, read-only, not permitted.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file is not a region this build can share.
+    #[error("{path} {reason}; stop the tenant's processes and remove the file")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Every slot is taken.
+    #[error("{path} already has {MAX_SLOTS} processes")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RegionError {
+    let path = path.to_owned();
+    move |source| RegionError::Io { action, path, source }
+}
+
+/// How often one tenant looks for dead processes while requests are being refused.
+pub const REAP_INTERVAL_NS: u64 = 10_000_000;
+
+/// One process's place in a region. Dropping it gives the slot back; dying gives it back too.
+#[derive(Debug)]
+pub struct Attachment {
+    path: PathBuf,
+    file: File,
+    mapping: Mapping,
+    index: u32,
+}
+
+fn identity_of(device: &DeviceIdentity) -> Identity {
+    let pci = device.pci;
+    let mut identity = Identity {
+        magic: MAGIC,
+        version: VERSION,
+        header_bytes: HEADER_BYTES as u32,
+        slot_bytes: SLOT_BYTES as u32,
+        has_pci: u32::from(pci.is_some()),
+        uuid: device.uuid.0,
+        pci_domain: pci.map_or(0, |p| p.domain),
+        pci_bdf: pci.map_or([0; 4], |p| [p.bus, p.device, p.function, 0]),
+        check: 0,
+    };
+    identity.check = identity.expected_check();
+    identity
+}
+
+/// Byte in the file that a slot's owner keeps locked.
+pub(super) fn lock_offset(index: u32) -> u64 {
+    HEADER_BYTES as u64 + u64::from(index) * SLOT_BYTES as u64
+}
+
+/// Checks a header that came from a file of `len` bytes.
+pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String> {
+    if identity.magic != MAGIC {
+        return Err("is not an FCSP region".into());
+    }
+    if identity.version != VERSION {
+        return Err(format!(
+            "has layout version {}, this build speaks {VERSION}",
+            identity.version
+        ));
+    }
+    if identity.check != identity.expected_check()
+        || identity.header_bytes as usize != HEADER_BYTES
+        || identity.slot_bytes as usize != SLOT_BYTES
+    {
+        return Err("has a damaged header".into());
+    }
+    if len < lock_offset(FIRST_SLOTS) {
+        return Err(format!("is truncated to {len} bytes"));
+    }
+    Ok(())
+}
+
+impl Attachment {
+    /// Attaches this process to the region at `path`, which must lie in an existing folder; makes it if need be. The
+    /// caller holds the tenant's [`SetupLock`], passed as proof.
+    pub fn open(
+        path: &Path,
+        device: &DeviceIdentity,
+        total: u64,
+        limit: u64,
+        _setup: &SetupLock,
+    ) -> Result<Self, RegionError> {
+        let file = match file::open_rw(path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, device, total, limit)?,
+            Err(error) => return Err(io_error("open", path)(error)),
+        };
+        let unusable = |reason: String| RegionError::Unusable {
+            path: path.to_owned(),
+            reason,
+        };
+        let len = file.metadata().map_err(io_error("inspect", path))?.len();
+        if len < HEADER_BYTES as u64 {
+            return Err(unusable(format!("is truncated to {len} bytes")));
+        }
+        let mapping = Mapping::new(&file, WINDOW_BYTES, true).map_err(io_error("map", path))?;
+        // SAFETY: the file has at least a header's worth of bytes, the mapping is page-aligned, and Identity is plain
+        // integers that nobody writes after the file got its name.
+        let identity = unsafe { mapping.base().cast::<Identity>().read() };
+        check_identity(&identity, len).map_err(unusable)?;
+        if identity.uuid != device.uuid.0 {
+            return Err(unusable("belongs to another device".into()));
+        }
+        let mut this = Self {
+            path: path.to_owned(),
+            file,
+            mapping,
+            index: u32::MAX,
+        };
+        let capacity = this.tenant().capacity.load(Ordering::Relaxed);
+        if capacity < FIRST_SLOTS || capacity > MAX_SLOTS || len < lock_offset(capacity) {
+            return Err(RegionError::Unusable {
+                path: path.to_owned(),
+                reason: format!("says it has {capacity} slots in {len} bytes"),
+            });
+        }
+        this.index = this.take_slot()?;
+        this.reap();
+        Ok(this)
+    }
+
+    /// The tenant's words.
+    pub fn tenant(&self) -> &TenantWords {
+        // SAFETY: `open` checked that the file holds a header; the words are atomics, so other processes may write
+        // them at any time; the mapping lives as long as `self`; 128 is aligned for TenantWords.
+        unsafe {
+            self.mapping
+                .base()
+                .byte_add(TENANT_WORDS_AT)
+                .cast::<TenantWords>()
+                .as_ref()
+        }
+    }
+
+    fn slot_at(&self, index: u32) -> &SlotWords {
+        debug_assert!(index < MAX_SLOTS);
+        // SAFETY: callers pass an index below `capacity`, and the file was allocated up to that slot before
+        // `capacity` was raised; atomics as above; slots are 256-aligned.
+        unsafe {
+            self.mapping
+                .base()
+                .byte_add(lock_offset(index) as usize)
+                .cast::<SlotWords>()
+                .as_ref()
+        }
+    }
+
+    /// This process's words.
+    pub fn slot(&self) -> &SlotWords {
+        self.slot_at(self.index)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ledger of this process.
+    pub fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            tenant: self.tenant(),
+            slot: self.slot(),
+        }
+    }
+
+    /// Slots that scans must look at.
+    fn high(&self) -> u32 {
+        let tenant = self.tenant();
+        // Acquire on both: a slot below `high` is initialised, its bytes below `capacity` are allocated.
+        tenant
+            .high
+            .load(Ordering::Acquire)
+            .min(tenant.capacity.load(Ordering::Acquire))
+            .min(MAX_SLOTS)
+    }
+
+    fn take_slot(&self) -> Result<u32, RegionError> {
+        let lock = |index| {
+            file::try_lock(&self.file, lock_offset(index), 1).map_err(io_error("lock a slot of", &self.path))
+        };
+        let tenant = self.tenant();
+        let mut capacity = tenant.capacity.load(Ordering::Acquire);
+        let high = self.high();
+        // Free slots first: they cost no system call to pass over. Then the dead ones, found by their lock.
+        for only_free in [true, false] {
+            for index in 0..high {
+                let state = self.slot_at(index).state.load(Ordering::Acquire);
+                if (state == SLOT_FREE) == only_free && lock(index)? {
+                    return Ok(self.adopt(index));
+                }
+            }
+        }
+        let index = high;
+        if index >= MAX_SLOTS {
+            return Err(RegionError::Full {
+                path: self.path.clone(),
+            });
+        }
+        if index >= capacity {
+            capacity = (capacity * 2).min(MAX_SLOTS);
+            file::allocate(&self.file, lock_offset(capacity)).map_err(io_error("grow", &self.path))?;
+            // Release: the bytes are there before anybody may touch them.
+            tenant.capacity.store(capacity, Ordering::Release);
+        }
+        if !lock(index)? {
+            return Err(RegionError::Unusable {
+                path: self.path.clone(),
+                reason: "has a slot that is locked but was never taken".into(),
+            });
+        }
+        Ok(self.adopt(index))
+    }
+
+    /// Makes a locked slot this process's own.
+    fn adopt(&self, index: u32) -> u32 {
+        let (tenant, slot) = (self.tenant(), self.slot_at(index));
+        if slot.state.load(Ordering::Acquire) != SLOT_FREE {
+            ledger::clear_slot(tenant, slot);
+            tenant.reaped.fetch_add(1, Ordering::Relaxed);
+        }
+        let me = process::myself();
+        slot.held.store(0, Ordering::Relaxed);
+        slot.inflight.store(0, Ordering::Relaxed);
+        slot.refused.store(0, Ordering::Relaxed);
+        slot.unchecked.store(0, Ordering::Relaxed);
+        slot.pid.store(me.pid, Ordering::Relaxed);
+        slot.start_time.store(me.start_time, Ordering::Relaxed);
+        let mut name = [0u8; 32];
+        let used = me.name.len().min(32);
+        name[..used].copy_from_slice(&me.name.as_bytes()[..used]);
+        for (word, bytes) in slot.name.iter().zip(name.chunks_exact(8)) {
+            word.store(
+                u64::from_le_bytes(bytes.try_into().unwrap_or([0; 8])),
+                Ordering::Relaxed,
+            );
+        }
+        slot.name_len.store(used as u32, Ordering::Relaxed);
+        // Release: a scan that sees the slot live sees it initialised.
+        slot.state.store(SLOT_LIVE, Ordering::Release);
+        tenant.high.fetch_max(index + 1, Ordering::Release);
+        index
+    }
+
+    /// Clears the slots of dead processes and brings `used` up to date. Returns how many were cleared.
+    pub fn reap(&self) -> u32 {
+        let tenant = self.tenant();
+        tenant.reaped_ns.store(file::monotonic_ns(), Ordering::Relaxed);
+        let mut cleared = 0;
+        for index in 0..self.high() {
+            let slot = self.slot_at(index);
+            if index == self.index || slot.state.load(Ordering::Acquire) == SLOT_FREE {
+                continue;
+            }
+            // Having the lock is the proof that the owner is dead and the right to clear after it.
+            if matches!(file::try_lock(&self.file, lock_offset(index), 1), Ok(true)) {
+                if slot.state.load(Ordering::Acquire) != SLOT_FREE {
+                    ledger::clear_slot(tenant, slot);
+                    cleared += 1;
+                }
+                file::unlock(&self.file, lock_offset(index), 1);
+            }
+        }
+        if cleared > 0 {
+            tenant.reaped.fetch_add(u64::from(cleared), Ordering::Relaxed);
+        }
+        ledger::recompute(tenant, || {
+            Box::new((0..self.high()).map(|index| self.slot_at(index)))
+        });
+        cleared
+    }
+
+    /// Reserves `bytes` under `limit`. Before refusing, looks whether a dead process still counts.
+    #[inline]
+    pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        match self.ledger().reserve(bytes, limit) {
+            Ok(()) => Ok(()),
+            Err(denied) => self.reserve_again(denied),
+        }
+    }
+
+    #[cold]
+    fn reserve_again(&self, denied: Denied) -> Result<(), Denied> {
+        let tenant = self.tenant();
+        let alone = self.high() <= 1 && tenant.dirty.load(Ordering::Relaxed) == 0;
+        if !alone
+            && file::monotonic_ns().saturating_sub(tenant.reaped_ns.load(Ordering::Relaxed))
+                >= REAP_INTERVAL_NS
+        {
+            self.reap();
+            if self.ledger().reserve(denied.wanted, denied.limit).is_ok() {
+                return Ok(());
+            }
+        }
+        // Relaxed: counters for people.
+        tenant.refused.fetch_add(1, Ordering::Relaxed);
+        tenant.refused_bytes.store(denied.wanted, Ordering::Relaxed);
+        self.slot().refused.fetch_add(1, Ordering::Relaxed);
+        Err(denied)
+    }
+
+    /// In a forked child: closes the inherited descriptor, so that the parent's lock dies with the parent. The
+    /// child must not use this attachment again (and does not: it attaches anew).
+    pub fn abandon_in_child(&self) {
+        use std::os::fd::AsRawFd;
+        // SAFETY: close is async-signal-safe, which is all a forked child of a threaded process may use. The
+        // attachment is leaked afterwards, so its `File` never closes the number a second time.
+        unsafe { libc::close(self.file.as_raw_fd()) };
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if self.index == u32::MAX {
+            return;
+        }
+        let (tenant, slot) = (self.tenant(), self.slot());
+        // We hold the lock, so clearing our own slot is the same as clearing a dead one's.
+        ledger::clear_slot(tenant, slot);
+        ledger::recompute(tenant, || {
+            Box::new((0..self.high()).map(|index| self.slot_at(index)))
+        });
+    }
+}
+
+/// A quota on an attachment.
+#[derive(Debug)]
+pub struct Governed<'a> {
+    /// The place in the region.
+    pub attachment: &'a Attachment,
+    /// Bytes the tenant may hold; `u64::MAX` for no limit.
+    pub limit: u64,
+}
+
+impl MemoryTracker for Governed<'_> {
+    fn reserve(&self, bytes: u64) -> Result<(), Denied> {
+        self.attachment.reserve(bytes, self.limit)
+    }
+
+    fn charge(&self, bytes: u64) {
+        self.attachment.ledger().charge(bytes);
+    }
+
+    fn release(&self, bytes: u64) {
+        self.attachment.ledger().release(bytes);
+    }
+
+    fn usage(&self) -> Usage {
+        self.attachment.ledger().usage(self.limit)
+    }
+}
+
+/// Writes a new region under a temporary name and gives it its own: nobody ever opens a half-made one.
+fn create(path: &Path, device: &DeviceIdentity, total: u64, limit: u64) -> Result<File, RegionError> {
+    use std::os::unix::fs::FileExt;
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let file = file::open_rw(&temporary, true).map_err(io_error("create", &temporary))?;
+    let fill = || -> io::Result<()> {
+        file.set_len(0)?;
+        file::allocate(&file, lock_offset(FIRST_SLOTS))?;
+        let identity = identity_of(device);
+        // SAFETY: Identity is repr(C) integers without padding that matters: its bytes may be read.
+        let bytes =
+            unsafe { std::slice::from_raw_parts((&raw const identity).cast::<u8>(), size_of::<Identity>()) };
+        file.write_all_at(bytes, 0)?;
+        let at = |offset: usize| (TENANT_WORDS_AT + offset) as u64;
+        file.write_all_at(&total.to_le_bytes(), at(std::mem::offset_of!(TenantWords, total)))?;
+        file.write_all_at(&limit.to_le_bytes(), at(std::mem::offset_of!(TenantWords, limit)))?;
+        file.write_all_at(
+            &FIRST_SLOTS.to_le_bytes(),
+            at(std::mem::offset_of!(TenantWords, capacity)),
+        )?;
+        std::fs::rename(&temporary, path)
+    };
+    fill().map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        io_error("create", path)(error)
+    })?;
+    Ok(file)
+}

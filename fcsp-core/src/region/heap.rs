@@ -1,0 +1,86 @@
+//! A ledger in private memory: one process, no file. What an embedding program uses when it only limits itself, and
+//! what the ledger's own tests run on.
+
+use std::sync::Arc;
+
+use super::layout::{SLOT_LIVE, SlotWords, TenantWords};
+use super::ledger::Ledger;
+use crate::memory::{Denied, MemoryTracker, Usage};
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// Words of a tenant that holds nothing on a device of `total` bytes.
+pub fn tenant_words(total: u64) -> TenantWords {
+    TenantWords {
+        used: AtomicU64::new(0),
+        dirty: AtomicU64::new(0),
+        total: AtomicU64::new(total),
+        limit: AtomicU64::new(u64::MAX),
+        capacity: AtomicU32::new(1),
+        high: AtomicU32::new(1),
+        reaped_ns: AtomicU64::new(0),
+        peak: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+        refused_bytes: AtomicU64::new(0),
+        reaped: AtomicU64::new(0),
+    }
+}
+
+/// Words of a live process that holds nothing.
+pub fn slot_words() -> SlotWords {
+    SlotWords {
+        state: AtomicU32::new(SLOT_LIVE),
+        inflight: AtomicU32::new(0),
+        held: AtomicU64::new(0),
+        pid: AtomicU32::new(0),
+        name_len: AtomicU32::new(0),
+        start_time: AtomicU64::new(0),
+        allocated: AtomicU64::new(0),
+        overhead: AtomicU64::new(0),
+        allocations: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+        unchecked: AtomicU64::new(0),
+        name: [const { AtomicU64::new(0) }; 4],
+    }
+}
+
+/// A quota inside one process.
+#[derive(Debug, Clone)]
+pub struct LocalLedger {
+    words: Arc<(TenantWords, SlotWords)>,
+    limit: u64,
+}
+
+impl LocalLedger {
+    /// At most `limit` bytes of a device of `total` bytes.
+    pub fn new(total: u64, limit: u64) -> Self {
+        Self {
+            words: Arc::new((tenant_words(total), slot_words())),
+            limit,
+        }
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            tenant: &self.words.0,
+            slot: &self.words.1,
+        }
+    }
+}
+
+impl MemoryTracker for LocalLedger {
+    fn reserve(&self, bytes: u64) -> Result<(), Denied> {
+        self.ledger().reserve(bytes, self.limit)
+    }
+
+    fn charge(&self, bytes: u64) {
+        self.ledger().charge(bytes);
+    }
+
+    fn release(&self, bytes: u64) {
+        self.ledger().release(bytes);
+    }
+
+    fn usage(&self) -> Usage {
+        self.ledger().usage(self.limit)
+    }
+}

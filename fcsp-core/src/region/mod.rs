@@ -1,0 +1,17 @@
+//! The shared region: one small file a tenant and device, mapped by every process of the tenant.
+//!
+//! - [`layout`]: the bytes.
+//! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
+//! - [`attach`]: making, checking and mapping the file, taking a slot, clearing after the dead.
+//! - [`snapshot`]: reading a region from outside without trusting it.
+//! - [`heap`]: the same words in private memory, for embedders and tests.
+
+pub mod attach;
+pub mod heap;
+pub mod layout;
+pub mod ledger;
+pub mod snapshot;
+
+pub use attach::{Attachment, RegionError};
+pub use ledger::Ledger;
+pub use snapshot::{ProcessSnapshot, RegionSnapshot};

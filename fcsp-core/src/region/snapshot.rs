@@ -1,0 +1,157 @@
+//! Reading a region from outside: by `read`, not by mapping, so that a tenant who truncates or scribbles on its own
+//! file can at worst show nonsense about itself.
+
+use std::fs::File;
+use std::io;
+use std::mem::offset_of;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::attach::{check_identity, lock_offset};
+use super::layout::{
+    HEADER_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT, TenantWords,
+};
+use super::ledger::UNIT;
+use crate::device::{DeviceUuid, PciAddress};
+use crate::file;
+
+/// One process of a tenant on one device.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct ProcessSnapshot {
+    /// Number in the process's own PID namespace.
+    pub pid: u32,
+    /// Start time in clock ticks since boot.
+    pub start_time: u64,
+    /// Command name.
+    pub name: String,
+    /// Whether the kernel says its owner still lives.
+    pub alive: bool,
+    /// Bytes held against the quota.
+    pub held_bytes: u64,
+    /// Of these, live allocations as the driver rounded them.
+    pub allocated_bytes: u64,
+    /// Of these, contexts, code and other overhead.
+    pub overhead_bytes: u64,
+    /// Live allocations.
+    pub allocations: u64,
+    /// Requests refused.
+    pub refused: u64,
+}
+
+/// One tenant's use of one device.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct RegionSnapshot {
+    /// The device's UUID.
+    pub uuid: String,
+    /// The device's PCI address.
+    pub pci: Option<String>,
+    /// Bytes of the device.
+    pub total_bytes: u64,
+    /// Bytes the tenant may hold; `None` without a limit.
+    pub limit_bytes: Option<u64>,
+    /// Bytes live processes hold.
+    pub used_bytes: u64,
+    /// Most bytes ever in use.
+    pub peak_bytes: u64,
+    /// Requests refused since the region was made.
+    pub refused: u64,
+    /// Dead processes whose memory was given back.
+    pub reaped: u64,
+    /// The processes, dead ones that nobody has cleared yet included.
+    pub processes: Vec<ProcessSnapshot>,
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes
+        .get(at..at + 8)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
+}
+
+fn half(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+impl RegionSnapshot {
+    /// Reads the region at `path`.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Self::read_file(&file::open_ro(path)?)
+    }
+
+    /// Reads an open region.
+    pub fn read_file(file: &File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        let mut header = vec![0u8; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0)
+            .map_err(|_| invalid(format!("is truncated to {len} bytes")))?;
+        // SAFETY: the buffer is longer than Identity, which is plain integers; the read does not assume alignment.
+        let identity = unsafe { header.as_ptr().cast::<Identity>().read_unaligned() };
+        check_identity(&identity, len).map_err(invalid)?;
+        let tenant = |offset: usize| TENANT_WORDS_AT + offset;
+        let high = half(&header, tenant(offset_of!(TenantWords, high))).min(MAX_SLOTS);
+        let mut slots = vec![0u8; high as usize * SLOT_BYTES];
+        let fits = ((len.saturating_sub(HEADER_BYTES as u64)) as usize).min(slots.len());
+        slots.truncate(fits - fits % SLOT_BYTES);
+        file.read_exact_at(&mut slots, HEADER_BYTES as u64)?;
+
+        let mut processes = Vec::new();
+        for (index, slot) in slots.chunks_exact(SLOT_BYTES).enumerate() {
+            if half(slot, offset_of!(SlotWords, state)) != SLOT_LIVE {
+                continue;
+            }
+            let name_at = offset_of!(SlotWords, name);
+            let name_len = half(slot, offset_of!(SlotWords, name_len)).min(32) as usize;
+            processes.push(ProcessSnapshot {
+                pid: half(slot, offset_of!(SlotWords, pid)),
+                start_time: word(slot, offset_of!(SlotWords, start_time)),
+                name: String::from_utf8_lossy(&slot[name_at..name_at + name_len])
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .collect(),
+                alive: file::is_locked(file, lock_offset(index as u32), 1)?,
+                held_bytes: word(slot, offset_of!(SlotWords, held)).saturating_mul(UNIT),
+                allocated_bytes: word(slot, offset_of!(SlotWords, allocated)),
+                overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
+                allocations: word(slot, offset_of!(SlotWords, allocations)),
+                refused: word(slot, offset_of!(SlotWords, refused)),
+            });
+        }
+        let limit = word(&header, tenant(offset_of!(TenantWords, limit)));
+        let pci = PciAddress {
+            domain: identity.pci_domain,
+            bus: identity.pci_bdf[0],
+            device: identity.pci_bdf[1],
+            function: identity.pci_bdf[2],
+        };
+        Ok(Self {
+            uuid: DeviceUuid(identity.uuid).to_string(),
+            pci: (identity.has_pci != 0).then(|| pci.to_string()),
+            total_bytes: word(&header, tenant(offset_of!(TenantWords, total))),
+            limit_bytes: (limit != u64::MAX).then_some(limit),
+            // The sum over the living: right even if nobody has attached since the last death.
+            used_bytes: processes
+                .iter()
+                .filter(|p| p.alive)
+                .map(|p| p.held_bytes)
+                .fold(0, u64::saturating_add),
+            peak_bytes: word(&header, tenant(offset_of!(TenantWords, peak))).saturating_mul(UNIT),
+            refused: word(&header, tenant(offset_of!(TenantWords, refused))),
+            reaped: word(&header, tenant(offset_of!(TenantWords, reaped))),
+            processes,
+        })
+    }
+
+    /// Whether any process of the tenant lives on this device.
+    pub fn any_alive(&self) -> bool {
+        self.processes.iter().any(|p| p.alive)
+    }
+}

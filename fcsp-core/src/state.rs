@@ -1,0 +1,153 @@
+//! Where shared files live: one folder a tenant, one region file a device in it.
+//!
+//! ```text
+//! <state>/tenants/<tenant>/control              limits, written by `fcsp` or the node agent
+//! <state>/tenants/<tenant>/<device uuid>.region what the tenant's processes hold
+//! <state>/tenants/<tenant>/setup.lock           taken while files are made
+//! ```
+//! `<state>` is `$FCSP_STATE_DIR`, or `/run/fcsp` for root, or `$XDG_RUNTIME_DIR/fcsp`, or `/dev/shm/fcsp-<uid>`.
+
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::file::SetupLock;
+use crate::region::RegionSnapshot;
+
+/// The variable that moves the state folder.
+pub const STATE_DIR_VARIABLE: &str = "FCSP_STATE_DIR";
+
+/// The folder that holds every tenant's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir(PathBuf);
+
+fn uid() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl StateDir {
+    /// The folder for this user, by the rule at the top of this page. Does not create it.
+    pub fn locate() -> Self {
+        if let Some(path) = std::env::var_os(STATE_DIR_VARIABLE).filter(|v| !v.is_empty()) {
+            return Self(path.into());
+        }
+        if uid() == 0 {
+            return Self("/run/fcsp".into());
+        }
+        if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty())
+            && Path::new(&runtime).is_dir()
+        {
+            return Self(Path::new(&runtime).join("fcsp"));
+        }
+        Self(format!("/dev/shm/fcsp-{}", uid()).into())
+    }
+
+    /// This folder.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A tenant's folder; not necessarily there.
+    pub fn tenant(&self, name: &str) -> PathBuf {
+        self.0.join("tenants").join(name)
+    }
+
+    /// Makes a tenant's folder, private to its owner. A folder under a world-writable parent that belongs to somebody
+    /// else is refused: its owner could swap the files.
+    pub fn create_tenant(&self, name: &str) -> io::Result<PathBuf> {
+        let dir = self.tenant(name);
+        make_private(&self.0)?;
+        let owner = std::fs::metadata(&self.0)?.uid();
+        if owner != uid() && owner != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("{} belongs to another user", self.0.display()),
+            ));
+        }
+        make_private(&dir)?;
+        Ok(dir)
+    }
+
+    /// Makes the state folder itself, readable by everybody so that `fcsp ps` can list it, when the caller is root.
+    pub fn create_shared(&self) -> io::Result<()> {
+        make_private(&self.0)?;
+        std::fs::set_permissions(&self.0, Permissions::from_mode(0o755))
+    }
+
+    /// Names of the tenants that have a folder, sorted.
+    pub fn tenants(&self) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.0.join("tenants")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Every region of a tenant, with the reason for those that cannot be read.
+    pub fn regions(&self, tenant: &str) -> io::Result<Vec<(PathBuf, io::Result<RegionSnapshot>)>> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(self.tenant(tenant))?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "region"))
+            .collect();
+        paths.sort();
+        Ok(paths
+            .into_iter()
+            .map(|path| (path.clone(), RegionSnapshot::read(&path)))
+            .collect())
+    }
+
+    /// Removes a tenant's files if no process of it lives. Returns whether they are gone. A process that attaches at
+    /// the same moment waits for the setup lock and then makes new files.
+    pub fn remove_if_dead(&self, tenant: &str) -> io::Result<bool> {
+        let dir = self.tenant(tenant);
+        let Some(_lock) = SetupLock::try_acquire(&dir.join("setup.lock"))? else {
+            return Ok(false);
+        };
+        for (_, region) in self.regions(tenant)? {
+            if region.is_ok_and(|region| region.any_alive()) {
+                return Ok(false);
+            }
+        }
+        std::fs::remove_dir_all(&dir)?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_removes() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("s"));
+        assert_eq!(state.tenants().unwrap(), Vec::<String>::new());
+        state.create_tenant("b").unwrap();
+        state.create_tenant("a").unwrap();
+        assert_eq!(state.tenants().unwrap(), ["a", "b"]);
+        assert!(state.remove_if_dead("a").unwrap());
+        assert_eq!(state.tenants().unwrap(), ["b"]);
+    }
+}

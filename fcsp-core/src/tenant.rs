@@ -1,0 +1,342 @@
+//! A tenant: its name, its limits, its folder, and this process's place in it.
+
+use std::path::PathBuf;
+
+use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name};
+use crate::control::{Control, Limits};
+use crate::device::DeviceIdentity;
+use crate::file::SetupLock;
+use crate::process::{self, ProcessManager};
+use crate::region::{Attachment, RegionError};
+use crate::state::StateDir;
+
+/// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// A field of the configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tenant's folder or one of its files cannot be used.
+    #[error("tenant folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A region cannot be used.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+}
+
+/// A tenant as one of its processes sees it.
+#[derive(Debug)]
+pub struct Tenant {
+    name: String,
+    dir: PathBuf,
+    source: Source,
+    /// Limits from a root-owned file: they cannot be changed by a control page.
+    fixed: Option<Limits>,
+    control: Control,
+}
+
+impl Tenant {
+    /// Joins the tenant that `config` names, or the one of this process's tree if it names none. The first process
+    /// writes the configuration into the control page; from then on the page speaks, until nobody of the tenant lives.
+    pub fn join(state: &StateDir, config: &Config) -> Result<Self, TenantError> {
+        let name = match &config.tenant {
+            Some(name) => name.clone(),
+            None => process_tree_name(),
+        };
+        check_tenant_name("tenant", &name)?;
+        let dir = state.tenant(&name);
+        let folder = |source| TenantError::Folder {
+            path: dir.clone(),
+            source,
+        };
+        state.create_tenant(&name).map_err(folder)?;
+        let configured = Limits {
+            memory: config.memory.clone(),
+            compute: config.compute.clone(),
+            paused: false,
+        };
+        let setup = SetupLock::acquire(&dir.join("setup.lock")).map_err(folder)?;
+        let control = match Control::open(&dir).map_err(folder)? {
+            // An environment that sets no limit joins whatever limits the tenant has.
+            Some(control)
+                if config.source != Source::Environment || has_living(state, &name) || is_managed(&dir) =>
+            {
+                control
+            }
+            _ => {
+                Control::create(&dir)
+                    .and_then(|page| page.write(&configured))
+                    .map_err(folder)?;
+                Control::open(&dir).map_err(folder)?.ok_or_else(|| {
+                    folder(std::io::Error::new(
+                        std::io::ErrorKind::NotFound,
+                        "the control page vanished",
+                    ))
+                })?
+            }
+        };
+        drop(setup);
+        let fixed = (config.source == Source::File).then_some(configured);
+        let source = match config.source {
+            Source::Nothing | Source::Environment => Source::Control,
+            source => source,
+        };
+        Ok(Self {
+            name,
+            dir,
+            source,
+            fixed,
+            control,
+        })
+    }
+
+    /// The tenant's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tenant's folder.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
+    /// Where its limits come from.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The control page.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The limits in force, with the generation of the control page they were read at. While the page is being
+    /// written by somebody who died, an error: the caller keeps the limits it had.
+    pub fn limits(&self) -> Result<(u64, Limits), TenantError> {
+        let (generation, mut limits) = self
+            .control
+            .read_settled()
+            .map_err(|source| TenantError::Folder {
+                path: self.dir.clone(),
+                source,
+            })?;
+        if let Some(fixed) = &self.fixed {
+            limits.memory = fixed.memory.clone();
+            limits.compute = fixed.compute.clone();
+        }
+        Ok((generation, limits))
+    }
+
+    /// The quota in bytes that `limits` give on `device`, which has `total` bytes.
+    pub fn memory_limit(limits: &Limits, device: &DeviceIdentity, total: u64) -> u64 {
+        limits
+            .memory
+            .for_device(device)
+            .unwrap_or(Quota::Unlimited)
+            .resolve(total)
+    }
+
+    /// Takes a place on `device`.
+    pub fn attach(&self, device: &DeviceIdentity, total: u64, limit: u64) -> Result<Attachment, TenantError> {
+        let folder = |source| TenantError::Folder {
+            path: self.dir.clone(),
+            source,
+        };
+        let setup = SetupLock::acquire(&self.dir.join("setup.lock")).map_err(folder)?;
+        let path = self.dir.join(format!("{}.region", device.uuid));
+        let attachment = Attachment::open(&path, device, total, limit, &setup)?;
+        attachment
+            .tenant()
+            .limit
+            .store(limit, crate::sync::Ordering::Relaxed);
+        Ok(attachment)
+    }
+}
+
+impl ProcessManager for (StateDir, String) {
+    type Error = std::io::Error;
+
+    fn reap(&self) -> u32 {
+        // From outside nothing is written: readers count the living only, and the next process to attach clears.
+        0
+    }
+
+    fn alive(&self) -> Result<Vec<process::Identity>, Self::Error> {
+        let mut found: Vec<process::Identity> = Vec::new();
+        for (_, region) in self.0.regions(&self.1)? {
+            for slot in region?.processes.into_iter().filter(|slot| slot.alive) {
+                let identity = process::Identity {
+                    pid: slot.pid,
+                    start_time: slot.start_time,
+                    name: slot.name,
+                };
+                if !found.contains(&identity) {
+                    found.push(identity);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn has_living(state: &StateDir, name: &str) -> bool {
+    state.regions(name).is_ok_and(|regions| {
+        regions
+            .into_iter()
+            .any(|(_, region)| region.is_ok_and(|r| r.any_alive()))
+    })
+}
+
+/// Whether the tenant was set up from outside (`fcsp run`, the agent), which leaves a mark in its folder.
+fn is_managed(dir: &std::path::Path) -> bool {
+    dir.join(MANAGED_MARK).exists()
+}
+
+/// File in a tenant's folder that says its control page was written by a command or agent, so that environment
+/// variables must not replace it.
+pub const MANAGED_MARK: &str = "managed";
+
+/// The name of a tenant nobody named: the process tree that was started with these settings. The root of the tree is
+/// the highest ancestor whose environment carries the same FCSP variables.
+fn process_tree_name() -> String {
+    let mine = settings_of_self();
+    let mut root = (
+        std::process::id().to_string(),
+        process::stat("self").map_or(0, |(_, start)| start),
+    );
+    let mut pid = root.0.clone();
+    // Bounded: a tree of processes is not deep, and /proc may be odd inside containers.
+    for _ in 0..64 {
+        let Some(parent) = parent_of(&pid) else { break };
+        if settings_of(&parent) != Some(mine.clone()) {
+            break;
+        }
+        let Some((_, start)) = process::stat(&parent) else {
+            break;
+        };
+        root = (parent.clone(), start);
+        pid = parent;
+    }
+    format!("tree-{}-{}", root.0, root.1)
+}
+
+fn parent_of(pid: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after = text.get(text.rfind(')')? + 1..)?;
+    let parent = after.split_ascii_whitespace().nth(1)?;
+    (parent != "0").then(|| parent.to_owned())
+}
+
+fn is_setting(name: &[u8]) -> bool {
+    use crate::config::env::PREFIXES;
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+fn settings_of_self() -> Vec<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut settings: Vec<Vec<u8>> = std::env::vars_os()
+        .filter(|(name, _)| is_setting(name.as_bytes()))
+        .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
+        .collect();
+    settings.sort();
+    settings
+}
+
+fn settings_of(pid: &str) -> Option<Vec<Vec<u8>>> {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut settings: Vec<Vec<u8>> = environ
+        .split(|&byte| byte == 0)
+        .filter(|entry| is_setting(entry))
+        .map(<[u8]>::to_vec)
+        .collect();
+    settings.sort();
+    Some(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rules;
+    use crate::device::DeviceUuid;
+    use crate::region::ledger::used_bytes;
+
+    fn config(limit: u64) -> Config {
+        let mut config = Config::unlimited();
+        config.tenant = Some("t".into());
+        config.source = Source::Environment;
+        let mut rules = Rules::new();
+        rules.set(crate::device::Selector::All, Quota::Bytes(limit));
+        config.memory = rules;
+        config
+    }
+
+    fn device() -> DeviceIdentity {
+        DeviceIdentity {
+            index: Some(0),
+            uuid: DeviceUuid([9; 16]),
+            pci: None,
+        }
+    }
+
+    fn attach(tenant: &Tenant) -> (Attachment, u64) {
+        let (_, limits) = tenant.limits().unwrap();
+        let limit = Tenant::memory_limit(&limits, &device(), 1 << 30);
+        (tenant.attach(&device(), 1 << 30, limit).unwrap(), limit)
+    }
+
+    #[test]
+    fn the_living_keep_their_limits_and_the_dead_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let first = Tenant::join(&state, &config(1 << 20)).unwrap();
+        let (place, limit) = attach(&first);
+        assert_eq!(limit, 1 << 20);
+        let second = Tenant::join(&state, &config(1 << 25)).unwrap();
+        assert_eq!(
+            attach(&second).1,
+            1 << 20,
+            "a later environment does not raise a living tenant's quota"
+        );
+        drop(place);
+        let third = Tenant::join(&state, &config(1 << 25)).unwrap();
+        assert_eq!(attach(&third).1, 1 << 25);
+    }
+
+    #[test]
+    fn places_share_one_sum_and_give_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let tenant = Tenant::join(&state, &config(1 << 20)).unwrap();
+        let (a, limit) = attach(&tenant);
+        let (b, _) = attach(&tenant);
+        a.reserve(3 << 18, limit).unwrap();
+        b.reserve(1 << 18, limit).unwrap();
+        assert!(b.reserve(512, limit).is_err());
+        drop(a);
+        assert_eq!(used_bytes(b.tenant()), 1 << 18);
+        b.reserve(3 << 18, limit).unwrap();
+    }
+
+    #[test]
+    fn more_processes_than_the_first_file_has_slots() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let tenant = Tenant::join(&state, &config(1 << 30)).unwrap();
+        let places: Vec<Attachment> = (0..100).map(|_| attach(&tenant).0).collect();
+        for place in &places {
+            place.reserve(512, u64::MAX).unwrap();
+        }
+        assert_eq!(used_bytes(places[0].tenant()), 100 * 512);
+    }
+
+    #[test]
+    fn a_tree_has_one_name() {
+        assert_eq!(process_tree_name(), process_tree_name());
+        check_tenant_name("tenant", &process_tree_name()).unwrap();
+    }
+}

@@ -1,0 +1,195 @@
+//! Amounts as people write them: bytes and percentages, with errors that say what would have been accepted.
+
+use std::fmt;
+
+/// Parts per million: the resolution of every share in FCSP. 1 000 000 is the whole.
+pub type Ppm = u32;
+
+/// The whole, in parts per million.
+pub const WHOLE: Ppm = 1_000_000;
+
+/// Why a text is not an amount. Shown after the name of the field it stood in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" {reason}")]
+pub struct UnitError {
+    /// The text as it was given.
+    pub text: String,
+    /// What is wrong with it and what is accepted.
+    pub reason: String,
+}
+
+fn error(text: &str, reason: impl Into<String>) -> UnitError {
+    UnitError {
+        text: text.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+const BYTE_FORMS: &str = "write a number and a unit: 8GiB, 512MiB, 1.5GiB, 8GB (10^9) or plain bytes";
+
+/// Splits "1.5 GiB" into its number and its unit.
+fn split(text: &str) -> (&str, &str) {
+    let trimmed = text.trim();
+    let end = trimmed
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(trimmed.len());
+    (&trimmed[..end], trimmed[end..].trim_start())
+}
+
+/// Bytes from text. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti`, and single letters in either case) are powers of 1024;
+/// `KB MB GB TB` are powers of 1000; no unit means bytes. Zero is an error: a quota of nothing is a mistake, and
+/// leaving a quota out is how to ask for none.
+pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
+    let (number, unit) = split(text);
+    let scale: u64 = match unit {
+        "" | "B" => 1,
+        "K" | "k" | "Ki" | "KiB" => 1 << 10,
+        "M" | "m" | "Mi" | "MiB" => 1 << 20,
+        "G" | "g" | "Gi" | "GiB" => 1 << 30,
+        "T" | "t" | "Ti" | "TiB" => 1 << 40,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        other => {
+            return Err(error(
+                text,
+                format!("has the unknown unit \"{other}\"; {BYTE_FORMS}"),
+            ));
+        }
+    };
+    let bytes = match number.parse::<u64>() {
+        Ok(whole) => whole.checked_mul(scale),
+        Err(_) => {
+            let value = number
+                .parse::<f64>()
+                .map_err(|_| error(text, format!("is not an amount of memory; {BYTE_FORMS}")))?;
+            let bytes = value * scale as f64;
+            (bytes < u64::MAX as f64).then_some(bytes as u64)
+        }
+    };
+    match bytes {
+        None => Err(error(text, "is more than 64 bits can count")),
+        Some(0) => Err(error(
+            text,
+            "is no memory at all; leave the limit out to have none",
+        )),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// A share of the whole from "25%" or "25 %", more than 0 and at most 100, with up to four decimals.
+pub fn parse_percent(text: &str) -> Result<Ppm, UnitError> {
+    const FORMS: &str = "write a percentage above 0% and up to 100%, such as 25% or 12.5%";
+    let number = text
+        .trim()
+        .strip_suffix('%')
+        .ok_or_else(|| error(text, format!("is not a percentage; {FORMS}")))?;
+    let value = number
+        .trim()
+        .parse::<f64>()
+        .map_err(|_| error(text, format!("is not a percentage; {FORMS}")))?;
+    let ppm = (value * 10_000.0).round();
+    if !(1.0..=f64::from(WHOLE)).contains(&ppm) {
+        return Err(error(text, format!("is out of range; {FORMS}")));
+    }
+    Ok(ppm as Ppm)
+}
+
+/// Bytes for people: "8.00 GiB", "512 MiB", "100 B".
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        for (name, shift) in UNITS {
+            if self.0 >= 1 << shift {
+                let text = if self.0.is_multiple_of(1 << shift) {
+                    format!("{} {name}", self.0 >> shift)
+                } else {
+                    format!("{:.2} {name}", self.0 as f64 / (1u64 << shift) as f64)
+                };
+                return f.pad(&text);
+            }
+        }
+        f.pad(&format!("{} B", self.0))
+    }
+}
+
+/// A share for people: "25%", "12.5%".
+#[derive(Debug, Clone, Copy)]
+pub struct Percent(pub Ppm);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}%", f64::from(self.0) / 10_000.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn accepts_what_people_write() {
+        for (text, bytes) in [
+            ("8GiB", 8 << 30),
+            ("8 GiB", 8 << 30),
+            ("8Gi", 8 << 30),
+            ("8g", 8 << 30),
+            ("8GB", 8_000_000_000),
+            ("1.5GiB", 3 << 29),
+            ("4096", 4096),
+            ("512m", 512 << 20),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(parse_percent("40%"), Ok(400_000));
+        assert_eq!(parse_percent(" 12.5 %"), Ok(125_000));
+    }
+
+    #[test]
+    fn refuses_and_names_the_accepted_form() {
+        for text in [
+            "8 Gib",
+            "8GIB",
+            "",
+            "GiB",
+            "-1",
+            "8GiB!",
+            "0",
+            "0GiB",
+            "1e9",
+            "99999999999TiB",
+        ] {
+            let message = parse_bytes(text).expect_err(text).to_string();
+            assert!(message.contains(&format!("\"{text}\"")), "{message}");
+        }
+        assert!(parse_bytes("8 Gib").unwrap_err().to_string().contains("8GiB"));
+        for text in ["101%", "0%", "40", "%", "-5%", "nan%", "inf%"] {
+            let message = parse_percent(text).expect_err(text).to_string();
+            assert!(message.contains("100%"), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whole_units_round_trip(n in 1u64..1 << 20) {
+            prop_assert_eq!(parse_bytes(&format!("{n}MiB")), Ok(n << 20));
+            prop_assert_eq!(parse_bytes(&Bytes(n << 20).to_string()).unwrap() >> 20 , {
+                // "1.23 GiB" is rounded for people: within half a percent.
+                let shown = parse_bytes(&Bytes(n << 20).to_string()).unwrap();
+                prop_assert!(shown.abs_diff(n << 20) * 200 <= n << 20);
+                shown >> 20
+            });
+        }
+
+        #[test]
+        fn never_panics(text in ".{0,24}") {
+            let _ = parse_bytes(&text);
+            let _ = parse_percent(&text);
+        }
+    }
+}
