@@ -1,2 +1,3 @@
 //! See the crate's README.
 pub mod ffi;
+pub mod symbols;
