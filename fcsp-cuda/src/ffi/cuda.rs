@@ -4,7 +4,7 @@
 // Names are NVIDIA's and documented there; ours would only repeat them. What is not obvious is said in place.
 #![allow(missing_docs)]
 
-use core::ffi::{c_char, c_void};
+use core::ffi::c_void;
 
 mod context;
 mod copies;
@@ -45,8 +45,11 @@ pub type CUdeviceptr = u64;
 pub type CUdeviceptr_v1 = u32;
 pub type CUmemGenericAllocationHandle = u64;
 pub type CUgraphConditionalHandle = u64;
+/// Fabric-wide endpoint, from driver 13.3.
+pub type CUlogicalEndpointId = u32;
 
 pub type CUarray = *mut c_void;
+pub type CUasyncCallbackHandle = *mut c_void;
 pub type CUcheckpointOperationHandle = *mut c_void;
 pub type CUcontext = *mut c_void;
 pub type CUdevResourceDesc = *mut c_void;
@@ -93,6 +96,7 @@ pub type CUjit_option = u32;
 pub type CUlaunchAttributeID = u32;
 pub type CUlibraryOption = u32;
 pub type CUlimit = u32;
+pub type CUlogicalEndpointIpcHandleType = u32;
 pub type CUmemAccess_flags = u32;
 pub type CUmemAllocationGranularity_flags = u32;
 pub type CUmemAllocationHandleType = u32;
@@ -124,15 +128,15 @@ pub type CUcheckpointLockArgs = c_void;
 pub type CUcheckpointRestoreArgs = c_void;
 pub type CUcheckpointUnlockArgs = c_void;
 pub type CUdevResource = c_void;
+pub type CUlogicalEndpointProp = c_void;
 
 pub type CUhostFn = Option<unsafe extern "C" fn(userData: *mut c_void)>;
 pub type CUstreamCallback =
     Option<unsafe extern "C" fn(hStream: CUstream, status: CUresult, userData: *mut c_void)>;
+/// Called by the driver on its own notices; handed on as it is.
+pub type CUasyncCallback = *const c_void;
 /// Called by the driver while a graph is recaptured; handed on as it is.
 pub type CUgraphRecaptureCallback = *const c_void;
-
-/// A C string for `cuGetProcAddress` and `cuModuleGetFunction`.
-pub type CStrPtr = *const c_char;
 
 constants! {
     /// Values of the constants above, for the header test.

@@ -8,7 +8,7 @@ use core::ffi::{c_char, c_ulong, c_void};
 use super::{Constant, Function, Layout};
 
 /// Every function list of this module.
-pub const FUNCTIONS: &[&[Function]] = &[NVML_FUNCTIONS];
+pub const FUNCTIONS: &[&[Function]] = &[NVML_FUNCTIONS, TEXT_FUNCTIONS];
 /// Every struct of this module.
 pub const LAYOUTS: &[Layout] = STRUCTS;
 /// Every constant of this module.
@@ -302,8 +302,12 @@ layouts! {
 /// Handed on as it is.
 pub type nvmlAccountingStats_v2_t = c_void;
 
-/// Text for a status; never null.
-pub type nvmlErrorString = unsafe extern "C" fn(result: nvmlReturn_t) -> *const c_char;
+functions! {
+    /// The one function that returns text: never null.
+    TEXT_FUNCTIONS -> *const c_char;
+
+    nvmlErrorString(result: nvmlReturn_t);
+}
 
 functions! {
     /// Signatures of this module, for the header test.

@@ -194,4 +194,9 @@ functions! {
     cuCheckpointProcessRestore(pid: i32, args: *mut CUcheckpointRestoreArgs);
     cuCheckpointOperationComplete(handle: CUcheckpointOperationHandle);
     cuCheckpointProcessUnlock(pid: i32, args: *mut CUcheckpointUnlockArgs);
+    cuDeviceRegisterAsyncNotification(
+        device: CUdevice, callbackFunc: CUasyncCallback, userData: *mut c_void,
+        callback: *mut CUasyncCallbackHandle
+    );
+    cuDeviceUnregisterAsyncNotification(device: CUdevice, callback: CUasyncCallbackHandle);
 }

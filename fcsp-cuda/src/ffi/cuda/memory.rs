@@ -204,4 +204,28 @@ functions! {
     cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz(
         dptr: *mut CUdeviceptr, bytesize: usize, pool: CUmemoryPool, hStream: CUstream
     );
+    cuLogicalEndpointIdReserve(baseLeId: *mut CUlogicalEndpointId, count: cuuint32_t);
+    cuLogicalEndpointIdRelease(baseLeId: CUlogicalEndpointId, count: cuuint32_t);
+    cuLogicalEndpointCreate(leId: CUlogicalEndpointId, prop: *const CUlogicalEndpointProp);
+    cuLogicalEndpointAddDevice(leId: CUlogicalEndpointId, dev: CUdevice);
+    cuLogicalEndpointDestroy(leId: CUlogicalEndpointId);
+    cuLogicalEndpointBindAddr(
+        leId: CUlogicalEndpointId, dev: CUdevice, offset: cuuint64_t, ptr: *mut c_void, size: cuuint64_t,
+        flags: u64
+    );
+    cuLogicalEndpointBindMem(
+        leId: CUlogicalEndpointId, dev: CUdevice, offset: cuuint64_t,
+        memHandle: CUmemGenericAllocationHandle, memOffset: cuuint64_t, size: cuuint64_t, flags: u64
+    );
+    cuLogicalEndpointUnbind(leId: CUlogicalEndpointId, dev: CUdevice, offset: cuuint64_t, size: cuuint64_t);
+    cuLogicalEndpointExport(
+        handle: *mut c_void, leId: CUlogicalEndpointId, handleType: CUlogicalEndpointIpcHandleType
+    );
+    cuLogicalEndpointImport(
+        leId: CUlogicalEndpointId, handle: *const c_void, handleType: CUlogicalEndpointIpcHandleType
+    );
+    cuLogicalEndpointGetLimits(
+        bindAlignment: *mut cuuint64_t, maxSize: *mut cuuint64_t, prop: *const CUlogicalEndpointProp
+    );
+    cuLogicalEndpointQuery(leId: CUlogicalEndpointId, count: cuuint32_t, queryStatus: *mut i32);
 }

@@ -1,0 +1,391 @@
+//! Compares the FFI and the symbol tables with NVIDIA's own headers.
+//!
+//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds
+//! them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
+
+mod toolchain;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use fcsp_cuda::ffi::{self, Constant, Function, Layout};
+use fcsp_cuda::symbols::{self, Role, Symbol};
+use toolchain::{Header, REAL_NAMES, REAL_NVML_NAMES, headers};
+
+/// Fields that older headers have not, or have in another size: (version, type, field).
+const CHANGED: &[(&str, &str, &str)] = &[
+    // Two bytes of 12.9's `reserved[54]` have since got a name.
+    ("cuda.h 12.9", "CUmemPoolProps", "gpuDirectRDMACapable"),
+    ("cuda.h 12.9", "CUmemPoolProps", "reserved"),
+];
+
+/// Beginnings of names that libraries export and these headers do not declare: graphics interoperation, profiler
+/// and debugger have headers of their own, or none.
+const ELSEWHERE: &[&str] = &[
+    "cuEGL",
+    "cuGL",
+    "cuGraphicsEGL",
+    "cuGraphicsGL",
+    "cuGraphicsResourceGetMappedEglFrame",
+    "cuGraphicsVDPAU",
+    "cuVDPAU",
+    "cuProfiler",
+    "cudbg",
+    "cuMemGetAttribute",
+    "nvmlInternalGetExportTable",
+    "nvmlGetBlacklistDevice",
+];
+
+fn declared_cuda(header: &Header) -> BTreeSet<String> {
+    let per_thread = "-DCUDA_API_PER_THREAD_DEFAULT_STREAM";
+    [&[][..], &[per_thread], &[REAL_NAMES]]
+        .iter()
+        .flat_map(|options| header.functions("cu", options))
+        .collect()
+}
+
+fn declared_nvml(header: &Header) -> BTreeSet<String> {
+    [&[][..], &[REAL_NVML_NAMES]]
+        .iter()
+        .flat_map(|options| header.functions("nvml", options))
+        .collect()
+}
+
+fn print_counts(what: &str, table: &[Symbol]) {
+    println!("{what}: {} symbols", table.len());
+    for (role, count) in symbols::counts(table) {
+        println!("  {role:<10} {count:>4}");
+    }
+}
+
+#[test]
+fn every_declared_function_has_a_role() {
+    let Some(headers) = headers() else { return };
+    let mut declared: BTreeMap<String, &str> = BTreeMap::new();
+    for header in &headers.cuda {
+        let names = declared_cuda(header);
+        assert!(
+            names.len() > 600,
+            "{} declares only {} functions?",
+            header.version,
+            names.len()
+        );
+        declared.extend(names.into_iter().map(|name| (name, header.version)));
+    }
+    let names = declared_nvml(&headers.nvml);
+    assert!(
+        names.len() > 400,
+        "{} declares only {} functions?",
+        headers.nvml.version,
+        names.len()
+    );
+    declared.extend(names.into_iter().map(|name| (name, headers.nvml.version)));
+
+    print_counts("cuda", symbols::cuda());
+    print_counts("nvml", symbols::nvml());
+    let missing: Vec<_> = declared
+        .iter()
+        .filter(|(name, _)| symbols::find(name).is_none())
+        .collect();
+    assert!(missing.is_empty(), "declared, and in no table: {missing:#?}");
+
+    let misspelt: Vec<_> = symbols::cuda()
+        .iter()
+        .chain(symbols::nvml())
+        .filter(|symbol| !declared.contains_key(symbol.name))
+        .filter(|symbol| {
+            !ELSEWHERE
+                .iter()
+                .any(|beginning| symbol.name.starts_with(beginning))
+        })
+        .map(|symbol| symbol.name)
+        .collect();
+    assert!(
+        misspelt.is_empty(),
+        "in a table, and declared nowhere: {misspelt:#?}"
+    );
+}
+
+/// `PFN_<base>_v<version>[_ptsz]` in the typedef headers says what `cuGetProcAddress` answers from which version on.
+#[test]
+fn versions_are_those_of_the_typedefs() {
+    let Some(headers) = headers() else { return };
+    let mut published = BTreeSet::new();
+    for header in &headers.cuda {
+        for entry in std::fs::read_dir(&header.include).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.to_str().unwrap().ends_with("Typedefs.h") {
+                continue;
+            }
+            for piece in std::fs::read_to_string(&path).unwrap().split("*PFN_cu").skip(1) {
+                let name = piece.split(')').next().unwrap();
+                let Some((base, version)) = name.rsplit_once("_v") else {
+                    continue;
+                };
+                let (version, suffix) = version.split_once('_').unwrap_or((version, ""));
+                published.insert((
+                    format!("cu{base}"),
+                    version.parse::<u32>().unwrap(),
+                    suffix.to_owned(),
+                ));
+            }
+        }
+    }
+    assert!(published.len() > 600, "only {} typedefs?", published.len());
+    let ours: BTreeSet<_> = symbols::cuda()
+        .iter()
+        .filter(|symbol| symbol.since != 0)
+        .map(|symbol| {
+            let suffix = if symbol.per_thread_stream() {
+                &symbol.name[symbol.name.len() - 4..]
+            } else {
+                ""
+            };
+            (symbol.base.to_owned(), symbol.since, suffix.to_owned())
+        })
+        .collect();
+    // Windows and Tegra only.
+    let foreign = ["cuWGLGetDevice", "cuEventCreateFromEGLSync"];
+    published.retain(|(base, _, _)| !foreign.contains(&base.as_str()));
+    let wrong: Vec<_> = published.symmetric_difference(&ours).collect();
+    assert!(wrong.is_empty(), "published or ours, not both: {wrong:#?}");
+}
+
+/// Compares sizes, alignments, offsets and values: the names that the header lacks, or what differs.
+fn compare_values(
+    header: &Header,
+    layouts: &[Layout],
+    constants: &[Constant],
+) -> Result<Vec<String>, String> {
+    let text = header.text();
+    let words: BTreeSet<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    let mut absent = Vec::new();
+    let mut body = String::new();
+    let mut expected = String::new();
+    for layout in layouts {
+        let name = layout.name;
+        if !words.contains(name) {
+            absent.push(name.to_owned());
+            continue;
+        }
+        let _ = writeln!(
+            body,
+            r#"printf("{name} %zu %zu\n", sizeof({name}), _Alignof({name}));"#
+        );
+        let _ = writeln!(expected, "{name} {} {}", layout.size, layout.align);
+        for field in layout.fields {
+            if CHANGED.contains(&(header.version, name, field.name)) {
+                continue;
+            }
+            let path = field.name;
+            let _ = writeln!(
+                body,
+                r#"printf("{name}.{path} %zu %zu\n", offsetof({name}, {path}), sizeof((({name} *)0)->{path}));"#
+            );
+            let _ = writeln!(expected, "{name}.{path} {} {}", field.offset, field.size);
+        }
+    }
+    for constant in constants {
+        if !words.contains(constant.name) {
+            absent.push(constant.name.to_owned());
+            continue;
+        }
+        let _ = writeln!(body, r#"printf("{0} %lld\n", (long long){0});"#, constant.name);
+        let _ = writeln!(expected, "{} {}", constant.name, constant.value);
+    }
+    let printed = header.printed(&body);
+    let wrong: Vec<_> = printed
+        .lines()
+        .zip(expected.lines())
+        .filter(|(c, rust)| c != rust)
+        .collect();
+    assert_eq!(printed.lines().count(), expected.lines().count());
+    if wrong.is_empty() {
+        Ok(absent)
+    } else {
+        Err(format!("{} and Rust disagree: {wrong:#?}", header.version))
+    }
+}
+
+#[test]
+fn structs_and_constants_agree() {
+    let Some(headers) = headers() else { return };
+    let absent = compare_values(&headers.cuda[0], ffi::cuda::LAYOUTS, ffi::cuda::CONSTANTS).unwrap();
+    assert!(absent.is_empty(), "not in the newest cuda.h: {absent:?}");
+    let absent = compare_values(&headers.cuda[1], ffi::cuda::LAYOUTS, ffi::cuda::CONSTANTS).unwrap();
+    println!("newer than {}: {absent:?}", headers.cuda[1].version);
+    assert!(absent.len() < 5, "too many to be new: {absent:?}");
+    let absent = compare_values(&headers.nvml, ffi::nvml::LAYOUTS, ffi::nvml::CONSTANTS).unwrap();
+    assert!(absent.is_empty(), "not in nvml.h: {absent:?}");
+}
+
+/// Integer and handle aliases have no table; the source text is one.
+#[test]
+fn scalars_have_the_size_that_c_gives_them() {
+    let Some(headers) = headers() else { return };
+    let sources = [
+        (&headers.cuda[0], include_str!("../../src/ffi/cuda.rs")),
+        (&headers.nvml, include_str!("../../src/ffi/nvml.rs")),
+    ];
+    for (header, source) in sources {
+        let mut body = String::new();
+        let mut expected = String::new();
+        for line in source.lines() {
+            let Some((name, ty)) = line
+                .strip_prefix("pub type ")
+                .and_then(|rest| rest.split_once(" = "))
+            else {
+                continue;
+            };
+            let size = match ty.trim_end_matches(';') {
+                "i32" | "u32" => 4,
+                "u64" => 8,
+                ty if ty.starts_with('*') || ty.starts_with("Option<unsafe extern") => size_of::<usize>(),
+                _ => continue,
+            };
+            let _ = writeln!(body, r#"printf("{name} %zu\n", sizeof({name}));"#);
+            let _ = writeln!(expected, "{name} {size}");
+        }
+        assert!(
+            expected.lines().count() > 8,
+            "the aliases of {} were not found in the source",
+            header.file
+        );
+        assert_eq!(header.printed(&body), expected, "{}", header.version);
+    }
+}
+
+/// A Rust type as C writes it. Names stay what they are: they are C's own.
+fn c_type(rust: &str) -> String {
+    let rust = rust.trim();
+    if let Some(target) = rust.strip_prefix("*mut ") {
+        return format!("{} *", c_type(target));
+    }
+    if let Some(target) = rust.strip_prefix("*const ") {
+        return format!("{} const *", c_type(target));
+    }
+    match rust {
+        "u8" => "unsigned char",
+        "u16" => "unsigned short",
+        "u32" => "unsigned int",
+        "i32" => "int",
+        "u64" => "unsigned long long",
+        "usize" => "size_t",
+        "f32" => "float",
+        "c_char" => "char",
+        "c_ulong" => "unsigned long",
+        "c_void" => "void",
+        name => name,
+    }
+    .to_owned()
+}
+
+/// Assigns each declared function to a pointer of the type that Rust gives it; the names compared.
+fn compare_signatures(header: &Header, prefix: &str, lists: &[&[Function]]) -> BTreeSet<&'static str> {
+    let declared: BTreeSet<_> = header
+        .functions(prefix, &[header.real_names])
+        .into_iter()
+        .collect();
+    let mut source = String::new();
+    let mut compared = BTreeSet::new();
+    for function in lists.iter().flat_map(|list| list.iter()) {
+        let params: Vec<_> = function.params.iter().map(|param| c_type(param)).collect();
+        let params = if params.is_empty() {
+            "void".to_owned()
+        } else {
+            params.join(", ")
+        };
+        for name in function.names.iter().filter(|name| declared.contains(**name)) {
+            let _ = writeln!(
+                source,
+                "{} (*rust_{name})({params}) = {name};",
+                c_type(function.result)
+            );
+            compared.insert(*name);
+        }
+    }
+    if let Err(messages) = header.check(&source) {
+        panic!("{} and Rust disagree:\n{messages}", header.version);
+    }
+    compared
+}
+
+#[test]
+fn signatures_agree() {
+    let Some(headers) = headers() else { return };
+    let all = |lists: &[&[Function]]| {
+        lists
+            .iter()
+            .flat_map(|list| list.iter())
+            .flat_map(|f| f.names)
+            .count()
+    };
+    for header in &headers.cuda {
+        let compared = compare_signatures(header, "cu", ffi::cuda::FUNCTIONS);
+        println!("{}: {} signatures agree", header.version, compared.len());
+        if header.version == headers.cuda[0].version {
+            assert_eq!(
+                compared.len(),
+                all(ffi::cuda::FUNCTIONS),
+                "an alias that the newest cuda.h does not declare"
+            );
+        }
+    }
+    let compared = compare_signatures(&headers.nvml, "nvml", ffi::nvml::FUNCTIONS);
+    println!("{}: {} signatures agree", headers.nvml.version, compared.len());
+    assert_eq!(
+        compared.len(),
+        all(ffi::nvml::FUNCTIONS),
+        "an alias that nvml.h does not declare"
+    );
+}
+
+/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong size.
+#[test]
+fn a_wrong_declaration_is_caught() {
+    let Some(headers) = headers() else { return };
+    let header = &headers.cuda[0];
+    assert!(
+        header
+            .check("CUresult (*p)(CUdeviceptr *, size_t) = cuMemAlloc_v2;\n")
+            .is_ok()
+    );
+    assert!(
+        header
+            .check("CUresult (*p)(CUdeviceptr *, unsigned int) = cuMemAlloc_v2;\n")
+            .is_err()
+    );
+    assert!(
+        header
+            .check("CUresult (*p)(CUdeviceptr *, size_t) = cuMemAlloc;\n")
+            .is_err()
+    );
+    let wrong = [Constant {
+        name: "CUDA_ERROR_OUT_OF_MEMORY",
+        value: 3,
+    }];
+    assert!(compare_values(header, &[], &wrong).is_err());
+}
+
+/// Whatever the role tables call for wrapping can be wrapped: it has a function type.
+#[test]
+fn everything_that_matters_has_a_type() {
+    let Some(headers) = headers() else { return };
+    let typed: BTreeSet<&str> = ffi::cuda::FUNCTIONS
+        .iter()
+        .flat_map(|list| list.iter())
+        .flat_map(|f| f.names)
+        .copied()
+        .collect();
+    let declared = declared_cuda(&headers.cuda[0]);
+    let untyped: Vec<_> = symbols::cuda()
+        .iter()
+        .filter(|symbol| !matches!(symbol.role, Role::Copies | Role::Streams | Role::Passes))
+        .filter(|symbol| declared.contains(symbol.name) && !typed.contains(symbol.name))
+        .map(|symbol| symbol.name)
+        .collect();
+    // Declared by a macro only: no library exports it.
+    assert_eq!(untyped, ["cuGetProcAddress_v2_ptsz"]);
+}
