@@ -1,3 +1,7 @@
 //! A share of a device's time.
 
+pub mod bucket;
+pub mod gate;
+pub mod page;
 pub mod params;
+pub mod policy;

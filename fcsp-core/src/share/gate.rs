@@ -1,0 +1,453 @@
+//! What a backend calls at a launch: credit in the process, slices of it from the tenant's page, waits from the policy.
+//!
+//! The fast path, [`Gate::admit`], is one load of a word that is otherwise only read and one subtraction from a counter
+//! of this process. Credit runs out after some hundred microseconds of GPU time; then [`Gate::acquire`] publishes what
+//! was submitted, reads the neighbours' pages, asks the policy and takes the next slice.
+//!
+//! The gate never blocks and never reads a clock: the backend waits, and says what time it is.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use crate::share::page::{PageError, TenantPage, View};
+use crate::share::params::{Mode, Params};
+use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
+use crate::units::WHOLE;
+
+/// The largest slice of credit, ns of GPU time.
+pub const MAX_SLICE_NS: u64 = 500_000;
+/// The smallest slice of credit beside active neighbours, ns of GPU time.
+pub const MIN_SLICE_NS: u64 = 8_000;
+/// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
+pub const PUBLISH_NS: u64 = 200_000;
+/// With work in flight and none of it done for this long, one launch goes through whatever the policy says, ns.
+pub const STUCK_NS: u64 = 30_000_000;
+/// Added to [`STUCK_NS`] for each active neighbour, whose slices may be why nothing got done, ns.
+pub const STUCK_PER_NEIGHBOUR_NS: u64 = 4_000_000;
+/// No launch waits longer than this after its bucket has filled again, ns.
+pub const OVERDUE_NS: u64 = 20_000_000;
+/// No launch waits longer than this for anything at all unless the tenant is paused or in debt, ns.
+pub const MAX_WAIT_NS: u64 = 500_000_000;
+
+/// What to do with a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Launch; it is charged. If `marker` is set, record something on the stream that tells when this launch is done,
+    /// and hand it to [`Gate::retire`] then.
+    Go {
+        /// Whether to record a marker.
+        marker: bool,
+    },
+    /// Wait until [`Gate::in_flight`] is at most `to` (or nothing is left to wait for), then ask again.
+    Drain {
+        /// Ns of GPU time.
+        to: u64,
+    },
+    /// Wait until `until` or a wake-up, then ask again.
+    Wait {
+        /// Ns.
+        until: u64,
+        /// Why.
+        reason: Reason,
+    },
+    /// A deadline passed: launch this one, it is charged. Record a marker.
+    LetOne,
+}
+
+/// A position in the process's stream of submitted work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marker(u64);
+
+const WORD_CHANGED: u32 = 1;
+const WORD_BLOCKED: u32 = 2;
+const WORD_PAUSED: u32 = 4;
+const WORD_POLITE: u32 = 8;
+
+/// One process's gate to one device. All methods may be called from any thread.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct Gate<'p> {
+    /// Nonzero sends every launch to the slow path. Alone on its line with the credit: both are read at each launch.
+    word: AtomicU32,
+    credit: AtomicI64,
+
+    page: &'p TenantPage,
+    params: [AtomicU64; 8],
+    granted: AtomicU64,
+    retired: AtomicU64,
+    flushed: AtomicU64,
+    flushed_at: AtomicU64,
+    slice: AtomicU64,
+    blocked: AtomicU64,
+    waiting: AtomicU64,
+    progress_at: AtomicU64,
+    back: AtomicU32,
+    stretch: AtomicU64,
+    kernel: AtomicU64,
+}
+
+impl<'p> Gate<'p> {
+    /// A gate for a process of the tenant whose page this is.
+    pub fn new(page: &'p TenantPage, params: Params, now: u64) -> Result<Self, PageError> {
+        page.attach(&params, now)?;
+        let gate = Self {
+            word: AtomicU32::new(0),
+            credit: AtomicI64::new(0),
+            page,
+            params: params.to_words().map(AtomicU64::new),
+            granted: AtomicU64::new(0),
+            retired: AtomicU64::new(0),
+            flushed: AtomicU64::new(0),
+            flushed_at: AtomicU64::new(now),
+            slice: AtomicU64::new(MIN_SLICE_NS),
+            blocked: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            progress_at: AtomicU64::new(now),
+            back: AtomicU32::new(0),
+            stretch: AtomicU64::new(u64::from(WHOLE)),
+            kernel: AtomicU64::new(0),
+        };
+        Ok(gate)
+    }
+
+    /// The tenant's page.
+    pub fn page(&self) -> &'p TenantPage {
+        self.page
+    }
+
+    /// The fast path: takes `cost` ns from the credit. False means: ask [`Gate::acquire`]; nothing was taken.
+    #[inline(always)]
+    pub fn admit(&self, cost: u64) -> bool {
+        // Relaxed throughout: credit is a quantity and guards no memory; a change of the word may be seen a launch
+        // late.
+        if self.word.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        let cost = cost as i64;
+        if self.credit.fetch_sub(cost, Ordering::Relaxed) >= cost {
+            return true;
+        }
+        self.credit.fetch_add(cost, Ordering::Relaxed);
+        false
+    }
+
+    /// Charges work that must not wait (collectives, work inside the driver): after the fact and in full.
+    pub fn bypass(&self, cost: u64) {
+        self.credit.fetch_sub(cost as i64, Ordering::Relaxed);
+    }
+
+    /// GPU time submitted by this process and not known to be done, ns.
+    pub fn in_flight(&self) -> u64 {
+        self.launched().saturating_sub(self.retired.load(Ordering::Relaxed))
+    }
+
+    fn launched(&self) -> u64 {
+        let credit = self.credit.load(Ordering::Relaxed);
+        (self.granted.load(Ordering::Relaxed) as i64).saturating_sub(credit).max(0) as u64
+    }
+
+    /// The position after everything submitted so far.
+    pub fn mark(&self) -> Marker {
+        Marker(self.launched())
+    }
+
+    /// Everything up to `marker` is done at `now`.
+    pub fn retire(&self, marker: Marker, now: u64) {
+        let before = self.retired.fetch_max(marker.0, Ordering::Relaxed);
+        if before < marker.0 {
+            self.progress_at.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Nothing of this process is in flight at `now`: a device or context synchronisation came back.
+    pub fn drained(&self, now: u64) {
+        self.flush(now);
+        self.retire(self.mark(), now);
+        self.page.drained(now);
+    }
+
+    /// The host is about to stand waiting for the device (a synchronisation, a blocking copy, a query that said "not
+    /// ready").
+    pub fn block(&self, now: u64) {
+        self.flush(now);
+        if self.in_flight() > 0 && self.blocked.swap(now, Ordering::Relaxed) == 0 {
+            self.word.fetch_or(WORD_BLOCKED, Ordering::Relaxed);
+            self.page.block(now);
+        }
+    }
+
+    /// The host goes on at `now`. True if neighbours that wait should be woken ([`crate::share::wait::wake`]).
+    pub fn resume(&self, now: u64) -> bool {
+        let since = self.blocked.swap(0, Ordering::Relaxed);
+        if since == 0 {
+            return false;
+        }
+        self.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
+        self.page.unblock(since, now);
+        true
+    }
+
+    /// Puts right what was charged: `measured` ns of GPU time were used where `estimated` had been charged since the
+    /// last correction. Only for measurements in which no other tenant's time is contained.
+    pub fn true_up(&self, measured: u64, estimated: u64, now: u64) {
+        let difference = measured as i64 - estimated as i64;
+        self.page.charge(self.own_rate(), difference, now);
+        self.page.note_correction(difference);
+    }
+
+    /// Tells the gate how long work took by the clock, with the queue never empty, against what was charged for it:
+    /// what the adaptive mode goes by.
+    pub fn observe(&self, elapsed: u64, charged: u64) {
+        if charged == 0 {
+            return;
+        }
+        let sample = (u128::from(elapsed) * u128::from(WHOLE) / u128::from(charged)).min(64_000_000) as u64;
+        let old = self.stretch.load(Ordering::Relaxed);
+        self.stretch.store(old - old / 8 + sample / 8, Ordering::Relaxed);
+    }
+
+    /// The limits in force.
+    pub fn params(&self) -> Params {
+        let words = std::array::from_fn(|i| self.params[i].load(Ordering::Relaxed));
+        // A mixture of two sets read while they change may be invalid; the next launch reads again.
+        Params::from_words(&words).unwrap_or_default()
+    }
+
+    /// Changes the limits. The change is felt at the next launch.
+    pub fn set_params(&self, params: Params, now: u64) {
+        for (word, value) in self.params.iter().zip(params.to_words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        self.page.set_params(&params, now);
+        self.word.fetch_or(WORD_CHANGED, Ordering::Relaxed);
+    }
+
+    /// Stops every launch, or lets them go on.
+    pub fn set_paused(&self, paused: bool) {
+        if paused {
+            self.word.fetch_or(WORD_PAUSED, Ordering::Relaxed);
+        } else {
+            self.word.fetch_and(!WORD_PAUSED, Ordering::Relaxed);
+        }
+    }
+
+    fn own_rate(&self) -> crate::share::bucket::Rate {
+        let params = self.params();
+        crate::share::bucket::Rate { quota: params.quota, cap: params.cap_ns() }
+    }
+
+    /// Publishes what was submitted since the last time.
+    fn flush(&self, now: u64) {
+        let launched = self.launched();
+        let before = self.flushed.fetch_max(launched, Ordering::Relaxed);
+        let since = self.flushed_at.swap(now, Ordering::Relaxed);
+        if launched > before {
+            // As if all of it had been submitted at the start of the interval: the queue is then at least this deep.
+            self.page.submitted(launched - before, since.min(now));
+        }
+    }
+
+    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice.
+    pub fn acquire(&self, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
+        let params = self.params();
+        self.word.fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
+        let last = self.flushed_at.load(Ordering::Relaxed);
+        self.flush(now);
+        if self.blocked.load(Ordering::Relaxed) != 0 && self.waiting.load(Ordering::Relaxed) == 0 {
+            // A launch after a query that said "not ready", or from another thread: the host is not standing still.
+            self.resume(now);
+        }
+        self.learn_kernel(cost);
+        let own = self.own(params);
+        let decision = if self.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
+            Decision::Wait { recheck_at: now + 20 * policy::RECHECK_NS, reason: Reason::Paused }
+        } else {
+            policy::decide(&own, neighbours, now)
+        };
+        match decision {
+            Decision::Go(funds) => self.go(&params, funds, false, cost, now, last, neighbours),
+            Decision::GoPolite(funds) => self.go(&params, funds, true, cost, now, last, neighbours),
+            Decision::Wait { recheck_at, reason } => {
+                self.back.store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
+                self.wait(&params, &own, recheck_at, reason, cost, now, neighbours)
+            }
+        }
+    }
+
+    fn own(&self, params: Params) -> Own {
+        let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
+        let (empty_at, vtime) = self.page.view().map_or((0, 0), |view| (view.empty_at, view.vtime));
+        let tuning = if params.mode == Mode::Adaptive {
+            Tuning::adaptive(self.stretch.load(Ordering::Relaxed), self.kernel.load(Ordering::Relaxed))
+        } else {
+            Tuning::DEFAULT
+        };
+        Own {
+            params,
+            empty_at,
+            floor_empty_at,
+            pool_empty_at,
+            vtime,
+            standing_back: self.back.load(Ordering::Relaxed) != 0,
+            tuning,
+        }
+    }
+
+    fn learn_kernel(&self, cost: u64) {
+        let old = self.kernel.load(Ordering::Relaxed);
+        self.kernel.store(old - old / 16 + cost / 16, Ordering::Relaxed);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn go(
+        &self,
+        params: &Params,
+        funds: Funds,
+        polite: bool,
+        cost: u64,
+        now: u64,
+        last: u64,
+        neighbours: &[View],
+    ) -> Verdict {
+        self.back.store(0, Ordering::Relaxed);
+        let tuning = if params.mode == Mode::Adaptive {
+            Tuning::adaptive(self.stretch.load(Ordering::Relaxed), self.kernel.load(Ordering::Relaxed))
+        } else {
+            Tuning::DEFAULT
+        };
+        let alone = !neighbours.iter().any(|n| n.active(now));
+        let depth = match (polite, alone) {
+            (true, _) => tuning.polite,
+            (false, true) => 2 * tuning.depth,
+            (false, false) => tuning.depth,
+        };
+        let in_flight = self.in_flight();
+        if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
+            if now < self.progress_at.load(Ordering::Relaxed) + self.patience(neighbours, now) {
+                self.block(now);
+                return Verdict::Drain { to: depth.saturating_sub(cost) };
+            }
+            return self.let_one(params, cost, now);
+        }
+        self.resume(now);
+        self.finish_wait(now, false);
+
+        // A tenant coming back from idleness joins the others' surplus clock.
+        if now.saturating_sub(last) > policy::IDLE_NS {
+            let own = self.page.view().map_or(0, |view| view.vtime);
+            self.page.raise_vtime(policy::newcomer_vtime(own, neighbours, now));
+        }
+        let slice = self.next_slice(polite, neighbours.is_empty(), now.saturating_sub(last), depth);
+        let credit = self.credit.load(Ordering::Relaxed);
+        let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
+        let grant = if polite { cost.saturating_add_signed(-credit).max(1) } else { grant };
+        self.pay(params, funds, grant, now);
+        self.granted.fetch_add(grant, Ordering::Relaxed);
+        self.credit.fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
+        if polite {
+            self.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
+        }
+        self.flush(now);
+        if in_flight == 0 {
+            self.progress_at.fetch_max(now, Ordering::Relaxed);
+        }
+        self.page.publish(now);
+        Verdict::Go { marker: true }
+    }
+
+    /// The next slice of credit: what keeps the slow path at about one in [`PUBLISH_NS`].
+    fn next_slice(&self, polite: bool, nobody: bool, since: u64, depth: u64) -> u64 {
+        if polite {
+            return 0;
+        }
+        if nobody {
+            return MAX_SLICE_NS;
+        }
+        let old = self.slice.load(Ordering::Relaxed);
+        let new = match since {
+            0..PUBLISH_NS => (old * 2).min(MAX_SLICE_NS),
+            s if s > 2 * PUBLISH_NS => (old / 2).max(MIN_SLICE_NS),
+            _ => old,
+        };
+        self.slice.store(new, Ordering::Relaxed);
+        new.min(depth / 4)
+    }
+
+    fn pay(&self, params: &Params, funds: Funds, grant: u64, now: u64) {
+        match funds {
+            Funds::Guarantee => {
+                self.page.charge(self.own_rate(), grant as i64, now);
+            }
+            Funds::Surplus => {
+                self.page.charge_surplus(params.weight, policy::pool_rate(params), grant, now);
+            }
+        }
+        if params.floor > 0 {
+            self.page.charge_floor(policy::floor_rate(params), grant as i64, now);
+        }
+    }
+
+    fn patience(&self, neighbours: &[View], now: u64) -> u64 {
+        STUCK_NS + neighbours.iter().filter(|n| n.active(now)).count() as u64 * STUCK_PER_NEIGHBOUR_NS
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn wait(
+        &self,
+        params: &Params,
+        own: &Own,
+        recheck_at: u64,
+        reason: Reason,
+        cost: u64,
+        now: u64,
+        neighbours: &[View],
+    ) -> Verdict {
+        let since = match self.waiting.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => now,
+            Err(since) => since,
+        };
+        self.page.wait_begins(since, now);
+        if reason == Reason::Paused {
+            return Verdict::Wait { until: recheck_at, reason };
+        }
+        // Work in flight that does not end may be waiting for the launch that waits here.
+        let stuck_at = if self.in_flight() > 0 {
+            since.max(self.progress_at.load(Ordering::Relaxed)) + self.patience(neighbours, now)
+        } else {
+            u64::MAX
+        };
+        let overdue_at = since.max(own.rate().settle(own.empty_at, since)) + OVERDUE_NS;
+        let deadline = stuck_at.min(overdue_at.max(since + OVERDUE_NS));
+        let deadline = if reason == Reason::Quota { deadline } else { deadline.min(since + MAX_WAIT_NS) };
+        if now >= deadline {
+            return self.let_one(params, cost, now);
+        }
+        Verdict::Wait { until: recheck_at.min(deadline), reason }
+    }
+
+    fn let_one(&self, params: &Params, cost: u64, now: u64) -> Verdict {
+        self.resume(now);
+        self.finish_wait(now, true);
+        self.pay(params, Funds::Guarantee, cost, now);
+        self.granted.fetch_add(cost, Ordering::Relaxed);
+        self.progress_at.fetch_max(now, Ordering::Relaxed);
+        self.flush(now);
+        self.page.publish(now);
+        Verdict::LetOne
+    }
+
+    fn finish_wait(&self, now: u64, let_through: bool) {
+        let since = self.waiting.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            self.page.wait_ends(since, now, let_through);
+        }
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        let now = self.flushed_at.load(Ordering::Relaxed);
+        self.resume(now);
+        self.finish_wait(now, false);
+        self.page.detach(now);
+    }
+}

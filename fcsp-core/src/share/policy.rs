@@ -1,0 +1,310 @@
+//! May this tenant's next work start now? A pure function of its own state, what its neighbours' pages say, and the
+//! time.
+//!
+//! Tenants are ordered by *lag*: for how long each has been owed GPU time it has not had ([`crate::share::bucket`]).
+//!
+//! 1. **Guarantee.** A tenant with tokens goes. It stands back for a neighbour only while that neighbour's host stands
+//!    waiting for the device *and* has been owed its time for longer than this tenant by [`Tuning::window`]. A
+//!    neighbour's lag counts at most as this tenant's own bucket is deep: so with a bucket nearly full nobody is stood
+//!    back for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a tenant within
+//!    its bucket; it cannot take it below its quota. This is also what keeps shares in proportion when the device
+//!    delivers less than the quotas promise (switching contexts costs it several percent): all lags then grow
+//!    together, and only their differences decide.
+//! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is held up by the device, and
+//!    among those without, the one that has had the least surplus for its weight goes first.
+//! 3. **Held up by the device or busy on the host.** A neighbour is held up when its host stands waiting for the
+//!    device or its queue would still be deep if it had had the device alone. One that submits small kernels with
+//!    gaps is neither: the device has room beside it. It is not stood back for, but work is kept short ([`Tuning::polite`]
+//!    in flight), so that its next kernel finds the device free soon.
+//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor.
+//!
+//! Claims are believed only while they can be true: written lately, not in the future, and held up no longer than the
+//! queue claimed could take at the share claimed.
+
+use crate::share::bucket::{Rate, wall_of};
+use crate::share::page::View;
+use crate::share::params::{Mode, Params, Priority};
+use crate::units::{Ppm, WHOLE};
+
+/// A tenant that wrote nothing for so long, and stands waiting for nothing, is idle, ns.
+pub const IDLE_NS: u64 = 500_000;
+/// A waiter renews its claim at least this often, or is taken for stopped, ns.
+pub const WAITER_STALE_NS: u64 = 4_000_000;
+/// How long after its work should be done at its share a blocked tenant is still believed, ns.
+pub const HOLD_GRACE_NS: u64 = 10_000_000;
+/// No claim is believed for longer than this, ns.
+pub const HOLD_MAX_NS: u64 = 500_000_000;
+/// A claim from further in the future than this is a lie, ns. Clocks of one machine do not differ.
+pub const SKEW_NS: u64 = 1_000_000;
+/// A queue this deep at best is a queue that holds its tenant up, ns of GPU time.
+pub const DEEP_NS: u64 = 300_000;
+/// A neighbour counts as held up for this long after its host went on, ns: the gap between two steps.
+pub const LINGER_NS: u64 = 40_000;
+/// How soon a waiter looks again, ns.
+pub const RECHECK_NS: u64 = 50_000;
+/// Surplus clocks further apart than this are not compared, ns of GPU time of the whole device.
+pub const VTIME_PLAUSIBLE_NS: u64 = 1_000_000_000;
+
+/// The distances the policy works with. [`Tuning::DEFAULT`] unless the mode is adaptive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// How much further behind a neighbour must be to be stood back for, ns of lag.
+    pub window: u64,
+    /// Work in flight where nobody is disturbed by it, ns of GPU time.
+    pub depth: u64,
+    /// Work in flight beside a tenant that waits for short turns, ns of GPU time.
+    pub polite: u64,
+    /// Surplus clocks this close are equal, ns of GPU time at the tenant's weight.
+    pub surplus_window: u64,
+}
+
+impl Tuning {
+    /// Measured to be right for the device's own slices of about 2 ms.
+    pub const DEFAULT: Self =
+        Self { window: 4_000_000, depth: 2_000_000, polite: 150_000, surplus_window: 2_000_000 };
+
+    /// The work in flight for a measured `stretch` (time taken over time charged, in ppm: a million when alone) and
+    /// the length of the tenant's kernels. Alone, deep queues cost nobody anything; the more the device is contended,
+    /// the sooner it must be possible to stop.
+    pub fn adaptive(stretch: u64, kernel_ns: u64) -> Self {
+        let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
+        let depth = (4_000_000 * u64::from(WHOLE) / stretch).max(1_000_000);
+        // At least two kernels, or the device runs dry between them.
+        Self { depth: depth.max(2 * kernel_ns.min(2_000_000)), ..Self::DEFAULT }
+    }
+}
+
+/// The tenant's own side of a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// The promise.
+    pub params: Params,
+    /// When the bucket is empty.
+    pub empty_at: u64,
+    /// When the floor's bucket is empty.
+    pub floor_empty_at: u64,
+    /// When the pool's bucket is empty.
+    pub pool_empty_at: u64,
+    /// Surplus taken, over weight.
+    pub vtime: u64,
+    /// Whether the tenant is standing back already: it then comes back later than it went (hysteresis).
+    pub standing_back: bool,
+    /// Distances.
+    pub tuning: Tuning,
+}
+
+impl Own {
+    /// The guarantee's bucket.
+    pub fn rate(&self) -> Rate {
+        Rate { quota: self.params.quota, cap: self.params.cap_ns() }
+    }
+
+    /// The floor's bucket: a tenth of a second deep.
+    pub fn floor_rate(&self) -> Rate {
+        floor_rate(&self.params)
+    }
+
+    /// The pool's bucket.
+    pub fn pool_rate(&self) -> Rate {
+        pool_rate(&self.params)
+    }
+}
+
+/// The bucket of a tenant's floor.
+pub fn floor_rate(params: &Params) -> Rate {
+    Rate { quota: params.floor.max(1), cap: u64::from(params.floor) * 100 }
+}
+
+/// The bucket of a tenant's part of the pool.
+pub fn pool_rate(params: &Params) -> Rate {
+    Rate { quota: params.pool.max(1), cap: 5_000_000 }
+}
+
+/// What work is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Funds {
+    /// The tenant's own share.
+    Guarantee,
+    /// What others leave.
+    Surplus,
+}
+
+/// Why a launch waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The quota is spent and the mode takes no more.
+    Quota,
+    /// A neighbour below its own quota is held up by the device.
+    Neighbour,
+    /// Another tenant without tokens has had less of the surplus.
+    Turn,
+    /// The limit on surplus is reached.
+    Pool,
+    /// A tenant of a higher priority has work.
+    Priority,
+    /// The tenant is paused.
+    Paused,
+}
+
+/// What the policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Go, with up to [`Tuning::depth`] in flight.
+    Go(Funds),
+    /// Go, with one short kernel in flight.
+    GoPolite(Funds),
+    /// Ask again at `recheck_at`, or when a neighbour wakes whoever waits.
+    Wait {
+        /// The instant, ns.
+        recheck_at: u64,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl View {
+    /// Until when a claim to be held up is believed: the queue claimed, at the share claimed, and some grace.
+    fn believed_until(&self) -> u64 {
+        let since = self.blocked_since.max(self.seen);
+        let work = self.finish_at.saturating_sub(self.blocked_since.max(self.seen)).min(HOLD_MAX_NS);
+        since.saturating_add((wall_of(work, self.quota) + HOLD_GRACE_NS).min(HOLD_MAX_NS))
+    }
+
+    fn honest_clock(&self, now: u64) -> bool {
+        let limit = now + SKEW_NS;
+        self.seen != 0 && self.seen <= limit && self.blocked_since <= limit && self.waiting_since <= limit
+    }
+
+    /// Whether the device holds this tenant up: its host stands waiting for the device, has just stopped to, or has
+    /// submitted more than the device alone could have done by now.
+    pub fn held_up(&self, now: u64) -> bool {
+        if !self.honest_clock(now) || now > self.believed_until() {
+            return false;
+        }
+        self.blocked_since != 0
+            || self.finish_at > now + DEEP_NS
+            || (self.pressed_at <= now && now - self.pressed_at < LINGER_NS)
+    }
+
+    /// Whether a launch of this tenant stands at its gate.
+    pub fn waits(&self, now: u64) -> bool {
+        self.waiting_since != 0
+            && self.honest_clock(now)
+            && now.saturating_sub(self.seen) < WAITER_STALE_NS
+    }
+
+    /// Whether the tenant uses the device at all.
+    pub fn active(&self, now: u64) -> bool {
+        self.honest_clock(now)
+            && (now.saturating_sub(self.seen) < IDLE_NS || self.held_up(now) || self.waits(now))
+    }
+
+    /// The lag, as far as a bucket of `span` ns would show it.
+    pub fn lag(&self, now: u64, span: u64) -> i64 {
+        let lag = now.saturating_sub(self.empty_at).min(span) as i64;
+        if lag > 0 { lag } else { -(self.empty_at.saturating_sub(now).min(span) as i64) }
+    }
+}
+
+/// Decides whether work of `cost` ns may start at `now`.
+pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
+    let Params { mode, priority, .. } = own.params;
+    if mode == Mode::None {
+        return Decision::Go(Funds::Guarantee);
+    }
+    let rate = own.rate();
+    let lag = rate.lag(own.empty_at, now);
+    let wait = |recheck_at: u64, reason| Decision::Wait { recheck_at: recheck_at.max(now + 1), reason };
+
+    // A strict tenant's quota is a ceiling whatever its priority.
+    if mode == Mode::Strict && lag <= 0 {
+        return wait(own.empty_at.min(now + crate::share::bucket::MAX_DEBT_NS), Reason::Quota);
+    }
+    if priority == Priority::High {
+        return Decision::Go(if lag > 0 { Funds::Guarantee } else { Funds::Surplus });
+    }
+    let above = neighbours.iter().any(|n| n.priority > priority && has_work(n, now));
+    let higher_about = neighbours.iter().any(|n| n.priority > priority && n.active(now));
+    if above {
+        let floor = own.floor_rate();
+        if own.params.floor == 0 || floor.lag(own.floor_empty_at, now) <= 0 {
+            return wait(now + RECHECK_NS, Reason::Priority);
+        }
+        return Decision::GoPolite(if lag > 0 { Funds::Guarantee } else { Funds::Surplus });
+    }
+
+    let span = rate.span();
+    let window = if own.standing_back { own.tuning.window / 2 } else { own.tuning.window }.min(span / 2) as i64;
+    let mut polite = higher_about;
+    if lag > 0 {
+        for n in neighbours {
+            // Cheapest first: most pages are idle or not behind.
+            if n.lag(now, span) <= lag + window || n.priority < priority || !n.active(now) {
+                continue;
+            }
+            if n.held_up(now) {
+                return wait(now + RECHECK_NS, Reason::Neighbour);
+            }
+            polite = true;
+        }
+        return go(polite, Funds::Guarantee);
+    }
+
+    let pool = own.pool_rate();
+    if own.params.pool == 0 || (own.params.pool < WHOLE && pool.lag(own.pool_empty_at, now) <= 0) {
+        return wait(own.empty_at.min(now + 20 * RECHECK_NS), Reason::Pool);
+    }
+    let mut turn = false;
+    for n in neighbours {
+        if n.priority < priority || !n.active(now) {
+            continue;
+        }
+        if n.lag(now, span) > 0 {
+            if n.held_up(now) {
+                return wait(now + RECHECK_NS, Reason::Neighbour);
+            }
+            polite = true;
+        } else if n.mode != Mode::Strict && (n.waits(now) || n.held_up(now)) {
+            turn |= behind(n, own);
+        }
+    }
+    if turn {
+        return wait(now + RECHECK_NS, Reason::Turn);
+    }
+    go(polite, Funds::Surplus)
+}
+
+fn go(polite: bool, funds: Funds) -> Decision {
+    if polite { Decision::GoPolite(funds) } else { Decision::Go(funds) }
+}
+
+/// Whether a tenant of a higher class has work for the device at this moment.
+fn has_work(n: &View, now: u64) -> bool {
+    n.active(now) && (n.held_up(now) || n.finish_at > now || n.waits(now))
+}
+
+/// Whether `n` has had less of the surplus for its weight than `own`, by more than the window. Clocks that are too far
+/// apart to be true are left out: a page that claims a clock of zero for ever must not hold the surplus for ever.
+fn behind(n: &View, own: &Own) -> bool {
+    let ahead = own.vtime.saturating_sub(n.vtime);
+    let weight = own.params.weight.min(WHOLE);
+    ahead > wall_of(own.tuning.surplus_window, weight) / 2
+        && ahead < wall_of(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
+}
+
+/// The surplus clock a tenant starts with when it comes back after being idle since `idle_since`: no earlier than the
+/// least clock of those that are active, so that time spent idle is not saved up as surplus.
+pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
+    neighbours
+        .iter()
+        .filter(|n| n.active(now) && n.mode != Mode::Strict)
+        .map(|n| n.vtime)
+        .filter(|&v| v.saturating_sub(own_vtime) < wall_of(VTIME_PLAUSIBLE_NS, 1_000))
+        .min()
+        .map_or(own_vtime, |least| least.max(own_vtime))
+}
+
+/// The share of the device promised to the active neighbours, for reports. Claims are not checked.
+pub fn promised(neighbours: &[View], now: u64) -> Ppm {
+    neighbours.iter().filter(|n| n.active(now)).map(|n| n.quota).fold(0, Ppm::saturating_add)
+}

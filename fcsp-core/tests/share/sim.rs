@@ -1,0 +1,489 @@
+//! The simulation: hosts that run traces through the real gate and the real pages, over a simulated device and clock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use fcsp_core::share::gate::{Gate, Marker, Verdict};
+use fcsp_core::share::page::{TenantPage, View};
+use fcsp_core::share::params::Params;
+
+use crate::device::{Device, Scheduling};
+use crate::traces::{Op, Program, Trace};
+
+/// What a tenant does beside its program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Conduct {
+    /// Behaves.
+    Honest,
+    /// Dies at this instant, its page as it was.
+    DiesAt(u64),
+    /// Is stopped between these instants; its queued work still runs.
+    Stopped(u64, u64),
+    /// Says that it is held up and owed everything, always.
+    ClaimsHeldUp,
+    /// Says that it has never had any surplus and stands waiting, always.
+    ClaimsWaiting,
+    /// Says that its surplus clock and its times are huge.
+    ClaimsHuge,
+    /// Fills its page with noise.
+    Noise,
+}
+
+/// A tenant of a scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Tenant {
+    pub trace: Trace,
+    pub params: Params,
+    pub conduct: Conduct,
+    /// The gate charges this times the true cost, in ppm.
+    pub bias: u64,
+    /// Whether markers correct the charges.
+    pub correct: bool,
+    /// Another process of the tenant at this index.
+    pub shares_page_of: Option<usize>,
+}
+
+impl Tenant {
+    pub fn new(trace: Trace, params: Params) -> Self {
+        Self {
+            trace,
+            params,
+            conduct: Conduct::Honest,
+            bias: 1_000_000,
+            correct: false,
+            shares_page_of: None,
+        }
+    }
+
+    pub fn conduct(mut self, conduct: Conduct) -> Self {
+        self.conduct = conduct;
+        self
+    }
+
+    pub fn bias(mut self, bias: u64, correct: bool) -> Self {
+        (self.bias, self.correct) = (bias, correct);
+        self
+    }
+}
+
+/// What came of a tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// GPU time over the whole measured time.
+    pub share: f64,
+    /// Steps a second.
+    pub rate: f64,
+    /// Step times, ns, sorted.
+    pub steps: Vec<u64>,
+    /// GPU time by window of 10 ms, ns, from the start of the simulation.
+    pub windows: Vec<u64>,
+    /// Launches let through by a deadline.
+    pub let_through: u64,
+    /// Launches through the slow path, over all.
+    pub slow: f64,
+}
+
+impl Outcome {
+    pub fn percentile(&self, p: f64) -> f64 {
+        let last = self.steps.len().saturating_sub(1);
+        self.steps.get((last as f64 * p) as usize).map_or(f64::NAN, |&ns| ns as f64 / 1e6)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Parked {
+    Running,
+    Draining(u64),
+    Syncing,
+    Waiting,
+    Dead,
+}
+
+struct Host<'p> {
+    gate: Gate<'p>,
+    program: Program,
+    tenant: Tenant,
+    pending: Option<(u64, u64)>,
+    parked: Parked,
+    /// Bumped to cancel events that were scheduled for it.
+    turn: u64,
+    markers: VecDeque<(u64, Marker)>,
+    done: u64,
+    submitted: u64,
+    step_began: u64,
+    steps: Vec<u64>,
+    count: u64,
+    launches: u64,
+    slow: u64,
+    corrected_busy: u64,
+    corrected_mark: u64,
+}
+
+pub const WINDOW: u64 = 10_000_000;
+
+pub struct Sim<'p> {
+    device: Device,
+    hosts: Vec<Host<'p>>,
+    events: BinaryHeap<Reverse<(u64, usize, u64)>>,
+    pages: Vec<&'p TenantPage>,
+    now: u64,
+    seed: u64,
+    warm: u64,
+}
+
+/// The instant a simulation starts at: not zero, which pages take for "never".
+pub const START: u64 = 1_000_000_000;
+
+/// Runs `tenants` for `ns` (the first tenth unmeasured) and says what each got.
+pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> {
+    let own: Vec<TenantPage> = tenants.iter().map(|_| TenantPage::new()).collect();
+    let shown: Vec<TenantPage> = tenants.iter().map(|_| TenantPage::new()).collect();
+    let warm = START + ns / 10;
+    let mut sim = Sim {
+        device: Device::new(tenants.len(), scheduling),
+        hosts: Vec::new(),
+        events: BinaryHeap::new(),
+        pages: Vec::new(),
+        now: START,
+        seed: 0x9e37_79b9_7f4a_7c15,
+        warm,
+    };
+    // The device's clock starts with the simulation's.
+    sim.device.advance(START);
+    for (i, tenant) in tenants.iter().enumerate() {
+        let page = &own[tenant.shares_page_of.unwrap_or(i)];
+        let gate = Gate::new(page, tenant.params, START).unwrap();
+        sim.pages.push(match tenant.conduct {
+            Conduct::Honest | Conduct::DiesAt(_) | Conduct::Stopped(..) => page,
+            _ => {
+                shown[i].attach(&tenant.params, START).unwrap();
+                &shown[i]
+            }
+        });
+        sim.hosts.push(Host {
+            gate,
+            program: Program::new(tenant.trace),
+            tenant: *tenant,
+            pending: None,
+            parked: Parked::Running,
+            turn: 0,
+            markers: VecDeque::new(),
+            done: 0,
+            submitted: 0,
+            step_began: START,
+            steps: Vec::new(),
+            count: 0,
+            launches: 0,
+            slow: 0,
+            corrected_busy: 0,
+            corrected_mark: 0,
+        });
+        let jitter = sim.random(20_000);
+        sim.wake_at(i, START + jitter);
+    }
+    sim.go(START + ns)
+}
+
+impl Sim<'_> {
+    fn random(&mut self, below: u64) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed % below.max(1)
+    }
+
+    fn wake_at(&mut self, i: usize, at: u64) {
+        self.hosts[i].turn += 1;
+        let turn = self.hosts[i].turn;
+        self.events.push(Reverse((at.max(self.now), i, turn)));
+    }
+
+    fn go(&mut self, end: u64) -> Vec<Outcome> {
+        let n = self.hosts.len();
+        let mut windows: Vec<Vec<u64>> = vec![Vec::new(); n];
+        let mut last = vec![0; n];
+        let mut at_warm = vec![0; n];
+        let mut warmed = false;
+        let mut next_window = START + WINDOW;
+        loop {
+            let host_at = self.events.peek().map_or(u64::MAX, |Reverse((at, ..))| *at);
+            let target = host_at.min(end).min(next_window);
+            if let Some(finished) = self.device.advance(target) {
+                self.now = finished.at;
+                self.completed(finished.context, finished.tag);
+                continue;
+            }
+            self.now = target;
+            if target == next_window {
+                for i in 0..n {
+                    let busy = self.device.busy(i);
+                    windows[i].push(busy - last[i]);
+                    last[i] = busy;
+                }
+                if !warmed && self.now >= self.warm {
+                    warmed = true;
+                    self.warm = self.now;
+                    for (i, at) in at_warm.iter_mut().enumerate() {
+                        *at = self.device.busy(i);
+                        self.hosts[i].steps.clear();
+                        self.hosts[i].count = 0;
+                    }
+                }
+                next_window += WINDOW;
+                self.lies();
+                continue;
+            }
+            if target >= end {
+                break;
+            }
+            if let Some(Reverse((_, i, turn))) = self.events.pop() {
+                if self.hosts[i].turn == turn {
+                    self.step(i);
+                }
+            }
+        }
+        let wall = (end - self.warm) as f64;
+        (0..n)
+            .map(|i| {
+                let host = &mut self.hosts[i];
+                host.steps.sort_unstable();
+                Outcome {
+                    share: (self.device.busy(i) - at_warm[i]) as f64 / wall,
+                    rate: host.count as f64 / wall * 1e9,
+                    steps: std::mem::take(&mut host.steps),
+                    windows: std::mem::take(&mut windows[i]),
+                    let_through: host.gate.page().counters().let_through,
+                    slow: host.slow as f64 / host.launches.max(1) as f64,
+                }
+            })
+            .collect()
+    }
+
+    /// A kernel is done: whoever waits for it goes on, after the time a host takes to see it.
+    fn completed(&mut self, i: usize, tag: u64) {
+        self.hosts[i].done = tag + 1;
+        match self.hosts[i].parked {
+            Parked::Draining(to) => {
+                self.retire(i);
+                if self.hosts[i].gate.in_flight() <= to || self.device.is_empty(i) {
+                    let at = self.now + 6_000;
+                    self.wake_at(i, at);
+                }
+            }
+            Parked::Syncing if self.device.is_empty(i) => {
+                let at = self.now + 6_000;
+                self.wake_at(i, at);
+            }
+            _ => {}
+        }
+    }
+
+    fn retire(&mut self, i: usize) {
+        let busy = self.device.busy(i);
+        let now = self.now;
+        let host = &mut self.hosts[i];
+        let mut reached = None;
+        while let Some(&(tag, marker)) = host.markers.front() {
+            if tag >= host.done {
+                break;
+            }
+            host.gate.retire(marker, now);
+            reached = Some(marker);
+            host.markers.pop_front();
+        }
+        if reached.is_some() && host.tenant.correct && host.markers.is_empty() {
+            // Everything submitted is done, so busy time and charges cover the same kernels.
+            let charged = host.submitted;
+            host.gate.true_up(busy - host.corrected_busy, charged - host.corrected_mark, now);
+            (host.corrected_busy, host.corrected_mark) = (busy, charged);
+        }
+    }
+
+    fn views(&self, i: usize) -> Vec<View> {
+        let own = self.hosts[i].gate.page();
+        let mut seen: Vec<*const TenantPage> = vec![own];
+        let mut views = Vec::new();
+        for page in &self.pages {
+            let address: *const TenantPage = *page;
+            if !seen.contains(&address) && !std::ptr::eq(own, *page) {
+                seen.push(address);
+                views.extend(page.view());
+            }
+        }
+        views
+    }
+
+    fn wake_waiters(&mut self, by: usize) {
+        for i in 0..self.hosts.len() {
+            if i != by && self.hosts[i].parked == Parked::Waiting {
+                let at = self.now + 8_000 + self.random(4_000);
+                self.wake_at(i, at);
+            }
+        }
+    }
+
+    fn lies(&mut self) {
+        for i in 0..self.hosts.len() {
+            self.lie(i);
+        }
+    }
+
+    /// A hostile tenant rewrites its page; called so often that no claim of it is ever stale.
+    fn lie(&mut self, i: usize) {
+        let now = self.now;
+        let page = self.pages[i];
+        match self.hosts[i].tenant.conduct {
+            Conduct::ClaimsHeldUp => {
+                page.block(now);
+                page.submitted(5_000_000, now);
+                page.publish(now);
+            }
+            Conduct::ClaimsWaiting => page.wait_begins(now - 100, now),
+            Conduct::ClaimsHuge => {
+                page.raise_vtime(u64::MAX / 2);
+                page.submitted(u64::MAX / 4, now);
+                page.block(now + 1_000_000_000_000);
+                page.publish(now + 1_000_000_000_000);
+            }
+            Conduct::Noise => {
+                let (a, b) = (self.random(u64::MAX), self.random(u64::MAX));
+                page.raise_vtime(a);
+                page.submitted(b, a);
+                page.block(b);
+                page.publish(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, i: usize) {
+        let now = self.now;
+        match self.hosts[i].tenant.conduct {
+            Conduct::DiesAt(at) if now >= at => {
+                self.hosts[i].parked = Parked::Dead;
+                self.device.kill(i);
+                return;
+            }
+            Conduct::Stopped(from, to) if (from..to).contains(&now) => {
+                self.wake_at(i, to);
+                return;
+            }
+            _ => {}
+        }
+        for other in 0..self.hosts.len() {
+            self.lie(other);
+        }
+        match self.hosts[i].parked {
+            Parked::Dead => return,
+            Parked::Syncing => {
+                if !self.device.is_empty(i) {
+                    return;
+                }
+                self.hosts[i].parked = Parked::Running;
+                self.retire(i);
+                let host = &mut self.hosts[i];
+                host.markers.clear();
+                host.gate.drained(now);
+                if host.gate.resume(now) {
+                    self.wake_waiters(i);
+                }
+            }
+            _ => self.hosts[i].parked = Parked::Running,
+        }
+        loop {
+            let (gpu, host_cost) = match self.hosts[i].pending.take() {
+                Some(launch) => launch,
+                None => match self.hosts[i].program.next(now - START) {
+                    Op::Launch { gpu, host } => (gpu, host),
+                    Op::Host(ns) => {
+                        self.wake_at(i, now + ns);
+                        return;
+                    }
+                    Op::Sync => {
+                        if self.device.is_empty(i) {
+                            self.retire(i);
+                            self.hosts[i].markers.clear();
+                            self.hosts[i].gate.drained(now);
+                            continue;
+                        }
+                        self.hosts[i].gate.block(now);
+                        self.hosts[i].parked = Parked::Syncing;
+                        return;
+                    }
+                    Op::Step => {
+                        let host = &mut self.hosts[i];
+                        host.count += 1;
+                        host.steps.push(now - host.step_began);
+                        host.step_began = now;
+                        continue;
+                    }
+                    Op::SleepUntil(at) => {
+                        if at != u64::MAX {
+                            self.wake_at(i, START + at);
+                        }
+                        return;
+                    }
+                },
+            };
+            if self.launch(i, gpu, host_cost) {
+                let jitter = self.random(host_cost / 10 + 1);
+                self.wake_at(i, now + host_cost + jitter);
+            }
+            return;
+        }
+    }
+
+    /// Takes a launch through the gate; false if the host now waits.
+    fn launch(&mut self, i: usize, gpu: u64, host_cost: u64) -> bool {
+        let now = self.now;
+        let cost = gpu * self.hosts[i].tenant.bias / 1_000_000;
+        self.hosts[i].launches += 1;
+        let marked = if self.hosts[i].gate.admit(cost) {
+            false
+        } else {
+            self.hosts[i].slow += 1;
+            self.retire(i);
+            let views = self.views(i);
+            match self.hosts[i].gate.acquire(cost, now, &views) {
+                Verdict::Go { marker } => marker,
+                Verdict::LetOne => true,
+                Verdict::Drain { to } => {
+                    let host = &mut self.hosts[i];
+                    host.pending = Some((gpu, host_cost));
+                    host.parked = Parked::Draining(to);
+                    host.launches -= 1;
+                    // Never without a deadline: the gate says what to do when it passes.
+                    self.wake_at(i, now + 10_000_000);
+                    return false;
+                }
+                Verdict::Wait { until, .. } => {
+                    let host = &mut self.hosts[i];
+                    host.pending = Some((gpu, host_cost));
+                    host.parked = Parked::Waiting;
+                    host.launches -= 1;
+                    let late = 5_000 + self.random(55_000);
+                    self.wake_at(i, until + late);
+                    return false;
+                }
+            }
+        };
+        let tag = self.hosts[i].submitted_tag();
+        if marked {
+            let marker = self.hosts[i].gate.mark();
+            self.hosts[i].markers.push_back((tag, marker));
+        }
+        self.hosts[i].submitted += cost;
+        self.device.submit(i, gpu, tag);
+        true
+    }
+}
+
+impl Host<'_> {
+    fn submitted_tag(&mut self) -> u64 {
+        self.corrected_tag()
+    }
+
+    fn corrected_tag(&mut self) -> u64 {
+        self.launches
+    }
+}

@@ -1,0 +1,121 @@
+//! What tenants run: loops of launches, host work and synchronisations, with the costs measured on an H100 where there
+//! are any.
+
+/// One thing a host does.
+#[derive(Debug, Clone, Copy)]
+pub enum Op {
+    /// Submits a kernel of so many ns, which costs the host some.
+    Launch { gpu: u64, host: u64 },
+    /// Computes without the device.
+    Host(u64),
+    /// Waits until everything submitted is done.
+    Sync,
+    /// A unit of work is complete.
+    Step,
+    /// Does nothing until this instant.
+    SleepUntil(u64),
+}
+
+/// A kind of program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Trace {
+    /// Matrix products of 120 us, back to back.
+    Matmul,
+    /// Matrix products of 218 us (4096 cubed, bf16).
+    BigMatmul,
+    /// A decode step as one graph of 515 us, then a synchronisation.
+    DecodeGraph,
+    /// A decode step as 60 kernels of 8.6 us with host gaps: 2.2 ms, 24 % busy alone.
+    DecodeEager,
+    /// A training step of 4.5 ms in 150 kernels.
+    Train,
+    /// Copies of 194 us, back to back.
+    Copy,
+    /// Kernels of 5 us, back to back.
+    Small,
+    /// Kernels of 20 ms, back to back.
+    Long,
+    /// Matrix products for `on` ns, nothing for `off` ns.
+    Bursts { on: u64, off: u64 },
+    /// A kernel of 50 us, then a synchronisation, each 2 ms.
+    Ping,
+    /// Matrix products from this instant on.
+    From(u64),
+    /// Nothing at all.
+    Idle,
+}
+
+impl Trace {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Matmul => "matmul",
+            Self::BigMatmul => "matmul 218",
+            Self::DecodeGraph => "decode graph",
+            Self::DecodeEager => "decode eager",
+            Self::Train => "train",
+            Self::Copy => "copy",
+            Self::Small => "5 us kernels",
+            Self::Long => "20 ms kernels",
+            Self::Bursts { .. } => "bursts",
+            Self::Ping => "ping",
+            Self::From(_) => "matmul later",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A program running.
+#[derive(Debug, Clone)]
+pub struct Program {
+    trace: Trace,
+    at: u64,
+}
+
+impl Program {
+    pub fn new(trace: Trace) -> Self {
+        Self { trace, at: 0 }
+    }
+
+    /// The next thing to do, `now`.
+    pub fn next(&mut self, now: u64) -> Op {
+        let i = self.at;
+        self.at += 1;
+        let alternate = |gpu, host| if i % 2 == 0 { Op::Launch { gpu, host } } else { Op::Step };
+        match self.trace {
+            Trace::Matmul => alternate(120_000, 5_000),
+            Trace::BigMatmul => alternate(218_000, 5_000),
+            Trace::Copy => alternate(194_000, 5_000),
+            Trace::Small => alternate(5_000, 4_000),
+            Trace::Long => alternate(20_000_000, 5_000),
+            Trace::DecodeGraph => match i % 4 {
+                0 => Op::Launch { gpu: 515_000, host: 7_000 },
+                1 => Op::Sync,
+                2 => Op::Step,
+                _ => Op::Host(5_000),
+            },
+            Trace::DecodeEager => match i % 63 {
+                60 => Op::Sync,
+                61 => Op::Step,
+                62 => Op::Host(15_000),
+                _ => Op::Launch { gpu: 8_600, host: 35_700 },
+            },
+            Trace::Train => match i % 151 {
+                150 => Op::Step,
+                k => Op::Launch { gpu: if k % 3 == 0 { 60_000 } else { 15_000 }, host: 7_000 },
+            },
+            Trace::Bursts { on, off } => {
+                let phase = now % (on + off);
+                if phase >= on { Op::SleepUntil(now - phase + on + off) } else { alternate(120_000, 5_000) }
+            }
+            Trace::Ping => match i % 4 {
+                0 => Op::Launch { gpu: 50_000, host: 5_000 },
+                1 => Op::Sync,
+                2 => Op::Step,
+                _ => Op::Host(2_000_000),
+            },
+            Trace::From(start) if now < start => Op::SleepUntil(start),
+            Trace::From(_) => alternate(120_000, 5_000),
+            Trace::Idle => Op::SleepUntil(u64::MAX),
+        }
+    }
+}
