@@ -173,9 +173,10 @@ fn strip_comments(text: &str) -> String {
 /// A statement without the directives before it, which end with their line and not with a semicolon.
 fn after_directives(statement: &str) -> &str {
     let mut rest = statement.trim();
-    while [".version", ".target", ".address_size", ".file", ".loc"]
-        .iter()
-        .any(|d| rest.starts_with(d))
+    while rest
+        .split_whitespace()
+        .next()
+        .is_some_and(|w| matches!(w, ".version" | ".target" | ".address_size" | ".file" | ".loc"))
     {
         rest = rest.split_once('\n').map_or("", |(_, r)| r.trim());
     }
