@@ -144,7 +144,8 @@ static void driver_load(const char *route, Driver *api, Driver *direct) {
     { void *p = NULL; int status = 0; \
       if (by_proc && resolve(asked, &p, 12000, 0, &status) != CUDA_SUCCESS) p = NULL; \
       if (!p) p = dlsym(h, #exported); \
-      *(void **)&api->f = p; *(void **)&direct->f = real(#exported); }
+      *(void **)&api->f = p; \
+      void *r = real(#exported); *(void **)&direct->f = r ? r : p; }
     DRIVER_FUNCTIONS(LOOK)
 #undef LOOK
 #ifdef ROUTE_LINKED
