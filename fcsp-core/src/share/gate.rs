@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use crate::share::loss::Loss;
 use crate::share::page::{PageError, TenantPage, View};
 use crate::share::params::{Mode, Params};
 use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
@@ -83,6 +84,8 @@ pub struct Gate<'p> {
     back: AtomicU32,
     stretch: AtomicU64,
     kernel: AtomicU64,
+    blocked_ns: AtomicU64,
+    loss: Loss,
 }
 
 impl<'p> Gate<'p> {
@@ -105,6 +108,8 @@ impl<'p> Gate<'p> {
             back: AtomicU32::new(0),
             stretch: AtomicU64::new(u64::from(WHOLE)),
             kernel: AtomicU64::new(0),
+            blocked_ns: AtomicU64::new(0),
+            loss: Loss::default(),
         };
         Ok(gate)
     }
@@ -182,6 +187,7 @@ impl<'p> Gate<'p> {
             return false;
         }
         self.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
+        self.blocked_ns.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         self.page.unblock(since, now);
         true
     }
@@ -191,6 +197,7 @@ impl<'p> Gate<'p> {
     pub fn true_up(&self, measured: u64, estimated: u64, now: u64) {
         let difference = measured as i64 - estimated as i64;
         self.page.charge(self.own_rate(), difference, now);
+        self.page.count(difference);
         self.page.note_correction(difference);
     }
 
@@ -252,9 +259,15 @@ impl<'p> Gate<'p> {
         self.word.fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
-        if self.blocked.load(Ordering::Relaxed) != 0 && self.waiting.load(Ordering::Relaxed) == 0 {
-            // A launch after a query that said "not ready", or from another thread: the host is not standing still.
-            self.resume(now);
+        // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
+        let was_blocked = self.resume(now);
+        let total = neighbours.iter().fold(self.page.counters().consumed, |sum, n| sum.wrapping_add(n.consumed));
+        self.loss.sample(now, total, self.blocked_ns.load(Ordering::Relaxed), self.launched(), self.in_flight() > 0);
+        let idle = !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
+        if idle && now.saturating_sub(last) > policy::IDLE_NS {
+            // Back from idleness: join the others' surplus clock.
+            let own = self.page.view().map_or(0, |view| view.vtime);
+            self.page.raise_vtime(policy::newcomer_vtime(own, neighbours, now));
         }
         self.learn_kernel(cost);
         let own = self.own(params);
@@ -264,11 +277,11 @@ impl<'p> Gate<'p> {
             policy::decide(&own, neighbours, now)
         };
         match decision {
-            Decision::Go(funds) => self.go(&params, funds, false, cost, now, last, neighbours),
-            Decision::GoPolite(funds) => self.go(&params, funds, true, cost, now, last, neighbours),
+            Decision::Go(funds) => self.go(&own, funds, false, cost, now, last, neighbours),
+            Decision::GoPolite(funds) => self.go(&own, funds, true, cost, now, last, neighbours),
             Decision::Wait { recheck_at, reason } => {
                 self.back.store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
-                self.wait(&params, &own, recheck_at, reason, cost, now, neighbours)
+                self.wait(&own, recheck_at, reason, cost, now, neighbours)
             }
         }
     }
@@ -300,7 +313,7 @@ impl<'p> Gate<'p> {
     #[allow(clippy::too_many_arguments)]
     fn go(
         &self,
-        params: &Params,
+        own: &Own,
         funds: Funds,
         polite: bool,
         cost: u64,
@@ -309,11 +322,7 @@ impl<'p> Gate<'p> {
         neighbours: &[View],
     ) -> Verdict {
         self.back.store(0, Ordering::Relaxed);
-        let tuning = if params.mode == Mode::Adaptive {
-            Tuning::adaptive(self.stretch.load(Ordering::Relaxed), self.kernel.load(Ordering::Relaxed))
-        } else {
-            Tuning::DEFAULT
-        };
+        let Own { params, tuning, .. } = own;
         let alone = !neighbours.iter().any(|n| n.active(now));
         let depth = match (polite, alone) {
             (true, _) => tuning.polite,
@@ -326,21 +335,16 @@ impl<'p> Gate<'p> {
                 self.block(now);
                 return Verdict::Drain { to: depth.saturating_sub(cost) };
             }
-            return self.let_one(params, cost, now);
+            return self.let_one(own, cost, now);
         }
         self.resume(now);
         self.finish_wait(now, false);
 
-        // A tenant coming back from idleness joins the others' surplus clock.
-        if now.saturating_sub(last) > policy::IDLE_NS {
-            let own = self.page.view().map_or(0, |view| view.vtime);
-            self.page.raise_vtime(policy::newcomer_vtime(own, neighbours, now));
-        }
         let slice = self.next_slice(polite, neighbours.is_empty(), now.saturating_sub(last), depth);
         let credit = self.credit.load(Ordering::Relaxed);
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
         let grant = if polite { cost.saturating_add_signed(-credit).max(1) } else { grant };
-        self.pay(params, funds, grant, now);
+        self.pay(own, funds, grant, now);
         self.granted.fetch_add(grant, Ordering::Relaxed);
         self.credit.fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
         if polite {
@@ -372,10 +376,16 @@ impl<'p> Gate<'p> {
         new.min(depth / 4)
     }
 
-    fn pay(&self, params: &Params, funds: Funds, grant: u64, now: u64) {
+    fn pay(&self, own: &Own, funds: Funds, grant: u64, now: u64) {
+        let Own { params, .. } = own;
         match funds {
             Funds::Guarantee => {
-                self.page.charge(self.own_rate(), grant as i64, now);
+                let rate = own.rate();
+                // Only a tenant that is already owed time bears a part of the loss: see `loss`.
+                let owed = rate.lag(own.empty_at, now) > own.tuning.window as i64;
+                let charge = if owed { self.loss.inflate(grant) } else { grant };
+                self.page.charge(rate, charge as i64, now);
+                self.page.count(grant as i64);
             }
             Funds::Surplus => {
                 self.page.charge_surplus(params.weight, policy::pool_rate(params), grant, now);
@@ -393,7 +403,6 @@ impl<'p> Gate<'p> {
     #[allow(clippy::too_many_arguments)]
     fn wait(
         &self,
-        params: &Params,
         own: &Own,
         recheck_at: u64,
         reason: Reason,
@@ -419,15 +428,15 @@ impl<'p> Gate<'p> {
         let deadline = stuck_at.min(overdue_at.max(since + OVERDUE_NS));
         let deadline = if reason == Reason::Quota { deadline } else { deadline.min(since + MAX_WAIT_NS) };
         if now >= deadline {
-            return self.let_one(params, cost, now);
+            return self.let_one(own, cost, now);
         }
         Verdict::Wait { until: recheck_at.min(deadline), reason }
     }
 
-    fn let_one(&self, params: &Params, cost: u64, now: u64) -> Verdict {
+    fn let_one(&self, own: &Own, cost: u64, now: u64) -> Verdict {
         self.resume(now);
         self.finish_wait(now, true);
-        self.pay(params, Funds::Guarantee, cost, now);
+        self.pay(own, Funds::Guarantee, cost, now);
         self.granted.fetch_add(cost, Ordering::Relaxed);
         self.progress_at.fetch_max(now, Ordering::Relaxed);
         self.flush(now);

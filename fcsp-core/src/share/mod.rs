@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod gate;
+pub mod loss;
 pub mod page;
 pub mod params;
 pub mod policy;

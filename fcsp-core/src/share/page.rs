@@ -249,7 +249,8 @@ impl TenantPage {
         self.seen.fetch_max(now, Ordering::Release);
     }
 
-    /// Charges `gpu` ns to the guarantee; negative gives back. Returns the tokens left.
+    /// Charges `gpu` ns to the guarantee; negative gives back. Returns the tokens left. What was used is counted by
+    /// [`TenantPage::count`].
     pub fn charge(&self, rate: Rate, gpu: i64, now: u64) -> i64 {
         let mut left = 0;
         // An exchange loop and not an add: the clamp and the charge are then one step, so that no charge of another
@@ -259,7 +260,6 @@ impl TenantPage {
             left = rate.tokens(after, now);
             Some(after)
         });
-        self.count(gpu);
         left
     }
 
@@ -282,7 +282,8 @@ impl TenantPage {
         });
     }
 
-    fn count(&self, gpu: i64) {
+    /// Counts `gpu` ns as used.
+    pub fn count(&self, gpu: i64) {
         // Wrapping: a signed amount added to an unsigned counter.
         self.consumed.fetch_add(gpu as u64, Ordering::Relaxed);
     }

@@ -95,6 +95,8 @@ enum Parked {
     Running,
     Draining(u64),
     Syncing,
+    /// The driver's own queue is full.
+    Full,
     Waiting,
     Dead,
 }
@@ -114,10 +116,15 @@ struct Host<'p> {
     steps: Vec<u64>,
     count: u64,
     launches: u64,
+    /// The last kernel's number, from 1.
+    tag: u64,
     slow: u64,
     corrected_busy: u64,
     corrected_mark: u64,
 }
+
+/// Launches a driver queues before it holds the host back.
+const QUEUE: usize = 1024;
 
 pub const WINDOW: u64 = 10_000_000;
 
@@ -174,6 +181,7 @@ pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> 
             steps: Vec::new(),
             count: 0,
             launches: 0,
+            tag: 0,
             slow: 0,
             corrected_busy: 0,
             corrected_mark: 0,
@@ -271,6 +279,10 @@ impl Sim<'_> {
                 }
             }
             Parked::Syncing if self.device.is_empty(i) => {
+                let at = self.now + 6_000;
+                self.wake_at(i, at);
+            }
+            Parked::Full if self.device.queued(i) < QUEUE / 2 => {
                 let at = self.now + 6_000;
                 self.wake_at(i, at);
             }
@@ -425,6 +437,11 @@ impl Sim<'_> {
                     }
                 },
             };
+            if self.device.queued(i) >= QUEUE {
+                self.hosts[i].pending = Some((gpu, host_cost));
+                self.hosts[i].parked = Parked::Full;
+                return;
+            }
             if self.launch(i, gpu, host_cost) {
                 let jitter = self.random(host_cost / 10 + 1);
                 self.wake_at(i, now + host_cost + jitter);
@@ -437,7 +454,6 @@ impl Sim<'_> {
     fn launch(&mut self, i: usize, gpu: u64, host_cost: u64) -> bool {
         let now = self.now;
         let cost = gpu * self.hosts[i].tenant.bias / 1_000_000;
-        self.hosts[i].launches += 1;
         let marked = if self.hosts[i].gate.admit(cost) {
             false
         } else {
@@ -451,7 +467,7 @@ impl Sim<'_> {
                     let host = &mut self.hosts[i];
                     host.pending = Some((gpu, host_cost));
                     host.parked = Parked::Draining(to);
-                    host.launches -= 1;
+                    host.mark_tail();
                     // Never without a deadline: the gate says what to do when it passes.
                     self.wake_at(i, now + 10_000_000);
                     return false;
@@ -460,14 +476,16 @@ impl Sim<'_> {
                     let host = &mut self.hosts[i];
                     host.pending = Some((gpu, host_cost));
                     host.parked = Parked::Waiting;
-                    host.launches -= 1;
+                    host.mark_tail();
                     let late = 5_000 + self.random(55_000);
                     self.wake_at(i, until + late);
                     return false;
                 }
             }
         };
-        let tag = self.hosts[i].submitted_tag();
+        self.hosts[i].launches += 1;
+        self.hosts[i].tag += 1;
+        let tag = self.hosts[i].tag;
         if marked {
             let marker = self.hosts[i].gate.mark();
             self.hosts[i].markers.push_back((tag, marker));
@@ -479,11 +497,11 @@ impl Sim<'_> {
 }
 
 impl Host<'_> {
-    fn submitted_tag(&mut self) -> u64 {
-        self.corrected_tag()
-    }
-
-    fn corrected_tag(&mut self) -> u64 {
-        self.launches
+    /// A marker at the end of what is queued, unless there is one: whoever waits must learn when the queue is done.
+    fn mark_tail(&mut self) {
+        let tail = (self.tag, self.gate.mark());
+        if self.gate.in_flight() > 0 && self.markers.back() != Some(&tail) {
+            self.markers.push_back(tail);
+        }
     }
 }
