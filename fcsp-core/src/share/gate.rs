@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use crate::share::loss::Loss;
+use crate::share::loss::{Loss, Sample};
 use crate::share::page::{PageError, TenantPage, View};
 use crate::share::params::{Mode, Params};
 use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
@@ -262,7 +262,16 @@ impl<'p> Gate<'p> {
         // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
         let was_blocked = self.resume(now);
         let total = neighbours.iter().fold(self.page.counters().consumed, |sum, n| sum.wrapping_add(n.consumed));
-        self.loss.sample(now, total, self.blocked_ns.load(Ordering::Relaxed), self.launched(), self.in_flight() > 0);
+        self.loss.sample(
+            now,
+            Sample {
+                total,
+                launched: self.launched(),
+                in_flight: self.in_flight() > 0,
+                blocked: self.blocked_ns.load(Ordering::Relaxed),
+                waiting: self.waiting.load(Ordering::Relaxed) != 0,
+            },
+        );
         let idle = !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
         if idle && now.saturating_sub(last) > policy::IDLE_NS {
             // Back from idleness: join the others' surplus clock.

@@ -2,21 +2,40 @@
 //!
 //! Quotas that add up to the whole device promise more than a contended device delivers; somebody then falls short. If
 //! every tenant charges itself for the loss in proportion, all fall short alike and the shares stay in the proportion
-//! of the quotas. Each tenant measures the loss for itself: over the time in which its own queue certainly
-//! held work, so that the device was wanted, how much GPU time did all tenants together charge?
+//! of the quotas. Each tenant measures the loss for itself, over windows in which it wanted the device throughout: how
+//! much GPU time did all tenants together charge?
 //!
-//! What the neighbours charge is their claim, and a neighbour that claims too little makes the loss look larger. So a
-//! loss above [`MAX_LOSS`] is taken for a lie and counts as none: whoever claims nothing at all gains nothing.
+//! What the neighbours charge is their claim, and a neighbour that claims too little makes the loss look larger. Two
+//! checks keep that from costing this tenant its guarantee. A window counts only if this tenant's own work was seen to
+//! be held up: it stayed in flight for longer than it takes, so the device was really doing something else. And a loss
+//! far above [`MAX_LOSS`] is taken for a lie and counts as none: whoever claims nothing at all gains nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::WHOLE;
 
-/// The largest loss believed, ppm.
+/// The largest loss charged, ppm.
 pub const MAX_LOSS: u64 = 120_000;
 const WINDOW_NS: u64 = 50_000_000;
-/// An interval counts only if the queue certainly held work for this part of it, percent.
-const CERTAIN: u64 = 60;
+/// The part of a window for which the device must have been wanted, percent.
+const WANTED: u64 = 85;
+/// Own work must have been in flight for this part of what it was charged, percent.
+const HELD_UP: u64 = 115;
+
+/// What happened since the last sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// GPU time charged so far by all tenants, ns.
+    pub total: u64,
+    /// GPU time submitted so far by this process, ns.
+    pub launched: u64,
+    /// Whether some of it is in flight now.
+    pub in_flight: bool,
+    /// Time this host stood waiting for the device so far, ns.
+    pub blocked: u64,
+    /// Whether a launch was waiting at the gate since the last sample.
+    pub waiting: bool,
+}
 
 /// The estimator. One writer at a time is expected; two blur the estimate and harm nothing else.
 #[derive(Debug, Default)]
@@ -25,42 +44,57 @@ pub struct Loss {
     total: AtomicU64,
     blocked: AtomicU64,
     launched: AtomicU64,
+    began: AtomicU64,
+    began_total: AtomicU64,
+    began_launched: AtomicU64,
+    in_flight: AtomicU64,
     wanted: AtomicU64,
-    delivered: AtomicU64,
     estimate: AtomicU64,
 }
 
 impl Loss {
-    /// Takes a sample: GPU time charged so far by all tenants, `total`; time this host stood waiting for the device so
-    /// far, `blocked`; work submitted so far, `launched`; whether some of it is still `in_flight`.
-    pub fn sample(&self, now: u64, total: u64, blocked: u64, launched: u64, in_flight: bool) {
+    /// Takes a sample at `now`.
+    pub fn sample(&self, now: u64, sample: Sample) {
         let relaxed = Ordering::Relaxed;
         let elapsed = now.saturating_sub(self.at.swap(now, relaxed));
-        let charged = total.wrapping_sub(self.total.swap(total, relaxed)) as i64;
-        let stood = blocked.saturating_sub(self.blocked.swap(blocked, relaxed));
+        let stood = sample.blocked.saturating_sub(self.blocked.swap(sample.blocked, relaxed)).min(elapsed);
         // Nothing was submitted and something is left: the queue held work throughout.
-        let same = self.launched.swap(launched, relaxed) == launched;
-        let stood = if same && in_flight { elapsed } else { stood };
-        // A tenant that came or went moves the total by more than the device can have done.
-        if elapsed == 0 || charged < 0 || charged as u64 > 2 * elapsed + 5_000_000 || elapsed > WINDOW_NS {
+        let same = self.launched.swap(sample.launched, relaxed) == sample.launched;
+        let held = if same && sample.in_flight { elapsed } else { stood };
+        let charged = sample.total.wrapping_sub(self.total.swap(sample.total, relaxed)) as i64;
+        // Silence, or a tenant that came or went: the total moved by more than the device can have done.
+        if elapsed > WINDOW_NS || charged < 0 || charged as u64 > 2 * elapsed + 5_000_000 {
+            self.begin(now, sample);
             return;
         }
-        if stood * 100 < elapsed * CERTAIN {
+        let in_flight = self.in_flight.fetch_add(held, relaxed) + held;
+        let wanted = if sample.waiting { elapsed } else { held };
+        let wanted = self.wanted.fetch_add(wanted, relaxed) + wanted;
+        let window = now.saturating_sub(self.began.load(relaxed));
+        if window < WINDOW_NS {
             return;
         }
-        let wanted = self.wanted.fetch_add(elapsed, relaxed) + elapsed;
-        let delivered = self.delivered.fetch_add(charged as u64, relaxed) + charged as u64;
-        if wanted < WINDOW_NS {
-            return;
-        }
-        self.wanted.store(0, relaxed);
-        self.delivered.store(0, relaxed);
-        let loss = wanted.saturating_sub(delivered) * u64::from(WHOLE) / wanted;
+        let own = sample.launched.saturating_sub(self.began_launched.load(relaxed));
+        let delivered = sample.total.wrapping_sub(self.began_total.load(relaxed));
+        let sure = wanted * 100 >= window * WANTED && in_flight * 100 >= own * HELD_UP;
+        self.begin(now, sample);
         let old = self.estimate.load(relaxed);
-        // Charges are made at submission, up to a queue's depth before the work is done, so that single windows are
-        // off by some percent either way; an eighth of each evens that out.
-        let new = if loss > 2 * MAX_LOSS { 0 } else { (old * 7 + loss.min(MAX_LOSS)) / 8 };
+        let loss = window.saturating_sub(delivered) * u64::from(WHOLE) / window;
+        let new = match (sure, loss) {
+            (true, loss) if loss <= 2 * MAX_LOSS => (old * 7 + loss.min(MAX_LOSS)) / 8,
+            // Not wanted throughout, not really contended, or not to be believed.
+            _ => old * 7 / 8,
+        };
         self.estimate.store(new, relaxed);
+    }
+
+    fn begin(&self, now: u64, sample: Sample) {
+        let relaxed = Ordering::Relaxed;
+        self.began.store(now, relaxed);
+        self.began_total.store(sample.total, relaxed);
+        self.began_launched.store(sample.launched, relaxed);
+        self.in_flight.store(0, relaxed);
+        self.wanted.store(0, relaxed);
     }
 
     /// `gpu` ns with the loss added.
