@@ -144,7 +144,7 @@ impl Attachment {
             index: u32::MAX,
         };
         let capacity = this.tenant().capacity.load(Ordering::Relaxed);
-        if capacity < FIRST_SLOTS || capacity > MAX_SLOTS || len < lock_offset(capacity) {
+        if !(FIRST_SLOTS..=MAX_SLOTS).contains(&capacity) || len < lock_offset(capacity) {
             return Err(RegionError::Unusable {
                 path: path.to_owned(),
                 reason: format!("says it has {capacity} slots in {len} bytes"),

@@ -1,0 +1,348 @@
+//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`crate::device`]); here
+//! the calls that take it are noticed, and refused after the fact where the tenant is close to its quota.
+
+use core::ffi::{c_char, c_void};
+use std::sync::{Mutex, PoisonError};
+
+use crate::call_real;
+use crate::device::Device;
+use crate::ffi::cuda::*;
+use crate::info::process_memory;
+use crate::memory::{books, context_died, pool};
+use crate::process::{self, Inside, Scope, scope, scope_of, shielded};
+
+/// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes the quota, `undo`
+/// and refuse.
+fn takes_memory(scope: Scope, call: impl Fn() -> CUresult, undo: impl FnOnce()) -> CUresult {
+    let device = match scope {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+    };
+    // A process that NVML does not show measures by the device's free memory before and after.
+    let before = process_memory::free_if_unseen(&device.identity);
+    let result = call();
+    if result != CUDA_SUCCESS {
+        return result;
+    }
+    if let (Some(before), Some(after)) = (before, process_memory::free_if_unseen(&device.identity)) {
+        device.saw_overhead(before.saturating_sub(after));
+    }
+    device.overhead_changed();
+    if device.is_near() {
+        device.measure_now();
+        if device.is_over() {
+            undo();
+            device.measure_now();
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    result
+}
+
+fn primary_is_active(device: CUdevice) -> bool {
+    let (mut flags, mut active) = (0, 0);
+    call_real!(cuDevicePrimaryCtxGetState(device, &mut flags, &mut active)) == CUDA_SUCCESS && active != 0
+}
+
+/// `cuDevicePrimaryCtxRetain`.
+pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUdevice) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let call = || call_real!(cuDevicePrimaryCtxRetain(pctx, dev));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        if process::governed().is_some() && primary_is_active(dev) {
+            return call();
+        }
+        let result = takes_memory(scope_of(dev), call, || {
+            call_real!(cuDevicePrimaryCtxRelease_v2(dev));
+        });
+        if result == CUDA_SUCCESS {
+            // SAFETY: the driver has written there with success.
+            books().primary.remember(dev, unsafe { *pctx } as usize);
+        }
+        result
+    })
+}
+
+/// The handles of primary contexts by device: release and reset name only the device.
+#[derive(Default)]
+pub struct PrimaryContexts(Mutex<Vec<(CUdevice, usize)>>);
+
+impl PrimaryContexts {
+    fn with<R>(&self, work: impl FnOnce(&mut Vec<(CUdevice, usize)>) -> R) -> R {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember(&self, device: CUdevice, context: usize) {
+        self.with(|known| {
+            known.retain(|&(d, _)| d != device);
+            known.push((device, context));
+        });
+    }
+
+    fn of(&self, device: CUdevice) -> Option<usize> {
+        self.with(|known| {
+            known
+                .iter()
+                .find(|&&(d, _)| d == device)
+                .map(|&(_, context)| context)
+        })
+    }
+}
+
+fn died(context: usize, device: Option<&'static Device>) {
+    context_died(context);
+    process::forget_context();
+    if let Some(device) = device {
+        pool::refresh_all(device);
+        // The context's own overhead went with it; without this the tenant would look fuller than it is until its
+        // next request near the quota.
+        if device.limit() != u64::MAX
+            && device
+                .attachment()
+                .slot()
+                .overhead
+                .load(std::sync::atomic::Ordering::Relaxed)
+                > 0
+        {
+            device.measure_now();
+        }
+    }
+}
+
+macro_rules! primary_ends {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(dev: CUdevice) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let result = call_real!($name(dev));
+                let Some(_inside) = Inside::enter() else { return result };
+                if result == CUDA_SUCCESS
+                    && let Some(governed) = process::governed()
+                    && let Some(context) = books().primary.of(dev)
+                    && !primary_is_active(dev)
+                {
+                    died(context, governed.device(dev));
+                }
+                result
+            })
+        }
+    )*};
+}
+primary_ends!(
+    cuDevicePrimaryCtxRelease,
+    cuDevicePrimaryCtxRelease_v2,
+    cuDevicePrimaryCtxReset,
+    cuDevicePrimaryCtxReset_v2
+);
+
+macro_rules! create {
+    ($($name:ident($pctx:ident $(, $arg:ident: $ty:ty)*; $dev:ident);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($pctx: *mut CUcontext $(, $arg: $ty)*, $dev: CUdevice) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name($pctx $(, $arg)*, $dev));
+                let Some(_inside) = Inside::enter() else { return call() };
+                takes_memory(scope_of($dev), call, || {
+                    // SAFETY: the driver has written there with success.
+                    let made = unsafe { *$pctx };
+                    call_real!(cuCtxDestroy_v2(made));
+                })
+            })
+        }
+    )*};
+}
+create! {
+    cuCtxCreate(pctx, flags: u32; dev);
+    cuCtxCreate_v2(pctx, flags: u32; dev);
+    cuCtxCreate_v3(pctx, params: *mut CUexecAffinityParam, count: i32, flags: u32; dev);
+    cuCtxCreate_v4(pctx, params: *mut CUctxCreateParams, flags: u32; dev);
+}
+
+/// `cuGreenCtxCreate`.
+pub unsafe extern "C" fn cuGreenCtxCreate(
+    phCtx: *mut CUgreenCtx,
+    desc: CUdevResourceDesc,
+    dev: CUdevice,
+    flags: u32,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let call = || call_real!(cuGreenCtxCreate(phCtx, desc, dev, flags));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        takes_memory(scope_of(dev), call, || {
+            // SAFETY: the driver has written there with success.
+            let made = unsafe { *phCtx };
+            call_real!(cuGreenCtxDestroy(made));
+        })
+    })
+}
+
+/// `cuGreenCtxDestroy`.
+pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuGreenCtxDestroy(hCtx));
+        process::forget_context();
+        result
+    })
+}
+
+macro_rules! destroy {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: its memory goes with it.")]
+        pub unsafe extern "C" fn $name(ctx: CUcontext) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name(ctx));
+                let Some(_inside) = Inside::enter() else { return call() };
+                let mut device = None;
+                if process::governed().is_some() && call_real!(cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS {
+                    if let Scope::On(found, _) = scope() {
+                        device = Some(found);
+                    }
+                    let mut popped = core::ptr::null_mut();
+                    call_real!(cuCtxPopCurrent_v2(&mut popped));
+                }
+                let result = call();
+                if result == CUDA_SUCCESS {
+                    died(ctx as usize, device);
+                }
+                result
+            })
+        }
+    )*};
+}
+destroy!(cuCtxDestroy, cuCtxDestroy_v2);
+
+/// `cuCtxSetLimit`: a larger stack costs its bytes for every thread the device can hold at once (measured, H100: from
+/// 1 KiB to 16 KiB takes 132 x 2048 x 15 KiB), so it is refused before it is asked for; the heap is checked likewise.
+pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let call = || call_real!(cuCtxSetLimit(limit, value));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let device = match scope() {
+            Scope::On(device, _) => device,
+            Scope::Pass => return call(),
+            Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+        };
+        let mut before = 0usize;
+        call_real!(cuCtxGetLimit(&mut before, limit));
+        let growth = (value as u64).saturating_sub(before as u64);
+        let cost = match limit {
+            CU_LIMIT_STACK_SIZE => growth.saturating_mul(device.resident_threads),
+            CU_LIMIT_MALLOC_HEAP_SIZE | CU_LIMIT_PRINTF_FIFO_SIZE => growth,
+            _ => 0,
+        };
+        if cost == 0 {
+            let result = call();
+            device.overhead_changed();
+            return result;
+        }
+        // Held only while the driver is asked; then the measurement has it. A heap is taken by the driver later, when
+        // code that uses it is loaded, and shows then.
+        if let Err(denied) = device.hold(cost) {
+            device.refused("cuCtxSetLimit", &denied);
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+        let result = takes_memory(Scope::On(device, core::ptr::null_mut()), call, || {
+            call_real!(cuCtxSetLimit(limit, before));
+        });
+        device.release(cost);
+        if result == CUDA_SUCCESS && limit == CU_LIMIT_STACK_SIZE && device.limit() != u64::MAX {
+            device.measure_now();
+        }
+        result
+    })
+}
+
+macro_rules! load_module {
+    ($($name:ident($module:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($module: *mut CUmodule $(, $arg: $ty)*) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name($module $(, $arg)*));
+                let Some(_inside) = Inside::enter() else { return call() };
+                takes_memory(scope(), call, || {
+                    // SAFETY: the driver has written there with success.
+                    let made = unsafe { *$module };
+                    call_real!(cuModuleUnload(made));
+                })
+            })
+        }
+    )*};
+}
+load_module! {
+    cuModuleLoad(module, name: *const c_char);
+    cuModuleLoadData(module, image: *const c_void);
+    cuModuleLoadDataEx(module, image: *const c_void, count: u32, options: *mut CUjit_option, values: *mut *mut c_void);
+    cuModuleLoadFatBinary(module, image: *const c_void);
+}
+
+macro_rules! load_library {
+    ($($name:ident($code:ident: $ty:ty);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            library: *mut CUlibrary,
+            $code: $ty,
+            jitOptions: *mut CUjit_option,
+            jitOptionsValues: *mut *mut c_void,
+            numJitOptions: u32,
+            libraryOptions: *mut CUlibraryOption,
+            libraryOptionValues: *mut *mut c_void,
+            numLibraryOptions: u32,
+        ) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name(
+                    library, $code, jitOptions, jitOptionsValues, numJitOptions, libraryOptions, libraryOptionValues,
+                    numLibraryOptions
+                ));
+                let Some(_inside) = Inside::enter() else { return call() };
+                takes_memory(scope(), call, || {
+                    // SAFETY: the driver has written there with success.
+                    let made = unsafe { *library };
+                    call_real!(cuLibraryUnload(made));
+                })
+            })
+        }
+    )*};
+}
+load_library! {
+    cuLibraryLoadData(code: *const c_void);
+    cuLibraryLoadFromFile(name: *const c_char);
+}
+
+/// Marks the current device's overhead as changed, if this process has a device.
+fn noticed() {
+    if let Some(governed) = process::governed() {
+        for device in governed.devices() {
+            device.overhead_changed();
+        }
+    }
+}
+
+macro_rules! notices {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: may change what code takes.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let result = call_real!($name($($arg),*));
+                noticed();
+                result
+            })
+        }
+    )*};
+}
+notices! {
+    cuModuleUnload(hmod: CUmodule);
+    cuLibraryUnload(library: CUlibrary);
+    cuModuleGetFunction(hfunc: *mut CUfunction, hmod: CUmodule, name: *const c_char);
+    cuKernelGetFunction(pFunc: *mut CUfunction, kernel: CUkernel);
+    cuLibraryGetModule(pMod: *mut CUmodule, library: CUlibrary);
+    cuFuncLoad(function: CUfunction);
+    cuStreamCreate(phStream: *mut CUstream, Flags: u32);
+    cuStreamCreateWithPriority(phStream: *mut CUstream, flags: u32, priority: i32);
+}

@@ -1,0 +1,312 @@
+//! One device's quota as this process keeps it: hold before the driver is asked, release after it has freed, and
+//! measure what the driver takes for itself.
+//!
+//! The driver takes memory that no call asks for: contexts, code, streams, local memory, the unused rest of 2 MiB
+//! slabs. It is not predicted but measured: NVML's figure for this process, less the allocations this process knows
+//! of, is the overhead. Measuring takes 22 us (H100, driver 580), so it is done where it can change an answer: when a
+//! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
+//! close to the quota. Away from the quota the figure may lag; at the quota it does not.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use fcsp_core::device::DeviceIdentity;
+use fcsp_core::file::monotonic_ns;
+use fcsp_core::memory::{Denied, Usage};
+use fcsp_core::region::Attachment;
+use fcsp_core::tenant::{Tenant, TenantError};
+
+use crate::driver::real;
+use crate::ffi::cuda::{
+    CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, CUdevice,
+};
+use crate::info::process_memory;
+use crate::memory::pool;
+use crate::process::{self, complain};
+
+/// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
+/// takes.
+pub const NEAR: u64 = 1 << 30;
+/// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
+const MEASURE_INTERVAL_NS: u64 = 20_000_000;
+
+/// A device that this process uses.
+#[derive(Debug)]
+pub struct Device {
+    /// Ordinal in this process.
+    pub ordinal: CUdevice,
+    /// Who it is everywhere.
+    pub identity: DeviceIdentity,
+    /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
+    pub resident_threads: u64,
+    attachment: Attachment,
+    tenant: &'static Tenant,
+    total: u64,
+    limit: AtomicU64,
+    generation: AtomicU64,
+    /// Bytes the driver holds for allocations this process knows of and NVML counts.
+    physical: AtomicU64,
+    /// Calls between the driver's part and ours; a measurement taken meanwhile compares unlike things.
+    changing: AtomicU32,
+    /// Raised with every change, for the same reason.
+    changes: AtomicU64,
+    /// Set when something may have changed the overhead.
+    stale: AtomicBool,
+    measured_ns: AtomicU64,
+    measure: Mutex<()>,
+    /// Overhead estimated by differences, for a process that NVML does not show.
+    unseen: AtomicU64,
+}
+
+/// Between a driver call and its entry in `physical`.
+pub struct Change<'a>(&'a Device);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        // Release: a measurement that sees the count at zero sees `physical` as we left it.
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
+        self.0.changing.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Device {
+    /// Attaches this process to `tenant`'s region for the device.
+    pub fn open(
+        tenant: &'static Tenant,
+        ordinal: CUdevice,
+        identity: DeviceIdentity,
+    ) -> Result<Self, TenantError> {
+        let mut total = 0usize;
+        if let Some(real) = real::cuDeviceTotalMem_v2.get() {
+            // SAFETY: writes one integer that outlives the call. On failure the total stays 0, and a share of it
+            // allows nothing: closed.
+            unsafe { real(&mut total, ordinal) };
+        }
+        let total = total as u64;
+        let (generation, limits) = tenant.limits()?;
+        let limit = Tenant::memory_limit(&limits, &identity, total);
+        Ok(Self {
+            ordinal,
+            identity,
+            resident_threads: process::count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+                * process::count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR),
+            attachment: tenant.attach(&identity, total, limit)?,
+            tenant,
+            total,
+            limit: AtomicU64::new(limit),
+            generation: AtomicU64::new(generation),
+            physical: AtomicU64::new(0),
+            changing: AtomicU32::new(0),
+            changes: AtomicU64::new(0),
+            stale: AtomicBool::new(true),
+            measured_ns: AtomicU64::new(0),
+            measure: Mutex::new(()),
+            unseen: AtomicU64::new(0),
+        })
+    }
+
+    /// The place in the tenant's region.
+    pub fn attachment(&self) -> &Attachment {
+        &self.attachment
+    }
+
+    /// Bytes the tenant may hold here, as of now: a changed control page is noticed by one load.
+    #[inline]
+    pub fn limit(&self) -> u64 {
+        if self.tenant.control().generation() == self.generation.load(Ordering::Relaxed) {
+            self.limit.load(Ordering::Relaxed)
+        } else {
+            self.reload_limit()
+        }
+    }
+
+    #[cold]
+    fn reload_limit(&self) -> u64 {
+        match self.tenant.limits() {
+            Ok((generation, limits)) => {
+                let limit = Tenant::memory_limit(&limits, &self.identity, self.total);
+                self.limit.store(limit, Ordering::Relaxed);
+                self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
+                self.generation.store(generation, Ordering::Relaxed);
+                limit
+            }
+            // Half-written by somebody who died: the last known limit stands.
+            Err(_) => self.limit.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Holds `bytes` before the driver is asked for them.
+    #[inline]
+    pub fn hold(&self, bytes: u64) -> Result<(), Denied> {
+        let limit = self.limit();
+        if limit == u64::MAX {
+            return self.attachment.reserve(bytes, limit);
+        }
+        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
+        if used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
+            return self.attachment.reserve(bytes, limit);
+        }
+        self.hold_near(bytes, limit)
+    }
+
+    fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        // More than the whole quota: no measurement can make room.
+        if bytes <= limit {
+            self.measure_if_stale();
+        }
+        self.attachment.reserve(bytes, limit).or_else(|denied| {
+            // What pools have given back to the driver since we last asked is free again.
+            if bytes <= limit && pool::refresh_all(self) {
+                self.attachment.reserve(bytes, limit)
+            } else {
+                Err(denied)
+            }
+        })
+    }
+
+    /// Gives back what was held, after the driver has freed it or refused it.
+    #[inline]
+    pub fn release(&self, bytes: u64) {
+        self.attachment.ledger().release(bytes);
+    }
+
+    /// Counts bytes that the driver has taken already.
+    pub fn charge(&self, bytes: u64) {
+        self.attachment.ledger().charge(bytes);
+    }
+
+    /// Brackets a driver call that changes what the driver holds for this process.
+    #[inline]
+    pub fn change(&self) -> Change<'_> {
+        // Acquire: the driver call must not move before it.
+        self.changing.fetch_add(1, Ordering::Acquire);
+        Change(self)
+    }
+
+    /// Enters memory that NVML counts, within a [`Device::change`].
+    #[inline]
+    pub fn gained(&self, bytes: u64) {
+        self.physical.fetch_add(bytes, Ordering::Relaxed);
+        let slot = self.attachment.slot();
+        slot.allocated.fetch_add(bytes, Ordering::Relaxed);
+        slot.allocations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Removes memory that NVML counts, within a [`Device::change`].
+    #[inline]
+    pub fn lost(&self, bytes: u64) {
+        let less = |word: &AtomicU64, amount: u64| {
+            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+                Some(old.saturating_sub(amount))
+            });
+        };
+        less(&self.physical, bytes);
+        let slot = self.attachment.slot();
+        less(&slot.allocated, bytes);
+        less(&slot.allocations, 1);
+    }
+
+    /// Says that the overhead may have changed.
+    #[inline]
+    pub fn overhead_changed(&self) {
+        if !self.stale.load(Ordering::Relaxed) {
+            self.stale.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the tenant has a quota here and is within [`NEAR`] of it.
+    pub fn is_near(&self) -> bool {
+        let limit = self.limit();
+        limit != u64::MAX
+            && fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_add(NEAR) > limit
+    }
+
+    /// Whether the tenant holds more than its quota.
+    pub fn is_over(&self) -> bool {
+        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()) > self.limit()
+    }
+
+    fn measure_if_stale(&self) {
+        let now = monotonic_ns();
+        let age = now.saturating_sub(self.measured_ns.load(Ordering::Relaxed));
+        // Code is loaded lazily, by launches that nobody announces: an old figure is stale whatever the flag says.
+        if age >= MEASURE_INTERVAL_NS
+            && (self.stale.load(Ordering::Relaxed) || age >= 10 * MEASURE_INTERVAL_NS)
+        {
+            self.measure_now();
+        }
+    }
+
+    /// Brings the overhead up to date with what the driver says.
+    pub fn measure_now(&self) {
+        // Somebody else measuring is as good.
+        let Ok(_only) = self.measure.try_lock() else {
+            return;
+        };
+        self.measured_ns.store(monotonic_ns(), Ordering::Relaxed);
+        self.stale.store(false, Ordering::Relaxed);
+        for attempt in 0..4 {
+            // Acquire: pairs with the Release in `Change::drop`.
+            let quiet = self.changing.load(Ordering::Acquire) == 0;
+            let changes = self.changes.load(Ordering::Relaxed);
+            let physical = self.physical.load(Ordering::Relaxed);
+            let Some(held) = process_memory::of_this_process(&self.identity) else {
+                // NVML does not show this process (a PID namespace): what was seen by differences stands.
+                self.set_overhead(self.unseen.load(Ordering::Relaxed));
+                return;
+            };
+            let same = quiet
+                && self.changing.load(Ordering::Acquire) == 0
+                && self.changes.load(Ordering::Relaxed) == changes;
+            let overhead = held.saturating_sub(physical);
+            if same {
+                self.set_overhead(overhead);
+                return;
+            }
+            // Between calls of other threads the two figures belong to different moments. If it stays so, take the
+            // figure only where it errs to the safe side.
+            if attempt == 3 && overhead > self.attachment.slot().overhead.load(Ordering::Relaxed) {
+                self.set_overhead(overhead);
+            }
+        }
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    fn set_overhead(&self, now: u64) {
+        // Only called with `measure` held, so the two halves belong together. The ledger counts whole units.
+        let now = now.next_multiple_of(fcsp_core::region::ledger::UNIT);
+        let slot = self.attachment.slot();
+        let before = slot.overhead.swap(now, Ordering::Relaxed);
+        if now > before {
+            self.charge(now - before);
+        } else {
+            self.release(before - now);
+        }
+    }
+
+    /// Adds an overhead seen as a difference of the device's free memory, for a process that NVML does not show.
+    pub fn saw_overhead(&self, bytes: u64) {
+        self.unseen.fetch_add(bytes, Ordering::Relaxed);
+        self.overhead_changed();
+    }
+
+    /// Fresh figures for an answer to the tenant.
+    pub fn usage(&self) -> Usage {
+        let limit = self.limit();
+        if limit != u64::MAX {
+            pool::refresh_all(self);
+            self.measure_if_stale();
+        }
+        self.attachment.ledger().usage(limit)
+    }
+
+    /// Figures without asking the driver anything.
+    pub fn usage_as_known(&self) -> Usage {
+        self.attachment.ledger().usage(self.limit())
+    }
+
+    /// Refuses, in the log's words.
+    pub fn refused(&self, what: &str, denied: &Denied) {
+        complain(&format!("{what} on {}: {denied}", self.identity.uuid));
+    }
+}

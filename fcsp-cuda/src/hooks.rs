@@ -1,0 +1,165 @@
+//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room that its role says;
+//! the preload library gives it to the linker, [`crate::loader`] to whoever asks by name.
+
+use core::ffi::{CStr, c_void};
+
+/// Hands the names of wrapped driver functions to a macro. Sorted by name.
+#[macro_export]
+macro_rules! for_each_cuda_hook {
+    ($callback:ident) => {
+        $callback! {
+            cuArray3DCreate, cuArray3DCreate_v2, cuArrayCreate, cuArrayCreate_v2, cuArrayDestroy,
+            cuCtxCreate, cuCtxCreate_v2, cuCtxCreate_v3, cuCtxCreate_v4, cuCtxDestroy, cuCtxDestroy_v2,
+            cuCtxSetLimit, cuCtxSynchronize, cuCtxSynchronize_v2,
+            cuDeviceGraphMemTrim, cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2,
+            cuDevicePrimaryCtxReset, cuDevicePrimaryCtxReset_v2, cuDevicePrimaryCtxRetain,
+            cuDeviceTotalMem, cuDeviceTotalMem_v2,
+            cuEventSynchronize, cuFuncLoad, cuGetProcAddress, cuGetProcAddress_v2,
+            cuGraphAddMemAllocNode, cuGraphAddNode, cuGraphAddNode_v2, cuGraphAddNode_v3,
+            cuGraphDestroy, cuGraphExecDestroy,
+            cuGraphInstantiate, cuGraphInstantiateWithFlags, cuGraphInstantiateWithParams,
+            cuGraphInstantiateWithParams_ptsz, cuGraphInstantiate_v2,
+            cuGraphLaunch, cuGraphLaunch_ptsz, cuGraphUpload, cuGraphUpload_ptsz,
+            cuGreenCtxCreate, cuGreenCtxDestroy, cuInit,
+            cuKernelGetFunction, cuLibraryGetModule, cuLibraryLoadData, cuLibraryLoadFromFile, cuLibraryUnload,
+            cuMemAlloc, cuMemAllocAsync, cuMemAllocAsync_ptsz, cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz,
+            cuMemAllocManaged, cuMemAllocPitch, cuMemAllocPitch_v2, cuMemAlloc_v2,
+            cuMemCreate, cuMemFree, cuMemFreeAsync, cuMemFreeAsync_ptsz, cuMemFree_v2,
+            cuMemGetInfo, cuMemGetInfo_v2, cuMemMap, cuMemMapArrayAsync, cuMemMapArrayAsync_ptsz,
+            cuMemPoolDestroy, cuMemPoolTrimTo, cuMemRelease, cuMemRetainAllocationHandle, cuMemUnmap,
+            cuMipmappedArrayCreate, cuMipmappedArrayDestroy,
+            cuModuleGetFunction, cuModuleLoad, cuModuleLoadData, cuModuleLoadDataEx, cuModuleLoadFatBinary,
+            cuModuleUnload,
+            cuStreamBeginCapture, cuStreamBeginCaptureToGraph, cuStreamBeginCaptureToGraph_ptsz,
+            cuStreamBeginCapture_ptsz, cuStreamBeginCapture_v2, cuStreamBeginCapture_v2_ptsz,
+            cuStreamCreate, cuStreamCreateWithPriority, cuStreamEndCapture, cuStreamEndCapture_ptsz,
+            cuStreamSynchronize, cuStreamSynchronize_ptsz,
+        }
+    };
+}
+
+/// Hands the names of wrapped NVML functions to a macro. Sorted by name.
+#[macro_export]
+macro_rules! for_each_nvml_hook {
+    ($callback:ident) => {
+        $callback! {
+            nvmlDeviceGetComputeRunningProcesses, nvmlDeviceGetComputeRunningProcesses_v2,
+            nvmlDeviceGetComputeRunningProcesses_v3,
+            nvmlDeviceGetGraphicsRunningProcesses, nvmlDeviceGetGraphicsRunningProcesses_v2,
+            nvmlDeviceGetGraphicsRunningProcesses_v3,
+            nvmlDeviceGetMPSComputeRunningProcesses, nvmlDeviceGetMPSComputeRunningProcesses_v2,
+            nvmlDeviceGetMPSComputeRunningProcesses_v3,
+            nvmlDeviceGetMemoryInfo, nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetProcessUtilization,
+        }
+    };
+}
+
+/// The wrappers under their C names, from the rooms they live in.
+macro_rules! gather {
+    ($($name:ident),* $(,)?) => { $( #[doc(inline)] pub use rooms::$name; )* };
+}
+
+mod rooms {
+    #![allow(ambiguous_glob_reexports)]
+    pub use crate::context::*;
+    pub use crate::info::management::*;
+    pub use crate::info::memory::*;
+    pub use crate::launch::*;
+    pub use crate::loader::*;
+    pub use crate::memory::array::*;
+    pub use crate::memory::direct::*;
+    pub use crate::memory::graph::*;
+    pub use crate::memory::pool::*;
+    pub use crate::memory::vmm::*;
+}
+for_each_cuda_hook!(gather);
+for_each_nvml_hook!(gather);
+
+/// One wrapped function.
+#[derive(Debug)]
+pub struct Hook {
+    /// The exported name.
+    pub name: &'static CStr,
+    /// The wrapper.
+    pub address: *mut c_void,
+}
+
+// SAFETY: a name and the address of a function, neither of which ever changes.
+unsafe impl Sync for Hook {}
+
+macro_rules! table {
+    ($($name:ident),* $(,)?) => {
+        [$(
+            Hook {
+                // SAFETY: concat! ends the text with the only zero byte in it.
+                name: unsafe { CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
+                address: {
+                    // The wrapper has exactly the driver's signature, or this does not compile.
+                    const WRAPPER: $crate::hooks::types::$name = $name;
+                    WRAPPER as *mut c_void
+                },
+            },
+        )*]
+    };
+}
+
+/// The function pointer types of driver and management library under one roof, for the table.
+mod types {
+    pub use crate::ffi::cuda::*;
+    pub use crate::ffi::nvml::*;
+}
+
+const CUDA_HOOKS: &[Hook] = &for_each_cuda_hook!(table);
+const NVML_HOOKS: &[Hook] = &for_each_nvml_hook!(table);
+const COUNT: usize = CUDA_HOOKS.len() + NVML_HOOKS.len();
+
+/// Every wrapped function, sorted by name.
+pub static HOOKS: [Hook; COUNT] = {
+    let mut all = [const {
+        Hook {
+            name: c"",
+            address: core::ptr::null_mut(),
+        }
+    }; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        let from = if index < CUDA_HOOKS.len() {
+            &CUDA_HOOKS[index]
+        } else {
+            &NVML_HOOKS[index - CUDA_HOOKS.len()]
+        };
+        all[index] = Hook {
+            name: from.name,
+            address: from.address,
+        };
+        index += 1;
+    }
+    all
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::{self, Role};
+
+    #[test]
+    fn the_table_is_sorted_for_searching() {
+        for pair in HOOKS.windows(2) {
+            assert!(
+                pair[0].name < pair[1].name,
+                "{:?} before {:?}",
+                pair[0].name,
+                pair[1].name
+            );
+        }
+    }
+
+    #[test]
+    fn every_wrapped_function_is_known_and_is_more_than_passed_through() {
+        for hook in &HOOKS {
+            let name = hook.name.to_str().unwrap();
+            let symbol = symbols::find(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
+            assert!(symbol.role != Role::Passes, "{name}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Arrays and mipmapped arrays.
+//!
+//! The driver tells the size of an array only if it is created deferred (`cuArrayGetMemoryRequirements` answers
+//! INVALID_VALUE otherwise, H100, driver 580), so it is computed: rows padded to 64 bytes, heights to 8 rows (the
+//! block-linear unit, NVIDIA's open-gpu-doc), then rounded as any allocation. Measured: 1000 x 1000 x 16 bytes takes 16 MiB,
+//! five levels from 1024 x 1024 x 16 bytes take 22 MiB; both as computed.
+
+use super::{Origin, Record, books, direct, rounded, vmm};
+use crate::call_real;
+use crate::ffi::cuda::*;
+use crate::process::{Inside, Scope, scope, shielded};
+
+const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
+const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
+
+/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers do not cover, the
+/// widest that there is.
+fn channel_bytes(format: CUarray_format) -> u64 {
+    match format {
+        0x01 | 0x08 => 1,
+        0x02 | 0x09 | 0x10 => 2,
+        0x03 | 0x0a | 0x20 => 4,
+        _ => 4,
+    }
+}
+
+fn level_bytes(width: u64, height: u64, depth: u64, element: u64) -> u64 {
+    let row = width
+        .saturating_mul(element)
+        .checked_next_multiple_of(64)
+        .unwrap_or(u64::MAX);
+    let rows = if height <= 1 {
+        1
+    } else {
+        height.checked_next_multiple_of(8).unwrap_or(u64::MAX)
+    };
+    row.saturating_mul(rows).saturating_mul(depth.max(1))
+}
+
+fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
+    const CUDA_ARRAY3D_LAYERED: u32 = 0x01;
+    let element = channel_bytes(d.Format) * u64::from(d.NumChannels);
+    let mut sum = 0u64;
+    for level in 0..levels.clamp(1, 32) {
+        let shrink = |n: usize| if n == 0 { 0 } else { (n as u64 >> level).max(1) };
+        let depth = if d.Flags & CUDA_ARRAY3D_LAYERED != 0 {
+            d.Depth as u64
+        } else {
+            shrink(d.Depth)
+        };
+        sum = sum.saturating_add(level_bytes(shrink(d.Width), shrink(d.Height), depth, element));
+    }
+    sum
+}
+
+fn create(bytes: u64, call: impl Fn() -> CUresult, handle: impl Fn() -> u64) -> CUresult {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    let (device, context) = match scope() {
+        Scope::On(device, context) => (device, context),
+        Scope::Pass => return call(),
+        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+    };
+    let bytes = rounded(bytes);
+    if let Err(denied) = device.hold(bytes) {
+        device.refused("cuArrayCreate", &denied);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    let change = device.change();
+    let result = call();
+    if result != CUDA_SUCCESS {
+        drop(change);
+        device.release(bytes);
+        return result;
+    }
+    device.gained(bytes);
+    drop(change);
+    // Padding beyond the computed size shows in the overhead.
+    device.overhead_changed();
+    let record = Record {
+        device,
+        context: context as usize,
+        bytes,
+        origin: Origin::Direct,
+    };
+    if let Some(stale) = books().live.insert(handle(), record) {
+        super::forget(&stale);
+    }
+    result
+}
+
+fn destroy(array: u64, call: impl Fn() -> CUresult) -> CUresult {
+    let result = direct::free(array, call);
+    if result == CUDA_SUCCESS {
+        vmm::array_gone(array);
+    }
+    result
+}
+
+fn widened(d: &CUDA_ARRAY_DESCRIPTOR) -> CUDA_ARRAY3D_DESCRIPTOR {
+    CUDA_ARRAY3D_DESCRIPTOR {
+        Width: d.Width,
+        Height: d.Height,
+        Depth: 0,
+        Format: d.Format,
+        NumChannels: d.NumChannels,
+        Flags: 0,
+    }
+}
+
+/// Bytes for a descriptor; none for arrays whose memory comes later, by mapping. Null is the driver's to refuse.
+fn bytes_of(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
+    match descriptor {
+        Some(d) if d.Flags & (CUDA_ARRAY3D_SPARSE | CUDA_ARRAY3D_DEFERRED_MAPPING) == 0 => {
+            mipmap_bytes(&d, levels)
+        }
+        _ => 0,
+    }
+}
+
+/// `cuArrayCreate`.
+pub unsafe extern "C" fn cuArrayCreate_v2(
+    pHandle: *mut CUarray,
+    pAllocateArray: *const CUDA_ARRAY_DESCRIPTOR,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        // SAFETY: the caller passes a descriptor or null, as the driver requires.
+        let bytes = bytes_of(unsafe { pAllocateArray.as_ref() }.map(widened), 1);
+        // SAFETY: read after the driver has written there with success.
+        create(
+            bytes,
+            || call_real!(cuArrayCreate_v2(pHandle, pAllocateArray)),
+            || unsafe { *pHandle } as u64,
+        )
+    })
+}
+
+/// `cuArray3DCreate`.
+pub unsafe extern "C" fn cuArray3DCreate_v2(
+    pHandle: *mut CUarray,
+    pAllocateArray: *const CUDA_ARRAY3D_DESCRIPTOR,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        // SAFETY: as in `cuArrayCreate_v2`.
+        let bytes = bytes_of(unsafe { pAllocateArray.as_ref() }.copied(), 1);
+        // SAFETY: as above.
+        create(
+            bytes,
+            || call_real!(cuArray3DCreate_v2(pHandle, pAllocateArray)),
+            || unsafe { *pHandle } as u64,
+        )
+    })
+}
+
+/// `cuArrayCreate` of the 32-bit ABI.
+pub unsafe extern "C" fn cuArrayCreate(
+    pHandle: *mut CUarray,
+    pAllocateArray: *const CUDA_ARRAY_DESCRIPTOR_v1,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        // SAFETY: as in `cuArrayCreate_v2`.
+        let descriptor = unsafe { pAllocateArray.as_ref() }.map(|d| CUDA_ARRAY3D_DESCRIPTOR {
+            Width: d.Width as usize,
+            Height: d.Height as usize,
+            Depth: 0,
+            Format: d.Format,
+            NumChannels: d.NumChannels,
+            Flags: 0,
+        });
+        let bytes = bytes_of(descriptor, 1);
+        // SAFETY: as above.
+        create(
+            bytes,
+            || call_real!(cuArrayCreate(pHandle, pAllocateArray)),
+            || unsafe { *pHandle } as u64,
+        )
+    })
+}
+
+/// `cuArray3DCreate` of the 32-bit ABI.
+pub unsafe extern "C" fn cuArray3DCreate(
+    pHandle: *mut CUarray,
+    pAllocateArray: *const CUDA_ARRAY3D_DESCRIPTOR_v1,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        // SAFETY: as in `cuArrayCreate_v2`.
+        let descriptor = unsafe { pAllocateArray.as_ref() }.map(|d| CUDA_ARRAY3D_DESCRIPTOR {
+            Width: d.Width as usize,
+            Height: d.Height as usize,
+            Depth: d.Depth as usize,
+            Format: d.Format,
+            NumChannels: d.NumChannels,
+            Flags: d.Flags,
+        });
+        let bytes = bytes_of(descriptor, 1);
+        // SAFETY: as above.
+        create(
+            bytes,
+            || call_real!(cuArray3DCreate(pHandle, pAllocateArray)),
+            || unsafe { *pHandle } as u64,
+        )
+    })
+}
+
+/// `cuMipmappedArrayCreate`.
+pub unsafe extern "C" fn cuMipmappedArrayCreate(
+    pHandle: *mut CUmipmappedArray,
+    pMipmappedArrayDesc: *const CUDA_ARRAY3D_DESCRIPTOR,
+    numMipmapLevels: u32,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        // SAFETY: as in `cuArrayCreate_v2`.
+        let bytes = bytes_of(unsafe { pMipmappedArrayDesc.as_ref() }.copied(), numMipmapLevels);
+        create(
+            bytes,
+            || {
+                call_real!(cuMipmappedArrayCreate(
+                    pHandle,
+                    pMipmappedArrayDesc,
+                    numMipmapLevels
+                ))
+            },
+            // SAFETY: as above.
+            || unsafe { *pHandle } as u64,
+        )
+    })
+}
+
+/// `cuArrayDestroy`.
+pub unsafe extern "C" fn cuArrayDestroy(hArray: CUarray) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        destroy(hArray as u64, || call_real!(cuArrayDestroy(hArray)))
+    })
+}
+
+/// `cuMipmappedArrayDestroy`.
+pub unsafe extern "C" fn cuMipmappedArrayDestroy(hMipmappedArray: CUmipmappedArray) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        destroy(hMipmappedArray as u64, || {
+            call_real!(cuMipmappedArrayDestroy(hMipmappedArray))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_as_measured() {
+        let mut d = CUDA_ARRAY3D_DESCRIPTOR::zeroed();
+        (d.Width, d.Height, d.Format, d.NumChannels) = (1000, 1000, CU_AD_FORMAT_FLOAT, 4);
+        assert_eq!(rounded(bytes_of(Some(d), 1)), 16 << 20);
+        (d.Width, d.Height) = (1024, 1024);
+        assert_eq!(rounded(bytes_of(Some(d), 5)), 22 << 20);
+        d.Flags = CUDA_ARRAY3D_DEFERRED_MAPPING;
+        assert_eq!(bytes_of(Some(d), 5), 0);
+        (d.Width, d.Height, d.Depth, d.Flags) = (usize::MAX, usize::MAX, usize::MAX, 0);
+        assert_eq!(bytes_of(Some(d), 32), u64::MAX);
+        assert_eq!(bytes_of(None, 1), 0);
+    }
+}

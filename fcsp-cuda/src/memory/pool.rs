@@ -1,0 +1,437 @@
+//! Stream-ordered allocation and memory pools.
+//!
+//! What a pool costs is what it has reserved from the driver, not what is allocated from it, so that is what is held
+//! against the quota: one figure a pool, read from the driver (33 ns, H100) whenever it may have grown or shrunk. Before
+//! a call that may make a pool grow, the growth is held; after it, the difference to the truth is settled.
+
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Origin, Record, books, direct, graph};
+use crate::call_real;
+use crate::device::Device;
+use crate::driver::real;
+use crate::ffi::cuda::*;
+use crate::process::{self, Inside, Scope, shielded};
+
+/// Steps in which a pool reserves (measured, H100, driver 580).
+const STEP: u64 = 32 << 20;
+
+/// One pool.
+pub struct Pool {
+    handle: usize,
+    device: &'static Device,
+    /// Bytes held against the quota for it: what it had reserved when last asked.
+    charged: AtomicU64,
+    /// Bytes allocated from it and not yet freed.
+    used: AtomicI64,
+    /// One thread settles at a time.
+    settling: Mutex<()>,
+}
+
+impl Pool {
+    fn reserved(&self) -> Option<u64> {
+        let mut value = 0u64;
+        let call = real::cuMemPoolGetAttribute.get()?;
+        // SAFETY: this attribute is a 64-bit integer, which outlives the call.
+        let result = unsafe {
+            call(
+                self.handle as CUmemoryPool,
+                CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT,
+                (&raw mut value).cast(),
+            )
+        };
+        (result == CUDA_SUCCESS).then_some(value)
+    }
+
+    /// Bytes the pool can hand out without growing, going by its own figures.
+    fn room(&self) -> u64 {
+        let used = u64::try_from(self.used.load(Ordering::Relaxed)).unwrap_or(0);
+        self.charged.load(Ordering::Relaxed).saturating_sub(used)
+    }
+
+    /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and are settled with
+    /// it. Returns whether anything was given back.
+    fn settle(&self, ahead: u64) -> bool {
+        let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reserved) = self.reserved() else {
+            self.device.release(ahead);
+            return false;
+        };
+        let before = self.charged.swap(reserved, Ordering::Relaxed);
+        let held = before + ahead;
+        if reserved > before {
+            self.device.gained(reserved - before);
+        } else if reserved < before {
+            self.device.lost(before - reserved);
+        }
+        if reserved > held {
+            self.device.charge(reserved - held);
+        } else {
+            self.device.release(held - reserved);
+        }
+        held > reserved
+    }
+
+    /// An allocation of `bytes` was freed; the pool keeps the memory until it says otherwise.
+    pub fn returned(&self, bytes: u64) {
+        self.used.fetch_sub(bytes as i64, Ordering::Relaxed);
+        if !MAY_HAVE_SHRUNK.load(Ordering::Relaxed) {
+            MAY_HAVE_SHRUNK.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Set by a free; the next synchronisation asks the pools how much they kept.
+static MAY_HAVE_SHRUNK: AtomicBool = AtomicBool::new(false);
+
+/// The pools of this process.
+#[derive(Default)]
+pub struct Pools {
+    known: Mutex<Vec<Arc<Pool>>>,
+    /// The pool found last: most programs have one.
+    last: AtomicPtr<Pool>,
+}
+
+impl Pools {
+    fn find(&self, handle: CUmemoryPool, device: &'static Device) -> Arc<Pool> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = known.iter().find(|pool| pool.handle == handle as usize) {
+            return pool.clone();
+        }
+        let pool = Arc::new(Pool {
+            handle: handle as usize,
+            device,
+            charged: AtomicU64::new(0),
+            used: AtomicI64::new(0),
+            settling: Mutex::new(()),
+        });
+        known.push(pool.clone());
+        pool
+    }
+
+    fn forget(&self, handle: CUmemoryPool) -> Option<Arc<Pool>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = known.iter().position(|pool| pool.handle == handle as usize)?;
+        self.last.store(core::ptr::null_mut(), Ordering::Relaxed);
+        Some(known.swap_remove(at))
+    }
+
+    fn all(&self) -> Vec<Arc<Pool>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Asks every pool of `device` (and its graph memory) how much it has reserved; returns whether anything was given
+/// back.
+pub fn refresh_all(device: &Device) -> bool {
+    let change = device.change();
+    let mut freed = false;
+    for pool in books().pools.all() {
+        if core::ptr::eq(pool.device, device) {
+            freed |= pool.settle(0);
+        }
+    }
+    freed |= graph::settle(device, 0);
+    drop(change);
+    freed
+}
+
+/// After a synchronisation: pools without a release threshold have given memory back to the driver.
+#[inline]
+pub fn after_synchronisation() {
+    if MAY_HAVE_SHRUNK.load(Ordering::Relaxed) {
+        shrunk();
+    }
+}
+
+#[cold]
+fn shrunk() {
+    let Some(_inside) = Inside::enter() else { return };
+    MAY_HAVE_SHRUNK.store(false, Ordering::Relaxed);
+    if let Some(governed) = process::governed() {
+        for device in governed.devices() {
+            refresh_all(device);
+        }
+    }
+}
+
+/// The device whose pool serves `stream`.
+fn device_of_stream(stream: CUstream) -> Scope {
+    let current = process::scope();
+    let Scope::On(device, context) = current else {
+        return current;
+    };
+    if stream.is_null() || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
+        return Scope::On(device, context);
+    }
+    let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
+    if !several {
+        return Scope::On(device, context);
+    }
+    let mut owner: CUcontext = core::ptr::null_mut();
+    if call_real!(cuStreamGetCtx(stream, &mut owner)) != CUDA_SUCCESS || owner == context {
+        return Scope::On(device, context);
+    }
+    // The stream belongs elsewhere: look there, as the driver does.
+    let mut popped: CUcontext = core::ptr::null_mut();
+    if call_real!(cuCtxPushCurrent_v2(owner)) != CUDA_SUCCESS {
+        return Scope::On(device, context);
+    }
+    let there = process::scope();
+    call_real!(cuCtxPopCurrent_v2(&mut popped));
+    there
+}
+
+fn allocate_async(
+    bytes: usize,
+    stream: CUstream,
+    named: CUmemoryPool,
+    call: impl Fn() -> CUresult,
+    address: impl Fn() -> u64,
+) -> CUresult {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    if graph::capturing() && graph::is_capturing(stream) {
+        let result = call();
+        if result == CUDA_SUCCESS {
+            graph::captured(stream, bytes as u64);
+        }
+        return result;
+    }
+    let device = match device_of_stream(stream) {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+    };
+    let mut handle = named;
+    if handle.is_null() && call_real!(cuDeviceGetMemPool(&mut handle, device.ordinal)) != CUDA_SUCCESS {
+        return call();
+    }
+    let pool = match books().pools.cached(handle) {
+        Some(pool) => pool,
+        None => books().pools.remember(handle, device),
+    };
+    let bytes = (bytes as u64).next_multiple_of(512);
+    let room = pool.room();
+    if bytes <= room {
+        let result = call();
+        if result == CUDA_SUCCESS {
+            pool.used.fetch_add(bytes as i64, Ordering::Relaxed);
+            enter(device, bytes, &pool, address());
+            // Room that is in pieces, or freed in an order that this stream must not see, makes the pool grow all the
+            // same.
+            if pool.reserved() != Some(pool.charged.load(Ordering::Relaxed)) {
+                return settle_or_undo(&pool, 0, address());
+            }
+        }
+        return result;
+    }
+    let growth = (bytes - room).next_multiple_of(STEP);
+    let mut ahead = growth;
+    if device.hold(growth).is_err() {
+        // Near the quota: the pools may have shrunk, and the driver may grow by less than a step.
+        let change = device.change();
+        pool.settle(0);
+        drop(change);
+        ahead = bytes.saturating_sub(pool.room()).next_multiple_of(2 << 20);
+        if let Err(denied) = device.hold(ahead) {
+            device.refused("cuMemAllocAsync", &denied);
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    let change = device.change();
+    let result = call();
+    if result != CUDA_SUCCESS {
+        pool.settle(ahead);
+        return result;
+    }
+    drop(change);
+    pool.used.fetch_add(bytes as i64, Ordering::Relaxed);
+    enter(device, bytes, &pool, address());
+    settle_or_undo(&pool, ahead, address())
+}
+
+fn enter(device: &'static Device, bytes: u64, pool: &Arc<Pool>, address: u64) {
+    let record = Record {
+        device,
+        context: 0,
+        bytes,
+        origin: Origin::Pool(pool.clone()),
+    };
+    if let Some(stale) = books().live.insert(address, record) {
+        super::forget(&stale);
+    }
+}
+
+/// Settles the pool's charge; an allocation that made it pass the quota all the same is taken back.
+fn settle_or_undo(pool: &Pool, ahead: u64, address: u64) -> CUresult {
+    let change = pool.device.change();
+    pool.settle(ahead);
+    drop(change);
+    if !pool.device.is_over() {
+        return CUDA_SUCCESS;
+    }
+    // Freed at once and trimmed: nothing has used the address yet.
+    if call_real!(cuMemFree_v2(address)) == CUDA_SUCCESS {
+        if let Some(record) = books().live.remove(address) {
+            super::forget(&record);
+        }
+        call_real!(cuMemPoolTrimTo(
+            pool.handle as CUmemoryPool,
+            u64::try_from(pool.used.load(Ordering::Relaxed)).unwrap_or(0) as usize
+        ));
+        let change = pool.device.change();
+        pool.settle(0);
+        drop(change);
+    }
+    CUDA_ERROR_OUT_OF_MEMORY
+}
+
+impl Pools {
+    fn cached(&self, handle: CUmemoryPool) -> Option<Arc<Pool>> {
+        let last = self.last.load(Ordering::Acquire);
+        if last.is_null() {
+            return None;
+        }
+        // SAFETY: `last` holds a strong count of its own that is never given up (see `remember`), so the pool is
+        // alive; cloning from the address adds one for the caller.
+        unsafe {
+            if (*last).handle != handle as usize {
+                return None;
+            }
+            Arc::increment_strong_count(last);
+            Some(Arc::from_raw(last))
+        }
+    }
+
+    fn remember(&self, handle: CUmemoryPool, device: &'static Device) -> Arc<Pool> {
+        let pool = self.find(handle, device);
+        if self.last.load(Ordering::Relaxed).is_null() {
+            // One strong count stays with the cache for ever: a pool is a hundred bytes, and it is cached once.
+            self.last
+                .store(Arc::into_raw(pool.clone()).cast_mut(), Ordering::Release);
+        }
+        pool
+    }
+}
+
+macro_rules! allocate_async {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                allocate_async(
+                    bytesize,
+                    hStream,
+                    core::ptr::null_mut(),
+                    || call_real!($name(dptr, bytesize, hStream)),
+                    // SAFETY: read after the driver has written there with success.
+                    || unsafe { *dptr },
+                )
+            })
+        }
+    )*};
+}
+allocate_async!(cuMemAllocAsync, cuMemAllocAsync_ptsz);
+
+macro_rules! allocate_from_pool {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            dptr: *mut CUdeviceptr,
+            bytesize: usize,
+            pool: CUmemoryPool,
+            hStream: CUstream,
+        ) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                allocate_async(
+                    bytesize,
+                    hStream,
+                    pool,
+                    || call_real!($name(dptr, bytesize, pool, hStream)),
+                    // SAFETY: as in `cuMemAllocAsync`.
+                    || unsafe { *dptr },
+                )
+            })
+        }
+    )*};
+}
+allocate_from_pool!(cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz);
+
+macro_rules! free_async {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(dptr: CUdeviceptr, hStream: CUstream) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || direct::free(dptr, || call_real!($name(dptr, hStream))))
+        }
+    )*};
+}
+free_async!(cuMemFreeAsync, cuMemFreeAsync_ptsz);
+
+/// `cuMemPoolDestroy`: the pool's memory goes back to the driver.
+pub unsafe extern "C" fn cuMemPoolDestroy(pool: CUmemoryPool) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let Some(_inside) = Inside::enter() else {
+            return call_real!(cuMemPoolDestroy(pool));
+        };
+        let known = books().pools.forget(pool);
+        let change = known.as_ref().map(|pool| pool.device.change());
+        let result = call_real!(cuMemPoolDestroy(pool));
+        if let Some(known) = known {
+            if result == CUDA_SUCCESS {
+                let charged = known.charged.swap(0, Ordering::Relaxed);
+                known.device.lost(charged);
+                known.device.release(charged);
+                known.device.overhead_changed();
+            } else {
+                books()
+                    .pools
+                    .known
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(known.clone());
+            }
+            drop(change);
+        }
+        result
+    })
+}
+
+/// `cuMemPoolTrimTo`.
+pub unsafe extern "C" fn cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usize) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuMemPoolTrimTo(pool, minBytesToKeep));
+        if let Some(_inside) = Inside::enter()
+            && let Some(known) = books()
+                .pools
+                .all()
+                .into_iter()
+                .find(|known| known.handle == pool as usize)
+        {
+            let change = known.device.change();
+            known.settle(0);
+            drop(change);
+        }
+        result
+    })
+}
+
+macro_rules! synchronise {
+    ($($name:ident($($arg:ident: $ty:ty),*)),* $(,)?) => {$(
+        #[doc = concat!("`", stringify!($name), "`: afterwards pools may hold less.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
+            let result = call_real!($name($($arg),*));
+            after_synchronisation();
+            result
+        }
+    )*};
+}
+synchronise!(
+    cuStreamSynchronize(hStream: CUstream),
+    cuStreamSynchronize_ptsz(hStream: CUstream),
+    cuEventSynchronize(hEvent: CUevent),
+    cuCtxSynchronize(),
+    cuCtxSynchronize_v2(ctx: CUcontext),
+);

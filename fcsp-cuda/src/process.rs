@@ -1,0 +1,383 @@
+//! This process: its tenant, its devices, what happens at fork, and the shield between our code and the host's.
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use fcsp_core::config::{Source, file};
+use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
+use fcsp_core::state::StateDir;
+use fcsp_core::tenant::Tenant;
+
+use crate::device::Device;
+use crate::driver::real;
+use crate::ffi::cuda::{
+    CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID,
+    CUcontext, CUdevice, CUdevice_attribute, CUuuid,
+};
+
+/// What this process is to FCSP.
+#[derive(Debug)]
+pub enum Status {
+    /// Nobody asked for anything: every call goes straight to the driver.
+    Ungoverned,
+    /// A tenant's process.
+    Governed(Governed),
+    /// Somebody asked for limits that cannot be kept, for this reason. Memory fails closed.
+    Broken(String),
+}
+
+/// A tenant's process and its devices.
+#[derive(Debug)]
+pub struct Governed {
+    /// The tenant.
+    pub tenant: Tenant,
+    devices: Box<[DeviceCell]>,
+}
+
+#[derive(Debug, Default)]
+struct DeviceCell {
+    device: AtomicPtr<Device>,
+}
+
+/// Null until the first call that matters; replaced by null in a forked child.
+static STATUS: AtomicPtr<Status> = AtomicPtr::new(core::ptr::null_mut());
+/// 1 while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
+static SETTING_UP: AtomicU32 = AtomicU32::new(0);
+
+struct SetupTurn;
+
+impl SetupTurn {
+    fn take() -> Self {
+        // Acquire pairs with the Release in drop.
+        while SETTING_UP
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        Self
+    }
+}
+
+impl Drop for SetupTurn {
+    fn drop(&mut self) {
+        SETTING_UP.store(0, Ordering::Release);
+    }
+}
+
+/// Publication of things that are made once and leaked.
+#[derive(Debug)]
+pub struct SetupOnce;
+
+impl SetupOnce {
+    /// Publishes `make()` at `place` unless somebody was faster; returns what stands there.
+    #[cold]
+    pub fn publish<T>(place: &AtomicPtr<T>, make: impl FnOnce() -> T) -> &'static T {
+        let mine = Box::into_raw(Box::new(make()));
+        // Release publishes what was made; Acquire sees what somebody else made.
+        match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: just leaked, never freed.
+            Ok(_) => unsafe { &*mine },
+            Err(theirs) => {
+                // SAFETY: nobody has seen ours.
+                drop(unsafe { Box::from_raw(mine) });
+                // SAFETY: published by this function, never freed.
+                unsafe { &*theirs }
+            }
+        }
+    }
+}
+
+/// This process's status. The first call after the driver is ready sets it up, which takes files and a few
+/// milliseconds; later calls are one load.
+#[inline]
+pub fn status() -> Option<&'static Status> {
+    // Acquire: the status was fully made before its address was published.
+    let known = STATUS.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: statuses are leaked, never freed.
+        return Some(unsafe { &*known });
+    }
+    set_up()
+}
+
+/// The governed process, if it is one and the driver is initialised.
+#[inline]
+pub fn governed() -> Option<&'static Governed> {
+    match status() {
+        Some(Status::Governed(governed)) => Some(governed),
+        _ => None,
+    }
+}
+
+#[cold]
+fn set_up() -> Option<&'static Status> {
+    let _turn = SetupTurn::take();
+    let known = STATUS.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: as in `status`.
+        return Some(unsafe { &*known });
+    }
+    let config = match file::in_force() {
+        Ok(config) => config,
+        Err(error) => return Some(publish(Status::Broken(error.to_string()))),
+    };
+    if config.source == Source::Nothing && config.tenant.is_none() {
+        return Some(publish(Status::Ungoverned));
+    }
+    let mut count = 0;
+    // Before cuInit there is nothing to govern and nothing to be asked; the driver itself refuses allocations.
+    // SAFETY: writes one integer that outlives the call.
+    if unsafe { real::cuDeviceGetCount.get()?(&mut count) } != 0 {
+        return None;
+    }
+    // SAFETY: both handlers are plain functions for the life of the process, and the library is never unloaded.
+    unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+    let status = match Tenant::join(&StateDir::locate(), &config) {
+        Ok(tenant) => Status::Governed(Governed {
+            tenant,
+            devices: (0..count).map(|_| DeviceCell::default()).collect(),
+        }),
+        Err(error) => Status::Broken(error.to_string()),
+    };
+    Some(publish(status))
+}
+
+fn publish(status: Status) -> &'static Status {
+    if let Status::Broken(reason) = &status {
+        complain(reason);
+    }
+    let leaked: &'static mut Status = Box::leak(Box::new(status));
+    // Release pairs with the Acquire in `status`.
+    STATUS.store(leaked, Ordering::Release);
+    leaked
+}
+
+/// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
+pub fn complain(reason: &str) {
+    if std::env::var_os("FCSP_LOG").is_some_and(|value| !value.is_empty() && value != "0") {
+        use std::io::Write;
+        // The host's standard error may be closed; that is no reason to fail.
+        let _ = writeln!(std::io::stderr(), "fcsp[{}]: {reason}", std::process::id());
+    }
+}
+
+/// Async-signal-safe: plain stores and closes. CUDA does not survive a fork, but a child that forked before its parent
+/// used the device may use it, and then joins with a slot of its own.
+extern "C" fn after_fork_in_child() {
+    let known = STATUS.swap(core::ptr::null_mut(), Ordering::AcqRel);
+    SETTING_UP.store(0, Ordering::Release);
+    crate::memory::forget_everything();
+    // SAFETY: statuses are leaked, never freed; the child has this one thread.
+    if let Some(Status::Governed(governed)) = unsafe { known.as_ref() } {
+        for cell in &governed.devices {
+            // SAFETY: devices are leaked, never freed.
+            if let Some(device) = unsafe { cell.device.load(Ordering::Acquire).as_ref() } {
+                device.attachment().abandon_in_child();
+            }
+        }
+    }
+}
+
+impl Governed {
+    /// The device with this ordinal, attached on first use. `None` if it cannot be: memory then fails closed.
+    pub fn device(&'static self, ordinal: CUdevice) -> Option<&'static Device> {
+        let cell = usize::try_from(ordinal)
+            .ok()
+            .and_then(|index| self.devices.get(index))
+            .ok_or(())?;
+        let known = cell.device.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: devices are leaked, never freed.
+            return Some(unsafe { &*known });
+        }
+        self.attach(ordinal, cell)
+    }
+
+    /// Devices this process has used.
+    pub fn devices(&self) -> impl Iterator<Item = &'static Device> + '_ {
+        // SAFETY: devices are leaked, never freed.
+        self.devices
+            .iter()
+            .filter_map(|cell| unsafe { cell.device.load(Ordering::Acquire).as_ref() })
+    }
+
+    #[cold]
+    fn attach(&'static self, ordinal: CUdevice, cell: &DeviceCell) -> Option<&'static Device> {
+        let _turn = SetupTurn::take();
+        let known = cell.device.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: devices are leaked, never freed.
+            return Some(unsafe { &*known });
+        }
+        let identity = identify(ordinal)?;
+        match Device::open(&self.tenant, ordinal, identity) {
+            Ok(device) => {
+                let leaked: &'static mut Device = Box::leak(Box::new(device));
+                cell.device.store(leaked, Ordering::Release);
+                Some(leaked)
+            }
+            Err(error) => {
+                complain(&error.to_string());
+                None
+            }
+        }
+    }
+}
+
+fn attribute(device: CUdevice, which: CUdevice_attribute) -> Option<i32> {
+    let mut value = 0;
+    // SAFETY: writes one integer that outlives the call.
+    (unsafe { real::cuDeviceGetAttribute.get()?(&mut value, which, device) } == 0).then_some(value)
+}
+
+/// A device attribute as a count.
+pub fn count_attribute(device: CUdevice, which: CUdevice_attribute) -> u64 {
+    attribute(device, which)
+        .and_then(|value| u64::try_from(value).ok())
+        .unwrap_or(0)
+}
+
+fn identify(ordinal: CUdevice) -> Option<DeviceIdentity> {
+    let mut uuid = CUuuid::zeroed();
+    // The second version tells MIG instances apart; the first is all that drivers before 11.4 have.
+    let result = match real::cuDeviceGetUuid_v2.get() {
+        // SAFETY: writes 16 bytes that outlive the call.
+        Some(real) => unsafe { real(&mut uuid, ordinal) },
+        // SAFETY: as above.
+        None => unsafe { real::cuDeviceGetUuid.get()?(&mut uuid, ordinal) },
+    };
+    if result != 0 {
+        return None;
+    }
+    let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
+    let pci = match (
+        attribute(ordinal, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID),
+        byte(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID),
+        byte(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID),
+    ) {
+        (Some(domain), Some(bus), Some(device)) => Some(PciAddress {
+            domain: domain.cast_unsigned(),
+            bus,
+            device,
+            function: 0,
+        }),
+        _ => None,
+    };
+    Some(DeviceIdentity {
+        index: Some(ordinal.cast_unsigned()),
+        uuid: DeviceUuid(uuid.bytes),
+        pci,
+    })
+}
+
+/// What a memory wrapper is to do.
+pub enum Scope {
+    /// Hand the call to the driver and think no more of it.
+    Pass,
+    /// The call belongs to this device, in this context.
+    On(&'static Device, CUcontext),
+    /// Refuse: limits were asked for and cannot be kept.
+    Refuse,
+}
+
+std::thread_local! {
+    /// Raised while this thread is inside a wrapper: a driver that calls its own exported functions must not be
+    /// charged twice.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// The context this thread asked about last, and its device.
+    static CONTEXT: Cell<(usize, CUdevice)> = const { Cell::new((0, -1)) };
+}
+
+/// Marks this thread as inside a wrapper until dropped.
+#[derive(Debug)]
+pub struct Inside(());
+
+impl Inside {
+    /// `None` if the thread is inside already: the call then comes from the driver itself.
+    #[inline]
+    pub fn enter() -> Option<Self> {
+        // A thread that is being torn down has no thread-locals left; its calls pass through.
+        INSIDE
+            .try_with(|inside| (!inside.replace(true)).then_some(Self(())))
+            .ok()
+            .flatten()
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = INSIDE.try_with(|inside| inside.set(false));
+    }
+}
+
+/// Forgets which device contexts belong to; called when a context dies, since its address may be used again.
+pub fn forget_context() {
+    CONTEXT_EPOCH.fetch_add(1, Ordering::Relaxed);
+}
+
+static CONTEXT_EPOCH: AtomicU32 = AtomicU32::new(0);
+
+std::thread_local! {
+    static CONTEXT_SEEN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The calling thread's current context and its device.
+pub fn current() -> Option<(CUcontext, CUdevice)> {
+    let mut context: CUcontext = core::ptr::null_mut();
+    // SAFETY: writes one pointer that outlives the call.
+    if unsafe { real::cuCtxGetCurrent.get()?(&mut context) } != 0 || context.is_null() {
+        return None;
+    }
+    let epoch = CONTEXT_EPOCH.load(Ordering::Relaxed);
+    let (known, device) = CONTEXT.get();
+    if known == context as usize && CONTEXT_SEEN.get() == epoch {
+        return Some((context, device));
+    }
+    let mut device = -1;
+    // SAFETY: writes one integer that outlives the call.
+    if unsafe { real::cuCtxGetDevice.get()?(&mut device) } != 0 {
+        return None;
+    }
+    CONTEXT.set((context as usize, device));
+    CONTEXT_SEEN.set(epoch);
+    Some((context, device))
+}
+
+/// The scope of a call that concerns the current context's device.
+#[inline]
+pub fn scope() -> Scope {
+    match status() {
+        Some(Status::Governed(governed)) => match current() {
+            Some((context, ordinal)) => match governed.device(ordinal) {
+                Some(device) => Scope::On(device, context),
+                None => Scope::Refuse,
+            },
+            // No context: the driver refuses in its own words.
+            None => Scope::Pass,
+        },
+        Some(Status::Broken(_)) => Scope::Refuse,
+        _ => Scope::Pass,
+    }
+}
+
+/// The scope of a call that names its device.
+pub fn scope_of(ordinal: CUdevice) -> Scope {
+    match status() {
+        Some(Status::Governed(governed)) => match governed.device(ordinal) {
+            Some(device) => Scope::On(device, core::ptr::null_mut()),
+            // An ordinal that does not exist is the driver's to refuse.
+            None if identify(ordinal).is_none() => Scope::Pass,
+            None => Scope::Refuse,
+        },
+        Some(Status::Broken(_)) => Scope::Refuse,
+        _ => Scope::Pass,
+    }
+}
+
+/// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
+#[inline]
+pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
+}
