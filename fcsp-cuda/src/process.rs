@@ -185,8 +185,7 @@ impl Governed {
     pub fn device(&'static self, ordinal: CUdevice) -> Option<&'static Device> {
         let cell = usize::try_from(ordinal)
             .ok()
-            .and_then(|index| self.devices.get(index))
-            .ok_or(())?;
+            .and_then(|index| self.devices.get(index))?;
         let known = cell.device.load(Ordering::Acquire);
         if !known.is_null() {
             // SAFETY: devices are leaked, never freed.
