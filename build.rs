@@ -1,0 +1,173 @@
+//! Builds the preload library and the simulated accelerator and embeds them into the `fcsp` command, so that it finds
+//! them after `cargo install` as well as from a checkout.
+//!
+//! A build script cannot depend on a cdylib of the same workspace, so this one runs cargo once more, in a target folder
+//! of its own. `FCSP_EMBED_DIR` names a folder of libraries built beforehand (against an old glibc, for a release) and
+//! skips that. Without the workspace's sources (a package from a registry) nothing is embedded and the command looks
+//! for the libraries beside itself.
+
+use std::env;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The libraries: the file that cargo writes, the name that programs load it by.
+const LIBRARIES: [(&str, &str); 3] = [
+    ("libfcsp_cuda.so", "libfcsp_cuda.so"),
+    ("libfcsp_sim_cuda.so", "sim/libcuda.so.1"),
+    ("libfcsp_sim_nvml.so", "sim/libnvidia-ml.so.1"),
+];
+const PACKAGES: [&str; 3] = ["fcsp-cuda-preload", "fcsp-sim-cuda", "fcsp-sim-nvml"];
+const SOURCES: [&str; 11] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "fcsp-core/Cargo.toml",
+    "fcsp-core/src",
+    "fcsp-cuda/Cargo.toml",
+    "fcsp-cuda/src",
+    "fcsp-cuda/preload",
+    "fcsp-sim/Cargo.toml",
+    "fcsp-sim/src",
+    "fcsp-sim/cuda",
+    "fcsp-sim/nvml",
+];
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=FCSP_EMBED_DIR");
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let out = PathBuf::from(variable("OUT_DIR"));
+    println!("cargo::rerun-if-changed=build.rs");
+    if env::var_os("CARGO_FEATURE_CLI").is_none() {
+        return;
+    }
+    let built = match env::var_os("FCSP_EMBED_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => {
+            let dir = PathBuf::from(dir);
+            for (file, _) in LIBRARIES {
+                println!("cargo::rerun-if-changed={}", dir.join(file).display());
+            }
+            Some(dir)
+        }
+        None if root.join("fcsp-cuda/preload/Cargo.toml").is_file() => {
+            for source in SOURCES {
+                println!("cargo::rerun-if-changed={}", root.join(source).display());
+            }
+            Some(build(&root, &out))
+        }
+        None => None,
+    };
+    let table = match built {
+        Some(dir) => embed(&dir),
+        None => String::from("pub const HASH: &str = \"\";\npub const FILES: &[(&str, &[u8])] = &[];\n"),
+    };
+    let path = out.join("embedded.rs");
+    std::fs::write(&path, table).unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| fail(&format!("cargo did not set {name}")))
+}
+
+fn fail(reason: &str) -> ! {
+    println!("cargo::error={}", reason.replace('\n', " "));
+    std::process::exit(1)
+}
+
+/// Builds the libraries for the target at hand; returns the folder they are in.
+fn build(root: &Path, out: &Path) -> PathBuf {
+    // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross build.
+    let target_dir = out.ancestors().nth(4).unwrap_or(out).join("embed");
+    let (target, host) = (variable("TARGET"), variable("HOST"));
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .args(["build", "--release", "--target-dir"])
+        .arg(&target_dir);
+    for package in PACKAGES {
+        cargo.args(["-p", package]);
+    }
+    if target != host {
+        cargo.args(["--target", &target]);
+    }
+    // What this build was told must not leak into that one: other flags, wrappers such as clippy's and coverage
+    // instrumentation would make a library that no tenant should load.
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(leaks) {
+            cargo.env_remove(&name);
+        }
+    }
+    match cargo.output() {
+        Ok(result) if result.status.success() => {}
+        Ok(result) => {
+            let text = String::from_utf8_lossy(&result.stderr);
+            eprintln!("{text}");
+            let first = text.lines().find(|line| line.starts_with("error")).unwrap_or("");
+            fail(&format!(
+                "the preload libraries did not build: {first} (whole output: the build script's stderr)"
+            ));
+        }
+        Err(error) => fail(&format!("cannot run cargo for the preload libraries: {error}")),
+    }
+    if target == host {
+        target_dir.join("release")
+    } else {
+        target_dir.join(target).join("release")
+    }
+}
+
+fn leaks(name: &str) -> bool {
+    const KEPT: [&str; 7] = [
+        "CARGO_HOME",
+        "CARGO_MAKEFLAGS",
+        "CARGO_NET_",
+        "CARGO_HTTP_",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE_",
+        "CARGO_TERM_",
+    ];
+    const LEAKS: [&str; 14] = [
+        "RUSTFLAGS",
+        "RUSTDOCFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CLIPPY_ARGS",
+        "CLIPPY_CONF_DIR",
+        "LLVM_PROFILE_FILE",
+        "TARGET",
+        "HOST",
+        "OUT_DIR",
+        "PROFILE",
+        "DEBUG",
+        "OPT_LEVEL",
+        "NUM_JOBS",
+    ];
+    if let Some(rest) = name.strip_prefix("CARGO_TARGET_") {
+        // A linker for the target is a property of the machine; flags and folders are not.
+        return !(rest.ends_with("_LINKER"));
+    }
+    (name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept)))
+        || name.starts_with("DEP_")
+        || LEAKS.contains(&name)
+}
+
+/// The generated table: every file with its bytes, and a hash that names this set of files.
+fn embed(dir: &Path) -> String {
+    let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58du128;
+    let mut table = String::from("pub const FILES: &[(&str, &[u8])] = &[\n");
+    for (file, name) in LIBRARIES {
+        let path = dir.join(file);
+        let bytes =
+            std::fs::read(&path).unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
+        // FNV-1a with 128 bits: it only names a folder, whose files are compared byte for byte before use.
+        for &byte in name.as_bytes().iter().chain(&bytes) {
+            hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+        let _ = writeln!(
+            table,
+            "    ({name:?}, include_bytes!({:?})),",
+            path.display().to_string()
+        );
+    }
+    let _ = writeln!(table, "];\npub const HASH: &str = \"{hash:032x}\";");
+    table
+}

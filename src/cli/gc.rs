@@ -1,0 +1,36 @@
+//! `fcsp gc`: removes the state of dead tenants.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::{Context, output, tenants};
+
+const HELP: &str = "\
+Dead tenants hold no memory: the kernel tells their processes' death at once. What is left is a few kilobytes of files,
+with their highest use and refusals. `fcsp run` removes those of unnamed tenants by itself.
+
+JSON keys: schema, removed (names).";
+
+/// Options of `fcsp gc`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// `fcsp gc`.
+pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    let removed = tenants::collect(&context.state, true)
+        .with_context(|| format!("state folder {}", context.state.path().display()))?;
+    if args.json {
+        output::json(&serde_json::json!({ "schema": "fcsp.gc/1", "removed": removed }))?;
+    } else if removed.is_empty() {
+        output::line("nothing to remove")?;
+    } else {
+        output::line(&format!("removed {}", removed.join(", ")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,318 @@
+//! Finding the preload library and the simulated accelerator, and writing them out where they are only embedded.
+//!
+//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball); a private folder named by
+//! the embedded files' content, in the user's cache or, where that cannot hold programs, in the state folder.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use fcsp::state::StateDir;
+use serde::Serialize;
+
+use super::{Context, output};
+
+mod embedded {
+    include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+}
+
+/// The variable that names a folder of libraries.
+pub const LIB_DIR_VARIABLE: &str = "FCSP_LIB_DIR";
+/// The preload library for CUDA.
+pub const PRELOAD: &str = "libfcsp_cuda.so";
+/// The folder of the simulated driver libraries, beside the preload library.
+const SIM: &str = "sim";
+
+const LIB_HELP: &str = "\
+Examples:
+  LD_PRELOAD=$(fcsp lib) FCSP_MEMORY_LIMIT=8GiB ./app    plain preload, without `fcsp run`
+  fcsp lib --to /usr/lib/fcsp                            write the libraries there, for an image or a package
+
+JSON keys: schema, preload, sim, origin (variable, beside, cache, state).";
+
+/// Options of `fcsp lib`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LIB_HELP)]
+pub struct Args {
+    /// Write the libraries into this folder instead
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the libraries were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// `$FCSP_LIB_DIR`.
+    Variable,
+    /// `../lib/fcsp` from the command.
+    Beside,
+    /// Written to the user's cache.
+    Cache,
+    /// Written to the state folder.
+    State,
+}
+
+/// Where the libraries are.
+#[derive(Debug, Clone)]
+pub struct Libraries {
+    /// The preload library.
+    pub preload: PathBuf,
+    /// The folder with the simulated `libcuda.so.1` and `libnvidia-ml.so.1`.
+    pub sim: PathBuf,
+    /// How they were found.
+    pub origin: Origin,
+}
+
+impl Libraries {
+    fn in_folder(dir: &Path, origin: Origin) -> Self {
+        Self {
+            preload: dir.join(PRELOAD),
+            sim: dir.join(SIM),
+            origin,
+        }
+    }
+
+    /// Finds the libraries; writes them out if need be.
+    pub fn locate(state: &StateDir) -> anyhow::Result<Self> {
+        if let Some(dir) = std::env::var_os(LIB_DIR_VARIABLE).filter(|v| !v.is_empty()) {
+            let dir = std::path::absolute(dir)?;
+            if !dir.join(PRELOAD).is_file() {
+                bail!(
+                    "{LIB_DIR_VARIABLE}: {} has no {PRELOAD}; point it at a folder that `fcsp lib --to` wrote, or unset it",
+                    dir.display()
+                );
+            }
+            loadable(&dir).with_context(|| format!("{LIB_DIR_VARIABLE}: {}", dir.display()))?;
+            return Ok(Self::in_folder(&dir, Origin::Variable));
+        }
+        if let Some(dir) = beside()
+            && dir.join(PRELOAD).is_file()
+            && loadable(&dir).is_ok()
+        {
+            return Ok(Self::in_folder(&dir, Origin::Beside));
+        }
+        if embedded::FILES.is_empty() {
+            bail!(
+                "this build carries no preload library; put {PRELOAD} into ../lib/fcsp beside the command or point {LIB_DIR_VARIABLE} at it"
+            );
+        }
+        let mut refusals = Vec::new();
+        let candidates = [
+            (cache().map(|dir| dir.join(embedded::HASH)), Origin::Cache),
+            (Some(state.path().join("lib").join(embedded::HASH)), Origin::State),
+        ];
+        for (dir, origin) in candidates {
+            let Some(dir) = dir else { continue };
+            match loadable(&dir).and_then(|()| unpack(&dir)) {
+                Ok(()) => return Ok(Self::in_folder(&dir, origin)),
+                Err(error) => refusals.push(format!("{}: {error}", dir.display())),
+            }
+        }
+        bail!(
+            "no folder can hold the preload library ({}); point {LIB_DIR_VARIABLE} at a folder that `fcsp lib --to` wrote",
+            refusals.join("; ")
+        )
+    }
+
+    /// Whether the simulated libraries are there.
+    pub fn has_sim(&self) -> bool {
+        self.sim.join("libcuda.so.1").is_file()
+    }
+}
+
+/// `<prefix>/lib/fcsp` where the command is `<prefix>/bin/fcsp`.
+fn beside() -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    Some(exe.parent()?.parent()?.join("lib/fcsp"))
+}
+
+fn cache() -> Option<PathBuf> {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .map(|dir| dir.join("fcsp"))
+}
+
+/// Whether the dynamic linker would load a library from `dir`, as far as can be known without trying.
+fn loadable(dir: &Path) -> io::Result<()> {
+    // LD_PRELOAD is a list that spaces and colons separate, with no way to quote them.
+    if dir.as_os_str().as_bytes().iter().any(|&b| b == b' ' || b == b':') {
+        return Err(io::Error::other(
+            "LD_PRELOAD cannot name a path with spaces or colons",
+        ));
+    }
+    let mut existing = dir;
+    while !existing.exists() {
+        existing = match existing.parent() {
+            Some(parent) => parent,
+            None => return Ok(()),
+        };
+    }
+    if mount_flags(existing)? & libc::ST_NOEXEC != 0 {
+        return Err(io::Error::other("is on a file system mounted noexec"));
+    }
+    Ok(())
+}
+
+fn mount_flags(path: &Path) -> io::Result<libc::c_ulong> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    // SAFETY: statvfs is plain data for which all zeroes is valid; the kernel fills it.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(stat.f_flag)
+}
+
+/// Makes a folder of the user's own, refusing one in which somebody else could swap the files.
+fn private(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    let meta = std::fs::metadata(dir)?;
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let me = unsafe { libc::geteuid() };
+    if (meta.uid() != me && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "others may write there",
+        ));
+    }
+    Ok(())
+}
+
+/// Puts every embedded file into `dir`. A file that is there with the same bytes is left alone; any other is replaced
+/// by a new one under the same name, so that a process which has the old one mapped keeps it.
+fn unpack(dir: &Path) -> io::Result<()> {
+    private(dir)?;
+    for (name, bytes) in embedded::FILES {
+        let path = dir.join(name);
+        if let Some(parent) = path.parent() {
+            private(parent)?;
+        }
+        if !holds(&path, bytes) {
+            write(&path, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is a plain file with exactly these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64)
+        && std::fs::read(path).is_ok_and(|found| found == bytes)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or("library");
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    // A file of this name can only be left from a dead process with the same number.
+    let _ = std::fs::remove_file(&temporary);
+    let result = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// `fcsp lib`.
+pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    let libraries = match &args.to {
+        Some(dir) => {
+            let dir = std::path::absolute(dir)?;
+            if embedded::FILES.is_empty() {
+                bail!("this build carries no libraries to write");
+            }
+            for (name, bytes) in embedded::FILES {
+                let path = dir.join(name);
+                let parent = path.parent().unwrap_or(&dir);
+                std::fs::create_dir_all(parent)
+                    .and_then(|()| {
+                        if holds(&path, bytes) {
+                            Ok(())
+                        } else {
+                            write(&path, bytes)
+                        }
+                    })
+                    .with_context(|| format!("--to: {}", path.display()))?;
+            }
+            Libraries::in_folder(&dir, Origin::Variable)
+        }
+        None => Libraries::locate(&context.state)?,
+    };
+    if args.json {
+        output::json(&serde_json::json!({
+            "schema": "fcsp.lib/1",
+            "preload": libraries.preload,
+            "sim": libraries.has_sim().then_some(&libraries.sim),
+            "origin": libraries.origin,
+        }))?;
+    } else {
+        output::line(&libraries.preload.display().to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unpacking_mends_what_was_changed_and_leaves_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("lib");
+        unpack(&dir).unwrap();
+        let Some((name, bytes)) = embedded::FILES.first() else {
+            return;
+        };
+        let inode = |name: &str| std::fs::metadata(dir.join(name)).unwrap().ino();
+        let before = inode(name);
+        unpack(&dir).unwrap();
+        assert_eq!(inode(name), before, "the same bytes are not written again");
+        std::fs::write(dir.join(name), b"cut short").unwrap();
+        unpack(&dir).unwrap();
+        assert!(holds(&dir.join(name), bytes));
+        assert_ne!(
+            inode(name),
+            before,
+            "a file that may be mapped is replaced, not overwritten"
+        );
+    }
+
+    #[test]
+    fn a_path_that_ld_preload_cannot_name_is_refused() {
+        assert!(loadable(Path::new("/tmp/with space")).is_err());
+        assert!(loadable(Path::new("/tmp/a:b")).is_err());
+        assert!(loadable(Path::new("/nowhere/at/all")).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(unpack(&shared).is_err());
+    }
+}

@@ -1,0 +1,348 @@
+//! What the driver at hand says of itself and its devices, asked in a child process: a driver that hangs or crashes
+//! takes down the child only.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use fcsp::cuda::ffi::{cuda, nvml};
+use fcsp::device::{DeviceIdentity, DeviceUuid, PciAddress};
+use serde::{Deserialize, Serialize};
+
+use super::output;
+
+/// A driver library as the dynamic linker found it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Library {
+    /// The file.
+    pub path: Option<String>,
+    /// Why it cannot be used.
+    pub error: Option<String>,
+}
+
+/// A device as the driver describes it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Device {
+    /// Its number in the management library's order, that of the PCI bus.
+    pub index: u32,
+    /// Marketing name.
+    pub name: String,
+    /// `GPU-...`.
+    pub uuid: String,
+    /// `0000:3b:00.0`.
+    pub pci: Option<String>,
+    /// Bytes of memory.
+    pub total_bytes: u64,
+    /// Bytes in use by everybody; unknown where only the compute API could be asked.
+    pub used_bytes: Option<u64>,
+    /// Whether it is partitioned by MIG.
+    pub mig: bool,
+}
+
+impl Device {
+    /// The identity that rules are matched against.
+    pub fn identity(&self) -> DeviceIdentity {
+        DeviceIdentity {
+            index: Some(self.index),
+            uuid: self.uuid.parse().unwrap_or(DeviceUuid([0; 16])),
+            pci: self.pci.as_ref().and_then(|pci| pci.parse::<PciAddress>().ok()),
+        }
+    }
+}
+
+/// Everything the driver said.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Probe {
+    /// The compute library.
+    pub cuda: Library,
+    /// The management library.
+    pub nvml: Library,
+    /// The driver's release, such as "580.159.03".
+    pub driver: Option<String>,
+    /// The newest CUDA the driver speaks, such as 13000 for 13.0.
+    pub cuda_version: Option<i32>,
+    /// The devices.
+    pub devices: Vec<Device>,
+}
+
+/// Options of the hidden child.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ask the compute library, too: initialising it takes a tenth of a second on a real driver.
+    #[arg(long)]
+    full: bool,
+}
+
+/// Asks the driver, in a child that is given `patience`. `sim` is a folder of simulated libraries and their topology.
+pub fn ask(sim: Option<(&Path, &str)>, full: bool, patience: Duration) -> Result<Probe, String> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("fcsp")
+        .arg("__probe")
+        // The driver itself is asked, not what a tenant would be shown.
+        .env_remove("LD_PRELOAD")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    if full {
+        command.arg("--full");
+    }
+    if let Some((dir, topology)) = sim {
+        command
+            .env("LD_LIBRARY_PATH", super::run::prepended("LD_LIBRARY_PATH", dir))
+            .env("FCSP_SIM", topology);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let deadline = Instant::now() + patience;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                // SIGKILL, then collected: a driver stuck in the kernel may keep it, which is not waited for.
+                let _ = child.kill();
+                return Err(format!("the driver did not answer within {patience:?}"));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let mut text = String::new();
+    if let Some(mut out) = child.stdout.take() {
+        std::io::Read::read_to_string(&mut out, &mut text).map_err(|error| error.to_string())?;
+    }
+    if !status.success() {
+        return Err(format!("the driver ended the process that asked it ({status})"));
+    }
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// The child.
+pub fn child(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut probe = Probe::default();
+    match Handle::open(c"libnvidia-ml.so.1", c"nvmlInit_v2") {
+        Ok(library) => {
+            probe.nvml.path = library.path.clone();
+            probe.nvml.error = ask_nvml(&library, &mut probe).err();
+        }
+        Err(error) => probe.nvml.error = Some(error),
+    }
+    if args.full {
+        match Handle::open(c"libcuda.so.1", c"cuInit") {
+            Ok(library) => {
+                probe.cuda.path = library.path.clone();
+                probe.cuda.error = ask_cuda(&library, &mut probe).err();
+            }
+            Err(error) => probe.cuda.error = Some(error),
+        }
+    }
+    output::json(&probe)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A library that stays loaded: drivers are not made to be unloaded.
+struct Handle {
+    handle: *mut c_void,
+    path: Option<String>,
+}
+
+fn last_error() -> String {
+    // SAFETY: dlerror returns null or a string that lives until the next call of this thread, and is copied here.
+    unsafe {
+        let text = libc::dlerror();
+        if text.is_null() {
+            return "unknown reason".into();
+        }
+        CStr::from_ptr(text).to_string_lossy().into_owned()
+    }
+}
+
+impl Handle {
+    /// Loads `name`; `symbol` is one it must have, by which its file is found.
+    fn open(name: &CStr, symbol: &CStr) -> Result<Self, String> {
+        // SAFETY: loading runs the library's initialisers, in this child, which exists to run them.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        if handle.is_null() {
+            return Err(last_error());
+        }
+        let mut this = Self { handle, path: None };
+        let address = this.address(symbol)?;
+        // SAFETY: Dl_info is plain data for which all zeroes is valid.
+        let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
+        // SAFETY: the address came from dlsym; `info` outlives the call; the name lives as long as the library.
+        unsafe {
+            if libc::dladdr(address, &mut info) != 0 && !info.dli_fname.is_null() {
+                this.path = Some(CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned());
+            }
+        }
+        Ok(this)
+    }
+
+    fn address(&self, symbol: &CStr) -> Result<*mut c_void, String> {
+        // SAFETY: the handle is open, the name ends with a zero byte.
+        let address = unsafe { libc::dlsym(self.handle, symbol.as_ptr()) };
+        if address.is_null() {
+            return Err(format!("has no {}", symbol.to_string_lossy()));
+        }
+        Ok(address)
+    }
+
+    /// The function called `symbol`.
+    ///
+    /// # Safety
+    /// `F` is the function pointer type of that symbol.
+    unsafe fn function<F: Copy>(&self, symbol: &CStr) -> Result<F, String> {
+        let address = self.address(symbol)?;
+        assert_eq!(size_of::<F>(), size_of::<*mut c_void>());
+        // SAFETY: same size, and the caller vouches that F is a function pointer of the symbol's type.
+        Ok(unsafe { std::mem::transmute_copy(&address) })
+    }
+}
+
+/// Looks a function up under its own name, with its own type.
+macro_rules! function {
+    ($library:expr, $module:ident :: $name:ident) => {
+        // SAFETY: the alias in the FFI module has the name and the type of the symbol.
+        unsafe {
+            $library.function::<$module::$name>(
+                CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()).unwrap_or(c""),
+            )
+        }
+    };
+}
+
+fn text(bytes: &[c_char]) -> String {
+    let bytes: Vec<u8> = bytes.iter().map(|&c| c as u8).take_while(|&b| b != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), String> {
+    let check = |what: &str, code: i32| match code {
+        0 => Ok(()),
+        9 => Err(format!("{what}: driver not loaded (9)")),
+        18 => Err(format!(
+            "{what}: library and kernel module have different versions (18)"
+        )),
+        code => Err(format!("{what}: error {code}")),
+    };
+    let init = function!(library, nvml::nvmlInit_v2)?;
+    let version = function!(library, nvml::nvmlSystemGetDriverVersion)?;
+    let count = function!(library, nvml::nvmlDeviceGetCount_v2)?;
+    let by_index = function!(library, nvml::nvmlDeviceGetHandleByIndex_v2)?;
+    let name = function!(library, nvml::nvmlDeviceGetName)?;
+    let uuid = function!(library, nvml::nvmlDeviceGetUUID)?;
+    let pci = function!(library, nvml::nvmlDeviceGetPciInfo_v3)?;
+    let memory = function!(library, nvml::nvmlDeviceGetMemoryInfo)?;
+    let mig = function!(library, nvml::nvmlDeviceGetMigMode).ok();
+    // SAFETY: every function has its header's type; buffers are passed with their sizes and outlive the calls;
+    // structs are plain data for which all zeroes is valid; devices come from the library.
+    unsafe {
+        check("nvmlInit_v2", init())?;
+        let mut buffer = [0 as c_char; 96];
+        if version(buffer.as_mut_ptr(), buffer.len() as u32) == 0 {
+            probe.driver = Some(text(&buffer));
+        }
+        let mut devices = 0;
+        check("nvmlDeviceGetCount_v2", count(&mut devices))?;
+        for index in 0..devices {
+            let mut device = std::mem::zeroed();
+            check("nvmlDeviceGetHandleByIndex_v2", by_index(index, &mut device))?;
+            let mut found = Device {
+                index,
+                ..Device::default()
+            };
+            let mut buffer = [0 as c_char; 96];
+            check(
+                "nvmlDeviceGetName",
+                name(device, buffer.as_mut_ptr(), buffer.len() as u32),
+            )?;
+            found.name = text(&buffer);
+            let mut buffer = [0 as c_char; 96];
+            check(
+                "nvmlDeviceGetUUID",
+                uuid(device, buffer.as_mut_ptr(), buffer.len() as u32),
+            )?;
+            found.uuid = text(&buffer);
+            let mut address: nvml::nvmlPciInfo_t = std::mem::zeroed();
+            if pci(device, &mut address) == 0 {
+                found.pci = Some(format!(
+                    "{:04x}:{:02x}:{:02x}.0",
+                    address.domain, address.bus, address.device
+                ));
+            }
+            let mut amounts: nvml::nvmlMemory_t = std::mem::zeroed();
+            check("nvmlDeviceGetMemoryInfo", memory(device, &mut amounts))?;
+            found.total_bytes = amounts.total;
+            found.used_bytes = Some(amounts.used);
+            if let Some(mig) = mig {
+                let (mut current, mut pending) = (0, 0);
+                found.mig = mig(device, &mut current, &mut pending) == 0 && current == 1;
+            }
+            probe.devices.push(found);
+        }
+    }
+    Ok(())
+}
+
+/// No context is made: that would take half a gigabyte of the device.
+fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), String> {
+    let check = |what: &str, code: i32| match code {
+        0 => Ok(()),
+        100 => Err(format!("{what}: no device is visible (100)")),
+        803 => Err(format!(
+            "{what}: library and kernel module have different versions (803)"
+        )),
+        code => Err(format!("{what}: error {code}")),
+    };
+    let version = function!(library, cuda::cuDriverGetVersion)?;
+    let init = function!(library, cuda::cuInit)?;
+    let count = function!(library, cuda::cuDeviceGetCount)?;
+    let get = function!(library, cuda::cuDeviceGet)?;
+    let name = function!(library, cuda::cuDeviceGetName)?;
+    let total = function!(library, cuda::cuDeviceTotalMem_v2)?;
+    let pci = function!(library, cuda::cuDeviceGetPCIBusId)?;
+    let uuid = function!(library, cuda::cuDeviceGetUuid_v2)?;
+    // SAFETY: as in `ask_nvml`.
+    unsafe {
+        let mut number = 0;
+        if version(&mut number) == 0 {
+            probe.cuda_version = Some(number);
+        }
+        check("cuInit", init(0))?;
+        if !probe.devices.is_empty() {
+            return Ok(());
+        }
+        let mut devices = 0;
+        check("cuDeviceGetCount", count(&mut devices))?;
+        for index in 0..devices {
+            let mut device = 0;
+            check("cuDeviceGet", get(&mut device, index))?;
+            let mut buffer = [0 as c_char; 96];
+            check(
+                "cuDeviceGetName",
+                name(buffer.as_mut_ptr(), buffer.len() as i32, device),
+            )?;
+            let mut found = Device {
+                index: index as u32,
+                name: text(&buffer),
+                ..Device::default()
+            };
+            let mut bytes = 0;
+            check("cuDeviceTotalMem_v2", total(&mut bytes, device))?;
+            found.total_bytes = bytes as u64;
+            let mut buffer = [0 as c_char; 32];
+            if pci(buffer.as_mut_ptr(), buffer.len() as i32, device) == 0 {
+                found.pci = Some(text(&buffer).to_lowercase());
+            }
+            let mut id: cuda::CUuuid = std::mem::zeroed();
+            if uuid(&mut id, device) == 0 {
+                found.uuid = DeviceUuid(id.bytes).to_string();
+            }
+            probe.devices.push(found);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,443 @@
+//! `fcsp run`: makes a tenant, then becomes the program, so that its signals, exit status and number are its own.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::bail;
+use fcsp::config::{Config, ConfigError, Quota, Source, check_tenant_name, file};
+use fcsp::control::{Control, Limits};
+use fcsp::device::Selector;
+use fcsp::file::SetupLock;
+use fcsp::state::STATE_DIR_VARIABLE;
+use fcsp::tenant::MANAGED_MARK;
+use fcsp::units::Bytes;
+use fcsp_sim::spec::Topology;
+
+use super::libraries::{Libraries, PRELOAD};
+use super::limits::{self, LimitArgs};
+use super::probe::{self, Device};
+use super::tenants::{self, TenantView};
+use super::{Coded, Context, program};
+
+const HELP: &str = "\
+Rules: `8GiB` (every device) or per device by number, UUID or PCI address: `0=8GiB,1=40%,GPU-<uuid>=2GiB`.
+Amounts: 512MiB, 8GiB, 1.5GiB (powers of 1024), 8GB (powers of 1000), 40% of the device, unlimited.
+A device's number is the one that the program itself uses (after CUDA_VISIBLE_DEVICES).
+
+Without options, FCSP_MEMORY_LIMIT, FCSP_COMPUTE_LIMIT and the other variables hold, then those of HAMi
+(CUDA_DEVICE_MEMORY_LIMIT, CUDA_DEVICE_SM_LIMIT) and BUD_*. A root-owned /etc/fcsp/tenant.toml beats all of them.
+
+Examples:
+  fcsp run --memory 8GiB -- python train.py
+  fcsp run --memory 40% --compute 25% --mode strict -- ./serve
+  fcsp run --tenant team-a --memory 16GiB -- ./one &
+  fcsp run --tenant team-a -- ./two               both share the 16 GiB
+  fcsp run --sim h100x2 --memory 1GiB -- ./app    two simulated H100s
+
+Exit codes: the program's own; 125 fcsp itself failed, 126 the program cannot be executed, 127 not found.";
+
+/// Options of `fcsp run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Name of the tenant; one that lives is joined [default: run-<pid>]
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Run on simulated accelerators: MODEL[xCOUNT][,memory=SIZE], models h100, a100, l4, tiny
+    #[arg(long, value_name = "SPEC")]
+    sim: Option<String>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
+}
+
+/// A list variable's value with `first` put before what is there.
+pub fn prepended(variable: &str, first: &Path) -> OsString {
+    let mut value = first.as_os_str().to_owned();
+    if let Some(rest) = std::env::var_os(variable).filter(|rest| !rest.is_empty()) {
+        value.push(":");
+        value.push(rest);
+    }
+    value
+}
+
+/// `LD_PRELOAD` with our library first and no other copy of it.
+fn preload_value(library: &Path) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let mut value = library.as_os_str().as_bytes().to_vec();
+    for entry in before
+        .as_bytes()
+        .split(|&b| b == b':' || b == b' ')
+        .filter(|entry| !entry.is_empty())
+    {
+        if Path::new(OsStr::from_bytes(entry)).file_name() != Some(OsStr::new(PRELOAD)) {
+            value.push(b':');
+            value.extend_from_slice(entry);
+        }
+    }
+    OsString::from_vec(value)
+}
+
+/// Reads a simulated machine's description, naming the option.
+pub fn topology(text: &str) -> anyhow::Result<Topology> {
+    text.parse::<Topology>().map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.strip_prefix("FCSP_SIM: ").unwrap_or(&reason);
+        anyhow::anyhow!("--sim: {reason}; write MODEL[xCOUNT][,memory=SIZE], such as h100x2,memory=4GiB")
+    })
+}
+
+/// The devices that the program will see, in its own order; `None` where nobody can tell cheaply.
+fn devices(sim: Option<&Topology>) -> Option<Vec<Device>> {
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    if let Some(sim) = sim {
+        let order = sim.visible(visible.as_deref());
+        let devices = order.iter().enumerate().map(|(index, &physical)| {
+            let spec = &sim.devices[physical];
+            Device {
+                index: index as u32,
+                name: spec.name.clone(),
+                uuid: spec.uuid_text(),
+                pci: Some(spec.pci_text().to_lowercase()),
+                total_bytes: spec.memory,
+                ..Device::default()
+            }
+        });
+        return Some(devices.collect());
+    }
+    let all = probe::ask(None, false, Duration::from_secs(2)).ok()?.devices;
+    if all.is_empty() || all.iter().any(|device| device.mig) {
+        return None;
+    }
+    // The compute API sorts unlike devices by speed unless told otherwise: numbers then mean nothing here.
+    let alike = all.iter().all(|device| device.name == all[0].name);
+    let by_bus = std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID");
+    (alike || by_bus).then(|| select(&all, visible.as_deref()))
+}
+
+/// The devices that CUDA_VISIBLE_DEVICES leaves, renumbered: the list ends at the first entry that names none.
+fn select(all: &[Device], list: Option<&str>) -> Vec<Device> {
+    let Some(list) = list else { return all.to_vec() };
+    let mut chosen: Vec<Device> = Vec::new();
+    for entry in list.split(',').map(str::trim) {
+        let found = match entry.parse::<usize>() {
+            Ok(index) => all.get(index),
+            Err(_) if entry.len() > 4 => all.iter().find(|device| device.uuid.starts_with(entry)),
+            Err(_) => None,
+        };
+        let Some(found) = found else { break };
+        if chosen.iter().any(|device| device.uuid == found.uuid) {
+            return Vec::new();
+        }
+        chosen.push(Device {
+            index: chosen.len() as u32,
+            ..found.clone()
+        });
+    }
+    chosen
+}
+
+/// Checks rules against the devices: one that is not there, or a quota larger than it, is a slip.
+fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError> {
+    let known = || -> String {
+        let list: Vec<String> = devices
+            .iter()
+            .map(|device| format!("{} ({}, {})", device.index, device.name, device.uuid))
+            .collect();
+        match list.is_empty() {
+            true => "no device is visible".into(),
+            false => format!("there are {}", list.join(", ")),
+        }
+    };
+    let matching = |selector: Selector| -> Vec<&Device> {
+        devices
+            .iter()
+            .filter(|device| selector.matches(&device.identity()).is_some())
+            .collect()
+    };
+    let named = limits
+        .memory
+        .iter()
+        .map(|(selector, _)| ("--memory", selector))
+        .chain(limits.compute.iter().map(|(selector, _)| ("--compute", selector)));
+    for (option, selector) in named {
+        if matching(selector).is_empty() {
+            return Err(ConfigError::new(
+                option,
+                match selector {
+                    Selector::All => "no device is visible; check CUDA_VISIBLE_DEVICES".to_owned(),
+                    selector => format!("device {selector} does not exist; {}", known()),
+                },
+            ));
+        }
+    }
+    for (selector, quota) in limits.memory.iter() {
+        let Quota::Bytes(bytes) = quota else { continue };
+        // A rule for every device may be meant for the large ones.
+        let Some(largest) = matching(selector)
+            .into_iter()
+            .max_by_key(|device| device.total_bytes)
+        else {
+            continue;
+        };
+        if bytes > largest.total_bytes {
+            return Err(ConfigError::new(
+                "--memory",
+                format!(
+                    "{} is more than device {} has: {}, {} ({} bytes); give less, or a share such as 100%",
+                    Bytes(bytes),
+                    largest.index,
+                    largest.name,
+                    Bytes(largest.total_bytes),
+                    largest.total_bytes
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The configuration of the options and the environment; an authority leaves nothing to choose.
+fn configuration(args: &Args) -> anyhow::Result<Config> {
+    if let Some(fixed) = file::read_authority()? {
+        if !args.limits.is_empty() || args.tenant.is_some() {
+            bail!(
+                "{} sets this machine's limits; options cannot change them, run without",
+                file::AUTHORITY
+            );
+        }
+        return Ok(fixed);
+    }
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut config = args.limits.read(environment)?;
+    if let Some(name) = &args.tenant {
+        check_tenant_name("--tenant", name)?;
+        config.tenant = Some(name.clone());
+    }
+    Ok(config)
+}
+
+/// The tenant, set up; its name, its limits, and whether this call made it.
+struct Place {
+    name: String,
+    limits: Limits,
+    made: bool,
+}
+
+fn take_place(context: &Context, args: &Args, config: &Config) -> anyhow::Result<Place> {
+    let name = config
+        .tenant
+        .clone()
+        .unwrap_or_else(|| format!("run-{}", std::process::id()));
+    let state = &context.state;
+    let asked = Limits {
+        memory: config.memory.clone(),
+        compute: config.compute.clone(),
+        paused: false,
+    };
+    // A collector may remove the folder between its making and its locking; then it is made again.
+    for _ in 0..16 {
+        let dir = state.create_tenant(&name)?;
+        let lock = match SetupLock::acquire(&dir.join("setup.lock")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            lock => lock?,
+        };
+        if !dir.join("setup.lock").exists() {
+            continue;
+        }
+        let there = TenantView::read(state, &name);
+        let joins = Control::open(&dir)?.is_some() && !there.is_dead();
+        let limits = if joins {
+            let wanted = args.limits.merge(&there.limits)?;
+            if wanted.memory != there.limits.memory || wanted.compute != there.limits.compute {
+                bail!(
+                    "tenant {name} lives, with memory {} and compute {}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant",
+                    there.memory_text(),
+                    there.compute_text()
+                );
+            }
+            there.limits
+        } else {
+            // What a dead tenant of this name left, its highest use and its refusals, is not this one's.
+            for (path, _) in state.regions(&name)? {
+                std::fs::remove_file(path)?;
+            }
+            Control::create(&dir)?.write(&asked)?;
+            asked
+        };
+        if !joins || there.managed {
+            std::fs::write(dir.join(MANAGED_MARK), "")?;
+        }
+        tenants::add_root(&dir)?;
+        drop(lock);
+        return Ok(Place {
+            name,
+            limits,
+            made: !joins,
+        });
+    }
+    bail!("tenant {name} is being removed over and over; name another with --tenant")
+}
+
+/// `fcsp run`. Returns only where the program could not be started.
+pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    let config = configuration(&args)?;
+    let sim = args.sim.as_deref().map(topology).transpose()?;
+    let Some((name, arguments)) = args.program.split_first() else {
+        bail!("no program was given; write it after `--`");
+    };
+    let path = program::find(name)?;
+    let libraries = Libraries::locate(&context.state)?;
+    if sim.is_some() && !libraries.has_sim() {
+        bail!("--sim: {} has no simulated libraries", libraries.sim.display());
+    }
+    let limits = Limits {
+        memory: config.memory.clone(),
+        compute: config.compute.clone(),
+        paused: false,
+    };
+    let exact = limits
+        .memory
+        .iter()
+        .any(|(selector, quota)| selector != Selector::All || matches!(quota, Quota::Bytes(_)))
+        || limits
+            .compute
+            .iter()
+            .any(|(selector, _)| selector != Selector::All);
+    if exact && let Some(devices) = devices(sim.as_ref()) {
+        check_devices(&limits, &devices)?;
+    }
+    if let Some(reason) = program::unreachable(&path) {
+        eprintln!("fcsp: warning: {reason}");
+    }
+
+    let mut command = Command::new(&path);
+    command.arg0(name).args(arguments);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_str().is_some_and(limits::is_setting) {
+            command.env_remove(&variable);
+        }
+    }
+    command.env("LD_PRELOAD", preload_value(&libraries.preload));
+    if let Some(dir) = &context.state_override {
+        command.env(STATE_DIR_VARIABLE, dir);
+    }
+    if let Some(text) = &args.sim {
+        command
+            .env("FCSP_SIM", text)
+            .env("LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", &libraries.sim));
+    }
+    // An authority's tenant is set up by the program itself, under the name that the authority gives.
+    let mut made = None;
+    if config.source != Source::File {
+        // Best effort: what cannot be collected now is collected later.
+        let _ = tenants::collect(&context.state, false);
+        let place =
+            take_place(context, &args, &config).map_err(|error| match error.is::<std::io::Error>() {
+                true => error.context(format!(
+                    "cannot set the tenant up in {} (choose another folder with --state-dir)",
+                    context.state.path().display()
+                )),
+                false => error,
+            })?;
+        command.env("FCSP_TENANT", &place.name);
+        command.envs(limits::variables(&place.limits));
+        made = place.made.then_some(place.name);
+    }
+    let error = command.exec();
+    if let Some(name) = made {
+        // The root is this very process, so the tenant would count as living until it ends.
+        let _ = std::fs::remove_file(context.state.tenant(&name).join("root"));
+        let _ = context.state.remove_if_dead(&name);
+    }
+    let code = if error.kind() == std::io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
+    let hint = if code == 127 {
+        " (its interpreter is missing)"
+    } else {
+        ""
+    };
+    Err(Coded {
+        code,
+        message: format!("{}: {error}{hint}", path.display()),
+    }
+    .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fcsp::config::Rules;
+
+    fn machine() -> Vec<Device> {
+        let sim: Topology = "h100x2,memory=4GiB".parse().unwrap();
+        sim.devices
+            .iter()
+            .map(|spec| Device {
+                index: spec.index as u32,
+                name: spec.name.clone(),
+                uuid: spec.uuid_text(),
+                pci: Some(spec.pci_text().to_lowercase()),
+                total_bytes: spec.memory,
+                ..Device::default()
+            })
+            .collect()
+    }
+
+    fn check(rules: &str, devices: &[Device]) -> Result<(), String> {
+        let limits = Limits {
+            memory: Rules::parse("--memory", rules, Quota::parse).unwrap(),
+            ..Limits::default()
+        };
+        check_devices(&limits, devices).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn devices_are_checked_by_all_their_names() {
+        let devices = machine();
+        let uuid = &devices[1].uuid;
+        check(&format!("0=4GiB,{uuid}=50%,0000:18:00.0=1GiB"), &devices).unwrap();
+        assert!(
+            check("2=1GiB", &devices)
+                .unwrap_err()
+                .contains("device 2 does not exist")
+        );
+        assert!(
+            check("0000:99:00.0=1GiB", &devices)
+                .unwrap_err()
+                .contains(uuid.as_str())
+        );
+        let error = check("5GiB", &devices).unwrap_err();
+        assert!(
+            error.starts_with("--memory: 5 GiB is more than device") && error.contains("4 GiB"),
+            "{error}"
+        );
+        assert!(check("1GiB", &[]).unwrap_err().contains("CUDA_VISIBLE_DEVICES"));
+    }
+
+    #[test]
+    fn visible_devices_are_renumbered() {
+        let devices = machine();
+        let chosen = select(&devices, Some("1"));
+        assert_eq!(
+            (chosen.len(), chosen[0].index, &chosen[0].uuid),
+            (1, 0, &devices[1].uuid)
+        );
+        assert_eq!(select(&devices, Some("0,7,1")).len(), 1);
+        assert_eq!(select(&devices, Some("0,0")).len(), 0);
+        assert_eq!(
+            select(&devices, Some(&devices[1].uuid[..12]))[0].uuid,
+            devices[1].uuid
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! Tenants as they look from outside: their limits, what they hold, whether they live.
+
+use std::path::Path;
+
+use fcsp::control::{Control, Limits};
+use fcsp::device::{DeviceIdentity, Selector};
+use fcsp::process;
+use fcsp::region::RegionSnapshot;
+use fcsp::state::StateDir;
+use fcsp::tenant::{MANAGED_MARK, Tenant};
+use serde::Serialize;
+
+use super::limits;
+
+/// File in a tenant's folder with one line for each program that `fcsp run` started in it: number and start time.
+const ROOTS: &str = "root";
+
+/// A program that `fcsp run` started.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct Root {
+    /// Process number.
+    pub pid: u32,
+    /// Clock ticks since boot when it started; tells a reused number apart.
+    pub start_time: u64,
+    /// Whether it runs.
+    pub alive: bool,
+}
+
+/// One rule of a tenant's limits.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct Rule {
+    /// "*", a device's number, UUID or PCI address.
+    pub device: String,
+    /// The value as a user would write it.
+    pub value: String,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, Serialize)]
+pub struct TenantView {
+    /// Its name.
+    pub name: String,
+    /// Whether any process of it lives.
+    pub alive: bool,
+    /// Whether `fcsp run` or the node agent set it up, rather than a program's own environment.
+    pub managed: bool,
+    /// Whether its work is held back.
+    pub paused: bool,
+    /// Bytes held on all devices.
+    pub used_bytes: u64,
+    /// Requests refused on all devices.
+    pub refused: u64,
+    /// Memory rules; empty without a limit.
+    pub memory: Vec<Rule>,
+    /// Compute rules; empty without a share.
+    pub compute: Vec<Rule>,
+    /// Programs that `fcsp run` started.
+    pub roots: Vec<Root>,
+    /// What it holds, device by device.
+    pub devices: Vec<RegionSnapshot>,
+    /// Files that could not be read, and why.
+    pub problems: Vec<String>,
+    /// The limits themselves.
+    #[serde(skip)]
+    pub limits: Limits,
+}
+
+impl TenantView {
+    /// Reads a tenant's files. Never fails: what cannot be read is a problem of the view.
+    pub fn read(state: &StateDir, name: &str) -> Self {
+        let dir = state.tenant(name);
+        let mut problems = Vec::new();
+        let mut note = |what: &Path, error: &dyn std::fmt::Display| {
+            problems.push(format!("{}: {error}", what.display()));
+        };
+        let read = Control::open(&dir)
+            .and_then(|page| page.map(|page| page.read_settled()).transpose())
+            .unwrap_or_else(|error| {
+                note(&dir.join("control"), &error);
+                None
+            });
+        let (page, limits) = match read {
+            Some((_, limits)) => (true, limits),
+            None => (false, Limits::default()),
+        };
+        let mut devices = Vec::new();
+        match state.regions(name) {
+            Ok(regions) => {
+                for (path, region) in regions {
+                    match region {
+                        Ok(mut region) => {
+                            // The page knows of a change at once; the region's word follows at the next request.
+                            if page && let Some(limit) = limit_of(&limits, &region) {
+                                region.limit_bytes = (limit != u64::MAX).then_some(limit);
+                            }
+                            devices.push(region);
+                        }
+                        Err(error) => note(&path, &error),
+                    }
+                }
+            }
+            // The tenant was removed between the listing and now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => note(&dir, &error),
+        }
+        let roots = roots(&dir);
+        Self {
+            alive: roots.iter().any(|root| root.alive) || devices.iter().any(RegionSnapshot::any_alive),
+            managed: dir.join(MANAGED_MARK).exists(),
+            paused: limits.paused,
+            used_bytes: devices.iter().map(|d| d.used_bytes).fold(0, u64::saturating_add),
+            refused: devices.iter().map(|d| d.refused).fold(0, u64::saturating_add),
+            memory: limits
+                .memory
+                .iter()
+                .map(|(selector, quota)| Rule {
+                    device: selector.to_string(),
+                    value: quota.to_string(),
+                })
+                .collect(),
+            compute: limits
+                .compute
+                .iter()
+                .map(|(selector, params)| Rule {
+                    device: selector.to_string(),
+                    value: params.to_string(),
+                })
+                .collect(),
+            name: name.to_owned(),
+            roots,
+            devices,
+            problems,
+            limits,
+        }
+    }
+
+    /// Whether only an agent can say that this tenant is over: it set it up and started no program in it itself.
+    pub fn kept_by_agent(&self) -> bool {
+        self.managed && self.roots.is_empty()
+    }
+
+    /// Whether nothing is left of it but files.
+    pub fn is_dead(&self) -> bool {
+        !self.alive && !self.kept_by_agent()
+    }
+
+    /// The compute share that was asked for, in a word or two.
+    pub fn compute_text(&self) -> String {
+        limits::compute_text(&self.limits.compute)
+    }
+
+    /// The memory quota that was asked for, in a word or two.
+    pub fn memory_text(&self) -> String {
+        limits::memory_text(&self.limits.memory)
+    }
+}
+
+/// The quota that `limits` give on the region's device; nothing where a rule goes by a device's number, which only
+/// the tenant's own programs can resolve.
+fn limit_of(limits: &Limits, region: &RegionSnapshot) -> Option<u64> {
+    if limits
+        .memory
+        .iter()
+        .any(|(selector, _)| matches!(selector, Selector::Index(_)))
+    {
+        return None;
+    }
+    let device = DeviceIdentity {
+        index: None,
+        uuid: region.uuid.parse().ok()?,
+        pci: region.pci.as_ref().and_then(|pci| pci.parse().ok()),
+    };
+    Some(Tenant::memory_limit(limits, &device, region.total_bytes))
+}
+
+/// Every tenant, by name.
+pub fn all(state: &StateDir) -> std::io::Result<Vec<TenantView>> {
+    Ok(state
+        .tenants()?
+        .iter()
+        .map(|name| TenantView::read(state, name))
+        .collect())
+}
+
+/// The programs that `fcsp run` started in the tenant of this folder.
+fn roots(dir: &Path) -> Vec<Root> {
+    let text = std::fs::read_to_string(dir.join(ROOTS)).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let (pid, start) = line.split_once(' ')?;
+            let (pid, start_time) = (pid.parse().ok()?, start.trim().parse().ok()?);
+            Some(Root {
+                pid,
+                start_time,
+                alive: runs(pid, start_time),
+            })
+        })
+        .collect()
+}
+
+/// Whether the process runs; a zombie does not, though its entry is still there.
+fn runs(pid: u32, start_time: u64) -> bool {
+    let Some((_, start)) = process::stat(&pid.to_string()) else {
+        return false;
+    };
+    let zombie = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|text| {
+            let after = text.get(text.rfind(')')? + 1..)?.trim_start().chars().next()?;
+            Some(matches!(after, 'Z' | 'X'))
+        })
+        .unwrap_or(true);
+    start == start_time && !zombie
+}
+
+/// Enters this process among the tenant's programs, and forgets those that ended. The caller holds the setup lock.
+pub fn add_root(dir: &Path) -> std::io::Result<()> {
+    let me = process::myself();
+    let mut text: String = roots(dir)
+        .into_iter()
+        .filter(|root| root.alive && root.pid != me.pid)
+        .map(|root| format!("{} {}\n", root.pid, root.start_time))
+        .collect();
+    text.push_str(&format!("{} {}\n", me.pid, me.start_time));
+    std::fs::write(dir.join(ROOTS), text)
+}
+
+/// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names. What another
+/// process is setting up at this moment is left alone.
+pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for name in state.tenants()? {
+        if !named && !name.starts_with("run-") && !name.starts_with("tree-") {
+            continue;
+        }
+        if TenantView::read(state, &name).is_dead() && state.remove_if_dead(&name).unwrap_or(false) {
+            removed.push(name);
+        }
+    }
+    Ok(removed)
+}

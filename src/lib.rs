@@ -1,0 +1,34 @@
+//! Fixed Capacity Spatial Partition: one physical accelerator becomes several virtual ones, each with a fixed memory
+//! quota and a defined share of the compute, with no change to the driver or to the application.
+//!
+//! This crate is the door to the parts:
+//!
+//! | module | what it is | cargo feature |
+//! |---|---|---|
+//! | the modules below | [`fcsp_core`]: memory tracker, rate limiter, stream classifier, processes, shared state | always |
+//! | [`cuda`] | the backend for NVIDIA CUDA | `cuda` |
+//! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
+//!
+//! A program that hands out accelerator memory itself needs no preload library: it asks a
+//! [`MemoryTracker`](memory::MemoryTracker) before it asks the driver.
+//!
+//! ```
+//! use fcsp::memory::MemoryTracker;
+//! use fcsp::region::heap::LocalLedger;
+//!
+//! let quota = LocalLedger::new(80 << 30, 8 << 30);
+//! let block = quota.try_hold(6 << 30).expect("6 of 8 GiB");
+//! assert!(quota.try_hold(3 << 30).is_err());
+//! block.keep();
+//! assert_eq!(quota.usage().used, 6 << 30);
+//! ```
+//!
+//! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features = false }`.
+
+pub use fcsp_core::{
+    allocations, classifier, classify, config, control, device, file, limiter, memory, process, region,
+    share, state, tenant, units,
+};
+
+#[cfg(feature = "cuda")]
+pub use fcsp_cuda as cuda;
