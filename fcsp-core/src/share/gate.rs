@@ -82,6 +82,7 @@ pub struct Gate<'p> {
     waiting: AtomicU64,
     progress_at: AtomicU64,
     back: AtomicU32,
+    spent: AtomicU32,
     stretch: AtomicU64,
     kernel: AtomicU64,
     blocked_ns: AtomicU64,
@@ -106,6 +107,7 @@ impl<'p> Gate<'p> {
             waiting: AtomicU64::new(0),
             progress_at: AtomicU64::new(now),
             back: AtomicU32::new(0),
+            spent: AtomicU32::new(0),
             stretch: AtomicU64::new(u64::from(WHOLE)),
             kernel: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
@@ -279,23 +281,24 @@ impl<'p> Gate<'p> {
             self.page.raise_vtime(policy::newcomer_vtime(own, neighbours, now));
         }
         self.learn_kernel(cost);
-        let own = self.own(params);
+        let own = self.own(params, neighbours.iter().filter(|n| n.active(now)).count() as u64);
         let decision = if self.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
             Decision::Wait { recheck_at: now + 20 * policy::RECHECK_NS, reason: Reason::Paused }
         } else {
             policy::decide(&own, neighbours, now)
         };
+        self.spent.store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
         match decision {
             Decision::Go(funds) => self.go(&own, funds, false, cost, now, last, neighbours),
             Decision::GoPolite(funds) => self.go(&own, funds, true, cost, now, last, neighbours),
             Decision::Wait { recheck_at, reason } => {
                 self.back.store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
-                self.wait(&own, recheck_at, reason, cost, now, neighbours)
+                self.wait(&own, recheck_at, reason, cost, now)
             }
         }
     }
 
-    fn own(&self, params: Params) -> Own {
+    fn own(&self, params: Params, company: u64) -> Own {
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
         let (empty_at, vtime) = self.page.view().map_or((0, 0), |view| (view.empty_at, view.vtime));
         let tuning = if params.mode == Mode::Adaptive {
@@ -310,7 +313,9 @@ impl<'p> Gate<'p> {
             pool_empty_at,
             vtime,
             standing_back: self.back.load(Ordering::Relaxed) != 0,
+            spent: self.spent.load(Ordering::Relaxed) != 0,
             tuning,
+            company,
         }
     }
 
@@ -332,15 +337,14 @@ impl<'p> Gate<'p> {
     ) -> Verdict {
         self.back.store(0, Ordering::Relaxed);
         let Own { params, tuning, .. } = own;
-        let alone = !neighbours.iter().any(|n| n.active(now));
-        let depth = match (polite, alone) {
+        let depth = match (polite, own.company == 0) {
             (true, _) => tuning.polite,
             (false, true) => 2 * tuning.depth,
             (false, false) => tuning.depth,
         };
         let in_flight = self.in_flight();
         if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
-            if now < self.progress_at.load(Ordering::Relaxed) + self.patience(neighbours, now) {
+            if now < self.progress_at.load(Ordering::Relaxed) + Self::patience(own) {
                 self.block(now);
                 return Verdict::Drain { to: depth.saturating_sub(cost) };
             }
@@ -389,11 +393,10 @@ impl<'p> Gate<'p> {
         let Own { params, .. } = own;
         match funds {
             Funds::Guarantee => {
-                let rate = own.rate();
-                // Only a tenant that is already owed time bears a part of the loss: see `loss`.
-                let owed = rate.lag(own.empty_at, now) > own.tuning.window as i64;
+                // A tenant that is owed nothing bears no loss: what it was promised is being delivered.
+                let owed = own.rate().lag(own.empty_at, now) > own.window() as i64 / 4;
                 let charge = if owed { self.loss.inflate(grant) } else { grant };
-                self.page.charge(rate, charge as i64, now);
+                self.page.charge(own.rate(), charge as i64, now);
                 self.page.count(grant as i64);
             }
             Funds::Surplus => {
@@ -405,11 +408,10 @@ impl<'p> Gate<'p> {
         }
     }
 
-    fn patience(&self, neighbours: &[View], now: u64) -> u64 {
-        STUCK_NS + neighbours.iter().filter(|n| n.active(now)).count() as u64 * STUCK_PER_NEIGHBOUR_NS
+    fn patience(own: &Own) -> u64 {
+        STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn wait(
         &self,
         own: &Own,
@@ -417,7 +419,6 @@ impl<'p> Gate<'p> {
         reason: Reason,
         cost: u64,
         now: u64,
-        neighbours: &[View],
     ) -> Verdict {
         let since = match self.waiting.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => now,
@@ -429,7 +430,7 @@ impl<'p> Gate<'p> {
         }
         // Work in flight that does not end may be waiting for the launch that waits here.
         let stuck_at = if self.in_flight() > 0 {
-            since.max(self.progress_at.load(Ordering::Relaxed)) + self.patience(neighbours, now)
+            since.max(self.progress_at.load(Ordering::Relaxed)) + Self::patience(own)
         } else {
             u64::MAX
         };

@@ -8,14 +8,16 @@
 //! What the neighbours charge is their claim, and a neighbour that claims too little makes the loss look larger. Two
 //! checks keep that from costing this tenant its guarantee. A window counts only if this tenant's own work was seen to
 //! be held up: it stayed in flight for longer than it takes, so the device was really doing something else. And a loss
-//! far above [`MAX_LOSS`] is taken for a lie and counts as none: whoever claims nothing at all gains nothing.
+//! above [`PLAUSIBLE_LOSS`] is taken for a lie and counts as none: whoever claims nothing at all gains nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::WHOLE;
 
 /// The largest loss charged, ppm.
-pub const MAX_LOSS: u64 = 120_000;
+pub const MAX_LOSS: u64 = 100_000;
+/// The largest loss believed, ppm.
+pub const PLAUSIBLE_LOSS: u64 = 120_000;
 const WINDOW_NS: u64 = 50_000_000;
 /// The part of a window for which the device must have been wanted, percent.
 const WANTED: u64 = 85;
@@ -81,7 +83,7 @@ impl Loss {
         let old = self.estimate.load(relaxed);
         let loss = window.saturating_sub(delivered) * u64::from(WHOLE) / window;
         let new = match (sure, loss) {
-            (true, loss) if loss <= 2 * MAX_LOSS => (old * 7 + loss.min(MAX_LOSS)) / 8,
+            (true, loss) if loss <= PLAUSIBLE_LOSS => (old * 7 + loss.min(MAX_LOSS)) / 8,
             // Not wanted throughout, not really contended, or not to be believed.
             _ => old * 7 / 8,
         };
@@ -97,9 +99,10 @@ impl Loss {
         self.wanted.store(0, relaxed);
     }
 
-    /// `gpu` ns with the loss added.
+    /// `gpu` ns with the loss added, and a twentieth of the loss more: what all are owed then settles near nothing
+    /// instead of growing with the error of the estimate, and the little that is left over is shared as surplus.
     pub fn inflate(&self, gpu: u64) -> u64 {
-        let estimate = self.estimate.load(Ordering::Relaxed).min(MAX_LOSS);
+        let estimate = self.estimate.load(Ordering::Relaxed).min(MAX_LOSS) * 21 / 20;
         gpu * u64::from(WHOLE) / (u64::from(WHOLE) - estimate)
     }
 }

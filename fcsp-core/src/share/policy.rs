@@ -5,8 +5,8 @@
 //!
 //! 1. **Guarantee.** A tenant with tokens goes. It stands back for a neighbour only while that neighbour's host stands
 //!    waiting for the device *and* has been owed its time for longer than this tenant by [`Tuning::window`]. A
-//!    neighbour's lag counts at most as this tenant's own bucket is deep: so with a bucket nearly full nobody is stood
-//!    back for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a tenant within
+//!    neighbour's lag counts at most [`COMPARED_NS`] and at most as this tenant's own bucket is deep: so with a bucket
+//!    nearly full nobody is stood back for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a tenant within
 //!    its bucket; it cannot take it below its quota. This is also what keeps shares in proportion when the device
 //!    delivers less than the quotas promise (switching contexts costs it several percent): all lags then grow
 //!    together, and only their differences decide.
@@ -42,6 +42,19 @@ pub const DEEP_NS: u64 = 300_000;
 pub const LINGER_NS: u64 = 40_000;
 /// How soon a waiter looks again, ns.
 pub const RECHECK_NS: u64 = 50_000;
+/// How far beyond the window a lag counts when tenants are compared, ns. A tenant back from idleness has a full bucket
+/// to spend, and the others make room for it for this long, not until the bucket is empty.
+pub const COMPARED_NS: u64 = 16_000_000;
+/// What each active tenant adds to the window, ns: in a round of the device's slices, each falls behind by a part of a
+/// slice of every other.
+pub const ROUND_NS: u64 = 300_000;
+/// A tenant of a higher priority that was seen within this time may come back at any moment, ns.
+pub const ABOUT_NS: u64 = 1_000_000_000;
+/// A bucket that ran empty counts as empty until it holds this again, ns of GPU time: work then goes in pieces worth
+/// switching the device for.
+pub const PIECE_NS: u64 = 400_000;
+/// But no longer than this, ns.
+pub const PIECE_WAIT_NS: u64 = 4_000_000;
 /// Surplus clocks further apart than this are not compared, ns of GPU time of the whole device.
 pub const VTIME_PLAUSIBLE_NS: u64 = 1_000_000_000;
 
@@ -89,14 +102,34 @@ pub struct Own {
     pub vtime: u64,
     /// Whether the tenant is standing back already: it then comes back later than it went (hysteresis).
     pub standing_back: bool,
+    /// Whether the bucket ran empty and has not filled up to a piece since.
+    pub spent: bool,
     /// Distances.
     pub tuning: Tuning,
+    /// How many neighbours are active.
+    pub company: u64,
 }
 
 impl Own {
     /// The guarantee's bucket.
     pub fn rate(&self) -> Rate {
         Rate { quota: self.params.quota, cap: self.params.cap_ns() }
+    }
+
+    /// When the bucket counts as filled again after it ran empty.
+    pub fn refilled_at(&self) -> u64 {
+        let piece = wall_of(PIECE_NS, self.params.quota).min(PIECE_WAIT_NS).min(self.rate().span() / 2);
+        self.empty_at.saturating_add(piece)
+    }
+
+    /// Whether there is something in the bucket to go on.
+    pub fn has_tokens(&self, now: u64) -> bool {
+        now > if self.spent { self.refilled_at() } else { self.empty_at }
+    }
+
+    /// The distance at which lags differ.
+    pub fn window(&self) -> u64 {
+        self.tuning.window.max(self.company * ROUND_NS)
     }
 
     /// The floor's bucket: a tenth of a second deep.
@@ -217,26 +250,30 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let wait = |recheck_at: u64, reason| Decision::Wait { recheck_at: recheck_at.max(now + 1), reason };
 
     // A strict tenant's quota is a ceiling whatever its priority.
-    if mode == Mode::Strict && lag <= 0 {
-        return wait(own.empty_at.min(now + crate::share::bucket::MAX_DEBT_NS), Reason::Quota);
+    let has_tokens = own.has_tokens(now);
+    if mode == Mode::Strict && !has_tokens {
+        return wait(own.refilled_at().min(now + crate::share::bucket::MAX_DEBT_NS), Reason::Quota);
     }
     if priority == Priority::High {
-        return Decision::Go(if lag > 0 { Funds::Guarantee } else { Funds::Surplus });
+        return Decision::Go(if has_tokens { Funds::Guarantee } else { Funds::Surplus });
     }
     let above = neighbours.iter().any(|n| n.priority > priority && has_work(n, now));
-    let higher_about = neighbours.iter().any(|n| n.priority > priority && n.active(now));
+    let higher_about = neighbours
+        .iter()
+        .any(|n| n.priority > priority && n.honest_clock(now) && now.saturating_sub(n.seen) < ABOUT_NS);
     if above {
         let floor = own.floor_rate();
         if own.params.floor == 0 || floor.lag(own.floor_empty_at, now) <= 0 {
             return wait(now + RECHECK_NS, Reason::Priority);
         }
-        return Decision::GoPolite(if lag > 0 { Funds::Guarantee } else { Funds::Surplus });
+        return Decision::GoPolite(if has_tokens { Funds::Guarantee } else { Funds::Surplus });
     }
 
-    let span = rate.span();
-    let window = if own.standing_back { own.tuning.window / 2 } else { own.tuning.window }.min(span / 2) as i64;
+    let window = own.window();
+    let span = rate.span().min(window + COMPARED_NS);
+    let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
     let mut polite = higher_about;
-    if lag > 0 {
+    if has_tokens {
         for n in neighbours {
             // Cheapest first: most pages are idle or not behind.
             if n.lag(now, span) <= lag + window || n.priority < priority || !n.active(now) {
@@ -252,14 +289,14 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
 
     let pool = own.pool_rate();
     if own.params.pool == 0 || (own.params.pool < WHOLE && pool.lag(own.pool_empty_at, now) <= 0) {
-        return wait(own.empty_at.min(now + 20 * RECHECK_NS), Reason::Pool);
+        return wait(own.refilled_at().min(now + 20 * RECHECK_NS), Reason::Pool);
     }
     let mut turn = false;
     for n in neighbours {
         if n.priority < priority || !n.active(now) {
             continue;
         }
-        if n.lag(now, span) > 0 {
+        if n.lag(now, span) > window / 4 {
             if n.held_up(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);
             }

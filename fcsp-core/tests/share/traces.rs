@@ -35,7 +35,7 @@ pub enum Trace {
     Small,
     /// Kernels of 20 ms, back to back.
     Long,
-    /// Matrix products for `on` ns, nothing for `off` ns.
+    /// Matrix products, ten at a time, for `on` ns; nothing for `off` ns.
     Bursts { on: u64, off: u64 },
     /// A kernel of 50 us, then a synchronisation, each 2 ms.
     Ping,
@@ -104,8 +104,17 @@ impl Program {
                 k => Op::Launch { gpu: if k % 3 == 0 { 60_000 } else { 15_000 }, host: 7_000 },
             },
             Trace::Bursts { on, off } => {
+                // Ten products, a synchronisation, and on with it while the burst lasts.
                 let phase = now % (on + off);
-                if phase >= on { Op::SleepUntil(now - phase + on + off) } else { alternate(120_000, 5_000) }
+                match i % 12 {
+                    0 if phase >= on => {
+                        self.at -= 1;
+                        Op::SleepUntil(now - phase + on + off)
+                    }
+                    10 => Op::Sync,
+                    11 => Op::Step,
+                    _ => Op::Launch { gpu: 120_000, host: 5_000 },
+                }
             }
             Trace::Ping => match i % 4 {
                 0 => Op::Launch { gpu: 50_000, host: 5_000 },
