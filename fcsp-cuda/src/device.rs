@@ -7,7 +7,7 @@
 //! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
 //! close to the quota. Away from the quota the figure may lag; at the quota it does not.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use fcsp_core::device::DeviceIdentity;
@@ -22,7 +22,7 @@ use crate::ffi::cuda::{
 };
 use crate::info::process_memory;
 use crate::memory::pool;
-use crate::process::{self, complain};
+use crate::process::{self, complain, logging};
 
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
@@ -44,8 +44,6 @@ pub struct Device {
     total: u64,
     limit: AtomicU64,
     generation: AtomicU64,
-    /// Bytes the driver holds for allocations this process knows of and NVML counts.
-    physical: AtomicU64,
     /// Calls between the driver's part and ours; a measurement taken meanwhile compares unlike things.
     changing: AtomicU32,
     /// Raised with every change, for the same reason.
@@ -56,14 +54,16 @@ pub struct Device {
     measure: Mutex<()>,
     /// Overhead estimated by differences, for a process that NVML does not show.
     unseen: AtomicU64,
+    /// The pool that serves allocations which name none; null until asked, and after it may have changed.
+    pub(crate) default_pool: AtomicPtr<pool::Pool>,
 }
 
-/// Between a driver call and its entry in `physical`.
+/// Between a driver call and its entry in the slot.
 pub struct Change<'a>(&'a Device);
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        // Release: a measurement that sees the count at zero sees `physical` as we left it.
+        // Release: a measurement that sees the count at zero sees the slot as we left it.
         self.0.changes.fetch_add(1, Ordering::Relaxed);
         self.0.changing.fetch_sub(1, Ordering::Release);
     }
@@ -95,13 +95,13 @@ impl Device {
             total,
             limit: AtomicU64::new(limit),
             generation: AtomicU64::new(generation),
-            physical: AtomicU64::new(0),
             changing: AtomicU32::new(0),
             changes: AtomicU64::new(0),
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
             unseen: AtomicU64::new(0),
+            default_pool: AtomicPtr::new(core::ptr::null_mut()),
         })
     }
 
@@ -150,18 +150,18 @@ impl Device {
     }
 
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
-        // More than the whole quota: no measurement can make room.
+        // More than the whole quota: no measurement and no pool can make room.
         if bytes <= limit {
             self.measure_if_stale();
-        }
-        self.attachment.reserve(bytes, limit).or_else(|denied| {
-            // What pools have given back to the driver since we last asked is free again.
-            if bytes <= limit && pool::refresh_all(self) {
-                self.attachment.reserve(bytes, limit)
-            } else {
-                Err(denied)
+            if pool::any() {
+                if self.attachment.ledger().reserve(bytes, limit).is_ok() {
+                    return Ok(());
+                }
+                // What pools have given back to the driver since we last asked is free again.
+                pool::refresh_all(self);
             }
-        })
+        }
+        self.attachment.reserve(bytes, limit)
     }
 
     /// Gives back what was held, after the driver has freed it or refused it.
@@ -186,7 +186,6 @@ impl Device {
     /// Enters memory that NVML counts, within a [`Device::change`].
     #[inline]
     pub fn gained(&self, bytes: u64) {
-        self.physical.fetch_add(bytes, Ordering::Relaxed);
         let slot = self.attachment.slot();
         slot.allocated.fetch_add(bytes, Ordering::Relaxed);
         slot.allocations.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +199,6 @@ impl Device {
                 Some(old.saturating_sub(amount))
             });
         };
-        less(&self.physical, bytes);
         let slot = self.attachment.slot();
         less(&slot.allocated, bytes);
         less(&slot.allocations, 1);
@@ -249,7 +247,7 @@ impl Device {
             // Acquire: pairs with the Release in `Change::drop`.
             let quiet = self.changing.load(Ordering::Acquire) == 0;
             let changes = self.changes.load(Ordering::Relaxed);
-            let physical = self.physical.load(Ordering::Relaxed);
+            let physical = self.attachment.slot().allocated.load(Ordering::Relaxed);
             let Some(held) = process_memory::of_this_process(&self.identity) else {
                 // NVML does not show this process (a PID namespace): what was seen by differences stands.
                 self.set_overhead(self.unseen.load(Ordering::Relaxed));
@@ -307,6 +305,13 @@ impl Device {
 
     /// Refuses, in the log's words.
     pub fn refused(&self, what: &str, denied: &Denied) {
+        if logging() {
+            self.say_refused(what, denied);
+        }
+    }
+
+    #[cold]
+    fn say_refused(&self, what: &str, denied: &Denied) {
         complain(&format!("{what} on {}: {denied}", self.identity.uuid));
     }
 }

@@ -9,6 +9,9 @@ macro_rules! graph_launch {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
+            if !graph::any() {
+                return call_real!($name(hGraph, hStream));
+            }
             shielded(CUDA_ERROR_UNKNOWN, || launch_graph(hGraph, || call_real!($name(hGraph, hStream))))
         }
     )*};

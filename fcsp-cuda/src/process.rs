@@ -154,9 +154,25 @@ fn publish(status: Status) -> &'static Status {
     leaked
 }
 
+/// 0 until asked, then 1 for silence and 2 for speech.
+static LOGGING: AtomicU32 = AtomicU32::new(0);
+
+/// Whether `FCSP_LOG` asks for words on standard error. Read once.
+#[inline]
+pub fn logging() -> bool {
+    match LOGGING.load(Ordering::Relaxed) {
+        0 => {
+            let asked = std::env::var_os("FCSP_LOG").is_some_and(|value| !value.is_empty() && value != "0");
+            LOGGING.store(1 + u32::from(asked), Ordering::Relaxed);
+            asked
+        }
+        state => state == 2,
+    }
+}
+
 /// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
 pub fn complain(reason: &str) {
-    if std::env::var_os("FCSP_LOG").is_some_and(|value| !value.is_empty() && value != "0") {
+    if logging() {
         use std::io::Write;
         // The host's standard error may be closed; that is no reason to fail.
         let _ = writeln!(std::io::stderr(), "fcsp[{}]: {reason}", std::process::id());

@@ -5,7 +5,8 @@
 //! block-linear unit, NVIDIA's open-gpu-doc), then rounded as any allocation. Measured: 1000 x 1000 x 16 bytes takes 16 MiB,
 //! five levels from 1024 x 1024 x 16 bytes take 22 MiB; both as computed.
 
-use super::{Origin, Record, books, direct, rounded, vmm};
+use super::slab::LARGEST;
+use super::{Origin, Record, books, direct, pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Inside, Scope, scope, shielded};
@@ -62,7 +63,12 @@ fn create(bytes: u64, call: impl Fn() -> CUresult, handle: impl Fn() -> u64) -> 
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    let bytes = rounded(bytes);
+    // Small arrays share pages; what the sharing costs shows in the overhead.
+    let bytes = if bytes <= LARGEST {
+        bytes.next_multiple_of(512)
+    } else {
+        pages(bytes)
+    };
     if let Err(denied) = device.hold(bytes) {
         device.refused("cuArrayCreate", &denied);
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -251,9 +257,9 @@ mod tests {
     fn sizes_as_measured() {
         let mut d = CUDA_ARRAY3D_DESCRIPTOR::zeroed();
         (d.Width, d.Height, d.Format, d.NumChannels) = (1000, 1000, CU_AD_FORMAT_FLOAT, 4);
-        assert_eq!(rounded(bytes_of(Some(d), 1)), 16 << 20);
+        assert_eq!(pages(bytes_of(Some(d), 1)), 16 << 20);
         (d.Width, d.Height) = (1024, 1024);
-        assert_eq!(rounded(bytes_of(Some(d), 5)), 22 << 20);
+        assert_eq!(pages(bytes_of(Some(d), 5)), 22 << 20);
         d.Flags = CUDA_ARRAY3D_DEFERRED_MAPPING;
         assert_eq!(bytes_of(Some(d), 5), 0);
         (d.Width, d.Height, d.Depth, d.Flags) = (usize::MAX, usize::MAX, usize::MAX, 0);

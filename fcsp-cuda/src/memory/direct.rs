@@ -1,16 +1,18 @@
 //! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit ABI that the driver
 //! still exports.
 
-use super::{Origin, Record, books, forget, rounded};
+use super::slab::{self, GRAIN, LARGEST, SLAB};
+use super::{Origin, Record, books, forget, pages};
 use crate::call_real;
+use crate::device::Device;
 use crate::ffi::cuda::*;
 use crate::process::{Inside, Scope, scope, shielded};
 
-/// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `pitched` gives the true
-/// size where the driver decides it.
+/// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
+/// the driver decides it.
 fn allocate(
     bytes: u64,
-    origin: Origin,
+    managed: bool,
     call: impl Fn() -> CUresult,
     address: impl Fn() -> u64,
     true_bytes: impl Fn() -> u64,
@@ -23,7 +25,17 @@ fn allocate(
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    let mut held = rounded(bytes);
+    if bytes <= LARGEST && !managed {
+        return allocate_piece(
+            device,
+            context,
+            bytes.next_multiple_of(GRAIN),
+            call,
+            address,
+            true_bytes,
+        );
+    }
+    let held = pages(bytes);
     if let Err(denied) = device.hold(held) {
         device.refused("cuMemAlloc", &denied);
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -35,42 +47,104 @@ fn allocate(
         device.release(held);
         return result;
     }
-    let truly = rounded(true_bytes());
+    let truly = pages(true_bytes());
     if truly > held {
         // The driver chose a wider pitch than could be foreseen.
         device.charge(truly - held);
-    } else if truly < held {
+    } else {
         device.release(held - truly);
     }
-    held = truly;
-    if matches!(origin, Origin::Direct) {
-        device.gained(held);
+    if !managed {
+        device.gained(truly);
     }
     drop(change);
-    let record = Record {
-        device,
-        context: context as usize,
-        bytes: held,
-        origin,
-    };
-    if let Some(stale) = books().live.insert(address(), record) {
-        // The address was freed by a route that we did not see.
-        forget(&stale);
-    }
-    if device.is_over() {
-        // Only a pitch wider than foreseen gets here: give it back rather than exceed.
-        return give_back_over_quota(address());
+    let origin = if managed { Origin::Managed } else { Origin::Direct };
+    enter(
+        address(),
+        Record {
+            device,
+            context: context as usize,
+            bytes: truly,
+            origin,
+        },
+    );
+    if truly > held && device.is_over() {
+        return give_back(address());
     }
     CUDA_SUCCESS
 }
 
+/// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows which before it is done.
+fn allocate_piece(
+    device: &'static Device,
+    context: CUcontext,
+    bytes: u64,
+    call: impl Fn() -> CUresult,
+    address: impl Fn() -> u64,
+    true_bytes: impl Fn() -> u64,
+) -> CUresult {
+    // Far from the quota a slab is charged when it turns up. Near it, one is held beforehand; where none fits, only a
+    // request that may find room in the slabs at hand is tried at all.
+    let near = device.is_near();
+    let mut held = false;
+    if near {
+        match device.hold(SLAB) {
+            Ok(()) => held = true,
+            Err(denied) if !books().slabs.may_fit(bytes) => {
+                device.refused("cuMemAlloc", &denied);
+                return CUDA_ERROR_OUT_OF_MEMORY;
+            }
+            Err(_) => {}
+        }
+    }
+    let change = device.change();
+    let result = call();
+    if result != CUDA_SUCCESS {
+        drop(change);
+        if held {
+            device.release(SLAB);
+        }
+        return result;
+    }
+    let at = address();
+    let bytes = true_bytes().next_multiple_of(GRAIN);
+    let new = books().slabs.enter(at, bytes);
+    if new {
+        slab::opened(device, held);
+    } else if held {
+        device.release(SLAB);
+    }
+    drop(change);
+    enter(
+        at,
+        Record {
+            device,
+            context: context as usize,
+            bytes,
+            origin: Origin::Piece(at),
+        },
+    );
+    if near && new && !held {
+        return give_back(at);
+    }
+    CUDA_SUCCESS
+}
+
+fn enter(address: u64, record: Record) {
+    if let Some(stale) = books().live.insert(address, record) {
+        // The address was freed by a route that we did not see.
+        forget(&stale);
+    }
+}
+
+/// Takes an allocation back that turned out to pass the quota.
 #[cold]
-fn give_back_over_quota(address: u64) -> CUresult {
-    if call_real!(cuMemFree_v2(address)) == CUDA_SUCCESS
-        && let Some(record) = books().live.remove(address)
-    {
+fn give_back(address: u64) -> CUresult {
+    if let Some(record) = books().live.remove(address) {
         let change = record.device.change();
-        forget(&record);
+        if call_real!(cuMemFree_v2(address)) == CUDA_SUCCESS {
+            forget(&record);
+        }
         drop(change);
     }
     CUDA_ERROR_OUT_OF_MEMORY
@@ -81,7 +155,7 @@ pub unsafe extern "C" fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) 
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(
             bytesize as u64,
-            Origin::Direct,
+            false,
             || call_real!(cuMemAlloc_v2(dptr, bytesize)),
             // SAFETY: read after the driver has written there with success.
             || unsafe { *dptr },
@@ -95,7 +169,7 @@ pub unsafe extern "C" fn cuMemAlloc(dptr: *mut CUdeviceptr_v1, bytesize: u32) ->
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(
             u64::from(bytesize),
-            Origin::Direct,
+            false,
             || call_real!(cuMemAlloc(dptr, bytesize)),
             // SAFETY: as in `cuMemAlloc_v2`.
             || u64::from(unsafe { *dptr }),
@@ -124,7 +198,7 @@ pub unsafe extern "C" fn cuMemAllocPitch_v2(
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(
             pitched(WidthInBytes as u64, Height as u64),
-            Origin::Direct,
+            false,
             || {
                 call_real!(cuMemAllocPitch_v2(
                     dptr,
@@ -153,7 +227,7 @@ pub unsafe extern "C" fn cuMemAllocPitch(
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(
             pitched(u64::from(WidthInBytes), u64::from(Height)),
-            Origin::Direct,
+            false,
             || {
                 call_real!(cuMemAllocPitch(
                     dptr,
@@ -177,7 +251,7 @@ pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usi
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(
             bytesize as u64,
-            Origin::Managed,
+            true,
             || call_real!(cuMemAllocManaged(dptr, bytesize, flags)),
             // SAFETY: as in `cuMemAlloc_v2`.
             || unsafe { *dptr },
@@ -195,7 +269,8 @@ pub(super) fn free(address: u64, call: impl Fn() -> CUresult) -> CUresult {
     let Some(record) = books().live.remove(address) else {
         return call();
     };
-    let change = record.device.change();
+    // A pool keeps what is freed to it: nothing changes for the driver.
+    let change = (!matches!(record.origin, Origin::Pool(_))).then(|| record.device.change());
     let result = call();
     if result == CUDA_SUCCESS {
         forget(&record);

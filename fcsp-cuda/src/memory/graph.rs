@@ -2,7 +2,7 @@
 //! until trimmed; it is charged as a whole, like any pool. Nodes come from explicit calls or from allocations during
 //! stream capture.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -19,11 +19,10 @@ pub struct Books {
     graphs: Mutex<HashMap<usize, u64>>,
     executables: Mutex<HashMap<usize, u64>>,
     charged: Mutex<HashMap<CUdevice, u64>>,
-    /// Set once any graph of this process has a memory node; until then launches ask nothing.
-    any: AtomicBool,
-    /// Raised with each node, so that a test can see it.
-    nodes: AtomicU64,
 }
+
+/// Set once any graph of this process has a memory node; until then launches ask nothing.
+static ANY: AtomicBool = AtomicBool::new(false);
 
 /// Streams being captured, in all threads.
 static CAPTURES: AtomicU32 = AtomicU32::new(0);
@@ -50,8 +49,7 @@ fn add(map: &Mutex<HashMap<usize, u64>>, key: usize, bytes: u64) {
 
 fn node_added(graph: CUgraph, bytes: u64) {
     let books = &books().graphs;
-    books.any.store(true, Ordering::Release);
-    books.nodes.fetch_add(1, Ordering::Relaxed);
+    ANY.store(true, Ordering::Release);
     add(&books.graphs, graph as usize, bytes.next_multiple_of(512));
 }
 
@@ -90,7 +88,7 @@ fn reserved(device: &Device) -> Option<u64> {
 /// Returns whether anything was given back. Within a [`Device::change`].
 pub fn settle(device: &Device, ahead: u64) -> bool {
     let books = &books().graphs;
-    if !books.any.load(Ordering::Acquire) {
+    if !ANY.load(Ordering::Acquire) {
         device.release(ahead);
         return false;
     }
@@ -114,13 +112,16 @@ pub fn settle(device: &Device, ahead: u64) -> bool {
     held > now
 }
 
+/// Whether any graph of this process has a memory node.
+#[inline]
+pub fn any() -> bool {
+    ANY.load(Ordering::Acquire)
+}
+
 /// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was held, or the answer
 /// to give instead of launching.
 pub fn before_launch(executable: CUgraphExec) -> Result<Option<(&'static Device, u64)>, CUresult> {
     let books = &books().graphs;
-    if !books.any.load(Ordering::Acquire) {
-        return Ok(None);
-    }
     let bytes = books
         .executables
         .lock()
@@ -229,7 +230,7 @@ add_node!(cuGraphAddNode_v2, cuGraphAddNode_v3);
 
 fn instantiated(executable: *const CUgraphExec, graph: CUgraph) {
     let books = &books().graphs;
-    if !books.any.load(Ordering::Acquire) {
+    if !ANY.load(Ordering::Acquire) {
         return;
     }
     let bytes = books
@@ -275,7 +276,7 @@ instantiate! {
 pub unsafe extern "C" fn cuGraphDestroy(hGraph: CUgraph) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let books = &books().graphs;
-        if books.any.load(Ordering::Acquire) {
+        if ANY.load(Ordering::Acquire) {
             books
                 .graphs
                 .lock()
@@ -290,7 +291,7 @@ pub unsafe extern "C" fn cuGraphDestroy(hGraph: CUgraph) -> CUresult {
 pub unsafe extern "C" fn cuGraphExecDestroy(hGraphExec: CUgraphExec) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let books = &books().graphs;
-        if books.any.load(Ordering::Acquire) {
+        if ANY.load(Ordering::Acquire) {
             books
                 .executables
                 .lock()

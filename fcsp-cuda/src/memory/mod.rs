@@ -3,6 +3,7 @@
 //! | room | functions |
 //! |---|---|
 //! | [`direct`] | `cuMemAlloc`, pitch, managed, `cuMemFree` |
+//! | [`slab`] | small pieces of the driver's heap, charged by whole slabs |
 //! | [`pool`] | stream-ordered allocation and memory pools, charged by what a pool reserves |
 //! | [`vmm`] | physical memory by handle and mapping |
 //! | [`array`] | arrays and mipmaps |
@@ -15,6 +16,7 @@ pub mod array;
 pub mod direct;
 pub mod graph;
 pub mod pool;
+pub mod slab;
 pub mod vmm;
 
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -44,10 +46,12 @@ pub struct Record {
 pub enum Origin {
     /// The driver's own heap; NVML counts it.
     Direct,
+    /// A piece of a slab, at this address; the slab is charged as a whole.
+    Piece(u64),
     /// Managed memory: charged in full, not in NVML's figure for the process.
     Managed,
     /// A pool, which is charged as a whole.
-    Pool(Arc<pool::Pool>),
+    Pool(&'static pool::Pool),
     /// Physical memory mapped into a sparse array, kept alive by it.
     Sparse(Arc<vmm::Physical>),
 }
@@ -56,6 +60,8 @@ pub enum Origin {
 pub struct Books {
     /// By device address or array handle.
     pub live: Allocations<Record>,
+    /// Slabs by address.
+    pub slabs: slab::Slabs,
     /// Pools by handle.
     pub pools: pool::Pools,
     /// Physical memory by handle and mapping.
@@ -77,6 +83,7 @@ pub fn books() -> &'static Books {
     }
     SetupOnce::publish(&BOOKS, || Books {
         live: Allocations::default(),
+        slabs: slab::Slabs::default(),
         pools: pool::Pools::default(),
         physical: vmm::Books::default(),
         graphs: graph::Books::default(),
@@ -106,42 +113,37 @@ pub fn forget(record: &Record) {
             record.device.lost(record.bytes);
             record.device.release(record.bytes);
         }
+        Origin::Piece(address) => {
+            if books().slabs.leave(*address, record.bytes) {
+                slab::closed(record.device);
+            }
+        }
         Origin::Managed => record.device.release(record.bytes),
         Origin::Pool(pool) => pool.returned(record.bytes),
         Origin::Sparse(_) => {}
     }
 }
 
-/// What the driver takes for a request of `bytes` (measured, H100, driver 580): up to 1 MiB it cuts from 2 MiB slabs
-/// in steps of 512 bytes, above that it takes whole 2 MiB pages. The unused rest of slabs shows in the overhead.
-pub fn rounded(bytes: u64) -> u64 {
-    const PAGE: u64 = 2 << 20;
-    if bytes <= 1 << 20 {
-        bytes.next_multiple_of(512)
-    } else {
-        // A request near 2^64 cannot be rounded up and cannot be met either.
-        bytes.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX)
-    }
+/// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages (measured, H100, driver 580). A request
+/// near 2^64 cannot be rounded up and cannot be met either.
+pub fn pages(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::rounded;
+    use super::pages;
 
     #[test]
     fn rounds_as_the_driver_was_seen_to() {
         for (asked, taken) in [
-            (1, 512),
-            (512, 512),
-            (513, 1024),
-            (1 << 20, 1 << 20),
             ((1 << 20) + 1, 2 << 20),
             (3 << 19, 2 << 20),
             ((2 << 20) + 1, 4 << 20),
             (5 << 20, 6 << 20),
             (u64::MAX, u64::MAX),
         ] {
-            assert_eq!(rounded(asked), taken, "{asked}");
+            assert_eq!(pages(asked), taken, "{asked}");
         }
     }
 }

@@ -4,8 +4,8 @@
 //! against the quota: one figure a pool, read from the driver (33 ns, H100) whenever it may have grown or shrunk. Before
 //! a call that may make a pool grow, the growth is held; after it, the difference to the truth is settled.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::{Origin, Record, books, direct, graph};
 use crate::call_real;
@@ -17,7 +17,8 @@ use crate::process::{self, Inside, Scope, shielded};
 /// Steps in which a pool reserves (measured, H100, driver 580).
 const STEP: u64 = 32 << 20;
 
-/// One pool.
+/// One pool. Leaked when first seen: records point at it without counting.
+#[derive(Debug)]
 pub struct Pool {
     handle: usize,
     device: &'static Device,
@@ -25,6 +26,10 @@ pub struct Pool {
     charged: AtomicU64,
     /// Bytes allocated from it and not yet freed.
     used: AtomicI64,
+    /// Allocations served; a hint for how often to look.
+    served: AtomicU32,
+    /// Set when the pool was destroyed with allocations outstanding: the driver keeps it until they are freed.
+    destroyed: AtomicBool,
     /// One thread settles at a time.
     settling: Mutex<()>,
 }
@@ -76,6 +81,11 @@ impl Pool {
     /// An allocation of `bytes` was freed; the pool keeps the memory until it says otherwise.
     pub fn returned(&self, bytes: u64) {
         self.used.fetch_sub(bytes as i64, Ordering::Relaxed);
+        if self.destroyed.load(Ordering::Relaxed) {
+            self.device.lost(bytes);
+            self.device.release(bytes);
+            return;
+        }
         if !MAY_HAVE_SHRUNK.load(Ordering::Relaxed) {
             MAY_HAVE_SHRUNK.store(true, Ordering::Relaxed);
         }
@@ -85,41 +95,102 @@ impl Pool {
 /// Set by a free; the next synchronisation asks the pools how much they kept.
 static MAY_HAVE_SHRUNK: AtomicBool = AtomicBool::new(false);
 
+/// Set once this process has used any pool.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has used any pool.
+#[inline]
+pub fn any() -> bool {
+    ANY.load(Ordering::Relaxed)
+}
+
 /// The pools of this process.
 #[derive(Default)]
 pub struct Pools {
-    known: Mutex<Vec<Arc<Pool>>>,
-    /// The pool found last: most programs have one.
-    last: AtomicPtr<Pool>,
+    known: Mutex<Vec<&'static Pool>>,
 }
 
 impl Pools {
-    fn find(&self, handle: CUmemoryPool, device: &'static Device) -> Arc<Pool> {
+    fn find(&self, handle: CUmemoryPool, device: &'static Device) -> &'static Pool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = known.iter().find(|pool| pool.handle == handle as usize) {
-            return pool.clone();
+            return pool;
         }
-        let pool = Arc::new(Pool {
+        ANY.store(true, Ordering::Relaxed);
+        // A hundred bytes a pool, and programs make few.
+        let pool: &'static Pool = Box::leak(Box::new(Pool {
             handle: handle as usize,
             device,
             charged: AtomicU64::new(0),
             used: AtomicI64::new(0),
+            served: AtomicU32::new(0),
+            destroyed: AtomicBool::new(false),
             settling: Mutex::new(()),
-        });
-        known.push(pool.clone());
+        }));
+        known.push(pool);
         pool
     }
 
-    fn forget(&self, handle: CUmemoryPool) -> Option<Arc<Pool>> {
+    fn forget(&self, handle: CUmemoryPool) -> Option<&'static Pool> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|pool| pool.handle == handle as usize)?;
-        self.last.store(core::ptr::null_mut(), Ordering::Relaxed);
         Some(known.swap_remove(at))
     }
 
-    fn all(&self) -> Vec<Arc<Pool>> {
+    fn all(&self) -> Vec<&'static Pool> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The pool that serves allocations on `device` which name none.
+fn default_pool(device: &'static Device) -> Option<&'static Pool> {
+    let known = device.default_pool.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: pools are leaked, never freed.
+        return Some(unsafe { &*known });
+    }
+    let mut handle: CUmemoryPool = core::ptr::null_mut();
+    if call_real!(cuDeviceGetMemPool(&mut handle, device.ordinal)) != CUDA_SUCCESS {
+        return None;
+    }
+    let pool = books().pools.find(handle, device);
+    device
+        .default_pool
+        .store(core::ptr::from_ref(pool).cast_mut(), Ordering::Release);
+    Some(pool)
+}
+
+/// The choice of default pools has changed somewhere.
+fn forget_default_pools() {
+    if let Some(governed) = process::governed() {
+        for device in governed.devices() {
+            device
+                .default_pool
+                .store(core::ptr::null_mut(), Ordering::Release);
+        }
+    }
+}
+
+/// `cuDeviceSetMemPool`.
+pub unsafe extern "C" fn cuDeviceSetMemPool(dev: CUdevice, pool: CUmemoryPool) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuDeviceSetMemPool(dev, pool));
+        forget_default_pools();
+        result
+    })
+}
+
+/// `cuMemSetMemPool`.
+pub unsafe extern "C" fn cuMemSetMemPool(
+    location: *mut CUmemLocation,
+    kind: CUmemAllocationType,
+    pool: CUmemoryPool,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuMemSetMemPool(location, kind, pool));
+        forget_default_pools();
+        result
+    })
 }
 
 /// Asks every pool of `device` (and its graph memory) how much it has reserved; returns whether anything was given
@@ -205,25 +276,28 @@ fn allocate_async(
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    let mut handle = named;
-    if handle.is_null() && call_real!(cuDeviceGetMemPool(&mut handle, device.ordinal)) != CUDA_SUCCESS {
-        return call();
-    }
-    let pool = match books().pools.cached(handle) {
-        Some(pool) => pool,
-        None => books().pools.remember(handle, device),
+    let pool = if named.is_null() {
+        default_pool(device)
+    } else {
+        Some(books().pools.find(named, device))
     };
+    let Some(pool) = pool else { return call() };
     let bytes = (bytes as u64).next_multiple_of(512);
     let room = pool.room();
     if bytes <= room {
         let result = call();
         if result == CUDA_SUCCESS {
             pool.used.fetch_add(bytes as i64, Ordering::Relaxed);
-            enter(device, bytes, &pool, address());
+            enter(device, bytes, pool, address());
             // Room that is in pieces, or freed in an order that this stream must not see, makes the pool grow all the
-            // same.
-            if pool.reserved() != Some(pool.charged.load(Ordering::Relaxed)) {
-                return settle_or_undo(&pool, 0, address());
+            // same: look each time near the quota, and now and then elsewhere. Not a counted step: a lost one is no
+            // harm.
+            let served = pool.served.load(Ordering::Relaxed);
+            pool.served.store(served.wrapping_add(1), Ordering::Relaxed);
+            if (served & 15 == 0 || device.is_near())
+                && pool.reserved() != Some(pool.charged.load(Ordering::Relaxed))
+            {
+                return settle_or_undo(pool, 0, address());
             }
         }
         return result;
@@ -249,16 +323,16 @@ fn allocate_async(
     }
     drop(change);
     pool.used.fetch_add(bytes as i64, Ordering::Relaxed);
-    enter(device, bytes, &pool, address());
-    settle_or_undo(&pool, ahead, address())
+    enter(device, bytes, pool, address());
+    settle_or_undo(pool, ahead, address())
 }
 
-fn enter(device: &'static Device, bytes: u64, pool: &Arc<Pool>, address: u64) {
+fn enter(device: &'static Device, bytes: u64, pool: &'static Pool, address: u64) {
     let record = Record {
         device,
         context: 0,
         bytes,
-        origin: Origin::Pool(pool.clone()),
+        origin: Origin::Pool(pool),
     };
     if let Some(stale) = books().live.insert(address, record) {
         super::forget(&stale);
@@ -287,34 +361,6 @@ fn settle_or_undo(pool: &Pool, ahead: u64, address: u64) -> CUresult {
         drop(change);
     }
     CUDA_ERROR_OUT_OF_MEMORY
-}
-
-impl Pools {
-    fn cached(&self, handle: CUmemoryPool) -> Option<Arc<Pool>> {
-        let last = self.last.load(Ordering::Acquire);
-        if last.is_null() {
-            return None;
-        }
-        // SAFETY: `last` holds a strong count of its own that is never given up (see `remember`), so the pool is
-        // alive; cloning from the address adds one for the caller.
-        unsafe {
-            if (*last).handle != handle as usize {
-                return None;
-            }
-            Arc::increment_strong_count(last);
-            Some(Arc::from_raw(last))
-        }
-    }
-
-    fn remember(&self, handle: CUmemoryPool, device: &'static Device) -> Arc<Pool> {
-        let pool = self.find(handle, device);
-        if self.last.load(Ordering::Relaxed).is_null() {
-            // One strong count stays with the cache for ever: a pool is a hundred bytes, and it is cached once.
-            self.last
-                .store(Arc::into_raw(pool.clone()).cast_mut(), Ordering::Release);
-        }
-        pool
-    }
 }
 
 macro_rules! allocate_async {
@@ -370,31 +416,34 @@ macro_rules! free_async {
 }
 free_async!(cuMemFreeAsync, cuMemFreeAsync_ptsz);
 
-/// `cuMemPoolDestroy`: the pool's memory goes back to the driver.
+/// `cuMemPoolDestroy`: the pool's memory goes back to the driver, but for what is still allocated from it.
 pub unsafe extern "C" fn cuMemPoolDestroy(pool: CUmemoryPool) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let Some(_inside) = Inside::enter() else {
             return call_real!(cuMemPoolDestroy(pool));
         };
         let known = books().pools.forget(pool);
-        let change = known.as_ref().map(|pool| pool.device.change());
+        let change = known.map(|pool| pool.device.change());
         let result = call_real!(cuMemPoolDestroy(pool));
         if let Some(known) = known {
             if result == CUDA_SUCCESS {
-                let charged = known.charged.swap(0, Ordering::Relaxed);
-                known.device.lost(charged);
-                known.device.release(charged);
+                known.destroyed.store(true, Ordering::Relaxed);
+                let outstanding = u64::try_from(known.used.load(Ordering::Relaxed)).unwrap_or(0);
+                let charged = known.charged.swap(outstanding, Ordering::Relaxed);
+                known.device.lost(charged.saturating_sub(outstanding));
+                known.device.release(charged.saturating_sub(outstanding));
                 known.device.overhead_changed();
+                forget_default_pools();
             } else {
                 books()
                     .pools
                     .known
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push(known.clone());
+                    .push(known);
             }
-            drop(change);
         }
+        drop(change);
         result
     })
 }
