@@ -1,5 +1,6 @@
 //! The command line: what `fcsp` is asked, and how its answers and failures leave the process.
 
+mod doctor;
 mod gc;
 mod libraries;
 mod limit;
@@ -9,7 +10,9 @@ mod probe;
 mod program;
 mod ps;
 mod run;
+mod screen;
 mod tenants;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +61,8 @@ enum Command {
     Run(run::Args),
     /// List tenants, their devices and processes
     Ps(ps::Args),
+    /// Watch tenants, live
+    Top(top::Args),
     /// Change a running tenant's limits
     Limit(limit::Args),
     /// Make a tenant's work wait; its memory stays
@@ -66,6 +71,8 @@ enum Command {
     Resume(limit::PauseArgs),
     /// Remove the state of tenants that are dead
     Gc(gc::Args),
+    /// Check driver, libraries and set-up, and say what to mend
+    Doctor(doctor::Args),
     /// Print where the preload library is
     Lib(libraries::Args),
     #[command(name = "__probe", hide = true)]
@@ -126,10 +133,12 @@ pub fn main() -> ExitCode {
     let result = Context::new(cli.state_dir).and_then(|context| match cli.command {
         Command::Run(args) => run::run(&context, args),
         Command::Ps(args) => ps::run(&context, &args),
+        Command::Top(args) => top::run(&context, &args),
         Command::Limit(args) => limit::run(&context, &args),
         Command::Pause(args) => limit::pause(&context, &args, true),
         Command::Resume(args) => limit::pause(&context, &args, false),
         Command::Gc(args) => gc::run(&context, &args),
+        Command::Doctor(args) => doctor::run(&context, &args),
         Command::Lib(args) => libraries::run(&context, &args),
         Command::Probe(args) => probe::child(&args),
     });

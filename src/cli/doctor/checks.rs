@@ -1,0 +1,259 @@
+//! One function a thing that can be wrong with a machine.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fcsp::control::{Control, Limits};
+use fcsp::file::SetupLock;
+use fcsp::units::Bytes;
+
+use super::{Findings, cuda_version};
+use crate::cli::Context;
+use crate::cli::libraries::{Libraries, PRELOAD};
+use crate::cli::probe::Probe;
+use crate::cli::tenants;
+
+/// Runs a program that does nothing under the preload library.
+pub fn preload(libraries: &Libraries, findings: &mut Findings) {
+    let shown = libraries.preload.display();
+    let program = ["/bin/true", "/usr/bin/true"]
+        .into_iter()
+        .find(|path| Path::new(path).exists());
+    let Some(program) = program else {
+        findings.note(
+            "preload",
+            format!("{shown} was not tried: there is no /bin/true"),
+            None,
+        );
+        return;
+    };
+    let result = Command::new(program)
+        .env("LD_PRELOAD", &libraries.preload)
+        .stdin(Stdio::null())
+        .output();
+    match result {
+        Ok(result) if result.status.success() && result.stderr.is_empty() => {
+            findings.ok("preload", format!("{shown} loads"));
+        }
+        Ok(result) => {
+            let said = String::from_utf8_lossy(&result.stderr);
+            findings.problem(
+                "preload",
+                format!(
+                    "{program} under {shown}: {} {}",
+                    result.status,
+                    said.lines().next().unwrap_or("")
+                ),
+                "the library does not fit this system's C library or processor; build fcsp here",
+            );
+        }
+        Err(error) => findings.problem(
+            "preload",
+            format!("{program}: {error}"),
+            "mend the system's own programs",
+        ),
+    }
+}
+
+/// The driver as it described itself.
+pub fn driver(probe: &Probe, simulated: bool, findings: &mut Findings) {
+    let nodes = Path::new("/dev/nvidiactl").exists() || Path::new("/dev/dxg").exists();
+    match (&probe.cuda.path, &probe.cuda.error) {
+        (None, _) if nodes => findings.problem(
+            "driver",
+            "the machine has NVIDIA device nodes and no libcuda.so.1",
+            "in a container, ask for the driver's libraries (NVIDIA_DRIVER_CAPABILITIES=compute,utility); on a host, install the driver's user-space part",
+        ),
+        (None, Some(error)) if simulated || !error.contains("cannot open shared object file") => {
+            findings.problem(
+                "driver",
+                format!("libcuda.so.1 cannot be used: {error}"),
+                "reinstall that library; `ldd` on it says what it lacks",
+            );
+        }
+        (None, _) => findings.note(
+            "driver",
+            "there is no NVIDIA driver here",
+            Some("simulated accelerators work: `fcsp demo`, `fcsp run --sim h100 ...`"),
+        ),
+        (Some(path), Some(error)) => findings.problem(
+            "driver",
+            format!("{path}: {error}"),
+            "run nvidia-smi; library and kernel module must be of one release, and this user needs /dev/nvidia*",
+        ),
+        (Some(path), None) => findings.ok(
+            "driver",
+            format!(
+                "{path}{}",
+                probe
+                    .cuda_version
+                    .map(|number| format!(" speaks CUDA {}", cuda_version(number)))
+                    .unwrap_or_default()
+            ),
+        ),
+    }
+    match (&probe.nvml.path, &probe.nvml.error) {
+        (Some(path), Some(error)) => findings.problem(
+            "driver",
+            format!("{path}: {error}"),
+            "run nvidia-smi, which uses the same library",
+        ),
+        (Some(path), None) => findings.ok("driver", format!("{path} answers")),
+        (None, _) if probe.cuda.path.is_some() => findings.warning(
+            "driver",
+            "there is no libnvidia-ml.so.1: a context's own memory cannot be measured and is estimated",
+            "in a container, add `utility` to NVIDIA_DRIVER_CAPABILITIES",
+        ),
+        (None, _) => {}
+    }
+    if probe.cuda.path.is_some() && probe.cuda.error.is_none() && probe.devices.is_empty() {
+        findings.problem(
+            "devices",
+            "the driver shows no device",
+            "check CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES and the container's device list",
+        );
+    }
+    for device in probe.devices.iter().filter(|device| device.mig) {
+        findings.note(
+            "devices",
+            format!(
+                "device {} is partitioned by MIG: programs see its instances",
+                device.index
+            ),
+            Some("limits then hold inside the instance that a program uses; name instances by UUID"),
+        );
+    }
+}
+
+fn space(path: &Path) -> io::Result<(u64, bool)> {
+    const TMPFS: u64 = 0x0102_1994;
+    let text = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    // SAFETY: statfs is plain data for which all zeroes is valid; the kernel fills it.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
+    if unsafe { libc::statfs(text.as_ptr(), &mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((
+        stat.f_bavail.saturating_mul(stat.f_bsize as u64),
+        stat.f_type as u64 == TMPFS,
+    ))
+}
+
+/// Makes and removes a tenant, as `fcsp run` would.
+pub fn state(context: &Context, findings: &mut Findings) {
+    let path = context.state.path().to_owned();
+    let shown = path.display();
+    let name = format!("doctor-{}", std::process::id());
+    let attempt = || -> io::Result<()> {
+        let dir = context.state.create_tenant(&name)?;
+        let _lock = SetupLock::acquire(&dir.join("setup.lock"))?;
+        Control::create(&dir)?.write(&Limits::default())
+    };
+    let result = attempt();
+    let _ = context.state.remove_if_dead(&name);
+    if let Err(error) = result {
+        findings.problem(
+            "state",
+            format!("no tenant can be set up in {shown}: {error}"),
+            "make it writable, free space there, or choose another folder with FCSP_STATE_DIR",
+        );
+        return;
+    }
+    match space(&path) {
+        Ok((free, _)) if free < 1 << 20 => findings.problem(
+            "state",
+            format!("{shown} has only {} free", Bytes(free)),
+            "free space there: a tenant needs 40 KiB and more with many processes",
+        ),
+        Ok((free, true)) => findings.ok("state", format!("{shown} is in memory, {} free", Bytes(free))),
+        Ok((free, false)) => findings.note(
+            "state",
+            format!(
+                "{shown} is on a disk, {} free: it works, and outlives a restart",
+                Bytes(free)
+            ),
+            Some("a folder on tmpfs (/run, /dev/shm) starts programs faster"),
+        ),
+        Err(error) => findings.warning("state", format!("{shown}: {error}"), "check the file system"),
+    }
+    for problem in tenants::all(&context.state)
+        .unwrap_or_default()
+        .iter()
+        .flat_map(|tenant| &tenant.problems)
+    {
+        findings.problem(
+            "state",
+            problem.clone(),
+            "stop that tenant's programs and remove the file; until then its allocations are refused",
+        );
+    }
+}
+
+/// Libraries that wrap the same functions: two layers of quotas, or none that works.
+const RIVALS: [&str; 4] = [
+    "libvgpu.so",
+    "libcuda-control.so",
+    "libgemhook.so",
+    "libxpushim.so",
+];
+
+/// Other things that stand between a program and the driver.
+pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
+    let mut lists: Vec<(String, Vec<PathBuf>)> = Vec::new();
+    let split = |text: &[u8]| -> Vec<PathBuf> {
+        text.split(|b| b" :\n\t".contains(b))
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| PathBuf::from(OsStr::from_bytes(entry)))
+            .collect()
+    };
+    if let Some(text) = std::env::var_os("LD_PRELOAD") {
+        lists.push(("LD_PRELOAD".into(), split(text.as_bytes())));
+    }
+    if let Ok(text) = std::fs::read("/etc/ld.so.preload") {
+        lists.push(("/etc/ld.so.preload".into(), split(&text)));
+    }
+    for (place, entries) in &lists {
+        for entry in entries {
+            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or("");
+            let shown = entry.display();
+            if RIVALS.contains(&name) {
+                findings.problem(
+                    "conflicts",
+                    format!("{place} loads {shown}, which wraps the same functions"),
+                    "use one of the two: take it out, fcsp reads its variables too",
+                );
+            } else if name == PRELOAD && place != "LD_PRELOAD" {
+                findings.ok("conflicts", format!("{place} loads {shown} into every program"));
+            } else if !entry.exists() && name.contains('/') {
+                findings.warning(
+                    "conflicts",
+                    format!("{place} names {shown}, which is not there"),
+                    "take it out",
+                );
+            } else if name != PRELOAD {
+                findings.note("conflicts", format!("{place} also loads {shown}"), None);
+            }
+        }
+    }
+    let pipe = std::env::var_os("CUDA_MPS_PIPE_DIRECTORY")
+        .map_or_else(|| PathBuf::from("/tmp/nvidia-mps"), PathBuf::from);
+    if pipe.join("control").exists() {
+        findings.note(
+            "conflicts",
+            format!("an MPS daemon has its pipes in {}", pipe.display()),
+            Some("memory quotas hold under MPS; a fault of one program can end its neighbours"),
+        );
+    }
+    let devices = driver.map_or(0, |driver| driver.devices.len());
+    if devices > 0 && std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| list.trim().is_empty()) {
+        findings.warning(
+            "devices",
+            "CUDA_VISIBLE_DEVICES is set and empty: programs see no device",
+            "unset it",
+        );
+    }
+}

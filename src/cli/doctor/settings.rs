@@ -1,0 +1,193 @@
+//! Who says what a program may have: the authority's file, and the variables of this environment.
+
+use std::os::unix::fs::MetadataExt;
+
+use fcsp::config::{env, file};
+use serde::Serialize;
+
+use super::Findings;
+use crate::cli::limits;
+
+/// A variable that is set.
+#[derive(Debug, Serialize)]
+pub struct Setting {
+    /// What it sets.
+    pub quantity: &'static str,
+    /// Its name.
+    pub variable: String,
+    /// Its value.
+    pub value: String,
+    /// Whether it decides, or another one overrules it.
+    pub counts: bool,
+}
+
+/// Quantities with the beginnings of the variables that set them, strongest first. The same order as the readers':
+/// a test compares the two.
+const QUANTITIES: [(&str, &[&str]); 8] = [
+    ("tenant", &["FCSP_TENANT"]),
+    (
+        "memory",
+        &[
+            "FCSP_MEMORY_LIMIT",
+            "BUD_MEMORY_LIMIT",
+            "CUDA_DEVICE_MEMORY_LIMIT",
+        ],
+    ),
+    (
+        "compute",
+        &[
+            "FCSP_COMPUTE_LIMIT",
+            "BUD_SM_LIMIT",
+            "BUD_COMPUTE_LIMIT",
+            "CUDA_DEVICE_SM_LIMIT",
+        ],
+    ),
+    ("mode", &["FCSP_MODE", "BUD_ISOLATION_MODE"]),
+    ("priority", &["FCSP_PRIORITY", "CUDA_TASK_PRIORITY"]),
+    ("floor", &["FCSP_FLOOR", "BUD_TENANT_FLOOR_PCT"]),
+    ("pool", &["FCSP_SHARED_POOL", "BUD_SHARED_POOL_PCT"]),
+    ("burst", &["FCSP_BURST", "BUD_BURST_MAX_PCT"]),
+];
+
+/// Looks at the root-owned file.
+pub fn authority(findings: &mut Findings) {
+    let meta = match std::fs::metadata(file::AUTHORITY) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            findings.problem(
+                "authority",
+                format!("{}: {error}", file::AUTHORITY),
+                "make it readable, or remove it",
+            );
+            return;
+        }
+    };
+    if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+        findings.problem(
+            "authority",
+            format!(
+                "{} says nothing: it must belong to root and be writable by nobody else (owner {}, mode {:o})",
+                file::AUTHORITY,
+                meta.uid(),
+                meta.mode() & 0o7777
+            ),
+            format!("chown root {0}; chmod 644 {0}", file::AUTHORITY),
+        );
+        return;
+    }
+    match file::read_authority() {
+        Ok(Some(config)) => findings.ok(
+            "authority",
+            format!(
+                "{} beats every variable: tenant {}, memory {}, compute {}",
+                file::AUTHORITY,
+                config.tenant.as_deref().unwrap_or("(one a process tree)"),
+                limits::memory_text(&config.memory),
+                limits::compute_text(&config.compute)
+            ),
+        ),
+        Ok(None) => {}
+        Err(error) => findings.problem(
+            "authority",
+            error.to_string(),
+            "mend the file: until then every allocation under the preload library is refused",
+        ),
+    }
+}
+
+/// Lists the variables that are set and says which of them count.
+pub fn variables(findings: &mut Findings) -> Vec<Setting> {
+    let set: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| limits::is_setting(name) && !value.trim().is_empty())
+        .collect();
+    let settings = ranked(&set);
+    if let Err(error) = env::read(set) {
+        findings.problem(
+            "settings",
+            error.to_string(),
+            format!("correct or unset {}", error.field),
+        );
+    }
+    let overruled: Vec<&str> = settings
+        .iter()
+        .filter(|setting| !setting.counts)
+        .map(|setting| setting.variable.as_str())
+        .collect();
+    if !overruled.is_empty() {
+        findings.note(
+            "settings",
+            format!("stronger names overrule {}", overruled.join(", ")),
+            Some("unset the ones that should not count"),
+        );
+    }
+    if let Ok(tenant) = std::env::var("FCSP_TENANT") {
+        findings.note(
+            "settings",
+            format!("this shell itself runs in the tenant {tenant}"),
+            None,
+        );
+    }
+    settings
+}
+
+fn ranked(set: &[(String, String)]) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (quantity, beginnings) in QUANTITIES {
+        let belongs = |name: &str, beginning: &str| {
+            name.strip_prefix(beginning)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        let mut decided = false;
+        for beginning in beginnings {
+            let mut any = false;
+            for (name, value) in set.iter().filter(|(name, _)| belongs(name, beginning)) {
+                any = true;
+                settings.push(Setting {
+                    quantity,
+                    variable: name.clone(),
+                    value: value.clone(),
+                    counts: !decided,
+                });
+            }
+            decided |= any;
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_that_is_said_to_count_is_the_one_that_the_reader_takes() {
+        // Each quantity has one value a spelling, all different; what the reader takes must be the first.
+        for (quantity, beginnings) in QUANTITIES {
+            let value = |index: usize| match quantity {
+                "tenant" => "t".to_owned(),
+                "mode" => ["strict", "adaptive"][index].to_owned(),
+                "priority" => ["low", "0"][index].to_owned(),
+                "memory" => format!("{}g", index + 1),
+                _ => format!("{}%", 10 * (index + 1)),
+            };
+            let set: Vec<(String, String)> = beginnings
+                .iter()
+                .enumerate()
+                .map(|(index, name)| ((*name).to_owned(), value(index)))
+                .collect();
+            let counts: Vec<bool> = ranked(&set).iter().map(|setting| setting.counts).collect();
+            assert_eq!(counts.len(), beginnings.len());
+            assert_eq!(counts.iter().filter(|&&counts| counts).count(), 1);
+            assert!(counts[0]);
+            let all = env::read(set.clone()).unwrap();
+            let first = env::read(set.into_iter().take(1)).unwrap();
+            assert_eq!(
+                (all.memory, all.compute, all.tenant),
+                (first.memory, first.compute, first.tenant),
+                "{quantity}"
+            );
+        }
+    }
+}
