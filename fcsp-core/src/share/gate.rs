@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use crate::share::bucket::wall_of;
 use crate::share::loss::{Loss, Sample};
 use crate::share::page::{PageError, TenantPage, View};
 use crate::share::params::{Mode, Params};
@@ -344,7 +345,7 @@ impl<'p> Gate<'p> {
         };
         let in_flight = self.in_flight();
         if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
-            if now < self.progress_at.load(Ordering::Relaxed) + Self::patience(own) {
+            if now < self.progress_at.load(Ordering::Relaxed) + self.patience(own) {
                 self.block(now);
                 return Verdict::Drain { to: depth.saturating_sub(cost) };
             }
@@ -408,8 +409,9 @@ impl<'p> Gate<'p> {
         }
     }
 
-    fn patience(own: &Own) -> u64 {
-        STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS
+    fn patience(&self, own: &Own) -> u64 {
+        // What is in flight may take as long as its share of the device makes it.
+        STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS + wall_of(self.in_flight(), own.params.quota)
     }
 
     fn wait(
@@ -430,7 +432,7 @@ impl<'p> Gate<'p> {
         }
         // Work in flight that does not end may be waiting for the launch that waits here.
         let stuck_at = if self.in_flight() > 0 {
-            since.max(self.progress_at.load(Ordering::Relaxed)) + Self::patience(own)
+            since.max(self.progress_at.load(Ordering::Relaxed)) + self.patience(own)
         } else {
             u64::MAX
         };

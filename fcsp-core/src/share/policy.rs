@@ -32,6 +32,8 @@ pub const IDLE_NS: u64 = 500_000;
 pub const WAITER_STALE_NS: u64 = 4_000_000;
 /// How long after its work should be done at its share a blocked tenant is still believed, ns.
 pub const HOLD_GRACE_NS: u64 = 10_000_000;
+/// A slice of the device's own scheduling, ns.
+pub const SLICE_NS: u64 = 2_000_000;
 /// No claim is believed for longer than this, ns.
 pub const HOLD_MAX_NS: u64 = 500_000_000;
 /// A claim from further in the future than this is a lie, ns. Clocks of one machine do not differ.
@@ -42,7 +44,7 @@ pub const DEEP_NS: u64 = 300_000;
 pub const LINGER_NS: u64 = 40_000;
 /// How soon a waiter looks again, ns.
 pub const RECHECK_NS: u64 = 50_000;
-/// How far beyond the window a lag counts when tenants are compared, ns. A tenant back from idleness has a full bucket
+/// How far beyond the window, and a slice of each neighbour, a lag counts when tenants are compared, ns. A tenant back from idleness has a full bucket
 /// to spend, and the others make room for it for this long, not until the bucket is empty.
 pub const COMPARED_NS: u64 = 16_000_000;
 /// What each active tenant adds to the window, ns: in a round of the device's slices, each falls behind by a part of a
@@ -200,7 +202,9 @@ impl View {
     fn believed_until(&self) -> u64 {
         let since = self.blocked_since.max(self.seen);
         let work = self.finish_at.saturating_sub(self.blocked_since.max(self.seen)).min(HOLD_MAX_NS);
-        since.saturating_add((wall_of(work, self.quota) + HOLD_GRACE_NS).min(HOLD_MAX_NS))
+        // A quota of one in n says that n others may have a slice of the device before it.
+        let grace = HOLD_GRACE_NS + wall_of(SLICE_NS, self.quota);
+        since.saturating_add((wall_of(work, self.quota) + grace).min(HOLD_MAX_NS))
     }
 
     fn honest_clock(&self, now: u64) -> bool {
@@ -270,7 +274,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     }
 
     let window = own.window();
-    let span = rate.span().min(window + COMPARED_NS);
+    let span = rate.span().min(window + COMPARED_NS + own.company * SLICE_NS);
     let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
     let mut polite = higher_about;
     if has_tokens {
@@ -282,7 +286,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             if n.held_up(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);
             }
-            polite = true;
+            // Not at the price of the guarantee: one that is owed time itself works at full depth.
+            polite |= lag <= window / 2;
         }
         return go(polite, Funds::Guarantee);
     }
@@ -296,7 +301,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         if n.priority < priority || !n.active(now) {
             continue;
         }
-        if n.lag(now, span) > window / 4 {
+        if n.lag(now, span) > window / 16 {
             if n.held_up(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);
             }

@@ -1,0 +1,200 @@
+//! What a kernel costs: learned per key, read without a lock or an allocation.
+//!
+//! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a graph's identity
+//! ([`graph_key`]). A key keeps an exponential average (one eighth) and the minimum of the current and the last window
+//! of [`WINDOW`] samples. Samples taken while other tenants were active contain their time slices: they feed a separate
+//! average, and lower the minimum, but never raise the cost. Until there is a sample, the cost is a guess from the size
+//! of the grid. What is still wrong is put right by the signed correction at markers
+//! ([`crate::share::gate::Gate::true_up`]), so errors do not add up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::units::WHOLE;
+
+/// Samples in a window of the minimum.
+pub const WINDOW: u64 = 64;
+/// Slots looked at for a key before giving up.
+const PROBES: usize = 16;
+/// A cost is at least this, ns: what the front end needs for an empty kernel.
+pub const MIN_COST_NS: u64 = 1_000;
+/// A cost is at most this, ns.
+pub const MAX_COST_NS: u64 = 60_000_000_000;
+
+/// Mixes all bits of a word into all others (the finaliser of SplitMix64; a bijection).
+const fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The key of a kernel: its function handle and the magnitude of its grid. Never 0.
+#[inline]
+pub fn kernel_key(function: u64, blocks: u64) -> u64 {
+    mix(function ^ (u64::from(blocks.max(1).ilog2()) << 56)) | 1
+}
+
+/// The key of a graph executable. `revision` changes when it is updated. Never 0, and even, as no kernel's is.
+#[inline]
+pub fn graph_key(graph: u64, revision: u64) -> u64 {
+    (mix(graph ^ mix(revision.wrapping_add(1))) & !1).max(2)
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Entry {
+    key: AtomicU64,
+    /// The average, in sixteenths of a nanosecond so that an eighth of a small difference is not lost; 0 is none.
+    mean: AtomicU64,
+    contended: AtomicU64,
+    /// The least of the last full window, ns; 0 is none.
+    least: AtomicU64,
+    /// The least of the current window so far, ns; 0 is none.
+    least_now: AtomicU64,
+    samples: AtomicU64,
+    seen: AtomicU64,
+}
+
+/// A table of learned costs for one device of one process.
+#[derive(Debug)]
+pub struct CostTable {
+    entries: Box<[Entry]>,
+    mask: usize,
+    /// The average cost of a block, in 1/1024 ns, for guesses.
+    per_block: AtomicU64,
+    overflow: AtomicU64,
+}
+
+impl CostTable {
+    /// A table for about `keys` kernels. It never grows: keys that find no room are guessed.
+    pub fn new(keys: usize) -> Self {
+        let size = (keys.max(32) * 2).next_power_of_two();
+        Self {
+            entries: (0..size).map(|_| Entry::default()).collect(),
+            mask: size - 1,
+            per_block: AtomicU64::new(40 << 10),
+            overflow: AtomicU64::new(0),
+        }
+    }
+
+    fn find(&self, key: u64) -> Option<&Entry> {
+        let start = mix(key) as usize;
+        for i in 0..PROBES {
+            let entry = &self.entries[(start + i) & self.mask];
+            // Acquire: pairs with the Release of the claim, so that a found key's words are its own. Keys are never
+            // removed, so the first free slot ends the search.
+            match entry.key.load(Ordering::Acquire) {
+                k if k == key => return Some(entry),
+                0 => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn find_or_claim(&self, key: u64) -> Option<&Entry> {
+        let start = mix(key) as usize;
+        for i in 0..PROBES {
+            let entry = &self.entries[(start + i) & self.mask];
+            match entry.key.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(entry),
+                Err(k) if k == key => return Some(entry),
+                Err(_) => {}
+            }
+        }
+        self.overflow.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// The cost of `key`, ns: learned, or guessed from `blocks`.
+    #[inline]
+    pub fn cost(&self, key: u64, blocks: u64) -> u64 {
+        match self.find(key) {
+            Some(entry) => entry.cost().unwrap_or_else(|| self.guess(blocks)),
+            None => self.guess(blocks),
+        }
+    }
+
+    /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so far.
+    pub fn guess(&self, blocks: u64) -> u64 {
+        let per_block = self.per_block.load(Ordering::Relaxed);
+        (3_000 + (u128::from(blocks.max(1)) * u128::from(per_block) >> 10).min(u128::from(2_000_000u32)) as u64)
+            .clamp(MIN_COST_NS, MAX_COST_NS)
+    }
+
+    /// Whether the next launch of `key` should be timed: each of the first four, then one in 64. Counts the launch.
+    pub fn wants_sample(&self, key: u64) -> bool {
+        match self.find_or_claim(key) {
+            Some(entry) => {
+                let seen = entry.seen.fetch_add(1, Ordering::Relaxed);
+                seen < 4 || seen.is_multiple_of(64)
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a sample of `ns` for `key`. `blocks` is 0 where it means nothing; `contended` says that another tenant
+    /// was active meanwhile.
+    pub fn learn(&self, key: u64, blocks: u64, ns: u64, contended: bool) {
+        let ns = ns.clamp(MIN_COST_NS, MAX_COST_NS);
+        let Some(entry) = self.find_or_claim(key) else { return };
+        entry.learn(ns, contended);
+        if blocks > 0 && !contended {
+            let sample = ((ns << 10) / blocks).clamp(1, 1 << 30);
+            let old = self.per_block.load(Ordering::Relaxed);
+            self.per_block.store(old - old / 64 + sample.div_ceil(64), Ordering::Relaxed);
+        }
+    }
+
+    /// How much longer work takes under contention than alone, ppm; `None` for a key without both kinds of samples.
+    pub fn stretch(&self, key: u64) -> Option<u64> {
+        let entry = self.find(key)?;
+        let (mean, contended) =
+            (entry.mean.load(Ordering::Relaxed), entry.contended.load(Ordering::Relaxed));
+        (mean != 0 && contended != 0)
+            .then(|| (u128::from(contended) * u128::from(WHOLE) / u128::from(mean)) as u64)
+    }
+
+    /// How many times a key found no room.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.load(Ordering::Relaxed)
+    }
+}
+
+fn blend(word: &AtomicU64, ns: u64) {
+    let sample = ns << 4;
+    // A sample lost to another thread's is a sample less; nothing depends on each one.
+    let old = word.load(Ordering::Relaxed);
+    let new = if old == 0 { sample } else { old - old / 8 + sample / 8 };
+    word.store(new, Ordering::Relaxed);
+}
+
+fn lesser(a: u64, b: u64) -> u64 {
+    match (a, b) {
+        (0, x) | (x, 0) => x,
+        (a, b) => a.min(b),
+    }
+}
+
+impl Entry {
+    fn learn(&self, ns: u64, contended: bool) {
+        blend(if contended { &self.contended } else { &self.mean }, ns);
+        let now = lesser(self.least_now.load(Ordering::Relaxed), ns);
+        if (self.samples.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WINDOW) {
+            self.least.store(now, Ordering::Relaxed);
+            self.least_now.store(0, Ordering::Relaxed);
+        } else {
+            self.least_now.store(now, Ordering::Relaxed);
+        }
+    }
+
+    fn cost(&self) -> Option<u64> {
+        let mean = self.mean.load(Ordering::Relaxed) >> 4;
+        let least = lesser(self.least.load(Ordering::Relaxed), self.least_now.load(Ordering::Relaxed));
+        match (mean, least) {
+            (0, 0) => None,
+            // Only contended samples so far: the least of them has the least of others' slices in it.
+            (0, least) => Some(least),
+            (mean, _) => Some(mean),
+        }
+    }
+}
