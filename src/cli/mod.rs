@@ -1,5 +1,6 @@
 //! The command line: what `fcsp` is asked, and how its answers and failures leave the process.
 
+mod demo;
 mod doctor;
 mod gc;
 mod libraries;
@@ -73,10 +74,14 @@ enum Command {
     Gc(gc::Args),
     /// Check driver, libraries and set-up, and say what to mend
     Doctor(doctor::Args),
+    /// Show quotas being used, refused and given back on a simulated GPU
+    Demo(demo::Args),
     /// Print where the preload library is
     Lib(libraries::Args),
     #[command(name = "__probe", hide = true)]
     Probe(probe::Args),
+    #[command(name = "__demo-worker", hide = true)]
+    DemoWorker(demo::worker::Args),
 }
 
 /// A failure that ends the process with a code of its own.
@@ -139,6 +144,8 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => limit::pause(&context, &args, false),
         Command::Gc(args) => gc::run(&context, &args),
         Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Demo(args) => demo::run(&context, &args),
+        Command::DemoWorker(args) => demo::worker::run(&args),
         Command::Lib(args) => libraries::run(&context, &args),
         Command::Probe(args) => probe::child(&args),
     });

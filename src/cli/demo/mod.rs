@@ -1,0 +1,387 @@
+//! `fcsp demo`: quotas at work on a simulated GPU, for a machine without one.
+
+mod draw;
+mod stage;
+pub mod worker;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use fcsp::units::Bytes;
+use serde::Serialize;
+
+use self::stage::{Stage, Tenant};
+use self::worker::{Event, Plan};
+use super::libraries::Libraries;
+use super::output::{self, Align, Table};
+use super::{Context, screen};
+
+const HELP: &str = "\
+Four tenants share one simulated H100: an inference server, a training job of two processes, one that always asks for
+too much, and one that is killed while it holds memory and started again. Each is a real process under the preload
+library. A judge reads from the device itself what each process holds.
+
+JSON keys: schema, verdict (held, broken), device (name, total_bytes), seconds, seed, reclaim_ms (from the kill to
+no byte held), tenants[]: name, quota, quota_bytes, seen_bytes (the device as the program saw it), peak_bytes (ledger),
+judged_peak_bytes (device), refused, killed, after_exit_bytes, verdict.
+
+Exit codes: 0 every quota held and every byte came back, 1 not so, 125 fcsp itself failed.";
+
+/// Options of `fcsp demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// How long the workloads run
+    #[arg(long, value_name = "N", default_value_t = 6.0)]
+    seconds: f64,
+    /// Seed of the workloads' choices
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    seed: u64,
+    /// Print lines instead of a picture
+    #[arg(long)]
+    plain: bool,
+    /// Print one JSON document at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// Set by Ctrl-C: the demo then ends early and cleans up.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn stop(_signal: libc::c_int) {
+    // Relaxed: a flag of its own.
+    STOP.store(true, Ordering::Relaxed);
+}
+
+const NOTEBOOK: usize = 3;
+
+/// Something worth a line.
+#[derive(Debug)]
+struct Note {
+    at: Duration,
+    tenant: Option<usize>,
+    text: String,
+}
+
+/// The whole run, as far as it went.
+struct Show {
+    stage: Stage,
+    notes: Vec<Note>,
+    length: Duration,
+    /// When each tenant's refusal was last noted: one in ten would be enough.
+    noted: Vec<Option<Instant>>,
+    reclaim: Option<Duration>,
+    restarted: bool,
+}
+
+impl Show {
+    fn note(&mut self, tenant: Option<usize>, text: String) {
+        let at = self.stage.elapsed();
+        self.notes.push(Note { at, tenant, text });
+    }
+
+    fn begin(&mut self) -> anyhow::Result<()> {
+        self.stage.begin();
+        for (seed, (tenant, plan)) in [
+            (0, Plan::Serve),
+            (1, Plan::Train),
+            (1, Plan::Train),
+            (2, Plan::Greedy),
+            (NOTEBOOK, Plan::Notebook),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            self.stage.start(tenant, plan, seed as u64)?;
+        }
+        Ok(())
+    }
+
+    /// One look at the machine; false when everything has ended.
+    fn step(&mut self) -> anyhow::Result<bool> {
+        for (tenant, event) in self.stage.look() {
+            match event {
+                Event::Ready { total } => {
+                    self.note(Some(tenant), format!("started: its GPU has {}", Bytes(total)));
+                }
+                Event::Refused { asked, held } => {
+                    let recently =
+                        self.noted[tenant].is_some_and(|at| at.elapsed() < Duration::from_millis(900));
+                    if !recently {
+                        self.noted[tenant] = Some(Instant::now());
+                        self.note(
+                            Some(tenant),
+                            format!(
+                                "refused {} on top of {}: out of memory, as from a full GPU",
+                                Bytes(asked),
+                                Bytes(held)
+                            ),
+                        );
+                    }
+                }
+                Event::Granted { asked } => {
+                    self.note(
+                        Some(tenant),
+                        format!("started again and got {} at once", Bytes(asked)),
+                    );
+                }
+            }
+        }
+        let elapsed = self.stage.elapsed();
+        if !self.stage.tenants[NOTEBOOK].killed && elapsed > self.length.mul_f64(0.45) {
+            self.kill()?;
+        } else if self.stage.tenants[NOTEBOOK].killed && !self.restarted && elapsed > self.length.mul_f64(0.6)
+        {
+            self.restarted = true;
+            self.stage.start(NOTEBOOK, Plan::Restart, 99)?;
+        }
+        Ok(!self.stage.finished()? && !STOP.load(Ordering::Relaxed))
+    }
+
+    fn kill(&mut self) -> anyhow::Result<()> {
+        let at = Instant::now();
+        let held = self.stage.kill(NOTEBOOK)?;
+        // The kernel drops the dead process's lock; nobody has to notice for the bytes to be free.
+        while at.elapsed() < Duration::from_secs(1) {
+            self.stage.look();
+            let tenant = &self.stage.tenants[NOTEBOOK];
+            if tenant.used() == 0 && tenant.judged == 0 {
+                self.reclaim = Some(at.elapsed());
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let text = match self.reclaim {
+            Some(time) => format!(
+                "kill -9 while it held {}: given back {:.1} ms later",
+                Bytes(held),
+                time.as_secs_f64() * 1e3
+            ),
+            None => format!("kill -9 while it held {}: not given back", Bytes(held)),
+        };
+        self.note(Some(NOTEBOOK), text);
+        Ok(())
+    }
+
+    fn held(&self) -> bool {
+        self.stage.tenants.iter().all(Tenant::held)
+            && (self.reclaim.is_some() || !self.stage.tenants[NOTEBOOK].killed)
+    }
+}
+
+/// `fcsp demo`.
+pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    if !(args.seconds.is_finite() && (1.0..=600.0).contains(&args.seconds)) {
+        bail!("--seconds: {} is out of range; write 1 to 600", args.seconds);
+    }
+    let libraries = Libraries::locate(&context.state)?;
+    if !libraries.has_sim() {
+        bail!(
+            "{} has no simulated accelerator; reinstall fcsp or unset FCSP_LIB_DIR",
+            libraries.sim.display()
+        );
+    }
+    let length = Duration::from_secs_f64(args.seconds);
+    let stage = Stage::new(libraries, args.seed, length)?;
+    let mut show = Show {
+        noted: vec![None; stage.tenants.len()],
+        stage,
+        notes: Vec::new(),
+        length,
+        reclaim: None,
+        restarted: false,
+    };
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler only stores to an atomic.
+        unsafe { libc::signal(signal, stop as *const () as libc::sighandler_t) };
+    }
+    if args.json {
+        quiet(&mut show)?;
+        output::json(&document(&show, args))?;
+    } else {
+        if args.plain || !screen::is_live() {
+            plain(&mut show)?;
+        } else {
+            live(&mut show)?;
+        }
+        output::line(&closing(&show))?;
+    }
+    if STOP.load(Ordering::Relaxed) {
+        bail!("stopped before the end");
+    }
+    Ok(ExitCode::from(u8::from(!show.held())))
+}
+
+const SAMPLE: Duration = Duration::from_millis(10);
+
+fn quiet(show: &mut Show) -> anyhow::Result<()> {
+    show.begin()?;
+    while show.step()? {
+        std::thread::sleep(SAMPLE);
+    }
+    show.stage.close()
+}
+
+fn plain(show: &mut Show) -> anyhow::Result<()> {
+    output::line(&format!(
+        "one simulated {} with {}; each tenant sees only its quota",
+        show.stage.device,
+        Bytes(show.stage.total)
+    ))?;
+    show.begin()?;
+    let (mut said, mut next) = (0, Duration::from_millis(500));
+    loop {
+        let goes_on = show.step()?;
+        for note in &show.notes[said..] {
+            let name = note.tenant.map_or("", |tenant| show.stage.tenants[tenant].name);
+            output::line(&format!(
+                "{:5.2} s  {name:<9} {}",
+                note.at.as_secs_f64(),
+                note.text
+            ))?;
+        }
+        said = show.notes.len();
+        if show.stage.elapsed() >= next {
+            next += Duration::from_secs(1);
+            let parts: Vec<String> = show
+                .stage
+                .tenants
+                .iter()
+                .map(|tenant| {
+                    format!(
+                        "{} {} {}",
+                        tenant.name,
+                        output::bar(tenant.used(), tenant.quota, 8),
+                        Bytes(tenant.used())
+                    )
+                })
+                .collect();
+            output::line(&format!(
+                "{:5.2} s  {}",
+                show.stage.elapsed().as_secs_f64(),
+                parts.join("  ")
+            ))?;
+        }
+        if !goes_on {
+            break;
+        }
+        std::thread::sleep(SAMPLE);
+    }
+    show.stage.close()
+}
+
+fn live(show: &mut Show) -> anyhow::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let result = (|| -> anyhow::Result<()> {
+        show.begin()?;
+        let mut drawn = Instant::now() - Duration::from_secs(1);
+        while show.step()? {
+            if drawn.elapsed() >= Duration::from_millis(100) {
+                terminal.draw(|frame| draw::draw(frame, show))?;
+                drawn = Instant::now();
+            }
+            if screen::key(SAMPLE)? == Some(screen::Key::Quit) {
+                STOP.store(true, Ordering::Relaxed);
+            }
+        }
+        show.stage.close()?;
+        terminal.draw(|frame| draw::draw(frame, show))?;
+        std::thread::sleep(Duration::from_millis(400));
+        Ok(())
+    })();
+    ratatui::restore();
+    result
+}
+
+#[derive(Debug, Serialize)]
+struct TenantResult {
+    name: &'static str,
+    quota: &'static str,
+    quota_bytes: u64,
+    seen_bytes: Option<u64>,
+    peak_bytes: u64,
+    judged_peak_bytes: u64,
+    refused: u64,
+    killed: bool,
+    after_exit_bytes: u64,
+    verdict: &'static str,
+}
+
+fn verdict(held: bool) -> &'static str {
+    if held { "held" } else { "broken" }
+}
+
+fn document(show: &Show, args: &Args) -> serde_json::Value {
+    let tenants: Vec<TenantResult> = show
+        .stage
+        .tenants
+        .iter()
+        .map(|tenant| TenantResult {
+            name: tenant.name,
+            quota: tenant.rule,
+            quota_bytes: tenant.quota,
+            seen_bytes: tenant.seen_total,
+            peak_bytes: tenant.peak(),
+            judged_peak_bytes: tenant.judged_peak,
+            refused: tenant.refused,
+            killed: tenant.killed,
+            after_exit_bytes: tenant.after,
+            verdict: verdict(tenant.held()),
+        })
+        .collect();
+    serde_json::json!({
+        "schema": "fcsp.demo/1",
+        "verdict": verdict(show.held()),
+        "device": { "name": show.stage.device, "total_bytes": show.stage.total },
+        "seconds": args.seconds,
+        "seed": args.seed,
+        "reclaim_ms": show.reclaim.map(|time| time.as_secs_f64() * 1e3),
+        "tenants": tenants,
+    })
+}
+
+fn closing(show: &Show) -> String {
+    let mut table = Table::new(&[
+        ("TENANT", Align::Left),
+        ("QUOTA", Align::Right),
+        ("SAW", Align::Right),
+        ("PEAK", Align::Right),
+        ("BY DEVICE", Align::Right),
+        ("REFUSED", Align::Right),
+        ("LEFT", Align::Right),
+        ("QUOTA WAS", Align::Left),
+    ]);
+    for tenant in &show.stage.tenants {
+        table.row([
+            tenant.name.into(),
+            Bytes(tenant.quota).to_string(),
+            tenant
+                .seen_total
+                .map_or("-".into(), |total| Bytes(total).to_string()),
+            Bytes(tenant.peak()).to_string(),
+            Bytes(tenant.judged_peak).to_string(),
+            tenant.refused.to_string(),
+            Bytes(tenant.after).to_string(),
+            match tenant.held() {
+                true => "held".into(),
+                false => "BROKEN".into(),
+            },
+        ]);
+    }
+    let end = if show.held() {
+        "Every quota held, and every byte came back."
+    } else {
+        "A QUOTA WAS BROKEN."
+    };
+    let killed = show.reclaim.map_or(String::new(), |time| {
+        format!(
+            " The killed process's memory was free {:.1} ms later.",
+            time.as_secs_f64() * 1e3
+        )
+    });
+    format!(
+        "\n{table}\n\n{end}{killed}\nPEAK is by FCSP's ledger, BY DEVICE by the simulated device itself; LEFT is after the end.\nThe same for a program of your own: fcsp run --memory 8GiB -- PROGRAM"
+    )
+}

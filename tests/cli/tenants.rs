@@ -1,0 +1,143 @@
+//! `fcsp ps`, `limit`, `pause`, `resume`, `gc`, `top` in their machine-readable forms.
+
+use crate::{Machine, refuses, stderr, stdout};
+
+#[test]
+fn an_empty_machine_is_no_error() {
+    let machine = Machine::new();
+    let listing = machine.json(&["ps", "--json"], 0);
+    assert_eq!(listing["schema"], "fcsp.ps/1");
+    assert_eq!(listing["tenants"], serde_json::json!([]));
+    assert!(stdout(&machine.fcsp(&["ps"])).contains("fcsp run"));
+    assert_eq!(
+        machine.json(&["gc", "--json"], 0)["removed"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn limits_change_and_merge_while_the_tenant_runs() {
+    let machine = Machine::new();
+    let _sleeper = machine.sleeper("a", &["--memory", "1GiB", "--compute", "25%"]);
+    let changed = machine.json(&["limit", "a", "--memory", "2GiB", "--json"], 0);
+    assert_eq!(changed["schema"], "fcsp.limit/1");
+    assert_eq!(
+        (changed["memory"].as_str(), changed["compute"].as_str()),
+        (Some("2 GiB"), Some("25% balanced"))
+    );
+    let changed = machine.json(&["limit", "a", "--mode", "strict", "--burst", "50%", "--json"], 0);
+    assert_eq!(changed["compute"], "25% strict, burst 50%");
+    assert_eq!(changed["memory"], "2 GiB");
+    let changed = machine.json(&["limit", "a", "--memory", "1=40%", "--json"], 0);
+    assert_eq!(changed["memory"], "2 GiB, 1=40%");
+    let shown = machine.json(&["limit", "a", "--json"], 0);
+    assert_eq!(shown["memory"], "2 GiB, 1=40%");
+
+    refuses(
+        &machine.fcsp(&["limit", "a", "--memory", "8 Gib"]),
+        125,
+        &["--memory", "8GiB"],
+    );
+    refuses(
+        &machine.fcsp(&["limit", "a", "--floor", "30%"]),
+        125,
+        &["--floor", "25%"],
+    );
+    refuses(
+        &machine.fcsp(&["limit", "b", "--memory", "1GiB"]),
+        125,
+        &["no tenant is called \"b\"", "fcsp ps"],
+    );
+    assert_eq!(
+        machine.json(&["limit", "a", "--json"], 0)["compute"],
+        "25% strict, burst 50%"
+    );
+}
+
+#[test]
+fn pause_and_resume_are_seen_and_keep_the_limits() {
+    let machine = Machine::new();
+    let _sleeper = machine.sleeper("a", &["--memory", "1GiB"]);
+    let paused = machine.json(&["pause", "a", "--json"], 0);
+    assert_eq!(
+        (paused["paused"].as_bool(), paused["memory"].as_str()),
+        (Some(true), Some("1 GiB"))
+    );
+    assert_eq!(machine.tenant("a").unwrap()["paused"], true);
+    assert!(stdout(&machine.fcsp(&["ps"])).contains("paused"));
+    assert_eq!(machine.json(&["resume", "a", "--json"], 0)["paused"], false);
+    refuses(&machine.fcsp(&["pause", "nobody"]), 125, &["nobody"]);
+}
+
+#[test]
+fn gc_takes_the_dead_and_leaves_the_living() {
+    let machine = Machine::new();
+    let _living = machine.sleeper("living", &[]);
+    drop(machine.sleeper("dead", &[]));
+    assert_eq!(
+        machine.json(&["gc", "--json"], 0)["removed"],
+        serde_json::json!(["dead"])
+    );
+    assert!(machine.tenant("dead").is_none());
+    assert_eq!(machine.tenant("living").unwrap()["alive"], true);
+}
+
+#[test]
+fn a_region_that_was_scribbled_on_is_a_warning_and_not_an_end() {
+    let machine = Machine::new();
+    let _sleeper = machine.sleeper("a", &["--memory", "1GiB"]);
+    let dir = machine.path().join("state/tenants/a");
+    std::fs::write(
+        dir.join("GPU-00000000-0000-0000-0000-000000000000.region"),
+        "scribble",
+    )
+    .unwrap();
+    std::fs::write(dir.join("control"), "scribble").unwrap();
+    let output = machine.fcsp(&["ps"]);
+    assert!(output.status.success());
+    assert!(stdout(&output).contains("running"), "{}", stdout(&output));
+    assert_eq!(
+        stderr(&output).matches("fcsp: warning: ").count(),
+        2,
+        "{}",
+        stderr(&output)
+    );
+    let view = machine.tenant("a").unwrap();
+    assert_eq!(view["problems"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn top_prints_once_into_a_pipe() {
+    let machine = Machine::new();
+    let _sleeper = machine.sleeper("a", &["--memory", "1GiB"]);
+    for args in [&["top"][..], &["top", "--once"]] {
+        let output = machine.fcsp(args);
+        assert!(output.status.success());
+        let text = stdout(&output);
+        assert!(text.contains("TENANT") && text.contains("1 GiB"), "{text}");
+    }
+    assert_eq!(machine.json(&["top", "--json"], 0)["tenants"][0]["name"], "a");
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    let machine = Machine::new();
+    let output = machine.fcsp(&["--help"]);
+    assert!(stdout(&output).contains("Exit codes:") && stdout(&output).contains("Examples:"));
+    for command in [
+        "run", "ps", "top", "limit", "pause", "resume", "gc", "doctor", "demo", "lib",
+    ] {
+        let output = machine.fcsp(&[command, "--help"]);
+        assert!(output.status.success());
+        let text = stdout(&output);
+        assert!(
+            ["Examples:", "JSON keys:", "Exit codes:"]
+                .iter()
+                .any(|part| text.contains(part)),
+            "{command}: {text}"
+        );
+    }
+    let output = machine.fcsp(&[]);
+    assert_eq!(output.status.code(), Some(125));
+    refuses(&machine.fcsp(&["frobnicate"]), 125, &["frobnicate"]);
+}
