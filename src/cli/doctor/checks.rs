@@ -104,7 +104,7 @@ pub fn driver(probe: &Probe, simulated: bool, findings: &mut Findings) {
         (Some(path), None) => findings.ok("driver", format!("{path} answers")),
         (None, _) if probe.cuda.path.is_some() => findings.warning(
             "driver",
-            "there is no libnvidia-ml.so.1: a context's own memory cannot be measured and is estimated",
+            "there is no libnvidia-ml.so.1: what contexts and code take for themselves cannot be measured",
             "in a container, add `utility` to NVIDIA_DRIVER_CAPABILITIES",
         ),
         (None, _) => {}

@@ -181,8 +181,12 @@ mod tests {
             assert_eq!(counts.len(), beginnings.len());
             assert_eq!(counts.iter().filter(|&&counts| counts).count(), 1);
             assert!(counts[0]);
-            let all = env::read(set.clone()).unwrap();
-            let first = env::read(set.into_iter().take(1)).unwrap();
+            // A burst is above a share, so there must be one.
+            let read = |count: usize| {
+                let share = (quantity == "burst").then(|| ("FCSP_COMPUTE_LIMIT".to_owned(), "5%".to_owned()));
+                env::read(share.into_iter().chain(set.iter().take(count).cloned())).unwrap()
+            };
+            let (all, first) = (read(set.len()), read(1));
             assert_eq!(
                 (all.memory, all.compute, all.tenant),
                 (first.memory, first.compute, first.tenant),
