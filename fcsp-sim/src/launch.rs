@@ -10,6 +10,8 @@ use std::sync::Arc;
 /// A kernel's launch, with its parameters as bytes.
 #[derive(Debug, Clone)]
 pub struct Launch {
+    /// The driver library's own name for the kernel; not used by the model.
+    pub tag: u64,
     /// The kernel.
     pub kernel: Arc<Kernel>,
     /// Blocks in each direction.
@@ -106,6 +108,7 @@ mod tests {
     fn durations_follow_the_grid_or_the_declaration() {
         let d = "h100".parse::<Topology>().unwrap().devices[0].clone();
         let launch = |name: &str, grid, params: &[u8]| Launch {
+            tag: 0,
             kernel: Arc::new(Program::binary().kernel(name).unwrap()),
             grid,
             block: [32, 1, 1],

@@ -1,8 +1,10 @@
 //! See the crate's README.
 pub mod clock;
+pub mod copy;
 pub mod engine;
 pub mod error;
 pub mod faults;
+pub mod graph;
 pub mod host;
 pub mod ipc;
 pub mod launch;

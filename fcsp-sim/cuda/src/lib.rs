@@ -1,1 +1,37 @@
-//! See the crate's README.
+//! The simulated accelerator as `libcuda.so.1`.
+//!
+//! Every function that the real library exports is exported. What is modelled is defined in the rooms below, one a
+//! part of the API; the rest answers "not supported" from functions that the build script writes. A device pointer
+//! is a host address, so what a program copies in it can copy out.
+//!
+//! The rooms: [`export`] how a function is exported; [`abi`] what its pointers mean; [`codes`] what it returns;
+//! [`driver`] the state behind all of them; then the API, part by part.
+
+mod abi;
+mod array;
+mod attributes;
+mod capture;
+mod codes;
+mod context;
+mod copy;
+mod device;
+mod driver;
+mod event;
+mod export;
+mod graph;
+mod init;
+mod ipc;
+mod launch;
+mod memory;
+mod module;
+mod node;
+mod occupancy;
+mod pointer;
+mod pool;
+mod stream;
+mod vmm;
+
+/// What the build script made of the lists of names.
+mod names {
+    include!(concat!(env!("OUT_DIR"), "/names.rs"));
+}

@@ -1,0 +1,213 @@
+//! Arrays and mipmaps: memory with a shape. Their elements lie row by row without gaps; whole pages are taken.
+
+use crate::abi::{In, Out};
+use crate::codes::{INVALID_HANDLE, INVALID_VALUE, OUT_OF_MEMORY, Reply};
+use crate::driver::{current, driver};
+use crate::export::api;
+use fcsp_sim::memory::Kind;
+
+/// A shape.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Desc3 {
+    width: u64,
+    height: u64,
+    depth: u64,
+    format: u32,
+    channels: u32,
+    flags: u32,
+}
+
+/// A shape without depth.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Desc2 {
+    width: u64,
+    height: u64,
+    format: u32,
+    channels: u32,
+}
+
+/// One array, or one level of a mipmap.
+#[derive(Debug)]
+pub struct Array {
+    /// The context it belongs to.
+    pub context: u64,
+    /// Address of its first element.
+    pub at: u64,
+    /// Bytes.
+    pub bytes: u64,
+    desc: Desc3,
+    level: bool,
+}
+
+/// One mipmap.
+#[derive(Debug)]
+pub struct Mipmap {
+    at: u64,
+    levels: Vec<u64>,
+}
+
+const CUBE: u32 = 4;
+const SPARSE: u32 = 0x40;
+const DEFERRED: u32 = 0x80;
+
+fn element(format: u32) -> Option<u64> {
+    Some(match format {
+        0x01 | 0x08 => 1,
+        0x02 | 0x09 | 0x10 => 2,
+        0x03 | 0x0a | 0x20 => 4,
+        _ => return None,
+    })
+}
+
+impl Desc3 {
+    fn unit(&self) -> u64 {
+        element(self.format).unwrap_or(1) * u64::from(self.channels)
+    }
+
+    fn bytes(&self) -> Reply<u64> {
+        let good = element(self.format).is_some() && matches!(self.channels, 1 | 2 | 4) && self.width > 0;
+        if !good
+            || self.flags & (SPARSE | DEFERRED) != 0
+            || (self.depth > 0 && self.height == 0 && self.flags & 1 == 0)
+        {
+            return Err(INVALID_VALUE);
+        }
+        let sizes = [self.width, self.height.max(1), self.depth.max(1)];
+        sizes
+            .iter()
+            .try_fold(self.unit(), |a, n| a.checked_mul(*n))
+            .ok_or(OUT_OF_MEMORY)
+    }
+
+    fn at_level(&self, level: u32) -> Desc3 {
+        let half = |n: u64| if n == 0 { 0 } else { (n >> level).max(1) };
+        // Layers and faces stay as many at every level.
+        let depth = if self.flags & (1 | CUBE) != 0 {
+            self.depth
+        } else {
+            half(self.depth)
+        };
+        Desc3 {
+            width: half(self.width),
+            height: half(self.height),
+            depth,
+            ..*self
+        }
+    }
+}
+
+impl Array {
+    /// Bytes a row.
+    pub fn pitch(&self) -> u64 {
+        self.desc.width * self.desc.unit()
+    }
+
+    /// Rows a slice.
+    pub fn rows(&self) -> u64 {
+        self.desc.height.max(1)
+    }
+}
+
+fn create(place: Out<u64>, desc: Desc3) -> Reply {
+    place.need()?;
+    crate::capture::forbid()?;
+    let c = current()?;
+    let bytes = desc.bytes()?;
+    let d = driver()?;
+    let at = d.memory.alloc(c.device, c.handle, bytes, Kind::Array)?;
+    place.put(d.arrays.add(Array {
+        context: c.handle,
+        at,
+        bytes,
+        desc,
+        level: false,
+    }))
+}
+
+api! {
+    fn cuArrayCreate_v2(place: Out<u64>, desc: In<Desc2>) {
+        let d = desc.get()?;
+        let (width, height, format, channels) = (d.width, d.height, d.format, d.channels);
+        create(place, Desc3 { width, height, depth: 0, format, channels, flags: 0 })
+    }
+    fn cuArray3DCreate_v2(place: Out<u64>, desc: In<Desc3>) {
+        create(place, desc.get()?)
+    }
+    fn cuArrayDestroy(array: u64) {
+        let d = driver()?;
+        current()?;
+        let a = d.arrays.get(array)?;
+        if a.level {
+            return Err(INVALID_HANDLE);
+        }
+        crate::memory::settle(a.at)?;
+        d.arrays.remove(array)?;
+        Ok(d.memory.free(a.at, true)?)
+    }
+    fn cuArrayGetDescriptor_v2(desc: Out<Desc2>, array: u64) {
+        let d = driver()?.arrays.get(array)?.desc;
+        desc.put(Desc2 { width: d.width, height: d.height, format: d.format, channels: d.channels })
+    }
+    fn cuArray3DGetDescriptor_v2(desc: Out<Desc3>, array: u64) {
+        desc.put(driver()?.arrays.get(array)?.desc)
+    }
+    /// Only arrays whose memory comes later have requirements to ask for, and there are none; measured.
+    fn cuArrayGetMemoryRequirements(_place: u64, array: u64, device: i32) {
+        let d = driver()?;
+        d.device(device)?;
+        d.arrays.get(array)?;
+        Err(INVALID_VALUE)
+    }
+    fn cuMipmappedArrayGetMemoryRequirements(_place: u64, mipmap: u64, device: i32) {
+        let d = driver()?;
+        d.device(device)?;
+        d.mipmaps.get(mipmap)?;
+        Err(INVALID_VALUE)
+    }
+    fn cuArrayGetSparseProperties(_place: u64, array: u64) {
+        driver()?.arrays.get(array)?;
+        Err(INVALID_VALUE)
+    }
+    fn cuMipmappedArrayGetSparseProperties(_place: u64, mipmap: u64) {
+        driver()?.mipmaps.get(mipmap)?;
+        Err(INVALID_VALUE)
+    }
+    fn cuMipmappedArrayCreate(place: Out<u64>, desc: In<Desc3>, levels: u32) {
+        place.need()?;
+        crate::capture::forbid()?;
+        let c = current()?;
+        let desc = desc.get()?;
+        let most = 64 - desc.width.max(desc.height).max(1).leading_zeros();
+        if levels == 0 {
+            return Err(INVALID_VALUE);
+        }
+        let shapes: Vec<Desc3> = (0..levels.min(most)).map(|l| desc.at_level(l)).collect();
+        let sizes = shapes.iter().map(Desc3::bytes).collect::<Reply<Vec<u64>>>()?;
+        let d = driver()?;
+        let at = d.memory.alloc(c.device, c.handle, sizes.iter().sum(), Kind::Array)?;
+        let mut next = at;
+        let levels = shapes.into_iter().zip(sizes).map(|(desc, bytes)| {
+            let a = Array { context: c.handle, at: next, bytes, desc, level: true };
+            next += bytes;
+            d.arrays.add(a)
+        });
+        place.put(d.mipmaps.add(Mipmap { at, levels: levels.collect() }))
+    }
+    fn cuMipmappedArrayGetLevel(place: Out<u64>, mipmap: u64, level: u32) {
+        let m = driver()?.mipmaps.get(mipmap)?;
+        place.put(*m.levels.get(level as usize).ok_or(INVALID_VALUE)?)
+    }
+    fn cuMipmappedArrayDestroy(mipmap: u64) {
+        let d = driver()?;
+        current()?;
+        let m = d.mipmaps.get(mipmap)?;
+        crate::memory::settle(m.at)?;
+        d.mipmaps.remove(mipmap)?;
+        for l in &m.levels {
+            d.arrays.remove(*l)?;
+        }
+        Ok(d.memory.free(m.at, true)?)
+    }
+}

@@ -1,0 +1,504 @@
+//! The driver's state in this process: objects by handle, contexts, and which one is current on a thread.
+
+use crate::codes::{
+    CONTEXT_IS_DESTROYED, Code, INVALID_CONTEXT, INVALID_DEVICE, INVALID_HANDLE, NO_DEVICE, NOT_INITIALIZED,
+    Reply,
+};
+use crate::export;
+use fcsp_sim::faults::Faults;
+use fcsp_sim::memory::Memory;
+use fcsp_sim::process::{Account, Process};
+use fcsp_sim::region::{Region, path_from_env};
+use fcsp_sim::spec::{DeviceSpec, Topology};
+use fcsp_sim::stream::{LEGACY, Timeline};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+/// Live objects of one kind by handle. A handle is never used twice, so a stale one is found out.
+#[derive(Debug)]
+pub struct Table<T> {
+    kind: u64,
+    next: AtomicU64,
+    live: RwLock<HashMap<u64, Arc<T>>>,
+}
+
+impl<T> Table<T> {
+    fn new(kind: u64) -> Self {
+        Self {
+            kind,
+            next: AtomicU64::new(1),
+            live: RwLock::default(),
+        }
+    }
+
+    /// A handle for an object made from it.
+    pub fn add_with(&self, make: impl FnOnce(u64) -> T) -> (u64, Arc<T>) {
+        // Spaced and tagged so that a handle looks like an address and is none. Relaxed: uniqueness is all it needs.
+        let h = self.kind << 40 | self.next.fetch_add(1, Ordering::Relaxed) << 4;
+        let object = Arc::new(make(h));
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(h, object.clone());
+        (h, object)
+    }
+
+    /// A handle for an object.
+    pub fn add(&self, object: T) -> u64 {
+        self.add_with(|_| object).0
+    }
+
+    /// The object of a handle.
+    pub fn get(&self, h: u64) -> Reply<Arc<T>> {
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&h)
+            .cloned()
+            .ok_or(INVALID_HANDLE)
+    }
+
+    /// Forgets a handle; its object.
+    pub fn remove(&self, h: u64) -> Reply<Arc<T>> {
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&h)
+            .ok_or(INVALID_HANDLE)
+    }
+
+    /// Forgets what does not pass.
+    pub fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, o| keep(o));
+    }
+}
+
+/// One context.
+#[derive(Debug)]
+pub struct Context {
+    /// Its handle, which also tags its memory.
+    pub handle: u64,
+    /// The device's position on the machine.
+    pub device: usize,
+    /// The device as this process numbers it.
+    pub ordinal: i32,
+    /// Its work.
+    pub timeline: Arc<Timeline>,
+    /// Flags it was created with.
+    pub flags: AtomicU32,
+    /// Whether it is a device's primary context.
+    pub primary: bool,
+    /// Limits by number, as set; sizes in bytes.
+    pub limits: Mutex<[u64; 11]>,
+    /// The legacy stream.
+    pub legacy: Arc<Stream>,
+    /// The default streams of threads.
+    pub threads: Mutex<HashMap<std::thread::ThreadId, Arc<Stream>>>,
+    /// Live streams that the application created, and the bytes they take.
+    pub streams: Mutex<(u64, u64)>,
+    /// Contexts whose memory this one may use.
+    pub peers: Mutex<Vec<u64>>,
+    /// Blocking streams that record a graph now.
+    pub captures: AtomicU32,
+    alive: AtomicBool,
+    stack: Mutex<u64>,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its queue in the context's timeline.
+    pub queue: u64,
+    /// Its context.
+    pub context: std::sync::Weak<Context>,
+    /// Flags it was created with.
+    pub flags: u32,
+    /// Priority; lower goes first.
+    pub priority: i32,
+    /// A number no other stream has.
+    pub id: u64,
+    /// The graph it records.
+    pub capture: Mutex<Option<crate::capture::Recording>>,
+}
+
+#[derive(Debug, Default)]
+struct Primary {
+    count: u32,
+    flags: u32,
+    context: Option<Arc<Context>>,
+}
+
+/// The driver after `cuInit`.
+#[derive(Debug)]
+pub struct Driver {
+    /// This process on the machine.
+    pub process: Arc<Process>,
+    /// Its device memory.
+    pub memory: Arc<Memory>,
+    /// Devices this process sees, by position on the machine.
+    pub visible: Vec<usize>,
+    primaries: Vec<Mutex<Primary>>,
+    /// The pools of each visible device: default and current.
+    pub pools: Vec<(OnceLock<u64>, AtomicU64)>,
+    /// Live objects.
+    pub contexts: Table<Context>,
+    /// Live objects.
+    pub streams: Table<Stream>,
+    /// Live objects.
+    pub events: Table<crate::event::EventObject>,
+    /// Live objects.
+    pub modules: Table<crate::module::Module>,
+    /// Live objects.
+    pub libraries: Table<crate::module::Module>,
+    /// Live objects; kernels and functions are one kind, as launches take either.
+    pub functions: Table<crate::module::Function>,
+    /// Live objects.
+    pub arrays: Table<crate::array::Array>,
+    /// Live objects.
+    pub mipmaps: Table<crate::array::Mipmap>,
+    /// Live objects.
+    pub externals: Table<crate::vmm::External>,
+    /// Graphs and what belongs to them.
+    pub graphs: crate::graph::Graphs,
+}
+
+static DRIVER: OnceLock<Result<Driver, Code>> = OnceLock::new();
+
+thread_local! {
+    static STACK: RefCell<Vec<Arc<Context>>> = const { RefCell::new(Vec::new()) };
+}
+
+extern "C" fn in_child() {
+    export::mark_forked();
+    if let Some(Ok(d)) = DRIVER.get() {
+        d.process.region.abandon_in_child();
+    }
+}
+
+fn start() -> Result<Driver, Code> {
+    let fail = |text: String| {
+        export::log(&text);
+        NO_DEVICE
+    };
+    Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).map_err(|e| fail(e.to_string()))?;
+    let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
+    let path = path_from_env(&topology);
+    let visible = topology.visible(std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref());
+    if visible.is_empty() {
+        return Err(fail("CUDA_VISIBLE_DEVICES leaves no device".into()));
+    }
+    let region = Region::open(&path, &topology).map_err(|e| fail(e.to_string()))?;
+    let process = Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?;
+    let process = Arc::new(process);
+    // SAFETY: the handler only sets a flag and closes a descriptor, both allowed between fork and exec.
+    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    Ok(Driver {
+        memory: Arc::new(Memory::new(process.clone())),
+        primaries: visible.iter().map(|_| Mutex::default()).collect(),
+        pools: visible
+            .iter()
+            .map(|_| (OnceLock::new(), AtomicU64::new(0)))
+            .collect(),
+        process,
+        visible,
+        contexts: Table::new(0x10),
+        streams: Table::new(0x11),
+        events: Table::new(0x12),
+        modules: Table::new(0x13),
+        libraries: Table::new(0x14),
+        functions: Table::new(0x15),
+        arrays: Table::new(0x16),
+        mipmaps: Table::new(0x17),
+        externals: Table::new(0x18),
+        graphs: crate::graph::Graphs::new(|kind| 0x20 + kind),
+    })
+}
+
+/// Makes a table of handles; for rooms that keep their own kinds.
+pub fn table<T>(kind: u64) -> Table<T> {
+    Table::new(kind)
+}
+
+/// `cuInit`.
+pub fn init() -> Reply {
+    DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c)
+}
+
+/// The driver.
+///
+/// # Errors
+/// `NOT_INITIALIZED` before `cuInit`, or what made it fail.
+pub fn driver() -> Reply<&'static Driver> {
+    match DRIVER.get() {
+        Some(Ok(d)) => Ok(d),
+        Some(Err(c)) => Err(*c),
+        None => Err(NOT_INITIALIZED),
+    }
+}
+
+/// The context that is current on this thread, or none.
+pub fn current_or_none() -> Option<Arc<Context>> {
+    STACK.try_with(|s| s.borrow().last().cloned()).ok().flatten()
+}
+
+/// The context that is current on this thread.
+///
+/// # Errors
+/// `INVALID_CONTEXT` if there is none, `CONTEXT_IS_DESTROYED` if it is gone, or the error that ended it.
+pub fn current() -> Reply<Arc<Context>> {
+    driver()?;
+    let c = current_or_none().ok_or(INVALID_CONTEXT)?;
+    c.usable()?;
+    Ok(c)
+}
+
+/// Replaces the current context of this thread.
+pub fn set_current(c: Option<Arc<Context>>) {
+    let _ = STACK.try_with(|s| {
+        let mut s = s.borrow_mut();
+        s.pop();
+        s.extend(c);
+    });
+}
+
+/// Makes a context current, keeping what was before.
+pub fn push(c: Arc<Context>) {
+    let _ = STACK.try_with(|s| s.borrow_mut().push(c));
+}
+
+/// Undoes [`push`].
+pub fn pop() -> Reply<Arc<Context>> {
+    STACK
+        .try_with(|s| s.borrow_mut().pop())
+        .ok()
+        .flatten()
+        .ok_or(INVALID_CONTEXT)
+}
+
+/// The API's default for a context's stack a thread.
+const STACK_DEFAULT: u64 = 1024;
+
+impl Context {
+    /// Fails if the context is gone or lost.
+    pub fn usable(&self) -> Reply {
+        // Acquire: who sees it gone also sees its memory gone.
+        if !self.alive.load(Ordering::Acquire) {
+            return Err(CONTEXT_IS_DESTROYED);
+        }
+        Ok(self.timeline.check()?)
+    }
+
+    /// Its device.
+    pub fn spec(&self) -> Reply<&'static DeviceSpec> {
+        Ok(&driver()?.process.topology.devices[self.device])
+    }
+
+    /// Charges a new stack size for every thread that the device can have resident; measured.
+    pub fn set_stack(&self, bytes: u64) -> Reply {
+        let d = driver()?;
+        let spec = self.spec()?;
+        let need = |b: u64| u64::from(spec.sm) * u64::from(spec.threads_sm) * b.saturating_sub(STACK_DEFAULT);
+        let mut held = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        let want = need(bytes);
+        if want > *held {
+            d.process.take(self.device, want - *held, Account::Process)?;
+        } else {
+            d.process.give(self.device, *held - want, Account::Process);
+        }
+        *held = want;
+        Ok(())
+    }
+
+    /// Counts a stream and charges what streams take: whole steps of 2 MiB a context.
+    pub fn count_stream(&self, more: bool) -> Reply {
+        let d = driver()?;
+        let each = self.spec()?.stream;
+        let mut s = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = if more { s.0 + 1 } else { s.0.saturating_sub(1) };
+        let want = (n * each).next_multiple_of(fcsp_sim::host::PAGE);
+        if want > s.1 {
+            d.process.take(self.device, want - s.1, Account::Process)?;
+        } else {
+            d.process.give(self.device, s.1 - want, Account::Process);
+        }
+        *s = (n, want);
+        Ok(())
+    }
+}
+
+impl Driver {
+    /// The position on the machine of a device number.
+    pub fn device(&self, ordinal: i32) -> Reply<usize> {
+        usize::try_from(ordinal)
+            .ok()
+            .and_then(|i| self.visible.get(i))
+            .copied()
+            .ok_or(INVALID_DEVICE)
+    }
+
+    /// The description of a device number.
+    pub fn spec(&self, ordinal: i32) -> Reply<&DeviceSpec> {
+        Ok(&self.process.topology.devices[self.device(ordinal)?])
+    }
+
+    /// The number under which this process sees a device; of a device it does not see, 0.
+    pub fn ordinal(&self, device: usize) -> i32 {
+        self.visible.iter().position(|d| *d == device).unwrap_or(0) as i32
+    }
+
+    /// Makes a context, taking its bytes of the device.
+    pub fn create(&self, ordinal: i32, flags: u32, primary: bool) -> Reply<Arc<Context>> {
+        let device = self.device(ordinal)?;
+        self.process.take(
+            device,
+            self.process.topology.devices[device].context,
+            Account::Process,
+        )?;
+        self.process
+            .usage(device)
+            .contexts
+            .fetch_add(1, Ordering::Relaxed);
+        let timeline = Timeline::new(self.process.clone(), device);
+        let (_, c) = self.contexts.add_with(|handle| Context {
+            handle,
+            device,
+            ordinal,
+            timeline,
+            flags: AtomicU32::new(flags),
+            primary,
+            limits: Mutex::new([STACK_DEFAULT, 1 << 20, 8 << 20, 2, 2048, 128, 0, 0, 0, 0, 0]),
+            legacy: Arc::new(Stream {
+                queue: LEGACY,
+                context: std::sync::Weak::new(),
+                flags: 0,
+                priority: 0,
+                id: 1,
+                capture: Mutex::default(),
+            }),
+            threads: Mutex::default(),
+            streams: Mutex::default(),
+            peers: Mutex::default(),
+            captures: AtomicU32::new(0),
+            alive: AtomicBool::new(true),
+            stack: Mutex::new(0),
+        });
+        Ok(c)
+    }
+
+    /// Ends a context: finishes its work, then gives back all it held.
+    pub fn destroy(&self, c: &Arc<Context>) -> Reply {
+        self.contexts.remove(c.handle).map_err(|_| INVALID_CONTEXT)?;
+        c.timeline.shut();
+        // Release: pairs with `usable`.
+        c.alive.store(false, Ordering::Release);
+        let mine = |weak: &std::sync::Weak<Context>| weak.upgrade().is_some_and(|o| o.handle == c.handle);
+        self.streams.retain(|s| !mine(&s.context));
+        self.modules.retain(|m| m.context() != c.handle);
+        self.functions.retain(|f| f.context != c.handle);
+        self.arrays.retain(|a| a.context != c.handle);
+        self.memory.release_context(c.handle);
+        let mut streams = c.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stack = c.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.process.topology.devices[c.device].context + streams.1 + *stack;
+        (*streams, *stack) = ((0, 0), 0);
+        self.process.give(c.device, held, Account::Process);
+        self.process
+            .usage(c.device)
+            .contexts
+            .fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The context of a handle.
+    pub fn context(&self, handle: u64) -> Reply<Arc<Context>> {
+        self.contexts.get(handle).map_err(|_| INVALID_CONTEXT)
+    }
+
+    fn primary(&self, ordinal: i32) -> Reply<std::sync::MutexGuard<'_, Primary>> {
+        self.device(ordinal)?;
+        Ok(self.primaries[ordinal as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One more user of a device's primary context.
+    pub fn primary_retain(&self, ordinal: i32) -> Reply<Arc<Context>> {
+        let mut p = self.primary(ordinal)?;
+        let c = match &p.context {
+            Some(c) => c.clone(),
+            None => self.create(ordinal, p.flags, true)?,
+        };
+        p.context = Some(c.clone());
+        p.count += 1;
+        Ok(c)
+    }
+
+    /// One user less; the last one ends it.
+    pub fn primary_release(&self, ordinal: i32) -> Reply {
+        let mut p = self.primary(ordinal)?;
+        if p.count == 0 {
+            return Err(INVALID_CONTEXT);
+        }
+        p.count -= 1;
+        match p.count {
+            0 => p.context.take().map_or(Ok(()), |c| self.destroy(&c)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a primary context whoever uses it; its users still have to release it.
+    pub fn primary_reset(&self, ordinal: i32) -> Reply {
+        let mut p = self.primary(ordinal)?;
+        p.flags = 0;
+        p.context.take().map_or(Ok(()), |c| self.destroy(&c))
+    }
+
+    /// Flags, and whether it is alive.
+    pub fn primary_state(&self, ordinal: i32) -> Reply<(u32, bool)> {
+        let p = self.primary(ordinal)?;
+        Ok((
+            p.context
+                .as_ref()
+                .map_or(p.flags, |c| c.flags.load(Ordering::Relaxed)),
+            p.context.is_some(),
+        ))
+    }
+
+    /// Flags of the primary context, now and when it is made.
+    pub fn primary_flags(&self, ordinal: i32, flags: u32) -> Reply {
+        let mut p = self.primary(ordinal)?;
+        p.flags = flags;
+        if let Some(c) = &p.context {
+            c.flags.store(flags, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A device's default pool.
+    pub fn default_pool(&self, ordinal: i32) -> Reply<u64> {
+        let device = self.device(ordinal)?;
+        let (cell, current) = &self.pools[ordinal as usize];
+        if let Some(id) = cell.get() {
+            return Ok(*id);
+        }
+        let id = self.memory.pool_create(device, 0, true)?;
+        let id = *cell.get_or_init(|| id);
+        // Fails if another pool was made current meanwhile, which then stays.
+        let _ = current.compare_exchange(0, id, Ordering::Relaxed, Ordering::Relaxed);
+        Ok(id)
+    }
+
+    /// The pool that a device allocates from.
+    pub fn current_pool(&self, ordinal: i32) -> Reply<u64> {
+        let default = self.default_pool(ordinal)?;
+        match self.pools[ordinal as usize].1.load(Ordering::Relaxed) {
+            0 => Ok(default),
+            id => Ok(id),
+        }
+    }
+}

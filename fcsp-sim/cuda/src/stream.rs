@@ -1,0 +1,279 @@
+//! Streams.
+
+use crate::abi::Out;
+use crate::capture::Recording;
+use crate::codes::{
+    CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply,
+};
+use crate::driver::{Context, Stream, current, driver};
+use crate::export::{api, stream_api};
+use fcsp_sim::graph::{HostCall, Work};
+use fcsp_sim::stream::{LEGACY, Op};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most urgent priority; 0 is the least.
+pub const GREATEST: i32 = -5;
+const NON_BLOCKING: u32 = 1;
+
+/// A stream that a call names, with its context.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The context.
+    pub context: Arc<Context>,
+    /// The stream.
+    pub stream: Arc<Stream>,
+}
+
+fn of_thread(c: &Arc<Context>) -> Reply<Arc<Stream>> {
+    let d = driver()?;
+    let mut all = c.threads.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = all.entry(std::thread::current().id()).or_insert_with(|| {
+        let id = d.process.region.fresh_id();
+        let queue = 2 << 40 | id;
+        c.timeline.open(queue, true, 0);
+        let context = Arc::downgrade(c);
+        Arc::new(Stream {
+            queue,
+            context,
+            flags: 0,
+            priority: 0,
+            id,
+            capture: Mutex::default(),
+        })
+    });
+    Ok(entry.clone())
+}
+
+/// The stream of a handle. 0 is the legacy stream or the thread's own, by the variant called; 1 and 2 are those two.
+pub fn target(handle: u64, per_thread: bool) -> Reply<Target> {
+    match handle {
+        0..=2 => {
+            let context = current()?;
+            let own = handle == 2 || (handle == 0 && per_thread);
+            let stream = if own {
+                of_thread(&context)?
+            } else {
+                context.legacy.clone()
+            };
+            Ok(Target { context, stream })
+        }
+        _ => {
+            let stream = driver()?.streams.get(handle)?;
+            let context = stream.context.upgrade().ok_or(INVALID_HANDLE)?;
+            context.usable()?;
+            Ok(Target { context, stream })
+        }
+    }
+}
+
+impl Target {
+    /// The graph that the stream records, if it does.
+    pub fn recording(&self) -> std::sync::MutexGuard<'_, Option<Recording>> {
+        self.stream.capture.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it orders itself with the legacy stream.
+    pub fn is_blocking(&self) -> bool {
+        self.stream.flags & NON_BLOCKING == 0
+    }
+
+    /// The legacy stream may not be used while a blocking stream records: it would have to wait for it.
+    pub fn implicit(&self) -> Reply {
+        if self.stream.queue == LEGACY && self.context.captures.load(Relaxed) > 0 {
+            return Err(CAPTURE_IMPLICIT);
+        }
+        Ok(())
+    }
+
+    /// Runs work on the stream, or records it.
+    pub fn run(&self, work: Work) -> Reply {
+        self.implicit()?;
+        let mut recording = self.recording();
+        if let Some(r) = recording.as_mut() {
+            return r.record(work);
+        }
+        drop(recording);
+        let d = driver()?;
+        let spec = self.context.spec()?;
+        let ops = work.ops(spec, &d.memory, &d.graphs.pool)?;
+        Ok(self.context.timeline.submit(self.stream.queue, ops)?)
+    }
+
+    /// Runs operations that cannot be recorded.
+    pub fn submit(&self, ops: Vec<Op>) -> Reply {
+        self.implicit()?;
+        self.refuse_capture()?;
+        Ok(self.context.timeline.submit(self.stream.queue, ops)?)
+    }
+
+    /// Fails, and spoils the recording, if the stream records.
+    pub fn refuse_capture(&self) -> Reply {
+        match self.recording().as_mut() {
+            Some(r) => {
+                r.spoil();
+                Err(CAPTURE_UNSUPPORTED)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the stream's work.
+    pub fn finish(&self) -> Reply {
+        if fcsp_sim::stream::on_device_thread() {
+            return Err(NOT_PERMITTED);
+        }
+        self.implicit()?;
+        self.refuse_capture()?;
+        self.context.timeline.synchronise_stream(self.stream.queue)?;
+        driver()?.memory.pools_synchronised(self.context.device);
+        Ok(())
+    }
+}
+
+fn create(place: Out<u64>, flags: u32, priority: i32) -> Reply {
+    place.need()?;
+    let c = current()?;
+    if flags & !NON_BLOCKING != 0 {
+        return Err(INVALID_VALUE);
+    }
+    let d = driver()?;
+    c.count_stream(true)?;
+    let priority = priority.clamp(GREATEST, 0);
+    let id = d.process.region.fresh_id();
+    let (handle, _) = d.streams.add_with(|handle| {
+        c.timeline.open(handle, flags & NON_BLOCKING == 0, priority);
+        Stream {
+            queue: handle,
+            context: Arc::downgrade(&c),
+            flags,
+            priority,
+            id,
+            capture: Mutex::default(),
+        }
+    });
+    place.put(handle)
+}
+
+api! {
+    fn cuStreamCreate(place: Out<u64>, flags: u32) {
+        create(place, flags, 0)
+    }
+    fn cuStreamCreateWithPriority(place: Out<u64>, flags: u32, priority: i32) {
+        create(place, flags, priority)
+    }
+    fn cuStreamDestroy, cuStreamDestroy_v2(handle: u64) {
+        let d = driver()?;
+        if handle <= 2 {
+            return Err(INVALID_HANDLE);
+        }
+        let s = d.streams.remove(handle)?;
+        if let Some(c) = s.context.upgrade() {
+            if let Some(r) = s.capture.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                r.spoil();
+            }
+            c.timeline.close(s.queue);
+            c.count_stream(false)?;
+        }
+        Ok(())
+    }
+}
+
+/// A callback of the older kind: stream, status, argument.
+type Callback = extern "C" fn(u64, i32, usize);
+
+stream_api! {
+    fn cuStreamSynchronize, cuStreamSynchronize_ptsz[pt](stream: u64) {
+        target(stream, pt)?.finish()
+    }
+    fn cuStreamQuery, cuStreamQuery_ptsz[pt](stream: u64) {
+        let t = target(stream, pt)?;
+        t.implicit()?;
+        t.refuse_capture()?;
+        if !t.context.timeline.query(t.stream.queue)? {
+            return Err(NOT_READY);
+        }
+        driver()?.memory.pools_synchronised(t.context.device);
+        Ok(())
+    }
+    fn cuStreamWaitEvent, cuStreamWaitEvent_ptsz[pt](stream: u64, event: u64, flags: u32) {
+        if flags > 1 {
+            return Err(INVALID_VALUE);
+        }
+        crate::event::wait(&target(stream, pt)?, event)
+    }
+    fn cuStreamGetPriority, cuStreamGetPriority_ptsz[pt](stream: u64, priority: Out<i32>) {
+        priority.put(target(stream, pt)?.stream.priority)
+    }
+    fn cuStreamGetFlags, cuStreamGetFlags_ptsz[pt](stream: u64, flags: Out<u32>) {
+        flags.put(target(stream, pt)?.stream.flags)
+    }
+    fn cuStreamGetId, cuStreamGetId_ptsz[pt](stream: u64, id: Out<u64>) {
+        id.put(target(stream, pt)?.stream.id)
+    }
+    fn cuStreamGetCtx, cuStreamGetCtx_ptsz[pt](stream: u64, context: Out<u64>) {
+        context.put(target(stream, pt)?.context.handle)
+    }
+    fn cuStreamGetCtx_v2, cuStreamGetCtx_v2_ptsz[pt](stream: u64, context: Out<u64>, green: Out<u64>) {
+        context.put(target(stream, pt)?.context.handle)?;
+        green.set(0);
+        Ok(())
+    }
+    fn cuStreamGetDevice, cuStreamGetDevice_ptsz[pt](stream: u64, device: Out<i32>) {
+        device.put(target(stream, pt)?.context.ordinal)
+    }
+    fn cuStreamAttachMemAsync, cuStreamAttachMemAsync_ptsz[pt](stream: u64, address: u64, _len: u64, flags: u32) {
+        let t = target(stream, pt)?;
+        driver()?.memory.find(address).ok_or(INVALID_VALUE)?;
+        if !matches!(flags, 1 | 2 | 4) {
+            return Err(INVALID_VALUE);
+        }
+        t.run(Work::Empty)
+    }
+    fn cuStreamCopyAttributes, cuStreamCopyAttributes_ptsz[pt](to: u64, from: u64) {
+        target(to, pt)?;
+        target(from, pt).map(|_| ())
+    }
+    fn cuLaunchHostFunc, cuLaunchHostFunc_ptsz[pt](stream: u64, f: Option<extern "C" fn(usize)>, data: usize) {
+        target(stream, pt)?.run(Work::Host(HostCall { f: f.ok_or(INVALID_VALUE)?, data }))
+    }
+    fn cuStreamAddCallback, cuStreamAddCallback_ptsz[pt](stream: u64, f: Option<Callback>, data: usize, flags: u32) {
+        let f = f.ok_or(INVALID_VALUE)?;
+        if flags != 0 {
+            return Err(INVALID_VALUE);
+        }
+        target(stream, pt)?.submit(vec![Op::Host(Box::new(move || f(stream, 0, data)))])
+    }
+    fn cuStreamWriteValue32, cuStreamWriteValue32_ptsz[pt](stream: u64, at: u64, value: u32, _flags: u32) {
+        write(stream, pt, at, u64::from(value), false)
+    }
+    fn cuStreamWriteValue32_v2, cuStreamWriteValue32_v2_ptsz[pt](stream: u64, at: u64, value: u32, _flags: u32) {
+        write(stream, pt, at, u64::from(value), false)
+    }
+    fn cuStreamWriteValue64, cuStreamWriteValue64_ptsz[pt](stream: u64, at: u64, value: u64, _flags: u32) {
+        write(stream, pt, at, value, true)
+    }
+    fn cuStreamWriteValue64_v2, cuStreamWriteValue64_v2_ptsz[pt](stream: u64, at: u64, value: u64, _flags: u32) {
+        write(stream, pt, at, value, true)
+    }
+    fn cuStreamWaitValue32, cuStreamWaitValue32_ptsz[pt](stream: u64, at: u64, value: u32, flags: u32) {
+        target(stream, pt)?.run(Work::Await(at, u64::from(value), false, flags))
+    }
+    fn cuStreamWaitValue32_v2, cuStreamWaitValue32_v2_ptsz[pt](stream: u64, at: u64, value: u32, flags: u32) {
+        target(stream, pt)?.run(Work::Await(at, u64::from(value), false, flags))
+    }
+    fn cuStreamWaitValue64, cuStreamWaitValue64_ptsz[pt](stream: u64, at: u64, value: u64, flags: u32) {
+        target(stream, pt)?.run(Work::Await(at, value, true, flags))
+    }
+    fn cuStreamWaitValue64_v2, cuStreamWaitValue64_v2_ptsz[pt](stream: u64, at: u64, value: u64, flags: u32) {
+        target(stream, pt)?.run(Work::Await(at, value, true, flags))
+    }
+}
+
+fn write(stream: u64, pt: bool, at: u64, value: u64, wide: bool) -> Reply {
+    let t = target(stream, pt)?;
+    if !driver()?.memory.covers(at, if wide { 8 } else { 4 }) {
+        return Err(INVALID_VALUE);
+    }
+    t.run(Work::Write(at, value, wide))
+}
