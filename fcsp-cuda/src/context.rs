@@ -96,6 +96,9 @@ fn died(context: usize, device: Option<&'static Device>) {
     context_died(context);
     process::forget_context();
     if let Some(device) = device {
+        if let Some(compute) = device.compute() {
+            compute.context_died(context);
+        }
         pool::refresh_all(device);
         // The context's own overhead went with it; without this the tenant would look fuller than it is until its
         // next request near the quota.
@@ -316,10 +319,13 @@ load_library! {
 }
 
 /// Marks the current device's overhead as changed, if this process has a device.
-fn noticed() {
+fn noticed(unloaded: bool) {
     if let Some(governed) = process::governed() {
         for device in governed.devices() {
             device.overhead_changed();
+            if unloaded && let Some(compute) = device.compute() {
+                compute.functions.forget();
+            }
         }
     }
 }
@@ -330,7 +336,7 @@ macro_rules! notices {
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let result = call_real!($name($($arg),*));
-                noticed();
+                noticed(stringify!($name).ends_with("Unload"));
                 result
             })
         }

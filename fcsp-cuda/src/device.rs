@@ -16,13 +16,14 @@ use fcsp_core::memory::{Denied, Usage};
 use fcsp_core::region::Attachment;
 use fcsp_core::tenant::{Tenant, TenantError};
 
+use crate::compute::Compute;
 use crate::driver::real;
 use crate::ffi::cuda::{
     CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, CUdevice,
 };
 use crate::info::process_memory;
 use crate::memory::pool;
-use crate::process::{self, complain, logging};
+use crate::process::{self, SetupOnce, complain, logging};
 
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
@@ -54,6 +55,7 @@ pub struct Device {
     measure: Mutex<()>,
     /// Overhead estimated by differences, for a process that NVML does not show.
     unseen: AtomicU64,
+    compute: AtomicPtr<Compute>,
     /// The pool that serves allocations which name none; null until asked, and after it may have changed.
     pub(crate) default_pool: AtomicPtr<pool::Pool>,
 }
@@ -94,13 +96,15 @@ impl Device {
             tenant,
             total,
             limit: AtomicU64::new(limit),
-            generation: AtomicU64::new(generation),
+            // Not the generation read: the first look also sets up the compute share.
+            generation: AtomicU64::new(generation.wrapping_sub(2)),
             changing: AtomicU32::new(0),
             changes: AtomicU64::new(0),
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
             unseen: AtomicU64::new(0),
+            compute: AtomicPtr::new(core::ptr::null_mut()),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
         })
     }
@@ -116,22 +120,49 @@ impl Device {
         if self.tenant.control().generation() == self.generation.load(Ordering::Relaxed) {
             self.limit.load(Ordering::Relaxed)
         } else {
-            self.reload_limit()
+            self.reload();
+            self.limit.load(Ordering::Relaxed)
         }
     }
 
+    /// The compute share to keep here, if there is one.
+    #[inline]
+    pub fn compute(&self) -> Option<&'static Compute> {
+        if self.tenant.control().generation() != self.generation.load(Ordering::Relaxed) {
+            self.reload();
+        }
+        // SAFETY: compute states are leaked, never freed.
+        unsafe { self.compute.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Takes in what the control page says now. Half-written by somebody who died, it leaves the last known limits.
     #[cold]
-    fn reload_limit(&self) -> u64 {
-        match self.tenant.limits() {
-            Ok((generation, limits)) => {
-                let limit = Tenant::memory_limit(&limits, &self.identity, self.total);
-                self.limit.store(limit, Ordering::Relaxed);
-                self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
-                self.generation.store(generation, Ordering::Relaxed);
-                limit
+    pub fn reload(&self) {
+        let Ok((generation, limits)) = self.tenant.limits() else {
+            return;
+        };
+        let limit = Tenant::memory_limit(&limits, &self.identity, self.total);
+        self.limit.store(limit, Ordering::Relaxed);
+        self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
+        self.generation.store(generation, Ordering::Relaxed);
+
+        let params = limits.compute.for_device(&self.identity);
+        // SAFETY: as in `compute`.
+        match (unsafe { self.compute.load(Ordering::Acquire).as_ref() }, params) {
+            (Some(compute), params) => compute.set(params.unwrap_or_default(), limits.paused),
+            (None, None) if !limits.paused => {}
+            (None, params) => {
+                let made = Compute::open(
+                    self.tenant,
+                    &self.identity,
+                    params.unwrap_or_default(),
+                    limits.paused,
+                );
+                if let Some(made) = made {
+                    // Lost to another thread's is as good: both speak for the same page.
+                    SetupOnce::publish(&self.compute, || made);
+                }
             }
-            // Half-written by somebody who died: the last known limit stands.
-            Err(_) => self.limit.load(Ordering::Relaxed),
         }
     }
 

@@ -1,29 +1,250 @@
-//! Everything that starts work on the device.
+//! Everything that starts work on the device, and everything that waits for it.
+//!
+//! A process that nobody governs passes through here on one load and one branch.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use fcsp_core::classify::Class;
+use fcsp_core::share::cost;
 
 use crate::call_real;
+use crate::compute::{Compute, Drains, Work};
+use crate::device::Device;
 use crate::ffi::cuda::*;
-use crate::memory::graph;
-use crate::process::{Inside, shielded};
+use crate::memory::{graph, pool};
+use crate::process::{self, Inside, Scope, Status, shielded};
+
+/// Nobody has asked yet.
+const UNKNOWN: u32 = 0;
+/// No tenant: launches are the driver's alone.
+const FREE: u32 = 1;
+/// A tenant's process.
+const GOVERNED: u32 = 2;
+
+static STATE: AtomicU32 = AtomicU32::new(UNKNOWN);
+/// The device, if this process uses just one.
+static ONLY: AtomicPtr<Device> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Says which devices this process uses; called when one is attached.
+pub fn devices_changed(only: Option<&'static Device>) {
+    let only = only.map_or(core::ptr::null_mut(), |device| {
+        core::ptr::from_ref(device).cast_mut()
+    });
+    ONLY.store(only, Ordering::Release);
+}
+
+/// In a forked child: everything is asked anew.
+pub fn forget_everything() {
+    STATE.store(UNKNOWN, Ordering::Relaxed);
+    ONLY.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
+
+#[inline]
+fn is_free() -> bool {
+    STATE.load(Ordering::Relaxed) == FREE || !find_out()
+}
+
+#[inline]
+fn find_out() -> bool {
+    STATE.load(Ordering::Relaxed) == GOVERNED || find_out_slowly()
+}
+
+#[cold]
+fn find_out_slowly() -> bool {
+    match process::status() {
+        Some(Status::Governed(_)) => {
+            STATE.store(GOVERNED, Ordering::Relaxed);
+            true
+        }
+        Some(_) => {
+            STATE.store(FREE, Ordering::Relaxed);
+            false
+        }
+        // The driver is not initialised: the launch will fail by itself.
+        None => false,
+    }
+}
+
+/// The compute share of the device that the calling thread's context is on, if it has one to keep.
+#[inline]
+fn compute() -> Option<&'static Compute> {
+    let only = ONLY.load(Ordering::Acquire);
+    if !only.is_null() {
+        // SAFETY: devices are leaked, never freed.
+        return unsafe { &*only }.compute();
+    }
+    match process::scope() {
+        Scope::On(device, _) => device.compute(),
+        _ => None,
+    }
+}
+
+/// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
+fn named(stream: CUstream, per_thread: bool) -> CUstream {
+    match (stream.is_null(), per_thread) {
+        (true, true) => CU_STREAM_PER_THREAD,
+        (true, false) => CU_STREAM_LEGACY,
+        _ => stream,
+    }
+}
+
+/// Submits a kernel.
+#[inline]
+fn kernel(
+    function: CUfunction,
+    blocks: impl Fn() -> u64,
+    stream: CUstream,
+    per_thread: bool,
+    call: impl Fn() -> CUresult,
+) -> CUresult {
+    if is_free() {
+        return call();
+    }
+    let Some(compute) = compute() else { return call() };
+    if graph::capturing() {
+        return call();
+    }
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let blocks = blocks();
+        let (class, sample) = compute.functions.kernel(function);
+        let work = Work {
+            key: cost::kernel_key(function as u64, blocks),
+            blocks,
+            class,
+            sample,
+        };
+        compute.submit(work, named(stream, per_thread), call)
+    })
+}
+
+macro_rules! launch_kernel {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            f: CUfunction,
+            gridDimX: u32,
+            gridDimY: u32,
+            gridDimZ: u32,
+            blockDimX: u32,
+            blockDimY: u32,
+            blockDimZ: u32,
+            sharedMemBytes: u32,
+            hStream: CUstream,
+            kernelParams: *mut *mut core::ffi::c_void,
+            extra: *mut *mut core::ffi::c_void,
+        ) -> CUresult {
+            kernel(
+                f,
+                || u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
+                hStream,
+                $per_thread,
+                || call_real!($name(
+                    f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
+                    kernelParams, extra
+                )),
+            )
+        }
+    )*};
+}
+launch_kernel!(cuLaunchKernel: false, cuLaunchKernel_ptsz: true);
+
+macro_rules! launch_cooperative {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            f: CUfunction,
+            gridDimX: u32,
+            gridDimY: u32,
+            gridDimZ: u32,
+            blockDimX: u32,
+            blockDimY: u32,
+            blockDimZ: u32,
+            sharedMemBytes: u32,
+            hStream: CUstream,
+            kernelParams: *mut *mut core::ffi::c_void,
+        ) -> CUresult {
+            kernel(
+                f,
+                || u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
+                hStream,
+                $per_thread,
+                || call_real!($name(
+                    f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
+                    kernelParams
+                )),
+            )
+        }
+    )*};
+}
+launch_cooperative!(cuLaunchCooperativeKernel: false, cuLaunchCooperativeKernel_ptsz: true);
+
+macro_rules! launch_ex {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            config: *const CUlaunchConfig,
+            f: CUfunction,
+            kernelParams: *mut *mut core::ffi::c_void,
+            extra: *mut *mut core::ffi::c_void,
+        ) -> CUresult {
+            let call = || call_real!($name(config, f, kernelParams, extra));
+            // SAFETY: the caller passes a configuration or null, as the driver requires.
+            let Some(shape) = (unsafe { config.as_ref() }) else { return call() };
+            kernel(
+                f,
+                || u64::from(shape.gridDimX) * u64::from(shape.gridDimY) * u64::from(shape.gridDimZ),
+                shape.hStream,
+                $per_thread,
+                call,
+            )
+        }
+    )*};
+}
+launch_ex!(cuLaunchKernelEx: false, cuLaunchKernelEx_ptsz: true);
 
 macro_rules! graph_launch {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
+        pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
+            if is_free() {
+                return call_real!($name(hGraph, hStream));
+            }
+            let launch = || {
+                if graph::any() {
+                    shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
+                } else {
+                    call_real!($name(hGraph, hStream))
+                }
+            };
+            let Some(compute) = compute() else { return launch() };
+            if graph::capturing() {
+                return launch();
+            }
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let (revision, sample) = compute.functions.graph(hGraph);
+                let key = cost::graph_key(hGraph as u64, revision);
+                let work = Work { key, blocks: 0, class: Class::Other, sample };
+                compute.submit(work, named(hStream, $per_thread), launch)
+            })
+        }
+    )*};
+}
+graph_launch!(cuGraphLaunch: false, cuGraphLaunch_ptsz: true);
+
+macro_rules! graph_upload {
     ($($name:ident),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: memory nodes take their memory here.")]
+        #[doc = concat!("`", stringify!($name), "`: memory nodes may take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
             if !graph::any() {
                 return call_real!($name(hGraph, hStream));
             }
-            shielded(CUDA_ERROR_UNKNOWN, || launch_graph(hGraph, || call_real!($name(hGraph, hStream))))
+            shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
         }
     )*};
 }
-graph_launch!(
-    cuGraphLaunch,
-    cuGraphLaunch_ptsz,
-    cuGraphUpload,
-    cuGraphUpload_ptsz
-);
+graph_upload!(cuGraphUpload, cuGraphUpload_ptsz);
 
-fn launch_graph(executable: CUgraphExec, call: impl Fn() -> CUresult) -> CUresult {
+fn with_memory(executable: CUgraphExec, call: impl Fn() -> CUresult) -> CUresult {
     match graph::before_launch(executable) {
         Err(refusal) => refusal,
         Ok(None) => call(),
@@ -38,5 +259,158 @@ fn launch_graph(executable: CUgraphExec, call: impl Fn() -> CUresult) -> CUresul
     }
 }
 
-/// An executable graph is gone; its address may name another later.
-pub fn graph_destroyed(_executable: CUgraphExec) {}
+/// An executable graph was updated or is gone.
+pub(crate) fn graph_changed(executable: CUgraphExec) {
+    if let Some(governed) = process::governed() {
+        for device in governed.devices() {
+            if let Some(compute) = device.compute() {
+                compute.functions.graph_changed(executable);
+            }
+        }
+    }
+}
+
+/// `cuGraphExecUpdate` of today.
+pub unsafe extern "C" fn cuGraphExecUpdate_v2(
+    hGraphExec: CUgraphExec,
+    hGraph: CUgraph,
+    resultInfo: *mut CUgraphExecUpdateResultInfo,
+) -> CUresult {
+    let result = call_real!(cuGraphExecUpdate_v2(hGraphExec, hGraph, resultInfo));
+    graph_changed(hGraphExec);
+    result
+}
+
+/// `cuGraphExecUpdate` of 10.2 to 11.8.
+pub unsafe extern "C" fn cuGraphExecUpdate(
+    hGraphExec: CUgraphExec,
+    hGraph: CUgraph,
+    hErrorNode_out: *mut CUgraphNode,
+    updateResult_out: *mut CUgraphExecUpdateResult,
+) -> CUresult {
+    let result = call_real!(cuGraphExecUpdate(
+        hGraphExec,
+        hGraph,
+        hErrorNode_out,
+        updateResult_out
+    ));
+    graph_changed(hGraphExec);
+    result
+}
+
+/// Device-to-device copies and fills of fewer bytes than this are not worth asking for.
+const SMALL_COPY: usize = 1 << 20;
+
+/// Submits a copy or fill inside device memory.
+fn copy(bytes: usize, stream: CUstream, per_thread: bool, call: impl Fn() -> CUresult) -> CUresult {
+    if bytes < SMALL_COPY || is_free() {
+        return call();
+    }
+    let Some(compute) = compute() else { return call() };
+    if graph::capturing() {
+        return call();
+    }
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        // By size in steps of a sixteenth: a handle of its own in the table of functions decides when to time it.
+        let step = bytes.next_power_of_two() / 16;
+        let key = (bytes.div_ceil(step.max(1)) as u64) << 8 | u64::from(bytes.ilog2());
+        let (_, sample) = compute.functions.kernel((key << 4 | 0xc) as CUfunction);
+        let work = Work {
+            key: cost::graph_key(key, u64::MAX),
+            blocks: 0,
+            class: Class::Copy,
+            sample,
+        };
+        compute.submit(work, named(stream, per_thread), call)
+    })
+}
+
+fn is_on_device(address: CUdeviceptr) -> bool {
+    let mut kind: u32 = 0;
+    call_real!(cuPointerGetAttribute(
+        (&raw mut kind).cast(),
+        CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+        address
+    )) == CUDA_SUCCESS
+        && kind == CU_MEMORYTYPE_DEVICE
+}
+
+macro_rules! copy_device {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            dstDevice: CUdeviceptr,
+            srcDevice: CUdeviceptr,
+            ByteCount: usize,
+            hStream: CUstream,
+        ) -> CUresult {
+            copy(ByteCount, hStream, $per_thread, || call_real!($name(dstDevice, srcDevice, ByteCount, hStream)))
+        }
+    )*};
+}
+copy_device!(cuMemcpyDtoDAsync_v2: false, cuMemcpyDtoDAsync_v2_ptsz: true);
+
+macro_rules! copy_any {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: only copies inside device memory are the device's work.")]
+        pub unsafe extern "C" fn $name(
+            dst: CUdeviceptr,
+            src: CUdeviceptr,
+            ByteCount: usize,
+            hStream: CUstream,
+        ) -> CUresult {
+            let call = || call_real!($name(dst, src, ByteCount, hStream));
+            if ByteCount < SMALL_COPY || is_free() || !is_on_device(dst) || !is_on_device(src) {
+                return call();
+            }
+            copy(ByteCount, hStream, $per_thread, call)
+        }
+    )*};
+}
+copy_any!(cuMemcpyAsync: false, cuMemcpyAsync_ptsz: true);
+
+macro_rules! fill {
+    ($($name:ident($value:ty, $width:literal): $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(dstDevice: CUdeviceptr, value: $value, N: usize, hStream: CUstream) -> CUresult {
+            copy(N.saturating_mul($width), hStream, $per_thread, || call_real!($name(dstDevice, value, N, hStream)))
+        }
+    )*};
+}
+fill!(
+    cuMemsetD8Async(u8, 1): false, cuMemsetD8Async_ptsz(u8, 1): true,
+    cuMemsetD16Async(u16, 2): false, cuMemsetD16Async_ptsz(u16, 2): true,
+    cuMemsetD32Async(u32, 4): false, cuMemsetD32Async_ptsz(u32, 4): true
+);
+
+/// Around a call in which the host waits for the device.
+#[inline]
+fn waiting(drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
+    let result = match (is_free(), graph::capturing()) {
+        (false, false) => match compute() {
+            Some(compute) if compute.is_busy() => compute.synchronise(drains, call),
+            _ => call(),
+        },
+        _ => call(),
+    };
+    pool::after_synchronisation();
+    result
+}
+
+macro_rules! synchronise {
+    ($($name:ident($($arg:ident: $ty:ty),*) $drains:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: the host waits; afterwards pools may hold less.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || waiting($drains, || call_real!($name($($arg),*))))
+        }
+    )*};
+}
+synchronise! {
+    cuStreamSynchronize(hStream: CUstream) Drains::Stream(named(hStream, false));
+    cuStreamSynchronize_ptsz(hStream: CUstream) Drains::Stream(named(hStream, true));
+    cuEventSynchronize(hEvent: CUevent) Drains::Something;
+    cuCtxSynchronize() Drains::Everything;
+    cuCtxSynchronize_v2(ctx: CUcontext) Drains::Something;
+    cuMemcpyDtoH_v2(dstHost: *mut core::ffi::c_void, srcDevice: CUdeviceptr, ByteCount: usize) Drains::Something;
+    cuMemcpyDtoH_v2_ptds(dstHost: *mut core::ffi::c_void, srcDevice: CUdeviceptr, ByteCount: usize) Drains::Something;
+}

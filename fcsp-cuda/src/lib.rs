@@ -15,11 +15,13 @@
 //! | [`memory`] | everything that takes or gives back device memory |
 //! | [`context`] | contexts, code and limits: memory the driver takes for itself |
 //! | [`info`] | the answers that show a tenant its own device |
+//! | [`compute`] | one device's compute share: costs, markers, waits |
 //! | [`launch`] | everything that starts work on the device |
 
 // Wrappers and their parameters bear the vendor's names, so that a header and this source can be read side by side.
 #![allow(non_snake_case)]
 
+pub mod compute;
 pub mod context;
 pub mod device;
 pub mod driver;

@@ -185,6 +185,7 @@ extern "C" fn after_fork_in_child() {
     let known = STATUS.swap(core::ptr::null_mut(), Ordering::AcqRel);
     SETTING_UP.store(0, Ordering::Release);
     crate::memory::forget_everything();
+    crate::launch::forget_everything();
     // SAFETY: statuses are leaked, never freed; the child has this one thread.
     if let Some(Status::Governed(governed)) = unsafe { known.as_ref() } {
         for cell in &governed.devices {
@@ -231,6 +232,9 @@ impl Governed {
             Ok(device) => {
                 let leaked: &'static mut Device = Box::leak(Box::new(device));
                 cell.device.store(leaked, Ordering::Release);
+                let mut used = self.devices();
+                let first = used.next();
+                crate::launch::devices_changed(if used.next().is_none() { first } else { None });
                 Some(leaked)
             }
             Err(error) => {
@@ -285,6 +289,15 @@ fn identify(ordinal: CUdevice) -> Option<DeviceIdentity> {
         uuid: DeviceUuid(uuid.bytes),
         pci,
     })
+}
+
+/// Takes in limits that were changed from outside, while a thread waits at its gate.
+pub fn notice_new_limits() {
+    if let Some(governed) = governed() {
+        for device in governed.devices() {
+            device.compute();
+        }
+    }
 }
 
 /// What a memory wrapper is to do.

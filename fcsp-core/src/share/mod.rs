@@ -7,6 +7,7 @@
 //! | [`page`] | what a tenant publishes and every neighbour reads |
 //! | [`policy`] | the decision: a pure function |
 //! | [`loss`] | what a contended device does not deliver |
+//! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
 //! | [`gate`] | what a backend calls at a launch |
 //! | [`wait`] | sleeping, and the clock |
@@ -51,6 +52,7 @@
 
 pub mod bucket;
 pub mod cost;
+pub mod files;
 pub mod gate;
 pub mod loss;
 pub mod page;

@@ -298,7 +298,7 @@ pub unsafe extern "C" fn cuGraphExecDestroy(hGraphExec: CUgraphExec) -> CUresult
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&(hGraphExec as usize));
         }
-        crate::launch::graph_destroyed(hGraphExec);
+        crate::launch::graph_changed(hGraphExec);
         call_real!(cuGraphExecDestroy(hGraphExec))
     })
 }

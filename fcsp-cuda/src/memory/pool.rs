@@ -466,21 +466,3 @@ pub unsafe extern "C" fn cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usi
         result
     })
 }
-
-macro_rules! synchronise {
-    ($($name:ident($($arg:ident: $ty:ty),*)),* $(,)?) => {$(
-        #[doc = concat!("`", stringify!($name), "`: afterwards pools may hold less.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            let result = call_real!($name($($arg),*));
-            after_synchronisation();
-            result
-        }
-    )*};
-}
-synchronise!(
-    cuStreamSynchronize(hStream: CUstream),
-    cuStreamSynchronize_ptsz(hStream: CUstream),
-    cuEventSynchronize(hEvent: CUevent),
-    cuCtxSynchronize(),
-    cuCtxSynchronize_v2(ctx: CUcontext),
-);

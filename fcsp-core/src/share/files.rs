@@ -1,0 +1,169 @@
+//! Where share pages live: one file a tenant in a folder a device. A tenant's processes write their own page and map
+//! everybody else's read-only.
+//!
+//! ```text
+//! <state>/devices/<device uuid>/<tenant>.page
+//! ```
+//! A tenant that cannot see the folder keeps its guarantee and borrows nothing from neighbours it cannot see.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::device::DeviceUuid;
+use crate::file::{self, Mapping};
+use crate::share::page::{PAGE_BYTES, TenantPage, View};
+use crate::state::StateDir;
+
+const EXTENSION: &str = "page";
+
+/// The folder of a device's pages.
+pub fn folder(state: &StateDir, device: &DeviceUuid) -> PathBuf {
+    state.path().join("devices").join(device.to_string())
+}
+
+fn page_of(mapping: &Mapping) -> &TenantPage {
+    // SAFETY: mappings made here are PAGE_BYTES long, page-aligned and backed by a file that was checked or made to be as
+    // long; the page is made of atomics, for which any bytes are valid and other writers are allowed.
+    unsafe { mapping.base().cast::<TenantPage>().as_ref() }
+}
+
+/// A tenant's own page, writable.
+#[derive(Debug)]
+pub struct OwnPage {
+    mapping: Mapping,
+}
+
+impl OwnPage {
+    /// Maps the tenant's page for `device`, making folder and file if need be.
+    pub fn open(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
+        let folder = folder(state, device);
+        DirBuilder::new().recursive(true).mode(0o755).create(&folder)?;
+        let file = file::open_rw(&folder.join(format!("{tenant}.{EXTENSION}")), true)?;
+        file::allocate(&file, PAGE_BYTES as u64)?;
+        // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+        Ok(Self { mapping: Mapping::new(&file, PAGE_BYTES, true)? })
+    }
+
+    /// The page.
+    pub fn page(&self) -> &TenantPage {
+        page_of(&self.mapping)
+    }
+}
+
+/// The other tenants' pages of one device, as last looked up.
+#[derive(Debug)]
+pub struct Neighbours {
+    folder: PathBuf,
+    own: String,
+    pages: BTreeMap<String, Mapping>,
+}
+
+impl Neighbours {
+    /// Everybody but `tenant` on `device`; nobody until [`Neighbours::rescan`].
+    pub fn new(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Self {
+        Self { folder: folder(state, device), own: format!("{tenant}.{EXTENSION}"), pages: BTreeMap::new() }
+    }
+
+    /// Maps pages that are new and forgets those whose files are gone. A few tens of microseconds; called about ten
+    /// times a second.
+    pub fn rescan(&mut self) {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+            self.pages.clear();
+            return;
+        };
+        let names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".page") && *name != self.own)
+            .collect();
+        self.pages.retain(|known, _| names.contains(known));
+        for name in names {
+            if !self.pages.contains_key(&name)
+                && let Ok(mapping) = map_read_only(&self.folder.join(&name))
+            {
+                self.pages.insert(name, mapping);
+            }
+        }
+    }
+
+    /// What each neighbour says now.
+    pub fn views(&self) -> Vec<View> {
+        self.pages.values().filter_map(|mapping| page_of(mapping).view()).collect()
+    }
+
+    /// Wakes the neighbours that stand at their gates.
+    pub fn wake_waiting(&self, now: u64) {
+        for mapping in self.pages.values() {
+            let page = page_of(mapping);
+            if page.view().is_some_and(|view| view.waits(now)) {
+                crate::share::wait::wake(page.event_word());
+            }
+        }
+    }
+}
+
+fn map_read_only(path: &Path) -> io::Result<Mapping> {
+    let file = file::open_ro(path)?;
+    if file.metadata()?.len() < PAGE_BYTES as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "shorter than a page"));
+    }
+    Mapping::new(&file, PAGE_BYTES, false)
+}
+
+/// A tenant's page for a device, read from outside; `None` if it has none.
+pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snapshot> {
+    let mapping = map_read_only(&folder(state, device).join(format!("{tenant}.{EXTENSION}"))).ok()?;
+    let page = page_of(&mapping);
+    Some(Snapshot { view: page.view()?, counters: page.counters() })
+}
+
+/// A page as read from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    /// What neighbours see.
+    pub view: View,
+    /// The tenant's own counters.
+    pub counters: crate::share::page::Counters,
+}
+
+/// Removes every page of a tenant that is gone.
+pub fn remove(state: &StateDir, tenant: &str) {
+    let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else { return };
+    for device in devices.flatten() {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(device.path().join(format!("{tenant}.{EXTENSION}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::share::params::Params;
+
+    #[test]
+    fn tenants_see_each_other_and_not_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let device = DeviceUuid([3; 16]);
+        let a = OwnPage::open(&state, &device, "a").unwrap();
+        a.page().attach(&Params::balanced(250_000), 1_000).unwrap();
+        a.page().publish(1_000);
+        let mut others = Neighbours::new(&state, &device, "b");
+        assert!(others.views().is_empty());
+        others.rescan();
+        assert_eq!(others.views().iter().map(|v| v.quota).collect::<Vec<_>>(), [250_000]);
+        let mut own = Neighbours::new(&state, &device, "a");
+        own.rescan();
+        assert!(own.views().is_empty());
+        std::fs::write(folder(&state, &device).join("short.page"), b"x").unwrap();
+        others.rescan();
+        assert_eq!(others.views().len(), 1);
+        remove(&state, "a");
+        others.rescan();
+        assert!(others.views().is_empty());
+    }
+}

@@ -1,0 +1,324 @@
+//! One device's compute share as this process keeps it: binds the core's gate to streams, events and function handles.
+//!
+//! A launch asks the gate with its learned cost. Nearly all go on at once; about once in some hundred microseconds of
+//! GPU time the slow path publishes, looks at the neighbours and may wait, here, on the caller's thread: nothing is
+//! deferred to another thread, so no parameter is copied and no order changes.
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use fcsp_core::classify::Class;
+use fcsp_core::device::DeviceIdentity;
+use fcsp_core::share::cost::CostTable;
+use fcsp_core::share::files::{Neighbours, OwnPage};
+use fcsp_core::share::gate::{Gate, Marker, Verdict};
+use fcsp_core::share::params::Params;
+use fcsp_core::share::wait::{self, now_ns};
+use fcsp_core::state::StateDir;
+use fcsp_core::tenant::Tenant;
+
+use crate::call_real;
+use crate::ffi::cuda::*;
+
+mod events;
+mod functions;
+mod timing;
+
+use events::Events;
+pub use functions::Functions;
+use timing::Timing;
+
+/// Time between two looks at the folder of pages, ns.
+const RESCAN_NS: u64 = 100_000_000;
+/// How long a thread asks again and again for a marker before it sleeps between questions, ns.
+const SPIN_NS: u64 = 15_000;
+/// The sleep between two questions for a marker, ns.
+const NAP_NS: u64 = 20_000;
+/// The longest a thread waits for its queue to drain before it asks the gate again, ns.
+const DRAIN_NS: u64 = 2_000_000;
+
+/// A device's gate and what it needs.
+#[derive(Debug)]
+pub struct Compute {
+    gate: Gate<'static>,
+    costs: CostTable,
+    /// What is known of function handles and executable graphs.
+    pub functions: Functions,
+    timing: Timing,
+    events: Events,
+    markers: Mutex<VecDeque<Pending>>,
+    neighbours: Mutex<Neighbours>,
+    rescanned_ns: AtomicU64,
+    /// Whether another tenant was active at the last look.
+    contended: AtomicBool,
+    /// The stream of the last launch, and whether others have had work since the device was last known idle.
+    stream: AtomicUsize,
+    several_streams: AtomicBool,
+    /// Launches since the last marker.
+    unmarked: AtomicU32,
+}
+
+/// An event that stands for a position in the submitted work.
+#[derive(Debug)]
+struct Pending {
+    event: usize,
+    context: usize,
+    marker: Marker,
+}
+
+/// Work about to be submitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// What its cost is remembered under.
+    pub key: u64,
+    /// Thread blocks, 0 where that means nothing.
+    pub blocks: u64,
+    /// What kind of work it is.
+    pub class: Class,
+    /// Whether it is time to time this one.
+    pub sample: bool,
+}
+
+impl Compute {
+    /// A gate for `tenant` on `device`. Compute fails open: without a page in a folder the tenant still has its own,
+    /// in private memory, and borrows from nobody.
+    pub fn open(tenant: &Tenant, device: &DeviceIdentity, params: Params, paused: bool) -> Option<Self> {
+        let state = StateDir::locate();
+        let page = match OwnPage::open(&state, &device.uuid, tenant.name()) {
+            Ok(page) => {
+                let page: &'static OwnPage = Box::leak(Box::new(page));
+                page.page()
+            }
+            Err(error) => {
+                crate::process::complain(&format!("compute share without neighbours: {error}"));
+                Box::leak(Box::default())
+            }
+        };
+        let now = now_ns();
+        let gate = Gate::new(page, params, now)
+            .map_err(|error| crate::process::complain(&format!("compute share not kept: {error}")))
+            .ok()?;
+        gate.set_paused(paused);
+        Some(Self {
+            gate,
+            costs: CostTable::new(4096),
+            functions: Functions::default(),
+            timing: Timing::default(),
+            events: Events::default(),
+            markers: Mutex::default(),
+            neighbours: Mutex::new(Neighbours::new(&state, &device.uuid, tenant.name())),
+            rescanned_ns: AtomicU64::new(0),
+            contended: AtomicBool::new(false),
+            stream: AtomicUsize::new(0),
+            several_streams: AtomicBool::new(false),
+            unmarked: AtomicU32::new(0),
+        })
+    }
+
+    /// New limits; felt at the next launch.
+    pub fn set(&self, params: Params, paused: bool) {
+        if self.gate.params() != params {
+            self.gate.set_params(params, now_ns());
+        }
+        self.gate.set_paused(paused);
+    }
+
+    /// Submits `work` on `stream` through `call`, when the gate says so.
+    #[inline]
+    pub fn submit(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
+        let cost = self.costs.cost(work.key, work.blocks);
+        if self.stream.load(Ordering::Relaxed) != stream as usize {
+            self.other_stream(stream);
+        }
+        if work.class == Class::Collective {
+            // Another rank may be waiting for this one: never held back, charged in full.
+            self.gate.bypass(cost);
+        } else if !self.gate.admit(cost) {
+            return self.submit_slowly(work, cost, stream, call);
+        }
+        if work.sample {
+            return self.submit_timed(work, cost, stream, call);
+        }
+        call()
+    }
+
+    #[cold]
+    fn other_stream(&self, stream: CUstream) {
+        if self.stream.swap(stream as usize, Ordering::Relaxed) != 0 {
+            self.several_streams.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn submit_slowly(
+        &self,
+        work: Work,
+        cost: u64,
+        stream: CUstream,
+        call: impl Fn() -> CUresult,
+    ) -> CUresult {
+        loop {
+            self.poll();
+            // Read before the page is asked, so that a wake-up in between is not slept through.
+            let event = self.gate.page().event_word().load(Ordering::Acquire);
+            let now = now_ns();
+            let views = self.look(now);
+            match self.gate.acquire(cost, now, &views) {
+                Verdict::Go { .. } | Verdict::LetOne => break,
+                Verdict::Drain { to } => {
+                    self.mark(stream);
+                    self.drain(to, now);
+                }
+                Verdict::Wait { until, .. } => {
+                    self.mark(stream);
+                    // What has drained meanwhile is published by the next round.
+                    wait::wait(self.gate.page().event_word(), event, until);
+                    crate::process::notice_new_limits();
+                }
+            }
+        }
+        let result = if work.sample {
+            self.submit_timed(work, cost, stream, call)
+        } else {
+            call()
+        };
+        self.unmarked.store(1, Ordering::Relaxed);
+        self.mark(stream);
+        result
+    }
+
+    /// What the neighbours say; the folder itself is looked at now and then.
+    fn look(&self, now: u64) -> Vec<fcsp_core::share::page::View> {
+        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(self.rescanned_ns.load(Ordering::Relaxed)) >= RESCAN_NS {
+            self.rescanned_ns.store(now, Ordering::Relaxed);
+            neighbours.rescan();
+        }
+        let views = neighbours.views();
+        self.contended
+            .store(views.iter().any(|view| view.active(now)), Ordering::Relaxed);
+        views
+    }
+
+    /// Records a marker at the end of what is queued on `stream`.
+    fn mark(&self, stream: CUstream) {
+        if self.unmarked.swap(0, Ordering::Relaxed) == 0 && !self.markers().is_empty() {
+            return;
+        }
+        let marker = self.gate.mark();
+        if let Some((event, context)) = self.events.record_plain(stream) {
+            self.markers().push_back(Pending {
+                event,
+                context,
+                marker,
+            });
+        }
+    }
+
+    fn markers(&self) -> std::sync::MutexGuard<'_, VecDeque<Pending>> {
+        self.markers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Retires what the device has passed and takes in what has been timed.
+    fn poll(&self) {
+        let now = now_ns();
+        let mut markers = self.markers();
+        while let Some(first) = markers.front() {
+            // Anything but "not ready" ends the waiting: an error is the application's to find.
+            if call_real!(cuEventQuery(first.event as CUevent)) == CUDA_ERROR_NOT_READY {
+                break;
+            }
+            if let Some(first) = markers.pop_front() {
+                self.gate.retire(first.marker, now);
+                self.events.give_back_plain(first.event, first.context);
+            }
+        }
+        drop(markers);
+        self.timing.collect(&self.events, |key, blocks, ns, contended| {
+            self.costs.learn(key, blocks, ns, contended)
+        });
+    }
+
+    /// Waits until at most `to` ns of GPU time are in flight, or nothing is left to wait for, or for a while.
+    fn drain(&self, to: u64, since: u64) {
+        loop {
+            self.poll();
+            let now = now_ns();
+            if self.gate.in_flight() <= to || self.markers().is_empty() || now > since + DRAIN_NS {
+                return;
+            }
+            if now < since + SPIN_NS {
+                core::hint::spin_loop();
+            } else {
+                std::thread::sleep(std::time::Duration::from_nanos(NAP_NS));
+            }
+        }
+    }
+
+    fn submit_timed(&self, work: Work, cost: u64, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
+        let contended = self.contended.load(Ordering::Relaxed);
+        let result = self
+            .timing
+            .time(&self.events, work.key, work.blocks, stream, contended, call);
+        let _ = cost;
+        self.poll();
+        result
+    }
+
+    /// Around a call in which the host stands waiting for the device. `drains` says that afterwards the stream (or
+    /// with `None` the whole context) is known to be empty.
+    pub fn synchronise(&self, drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
+        self.gate.block(now_ns());
+        let result = call();
+        let now = now_ns();
+        self.poll();
+        let idle = match drains {
+            Drains::Everything => true,
+            Drains::Stream(stream) => {
+                !self.several_streams.load(Ordering::Relaxed)
+                    && self.stream.load(Ordering::Relaxed) == stream as usize
+            }
+            Drains::Something => false,
+        };
+        if idle && result == CUDA_SUCCESS {
+            self.gate.drained(now);
+            self.several_streams.store(false, Ordering::Relaxed);
+            self.unmarked.store(0, Ordering::Relaxed);
+        }
+        if self.gate.resume(now)
+            && let Ok(neighbours) = self.neighbours.try_lock()
+        {
+            neighbours.wake_waiting(now);
+        }
+        result
+    }
+
+    /// Whether the host would have to wait: nothing of this process is in flight otherwise.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.gate.in_flight() > 0
+    }
+
+    /// A context is gone, and its events with it.
+    pub fn context_died(&self, context: usize) {
+        self.markers().retain(|pending| pending.context != context);
+        self.events.forget(context);
+        self.timing.forget(context);
+        self.gate.drained(now_ns());
+    }
+}
+
+/// What is empty after a synchronisation.
+#[derive(Debug, Clone, Copy)]
+pub enum Drains {
+    /// The whole context.
+    Everything,
+    /// One stream.
+    Stream(CUstream),
+    /// Some work, nobody can say which.
+    Something,
+}
+
+/// Where a device keeps its compute state: null until there is a share to keep.
+pub type Slot = AtomicPtr<Compute>;

@@ -1,0 +1,120 @@
+//! Timing single launches on the device: an event before, an event after, read later.
+//!
+//! The span between two events is the launch's own time if the device was still busy with earlier work when the launch
+//! reached it. If it was idle, the span also holds the host's time between submitting the first event and the launch;
+//! that is measured on the host and subtracted.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use fcsp_core::share::wait::now_ns;
+
+use super::events::Events;
+use crate::call_real;
+use crate::driver::real;
+use crate::ffi::cuda::*;
+
+/// Launches being timed at once; more are not timed.
+const MOST: usize = 32;
+
+#[derive(Debug)]
+struct Timed {
+    pair: (usize, usize, usize),
+    key: u64,
+    blocks: u64,
+    contended: bool,
+    /// Host time to take off, ns.
+    host_ns: u64,
+}
+
+/// Launches whose times are not known yet.
+#[derive(Debug, Default)]
+pub struct Timing {
+    pending: Mutex<VecDeque<Timed>>,
+}
+
+impl Timing {
+    /// Runs `call` between two events on `stream`.
+    pub fn time(
+        &self,
+        events: &Events,
+        key: u64,
+        blocks: u64,
+        stream: CUstream,
+        contended: bool,
+        call: impl Fn() -> CUresult,
+    ) -> CUresult {
+        if self.pending.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
+            return call();
+        }
+        let Some(pair) = events.pair() else { return call() };
+        if call_real!(cuEventRecord(pair.0 as CUevent, stream)) != CUDA_SUCCESS {
+            events.give_back_pair(pair);
+            return call();
+        }
+        let before = now_ns();
+        let result = call();
+        let after = now_ns();
+        // Not reached yet although the launch is submitted: the device was busy, and the span is the launch's own.
+        let busy = call_real!(cuEventQuery(pair.0 as CUevent)) == CUDA_ERROR_NOT_READY;
+        if result != CUDA_SUCCESS || call_real!(cuEventRecord(pair.1 as CUevent, stream)) != CUDA_SUCCESS {
+            events.give_back_pair(pair);
+            return result;
+        }
+        let host_ns = if busy { 0 } else { after.saturating_sub(before) };
+        self.pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(Timed {
+                pair,
+                key,
+                blocks,
+                contended,
+                host_ns,
+            });
+        result
+    }
+
+    /// Hands over the times that are known by now.
+    pub fn collect(&self, events: &Events, mut learn: impl FnMut(u64, u64, u64, bool)) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(first) = pending.front() {
+            let state = call_real!(cuEventQuery(first.pair.1 as CUevent));
+            if state == CUDA_ERROR_NOT_READY {
+                return;
+            }
+            let Some(first) = pending.pop_front() else { return };
+            if state == CUDA_SUCCESS
+                && let Some(ns) = elapsed(first.pair.0, first.pair.1)
+            {
+                learn(
+                    first.key,
+                    first.blocks,
+                    ns.saturating_sub(first.host_ns),
+                    first.contended,
+                );
+            }
+            events.give_back_pair(first.pair);
+        }
+    }
+
+    /// The context is gone, and its events with it.
+    pub fn forget(&self, context: usize) {
+        self.pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|timed| timed.pair.2 != context);
+    }
+}
+
+fn elapsed(first: usize, second: usize) -> Option<u64> {
+    let mut milliseconds = 0f32;
+    let (first, second) = (first as CUevent, second as CUevent);
+    let result = match real::cuEventElapsedTime_v2.get() {
+        // SAFETY: both events were recorded with success and passed; writes one float that outlives the call.
+        Some(call) => unsafe { call(&mut milliseconds, first, second) },
+        // SAFETY: as above.
+        None => unsafe { real::cuEventElapsedTime.get()?(&mut milliseconds, first, second) },
+    };
+    (result == CUDA_SUCCESS && milliseconds >= 0.0).then_some((f64::from(milliseconds) * 1e6) as u64)
+}
