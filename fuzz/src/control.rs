@@ -1,0 +1,72 @@
+//! A control page with any bytes: an error, or limits that are consistent and can be written back unchanged.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
+use fcsp_core::control::{Control, Limits, MAX_RULES};
+
+/// An odd first byte means "these bytes are the file"; otherwise the bytes lie over a good page, behind its magic
+/// word.
+pub fn run(data: &[u8]) {
+    let mut input = crate::Input::new(data);
+    let raw = input.byte() & 1 == 1;
+    let dir = crate::region::scratch();
+    let path = dir.path().join("control");
+    if raw {
+        std::fs::write(&path, input.rest()).expect("a scratch file");
+    } else {
+        Control::create(dir.path())
+            .and_then(|page| page.write(&Limits::default()))
+            .expect("a good page");
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .expect("the page just made");
+        let bytes = input.rest();
+        let room = bytes.len().min(16_384 - 8);
+        file.write_all_at(&bytes[..room], 8).expect("a scribble");
+    }
+    let Ok(Some(page)) = Control::open(dir.path()) else {
+        return;
+    };
+    let odd = page.generation() & 1 == 1;
+    let Some((generation, limits)) = page.read() else {
+        assert!(odd, "nobody writes, so only a half-written page says nothing");
+        return;
+    };
+    assert_eq!(generation, page.generation());
+    assert!(limits.memory.iter().count() + limits.compute.iter().count() <= MAX_RULES);
+    // Written back, the page says the same, in another generation.
+    let writer = Control::create(dir.path()).expect("the page is there");
+    writer.write(&limits).expect("it came from a page");
+    let (after, again) = page.read().expect("nobody writes");
+    assert_ne!(after, generation);
+    assert_eq!(again, limits);
+}
+
+#[cfg(test)]
+#[test]
+fn control() {
+    let word = |value: u64| value.to_le_bytes();
+    // Generation, rules, paused, four spare words; then a memory rule for device 1 and a compute rule for all.
+    let mut good: Vec<u8> = vec![0];
+    for value in [2, 2, 0, 0, 0, 0, 0] {
+        good.extend(word(value));
+    }
+    for value in [1, 1, 1, 0, 0, 1, 8 << 30, 0, 0, 0, 0, 0, 0, 0, 0, 0] {
+        good.extend(word(value));
+    }
+    for value in [2u64, 0, 0, 0, 0] {
+        good.extend(word(value));
+    }
+    for value in fcsp_core::share::params::Params::balanced(250_000).to_words() {
+        good.extend(word(value));
+    }
+    good.extend([0; 24]);
+    let mut many = good.clone();
+    many[9..17].copy_from_slice(&word(u64::MAX));
+    let mut odd = good.clone();
+    odd[1] = 3;
+    let seeds: [&[u8]; 6] = [&good, &many, &odd, b"\x01", b"\x01FCSPCTL\x01", &[0; 100]];
+    crate::tests::try_many(&seeds, 5_000, run);
+}
