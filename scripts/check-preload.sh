@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Checks what the preload library exports, needs and weighs.
+#
+#   check-preload.sh [LIBRARY]     default: the one of a release build
+#
+# It is loaded into every process of a tenant, most of which never touch a GPU. So it may define vendor entry points
+# and dlsym and nothing else, must not pull in a vendor library, and stays small.
+set -euo pipefail
+
+readonly MOST_BYTES=$((1 << 20))
+
+if [ $# -gt 1 ]; then
+    echo "usage: $0 [LIBRARY]" >&2
+    exit 2
+fi
+if [ $# -eq 1 ]; then
+    library=$1
+else
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    cargo build --release --quiet -p fcsp-cuda-preload
+    library=${CARGO_TARGET_DIR:-target}/release/libfcsp_cuda.so
+fi
+[ -f "$library" ] || { echo "check-preload: no such file: $library" >&2; exit 2; }
+
+bad=0
+fail() {
+    echo "check-preload: $1" >&2
+    [ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/    /' >&2
+    bad=1
+}
+
+exported=$(nm -D --defined-only "$library" | awk '{print $NF}' | sed 's/@.*//' | sort -u)
+strange=$(printf '%s\n' "$exported" | grep -vE '^(cu[A-Z][A-Za-z0-9_]*|nvml[A-Z][A-Za-z0-9_]*|dlsym)$' || true)
+[ -z "$strange" ] || fail "exports more than vendor entry points and dlsym:" "$strange"
+cuda=$(printf '%s\n' "$exported" | grep -c '^cu' || true)
+nvml=$(printf '%s\n' "$exported" | grep -c '^nvml' || true)
+printf '%s\n' "$exported" | grep -qx dlsym || fail "does not export dlsym"
+[ "$cuda" -gt 0 ] && [ "$nvml" -gt 0 ] || fail "exports $cuda CUDA and $nvml NVML entry points"
+
+# A vendor name left undefined would be bound to whatever the program has, or fail to load without a driver.
+unbound=$(nm -D --undefined-only "$library" | awk '{print $NF}' | grep -E '^(cu[A-Z]|nvml[A-Z])' || true)
+[ -z "$unbound" ] || fail "leaves vendor entry points undefined:" "$unbound"
+
+needed=$(readelf -dW "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+foreign=$(printf '%s\n' "$needed" | grep -vE '^(lib(c|m|dl|rt|pthread|gcc_s)\.so\.[0-9]+|ld-linux-[a-z0-9-]+\.so\.[0-9]+)$' || true)
+[ -z "$foreign" ] || fail "needs libraries beyond the C library:" "$foreign"
+
+stripped=$(mktemp)
+trap 'rm -f "$stripped"' EXIT
+strip -o "$stripped" "$library"
+bytes=$(stat -c %s "$stripped")
+[ "$bytes" -lt "$MOST_BYTES" ] || fail "takes $bytes bytes stripped, which is not below $MOST_BYTES"
+
+glibc=$(readelf -VW "$library" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -1)
+echo "$library: $cuda CUDA and $nvml NVML entry points and dlsym; needs $(echo "$needed" | paste -sd' '); $bytes bytes stripped; ${glibc:-no versioned symbols} or later"
+exit "$bad"
