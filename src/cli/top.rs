@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use fcsp::region::RegionSnapshot;
-use fcsp::units::Bytes;
+use fcsp::units::{Bytes, Percent};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
@@ -238,23 +238,54 @@ fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// Columns by what the width allows: name, heading, width.
+/// Text of at most `width` characters; what was cut off shows as a dot.
+fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut clipped: String = text.chars().take(width.saturating_sub(1)).collect();
+    clipped.push('…');
+    clipped
+}
+
+/// Columns by what the width allows.
 struct Columns {
+    name: u16,
     bar: usize,
     peak: bool,
     compute: u16,
 }
 
-fn columns(width: u16) -> Columns {
-    let peak = width >= 100;
-    let compute = if width >= 100 { 24 } else { 13 };
-    // Tenant 15, device 8, used 10, quota 10, refused 7, and the gaps between.
-    let fixed = 15 + 8 + 10 + 10 + 7 + compute + if peak { 10 + 7 } else { 6 };
+fn columns(width: u16, longest_name: usize) -> Columns {
+    let wide = width >= 100;
+    let compute = if wide { 24 } else { 13 };
+    let name = longest_name.clamp(12, if wide { 28 } else { 15 }) as u16;
+    // Device 8, used 10, quota 10, refused 7, where there is room peak 10; and the gaps between.
+    let fixed = name + 8 + 10 + 10 + 7 + compute + if wide { 10 + 7 } else { 6 };
     Columns {
+        name,
         bar: usize::from(width.saturating_sub(fixed)).clamp(6, 40),
-        peak,
+        peak: wide,
         compute,
     }
+}
+
+/// The share that was asked for: in full where there is room, else just how much and how.
+fn compute(tenant: &TenantView, columns: &Columns) -> Cell<'static> {
+    let width = usize::from(columns.compute);
+    let full = tenant.compute_text();
+    let text = match tenant.limits.compute.iter().next() {
+        Some((_, params)) if full.chars().count() > width => {
+            let more = if tenant.limits.compute.iter().count() > 1 {
+                " …"
+            } else {
+                ""
+            };
+            format!("{} {}{more}", Percent(params.quota), params.mode)
+        }
+        _ => full,
+    };
+    Cell::from(clip(&text, width))
 }
 
 fn right(text: String) -> Cell<'static> {
@@ -262,7 +293,12 @@ fn right(text: String) -> Cell<'static> {
 }
 
 fn draw_tenants(frame: &mut Frame, area: Rect, state: &mut State) {
-    let columns = columns(area.width);
+    let longest = state
+        .tenants
+        .iter()
+        .map(|tenant| label(tenant).chars().count())
+        .max();
+    let columns = columns(area.width, longest.unwrap_or(0));
     let mut rows = Vec::new();
     for tenant in &state.tenants {
         rows.extend(tenant_rows(tenant, state, &columns));
@@ -279,7 +315,7 @@ fn draw_tenants(frame: &mut Frame, area: Rect, state: &mut State) {
     let mut heading = vec![Cell::from("TENANT"), Cell::from("DEVICE"), Cell::from("MEMORY")];
     heading.extend([right("USED".into()), right("QUOTA".into())]);
     let mut widths = vec![
-        Constraint::Length(15),
+        Constraint::Length(columns.name),
         Constraint::Length(8),
         Constraint::Length(columns.bar as u16),
         Constraint::Length(10),
@@ -297,6 +333,14 @@ fn draw_tenants(frame: &mut Frame, area: Rect, state: &mut State) {
     frame.render_widget(table, area);
 }
 
+/// A tenant's name, with its state where that is not the usual one.
+fn label(tenant: &TenantView) -> String {
+    match ps::state(tenant) {
+        "running" => tenant.name.clone(),
+        other => format!("{} ({other})", tenant.name),
+    }
+}
+
 fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row<'static>> {
     let name_style = match (tenant.alive, tenant.paused) {
         (false, _) => screen::FAINT,
@@ -304,10 +348,7 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
         (true, false) => screen::HEADING,
     };
     let name = || -> Cell<'static> {
-        let text = match ps::state(tenant) {
-            "running" => tenant.name.clone(),
-            other => format!("{} ({other})", tenant.name),
-        };
+        let text = clip(&label(tenant), columns.name.into());
         Cell::from(Span::styled(text, name_style))
     };
     if tenant.devices.is_empty() {
@@ -316,7 +357,7 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
         if columns.peak {
             cells.push(right("-".into()));
         }
-        cells.extend([right("-".into()), Cell::from(tenant.compute_text())]);
+        cells.extend([right("-".into()), compute(tenant, columns)]);
         return vec![Row::new(cells)];
     }
     let mut rows = Vec::new();
@@ -347,7 +388,7 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
         } else {
             refused
         });
-        cells.push(Cell::from(tenant.compute_text()));
+        cells.push(compute(tenant, columns));
         rows.push(Row::new(cells));
         for process in device
             .processes
@@ -448,6 +489,13 @@ mod tests {
             }
             assert_eq!(picture.contains("PEAK"), width >= 100);
         }
+    }
+
+    #[test]
+    fn long_texts_are_cut_visibly() {
+        assert_eq!(clip("train", 5), "train");
+        assert_eq!(clip("training", 5), "trai…");
+        assert_eq!(clip("x", 0), "…");
     }
 
     #[test]

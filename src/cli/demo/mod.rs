@@ -114,7 +114,7 @@ impl Show {
                         self.note(
                             Some(tenant),
                             format!(
-                                "refused {} on top of {}: out of memory, as from a full GPU",
+                                "refused {} on top of {}: out of memory",
                                 Bytes(asked),
                                 Bytes(held)
                             ),
@@ -382,6 +382,6 @@ fn closing(show: &Show) -> String {
         )
     });
     format!(
-        "\n{table}\n\n{end}{killed}\nPEAK is by FCSP's ledger, BY DEVICE by the simulated device itself; LEFT is after the end.\nThe same for a program of your own: fcsp run --memory 8GiB -- PROGRAM"
+        "\n{table}\n\n{end}{killed}\nPEAK: by FCSP's ledger. BY DEVICE: by the simulated device itself. LEFT: after the end.\nThe same for a program of your own: fcsp run --memory 8GiB -- PROGRAM"
     )
 }
