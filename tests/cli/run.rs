@@ -331,3 +331,33 @@ fn the_root_of_a_tenant_counts_as_alive_until_it_ends() {
         machine.tenant("life").unwrap()["alive"] == false
     });
 }
+
+#[test]
+fn an_unpacked_release_uses_the_libraries_beside_it() {
+    let machine = Machine::new();
+    let prefix = machine.path().join("prefix");
+    std::fs::create_dir_all(prefix.join("bin")).unwrap();
+    let command = prefix.join("bin/fcsp");
+    std::fs::copy(env!("CARGO_BIN_EXE_fcsp"), &command).unwrap();
+    let folder = prefix.join("lib/fcsp");
+    let written = machine.fcsp(&["lib", "--to", folder.to_str().unwrap()]);
+    assert!(written.status.success(), "{}", stderr(&written));
+
+    let lib = |name: &str, value: &std::path::Path| -> serde_json::Value {
+        let output = std::process::Command::new(&command)
+            .args(["lib", "--json"])
+            .env_clear()
+            .env("FCSP_STATE_DIR", machine.path().join("state"))
+            .env(name, value)
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)))
+    };
+    let found = lib("XDG_CACHE_HOME", machine.path());
+    assert_eq!(found["origin"], "beside");
+    assert_eq!(found["preload"], folder.join("libfcsp_cuda.so").to_str().unwrap());
+    // The variable beats it; without a home and beside nothing, the state folder holds the libraries.
+    assert_eq!(lib("FCSP_LIB_DIR", &folder)["origin"], "variable");
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(lib("UNRELATED", &folder)["origin"], "state");
+}

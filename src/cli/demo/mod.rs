@@ -70,7 +70,7 @@ struct Show {
     stage: Stage,
     notes: Vec<Note>,
     length: Duration,
-    /// When each tenant's refusal was last noted: one in ten would be enough.
+    /// When each tenant's refusal was last noted; about one a second tells the story.
     noted: Vec<Option<Instant>>,
     reclaim: Option<Duration>,
     restarted: bool,

@@ -51,7 +51,7 @@ pub struct Tenant {
     pub seen_total: Option<u64>,
     /// Whether one of its processes was killed.
     pub killed: bool,
-    /// What its programs must have held back: bytes left after all of them are gone.
+    /// Bytes left after all of its programs are gone.
     pub after: u64,
 }
 
