@@ -39,7 +39,8 @@ pub fn slot_words() -> SlotWords {
         allocations: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         unchecked: AtomicU64::new(0),
-        name: [const { AtomicU64::new(0) }; 4],
+        // Not a constant: the atomics of a model are made at run time.
+        name: std::array::from_fn(|_| AtomicU64::new(0)),
     }
 }
 

@@ -368,8 +368,10 @@ mod model {
             };
             clear_slot(&tenant, &slots[1]);
             let _ = recompute(&tenant, || Box::new(slots.iter()));
-            assert!(used_bytes(&tenant) / UNIT >= slots[0].held.load(Ordering::Relaxed));
             worker.join().unwrap();
+            // Whether or not that recompute could tell the sum, it never left it too low. (Two words read while the
+            // worker changes them prove nothing, so this is asked once it is done.)
+            assert!(used_bytes(&tenant) >= UNIT);
             assert!(recompute(&tenant, || Box::new(slots.iter())));
             assert_eq!(used_bytes(&tenant), UNIT);
         });
