@@ -131,6 +131,7 @@ impl StateDir {
             }
         }
         std::fs::remove_dir_all(&dir)?;
+        #[cfg(not(loom))]
         crate::share::files::remove(self, tenant);
         Ok(true)
     }
