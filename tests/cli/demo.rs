@@ -77,3 +77,24 @@ fn plain_output_tells_the_story() {
         assert!(text.contains(part), "{part} in:\n{text}");
     }
 }
+
+#[test]
+fn a_demo_that_was_killed_is_cleared_up_after_by_the_next() {
+    let machine = Machine::new();
+    let mut child = machine
+        .command(&["demo", "--json", "--seconds", "60"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    crate::wait_for("the demo's folder", || leftovers(child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(leftovers(child.id()));
+    assert!(
+        machine
+            .fcsp(&["demo", "--json", "--seconds", "1"])
+            .status
+            .success()
+    );
+    assert!(!leftovers(child.id()));
+}

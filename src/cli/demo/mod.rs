@@ -193,7 +193,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         reclaim: None,
         restarted: false,
     };
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler only stores to an atomic.
         unsafe { libc::signal(signal, stop as *const () as libc::sighandler_t) };
     }

@@ -28,6 +28,25 @@ use crate::cli::{limits, run};
 /// The simulated machine.
 pub const MACHINE: &str = "h100";
 
+/// Beginning of the name of a demo's folder; its process number follows.
+const FOLDER: &str = "fcsp-demo-";
+
+/// Removes the folders of demos that were killed before they could do it themselves.
+fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.strip_prefix(FOLDER)?.parse::<u32>().ok());
+        // Somebody else's cannot be removed, nor need it be.
+        if pid.is_some_and(|pid| {
+            pid == std::process::id() || !Path::new("/proc").join(pid.to_string()).exists()
+        }) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// One tenant of the demo.
 #[derive(Debug)]
 pub struct Tenant {
@@ -130,8 +149,8 @@ impl Stage {
         let parent = Some(Path::new("/dev/shm"))
             .filter(|shm| shm.is_dir())
             .map_or_else(std::env::temp_dir, Path::to_owned);
-        let dir = parent.join(format!("fcsp-demo-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
+        sweep(&parent);
+        let dir = parent.join(format!("{FOLDER}{}", std::process::id()));
         let state = StateDir::at(dir.join("state"));
         let tenants = vec![
             Tenant::new("chat", "24GiB", "inference server, grows its cache", spec.memory)?,
