@@ -73,7 +73,11 @@ impl Rate {
     pub fn after(self, empty_at: u64, now: u64, gpu: i64) -> u64 {
         let settled = self.settle(empty_at, now);
         let wall = wall_of(gpu.unsigned_abs(), self.quota);
-        let moved = if gpu >= 0 { settled.saturating_add(wall) } else { settled.saturating_sub(wall) };
+        let moved = if gpu >= 0 {
+            settled.saturating_add(wall)
+        } else {
+            settled.saturating_sub(wall)
+        };
         self.settle(moved, now)
     }
 
@@ -94,7 +98,10 @@ pub struct Bucket {
 impl Bucket {
     /// A full bucket.
     pub fn full(rate: Rate, now: u64) -> Self {
-        Self { rate, empty_at: rate.settle(0, now) }
+        Self {
+            rate,
+            empty_at: rate.settle(0, now),
+        }
     }
 
     /// The content at `now`, ns of GPU time; negative is a debt.
@@ -104,13 +111,18 @@ impl Bucket {
 
     /// Takes `gpu` ns whether they are there or not.
     pub fn take(&mut self, gpu: u64, now: u64) {
-        self.empty_at = self.rate.after(self.empty_at, now, i64::try_from(gpu).unwrap_or(i64::MAX));
+        self.empty_at = self
+            .rate
+            .after(self.empty_at, now, i64::try_from(gpu).unwrap_or(i64::MAX));
     }
 
     /// Gives `gpu` ns back.
     pub fn give(&mut self, gpu: u64, now: u64) {
-        self.empty_at =
-            self.rate.after(self.empty_at, now, i64::try_from(gpu).map_or(i64::MIN + 1, |gpu| -gpu));
+        self.empty_at = self.rate.after(
+            self.empty_at,
+            now,
+            i64::try_from(gpu).map_or(i64::MIN + 1, |gpu| -gpu),
+        );
     }
 
     /// When the bucket stops being empty: in the past where it has content.

@@ -95,7 +95,10 @@ impl CostTable {
         let start = mix(key) as usize;
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
-            match entry.key.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire) {
+            match entry
+                .key
+                .compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return Some(entry),
                 Err(k) if k == key => return Some(entry),
                 Err(_) => {}
@@ -117,7 +120,8 @@ impl CostTable {
     /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so far.
     pub fn guess(&self, blocks: u64) -> u64 {
         let per_block = self.per_block.load(Ordering::Relaxed);
-        (3_000 + (u128::from(blocks.max(1)) * u128::from(per_block) >> 10).min(u128::from(2_000_000u32)) as u64)
+        (3_000
+            + ((u128::from(blocks.max(1)) * u128::from(per_block)) >> 10).min(2_000_000) as u64)
             .clamp(MIN_COST_NS, MAX_COST_NS)
     }
 
@@ -136,20 +140,25 @@ impl CostTable {
     /// was active meanwhile.
     pub fn learn(&self, key: u64, blocks: u64, ns: u64, contended: bool) {
         let ns = ns.clamp(MIN_COST_NS, MAX_COST_NS);
-        let Some(entry) = self.find_or_claim(key) else { return };
+        let Some(entry) = self.find_or_claim(key) else {
+            return;
+        };
         entry.learn(ns, contended);
         if blocks > 0 && !contended {
             let sample = ((ns << 10) / blocks).clamp(1, 1 << 30);
             let old = self.per_block.load(Ordering::Relaxed);
-            self.per_block.store(old - old / 64 + sample.div_ceil(64), Ordering::Relaxed);
+            self.per_block
+                .store(old - old / 64 + sample.div_ceil(64), Ordering::Relaxed);
         }
     }
 
     /// How much longer work takes under contention than alone, ppm; `None` for a key without both kinds of samples.
     pub fn stretch(&self, key: u64) -> Option<u64> {
         let entry = self.find(key)?;
-        let (mean, contended) =
-            (entry.mean.load(Ordering::Relaxed), entry.contended.load(Ordering::Relaxed));
+        let (mean, contended) = (
+            entry.mean.load(Ordering::Relaxed),
+            entry.contended.load(Ordering::Relaxed),
+        );
         (mean != 0 && contended != 0)
             .then(|| (u128::from(contended) * u128::from(WHOLE) / u128::from(mean)) as u64)
     }
@@ -164,7 +173,11 @@ fn blend(word: &AtomicU64, ns: u64) {
     let sample = ns << 4;
     // A sample lost to another thread's is a sample less; nothing depends on each one.
     let old = word.load(Ordering::Relaxed);
-    let new = if old == 0 { sample } else { old - old / 8 + sample / 8 };
+    let new = if old == 0 {
+        sample
+    } else {
+        old - old / 8 + sample / 8
+    };
     word.store(new, Ordering::Relaxed);
 }
 
@@ -189,7 +202,10 @@ impl Entry {
 
     fn cost(&self) -> Option<u64> {
         let mean = self.mean.load(Ordering::Relaxed) >> 4;
-        let least = lesser(self.least.load(Ordering::Relaxed), self.least_now.load(Ordering::Relaxed));
+        let least = lesser(
+            self.least.load(Ordering::Relaxed),
+            self.least_now.load(Ordering::Relaxed),
+        );
         match (mean, least) {
             (0, 0) => None,
             // Only contended samples so far: the least of them has the least of others' slices in it.

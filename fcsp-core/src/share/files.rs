@@ -45,7 +45,9 @@ impl OwnPage {
         file::allocate(&file, PAGE_BYTES as u64)?;
         // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
         let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
-        Ok(Self { mapping: Mapping::new(&file, PAGE_BYTES, true)? })
+        Ok(Self {
+            mapping: Mapping::new(&file, PAGE_BYTES, true)?,
+        })
     }
 
     /// The page.
@@ -65,7 +67,11 @@ pub struct Neighbours {
 impl Neighbours {
     /// Everybody but `tenant` on `device`; nobody until [`Neighbours::rescan`].
     pub fn new(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Self {
-        Self { folder: folder(state, device), own: format!("{tenant}.{EXTENSION}"), pages: BTreeMap::new() }
+        Self {
+            folder: folder(state, device),
+            own: format!("{tenant}.{EXTENSION}"),
+            pages: BTreeMap::new(),
+        }
     }
 
     /// Maps pages that are new and forgets those whose files are gone. A few tens of microseconds; called about ten
@@ -92,7 +98,10 @@ impl Neighbours {
 
     /// What each neighbour says now.
     pub fn views(&self) -> Vec<View> {
-        self.pages.values().filter_map(|mapping| page_of(mapping).view()).collect()
+        self.pages
+            .values()
+            .filter_map(|mapping| page_of(mapping).view())
+            .collect()
     }
 
     /// Wakes the neighbours that stand at their gates.
@@ -118,7 +127,10 @@ fn map_read_only(path: &Path) -> io::Result<Mapping> {
 pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snapshot> {
     let mapping = map_read_only(&folder(state, device).join(format!("{tenant}.{EXTENSION}"))).ok()?;
     let page = page_of(&mapping);
-    Some(Snapshot { view: page.view()?, counters: page.counters() })
+    Some(Snapshot {
+        view: page.view()?,
+        counters: page.counters(),
+    })
 }
 
 /// A page as read from outside.
@@ -132,7 +144,9 @@ pub struct Snapshot {
 
 /// Removes every page of a tenant that is gone.
 pub fn remove(state: &StateDir, tenant: &str) {
-    let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else { return };
+    let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {
+        return;
+    };
     for device in devices.flatten() {
         // Gone already is as good.
         let _ = std::fs::remove_file(device.path().join(format!("{tenant}.{EXTENSION}")));
@@ -155,7 +169,10 @@ mod tests {
         let mut others = Neighbours::new(&state, &device, "b");
         assert!(others.views().is_empty());
         others.rescan();
-        assert_eq!(others.views().iter().map(|v| v.quota).collect::<Vec<_>>(), [250_000]);
+        assert_eq!(
+            others.views().iter().map(|v| v.quota).collect::<Vec<_>>(),
+            [250_000]
+        );
         let mut own = Neighbours::new(&state, &device, "a");
         own.rescan();
         assert!(own.views().is_empty());

@@ -145,12 +145,15 @@ impl<'p> Gate<'p> {
 
     /// GPU time submitted by this process and not known to be done, ns.
     pub fn in_flight(&self) -> u64 {
-        self.launched().saturating_sub(self.retired.load(Ordering::Relaxed))
+        self.launched()
+            .saturating_sub(self.retired.load(Ordering::Relaxed))
     }
 
     fn launched(&self) -> u64 {
         let credit = self.credit.load(Ordering::Relaxed);
-        (self.granted.load(Ordering::Relaxed) as i64).saturating_sub(credit).max(0) as u64
+        (self.granted.load(Ordering::Relaxed) as i64)
+            .saturating_sub(credit)
+            .max(0) as u64
     }
 
     /// The position after everything submitted so far.
@@ -190,7 +193,8 @@ impl<'p> Gate<'p> {
             return false;
         }
         self.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
-        self.blocked_ns.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        self.blocked_ns
+            .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         self.page.unblock(since, now);
         true
     }
@@ -242,7 +246,10 @@ impl<'p> Gate<'p> {
 
     fn own_rate(&self) -> crate::share::bucket::Rate {
         let params = self.params();
-        crate::share::bucket::Rate { quota: params.quota, cap: params.cap_ns() }
+        crate::share::bucket::Rate {
+            quota: params.quota,
+            cap: params.cap_ns(),
+        }
     }
 
     /// Publishes what was submitted since the last time.
@@ -259,12 +266,15 @@ impl<'p> Gate<'p> {
     /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice.
     pub fn acquire(&self, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         let params = self.params();
-        self.word.fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
+        self.word
+            .fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
         // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
         let was_blocked = self.resume(now);
-        let total = neighbours.iter().fold(self.page.counters().consumed, |sum, n| sum.wrapping_add(n.consumed));
+        let total = neighbours.iter().fold(self.page.counters().consumed, |sum, n| {
+            sum.wrapping_add(n.consumed)
+        });
         self.loss.sample(
             now,
             Sample {
@@ -279,21 +289,27 @@ impl<'p> Gate<'p> {
         if idle && now.saturating_sub(last) > policy::IDLE_NS {
             // Back from idleness: join the others' surplus clock.
             let own = self.page.view().map_or(0, |view| view.vtime);
-            self.page.raise_vtime(policy::newcomer_vtime(own, neighbours, now));
+            self.page
+                .raise_vtime(policy::newcomer_vtime(own, neighbours, now));
         }
         self.learn_kernel(cost);
         let own = self.own(params, neighbours.iter().filter(|n| n.active(now)).count() as u64);
         let decision = if self.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
-            Decision::Wait { recheck_at: now + 20 * policy::RECHECK_NS, reason: Reason::Paused }
+            Decision::Wait {
+                recheck_at: now + 20 * policy::RECHECK_NS,
+                reason: Reason::Paused,
+            }
         } else {
             policy::decide(&own, neighbours, now)
         };
-        self.spent.store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
+        self.spent
+            .store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
         match decision {
             Decision::Go(funds) => self.go(&own, funds, false, cost, now, last, neighbours),
             Decision::GoPolite(funds) => self.go(&own, funds, true, cost, now, last, neighbours),
             Decision::Wait { recheck_at, reason } => {
-                self.back.store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
+                self.back
+                    .store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
                 self.wait(&own, recheck_at, reason, cost, now)
             }
         }
@@ -301,9 +317,15 @@ impl<'p> Gate<'p> {
 
     fn own(&self, params: Params, company: u64) -> Own {
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
-        let (empty_at, vtime) = self.page.view().map_or((0, 0), |view| (view.empty_at, view.vtime));
+        let (empty_at, vtime) = self
+            .page
+            .view()
+            .map_or((0, 0), |view| (view.empty_at, view.vtime));
         let tuning = if params.mode == Mode::Adaptive {
-            Tuning::adaptive(self.stretch.load(Ordering::Relaxed), self.kernel.load(Ordering::Relaxed))
+            Tuning::adaptive(
+                self.stretch.load(Ordering::Relaxed),
+                self.kernel.load(Ordering::Relaxed),
+            )
         } else {
             Tuning::DEFAULT
         };
@@ -347,20 +369,27 @@ impl<'p> Gate<'p> {
         if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
             if now < self.progress_at.load(Ordering::Relaxed) + self.patience(own) {
                 self.block(now);
-                return Verdict::Drain { to: depth.saturating_sub(cost) };
+                return Verdict::Drain {
+                    to: depth.saturating_sub(cost),
+                };
             }
             return self.let_one(own, cost, now);
         }
         self.resume(now);
-        self.finish_wait(now, false);
+        self.finish_wait(now);
 
         let slice = self.next_slice(polite, neighbours.is_empty(), now.saturating_sub(last), depth);
         let credit = self.credit.load(Ordering::Relaxed);
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
-        let grant = if polite { cost.saturating_add_signed(-credit).max(1) } else { grant };
+        let grant = if polite {
+            cost.saturating_add_signed(-credit).max(1)
+        } else {
+            grant
+        };
         self.pay(own, funds, grant, now);
         self.granted.fetch_add(grant, Ordering::Relaxed);
-        self.credit.fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
+        self.credit
+            .fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
         if polite {
             self.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
         }
@@ -401,11 +430,13 @@ impl<'p> Gate<'p> {
                 self.page.count(grant as i64);
             }
             Funds::Surplus => {
-                self.page.charge_surplus(params.weight, policy::pool_rate(params), grant, now);
+                self.page
+                    .charge_surplus(params.weight, policy::pool_rate(params), grant, now);
             }
         }
         if params.floor > 0 {
-            self.page.charge_floor(policy::floor_rate(params), grant as i64, now);
+            self.page
+                .charge_floor(policy::floor_rate(params), grant as i64, now);
         }
     }
 
@@ -414,21 +445,20 @@ impl<'p> Gate<'p> {
         STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS + wall_of(self.in_flight(), own.params.quota)
     }
 
-    fn wait(
-        &self,
-        own: &Own,
-        recheck_at: u64,
-        reason: Reason,
-        cost: u64,
-        now: u64,
-    ) -> Verdict {
-        let since = match self.waiting.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+    fn wait(&self, own: &Own, recheck_at: u64, reason: Reason, cost: u64, now: u64) -> Verdict {
+        let since = match self
+            .waiting
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+        {
             Ok(_) => now,
             Err(since) => since,
         };
         self.page.wait_begins(since, now);
         if reason == Reason::Paused {
-            return Verdict::Wait { until: recheck_at, reason };
+            return Verdict::Wait {
+                until: recheck_at,
+                reason,
+            };
         }
         // Work in flight that does not end may be waiting for the launch that waits here.
         let stuck_at = if self.in_flight() > 0 {
@@ -438,16 +468,24 @@ impl<'p> Gate<'p> {
         };
         let overdue_at = since.max(own.rate().settle(own.empty_at, since)) + OVERDUE_NS;
         let deadline = stuck_at.min(overdue_at.max(since + OVERDUE_NS));
-        let deadline = if reason == Reason::Quota { deadline } else { deadline.min(since + MAX_WAIT_NS) };
+        let deadline = if reason == Reason::Quota {
+            deadline
+        } else {
+            deadline.min(since + MAX_WAIT_NS)
+        };
         if now >= deadline {
             return self.let_one(own, cost, now);
         }
-        Verdict::Wait { until: recheck_at.min(deadline), reason }
+        Verdict::Wait {
+            until: recheck_at.min(deadline),
+            reason,
+        }
     }
 
     fn let_one(&self, own: &Own, cost: u64, now: u64) -> Verdict {
         self.resume(now);
-        self.finish_wait(now, true);
+        self.finish_wait(now);
+        self.page.note_let_through();
         self.pay(own, Funds::Guarantee, cost, now);
         self.granted.fetch_add(cost, Ordering::Relaxed);
         self.progress_at.fetch_max(now, Ordering::Relaxed);
@@ -456,10 +494,10 @@ impl<'p> Gate<'p> {
         Verdict::LetOne
     }
 
-    fn finish_wait(&self, now: u64, let_through: bool) {
+    fn finish_wait(&self, now: u64) {
         let since = self.waiting.swap(0, Ordering::Relaxed);
         if since != 0 {
-            self.page.wait_ends(since, now, let_through);
+            self.page.wait_ends(since, now);
         }
     }
 }
@@ -468,7 +506,7 @@ impl Drop for Gate<'_> {
     fn drop(&mut self) {
         let now = self.flushed_at.load(Ordering::Relaxed);
         self.resume(now);
-        self.finish_wait(now, false);
+        self.finish_wait(now);
         self.page.detach(now);
     }
 }

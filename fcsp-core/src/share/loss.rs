@@ -59,7 +59,10 @@ impl Loss {
     pub fn sample(&self, now: u64, sample: Sample) {
         let relaxed = Ordering::Relaxed;
         let elapsed = now.saturating_sub(self.at.swap(now, relaxed));
-        let stood = sample.blocked.saturating_sub(self.blocked.swap(sample.blocked, relaxed)).min(elapsed);
+        let stood = sample
+            .blocked
+            .saturating_sub(self.blocked.swap(sample.blocked, relaxed))
+            .min(elapsed);
         // Nothing was submitted and something is left: the queue held work throughout.
         let same = self.launched.swap(sample.launched, relaxed) == sample.launched;
         let held = if same && sample.in_flight { elapsed } else { stood };

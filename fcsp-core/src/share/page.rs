@@ -23,7 +23,9 @@ pub const PAGE_BYTES: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// Another layout or something else altogether.
-    #[error("not a share page of this version (found {found:#018x}); restart the tenant's processes together")]
+    #[error(
+        "not a share page of this version (found {found:#018x}); restart the tenant's processes together"
+    )]
     Version {
         /// The word found where the version is.
         found: u64,
@@ -163,7 +165,10 @@ impl TenantPage {
     /// Makes sure the page is set up and counts one process in. Any number of processes may do this at once.
     pub fn attach(&self, params: &Params, now: u64) -> Result<(), PageError> {
         // AcqRel: whoever finds the page set up also sees nothing older than that.
-        match self.magic.compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire) {
+        match self
+            .magic
+            .compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire)
+        {
             Ok(_) | Err(MAGIC) => {}
             Err(found) => return Err(PageError::Version { found }),
         }
@@ -186,20 +191,28 @@ impl TenantPage {
     /// Publishes the limits, keeping what the bucket holds.
     pub fn set_params(&self, params: &Params, now: u64) {
         let promise = u64::from(params.quota)
-            | u64::from(params.weight) << 20
-            | u64::from(params.priority.code()) << 40
-            | u64::from(params.mode.code()) << 44;
-        let new = Rate { quota: params.quota, cap: params.cap_ns() };
+            | (u64::from(params.weight) << 20)
+            | (u64::from(params.priority.code()) << 40)
+            | (u64::from(params.mode.code()) << 44);
+        let new = Rate {
+            quota: params.quota,
+            cap: params.cap_ns(),
+        };
         // Relaxed, here and for every word below that is only counted or compared: no other memory is published by
         // them, and a decision on a value a moment old is allowed for.
         let old_cap = self.cap.swap(new.cap, Ordering::Relaxed);
         let old = self.promise.swap(promise, Ordering::Relaxed);
         let old_quota = (old & 0xf_ffff) as Ppm;
         if old_quota != 0 && (old_quota != new.quota || old_cap != new.cap) {
-            let before = Rate { quota: old_quota, cap: old_cap };
-            let _ = self.empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-                Some(new.converted(before, at, now))
-            });
+            let before = Rate {
+                quota: old_quota,
+                cap: old_cap,
+            };
+            let _ = self
+                .empty_at
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                    Some(new.converted(before, at, now))
+                });
         }
         if old != promise {
             // Release: a reader that sees the new generation sees the new promise.
@@ -228,9 +241,9 @@ impl TenantPage {
         let promise = self.promise.load(Ordering::Relaxed);
         let view = View {
             quota: (promise & 0xf_ffff) as Ppm,
-            weight: (promise >> 20 & 0xf_ffff) as u32,
-            priority: Priority::from_code((promise >> 40 & 0xf) as u32)?,
-            mode: Mode::from_code((promise >> 44 & 0xf) as u32)?,
+            weight: ((promise >> 20) & 0xf_ffff) as u32,
+            priority: Priority::from_code(((promise >> 40) & 0xf) as u32)?,
+            mode: Mode::from_code(((promise >> 44) & 0xf) as u32)?,
             empty_at: self.empty_at.load(Ordering::Relaxed),
             vtime: self.vtime.load(Ordering::Relaxed),
             finish_at: self.finish_at.load(Ordering::Relaxed),
@@ -255,21 +268,26 @@ impl TenantPage {
         let mut left = 0;
         // An exchange loop and not an add: the clamp and the charge are then one step, so that no charge of another
         // process is forgiven by a clamp that falls between.
-        let _ = self.empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-            let after = rate.after(at, now, gpu);
-            left = rate.tokens(after, now);
-            Some(after)
-        });
+        let _ = self
+            .empty_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                let after = rate.after(at, now, gpu);
+                left = rate.tokens(after, now);
+                Some(after)
+            });
         left
     }
 
     /// Charges `gpu` ns to the surplus.
     pub fn charge_surplus(&self, weight: u32, pool: Rate, gpu: u64, now: u64) {
-        self.vtime.fetch_add(wall_of(gpu, weight.min(WHOLE)), Ordering::Relaxed);
+        self.vtime
+            .fetch_add(wall_of(gpu, weight.min(WHOLE)), Ordering::Relaxed);
         if pool.quota < WHOLE {
-            let _ = self.pool_empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-                Some(pool.after(at, now, i64::try_from(gpu).unwrap_or(i64::MAX)))
-            });
+            let _ = self
+                .pool_empty_at
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                    Some(pool.after(at, now, i64::try_from(gpu).unwrap_or(i64::MAX)))
+                });
         }
         self.surplus.fetch_add(gpu, Ordering::Relaxed);
         self.count(i64::try_from(gpu).unwrap_or(i64::MAX));
@@ -277,9 +295,11 @@ impl TenantPage {
 
     /// Charges `gpu` ns to the floor, which everything counts against.
     pub fn charge_floor(&self, floor: Rate, gpu: i64, now: u64) {
-        let _ = self.floor_empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-            Some(floor.after(at, now, gpu))
-        });
+        let _ = self
+            .floor_empty_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                Some(floor.after(at, now, gpu))
+            });
     }
 
     /// Counts `gpu` ns as used.
@@ -295,9 +315,11 @@ impl TenantPage {
 
     /// Adds work submitted from `since` on to the queue as neighbours see it.
     pub fn submitted(&self, gpu: u64, since: u64) {
-        let _ = self.finish_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-            Some(at.max(since).saturating_add(gpu))
-        });
+        let _ = self
+            .finish_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                Some(at.max(since).saturating_add(gpu))
+            });
     }
 
     /// Brings the estimate of the queue's end down to `now`: nothing is in flight.
@@ -315,7 +337,9 @@ impl TenantPage {
     pub fn unblock(&self, since: u64, now: u64) {
         self.pressed_at.fetch_max(now, Ordering::Relaxed);
         // A failed exchange means that another process blocked later: its claim stands.
-        let _ = self.blocked_since.compare_exchange(since, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self
+            .blocked_since
+            .compare_exchange(since, 0, Ordering::Relaxed, Ordering::Relaxed);
         self.publish(now);
     }
 
@@ -328,13 +352,16 @@ impl TenantPage {
     }
 
     /// Ends [`TenantPage::wait_begins`] and counts the wait.
-    pub fn wait_ends(&self, since: u64, now: u64, let_through: bool) {
+    pub fn wait_ends(&self, since: u64, now: u64) {
         self.waiting_since.store(0, Ordering::Relaxed);
-        self.waited.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        self.waited
+            .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         self.waits.fetch_add(1, Ordering::Relaxed);
-        if let_through {
-            self.let_through.fetch_add(1, Ordering::Relaxed);
-        }
+    }
+
+    /// Counts a launch that went because a deadline passed.
+    pub fn note_let_through(&self) {
+        self.let_through.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Raises the surplus clock to `to`; it never goes back.
@@ -344,7 +371,10 @@ impl TenantPage {
 
     /// The tenant's own floor and pool buckets: when each is empty.
     pub fn own_buckets(&self) -> (u64, u64) {
-        (self.floor_empty_at.load(Ordering::Relaxed), self.pool_empty_at.load(Ordering::Relaxed))
+        (
+            self.floor_empty_at.load(Ordering::Relaxed),
+            self.pool_empty_at.load(Ordering::Relaxed),
+        )
     }
 
     /// Moves the wake word on. Whoever sleeps on it must then be woken: see [`crate::share::wait`].

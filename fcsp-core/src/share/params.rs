@@ -359,7 +359,7 @@ impl Params {
     /// The parameters as words of a shared page.
     pub const fn to_words(&self) -> [u64; 8] {
         [
-            self.mode.code() as u64 | (self.priority.code() as u64) << 8,
+            self.mode.code() as u64 | ((self.priority.code() as u64) << 8),
             self.quota as u64,
             self.floor as u64,
             self.pool as u64,

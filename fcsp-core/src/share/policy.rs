@@ -75,8 +75,12 @@ pub struct Tuning {
 
 impl Tuning {
     /// Measured to be right for the device's own slices of about 2 ms.
-    pub const DEFAULT: Self =
-        Self { window: 4_000_000, depth: 2_000_000, polite: 150_000, surplus_window: 2_000_000 };
+    pub const DEFAULT: Self = Self {
+        window: 4_000_000,
+        depth: 2_000_000,
+        polite: 150_000,
+        surplus_window: 2_000_000,
+    };
 
     /// The work in flight for a measured `stretch` (time taken over time charged, in ppm: a million when alone) and
     /// the length of the tenant's kernels. Alone, deep queues cost nobody anything; the more the device is contended,
@@ -85,7 +89,10 @@ impl Tuning {
         let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
         let depth = (4_000_000 * u64::from(WHOLE) / stretch).max(1_000_000);
         // At least two kernels, or the device runs dry between them.
-        Self { depth: depth.max(2 * kernel_ns.min(2_000_000)), ..Self::DEFAULT }
+        Self {
+            depth: depth.max(2 * kernel_ns.min(2_000_000)),
+            ..Self::DEFAULT
+        }
     }
 }
 
@@ -115,18 +122,27 @@ pub struct Own {
 impl Own {
     /// The guarantee's bucket.
     pub fn rate(&self) -> Rate {
-        Rate { quota: self.params.quota, cap: self.params.cap_ns() }
+        Rate {
+            quota: self.params.quota,
+            cap: self.params.cap_ns(),
+        }
     }
 
     /// When the bucket counts as filled again after it ran empty.
     pub fn refilled_at(&self) -> u64 {
-        let piece = wall_of(PIECE_NS, self.params.quota).min(PIECE_WAIT_NS).min(self.rate().span() / 2);
+        let piece = wall_of(PIECE_NS, self.params.quota)
+            .min(PIECE_WAIT_NS)
+            .min(self.rate().span() / 2);
         self.empty_at.saturating_add(piece)
     }
 
     /// Whether there is something in the bucket to go on.
     pub fn has_tokens(&self, now: u64) -> bool {
-        now > if self.spent { self.refilled_at() } else { self.empty_at }
+        now > if self.spent {
+            self.refilled_at()
+        } else {
+            self.empty_at
+        }
     }
 
     /// The distance at which lags differ.
@@ -147,12 +163,18 @@ impl Own {
 
 /// The bucket of a tenant's floor.
 pub fn floor_rate(params: &Params) -> Rate {
-    Rate { quota: params.floor.max(1), cap: u64::from(params.floor) * 100 }
+    Rate {
+        quota: params.floor.max(1),
+        cap: u64::from(params.floor) * 100,
+    }
 }
 
 /// The bucket of a tenant's part of the pool.
 pub fn pool_rate(params: &Params) -> Rate {
-    Rate { quota: params.pool.max(1), cap: 5_000_000 }
+    Rate {
+        quota: params.pool.max(1),
+        cap: 5_000_000,
+    }
 }
 
 /// What work is charged to.
@@ -201,7 +223,10 @@ impl View {
     /// Until when a claim to be held up is believed: the queue claimed, at the share claimed, and some grace.
     fn believed_until(&self) -> u64 {
         let since = self.blocked_since.max(self.seen);
-        let work = self.finish_at.saturating_sub(self.blocked_since.max(self.seen)).min(HOLD_MAX_NS);
+        let work = self
+            .finish_at
+            .saturating_sub(self.blocked_since.max(self.seen))
+            .min(HOLD_MAX_NS);
         // A quota of one in n says that n others may have a slice of the device before it.
         let grace = HOLD_GRACE_NS + wall_of(SLICE_NS, self.quota);
         since.saturating_add((wall_of(work, self.quota) + grace).min(HOLD_MAX_NS))
@@ -225,9 +250,7 @@ impl View {
 
     /// Whether a launch of this tenant stands at its gate.
     pub fn waits(&self, now: u64) -> bool {
-        self.waiting_since != 0
-            && self.honest_clock(now)
-            && now.saturating_sub(self.seen) < WAITER_STALE_NS
+        self.waiting_since != 0 && self.honest_clock(now) && now.saturating_sub(self.seen) < WAITER_STALE_NS
     }
 
     /// Whether the tenant uses the device at all.
@@ -239,7 +262,11 @@ impl View {
     /// The lag, as far as a bucket of `span` ns would show it.
     pub fn lag(&self, now: u64, span: u64) -> i64 {
         let lag = now.saturating_sub(self.empty_at).min(span) as i64;
-        if lag > 0 { lag } else { -(self.empty_at.saturating_sub(now).min(span) as i64) }
+        if lag > 0 {
+            lag
+        } else {
+            -(self.empty_at.saturating_sub(now).min(span) as i64)
+        }
     }
 }
 
@@ -251,17 +278,29 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     }
     let rate = own.rate();
     let lag = rate.lag(own.empty_at, now);
-    let wait = |recheck_at: u64, reason| Decision::Wait { recheck_at: recheck_at.max(now + 1), reason };
+    let wait = |recheck_at: u64, reason| Decision::Wait {
+        recheck_at: recheck_at.max(now + 1),
+        reason,
+    };
 
     // A strict tenant's quota is a ceiling whatever its priority.
     let has_tokens = own.has_tokens(now);
     if mode == Mode::Strict && !has_tokens {
-        return wait(own.refilled_at().min(now + crate::share::bucket::MAX_DEBT_NS), Reason::Quota);
+        return wait(
+            own.refilled_at().min(now + crate::share::bucket::MAX_DEBT_NS),
+            Reason::Quota,
+        );
     }
     if priority == Priority::High {
-        return Decision::Go(if has_tokens { Funds::Guarantee } else { Funds::Surplus });
+        return Decision::Go(if has_tokens {
+            Funds::Guarantee
+        } else {
+            Funds::Surplus
+        });
     }
-    let above = neighbours.iter().any(|n| n.priority > priority && has_work(n, now));
+    let above = neighbours
+        .iter()
+        .any(|n| n.priority > priority && has_work(n, now));
     let higher_about = neighbours
         .iter()
         .any(|n| n.priority > priority && n.honest_clock(now) && now.saturating_sub(n.seen) < ABOUT_NS);
@@ -270,7 +309,11 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         if own.params.floor == 0 || floor.lag(own.floor_empty_at, now) <= 0 {
             return wait(now + RECHECK_NS, Reason::Priority);
         }
-        return Decision::GoPolite(if has_tokens { Funds::Guarantee } else { Funds::Surplus });
+        return Decision::GoPolite(if has_tokens {
+            Funds::Guarantee
+        } else {
+            Funds::Surplus
+        });
     }
 
     let window = own.window();
@@ -317,7 +360,11 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
 }
 
 fn go(polite: bool, funds: Funds) -> Decision {
-    if polite { Decision::GoPolite(funds) } else { Decision::Go(funds) }
+    if polite {
+        Decision::GoPolite(funds)
+    } else {
+        Decision::Go(funds)
+    }
 }
 
 /// Whether a tenant of a higher class has work for the device at this moment.
@@ -348,5 +395,9 @@ pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
 
 /// The share of the device promised to the active neighbours, for reports. Claims are not checked.
 pub fn promised(neighbours: &[View], now: u64) -> Ppm {
-    neighbours.iter().filter(|n| n.active(now)).map(|n| n.quota).fold(0, Ppm::saturating_add)
+    neighbours
+        .iter()
+        .filter(|n| n.active(now))
+        .map(|n| n.quota)
+        .fold(0, Ppm::saturating_add)
 }

@@ -75,18 +75,9 @@ impl Device {
 
     fn next_busy(&self) -> Option<usize> {
         let n = self.contexts.len();
-        (1..=n).map(|i| (self.current + i) % n).find(|&i| !self.contexts[i].queue.is_empty())
-    }
-
-    /// The next instant at which something happens by itself.
-    pub fn next_event(&self) -> Option<u64> {
-        let next = self.next_busy()?;
-        if self.switching > 0 {
-            return Some(self.now + self.switching);
-        }
-        let Some(kernel) = self.contexts[self.current].queue.front() else { return Some(self.now) };
-        let done = self.now + kernel.left;
-        Some(if next == self.current { done } else { done.min(self.slice_end.max(self.now)) })
+        (1..=n)
+            .map(|i| (self.current + i) % n)
+            .find(|&i| !self.contexts[i].queue.is_empty())
     }
 
     /// Runs up to `until` or the next finished kernel, whichever is first.
@@ -122,7 +113,9 @@ impl Device {
                 return None;
             }
             let context = &mut self.contexts[self.current];
-            let Some(kernel) = context.queue.front_mut() else { continue };
+            let Some(kernel) = context.queue.front_mut() else {
+                continue;
+            };
             let mut step = kernel.left.min(until - self.now);
             if next != self.current {
                 step = step.min(self.slice_end - self.now);
@@ -133,7 +126,11 @@ impl Device {
             if kernel.left == 0 {
                 let tag = kernel.tag;
                 context.queue.pop_front();
-                return Some(Finished { context: self.current, tag, at: self.now });
+                return Some(Finished {
+                    context: self.current,
+                    tag,
+                    at: self.now,
+                });
             }
         }
     }

@@ -1,6 +1,9 @@
-//! The compute share: properties of its parts, and a simulation of the whole.
+//! The compute share: properties of its parts, and a simulation of the whole. And the stream classifier on labelled names.
+#![cfg(not(loom))]
 
 mod device;
+mod labels;
+mod parts;
+mod scenarios;
 mod sim;
 mod traces;
-mod scenarios;

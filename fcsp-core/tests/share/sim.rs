@@ -55,11 +55,6 @@ impl Tenant {
         }
     }
 
-    pub fn conduct(mut self, conduct: Conduct) -> Self {
-        self.conduct = conduct;
-        self
-    }
-
     pub fn bias(mut self, bias: u64, correct: bool) -> Self {
         (self.bias, self.correct) = (bias, correct);
         self
@@ -86,7 +81,9 @@ pub struct Outcome {
 impl Outcome {
     pub fn percentile(&self, p: f64) -> f64 {
         let last = self.steps.len().saturating_sub(1);
-        self.steps.get((last as f64 * p) as usize).map_or(f64::NAN, |&ns| ns as f64 / 1e6)
+        self.steps
+            .get((last as f64 * p) as usize)
+            .map_or(f64::NAN, |&ns| ns as f64 / 1e6)
     }
 }
 
@@ -244,10 +241,10 @@ impl Sim<'_> {
             if target >= end {
                 break;
             }
-            if let Some(Reverse((_, i, turn))) = self.events.pop() {
-                if self.hosts[i].turn == turn {
-                    self.step(i);
-                }
+            if let Some(Reverse((_, i, turn))) = self.events.pop()
+                && self.hosts[i].turn == turn
+            {
+                self.step(i);
             }
         }
         let wall = (end - self.warm) as f64;
@@ -306,7 +303,8 @@ impl Sim<'_> {
         if reached.is_some() && host.tenant.correct && host.markers.is_empty() {
             // Everything submitted is done, so busy time and charges cover the same kernels.
             let charged = host.submitted;
-            host.gate.true_up(busy - host.corrected_busy, charged - host.corrected_mark, now);
+            host.gate
+                .true_up(busy - host.corrected_busy, charged - host.corrected_mark, now);
             (host.corrected_busy, host.corrected_mark) = (busy, charged);
         }
     }

@@ -80,7 +80,13 @@ impl Program {
     pub fn next(&mut self, now: u64) -> Op {
         let i = self.at;
         self.at += 1;
-        let alternate = |gpu, host| if i % 2 == 0 { Op::Launch { gpu, host } } else { Op::Step };
+        let alternate = |gpu, host| {
+            if i.is_multiple_of(2) {
+                Op::Launch { gpu, host }
+            } else {
+                Op::Step
+            }
+        };
         match self.trace {
             Trace::Matmul => alternate(120_000, 5_000),
             Trace::BigMatmul => alternate(218_000, 5_000),
@@ -88,7 +94,10 @@ impl Program {
             Trace::Small => alternate(5_000, 4_000),
             Trace::Long => alternate(20_000_000, 5_000),
             Trace::DecodeGraph => match i % 4 {
-                0 => Op::Launch { gpu: 515_000, host: 7_000 },
+                0 => Op::Launch {
+                    gpu: 515_000,
+                    host: 7_000,
+                },
                 1 => Op::Sync,
                 2 => Op::Step,
                 _ => Op::Host(5_000),
@@ -97,11 +106,17 @@ impl Program {
                 60 => Op::Sync,
                 61 => Op::Step,
                 62 => Op::Host(15_000),
-                _ => Op::Launch { gpu: 8_600, host: 35_700 },
+                _ => Op::Launch {
+                    gpu: 8_600,
+                    host: 35_700,
+                },
             },
             Trace::Train => match i % 151 {
                 150 => Op::Step,
-                k => Op::Launch { gpu: if k % 3 == 0 { 60_000 } else { 15_000 }, host: 7_000 },
+                k => Op::Launch {
+                    gpu: if k % 3 == 0 { 60_000 } else { 15_000 },
+                    host: 7_000,
+                },
             },
             Trace::Bursts { on, off } => {
                 // Ten products, a synchronisation, and on with it while the burst lasts.
@@ -113,11 +128,17 @@ impl Program {
                     }
                     10 => Op::Sync,
                     11 => Op::Step,
-                    _ => Op::Launch { gpu: 120_000, host: 5_000 },
+                    _ => Op::Launch {
+                        gpu: 120_000,
+                        host: 5_000,
+                    },
                 }
             }
             Trace::Ping => match i % 4 {
-                0 => Op::Launch { gpu: 50_000, host: 5_000 },
+                0 => Op::Launch {
+                    gpu: 50_000,
+                    host: 5_000,
+                },
                 1 => Op::Sync,
                 2 => Op::Step,
                 _ => Op::Host(2_000_000),

@@ -1,0 +1,91 @@
+//! Loom models of the page protocol. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p fcsp-core --release --lib loom_`.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use crate::share::bucket::Rate;
+use crate::share::page::TenantPage;
+use crate::share::params::Params;
+
+const NOW: u64 = 1_000_000_000;
+
+fn page() -> Arc<TenantPage> {
+    let page = Arc::new(TenantPage::new());
+    page.attach(&Params::balanced(500_000), NOW).unwrap();
+    page
+}
+
+/// Two processes charge the tenant's bucket at once: both charges count, whatever the order.
+#[test]
+fn loom_no_charge_is_lost() {
+    loom::model(|| {
+        let page = page();
+        let rate = Rate {
+            quota: 500_000,
+            cap: 10_000_000,
+        };
+        page.charge(rate, 1_000_000, NOW);
+        let other = {
+            let page = page.clone();
+            thread::spawn(move || page.charge(rate, 2_000_000, NOW))
+        };
+        page.charge(rate, 3_000_000, NOW);
+        other.join().unwrap();
+        assert_eq!(
+            rate.tokens(page.view().unwrap().empty_at, NOW),
+            10_000_000 - 6_000_000
+        );
+    });
+}
+
+/// A process that unblocks does not take back the claim of another that blocked meanwhile.
+#[test]
+fn loom_a_claim_is_taken_back_by_its_maker_only() {
+    loom::model(|| {
+        let page = page();
+        page.block(NOW);
+        let other = {
+            let page = page.clone();
+            thread::spawn(move || page.block(NOW + 5))
+        };
+        page.unblock(NOW, NOW + 4);
+        other.join().unwrap();
+        assert_eq!(page.view().unwrap().blocked_since, NOW + 5);
+    });
+}
+
+/// A neighbour that sees a fresh `seen` sees the words published before it.
+#[test]
+fn loom_what_is_seen_fresh_is_fresh() {
+    loom::model(|| {
+        let page = page();
+        let writer = {
+            let page = page.clone();
+            thread::spawn(move || {
+                page.submitted(1_000, NOW);
+                page.publish(NOW + 1);
+            })
+        };
+        let view = page.view().unwrap();
+        if view.seen == NOW + 1 {
+            assert_eq!(view.finish_at, NOW + 1_000);
+        }
+        writer.join().unwrap();
+    });
+}
+
+/// Two processes set the page up at once: both succeed, and it is set up once.
+#[test]
+fn loom_setting_up_races_with_itself() {
+    loom::model(|| {
+        let page = Arc::new(TenantPage::new());
+        let other = {
+            let page = page.clone();
+            thread::spawn(move || page.attach(&Params::balanced(250_000), NOW).unwrap())
+        };
+        page.attach(&Params::balanced(250_000), NOW).unwrap();
+        other.join().unwrap();
+        assert_eq!(page.view().unwrap().quota, 250_000);
+    });
+}

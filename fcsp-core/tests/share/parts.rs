@@ -1,0 +1,353 @@
+//! Properties of the parts: parameters, bucket, page, cost table, gate.
+
+use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, Rate, gpu_of, wall_of};
+use fcsp_core::share::cost::{CostTable, MAX_COST_NS, MIN_COST_NS, graph_key, kernel_key};
+use fcsp_core::share::gate::{Gate, Verdict};
+use fcsp_core::share::page::{PageError, TenantPage};
+use fcsp_core::share::params::{Mode, Params, Priority, parse_share};
+use fcsp_core::share::policy::{Reason, newcomer_vtime};
+use proptest::prelude::*;
+
+const T0: u64 = 1 << 40;
+
+fn rate() -> impl Strategy<Value = Rate> {
+    (1u32..=1_000_000, 1u64..200_000_000).prop_map(|(quota, cap)| Rate { quota, cap })
+}
+
+proptest! {
+    #[test]
+    fn time_converts_both_ways(gpu in 0u64..10_000_000_000, quota in 1u32..=1_000_000) {
+        let back = gpu_of(wall_of(gpu, quota), quota);
+        prop_assert!(back.abs_diff(gpu) <= 1, "{back} {gpu}");
+    }
+
+    /// A bucket gives out what flows in and no more, in any order of charges and pauses, but for its cap.
+    #[test]
+    fn a_bucket_never_gives_more_than_flows_in(
+        rate in rate(),
+        steps in prop::collection::vec((0u64..50_000_000, 0u64..20_000_000), 1..200),
+    ) {
+        let mut bucket = Bucket::full(rate, T0);
+        let (mut now, mut taken) = (T0, 0u64);
+        for (pause, cost) in steps {
+            now += pause;
+            if bucket.tokens(now) > 0 && now < T0 + MAX_DEBT_NS {
+                bucket.take(cost, now);
+                taken += cost;
+                // What was taken is covered by the cap, the inflow and one cost that was begun with tokens left.
+                prop_assert!(taken <= rate.cap + gpu_of(now - T0, rate.quota) + cost + 200, "{taken}");
+            }
+            prop_assert!(bucket.tokens(now) <= rate.cap as i64 + 1);
+        }
+    }
+
+    #[test]
+    fn taking_and_giving_back_is_nothing(rate in rate(), cost in 0u64..1_000_000, now in T0..T0 * 2) {
+        let mut bucket = Bucket::full(rate, T0);
+        bucket.take(cost, T0);
+        let before = bucket.tokens(T0);
+        bucket.take(cost, T0);
+        bucket.give(cost, T0);
+        prop_assert!(bucket.tokens(T0).abs_diff(before) <= 2);
+        prop_assert!(bucket.tokens(now) <= rate.cap as i64 + 1);
+    }
+
+    #[test]
+    fn a_debt_never_waits_longer_than_promised(rate in rate(), cost: u64) {
+        let mut bucket = Bucket::full(rate, T0);
+        bucket.take(cost, T0);
+        prop_assert!(bucket.ready_at() <= T0 + MAX_DEBT_NS);
+    }
+
+    #[test]
+    fn a_new_rate_keeps_the_content(a in rate(), b in rate(), cost in 0u64..1_000_000) {
+        let mut bucket = Bucket::full(a, T0);
+        bucket.take(cost, T0);
+        let before = bucket.tokens(T0);
+        bucket.set_rate(b, T0);
+        let debt = -(gpu_of(MAX_DEBT_NS, b.quota) as i64);
+        let want = before.min(b.cap as i64).max(debt);
+        prop_assert!(bucket.tokens(T0).abs_diff(want) <= 2, "{} {want}", bucket.tokens(T0));
+    }
+
+    #[test]
+    fn params_survive_their_words(
+        quota in 1u32..=1_000_000, weight in 1u32..=1_000_000, mode in 0u32..4, priority in 0u32..3,
+        floor: u32, pool in 0u32..=1_000_000, burst: u32,
+    ) {
+        let mut params = Params::balanced(quota);
+        params.mode = Mode::from_code(mode).unwrap();
+        params.priority = Priority::from_code(priority).unwrap();
+        (params.weight, params.pool) = (weight, pool);
+        params.floor = floor % (quota + 1);
+        params.burst = if burst % 2 == 0 { 0 } else { quota + burst % (1_000_001 - quota) };
+        params.validate().unwrap();
+        prop_assert_eq!(Params::from_words(&params.to_words()), Some(params));
+        prop_assert!(params.cap_ns() <= 110_000_000);
+    }
+
+    #[test]
+    fn params_never_panic(field in "[a-z]{0,8}", text in ".{0,16}", words: [u64; 8]) {
+        let mut params = Params::balanced(250_000);
+        let _ = params.set(&field, &text);
+        let _ = params.validate();
+        let _ = Params::from_words(&words);
+    }
+
+    /// Whatever stands in a neighbour's page, reading it and deciding on it does not panic.
+    #[test]
+    fn any_page_can_be_decided_on(words in prop::collection::vec(any::<u64>(), 24), now in 0u64..u64::MAX / 4, quota in 1u32..=1_000_000) {
+        #[repr(align(64))]
+        struct Raw([u64; 24]);
+        let mut raw = Box::new(Raw(words.try_into().unwrap()));
+        raw.0[0] = fcsp_core::share::page::MAGIC;
+        // SAFETY: 192 aligned bytes that outlive the page and that nothing else touches.
+        let page = unsafe { TenantPage::from_mapping((&raw const raw.0).cast(), 192) }.unwrap();
+        let views: Vec<_> = page.view().into_iter().collect();
+        let own = TenantPage::new();
+        let gate = Gate::new(&own, Params::balanced(quota), now).unwrap();
+        for step in 0..4u64 {
+            let verdict = gate.acquire(100_000, now + step * 1_000_000, &views);
+            if let Verdict::Wait { until, .. } = verdict {
+                prop_assert!(until > now);
+            }
+        }
+        newcomer_vtime(0, &views, now);
+    }
+
+    #[test]
+    fn learned_costs_stay_between_the_samples(samples in prop::collection::vec(1_000u64..10_000_000, 1..300), blocks in 0u64..1 << 20) {
+        let table = CostTable::new(64);
+        let key = kernel_key(0x1234, blocks);
+        for &ns in &samples {
+            table.learn(key, blocks, ns, false);
+        }
+        let (least, most) = (samples.iter().min().unwrap(), samples.iter().max().unwrap());
+        let cost = table.cost(key, blocks);
+        prop_assert!(cost + 16 >= *least && cost <= *most + 16, "{least} {cost} {most}");
+    }
+
+    #[test]
+    fn guesses_are_costs(blocks: u64, samples in prop::collection::vec((1u64..u64::MAX, any::<u64>()), 0..20)) {
+        let table = CostTable::new(64);
+        for (blocks, ns) in samples {
+            table.learn(kernel_key(1, blocks), blocks, ns, false);
+        }
+        prop_assert!((MIN_COST_NS..=MAX_COST_NS).contains(&table.guess(blocks)));
+    }
+}
+
+#[test]
+fn shares_are_read_as_people_write_them() {
+    for (text, ppm) in [
+        ("25%", 250_000),
+        ("0.25", 250_000),
+        ("12.5 %", 125_000),
+        ("1", 1_000_000),
+        ("100%", 1_000_000),
+    ] {
+        assert_eq!(parse_share("compute", text), Ok(ppm), "{text}");
+    }
+    for text in [
+        "25",
+        "",
+        "%",
+        "-5%",
+        "101%",
+        "1.1",
+        "0",
+        "0%",
+        "nan",
+        "inf%",
+        "1e2%",
+        "0.0000001",
+    ] {
+        let message = parse_share("compute", text).expect_err(text).to_string();
+        assert!(message.starts_with("compute: "), "{message}");
+    }
+}
+
+#[test]
+fn errors_name_the_field() {
+    let base = Params::balanced(250_000);
+    for (field, bad) in [
+        ("compute", Params { quota: 0, ..base }),
+        (
+            "floor",
+            Params {
+                floor: 300_000,
+                ..base
+            },
+        ),
+        (
+            "pool",
+            Params {
+                pool: 1_000_001,
+                ..base
+            },
+        ),
+        (
+            "burst",
+            Params {
+                burst: 200_000,
+                ..base
+            },
+        ),
+        ("weight", Params { weight: 0, ..base }),
+    ] {
+        assert_eq!(bad.validate().unwrap_err().field, field);
+    }
+    let mut params = base;
+    for (field, text) in [
+        ("mode", "firm"),
+        ("priority", "urgent"),
+        ("weight", "x"),
+        ("burst", "much"),
+        ("speed", "1"),
+    ] {
+        params.set(field, text).unwrap_err();
+    }
+    params.set("compute", "40%").unwrap();
+    assert_eq!(
+        (params.quota, params.weight, params.floor),
+        (400_000, 400_000, 50_000)
+    );
+    params.set("compute", "2%").unwrap();
+    assert_eq!((params.weight, params.floor), (20_000, 20_000));
+    params.validate().unwrap();
+}
+
+#[test]
+fn contended_samples_do_not_raise_a_cost() {
+    let table = CostTable::new(64);
+    let key = kernel_key(7, 64);
+    for _ in 0..20 {
+        table.learn(key, 64, 100_000, false);
+    }
+    for _ in 0..200 {
+        table.learn(key, 64, 900_000, true);
+    }
+    assert!(
+        table.cost(key, 64).abs_diff(100_000) < 2_000,
+        "{}",
+        table.cost(key, 64)
+    );
+    assert!(table.stretch(key).unwrap() > 8_000_000);
+    let only_contended = graph_key(9, 0);
+    table.learn(only_contended, 0, 300_000, true);
+    table.learn(only_contended, 0, 700_000, true);
+    assert_eq!(table.cost(only_contended, 0), 300_000);
+    assert_ne!(graph_key(9, 0), graph_key(9, 1));
+}
+
+#[test]
+fn a_full_cost_table_guesses_and_counts() {
+    let table = CostTable::new(32);
+    for function in 0..4096 {
+        table.learn(kernel_key(function, 1), 0, 50_000, false);
+    }
+    assert!(table.overflow() > 0);
+    assert!(table.cost(kernel_key(99_999, 1), 1) >= MIN_COST_NS);
+}
+
+#[test]
+fn sampling_is_dense_at_first_and_rare_later() {
+    let table = CostTable::new(32);
+    let sampled = (0..640).filter(|_| table.wants_sample(kernel_key(1, 1))).count();
+    assert_eq!(sampled, 4 + 9);
+}
+
+#[test]
+fn a_page_of_another_version_is_refused() {
+    #[repr(align(64))]
+    struct Raw([u8; 4096]);
+    let mut raw = Box::new(Raw([0; 4096]));
+    raw.0[..8].copy_from_slice(b"FCSPSHR\x7f");
+    // SAFETY: aligned, 4096 bytes, outlives the page, touched by nothing else.
+    let page = unsafe { TenantPage::from_mapping(raw.0.as_ptr(), 4096) }.unwrap();
+    let error = page.attach(&Params::balanced(1), T0).unwrap_err();
+    assert!(matches!(error, PageError::Version { .. }) && error.to_string().contains("version"));
+    assert_eq!(page.view(), None);
+    let shifted = raw.0.as_ptr().wrapping_add(8);
+    // SAFETY: refused for its alignment before it is looked at.
+    let refused = unsafe { TenantPage::from_mapping(shifted, 4088) };
+    assert_eq!(refused.unwrap_err(), PageError::Mapping);
+}
+
+#[test]
+fn limits_change_on_a_running_gate() {
+    let page = TenantPage::new();
+    let gate = Gate::new(&page, Params::strict(100_000), T0).unwrap();
+    let mut now = T0;
+    while let Verdict::Go { .. } = gate.acquire(1_000_000, now, &[]) {
+        gate.drained(now);
+        now += 1_000;
+    }
+    let slow = gate.acquire(1_000_000, now, &[]);
+    assert!(matches!(
+        slow,
+        Verdict::Wait {
+            reason: Reason::Quota,
+            ..
+        }
+    ));
+    assert!(!gate.admit(1));
+    gate.set_params(Params::strict(1_000_000), now);
+    assert!(matches!(
+        gate.acquire(1_000_000, now + 2_000_000, &[]),
+        Verdict::Go { .. }
+    ));
+    gate.set_paused(true);
+    assert!(!gate.admit(1));
+    assert!(matches!(
+        gate.acquire(1, now + 3_000_000, &[]),
+        Verdict::Wait {
+            reason: Reason::Paused,
+            ..
+        }
+    ));
+    gate.set_paused(false);
+    assert!(matches!(
+        gate.acquire(1, now + 3_100_000, &[]),
+        Verdict::Go { .. }
+    ));
+}
+
+/// Work in flight that never ends may be waiting for the launch that waits: one goes through within the deadline.
+#[test]
+fn a_stuck_device_lets_one_launch_through() {
+    let page = TenantPage::new();
+    let gate = Gate::new(&page, Params::strict(500_000), T0).unwrap();
+    let (mut now, mut launched) = (T0, 0);
+    let mut let_through_at = None;
+    while now < T0 + 300_000_000 && let_through_at.is_none() {
+        match gate.acquire(1_000_000, now, &[]) {
+            Verdict::Go { .. } => launched += 1,
+            Verdict::LetOne => let_through_at = Some(now),
+            Verdict::Wait { .. } | Verdict::Drain { .. } => now += 1_000_000,
+        }
+    }
+    assert!(launched >= 1);
+    let waited = let_through_at.expect("nothing was let through") - T0;
+    assert!(waited <= 50_000_000 + 4_000_000, "{waited}");
+    assert_eq!(page.counters().let_through, 1);
+}
+
+#[test]
+fn collectives_are_charged_afterwards_and_never_asked_for() {
+    let page = TenantPage::new();
+    let gate = Gate::new(&page, Params::strict(250_000), T0).unwrap();
+    gate.bypass(5_000_000);
+    assert_eq!(gate.in_flight(), 5_000_000);
+    assert!(!gate.admit(1_000), "the debt is paid before the next launch");
+    assert!(matches!(
+        gate.acquire(1_000, T0 + 1, &[]),
+        Verdict::Drain { .. } | Verdict::Go { .. }
+    ));
+    gate.drained(T0 + 6_000_000);
+    assert!(matches!(
+        gate.acquire(1_000, T0 + 6_000_001, &[]),
+        Verdict::Go { .. }
+    ));
+    assert!(page.counters().consumed >= 5_001_000);
+}
