@@ -124,7 +124,8 @@ impl Copy {
 
     /// As an operation of a stream: on the engine within a device, on a copy engine to and from the host.
     pub fn op(&self, device: &DeviceSpec, memory: &Arc<Memory>) -> Op {
-        let inside = |p: &Place| p.device && memory.find(p.at).is_some_and(|r| r.on_device());
+        // Memory that a graph has yet to make is the device's as well.
+        let inside = |p: &Place| p.device && memory.find(p.at).is_none_or(|r| r.on_device());
         let both = inside(&self.to) && inside(&self.from);
         let (me, memory, bytes) = (self.clone(), memory.clone(), self.bytes());
         let effect: Effect = Box::new(move || me.run(&memory));

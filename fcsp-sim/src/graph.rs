@@ -70,7 +70,18 @@ pub struct GraphMemory {
     pub size: u64,
     mapping: Mapping,
     process: Arc<Process>,
-    state: Mutex<(bool, bool)>,
+    state: Mutex<NodeState>,
+}
+
+/// What has become of a node's memory.
+#[derive(Debug, Default, Clone, Copy)]
+struct NodeState {
+    /// It takes room on the device.
+    resident: bool,
+    /// A launch has got to the node, and none to the end of its use.
+    live: bool,
+    /// Launches that have yet to get to the node.
+    coming: u32,
 }
 
 impl GraphMemory {
@@ -83,14 +94,14 @@ impl GraphMemory {
         self.mapping.base()
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, (bool, bool)> {
+    fn state(&self) -> std::sync::MutexGuard<'_, NodeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for GraphMemory {
     fn drop(&mut self) {
-        if self.state().0 {
+        if self.state().resident {
             self.process.give(self.device, self.bytes(), Account::Process);
         }
     }
@@ -137,7 +148,7 @@ impl GraphPool {
     pub fn sizes(&self, device: usize) -> [u64; 4] {
         let (mut used, mut reserved) = (0, 0);
         for m in self.of(device) {
-            let (resident, live) = *m.state();
+            let NodeState { resident, live, .. } = *m.state();
             reserved += if resident { m.bytes() } else { 0 };
             used += if live { m.size } else { 0 };
         }
@@ -159,8 +170,8 @@ impl GraphPool {
     pub fn trim(&self, device: usize) {
         for m in self.of(device) {
             let mut s = m.state();
-            if s.0 && !s.1 {
-                s.0 = false;
+            if s.resident && !s.live && s.coming == 0 {
+                s.resident = false;
                 m.mapping.forget(0, m.bytes());
                 m.process.give(device, m.bytes(), Account::Process);
             }
@@ -175,43 +186,58 @@ impl GraphPool {
             .find(|m| m.address() == address)
     }
 
-    /// Takes the memory of a launch's nodes before any of them runs, as the launch is what may be refused.
-    pub fn take(&self, memory: &Memory, nodes: &[Arc<GraphMemory>]) -> Result {
+    /// Whether an address lies in the memory of a node, whatever has become of it.
+    pub fn holds(&self, address: u64) -> bool {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = |m: Arc<GraphMemory>| (m.address()..m.address() + m.bytes()).contains(&address);
+        all.iter().filter_map(Weak::upgrade).any(inside)
+    }
+
+    /// Takes room for the nodes of a launch before any of them runs, as the launch is what may be refused.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the device has not room for all; nothing has changed then.
+    pub fn take(&self, nodes: &[Arc<GraphMemory>]) -> Result {
         let mut taken: Vec<&Arc<GraphMemory>> = Vec::new();
         for m in nodes {
             let mut s = m.state();
-            if s.0 {
-                continue;
-            }
-            if let Err(e) = m.process.take(m.device, m.bytes(), Account::Process) {
-                drop(s);
-                for t in taken {
-                    t.state().0 = false;
-                    t.process.give(t.device, t.bytes(), Account::Process);
+            if !s.resident {
+                if let Err(e) = m.process.take(m.device, m.bytes(), Account::Process) {
+                    drop(s);
+                    for t in taken {
+                        t.state().resident = false;
+                        t.process.give(t.device, t.bytes(), Account::Process);
+                    }
+                    return Err(e);
                 }
-                return Err(e);
+                s.resident = true;
+                taken.push(m);
             }
-            s.0 = true;
-            taken.push(m);
         }
         for m in nodes {
-            self.start(memory, m);
+            m.state().coming += 1;
             self.sizes(m.device);
         }
         Ok(())
     }
 
+    /// A launch has got to a node.
     fn start(&self, memory: &Memory, m: &Arc<GraphMemory>) {
-        if !std::mem::replace(&mut m.state().1, true) {
+        let mut s = m.state();
+        s.coming = s.coming.saturating_sub(1);
+        if !std::mem::replace(&mut s.live, true) {
+            drop(s);
             let mut inner = memory.lock();
             memory.add(&mut inner, m.address(), m.size, Kind::Graph, m.device, 0);
+            drop(inner);
+            self.sizes(m.device);
         }
     }
 
     /// Ends the use of a node's memory; whether there was any.
     pub fn end(&self, memory: &Memory, address: u64) -> bool {
         let Some(m) = self.find(address) else { return false };
-        let was = std::mem::take(&mut m.state().1);
+        let was = std::mem::take(&mut m.state().live);
         if was {
             memory.lock().ranges.remove(&address);
         }
@@ -473,7 +499,14 @@ impl Work {
     /// As operations of a stream. Memory of memory nodes must have been taken.
     pub fn ops(&self, device: &DeviceSpec, memory: &Arc<Memory>, pool: &Arc<GraphPool>) -> Result<Vec<Op>> {
         Ok(vec![match self {
-            Work::Empty | Work::Alloc(_) => return Ok(Vec::new()),
+            Work::Empty => return Ok(Vec::new()),
+            Work::Alloc(m) => {
+                let (m, memory, pool) = (m.clone(), memory.clone(), pool.clone());
+                Op::Instant(Box::new(move || {
+                    pool.start(&memory, &m);
+                    Ok(())
+                }))
+            }
             Work::Kernel(l) => l.op(device, memory),
             Work::Copy(c) => c.op(device, memory),
             Work::Fill(f) => f.op(device, memory),

@@ -143,6 +143,8 @@ pub enum RegionError {
 /// The mapped state file.
 #[derive(Debug)]
 pub struct Region {
+    /// Holds the locks. Another open than the one that is mapped: a mapping keeps its open file alive, and with it
+    /// the locks, in a forked child that has closed every descriptor.
     file: File,
     shared: *const Shared,
     /// Keeps this process's threads apart: the file's lock belongs to the process as a whole.
@@ -230,8 +232,14 @@ impl Region {
         if map == libc::MAP_FAILED {
             return Err(io(std::io::Error::last_os_error()));
         }
+        let locks = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+            .map_err(io)?;
         let region = Self {
-            file,
+            file: locks,
             shared: map.cast(),
             threads: Mutex::new(()),
             own: AtomicU32::new(0),
@@ -251,7 +259,7 @@ impl Region {
             h.version.load(Ordering::Relaxed),
             h.spec.load(Ordering::Relaxed),
         );
-        region.lock_op(libc::F_OFD_SETLK, libc::F_UNLCK, LOCK_BASE);
+        ofd(file.as_raw_fd(), libc::F_OFD_SETLK, libc::F_UNLCK, LOCK_BASE);
         let why = match found {
             (m, _, _) if m != MAGIC => "not a state file".to_string(),
             (_, v, _) if v != VERSION => format!("version {v}, this is version {VERSION}"),

@@ -18,10 +18,11 @@ const UNIFIED: u32 = 4;
 /// before it returns.
 fn enqueue(t: &Target, mut c: Copy) -> Reply {
     let d = driver()?;
-    c.check(&d.memory)?;
     if t.recording().is_some() {
+        // What is recorded may speak of memory that a launch has yet to make; it is checked when it runs.
         return t.run(Work::Copy(c));
     }
+    c.check(&d.memory)?;
     let pageable = |p: &Place| !p.device && c.bytes() > 0 && d.memory.find(p.at).is_none();
     let (from, to) = (pageable(&c.from), pageable(&c.to));
     if from {
@@ -45,15 +46,16 @@ fn now(t: &Target, c: &Copy) -> Reply {
 
 /// A side of a copy whose kind of memory the address itself tells.
 fn unified(at: u64) -> Reply<(u64, bool)> {
-    Ok((at, driver()?.memory.find(at).is_some()))
+    let d = driver()?;
+    Ok((at, d.memory.find(at).is_some() || d.graphs.pool.holds(at)))
 }
 
 fn fill(t: &Target, f: Fill, wait: bool) -> Reply {
     let d = driver()?;
-    f.check(&d.memory)?;
     if t.recording().is_some() && !wait {
         return t.run(Work::Fill(f));
     }
+    f.check(&d.memory)?;
     t.run(Work::Fill(f))?;
     if wait { t.finish() } else { Ok(()) }
 }

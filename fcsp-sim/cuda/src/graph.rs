@@ -254,7 +254,7 @@ fn launch(exec: u64, stream: u64, pt: bool) -> Reply {
         return t.run(fcsp_sim::graph::Work::Graph(graph));
     }
     // Memory is what a launch may be refused; nothing of the graph has run then.
-    d.graphs.pool.take(&d.memory, &graph.memories())?;
+    d.graphs.pool.take(&graph.memories())?;
     t.run(fcsp_sim::graph::Work::Graph(graph))
 }
 
