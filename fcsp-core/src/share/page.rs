@@ -329,7 +329,8 @@ impl TenantPage {
 
     /// Says that the host stands waiting for the device since `now`.
     pub fn block(&self, now: u64) {
-        self.blocked_since.store(now, Ordering::Relaxed);
+        // An exchange and not a store: it then has its place between the exchanges of `unblock`, in loom's eyes too.
+        self.blocked_since.swap(now, Ordering::Relaxed);
         self.publish(now);
     }
 
