@@ -167,7 +167,7 @@ impl Fill {
     /// As [`Copy::check`].
     pub fn check(&self, memory: &Memory) -> Result {
         let good = matches!(self.element, 1 | 2 | 4)
-            && self.at % self.element == 0
+            && self.at.is_multiple_of(self.element)
             && (self.height <= 1 || self.pitch >= self.width.saturating_mul(self.element))
             && (self.span() == 0 || memory.covers(self.at, self.span()));
         if good { Ok(()) } else { Err(Error::InvalidValue) }

@@ -373,11 +373,8 @@ impl Timeline {
     fn play(self: Arc<Self>) {
         DEVICE_SIDE.with(|d| d.set(true));
         clock::exact_sleeps();
-        let mut lane = match Lane::open(self.process.clone(), self.device) {
-            Ok(lane) => Some(lane),
-            // No place in the rota: the work is done without taking turns rather than never.
-            Err(_) => None,
-        };
+        // Without a place in the rota the work is done without taking turns rather than never.
+        let mut lane = Lane::open(self.process.clone(), self.device).ok();
         let mut s = self.lock();
         loop {
             if s.stop {

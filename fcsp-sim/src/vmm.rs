@@ -153,7 +153,7 @@ impl Vmm {
 impl Memory {
     /// Reserves addresses. `size` in whole pages.
     pub fn space_reserve(&self, size: u64, align: u64, hint: u64) -> Result<u64> {
-        if size == 0 || size % PAGE != 0 || (align != 0 && !align.is_power_of_two()) {
+        if size == 0 || !size.is_multiple_of(PAGE) || (align != 0 && !align.is_power_of_two()) {
             return Err(Error::InvalidValue);
         }
         let m = Mapping::reserved(size, align.max(PAGE), hint).map_err(|_| Error::OutOfMemory)?;
@@ -178,7 +178,7 @@ impl Memory {
     /// # Errors
     /// [`Error::OutOfMemory`] if the device has no room.
     pub fn physical_create(&self, size: u64, properties: Properties) -> Result<u64> {
-        if size == 0 || size % PAGE != 0 {
+        if size == 0 || !size.is_multiple_of(PAGE) {
             return Err(Error::InvalidValue);
         }
         if let Some(d) = properties.device {
@@ -265,7 +265,8 @@ impl Memory {
 
     /// Maps physical memory at reserved addresses, without access yet.
     pub fn physical_map(&self, at: u64, size: u64, offset: u64, handle: u64) -> Result {
-        if size == 0 || size % PAGE != 0 || at % PAGE != 0 || offset % PAGE != 0 {
+        if size == 0 || !size.is_multiple_of(PAGE) || !at.is_multiple_of(PAGE) || !offset.is_multiple_of(PAGE)
+        {
             return Err(Error::InvalidValue);
         }
         let mut inner = self.lock();

@@ -193,6 +193,47 @@ impl Copy2 {
 }
 
 impl Copy3 {
+    /// The description of a copy.
+    pub fn describe(c: &Copy) -> Self {
+        let side = |p: &Place| {
+            if p.device {
+                (DEVICE, 0, p.at)
+            } else {
+                (HOST, p.at, 0)
+            }
+        };
+        let ((src_kind, src_host, src_device), (dst_kind, dst_host, dst_device)) =
+            (side(&c.from), side(&c.to));
+        let rows = |p: &Place| p.slice.checked_div(p.pitch).unwrap_or(0);
+        Self {
+            src_x: 0,
+            src_y: 0,
+            src_z: 0,
+            src_lod: 0,
+            src_kind,
+            src_host,
+            src_device,
+            src_array: 0,
+            src_context: 0,
+            src_pitch: c.from.pitch,
+            src_height: rows(&c.from),
+            dst_x: 0,
+            dst_y: 0,
+            dst_z: 0,
+            dst_lod: 0,
+            dst_kind,
+            dst_host,
+            dst_device,
+            dst_array: 0,
+            dst_context: 0,
+            dst_pitch: c.to.pitch,
+            dst_height: rows(&c.to),
+            width: c.width,
+            height: c.height,
+            depth: c.depth,
+        }
+    }
+
     /// The copy it describes.
     pub fn plan(&self) -> Reply<Copy> {
         let from = Side {

@@ -124,6 +124,8 @@ pub struct Stream {
     pub id: u64,
     /// The graph it records.
     pub capture: Mutex<Option<crate::capture::Recording>>,
+    /// Attributes that were set, by number. Kept for the application; nothing depends on them.
+    pub attributes: Mutex<HashMap<i32, [u64; 8]>>,
 }
 
 #[derive(Debug, Default)]
@@ -161,6 +163,8 @@ pub struct Driver {
     pub arrays: Table<crate::array::Array>,
     /// Live objects.
     pub mipmaps: Table<crate::array::Mipmap>,
+    /// Live objects.
+    pub links: Table<crate::link::Link>,
     /// Live objects.
     pub externals: Table<crate::vmm::External>,
     /// Graphs and what belongs to them.
@@ -214,6 +218,7 @@ fn start() -> Result<Driver, Code> {
         functions: Table::new(0x15),
         arrays: Table::new(0x16),
         mipmaps: Table::new(0x17),
+        links: Table::new(0x19),
         externals: Table::new(0x18),
         graphs: crate::graph::Graphs::new(|kind| 0x20 + kind),
     })
@@ -379,6 +384,7 @@ impl Driver {
                 priority: 0,
                 id: 1,
                 capture: Mutex::default(),
+                attributes: Mutex::default(),
             }),
             threads: Mutex::default(),
             streams: Mutex::default(),

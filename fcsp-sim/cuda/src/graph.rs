@@ -50,6 +50,9 @@ impl Exec {
     }
 }
 
+/// A kernel node's parameters and the addresses of each of them.
+type Shown = (Vec<u8>, Vec<u64>);
+
 /// All graphs of the process.
 #[derive(Debug)]
 pub struct Graphs {
@@ -59,7 +62,9 @@ pub struct Graphs {
     pub pool: Arc<GraphPool>,
     owners: RwLock<HashMap<NodeId, u64>>,
     /// Parameters that callers were pointed to, by node.
-    pub shown: Mutex<HashMap<NodeId, (Vec<u8>, Vec<u64>)>>,
+    pub shown: Mutex<HashMap<NodeId, Shown>>,
+    /// Attributes of kernel nodes, by node and number. Kept for the application; nothing depends on them.
+    pub attributes: Mutex<HashMap<(NodeId, i32), [u64; 8]>>,
 }
 
 const NODE: u64 = 0x2f << 40;
@@ -87,6 +92,7 @@ impl Graphs {
             pool: Arc::default(),
             owners: RwLock::default(),
             shown: Mutex::default(),
+            attributes: Mutex::default(),
         }
     }
 
@@ -125,6 +131,8 @@ impl Graphs {
             owners.remove(&id);
             shown.remove(&id);
         }
+        let mut attributes = self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        attributes.retain(|(id, _), _| owners.contains_key(id));
         Ok(())
     }
 

@@ -365,6 +365,30 @@ api! {
     fn cuGraphExecKernelNodeSetParams_v2(exec: u64, node: u64, p: In<KernelParams>) {
         set_exec(exec, node, kernel(&p.get()?)?)
     }
+    fn cuGraphKernelNodeGetAttribute(node: u64, which: i32, value: Out<[u64; 8]>) {
+        let Work::Kernel(_) = get(node)? else { return Err(INVALID_VALUE) };
+        let all = driver()?.graphs.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        value.put(all.get(&(node_id(node), which)).copied().unwrap_or_default())
+    }
+    fn cuGraphKernelNodeSetAttribute(node: u64, which: i32, value: In<[u64; 8]>) {
+        let Work::Kernel(_) = get(node)? else { return Err(INVALID_VALUE) };
+        let mut all = driver()?.graphs.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert((node_id(node), which), value.get()?);
+        Ok(())
+    }
+    fn cuGraphKernelNodeCopyAttributes(to: u64, from: u64) {
+        let (Work::Kernel(_), Work::Kernel(_)) = (get(to)?, get(from)?) else { return Err(INVALID_VALUE) };
+        let (to, from) = (node_id(to), node_id(from));
+        let mut all = driver()?.graphs.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        let copies: Vec<_> = all.iter().filter(|((n, _), _)| *n == from).map(|((_, w), v)| ((to, *w), *v)).collect();
+        all.extend(copies);
+        Ok(())
+    }
+    /// Sides that were arrays are shown as the memory they are.
+    fn cuGraphMemcpyNodeGetParams(node: u64, p: Out<Copy3>) {
+        let Work::Copy(c) = get(node)? else { return Err(INVALID_VALUE) };
+        p.put(Copy3::describe(&c))
+    }
     fn cuGraphMemcpyNodeSetParams(node: u64, p: In<Copy3>) {
         set(node, copy(&p.get()?)?)
     }

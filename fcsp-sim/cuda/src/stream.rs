@@ -1,6 +1,6 @@
 //! Streams.
 
-use crate::abi::Out;
+use crate::abi::{In, Out};
 use crate::capture::Recording;
 use crate::codes::{
     CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply,
@@ -40,6 +40,7 @@ fn of_thread(c: &Arc<Context>) -> Reply<Arc<Stream>> {
             priority: 0,
             id,
             capture: Mutex::default(),
+            attributes: Mutex::default(),
         })
     });
     Ok(entry.clone())
@@ -150,6 +151,7 @@ fn create(place: Out<u64>, flags: u32, priority: i32) -> Reply {
             priority,
             id,
             capture: Mutex::default(),
+            attributes: Mutex::default(),
         }
     });
     place.put(handle)
@@ -177,6 +179,50 @@ api! {
         }
         Ok(())
     }
+}
+
+/// Access policy window, synchronisation policy, priority, synchronisation domains.
+const ATTRIBUTES: [i32; 5] = [1, 3, PRIORITY, 9, 10];
+const PRIORITY: i32 = 8;
+
+/// One of a batch of memory operations.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct MemOp {
+    kind: u32,
+    at: u64,
+    value: u64,
+    flags: u32,
+    _rest: [u64; 2],
+}
+
+fn batch(stream: u64, pt: bool, n: u32, list: In<MemOp>, flags: u32) -> Reply {
+    let t = target(stream, pt)?;
+    if flags != 0 || n > 256 {
+        return Err(INVALID_VALUE);
+    }
+    // Read and checked as a whole first: a batch is refused whole or not at all.
+    let mut work = Vec::new();
+    for op in list.list(n as usize)? {
+        let wide = matches!(op.kind, 4 | 5);
+        let value = if wide {
+            op.value
+        } else {
+            op.value & u64::from(u32::MAX)
+        };
+        let w = match op.kind {
+            1 | 4 => Work::Await(op.at, value, wide, op.flags),
+            2 | 5 => Work::Write(op.at, value, wide),
+            // Flushes and barriers: memory here is always in order.
+            3 | 6 => continue,
+            _ => return Err(INVALID_VALUE),
+        };
+        if !driver()?.memory.covers(op.at, if wide { 8 } else { 4 }) {
+            return Err(INVALID_VALUE);
+        }
+        work.push(w);
+    }
+    work.into_iter().try_for_each(|w| t.run(w))
 }
 
 /// A callback of the older kind: stream, status, argument.
@@ -231,8 +277,33 @@ stream_api! {
         t.run(Work::Empty)
     }
     fn cuStreamCopyAttributes, cuStreamCopyAttributes_ptsz[pt](to: u64, from: u64) {
-        target(to, pt)?;
-        target(from, pt).map(|_| ())
+        let (to, from) = (target(to, pt)?.stream, target(from, pt)?.stream);
+        let all = from.attributes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *to.attributes.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        Ok(())
+    }
+    fn cuStreamGetAttribute, cuStreamGetAttribute_ptsz[pt](stream: u64, which: i32, value: Out<[u64; 8]>) {
+        let s = target(stream, pt)?.stream;
+        if !ATTRIBUTES.contains(&which) {
+            return Err(INVALID_VALUE);
+        }
+        let set = s.attributes.lock().unwrap_or_else(PoisonError::into_inner).get(&which).copied();
+        let default = if which == PRIORITY { u64::from(s.priority as u32) } else { 0 };
+        value.put(set.unwrap_or([default, 0, 0, 0, 0, 0, 0, 0]))
+    }
+    fn cuStreamSetAttribute, cuStreamSetAttribute_ptsz[pt](stream: u64, which: i32, value: In<[u64; 8]>) {
+        let s = target(stream, pt)?.stream;
+        if !ATTRIBUTES.contains(&which) || which == PRIORITY {
+            return Err(INVALID_VALUE);
+        }
+        s.attributes.lock().unwrap_or_else(PoisonError::into_inner).insert(which, value.get()?);
+        Ok(())
+    }
+    fn cuStreamBatchMemOp, cuStreamBatchMemOp_ptsz[pt](stream: u64, n: u32, list: In<MemOp>, flags: u32) {
+        batch(stream, pt, n, list, flags)
+    }
+    fn cuStreamBatchMemOp_v2, cuStreamBatchMemOp_v2_ptsz[pt](stream: u64, n: u32, list: In<MemOp>, flags: u32) {
+        batch(stream, pt, n, list, flags)
     }
     fn cuLaunchHostFunc, cuLaunchHostFunc_ptsz[pt](stream: u64, f: Option<extern "C" fn(usize)>, data: usize) {
         target(stream, pt)?.run(Work::Host(HostCall { f: f.ok_or(INVALID_VALUE)?, data }))

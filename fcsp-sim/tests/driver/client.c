@@ -74,6 +74,14 @@ R cuMemHostAlloc(void **, size_t, unsigned);
 R cuGetProcAddress_v2(const char *, void **, int, u64, int *);
 R cuGetExportTable(const void **, const void *);
 R cuTexRefCreate(H *);
+R cuMemcpyHtoDAsync_v2(u64, const void *, size_t, H);
+R cuMemcpyDtoHAsync_v2(void *, u64, size_t, H);
+struct memop { unsigned kind; u64 at, value; unsigned flags; u64 rest[2]; };
+R cuStreamBatchMemOp_v2(H, unsigned, struct memop *, unsigned);
+R cuLinkCreate_v2(unsigned, void *, void *, H *);
+R cuLinkAddData_v2(H, int, const void *, size_t, const char *, unsigned, void *, void *);
+R cuLinkComplete(H, void **, size_t *);
+R cuLinkDestroy(H);
 
 struct prop { int type, handles, where, id; void *win; u64 flags; };
 struct access { int where, id, flags; };
@@ -428,7 +436,36 @@ static void ordering(void) {
     IS(hits, 1);
     /* Pageable memory is read before the call returns. */
     u64 p;
+    char text[] = "before", back[8] = "";
     OK(cuMemAlloc_v2(&p, 16));
+    OK(spin_for(20000000, s));
+    OK(cuMemcpyHtoDAsync_v2(p, text, 7, s));
+    memcpy(text, "after!", 7);
+    OK(cuMemcpyDtoHAsync_v2(back, p, 7, s));
+    IS(strcmp(back, "before"), 0);
+    /* A batch of memory operations is one after the other: wait for 9, then write 10. */
+    struct memop ops[2] = {{4, (u64)word, 9, 1, {0}}, {5, (u64)word, 10, 0, {0}}};
+    OK(cuStreamBatchMemOp_v2(s, 2, ops, 0));
+    usleep(10000);
+    IS(*(volatile u64 *)word == 1, 1);
+    *(volatile u64 *)word = 9;
+    OK(cuStreamSynchronize(s));
+    IS(*(volatile u64 *)word == 10, 1);
+    /* What the linker makes can be loaded. */
+    H link, m, f;
+    void *image;
+    size_t size;
+    const char a[] = ".version 7.0\n.target sm_80\n.visible .entry one() { ret; }";
+    const char b[] = ".version 7.0\n.target sm_80\n.visible .entry two(.param .u64 p) { ret; }";
+    OK(cuLinkCreate_v2(0, 0, 0, &link));
+    OK(cuLinkAddData_v2(link, 1, a, sizeof a, "a", 0, 0, 0));
+    OK(cuLinkAddData_v2(link, 1, b, sizeof b, "b", 0, 0, 0));
+    OK(cuLinkComplete(link, &image, &size));
+    OK(cuModuleLoadData(&m, image));
+    OK(cuLinkDestroy(link));
+    OK(cuModuleGetFunction(&f, m, "one"));
+    OK(cuModuleGetFunction(&f, m, "two"));
+    IS(cuModuleGetFunction(&f, m, "three"), 500);
     say("done");
 }
 

@@ -1,0 +1,67 @@
+//! The list of modelled functions in the README is the code's own.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Names of the exported functions that a crate's sources define.
+fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("src");
+    let mut out = BTreeSet::new();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for (at, _) in source.match_indices(&format!("fn {prefix}")) {
+            let head = source[at + 3..].split(['(', '[']).next().unwrap();
+            // Exported names go on with a capital; the crates' own helpers do not.
+            let api = |n: &&str| n[prefix.len()..].starts_with(char::is_uppercase);
+            out.extend(head.split(',').map(str::trim).filter(api).map(str::to_string));
+        }
+    }
+    out
+}
+
+fn exported(folder: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join("symbols.txt");
+    std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .map(str::to_string)
+        .collect()
+}
+
+#[test]
+fn the_readme_lists_what_is_modelled() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let list = text
+        .split("<!-- modelled -->")
+        .nth(1)
+        .and_then(|t| t.split("<!-- end -->").next())
+        .unwrap();
+    let listed: BTreeSet<String> = list
+        .split_whitespace()
+        .filter(|w| w.starts_with("cu") || w.starts_with("nvml"))
+        .map(str::to_string)
+        .collect();
+    let code: BTreeSet<String> = defined("cuda", "cu")
+        .into_iter()
+        .chain(defined("nvml", "nvml"))
+        .collect();
+    let missing: Vec<_> = code.difference(&listed).collect();
+    let extra: Vec<_> = listed.difference(&code).collect();
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "missing {missing:?}, not there {extra:?}"
+    );
+}
+
+#[test]
+fn only_functions_of_the_real_libraries_are_defined() {
+    for (folder, prefix) in [("cuda", "cu"), ("nvml", "nvml")] {
+        let stray: Vec<_> = defined(folder, prefix)
+            .difference(&exported(folder))
+            .cloned()
+            .collect();
+        assert!(stray.is_empty(), "{stray:?}");
+    }
+}
