@@ -22,6 +22,7 @@ mod graph;
 mod init;
 mod ipc;
 mod launch;
+mod layout;
 mod link;
 mod memory;
 mod module;

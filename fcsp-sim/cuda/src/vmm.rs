@@ -38,8 +38,10 @@ pub struct External {
 #[derive(Debug, Clone, Copy)]
 pub struct ExternalDesc {
     kind: i32,
+    _gap: i32,
     fd: i32,
-    _rest: u64,
+    // The descriptor's place is a union with two pointers.
+    _rest: [i32; 3],
     size: u64,
     flags: u32,
     _reserved: [u32; 16],
