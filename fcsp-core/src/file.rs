@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -128,7 +128,16 @@ fn lock_request(kind: libc::c_int, offset: u64, len: u64) -> libc::flock {
 
 /// Takes the write lock on `[offset, offset + len)` if nobody else holds any of it; `len` 0 means to the end.
 pub fn try_lock(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-    let lock = lock_request(libc::F_WRLCK, offset, len);
+    set_lock(file, lock_request(libc::F_WRLCK, offset, len))
+}
+
+/// Takes a read lock on the range, which any number of open files may hold together, if nobody has the write lock.
+/// A file opened for reading will do.
+pub fn try_lock_shared(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    set_lock(file, lock_request(libc::F_RDLCK, offset, len))
+}
+
+fn set_lock(file: &File, lock: libc::flock) -> io::Result<bool> {
     // SAFETY: the kernel reads the request, which outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } == 0 {
         return Ok(true);
@@ -149,7 +158,15 @@ pub fn unlock(file: &File, offset: u64, len: u64) {
 
 /// Whether some other open file holds a write lock on any byte of the range. Works on a file opened for reading.
 pub fn is_locked(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-    let mut lock = lock_request(libc::F_RDLCK, offset, len);
+    find_lock(file, lock_request(libc::F_RDLCK, offset, len))
+}
+
+/// Whether some other open file holds a lock of any kind on any byte of the range. Works on a file opened for reading.
+pub fn is_held(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    find_lock(file, lock_request(libc::F_WRLCK, offset, len))
+}
+
+fn find_lock(file: &File, mut lock: libc::flock) -> io::Result<bool> {
     // SAFETY: the kernel reads and writes the request, which outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
         return Err(io::Error::last_os_error());
@@ -167,11 +184,19 @@ impl SetupLock {
     /// Longest wait for somebody else's setup, which takes well under a millisecond unless its process is stopped.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Waits for the lock on `path`, creating the file if need be.
+    /// Waits for the lock on `path`, creating the file if need be. The file that was locked is the one at `path`: a
+    /// lock on a file that was removed while this waited keeps nobody out. `NotFound` if its folder is gone.
     pub fn acquire(path: &Path) -> io::Result<Self> {
-        let file = open_rw(path, true)?;
         let deadline = Instant::now() + Self::PATIENCE;
-        while !try_lock(&file, 0, 0)? {
+        let mut file = open_rw(path, true)?;
+        loop {
+            if try_lock(&file, 0, 0)? {
+                if is_at(&file, path)? {
+                    return Ok(Self { _file: file });
+                }
+                file = open_rw(path, true)?;
+                continue;
+            }
             if Instant::now() >= deadline {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -184,13 +209,22 @@ impl SetupLock {
             }
             std::thread::sleep(Duration::from_micros(200));
         }
-        Ok(Self { _file: file })
     }
 
     /// The lock if it is free right now.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         let file = open_rw(path, true)?;
-        Ok(try_lock(&file, 0, 0)?.then_some(Self { _file: file }))
+        Ok((try_lock(&file, 0, 0)? && is_at(&file, path)?).then_some(Self { _file: file }))
+    }
+}
+
+/// Whether `path` still names this open file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let mine = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (mine.dev(), mine.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -225,6 +259,42 @@ mod tests {
         assert!(try_lock(&b, 4096, 1).unwrap());
         unlock(&b, 4096, 1);
         assert!(!is_locked(&reader, 4096, 1).unwrap());
+    }
+
+    #[test]
+    fn shared_locks_are_many_and_seen_by_who_asks_for_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        open_rw(&path, true).unwrap();
+        let (a, b, c) = (
+            open_ro(&path).unwrap(),
+            open_ro(&path).unwrap(),
+            open_ro(&path).unwrap(),
+        );
+        assert!(!is_held(&c, 0, 1).unwrap());
+        assert!(try_lock_shared(&a, 0, 1).unwrap() && try_lock_shared(&b, 0, 1).unwrap());
+        drop(a);
+        assert!(is_held(&c, 0, 1).unwrap() && !is_locked(&c, 0, 1).unwrap());
+        assert!(!try_lock(&open_rw(&path, false).unwrap(), 0, 1).unwrap());
+        drop(b);
+        assert!(!is_held(&c, 0, 1).unwrap());
+    }
+
+    #[test]
+    fn a_setup_lock_on_a_removed_file_is_not_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = SetupLock::acquire(&path).unwrap();
+        let waiter = std::thread::spawn({
+            let path = path.clone();
+            move || SetupLock::acquire(&path)
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::remove_file(&path).unwrap();
+        drop(first);
+        let second = waiter.join().unwrap().unwrap();
+        assert!(is_at(&second._file, &path).unwrap());
+        assert!(SetupLock::try_acquire(&path).unwrap().is_none());
     }
 
     #[test]

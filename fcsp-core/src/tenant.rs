@@ -1,14 +1,15 @@
 //! A tenant: its name, its limits, its folder, and this process's place in it.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name};
 use crate::control::{Control, Limits};
 use crate::device::DeviceIdentity;
-use crate::file::SetupLock;
+use crate::file::{self, SetupLock};
 use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
-use crate::state::StateDir;
+use crate::state::{MEMBER_LOCK, StateDir};
 
 /// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub struct Tenant {
     /// Limits from a root-owned file: they cannot be changed by a control page.
     fixed: Option<Limits>,
     control: Control,
+    /// Holds the lock by which a collector knows that this process lives, before it has a place on any device and
+    /// after. A forked child holds it, too: it is a process of the tenant.
+    _member: File,
 }
 
 impl Tenant {
@@ -54,17 +58,18 @@ impl Tenant {
             path: dir.clone(),
             source,
         };
-        state.create_tenant(&name).map_err(folder)?;
         let configured = Limits {
             memory: config.memory.clone(),
             compute: config.compute.clone(),
             paused: false,
         };
-        let setup = SetupLock::acquire(&dir.join("setup.lock")).map_err(folder)?;
+        let setup = state.set_up_tenant(&name).map_err(folder)?;
         let control = match Control::open(&dir).map_err(folder)? {
             // An environment that sets no limit joins whatever limits the tenant has.
             Some(control)
-                if config.source != Source::Environment || has_living(state, &name) || is_managed(&dir) =>
+                if config.source != Source::Environment
+                    || state.is_alive(&name).unwrap_or(false)
+                    || is_managed(&dir) =>
             {
                 control
             }
@@ -80,6 +85,12 @@ impl Tenant {
                 })?
             }
         };
+        let member = file::open_ro(&dir.join("control")).map_err(folder)?;
+        if !file::try_lock_shared(&member, MEMBER_LOCK, 1).map_err(folder)? {
+            return Err(folder(std::io::Error::other(
+                "somebody holds the control page for writing",
+            )));
+        }
         drop(setup);
         let fixed = (config.source == Source::File).then_some(configured);
         let source = match config.source {
@@ -92,6 +103,7 @@ impl Tenant {
             source,
             fixed,
             control,
+            _member: member,
         })
     }
 
@@ -182,14 +194,6 @@ impl ProcessManager for (StateDir, String) {
         }
         Ok(found)
     }
-}
-
-fn has_living(state: &StateDir, name: &str) -> bool {
-    state.regions(name).is_ok_and(|regions| {
-        regions
-            .into_iter()
-            .any(|(_, region)| region.is_ok_and(|r| r.any_alive()))
-    })
 }
 
 /// Whether the tenant was set up from outside (`fcsp run`, the agent), which leaves a mark in its folder.
@@ -302,9 +306,65 @@ mod tests {
             1 << 20,
             "a later environment does not raise a living tenant's quota"
         );
-        drop(place);
+        drop((place, first));
+        assert!(!state.remove_if_dead("t").unwrap());
         let third = Tenant::join(&state, &config(1 << 25)).unwrap();
-        assert_eq!(attach(&third).1, 1 << 25);
+        assert_eq!(
+            attach(&third).1,
+            1 << 20,
+            "one that has joined and holds nothing lives"
+        );
+        drop((second, third));
+        let fourth = Tenant::join(&state, &config(1 << 25)).unwrap();
+        assert_eq!(attach(&fourth).1, 1 << 25);
+    }
+
+    /// Joins, takes a place and leaves, over and over, while collectors remove what they find dead: whoever has
+    /// joined has the control page and the region that a later comer finds.
+    #[test]
+    fn joining_while_collectors_remove() {
+        use crate::control::Control;
+        use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let (done, removed, joined) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        // No folder at this moment is an error, and of no interest.
+                        if state.remove_if_dead("t").unwrap_or(false) {
+                            removed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let tenant = Tenant::join(&state, &config(1 << 20)).unwrap();
+                        let (place, _) = attach(&tenant);
+                        place.reserve(512, u64::MAX).unwrap();
+                        {
+                            let _setup = SetupLock::acquire(&tenant.dir().join("setup.lock")).unwrap();
+                            let before = tenant.control().generation();
+                            let page = Control::create(tenant.dir()).unwrap();
+                            page.write(&tenant.limits().unwrap().1).unwrap();
+                            assert_ne!(tenant.control().generation(), before, "the page of the folder");
+                        }
+                        let regions = state.regions("t").unwrap();
+                        assert_eq!(regions.len(), 1);
+                        let used = regions.into_iter().next().unwrap().1.unwrap().used_bytes;
+                        assert!(used >= 512, "the region of the folder");
+                        joined.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            done.store(true, Ordering::Relaxed);
+        });
+        let (removed, joined) = (removed.into_inner(), joined.into_inner());
+        assert!(removed > 10 && joined > 10, "{removed} removed, {joined} joined");
     }
 
     #[test]
