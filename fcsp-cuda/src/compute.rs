@@ -5,28 +5,28 @@
 //! deferred to another thread, so no parameter is copied and no order changes.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::classify::Class;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost::CostTable;
 use fcsp_core::share::files::{Neighbours, OwnPage};
-use fcsp_core::share::gate::{Gate, Marker, Verdict};
+use fcsp_core::share::gate::{Gate, Verdict};
 use fcsp_core::share::params::Params;
 use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
 
-use crate::call_real;
 use crate::ffi::cuda::*;
 
 mod events;
 mod functions;
+mod marks;
 mod timing;
 
 use events::Events;
 pub use functions::Functions;
+use marks::{Marks, Since, Span};
 use timing::Timing;
 
 /// Time between two looks at the folder of pages, ns.
@@ -47,7 +47,7 @@ pub struct Compute {
     pub functions: Functions,
     timing: Timing,
     events: Events,
-    markers: Mutex<VecDeque<Pending>>,
+    marks: Marks,
     neighbours: Mutex<Neighbours>,
     rescanned_ns: AtomicU64,
     /// Whether another tenant was active at the last look.
@@ -55,17 +55,25 @@ pub struct Compute {
     /// The stream of the last launch, and whether others have had work since the device was last known idle.
     stream: AtomicUsize,
     several_streams: AtomicBool,
-    /// Launches since the last marker.
+    /// Launches since the last mark. Not counted exactly: threads may lose each other's steps.
     unmarked: AtomicU32,
+    /// The key launched since the last mark; [`SEVERAL`] if there were more.
+    key: AtomicU64,
+    /// Whether a launch has waited for its turn since the last mark.
+    interrupted: AtomicBool,
+    marked_ns: AtomicU64,
+    /// Charges for mixed work are multiplied by this, in 1/1024: what spans have shown them to be wrong by.
+    scale: AtomicU64,
+    /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
+    exact: [AtomicU64; 64],
 }
 
-/// An event that stands for a position in the submitted work.
-#[derive(Debug)]
-struct Pending {
-    event: usize,
-    context: usize,
-    marker: Marker,
-}
+/// More than one key.
+const SEVERAL: u64 = 1;
+/// A scale of one.
+const ONE: u64 = 1024;
+/// Least time between marks that are put at synchronisations, ns.
+const MARK_NS: u64 = 1_000_000;
 
 /// Work about to be submitted.
 #[derive(Debug, Clone, Copy)]
@@ -106,13 +114,18 @@ impl Compute {
             functions: Functions::default(),
             timing: Timing::default(),
             events: Events::default(),
-            markers: Mutex::default(),
+            marks: Marks::default(),
             neighbours: Mutex::new(Neighbours::new(&state, &device.uuid, tenant.name())),
             rescanned_ns: AtomicU64::new(0),
             contended: AtomicBool::new(false),
             stream: AtomicUsize::new(0),
             several_streams: AtomicBool::new(false),
             unmarked: AtomicU32::new(0),
+            key: AtomicU64::new(0),
+            interrupted: AtomicBool::new(false),
+            marked_ns: AtomicU64::new(0),
+            scale: AtomicU64::new(ONE),
+            exact: [const { AtomicU64::new(0) }; 64],
         })
     }
 
@@ -127,18 +140,27 @@ impl Compute {
     /// Submits `work` on `stream` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
-        let cost = self.costs.cost(work.key, work.blocks);
+        let cost = self.costs.cost(work.key, work.blocks) * self.scale.load(Ordering::Relaxed) / ONE;
         if self.stream.load(Ordering::Relaxed) != stream as usize {
             self.other_stream(stream);
         }
-        if work.class == Class::Collective {
+        let key = self.key.load(Ordering::Relaxed);
+        if key != work.key && key != SEVERAL {
+            self.key
+                .store(if key == 0 { work.key } else { SEVERAL }, Ordering::Relaxed);
+        }
+        self.unmarked.store(
+            self.unmarked.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+        if work.class.bypasses_gate() {
             // Another rank may be waiting for this one: never held back, charged in full.
             self.gate.bypass(cost);
         } else if !self.gate.admit(cost) {
             return self.submit_slowly(work, cost, stream, call);
         }
         if work.sample {
-            return self.submit_timed(work, cost, stream, call);
+            return self.submit_timed(work, stream, call);
         }
         call()
     }
@@ -167,24 +189,23 @@ impl Compute {
             match self.gate.acquire(cost, now, &views) {
                 Verdict::Go { .. } | Verdict::LetOne => break,
                 Verdict::Drain { to } => {
-                    self.mark(stream);
+                    self.mark_tail(stream, now);
                     self.drain(to, now);
                 }
                 Verdict::Wait { until, .. } => {
-                    self.mark(stream);
-                    // What has drained meanwhile is published by the next round.
+                    self.mark_tail(stream, now);
+                    self.interrupted.store(true, Ordering::Relaxed);
                     wait::wait(self.gate.page().event_word(), event, until);
                     crate::process::notice_new_limits();
                 }
             }
         }
         let result = if work.sample {
-            self.submit_timed(work, cost, stream, call)
+            self.submit_timed(work, stream, call)
         } else {
             call()
         };
-        self.unmarked.store(1, Ordering::Relaxed);
-        self.mark(stream);
+        self.mark(stream, now_ns());
         result
     }
 
@@ -201,43 +222,62 @@ impl Compute {
         views
     }
 
-    /// Records a marker at the end of what is queued on `stream`.
-    fn mark(&self, stream: CUstream) {
-        if self.unmarked.swap(0, Ordering::Relaxed) == 0 && !self.markers().is_empty() {
-            return;
-        }
-        let marker = self.gate.mark();
-        if let Some((event, context)) = self.events.record_plain(stream) {
-            self.markers().push_back(Pending {
-                event,
-                context,
-                marker,
-            });
-        }
+    /// Puts a mark at the end of what is queued on `stream`.
+    fn mark(&self, stream: CUstream, now: u64) {
+        self.unmarked.store(0, Ordering::Relaxed);
+        self.marked_ns.store(now, Ordering::Relaxed);
+        let key = self.key.swap(0, Ordering::Relaxed);
+        let since = Since {
+            key: if key == SEVERAL { 0 } else { key },
+            interrupted: self.interrupted.swap(false, Ordering::Relaxed),
+            timed: !self.contended.load(Ordering::Relaxed) && !self.several_streams.load(Ordering::Relaxed),
+        };
+        self.marks.record(&self.gate, &self.events, stream, since, now);
     }
 
-    fn markers(&self) -> std::sync::MutexGuard<'_, VecDeque<Pending>> {
-        self.markers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same, unless there is one already.
+    fn mark_tail(&self, stream: CUstream, now: u64) {
+        if self.unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
+            self.mark(stream, now);
+        }
     }
 
     /// Retires what the device has passed and takes in what has been timed.
     fn poll(&self) {
         let now = now_ns();
-        let mut markers = self.markers();
-        while let Some(first) = markers.front() {
-            // Anything but "not ready" ends the waiting: an error is the application's to find.
-            if call_real!(cuEventQuery(first.event as CUevent)) == CUDA_ERROR_NOT_READY {
-                break;
-            }
-            if let Some(first) = markers.pop_front() {
-                self.gate.retire(first.marker, now);
-                self.events.give_back_plain(first.event, first.context);
-            }
-        }
-        drop(markers);
+        self.marks
+            .poll(&self.gate, &self.events, now, |span| self.settle(span, now));
         self.timing.collect(&self.events, |key, blocks, ns, contended| {
-            self.costs.learn(key, blocks, ns, contended)
+            if self.exact_slot(key).load(Ordering::Relaxed) != key {
+                self.costs.learn(key, blocks, ns, contended);
+            }
         });
+    }
+
+    fn exact_slot(&self, key: u64) -> &AtomicU64 {
+        &self.exact[(key >> 8) as usize % self.exact.len()]
+    }
+
+    /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,
+    /// and the costs get better.
+    fn settle(&self, span: Span, now: u64) {
+        // A span that came out short or long beyond reason belongs to something else (a clock that jumped).
+        if span.charged == 0 || span.measured == 0 {
+            return;
+        }
+        self.gate.true_up(span.measured, span.charged, now);
+        let scale = self.scale.load(Ordering::Relaxed);
+        if span.key != 0 {
+            self.costs
+                .correct(span.key, span.measured * ONE / scale, span.charged);
+            self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
+        } else {
+            let wanted = scale * span.measured / span.charged;
+            self.scale.store(
+                (scale * 7 + wanted.clamp(ONE / 2, 2 * ONE)) / 8,
+                Ordering::Relaxed,
+            );
+        }
     }
 
     /// Waits until at most `to` ns of GPU time are in flight, or nothing is left to wait for, or for a while.
@@ -245,7 +285,7 @@ impl Compute {
         loop {
             self.poll();
             let now = now_ns();
-            if self.gate.in_flight() <= to || self.markers().is_empty() || now > since + DRAIN_NS {
+            if self.gate.in_flight() <= to || self.marks.is_empty() || now > since + DRAIN_NS {
                 return;
             }
             if now < since + SPIN_NS {
@@ -256,12 +296,12 @@ impl Compute {
         }
     }
 
-    fn submit_timed(&self, work: Work, cost: u64, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
+    #[cold]
+    fn submit_timed(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
         let contended = self.contended.load(Ordering::Relaxed);
         let result = self
             .timing
             .time(&self.events, work.key, work.blocks, stream, contended, call);
-        let _ = cost;
         self.poll();
         result
     }
@@ -269,7 +309,13 @@ impl Compute {
     /// Around a call in which the host stands waiting for the device. `drains` says that afterwards the stream (or
     /// with `None` the whole context) is known to be empty.
     pub fn synchronise(&self, drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
-        self.gate.block(now_ns());
+        let before = now_ns();
+        if self.unmarked.load(Ordering::Relaxed) != 0
+            && before.saturating_sub(self.marked_ns.load(Ordering::Relaxed)) > MARK_NS
+        {
+            self.mark(self.stream.load(Ordering::Relaxed) as CUstream, before);
+        }
+        self.gate.block(before);
         let result = call();
         let now = now_ns();
         self.poll();
@@ -302,7 +348,7 @@ impl Compute {
 
     /// A context is gone, and its events with it.
     pub fn context_died(&self, context: usize) {
-        self.markers().retain(|pending| pending.context != context);
+        self.marks.forget(context);
         self.events.forget(context);
         self.timing.forget(context);
         self.gate.drained(now_ns());

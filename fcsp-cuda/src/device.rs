@@ -7,13 +7,14 @@
 //! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
 //! close to the quota. Away from the quota the figure may lag; at the quota it does not.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::file::monotonic_ns;
 use fcsp_core::memory::{Denied, Usage};
 use fcsp_core::region::Attachment;
+use fcsp_core::share::params::Mode;
 use fcsp_core::tenant::{Tenant, TenantError};
 
 use crate::compute::Compute;
@@ -45,17 +46,19 @@ pub struct Device {
     total: u64,
     limit: AtomicU64,
     generation: AtomicU64,
-    /// Calls between the driver's part and ours; a measurement taken meanwhile compares unlike things.
-    changing: AtomicU32,
-    /// Raised with every change, for the same reason.
-    changes: AtomicU64,
+    /// Calls between the driver's part and ours in the low half, changes so far in the high one: a measurement taken
+    /// meanwhile compares unlike things.
+    changing: AtomicU64,
     /// Set when something may have changed the overhead.
     stale: AtomicBool,
     measured_ns: AtomicU64,
     measure: Mutex<()>,
     /// Overhead estimated by differences, for a process that NVML does not show.
     unseen: AtomicU64,
+    /// The compute share to keep; null while there is none, or none that holds anything back.
     compute: AtomicPtr<Compute>,
+    /// The same once made: it is made once and taken up again.
+    compute_made: AtomicPtr<Compute>,
     /// The pool that serves allocations which name none; null until asked, and after it may have changed.
     pub(crate) default_pool: AtomicPtr<pool::Pool>,
 }
@@ -66,8 +69,7 @@ pub struct Change<'a>(&'a Device);
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         // Release: a measurement that sees the count at zero sees the slot as we left it.
-        self.0.changes.fetch_add(1, Ordering::Relaxed);
-        self.0.changing.fetch_sub(1, Ordering::Release);
+        self.0.changing.fetch_add((1 << 32) - 1, Ordering::Release);
     }
 }
 
@@ -98,13 +100,13 @@ impl Device {
             limit: AtomicU64::new(limit),
             // Not the generation read: the first look also sets up the compute share.
             generation: AtomicU64::new(generation.wrapping_sub(2)),
-            changing: AtomicU32::new(0),
-            changes: AtomicU64::new(0),
+            changing: AtomicU64::new(0),
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
             unseen: AtomicU64::new(0),
             compute: AtomicPtr::new(core::ptr::null_mut()),
+            compute_made: AtomicPtr::new(core::ptr::null_mut()),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
         })
     }
@@ -146,24 +148,23 @@ impl Device {
         self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
         self.generation.store(generation, Ordering::Relaxed);
 
-        let params = limits.compute.for_device(&self.identity);
-        // SAFETY: as in `compute`.
-        match (unsafe { self.compute.load(Ordering::Acquire).as_ref() }, params) {
-            (Some(compute), params) => compute.set(params.unwrap_or_default(), limits.paused),
-            (None, None) if !limits.paused => {}
-            (None, params) => {
-                let made = Compute::open(
-                    self.tenant,
-                    &self.identity,
-                    params.unwrap_or_default(),
-                    limits.paused,
-                );
-                if let Some(made) = made {
-                    // Lost to another thread's is as good: both speak for the same page.
-                    SetupOnce::publish(&self.compute, || made);
-                }
-            }
+        let params = limits.compute.for_device(&self.identity).unwrap_or_default();
+        if params.mode == Mode::None && !limits.paused {
+            self.compute.store(core::ptr::null_mut(), Ordering::Release);
+            return;
         }
+        // SAFETY: as in `compute`.
+        let made = match unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
+            Some(made) => made,
+            None => match Compute::open(self.tenant, &self.identity, params, limits.paused) {
+                // Lost to another thread's is as good: both speak for the same page.
+                Some(made) => SetupOnce::publish(&self.compute_made, || made),
+                None => return,
+            },
+        };
+        made.set(params, limits.paused);
+        self.compute
+            .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     }
 
     /// Holds `bytes` before the driver is asked for them.
@@ -276,17 +277,14 @@ impl Device {
         self.stale.store(false, Ordering::Relaxed);
         for attempt in 0..4 {
             // Acquire: pairs with the Release in `Change::drop`.
-            let quiet = self.changing.load(Ordering::Acquire) == 0;
-            let changes = self.changes.load(Ordering::Relaxed);
+            let before = self.changing.load(Ordering::Acquire);
             let physical = self.attachment.slot().allocated.load(Ordering::Relaxed);
             let Some(held) = process_memory::of_this_process(&self.identity) else {
                 // NVML does not show this process (a PID namespace): what was seen by differences stands.
                 self.set_overhead(self.unseen.load(Ordering::Relaxed));
                 return;
             };
-            let same = quiet
-                && self.changing.load(Ordering::Acquire) == 0
-                && self.changes.load(Ordering::Relaxed) == changes;
+            let same = before & 0xffff_ffff == 0 && self.changing.load(Ordering::Acquire) == before;
             let overhead = held.saturating_sub(physical);
             if same {
                 self.set_overhead(overhead);

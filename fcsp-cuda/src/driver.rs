@@ -178,6 +178,8 @@ pub mod real {
 macro_rules! call_real {
     ($name:ident($($arg:expr),* $(,)?)) => {
         match $crate::driver::real::$name.get() {
+            // The arguments may themselves be computed; nothing in them needs the block's permission.
+            #[allow(clippy::macro_metavars_in_unsafe)]
             // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
             Some(real) => unsafe { real($($arg),*) },
             None => $crate::ffi::cuda::CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND,

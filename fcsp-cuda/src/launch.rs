@@ -311,10 +311,10 @@ fn copy(bytes: usize, stream: CUstream, per_thread: bool, call: impl Fn() -> CUr
         return call();
     }
     shielded(CUDA_ERROR_UNKNOWN, || {
-        // By size in steps of a sixteenth: a handle of its own in the table of functions decides when to time it.
+        // By size in steps of a sixteenth.
         let step = bytes.next_power_of_two() / 16;
-        let key = (bytes.div_ceil(step.max(1)) as u64) << 8 | u64::from(bytes.ilog2());
-        let (_, sample) = compute.functions.kernel((key << 4 | 0xc) as CUfunction);
+        let key = (bytes.div_ceil(step.max(1)) as u64) << 9 | u64::from(bytes.ilog2()) << 1 | 1;
+        let sample = compute.functions.copy(key);
         let work = Work {
             key: cost::graph_key(key, u64::MAX),
             blocks: 0,

@@ -78,6 +78,11 @@ const COMPUTE: [Spelling; 4] = [
 
 /// Reads a configuration from variables. Other variables are ignored.
 pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    read_all(variables.into_iter().collect())
+}
+
+/// One instance for every caller: this is the largest function of the preload library.
+fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     let variables: Vec<(String, String)> = variables
         .into_iter()
         .filter(|(name, value)| !value.trim().is_empty() && PREFIXES.iter().any(|p| name.starts_with(p)))

@@ -120,8 +120,7 @@ impl CostTable {
     /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so far.
     pub fn guess(&self, blocks: u64) -> u64 {
         let per_block = self.per_block.load(Ordering::Relaxed);
-        (3_000
-            + ((u128::from(blocks.max(1)) * u128::from(per_block)) >> 10).min(2_000_000) as u64)
+        (3_000 + ((u128::from(blocks.max(1)) * u128::from(per_block)) >> 10).min(2_000_000) as u64)
             .clamp(MIN_COST_NS, MAX_COST_NS)
     }
 
@@ -150,6 +149,23 @@ impl CostTable {
             self.per_block
                 .store(old - old / 64 + sample.div_ceil(64), Ordering::Relaxed);
         }
+    }
+
+    /// Puts the cost of `key` right by a measurement over many launches: `measured` ns of GPU time were used where
+    /// `charged` had been charged for launches of this key alone. Far more exact than single samples, so it weighs
+    /// more; one that is far off (a kernel whose work depends on its arguments) replaces what was known.
+    pub fn correct(&self, key: u64, measured: u64, charged: u64) {
+        let Some(entry) = self.find(key) else { return };
+        let old = entry.mean.load(Ordering::Relaxed);
+        if old == 0 || charged == 0 {
+            return;
+        }
+        let exact = (u128::from(old) * u128::from(measured) / u128::from(charged))
+            .clamp(u128::from(MIN_COST_NS) << 4, u128::from(MAX_COST_NS) << 4) as u64;
+        let near = exact < old.saturating_mul(3) / 2 && old < exact.saturating_mul(3) / 2;
+        entry
+            .mean
+            .store(if near { old / 2 + exact / 2 } else { exact }, Ordering::Relaxed);
     }
 
     /// How much longer work takes under contention than alone, ppm; `None` for a key without both kinds of samples.

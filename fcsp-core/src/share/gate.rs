@@ -59,6 +59,13 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marker(u64);
 
+impl Marker {
+    /// GPU time charged between an earlier marker and this one, ns.
+    pub fn since(self, earlier: Marker) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 const WORD_CHANGED: u32 = 1;
 const WORD_BLOCKED: u32 = 2;
 const WORD_PAUSED: u32 = 4;

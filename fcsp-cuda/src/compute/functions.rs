@@ -4,7 +4,7 @@
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use fcsp_core::classify::Class;
+use fcsp_core::classify::{self, Class};
 
 use crate::driver::real;
 use crate::ffi::cuda::*;
@@ -12,9 +12,9 @@ use crate::ffi::cuda::*;
 const SLOTS: usize = 16_384;
 const PROBES: usize = 16;
 /// Launches of a new function that are timed before it is timed only now and then.
-const FIRST: u64 = 4;
+const FIRST: u64 = 6;
 /// Launches between two timed ones, on average.
-const EVERY: u32 = 64;
+const EVERY: u32 = 256;
 
 /// `{handle: 48 bits, class: 8 bits, times seen or revision: 8 bits}`.
 #[derive(Debug)]
@@ -87,10 +87,24 @@ impl Functions {
         }
     }
 
+    /// Whether this copy, known by `key`, should be timed. `key` must be odd, which no handle is.
+    pub fn copy(&self, key: u64) -> bool {
+        match self.slot(key) {
+            Some((word, value)) if value & 0xff < FIRST => {
+                word.store(
+                    value & HANDLE | (Class::Copy as u64) << 8 | ((value & 0xff) + 1),
+                    Ordering::Relaxed,
+                );
+                true
+            }
+            _ => self.turn(),
+        }
+    }
+
     #[cold]
     fn first_launches(&self, function: CUfunction, word: &AtomicU64, value: u64) -> (Class, bool) {
         let class = match value >> 8 & 0xff {
-            0xff => name_of(function).map_or(Class::Other, |name| class_of(&name)),
+            0xff => name_of(function).map_or(Class::Other, |name| classify::by_name(&name)),
             code => class_from(code),
         };
         let seen = (value & 0xff) + 1;
@@ -151,10 +165,6 @@ impl Functions {
     }
 }
 
-fn class_of(name: &str) -> Class {
-    if name.starts_with("nccl") || name.contains("nvshmem") { Class::Collective } else { Class::Other }
-}
-
 /// The name of a function or kernel handle, where the driver can say it (from 12.3).
 fn name_of(function: CUfunction) -> Option<String> {
     let mut name: *const c_char = core::ptr::null();
@@ -178,9 +188,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn about_one_launch_in_sixty_four_is_timed() {
+    fn about_one_launch_in_so_many_is_timed() {
         let functions = Functions::default();
-        let timed = (0..64_000).filter(|_| functions.turn()).count();
+        let timed = (0..1_000 * EVERY).filter(|_| functions.turn()).count();
         assert!((800..1_250).contains(&timed), "{timed}");
     }
 
@@ -188,8 +198,8 @@ mod tests {
     fn graphs_are_timed_anew_after_an_update() {
         let functions = Functions::default();
         let graph = 0x7f00_1234_5600 as CUgraphExec;
-        let first: Vec<(u64, bool)> = (0..5).map(|_| functions.graph(graph)).collect();
-        assert_eq!(first, [(0, true); 5]);
+        let first: Vec<(u64, bool)> = (0..6).map(|_| functions.graph(graph)).collect();
+        assert_eq!(first, [(0, true); 6]);
         functions.graph_changed(graph);
         assert_eq!(functions.graph(graph), (1, true));
     }

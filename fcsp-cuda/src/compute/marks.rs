@@ -1,0 +1,142 @@
+//! Marks: events at positions in the submitted work. A mark that the device has passed retires everything before it; two
+//! marks with times, between which the device never ran empty, tell exactly how much GPU time that work took, and put
+//! right what was charged for it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use fcsp_core::share::gate::{Gate, Marker};
+
+use super::events::Events;
+use super::timing::elapsed;
+use crate::call_real;
+use crate::ffi::cuda::*;
+
+/// One mark.
+#[derive(Debug)]
+struct Mark {
+    event: usize,
+    context: usize,
+    stream: usize,
+    timed: bool,
+    marker: Marker,
+    recorded_ns: u64,
+    /// Whether the device had work all the time since the mark before.
+    continuous: bool,
+    /// The one key launched since the mark before; 0 if there were several.
+    key: u64,
+}
+
+/// GPU time of the work between two marks.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// As the device says, ns.
+    pub measured: u64,
+    /// As charged, ns.
+    pub charged: u64,
+    /// The one key launched, or 0.
+    pub key: u64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Mark>,
+    /// The last one passed, whose event is kept to measure from.
+    passed: Option<Mark>,
+}
+
+/// The marks of one device in one process.
+#[derive(Debug, Default)]
+pub struct Marks {
+    queue: Mutex<Queue>,
+}
+
+/// What is known about the work since the last mark.
+#[derive(Debug, Clone, Copy)]
+pub struct Since {
+    /// The one key launched, or 0.
+    pub key: u64,
+    /// Whether the host waited for its turn meanwhile, so that the device may have run empty.
+    pub interrupted: bool,
+    /// Whether to take the time: there is nobody whose slices would be in it.
+    pub timed: bool,
+}
+
+impl Marks {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no mark is waited for.
+    pub fn is_empty(&self) -> bool {
+        self.queue().waiting.is_empty()
+    }
+
+    /// Puts a mark at the end of what is queued on `stream`.
+    pub fn record(&self, gate: &Gate<'_>, events: &Events, stream: CUstream, since: Since, now: u64) {
+        let marker = gate.mark();
+        let Some((event, context)) = events.record(stream, since.timed) else {
+            return;
+        };
+        let mut queue = self.queue();
+        let continuous = match queue.waiting.back().or(queue.passed.as_ref()) {
+            Some(before) if before.timed && since.timed && before.stream == stream as usize => {
+                // The mark before is still to come: everything since was queued behind it. Or the host was done
+                // sooner than the device can have been.
+                let charged = marker.since(before.marker);
+                call_real!(cuEventQuery(before.event as CUevent)) == CUDA_ERROR_NOT_READY
+                    || (!since.interrupted && now.saturating_sub(before.recorded_ns) < charged / 4 * 3)
+            }
+            _ => false,
+        };
+        queue.waiting.push_back(Mark {
+            event,
+            context,
+            stream: stream as usize,
+            timed: since.timed,
+            marker,
+            recorded_ns: now,
+            continuous,
+            key: since.key,
+        });
+    }
+
+    /// Retires what the device has passed; hands every measured span to `settle`.
+    pub fn poll(&self, gate: &Gate<'_>, events: &Events, now: u64, mut settle: impl FnMut(Span)) {
+        let mut queue = self.queue();
+        while let Some(first) = queue.waiting.front() {
+            // Anything but "not ready" ends the waiting: an error is the application's to find.
+            if call_real!(cuEventQuery(first.event as CUevent)) == CUDA_ERROR_NOT_READY {
+                return;
+            }
+            let Some(mark) = queue.waiting.pop_front() else {
+                return;
+            };
+            gate.retire(mark.marker, now);
+            let before = queue.passed.take();
+            if let Some(before) = before {
+                if mark.continuous
+                    && before.context == mark.context
+                    && let Some(measured) = elapsed(before.event, mark.event)
+                {
+                    settle(Span {
+                        measured,
+                        charged: mark.marker.since(before.marker),
+                        key: mark.key,
+                    });
+                }
+                events.give_back(before.event, before.context, before.timed);
+            }
+            queue.passed = Some(mark);
+        }
+    }
+
+    /// A context is gone, and its events with it.
+    pub fn forget(&self, context: usize) {
+        let mut queue = self.queue();
+        queue.waiting.retain(|mark| mark.context != context);
+        if queue.passed.as_ref().is_some_and(|mark| mark.context == context) {
+            queue.passed = None;
+        }
+    }
+}
