@@ -59,6 +59,8 @@ pub struct Compute {
     unmarked: AtomicU32,
     /// The key launched since the last mark; [`SEVERAL`] if there were more.
     key: AtomicU64,
+    /// What the last launch was charged.
+    last_cost: AtomicU64,
     /// Whether a launch has waited for its turn since the last mark.
     interrupted: AtomicBool,
     marked_ns: AtomicU64,
@@ -122,6 +124,7 @@ impl Compute {
             several_streams: AtomicBool::new(false),
             unmarked: AtomicU32::new(0),
             key: AtomicU64::new(0),
+            last_cost: AtomicU64::new(0),
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
             scale: AtomicU64::new(ONE),
@@ -149,6 +152,7 @@ impl Compute {
             self.key
                 .store(if key == 0 { work.key } else { SEVERAL }, Ordering::Relaxed);
         }
+        self.last_cost.store(cost, Ordering::Relaxed);
         self.unmarked.store(
             self.unmarked.load(Ordering::Relaxed).wrapping_add(1),
             Ordering::Relaxed,
@@ -190,6 +194,7 @@ impl Compute {
                 Verdict::Go { .. } | Verdict::LetOne => break,
                 Verdict::Drain { to } => {
                     self.mark_tail(stream, now);
+                    self.interrupted.store(true, Ordering::Relaxed);
                     self.drain(to, now);
                 }
                 Verdict::Wait { until, .. } => {
@@ -229,6 +234,7 @@ impl Compute {
         let key = self.key.swap(0, Ordering::Relaxed);
         let since = Since {
             key: if key == SEVERAL { 0 } else { key },
+            unit: self.last_cost.load(Ordering::Relaxed),
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
             timed: !self.contended.load(Ordering::Relaxed) && !self.several_streams.load(Ordering::Relaxed),
         };
@@ -248,9 +254,16 @@ impl Compute {
         self.marks
             .poll(&self.gate, &self.events, now, |span| self.settle(span, now));
         self.timing.collect(&self.events, |key, blocks, ns, contended| {
-            if self.exact_slot(key).load(Ordering::Relaxed) != key {
-                self.costs.learn(key, blocks, ns, contended);
+            // What spans have shown stands, until the work changes.
+            let exact = self.exact_slot(key);
+            if exact.load(Ordering::Relaxed) == key {
+                let cost = self.costs.cost(key, blocks);
+                if contended || (ns < cost / 4 * 5 && cost < ns / 4 * 5) {
+                    return;
+                }
+                exact.store(0, Ordering::Relaxed);
             }
+            self.costs.learn(key, blocks, ns, contended);
         });
     }
 
@@ -268,8 +281,9 @@ impl Compute {
         self.gate.true_up(span.measured, span.charged, now);
         let scale = self.scale.load(Ordering::Relaxed);
         if span.key != 0 {
+            // What one launch was charged, times what charges were wrong by. Not with the scale, which mixed work needs.
             self.costs
-                .correct(span.key, span.measured * ONE / scale, span.charged);
+                .correct(span.key, span.unit * span.measured / span.charged * ONE / scale);
             self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
         } else {
             let wanted = scale * span.measured / span.charged;
@@ -318,6 +332,8 @@ impl Compute {
         self.gate.block(before);
         let result = call();
         let now = now_ns();
+        // The device may have run empty.
+        self.interrupted.store(true, Ordering::Relaxed);
         self.poll();
         let idle = match drains {
             Drains::Everything => true,

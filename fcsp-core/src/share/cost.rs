@@ -151,17 +151,15 @@ impl CostTable {
         }
     }
 
-    /// Puts the cost of `key` right by a measurement over many launches: `measured` ns of GPU time were used where
-    /// `charged` had been charged for launches of this key alone. Far more exact than single samples, so it weighs
-    /// more; one that is far off (a kernel whose work depends on its arguments) replaces what was known.
-    pub fn correct(&self, key: u64, measured: u64, charged: u64) {
-        let Some(entry) = self.find(key) else { return };
-        let old = entry.mean.load(Ordering::Relaxed);
-        if old == 0 || charged == 0 {
+    /// Puts the cost of `key` right by a measurement over many launches of this key alone: `exact` ns each. Far better
+    /// than single samples, so it weighs more; one that is far off (a kernel whose work depends on its arguments)
+    /// replaces what was known.
+    pub fn correct(&self, key: u64, exact: u64) {
+        let Some(entry) = self.find_or_claim(key) else {
             return;
-        }
-        let exact = (u128::from(old) * u128::from(measured) / u128::from(charged))
-            .clamp(u128::from(MIN_COST_NS) << 4, u128::from(MAX_COST_NS) << 4) as u64;
+        };
+        let exact = exact.clamp(MIN_COST_NS, MAX_COST_NS) << 4;
+        let old = entry.mean.load(Ordering::Relaxed);
         let near = exact < old.saturating_mul(3) / 2 && old < exact.saturating_mul(3) / 2;
         entry
             .mean

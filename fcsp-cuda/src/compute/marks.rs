@@ -25,6 +25,7 @@ struct Mark {
     continuous: bool,
     /// The one key launched since the mark before; 0 if there were several.
     key: u64,
+    unit: u64,
 }
 
 /// GPU time of the work between two marks.
@@ -36,6 +37,8 @@ pub struct Span {
     pub charged: u64,
     /// The one key launched, or 0.
     pub key: u64,
+    /// What the last launch was charged, ns.
+    pub unit: u64,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,8 @@ pub struct Marks {
 pub struct Since {
     /// The one key launched, or 0.
     pub key: u64,
+    /// What the last launch was charged, ns.
+    pub unit: u64,
     /// Whether the host waited for its turn meanwhile, so that the device may have run empty.
     pub interrupted: bool,
     /// Whether to take the time: there is nobody whose slices would be in it.
@@ -98,6 +103,7 @@ impl Marks {
             recorded_ns: now,
             continuous,
             key: since.key,
+            unit: since.unit,
         });
     }
 
@@ -123,6 +129,7 @@ impl Marks {
                         measured,
                         charged: mark.marker.since(before.marker),
                         key: mark.key,
+                        unit: mark.unit,
                     });
                 }
                 events.give_back(before.event, before.context, before.timed);

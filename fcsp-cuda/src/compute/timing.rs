@@ -21,6 +21,10 @@ const BUSY_BRACKET_NS: u64 = 1_200;
 /// kernel inside a graph (measured as above: 1 300 to 1 500 ns), ns.
 const IDLE_BRACKET_NS: u64 = 1_400;
 
+/// A host that took longer than this to submit the launch was interrupted: what the span shows is then mostly the
+/// interruption, ns.
+const HOST_MOST_NS: u64 = 15_000;
+
 /// Launches being timed at once; more are not timed.
 const MOST: usize = 32;
 
@@ -31,7 +35,7 @@ struct Timed {
     blocks: u64,
     contended: bool,
     /// What to take off the span, ns.
-    host_ns: u64,
+    off_ns: u64,
 }
 
 /// Launches whose times are not known yet.
@@ -64,14 +68,18 @@ impl Timing {
         let after = now_ns();
         // Not reached yet although the launch is submitted: the device was busy, and the span is the launch's own.
         let busy = call_real!(cuEventQuery(pair.0 as CUevent)) == CUDA_ERROR_NOT_READY;
-        if result != CUDA_SUCCESS || call_real!(cuEventRecord(pair.1 as CUevent, stream)) != CUDA_SUCCESS {
+        let host_ns = after.saturating_sub(before);
+        if (!busy && host_ns > HOST_MOST_NS)
+            || result != CUDA_SUCCESS
+            || call_real!(cuEventRecord(pair.1 as CUevent, stream)) != CUDA_SUCCESS
+        {
             events.give_back_pair(pair);
             return result;
         }
-        let host_ns = if busy {
+        let off_ns = if busy {
             BUSY_BRACKET_NS
         } else {
-            after.saturating_sub(before) + IDLE_BRACKET_NS
+            host_ns + IDLE_BRACKET_NS
         };
         self.pending
             .lock()
@@ -81,7 +89,7 @@ impl Timing {
                 key,
                 blocks,
                 contended,
-                host_ns,
+                off_ns,
             });
         result
     }
@@ -101,7 +109,7 @@ impl Timing {
                 learn(
                     first.key,
                     first.blocks,
-                    ns.saturating_sub(first.host_ns),
+                    ns.saturating_sub(first.off_ns),
                     first.contended,
                 );
             }
