@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{Context, output, tenants};
+use super::{Context, output, sim, tenants};
 
 const HELP: &str = "\
 Dead tenants hold no memory: the kernel tells their processes' death at once. What is left is a few kilobytes of files,
-with their highest use and refusals. `fcsp run` removes those of unnamed tenants by itself.
+with their highest use and refusals. `fcsp run` removes those of unnamed tenants by itself. The state of simulated
+machines goes, too, once nobody lives.
 
-JSON keys: schema, removed (names).";
+JSON keys: schema, removed (names), simulated_machines (count).";
 
 /// Options of `fcsp gc`.
 #[derive(Debug, clap::Args)]
@@ -23,11 +24,23 @@ pub struct Args {
 
 /// `fcsp gc`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
-    let removed = tenants::collect(&context.state, true)
+    let (mut removed, machines) = tenants::collect(&context.state, true)
+        .and_then(|removed| Ok((removed, sim::collect(&context.state)?)))
         .with_context(|| format!("state folder {}", context.state.path().display()))?;
     if args.json {
-        output::json(&serde_json::json!({ "schema": "fcsp.gc/1", "removed": removed }))?;
-    } else if removed.is_empty() {
+        output::json(&serde_json::json!({
+            "schema": "fcsp.gc/1",
+            "removed": removed,
+            "simulated_machines": machines,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match machines {
+        0 => {}
+        1 => removed.push("the state of a simulated machine".into()),
+        many => removed.push(format!("the state of {many} simulated machines")),
+    }
+    if removed.is_empty() {
         output::line("nothing to remove")?;
     } else {
         output::line(&format!("removed {}", removed.join(", ")))?;

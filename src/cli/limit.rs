@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use fcsp::config::check_tenant_name;
+use fcsp::config::{check_tenant_name, file};
 use fcsp::control::{Control, Limits};
 use fcsp::file::SetupLock;
 
@@ -96,10 +96,11 @@ fn report(context: &Context, name: &str, json: bool) -> anyhow::Result<ExitCode>
         ))?;
     }
     for device in view.devices {
-        if device.limit_bytes.is_some_and(|limit| device.used_bytes > limit) {
+        let region = device.region;
+        if region.limit_bytes.is_some_and(|limit| region.used_bytes > limit) {
             eprintln!(
                 "fcsp: note: {name} holds more than its new quota on {}: nothing is taken back, new requests are refused",
-                device.uuid
+                region.uuid
             );
         }
     }
@@ -111,6 +112,12 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if args.limits.is_empty() {
         change_nothing(context, &args.tenant)?;
     } else {
+        if file::read_authority()?.is_some() {
+            bail!(
+                "{} sets this machine's limits, and programs keep to it: change it there",
+                file::AUTHORITY
+            );
+        }
         change(context, &args.tenant, |before| Ok(args.limits.merge(before)?))?;
     }
     report(context, &args.tenant, args.json)

@@ -12,6 +12,8 @@ mod program;
 mod ps;
 mod run;
 mod screen;
+mod shares;
+mod sim;
 mod tenants;
 mod top;
 

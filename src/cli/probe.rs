@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use fcsp::cuda::ffi::{cuda, nvml};
 use fcsp::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use serde::{Deserialize, Serialize};
 
-use super::output;
+use super::{output, sim};
 
 /// A driver library as the dynamic linker found it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -75,8 +75,19 @@ pub struct Args {
     full: bool,
 }
 
-/// Asks the driver, in a child that is given `patience`. `sim` is a folder of simulated libraries and their topology.
-pub fn ask(sim: Option<(&Path, &str)>, full: bool, patience: Duration) -> Result<Probe, String> {
+/// A simulated machine to ask instead of the real one.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// Folder of the simulated libraries.
+    pub libraries: PathBuf,
+    /// Its description.
+    pub text: String,
+    /// Its state file, where that is not the user's choice.
+    pub state: Option<PathBuf>,
+}
+
+/// Asks the driver, in a child that is given `patience`.
+pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Result<Probe, String> {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("fcsp")
@@ -89,10 +100,16 @@ pub fn ask(sim: Option<(&Path, &str)>, full: bool, patience: Duration) -> Result
     if full {
         command.arg("--full");
     }
-    if let Some((dir, topology)) = sim {
+    if let Some(machine) = simulated {
         command
-            .env("LD_LIBRARY_PATH", super::run::prepended("LD_LIBRARY_PATH", dir))
-            .env("FCSP_SIM", topology);
+            .env(
+                "LD_LIBRARY_PATH",
+                super::run::prepended("LD_LIBRARY_PATH", &machine.libraries),
+            )
+            .env("FCSP_SIM", &machine.text);
+        if let Some(path) = &machine.state {
+            command.env(sim::STATE_VARIABLE, path);
+        }
     }
     let mut child = command
         .spawn()

@@ -8,17 +8,24 @@ use fcsp::units::Bytes;
 
 use super::Context;
 use super::output::{self, Align, Table};
+use super::shares::{self, Sampler, Share};
 use super::tenants::{self, TenantView};
 
 const HELP: &str = "\
 Examples:
   fcsp ps
-  fcsp ps --json | jq '.tenants[] | {name, used_bytes}'
+  fcsp ps --sample                     with the compute share had, over 200 ms
+  fcsp ps --json | jq '.tenants[] | {name, used_bytes, had: .devices[0].compute.had}'
+
+HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and
+not yet done, LATE the launches that went because a deadline passed.
 
 JSON keys: schema, state_dir, tenants[]: name, alive, managed, paused, used_bytes, refused,
 memory[] and compute[] (device, value), roots[] (pid, start_time, alive), problems[],
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped,
-processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, allocations, refused.";
+processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, allocations, refused;
+compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time
+passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through.";
 
 /// Options of `fcsp ps`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +34,10 @@ pub struct Args {
     /// Show dead tenants that nobody named, too
     #[arg(long, short)]
     all: bool,
-    /// Print one JSON document
+    /// Measure the compute share had, too: takes 200 ms
+    #[arg(long)]
+    sample: bool,
+    /// Print one JSON document; measures as --sample does
     #[arg(long)]
     json: bool,
 }
@@ -54,6 +64,23 @@ pub fn list(context: &Context, all: bool) -> anyhow::Result<Vec<TenantView>> {
     Ok(tenants)
 }
 
+/// The tenants to list, with what they had of their devices' time between two looks.
+pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Vec<TenantView>> {
+    let mut tenants = list(context, all)?;
+    let shares = tenants
+        .iter()
+        .flat_map(|tenant| &tenant.devices)
+        .any(|device| device.compute.is_some() && device.region.any_alive());
+    if shares {
+        let mut sampler = Sampler::default();
+        sampler.compare(&mut tenants);
+        std::thread::sleep(shares::INTERVAL);
+        tenants = list(context, all)?;
+        sampler.compare(&mut tenants);
+    }
+    Ok(tenants)
+}
+
 /// A tenant's state in a word.
 pub fn state(tenant: &TenantView) -> &'static str {
     match (tenant.alive, tenant.paused) {
@@ -77,9 +104,9 @@ fn limit(device: &RegionSnapshot) -> String {
     device.limit_bytes.map_or("unlimited".into(), bytes)
 }
 
-/// The table.
-pub fn table(tenants: &[TenantView]) -> Table {
-    let mut table = Table::new(&[
+/// The table; `sampled` with what was measured.
+pub fn table(tenants: &[TenantView], sampled: bool) -> Table {
+    let mut columns = vec![
         ("TENANT", Align::Left),
         ("STATE", Align::Left),
         ("DEVICE", Align::Left),
@@ -89,11 +116,15 @@ pub fn table(tenants: &[TenantView]) -> Table {
         ("PEAK", Align::Right),
         ("REFUSED", Align::Right),
         ("COMPUTE", Align::Left),
-    ]);
+    ];
+    if sampled {
+        columns.extend(["HAD", "HELD", "QUEUE", "LATE"].map(|name| (name, Align::Right)));
+    }
+    let mut table = Table::new(&columns);
     for tenant in tenants {
-        let head = |table: &mut Table, device: &str, cells: [String; 5]| {
+        let head = |table: &mut Table, device: &str, cells: [String; 5], share: Option<&Share>| {
             let [used, quota, percent, peak, refused] = cells;
-            table.row([
+            let mut row = vec![
                 tenant.name.clone(),
                 state(tenant).into(),
                 device.to_owned(),
@@ -103,29 +134,30 @@ pub fn table(tenants: &[TenantView]) -> Table {
                 peak,
                 refused,
                 tenant.compute_text(),
-            ]);
+            ];
+            row.extend(share.map_or(Default::default(), share_cells));
+            table.row(row);
         };
         if tenant.devices.is_empty() {
             let dash = || "-".to_owned();
-            head(
-                &mut table,
-                "-",
-                [dash(), tenant.memory_text(), dash(), dash(), dash()],
-            );
+            let cells = [dash(), tenant.memory_text(), dash(), dash(), dash()];
+            head(&mut table, "-", cells, None);
         }
         for device in &tenant.devices {
+            let region = &device.region;
             head(
                 &mut table,
-                &short(&device.uuid),
+                &short(&region.uuid),
                 [
-                    bytes(device.used_bytes),
-                    limit(device),
-                    output::percent(device.used_bytes, device.limit_bytes),
-                    bytes(device.peak_bytes),
-                    device.refused.to_string(),
+                    bytes(region.used_bytes),
+                    limit(region),
+                    output::percent(region.used_bytes, region.limit_bytes),
+                    bytes(region.peak_bytes),
+                    region.refused.to_string(),
                 ],
+                device.compute.as_ref(),
             );
-            for process in &device.processes {
+            for process in &region.processes {
                 table.row([
                     format!("  {} {}", process.pid, process.name),
                     if process.alive { "alive" } else { "dead" }.into(),
@@ -146,9 +178,24 @@ pub fn table(tenants: &[TenantView]) -> Table {
     table
 }
 
+/// What was measured of a share: had, held, queue, late.
+pub fn share_cells(share: &Share) -> [String; 4] {
+    [
+        shares::percent(share.had),
+        shares::percent(share.throttled),
+        shares::time(share.in_flight_ns),
+        share.let_through.to_string(),
+    ]
+}
+
 /// `fcsp ps`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
-    let tenants = list(context, args.all)?;
+    let measure = args.sample || args.json;
+    let tenants = if measure {
+        sampled(context, args.all)?
+    } else {
+        list(context, args.all)?
+    };
     if args.json {
         output::json(&document(context, &tenants))?;
         return Ok(ExitCode::SUCCESS);
@@ -156,7 +203,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if tenants.is_empty() {
         output::line("no tenants; start one with `fcsp run --memory 8GiB -- PROGRAM`")?;
     } else {
-        output::line(&table(&tenants).to_string())?;
+        output::line(&table(&tenants, measure).to_string())?;
     }
     for problem in tenants.iter().flat_map(|tenant| &tenant.problems) {
         eprintln!("fcsp: warning: {problem}");

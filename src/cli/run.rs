@@ -20,7 +20,7 @@ use super::libraries::{Libraries, PRELOAD};
 use super::limits::{self, LimitArgs};
 use super::probe::{self, Device};
 use super::tenants::{self, TenantView};
-use super::{Coded, Context, program};
+use super::{Coded, Context, program, sim};
 
 const HELP: &str = "\
 Rules: `8GiB` (every device) or per device by number, UUID or PCI address: `0=8GiB,1=40%,GPU-<uuid>=2GiB`.
@@ -82,15 +82,6 @@ fn preload_value(library: &Path) -> OsString {
         }
     }
     OsString::from_vec(value)
-}
-
-/// Reads a simulated machine's description, naming the option.
-pub fn topology(text: &str) -> anyhow::Result<Topology> {
-    text.parse::<Topology>().map_err(|error| {
-        let reason = error.to_string();
-        let reason = reason.strip_prefix("FCSP_SIM: ").unwrap_or(&reason);
-        anyhow::anyhow!("--sim: {reason}; write MODEL[xCOUNT][,memory=SIZE], such as h100x2,memory=4GiB")
-    })
 }
 
 /// The devices that the program will see, in its own order; `None` where nobody can tell cheaply.
@@ -242,60 +233,61 @@ fn take_place(context: &Context, args: &Args, config: &Config) -> anyhow::Result
         compute: config.compute.clone(),
         paused: false,
     };
-    // A collector may remove the folder between its making and its locking; then it is made again.
-    for _ in 0..16 {
-        let dir = state.create_tenant(&name)?;
-        let lock = match SetupLock::acquire(&dir.join("setup.lock")) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            lock => lock?,
-        };
-        if !dir.join("setup.lock").exists() {
-            continue;
+    let _lock = state.set_up_tenant(&name)?;
+    let dir = state.tenant(&name);
+    let there = TenantView::read(state, &name);
+    let joins = Control::open(&dir)?.is_some() && !there.is_dead();
+    let limits = if joins {
+        let wanted = args.limits.merge(&there.limits)?;
+        if wanted.memory != there.limits.memory || wanted.compute != there.limits.compute {
+            bail!(
+                "tenant {name} lives, with memory {} and compute {}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant",
+                there.memory_text(),
+                there.compute_text()
+            );
         }
-        let there = TenantView::read(state, &name);
-        let joins = Control::open(&dir)?.is_some() && !there.is_dead();
-        let limits = if joins {
-            let wanted = args.limits.merge(&there.limits)?;
-            if wanted.memory != there.limits.memory || wanted.compute != there.limits.compute {
-                bail!(
-                    "tenant {name} lives, with memory {} and compute {}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant",
-                    there.memory_text(),
-                    there.compute_text()
-                );
-            }
-            there.limits
-        } else {
-            // What a dead tenant of this name left, its highest use and its refusals, is not this one's.
-            for (path, _) in state.regions(&name)? {
-                std::fs::remove_file(path)?;
-            }
-            Control::create(&dir)?.write(&asked)?;
-            asked
-        };
-        if !joins || there.managed {
-            std::fs::write(dir.join(MANAGED_MARK), "")?;
+        there.limits
+    } else {
+        // What a dead tenant of this name left, its highest use and its refusals, is not this one's.
+        for (path, _) in state.regions(&name)? {
+            std::fs::remove_file(path)?;
         }
-        tenants::add_root(&dir)?;
-        drop(lock);
-        return Ok(Place {
-            name,
-            limits,
-            made: !joins,
-        });
+        Control::create(&dir)?.write(&asked)?;
+        asked
+    };
+    if !joins || there.managed {
+        std::fs::write(dir.join(MANAGED_MARK), "")?;
     }
-    bail!("tenant {name} is being removed over and over; name another with --tenant")
+    tenants::add_root(&dir)?;
+    Ok(Place {
+        name,
+        limits,
+        made: !joins,
+    })
+}
+
+/// Takes back what [`take_place`] made for a program that could not be started. Best effort: what stays is a tenant
+/// without a living program, which the next collection removes.
+fn leave_place(context: &Context, name: &str) {
+    let dir = context.state.tenant(name);
+    if let Ok(_lock) = SetupLock::acquire(&dir.join("setup.lock")) {
+        let _ = tenants::remove_root(&dir);
+    }
+    let _ = context
+        .state
+        .remove_if(name, || TenantView::read(&context.state, name).is_dead());
 }
 
 /// `fcsp run`. Returns only where the program could not be started.
 pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     let config = configuration(&args)?;
-    let sim = args.sim.as_deref().map(topology).transpose()?;
+    let machine = args.sim.as_deref().map(sim::topology).transpose()?;
     let Some((name, arguments)) = args.program.split_first() else {
         bail!("no program was given; write it after `--`");
     };
     let path = program::find(name)?;
     let libraries = Libraries::locate(&context.state)?;
-    if sim.is_some() && !libraries.has_sim() {
+    if machine.is_some() && !libraries.has_sim() {
         bail!("--sim: {} has no simulated libraries", libraries.sim.display());
     }
     let limits = Limits {
@@ -311,7 +303,7 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
             .compute
             .iter()
             .any(|(selector, _)| selector != Selector::All);
-    if exact && let Some(devices) = devices(sim.as_ref()) {
+    if exact && let Some(devices) = devices(machine.as_ref()) {
         check_devices(&limits, &devices)?;
     }
     if let Some(reason) = program::unreachable(&path) {
@@ -329,10 +321,13 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &context.state_override {
         command.env(STATE_DIR_VARIABLE, dir);
     }
-    if let Some(text) = &args.sim {
+    if let (Some(text), Some(machine)) = (&args.sim, &machine) {
         command
             .env("FCSP_SIM", text)
             .env("LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", &libraries.sim));
+        if let Some(path) = sim::state_file(&context.state, machine)? {
+            command.env(sim::STATE_VARIABLE, path);
+        }
     }
     // An authority's tenant is set up by the program itself, under the name that the authority gives.
     let mut made = None;
@@ -353,9 +348,7 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     }
     let error = command.exec();
     if let Some(name) = made {
-        // The root is this very process, so the tenant would count as living until it ends.
-        let _ = std::fs::remove_file(context.state.tenant(&name).join("root"));
-        let _ = context.state.remove_if_dead(&name);
+        leave_place(context, &name);
     }
     let code = if error.kind() == std::io::ErrorKind::NotFound {
         127

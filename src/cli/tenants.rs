@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
+use fcsp::config::{Quota, Rules};
 use fcsp::control::{Control, Limits};
 use fcsp::device::{DeviceIdentity, Selector};
 use fcsp::process;
 use fcsp::region::RegionSnapshot;
 use fcsp::state::StateDir;
-use fcsp::tenant::{MANAGED_MARK, Tenant};
+use fcsp::tenant::MANAGED_MARK;
 use serde::Serialize;
 
 use super::limits;
+use super::shares::Share;
 
 /// File in a tenant's folder with one line for each program that `fcsp run` started in it: number and start time.
 const ROOTS: &str = "root";
@@ -35,6 +37,16 @@ pub struct Rule {
     pub value: String,
 }
 
+/// What a tenant has on one device.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceView {
+    /// Memory.
+    #[serde(flatten)]
+    pub region: RegionSnapshot,
+    /// Time; `None` without a share.
+    pub compute: Option<Share>,
+}
+
 /// A tenant.
 #[derive(Debug, Clone, Serialize)]
 pub struct TenantView {
@@ -57,7 +69,7 @@ pub struct TenantView {
     /// Programs that `fcsp run` started.
     pub roots: Vec<Root>,
     /// What it holds, device by device.
-    pub devices: Vec<RegionSnapshot>,
+    pub devices: Vec<DeviceView>,
     /// Files that could not be read, and why.
     pub problems: Vec<String>,
     /// The limits themselves.
@@ -88,13 +100,7 @@ impl TenantView {
             Ok(regions) => {
                 for (path, region) in regions {
                     match region {
-                        Ok(mut region) => {
-                            // The page knows of a change at once; the region's word follows at the next request.
-                            if page && let Some(limit) = limit_of(&limits, &region) {
-                                region.limit_bytes = (limit != u64::MAX).then_some(limit);
-                            }
-                            devices.push(region);
-                        }
+                        Ok(region) => devices.push(device(state, name, region, page.then_some(&limits))),
                         Err(error) => note(&path, &error),
                     }
                 }
@@ -105,11 +111,19 @@ impl TenantView {
         }
         let roots = roots(&dir);
         Self {
-            alive: roots.iter().any(|root| root.alive) || devices.iter().any(RegionSnapshot::any_alive),
+            alive: roots.iter().any(|root| root.alive)
+                || devices.iter().any(|d| d.region.any_alive())
+                || state.is_alive(name).unwrap_or(false),
             managed: dir.join(MANAGED_MARK).exists(),
             paused: limits.paused,
-            used_bytes: devices.iter().map(|d| d.used_bytes).fold(0, u64::saturating_add),
-            refused: devices.iter().map(|d| d.refused).fold(0, u64::saturating_add),
+            used_bytes: devices
+                .iter()
+                .map(|d| d.region.used_bytes)
+                .fold(0, u64::saturating_add),
+            refused: devices
+                .iter()
+                .map(|d| d.region.refused)
+                .fold(0, u64::saturating_add),
             memory: limits
                 .memory
                 .iter()
@@ -155,22 +169,40 @@ impl TenantView {
     }
 }
 
-/// The quota that `limits` give on the region's device; nothing where a rule goes by a device's number, which only
-/// the tenant's own programs can resolve.
-fn limit_of(limits: &Limits, region: &RegionSnapshot) -> Option<u64> {
-    if limits
-        .memory
-        .iter()
-        .any(|(selector, _)| matches!(selector, Selector::Index(_)))
-    {
-        return None;
-    }
-    let device = DeviceIdentity {
+/// What the tenant has on the region's device. `limits` are those of the control page, which knows of a change at
+/// once; the tenant's own files follow at its next request.
+fn device(state: &StateDir, tenant: &str, mut region: RegionSnapshot, limits: Option<&Limits>) -> DeviceView {
+    let Ok(uuid) = region.uuid.parse() else {
+        return DeviceView {
+            region,
+            compute: None,
+        };
+    };
+    let identity = DeviceIdentity {
         index: None,
-        uuid: region.uuid.parse().ok()?,
+        uuid,
         pci: region.pci.as_ref().and_then(|pci| pci.parse().ok()),
     };
-    Some(Tenant::memory_limit(limits, &device, region.total_bytes))
+    if let Some(quota) = limits.and_then(|limits| rule_for(&limits.memory, &identity)) {
+        let limit = quota.unwrap_or(Quota::Unlimited).resolve(region.total_bytes);
+        region.limit_bytes = (limit != u64::MAX).then_some(limit);
+    }
+    let promised = limits.and_then(|limits| rule_for(&limits.compute, &identity));
+    DeviceView {
+        region,
+        compute: Share::read(state, &uuid, tenant, promised),
+    }
+}
+
+/// The rule for the device, if there is one. `None` where that hangs on a device's number, which each of the tenant's
+/// programs counts for itself.
+fn rule_for<T: Copy>(rules: &Rules<T>, device: &DeviceIdentity) -> Option<Option<T>> {
+    let is_number = |selector: &Selector| matches!(selector, Selector::Index(_));
+    let exact = rules.iter().any(|(selector, _)| {
+        matches!(selector, Selector::Uuid(_) | Selector::Pci(_)) && selector.matches(device).is_some()
+    });
+    let numbered = rules.iter().any(|(selector, _)| is_number(&selector));
+    (exact || !numbered).then(|| rules.for_device(device))
 }
 
 /// Every tenant, by name.
@@ -225,6 +257,17 @@ pub fn add_root(dir: &Path) -> std::io::Result<()> {
     std::fs::write(dir.join(ROOTS), text)
 }
 
+/// Takes this process off the tenant's programs again. The caller holds the setup lock.
+pub fn remove_root(dir: &Path) -> std::io::Result<()> {
+    let me = process::myself();
+    let text: String = roots(dir)
+        .into_iter()
+        .filter(|root| root.alive && root.pid != me.pid)
+        .map(|root| format!("{} {}\n", root.pid, root.start_time))
+        .collect();
+    std::fs::write(dir.join(ROOTS), text)
+}
+
 /// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names. What another
 /// process is setting up at this moment is left alone.
 pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
@@ -233,9 +276,39 @@ pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
         if !named && !name.starts_with("run-") && !name.starts_with("tree-") {
             continue;
         }
-        if TenantView::read(state, &name).is_dead() && state.remove_if_dead(&name).unwrap_or(false) {
+        // Asked twice: most live, and their setup locks are not to be taken for that; and once more under the lock,
+        // since a program may have been started meanwhile.
+        let dead = || TenantView::read(state, &name).is_dead();
+        if dead() && state.remove_if(&name, dead).unwrap_or(false) {
             removed.push(name);
         }
     }
+    state.sweep();
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_by_number_are_left_to_the_programs() {
+        let uuid = fcsp::device::DeviceUuid([1; 16]);
+        let device = DeviceIdentity {
+            index: None,
+            uuid,
+            pci: None,
+        };
+        let rule = |text: &str| {
+            let rules = Rules::parse("--memory", text, Quota::parse).unwrap();
+            rule_for(&rules, &device)
+        };
+        assert_eq!(rule("1GiB"), Some(Some(Quota::Bytes(1 << 30))));
+        assert_eq!(rule("0=1GiB,2GiB"), None);
+        assert_eq!(
+            rule(&format!("0=1GiB,{uuid}=50%")),
+            Some(Some(Quota::Share(500_000)))
+        );
+        assert_eq!(rule("0000:3b:00.0=1GiB"), Some(None));
+    }
 }

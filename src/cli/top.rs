@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use fcsp::region::RegionSnapshot;
 use fcsp::units::{Bytes, Percent};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,12 +11,16 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
-use super::tenants::TenantView;
+use super::shares::Sampler;
+use super::tenants::{DeviceView, TenantView};
 use super::{Context, output, ps, screen};
 
 const HELP: &str = "\
 Keys: q quit, up and down scroll, a show dead tenants too.
 Into a pipe or a file it prints once, as --once does.
+
+HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and
+not yet done, LATE the launches that went because a deadline passed. Live, HAD and HELD are of the last second.
 
 JSON keys: as `fcsp ps --json`.";
 
@@ -45,6 +48,7 @@ pub struct Args {
 #[derive(Debug, Default)]
 struct State {
     tenants: Vec<TenantView>,
+    sampler: Sampler,
     trouble: Option<String>,
     scroll: usize,
     all: bool,
@@ -55,25 +59,29 @@ struct State {
 impl State {
     fn refresh(&mut self, context: &Context) {
         match ps::list(context, self.all) {
-            Ok(tenants) => (self.tenants, self.trouble) = (tenants, None),
+            Ok(mut tenants) => {
+                self.sampler.compare(&mut tenants);
+                (self.tenants, self.trouble) = (tenants, None);
+            }
             Err(error) => self.trouble = Some(format!("{error:#}")),
         }
         let now = Instant::now();
         for tenant in &self.tenants {
             for device in &tenant.devices {
-                let key = (tenant.name.clone(), device.uuid.clone());
-                let known = self.refusals.entry(key).or_insert((device.refused, None));
-                if device.refused > known.0 {
+                let refused = device.region.refused;
+                let key = (tenant.name.clone(), device.region.uuid.clone());
+                let known = self.refusals.entry(key).or_insert((refused, None));
+                if refused > known.0 {
                     known.1 = Some(now);
                 }
-                known.0 = device.refused;
+                known.0 = refused;
             }
         }
     }
 
-    fn glows(&self, tenant: &TenantView, device: &RegionSnapshot) -> bool {
+    fn glows(&self, tenant: &TenantView, device: &DeviceView) -> bool {
         self.refusals
-            .get(&(tenant.name.clone(), device.uuid.clone()))
+            .get(&(tenant.name.clone(), device.region.uuid.clone()))
             .and_then(|(_, at)| *at)
             .is_some_and(|at| at.elapsed() < GLOW)
     }
@@ -82,11 +90,11 @@ impl State {
 /// `fcsp top`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if args.json || args.once || !screen::is_live() {
-        let tenants = ps::list(context, args.all)?;
+        let tenants = ps::sampled(context, args.all)?;
         if args.json {
             output::json(&ps::document(context, &tenants))?;
         } else {
-            output::line(&ps::table(&tenants).to_string())?;
+            output::line(&ps::table(&tenants, true).to_string())?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -126,6 +134,8 @@ struct DeviceSum {
     total: u64,
     used: u64,
     promised: u64,
+    /// Share of its time that tenants had, where any of them has one.
+    had: Option<f64>,
     tenants: usize,
 }
 
@@ -136,12 +146,16 @@ fn devices(tenants: &[TenantView]) -> BTreeMap<String, DeviceSum> {
         .filter(|tenant| tenant.alive)
         .flat_map(|tenant| &tenant.devices)
     {
-        let sum = sums.entry(device.uuid.clone()).or_default();
-        sum.total = sum.total.max(device.total_bytes);
-        sum.used = sum.used.saturating_add(device.used_bytes);
+        let region = &device.region;
+        let sum = sums.entry(region.uuid.clone()).or_default();
+        sum.total = sum.total.max(region.total_bytes);
+        sum.used = sum.used.saturating_add(region.used_bytes);
         sum.promised = sum
             .promised
-            .saturating_add(device.limit_bytes.unwrap_or(device.total_bytes));
+            .saturating_add(region.limit_bytes.unwrap_or(region.total_bytes));
+        if let Some(had) = device.compute.as_ref().and_then(|share| share.had) {
+            sum.had = Some(sum.had.unwrap_or(0.0) + had);
+        }
         sum.tenants += 1;
     }
     sums
@@ -174,8 +188,13 @@ fn draw(frame: &mut Frame, state: &mut State) {
         Some(trouble) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
         None => Line::styled(
             format!(
-                "q quit   up/down scroll   a {} dead tenants",
-                if state.all { "hide" } else { "show" }
+                "q quit   up/down scroll   a {} dead tenants   {}",
+                if state.all { "hide" } else { "show" },
+                if frame.area().width >= FULL_WIDTH {
+                    "HELD: launches waiting, LATE: let go by a deadline"
+                } else {
+                    "HELD: launches waiting"
+                }
             ),
             screen::FAINT,
         ),
@@ -188,7 +207,7 @@ fn draw_head(frame: &mut Frame, area: Rect, state: &State) {
         .tenants
         .iter()
         .flat_map(|tenant| &tenant.devices)
-        .flat_map(|device| &device.processes)
+        .flat_map(|device| &device.region.processes)
         .filter(|process| process.alive)
         .map(|process| process.pid)
         .collect();
@@ -209,7 +228,7 @@ fn draw_head(frame: &mut Frame, area: Rect, state: &State) {
 fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum>) {
     let wide = area.width >= 100;
     let width = usize::from(area.width)
-        .saturating_sub(if wide { 76 } else { 52 })
+        .saturating_sub(if wide { 87 } else { 63 })
         .max(8);
     let lines: Vec<Line> = sums
         .iter()
@@ -222,6 +241,9 @@ fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum
                 Bytes(sum.used),
                 Bytes(sum.total)
             )));
+            if let Some(had) = sum.had {
+                line.push_span(Span::raw(format!("  {:.0}% busy", had * 100.0)));
+            }
             if wide {
                 line.push_span(Span::styled(
                     format!(
@@ -248,25 +270,104 @@ fn clip(text: &str, width: usize) -> String {
     clipped
 }
 
+/// Width from which everything is shown.
+const FULL_WIDTH: u16 = 112;
+
 /// Columns by what the width allows.
 struct Columns {
+    /// Whether there is room for everything: else peak, queue and late launches are left out and the rest is narrow.
+    full: bool,
     name: u16,
-    bar: usize,
-    peak: bool,
+    bar: u16,
+    amount: u16,
+    refused: u16,
     compute: u16,
+    part: u16,
 }
 
 fn columns(width: u16, longest_name: usize) -> Columns {
-    let wide = width >= 100;
-    let compute = if wide { 24 } else { 13 };
-    let name = longest_name.clamp(12, if wide { 28 } else { 15 }) as u16;
-    // Device 8, used 10, quota 10, refused 7, where there is room peak 10; and the gaps between.
-    let fixed = name + 8 + 10 + 10 + 7 + compute + if wide { 10 + 7 } else { 6 };
-    Columns {
-        name,
-        bar: usize::from(width.saturating_sub(fixed)).clamp(6, 40),
-        peak: wide,
-        compute,
+    let full = width >= FULL_WIDTH;
+    let mut columns = Columns {
+        full,
+        name: 12,
+        bar: 6,
+        amount: if full { 10 } else { 9 },
+        refused: if full { 7 } else { 4 },
+        compute: if full { 14 } else { 12 },
+        part: if full { 5 } else { 4 },
+    };
+    let least: u16 = columns.list("").iter().map(|column| column.width + 1).sum();
+    // What is left over goes to long names, to shares in full, and to the bar.
+    let spare = width.saturating_sub(least.saturating_sub(1));
+    let name = (longest_name as u16).saturating_sub(columns.name).min(spare / 3);
+    let compute = if full { (spare / 3).min(14) } else { 0 };
+    columns.name += name;
+    columns.compute += compute;
+    columns.bar = (columns.bar + spare - name - compute).min(40);
+    columns
+}
+
+/// A column's heading, width, and whether it holds amounts.
+struct Column {
+    heading: &'static str,
+    width: u16,
+    right: bool,
+}
+
+impl Columns {
+    /// The columns, with `bar` as the heading of the bar.
+    fn list(&self, bar: &'static str) -> Vec<Column> {
+        let left = |heading, width| Column {
+            heading,
+            width,
+            right: false,
+        };
+        let right = |heading, width| Column {
+            heading,
+            width,
+            right: true,
+        };
+        let mut list = vec![
+            left("TENANT", self.name),
+            left("DEVICE", 8),
+            left(bar, self.bar),
+            right("USED", self.amount),
+            right("QUOTA", self.amount),
+        ];
+        if self.full {
+            list.push(right("PEAK", self.amount));
+        }
+        list.push(right(if self.full { "REFUSED" } else { "REF" }, self.refused));
+        list.push(left("COMPUTE", self.compute));
+        list.push(right("HAD", self.part));
+        list.push(right("HELD", self.part));
+        if self.full {
+            list.extend([right("QUEUE", 6), right("LATE", 4)]);
+        }
+        list
+    }
+
+    /// Bytes in a column of amounts.
+    fn bytes(&self, bytes: u64) -> Cell<'static> {
+        let text = Bytes(bytes).to_string();
+        // Two decimals of a four-digit number are the only thing too wide.
+        right(match text.split_once('.') {
+            Some((whole, unit)) if text.chars().count() > usize::from(self.amount) => {
+                format!("{whole}{}", unit.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+            _ => text,
+        })
+    }
+
+    /// A number in the column of refusals.
+    fn count(&self, count: u64) -> Cell<'static> {
+        let text = count.to_string();
+        right(match text.len() {
+            length if length <= usize::from(self.refused) => text,
+            ..=6 => format!("{}k", count / 1_000),
+            ..=9 => format!("{}M", count / 1_000_000),
+            _ => "many".into(),
+        })
     }
 }
 
@@ -312,21 +413,18 @@ fn draw_tenants(frame: &mut Frame, area: Rect, state: &mut State) {
     state.scroll = state.scroll.min(rows.len().saturating_sub(room));
     let rows: Vec<Row> = rows.into_iter().skip(state.scroll).collect();
 
-    let mut heading = vec![Cell::from("TENANT"), Cell::from("DEVICE"), Cell::from("MEMORY")];
-    heading.extend([right("USED".into()), right("QUOTA".into())]);
-    let mut widths = vec![
-        Constraint::Length(columns.name),
-        Constraint::Length(8),
-        Constraint::Length(columns.bar as u16),
-        Constraint::Length(10),
-        Constraint::Length(10),
-    ];
-    if columns.peak {
-        heading.push(right("PEAK".into()));
-        widths.push(Constraint::Length(10));
-    }
-    heading.extend([right("REFUSED".into()), Cell::from("COMPUTE")]);
-    widths.extend([Constraint::Length(7), Constraint::Length(columns.compute)]);
+    let list = columns.list("MEMORY");
+    let widths: Vec<Constraint> = list
+        .iter()
+        .map(|column| Constraint::Length(column.width))
+        .collect();
+    let heading: Vec<Cell> = list
+        .iter()
+        .map(|column| match column.right {
+            true => right(column.heading.into()),
+            false => Cell::from(column.heading),
+        })
+        .collect();
     let table = Table::new(rows, widths)
         .header(Row::new(heading).style(screen::HEADING))
         .column_spacing(1);
@@ -353,8 +451,8 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
     };
     if tenant.devices.is_empty() {
         let mut cells = vec![name(), Cell::from("-"), Cell::from(""), right("-".into())];
-        cells.push(right(tenant.memory_text()));
-        if columns.peak {
+        cells.push(right(clip(&tenant.memory_text(), columns.amount.into())));
+        if columns.full {
             cells.push(right("-".into()));
         }
         cells.extend([right("-".into()), compute(tenant, columns)]);
@@ -362,35 +460,48 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
     }
     let mut rows = Vec::new();
     for device in &tenant.devices {
-        let quota = device.limit_bytes.unwrap_or(device.total_bytes);
+        let region = &device.region;
+        let quota = region.limit_bytes.unwrap_or(region.total_bytes);
         let mut cells = vec![
             name(),
-            Cell::from(device.uuid.chars().skip(4).take(8).collect::<String>()),
+            Cell::from(region.uuid.chars().skip(4).take(8).collect::<String>()),
             Cell::from(screen::bar(
-                device.used_bytes,
+                region.used_bytes,
                 quota,
-                columns.bar,
-                screen::heat(device.used_bytes, quota),
+                columns.bar.into(),
+                screen::heat(region.used_bytes, quota),
             )),
-            right(Bytes(device.used_bytes).to_string()),
-            right(
-                device
-                    .limit_bytes
-                    .map_or("unlimited".into(), |limit| Bytes(limit).to_string()),
-            ),
+            columns.bytes(region.used_bytes),
+            match region.limit_bytes {
+                Some(limit) => columns.bytes(limit),
+                None => right("unlimited".into()),
+            },
         ];
-        if columns.peak {
-            cells.push(right(Bytes(device.peak_bytes).to_string()));
+        if columns.full {
+            cells.push(columns.bytes(region.peak_bytes));
         }
-        let refused = right(device.refused.to_string());
+        let refused = columns.count(region.refused);
         cells.push(if state.glows(tenant, device) {
             refused.style(Style::new().fg(Color::Red))
         } else {
             refused
         });
         cells.push(compute(tenant, columns));
+        if let Some(share) = &device.compute {
+            let [had, held, queue, late] = ps::share_cells(share);
+            let waiting = share.throttled.is_some_and(|part| part >= 0.005);
+            cells.push(right(had));
+            cells.push(right(held).style(if waiting {
+                Style::new().fg(Color::Yellow)
+            } else {
+                Style::new()
+            }));
+            if columns.full {
+                cells.extend([right(queue), right(late)]);
+            }
+        }
         rows.push(Row::new(cells));
-        for process in device
+        for process in region
             .processes
             .iter()
             .filter(|process| process.alive || state.all)
@@ -398,18 +509,18 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
             let mut cells = vec![
                 Cell::from(format!("  {}", process.pid)),
                 Cell::from(""),
-                Cell::from(process.name.clone()),
-                right(Bytes(process.held_bytes).to_string()),
+                Cell::from(clip(&process.name, columns.bar.into())),
+                columns.bytes(process.held_bytes),
                 right(if process.alive {
                     String::new()
                 } else {
                     "dead".into()
                 }),
             ];
-            if columns.peak {
+            if columns.full {
                 cells.push(Cell::from(""));
             }
-            cells.push(right(process.refused.to_string()));
+            cells.push(columns.count(process.refused));
             rows.push(Row::new(cells).style(screen::FAINT));
         }
     }
@@ -419,11 +530,13 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::shares::Share;
+    use fcsp::region::RegionSnapshot;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
     fn view() -> TenantView {
-        let device = RegionSnapshot {
+        let region = RegionSnapshot {
             uuid: "GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778".into(),
             pci: None,
             total_bytes: 80 << 30,
@@ -444,6 +557,14 @@ mod tests {
                 refused: 12,
             }],
         };
+        let share = Share {
+            quota: Some(0.25),
+            had: Some(0.2496),
+            throttled: Some(0.61),
+            in_flight_ns: 1_500_000,
+            let_through: 3,
+            ..Share::default()
+        };
         TenantView {
             name: "train".into(),
             alive: true,
@@ -454,7 +575,10 @@ mod tests {
             memory: Vec::new(),
             compute: Vec::new(),
             roots: Vec::new(),
-            devices: vec![device],
+            devices: vec![DeviceView {
+                region,
+                compute: Some(share),
+            }],
             problems: Vec::new(),
             limits: fcsp::control::Limits::default(),
         }
@@ -484,10 +608,16 @@ mod tests {
                 "python3",
                 "of 80 GiB",
                 "1 process",
+                "25%",
+                "61%",
+                "25% busy",
             ] {
                 assert!(picture.contains(part), "{part} at {width}x{height}:\n{picture}");
             }
-            assert_eq!(picture.contains("PEAK"), width >= 100);
+            assert_eq!(
+                picture.contains("PEAK") && picture.contains("1.5ms"),
+                width >= FULL_WIDTH
+            );
         }
     }
 
@@ -496,6 +626,24 @@ mod tests {
         assert_eq!(clip("train", 5), "train");
         assert_eq!(clip("training", 5), "trai…");
         assert_eq!(clip("x", 0), "…");
+    }
+
+    #[test]
+    fn every_width_is_used_up_and_not_exceeded() {
+        for width in 80..200 {
+            for name in [1, 12, 15, 40] {
+                let columns = columns(width, name);
+                let all: u16 = columns.list("").iter().map(|column| column.width + 1).sum();
+                assert!(all - 1 <= width, "{} at {width} with {name}", all - 1);
+            }
+        }
+        let columns = columns(80, 0);
+        for bytes in [0, 1, 1023, (1 << 20) - 1, (1 << 30) - 1, (80 << 30) - 1, 1 << 50] {
+            let text = Bytes(bytes).to_string();
+            let cell = format!("{:?}", columns.bytes(bytes));
+            let shown = cell.split('"').nth(1).unwrap_or("");
+            assert!(shown.chars().count() <= 9, "{text} as {shown}");
+        }
     }
 
     #[test]

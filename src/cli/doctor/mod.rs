@@ -4,7 +4,6 @@ mod checks;
 mod coverage;
 mod settings;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use fcsp::units::Bytes;
 use serde::Serialize;
 
 use super::libraries::Libraries;
-use super::probe::{self, Probe};
-use super::{Context, output, run::topology};
+use super::probe::{self, Probe, Simulated};
+use super::{Context, output, sim};
 
 const HELP: &str = "\
 Examples:
@@ -123,7 +122,7 @@ struct Preload {
 
 /// `fcsp doctor`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
-    let sim = args.sim.as_deref().map(topology).transpose()?;
+    let machine = args.sim.as_deref().map(sim::topology).transpose()?;
     let mut findings = Findings::default();
     let libraries = match Libraries::locate(&context.state) {
         Ok(libraries) => Some(libraries),
@@ -139,8 +138,13 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(libraries) = &libraries {
         checks::preload(libraries, &mut findings);
     }
-    let simulated = match (&sim, &libraries, &args.sim) {
-        (Some(_), Some(libraries), Some(text)) if libraries.has_sim() => Some((&*libraries.sim, &**text)),
+    let simulated = match (&machine, &libraries, &args.sim) {
+        (Some(machine), Some(libraries), Some(text)) if libraries.has_sim() => Some(Simulated {
+            libraries: libraries.sim.clone(),
+            text: text.clone(),
+            // Without a state folder, which is a finding of its own, the simulator uses its default.
+            state: sim::state_file(&context.state, machine).ok().flatten(),
+        }),
         (Some(_), ..) => {
             findings.problem(
                 "driver",
@@ -151,10 +155,10 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         }
         _ => None,
     };
-    let driver = if sim.is_some() && simulated.is_none() {
+    let driver = if machine.is_some() && simulated.is_none() {
         None
     } else {
-        ask(simulated, &mut findings)
+        ask(simulated.as_ref(), &mut findings)
     };
     let coverage = driver
         .as_ref()
@@ -188,11 +192,11 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(problems)))
 }
 
-fn ask(sim: Option<(&Path, &str)>, findings: &mut Findings) -> Option<Probe> {
+fn ask(simulated: Option<&Simulated>, findings: &mut Findings) -> Option<Probe> {
     // A driver that has to load its kernel module or wake a device takes seconds.
-    match probe::ask(sim, true, Duration::from_secs(20)) {
+    match probe::ask(simulated, true, Duration::from_secs(20)) {
         Ok(probe) => {
-            checks::driver(&probe, sim.is_some(), findings);
+            checks::driver(&probe, simulated.is_some(), findings);
             Some(probe)
         }
         Err(error) => {

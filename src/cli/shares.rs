@@ -1,0 +1,256 @@
+//! A tenant's share of a device's time from outside: what it was promised, and what it had between two looks at the
+//! page that it publishes.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use fcsp::device::DeviceUuid;
+use fcsp::file::monotonic_ns;
+use fcsp::share::files;
+use fcsp::share::params::Params;
+use fcsp::state::StateDir;
+use fcsp::units::WHOLE;
+use serde::Serialize;
+
+use super::tenants::TenantView;
+
+/// How far apart the two looks of a single listing are: some hundred slices of credit.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+/// What a live picture averages over: long enough to read, short enough to see a change.
+const SPAN_NS: u64 = 1_000_000_000;
+
+/// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after one look only.
+#[derive(Debug, Clone, Default, Serialize, PartialEq)]
+pub struct Share {
+    /// Share promised, a fraction of the device's time; `None` if none was asked for.
+    pub quota: Option<f64>,
+    /// How it is kept.
+    pub mode: Option<String>,
+    /// Who goes first.
+    pub priority: Option<String>,
+    /// GPU time charged, per time passed.
+    pub had: Option<f64>,
+    /// The part of it that others left over.
+    pub borrowed: Option<f64>,
+    /// Time launches stood at the gate, per time passed; each process counts for itself.
+    pub throttled: Option<f64>,
+    /// Time between the two looks, ns.
+    pub interval_ns: Option<u64>,
+    /// GPU time submitted and not known to be done, ns, as long as it would take on a device of its own.
+    pub in_flight_ns: u64,
+    /// GPU time charged since the tenant was set up, ns.
+    pub consumed_ns: u64,
+    /// Launches that stood at the gate.
+    pub waits: u64,
+    /// Launches that went because a deadline passed.
+    pub let_through: u64,
+    #[serde(skip)]
+    pub(super) look: Option<Look>,
+}
+
+/// What the page's counters said at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    at: u64,
+    consumed: u64,
+    surplus: u64,
+    waited: u64,
+}
+
+impl Share {
+    /// Reads the tenant's page for the device, and puts beside it the share that its limits promise: `None` where the
+    /// limits cannot say it from outside, `Some(None)` where they promise none. Nothing where there is neither.
+    pub fn read(
+        state: &StateDir,
+        device: &DeviceUuid,
+        tenant: &str,
+        promised: Option<Option<Params>>,
+    ) -> Option<Self> {
+        let now = monotonic_ns();
+        let snapshot = files::read(state, device, tenant);
+        let promised = promised.unwrap_or_else(|| {
+            snapshot.map(|s| {
+                Params::balanced(s.view.quota)
+                    .with_mode(s.view.mode)
+                    .with_priority(s.view.priority)
+            })
+        });
+        if promised.is_none() && snapshot.is_none() {
+            return None;
+        }
+        let mut share = Self {
+            quota: promised.map(|params| f64::from(params.quota) / f64::from(WHOLE)),
+            mode: promised.map(|params| params.mode.to_string()),
+            priority: promised.map(|params| params.priority.to_string()),
+            ..Self::default()
+        };
+        if let Some(files::Snapshot { view, counters }) = snapshot {
+            // A launch that stands at the gate now is counted only when it goes.
+            let standing = if view.waits(now) {
+                now.saturating_sub(view.waiting_since)
+            } else {
+                0
+            };
+            share.in_flight_ns = view.finish_at.saturating_sub(now);
+            share.consumed_ns = counters.consumed;
+            share.waits = counters.waits;
+            share.let_through = counters.let_through;
+            share.look = Some(Look {
+                at: now,
+                consumed: counters.consumed,
+                surplus: counters.surplus,
+                waited: counters.waited.saturating_add(standing),
+            });
+        }
+        Some(share)
+    }
+
+    fn compare(&mut self, before: Look) {
+        let Some(now) = self.look else { return };
+        let interval = now.at.saturating_sub(before.at);
+        if interval == 0 {
+            return;
+        }
+        // Signed: corrections may take back more than was charged meanwhile, and a page that was made anew starts at
+        // nothing. Neither is a share below zero.
+        let part = |now: u64, before: u64| {
+            Some((now.wrapping_sub(before).cast_signed().max(0)) as f64 / interval as f64)
+        };
+        self.had = part(now.consumed, before.consumed);
+        self.borrowed = part(now.surplus, before.surplus);
+        self.throttled = part(now.waited, before.waited);
+        self.interval_ns = Some(interval);
+    }
+}
+
+/// Remembers looks, to say what happened between them.
+#[derive(Debug, Default)]
+pub struct Sampler {
+    looks: HashMap<(String, String), VecDeque<Look>>,
+}
+
+impl Sampler {
+    /// Enters what each share has had since the look about [`SPAN_NS`] ago, or since the first one if that is later.
+    pub fn compare(&mut self, tenants: &mut [TenantView]) {
+        let mut known = std::mem::take(&mut self.looks);
+        for tenant in tenants {
+            for device in &mut tenant.devices {
+                let living = device.region.any_alive();
+                let Some(share) = &mut device.compute else {
+                    continue;
+                };
+                let Some(look) = share.look.filter(|_| living) else {
+                    continue;
+                };
+                let key = (tenant.name.clone(), device.region.uuid.clone());
+                let mut looks = known.remove(&key).unwrap_or_default();
+                while looks
+                    .get(1)
+                    .is_some_and(|second| look.at.saturating_sub(second.at) >= SPAN_NS)
+                {
+                    looks.pop_front();
+                }
+                if let Some(&before) = looks.front() {
+                    share.compare(before);
+                }
+                looks.push_back(look);
+                self.looks.insert(key, looks);
+            }
+        }
+    }
+}
+
+/// A part of the time for people; "-" of nothing.
+pub fn percent(part: Option<f64>) -> String {
+    part.map_or("-".into(), |part| format!("{:.0}%", part * 100.0))
+}
+
+/// A length of GPU time for people, in at most six characters.
+pub fn time(ns: u64) -> String {
+    match ns {
+        0 => "-".into(),
+        ..1_000 => "<1us".into(),
+        ..1_000_000 => format!("{}us", ns / 1_000),
+        ..100_000_000 => format!("{:.1}ms", ns as f64 / 1e6),
+        ..10_000_000_000 => format!("{}ms", ns / 1_000_000),
+        _ => format!("{}s", ns / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fcsp::share::files::OwnPage;
+    use fcsp::share::params::{Mode, Priority};
+
+    fn share(at: u64, consumed: u64, waited: u64) -> Share {
+        Share {
+            look: Some(Look {
+                at,
+                consumed,
+                surplus: 0,
+                waited,
+            }),
+            ..Share::default()
+        }
+    }
+
+    #[test]
+    fn parts_are_of_the_time_between_looks() {
+        let mut later = share(3_000, 700, 900);
+        later.compare(share(2_000, 450, 400).look.unwrap());
+        assert_eq!(
+            (later.had, later.throttled, later.interval_ns),
+            (Some(0.25), Some(0.5), Some(1_000))
+        );
+        let mut corrected = share(3_000, 400, 400);
+        corrected.compare(share(2_000, 450, 400).look.unwrap());
+        assert_eq!(corrected.had, Some(0.0));
+    }
+
+    #[test]
+    fn a_page_is_read_with_what_the_limits_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let device = DeviceUuid([3; 16]);
+        assert_eq!(Share::read(&state, &device, "a", Some(None)), None);
+        let page = OwnPage::open(&state, &device, "a").unwrap();
+        let now = monotonic_ns();
+        let params = Params::strict(250_000).with_priority(Priority::Low);
+        page.page().attach(&params, now).unwrap();
+        page.page().count(5_000_000);
+        page.page().submitted(60_000_000_000, now);
+        page.page().wait_begins(now - 1_000, now);
+        let read = Share::read(&state, &device, "a", None).unwrap();
+        assert_eq!(
+            (read.quota, read.mode.as_deref(), read.priority.as_deref()),
+            (Some(0.25), Some("strict"), Some("low"))
+        );
+        assert_eq!(read.consumed_ns, 5_000_000);
+        assert!(read.in_flight_ns > 1_000_000_000);
+        assert!(
+            read.look.unwrap().waited >= 1_000,
+            "a wait that has not ended counts"
+        );
+        let changed = Params::balanced(500_000).with_mode(Mode::Adaptive);
+        let read = Share::read(&state, &device, "a", Some(Some(changed))).unwrap();
+        assert_eq!((read.quota, read.mode.as_deref()), (Some(0.5), Some("adaptive")));
+        assert_eq!(Share::read(&state, &device, "a", Some(None)).unwrap().quota, None);
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (ns, text) in [
+            (0, "-"),
+            (900, "<1us"),
+            (42_000, "42us"),
+            (1_500_000, "1.5ms"),
+            (250_000_000, "250ms"),
+            (9_999_000_000, "9999ms"),
+            (61_000_000_000, "61s"),
+        ] {
+            assert_eq!(time(ns), text);
+            assert!(text.len() <= 6);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Simulated machines as the command sees them: their description, and where their shared state is.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use fcsp::file;
+use fcsp::state::StateDir;
+use fcsp_sim::spec::Topology;
+
+use super::tenants;
+
+/// The variable that says where a simulated machine's state is.
+pub const STATE_VARIABLE: &str = "FCSP_SIM_STATE";
+
+/// Reads a simulated machine's description, naming the option.
+pub fn topology(text: &str) -> anyhow::Result<Topology> {
+    text.parse::<Topology>().map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.strip_prefix("FCSP_SIM: ").unwrap_or(&reason);
+        anyhow::anyhow!("--sim: {reason}; write MODEL[xCOUNT][,memory=SIZE], such as h100x2,memory=4GiB")
+    })
+}
+
+fn folder(state: &StateDir) -> PathBuf {
+    state.path().join("sim")
+}
+
+/// The machine's state file: in the state folder, one a description, so that programs started with the same one share
+/// devices and `fcsp gc` finds it. `None` where the user chose a place.
+pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<PathBuf>> {
+    if std::env::var_os(STATE_VARIABLE).is_some_and(|path| !path.is_empty()) {
+        return Ok(None);
+    }
+    let folder = folder(state);
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    // Absolute: the program may change its folder before it looks.
+    let path = std::path::absolute(folder)?.join(format!("{:016x}", topology.hash()));
+    Ok(Some(path))
+}
+
+/// Removes the state of machines that no process uses; returns how many. While any tenant lives nothing is removed: a
+/// program that has just been started holds no lock yet.
+pub fn collect(state: &StateDir) -> io::Result<usize> {
+    if tenants::all(state)?.iter().any(|tenant| tenant.alive) {
+        return Ok(0);
+    }
+    let entries = match std::fs::read_dir(folder(state)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut removed = 0;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        // Every process of a machine keeps a byte of its state file locked until it ends.
+        let free = file::open_ro(&path).and_then(|file| file::is_held(&file, 0, 0));
+        if matches!(free, Ok(false)) && std::fs::remove_file(&path).is_ok() {
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
