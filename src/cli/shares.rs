@@ -169,10 +169,10 @@ pub fn percent(part: Option<f64>) -> String {
 pub fn time(ns: u64) -> String {
     match ns {
         0 => "-".into(),
-        ..1_000 => "<1us".into(),
-        ..1_000_000 => format!("{}us", ns / 1_000),
-        ..100_000_000 => format!("{:.1}ms", ns as f64 / 1e6),
-        ..10_000_000_000 => format!("{}ms", ns / 1_000_000),
+        1..1_000 => "<1us".into(),
+        1_000..1_000_000 => format!("{}us", ns / 1_000),
+        1_000_000..100_000_000 => format!("{:.1}ms", ns as f64 / 1e6),
+        100_000_000..10_000_000_000 => format!("{}ms", ns / 1_000_000),
         _ => format!("{}s", ns / 1_000_000_000),
     }
 }

@@ -364,8 +364,8 @@ impl Columns {
         let text = count.to_string();
         right(match text.len() {
             length if length <= usize::from(self.refused) => text,
-            ..=6 => format!("{}k", count / 1_000),
-            ..=9 => format!("{}M", count / 1_000_000),
+            0..=6 => format!("{}k", count / 1_000),
+            7..=9 => format!("{}M", count / 1_000_000),
             _ => "many".into(),
         })
     }
