@@ -4,9 +4,9 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::books;
+use super::{books, pages};
 use crate::call_real;
 use crate::device::Device;
 use crate::driver::real;
@@ -17,8 +17,16 @@ use crate::process::{Inside, Scope, scope, shielded};
 #[derive(Default)]
 pub struct Books {
     graphs: Mutex<HashMap<usize, u64>>,
-    executables: Mutex<HashMap<usize, u64>>,
+    executables: Mutex<HashMap<usize, Executable>>,
     charged: Mutex<HashMap<CUdevice, u64>>,
+}
+
+/// An executable graph with memory nodes.
+#[derive(Clone, Copy)]
+struct Executable {
+    bytes: u64,
+    /// Launched since the device's graph memory was last trimmed: what it takes is reserved already.
+    reserved: bool,
 }
 
 /// Set once any graph of this process has a memory node; until then launches ask nothing.
@@ -121,29 +129,50 @@ pub fn any() -> bool {
 /// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was held, or the answer
 /// to give instead of launching.
 pub fn before_launch(executable: CUgraphExec) -> Result<Option<(&'static Device, u64)>, CUresult> {
-    let books = &books().graphs;
-    let bytes = books
-        .executables
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&(executable as usize))
-        .copied()
-        .unwrap_or(0);
     let device = match scope() {
         Scope::On(device, _) => device,
         Scope::Pass => return Ok(None),
         Scope::Refuse => return Err(CUDA_ERROR_OUT_OF_MEMORY),
     };
-    // What is reserved already serves this launch, if nothing else uses it; the truth is settled afterwards.
-    let ahead = bytes
-        .saturating_sub(reserved(device).unwrap_or(0))
-        .next_multiple_of(2 << 20);
-    match device.hold(ahead) {
-        Ok(()) => Ok(Some((device, ahead))),
-        Err(denied) => {
-            device.refused("cuGraphLaunch", &denied);
-            Err(CUDA_ERROR_OUT_OF_MEMORY)
-        }
+    let bytes = match executables().get(&(executable as usize)) {
+        Some(known) if !known.reserved => pages(known.bytes),
+        _ => 0,
+    };
+    // The driver may serve it from what other graphs have left, and may not: the truth is settled afterwards. Where the
+    // quota has no room for both, what they have left is given back first.
+    if let Err(denied) = device.hold(bytes)
+        && (!trimmed(device) || device.hold(bytes).is_err())
+    {
+        device.refused("cuGraphLaunch", &denied);
+        return Err(CUDA_ERROR_OUT_OF_MEMORY);
+    }
+    if let Some(known) = executables().get_mut(&(executable as usize)) {
+        known.reserved = true;
+    }
+    Ok(Some((device, bytes)))
+}
+
+fn executables() -> MutexGuard<'static, HashMap<usize, Executable>> {
+    books()
+        .graphs
+        .executables
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives graph memory that no graph uses back to the driver; returns whether there was any.
+fn trimmed(device: &Device) -> bool {
+    let change = device.change();
+    let result = call_real!(cuDeviceGraphMemTrim(device.ordinal));
+    nothing_is_reserved();
+    let less = result == CUDA_SUCCESS && settle(device, 0);
+    drop(change);
+    less
+}
+
+fn nothing_is_reserved() {
+    for known in executables().values_mut() {
+        known.reserved = false;
     }
 }
 
@@ -242,11 +271,8 @@ fn instantiated(executable: *const CUgraphExec, graph: CUgraph) {
     if let Some(bytes) = bytes {
         // SAFETY: read after the driver has written there with success.
         let key = unsafe { *executable } as usize;
-        books
-            .executables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, bytes);
+        let reserved = false;
+        executables().insert(key, Executable { bytes, reserved });
     }
 }
 
@@ -290,13 +316,8 @@ pub unsafe extern "C" fn cuGraphDestroy(hGraph: CUgraph) -> CUresult {
 /// `cuGraphExecDestroy`.
 pub unsafe extern "C" fn cuGraphExecDestroy(hGraphExec: CUgraphExec) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        let books = &books().graphs;
         if ANY.load(Ordering::Acquire) {
-            books
-                .executables
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(hGraphExec as usize));
+            executables().remove(&(hGraphExec as usize));
         }
         crate::launch::graph_changed(hGraphExec);
         call_real!(cuGraphExecDestroy(hGraphExec))
@@ -310,6 +331,7 @@ pub unsafe extern "C" fn cuDeviceGraphMemTrim(device: CUdevice) -> CUresult {
         if let Some(_inside) = Inside::enter()
             && let Scope::On(device, _) = crate::process::scope_of(device)
         {
+            nothing_is_reserved();
             let change = device.change();
             settle(device, 0);
             drop(change);
