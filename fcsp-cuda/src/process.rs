@@ -135,6 +135,10 @@ fn set_up() -> Option<&'static Status> {
     // SAFETY: both handlers are plain functions for the life of the process, and the library is never unloaded.
     unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     let status = match Tenant::join(&StateDir::locate(), &config) {
+        Ok(tenant) if names_no_device(&tenant, count) => Status::Broken(
+            "the memory limits name none of the devices that this process has; a limit for all of them has no device in front"
+                .to_owned(),
+        ),
         Ok(tenant) => Status::Governed(Governed {
             tenant,
             devices: (0..count).map(|_| DeviceCell::default()).collect(),
@@ -142,6 +146,19 @@ fn set_up() -> Option<&'static Status> {
         Err(error) => Status::Broken(error.to_string()),
     };
     Some(publish(status))
+}
+
+/// Whether there are memory limits, and none of them is for any of the `count` devices. Somebody asked for limits and
+/// would get none.
+fn names_no_device(tenant: &Tenant, count: i32) -> bool {
+    let Ok((_, limits)) = tenant.limits() else {
+        return false;
+    };
+    !limits.memory.is_empty()
+        && count > 0
+        && (0..count)
+            .filter_map(identify)
+            .all(|device| limits.memory.for_device(&device).is_none())
 }
 
 fn publish(status: Status) -> &'static Status {
