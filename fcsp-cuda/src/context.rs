@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::ffi::cuda::*;
 use crate::info::process_memory;
 use crate::memory::{books, context_died, pool};
-use crate::process::{self, Inside, Scope, scope, scope_of, shielded};
+use crate::process::{self, Inside, Scope, complain, scope, scope_of, shielded};
 
 /// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes the quota, `undo`
 /// and refuse.
@@ -19,25 +19,75 @@ fn takes_memory(scope: Scope, call: impl Fn() -> CUresult, undo: impl FnOnce()) 
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    // A process that NVML does not show measures by the device's free memory before and after.
+    let before = free_if_unmeasured(device);
+    let result = call();
+    if result != CUDA_SUCCESS {
+        return result;
+    }
+    let seen = before
+        .zip(free_if_unmeasured(device))
+        .map_or(0, |(before, after)| before.saturating_sub(after));
+    device.saw_overhead(seen);
+    device.overhead_moved();
+    refuse_if_over(device, || {
+        undo();
+        device.saw_less(seen);
+    })
+}
+
+/// As [`takes_memory`], for calls that make a context; `made` reads its handle.
+fn makes_context(
+    scope: Scope,
+    call: impl Fn() -> CUresult,
+    made: impl FnOnce() -> usize,
+    undo: impl FnOnce(),
+) -> CUresult {
+    let device = match scope {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+    };
     let before = process_memory::free_if_unseen(&device.identity);
     let result = call();
     if result != CUDA_SUCCESS {
         return result;
     }
-    if let (Some(before), Some(after)) = (before, process_memory::free_if_unseen(&device.identity)) {
-        device.saw_overhead(before.saturating_sub(after));
-    }
-    device.overhead_changed();
+    let seen = before
+        .zip(process_memory::free_if_unseen(&device.identity))
+        .map(|(before, after)| before.saturating_sub(after));
+    let context = made();
+    device.context_made(context, seen);
+    refuse_if_over(device, || {
+        undo();
+        device.context_gone(context);
+    })
+}
+
+/// After the driver has taken memory of its own: where the tenant is close to its quota, measures; where it is past it,
+/// takes the call back.
+fn refuse_if_over(device: &Device, undo: impl FnOnce()) -> CUresult {
     if device.is_near() {
-        device.measure_now();
+        device.measure_if_stale();
         if device.is_over() {
             undo();
             device.measure_now();
+            complain("refused: contexts and code would pass the quota");
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
     }
-    result
+    CUDA_SUCCESS
+}
+
+/// The device's free bytes where NVML cannot say what this process holds: a change of them is then all there is.
+fn free_if_unmeasured(device: &Device) -> Option<u64> {
+    if device.limit() == u64::MAX {
+        return None;
+    }
+    if process_memory::is_there() {
+        return process_memory::free_if_unseen(&device.identity);
+    }
+    let (mut free, mut total) = (0usize, 0usize);
+    (call_real!(cuMemGetInfo_v2(&mut free, &mut total)) == CUDA_SUCCESS).then_some(free as u64)
 }
 
 fn primary_is_active(device: CUdevice) -> bool {
@@ -55,7 +105,9 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUd
         if process::governed().is_some() && primary_is_active(dev) {
             return call();
         }
-        let result = takes_memory(scope_of(dev), call, || {
+        // SAFETY: read after the driver has written there with success.
+        let made = || unsafe { *pctx } as usize;
+        let result = makes_context(scope_of(dev), call, made, || {
             call_real!(cuDevicePrimaryCtxRelease_v2(dev));
         });
         if result == CUDA_SUCCESS {
@@ -96,6 +148,7 @@ fn died(context: usize, device: Option<&'static Device>) {
     context_died(context);
     process::forget_context();
     if let Some(device) = device {
+        device.context_gone(context);
         if let Some(compute) = device.compute() {
             compute.context_died(context);
         }
@@ -148,10 +201,10 @@ macro_rules! create {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($pctx $(, $arg)*, $dev));
                 let Some(_inside) = Inside::enter() else { return call() };
-                takes_memory(scope_of($dev), call, || {
-                    // SAFETY: the driver has written there with success.
-                    let made = unsafe { *$pctx };
-                    call_real!(cuCtxDestroy_v2(made));
+                // SAFETY: read after the driver has written there with success.
+                let made = || unsafe { *$pctx } as usize;
+                makes_context(scope_of($dev), call, made, || {
+                    call_real!(cuCtxDestroy_v2(made() as CUcontext));
                 })
             })
         }
@@ -318,12 +371,16 @@ load_library! {
     cuLibraryLoadFromFile(name: *const c_char);
 }
 
-/// Marks the current device's overhead as changed, if this process has a device.
+/// Marks every device's overhead as changed.
 fn noticed(unloaded: bool) {
     if let Some(governed) = process::governed() {
         for device in governed.devices() {
-            device.overhead_changed();
-            if unloaded && let Some(compute) = device.compute() {
+            if !unloaded {
+                device.overhead_changed();
+                continue;
+            }
+            device.overhead_moved();
+            if let Some(compute) = device.compute() {
                 compute.functions.forget();
             }
         }
@@ -332,23 +389,79 @@ fn noticed(unloaded: bool) {
 
 macro_rules! notices {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: may change what code takes.")]
+        #[doc = concat!("`", stringify!($name), "`: takes a little memory now and then.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let result = call_real!($name($($arg),*));
-                noticed(stringify!($name).ends_with("Unload"));
+                noticed(false);
                 result
             })
         }
     )*};
 }
 notices! {
-    cuModuleUnload(hmod: CUmodule);
-    cuLibraryUnload(library: CUlibrary);
-    cuModuleGetFunction(hfunc: *mut CUfunction, hmod: CUmodule, name: *const c_char);
-    cuKernelGetFunction(pFunc: *mut CUfunction, kernel: CUkernel);
-    cuLibraryGetModule(pMod: *mut CUmodule, library: CUlibrary);
-    cuFuncLoad(function: CUfunction);
     cuStreamCreate(phStream: *mut CUstream, Flags: u32);
     cuStreamCreateWithPriority(phStream: *mut CUstream, flags: u32, priority: i32);
+}
+
+macro_rules! unloads {
+    ($($name:ident($code:ident: $ty:ty);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: what the code took is given back.")]
+        pub unsafe extern "C" fn $name($code: $ty) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name($code));
+                let Some(_inside) = Inside::enter() else { return call() };
+                let device = match scope() {
+                    Scope::On(device, _) => Some(device),
+                    _ => None,
+                };
+                let before = device.and_then(free_if_unmeasured);
+                let result = call();
+                if let (Some(device), Some(before)) = (device, before)
+                    && let Some(after) = free_if_unmeasured(device)
+                {
+                    device.saw_less(after.saturating_sub(before));
+                }
+                noticed(true);
+                result
+            })
+        }
+    )*};
+}
+unloads! {
+    cuModuleUnload(hmod: CUmodule);
+    cuLibraryUnload(library: CUlibrary);
+}
+
+/// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is past its quota is
+/// refused beforehand, and one that passes it by this is told so and refused from then on.
+fn loads_lazily(call: impl Fn() -> CUresult) -> CUresult {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    if let Scope::On(device, _) = scope()
+        && device.is_near()
+    {
+        device.measure_if_stale();
+        if device.is_over() {
+            complain("refused: the tenant holds more than its quota, so no more code is loaded");
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    takes_memory(scope(), call, || {})
+}
+
+macro_rules! loads_lazily {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: loads code that was put off.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || loads_lazily(|| call_real!($name($($arg),*))))
+        }
+    )*};
+}
+loads_lazily! {
+    cuLibraryGetModule(pMod: *mut CUmodule, library: CUlibrary);
+    cuFuncLoad(function: CUfunction);
+    cuModuleGetFunction(hfunc: *mut CUfunction, hmod: CUmodule, name: *const c_char);
+    cuKernelGetFunction(pFunc: *mut CUfunction, kernel: CUkernel);
 }

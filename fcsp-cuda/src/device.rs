@@ -5,10 +5,16 @@
 //! slabs. It is not predicted but measured: NVML's figure for this process, less the allocations this process knows
 //! of, is the overhead. Measuring takes 22 us (H100, driver 580), so it is done where it can change an answer: when a
 //! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
-//! close to the quota. Away from the quota the figure may lag; at the quota it does not.
+//! close to the quota. Away from the quota the figure may lag; at the quota it does not. A new context counts with
+//! [`CONTEXT_ESTIMATE`] until then.
+//!
+//! Where NVML cannot be asked (a container without it) or does not show this process (a PID namespace), the overhead is
+//! what contexts are estimated at and what the device's free memory fell by while code was loaded or a limit raised.
+//! Neighbours that allocate at that moment are then counted as ours, those that free hide as much; code that the
+//! driver loads lazily and its memory for streams are not seen at all.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::file::monotonic_ns;
@@ -29,6 +35,9 @@ use crate::process::{self, SetupOnce, complain, logging};
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
 pub const NEAR: u64 = 1 << 30;
+/// What a context is taken to hold, in bytes, until it is measured, and for good where NVML cannot be asked: more than
+/// the 518 MiB of an H100 (driver 580), the most that we have seen.
+pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 /// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
 const MEASURE_INTERVAL_NS: u64 = 20_000_000;
 
@@ -53,8 +62,10 @@ pub struct Device {
     stale: AtomicBool,
     measured_ns: AtomicU64,
     measure: Mutex<()>,
-    /// Overhead estimated by differences, for a process that NVML does not show.
+    /// Overhead by estimates and differences, for a process that NVML does not show.
     unseen: AtomicU64,
+    /// The part of it that each context of this process stands for.
+    contexts: Mutex<Vec<(usize, u64)>>,
     /// The compute share to keep; null while there is none, or none that holds anything back.
     compute: AtomicPtr<Compute>,
     /// The same once made: it is made once and taken up again.
@@ -105,6 +116,7 @@ impl Device {
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
             unseen: AtomicU64::new(0),
+            contexts: Mutex::new(Vec::new()),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
@@ -185,11 +197,15 @@ impl Device {
         // More than the whole quota: no measurement and no pool can make room.
         if bytes <= limit {
             self.measure_if_stale();
+            if self.attachment.ledger().reserve(bytes, limit).is_ok() {
+                return Ok(());
+            }
+            // Nothing is refused on an old figure: what code or pools have given back to the driver since we last
+            // asked is free again.
+            if self.stale.load(Ordering::Relaxed) {
+                self.measure_now();
+            }
             if pool::any() {
-                if self.attachment.ledger().reserve(bytes, limit).is_ok() {
-                    return Ok(());
-                }
-                // What pools have given back to the driver since we last asked is free again.
                 pool::refresh_all(self);
             }
         }
@@ -244,6 +260,13 @@ impl Device {
         }
     }
 
+    /// Says that the driver has just taken memory of its own or given it back: the next request near the quota
+    /// measures, however short a time ago that was done.
+    pub fn overhead_moved(&self) {
+        self.measured_ns.store(0, Ordering::Relaxed);
+        self.overhead_changed();
+    }
+
     /// Whether the tenant has a quota here and is within [`NEAR`] of it.
     pub fn is_near(&self) -> bool {
         let limit = self.limit();
@@ -256,7 +279,8 @@ impl Device {
         fcsp_core::region::ledger::used_bytes(self.attachment.tenant()) > self.limit()
     }
 
-    fn measure_if_stale(&self) {
+    /// Measures, unless that was done a short while ago and nothing is known to have changed.
+    pub fn measure_if_stale(&self) {
         let now = monotonic_ns();
         let age = now.saturating_sub(self.measured_ns.load(Ordering::Relaxed));
         // Code is loaded lazily, by launches that nobody announces: an old figure is stale whatever the flag says.
@@ -311,9 +335,48 @@ impl Device {
         }
     }
 
+    /// Enters a context that was just made. Near the quota it is measured; elsewhere it counts by what was `seen` of
+    /// it or by an estimate: a process that then idles would otherwise hold it unknown to the tenant's others.
+    pub fn context_made(&self, context: usize, seen: Option<u64>) {
+        let bytes = seen.filter(|&bytes| bytes > 0).unwrap_or(CONTEXT_ESTIMATE);
+        self.known_contexts().push((context, bytes));
+        self.unseen.fetch_add(bytes, Ordering::Relaxed);
+        let limit = self.limit();
+        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
+        if limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
+            let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
+            self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes);
+            self.overhead_moved();
+        } else {
+            self.measure_now();
+        }
+    }
+
+    /// Takes a context out again that is gone.
+    pub fn context_gone(&self, context: usize) {
+        let mut known = self.known_contexts();
+        if let Some(at) = known.iter().position(|&(handle, _)| handle == context) {
+            let (_, bytes) = known.swap_remove(at);
+            self.saw_less(bytes);
+        }
+    }
+
+    fn known_contexts(&self) -> MutexGuard<'_, Vec<(usize, u64)>> {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds an overhead seen as a difference of the device's free memory, for a process that NVML does not show.
     pub fn saw_overhead(&self, bytes: u64) {
         self.unseen.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The opposite.
+    pub fn saw_less(&self, bytes: u64) {
+        let _ = self
+            .unseen
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+                Some(old.saturating_sub(bytes))
+            });
         self.overhead_changed();
     }
 
