@@ -4,6 +4,7 @@ mod demo;
 mod device;
 mod doctor;
 mod run;
+mod share;
 mod tenants;
 
 use std::ffi::OsStr;

@@ -1,0 +1,305 @@
+//! Shares of a simulated device's time, end to end: modes, neighbours, and changes to programs that run. Times are
+//! those of a machine with other things to do, so every bound is coarse.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::{Machine, Sleeper, compile, stderr, stdout, wait_for};
+
+/// How far a rate may be off.
+const COARSE: f64 = 1.5;
+/// What one kernel takes, in microseconds.
+const KERNEL: &str = "1000";
+const GIB: u64 = 1 << 30;
+
+/// A client that runs until it is dropped, and the words in which it tells how far it is.
+struct Client {
+    words: std::fs::File,
+    _child: Sleeper,
+}
+
+impl Client {
+    /// Starts the client as tenant `name` under `fcsp run` with these options.
+    fn start(machine: &Machine, program: &Path, name: &str, options: &[&str], work: [&str; 2]) -> Self {
+        let path = machine.path().join(format!("{name}.words"));
+        std::fs::write(&path, [0; 64]).unwrap();
+        let (path, program) = (path.to_str().unwrap(), program.to_str().unwrap());
+        let mut args = vec!["run", "--sim", "h100", "--tenant", name];
+        args.extend(options);
+        args.extend(["--", program, path]);
+        args.extend(work);
+        let child = Sleeper(machine.command(&args).spawn().expect("fcsp starts"));
+        Self {
+            words: std::fs::File::open(path).unwrap(),
+            _child: child,
+        }
+    }
+
+    /// Waits until it has done something.
+    fn begun(self) -> Self {
+        wait_for("the client's first work", || self.word(0) > 20);
+        self
+    }
+
+    fn busy(machine: &Machine, program: &Path, name: &str, options: &[&str]) -> Self {
+        Self::start(machine, program, name, options, ["busy", KERNEL]).begun()
+    }
+
+    fn word(&self, index: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.words.read_exact_at(&mut bytes, index * 8).unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Kernels a second of several clients, over the same second.
+    fn rates<const N: usize>(clients: [&Self; N]) -> [f64; N] {
+        let before = clients.map(|client| client.word(0));
+        let begun = Instant::now();
+        std::thread::sleep(Duration::from_secs(1));
+        let seconds = begun.elapsed().as_secs_f64();
+        std::array::from_fn(|i| (clients[i].word(0) - before[i]) as f64 / seconds)
+    }
+
+    fn rate(&self) -> f64 {
+        Self::rates([self])[0]
+    }
+}
+
+fn near(what: &str, value: f64, expected: f64) {
+    assert!(
+        value > expected / COARSE && value < expected * COARSE,
+        "{what}: {value:.3} where {expected:.3} was expected"
+    );
+}
+
+fn spin(machine: &Machine) -> Option<PathBuf> {
+    compile(machine, "spin.c", &[])
+}
+
+/// The compute figures of a tenant's only device.
+fn figures(machine: &Machine, tenant: &str) -> serde_json::Value {
+    machine.tenant(tenant).unwrap()["devices"][0]["compute"].clone()
+}
+
+#[test]
+fn strict_is_its_quota_and_none_holds_nothing_back() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let free = Client::busy(&machine, &program, "free", &[]).rate();
+
+    let strict = Client::busy(
+        &machine,
+        &program,
+        "strict",
+        &["--compute", "25%", "--mode", "strict"],
+    );
+    near("strict of free", strict.rate() / free, 0.25);
+    let share = figures(&machine, "strict");
+    near("share had", share["had"].as_f64().unwrap(), 0.25);
+    assert!(share["throttled"].as_f64().unwrap() > 0.3, "{share}");
+    assert_eq!(
+        (
+            share["quota"].as_f64(),
+            share["mode"].as_str(),
+            share["priority"].as_str()
+        ),
+        (Some(0.25), Some("strict"), Some("normal"))
+    );
+    assert!(share["waits"].as_u64().unwrap() > 0 && share["consumed_ns"].as_u64().unwrap() > 0);
+    assert!(share["borrowed"].as_f64().unwrap() < 0.01, "{share}");
+    let plain = stdout(&machine.fcsp(&["ps"]));
+    let sampled = stdout(&machine.fcsp(&["ps", "--sample"]));
+    assert!(
+        !plain.contains("HAD") && sampled.contains("HAD"),
+        "{plain}{sampled}"
+    );
+    drop(strict);
+    assert_eq!(figures(&machine, "strict")["had"], serde_json::Value::Null);
+
+    let none = Client::busy(
+        &machine,
+        &program,
+        "none",
+        &["--compute", "25%", "--mode", "none"],
+    );
+    near("none of free", none.rate() / free, 1.0);
+}
+
+#[test]
+fn neighbours_get_their_quotas_and_one_alone_everything() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let start = |name, share| {
+        let options = ["--compute", share];
+        Client::start(&machine, &program, name, &options, ["busy", KERNEL])
+    };
+    let (small, large) = (start("small", "25%"), start("large", "75%"));
+    let (small, large) = (small.begun(), large.begun());
+    let [few, many] = Client::rates([&small, &large]);
+    near("large of small", many / few, 3.0);
+    near("both, of the device", few + many, 1000.0);
+    drop(large);
+    near("alone, of the device", small.rate(), 1000.0);
+    assert!(figures(&machine, "small")["borrowed"].as_f64().unwrap() > 0.3);
+}
+
+#[test]
+fn adaptive_alone_has_everything_and_high_priority_goes_first() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let options = [
+        "--compute",
+        "50%",
+        "--mode",
+        "adaptive",
+        "--priority",
+        "high",
+        "--burst",
+        "60%",
+    ];
+    let high = Client::busy(&machine, &program, "high", &options);
+    let alone = high.rate();
+    near("adaptive alone, of the device", alone, 1000.0);
+    let low = Client::busy(
+        &machine,
+        &program,
+        "low",
+        &["--compute", "50%", "--priority", "low"],
+    );
+    let [first, last] = Client::rates([&high, &low]);
+    assert!(first > 2.0 * last, "high {first:.0}, low {last:.0}");
+    assert!(last > 0.0, "the floor is kept");
+    near("both of one alone", (first + last) / alone, 1.0);
+}
+
+#[test]
+fn limits_change_what_a_running_program_gets() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let client = Client::busy(&machine, &program, "a", &["--compute", "20%", "--mode", "strict"]);
+    near("before, of the device", client.rate(), 200.0);
+    machine.json(&["limit", "a", "--compute", "60%", "--json"], 0);
+    near("raised", client.rate(), 600.0);
+    assert_eq!(figures(&machine, "a")["quota"], 0.6);
+    machine.json(&["limit", "a", "--compute", "20%", "--json"], 0);
+    // What it had saved up is spent first.
+    std::thread::sleep(Duration::from_millis(100));
+    near("lowered", client.rate(), 200.0);
+    machine.json(&["limit", "a", "--mode", "balanced", "--json"], 0);
+    near("not strict any more", client.rate(), 1000.0);
+}
+
+#[test]
+fn a_share_can_be_set_on_a_program_that_runs_without_one() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let client = Client::busy(&machine, &program, "a", &[]);
+    let free = client.rate();
+    machine.json(
+        &["limit", "a", "--compute", "25%", "--mode", "strict", "--json"],
+        0,
+    );
+    std::thread::sleep(Duration::from_millis(100));
+    near("strict of free", client.rate() / free, 0.25);
+}
+
+#[test]
+fn a_pause_stops_launches_until_it_is_resumed() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    for (name, options) in [
+        ("free", &[][..]),
+        ("held", &["--compute", "50%"]),
+        ("strict", &["--compute", "50%", "--mode", "strict"]),
+    ] {
+        let client = Client::busy(&machine, &program, name, options);
+        machine.json(&["pause", name, "--json"], 0);
+        // What was submitted before is done first.
+        let mut before = 0;
+        wait_for("the work in flight to end", || {
+            let now = client.word(0);
+            std::thread::sleep(Duration::from_millis(200));
+            std::mem::replace(&mut before, now) == now
+        });
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(client.word(0), before, "{name} goes on though it is paused");
+        let share = figures(&machine, name);
+        assert!(share["throttled"].as_f64().unwrap() > 0.5, "{name}: {share}");
+        assert_eq!(share["had"], 0.0);
+        machine.json(&["resume", name, "--json"], 0);
+        wait_for("the program to go on", || client.word(0) > before + 20);
+    }
+}
+
+#[test]
+fn a_quota_that_changes_is_seen_at_once() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let ask = (3 * GIB / 2).to_string();
+    let client = Client::start(
+        &machine,
+        &program,
+        "a",
+        &["--memory", "1GiB"],
+        ["watch", ask.as_str()],
+    )
+    .begun();
+    assert_eq!((client.word(1), client.word(2)), (GIB, 2));
+    let mut waits = Vec::new();
+    for round in 0..6 {
+        let (limit, total, granted) = match round % 2 {
+            0 => ("4GiB", 4 * GIB, 1),
+            _ => ("1GiB", GIB, 2),
+        };
+        machine.json(&["limit", "a", "--memory", limit, "--json"], 0);
+        let begun = Instant::now();
+        wait_for("the new quota", || {
+            (client.word(1), client.word(2)) == (total, granted)
+        });
+        waits.push(begun.elapsed());
+        assert_eq!(machine.tenant("a").unwrap()["devices"][0]["limit_bytes"], total);
+    }
+    // The best of several: a busy machine may keep any one of them from its processor.
+    let fastest = waits.iter().min().unwrap();
+    assert!(*fastest < Duration::from_millis(100), "{waits:?}");
+}
+
+#[test]
+fn gc_removes_a_simulated_machine_that_nobody_uses() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let path = machine.path().join("words");
+    std::fs::write(&path, [0; 64]).unwrap();
+    let fcsp = |args: &[&str]| {
+        let mut command = machine.command(args);
+        command.env_remove("FCSP_SIM_STATE");
+        command
+    };
+    let collect = || {
+        let output = fcsp(&["gc", "--json"]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["simulated_machines"].as_u64().unwrap()
+    };
+    let files = || match std::fs::read_dir(machine.path().join("state/sim")) {
+        Ok(entries) => entries.count(),
+        Err(_) => 0,
+    };
+    let args = ["run", "--sim", "tiny", "--tenant", "a", "--"];
+    let args = [
+        &args[..],
+        &[program.to_str().unwrap(), path.to_str().unwrap(), "watch", "4096"],
+    ]
+    .concat();
+    let child = Sleeper(fcsp(&args).spawn().unwrap());
+    wait_for("the client's first look", || {
+        std::fs::read(&path).is_ok_and(|bytes| bytes[0] != 0)
+    });
+    assert_eq!(files(), 1, "the state file is in the state folder");
+    assert_eq!(collect(), 0);
+    assert_eq!(files(), 1);
+    drop(child);
+    assert_eq!(collect(), 1);
+    assert_eq!(files(), 0);
+}
