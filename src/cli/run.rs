@@ -275,7 +275,7 @@ fn leave_place(context: &Context, name: &str) {
     }
     let _ = context
         .state
-        .remove_if(name, || TenantView::read(&context.state, name).is_dead());
+        .remove_if(name, || !TenantView::read(&context.state, name).alive);
 }
 
 /// `fcsp run`. Returns only where the program could not be started.
