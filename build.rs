@@ -81,7 +81,7 @@ fn build(root: &Path, out: &Path) -> PathBuf {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
-        .args(["build", "--release", "--target-dir"])
+        .args(["build", "--profile", "preload", "--target-dir"])
         .arg(&target_dir);
     for package in PACKAGES {
         cargo.args(["-p", package]);
@@ -109,9 +109,9 @@ fn build(root: &Path, out: &Path) -> PathBuf {
         Err(error) => fail(&format!("cannot run cargo for the preload libraries: {error}")),
     }
     if target == host {
-        target_dir.join("release")
+        target_dir.join("preload")
     } else {
-        target_dir.join(target).join("release")
+        target_dir.join(target).join("preload")
     }
 }
 

@@ -17,8 +17,8 @@ if [ $# -eq 1 ]; then
     library=$1
 else
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    cargo build --release --quiet -p fcsp-cuda-preload
-    library=${CARGO_TARGET_DIR:-target}/release/libfcsp_cuda.so
+    cargo build --profile preload --quiet -p fcsp-cuda-preload
+    library=${CARGO_TARGET_DIR:-target}/preload/libfcsp_cuda.so
 fi
 [ -f "$library" ] || { echo "check-preload: no such file: $library" >&2; exit 2; }
 

@@ -55,6 +55,8 @@ pub struct Compute {
     /// The stream of the last launch, and whether others have had work since the device was last known idle.
     stream: AtomicUsize,
     several_streams: AtomicBool,
+    /// Whether others have had work since the last mark.
+    mixed_streams: AtomicBool,
     /// Launches since the last mark. Not counted exactly: threads may lose each other's steps.
     unmarked: AtomicU32,
     /// The key launched since the last mark; [`SEVERAL`] if there were more.
@@ -64,16 +66,12 @@ pub struct Compute {
     /// Whether a launch has waited for its turn since the last mark.
     interrupted: AtomicBool,
     marked_ns: AtomicU64,
-    /// Charges for mixed work are multiplied by this, in 1/1024: what spans have shown them to be wrong by.
-    scale: AtomicU64,
     /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
     exact: [AtomicU64; 64],
 }
 
 /// More than one key.
 const SEVERAL: u64 = 1;
-/// A scale of one.
-const ONE: u64 = 1024;
 /// Least time between marks that are put at synchronisations, ns.
 const MARK_NS: u64 = 1_000_000;
 
@@ -122,12 +120,12 @@ impl Compute {
             contended: AtomicBool::new(false),
             stream: AtomicUsize::new(0),
             several_streams: AtomicBool::new(false),
+            mixed_streams: AtomicBool::new(false),
             unmarked: AtomicU32::new(0),
             key: AtomicU64::new(0),
             last_cost: AtomicU64::new(0),
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
-            scale: AtomicU64::new(ONE),
             exact: [const { AtomicU64::new(0) }; 64],
         })
     }
@@ -143,7 +141,7 @@ impl Compute {
     /// Submits `work` on `stream` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
-        let cost = self.costs.cost(work.key, work.blocks) * self.scale.load(Ordering::Relaxed) / ONE;
+        let cost = self.costs.cost(work.key, work.blocks);
         if self.stream.load(Ordering::Relaxed) != stream as usize {
             self.other_stream(stream);
         }
@@ -173,6 +171,7 @@ impl Compute {
     fn other_stream(&self, stream: CUstream) {
         if self.stream.swap(stream as usize, Ordering::Relaxed) != 0 {
             self.several_streams.store(true, Ordering::Relaxed);
+            self.mixed_streams.store(true, Ordering::Relaxed);
         }
     }
 
@@ -236,7 +235,8 @@ impl Compute {
             key: if key == SEVERAL { 0 } else { key },
             unit: self.last_cost.load(Ordering::Relaxed),
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
-            timed: !self.contended.load(Ordering::Relaxed) && !self.several_streams.load(Ordering::Relaxed),
+            timed: !self.contended.load(Ordering::Relaxed)
+                && !self.mixed_streams.swap(false, Ordering::Relaxed),
         };
         self.marks.record(&self.gate, &self.events, stream, since, now);
     }
@@ -279,18 +279,11 @@ impl Compute {
             return;
         }
         self.gate.true_up(span.measured, span.charged, now);
-        let scale = self.scale.load(Ordering::Relaxed);
         if span.key != 0 {
-            // What one launch was charged, times what charges were wrong by. Not with the scale, which mixed work needs.
+            // What one launch was charged, times what charges were wrong by.
             self.costs
-                .correct(span.key, span.unit * span.measured / span.charged * ONE / scale);
+                .correct(span.key, span.unit.saturating_mul(span.measured) / span.charged);
             self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
-        } else {
-            let wanted = scale * span.measured / span.charged;
-            self.scale.store(
-                (scale * 7 + wanted.clamp(ONE / 2, 2 * ONE)) / 8,
-                Ordering::Relaxed,
-            );
         }
     }
 
@@ -354,6 +347,11 @@ impl Compute {
             neighbours.wake_waiting(now);
         }
         result
+    }
+
+    /// The whole context is known to be idle, and nothing was in flight.
+    pub fn idle(&self) {
+        self.several_streams.store(false, Ordering::Relaxed);
     }
 
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.

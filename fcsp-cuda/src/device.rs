@@ -163,6 +163,7 @@ impl Device {
         let params = limits.compute.for_device(&self.identity).unwrap_or_default();
         if params.mode == Mode::None && !limits.paused {
             self.compute.store(core::ptr::null_mut(), Ordering::Release);
+            crate::launch::quiet(self, generation, self.tenant.control().generation_word(), true);
             return;
         }
         // SAFETY: as in `compute`.
@@ -174,6 +175,7 @@ impl Device {
                 None => return,
             },
         };
+        crate::launch::quiet(self, generation, self.tenant.control().generation_word(), false);
         made.set(params, limits.paused);
         self.compute
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);

@@ -2,7 +2,7 @@
 //!
 //! A process that nobody governs passes through here on one load and one branch.
 
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::cost;
@@ -10,6 +10,7 @@ use fcsp_core::share::cost;
 use crate::call_real;
 use crate::compute::{Compute, Drains, Work};
 use crate::device::Device;
+use crate::driver::{Real, real};
 use crate::ffi::cuda::*;
 use crate::memory::{graph, pool};
 use crate::process::{self, Inside, Scope, Status, shielded};
@@ -30,12 +31,14 @@ pub fn devices_changed(only: Option<&'static Device>) {
     let only = only.map_or(core::ptr::null_mut(), |device| {
         core::ptr::from_ref(device).cast_mut()
     });
+    QUIET.store(0, Ordering::Relaxed);
     ONLY.store(only, Ordering::Release);
 }
 
 /// In a forked child: everything is asked anew.
 pub fn forget_everything() {
     STATE.store(UNKNOWN, Ordering::Relaxed);
+    QUIET.store(0, Ordering::Relaxed);
     ONLY.store(core::ptr::null_mut(), Ordering::Relaxed);
 }
 
@@ -77,6 +80,40 @@ fn compute() -> Option<&'static Compute> {
         Scope::On(device, _) => device.compute(),
         _ => None,
     }
+}
+
+/// The generation of the control page, and the one that [`QUIET`] belongs to.
+static GENERATION: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+static SEEN: AtomicU64 = AtomicU64::new(0);
+/// Whether the only device of this process had no share to keep at that generation.
+static QUIET: AtomicU32 = AtomicU32::new(0);
+
+/// Says, for launches that have nothing to ask, what the only device keeps at `generation`.
+pub fn quiet(device: &Device, generation: u64, word: &'static AtomicU64, quiet: bool) {
+    if !core::ptr::eq(ONLY.load(Ordering::Acquire), device) {
+        return;
+    }
+    QUIET.store(0, Ordering::Relaxed);
+    SEEN.store(generation, Ordering::Relaxed);
+    GENERATION.store(core::ptr::from_ref(word).cast_mut(), Ordering::Release);
+    QUIET.store(u32::from(quiet), Ordering::Release);
+}
+
+/// The driver's function if this launch has nothing to ask: no tenant, or no share to keep. A few loads of lines that are
+/// only read, and a jump.
+#[inline(always)]
+fn straight<F: Copy>(real: &Real<F>) -> Option<F> {
+    if STATE.load(Ordering::Relaxed) != FREE {
+        if QUIET.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        // SAFETY: set before QUIET was, to a word of a mapping that is never unmapped.
+        let now = unsafe { &*GENERATION.load(Ordering::Acquire) }.load(Ordering::Relaxed);
+        if now != SEEN.load(Ordering::Relaxed) {
+            return None;
+        }
+    }
+    real.get()
 }
 
 /// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
@@ -133,6 +170,15 @@ macro_rules! launch_kernel {
             kernelParams: *mut *mut core::ffi::c_void,
             extra: *mut *mut core::ffi::c_void,
         ) -> CUresult {
+            if let Some(real) = straight(&real::$name) {
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                return unsafe {
+                    real(
+                        f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
+                        kernelParams, extra,
+                    )
+                };
+            }
             kernel(
                 f,
                 || u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
@@ -187,6 +233,10 @@ macro_rules! launch_ex {
             kernelParams: *mut *mut core::ffi::c_void,
             extra: *mut *mut core::ffi::c_void,
         ) -> CUresult {
+            if let Some(real) = straight(&real::$name) {
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                return unsafe { real(config, f, kernelParams, extra) };
+            }
             let call = || call_real!($name(config, f, kernelParams, extra));
             // SAFETY: the caller passes a configuration or null, as the driver requires.
             let Some(shape) = (unsafe { config.as_ref() }) else { return call() };
@@ -206,6 +256,10 @@ macro_rules! graph_launch {
     ($($name:ident: $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
+            if !graph::any() && let Some(real) = straight(&real::$name) {
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                return unsafe { real(hGraph, hStream) };
+            }
             if is_free() {
                 return call_real!($name(hGraph, hStream));
             }
@@ -389,7 +443,14 @@ fn waiting(drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
     let result = match (is_free(), graph::capturing()) {
         (false, false) => match compute() {
             Some(compute) if compute.is_busy() => compute.synchronise(drains, call),
-            _ => call(),
+            Some(compute) => {
+                let result = call();
+                if matches!(drains, Drains::Everything) {
+                    compute.idle();
+                }
+                result
+            }
+            None => call(),
         },
         _ => call(),
     };

@@ -13,6 +13,8 @@ use crate::units::WHOLE;
 
 /// Samples in a window of the minimum.
 pub const WINDOW: u64 = 64;
+/// Samples below which a key's average is not yet believed.
+const YOUNG: u64 = 16;
 /// Slots looked at for a key before giving up.
 const PROBES: usize = 16;
 /// A cost is at least this, ns: what the front end needs for an empty kernel.
@@ -224,6 +226,11 @@ impl Entry {
             (0, 0) => None,
             // Only contended samples so far: the least of them has the least of others' slices in it.
             (0, least) => Some(least),
+            // The first launches of a kernel are slow (code is loaded, caches are cold): until there are some more
+            // samples, the least says more than the average.
+            (mean, least) if least != 0 && self.samples.load(Ordering::Relaxed) < YOUNG => {
+                Some((mean + 3 * least.min(mean)) / 4)
+            }
             (mean, _) => Some(mean),
         }
     }

@@ -13,14 +13,18 @@ const SLOTS: usize = 16_384;
 const PROBES: usize = 16;
 /// Launches of a new function that are timed before it is timed only now and then.
 const FIRST: u64 = 6;
-/// Launches between two timed ones, on average.
+/// Timed launches after which a function is known well.
+const YOUNG: u64 = 32;
+/// Launches between two timed ones, on average, of functions that are known well, and of others.
 const EVERY: u32 = 256;
+const EVERY_YOUNG: u32 = 16;
 
 /// `{handle: 48 bits, class: 8 bits, times seen or revision: 8 bits}`.
 #[derive(Debug)]
 pub struct Functions {
     words: Box<[AtomicU64]>,
     countdown: AtomicU32,
+    countdown_young: AtomicU32,
     random: AtomicU32,
 }
 
@@ -29,6 +33,7 @@ impl Default for Functions {
         Self {
             words: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             countdown: AtomicU32::new(EVERY),
+            countdown_young: AtomicU32::new(EVERY_YOUNG),
             random: AtomicU32::new(0x9e37_79b9),
         }
     }
@@ -78,8 +83,11 @@ impl Functions {
         match self.slot(function as u64) {
             Some((word, value)) => {
                 let (class, seen) = (value >> 8 & 0xff, value & 0xff);
-                if seen >= FIRST {
+                if seen >= YOUNG {
                     return (class_from(class), self.turn());
+                }
+                if seen >= FIRST && !self.turn_of_the_young() {
+                    return (class_from(class), false);
                 }
                 self.first_launches(function, word, value)
             }
@@ -128,6 +136,17 @@ impl Functions {
         self.random.store(x, Ordering::Relaxed);
         self.countdown.store(EVERY / 2 + x % EVERY, Ordering::Relaxed);
         true
+    }
+
+    /// The same for functions that are not known well yet.
+    #[inline]
+    fn turn_of_the_young(&self) -> bool {
+        let left = self.countdown_young.load(Ordering::Relaxed);
+        let turn = left <= 1;
+        // An odd distance, so that a loop of launches does not always show the same one.
+        self.countdown_young
+            .store(if turn { EVERY_YOUNG + 1 } else { left - 1 }, Ordering::Relaxed);
+        turn
     }
 
     /// A graph's revision, and whether this launch should be timed.
