@@ -254,6 +254,8 @@ impl Compute {
         self.marks
             .poll(&self.gate, &self.events, now, |span| self.settle(span, now));
         self.timing.collect(&self.events, |key, blocks, ns, contended| {
+            // A sample is read up to some milliseconds after it was taken.
+            let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
             // What spans have shown stands, until the work changes.
             let exact = self.exact_slot(key);
             if exact.load(Ordering::Relaxed) == key {
@@ -271,11 +273,19 @@ impl Compute {
         &self.exact[(key >> 8) as usize % self.exact.len()]
     }
 
+    /// Whether a neighbour, one that came since the last look included, has done anything since `since`: its slices are
+    /// then in what was measured.
+    fn disturbed(&self, since: u64) -> bool {
+        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        neighbours.refresh();
+        neighbours.views().iter().any(|view| view.seen >= since)
+    }
+
     /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,
     /// and the costs get better.
     fn settle(&self, span: Span, now: u64) {
         // A span that came out short or long beyond reason belongs to something else (a clock that jumped).
-        if span.charged == 0 || span.measured == 0 {
+        if span.charged == 0 || span.measured == 0 || self.disturbed(span.since) {
             return;
         }
         self.gate.true_up(span.measured, span.charged, now);

@@ -162,6 +162,10 @@ impl Device {
 
         let params = limits.compute.for_device(&self.identity).unwrap_or_default();
         if params.mode == Mode::None && !limits.paused {
+            // SAFETY: as in `compute`. Somebody may be waiting at the gate that is given up here.
+            if let Some(made) = unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
+                made.set(params, false);
+            }
             self.compute.store(core::ptr::null_mut(), Ordering::Release);
             crate::launch::quiet(self, generation, self.tenant.control().generation_word(), true);
             return;

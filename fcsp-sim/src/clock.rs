@@ -14,7 +14,7 @@ pub fn now() -> u64 {
 /// Below this a sleep costs more than it waits, so the rest is spun.
 const SPIN_NS: u64 = 50_000;
 
-/// Waits until `deadline` on [`now`]: sleeps while far from it, spins for the last [`SPIN_NS`].
+/// Waits until `deadline` on [`now`]: sleeps while far from it, spins for the last `SPIN_NS` ns.
 pub fn wait_until(deadline: u64) {
     loop {
         let t = now();

@@ -1,7 +1,7 @@
 //! What a tenant was promised: memory quotas and compute shares per device, and where the promise came from.
 //!
 //! Authority, strongest first: a root-owned file ([`file::AUTHORITY`]), the tenant's control page
-//! ([`crate::control`], written by `fcsp run`, `fcsp limit` or the node agent), the environment ([`env`]).
+//! ([`crate::control`], written by `fcsp run`, `fcsp limit` or the node agent), the environment ([`mod@env`]).
 //! A value that cannot be understood is an error that names the field and the accepted form; nothing is guessed.
 
 pub mod env;

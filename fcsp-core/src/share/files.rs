@@ -61,7 +61,9 @@ impl OwnPage {
 pub struct Neighbours {
     folder: PathBuf,
     own: String,
-    pages: BTreeMap<String, Mapping>,
+    pages: BTreeMap<String, (u64, Mapping)>,
+    /// Last change of the folder that was looked into, ns since the epoch.
+    changed: i64,
 }
 
 impl Neighbours {
@@ -71,27 +73,46 @@ impl Neighbours {
             folder: folder(state, device),
             own: format!("{tenant}.{EXTENSION}"),
             pages: BTreeMap::new(),
+            changed: 0,
+        }
+    }
+
+    /// Looks into the folder if a page has come or gone since the last time: otherwise one `stat`.
+    pub fn refresh(&mut self) {
+        use std::os::unix::fs::MetadataExt;
+        let changed = std::fs::metadata(&self.folder).map_or(0, |folder| {
+            folder
+                .mtime()
+                .wrapping_mul(1_000_000_000)
+                .wrapping_add(folder.mtime_nsec())
+        });
+        if changed != self.changed {
+            self.changed = changed;
+            self.rescan();
         }
     }
 
     /// Maps pages that are new and forgets those whose files are gone. A few tens of microseconds; called about ten
     /// times a second.
     pub fn rescan(&mut self) {
+        use std::os::unix::fs::DirEntryExt;
         let Ok(entries) = std::fs::read_dir(&self.folder) else {
             self.pages.clear();
             return;
         };
-        let names: Vec<String> = entries
+        let there: BTreeMap<String, u64> = entries
             .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.ends_with(".page") && *name != self.own)
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.ino())))
+            .filter(|(name, _)| name.ends_with(".page") && *name != self.own)
             .collect();
-        self.pages.retain(|known, _| names.contains(known));
-        for name in names {
+        // By file, not by name alone: a tenant removed and made again has another page.
+        self.pages
+            .retain(|known, (file, _)| there.get(known) == Some(file));
+        for (name, file) in there {
             if !self.pages.contains_key(&name)
                 && let Ok(mapping) = map_read_only(&self.folder.join(&name))
             {
-                self.pages.insert(name, mapping);
+                self.pages.insert(name, (file, mapping));
             }
         }
     }
@@ -100,13 +121,13 @@ impl Neighbours {
     pub fn views(&self) -> Vec<View> {
         self.pages
             .values()
-            .filter_map(|mapping| page_of(mapping).view())
+            .filter_map(|(_, mapping)| page_of(mapping).view())
             .collect()
     }
 
     /// Wakes the neighbours that stand at their gates.
     pub fn wake_waiting(&self, now: u64) {
-        for mapping in self.pages.values() {
+        for (_, mapping) in self.pages.values() {
             let page = page_of(mapping);
             if page.view().is_some_and(|view| view.waits(now)) {
                 crate::share::wait::wake(page.event_word());

@@ -39,6 +39,8 @@ pub struct Span {
     pub key: u64,
     /// What the last launch was charged, ns.
     pub unit: u64,
+    /// When the first mark was recorded, ns.
+    pub since: u64,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +132,7 @@ impl Marks {
                         charged: mark.marker.since(before.marker),
                         key: mark.key,
                         unit: mark.unit,
+                        since: before.recorded_ns,
                     });
                 }
                 events.give_back(before.event, before.context, before.timed);

@@ -6,7 +6,7 @@
 //! | [`slab`] | small pieces of the driver's heap, charged by whole slabs |
 //! | [`pool`] | stream-ordered allocation and memory pools, charged by what a pool reserves |
 //! | [`vmm`] | physical memory by handle and mapping |
-//! | [`array`] | arrays and mipmaps |
+//! | [`mod@array`] | arrays and mipmaps |
 //! | [`graph`] | memory nodes of graphs |
 //!
 //! Imports (IPC, external memory, shareable handles) are the exporter's memory and are not charged twice: those
