@@ -58,6 +58,23 @@ impl Mapping {
         self.len
     }
 
+    /// Puts zeroes of this process's own in the mapping's place, which then refers to no file. Async-signal-safe. Whoever
+    /// still holds an address into it reads and writes what nobody else sees.
+    pub fn replace_by_nothing(&self) {
+        // SAFETY: exactly the range that `new` mapped, which stays mapped; it is unmapped by `drop` as before. A failure
+        // leaves the old mapping, which is sound too.
+        unsafe {
+            libc::mmap(
+                self.base.as_ptr().cast(),
+                self.len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+    }
+
     /// Whether nothing is mapped.
     pub fn is_empty(&self) -> bool {
         self.len == 0

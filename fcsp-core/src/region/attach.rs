@@ -334,10 +334,12 @@ impl Attachment {
         Err(denied)
     }
 
-    /// In a forked child: closes the inherited descriptor, so that the parent's lock dies with the parent. The
-    /// child must not use this attachment again (and does not: it attaches anew).
+    /// In a forked child: lets go of the inherited file, so that the parent's lock dies with the parent. The child
+    /// must not use this attachment again (and does not: it attaches anew).
     pub fn abandon_in_child(&self) {
         use std::os::fd::AsRawFd;
+        // A lock of an open file lives as long as anything refers to that file, mappings included.
+        self.mapping.replace_by_nothing();
         // SAFETY: close is async-signal-safe, which is all a forked child of a threaded process may use. The
         // attachment is leaked afterwards, so its `File` never closes the number a second time.
         unsafe { libc::close(self.file.as_raw_fd()) };
