@@ -371,37 +371,37 @@ load_library! {
     cuLibraryLoadFromFile(name: *const c_char);
 }
 
-/// Marks every device's overhead as changed.
-fn noticed(unloaded: bool) {
+macro_rules! makes_stream {
+    ($($name:ident($stream:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: every few streams the driver takes memory for them.")]
+        pub unsafe extern "C" fn $name($stream: *mut CUstream $(, $arg: $ty)*) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name($stream $(, $arg)*));
+                let Some(_inside) = Inside::enter() else { return call() };
+                takes_memory(scope(), call, || {
+                    // SAFETY: the driver has written there with success.
+                    let made = unsafe { *$stream };
+                    call_real!(cuStreamDestroy_v2(made));
+                })
+            })
+        }
+    )*};
+}
+makes_stream! {
+    cuStreamCreate(phStream, Flags: u32);
+    cuStreamCreateWithPriority(phStream, flags: u32, priority: i32);
+}
+
+/// Code has been unloaded: what it took is free, and handles of its functions may come again.
+fn unloaded() {
     if let Some(governed) = process::governed() {
         for device in governed.devices() {
-            if !unloaded {
-                device.overhead_changed();
-                continue;
-            }
             device.overhead_moved();
             if let Some(compute) = device.compute() {
                 compute.functions.forget();
             }
         }
     }
-}
-
-macro_rules! notices {
-    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: takes a little memory now and then.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                let result = call_real!($name($($arg),*));
-                noticed(false);
-                result
-            })
-        }
-    )*};
-}
-notices! {
-    cuStreamCreate(phStream: *mut CUstream, Flags: u32);
-    cuStreamCreateWithPriority(phStream: *mut CUstream, flags: u32, priority: i32);
 }
 
 macro_rules! unloads {
@@ -422,7 +422,7 @@ macro_rules! unloads {
                 {
                     device.saw_less(after.saturating_sub(before));
                 }
-                noticed(true);
+                unloaded();
                 result
             })
         }

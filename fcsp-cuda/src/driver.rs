@@ -164,7 +164,8 @@ pub mod real {
         cuCtxGetCurrent, cuCtxGetDevice, cuCtxPopCurrent_v2, cuCtxPushCurrent_v2, cuCtxGetLimit,
         cuDeviceGetCount, cuDeviceGetAttribute, cuDeviceGetUuid, cuDeviceGetUuid_v2, cuDeviceGetDefaultMemPool,
         cuDeviceGetMemPool, cuDeviceGetGraphMemAttribute, cuDevicePrimaryCtxGetState, cuDriverGetVersion,
-        cuMemPoolGetAttribute, cuPointerGetAttribute, cuStreamGetCtx, cuStreamGetCaptureInfo_v2, cuStreamIsCapturing,
+        cuMemPoolGetAttribute, cuPointerGetAttribute, cuStreamDestroy_v2, cuStreamGetCtx,
+        cuStreamGetCaptureInfo_v2, cuStreamIsCapturing,
         cuGetErrorName, cuFuncGetName, cuKernelGetName, cuEventCreate, cuEventRecord, cuEventQuery,
         cuEventElapsedTime, cuEventElapsedTime_v2, cuEventDestroy_v2,
     );
