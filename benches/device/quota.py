@@ -192,7 +192,7 @@ def ps(a, tenant):
         if isinstance(o, dict):
             inside = inside or any(v == tenant for v in o.values() if isinstance(v, str))
             for k, v in o.items():
-                if inside and isinstance(v, int) and re.search("used", k):
+                if inside and isinstance(v, int) and re.search("used", k) and "refused" not in k:
                     used.append(v)
                 walk(v, inside)
         elif isinstance(o, list):

@@ -68,14 +68,29 @@ impl Control {
     /// Maps the page for writing, making it if need be. The caller holds the tenant's setup lock.
     pub fn create(dir: &Path) -> io::Result<Self> {
         let path = dir.join("control");
-        let file = file::open_rw(&path, true)?;
-        let fresh = file.metadata()?.len() == 0;
-        file::allocate(&file, FILE_BYTES as u64)?;
-        if fresh {
-            use std::os::unix::fs::FileExt;
-            file.write_all_at(&MAGIC.to_le_bytes(), 0)?;
-        }
+        let file = match file::open_rw(&path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(&path)?,
+            file => file?,
+        };
         Self::map(path, file, true)
+    }
+
+    /// Makes the page under a temporary name and gives it its own: who dies halfway, or finds the disk full, leaves
+    /// nothing that the next one would trip over.
+    fn make(path: &Path) -> io::Result<File> {
+        use std::os::unix::fs::FileExt;
+        let temporary = path.with_extension(format!("new-{}", std::process::id()));
+        let fill = || {
+            let file = file::open_rw(&temporary, true)?;
+            file.set_len(0)?;
+            file::allocate(&file, FILE_BYTES as u64)?;
+            file.write_all_at(&MAGIC.to_le_bytes(), 0)?;
+            std::fs::rename(&temporary, path)?;
+            Ok(file)
+        };
+        fill().inspect_err(|_: &io::Error| {
+            let _ = std::fs::remove_file(&temporary);
+        })
     }
 
     fn map(path: PathBuf, file: File, writable: bool) -> io::Result<Self> {

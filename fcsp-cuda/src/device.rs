@@ -373,7 +373,10 @@ impl Device {
 
     /// Adds an overhead seen as a difference of the device's free memory, for a process that NVML does not show.
     pub fn saw_overhead(&self, bytes: u64) {
-        self.unseen.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.unseen.fetch_add(bytes, Ordering::Relaxed);
+            self.measure_now();
+        }
     }
 
     /// The opposite.
@@ -389,6 +392,7 @@ impl Device {
     /// Fresh figures for an answer to the tenant.
     pub fn usage(&self) -> Usage {
         let limit = self.limit();
+        self.attachment.reap_if_due();
         if limit != u64::MAX {
             pool::refresh_all(self);
             self.measure_if_stale();

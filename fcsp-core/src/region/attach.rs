@@ -305,6 +305,18 @@ impl Attachment {
         cleared
     }
 
+    /// Looks for dead processes if there may be some and nobody has looked for [`REAP_INTERVAL_NS`].
+    pub fn reap_if_due(&self) {
+        let tenant = self.tenant();
+        let alone = self.high() <= 1 && tenant.dirty.load(Ordering::Relaxed) == 0;
+        if !alone
+            && file::monotonic_ns().saturating_sub(tenant.reaped_ns.load(Ordering::Relaxed))
+                >= REAP_INTERVAL_NS
+        {
+            self.reap();
+        }
+    }
+
     /// Reserves `bytes` under `limit`. Before refusing, looks whether a dead process still counts.
     #[inline]
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {

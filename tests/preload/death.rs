@@ -1,0 +1,213 @@
+//! Death at any step: what a process held is free within a second, seen by `fcsp ps`, and can be taken again by the
+//! tenant's others and by a new process. No daemon helps.
+
+use std::time::{Duration, Instant};
+
+use crate::{CONTEXT, Client, GIB, MIB, Machine, program, wait_for};
+
+const QUOTA: u64 = GIB;
+const BLOCK: u64 = 32 * MIB;
+
+/// The rule: within one second of the last death nothing is in use.
+fn gone_within_a_second(machine: &Machine, tenant: &str, left: u64) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        let started = Instant::now();
+        let used = machine.used(tenant);
+        if used == left {
+            return;
+        }
+        // A look that was begun in time may be answered late on a busy machine.
+        assert!(started < deadline, "{used} bytes are still in use");
+    }
+}
+
+/// Functions that take or give back memory, and commands that reach each.
+const STEPS: [(&str, &str); 19] = [
+    ("cuCtxCreate_v2", "ctx 0;ctx 0"),
+    ("cuDevicePrimaryCtxRetain", "release 0;use 0"),
+    ("cuMemAlloc_v2", "alloc 100663296;alloc 100663296"),
+    ("cuMemAllocPitch_v2", "pitch 40000 800;pitch 40000 800"),
+    ("cuMemAllocManaged", "managed 33554432;managed 33554432"),
+    ("cuMemAllocAsync", "async 33554432;async 33554432"),
+    ("cuMemAllocAsync_ptsz", "async_ptsz 33554432;async_ptsz 33554432"),
+    ("cuMemCreate", "create 33554432 0;create 33554432 0"),
+    ("cuArrayCreate_v2", "array 1000 1000;array 1000 1000"),
+    ("cuArray3DCreate_v2", "array3d 64 64 64;array3d 64 64 64"),
+    ("cuMipmappedArrayCreate", "mipmap 512 512 3;mipmap 512 512 3"),
+    ("cuModuleLoadData", "module 33554432;module 33554432"),
+    ("cuCtxSetLimit", "stack 1100;stack 1200"),
+    ("cuMemFree_v2", "alloc 33554432;free $;alloc 33554432;free $"),
+    (
+        "cuMemFreeAsync",
+        "async 33554432;freeasync $;async 33554432;freeasync $",
+    ),
+    (
+        "cuMemRelease",
+        "create 33554432 0;hrelease $;create 33554432 0;hrelease $",
+    ),
+    (
+        "cuArrayDestroy",
+        "array 1000 1000;noarray $;array 1000 1000;noarray $",
+    ),
+    (
+        "cuModuleUnload",
+        "module 4194304;nomodule $;module 4194304;nomodule $",
+    ),
+    ("cuCtxDestroy_v2", "ctx 0;destroy $;ctx 0;destroy $"),
+];
+
+/// Runs commands until the client dies of one; `$` stands for the last value given.
+fn run_to_death(client: &mut Client, commands: &str) -> bool {
+    let mut last = 0;
+    for command in commands.split(';') {
+        client.tell(&command.replace('$', &last.to_string()));
+        match client.hear() {
+            None => return true,
+            Some((_, values)) => last = values.first().copied().unwrap_or(last),
+        }
+    }
+    false
+}
+
+/// The client killed at the second call of a function, before or after its effect, with `survivor`s of its tenant or
+/// without.
+fn killed_at(function: &str, commands: &str, when: &str, survivors: bool) {
+    let machine = Machine::new();
+    let mut survivor = survivors.then(|| machine.open("t", "1GiB"));
+    let mut command = machine.governed(program("client"), "t", "1GiB");
+    command.env("FCSP_SIM_FAULTS", format!("{function}!{when}@2"));
+    let mut client = Client::start(command);
+    client.ok("open 0");
+    client.ok(&format!("alloc {BLOCK}"));
+    assert!(
+        run_to_death(&mut client, commands),
+        "{function} was not called twice"
+    );
+    client.child.wait().unwrap();
+    gone_within_a_second(&machine, "t", if survivors { CONTEXT } else { 0 });
+    let mut next = survivor.take().unwrap_or_else(|| machine.open("t", "1GiB"));
+    let mut blocks = 0;
+    // A survivor's next look for the dead is due ten milliseconds after the last one.
+    wait_for(&format!("{function} {when}: the whole quota"), || {
+        blocks += next.fill(BLOCK).len() as u64;
+        blocks == (QUOTA - CONTEXT) / BLOCK
+    });
+    assert_eq!(machine.observer().sum(), QUOTA);
+}
+
+#[test]
+fn killed_before_the_driver_did_anything() {
+    for (function, commands) in STEPS {
+        killed_at(function, commands, "kill", false);
+    }
+}
+
+#[test]
+fn killed_after_the_driver_did_it() {
+    for (function, commands) in STEPS {
+        killed_at(function, commands, "killafter", false);
+    }
+}
+
+#[test]
+fn survivors_take_over_what_the_dead_held() {
+    for (function, commands) in STEPS.iter().step_by(2) {
+        killed_at(function, commands, "kill", true);
+        killed_at(function, commands, "killafter", true);
+    }
+}
+
+#[test]
+fn killed_at_the_launch_of_a_graph_with_memory() {
+    for when in ["kill", "killafter"] {
+        let machine = Machine::new();
+        let mut command = machine.governed(program("client"), "t", "1GiB");
+        command.env("FCSP_SIM_FAULTS", format!("cuGraphLaunch!{when}@1"));
+        let mut client = Client::start(command);
+        client.ok("open 0");
+        let graph = client.ok("graph");
+        client.ok(&format!("node {graph} {}", 256 * MIB));
+        let executable = client.ok(&format!("instantiate {graph}"));
+        client.tell(&format!("launch {executable}"));
+        assert!(client.hear().is_none());
+        client.child.wait().unwrap();
+        gone_within_a_second(&machine, "t", 0);
+        assert_eq!(
+            machine.open("t", "1GiB").fill(BLOCK).len() as u64,
+            (QUOTA - CONTEXT) / BLOCK
+        );
+    }
+}
+
+/// Eight processes of two tenants that take and give back through many routes, killed at random moments, again and
+/// again.
+#[test]
+fn killed_at_random() {
+    const ROUNDS: u64 = 6;
+    let machine = Machine::new();
+    let mut judge = machine.observer();
+    let mut seed = u64::from(std::process::id()) << 20;
+    println!("seed {seed}");
+    for _ in 0..ROUNDS {
+        let mut clients: Vec<(u64, Client)> = (0..8)
+            .map(|index| (index % 2, machine.open(["a", "b"][index as usize % 2], "600MiB")))
+            .collect();
+        for (index, (_, client)) in clients.iter_mut().enumerate() {
+            client.tell(&format!("storm {}", seed.wrapping_add(index as u64)));
+        }
+        while !clients.is_empty() {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            std::thread::sleep(Duration::from_micros((seed >> 33) % 20_000));
+            clients
+                .swap_remove((seed >> 50) as usize % clients.len())
+                .1
+                .kill();
+            // The quota holds for those that are left, by the driver's account.
+            let held = judge.processes(0);
+            for tenant in 0..2 {
+                let pids: Vec<u32> = clients
+                    .iter()
+                    .filter(|each| each.0 == tenant)
+                    .map(|each| each.1.pid())
+                    .collect();
+                let sum: u64 = held
+                    .iter()
+                    .filter(|(pid, _)| pids.contains(pid))
+                    .map(|entry| entry.1)
+                    .sum();
+                assert!(sum <= 600 * MIB, "tenant {tenant}: {held:?}");
+            }
+        }
+        for tenant in ["a", "b"] {
+            gone_within_a_second(&machine, tenant, 0);
+        }
+        assert_eq!(judge.sum(), 0);
+    }
+    for tenant in ["a", "b"] {
+        let mut next = machine.open(tenant, "600MiB");
+        assert_eq!(next.fill(2 * MIB).len() as u64 * 2 * MIB, 600 * MIB - CONTEXT);
+    }
+}
+
+/// Work in flight does not keep a process alive, nor its memory.
+#[test]
+fn exit_with_work_in_flight() {
+    let machine = Machine::new();
+    let mut client = machine.open("t", "1GiB");
+    client.ok(&format!("alloc {}", 512 * MIB));
+    for _ in 0..4 {
+        client.ok("spin 20000000000");
+    }
+    let started = Instant::now();
+    client.tell("exit 7");
+    assert!(client.hear().is_none());
+    assert_eq!(client.child.wait().unwrap().code(), Some(7));
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "it waited for its work"
+    );
+    gone_within_a_second(&machine, "t", 0);
+}

@@ -1,0 +1,124 @@
+//! Where the management library cannot say what a process holds: contexts count with an estimate, code by what the
+//! device's free memory falls by, and a tenant never holds more than its quota by the device's own account.
+
+use std::path::PathBuf;
+
+use crate::{Client, GIB, MIB, Machine, OUT_OF_MEMORY, Observer, libraries, program, stderr, wait_for};
+
+/// What a context is taken to hold where it cannot be measured.
+const ESTIMATE: u64 = fcsp::cuda::device::CONTEXT_ESTIMATE;
+const BLOCK: u64 = 32 * MIB;
+
+/// A machine whose programs find a driver and no management library, and a judge who finds both.
+fn without_nvml(spec: &str) -> (Machine, Observer) {
+    let mut machine = Machine::with(spec);
+    let judge = machine.observer();
+    let dir: PathBuf = machine.path().join("driver");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::copy(libraries().sim.join("libcuda.so.1"), dir.join("libcuda.so.1")).unwrap();
+    machine.sim = dir;
+    let mut client = machine.client("nobody", "1GiB");
+    client.ok("init");
+    assert_eq!(
+        client.code("nvml"),
+        9998,
+        "this machine has a management library elsewhere"
+    );
+    (machine, judge)
+}
+
+#[test]
+fn a_context_is_charged_without_the_management_library() {
+    // A context of its real size.
+    let (machine, mut judge) = without_nvml("h100,memory=8GiB");
+    let mut client = machine.open("t", "2GiB");
+    let real = judge.held(client.pid());
+    assert!(real > 500 * MIB && real <= ESTIMATE, "{real}");
+    assert_eq!(client.fill(BLOCK).len() as u64, (2 * GIB - ESTIMATE) / BLOCK);
+    assert_eq!(machine.used("t"), 2 * GIB);
+    assert!(judge.held(client.pid()) <= 2 * GIB);
+    assert_eq!(client.call("info").1, vec![0, 2 * GIB]);
+    client.refused("ctx 0");
+    assert!(
+        judge.held(client.pid()) <= 2 * GIB,
+        "the second context was undone"
+    );
+}
+
+#[test]
+fn a_quota_below_the_estimate_is_refused() {
+    let (machine, mut judge) = without_nvml("h100,memory=8GiB,context=64MiB");
+    let mut client = machine.client("t", "512MiB");
+    assert_eq!(client.code("open 0"), OUT_OF_MEMORY);
+    assert_eq!(judge.held(client.pid()), 0);
+    assert_eq!(machine.used("t"), 0);
+    let output = machine
+        .governed(program("client"), "t", "512MiB")
+        .env("FCSP_LOG", "1")
+        .args(["-c", "open 0"])
+        .output()
+        .unwrap();
+    assert!(stderr(&output).contains("quota"), "{}", stderr(&output));
+}
+
+#[test]
+fn contexts_that_go_give_their_estimate_back() {
+    let (machine, mut judge) = without_nvml("h100,memory=8GiB,context=64MiB");
+    let mut client = machine.open("t", "2GiB");
+    for _ in 0..10 {
+        let context = client.ok("ctx 0");
+        assert_eq!(machine.used("t"), 2 * ESTIMATE);
+        client.ok(&format!("destroy {context}"));
+        assert_eq!(machine.used("t"), ESTIMATE);
+        client.ok("release 0");
+        assert_eq!(machine.used("t"), 0);
+        client.ok("use 0");
+    }
+    assert!(judge.peak(client.pid()) <= 2 * GIB);
+}
+
+#[test]
+fn code_is_charged_by_what_the_device_lost() {
+    let (machine, mut judge) = without_nvml("h100,memory=8GiB,context=64MiB");
+    let mut client = machine.open("t", "2GiB");
+    for round in 0..3 {
+        let mut modules = Vec::new();
+        let code = loop {
+            match client.call(&format!("module {}", 128 * MIB)) {
+                (0, values) => modules.push(values[0]),
+                (code, _) => break code,
+            }
+        };
+        assert_eq!(code, OUT_OF_MEMORY);
+        assert_eq!(
+            modules.len() as u64,
+            (2 * GIB - ESTIMATE) / (128 * MIB),
+            "round {round}"
+        );
+        client.refused(&format!("alloc {}", 256 * MIB));
+        for module in modules {
+            client.ok(&format!("nomodule {module}"));
+        }
+        wait_for("the code to be given back", || {
+            client.ok("info");
+            machine.used("t") == ESTIMATE
+        });
+    }
+    assert!(judge.peak(client.pid()) <= 2 * GIB);
+}
+
+/// Several processes of one tenant: the sum holds, also of those that idle.
+#[test]
+fn processes_share_a_quota_without_the_management_library() {
+    let (machine, mut judge) = without_nvml("h100,memory=16GiB");
+    let mut clients: Vec<Client> = (0..4).map(|_| machine.open("t", "4GiB")).collect();
+    for client in &mut clients {
+        client.fill(BLOCK);
+    }
+    assert_eq!(machine.used("t"), 4 * GIB);
+    assert!(judge.sum() <= 4 * GIB);
+    clients.remove(0).kill();
+    let mut next = machine.open("t", "4GiB");
+    next.fill(BLOCK);
+    assert!(judge.sum() <= 4 * GIB);
+}
