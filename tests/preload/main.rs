@@ -302,12 +302,6 @@ impl Client {
         self.signal(libc::SIGKILL);
         self.child.wait().unwrap();
     }
-
-    /// Waits for the client to end by itself.
-    fn ended(mut self) -> std::process::ExitStatus {
-        self.input = None;
-        self.child.wait().unwrap()
-    }
 }
 
 impl Drop for Client {
