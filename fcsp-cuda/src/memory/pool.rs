@@ -302,14 +302,14 @@ fn allocate_async(
         }
         return result;
     }
-    let growth = (bytes - room).next_multiple_of(STEP);
-    let mut ahead = growth;
-    if device.hold(growth).is_err() {
-        // Near the quota: the pools may have shrunk, and the driver may grow by less than a step.
+    let growth = |pool: &Pool| bytes.saturating_sub(pool.room()).next_multiple_of(STEP);
+    let mut ahead = growth(pool);
+    if device.hold(ahead).is_err() {
+        // Near the quota: the pool may have shrunk since it was last asked.
         let change = device.change();
         pool.settle(0);
         drop(change);
-        ahead = bytes.saturating_sub(pool.room()).next_multiple_of(2 << 20);
+        ahead = growth(pool);
         if let Err(denied) = device.hold(ahead) {
             device.refused("cuMemAllocAsync", &denied);
             return CUDA_ERROR_OUT_OF_MEMORY;
