@@ -125,8 +125,8 @@ static u64 nvml_device(int index) {
     return handle;
 }
 
-/* Takes and gives back through many routes until killed. */
-static void storm(u64 seed) {
+/* Takes and gives back until killed, by the routes whose bits are set: plain, stream-ordered, by handle, arrays. */
+static void storm(u64 seed, u64 routes) {
     u64 kept[16] = {0};
     int kind[16] = {0};
     for (;;) {
@@ -134,6 +134,8 @@ static void storm(u64 seed) {
         unsigned at = seed >> 60, what = (seed >> 40) % 4, result = 1;
         u64 bytes = (seed >> 33) % (24u << 20) + 1;
         struct array_desc array = {bytes / 64 + 1, 16, 0x20, 1};
+        if (!kept[at] && !(routes >> what & 1))
+            continue;
         struct alloc_prop prop = {1, 0, {1, ordinal}, NULL, {0}};
         if (kept[at]) {
             switch (kind[at]) {
@@ -409,7 +411,7 @@ static int run(char *text) {
         }
         return (int)bad;
     }
-    if (IS("storm")) storm(a[0]);
+    if (IS("storm")) storm(a[0], a[1] ? a[1] : 15);
     if (IS("exit")) exit((int)a[0]);
     fprintf(stderr, "no command %s\n", name);
     exit(64);

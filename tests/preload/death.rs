@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{CONTEXT, Client, GIB, MIB, Machine, program, wait_for};
+use crate::{CONTEXT, Client, GIB, MIB, Machine, Observer, program, wait_for};
 
 const QUOTA: u64 = GIB;
 const BLOCK: u64 = 32 * MIB;
@@ -140,21 +140,37 @@ fn killed_at_the_launch_of_a_graph_with_memory() {
     }
 }
 
+/// Bytes that the driver says these processes hold together.
+fn sum_of(judge: &mut Observer, clients: &[(usize, Client)], tenant: usize) -> u64 {
+    let pids: Vec<u32> = clients
+        .iter()
+        .filter(|each| each.0 == tenant)
+        .map(|each| each.1.pid())
+        .collect();
+    judge
+        .processes(0)
+        .iter()
+        .filter(|(pid, _)| pids.contains(pid))
+        .map(|entry| entry.1)
+        .sum()
+}
+
 /// Eight processes of two tenants that take and give back through many routes, killed at random moments, again and
-/// again.
-#[test]
-fn killed_at_random() {
+/// again. By the driver's account no tenant is ever past its quota; with pools, whose growth the driver alone decides,
+/// it may be for the length of one call, which takes the memory back.
+fn killed_at_random(routes: u32, momentary: bool) {
     const ROUNDS: u64 = 6;
+    const QUOTA: u64 = 600 * MIB;
     let machine = Machine::new();
     let mut judge = machine.observer();
     let mut seed = u64::from(std::process::id()) << 20;
     println!("seed {seed}");
     for _ in 0..ROUNDS {
-        let mut clients: Vec<(u64, Client)> = (0..8)
-            .map(|index| (index % 2, machine.open(["a", "b"][index as usize % 2], "600MiB")))
+        let mut clients: Vec<(usize, Client)> = (0..8)
+            .map(|index| (index % 2, machine.open(["a", "b"][index % 2], "600MiB")))
             .collect();
         for (index, (_, client)) in clients.iter_mut().enumerate() {
-            client.tell(&format!("storm {}", seed.wrapping_add(index as u64)));
+            client.tell(&format!("storm {} {routes}", seed.wrapping_add(index as u64)));
         }
         while !clients.is_empty() {
             seed = seed
@@ -165,24 +181,14 @@ fn killed_at_random() {
                 .swap_remove((seed >> 50) as usize % clients.len())
                 .1
                 .kill();
-            // The quota holds for those that are left, by the driver's account.
-            let held = judge.processes(0);
             for tenant in 0..2 {
-                let pids: Vec<u32> = clients
-                    .iter()
-                    .filter(|each| each.0 == tenant)
-                    .map(|each| each.1.pid())
-                    .collect();
-                let sum: u64 = held
-                    .iter()
-                    .filter(|(pid, _)| pids.contains(pid))
-                    .map(|entry| entry.1)
-                    .sum();
-                if sum > 600 * MIB {
-                    println!(
-                        "EXCESS tenant {tenant}: {}",
-                        (sum - 600 * MIB) as f64 / MIB as f64
-                    );
+                let sum = sum_of(&mut judge, &clients, tenant);
+                assert!(momentary || sum <= QUOTA, "{sum}");
+                if sum > QUOTA {
+                    println!("{} bytes past the quota for a moment", sum - QUOTA);
+                    wait_for("the memory to be taken back", || {
+                        sum_of(&mut judge, &clients, tenant) <= QUOTA
+                    });
                 }
             }
         }
@@ -193,8 +199,18 @@ fn killed_at_random() {
     }
     for tenant in ["a", "b"] {
         let mut next = machine.open(tenant, "600MiB");
-        assert_eq!(next.fill(2 * MIB).len() as u64 * 2 * MIB, 600 * MIB - CONTEXT);
+        assert_eq!(next.fill(2 * MIB).len() as u64 * 2 * MIB, QUOTA - CONTEXT);
     }
+}
+
+#[test]
+fn killed_at_random_while_using_every_route() {
+    killed_at_random(0b1111, true);
+}
+
+#[test]
+fn killed_at_random_while_using_all_but_pools() {
+    killed_at_random(0b1101, false);
 }
 
 /// Work in flight does not keep a process alive, nor its memory.

@@ -308,12 +308,57 @@ fn read_only_state_folder() {
     assert_eq!(had(&machine, "1GiB"), GIB);
 }
 
+/// No room at any of the moments at which room is needed: never a crash, never memory without an account.
+#[test]
+fn full_state_folder() {
+    let machine = Machine::new();
+    let Some(mount) = Mount::tmpfs(&machine, "size=64k") else {
+        return;
+    };
+    let filler = mount.0.join("filler");
+    let mut refused = 0;
+    for kept in (0..=64).step_by(4) {
+        let _ = std::fs::remove_dir_all(mount.0.join("tenants"));
+        std::fs::write(&filler, vec![1; (64 - kept) << 10]).ok();
+        let mut client = machine.client("t", "1GiB");
+        match client.code("open 0") {
+            0 => assert_eq!(client.fill(64 * MIB).len() as u64, (GIB - CONTEXT) / (64 * MIB)),
+            _ => {
+                refused += 1;
+                assert_ne!(client.code("alloc 512"), 0);
+                let (_, text) = said(&machine, "1GiB", "open 0");
+                assert!(
+                    text.contains("No space left") || text.contains("cannot"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    assert!(
+        (2..16).contains(&refused),
+        "{refused} of 17 found too little room"
+    );
+    // A region that must grow for its 33rd process and cannot: that process is refused, the others go on.
+    let _ = std::fs::remove_dir_all(mount.0.join("tenants"));
+    std::fs::remove_file(&filler).unwrap();
+    let mut crowd: Vec<Client> = (0..32).map(|_| machine.open("t", "100GiB")).collect();
+    std::fs::write(&filler, vec![1; 64 << 10]).ok();
+    let mut late = machine.client("t", "100GiB");
+    assert_ne!(late.code("open 0"), 0);
+    for client in &mut crowd {
+        client.ok("alloc 2097152");
+    }
+    std::fs::remove_file(&filler).unwrap();
+    let mut later = machine.open("t", "100GiB");
+    later.ok("alloc 2097152");
+}
+
 /// Joining a living tenant does not raise its quota, whatever the newcomer's variables say.
 #[test]
 fn a_newcomer_does_not_raise_the_quota() {
     let machine = Machine::new();
     let mut first = machine.open("t", "1GiB");
-    let mut second = machine.open("t", "100GiB");
+    let mut second = machine.open("t", "4GiB");
     assert_eq!(second.call("info").1[1], GIB);
     assert_eq!(
         second.fill(64 * MIB).len() as u64,

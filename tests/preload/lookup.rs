@@ -254,3 +254,61 @@ fn unrelated_lookups_are_untouched() {
         assert_eq!(plain.lines().count(), governed.lines().count());
     }
 }
+
+/// A driver whose functions call each other through the linker and by name is charged once, by its own figures, and is
+/// given its own functions when it asks for them.
+#[test]
+fn a_driver_that_calls_itself() {
+    let mut machine = Machine::new();
+    let dir = machine.path().join("shim");
+    std::fs::create_dir(&dir).unwrap();
+    // The simulator under another name, which the shim is linked against.
+    let mut bytes = std::fs::read(libraries().sim.join("libcuda.so.1")).unwrap();
+    let (own, other) = (b"libcuda.so.1\0", b"libcudb.so.1\0");
+    let places: Vec<usize> = (0..bytes.len() - own.len())
+        .filter(|&at| bytes[at..].starts_with(own))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + own.len()].copy_from_slice(other);
+    }
+    std::fs::write(dir.join("libcudb.so.1"), bytes).unwrap();
+    std::fs::copy(
+        libraries().sim.join("libnvidia-ml.so.1"),
+        dir.join("libnvidia-ml.so.1"),
+    )
+    .unwrap();
+    let output = Command::new("cc")
+        .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"])
+        .arg(dir.join("libcuda.so.1"))
+        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/shim.c"))
+        .arg(dir.join("libcudb.so.1"))
+        .arg("-ldl")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    machine.sim = dir;
+    let mut judge = machine.observer();
+    let mut client = machine.open("t", "1GiB");
+    for command in ["pitch 524288 1024", "managed 536870912"] {
+        let block = client.ok(command);
+        client.ok("info");
+        assert!(
+            machine.used("t") >= CONTEXT + GIB / 2 && machine.used("t") <= GIB,
+            "{command}"
+        );
+        assert_eq!(judge.held(client.pid()), CONTEXT + GIB / 2, "{command}");
+        client.refused(&format!("alloc {}", GIB / 2));
+        client.ok(&format!("free {block}"));
+    }
+    crate::wait_for("everything to be given back", || {
+        client.ok("info");
+        machine.used("t") == CONTEXT
+    });
+    let output = machine
+        .governed(program("routes"), "t", "1GiB")
+        .arg("shim")
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&output).trim(), "libcudb.so.1", "{}", stderr(&output));
+}
