@@ -51,6 +51,10 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Regi
 
 /// How often one tenant looks for dead processes while requests are being refused.
 pub const REAP_INTERVAL_NS: u64 = 10_000_000;
+/// The most that a crowd stretches it to: what the dead held is free within a second.
+const MOST_REAP_INTERVAL_NS: u64 = 500_000_000;
+/// Members up to which a newcomer always looks: it may well have been started because another died.
+const FEW: u32 = 64;
 
 /// One process's place in a region. Dropping it gives the slot back; dying gives it back too.
 #[derive(Debug)]
@@ -151,7 +155,9 @@ impl Attachment {
             });
         }
         this.index = this.take_slot()?;
-        this.reap();
+        if this.high() <= FEW || this.is_due() {
+            this.reap();
+        }
         Ok(this)
     }
 
@@ -214,37 +220,48 @@ impl Attachment {
         let lock = |index| {
             file::try_lock(&self.file, lock_offset(index), 1).map_err(io_error("lock a slot of", &self.path))
         };
-        let tenant = self.tenant();
-        let mut capacity = tenant.capacity.load(Ordering::Acquire);
         let high = self.high();
-        // Free slots first: they cost no system call to pass over. Then the dead ones, found by their lock.
-        for only_free in [true, false] {
-            for index in 0..high {
-                let state = self.slot_at(index).state.load(Ordering::Acquire);
-                if (state == SLOT_FREE) == only_free && lock(index)? {
-                    return Ok(self.adopt(index));
-                }
+        // A free slot costs no system call to find; a new one costs one. The dead ones are only told from the living by
+        // their locks, one system call each, and clearing up makes them free: they are the last resort.
+        for index in 0..high {
+            if self.slot_at(index).state.load(Ordering::Acquire) == SLOT_FREE && lock(index)? {
+                return Ok(self.adopt(index));
             }
         }
-        let index = high;
+        let no_more = match self.make_room(high) {
+            Ok(()) if lock(high)? => return Ok(self.adopt(high)),
+            Ok(()) => {
+                return Err(RegionError::Unusable {
+                    path: self.path.clone(),
+                    reason: "has a slot that is locked but was never taken".into(),
+                });
+            }
+            Err(error) => error,
+        };
+        for index in 0..high {
+            if lock(index)? {
+                return Ok(self.adopt(index));
+            }
+        }
+        Err(no_more)
+    }
+
+    /// Sees to it that the file holds slot `index`, which is the first that nobody ever took.
+    fn make_room(&self, index: u32) -> Result<(), RegionError> {
         if index >= MAX_SLOTS {
             return Err(RegionError::Full {
                 path: self.path.clone(),
             });
         }
+        let tenant = self.tenant();
+        let capacity = tenant.capacity.load(Ordering::Acquire);
         if index >= capacity {
-            capacity = (capacity * 2).min(MAX_SLOTS);
+            let capacity = (capacity * 2).min(MAX_SLOTS);
             file::allocate(&self.file, lock_offset(capacity)).map_err(io_error("grow", &self.path))?;
             // Release: the bytes are there before anybody may touch them.
             tenant.capacity.store(capacity, Ordering::Release);
         }
-        if !lock(index)? {
-            return Err(RegionError::Unusable {
-                path: self.path.clone(),
-                reason: "has a slot that is locked but was never taken".into(),
-            });
-        }
-        Ok(self.adopt(index))
+        Ok(())
     }
 
     /// Makes a locked slot this process's own.
@@ -305,14 +322,22 @@ impl Attachment {
         cleared
     }
 
-    /// Looks for dead processes if there may be some and nobody has looked for [`REAP_INTERVAL_NS`].
-    pub fn reap_if_due(&self) {
+    /// Whether it is time to look for dead processes: there may be some, and nobody has looked for
+    /// [`REAP_INTERVAL_NS`], or longer in a crowd. A look costs a lock attempt for each of its members, each of which
+    /// searches the kernel's list of all their locks: 12 ms for a thousand.
+    fn is_due(&self) -> bool {
         let tenant = self.tenant();
-        let alone = self.high() <= 1 && tenant.dirty.load(Ordering::Relaxed) == 0;
-        if !alone
-            && file::monotonic_ns().saturating_sub(tenant.reaped_ns.load(Ordering::Relaxed))
-                >= REAP_INTERVAL_NS
-        {
+        let high = u64::from(self.high());
+        if high <= 1 && tenant.dirty.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let interval = (REAP_INTERVAL_NS * (1 + high / 64)).min(MOST_REAP_INTERVAL_NS);
+        file::monotonic_ns().saturating_sub(tenant.reaped_ns.load(Ordering::Relaxed)) >= interval
+    }
+
+    /// Looks for dead processes if that is due.
+    pub fn reap_if_due(&self) {
+        if self.is_due() {
             self.reap();
         }
     }
@@ -329,11 +354,7 @@ impl Attachment {
     #[cold]
     fn reserve_again(&self, denied: Denied) -> Result<(), Denied> {
         let tenant = self.tenant();
-        let alone = self.high() <= 1 && tenant.dirty.load(Ordering::Relaxed) == 0;
-        if !alone
-            && file::monotonic_ns().saturating_sub(tenant.reaped_ns.load(Ordering::Relaxed))
-                >= REAP_INTERVAL_NS
-        {
+        if self.is_due() {
             self.reap();
             if self.ledger().reserve(denied.wanted, denied.limit).is_ok() {
                 return Ok(());
