@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Processes that can use one machine at a time.
-pub const MAX_PROCESSES: usize = 256;
+pub const MAX_PROCESSES: usize = 2048;
 /// Contexts that can use one device at a time.
 pub const MAX_LANES: usize = 128;
 
 const MAGIC: u64 = 0x4643_5350_5349_4d31;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 // The locks lie beyond any byte of the file, so that they never meet a lock taken on its contents.
 const LOCK_BASE: i64 = 1 << 40;
