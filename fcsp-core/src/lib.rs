@@ -5,10 +5,10 @@
 //!
 //! | trait | question it answers | here |
 //! |---|---|---|
-//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::Ledger`], [`memory::Unlimited`] |
-//! | [`limiter::RateLimiter`] | may this work start now? | [`share`], [`limiter::Unlimited`] |
-//! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classify`], [`classifier::Unclassified`] |
-//! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | [`tenant::Tenant`] |
+//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::attach::Governed`] (shared), [`region::heap::LocalLedger`] (one process), [`memory::Unlimited`] |
+//! | [`limiter::RateLimiter`] | may this work start now? | [`limiter::Unlimited`]; backends call [`share::gate`], which says more than yes or no |
+//! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classifier::ByName`], [`classifier::Unclassified`] |
+//! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | a tenant's name in a [`state::StateDir`] (see [`tenant`]), [`process::Unlimited`] |
 //!
 //! Nothing here names a vendor, prints, installs a signal handler or exits the process. Everything that several
 //! processes share lives in small files (see [`region`]) that survive `kill -9` at any instruction.

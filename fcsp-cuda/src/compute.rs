@@ -4,7 +4,7 @@
 //! GPU time the slow path publishes, looks at the neighbours and may wait, here, on the caller's thread: nothing is
 //! deferred to another thread, so no parameter is copied and no order changes.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::classify::Class;
@@ -12,7 +12,7 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost::CostTable;
 use fcsp_core::share::files::{Neighbours, OwnPage};
 use fcsp_core::share::gate::{Gate, Verdict};
-use fcsp_core::share::params::Params;
+use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
@@ -49,6 +49,8 @@ pub struct Compute {
     events: Events,
     marks: Marks,
     neighbours: Mutex<Neighbours>,
+    /// No neighbour can be seen, so nothing is known to be left over.
+    blind: bool,
     rescanned_ns: AtomicU64,
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
@@ -89,22 +91,24 @@ pub struct Work {
 }
 
 impl Compute {
-    /// A gate for `tenant` on `device`. Compute fails open: without a page in a folder the tenant still has its own,
-    /// in private memory, and borrows from nobody.
+    /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant has one in private
+    /// memory, keeps its guarantee, and borrows nothing from neighbours that it cannot see: balanced is then strict.
     pub fn open(tenant: &Tenant, device: &DeviceIdentity, params: Params, paused: bool) -> Option<Self> {
         let state = StateDir::locate();
-        let page = match OwnPage::open(&state, &device.uuid, tenant.name()) {
+        let (page, blind) = match OwnPage::open(&state, &device.uuid, tenant.name()) {
             Ok(page) => {
                 let page: &'static OwnPage = Box::leak(Box::new(page));
-                page.page()
+                (page.page(), false)
             }
             Err(error) => {
-                crate::process::complain(&format!("compute share without neighbours: {error}"));
-                Box::leak(Box::default())
+                crate::process::complain(&format!(
+                    "no shared page, so the share is kept as strict: {error}"
+                ));
+                (&*Box::leak(Box::default()), true)
             }
         };
         let now = now_ns();
-        let gate = Gate::new(page, params, now)
+        let gate = Gate::new(page, seen_by(params, blind), now)
             .map_err(|error| crate::process::complain(&format!("compute share not kept: {error}")))
             .ok()?;
         gate.set_paused(paused);
@@ -116,6 +120,7 @@ impl Compute {
             events: Events::default(),
             marks: Marks::default(),
             neighbours: Mutex::new(Neighbours::new(&state, &device.uuid, tenant.name())),
+            blind,
             rescanned_ns: AtomicU64::new(0),
             contended: AtomicBool::new(false),
             stream: AtomicUsize::new(0),
@@ -132,6 +137,7 @@ impl Compute {
 
     /// New limits; felt at the next launch.
     pub fn set(&self, params: Params, paused: bool) {
+        let params = seen_by(params, self.blind);
         if self.gate.params() != params {
             self.gate.set_params(params, now_ns());
         }
@@ -284,7 +290,7 @@ impl Compute {
     /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,
     /// and the costs get better.
     fn settle(&self, span: Span, now: u64) {
-        // A span that came out short or long beyond reason belongs to something else (a clock that jumped).
+        // Marks put at the same place have nothing between them, and a neighbour's slices are not ours to pay for.
         if span.charged == 0 || span.measured == 0 || self.disturbed(span.since) {
             return;
         }
@@ -323,8 +329,8 @@ impl Compute {
         result
     }
 
-    /// Around a call in which the host stands waiting for the device. `drains` says that afterwards the stream (or
-    /// with `None` the whole context) is known to be empty.
+    /// Around a call in which the host stands waiting for the device. `drains` says what is known to be
+    /// empty afterwards.
     pub fn synchronise(&self, drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
         let before = now_ns();
         if self.unmarked.load(Ordering::Relaxed) != 0
@@ -379,6 +385,14 @@ impl Compute {
     }
 }
 
+/// The parameters as they can be kept: a tenant that sees no neighbour cannot tell what they leave over.
+fn seen_by(params: Params, blind: bool) -> Params {
+    match params.mode {
+        Mode::Balanced | Mode::Adaptive if blind => params.with_mode(Mode::Strict),
+        _ => params,
+    }
+}
+
 /// What is empty after a synchronisation.
 #[derive(Debug, Clone, Copy)]
 pub enum Drains {
@@ -390,5 +404,19 @@ pub enum Drains {
     Something,
 }
 
-/// Where a device keeps its compute state: null until there is a share to keep.
-pub type Slot = AtomicPtr<Compute>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sees_no_neighbour_borrows_nothing() {
+        let balanced = Params::balanced(250_000);
+        assert_eq!(seen_by(balanced, true), Params::strict(250_000));
+        assert_eq!(
+            seen_by(balanced.with_mode(Mode::Adaptive), true).mode,
+            Mode::Strict
+        );
+        assert_eq!(seen_by(balanced, false), balanced);
+        assert_eq!(seen_by(Params::default(), true), Params::default());
+    }
+}
