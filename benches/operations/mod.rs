@@ -54,7 +54,7 @@ impl Place {
     /// What an allocation and its free add to the driver's work.
     pub fn reserve_and_release(&self, bytes: u64) {
         if self.attachment.reserve(bytes, LIMIT).is_ok() {
-            self.attachment.ledger().release(bytes);
+            self.attachment.release(bytes);
         }
     }
 

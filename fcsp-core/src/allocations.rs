@@ -1,14 +1,17 @@
 //! Live allocations by address or handle: what a free must give back, and where.
 //!
-//! Sharded by a hash of the key, each shard a short lock around a hash map: allocation calls take microseconds in the
-//! driver, so an uncontended lock is not felt, and eight threads rarely meet in one of 64 shards. Never touched on the
-//! launch path.
+//! Sharded by a hash of the key, each shard a short lock around a hash map. The lock is one atomic change and one store,
+//! in the same cache line as the map's header: what is felt after a driver call is not instructions but lines that
+//! have gone cold. Never touched on the launch path.
 
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SHARDS: usize = 64;
+/// Turns a thread asks for a shard before it lets others run: the holder may have been interrupted.
+const PATIENCE: u32 = 200;
 
 /// Mixes one 64-bit key; keys are addresses, whose low bits are zero.
 #[derive(Debug, Default, Clone, Copy)]
@@ -36,54 +39,114 @@ impl Hasher for KeyHasher {
     }
 }
 
-type Shard<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
+type Map<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Shard<V> {
+    taken: AtomicBool,
+    /// Entries, written under the lock: a shard without any need not be locked to be found empty.
+    len: AtomicUsize,
+    map: UnsafeCell<Map<V>>,
+}
+
+// SAFETY: the map is only touched by whoever has set `taken`, and values move between threads.
+unsafe impl<V: Send> Sync for Shard<V> {}
+
+struct Taken<'a, V>(&'a Shard<V>);
+
+impl<V> Shard<V> {
+    fn take(&self) -> Taken<'_, V> {
+        let mut turns = 0;
+        // Acquire pairs with the Release in `Taken::drop`.
+        while self
+            .taken
+            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            turns += 1;
+            if turns < PATIENCE {
+                core::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        Taken(self)
+    }
+}
+
+impl<V> Taken<'_, V> {
+    fn map(&mut self) -> &mut Map<V> {
+        // SAFETY: this thread has set `taken`, and the borrow ends before it is cleared.
+        unsafe { &mut *self.0.map.get() }
+    }
+}
+
+impl<V> Drop for Taken<'_, V> {
+    fn drop(&mut self) {
+        let len = self.map().len();
+        // Relaxed: ordered by the Release below; a thread that frees what another has allocated has heard of it from
+        // that thread.
+        self.0.len.store(len, Ordering::Relaxed);
+        self.0.taken.store(false, Ordering::Release);
+    }
+}
 
 /// A map from addresses or handles to what is known of them.
 #[derive(Debug)]
 pub struct Allocations<V> {
-    shards: Box<[Mutex<Shard<V>>]>,
+    shards: Box<[Shard<V>]>,
 }
 
 impl<V> Default for Allocations<V> {
     fn default() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS)
+                .map(|_| Shard {
+                    taken: AtomicBool::new(false),
+                    len: AtomicUsize::new(0),
+                    map: UnsafeCell::default(),
+                })
+                .collect(),
         }
     }
 }
 
 impl<V: Clone> Allocations<V> {
-    fn shard(&self, key: u64) -> MutexGuard<'_, Shard<V>> {
+    fn shard(&self, key: u64) -> &Shard<V> {
         let mut hasher = KeyHasher::default();
         hasher.write_u64(key);
-        // The top bits choose the shard; the map inside uses the low ones. A panic under the lock leaves the map
-        // whole (nothing in here panics half-way), so poison is passed over.
-        let index = (hasher.finish() >> 58) as usize;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        // The top bits choose the shard; the map inside uses the low ones.
+        &self.shards[(hasher.finish() >> 58) as usize]
     }
 
     /// Remembers `value` under `key`; returns what stood there.
     pub fn insert(&self, key: u64, value: V) -> Option<V> {
-        self.shard(key).insert(key, value)
+        self.shard(key).take().map().insert(key, value)
     }
 
     /// Forgets `key`; returns what stood there.
     pub fn remove(&self, key: u64) -> Option<V> {
-        self.shard(key).remove(&key)
+        let shard = self.shard(key);
+        if shard.len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        shard.take().map().remove(&key)
     }
 
     /// What stands under `key`.
     pub fn get(&self, key: u64) -> Option<V> {
-        self.shard(key).get(&key).cloned()
+        self.shard(key).take().map().get(&key).cloned()
     }
 
     /// Changes what stands under `key`, or adds or removes it (`None` for absent).
     pub fn update<R>(&self, key: u64, change: impl FnOnce(&mut Option<V>) -> R) -> R {
-        let mut shard = self.shard(key);
-        let mut value = shard.remove(&key);
+        let mut shard = self.shard(key).take();
+        let map = shard.map();
+        let mut value = map.remove(&key);
         let result = change(&mut value);
         if let Some(value) = value {
-            shard.insert(key, value);
+            map.insert(key, value);
         }
         result
     }
@@ -92,13 +155,14 @@ impl<V: Clone> Allocations<V> {
     pub fn drain(&self, mut matching: impl FnMut(u64, &V) -> bool) -> Vec<V> {
         let mut taken = Vec::new();
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let keys: Vec<u64> = shard
+            let mut shard = shard.take();
+            let map = shard.map();
+            let keys: Vec<u64> = map
                 .iter()
                 .filter(|&(&key, value)| matching(key, value))
                 .map(|(&key, _)| key)
                 .collect();
-            taken.extend(keys.into_iter().filter_map(|key| shard.remove(&key)));
+            taken.extend(keys.into_iter().filter_map(|key| map.remove(&key)));
         }
         taken
     }
@@ -106,8 +170,7 @@ impl<V: Clone> Allocations<V> {
     /// Every entry, one shard at a time.
     pub fn for_each(&self, mut visit: impl FnMut(u64, &V)) {
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (&key, value) in shard.iter() {
+            for (&key, value) in shard.take().map().iter() {
                 visit(key, value);
             }
         }
@@ -118,6 +181,24 @@ impl<V: Clone> Allocations<V> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn threads_find_what_they_left() {
+        let map = Allocations::<u64>::default();
+        std::thread::scope(|scope| {
+            for thread in 0..8u64 {
+                let map = &map;
+                scope.spawn(move || {
+                    for round in 0..20_000u64 {
+                        let key = (thread << 20) + (round % 64) * 512;
+                        assert_eq!(map.insert(key, round), None);
+                        assert_eq!(map.remove(key), Some(round));
+                    }
+                });
+            }
+        });
+        map.for_each(|key, _| panic!("{key} is left"));
+    }
 
     proptest! {
         #[test]

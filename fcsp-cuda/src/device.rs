@@ -13,6 +13,7 @@
 //! Neighbours that allocate at that moment are then counted as ours, those that free hide as much; code that the
 //! driver loads lazily and its memory for streams are not seen at all.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,7 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_core::file::monotonic_ns;
 use fcsp_core::memory::{Denied, Usage};
 use fcsp_core::region::Attachment;
+use fcsp_core::region::physical::Physical;
 use fcsp_core::share::params::Mode;
 use fcsp_core::tenant::{Tenant, TenantError};
 
@@ -55,9 +57,6 @@ pub struct Device {
     total: u64,
     limit: AtomicU64,
     generation: AtomicU64,
-    /// Calls between the driver's part and ours in the low half, changes so far in the high one: a measurement taken
-    /// meanwhile compares unlike things.
-    changing: AtomicU64,
     /// Set when something may have changed the overhead.
     stale: AtomicBool,
     measured_ns: AtomicU64,
@@ -74,13 +73,29 @@ pub struct Device {
     pub(crate) default_pool: AtomicPtr<pool::Pool>,
 }
 
-/// Between a driver call and its entry in the slot.
-pub struct Change<'a>(&'a Device);
+/// Around a driver call that changes what the driver holds for this process, until that is entered in the slot.
+pub struct Change<'a> {
+    account: Physical<'a>,
+    by: Cell<i64>,
+}
+
+impl Change<'_> {
+    /// Enters memory that NVML counts.
+    #[inline]
+    pub fn gained(&self, bytes: u64) {
+        self.by.set(self.by.get().saturating_add_unsigned(bytes));
+    }
+
+    /// Removes memory that NVML counts.
+    #[inline]
+    pub fn lost(&self, bytes: u64) {
+        self.by.set(self.by.get().saturating_sub_unsigned(bytes));
+    }
+}
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        // Release: a measurement that sees the count at zero sees the slot as we left it.
-        self.0.changing.fetch_add((1 << 32) - 1, Ordering::Release);
+        self.account.end(self.by.get());
     }
 }
 
@@ -111,7 +126,6 @@ impl Device {
             limit: AtomicU64::new(limit),
             // Not the generation read: the first look also sets up the compute share.
             generation: AtomicU64::new(generation.wrapping_sub(2)),
-            changing: AtomicU64::new(0),
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
@@ -221,7 +235,7 @@ impl Device {
     /// Gives back what was held, after the driver has freed it or refused it.
     #[inline]
     pub fn release(&self, bytes: u64) {
-        self.attachment.ledger().release(bytes);
+        self.attachment.release(bytes);
     }
 
     /// Counts bytes that the driver has taken already.
@@ -232,30 +246,30 @@ impl Device {
     /// Brackets a driver call that changes what the driver holds for this process.
     #[inline]
     pub fn change(&self) -> Change<'_> {
-        // Acquire: the driver call must not move before it.
-        self.changing.fetch_add(1, Ordering::Acquire);
-        Change(self)
+        let account = self.physical();
+        account.begin();
+        Change {
+            account,
+            by: Cell::new(0),
+        }
     }
 
-    /// Enters memory that NVML counts, within a [`Device::change`].
+    /// What the driver holds for this process by our own account.
+    #[inline]
+    fn physical(&self) -> Physical<'_> {
+        Physical(&self.attachment.slot().allocated)
+    }
+
+    /// Enters memory that NVML counts, where no [`Device::change`] is at hand.
     #[inline]
     pub fn gained(&self, bytes: u64) {
-        let slot = self.attachment.slot();
-        slot.allocated.fetch_add(bytes, Ordering::Relaxed);
-        slot.allocations.fetch_add(1, Ordering::Relaxed);
+        self.physical().add(bytes.cast_signed());
     }
 
-    /// Removes memory that NVML counts, within a [`Device::change`].
+    /// Removes memory that NVML counts, where no [`Device::change`] is at hand.
     #[inline]
     pub fn lost(&self, bytes: u64) {
-        let less = |word: &AtomicU64, amount: u64| {
-            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                Some(old.saturating_sub(amount))
-            });
-        };
-        let slot = self.attachment.slot();
-        less(&slot.allocated, bytes);
-        less(&slot.allocations, 1);
+        self.physical().add(-bytes.cast_signed());
     }
 
     /// Says that the overhead may have changed.
@@ -274,6 +288,7 @@ impl Device {
     }
 
     /// Whether the tenant has a quota here and is within [`NEAR`] of it.
+    #[inline]
     pub fn is_near(&self) -> bool {
         let limit = self.limit();
         limit != u64::MAX
@@ -306,16 +321,14 @@ impl Device {
         self.measured_ns.store(monotonic_ns(), Ordering::Relaxed);
         self.stale.store(false, Ordering::Relaxed);
         for attempt in 0..4 {
-            // Acquire: pairs with the Release in `Change::drop`.
-            let before = self.changing.load(Ordering::Acquire);
-            let physical = self.attachment.slot().allocated.load(Ordering::Relaxed);
+            let before = self.physical().read();
             let Some(held) = process_memory::of_this_process(&self.identity) else {
                 // NVML does not show this process (a PID namespace): what was seen by differences stands.
                 self.set_overhead(self.unseen.load(Ordering::Relaxed));
                 return;
             };
-            let same = before & 0xffff_ffff == 0 && self.changing.load(Ordering::Acquire) == before;
-            let overhead = held.saturating_sub(physical);
+            let same = before.is_settled() && self.physical().read() == before;
+            let overhead = held.saturating_sub(before.bytes());
             if same {
                 self.set_overhead(overhead);
                 return;

@@ -327,33 +327,59 @@ pub enum Scope {
     Refuse,
 }
 
-std::thread_local! {
+/// What a thread remembers. Together, so that one look-up of the thread's memory serves a whole call.
+struct Thread {
     /// Raised while this thread is inside a wrapper: a driver that calls its own exported functions must not be
     /// charged twice.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-    /// The context this thread asked about last, and its device.
-    static CONTEXT: Cell<(usize, CUdevice)> = const { Cell::new((0, -1)) };
+    inside: Cell<bool>,
+    /// [`CONTEXT_EPOCH`] when the two below were asked for.
+    epoch: Cell<u32>,
+    /// The context this thread asked about last.
+    context: Cell<usize>,
+    /// Its device.
+    device: Cell<CUdevice>,
 }
 
-/// Marks this thread as inside a wrapper until dropped.
-#[derive(Debug)]
-pub struct Inside(());
+std::thread_local! {
+    static THREAD: Thread = const {
+        Thread {
+            inside: Cell::new(false),
+            epoch: Cell::new(0),
+            context: Cell::new(0),
+            device: Cell::new(-1),
+        }
+    };
+}
+
+const _: () = assert!(!core::mem::needs_drop::<Thread>());
+
+/// Marks this thread as inside a wrapper until dropped. Stays on its thread.
+pub struct Inside(*const Thread);
 
 impl Inside {
     /// `None` if the thread is inside already: the call then comes from the driver itself.
     #[inline]
     pub fn enter() -> Option<Self> {
-        // A thread that is being torn down has no thread-locals left; its calls pass through.
-        INSIDE
-            .try_with(|inside| (!inside.replace(true)).then_some(Self(())))
-            .ok()
-            .flatten()
+        THREAD.with(|thread| (!thread.inside.replace(true)).then_some(Self(thread)))
+    }
+
+    fn thread(&self) -> &Thread {
+        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread runs; a raw pointer
+        // keeps this guard on that thread.
+        unsafe { &*self.0 }
+    }
+
+    /// The scope of a call that concerns the current context's device.
+    #[inline]
+    pub fn scope(&self) -> Scope {
+        scope_in(self.thread())
     }
 }
 
 impl Drop for Inside {
+    #[inline]
     fn drop(&mut self) {
-        let _ = INSIDE.try_with(|inside| inside.set(false));
+        self.thread().inside.set(false);
     }
 }
 
@@ -364,37 +390,43 @@ pub fn forget_context() {
 
 static CONTEXT_EPOCH: AtomicU32 = AtomicU32::new(0);
 
-std::thread_local! {
-    static CONTEXT_SEEN: Cell<u32> = const { Cell::new(0) };
-}
-
 /// The calling thread's current context and its device.
 pub fn current() -> Option<(CUcontext, CUdevice)> {
+    THREAD.with(current_in)
+}
+
+#[inline]
+fn current_in(thread: &Thread) -> Option<(CUcontext, CUdevice)> {
     let mut context: CUcontext = core::ptr::null_mut();
     // SAFETY: writes one pointer that outlives the call.
     if unsafe { real::cuCtxGetCurrent.get()?(&mut context) } != 0 || context.is_null() {
         return None;
     }
     let epoch = CONTEXT_EPOCH.load(Ordering::Relaxed);
-    let (known, device) = CONTEXT.get();
-    if known == context as usize && CONTEXT_SEEN.get() == epoch {
-        return Some((context, device));
+    if thread.context.get() == context as usize && thread.epoch.get() == epoch {
+        return Some((context, thread.device.get()));
     }
     let mut device = -1;
     // SAFETY: writes one integer that outlives the call.
     if unsafe { real::cuCtxGetDevice.get()?(&mut device) } != 0 {
         return None;
     }
-    CONTEXT.set((context as usize, device));
-    CONTEXT_SEEN.set(epoch);
+    thread.context.set(context as usize);
+    thread.device.set(device);
+    thread.epoch.set(epoch);
     Some((context, device))
 }
 
 /// The scope of a call that concerns the current context's device.
 #[inline]
 pub fn scope() -> Scope {
+    THREAD.with(scope_in)
+}
+
+#[inline]
+fn scope_in(thread: &Thread) -> Scope {
     match status() {
-        Some(Status::Governed(governed)) => match current() {
+        Some(Status::Governed(governed)) => match current_in(thread) {
             Some((context, ordinal)) => match governed.device(ordinal) {
                 Some(device) => Scope::On(device, context),
                 None => Scope::Refuse,

@@ -96,7 +96,7 @@ pub fn run(data: &[u8]) {
     match attached.reserve(4096, LIMIT) {
         Ok(()) => {
             assert!(used_bytes(attached.tenant()) <= LIMIT);
-            attached.ledger().release(4096);
+            attached.release(4096);
             assert!(used_bytes(attached.tenant()) <= before.max(LIMIT));
         }
         Err(Denied { wanted, limit, .. }) => assert_eq!((wanted, limit), (4096, LIMIT)),

@@ -23,7 +23,7 @@ not yet done, LATE the launches that went because a deadline passed.
 JSON keys: schema, state_dir, tenants[]: name, alive, managed, paused, used_bytes, refused,
 memory[] and compute[] (device, value), roots[] (pid, start_time, alive), problems[],
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped,
-processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, allocations, refused;
+processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused;
 compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time
 passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through.";
 

@@ -553,7 +553,6 @@ mod tests {
                 held_bytes: 6 << 30,
                 allocated_bytes: 6 << 30,
                 overhead_bytes: 0,
-                allocations: 3,
                 refused: 12,
             }],
         };

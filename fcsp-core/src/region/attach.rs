@@ -273,7 +273,6 @@ impl Attachment {
         }
         let me = process::myself();
         slot.held.store(0, Ordering::Relaxed);
-        slot.inflight.store(0, Ordering::Relaxed);
         slot.refused.store(0, Ordering::Relaxed);
         slot.unchecked.store(0, Ordering::Relaxed);
         slot.pid.store(me.pid, Ordering::Relaxed);
@@ -316,10 +315,15 @@ impl Attachment {
         if cleared > 0 {
             tenant.reaped.fetch_add(u64::from(cleared), Ordering::Relaxed);
         }
-        ledger::recompute(tenant, || {
+        self.recompute();
+        cleared
+    }
+
+    /// Sets `used` to what the living hold, if it may be another figure.
+    fn recompute(&self) {
+        ledger::recompute(self.tenant(), || {
             Box::new((0..self.high()).map(|index| self.slot_at(index)))
         });
-        cleared
     }
 
     /// Whether it is time to look for dead processes: there may be some, and nobody has looked for
@@ -328,7 +332,7 @@ impl Attachment {
     fn is_due(&self) -> bool {
         let tenant = self.tenant();
         let high = u64::from(self.high());
-        if high <= 1 && tenant.dirty.load(Ordering::Relaxed) == 0 {
+        if high <= 1 && !ledger::is_stale(tenant) {
             return false;
         }
         let interval = (REAP_INTERVAL_NS * (1 + high / 64)).min(MOST_REAP_INTERVAL_NS);
@@ -348,6 +352,14 @@ impl Attachment {
         match self.ledger().reserve(bytes, limit) {
             Ok(()) => Ok(()),
             Err(denied) => self.reserve_again(denied),
+        }
+    }
+
+    /// Gives `bytes` back that this process has reserved or charged.
+    #[inline]
+    pub fn release(&self, bytes: u64) {
+        if !self.ledger().release(bytes) {
+            self.recompute();
         }
     }
 
@@ -387,9 +399,7 @@ impl Drop for Attachment {
         let (tenant, slot) = (self.tenant(), self.slot());
         // We hold the lock, so clearing our own slot is the same as clearing a dead one's.
         ledger::clear_slot(tenant, slot);
-        ledger::recompute(tenant, || {
-            Box::new((0..self.high()).map(|index| self.slot_at(index)))
-        });
+        self.recompute();
     }
 }
 
@@ -412,7 +422,7 @@ impl MemoryTracker for Governed<'_> {
     }
 
     fn release(&self, bytes: u64) {
-        self.attachment.ledger().release(bytes);
+        self.attachment.release(bytes);
     }
 
     fn usage(&self) -> Usage {

@@ -13,7 +13,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 /// "FCSPREG" and a byte that makes byte order visible.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPREG\x01");
 /// Raised whenever a field moves or changes meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before the first slot: a page, so that slots may be mapped on their own.
 pub const HEADER_BYTES: usize = 4096;
 /// Bytes a slot takes.
@@ -98,9 +98,10 @@ impl Default for Fnv {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct TenantWords {
-    /// `{version: 20 bits, units: 44 bits}`: units of 512 bytes held by all live slots.
+    /// `{version: 18 bits, epoch: 10 bits, units: 36 bits}`: units of 512 bytes held by all live slots.
     pub used: AtomicU64,
-    /// Raised before a dead slot is cleared, lowered when `used` has been recomputed since.
+    /// `{marks set: 32 bits, marks answered: 32 bits}`: set when a dead slot has been cleared and when a change met a
+    /// recompute, answered by the recomputes that follow.
     pub dirty: AtomicU64,
     /// Bytes of the device, as the first process to attach found it.
     pub total: AtomicU64,
@@ -133,22 +134,21 @@ pub const SLOT_LIVE: u32 = 1;
 pub struct SlotWords {
     /// [`SLOT_FREE`] or [`SLOT_LIVE`].
     pub state: AtomicU32,
-    /// Threads between two steps of one change of `used` and `held`.
-    pub inflight: AtomicU32,
+    /// Bytes of the name that are used.
+    pub name_len: AtomicU32,
     /// Units of 512 bytes this process holds in `used`, reservations included.
     pub held: AtomicU64,
     /// Process number in the process's own namespace.
     pub pid: AtomicU32,
-    /// Bytes of the name that are used.
-    pub name_len: AtomicU32,
+    /// Not used.
+    pub spare: AtomicU32,
     /// Start time in clock ticks since boot (field 22 of /proc/PID/stat).
     pub start_time: AtomicU64,
-    /// Bytes of live allocations, as the driver rounded them.
+    /// `{changes: 18 bits, under way: 10 bits, units: 36 bits}`: units of 512 bytes of live allocations, as the driver
+    /// rounded them; see [`super::physical`].
     pub allocated: AtomicU64,
     /// Bytes of contexts, code and other overhead, as measured.
     pub overhead: AtomicU64,
-    /// Live allocations.
-    pub allocations: AtomicU64,
     /// Requests of this process that were refused.
     pub refused: AtomicU64,
     /// Allocations that went to the driver through a route that could not be checked beforehand.

@@ -1,33 +1,43 @@
-//! The quota's arithmetic: reserve, charge, release, and recompute after a death, without a lock.
+//! The quota's arithmetic: reserve, charge, release, and recompute after a death, without a lock and with two atomic
+//! changes a call.
 //!
-//! Two words take part. `used` is the tenant's sum on the device, with a version that every change raises. `held` is
-//! one process's part of it. Every change is made to `used` first and to `held` second, with `inflight` raised
-//! around the pair:
+//! Two words take part. `used` is the tenant's sum on the device; `held` is one process's part of it. A change reads
+//! `used`, changes `held`, then changes `used` by an exchange. A process may die in between:
 //!
 //! | killed after | what is left | mended by |
 //! |---|---|---|
-//! | raising `inflight` | nothing moved | clearing the slot |
-//! | changing `used` | `used` too high (reserve) or exact (release) | recompute |
-//! | changing `held` | exact | clearing the slot, recompute |
+//! | reading `used` | nothing moved | clearing the slot |
+//! | changing `held` | `used` exact (reserve) or too high (release) | clearing the slot, recompute |
+//! | changing `used` | exact | clearing the slot, recompute |
 //!
 //! A dead process's slot is cleared under its kernel lock, and `used` is then recomputed as the sum of what the living
-//! hold. The recompute reads `used`, sums `held` over slots with `inflight` 0, and replaces `used` only if its version
-//! has not moved. Both orders are then right: a change that began before the sum was finished has already moved the
-//! version (`used` comes first), so the replacement fails; one that begins after it sees the new `used` and adds to
-//! it, and the sum did not hold its part yet because `held` comes second.
+//! hold: it reads `used`, sums `held` over live slots, and replaces `used` if that has not moved (every change raises
+//! the version in the word), raising the epoch in the word. A change and a recompute meet in one of these ways:
+//!
+//! - The change's exchange came before the recompute read `used`. The sum then has the new `held`, which came earlier.
+//! - It came between that read and the replacement: the replacement fails.
+//! - It came after the replacement, and the change had read `used` after the replacement, too. Then `held` changed after
+//!   the sum was taken, and the exchange adds to a sum without it: exact.
+//! - It came after the replacement, but the change had read `used` before. Whether the sum has the new `held` cannot be
+//!   told. The exchange sees the other epoch and does not happen: a release leaves `used` as it is, which is exact or
+//!   too high; a reserve takes its `held` back and starts again. Both mark the sum as not fresh.
 //!
 //! So `used` may be too high for a moment, never too low: no interleaving lets two processes overcommit.
 
 use super::layout::{SLOT_LIVE, SlotWords, TenantWords};
 use crate::memory::{Denied, Usage};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 
 /// Bytes of one unit of `used` and `held`. The finest grain a driver hands out.
 pub const UNIT: u64 = 512;
-const UNITS_BITS: u32 = 44;
+const UNITS_BITS: u32 = 36;
 const UNITS_MASK: u64 = (1 << UNITS_BITS) - 1;
+const EPOCH_BITS: u32 = 10;
+const EPOCH_MASK: u64 = ((1 << EPOCH_BITS) - 1) << UNITS_BITS;
+const EPOCH_ONE: u64 = 1 << UNITS_BITS;
+const VERSION_ONE: u64 = 1 << (UNITS_BITS + EPOCH_BITS);
 
-/// Units that hold `bytes`, capped at what the word can count (8 PiB).
+/// Units that hold `bytes`, capped at what the word can count (32 TiB).
 pub fn units(bytes: u64) -> u64 {
     bytes.div_ceil(UNIT).min(UNITS_MASK)
 }
@@ -36,10 +46,20 @@ fn units_of(word: u64) -> u64 {
     word & UNITS_MASK
 }
 
-/// The word after `old` with `units`, its version raised. The version wraps after a million changes, which would have
-/// to fall into one recompute's few microseconds to go unnoticed.
+fn same_epoch(a: u64, b: u64) -> bool {
+    (a ^ b) & EPOCH_MASK == 0
+}
+
+/// The word after `old` with `units`, its version raised. The version wraps after 262 144 changes, which would have
+/// to fall into one recompute's few microseconds, and to end at the same sum, to go unnoticed.
 fn next(old: u64, units: u64) -> u64 {
-    ((old >> UNITS_BITS).wrapping_add(1) << UNITS_BITS) | units
+    (old & !UNITS_MASK).wrapping_add(VERSION_ONE) | units
+}
+
+/// The same with the epoch raised, too. The epoch wraps after 1 024 recomputes, each of which follows a death.
+fn next_epoch(old: u64, units: u64) -> u64 {
+    let epoch = old.wrapping_add(EPOCH_ONE) & EPOCH_MASK;
+    (next(old, units) & !EPOCH_MASK) | epoch
 }
 
 /// One process's access to one tenant's words for one device.
@@ -62,49 +82,44 @@ impl Ledger<'_> {
         } else {
             (limit / UNIT).min(UNITS_MASK)
         };
-        // Relaxed is enough before the exchange: a stale value makes the exchange fail and gives a fresh one. A
-        // refusal on a stale value is a refusal that was right a moment ago.
-        let mut old = self.tenant.used.load(Ordering::Relaxed);
-        if units_of(old) + want > limit_units {
-            return Err(Denied {
-                wanted: bytes,
-                used: units_of(old) * UNIT,
-                limit,
-            });
-        }
-        // Relaxed: ordered before the exchange below by that exchange's Release.
-        self.slot.inflight.fetch_add(1, Ordering::Relaxed);
+        // Acquire: a replacement that we see was made from a sum that cannot hold the change of `held` below.
+        let mut seen = self.tenant.used.load(Ordering::Acquire);
         loop {
-            let sum = units_of(old) + want;
-            if sum > limit_units {
-                // Release: whoever sees the count fall must see the slot as it was.
-                self.slot.inflight.fetch_sub(1, Ordering::Release);
+            // A refusal on a stale value is a refusal that was right a moment ago.
+            if units_of(seen) + want > limit_units {
                 return Err(Denied {
                     wanted: bytes,
-                    used: units_of(old) * UNIT,
+                    used: units_of(seen) * UNIT,
                     limit,
                 });
             }
-            // Release publishes `inflight` to a recompute that reads this value; Acquire on success is not needed for
-            // our own data, but pairs with a recompute's Release so that its cleared slots are seen.
-            match self.tenant.used.compare_exchange_weak(
-                old,
-                next(old, sum),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => break,
-                Err(now) => old = now,
+            // Relaxed: ordered before the exchange below by that exchange's Release.
+            self.slot.held.fetch_add(want, Ordering::Relaxed);
+            let mut now = seen;
+            while same_epoch(now, seen) && units_of(now) + want <= limit_units {
+                let sum = units_of(now) + want;
+                // Release publishes `held` to a recompute that reads this value; Acquire as for the first read.
+                match self.tenant.used.compare_exchange_weak(
+                    now,
+                    next(now, sum),
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                ) {
+                    Ok(_) => {
+                        if sum > self.tenant.peak.load(Ordering::Relaxed) {
+                            self.tenant.peak.fetch_max(sum, Ordering::Relaxed);
+                        }
+                        return Ok(());
+                    }
+                    Err(other) => now = other,
+                }
             }
+            // Somebody else took the room, or a recompute may have counted what was entered in `held`.
+            self.slot.held.fetch_sub(want, Ordering::Relaxed);
+            // Release: a recompute that sees the mark sees `held` as it is now.
+            self.tenant.dirty.fetch_add(MARK, Ordering::Release);
+            seen = now;
         }
-        self.slot.held.fetch_add(want, Ordering::Relaxed);
-        // Release: a recompute that reads the lower count (Acquire) also reads the new `held`.
-        self.slot.inflight.fetch_sub(1, Ordering::Release);
-        let sum = units_of(old) + want;
-        if sum > self.tenant.peak.load(Ordering::Relaxed) {
-            self.tenant.peak.fetch_max(sum, Ordering::Relaxed);
-        }
-        Ok(())
     }
 
     /// Holds `bytes` whatever the quota says: overhead the driver has already taken.
@@ -114,24 +129,38 @@ impl Ledger<'_> {
     }
 
     /// Gives `bytes` back, which must have been reserved or charged before by this process with the same rounding.
-    pub fn release(&self, bytes: u64) {
-        let back = units(bytes);
+    /// Returns whether `used` is known to be exact: if not it may be too high, and the caller sees to a [`recompute`].
+    #[must_use = "false asks for a recompute"]
+    pub fn release(&self, bytes: u64) -> bool {
+        let mut back = units(bytes);
         if back == 0 {
-            return;
+            return true;
         }
-        self.slot.inflight.fetch_add(1, Ordering::Relaxed);
-        let mut old = self.tenant.used.load(Ordering::Relaxed);
-        // Saturating: a region that was scribbled on must not wrap to petabytes.
-        while let Err(now) = self.tenant.used.compare_exchange_weak(
-            old,
-            next(old, units_of(old).saturating_sub(back)),
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        ) {
-            old = now;
+        // Acquire: as in `reserve`.
+        let seen = self.tenant.used.load(Ordering::Acquire);
+        // Relaxed: ordered before the exchange below by that exchange's Release.
+        let before = self.slot.held.fetch_sub(back, Ordering::Relaxed);
+        if before < back {
+            // A region that was scribbled on must not wrap to petabytes.
+            self.slot.held.fetch_add(back - before, Ordering::Relaxed);
+            back = before;
         }
-        saturating_sub(&self.slot.held, back);
-        self.slot.inflight.fetch_sub(1, Ordering::Release);
+        let mut now = seen;
+        while same_epoch(now, seen) {
+            // Saturating: as above.
+            match self.tenant.used.compare_exchange_weak(
+                now,
+                next(now, units_of(now).saturating_sub(back)),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        // Release: as in `reserve`.
+        self.tenant.dirty.fetch_add(MARK, Ordering::Release);
+        false
     }
 
     /// What the tenant holds and may hold.
@@ -150,28 +179,29 @@ pub fn used_bytes(tenant: &TenantWords) -> u64 {
     units_of(tenant.used.load(Ordering::Relaxed)) * UNIT
 }
 
-fn saturating_sub(word: &AtomicU64, amount: u64) {
-    let mut old = word.load(Ordering::Relaxed);
-    while let Err(now) = word.compare_exchange_weak(
-        old,
-        old.saturating_sub(amount),
-        Ordering::Relaxed,
-        Ordering::Relaxed,
-    ) {
-        old = now;
-    }
+/// One mark in `dirty`: marks set are counted in its high half, and how many of them a recompute has answered in the low
+/// one. A count that went down again could be mistaken for an earlier one.
+const MARK: u64 = 1 << 32;
+
+fn marks(dirty: u64) -> (u32, u32) {
+    ((dirty >> 32) as u32, dirty as u32)
+}
+
+/// Whether `used` may be another figure than the sum of what the living hold.
+pub fn is_stale(tenant: &TenantWords) -> bool {
+    let (set, answered) = marks(tenant.dirty.load(Ordering::Relaxed));
+    set != answered
 }
 
 /// Clears a dead process's slot. The caller holds the slot's kernel lock, so nobody else writes it.
 pub fn clear_slot(tenant: &TenantWords, slot: &SlotWords) {
     use super::layout::SLOT_FREE;
-    // Raised first: a reaper that dies right here leaves a mark that the sum may be stale.
-    tenant.dirty.fetch_add(1, Ordering::Release);
     slot.held.store(0, Ordering::Relaxed);
-    slot.inflight.store(0, Ordering::Relaxed);
     slot.allocated.store(0, Ordering::Relaxed);
     slot.overhead.store(0, Ordering::Relaxed);
-    slot.allocations.store(0, Ordering::Relaxed);
+    // Release: a recompute that sees the mark sees the slot empty; raised earlier, one that does not see that yet could
+    // take the mark away. A reaper that dies here leaves a slot that is not free, which the next one clears again.
+    tenant.dirty.fetch_add(MARK, Ordering::Release);
     // Release: whoever sees the slot free sees it empty.
     slot.state.store(SLOT_FREE, Ordering::Release);
 }
@@ -184,40 +214,40 @@ pub fn recompute<'a>(
     slots: impl Fn() -> Box<dyn Iterator<Item = &'a SlotWords> + 'a>,
 ) -> bool {
     for _ in 0..64 {
-        // Acquire: the clearing that raised `dirty` is visible before the sum is taken.
-        let dirty = tenant.dirty.load(Ordering::Acquire);
-        if dirty == 0 {
+        // Acquire: what was changed before a mark was set is visible before the sum is taken.
+        let (set, answered) = marks(tenant.dirty.load(Ordering::Acquire));
+        if set == answered {
             return true;
         }
+        // Acquire: whoever changed `used` to this had changed `held` before.
         let before = tenant.used.load(Ordering::Acquire);
         let mut sum = 0u64;
-        let mut settled = true;
         for slot in slots() {
-            if slot.state.load(Ordering::Acquire) != SLOT_LIVE {
-                continue;
+            if slot.state.load(Ordering::Acquire) == SLOT_LIVE {
+                // Relaxed: changes that ended before `used` was read are visible by that read; see the module's
+                // argument for the others.
+                sum = sum.saturating_add(slot.held.load(Ordering::Relaxed));
             }
-            // Acquire, and before `held` is read: see the module's argument.
-            if slot.inflight.load(Ordering::Acquire) != 0 {
-                settled = false;
-                break;
-            }
-            sum = sum.saturating_add(slot.held.load(Ordering::Relaxed));
         }
-        if settled
-            && tenant
-                .used
-                .compare_exchange(
-                    before,
-                    next(before, sum.min(UNITS_MASK)),
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
+        if tenant
+            .used
+            .compare_exchange(
+                before,
+                next_epoch(before, sum.min(UNITS_MASK)),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_ok()
         {
-            // If another slot was cleared meanwhile the mark stays, and the next call sums again.
+            // Marks set meanwhile stay, and the next call sums again.
             let _ = tenant
                 .dirty
-                .compare_exchange(dirty, 0, Ordering::AcqRel, Ordering::Relaxed);
+                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| {
+                    let (all, answered) = marks(now);
+                    // Another recompute may have answered more.
+                    (set.wrapping_sub(answered).cast_signed() > 0)
+                        .then(|| u64::from(all) << 32 | u64::from(set))
+                });
             return true;
         }
         #[cfg(loom)]
@@ -252,7 +282,7 @@ mod tests {
                 limit: 1024
             }
         );
-        ledger.release(1000);
+        assert!(ledger.release(1000));
         ledger.reserve(1024, 1535).unwrap();
         ledger.reserve(1, 1535).unwrap_err();
         assert_eq!(used_bytes(&tenant), 1024);
@@ -281,12 +311,12 @@ mod tests {
                                 mine.push(bytes);
                             }
                         } else {
-                            ledger.release(mine.pop().unwrap());
+                            assert!(ledger.release(mine.pop().unwrap()));
                         }
                         assert!(used_bytes(&tenant) <= LIMIT);
                     }
                     for bytes in mine {
-                        ledger.release(bytes);
+                        assert!(ledger.release(bytes));
                     }
                 })
             })
@@ -296,7 +326,6 @@ mod tests {
         }
         assert_eq!(used_bytes(&tenant), 0);
         assert_eq!(slot.held.load(Ordering::Relaxed), 0);
-        assert_eq!(slot.inflight.load(Ordering::Relaxed), 0);
     }
 
     proptest! {
@@ -305,6 +334,7 @@ mod tests {
         fn recompute_restores_the_sum(
             steps in prop::collection::vec((0usize..4, 1u64..1 << 20, any::<bool>()), 1..60),
             cut in 0u64..1 << 20,
+            releasing in any::<bool>(),
         ) {
             let tenant = tenant_words(1 << 40);
             let slots: Vec<SlotWords> = (0..4).map(|_| slot_words()).collect();
@@ -315,13 +345,13 @@ mod tests {
                     ledger.reserve(bytes, u64::MAX).unwrap();
                     held[who].push(bytes);
                 } else if let Some(bytes) = held[who].pop() {
-                    ledger.release(bytes);
+                    prop_assert!(ledger.release(bytes));
                 }
             }
-            // Slot 0 dies in the middle of a reserve: `used` is raised, `held` is not yet.
-            slots[0].inflight.fetch_add(1, Ordering::Relaxed);
-            let old = tenant.used.load(Ordering::Relaxed);
-            tenant.used.store(next(old, units_of(old) + units(cut)), Ordering::Relaxed);
+            // Slot 0 dies in the middle of a change: `held` has moved, `used` has not.
+            let held_now = slots[0].held.load(Ordering::Relaxed);
+            let moved = if releasing { held_now.saturating_sub(units(cut)) } else { held_now + units(cut) };
+            slots[0].held.store(moved, Ordering::Relaxed);
             clear_slot(&tenant, &slots[0]);
             prop_assert!(recompute(&tenant, || Box::new(slots.iter())));
             let expected: u64 = held[1..].iter().flatten().map(|&b| units(b) * UNIT).sum();
@@ -336,23 +366,16 @@ mod model {
     use crate::region::heap::{slot_words, tenant_words};
     use loom::sync::Arc;
 
-    /// Two live processes change the sum while a third one's death is mended: nothing is lost, nothing is invented.
-    #[test]
-    fn loom_recompute_against_reserve_and_release() {
+    /// A live process changes the sum while another's death is mended: nothing is lost, nothing is invented.
+    fn change_against_recompute(dead_held: u64, dead_used: u64) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
-        model.check(|| {
+        model.check(move || {
             let tenant = Arc::new(tenant_words(1 << 40));
             let slots = Arc::new([slot_words(), slot_words()]);
-            // Slot 1 died holding two units, of which one was never entered in `held`.
-            Ledger {
-                tenant: &tenant,
-                slot: &slots[1],
-            }
-            .reserve(UNIT, u64::MAX)
-            .unwrap();
-            let old = tenant.used.load(Ordering::Relaxed);
-            tenant.used.store(next(old, units_of(old) + 1), Ordering::Relaxed);
+            // Slot 1 died in the middle of a change.
+            slots[1].held.store(dead_held, Ordering::Relaxed);
+            tenant.used.store(next(0, dead_used), Ordering::Relaxed);
 
             let worker = {
                 let (tenant, slots) = (tenant.clone(), slots.clone());
@@ -362,16 +385,71 @@ mod model {
                         slot: &slots[0],
                     };
                     ledger.reserve(3 * UNIT, u64::MAX).unwrap();
-                    ledger.release(UNIT);
-                    ledger.release(UNIT);
+                    assert!(used_bytes(&tenant) >= 3 * UNIT, "what is held is counted");
+                    if !ledger.release(2 * UNIT) {
+                        recompute(&tenant, || Box::new(slots.iter()));
+                    }
+                    assert!(used_bytes(&tenant) >= UNIT, "what is still held is counted");
                 })
             };
             clear_slot(&tenant, &slots[1]);
             let _ = recompute(&tenant, || Box::new(slots.iter()));
             worker.join().unwrap();
-            // Whether or not that recompute could tell the sum, it never left it too low. (Two words read while the
-            // worker changes them prove nothing, so this is asked once it is done.)
-            assert!(used_bytes(&tenant) >= UNIT);
+            assert!(recompute(&tenant, || Box::new(slots.iter())));
+            assert_eq!(used_bytes(&tenant), UNIT);
+        });
+    }
+
+    #[test]
+    fn loom_change_against_the_mending_of_a_reserve() {
+        change_against_recompute(2, 1);
+    }
+
+    #[test]
+    fn loom_change_against_the_mending_of_a_release() {
+        change_against_recompute(1, 2);
+    }
+
+    /// Two deaths are mended by two processes at once while a third releases.
+    #[test]
+    fn loom_two_recomputes_and_a_release() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let tenant = Arc::new(tenant_words(1 << 40));
+            let slots = Arc::new([slot_words(), slot_words(), slot_words()]);
+            for slot in slots.iter() {
+                Ledger {
+                    tenant: &tenant,
+                    slot,
+                }
+                .reserve(2 * UNIT, u64::MAX)
+                .unwrap();
+            }
+            let mender = {
+                let (tenant, slots) = (tenant.clone(), slots.clone());
+                loom::thread::spawn(move || {
+                    clear_slot(&tenant, &slots[1]);
+                    recompute(&tenant, || Box::new(slots.iter()));
+                })
+            };
+            let worker = {
+                let (tenant, slots) = (tenant.clone(), slots.clone());
+                loom::thread::spawn(move || {
+                    let ledger = Ledger {
+                        tenant: &tenant,
+                        slot: &slots[0],
+                    };
+                    if !ledger.release(UNIT) {
+                        recompute(&tenant, || Box::new(slots.iter()));
+                    }
+                    assert!(used_bytes(&tenant) >= UNIT);
+                })
+            };
+            clear_slot(&tenant, &slots[2]);
+            recompute(&tenant, || Box::new(slots.iter()));
+            mender.join().unwrap();
+            worker.join().unwrap();
             assert!(recompute(&tenant, || Box::new(slots.iter())));
             assert_eq!(used_bytes(&tenant), UNIT);
         });

@@ -2,6 +2,7 @@
 //!
 //! - [`layout`]: the bytes.
 //! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
+//! - [`physical`]: what the driver holds for a process by the process's own account.
 //! - [`attach`]: making, checking and mapping the file, taking a slot, clearing after the dead.
 //! - [`snapshot`]: reading a region from outside without trusting it.
 //! - [`heap`]: the same words in private memory, for embedders and tests.
@@ -10,6 +11,7 @@ pub mod attach;
 pub mod heap;
 pub mod layout;
 pub mod ledger;
+pub mod physical;
 pub mod snapshot;
 
 pub use attach::{Attachment, RegionError};

@@ -14,6 +14,7 @@ use super::layout::{
     HEADER_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT, TenantWords,
 };
 use super::ledger::UNIT;
+use super::physical;
 use crate::device::{DeviceUuid, PciAddress};
 use crate::file;
 
@@ -34,8 +35,6 @@ pub struct ProcessSnapshot {
     pub allocated_bytes: u64,
     /// Of these, contexts, code and other overhead.
     pub overhead_bytes: u64,
-    /// Live allocations.
-    pub allocations: u64,
     /// Requests refused.
     pub refused: u64,
 }
@@ -119,9 +118,8 @@ impl RegionSnapshot {
                     .collect(),
                 alive: file::is_locked(file, lock_offset(index as u32), 1)?,
                 held_bytes: word(slot, offset_of!(SlotWords, held)).saturating_mul(UNIT),
-                allocated_bytes: word(slot, offset_of!(SlotWords, allocated)),
+                allocated_bytes: physical::bytes(word(slot, offset_of!(SlotWords, allocated))),
                 overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
-                allocations: word(slot, offset_of!(SlotWords, allocations)),
                 refused: word(slot, offset_of!(SlotWords, refused)),
             });
         }

@@ -2,11 +2,11 @@
 //! still exports.
 
 use super::slab::{self, GRAIN, LARGEST, SLAB};
-use super::{Origin, Record, books, forget, pages};
+use super::{Origin, Record, books, forget, pages, pool};
 use crate::call_real;
 use crate::device::Device;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, scope, shielded};
+use crate::process::{Inside, Scope, shielded};
 
 /// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
 /// the driver decides it.
@@ -17,10 +17,10 @@ fn allocate(
     address: impl Fn() -> u64,
     true_bytes: impl Fn() -> u64,
 ) -> CUresult {
-    let Some(_inside) = Inside::enter() else {
+    let Some(inside) = Inside::enter() else {
         return call();
     };
-    let (device, context) = match scope() {
+    let (device, context) = match inside.scope() {
         Scope::On(device, context) => (device, context),
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
@@ -51,11 +51,11 @@ fn allocate(
     if truly > held {
         // The driver chose a wider pitch than could be foreseen.
         device.charge(truly - held);
-    } else {
+    } else if truly < held {
         device.release(held - truly);
     }
     if !managed {
-        device.gained(truly);
+        change.gained(truly);
     }
     drop(change);
     let origin = if managed { Origin::Managed } else { Origin::Direct };
@@ -97,10 +97,10 @@ fn allocate_piece(
             Err(_) => {}
         }
     }
-    let change = device.change();
+    // Not bracketed: most pieces take nothing, and which one opened a slab is only known afterwards. A measurement that
+    // falls in between counts the slab as overhead; `opened` asks for another.
     let result = call();
     if result != CUDA_SUCCESS {
-        drop(change);
         if held {
             device.release(SLAB);
         }
@@ -114,7 +114,6 @@ fn allocate_piece(
     } else if held {
         device.release(SLAB);
     }
-    drop(change);
     enter(
         at,
         Record {
@@ -141,11 +140,7 @@ fn enter(address: u64, record: Record) {
 #[cold]
 fn give_back(address: u64) -> CUresult {
     if let Some(record) = books().live.remove(address) {
-        let change = record.device.change();
-        if call_real!(cuMemFree_v2(address)) == CUDA_SUCCESS {
-            forget(&record);
-        }
-        drop(change);
+        free_record(address, record, || call_real!(cuMemFree_v2(address)));
     }
     CUDA_ERROR_OUT_OF_MEMORY
 }
@@ -265,18 +260,47 @@ pub(super) fn free(address: u64, call: impl Fn() -> CUresult) -> CUresult {
     let Some(_inside) = Inside::enter() else {
         return call();
     };
-    // Out of the books before the driver may hand the address out again, back in if it refuses.
-    let Some(record) = books().live.remove(address) else {
-        return call();
+    match books().live.remove(address) {
+        Some(record) => free_record(address, record, call),
+        None => {
+            let result = call();
+            pool::freed();
+            result
+        }
+    }
+}
+
+/// Frees what `record` stands for, which is out of the books already: the driver may hand the address out again at once.
+/// If it refuses, the record goes back in.
+fn free_record(address: u64, record: Record, call: impl Fn() -> CUresult) -> CUresult {
+    let device = record.device;
+    // The bytes that the driver gives up with this allocation, and whether NVML counts them.
+    let (bytes, physical) = match record.origin {
+        Origin::Direct => (record.bytes, true),
+        Origin::Piece(at) if books().slabs.leave(at, record.bytes) => (SLAB, true),
+        Origin::Piece(_) | Origin::Sparse(_) => (0, false),
+        Origin::Managed => (record.bytes, false),
     };
-    // A pool keeps what is freed to it: nothing changes for the driver.
-    let change = (!matches!(record.origin, Origin::Pool(_))).then(|| record.device.change());
+    let change = (bytes > 0).then(|| device.change());
     let result = call();
     if result == CUDA_SUCCESS {
-        forget(&record);
-        drop(change);
+        if let Some(change) = change {
+            if physical {
+                change.lost(bytes);
+            }
+            drop(change);
+            device.release(bytes);
+        }
     } else {
         drop(change);
+        if let Origin::Piece(at) = record.origin {
+            match (bytes > 0, books().slabs.enter(at, record.bytes)) {
+                // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
+                (true, false) => slab::closed(device),
+                (false, true) => slab::opened(device, false),
+                _ => {}
+            }
+        }
         books().live.insert(address, record);
     }
     result

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`direct`] | `cuMemAlloc`, pitch, managed, `cuMemFree` |
 //! | [`slab`] | small pieces of the driver's heap, charged by whole slabs |
-//! | [`pool`] | stream-ordered allocation and memory pools, charged by what a pool reserves |
+//! | [`pool`] | stream-ordered allocation and memory pools, charged by what a pool reserves, not by allocation |
 //! | [`vmm`] | physical memory by handle and mapping |
 //! | [`mod@array`] | arrays and mipmaps |
 //! | [`graph`] | memory nodes of graphs |
@@ -50,8 +50,6 @@ pub enum Origin {
     Piece(u64),
     /// Managed memory: charged in full, not in NVML's figure for the process.
     Managed,
-    /// A pool, which is charged as a whole.
-    Pool(&'static pool::Pool),
     /// Physical memory mapped into a sparse array, kept alive by it.
     Sparse(Arc<vmm::Physical>),
 }
@@ -119,7 +117,6 @@ pub fn forget(record: &Record) {
             }
         }
         Origin::Managed => record.device.release(record.bytes),
-        Origin::Pool(pool) => pool.returned(record.bytes),
         Origin::Sparse(_) => {}
     }
 }

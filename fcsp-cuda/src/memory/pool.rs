@@ -1,13 +1,15 @@
 //! Stream-ordered allocation and memory pools.
 //!
 //! What a pool costs is what it has reserved from the driver, not what is allocated from it, so that is what is held
-//! against the quota: one figure a pool, read from the driver (33 ns, H100) whenever it may have grown or shrunk. Before
-//! a call that may make a pool grow, the growth is held; after it, the difference to the truth is settled.
+//! against the quota: one figure a pool, read from the driver (33 ns, H100) when it may have grown or shrunk. Single
+//! allocations are not remembered. Near the quota and for large requests the growth is held before the call; after it,
+//! the difference to the truth is settled. Small requests far from the quota are settled afterwards, a few at a time: what
+//! they can take meanwhile is a fraction of that distance.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Origin, Record, books, direct, graph};
+use super::{books, direct, graph};
 use crate::call_real;
 use crate::device::Device;
 use crate::driver::real;
@@ -16,6 +18,11 @@ use crate::process::{self, Inside, Scope, shielded};
 
 /// Steps in which a pool reserves (measured, H100, driver 580).
 const STEP: u64 = 32 << 20;
+/// Largest request that is settled afterwards, in bytes. With one in [`SETTLE_EVERY`] looked at and sixty threads at
+/// it, what is not settled stays below [`crate::device::NEAR`].
+const SMALL: u64 = 4 << 20;
+/// Small requests for each look at what the pool has reserved.
+const SETTLE_EVERY: u32 = 4;
 
 /// One pool. Leaked when first seen: records point at it without counting.
 #[derive(Debug)]
@@ -24,35 +31,44 @@ pub struct Pool {
     device: &'static Device,
     /// Bytes held against the quota for it: what it had reserved when last asked.
     charged: AtomicU64,
-    /// Bytes allocated from it and not yet freed.
-    used: AtomicI64,
     /// Allocations served; a hint for how often to look.
     served: AtomicU32,
-    /// Set when the pool was destroyed with allocations outstanding: the driver keeps it until they are freed.
-    destroyed: AtomicBool,
     /// One thread settles at a time.
     settling: Mutex<()>,
 }
 
 impl Pool {
-    fn reserved(&self) -> Option<u64> {
+    fn attribute(&self, which: CUmemPool_attribute) -> Option<u64> {
         let mut value = 0u64;
         let call = real::cuMemPoolGetAttribute.get()?;
-        // SAFETY: this attribute is a 64-bit integer, which outlives the call.
-        let result = unsafe {
-            call(
-                self.handle as CUmemoryPool,
-                CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT,
-                (&raw mut value).cast(),
-            )
-        };
+        // SAFETY: the attributes asked for here are 64-bit integers, and one outlives the call.
+        let result = unsafe { call(self.handle as CUmemoryPool, which, (&raw mut value).cast()) };
         (result == CUDA_SUCCESS).then_some(value)
     }
 
-    /// Bytes the pool can hand out without growing, going by its own figures.
-    fn room(&self) -> u64 {
-        let used = u64::try_from(self.used.load(Ordering::Relaxed)).unwrap_or(0);
-        self.charged.load(Ordering::Relaxed).saturating_sub(used)
+    fn reserved(&self) -> Option<u64> {
+        self.attribute(CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)
+    }
+
+    /// Bytes allocated from it and not yet freed.
+    fn used(&self) -> u64 {
+        self.attribute(CU_MEMPOOL_ATTR_USED_MEM_CURRENT).unwrap_or(0)
+    }
+
+    /// By how much a request of `bytes` will make the pool grow, going by its own figures: fragments may make it grow
+    /// more.
+    fn growth(&self, bytes: u64) -> u64 {
+        let room = self.charged.load(Ordering::Relaxed).saturating_sub(self.used());
+        // A request near 2^64 can be met by nobody.
+        bytes
+            .saturating_sub(room)
+            .checked_next_multiple_of(STEP)
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Whether the pool has reserved another sum than is charged for it.
+    fn has_moved(&self) -> bool {
+        self.reserved() != Some(self.charged.load(Ordering::Relaxed))
     }
 
     /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and are settled with
@@ -77,19 +93,6 @@ impl Pool {
         }
         held > reserved
     }
-
-    /// An allocation of `bytes` was freed; the pool keeps the memory until it says otherwise.
-    pub fn returned(&self, bytes: u64) {
-        self.used.fetch_sub(bytes as i64, Ordering::Relaxed);
-        if self.destroyed.load(Ordering::Relaxed) {
-            self.device.lost(bytes);
-            self.device.release(bytes);
-            return;
-        }
-        if !MAY_HAVE_SHRUNK.load(Ordering::Relaxed) {
-            MAY_HAVE_SHRUNK.store(true, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Set by a free; the next synchronisation asks the pools how much they kept.
@@ -97,6 +100,14 @@ static MAY_HAVE_SHRUNK: AtomicBool = AtomicBool::new(false);
 
 /// Set once this process has used any pool.
 static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Memory was freed that is in no record: it may have been a pool's.
+#[inline]
+pub fn freed() {
+    if any() && !MAY_HAVE_SHRUNK.load(Ordering::Relaxed) {
+        MAY_HAVE_SHRUNK.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Whether this process has used any pool.
 #[inline]
@@ -122,9 +133,7 @@ impl Pools {
             handle: handle as usize,
             device,
             charged: AtomicU64::new(0),
-            used: AtomicI64::new(0),
             served: AtomicU32::new(0),
-            destroyed: AtomicBool::new(false),
             settling: Mutex::new(()),
         }));
         known.push(pool);
@@ -135,6 +144,13 @@ impl Pools {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|pool| pool.handle == handle as usize)?;
         Some(known.swap_remove(at))
+    }
+
+    fn take_back(&self, pool: &'static Pool) {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(pool);
     }
 
     fn all(&self) -> Vec<&'static Pool> {
@@ -228,8 +244,8 @@ fn shrunk() {
 }
 
 /// The device whose pool serves `stream`.
-fn device_of_stream(stream: CUstream) -> Scope {
-    let current = process::scope();
+fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
+    let current = inside.scope();
     let Scope::On(device, context) = current else {
         return current;
     };
@@ -261,7 +277,7 @@ fn allocate_async(
     call: impl Fn() -> CUresult,
     address: impl Fn() -> u64,
 ) -> CUresult {
-    let Some(_inside) = Inside::enter() else {
+    let Some(inside) = Inside::enter() else {
         return call();
     };
     if graph::capturing() && graph::is_capturing(stream) {
@@ -271,7 +287,7 @@ fn allocate_async(
         }
         return result;
     }
-    let device = match device_of_stream(stream) {
+    let device = match device_of_stream(&inside, stream) {
         Scope::On(device, _) => device,
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
@@ -282,61 +298,48 @@ fn allocate_async(
         Some(books().pools.find(named, device))
     };
     let Some(pool) = pool else { return call() };
-    let bytes = (bytes as u64).next_multiple_of(512);
-    let room = pool.room();
-    if bytes <= room {
+    let bytes = bytes as u64;
+    let near = device.is_near();
+    if bytes <= SMALL && !near {
         let result = call();
         if result == CUDA_SUCCESS {
-            pool.used.fetch_add(bytes as i64, Ordering::Relaxed);
-            enter(device, bytes, pool, address());
-            // Room that is in pieces, or freed in an order that this stream must not see, makes the pool grow all the
-            // same: look each time near the quota, and now and then elsewhere. Not a counted step: a lost one is no
-            // harm.
+            // Not a counted step: a lost one is no harm.
             let served = pool.served.load(Ordering::Relaxed);
             pool.served.store(served.wrapping_add(1), Ordering::Relaxed);
-            if (served & 15 == 0 || device.is_near())
-                && pool.reserved() != Some(pool.charged.load(Ordering::Relaxed))
-            {
+            if served.is_multiple_of(SETTLE_EVERY) && pool.has_moved() {
                 return settle_or_undo(pool, 0, address());
             }
         }
         return result;
     }
-    let growth = |pool: &Pool| bytes.saturating_sub(pool.room()).next_multiple_of(STEP);
-    let mut ahead = growth(pool);
-    if device.hold(ahead).is_err() {
-        // Near the quota: the pool may have shrunk since it was last asked.
+    let mut ahead = pool.growth(bytes);
+    if ahead > 0 && device.hold(ahead).is_err() {
+        // The pool may have shrunk since it was last asked.
         let change = device.change();
         pool.settle(0);
         drop(change);
-        ahead = growth(pool);
-        if let Err(denied) = device.hold(ahead) {
+        ahead = pool.growth(bytes);
+        if ahead > 0
+            && let Err(denied) = device.hold(ahead)
+        {
             device.refused("cuMemAllocAsync", &denied);
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
     }
-    let change = device.change();
+    let change = (ahead > 0).then(|| device.change());
     let result = call();
     if result != CUDA_SUCCESS {
-        pool.settle(ahead);
+        if ahead > 0 {
+            pool.settle(ahead);
+        }
         return result;
     }
     drop(change);
-    pool.used.fetch_add(bytes as i64, Ordering::Relaxed);
-    enter(device, bytes, pool, address());
-    settle_or_undo(pool, ahead, address())
-}
-
-fn enter(device: &'static Device, bytes: u64, pool: &'static Pool, address: u64) {
-    let record = Record {
-        device,
-        context: 0,
-        bytes,
-        origin: Origin::Pool(pool),
-    };
-    if let Some(stale) = books().live.insert(address, record) {
-        super::forget(&stale);
+    // Room that is in pieces, or freed in an order that this stream must not see, makes the pool grow all the same.
+    if ahead > 0 || pool.has_moved() {
+        return settle_or_undo(pool, ahead, address());
     }
+    CUDA_SUCCESS
 }
 
 /// Settles the pool's charge; an allocation that made it pass the quota all the same is taken back.
@@ -349,13 +352,7 @@ fn settle_or_undo(pool: &Pool, ahead: u64, address: u64) -> CUresult {
     }
     // Freed at once and trimmed: nothing has used the address yet.
     if call_real!(cuMemFree_v2(address)) == CUDA_SUCCESS {
-        if let Some(record) = books().live.remove(address) {
-            super::forget(&record);
-        }
-        call_real!(cuMemPoolTrimTo(
-            pool.handle as CUmemoryPool,
-            u64::try_from(pool.used.load(Ordering::Relaxed)).unwrap_or(0) as usize
-        ));
+        call_real!(cuMemPoolTrimTo(pool.handle as CUmemoryPool, pool.used() as usize));
         let change = pool.device.change();
         pool.settle(0);
         drop(change);
@@ -416,34 +413,32 @@ macro_rules! free_async {
 }
 free_async!(cuMemFreeAsync, cuMemFreeAsync_ptsz);
 
-/// `cuMemPoolDestroy`: the pool's memory goes back to the driver, but for what is still allocated from it.
+/// `cuMemPoolDestroy`: the pool's memory goes back to the driver, but for what is still allocated from it. That is
+/// overhead from now on: measured where NVML shows it, counted for good where it does not.
 pub unsafe extern "C" fn cuMemPoolDestroy(pool: CUmemoryPool) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let Some(_inside) = Inside::enter() else {
             return call_real!(cuMemPoolDestroy(pool));
         };
-        let known = books().pools.forget(pool);
-        let change = known.map(|pool| pool.device.change());
+        let Some(known) = books().pools.forget(pool) else {
+            return call_real!(cuMemPoolDestroy(pool));
+        };
+        let device = known.device;
+        let outstanding = known.used();
+        let change = device.change();
         let result = call_real!(cuMemPoolDestroy(pool));
-        if let Some(known) = known {
-            if result == CUDA_SUCCESS {
-                known.destroyed.store(true, Ordering::Relaxed);
-                let outstanding = u64::try_from(known.used.load(Ordering::Relaxed)).unwrap_or(0);
-                let charged = known.charged.swap(outstanding, Ordering::Relaxed);
-                known.device.lost(charged.saturating_sub(outstanding));
-                known.device.release(charged.saturating_sub(outstanding));
-                known.device.overhead_changed();
-                forget_default_pools();
-            } else {
-                books()
-                    .pools
-                    .known
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(known);
-            }
+        if result == CUDA_SUCCESS {
+            let charged = known.charged.swap(0, Ordering::Relaxed);
+            change.lost(charged);
+            drop(change);
+            device.saw_overhead(outstanding);
+            device.release(charged);
+            device.overhead_moved();
+            forget_default_pools();
+        } else {
+            drop(change);
+            books().pools.take_back(known);
         }
-        drop(change);
         result
     })
 }

@@ -2,8 +2,6 @@
 //! slab with its last piece (measured, H100, driver 580). So a slab is charged as a whole, once, and is known by its
 //! address.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use fcsp_core::allocations::Allocations;
 
 use crate::device::Device;
@@ -26,31 +24,23 @@ struct Slab {
 #[derive(Default)]
 pub struct Slabs {
     known: Allocations<Slab>,
-    /// Bytes in known slabs that no piece uses. A hint: fragments may be too small.
-    room: AtomicU64,
 }
 
 impl Slabs {
     /// Enters a piece; returns whether its slab is new, and must be charged.
     pub fn enter(&self, address: u64, bytes: u64) -> bool {
-        let new = self.known.update(address / SLAB, |slab| {
+        self.known.update(address / SLAB, |slab| {
             let new = slab.is_none();
             let slab = slab.get_or_insert_default();
             slab.pieces += 1;
             slab.used += bytes;
             new
-        });
-        if new {
-            self.room.fetch_add(SLAB.saturating_sub(bytes), Ordering::Relaxed);
-        } else {
-            self.take_room(bytes);
-        }
-        new
+        })
     }
 
     /// Removes a piece; returns whether its slab is gone, and must be given back.
     pub fn leave(&self, address: u64, bytes: u64) -> bool {
-        let gone = self.known.update(address / SLAB, |entry| match entry {
+        self.known.update(address / SLAB, |entry| match entry {
             Some(slab) if slab.pieces > 1 => {
                 slab.pieces -= 1;
                 slab.used = slab.used.saturating_sub(bytes);
@@ -61,39 +51,29 @@ impl Slabs {
                 true
             }
             None => false,
-        });
-        if gone {
-            self.take_room(SLAB.saturating_sub(bytes));
-        } else {
-            self.room.fetch_add(bytes, Ordering::Relaxed);
-        }
-        gone
+        })
     }
 
-    fn take_room(&self, bytes: u64) {
-        let _ = self
-            .room
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                Some(old.saturating_sub(bytes))
-            });
-    }
-
-    /// Whether a piece of `bytes` might fit without a new slab.
+    /// Whether a piece of `bytes` might fit without a new slab. Its free bytes may be in pieces. Asked where a slab
+    /// would pass the quota, so it may take its time.
     pub fn may_fit(&self, bytes: u64) -> bool {
-        self.room.load(Ordering::Relaxed) >= bytes
+        let mut fits = false;
+        self.known.for_each(|_, slab| fits |= slab.used + bytes <= SLAB);
+        fits
     }
 }
 
-/// Charges a new slab that the driver has taken, within a [`Device::change`]; `held` says that its bytes are held
-/// already.
+/// Charges a new slab that the driver has taken; `held` says that its bytes are held already.
 pub fn opened(device: &Device, held: bool) {
     device.gained(SLAB);
     if !held {
         device.charge(SLAB);
     }
+    // Between the driver's call and this it may have been measured as overhead.
+    device.overhead_changed();
 }
 
-/// Gives a slab back that the driver has freed, within a [`Device::change`].
+/// Gives a slab back that the driver has freed.
 pub fn closed(device: &Device) {
     device.lost(SLAB);
     device.release(SLAB);
@@ -110,6 +90,7 @@ mod tests {
         assert!(slabs.enter(at(7, 0), 512));
         assert!(!slabs.enter(at(7, 1), 512));
         assert!(slabs.may_fit(SLAB - 1024) && !slabs.may_fit(SLAB - 1023));
+        assert!(slabs.enter(at(9, 0), SLAB / 2) && slabs.leave(at(9, 0), SLAB / 2));
         assert!(slabs.enter(at(8, 0), 512));
         assert!(!slabs.leave(at(7, 0), 512));
         assert!(slabs.leave(at(7, 1), 512));
