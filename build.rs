@@ -18,11 +18,13 @@ const LIBRARIES: [(&str, &str); 3] = [
     ("libfcsp_sim_nvml.so", "sim/libnvidia-ml.so.1"),
 ];
 const PACKAGES: [&str; 3] = ["fcsp-cuda-preload", "fcsp-sim-cuda", "fcsp-sim-nvml"];
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 13] = [
     "Cargo.toml",
     "Cargo.lock",
     "fcsp-core/Cargo.toml",
     "fcsp-core/src",
+    "fcsp-hook/Cargo.toml",
+    "fcsp-hook/src",
     "fcsp-cuda/Cargo.toml",
     "fcsp-cuda/src",
     "fcsp-cuda/preload",

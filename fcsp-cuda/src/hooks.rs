@@ -1,7 +1,10 @@
 //! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room that its role says;
 //! the preload library gives it to the linker, [`crate::loader`] to whoever asks by name.
 
-use core::ffi::{CStr, c_void};
+use fcsp_hook::lookup::{Group, Lookup};
+use fcsp_hook::table::Hook;
+
+use crate::driver::{CUDA, NVML};
 
 /// Hands the names of wrapped driver functions to a macro. Sorted by name.
 #[macro_export]
@@ -56,9 +59,7 @@ macro_rules! for_each_nvml_hook {
 }
 
 /// The wrappers under their C names, from the rooms they live in.
-macro_rules! gather {
-    ($($name:ident),* $(,)?) => { $( #[doc(inline)] pub use rooms::$name; )* };
-}
+macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }
 
 mod rooms {
     #![allow(ambiguous_glob_reexports)]
@@ -76,88 +77,28 @@ mod rooms {
 for_each_cuda_hook!(gather);
 for_each_nvml_hook!(gather);
 
-/// One wrapped function.
-#[derive(Debug)]
-pub struct Hook {
-    /// The exported name.
-    pub name: &'static CStr,
-    /// The wrapper.
-    pub address: *mut c_void,
-}
-
-// SAFETY: a name and the address of a function, neither of which ever changes.
-unsafe impl Sync for Hook {}
-
-macro_rules! table {
-    ($($name:ident),* $(,)?) => {
-        [$(
-            Hook {
-                // SAFETY: concat! ends the text with the only zero byte in it.
-                name: unsafe { CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
-                address: {
-                    // The wrapper has exactly the driver's signature, or this does not compile.
-                    const WRAPPER: $crate::hooks::types::$name = $name;
-                    WRAPPER as *mut c_void
-                },
-            },
-        )*]
-    };
-}
-
 /// The function pointer types of driver and management library under one roof, for the table.
 mod types {
     pub use crate::ffi::cuda::*;
     pub use crate::ffi::nvml::*;
 }
 
-const CUDA_HOOKS: &[Hook] = &for_each_cuda_hook!(table);
-const NVML_HOOKS: &[Hook] = &for_each_nvml_hook!(table);
-const COUNT: usize = CUDA_HOOKS.len() + NVML_HOOKS.len();
+macro_rules! table { ($($name:ident),* $(,)?) => { fcsp_hook::hooks!(types: $($name),*) }; }
 
-/// Every wrapped function, sorted by name.
-pub static HOOKS: [Hook; COUNT] = {
-    let mut all = [const {
-        Hook {
-            name: c"",
-            address: core::ptr::null_mut(),
-        }
-    }; COUNT];
-    let mut index = 0;
-    while index < COUNT {
-        let from = if index < CUDA_HOOKS.len() {
-            &CUDA_HOOKS[index]
-        } else {
-            &NVML_HOOKS[index - CUDA_HOOKS.len()]
-        };
-        all[index] = Hook {
-            name: from.name,
-            address: from.address,
-        };
-        index += 1;
-    }
-    all
-};
+static CUDA_HOOKS: &[Hook] = for_each_cuda_hook!(table);
+static NVML_HOOKS: &[Hook] = for_each_nvml_hook!(table);
+
+/// Every wrapped function, by library.
+pub static HOOKS: Lookup = Lookup::new(&[Group::new(&CUDA, CUDA_HOOKS), Group::new(&NVML, NVML_HOOKS)]);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::HOOKS;
     use crate::symbols::{self, Role};
 
     #[test]
-    fn the_table_is_sorted_for_searching() {
-        for pair in HOOKS.windows(2) {
-            assert!(
-                pair[0].name < pair[1].name,
-                "{:?} before {:?}",
-                pair[0].name,
-                pair[1].name
-            );
-        }
-    }
-
-    #[test]
     fn every_wrapped_function_is_known_and_is_more_than_passed_through() {
-        for hook in &HOOKS {
+        for hook in HOOKS.hooks() {
             let name = hook.name.to_str().unwrap();
             let symbol = symbols::find(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
             assert!(symbol.role != Role::Passes, "{name}");

@@ -1,13 +1,13 @@
 //! This process: its tenant, its devices, what happens at fork, and the shield between our code and the host's.
 
-use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fcsp_core::config::{Source, file};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
+pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
+use fcsp_hook::setup::{SetupTurns, Thread};
 
 use crate::device::Device;
 use crate::driver::real;
@@ -42,52 +42,7 @@ struct DeviceCell {
 
 /// Null until the first call that matters; replaced by null in a forked child.
 static STATUS: AtomicPtr<Status> = AtomicPtr::new(core::ptr::null_mut());
-/// 1 while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
-static SETTING_UP: AtomicU32 = AtomicU32::new(0);
-
-struct SetupTurn;
-
-impl SetupTurn {
-    fn take() -> Self {
-        // Acquire pairs with the Release in drop.
-        while SETTING_UP
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            std::thread::sleep(std::time::Duration::from_micros(50));
-        }
-        Self
-    }
-}
-
-impl Drop for SetupTurn {
-    fn drop(&mut self) {
-        SETTING_UP.store(0, Ordering::Release);
-    }
-}
-
-/// Publication of things that are made once and leaked.
-#[derive(Debug)]
-pub struct SetupOnce;
-
-impl SetupOnce {
-    /// Publishes `make()` at `place` unless somebody was faster; returns what stands there.
-    #[cold]
-    pub fn publish<T>(place: &AtomicPtr<T>, make: impl FnOnce() -> T) -> &'static T {
-        let mine = Box::into_raw(Box::new(make()));
-        // Release publishes what was made; Acquire sees what somebody else made.
-        match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: just leaked, never freed.
-            Ok(_) => unsafe { &*mine },
-            Err(theirs) => {
-                // SAFETY: nobody has seen ours.
-                drop(unsafe { Box::from_raw(mine) });
-                // SAFETY: published by this function, never freed.
-                unsafe { &*theirs }
-            }
-        }
-    }
-}
+static SETTING_UP: SetupTurns = SetupTurns::new();
 
 /// This process's status. The first call after the driver is ready sets it up, which takes files and a few
 /// milliseconds; later calls are one load.
@@ -113,7 +68,7 @@ pub fn governed() -> Option<&'static Governed> {
 
 #[cold]
 fn set_up() -> Option<&'static Status> {
-    let _turn = SetupTurn::take();
+    let _turn = SETTING_UP.take();
     let known = STATUS.load(Ordering::Acquire);
     if !known.is_null() {
         // SAFETY: as in `status`.
@@ -171,36 +126,11 @@ fn publish(status: Status) -> &'static Status {
     leaked
 }
 
-/// 0 until asked, then 1 for silence and 2 for speech.
-static LOGGING: AtomicU32 = AtomicU32::new(0);
-
-/// Whether `FCSP_LOG` asks for words on standard error. Read once.
-#[inline]
-pub fn logging() -> bool {
-    match LOGGING.load(Ordering::Relaxed) {
-        0 => {
-            let asked = std::env::var_os("FCSP_LOG").is_some_and(|value| !value.is_empty() && value != "0");
-            LOGGING.store(1 + u32::from(asked), Ordering::Relaxed);
-            asked
-        }
-        state => state == 2,
-    }
-}
-
-/// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
-pub fn complain(reason: &str) {
-    if logging() {
-        use std::io::Write;
-        // The host's standard error may be closed; that is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "fcsp[{}]: {reason}", std::process::id());
-    }
-}
-
 /// Async-signal-safe: plain stores and closes. CUDA does not survive a fork, but a child that forked before its parent
 /// used the device may use it, and then joins with a slot of its own.
 extern "C" fn after_fork_in_child() {
     let known = STATUS.swap(core::ptr::null_mut(), Ordering::AcqRel);
-    SETTING_UP.store(0, Ordering::Release);
+    SETTING_UP.forget();
     crate::memory::forget_everything();
     crate::launch::forget_everything();
     // SAFETY: statuses are leaked, never freed; the child has this one thread.
@@ -238,7 +168,7 @@ impl Governed {
 
     #[cold]
     fn attach(&'static self, ordinal: CUdevice, cell: &DeviceCell) -> Option<&'static Device> {
-        let _turn = SetupTurn::take();
+        let _turn = SETTING_UP.take();
         let known = cell.device.load(Ordering::Acquire);
         if !known.is_null() {
             // SAFETY: devices are leaked, never freed.
@@ -327,62 +257,6 @@ pub enum Scope {
     Refuse,
 }
 
-/// What a thread remembers. Together, so that one look-up of the thread's memory serves a whole call.
-struct Thread {
-    /// Raised while this thread is inside a wrapper: a driver that calls its own exported functions must not be
-    /// charged twice.
-    inside: Cell<bool>,
-    /// [`CONTEXT_EPOCH`] when the two below were asked for.
-    epoch: Cell<u32>,
-    /// The context this thread asked about last.
-    context: Cell<usize>,
-    /// Its device.
-    device: Cell<CUdevice>,
-}
-
-std::thread_local! {
-    static THREAD: Thread = const {
-        Thread {
-            inside: Cell::new(false),
-            epoch: Cell::new(0),
-            context: Cell::new(0),
-            device: Cell::new(-1),
-        }
-    };
-}
-
-const _: () = assert!(!core::mem::needs_drop::<Thread>());
-
-/// Marks this thread as inside a wrapper until dropped. Stays on its thread.
-pub struct Inside(*const Thread);
-
-impl Inside {
-    /// `None` if the thread is inside already: the call then comes from the driver itself.
-    #[inline]
-    pub fn enter() -> Option<Self> {
-        THREAD.with(|thread| (!thread.inside.replace(true)).then_some(Self(thread)))
-    }
-
-    fn thread(&self) -> &Thread {
-        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread runs; a raw pointer
-        // keeps this guard on that thread.
-        unsafe { &*self.0 }
-    }
-
-    /// The scope of a call that concerns the current context's device.
-    #[inline]
-    pub fn scope(&self) -> Scope {
-        scope_in(self.thread())
-    }
-}
-
-impl Drop for Inside {
-    #[inline]
-    fn drop(&mut self) {
-        self.thread().inside.set(false);
-    }
-}
-
 /// Forgets which device contexts belong to; called when a context dies, since its address may be used again.
 pub fn forget_context() {
     CONTEXT_EPOCH.fetch_add(1, Ordering::Relaxed);
@@ -392,7 +266,7 @@ static CONTEXT_EPOCH: AtomicU32 = AtomicU32::new(0);
 
 /// The calling thread's current context and its device.
 pub fn current() -> Option<(CUcontext, CUdevice)> {
-    THREAD.with(current_in)
+    Thread::with(current_in)
 }
 
 #[inline]
@@ -404,7 +278,7 @@ fn current_in(thread: &Thread) -> Option<(CUcontext, CUdevice)> {
     }
     let epoch = CONTEXT_EPOCH.load(Ordering::Relaxed);
     if thread.context.get() == context as usize && thread.epoch.get() == epoch {
-        return Some((context, thread.device.get()));
+        return Some((context, thread.ordinal.get()));
     }
     let mut device = -1;
     // SAFETY: writes one integer that outlives the call.
@@ -412,7 +286,7 @@ fn current_in(thread: &Thread) -> Option<(CUcontext, CUdevice)> {
         return None;
     }
     thread.context.set(context as usize);
-    thread.device.set(device);
+    thread.ordinal.set(device);
     thread.epoch.set(epoch);
     Some((context, device))
 }
@@ -420,7 +294,13 @@ fn current_in(thread: &Thread) -> Option<(CUcontext, CUdevice)> {
 /// The scope of a call that concerns the current context's device.
 #[inline]
 pub fn scope() -> Scope {
-    THREAD.with(scope_in)
+    Thread::with(scope_in)
+}
+
+/// The same, from inside a wrapper.
+#[inline]
+pub fn scope_inside(inside: &Inside) -> Scope {
+    scope_in(inside.thread())
 }
 
 #[inline]
@@ -451,10 +331,4 @@ pub fn scope_of(ordinal: CUdevice) -> Scope {
         Some(Status::Broken(_)) => Scope::Refuse,
         _ => Scope::Pass,
     }
-}
-
-/// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
-#[inline]
-pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }

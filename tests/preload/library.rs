@@ -34,7 +34,7 @@ fn exports_vendor_entry_points_and_dlsym_only() {
     }
     // And all that the backend says it wraps.
     let hooks: BTreeSet<String> = fcsp::cuda::hooks::HOOKS
-        .iter()
+        .hooks()
         .map(|hook| hook.name.to_str().unwrap().to_owned())
         .collect();
     assert_eq!(wrapped(), hooks);

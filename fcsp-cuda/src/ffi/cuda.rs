@@ -138,7 +138,7 @@ pub type CUasyncCallback = *const c_void;
 /// Called by the driver while a graph is recaptured; handed on as it is.
 pub type CUgraphRecaptureCallback = *const c_void;
 
-constants! {
+fcsp_hook::constants! {
     /// Values of the constants above, for the header test.
     VALUES;
     CUresult {

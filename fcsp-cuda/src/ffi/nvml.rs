@@ -36,7 +36,7 @@ const fn struct_version(size: usize, number: u32) -> u32 {
     size as u32 | (number << 24)
 }
 
-constants! {
+fcsp_hook::constants! {
     /// Values of the constants above, for the header test.
     VALUES;
     nvmlReturn_t {
@@ -143,7 +143,7 @@ pub union nvmlUUIDValue_t {
 
 pub type nvmlProcessInfo_v2_t = nvmlProcessInfo_t;
 
-layouts! {
+fcsp_hook::layouts! {
     /// Layouts of the structs above, for the header test.
     STRUCTS;
 
@@ -302,14 +302,14 @@ layouts! {
 /// Handed on as it is.
 pub type nvmlAccountingStats_v2_t = c_void;
 
-functions! {
+fcsp_hook::functions! {
     /// The one function that returns text: never null.
     TEXT_FUNCTIONS -> *const c_char;
 
     nvmlErrorString(result: nvmlReturn_t);
 }
 
-functions! {
+fcsp_hook::functions! {
     /// Signatures of this module, for the header test.
     NVML_FUNCTIONS -> nvmlReturn_t;
 

@@ -6,7 +6,7 @@ use super::{Origin, Record, books, forget, pages, pool};
 use crate::call_real;
 use crate::device::Device;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, shielded};
+use crate::process::{Inside, Scope, scope_inside, shielded};
 
 /// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
 /// the driver decides it.
@@ -20,7 +20,7 @@ fn allocate(
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    let (device, context) = match inside.scope() {
+    let (device, context) = match scope_inside(&inside) {
         Scope::On(device, context) => (device, context),
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,

@@ -245,7 +245,7 @@ fn shrunk() {
 
 /// The device whose pool serves `stream`.
 fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
-    let current = inside.scope();
+    let current = process::scope_inside(inside);
     let Scope::On(device, context) = current else {
         return current;
     };

@@ -136,7 +136,7 @@ fn versions_are_those_of_the_typedefs() {
         .iter()
         .filter(|symbol| symbol.since != 0)
         .map(|symbol| {
-            let suffix = if symbol.per_thread_stream() {
+            let suffix = if symbols::per_thread_stream(symbol) {
                 &symbol.name[symbol.name.len() - 4..]
             } else {
                 ""

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use super::*;
 
-functions! {
+fcsp_hook::functions! {
     /// Signatures of this module, for the header test.
     MEMORY_FUNCTIONS -> CUresult;
 

@@ -55,7 +55,7 @@ pub type CUDA_MEMSET_NODE_PARAMS = CUDA_MEMSET_NODE_PARAMS_v1;
 pub type CUDA_MEMCPY2D_v2 = CUDA_MEMCPY2D;
 pub type CUDA_MEMCPY3D_v2 = CUDA_MEMCPY3D;
 
-layouts! {
+fcsp_hook::layouts! {
     /// Layouts of the structs above, for the header test.
     STRUCTS;
 

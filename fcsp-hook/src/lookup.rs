@@ -1,0 +1,249 @@
+//! `dlsym`: ask the real one first, with the caller's own handle; then swap the address it gave if that is a function we
+//! wrap. A vendor's own resolvers are wrapped by its backend, which finds wrappers here by name or by the driver's
+//! address.
+
+use core::ffi::{CStr, c_char, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::library::{Dlsym, Library, real_dlsym};
+use crate::setup::{SetupOnce, shielded};
+use crate::table::Hook;
+
+/// The wrapped functions of one library.
+#[derive(Debug)]
+pub struct Group {
+    library: &'static Library,
+    hooks: &'static [Hook],
+    /// How all their names begin.
+    prefix: &'static [u8],
+}
+
+impl Group {
+    /// `hooks` are the wrapped functions of `library`, sorted by name, as [`crate::hooks!`] makes them.
+    pub const fn new(library: &'static Library, hooks: &'static [Hook]) -> Self {
+        Self {
+            library,
+            hooks,
+            prefix: common_prefix(hooks),
+        }
+    }
+
+    fn find(&self, name: &CStr) -> Option<&'static Hook> {
+        let at = self.hooks.binary_search_by(|hook| hook.name.cmp(name)).ok()?;
+        Some(&self.hooks[at])
+    }
+}
+
+/// How all names begin: of sorted names, what the first and the last share.
+const fn common_prefix(hooks: &'static [Hook]) -> &'static [u8] {
+    if hooks.is_empty() {
+        return b"";
+    }
+    let first = hooks[0].name.to_bytes();
+    let last = hooks[hooks.len() - 1].name.to_bytes();
+    let mut length = 0;
+    while length < first.len() && length < last.len() && first[length] == last[length] {
+        length += 1;
+    }
+    first.split_at(length).0
+}
+
+/// Wrapped functions by the driver's address, sorted.
+type Addresses = Vec<(usize, &'static Hook)>;
+
+/// A backend's wrapped functions, by library. One static in each backend.
+#[derive(Debug)]
+pub struct Lookup {
+    groups: &'static [Group],
+    addresses: AtomicPtr<Addresses>,
+}
+
+impl Lookup {
+    /// The wrapped functions of a backend's libraries. No name may stand in two groups.
+    pub const fn new(groups: &'static [Group]) -> Self {
+        Self {
+            groups,
+            addresses: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Every wrapped function.
+    pub fn hooks(&self) -> impl Iterator<Item = &'static Hook> + use<> {
+        self.groups.iter().flat_map(|group| group.hooks)
+    }
+
+    /// The wrapper of an exported name.
+    pub fn by_name(&self, name: &CStr) -> Option<&'static Hook> {
+        self.groups.iter().find_map(|group| group.find(name))
+    }
+
+    /// The wrapper of the function that the driver has at `address`, in the first group's library.
+    pub fn by_address(&self, address: usize) -> Option<&'static Hook> {
+        let known = self.addresses();
+        let at = known.binary_search_by_key(&address, |&(at, _)| at).ok()?;
+        Some(known[at].1)
+    }
+
+    fn addresses(&self) -> &Addresses {
+        // Acquire: the list was fully made before its address was published.
+        let known = self.addresses.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: leaked by `publish`, never freed.
+            return unsafe { &*known };
+        }
+        SetupOnce::publish(&self.addresses, || {
+            let mut found: Addresses = self
+                .groups
+                .iter()
+                .take(1)
+                .flat_map(|group| {
+                    group
+                        .hooks
+                        .iter()
+                        .map(|hook| (group.library.symbol(hook.name), hook))
+                })
+                .map(|(address, hook)| (address as usize, hook))
+                .filter(|&(address, _)| address != 0)
+                .collect();
+            found.sort_by_key(|&(address, _)| address);
+            // Two names for one address: either wrapper would do for the driver, but not for us. Prefer the newer ABI,
+            // which is what versions of the name point at.
+            found.dedup_by(|later, earlier| {
+                if later.0 == earlier.0 && later.1.name.count_bytes() > earlier.1.name.count_bytes() {
+                    earlier.1 = later.1;
+                }
+                later.0 == earlier.0
+            });
+            found
+        })
+    }
+
+    /// Whether a call comes from inside one of the backend's own libraries.
+    fn is_driver(&self, caller: usize) -> bool {
+        self.groups.iter().any(|group| group.library.contains(caller))
+    }
+
+    /// Decides a `dlsym`: the address to answer with, or null to let the real one answer, with the caller's frame
+    /// intact.
+    ///
+    /// # Safety
+    /// `name` is a C string or null, as for `dlsym`.
+    pub unsafe fn decide(&self, handle: *mut c_void, name: *const c_char, caller: usize) -> *mut c_void {
+        const PASS: *mut c_void = core::ptr::null_mut();
+        if name.is_null() {
+            return PASS;
+        }
+        // SAFETY: by this function's contract.
+        let Some(group) = self
+            .groups
+            .iter()
+            .find(|group| unsafe { begins(name, group.prefix) })
+        else {
+            return PASS;
+        };
+        shielded(PASS, || {
+            // SAFETY: by this function's contract.
+            let Some(hook) = group.find(unsafe { CStr::from_ptr(name) }) else {
+                return PASS;
+            };
+            if handle == libc::RTLD_DEFAULT || handle == libc::RTLD_NEXT {
+                // The search order depends on who asks, which only the real dlsym sees. With the default order it finds
+                // our own export. With "next" it would pass us by, so the answer is given here if there is a driver.
+                if handle == libc::RTLD_NEXT && !group.library.loaded().is_null() && !self.is_driver(caller) {
+                    return hook.address;
+                }
+                return PASS;
+            }
+            let Some(dlsym) = real_dlsym() else { return PASS };
+            // SAFETY: the caller's own arguments; an explicit handle does not depend on the calling frame.
+            let answer = unsafe { dlsym(handle, name) };
+            if answer.is_null() || self.is_driver(caller) {
+                return PASS;
+            }
+            // Only the driver's own function is swapped: another library's function of that name is its own affair.
+            if answer == group.library.symbol(hook.name) {
+                hook.address
+            } else {
+                PASS
+            }
+        })
+    }
+}
+
+/// Whether `name` begins with `prefix`.
+///
+/// # Safety
+/// `name` is a C string.
+unsafe fn begins(name: *const c_char, prefix: &[u8]) -> bool {
+    // SAFETY: a byte is read only if all before it were those of the prefix, of which none is the terminating zero.
+    prefix
+        .iter()
+        .enumerate()
+        .all(|(at, &byte)| unsafe { *name.cast::<u8>().add(at) } == byte)
+}
+
+/// The C library's `dlsym`; where there is no C library that we know, one that finds nothing, rather than a jump nowhere.
+pub fn dlsym_or_nothing() -> Dlsym {
+    unsafe extern "C" fn nothing(_handle: *mut c_void, _name: *const c_char) -> *mut c_void {
+        core::ptr::null_mut()
+    }
+    real_dlsym().unwrap_or(nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static LIBC: Library = Library::new(&[c"libc.so.6"]);
+    static OTHER: Library = Library::new(&[c"libabsent-from-everywhere.so.9"]);
+
+    const fn hook(name: &'static CStr, address: usize) -> Hook {
+        Hook {
+            name,
+            address: core::ptr::without_provenance_mut(address),
+        }
+    }
+
+    static PIDS: &[Hook] = crate::table::sorted(&[hook(c"getpid", 1), hook(c"getppid", 2)]);
+    static OTHERS: &[Hook] = crate::table::sorted(&[hook(c"xAlloc", 3), hook(c"xFree", 4)]);
+    static LOOKUP: Lookup = Lookup::new(&[Group::new(&LIBC, PIDS), Group::new(&OTHER, OTHERS)]);
+
+    fn decided(handle: *mut c_void, name: &CStr) -> usize {
+        // SAFETY: a C string.
+        let answer = unsafe { LOOKUP.decide(handle, name.as_ptr(), decided as *const () as usize) };
+        answer as usize
+    }
+
+    #[test]
+    fn prefixes_are_what_all_names_share() {
+        assert_eq!(common_prefix(PIDS), b"getp");
+        assert_eq!(common_prefix(OTHERS), b"x");
+        assert_eq!(common_prefix(&[]), b"");
+    }
+
+    #[test]
+    fn the_librarys_own_function_is_swapped_and_no_other() {
+        // SAFETY: a C string and plain flags.
+        let libc = unsafe { libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_LAZY) };
+        assert_eq!(decided(libc, c"getpid"), 1);
+        assert_eq!(decided(libc, c"getpgid"), 0);
+        assert_eq!(decided(libc, c""), 0);
+        assert_eq!(decided(libc::RTLD_NEXT, c"getppid"), 2);
+        assert_eq!(decided(libc::RTLD_DEFAULT, c"getppid"), 0);
+        // A library that is not there has nothing to swap.
+        assert_eq!(decided(libc, c"xAlloc"), 0);
+        assert_eq!(decided(libc::RTLD_NEXT, c"xAlloc"), 0);
+        assert_eq!(LOOKUP.hooks().count(), 4);
+    }
+
+    #[test]
+    fn functions_are_known_by_their_real_address() {
+        let getppid = LIBC.symbol(c"getppid") as usize;
+        assert_eq!(LOOKUP.by_address(getppid).map(|hook| hook.name), Some(c"getppid"));
+        assert!(LOOKUP.by_address(getppid + 1).is_none());
+        assert_eq!(
+            LOOKUP.by_name(c"xFree").map(|hook| hook.address as usize),
+            Some(4)
+        );
+    }
+}

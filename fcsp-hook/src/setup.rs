@@ -1,0 +1,193 @@
+//! Making things once, the shield between our code and the host's, and the log.
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
+#[derive(Debug, Default)]
+pub struct SetupTurns(AtomicU32);
+
+impl SetupTurns {
+    /// Nobody's turn.
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Waits for a turn, which lasts until dropped.
+    pub fn take(&self) -> SetupTurn<'_> {
+        // Acquire pairs with the Release in drop.
+        while self
+            .0
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        SetupTurn(self)
+    }
+
+    /// In a forked child: a thread that had the turn does not exist here.
+    pub fn forget(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+/// A thread's turn to set things up.
+#[derive(Debug)]
+pub struct SetupTurn<'a>(&'a SetupTurns);
+
+impl Drop for SetupTurn<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
+
+/// Publication of things that are made once and leaked.
+#[derive(Debug)]
+pub struct SetupOnce;
+
+impl SetupOnce {
+    /// Publishes `make()` at `place` unless somebody was faster; returns what stands there.
+    #[cold]
+    pub fn publish<T>(place: &AtomicPtr<T>, make: impl FnOnce() -> T) -> &'static T {
+        let mine = Box::into_raw(Box::new(make()));
+        // Release publishes what was made; Acquire sees what somebody else made.
+        match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: just leaked, never freed.
+            Ok(_) => unsafe { &*mine },
+            Err(theirs) => {
+                // SAFETY: nobody has seen ours.
+                drop(unsafe { Box::from_raw(mine) });
+                // SAFETY: published by this function, never freed.
+                unsafe { &*theirs }
+            }
+        }
+    }
+}
+
+/// What a thread remembers. Together, so that one look-up of the thread's memory serves a whole call.
+#[derive(Debug)]
+pub struct Thread {
+    /// Raised while this thread is inside a wrapper: a driver that calls its own exported functions must not be
+    /// charged twice.
+    inside: Cell<bool>,
+    /// The backend's count of dead contexts when the two below were asked for.
+    pub epoch: Cell<u32>,
+    /// The context this thread asked about last.
+    pub context: Cell<usize>,
+    /// Its device.
+    pub ordinal: Cell<i32>,
+}
+
+std::thread_local! {
+    static THREAD: Thread = const {
+        Thread {
+            inside: Cell::new(false),
+            epoch: Cell::new(0),
+            context: Cell::new(0),
+            ordinal: Cell::new(-1),
+        }
+    };
+}
+
+const _: () = assert!(!core::mem::needs_drop::<Thread>());
+
+impl Thread {
+    /// Hands over what the calling thread remembers.
+    #[inline]
+    pub fn with<R>(work: impl FnOnce(&Self) -> R) -> R {
+        THREAD.with(work)
+    }
+}
+
+/// Marks this thread as inside a wrapper until dropped. Stays on its thread.
+#[derive(Debug)]
+pub struct Inside(*const Thread);
+
+impl Inside {
+    /// `None` if the thread is inside already: the call then comes from the driver itself.
+    #[inline]
+    pub fn enter() -> Option<Self> {
+        THREAD.with(|thread| (!thread.inside.replace(true)).then_some(Self(thread)))
+    }
+
+    /// What the thread remembers.
+    #[inline]
+    pub fn thread(&self) -> &Thread {
+        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread runs; a raw pointer
+        // keeps this guard on that thread.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        self.thread().inside.set(false);
+    }
+}
+
+/// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
+#[inline]
+pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
+}
+
+/// 0 until asked, then 1 for silence and 2 for speech.
+static LOGGING: AtomicU32 = AtomicU32::new(0);
+
+/// Whether `FCSP_LOG` asks for words on standard error. Read once.
+#[inline]
+pub fn logging() -> bool {
+    match LOGGING.load(Ordering::Relaxed) {
+        0 => ask_for_logging(),
+        state => state == 2,
+    }
+}
+
+#[cold]
+fn ask_for_logging() -> bool {
+    let asked = std::env::var_os("FCSP_LOG").is_some_and(|value| !value.is_empty() && value != "0");
+    // Relaxed: the answer is the same whoever finds it.
+    LOGGING.store(1 + u32::from(asked), Ordering::Relaxed);
+    asked
+}
+
+/// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
+pub fn complain(reason: &str) {
+    if logging() {
+        use std::io::Write;
+        // The host's standard error may be closed; that is no reason to fail.
+        let _ = writeln!(std::io::stderr(), "fcsp[{}]: {reason}", std::process::id());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_inside_once() {
+        let outer = Inside::enter();
+        assert!(outer.is_some());
+        assert!(Inside::enter().is_none());
+        let other = std::thread::spawn(|| Inside::enter().is_some()).join();
+        assert!(other.unwrap(), "another thread is not");
+        drop(outer);
+        assert!(Inside::enter().is_some());
+    }
+
+    #[test]
+    fn the_first_to_publish_is_kept() {
+        let place = AtomicPtr::new(core::ptr::null_mut());
+        assert_eq!(SetupOnce::publish(&place, || 1), &1);
+        assert_eq!(SetupOnce::publish(&place, || 2), &1);
+    }
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        assert_eq!(shielded(7, || 8), 8);
+        assert_eq!(shielded(7, || std::panic::resume_unwind(Box::new("no words"))), 7);
+    }
+}
