@@ -215,6 +215,23 @@ impl Memory {
         Ok(at)
     }
 
+    /// Allocates device memory in pages of `page` bytes, without slabs.
+    ///
+    /// # Errors
+    /// As [`Memory::alloc`].
+    pub fn alloc_pages(&self, device: usize, context: u64, size: u64, page: u64, kind: Kind) -> Result<u64> {
+        if size == 0 {
+            return Err(Error::InvalidValue);
+        }
+        let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
+        let block = self.pages(device, bytes)?;
+        let at = block.mapping.base();
+        let mut inner = self.lock();
+        inner.blocks.insert(at, block);
+        self.add(&mut inner, at, size, kind, device, context);
+        Ok(at)
+    }
+
     /// Frees what [`Memory::alloc`], [`Memory::alloc_managed`] or a pool gave. The caller has made sure that no work
     /// in flight uses it.
     ///

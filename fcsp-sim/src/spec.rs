@@ -234,6 +234,26 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 72_000,
             ..h100
         },
+        // Sizes from the vendor's pages; what contexts take is a guess, as none was at hand to be measured.
+        "pvc" => DeviceSpec {
+            name: "Intel(R) Data Center GPU Max 1100".into(),
+            memory: 48 * GIB,
+            reserved: 0,
+            context: 16 * MIB,
+            stream: 0,
+            sm: 56,
+            capability: (0, 0),
+            clock_khz: 1_550_000,
+            memory_clock_khz: 3_200_000,
+            bus_width: 8192,
+            l2: 108 * MIB,
+            shared_sm: 131_072,
+            threads_sm: 1024,
+            pci_device: 0x0bda_8086,
+            bandwidth: 1_228_000,
+            power_limit_mw: 300_000,
+            ..h100
+        },
         "tiny" => DeviceSpec {
             name: "FCSP Simulated Tiny".into(),
             memory: 256 * MIB,
@@ -278,7 +298,7 @@ impl std::str::FromStr for Topology {
             _ => (head.clone(), 1),
         };
         let mut device = model(&name)
-            .ok_or_else(|| SpecError(format!("unknown model '{name}' (h100, a100, l4, tiny)")))?;
+            .ok_or_else(|| SpecError(format!("unknown model '{name}' (h100, a100, l4, pvc, tiny)")))?;
         if !(1..=MAX_DEVICES).contains(&count) {
             return Err(SpecError(format!("'{head}': 1 to {MAX_DEVICES} devices")));
         }

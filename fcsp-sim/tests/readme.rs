@@ -11,8 +11,13 @@ fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
         let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         for (at, _) in source.match_indices(&format!("fn {prefix}")) {
             let head = source[at + 3..].split(['(', '[']).next().unwrap();
-            // Exported names go on with a capital; the crates' own helpers do not.
-            let api = |n: &&str| n[prefix.len()..].starts_with(char::is_uppercase);
+            // Exported names go on with a capital; the crates' own helpers do not. Management functions of Level Zero
+            // have a letter between.
+            let api = |n: &&str| {
+                n[prefix.len()..]
+                    .trim_start_matches('s')
+                    .starts_with(char::is_uppercase)
+            };
             out.extend(head.split(',').map(str::trim).filter(api).map(str::to_string));
         }
     }
@@ -20,6 +25,14 @@ fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
 }
 
 fn exported(folder: &str) -> BTreeSet<String> {
+    if folder == "levelzero" {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("levelzero/tables.txt");
+        let text = std::fs::read_to_string(path).unwrap();
+        return text
+            .lines()
+            .map(|l| l.split(' ').nth(1).unwrap().to_string())
+            .collect();
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(folder)
         .join("symbols.txt");
@@ -40,12 +53,13 @@ fn the_readme_lists_what_is_modelled() {
         .unwrap();
     let listed: BTreeSet<String> = list
         .split_whitespace()
-        .filter(|w| w.starts_with("cu") || w.starts_with("nvml"))
+        .filter(|w| w.starts_with("cu") || w.starts_with("nvml") || w.starts_with("ze"))
         .map(str::to_string)
         .collect();
     let code: BTreeSet<String> = defined("cuda", "cu")
         .into_iter()
         .chain(defined("nvml", "nvml"))
+        .chain(defined("levelzero", "ze"))
         .collect();
     let missing: Vec<_> = code.difference(&listed).collect();
     let extra: Vec<_> = listed.difference(&code).collect();
@@ -57,7 +71,7 @@ fn the_readme_lists_what_is_modelled() {
 
 #[test]
 fn only_functions_of_the_real_libraries_are_defined() {
-    for (folder, prefix) in [("cuda", "cu"), ("nvml", "nvml")] {
+    for (folder, prefix) in [("cuda", "cu"), ("nvml", "nvml"), ("levelzero", "ze")] {
         let stray: Vec<_> = defined(folder, prefix)
             .difference(&exported(folder))
             .cloned()

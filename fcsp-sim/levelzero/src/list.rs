@@ -1,0 +1,250 @@
+//! Command lists: what was appended, and its way to the device. Commands of a list run in the order in which they were
+//! appended, which the API leaves open.
+
+use crate::abi::{In, Out};
+use crate::codes::{INVALID_ARGUMENT, INVALID_LIST_TYPE, Reply};
+use crate::driver::{Context, Driver, device, driver};
+use crate::event::{EventObject, Times, stamp};
+use crate::export::api;
+use crate::kernel::KernelObject;
+use crate::properties::{COPY_GROUP, GROUPS};
+use crate::queue::Lane;
+use crate::structs::{CommandListDesc, CommandQueueDesc, GroupCount};
+use fcsp_sim::copy::Copy;
+use fcsp_sim::launch::Launch;
+use fcsp_sim::stream::{Event, Op};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// A kernel.
+    Kernel(Launch),
+    /// A kernel whose group counts lie in memory and are read when the list is submitted.
+    Indirect(Arc<KernelObject>, u64),
+    /// A copy.
+    Copy(Copy),
+    /// A fill: where, bytes, the pattern.
+    Fill(u64, u64, Arc<Vec<u8>>),
+    /// Clears an event.
+    Reset(Arc<EventObject>),
+    /// Writes the device's time.
+    Time(u64),
+    /// Writes events' times, at offsets if there are any.
+    Times(Vec<Arc<EventObject>>, u64, Option<Vec<u64>>),
+    /// Nothing but waiting and signalling.
+    Nothing,
+}
+
+/// A thing to do, what it waits for and what it signals.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Events it waits for.
+    pub waits: Vec<Arc<EventObject>>,
+    /// What it does.
+    pub work: Work,
+    /// The event it signals.
+    pub signal: Option<Arc<EventObject>>,
+}
+
+#[derive(Debug, Default)]
+struct Recorded {
+    commands: Vec<Command>,
+    closed: bool,
+}
+
+/// One list.
+#[derive(Debug)]
+pub struct List {
+    /// Its context.
+    pub context: Arc<Context>,
+    /// The device's position on the machine.
+    pub device: usize,
+    /// Where an immediate list's commands go at once.
+    pub lane: Option<Lane>,
+    recorded: Mutex<Recorded>,
+}
+
+/// A fill's duration is the device's bandwidth, whatever the pattern.
+fn fill(d: &Driver, device: usize, at: u64, n: u64, pattern: &Arc<Vec<u8>>) -> Op {
+    let (memory, pattern) = (d.memory.clone(), pattern.clone());
+    let ns = 1_000 + n.saturating_mul(1_000) / d.spec(device).bandwidth;
+    Op::Engine(
+        ns,
+        Box::new(move || {
+            if !memory.covers(at, n) {
+                return Err(fcsp_sim::error::Error::IllegalAddress);
+            }
+            memory.touch(at, n);
+            let step = pattern.len() as u64;
+            for offset in (0..n).step_by(step as usize) {
+                let part = step.min(n - offset) as usize;
+                // SAFETY: inside live memory that the device can reach, checked above; freeing waits for work in
+                // flight.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(pattern.as_ptr(), (at + offset) as *mut u8, part);
+                }
+            }
+            Ok(())
+        }),
+    )
+}
+
+impl Command {
+    /// The operations that the model plays for it.
+    fn ops(&self, d: &'static Driver, device: usize, copies: bool, out: &mut Vec<Op>) -> Reply {
+        for e in &self.waits {
+            let e = e.clone();
+            out.push(Op::Until(Box::new(move || e.flag.is_set())));
+        }
+        let spec = d.spec(device);
+        let work = match &self.work {
+            Work::Kernel(launch) => Some(launch.op(spec, &d.memory)),
+            Work::Indirect(kernel, at) => {
+                if !d.memory.covers(*at, 12) {
+                    return Err(INVALID_ARGUMENT);
+                }
+                let groups = In::<GroupCount>::from_raw(*at as *const _).get()?;
+                Some(kernel.launch(groups)?.op(spec, &d.memory))
+            }
+            Work::Copy(copy) => Some(match copy.op(spec, &d.memory) {
+                // A queue that only copies has the copy engine within a device too.
+                Op::Engine(ns, effect) if copies => Op::Copy(ns, effect),
+                op => op,
+            }),
+            Work::Fill(at, n, pattern) => Some(fill(d, device, *at, *n, pattern)),
+            Work::Reset(e) => {
+                let e = e.clone();
+                Some(Op::Instant(Box::new(move || {
+                    e.flag.reset();
+                    Ok(())
+                })))
+            }
+            Work::Time(_) | Work::Times(..) | Work::Nothing => None,
+        };
+        if let Work::Times(events, at, offsets) = &self.work {
+            for (i, e) in events.iter().enumerate() {
+                let to = at + offsets.as_ref().map_or(32 * i as u64, |o| o[i]);
+                let (e, memory) = (e.clone(), d.memory.clone());
+                out.push(Op::Instant(Box::new(move || {
+                    if let Ok(t) = e.flag.times()
+                        && memory.covers(to, 32)
+                    {
+                        // SAFETY: inside live memory, checked above; the result has 32 bytes.
+                        unsafe {
+                            (to as *mut crate::structs::KernelTimestampResult).write_unaligned(stamp(t))
+                        };
+                    }
+                    Ok(())
+                })));
+            }
+        }
+        if let Work::Time(at) = self.work {
+            // The time is that of the moment in the queue's order.
+            let (event, memory) = (Arc::new(Event::default()), d.memory.clone());
+            out.push(Op::Record(event.clone(), event.record()));
+            out.push(Op::Instant(Box::new(move || {
+                let now = crate::device::ticks(event.time()?) & ((1 << crate::device::TIMESTAMP_BITS) - 1);
+                if !memory.covers(at, 8) {
+                    return Err(fcsp_sim::error::Error::IllegalAddress);
+                }
+                // SAFETY: as above.
+                unsafe { (at as *mut u64).write_unaligned(now) };
+                Ok(())
+            })));
+        }
+        let Some(signal) = self.signal.clone() else {
+            out.extend(work);
+            return Ok(());
+        };
+        let ran = match &work {
+            Some(Op::Engine(ns, _) | Op::Copy(ns, _)) => *ns,
+            _ => 0,
+        };
+        let (start, end) = (Arc::new(Event::default()), Arc::new(Event::default()));
+        out.push(Op::Record(start.clone(), start.record()));
+        out.extend(work);
+        out.push(Op::Record(end.clone(), end.record()));
+        out.push(Op::Instant(Box::new(move || {
+            let (start, end) = (start.time()?, end.time()?);
+            signal
+                .flag
+                .signal(signal.timed.then_some(Times { start, end, ran }));
+            Ok(())
+        })));
+        Ok(())
+    }
+}
+
+impl List {
+    /// Appends a command: an immediate list's goes to the device now.
+    pub fn append(&self, command: Command) -> Reply {
+        let d = driver()?;
+        let Some(lane) = &self.lane else {
+            let mut r = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            if r.closed {
+                return Err(INVALID_ARGUMENT);
+            }
+            r.commands.push(command);
+            return Ok(());
+        };
+        let mut ops = Vec::new();
+        command.ops(d, self.device, lane.copies, &mut ops)?;
+        lane.submit(ops)
+    }
+
+    /// The operations of a closed list, for a queue to run.
+    pub fn ops(&self, d: &'static Driver, copies: bool, out: &mut Vec<Op>) -> Reply {
+        if self.lane.is_some() {
+            return Err(INVALID_LIST_TYPE);
+        }
+        let r = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !r.closed {
+            return Err(INVALID_ARGUMENT);
+        }
+        r.commands
+            .iter()
+            .try_for_each(|c| c.ops(d, self.device, copies, out))
+    }
+}
+
+api! {
+    fn zeCommandListCreate(context: u64, on: u64, desc: In<CommandListDesc>, place: Out<u64>) {
+        let (d, device) = device(on)?;
+        let context = d.contexts.get(context)?;
+        place.need()?;
+        if desc.get()?.command_queue_group_ordinal as usize >= GROUPS.len() {
+            return Err(INVALID_ARGUMENT);
+        }
+        place.put(d.lists.add(List { context, device, lane: None, recorded: Mutex::default() }))
+    }
+    fn zeCommandListCreateImmediate(context: u64, on: u64, desc: In<CommandQueueDesc>, place: Out<u64>) {
+        let (d, device) = device(on)?;
+        let context = d.contexts.get(context)?;
+        place.need()?;
+        let lane = Some(Lane::open(d, &context, device, &desc.get()?)?);
+        place.put(d.lists.add(List { context, device, lane, recorded: Mutex::default() }))
+    }
+    fn zeCommandListDestroy(handle: u64) {
+        let l = driver()?.lists.remove(handle)?;
+        if let Some(lane) = &l.lane {
+            lane.close();
+        }
+        Ok(())
+    }
+    fn zeCommandListClose(handle: u64) {
+        let l = driver()?.lists.get(handle)?;
+        l.recorded.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        Ok(())
+    }
+    fn zeCommandListReset(handle: u64) {
+        let l = driver()?.lists.get(handle)?;
+        *l.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Recorded::default();
+        Ok(())
+    }
+}
+
+/// Whether a queue group's number is that of the group that only copies.
+pub fn copies(ordinal: u32) -> bool {
+    ordinal == COPY_GROUP
+}
