@@ -31,14 +31,14 @@ pub fn devices_changed(only: Option<&'static Device>) {
     let only = only.map_or(core::ptr::null_mut(), |device| {
         core::ptr::from_ref(device).cast_mut()
     });
-    QUIET.store(0, Ordering::Relaxed);
+    STRAIGHT.close();
     ONLY.store(only, Ordering::Release);
 }
 
 /// In a forked child: everything is asked anew.
 pub fn forget_everything() {
     STATE.store(UNKNOWN, Ordering::Relaxed);
-    QUIET.store(0, Ordering::Relaxed);
+    STRAIGHT.close();
     ONLY.store(core::ptr::null_mut(), Ordering::Relaxed);
 }
 
@@ -61,6 +61,7 @@ fn find_out_slowly() -> bool {
         }
         Some(_) => {
             STATE.store(FREE, Ordering::Relaxed);
+            STRAIGHT.open(&STRAIGHT.free, 0);
             false
         }
         // The driver is not initialised: the launch will fail by itself.
@@ -82,36 +83,64 @@ fn compute() -> Option<&'static Compute> {
     }
 }
 
-/// The generation of the control page, and the one that [`QUIET`] belongs to.
-static GENERATION: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
-static SEEN: AtomicU64 = AtomicU64::new(0);
-/// Whether the only device of this process had no share to keep at that generation.
-static QUIET: AtomicU32 = AtomicU32::new(0);
+/// What a launch that has nothing to ask looks at: one line that is only read, and the word it points at.
+#[repr(align(64))]
+struct Straight {
+    /// The generation of the tenant's control page while launches may go straight through; a word that never equals
+    /// `seen` while they may not.
+    now: AtomicPtr<AtomicU64>,
+    /// What `now` must say.
+    seen: AtomicU64,
+    /// What `now` points at in a process that nobody governs.
+    free: AtomicU64,
+}
+
+static NEVER: AtomicU64 = AtomicU64::new(u64::MAX);
+static STRAIGHT: Straight = Straight {
+    now: AtomicPtr::new((&raw const NEVER).cast_mut()),
+    seen: AtomicU64::new(0),
+    free: AtomicU64::new(0),
+};
+
+impl Straight {
+    /// Sends every launch the long way.
+    fn close(&self) {
+        self.now.store((&raw const NEVER).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Lets launches go straight through while `word` says `generation`.
+    fn open(&self, word: &'static AtomicU64, generation: u64) {
+        // A launch that reads the old pointer with the new generation compares two generations of one page: should they
+        // be equal, the answer is the new one.
+        self.close();
+        self.seen.store(generation, Ordering::Relaxed);
+        // Release: `seen` is there before the word that it belongs to.
+        self.now
+            .store(core::ptr::from_ref(word).cast_mut(), Ordering::Release);
+    }
+}
 
 /// Says, for launches that have nothing to ask, what the only device keeps at `generation`.
 pub fn quiet(device: &Device, generation: u64, word: &'static AtomicU64, quiet: bool) {
     if !core::ptr::eq(ONLY.load(Ordering::Acquire), device) {
         return;
     }
-    QUIET.store(0, Ordering::Relaxed);
-    SEEN.store(generation, Ordering::Relaxed);
-    GENERATION.store(core::ptr::from_ref(word).cast_mut(), Ordering::Release);
-    QUIET.store(u32::from(quiet), Ordering::Release);
+    if quiet {
+        STRAIGHT.open(word, generation);
+    } else {
+        STRAIGHT.close();
+    }
 }
 
 /// The driver's function if this launch has nothing to ask: no tenant, or no share to keep. A few loads of lines that are
 /// only read, and a jump.
 #[inline(always)]
 fn straight<F: Copy>(real: &Real<F>) -> Option<F> {
-    if STATE.load(Ordering::Relaxed) != FREE {
-        if QUIET.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        // SAFETY: set before QUIET was, to a word of a mapping that is never unmapped.
-        let now = unsafe { &*GENERATION.load(Ordering::Acquire) }.load(Ordering::Relaxed);
-        if now != SEEN.load(Ordering::Relaxed) {
-            return None;
-        }
+    // Acquire pairs with the Release in `open`.
+    // SAFETY: points at statics or at a word of a mapping that is never unmapped.
+    let now = unsafe { &*STRAIGHT.now.load(Ordering::Acquire) }.load(Ordering::Relaxed);
+    if now != STRAIGHT.seen.load(Ordering::Relaxed) {
+        return None;
     }
     real.get()
 }

@@ -17,6 +17,8 @@ use crate::units::WHOLE;
 
 /// The largest slice of credit, ns of GPU time.
 pub const MAX_SLICE_NS: u64 = 500_000;
+/// The largest slice of credit where there is no neighbour and tokens are plenty, ns of GPU time.
+pub const MAX_LONE_SLICE_NS: u64 = 2_000_000;
 /// The smallest slice of credit beside active neighbours, ns of GPU time.
 pub const MIN_SLICE_NS: u64 = 8_000;
 /// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
@@ -385,7 +387,14 @@ impl<'p> Gate<'p> {
         self.resume(now);
         self.finish_wait(now);
 
-        let slice = self.next_slice(polite, neighbours.is_empty(), now.saturating_sub(last), depth);
+        let tokens = tokens_in(own, now);
+        let slice = self.next_slice(
+            polite,
+            neighbours.is_empty(),
+            now.saturating_sub(last),
+            depth,
+            tokens,
+        );
         let credit = self.credit.load(Ordering::Relaxed);
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
         let grant = if polite {
@@ -409,12 +418,13 @@ impl<'p> Gate<'p> {
     }
 
     /// The next slice of credit: what keeps the slow path at about one in [`PUBLISH_NS`].
-    fn next_slice(&self, polite: bool, nobody: bool, since: u64, depth: u64) -> u64 {
+    fn next_slice(&self, polite: bool, nobody: bool, since: u64, depth: u64, tokens: u64) -> u64 {
         if polite {
             return 0;
         }
         if nobody {
-            return MAX_SLICE_NS;
+            // Far from the quota with nobody to tell: the slow path is as rare as a bucket a quarter as deep allows.
+            return (tokens / 4).clamp(MAX_SLICE_NS, MAX_LONE_SLICE_NS);
         }
         let old = self.slice.load(Ordering::Relaxed);
         let new = match since {
@@ -507,6 +517,12 @@ impl<'p> Gate<'p> {
             self.page.wait_ends(since, now);
         }
     }
+}
+
+/// Ns of GPU time in the bucket.
+fn tokens_in(own: &Own, now: u64) -> u64 {
+    let lag = own.rate().lag(own.empty_at, now).max(0).cast_unsigned();
+    (u128::from(lag) * u128::from(own.params.quota) / u128::from(WHOLE)) as u64
 }
 
 impl Drop for Gate<'_> {

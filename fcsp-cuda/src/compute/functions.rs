@@ -16,7 +16,7 @@ const FIRST: u64 = 6;
 /// Timed launches after which a function is known well.
 const YOUNG: u64 = 32;
 /// Launches between two timed ones, on average, of functions that are known well, and of others.
-const EVERY: u32 = 256;
+const EVERY: u32 = 1_024;
 const EVERY_YOUNG: u32 = 16;
 
 /// `{handle: 48 bits, class: 8 bits, times seen or revision: 8 bits}`.
