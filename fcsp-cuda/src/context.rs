@@ -390,6 +390,7 @@ macro_rules! makes_stream {
 makes_stream! {
     cuStreamCreate(phStream, Flags: u32);
     cuStreamCreateWithPriority(phStream, flags: u32, priority: i32);
+    cuGreenCtxStreamCreate(phStream, greenCtx: CUgreenCtx, flags: u32, priority: i32);
 }
 
 /// Code has been unloaded: what it took is free, and handles of its functions may come again.
@@ -464,4 +465,9 @@ loads_lazily! {
     cuFuncLoad(function: CUfunction);
     cuModuleGetFunction(hfunc: *mut CUfunction, hmod: CUmodule, name: *const c_char);
     cuKernelGetFunction(pFunc: *mut CUfunction, kernel: CUkernel);
+    cuModuleGetGlobal(dptr: *mut CUdeviceptr_v1, bytes: *mut u32, hmod: CUmodule, name: *const c_char);
+    cuModuleGetGlobal_v2(dptr: *mut CUdeviceptr, bytes: *mut usize, hmod: CUmodule, name: *const c_char);
+    cuLibraryGetGlobal(dptr: *mut CUdeviceptr, bytes: *mut usize, library: CUlibrary, name: *const c_char);
+    cuLibraryGetManaged(dptr: *mut CUdeviceptr, bytes: *mut usize, library: CUlibrary, name: *const c_char);
+    cuLibraryGetUnifiedFunction(fptr: *mut *mut c_void, library: CUlibrary, symbol: *const c_char);
 }

@@ -28,7 +28,7 @@ pub mod real {
         cuDeviceGetCount, cuDeviceGetAttribute, cuDeviceGetUuid, cuDeviceGetUuid_v2, cuDeviceGetDefaultMemPool,
         cuDeviceGetMemPool, cuDeviceGetGraphMemAttribute, cuDevicePrimaryCtxGetState, cuDriverGetVersion,
         cuMemPoolGetAttribute, cuPointerGetAttribute, cuStreamDestroy_v2, cuStreamGetCtx,
-        cuStreamGetCaptureInfo_v2, cuStreamIsCapturing,
+        cuStreamGetCaptureInfo_v2, cuStreamIsCapturing, cuThreadExchangeStreamCaptureMode,
         cuGetErrorName, cuFuncGetName, cuKernelGetName, cuEventCreate, cuEventRecord, cuEventQuery,
         cuEventElapsedTime, cuEventElapsedTime_v2, cuEventDestroy_v2,
     );

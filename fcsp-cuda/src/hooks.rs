@@ -17,25 +17,45 @@ macro_rules! for_each_cuda_hook {
             cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, cuDevicePrimaryCtxReset,
             cuDevicePrimaryCtxReset_v2, cuDevicePrimaryCtxRetain, cuDeviceSetMemPool, cuDeviceTotalMem,
             cuDeviceTotalMem_v2, cuEventSynchronize, cuFuncLoad, cuGetProcAddress, cuGetProcAddress_v2,
-            cuGraphAddMemAllocNode, cuGraphAddNode, cuGraphAddNode_v2, cuGraphAddNode_v3, cuGraphDestroy,
+            cuGraphAddChildGraphNode, cuGraphAddMemAllocNode, cuGraphAddNode, cuGraphAddNode_v2, cuGraphAddNode_v3, cuGraphDestroy,
             cuGraphExecDestroy, cuGraphExecUpdate, cuGraphExecUpdate_v2, cuGraphInstantiate,
             cuGraphInstantiateWithFlags, cuGraphInstantiateWithParams, cuGraphInstantiateWithParams_ptsz,
             cuGraphInstantiate_v2, cuGraphLaunch, cuGraphLaunch_ptsz, cuGraphUpload, cuGraphUpload_ptsz,
-            cuGreenCtxCreate, cuGreenCtxDestroy, cuInit, cuKernelGetFunction, cuLaunchCooperativeKernel,
-            cuLaunchCooperativeKernel_ptsz, cuLaunchKernel, cuLaunchKernelEx, cuLaunchKernelEx_ptsz,
-            cuLaunchKernel_ptsz, cuLibraryGetModule, cuLibraryLoadData, cuLibraryLoadFromFile,
-            cuLibraryUnload, cuMemAlloc, cuMemAllocAsync, cuMemAllocAsync_ptsz, cuMemAllocFromPoolAsync,
-            cuMemAllocFromPoolAsync_ptsz, cuMemAllocManaged, cuMemAllocPitch, cuMemAllocPitch_v2,
-            cuMemAlloc_v2, cuMemCreate, cuMemFree, cuMemFreeAsync, cuMemFreeAsync_ptsz, cuMemFree_v2,
-            cuMemGetInfo, cuMemGetInfo_v2, cuMemMap, cuMemMapArrayAsync, cuMemMapArrayAsync_ptsz,
-            cuMemPoolDestroy, cuMemPoolTrimTo, cuMemRelease, cuMemRetainAllocationHandle, cuMemSetMemPool,
-            cuMemUnmap, cuMemcpyAsync, cuMemcpyAsync_ptsz, cuMemcpyDtoDAsync_v2, cuMemcpyDtoDAsync_v2_ptsz,
-            cuMemcpyDtoH_v2, cuMemcpyDtoH_v2_ptds, cuMemsetD16Async, cuMemsetD16Async_ptsz,
-            cuMemsetD32Async, cuMemsetD32Async_ptsz, cuMemsetD8Async, cuMemsetD8Async_ptsz,
-            cuMipmappedArrayCreate, cuMipmappedArrayDestroy, cuModuleGetFunction, cuModuleLoad,
-            cuModuleLoadData, cuModuleLoadDataEx, cuModuleLoadFatBinary, cuModuleUnload,
-            cuStreamBeginCapture, cuStreamBeginCaptureToGraph, cuStreamBeginCaptureToGraph_ptsz,
-            cuStreamBeginCapture_ptsz, cuStreamBeginCapture_v2, cuStreamBeginCapture_v2_ptsz,
+            cuGreenCtxCreate, cuGreenCtxDestroy, cuGreenCtxStreamCreate, cuInit, cuKernelGetFunction,
+            cuLaunch, cuLaunchCooperativeKernel, cuLaunchCooperativeKernelMultiDevice,
+            cuLaunchCooperativeKernel_ptsz, cuLaunchGrid, cuLaunchGridAsync, cuLaunchKernel,
+            cuLaunchKernelEx, cuLaunchKernelEx_ptsz, cuLaunchKernel_ptsz, cuLibraryGetGlobal,
+            cuLibraryGetManaged, cuLibraryGetModule, cuLibraryGetUnifiedFunction, cuLibraryLoadData,
+            cuLibraryLoadFromFile, cuLibraryUnload, cuMemAlloc, cuMemAllocAsync, cuMemAllocAsync_ptsz,
+            cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz, cuMemAllocManaged, cuMemAllocPitch,
+            cuMemAllocPitch_v2, cuMemAlloc_v2, cuMemCreate, cuMemFree, cuMemFreeAsync, cuMemFreeAsync_ptsz,
+            cuMemFree_v2, cuMemGetInfo, cuMemGetInfo_v2, cuMemMap, cuMemMapArrayAsync,
+            cuMemMapArrayAsync_ptsz, cuMemPoolDestroy, cuMemPoolTrimTo, cuMemRelease,
+            cuMemRetainAllocationHandle, cuMemSetMemPool, cuMemUnmap, cuMemcpy, cuMemcpy2DAsync_v2,
+            cuMemcpy2DAsync_v2_ptsz, cuMemcpy2DUnaligned_v2, cuMemcpy2DUnaligned_v2_ptds, cuMemcpy2D_v2,
+            cuMemcpy2D_v2_ptds, cuMemcpy3DAsync_v2, cuMemcpy3DAsync_v2_ptsz, cuMemcpy3DBatchAsync,
+            cuMemcpy3DBatchAsync_ptsz, cuMemcpy3DBatchAsync_v2, cuMemcpy3DBatchAsync_v2_ptsz,
+            cuMemcpy3DPeer, cuMemcpy3DPeerAsync, cuMemcpy3DPeerAsync_ptsz, cuMemcpy3DPeer_ptds,
+            cuMemcpy3DWithAttributesAsync, cuMemcpy3DWithAttributesAsync_ptsz, cuMemcpy3D_v2,
+            cuMemcpy3D_v2_ptds, cuMemcpyAsync, cuMemcpyAsync_ptsz, cuMemcpyAtoA_v2, cuMemcpyAtoA_v2_ptds,
+            cuMemcpyAtoD_v2, cuMemcpyAtoD_v2_ptds, cuMemcpyAtoHAsync_v2, cuMemcpyAtoHAsync_v2_ptsz,
+            cuMemcpyAtoH_v2, cuMemcpyAtoH_v2_ptds, cuMemcpyBatchAsync, cuMemcpyBatchAsync_ptsz,
+            cuMemcpyBatchAsync_v2, cuMemcpyBatchAsync_v2_ptsz, cuMemcpyDtoA_v2, cuMemcpyDtoA_v2_ptds,
+            cuMemcpyDtoDAsync_v2, cuMemcpyDtoDAsync_v2_ptsz, cuMemcpyDtoD_v2, cuMemcpyDtoD_v2_ptds,
+            cuMemcpyDtoHAsync_v2, cuMemcpyDtoHAsync_v2_ptsz, cuMemcpyDtoH_v2, cuMemcpyDtoH_v2_ptds,
+            cuMemcpyHtoA_v2, cuMemcpyHtoA_v2_ptds, cuMemcpyHtoD_v2, cuMemcpyHtoD_v2_ptds, cuMemcpyPeer,
+            cuMemcpyPeerAsync, cuMemcpyPeerAsync_ptsz, cuMemcpyPeer_ptds, cuMemcpyWithAttributesAsync,
+            cuMemcpyWithAttributesAsync_ptsz, cuMemcpy_ptds, cuMemsetD16Async, cuMemsetD16Async_ptsz,
+            cuMemsetD16_v2, cuMemsetD16_v2_ptds, cuMemsetD2D16Async, cuMemsetD2D16Async_ptsz,
+            cuMemsetD2D16_v2, cuMemsetD2D16_v2_ptds, cuMemsetD2D32Async, cuMemsetD2D32Async_ptsz,
+            cuMemsetD2D32_v2, cuMemsetD2D32_v2_ptds, cuMemsetD2D8Async, cuMemsetD2D8Async_ptsz,
+            cuMemsetD2D8_v2, cuMemsetD2D8_v2_ptds, cuMemsetD32Async, cuMemsetD32Async_ptsz, cuMemsetD32_v2,
+            cuMemsetD32_v2_ptds, cuMemsetD8Async, cuMemsetD8Async_ptsz, cuMemsetD8_v2, cuMemsetD8_v2_ptds,
+            cuMipmappedArrayCreate, cuMipmappedArrayDestroy, cuModuleGetFunction, cuModuleGetGlobal,
+            cuModuleGetGlobal_v2, cuModuleLoad, cuModuleLoadData, cuModuleLoadDataEx, cuModuleLoadFatBinary,
+            cuModuleUnload, cuStreamBeginCapture, cuStreamBeginCaptureToGraph,
+            cuStreamBeginCaptureToGraph_ptsz, cuStreamBeginCapture_ptsz, cuStreamBeginCapture_v2,
+            cuStreamBeginCapture_v2_ptsz, cuStreamBeginRecaptureToGraph, cuStreamBeginRecaptureToGraph_ptsz,
             cuStreamCreate, cuStreamCreateWithPriority, cuStreamEndCapture, cuStreamEndCapture_ptsz,
             cuStreamSynchronize, cuStreamSynchronize_ptsz,
         }
@@ -54,6 +74,7 @@ macro_rules! for_each_nvml_hook {
             nvmlDeviceGetMPSComputeRunningProcesses, nvmlDeviceGetMPSComputeRunningProcesses_v2,
             nvmlDeviceGetMPSComputeRunningProcesses_v3,
             nvmlDeviceGetMemoryInfo, nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetProcessUtilization,
+            nvmlDeviceGetProcessesUtilizationInfo, nvmlDeviceGetRunningProcessDetailList,
         }
     };
 }
@@ -66,6 +87,8 @@ mod rooms {
     pub use crate::context::*;
     pub use crate::info::management::*;
     pub use crate::info::memory::*;
+    pub use crate::launch::copies::*;
+    pub use crate::launch::legacy::*;
     pub use crate::launch::*;
     pub use crate::loader::*;
     pub use crate::memory::array::*;

@@ -15,6 +15,9 @@ use crate::ffi::cuda::*;
 use crate::memory::{graph, pool};
 use crate::process::{self, Inside, Scope, Status, shielded};
 
+pub mod copies;
+pub mod legacy;
+
 /// Nobody has asked yet.
 const UNKNOWN: u32 = 0;
 /// No tenant: launches are the driver's alone.
@@ -167,10 +170,12 @@ fn kernel(
         return call();
     }
     let Some(compute) = compute() else { return call() };
-    if graph::capturing() {
+    let stream = named(stream, per_thread);
+    if graph::capturing() && graph::is_capturing(stream) {
         return call();
     }
     shielded(CUDA_ERROR_UNKNOWN, || {
+        let _beside = beside_captures();
         let blocks = blocks();
         let (class, sample) = compute.functions.kernel(function);
         let work = Work {
@@ -179,8 +184,35 @@ fn kernel(
             class,
             sample,
         };
-        compute.submit(work, named(stream, per_thread), call)
+        compute.submit(work, stream, call)
     })
+}
+
+/// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
+/// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
+/// by for that: one capture left open would be a way around the share.
+struct BesideCaptures(CUstreamCaptureMode);
+
+#[inline]
+fn beside_captures() -> Option<BesideCaptures> {
+    if graph::capturing() {
+        allow_questions()
+    } else {
+        None
+    }
+}
+
+#[cold]
+fn allow_questions() -> Option<BesideCaptures> {
+    let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    // The driver exchanges the mode for the one that the thread had.
+    (call_real!(cuThreadExchangeStreamCaptureMode(&mut mode)) == CUDA_SUCCESS).then_some(BesideCaptures(mode))
+}
+
+impl Drop for BesideCaptures {
+    fn drop(&mut self) {
+        call_real!(cuThreadExchangeStreamCaptureMode(&mut self.0));
+    }
 }
 
 macro_rules! launch_kernel {
@@ -300,14 +332,16 @@ macro_rules! graph_launch {
                 }
             };
             let Some(compute) = compute() else { return launch() };
-            if graph::capturing() {
+            let stream = named(hStream, $per_thread);
+            if graph::capturing() && graph::is_capturing(stream) {
                 return launch();
             }
             shielded(CUDA_ERROR_UNKNOWN, || {
+                let _beside = beside_captures();
                 let (revision, sample) = compute.functions.graph(hGraph);
                 let key = cost::graph_key(hGraph as u64, revision);
                 let work = Work { key, blocks: 0, class: Class::Other, sample };
-                compute.submit(work, named(hStream, $per_thread), launch)
+                compute.submit(work, stream, launch)
             })
         }
     )*};
@@ -381,91 +415,6 @@ pub unsafe extern "C" fn cuGraphExecUpdate(
     result
 }
 
-/// Device-to-device copies and fills of fewer bytes than this are not worth asking for.
-const SMALL_COPY: usize = 1 << 20;
-
-/// Submits a copy or fill inside device memory.
-fn copy(bytes: usize, stream: CUstream, per_thread: bool, call: impl Fn() -> CUresult) -> CUresult {
-    if bytes < SMALL_COPY || is_free() {
-        return call();
-    }
-    let Some(compute) = compute() else { return call() };
-    if graph::capturing() {
-        return call();
-    }
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        // By size in steps of a sixteenth.
-        let step = bytes.next_power_of_two() / 16;
-        let key = (bytes.div_ceil(step.max(1)) as u64) << 9 | u64::from(bytes.ilog2()) << 1 | 1;
-        let sample = compute.functions.copy(key);
-        let work = Work {
-            key: cost::graph_key(key, u64::MAX),
-            blocks: 0,
-            class: Class::Copy,
-            sample,
-        };
-        compute.submit(work, named(stream, per_thread), call)
-    })
-}
-
-fn is_on_device(address: CUdeviceptr) -> bool {
-    let mut kind: u32 = 0;
-    call_real!(cuPointerGetAttribute(
-        (&raw mut kind).cast(),
-        CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-        address
-    )) == CUDA_SUCCESS
-        && kind == CU_MEMORYTYPE_DEVICE
-}
-
-macro_rules! copy_device {
-    ($($name:ident: $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(
-            dstDevice: CUdeviceptr,
-            srcDevice: CUdeviceptr,
-            ByteCount: usize,
-            hStream: CUstream,
-        ) -> CUresult {
-            copy(ByteCount, hStream, $per_thread, || call_real!($name(dstDevice, srcDevice, ByteCount, hStream)))
-        }
-    )*};
-}
-copy_device!(cuMemcpyDtoDAsync_v2: false, cuMemcpyDtoDAsync_v2_ptsz: true);
-
-macro_rules! copy_any {
-    ($($name:ident: $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: only copies inside device memory are the device's work.")]
-        pub unsafe extern "C" fn $name(
-            dst: CUdeviceptr,
-            src: CUdeviceptr,
-            ByteCount: usize,
-            hStream: CUstream,
-        ) -> CUresult {
-            let call = || call_real!($name(dst, src, ByteCount, hStream));
-            if ByteCount < SMALL_COPY || is_free() || !is_on_device(dst) || !is_on_device(src) {
-                return call();
-            }
-            copy(ByteCount, hStream, $per_thread, call)
-        }
-    )*};
-}
-copy_any!(cuMemcpyAsync: false, cuMemcpyAsync_ptsz: true);
-
-macro_rules! fill {
-    ($($name:ident($value:ty, $width:literal): $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(dstDevice: CUdeviceptr, value: $value, N: usize, hStream: CUstream) -> CUresult {
-            copy(N.saturating_mul($width), hStream, $per_thread, || call_real!($name(dstDevice, value, N, hStream)))
-        }
-    )*};
-}
-fill!(
-    cuMemsetD8Async(u8, 1): false, cuMemsetD8Async_ptsz(u8, 1): true,
-    cuMemsetD16Async(u16, 2): false, cuMemsetD16Async_ptsz(u16, 2): true,
-    cuMemsetD32Async(u32, 4): false, cuMemsetD32Async_ptsz(u32, 4): true
-);
-
 /// Around a call in which the host waits for the device.
 #[inline]
 fn waiting(drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
@@ -501,6 +450,4 @@ synchronise! {
     cuEventSynchronize(hEvent: CUevent) Drains::Something;
     cuCtxSynchronize() Drains::Everything;
     cuCtxSynchronize_v2(ctx: CUcontext) Drains::Something;
-    cuMemcpyDtoH_v2(dstHost: *mut core::ffi::c_void, srcDevice: CUdeviceptr, ByteCount: usize) Drains::Something;
-    cuMemcpyDtoH_v2_ptds(dstHost: *mut core::ffi::c_void, srcDevice: CUdeviceptr, ByteCount: usize) Drains::Something;
 }

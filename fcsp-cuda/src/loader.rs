@@ -12,7 +12,7 @@ use fcsp_hook::setup::shielded;
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::hooks::HOOKS;
-use crate::symbols::{self, per_thread_stream};
+use crate::symbols::versions;
 
 /// The highest driver API version whose ABIs the tables know.
 const KNOWN_VERSION: i32 = 13_050;
@@ -23,19 +23,9 @@ fn swapped(base: &CStr, address: *mut c_void, version: i32, flags: u64) -> *mut 
     }
     // No exported function has this address. If the name is one we wrap, the driver keeps separate entry points.
     let per_thread = flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM != 0;
-    let Ok(base) = base.to_str() else { return address };
-    let best = symbols::cuda()
-        .iter()
-        .filter(|symbol| {
-            symbol.base == base && symbol.since != 0 && symbol.since as i32 <= version.min(KNOWN_VERSION)
-        })
-        .filter(|symbol| !per_thread_stream(symbol) || per_thread)
-        .max_by_key(|symbol| (symbol.since, per_thread_stream(symbol)));
-    let hook = best.and_then(|symbol| {
-        HOOKS
-            .hooks()
-            .find(|hook| hook.name.to_bytes() == symbol.name.as_bytes())
-    });
+    let known = u32::try_from(version.min(KNOWN_VERSION)).unwrap_or(0);
+    let hook = versions::newest(base.to_bytes(), known, per_thread)
+        .and_then(|name| HOOKS.hooks().find(|hook| hook.name.to_bytes() == name));
     match hook {
         // A program that asks for an ABI newer than the tables gets it as it is: a wrapper of another ABI would break it.
         Some(hook) if version <= KNOWN_VERSION => hook.address,

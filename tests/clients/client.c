@@ -111,6 +111,7 @@ static int spin(u64 nanoseconds) {
         result = C3("cuModuleGetFunction", &function_handle, module, "fcsp_spin");
     if (result != 0)
         return result;
+    give(function_handle);
     return launch(function_handle, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL);
 }
 
@@ -207,6 +208,30 @@ static int in_child(char *text, int keep) {
     return result;
 }
 
+/* Any driver function with up to nine integers or pointers: "call NAME 1 2 3". */
+static int any(const char *text) {
+    char symbol[64] = "";
+    int used = 0;
+    u64 a[9] = {0};
+    sscanf(text, " %63s %n", symbol, &used);
+    char *next = (char *)text + used;
+    for (int i = 0; i < 9; i++)
+        a[i] = strtoull(next, &next, 0);
+    int (*found)(u64, u64, u64, u64, u64, u64, u64, u64, u64) = dlsym(driver, symbol);
+    return found ? found(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]) : 9999;
+}
+
+/* Writes 64-bit words into one of eight rooms and gives its address: any structure or list for "call". */
+static int words(const char *text) {
+    static u64 rooms[8][64];
+    char *next = (char *)text;
+    u64 *room = rooms[strtoull(next, &next, 0) % 8];
+    give(W(room));
+    for (int i = 0; i < 64; i++)
+        room[i] = strtoull(next, &next, 0);
+    return 0;
+}
+
 static int run(char *text) {
     char name[64] = "";
     u64 a[4] = {0};
@@ -220,6 +245,8 @@ static int run(char *text) {
     char *rest = text + used;
     sscanf(rest, "%llu %llu %llu %llu", &a[0], &a[1], &a[2], &a[3]);
 #define IS(word) (!strcmp(name, word))
+    if (IS("call")) return any(rest);
+    if (IS("words")) return words(rest);
     if (IS("init")) return start();
     if (IS("use")) return use(a[0]);
     if (IS("open")) return (result = start()) ? result : use(a[0]);
@@ -308,7 +335,11 @@ static int run(char *text) {
         give(graph);
         return result;
     }
-    if (IS("capture")) return (result = with_stream()) ? result : C2("cuStreamBeginCapture_v2", stream, 2);
+    if (IS("capture")) {
+        result = (result = with_stream()) ? result : C2("cuStreamBeginCapture_v2", stream, a[0] ? a[0] - 1 : 2);
+        give(stream);
+        return result;
+    }
     if (IS("captured")) { result = C2("cuStreamEndCapture", stream, &h); give(h); return result; }
     if (IS("instantiate")) { result = C3("cuGraphInstantiateWithFlags", &h, a[0], 0); give(h); return result; }
     if (IS("launch")) return C2("cuGraphLaunch", a[0], stream);

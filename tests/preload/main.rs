@@ -4,6 +4,7 @@
 //! by `fcsp ps --json`. Every test has a machine of its own. Needs a C compiler.
 
 mod bypass;
+mod charged;
 mod death;
 mod information;
 mod library;

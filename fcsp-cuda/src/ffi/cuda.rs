@@ -107,6 +107,7 @@ pub type CUmemPool_attribute = u32;
 pub type CUmemRangeHandleType = u32;
 pub type CUmem_advise = u32;
 pub type CUmem_range_attribute = u32;
+pub type CUmemcpy3DOperandType = u32;
 pub type CUmemcpySrcAccessOrder = u32;
 pub type CUmemorytype = u32;
 pub type CUmoduleLoadingMode = u32;

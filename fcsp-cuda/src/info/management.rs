@@ -223,3 +223,27 @@ pub unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
         result
     })
 }
+
+macro_rules! process_structs {
+    ($($name:ident($what:ident: $list:ty) $count:ident of $array:ident;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: the tenant's own processes.")]
+        pub unsafe extern "C" fn $name(device: nvmlDevice_t, $what: *mut $list) -> nvmlReturn_t {
+            shielded(NVML_ERROR_UNKNOWN, || {
+                let result = call_nvml!($name(device, $what));
+                // SAFETY: NVML has filled the caller's structure with success.
+                if result == NVML_SUCCESS && let Some(list) = unsafe { $what.as_mut() }
+                    && !list.$array.is_null() && let Some(own) = own_processes()
+                {
+                    // SAFETY: NVML has written as many entries as it says.
+                    list.$count = unsafe { retain(list.$array, list.$count, |entry| own.contains(&entry.pid)) };
+                }
+                result
+            })
+        }
+    )*};
+}
+process_structs! {
+    nvmlDeviceGetProcessesUtilizationInfo(procesesUtilInfo: nvmlProcessesUtilizationInfo_t)
+        processSamplesCount of procUtilArray;
+    nvmlDeviceGetRunningProcessDetailList(plist: nvmlProcessDetailList_t) numProcArrayEntries of procArray;
+}

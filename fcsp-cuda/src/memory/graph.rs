@@ -61,6 +61,22 @@ fn node_added(graph: CUgraph, bytes: u64) {
     add(&books.graphs, graph as usize, bytes.next_multiple_of(512));
 }
 
+/// A copy of `child` became a node of `graph`, and its memory nodes with it.
+fn child_added(graph: CUgraph, child: CUgraph) {
+    if !ANY.load(Ordering::Acquire) {
+        return;
+    }
+    let graphs = &books().graphs.graphs;
+    let bytes = graphs
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&(child as usize))
+        .copied();
+    if let Some(bytes) = bytes {
+        add(graphs, graph as usize, bytes);
+    }
+}
+
 /// An allocation of `bytes` was captured on `stream`: it became a node of the graph being made.
 pub(crate) fn captured(stream: CUstream, bytes: u64) {
     let (mut status, mut id, mut graph, mut count) =
@@ -205,8 +221,33 @@ fn generic_node(graph: CUgraph, params: *const CUgraphNodeParams) {
     unsafe {
         if (*params).type_ == CU_GRAPH_NODE_TYPE_MEM_ALLOC {
             node_added(graph, (*params).value.alloc.bytesize as u64);
+        } else if (*params).type_ == CU_GRAPH_NODE_TYPE_GRAPH {
+            child_added(graph, (*params).value.graph.graph);
         }
     }
+}
+
+/// `cuGraphAddChildGraphNode`.
+pub unsafe extern "C" fn cuGraphAddChildGraphNode(
+    phGraphNode: *mut CUgraphNode,
+    hGraph: CUgraph,
+    dependencies: *const CUgraphNode,
+    numDependencies: usize,
+    childGraph: CUgraph,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuGraphAddChildGraphNode(
+            phGraphNode,
+            hGraph,
+            dependencies,
+            numDependencies,
+            childGraph
+        ));
+        if result == CUDA_SUCCESS {
+            child_added(hGraph, childGraph);
+        }
+        result
+    })
 }
 
 /// `cuGraphAddNode`.
@@ -361,6 +402,10 @@ begin_capture! {
         data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode);
     cuStreamBeginCaptureToGraph_ptsz(hStream: CUstream, graph: CUgraph, dependencies: *const CUgraphNode,
         data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode);
+    cuStreamBeginRecaptureToGraph(hStream: CUstream, mode: CUstreamCaptureMode, graph: CUgraph,
+        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void);
+    cuStreamBeginRecaptureToGraph_ptsz(hStream: CUstream, mode: CUstreamCaptureMode, graph: CUgraph,
+        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void);
 }
 
 macro_rules! end_capture {

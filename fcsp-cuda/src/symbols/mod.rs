@@ -15,6 +15,8 @@
 //! assert!(symbol.since >= 11020);
 //! ```
 
+pub mod versions;
+
 pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
 
 static CUDA: Table = Table::new(include_str!("cuda.tsv"));

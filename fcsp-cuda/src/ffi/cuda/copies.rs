@@ -112,6 +112,18 @@ fcsp_hook::functions! {
         dsts: *mut CUdeviceptr, srcs: *mut CUdeviceptr, sizes: *mut usize, count: usize,
         attrs: *mut CUmemcpyAttributes, attrsIdxs: *mut usize, numAttrs: usize, hStream: CUstream
     );
+    cuMemcpy3DBatchAsync, cuMemcpy3DBatchAsync_ptsz(
+        numOps: usize, opList: *mut CUDA_MEMCPY3D_BATCH_OP, failIdx: *mut usize, flags: u64, hStream: CUstream
+    );
+    cuMemcpy3DBatchAsync_v2, cuMemcpy3DBatchAsync_v2_ptsz(
+        numOps: usize, opList: *mut CUDA_MEMCPY3D_BATCH_OP, flags: u64, hStream: CUstream
+    );
+    cuMemcpyWithAttributesAsync, cuMemcpyWithAttributesAsync_ptsz(
+        dst: CUdeviceptr, src: CUdeviceptr, size: usize, attr: *mut CUmemcpyAttributes, hStream: CUstream
+    );
+    cuMemcpy3DWithAttributesAsync, cuMemcpy3DWithAttributesAsync_ptsz(
+        op: *mut CUDA_MEMCPY3D_BATCH_OP, flags: u64, hStream: CUstream
+    );
     cuMemsetD8Async, cuMemsetD8Async_ptsz(dstDevice: CUdeviceptr, uc: u8, N: usize, hStream: CUstream);
     cuMemsetD16Async, cuMemsetD16Async_ptsz(dstDevice: CUdeviceptr, us: u16, N: usize, hStream: CUstream);
     cuMemsetD32Async, cuMemsetD32Async_ptsz(dstDevice: CUdeviceptr, ui: u32, N: usize, hStream: CUstream);

@@ -47,6 +47,33 @@ pub union CUgraphNodeParamsValue {
     pub conditional: CUDA_CONDITIONAL_NODE_PARAMS,
 }
 
+/// Memory at an address, inside [`CUmemcpy3DOperandValue`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CUmemcpy3DPointer {
+    pub ptr: CUdeviceptr,
+    pub rowLength: usize,
+    pub layerHeight: usize,
+    pub locHint: CUmemLocation,
+}
+
+/// Part of an array, inside [`CUmemcpy3DOperandValue`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CUmemcpy3DArray {
+    pub array: CUarray,
+    /// In elements.
+    pub offset: [usize; 3],
+}
+
+/// Union inside [`CUmemcpy3DOperand`]; which member is live is said by its `type_`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union CUmemcpy3DOperandValue {
+    pub ptr: CUmemcpy3DPointer,
+    pub array: CUmemcpy3DArray,
+}
+
 /// `nodeParams` of today's `cuGraphAddKernelNode` (`_v2`).
 pub type CUDA_KERNEL_NODE_PARAMS = CUDA_KERNEL_NODE_PARAMS_v2;
 /// `nodeParams` of `cuGraphAddMemAllocNode`; `_v2` has the same layout.
@@ -243,6 +270,23 @@ fcsp_hook::layouts! {
         srcAccessOrder: CUmemcpySrcAccessOrder,
         srcLocHint: CUmemLocation,
         dstLocHint: CUmemLocation,
+        flags: u32,
+    }
+
+    CUextent3D {
+        width: usize,
+        height: usize,
+        depth: usize,
+    }
+    CUmemcpy3DOperand {
+        type_: CUmemcpy3DOperandType = "type",
+        op: CUmemcpy3DOperandValue,
+    }
+    CUDA_MEMCPY3D_BATCH_OP {
+        src: CUmemcpy3DOperand,
+        dst: CUmemcpy3DOperand,
+        extent: CUextent3D,
+        srcAccessOrder: CUmemcpySrcAccessOrder,
         flags: u32,
     }
 
