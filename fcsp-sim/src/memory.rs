@@ -1,7 +1,8 @@
 //! Device memory of one process: who gets which addresses, and what each of them is.
 //!
 //! Sizes follow what was measured on an H100: requests up to 1 MiB are cut from slabs of 2 MiB a context in units of
-//! 512 bytes, larger ones take whole 2 MiB pages, and an empty slab goes back at once.
+//! 512 bytes, larger ones take whole 2 MiB pages, and an empty slab goes back at once. Devices with small pages of their
+//! own take those instead of slabs.
 
 use crate::error::{Error, Result};
 use crate::host::{Mapping, PAGE};
@@ -193,8 +194,9 @@ impl Memory {
             return Err(Error::InvalidValue);
         }
         let mut inner = self.lock();
+        let small = self.process.topology.devices[device].small_page;
         // Arrays take whole pages however small they are; measured.
-        if size <= SMALL && kind != Kind::Array {
+        if size <= SMALL && kind != Kind::Array && small == 0 {
             let slabs = inner.slabs.entry(context).or_default();
             let mut at = slabs.iter_mut().find_map(|(_, s, _)| s.alloc(size));
             if at.is_none() {
@@ -207,7 +209,8 @@ impl Memory {
             self.add(&mut inner, at, size, kind, device, context);
             return Ok(at);
         }
-        let bytes = size.checked_next_multiple_of(PAGE).ok_or(Error::OutOfMemory)?;
+        let page = if size <= SMALL && small != 0 { small } else { PAGE };
+        let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
         let block = self.pages(device, bytes)?;
         let at = block.mapping.base();
         inner.blocks.insert(at, block);

@@ -31,6 +31,8 @@ pub struct DeviceSpec {
     pub context: u64,
     /// Taken by each stream; charged in steps of 2 MiB a context.
     pub stream: u64,
+    /// Granularity of requests up to 1 MiB; 0 where the driver cuts them from slabs of 2 MiB.
+    pub small_page: u64,
     /// Multiprocessors.
     pub sm: u32,
     /// Compute capability.
@@ -186,6 +188,7 @@ fn model(name: &str) -> Option<DeviceSpec> {
         reserved: 480 * MIB,
         context: 543_162_368,
         stream: 512 << 10,
+        small_page: 0,
         sm: 132,
         capability: (9, 0),
         clock_khz: 1_980_000,
@@ -254,6 +257,44 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 300_000,
             ..h100
         },
+        // Sizes that the public tools print; a context's bytes are an assumption. `sm` counts cube cores, of which each
+        // goes with two vector cores.
+        "910b" => DeviceSpec {
+            name: "Ascend910B3".into(),
+            memory: 65_452_113_920,
+            reserved: (64 << 30) - 65_452_113_920,
+            context: 192 * MIB,
+            stream: 0,
+            small_page: 4096,
+            sm: 20,
+            capability: (2, 2),
+            clock_khz: 1_800_000,
+            memory_clock_khz: 1_600_000,
+            bus_width: 4096,
+            l2: 192 * MIB,
+            pci_device: 0xd802_19e5,
+            bandwidth: 1_600_000,
+            power_limit_mw: 400_000,
+            ..h100
+        },
+        "310p" => DeviceSpec {
+            name: "Ascend310P3".into(),
+            memory: 22_942_842_880,
+            reserved: (24 << 30) - 22_942_842_880,
+            context: 96 * MIB,
+            stream: 0,
+            small_page: 4096,
+            sm: 8,
+            capability: (2, 0),
+            clock_khz: 1_080_000,
+            memory_clock_khz: 2_133_000,
+            bus_width: 256,
+            l2: 16 * MIB,
+            pci_device: 0xd500_19e5,
+            bandwidth: 204_000,
+            power_limit_mw: 72_000,
+            ..h100
+        },
         "tiny" => DeviceSpec {
             name: "FCSP Simulated Tiny".into(),
             memory: 256 * MIB,
@@ -297,8 +338,11 @@ impl std::str::FromStr for Topology {
             }
             _ => (head.clone(), 1),
         };
-        let mut device = model(&name)
-            .ok_or_else(|| SpecError(format!("unknown model '{name}' (h100, a100, l4, pvc, tiny)")))?;
+        let mut device = model(&name).ok_or_else(|| {
+            SpecError(format!(
+                "unknown model '{name}' (h100, a100, l4, pvc, 910b, 310p, tiny)"
+            ))
+        })?;
         if !(1..=MAX_DEVICES).contains(&count) {
             return Err(SpecError(format!("'{head}': 1 to {MAX_DEVICES} devices")));
         }

@@ -12,11 +12,13 @@ fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
         for (at, _) in source.match_indices(&format!("fn {prefix}")) {
             let head = source[at + 3..].split(['(', '[']).next().unwrap();
             // Exported names go on with a capital; the crates' own helpers do not. Management functions of Level Zero
-            // have a letter between.
+            // have a letter between, and so has the runtime of Ascend; ACL has parts, DCMI no capitals.
             let api = |n: &&str| {
-                n[prefix.len()..]
-                    .trim_start_matches('s')
-                    .starts_with(char::is_uppercase)
+                let rest = n[prefix.len()..].trim_start_matches('s');
+                let part = ["rt", "mdl", "op"].iter().find_map(|p| rest.strip_prefix(p));
+                rest.starts_with(char::is_uppercase)
+                    || prefix.ends_with('_')
+                    || (prefix == "acl" && part.is_some_and(|r| r.starts_with(char::is_uppercase)))
             };
             out.extend(head.split(',').map(str::trim).filter(api).map(str::to_string));
         }
@@ -43,6 +45,16 @@ fn exported(folder: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Folders, and how their functions' names begin.
+const LIBRARIES: [(&str, &str); 6] = [
+    ("cuda", "cu"),
+    ("nvml", "nvml"),
+    ("levelzero", "ze"),
+    ("ascend/acl", "acl"),
+    ("ascend/rt", "rt"),
+    ("ascend/dcmi", "dcmi_"),
+];
+
 #[test]
 fn the_readme_lists_what_is_modelled() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
@@ -53,13 +65,12 @@ fn the_readme_lists_what_is_modelled() {
         .unwrap();
     let listed: BTreeSet<String> = list
         .split_whitespace()
-        .filter(|w| w.starts_with("cu") || w.starts_with("nvml") || w.starts_with("ze"))
+        .filter(|w| LIBRARIES.iter().any(|(_, prefix)| w.starts_with(prefix)))
         .map(str::to_string)
         .collect();
-    let code: BTreeSet<String> = defined("cuda", "cu")
-        .into_iter()
-        .chain(defined("nvml", "nvml"))
-        .chain(defined("levelzero", "ze"))
+    let code: BTreeSet<String> = LIBRARIES
+        .iter()
+        .flat_map(|(folder, prefix)| defined(folder, prefix))
         .collect();
     let missing: Vec<_> = code.difference(&listed).collect();
     let extra: Vec<_> = listed.difference(&code).collect();
@@ -71,7 +82,12 @@ fn the_readme_lists_what_is_modelled() {
 
 #[test]
 fn only_functions_of_the_real_libraries_are_defined() {
-    for (folder, prefix) in [("cuda", "cu"), ("nvml", "nvml"), ("levelzero", "ze")] {
+    for (folder, prefix) in [
+        ("cuda", "cu"),
+        ("nvml", "nvml"),
+        ("levelzero", "ze"),
+        ("ascend/acl", "acl"),
+    ] {
         let stray: Vec<_> = defined(folder, prefix)
             .difference(&exported(folder))
             .cloned()

@@ -1,0 +1,73 @@
+//! How a function is exported: faults on demand before and after its effect, and refusal in a forked child.
+
+use crate::codes::{NO_DEVICE, Reply};
+use fcsp_sim::faults::{Faults, kill_self};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set in a child that was forked after the driver was used. Nothing works there, and nothing there may wait for locks
+/// that a thread of the parent held.
+static FORKED: AtomicBool = AtomicBool::new(false);
+static FAULTS: OnceLock<Faults> = OnceLock::new();
+
+/// Marks this process as such a child.
+pub fn mark_forked() {
+    // Relaxed: the child has one thread when this runs.
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
+pub fn log(text: &str) {
+    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
+        eprintln!("fcsp-sim: {text}");
+    }
+}
+
+fn faults() -> &'static Faults {
+    FAULTS.get_or_init(|| {
+        let text = std::env::var("FCSP_SIM_FAULTS").unwrap_or_default();
+        Faults::parse(&text).unwrap_or_default()
+    })
+}
+
+/// Runs an exported function's body.
+pub fn call(name: &str, body: impl FnOnce() -> Reply) -> i32 {
+    if FORKED.load(Ordering::Relaxed) {
+        return NO_DEVICE.0;
+    }
+    let faults = faults();
+    if faults.is_empty() {
+        return body().map_or_else(|c| c.0, |()| 0);
+    }
+    let verdict = faults.enter(name);
+    if let Some(code) = verdict.code {
+        return code;
+    }
+    let code = body().map_or_else(|c| c.0, |()| 0);
+    if verdict.kill_after {
+        kill_self();
+    }
+    code
+}
+
+/// Exports functions. Each body is a closure that may use `?`.
+macro_rules! api {
+    ($( $(#[$m:meta])* fn $($name:ident),+ ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
+        crate::export::api!(@one [$($name),+] [$(#[$m])*] ($($a: $t),*) $body);
+    )* };
+    (@one [$name:ident] [$($m:tt)*] $args:tt $body:block) => {
+        crate::export::api!(@fn $name [$($m)*] $args $body);
+    };
+    (@one [$name:ident, $($more:ident),+] [$($m:tt)*] $args:tt $body:block) => {
+        crate::export::api!(@fn $name [$($m)*] $args $body);
+        crate::export::api!(@one [$($more),+] [$($m)*] $args $body);
+    };
+    (@fn $name:ident [$($m:tt)*] ($($a:ident : $t:ty),*) $body:block) => {
+        $($m)*
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            crate::export::call(stringify!($name), || -> crate::codes::Reply { $body })
+        }
+    };
+}
+pub(crate) use api;
