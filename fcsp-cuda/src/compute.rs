@@ -4,15 +4,16 @@
 //! GPU time the slow path publishes, looks at the neighbours and may wait, here, on the caller's thread: nothing is
 //! deferred to another thread, so no parameter is copied and no order changes.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::classify::Class;
 use fcsp_core::device::DeviceIdentity;
-use fcsp_core::share::cost::CostTable;
+use fcsp_core::share::cost::{self, CostTable};
 use fcsp_core::share::files::{Neighbours, OwnPage};
-use fcsp_core::share::gate::{Gate, Verdict};
+use fcsp_core::share::gate::{Gate, SEVERAL, Verdict};
 use fcsp_core::share::params::{Mode, Params};
+use fcsp_core::share::recent::Recent;
 use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
@@ -25,7 +26,7 @@ mod marks;
 mod timing;
 
 use events::Events;
-pub use functions::Functions;
+pub use functions::{Functions, Known};
 use marks::{Marks, Since, Span};
 use timing::Timing;
 
@@ -54,17 +55,11 @@ pub struct Compute {
     rescanned_ns: AtomicU64,
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
-    /// The stream of the last launch, and whether others have had work since the device was last known idle.
-    stream: AtomicUsize,
+    recent: Recent,
+    /// Whether streams other than that of the last launch have had work since the device was last known idle.
     several_streams: AtomicBool,
     /// Whether others have had work since the last mark.
     mixed_streams: AtomicBool,
-    /// Launches since the last mark. Not counted exactly: threads may lose each other's steps.
-    unmarked: AtomicU32,
-    /// The key launched since the last mark; [`SEVERAL`] if there were more.
-    key: AtomicU64,
-    /// What the last launch was charged.
-    last_cost: AtomicU64,
     /// Whether a launch has waited for its turn since the last mark.
     interrupted: AtomicBool,
     marked_ns: AtomicU64,
@@ -72,8 +67,6 @@ pub struct Compute {
     exact: [AtomicU64; 64],
 }
 
-/// More than one key.
-const SEVERAL: u64 = 1;
 /// Least time between marks that are put at synchronisations, ns.
 const MARK_NS: u64 = 1_000_000;
 
@@ -88,6 +81,8 @@ pub struct Work {
     pub class: Class,
     /// Whether it is time to time this one.
     pub sample: bool,
+    /// Whether enough of it was timed for its cost to be remembered as it is until a measurement changes it.
+    pub settled: bool,
 }
 
 impl Compute {
@@ -123,12 +118,9 @@ impl Compute {
             blind,
             rescanned_ns: AtomicU64::new(0),
             contended: AtomicBool::new(false),
-            stream: AtomicUsize::new(0),
+            recent: Recent::default(),
             several_streams: AtomicBool::new(false),
             mixed_streams: AtomicBool::new(false),
-            unmarked: AtomicU32::new(0),
-            key: AtomicU64::new(0),
-            last_cost: AtomicU64::new(0),
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
             exact: [const { AtomicU64::new(0) }; 64],
@@ -144,23 +136,33 @@ impl Compute {
         self.gate.set_paused(paused);
     }
 
+    /// Admits a launch of `key` on `stream` if there is nothing to think about: its cost and class are settled, it is
+    /// the stream of the last launch, nothing is to be timed, and there is credit. False: [`Compute::submit`] it.
+    #[inline(always)]
+    pub fn admits(&self, key: u64, stream: CUstream) -> bool {
+        let Some((cost, class)) = self.recent.get(key) else {
+            return false;
+        };
+        let line = self.gate.line();
+        if class == Class::Collective as u64 || !line.is_plain(stream as usize) || !self.gate.admit(cost) {
+            return false;
+        }
+        line.launched(key, cost);
+        true
+    }
+
     /// Submits `work` on `stream` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
         let cost = self.costs.cost(work.key, work.blocks);
-        if self.stream.load(Ordering::Relaxed) != stream as usize {
+        let line = self.gate.line();
+        if line.stream.load(Ordering::Relaxed) != stream as usize {
             self.other_stream(stream);
         }
-        let key = self.key.load(Ordering::Relaxed);
-        if key != work.key && key != SEVERAL {
-            self.key
-                .store(if key == 0 { work.key } else { SEVERAL }, Ordering::Relaxed);
+        if work.settled {
+            self.recent.put(work.key, work.class, cost);
         }
-        self.last_cost.store(cost, Ordering::Relaxed);
-        self.unmarked.store(
-            self.unmarked.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Relaxed,
-        );
+        line.launched(work.key, cost);
         if work.class.bypasses_gate() {
             // Another rank may be waiting for this one: never held back, charged in full.
             self.gate.bypass(cost);
@@ -175,7 +177,7 @@ impl Compute {
 
     #[cold]
     fn other_stream(&self, stream: CUstream) {
-        if self.stream.swap(stream as usize, Ordering::Relaxed) != 0 {
+        if self.gate.line().stream.swap(stream as usize, Ordering::Relaxed) != 0 {
             self.several_streams.store(true, Ordering::Relaxed);
             self.mixed_streams.store(true, Ordering::Relaxed);
         }
@@ -234,12 +236,13 @@ impl Compute {
 
     /// Puts a mark at the end of what is queued on `stream`.
     fn mark(&self, stream: CUstream, now: u64) {
-        self.unmarked.store(0, Ordering::Relaxed);
+        let line = self.gate.line();
+        line.unmarked.store(0, Ordering::Relaxed);
         self.marked_ns.store(now, Ordering::Relaxed);
-        let key = self.key.swap(0, Ordering::Relaxed);
+        let key = line.key.swap(0, Ordering::Relaxed);
         let since = Since {
             key: if key == SEVERAL { 0 } else { key },
-            unit: self.last_cost.load(Ordering::Relaxed),
+            unit: line.last_cost.load(Ordering::Relaxed),
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
             timed: !self.contended.load(Ordering::Relaxed)
                 && !self.mixed_streams.swap(false, Ordering::Relaxed),
@@ -249,7 +252,7 @@ impl Compute {
 
     /// The same, unless there is one already.
     fn mark_tail(&self, stream: CUstream, now: u64) {
-        if self.unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
+        if self.gate.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
             self.mark(stream, now);
         }
     }
@@ -272,6 +275,7 @@ impl Compute {
                 exact.store(0, Ordering::Relaxed);
             }
             self.costs.learn(key, blocks, ns, contended);
+            self.recent.forget(key);
         });
     }
 
@@ -300,6 +304,7 @@ impl Compute {
             self.costs
                 .correct(span.key, span.unit.saturating_mul(span.measured) / span.charged);
             self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
+            self.recent.forget(span.key);
         }
     }
 
@@ -333,10 +338,11 @@ impl Compute {
     /// empty afterwards.
     pub fn synchronise(&self, drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
         let before = now_ns();
-        if self.unmarked.load(Ordering::Relaxed) != 0
+        let line = self.gate.line();
+        if line.unmarked.load(Ordering::Relaxed) != 0
             && before.saturating_sub(self.marked_ns.load(Ordering::Relaxed)) > MARK_NS
         {
-            self.mark(self.stream.load(Ordering::Relaxed) as CUstream, before);
+            self.mark(line.stream.load(Ordering::Relaxed) as CUstream, before);
         }
         self.gate.block(before);
         let result = call();
@@ -348,14 +354,14 @@ impl Compute {
             Drains::Everything => true,
             Drains::Stream(stream) => {
                 !self.several_streams.load(Ordering::Relaxed)
-                    && self.stream.load(Ordering::Relaxed) == stream as usize
+                    && line.stream.load(Ordering::Relaxed) == stream as usize
             }
             Drains::Something => false,
         };
         if idle && result == CUDA_SUCCESS {
             self.gate.drained(now);
             self.several_streams.store(false, Ordering::Relaxed);
-            self.unmarked.store(0, Ordering::Relaxed);
+            line.unmarked.store(0, Ordering::Relaxed);
         }
         if self.gate.resume(now)
             && let Ok(neighbours) = self.neighbours.try_lock()
@@ -368,6 +374,26 @@ impl Compute {
     /// The whole context is known to be idle, and nothing was in flight.
     pub fn idle(&self) {
         self.several_streams.store(false, Ordering::Relaxed);
+    }
+
+    /// Launches until one is timed.
+    pub fn countdown(&self) -> &AtomicU32 {
+        &self.gate.line().countdown
+    }
+
+    /// An executable graph was updated or destroyed: its cost must be learned anew.
+    pub fn graph_changed(&self, executable: CUgraphExec) {
+        self.functions.graph_changed(executable);
+        let key = cost::graph_key(executable as u64);
+        self.costs.forget(key);
+        self.recent.forget(key);
+        self.exact_slot(key).store(0, Ordering::Relaxed);
+    }
+
+    /// Modules were unloaded: handles may be used again for other functions.
+    pub fn code_unloaded(&self) {
+        self.functions.forget();
+        self.recent.clear();
     }
 
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.

@@ -399,7 +399,7 @@ fn unloaded() {
         for device in governed.devices() {
             device.overhead_moved();
             if let Some(compute) = device.compute() {
-                compute.functions.forget();
+                compute.code_unloaded();
             }
         }
     }

@@ -56,6 +56,8 @@ pub struct Device {
     tenant: &'static Tenant,
     total: u64,
     limit: AtomicU64,
+    /// The generation of the control page, and the one that `limit` and `compute` are of.
+    page: &'static AtomicU64,
     generation: AtomicU64,
     /// Set when something may have changed the overhead.
     stale: AtomicBool,
@@ -126,6 +128,7 @@ impl Device {
             limit: AtomicU64::new(limit),
             // Not the generation read: the first look also sets up the compute share.
             generation: AtomicU64::new(generation.wrapping_sub(2)),
+            page: tenant.control().generation_word(),
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
@@ -145,7 +148,7 @@ impl Device {
     /// Bytes the tenant may hold here, as of now: a changed control page is noticed by one load.
     #[inline]
     pub fn limit(&self) -> u64 {
-        if self.tenant.control().generation() == self.generation.load(Ordering::Relaxed) {
+        if self.page.load(Ordering::Relaxed) == self.generation.load(Ordering::Relaxed) {
             self.limit.load(Ordering::Relaxed)
         } else {
             self.reload();
@@ -156,7 +159,7 @@ impl Device {
     /// The compute share to keep here, if there is one.
     #[inline]
     pub fn compute(&self) -> Option<&'static Compute> {
-        if self.tenant.control().generation() != self.generation.load(Ordering::Relaxed) {
+        if self.page.load(Ordering::Relaxed) != self.generation.load(Ordering::Relaxed) {
             self.reload();
         }
         // SAFETY: compute states are leaked, never freed.
@@ -181,7 +184,7 @@ impl Device {
                 made.set(params, false);
             }
             self.compute.store(core::ptr::null_mut(), Ordering::Release);
-            crate::launch::quiet(self, generation, self.tenant.control().generation_word(), true);
+            crate::launch::keeps(self, generation, self.page, None);
             return;
         }
         // SAFETY: as in `compute`.
@@ -193,8 +196,8 @@ impl Device {
                 None => return,
             },
         };
-        crate::launch::quiet(self, generation, self.tenant.control().generation_word(), false);
         made.set(params, limits.paused);
+        crate::launch::keeps(self, generation, self.page, Some(made));
         self.compute
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     }

@@ -4,13 +4,12 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use fcsp_core::classify::Class;
 use fcsp_core::share::cost;
 
 use crate::call_real;
-use crate::compute::{Compute, Drains, Work};
+use crate::compute::{Compute, Drains, Known, Work};
 use crate::device::Device;
-use crate::driver::{Real, real};
+use crate::driver::real;
 use crate::ffi::cuda::*;
 use crate::memory::{graph, pool};
 use crate::process::{self, Inside, Scope, Status, shielded};
@@ -96,19 +95,31 @@ struct Straight {
     seen: AtomicU64,
     /// What `now` points at in a process that nobody governs.
     free: AtomicU64,
+    /// What `now` points at where launches must ask.
+    never: AtomicU64,
+    /// The share of the only device, if there is one to keep; null otherwise.
+    compute: AtomicPtr<Compute>,
+    /// The generation of the tenant's control page, and what it must say for `compute` to hold.
+    page: AtomicPtr<AtomicU64>,
+    page_seen: AtomicU64,
 }
 
-static NEVER: AtomicU64 = AtomicU64::new(u64::MAX);
 static STRAIGHT: Straight = Straight {
-    now: AtomicPtr::new((&raw const NEVER).cast_mut()),
+    now: AtomicPtr::new((&raw const STRAIGHT.never).cast_mut()),
     seen: AtomicU64::new(0),
     free: AtomicU64::new(0),
+    never: AtomicU64::new(u64::MAX),
+    compute: AtomicPtr::new(core::ptr::null_mut()),
+    page: AtomicPtr::new((&raw const STRAIGHT.never).cast_mut()),
+    page_seen: AtomicU64::new(0),
 };
 
 impl Straight {
     /// Sends every launch the long way.
     fn close(&self) {
-        self.now.store((&raw const NEVER).cast_mut(), Ordering::Relaxed);
+        self.now
+            .store((&raw const self.never).cast_mut(), Ordering::Relaxed);
+        self.compute.store(core::ptr::null_mut(), Ordering::Relaxed);
     }
 
     /// Lets launches go straight through while `word` says `generation`.
@@ -123,29 +134,56 @@ impl Straight {
     }
 }
 
-/// Says, for launches that have nothing to ask, what the only device keeps at `generation`.
-pub fn quiet(device: &Device, generation: u64, word: &'static AtomicU64, quiet: bool) {
+/// Says, for launches that need not ask, what the only device keeps at `generation`: no share, or this one.
+pub fn keeps(device: &Device, generation: u64, word: &'static AtomicU64, compute: Option<&'static Compute>) {
     if !core::ptr::eq(ONLY.load(Ordering::Acquire), device) {
         return;
     }
-    if quiet {
-        STRAIGHT.open(word, generation);
-    } else {
-        STRAIGHT.close();
+    match compute {
+        None => STRAIGHT.open(word, generation),
+        Some(compute) => {
+            STRAIGHT.close();
+            STRAIGHT.page_seen.store(generation, Ordering::Relaxed);
+            STRAIGHT
+                .page
+                .store(core::ptr::from_ref(word).cast_mut(), Ordering::Relaxed);
+            // Release: what belongs to it is there before.
+            STRAIGHT
+                .compute
+                .store(core::ptr::from_ref(compute).cast_mut(), Ordering::Release);
+        }
     }
 }
 
-/// The driver's function if this launch has nothing to ask: no tenant, or no share to keep. A few loads of lines that are
-/// only read, and a jump.
+/// Whether launches have nothing to ask: no tenant, or no share to keep. A few loads of lines that are only read.
 #[inline(always)]
-fn straight<F: Copy>(real: &Real<F>) -> Option<F> {
+fn straight() -> bool {
     // Acquire pairs with the Release in `open`.
-    // SAFETY: points at statics or at a word of a mapping that is never unmapped.
+    // SAFETY: points at a word of this static or of a mapping that is never unmapped.
     let now = unsafe { &*STRAIGHT.now.load(Ordering::Acquire) }.load(Ordering::Relaxed);
-    if now != STRAIGHT.seen.load(Ordering::Relaxed) {
-        return None;
+    now == STRAIGHT.seen.load(Ordering::Relaxed)
+}
+
+/// The share of the only device, as long as its limits are the ones known.
+#[inline(always)]
+fn settled() -> Option<&'static Compute> {
+    // SAFETY: shares are leaked, never freed. Acquire pairs with the Release in `keeps`.
+    let compute = unsafe { STRAIGHT.compute.load(Ordering::Acquire).as_ref() }?;
+    // SAFETY: as in `straight`.
+    let now = unsafe { &*STRAIGHT.page.load(Ordering::Relaxed) }.load(Ordering::Relaxed);
+    (now == STRAIGHT.page_seen.load(Ordering::Relaxed) && !graph::capturing()).then_some(compute)
+}
+
+/// Whether a kernel that is known well goes on at once, charged: six cache lines and one atomic change.
+#[inline(always)]
+fn admitted(function: CUfunction, blocks: u64, stream: CUstream, per_thread: bool) -> bool {
+    match settled() {
+        Some(compute) => compute.admits(
+            cost::kernel_key(function as u64, blocks),
+            named(stream, per_thread),
+        ),
+        None => false,
     }
-    real.get()
 }
 
 /// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
@@ -161,7 +199,7 @@ fn named(stream: CUstream, per_thread: bool) -> CUstream {
 #[inline]
 fn kernel(
     function: CUfunction,
-    blocks: impl Fn() -> u64,
+    blocks: u64,
     stream: CUstream,
     per_thread: bool,
     call: impl Fn() -> CUresult,
@@ -176,13 +214,17 @@ fn kernel(
     }
     shielded(CUDA_ERROR_UNKNOWN, || {
         let _beside = beside_captures();
-        let blocks = blocks();
-        let (class, sample) = compute.functions.kernel(function);
+        let Known {
+            class,
+            sample,
+            settled,
+        } = compute.functions.kernel(function, compute.countdown());
         let work = Work {
             key: cost::kernel_key(function as u64, blocks),
             blocks,
             class,
             sample,
+            settled,
         };
         compute.submit(work, stream, call)
     })
@@ -231,7 +273,10 @@ macro_rules! launch_kernel {
             kernelParams: *mut *mut core::ffi::c_void,
             extra: *mut *mut core::ffi::c_void,
         ) -> CUresult {
-            if let Some(real) = straight(&real::$name) {
+            let blocks = u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ);
+            if (straight() || admitted(f, blocks, hStream, $per_thread))
+                && let Some(real) = real::$name.get()
+            {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
                 return unsafe {
                     real(
@@ -242,7 +287,7 @@ macro_rules! launch_kernel {
             }
             kernel(
                 f,
-                || u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
+                u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
                 hStream,
                 $per_thread,
                 || call_real!($name(
@@ -272,7 +317,7 @@ macro_rules! launch_cooperative {
         ) -> CUresult {
             kernel(
                 f,
-                || u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
+                u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
                 hStream,
                 $per_thread,
                 || call_real!($name(
@@ -294,20 +339,18 @@ macro_rules! launch_ex {
             kernelParams: *mut *mut core::ffi::c_void,
             extra: *mut *mut core::ffi::c_void,
         ) -> CUresult {
-            if let Some(real) = straight(&real::$name) {
+            if straight() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
                 return unsafe { real(config, f, kernelParams, extra) };
             }
             let call = || call_real!($name(config, f, kernelParams, extra));
             // SAFETY: the caller passes a configuration or null, as the driver requires.
             let Some(shape) = (unsafe { config.as_ref() }) else { return call() };
-            kernel(
-                f,
-                || u64::from(shape.gridDimX) * u64::from(shape.gridDimY) * u64::from(shape.gridDimZ),
-                shape.hStream,
-                $per_thread,
-                call,
-            )
+            let blocks = u64::from(shape.gridDimX) * u64::from(shape.gridDimY) * u64::from(shape.gridDimZ);
+            if admitted(f, blocks, shape.hStream, $per_thread) {
+                return call();
+            }
+            kernel(f, blocks, shape.hStream, $per_thread, call)
         }
     )*};
 }
@@ -317,7 +360,12 @@ macro_rules! graph_launch {
     ($($name:ident: $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
-            if !graph::any() && let Some(real) = straight(&real::$name) {
+            let key = cost::graph_key(hGraph as u64);
+            if !graph::any()
+                && (straight()
+                    || settled().is_some_and(|compute| compute.admits(key, named(hStream, $per_thread))))
+                && let Some(real) = real::$name.get()
+            {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
                 return unsafe { real(hGraph, hStream) };
             }
@@ -338,9 +386,8 @@ macro_rules! graph_launch {
             }
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let _beside = beside_captures();
-                let (revision, sample) = compute.functions.graph(hGraph);
-                let key = cost::graph_key(hGraph as u64, revision);
-                let work = Work { key, blocks: 0, class: Class::Other, sample };
+                let Known { class, sample, settled } = compute.functions.graph(hGraph, compute.countdown());
+                let work = Work { key, blocks: 0, class, sample, settled };
                 compute.submit(work, stream, launch)
             })
         }
@@ -381,7 +428,7 @@ pub(crate) fn graph_changed(executable: CUgraphExec) {
     if let Some(governed) = process::governed() {
         for device in governed.devices() {
             if let Some(compute) = device.compute() {
-                compute.functions.graph_changed(executable);
+                compute.graph_changed(executable);
             }
         }
     }

@@ -40,6 +40,15 @@ struct DeviceCell {
     device: AtomicPtr<Device>,
 }
 
+/// The device of a process that has just one, once it is used: most processes, and one load for them.
+static SOLE: AtomicPtr<Device> = AtomicPtr::new(core::ptr::null_mut());
+
+#[inline]
+fn sole() -> Option<&'static Device> {
+    // SAFETY: devices are leaked, never freed. Acquire pairs with the Release in `attach`.
+    unsafe { SOLE.load(Ordering::Acquire).as_ref() }
+}
+
 /// Null until the first call that matters; replaced by null in a forked child.
 static STATUS: AtomicPtr<Status> = AtomicPtr::new(core::ptr::null_mut());
 static SETTING_UP: SetupTurns = SetupTurns::new();
@@ -129,6 +138,7 @@ fn publish(status: Status) -> &'static Status {
 /// Async-signal-safe: plain stores and closes. CUDA does not survive a fork, but a child that forked before its parent
 /// used the device may use it, and then joins with a slot of its own.
 extern "C" fn after_fork_in_child() {
+    SOLE.store(core::ptr::null_mut(), Ordering::Release);
     let known = STATUS.swap(core::ptr::null_mut(), Ordering::AcqRel);
     SETTING_UP.forget();
     crate::memory::forget_everything();
@@ -178,7 +188,12 @@ impl Governed {
         match Device::open(&self.tenant, ordinal, identity) {
             Ok(device) => {
                 let leaked: &'static mut Device = Box::leak(Box::new(device));
-                cell.device.store(leaked, Ordering::Release);
+                let leaked: &'static Device = leaked;
+                cell.device
+                    .store(core::ptr::from_ref(leaked).cast_mut(), Ordering::Release);
+                if self.devices.len() == 1 {
+                    SOLE.store(core::ptr::from_ref(leaked).cast_mut(), Ordering::Release);
+                }
                 let mut used = self.devices();
                 let first = used.next();
                 crate::launch::devices_changed(if used.next().is_none() { first } else { None });
@@ -305,6 +320,18 @@ pub fn scope_inside(inside: &Inside) -> Scope {
 
 #[inline]
 fn scope_in(thread: &Thread) -> Scope {
+    if let Some(device) = sole() {
+        let mut context: CUcontext = core::ptr::null_mut();
+        // SAFETY: writes one pointer that outlives the call.
+        let asked = real::cuCtxGetCurrent
+            .get()
+            .is_some_and(|real| unsafe { real(&mut context) } == 0);
+        return if asked && !context.is_null() {
+            Scope::On(device, context)
+        } else {
+            Scope::Pass
+        };
+    }
     match status() {
         Some(Status::Governed(governed)) => match current_in(thread) {
             Some((context, ordinal)) => match governed.device(ordinal) {
@@ -316,6 +343,16 @@ fn scope_in(thread: &Thread) -> Scope {
         },
         Some(Status::Broken(_)) => Scope::Refuse,
         _ => Scope::Pass,
+    }
+}
+
+/// The scope of a call made inside a wrapper where the context does not matter: [`Scope::On`] may name none. Without a
+/// current context the driver refuses by itself.
+#[inline]
+pub fn scope_of_device(inside: &Inside) -> Scope {
+    match sole() {
+        Some(device) => Scope::On(device, core::ptr::null_mut()),
+        None => scope_inside(inside),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a kernel costs: learned per key, read without a lock or an allocation.
 //!
 //! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a graph's identity
-//! ([`graph_key`]). A key keeps an exponential average (one eighth) and the minimum of the current and the last window
+//! ([`graph_key`]), forgotten when it is updated. A key keeps an exponential average (one eighth) and the minimum of the current and the last window
 //! of [`WINDOW`] samples. Samples taken while other tenants were active contain their time slices: they feed a separate
 //! average, and lower the minimum, but never raise the cost. Until there is a sample, the cost is a guess from the size
 //! of the grid. What is still wrong is put right by the signed correction at markers
@@ -35,10 +35,10 @@ pub fn kernel_key(function: u64, blocks: u64) -> u64 {
     mix(function ^ (u64::from(blocks.max(1).ilog2()) << 56)) | 1
 }
 
-/// The key of a graph executable. `revision` changes when it is updated. Never 0, and even, as no kernel's is.
+/// The key of a graph executable or of a kind of copy. Never 0, and even, as no kernel's is.
 #[inline]
-pub fn graph_key(graph: u64, revision: u64) -> u64 {
-    (mix(graph ^ mix(revision.wrapping_add(1))) & !1).max(2)
+pub fn graph_key(graph: u64) -> u64 {
+    (mix(!graph) & !1).max(2)
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +166,21 @@ impl CostTable {
         entry
             .mean
             .store(if near { old / 2 + exact / 2 } else { exact }, Ordering::Relaxed);
+    }
+
+    /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used again.
+    pub fn forget(&self, key: u64) {
+        if let Some(entry) = self.find(key) {
+            for word in [
+                &entry.mean,
+                &entry.contended,
+                &entry.least,
+                &entry.least_now,
+                &entry.samples,
+            ] {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// How much longer work takes under contention than alone, ppm; `None` for a key without both kinds of samples.

@@ -6,7 +6,7 @@
 //!
 //! The gate never blocks and never reads a clock: the backend waits, and says what time it is.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::share::bucket::wall_of;
 use crate::share::loss::{Loss, Sample};
@@ -73,14 +73,62 @@ const WORD_BLOCKED: u32 = 2;
 const WORD_PAUSED: u32 = 4;
 const WORD_POLITE: u32 = 8;
 
+/// What every launch reads and writes: one cache line.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Line {
+    /// Nonzero sends every launch to the slow path.
+    word: AtomicU32,
+    /// Launches since the backend's last marker. Not counted exactly: threads may lose each other's steps.
+    pub unmarked: AtomicU32,
+    credit: AtomicI64,
+    /// The stream of the last launch, as the backend names streams.
+    pub stream: AtomicUsize,
+    /// The key launched since the last marker; [`SEVERAL`] if there were more, 0 if there was none.
+    pub key: AtomicU64,
+    /// What the last launch was charged, ns.
+    pub last_cost: AtomicU64,
+    /// Launches until one is timed.
+    pub countdown: AtomicU32,
+}
+
+/// More than one key, in [`Line::key`]: no key of a kernel or graph is this small.
+pub const SEVERAL: u64 = 1;
+
+impl Line {
+    /// Enters a launch of `key` for `cost` ns.
+    #[inline(always)]
+    pub fn launched(&self, key: u64, cost: u64) {
+        // Relaxed throughout: what is lost to another thread makes a span's key uncertain, which is found out when its
+        // costs do not fit.
+        let known = self.key.load(Ordering::Relaxed);
+        if known != key && known != SEVERAL {
+            self.key
+                .store(if known == 0 { key } else { SEVERAL }, Ordering::Relaxed);
+        }
+        self.last_cost.store(cost, Ordering::Relaxed);
+        self.unmarked.store(
+            self.unmarked.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Whether `stream` is the one of the last launch and this launch is not to be timed.
+    #[inline(always)]
+    pub fn is_plain(&self, stream: usize) -> bool {
+        let left = self.countdown.load(Ordering::Relaxed);
+        if left <= 1 || self.stream.load(Ordering::Relaxed) != stream {
+            return false;
+        }
+        self.countdown.store(left - 1, Ordering::Relaxed);
+        true
+    }
+}
+
 /// One process's gate to one device. All methods may be called from any thread.
 #[derive(Debug)]
-#[repr(align(64))]
 pub struct Gate<'p> {
-    /// Nonzero sends every launch to the slow path. Alone on its line with the credit: both are read at each launch.
-    word: AtomicU32,
-    credit: AtomicI64,
-
+    line: Line,
     page: &'p TenantPage,
     params: [AtomicU64; 8],
     granted: AtomicU64,
@@ -104,8 +152,7 @@ impl<'p> Gate<'p> {
     pub fn new(page: &'p TenantPage, params: Params, now: u64) -> Result<Self, PageError> {
         page.attach(&params, now)?;
         let gate = Self {
-            word: AtomicU32::new(0),
-            credit: AtomicI64::new(0),
+            line: Line::default(),
             page,
             params: params.to_words().map(AtomicU64::new),
             granted: AtomicU64::new(0),
@@ -126,6 +173,12 @@ impl<'p> Gate<'p> {
         Ok(gate)
     }
 
+    /// What every launch reads and writes.
+    #[inline(always)]
+    pub fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// The tenant's page.
     pub fn page(&self) -> &'p TenantPage {
         self.page
@@ -136,20 +189,20 @@ impl<'p> Gate<'p> {
     pub fn admit(&self, cost: u64) -> bool {
         // Relaxed throughout: credit is a quantity and guards no memory; a change of the word may be seen a launch
         // late.
-        if self.word.load(Ordering::Relaxed) != 0 {
+        if self.line.word.load(Ordering::Relaxed) != 0 {
             return false;
         }
         let cost = cost as i64;
-        if self.credit.fetch_sub(cost, Ordering::Relaxed) >= cost {
+        if self.line.credit.fetch_sub(cost, Ordering::Relaxed) >= cost {
             return true;
         }
-        self.credit.fetch_add(cost, Ordering::Relaxed);
+        self.line.credit.fetch_add(cost, Ordering::Relaxed);
         false
     }
 
     /// Charges work that must not wait (collectives, work inside the driver): after the fact and in full.
     pub fn bypass(&self, cost: u64) {
-        self.credit.fetch_sub(cost as i64, Ordering::Relaxed);
+        self.line.credit.fetch_sub(cost as i64, Ordering::Relaxed);
     }
 
     /// GPU time submitted by this process and not known to be done, ns.
@@ -159,7 +212,7 @@ impl<'p> Gate<'p> {
     }
 
     fn launched(&self) -> u64 {
-        let credit = self.credit.load(Ordering::Relaxed);
+        let credit = self.line.credit.load(Ordering::Relaxed);
         (self.granted.load(Ordering::Relaxed) as i64)
             .saturating_sub(credit)
             .max(0) as u64
@@ -190,7 +243,7 @@ impl<'p> Gate<'p> {
     pub fn block(&self, now: u64) {
         self.flush(now);
         if self.in_flight() > 0 && self.blocked.swap(now, Ordering::Relaxed) == 0 {
-            self.word.fetch_or(WORD_BLOCKED, Ordering::Relaxed);
+            self.line.word.fetch_or(WORD_BLOCKED, Ordering::Relaxed);
             self.page.block(now);
         }
     }
@@ -201,7 +254,7 @@ impl<'p> Gate<'p> {
         if since == 0 {
             return false;
         }
-        self.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
+        self.line.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
         self.blocked_ns
             .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         self.page.unblock(since, now);
@@ -241,15 +294,15 @@ impl<'p> Gate<'p> {
             word.store(value, Ordering::Relaxed);
         }
         self.page.set_params(&params, now);
-        self.word.fetch_or(WORD_CHANGED, Ordering::Relaxed);
+        self.line.word.fetch_or(WORD_CHANGED, Ordering::Relaxed);
     }
 
     /// Stops every launch, or lets them go on.
     pub fn set_paused(&self, paused: bool) {
         if paused {
-            self.word.fetch_or(WORD_PAUSED, Ordering::Relaxed);
+            self.line.word.fetch_or(WORD_PAUSED, Ordering::Relaxed);
         } else {
-            self.word.fetch_and(!WORD_PAUSED, Ordering::Relaxed);
+            self.line.word.fetch_and(!WORD_PAUSED, Ordering::Relaxed);
         }
     }
 
@@ -275,7 +328,8 @@ impl<'p> Gate<'p> {
     /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice.
     pub fn acquire(&self, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         let params = self.params();
-        self.word
+        self.line
+            .word
             .fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
@@ -303,7 +357,7 @@ impl<'p> Gate<'p> {
         }
         self.learn_kernel(cost);
         let own = self.own(params, neighbours.iter().filter(|n| n.active(now)).count() as u64);
-        let decision = if self.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
+        let decision = if self.line.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
             Decision::Wait {
                 recheck_at: now + 20 * policy::RECHECK_NS,
                 reason: Reason::Paused,
@@ -395,7 +449,7 @@ impl<'p> Gate<'p> {
             depth,
             tokens,
         );
-        let credit = self.credit.load(Ordering::Relaxed);
+        let credit = self.line.credit.load(Ordering::Relaxed);
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
         let grant = if polite {
             cost.saturating_add_signed(-credit).max(1)
@@ -404,10 +458,11 @@ impl<'p> Gate<'p> {
         };
         self.pay(own, funds, grant, now);
         self.granted.fetch_add(grant, Ordering::Relaxed);
-        self.credit
+        self.line
+            .credit
             .fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
         if polite {
-            self.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
+            self.line.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
         }
         self.flush(now);
         if in_flight == 0 {

@@ -9,6 +9,7 @@
 //! | [`loss`] | what a contended device does not deliver |
 //! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
+//! | [`recent`] | the costs of the kernels launched lately, one cache line a launch |
 //! | [`gate`] | what a backend calls at a launch |
 //! | [`wait`] | sleeping, and the clock |
 //!
@@ -62,4 +63,5 @@ mod model;
 pub mod page;
 pub mod params;
 pub mod policy;
+pub mod recent;
 pub mod wait;

@@ -1,4 +1,4 @@
-//! What is known of function handles and executable graphs: their class, how often they were timed, a graph's revision.
+//! What is known of function handles and executable graphs: their class, how often they were timed.
 //! A fixed table of words, read and written without a lock.
 
 use core::ffi::{CStr, c_char};
@@ -19,11 +19,21 @@ const YOUNG: u64 = 32;
 const EVERY: u32 = 1_024;
 const EVERY_YOUNG: u32 = 16;
 
-/// `{handle: 48 bits, class: 8 bits, times seen or revision: 8 bits}`.
+/// What a launch is told of its function, graph or copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// What kind of work it is.
+    pub class: Class,
+    /// Whether this launch should be timed.
+    pub sample: bool,
+    /// Whether enough launches were timed for the cost to be taken as it is.
+    pub settled: bool,
+}
+
+/// `{handle: 48 bits, class: 8 bits, times seen: 8 bits}`.
 #[derive(Debug)]
 pub struct Functions {
     words: Box<[AtomicU64]>,
-    countdown: AtomicU32,
     countdown_young: AtomicU32,
     random: AtomicU32,
 }
@@ -32,7 +42,6 @@ impl Default for Functions {
     fn default() -> Self {
         Self {
             words: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            countdown: AtomicU32::new(EVERY),
             countdown_young: AtomicU32::new(EVERY_YOUNG),
             random: AtomicU32::new(0x9e37_79b9),
         }
@@ -77,56 +86,87 @@ impl Functions {
         None
     }
 
-    /// The class of a kernel, and whether this launch should be timed.
+    /// What is known of a kernel. `countdown` is the launches until one that is known well is timed.
     #[inline]
-    pub fn kernel(&self, function: CUfunction) -> (Class, bool) {
+    pub fn kernel(&self, function: CUfunction, countdown: &AtomicU32) -> Known {
         match self.slot(function as u64) {
             Some((word, value)) => {
-                let (class, seen) = (value >> 8 & 0xff, value & 0xff);
+                let (class, seen) = (class_from(value >> 8 & 0xff), value & 0xff);
                 if seen >= YOUNG {
-                    return (class_from(class), self.turn());
+                    return self.settled(class, countdown);
                 }
-                if seen >= FIRST && !self.turn_of_the_young() {
-                    return (class_from(class), false);
+                let sample = seen < FIRST || self.turn_of_the_young();
+                Known {
+                    class: if sample {
+                        self.first_launches(function, word, value)
+                    } else {
+                        class
+                    },
+                    sample,
+                    settled: false,
                 }
-                self.first_launches(function, word, value)
             }
-            None => (Class::Other, self.turn()),
+            None => Known {
+                settled: false,
+                ..self.settled(Class::Other, countdown)
+            },
         }
     }
 
-    /// Whether this copy, known by `key`, should be timed. `key` must be odd, which no handle is.
-    pub fn copy(&self, key: u64) -> bool {
-        match self.slot(key) {
+    /// What is known of a kind of copy. `key` must be odd, which no handle is.
+    pub fn copy(&self, key: u64, countdown: &AtomicU32) -> Known {
+        self.few_samples(key, Class::Copy, countdown)
+    }
+
+    /// What is known of an executable graph.
+    pub fn graph(&self, executable: CUgraphExec, countdown: &AtomicU32) -> Known {
+        self.few_samples(executable as u64, Class::Other, countdown)
+    }
+
+    /// For what always does the same: a few samples tell.
+    fn few_samples(&self, handle: u64, class: Class, countdown: &AtomicU32) -> Known {
+        match self.slot(handle) {
             Some((word, value)) if value & 0xff < FIRST => {
                 word.store(
-                    value & HANDLE | (Class::Copy as u64) << 8 | ((value & 0xff) + 1),
+                    value & HANDLE | (class as u64) << 8 | ((value & 0xff) + 1),
                     Ordering::Relaxed,
                 );
-                true
+                Known {
+                    class,
+                    sample: true,
+                    settled: false,
+                }
             }
-            _ => self.turn(),
+            _ => self.settled(class, countdown),
+        }
+    }
+
+    fn settled(&self, class: Class, countdown: &AtomicU32) -> Known {
+        Known {
+            class,
+            sample: self.turn(countdown),
+            settled: true,
         }
     }
 
     #[cold]
-    fn first_launches(&self, function: CUfunction, word: &AtomicU64, value: u64) -> (Class, bool) {
+    fn first_launches(&self, function: CUfunction, word: &AtomicU64, value: u64) -> Class {
         let class = match value >> 8 & 0xff {
             0xff => name_of(function).map_or(Class::Other, |name| classify::by_name(&name)),
             code => class_from(code),
         };
         let seen = (value & 0xff) + 1;
         word.store(value & HANDLE | (class as u64) << 8 | seen, Ordering::Relaxed);
-        (class, true)
+        class
     }
 
     /// Whether it is some launch's turn to be timed: one in [`EVERY`] on average, at uneven distances so that a loop
     /// of launches does not always show the same one. Not counted exactly: threads may lose each other's steps.
     #[inline]
-    fn turn(&self) -> bool {
-        let left = self.countdown.load(Ordering::Relaxed);
+    fn turn(&self, countdown: &AtomicU32) -> bool {
+        let left = countdown.load(Ordering::Relaxed);
         if left > 1 {
-            self.countdown.store(left - 1, Ordering::Relaxed);
+            countdown.store(left - 1, Ordering::Relaxed);
             return false;
         }
         let mut x = self.random.load(Ordering::Relaxed);
@@ -134,7 +174,7 @@ impl Functions {
         x ^= x >> 17;
         x ^= x << 5;
         self.random.store(x, Ordering::Relaxed);
-        self.countdown.store(EVERY / 2 + x % EVERY, Ordering::Relaxed);
+        countdown.store(EVERY / 2 + x % EVERY, Ordering::Relaxed);
         true
     }
 
@@ -149,30 +189,10 @@ impl Functions {
         turn
     }
 
-    /// A graph's revision, and whether this launch should be timed.
-    pub fn graph(&self, executable: CUgraphExec) -> (u64, bool) {
-        match self.slot(executable as u64) {
-            Some((word, value)) if value >> 8 & 0xff == 0xff => {
-                word.store(value & HANDLE, Ordering::Relaxed);
-                (0, true)
-            }
-            // The class byte counts launches until the first few have been timed, the low byte is the revision.
-            Some((word, value)) => {
-                let seen = value >> 8 & 0xff;
-                if seen < FIRST {
-                    word.store(value & HANDLE | (seen + 1) << 8 | value & 0xff, Ordering::Relaxed);
-                    return (value & 0xff, true);
-                }
-                (value & 0xff, self.turn())
-            }
-            None => (0, self.turn()),
-        }
-    }
-
-    /// An executable graph was updated or destroyed: its cost must be learned anew.
+    /// An executable graph was updated or destroyed: it must be timed anew.
     pub fn graph_changed(&self, executable: CUgraphExec) {
         if let Some((word, value)) = self.slot(executable as u64) {
-            word.store(value & HANDLE | (value + 1) & 0xff, Ordering::Relaxed);
+            word.store(value & HANDLE | 0xff00, Ordering::Relaxed);
         }
     }
 
@@ -209,7 +229,8 @@ mod tests {
     #[test]
     fn about_one_launch_in_so_many_is_timed() {
         let functions = Functions::default();
-        let timed = (0..1_000 * EVERY).filter(|_| functions.turn()).count();
+        let countdown = AtomicU32::new(EVERY);
+        let timed = (0..1_000 * EVERY).filter(|_| functions.turn(&countdown)).count();
         assert!((800..1_250).contains(&timed), "{timed}");
     }
 
@@ -217,9 +238,14 @@ mod tests {
     fn graphs_are_timed_anew_after_an_update() {
         let functions = Functions::default();
         let graph = 0x7f00_1234_5600 as CUgraphExec;
-        let first: Vec<(u64, bool)> = (0..6).map(|_| functions.graph(graph)).collect();
-        assert_eq!(first, [(0, true); 6]);
+        let countdown = AtomicU32::new(EVERY);
+        let ask = || {
+            let known = functions.graph(graph, &countdown);
+            (known.sample, known.settled)
+        };
+        assert!((0..FIRST).all(|_| ask() == (true, false)));
+        assert_eq!(ask(), (false, true));
         functions.graph_changed(graph);
-        assert_eq!(functions.graph(graph), (1, true));
+        assert_eq!(ask(), (true, false));
     }
 }

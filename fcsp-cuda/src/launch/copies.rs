@@ -4,12 +4,11 @@
 
 use core::ffi::c_void;
 
-use fcsp_core::classify::Class;
 use fcsp_core::share::cost;
 
 use super::{beside_captures, compute, is_free, named, waiting};
 use crate::call_real;
-use crate::compute::{Compute, Drains, Work};
+use crate::compute::{Compute, Drains, Known, Work};
 use crate::ffi::cuda::*;
 use crate::memory::graph;
 use crate::process::shielded;
@@ -105,12 +104,17 @@ unsafe fn transfer(share: Option<Share>, what: Transfer, call: Call) -> CUresult
         match what {
             Transfer::Inside(kind, bytes) if bytes >= SMALL => {
                 let key = key(kind, bytes);
-                let sample = compute.functions.copy(key);
-                let work = Work {
-                    key: cost::graph_key(key, u64::MAX),
-                    blocks: 0,
-                    class: Class::Copy,
+                let Known {
+                    class,
                     sample,
+                    settled,
+                } = compute.functions.copy(key, compute.countdown());
+                let work = Work {
+                    key: cost::graph_key(key),
+                    blocks: 0,
+                    class,
+                    sample,
+                    settled,
                 };
                 compute.submit(work, stream, call)
             }

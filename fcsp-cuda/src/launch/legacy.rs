@@ -16,14 +16,14 @@ fn grid(width: i32, height: i32) -> u64 {
 
 /// `cuLaunch`: one block, on the default stream.
 pub unsafe extern "C" fn cuLaunch(f: CUfunction) -> CUresult {
-    kernel(f, || 1, core::ptr::null_mut(), false, || call_real!(cuLaunch(f)))
+    kernel(f, 1, core::ptr::null_mut(), false, || call_real!(cuLaunch(f)))
 }
 
 /// `cuLaunchGrid`: on the default stream.
 pub unsafe extern "C" fn cuLaunchGrid(f: CUfunction, grid_width: i32, grid_height: i32) -> CUresult {
     kernel(
         f,
-        || grid(grid_width, grid_height),
+        grid(grid_width, grid_height),
         core::ptr::null_mut(),
         false,
         || call_real!(cuLaunchGrid(f, grid_width, grid_height)),
@@ -37,13 +37,9 @@ pub unsafe extern "C" fn cuLaunchGridAsync(
     grid_height: i32,
     hStream: CUstream,
 ) -> CUresult {
-    kernel(
-        f,
-        || grid(grid_width, grid_height),
-        hStream,
-        false,
-        || call_real!(cuLaunchGridAsync(f, grid_width, grid_height, hStream)),
-    )
+    kernel(f, grid(grid_width, grid_height), hStream, false, || {
+        call_real!(cuLaunchGridAsync(f, grid_width, grid_height, hStream))
+    })
 }
 
 /// The share that governs `stream`: that of the device its context is on.
@@ -75,7 +71,11 @@ fn pass_all(launches: &[CUDA_LAUNCH_PARAMS], call: &dyn Fn() -> CUresult) -> CUr
     let work = Work {
         key: cost::kernel_key(first.function as u64, blocks),
         blocks,
-        class: compute.functions.kernel(first.function).0,
+        class: compute
+            .functions
+            .kernel(first.function, compute.countdown())
+            .class,
+        settled: false,
         // Timing it would put events around a call that belongs to several contexts.
         sample: false,
     };

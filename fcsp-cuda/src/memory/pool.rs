@@ -245,11 +245,12 @@ fn shrunk() {
 
 /// The device whose pool serves `stream`.
 fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
-    let current = process::scope_inside(inside);
+    let current = process::scope_of_device(inside);
     let Scope::On(device, context) = current else {
         return current;
     };
-    if stream.is_null() || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
+    // No context was asked for: there is only one device.
+    if context.is_null() || stream.is_null() || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
         return Scope::On(device, context);
     }
     let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
