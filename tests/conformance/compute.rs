@@ -1,0 +1,66 @@
+//! Shares of the device's time. Times are those of a machine with other things to do, so every bound is coarse.
+
+use crate::machine::{Busy, Machine};
+use crate::vendors::Vendor;
+
+/// How far a rate may be off.
+const COARSE: f64 = 1.5;
+
+pub fn near(what: &str, value: f64, expected: f64) {
+    assert!(
+        value > expected / COARSE && value < expected * COARSE,
+        "{what}: {value:.3} where {expected:.3} was expected"
+    );
+}
+
+pub fn strict_is_its_quota(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let free = machine.busy("free", &[], false).rate();
+    let strict = machine.busy(
+        "strict",
+        &[("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")],
+        false,
+    );
+    near("strict of free", strict.rate() / free, 0.25);
+    let share = machine.tenant("strict")["devices"][0]["compute"].clone();
+    assert_eq!(share["quota"].as_f64(), Some(0.25), "{share}");
+    assert!(
+        share["waits"].as_u64().unwrap() > 0 && share["consumed_ns"].as_u64().unwrap() > 0,
+        "{share}"
+    );
+}
+
+pub fn neighbours_get_their_quotas(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let small = machine.busy("small", &[("FCSP_COMPUTE_LIMIT", "25%")], false);
+    let large = machine.busy("large", &[("FCSP_COMPUTE_LIMIT", "75%")], false);
+    let [few, many] = Busy::rates([&small, &large]);
+    near("large of small", many / few, 3.0);
+    drop(large);
+    let alone = small.rate();
+    near("alone, of both before", alone / (few + many), 1.0);
+}
+
+pub fn high_priority_goes_first(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let settings = [
+        ("FCSP_COMPUTE_LIMIT", "50%"),
+        ("FCSP_MODE", "adaptive"),
+        ("FCSP_PRIORITY", "high"),
+    ];
+    let high = machine.busy("high", &settings, false);
+    let low = machine.busy(
+        "low",
+        &[("FCSP_COMPUTE_LIMIT", "50%"), ("FCSP_PRIORITY", "low")],
+        false,
+    );
+    let [first, last] = Busy::rates([&high, &low]);
+    assert!(first > 1.5 * last, "high {first:.0}, low {last:.0}");
+    assert!(last > 0.0, "the floor is kept");
+}

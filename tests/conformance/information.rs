@@ -1,0 +1,67 @@
+//! What a tenant is told of its device.
+
+use crate::machine::Machine;
+use crate::vendors::{GIB, MIB, Vendor};
+
+pub fn the_quota_is_the_device(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.open("a", GIB);
+    assert_eq!(client.values("info")[1], GIB);
+    assert_eq!(client.ok("total 0"), GIB);
+    let smi = client.values("smi 0");
+    assert_eq!(smi[1], GIB, "the management library's total");
+    assert!(smi[0] <= GIB, "{} used of {GIB}", smi[0]);
+    // A quota above the device is the device.
+    let mut whole = machine.open("b", 1 << 44);
+    let real = machine.free().ok("total 0");
+    assert_eq!(whole.ok("total 0"), real);
+    assert_eq!(whole.values("info")[1], real);
+}
+
+pub fn free_memory_falls_by_what_is_taken(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.open("a", GIB);
+    let empty = client.values("info")[0];
+    assert!(
+        empty <= GIB - vendor.context,
+        "the context counts: {empty} are free"
+    );
+    let used = client.values("smi 0")[0];
+    let block = client.ok(&format!("alloc {}", 256 * MIB));
+    assert_eq!(client.values("info")[0], empty - 256 * MIB);
+    assert_eq!(client.values("smi 0")[0], used + 256 * MIB);
+    client.ok(&format!("free {block}"));
+    assert_eq!(client.values("info")[0], empty);
+    // Free memory can be had: never more is promised than the device has left.
+    let mut other = machine.free();
+    let device = other.values("info")[0];
+    other.ok(&format!("alloc {}", (device - 512 * MIB) / (2 * MIB) * (2 * MIB)));
+    assert!(client.values("info")[0] <= 512 * MIB + 2 * MIB);
+}
+
+pub fn each_tenant_sees_its_own_processes(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let (mut a, mut a2, mut b) = (
+        machine.open("a", GIB),
+        machine.open("a", GIB),
+        machine.open("b", GIB),
+    );
+    let mut seen = |client: &mut crate::machine::Client| {
+        let words = client.values("processes 0");
+        let mut pids: Vec<u32> = words.chunks_exact(2).map(|pair| pair[0] as u32).collect();
+        pids.sort_unstable();
+        pids
+    };
+    let mut own = vec![a.pid(), a2.pid()];
+    own.sort_unstable();
+    assert_eq!(seen(&mut a), own);
+    assert_eq!(seen(&mut a2), own);
+    assert_eq!(seen(&mut b), [b.pid()]);
+    assert_eq!(machine.judge().processes().len(), 3);
+}

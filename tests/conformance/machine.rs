@@ -1,0 +1,436 @@
+//! A simulated machine of a vendor, programs on it, and what they answer.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::vendors::Vendor;
+
+fn target_dir() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("cargo's temporary folder lies in the target folder")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a vendor's cases run on.
+#[derive(Debug, Clone)]
+struct Built {
+    client: PathBuf,
+    preload: PathBuf,
+    sim: PathBuf,
+}
+
+/// Builds a vendor's libraries and client, once a run; nothing where its headers are not to be had offline.
+fn built(vendor: &Vendor) -> Option<Built> {
+    static BUILT: Mutex<Option<HashMap<&'static str, Option<Built>>>> = Mutex::new(None);
+    let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    all.get_or_insert_default()
+        .entry(vendor.name)
+        .or_insert_with(|| build(vendor))
+        .clone()
+}
+
+fn build(vendor: &Vendor) -> Option<Built> {
+    let headers = headers(vendor)?;
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("conformance")
+        .join(vendor.name);
+    let sim = dir.join("sim");
+    std::fs::create_dir_all(&sim).unwrap();
+    // The same folder and profile as the build script of the command, so that what it built is not built again.
+    let embed = target_dir().join("embed");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(root())
+        .args(["build", "--quiet", "--profile", "preload", "--target-dir"])
+        .arg(&embed);
+    for package in vendor.packages {
+        cargo.args(["-p", package]);
+    }
+    for flags in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ] {
+        cargo.env_remove(flags);
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for (file, name) in vendor.sim {
+        replace(&embed.join("preload").join(file), &sim.join(name));
+    }
+    let preload = dir.join(vendor.preload);
+    replace(&embed.join("preload").join(vendor.preload), &preload);
+
+    let client = dir.join("client");
+    let fresh = dir.join(format!("client.{}", std::process::id()));
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let mut cc = Command::new(&compiler);
+    cc.args([
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-parameter",
+        "-Wno-sign-compare",
+        "-o",
+    ])
+    .arg(&fresh)
+    .arg(root().join("tests/conformance/clients").join(vendor.client));
+    for folder in vendor.headers {
+        // Official headers need not be free of warnings.
+        cc.arg("-isystem").arg(headers.join(folder));
+    }
+    cc.args(vendor.options);
+    for library in vendor.linked {
+        cc.arg(sim.join(library));
+    }
+    cc.args(["-ldl", "-lpthread"]);
+    let output = cc.output().unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; these tests need a C compiler",
+            compiler.to_string_lossy()
+        )
+    });
+    assert!(output.status.success(), "{}", stderr(&output));
+    std::fs::rename(&fresh, &client).unwrap();
+    Some(Built { client, preload, sim })
+}
+
+/// Copies a file to its place in one step: another run may have the old one loaded.
+fn replace(from: &Path, to: &Path) {
+    let fresh = to.with_extension(format!("fresh.{}", std::process::id()));
+    std::fs::copy(from, &fresh).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    std::fs::rename(&fresh, to).unwrap();
+}
+
+fn headers(vendor: &Vendor) -> Option<PathBuf> {
+    let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
+    let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
+    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let there = vendor.headers.iter().all(|folder| dir.join(folder).is_dir());
+    if there && (given.is_some() || offline) {
+        return Some(dir);
+    }
+    if offline {
+        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        return None;
+    }
+    let script = root().join("scripts/fetch-headers.sh");
+    let status = Command::new(&script).arg(&dir).arg(vendor.fetch).status();
+    let status = status.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+    assert!(
+        status.success(),
+        "the headers of {} could not be fetched ({status}): set FCSP_HEADERS to a folder that \
+         scripts/fetch-headers.sh filled, or FCSP_OFFLINE=1 to go without this test",
+        vendor.name
+    );
+    Some(dir)
+}
+
+/// A simulated machine with state of its own, which goes away with it.
+pub struct Machine {
+    vendor: &'static Vendor,
+    built: Built,
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    /// A machine of this vendor; nothing where its headers are not to be had offline.
+    pub fn new(vendor: &'static Vendor) -> Option<Self> {
+        Some(Self {
+            vendor,
+            built: built(vendor)?,
+            dir: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A program on this machine, without the preload library.
+    fn bare(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let ours = [
+                "FCSP_", "BUD_", "LD_", "CUDA_", "HIP_", "ROCR_", "ZE_", "ASCEND_", "HABANA_",
+            ];
+            if ours.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        let sim = self.built.sim.to_str().unwrap();
+        for (name, value) in self.vendor.environment {
+            command.env(name, value.replace("{sim}", sim));
+        }
+        command
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .env("LD_LIBRARY_PATH", &self.built.sim)
+            .env("FCSP_STATE_DIR", self.path().join("state"))
+            .env("FCSP_SIM", self.vendor.spec)
+            .env("FCSP_SIM_STATE", self.path().join("device"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The client without the preload library, waiting for commands.
+    pub fn judge(&self) -> Judge {
+        let mut client = Client::start(self.bare(&self.built.client));
+        // Simulated management libraries need no device to be open, which would be one more process on it.
+        assert_ne!(client.code("route linked"), 9997);
+        Judge { client }
+    }
+
+    /// The client by plain preload, with these settings.
+    pub fn governed(&self, settings: &[(&str, &str)]) -> Client {
+        let mut command = self.bare(&self.built.client);
+        command
+            .env("LD_PRELOAD", &self.built.preload)
+            .envs(settings.iter().copied());
+        Client::start(command)
+    }
+
+    /// The client of a tenant with this quota, the first device open.
+    pub fn open(&self, tenant: &str, quota: u64) -> Client {
+        let mut client = self.governed(&[("FCSP_TENANT", tenant), ("FCSP_MEMORY_LIMIT", &quota.to_string())]);
+        client.ok("open 0");
+        client
+    }
+
+    /// The client with the first device open and nobody between it and the driver.
+    pub fn free(&self) -> Client {
+        let mut client = Client::start(self.bare(&self.built.client));
+        client.ok("open 0");
+        client
+    }
+
+    /// The client busy with kernels of a millisecond, or with recorded work, as a tenant with these settings.
+    pub fn busy(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
+        let path = self.path().join(format!("{tenant}.words"));
+        std::fs::write(&path, [0; 64]).unwrap();
+        let all = [&[("FCSP_TENANT", tenant)][..], settings].concat();
+        let mut client = self.governed(&all);
+        client.ok("open 0");
+        let handle = if recorded {
+            client.ok("record 1 1000000")
+        } else {
+            0
+        };
+        client.tell(&format!("busy {} 1000000 {handle}", path.display()));
+        let busy = Busy {
+            words: std::fs::File::open(path).unwrap(),
+            _client: client,
+        };
+        wait_for("the client's first work", || busy.done() > 20);
+        busy
+    }
+
+    /// A tenant as `fcsp ps` shows it.
+    pub fn tenant(&self, name: &str) -> serde_json::Value {
+        let output = self
+            .bare(env!("CARGO_BIN_EXE_fcsp"))
+            .args(["ps", "--all", "--json"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let listing: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        listing["tenants"]
+            .as_array()
+            .and_then(|all| all.iter().find(|tenant| tenant["name"] == name))
+            .unwrap_or_else(|| panic!("no tenant {name} in {listing}"))
+            .clone()
+    }
+
+    /// Bytes that a tenant holds, by `fcsp ps`.
+    pub fn used(&self, tenant: &str) -> u64 {
+        self.tenant(tenant)["used_bytes"].as_u64().unwrap()
+    }
+}
+
+/// A running client.
+pub struct Client {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Client {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: child.stdin.take(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn tell(&mut self, command: &str) {
+        let input = self.input.as_mut().expect("the client takes commands");
+        writeln!(input, "{command}").unwrap();
+        input.flush().unwrap();
+    }
+
+    /// The answer to a command already told.
+    pub fn hear(&mut self) -> (i32, Vec<u64>) {
+        let mut line = String::new();
+        let read = self.output.read_line(&mut line).unwrap();
+        assert_ne!(read, 0, "the client died");
+        let mut words = line.split_ascii_whitespace();
+        let code = words.next().unwrap().parse().unwrap();
+        (code, words.map(|word| word.parse().unwrap()).collect())
+    }
+
+    /// The driver's code and values for a command.
+    pub fn call(&mut self, command: &str) -> (i32, Vec<u64>) {
+        self.tell(command);
+        self.hear()
+    }
+
+    pub fn code(&mut self, command: &str) -> i32 {
+        self.call(command).0
+    }
+
+    /// The values of a command that must succeed.
+    pub fn values(&mut self, command: &str) -> Vec<u64> {
+        let (code, values) = self.call(command);
+        assert_eq!(code, 0, "{command}");
+        values
+    }
+
+    /// The first value of a command that must succeed, or 0 if it has none.
+    pub fn ok(&mut self, command: &str) -> u64 {
+        self.values(command).first().copied().unwrap_or(0)
+    }
+
+    pub fn refused(&mut self, vendor: &Vendor, command: &str) {
+        assert_eq!(self.code(command), vendor.out_of_memory, "{command}");
+    }
+
+    /// Takes by `command` until refused; the first value of each answer.
+    pub fn fill(&mut self, vendor: &Vendor, command: &str) -> Vec<u64> {
+        let mut taken = Vec::new();
+        loop {
+            match self.call(command) {
+                (0, values) => taken.push(values[0]),
+                (code, _) => {
+                    assert_eq!(
+                        code,
+                        vendor.out_of_memory,
+                        "{command} after {} of them",
+                        taken.len()
+                    );
+                    return taken;
+                }
+            }
+        }
+    }
+
+    /// Ends it as nothing can be prepared for.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it as programs end.
+    pub fn exit(mut self) {
+        self.input = None;
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks from outside, by the management library.
+pub struct Judge {
+    client: Client,
+}
+
+impl Judge {
+    /// Bytes that each process holds.
+    pub fn processes(&mut self) -> Vec<(u32, u64)> {
+        let words = self.client.values("processes 0");
+        words
+            .chunks_exact(2)
+            .map(|pair| (pair[0] as u32, pair[1]))
+            .collect()
+    }
+
+    /// Bytes that one process holds.
+    pub fn held(&mut self, pid: u32) -> u64 {
+        self.processes()
+            .iter()
+            .find(|entry| entry.0 == pid)
+            .map_or(0, |entry| entry.1)
+    }
+
+    /// Bytes that all processes hold.
+    pub fn sum(&mut self) -> u64 {
+        self.processes().iter().map(|entry| entry.1).sum()
+    }
+}
+
+/// A client that keeps the device busy until it is dropped.
+pub struct Busy {
+    words: std::fs::File,
+    _client: Client,
+}
+
+impl Busy {
+    /// Launches that are done.
+    pub fn done(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.words.read_exact_at(&mut bytes, 0).unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Launches a second of several, over the same second.
+    pub fn rates<const N: usize>(clients: [&Self; N]) -> [f64; N] {
+        let before = clients.map(Self::done);
+        let begun = Instant::now();
+        std::thread::sleep(Duration::from_secs(1));
+        let seconds = begun.elapsed().as_secs_f64();
+        std::array::from_fn(|i| (clients[i].done() - before[i]) as f64 / seconds)
+    }
+
+    pub fn rate(&self) -> f64 {
+        Self::rates([self])[0]
+    }
+}
+
+/// Waits for `done`, which on an idle machine takes milliseconds.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,111 @@
+//! What every vendor's virtual device must do, written once: real programs under the real preload library on the
+//! simulated driver, in the same words for each vendor.
+//!
+//! A vendor is an entry in [`vendors`], a client in `clients/`, compiled against its official headers, and a module
+//! below that names the groups of cases it takes part in. Cases are `pub fn` in the rooms `routes`, `memory`,
+//! `information`, `processes`, `recorded` and `compute`; what a process holds is judged from outside, by a client
+//! without the preload library that asks the vendor's management library.
+//!
+//! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds them,
+//! `FCSP_OFFLINE=1` goes without where there are none, and says so. A C compiler is needed.
+
+mod compute;
+mod information;
+mod machine;
+mod memory;
+mod processes;
+mod recorded;
+mod routes;
+mod vendors;
+
+/// Declares one test a case.
+macro_rules! cases {
+    ($vendor:ident: $($room:ident::$case:ident),* $(,)?) => {
+        $(#[test]
+        fn $case() {
+            crate::$room::$case(&crate::vendors::$vendor);
+        })*
+    };
+}
+
+/// What one process with a device to itself can expect.
+macro_rules! basics {
+    ($vendor:ident) => {
+        cases!($vendor:
+            routes::every_route_is_governed,
+            memory::the_quota_is_filled_and_never_passed,
+            memory::a_refusal_changes_nothing,
+            memory::host_memory_is_free,
+            memory::without_limits_nothing_changes,
+            information::the_quota_is_the_device,
+            information::free_memory_falls_by_what_is_taken,
+            processes::exit_gives_everything_back,
+            processes::threads_never_pass_the_quota,
+        );
+    };
+}
+
+/// Devices that several processes use at once.
+macro_rules! sharing {
+    ($vendor:ident) => {
+        cases!($vendor:
+            information::each_tenant_sees_its_own_processes,
+            processes::several_processes_share_one_quota,
+            processes::two_tenants_do_not_meet,
+            processes::killed_processes_give_everything_back,
+            processes::a_forked_child_counts_by_itself,
+            processes::programs_started_by_programs_are_governed,
+        );
+    };
+}
+
+/// Stream-ordered memory.
+macro_rules! pools {
+    ($vendor:ident) => { cases!($vendor: memory::pools_are_held_to_the_quota); };
+}
+
+/// Physical memory apart from addresses.
+macro_rules! physical {
+    ($vendor:ident) => { cases!($vendor: memory::physical_memory_counts_until_its_last_use); };
+}
+
+/// Managed, pitched and shaped memory.
+macro_rules! shaped {
+    ($vendor:ident) => {
+        cases!($vendor: memory::managed_memory_counts_in_full, memory::pitch_and_arrays_count_with_their_padding);
+    };
+}
+
+/// Code with variables.
+macro_rules! modules {
+    ($vendor:ident) => { cases!($vendor: memory::variables_of_code_count); };
+}
+
+/// Graphs or command lists.
+macro_rules! recorded {
+    ($vendor:ident) => {
+        cases!($vendor: recorded::recorded_work_runs, recorded::recorded_work_is_held_to_the_share);
+    };
+}
+
+/// Shares of the device's time.
+macro_rules! shares {
+    ($vendor:ident) => {
+        cases!($vendor:
+            compute::strict_is_its_quota,
+            compute::neighbours_get_their_quotas,
+            compute::high_priority_goes_first,
+        );
+    };
+}
+
+mod cuda {
+    basics!(CUDA);
+    sharing!(CUDA);
+    pools!(CUDA);
+    physical!(CUDA);
+    shaped!(CUDA);
+    modules!(CUDA);
+    recorded!(CUDA);
+    shares!(CUDA);
+}

@@ -1,0 +1,145 @@
+//! Processes that come, go, die and multiply.
+
+use crate::machine::{Client, Machine, wait_for};
+use crate::vendors::{GIB, MIB, Vendor};
+
+const BLOCK: u64 = 16 * MIB;
+
+/// Waits until `take` is granted again: while requests are being refused, the dead are looked for a few times a second.
+fn returned(client: &mut Client, take: &str) -> u64 {
+    let mut taken = 0;
+    wait_for("what a process held that has gone", || {
+        let (code, values) = client.call(take);
+        taken = values[0];
+        code == 0
+    });
+    taken
+}
+
+pub fn exit_gives_everything_back(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    for _ in 0..3 {
+        let mut client = machine.open("a", GIB);
+        client.ok(&format!("alloc {}", 768 * MIB));
+        client.exit();
+        assert_eq!(machine.used("a"), 0);
+    }
+}
+
+pub fn threads_never_pass_the_quota(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let quota = vendor.context + 24 * MIB;
+    let mut client = machine.open("a", quota);
+    let before = machine.used("a");
+    client.tell(&format!("threads 8 200 {}", vendor.out_of_memory));
+    let mut judge = machine.judge();
+    for _ in 0..100 {
+        assert!(judge.held(client.pid()) <= quota);
+    }
+    assert_eq!(client.hear().0, 0);
+    assert_eq!(machine.used("a"), before);
+}
+
+pub fn several_processes_share_one_quota(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut judge = machine.judge();
+    let mut clients: Vec<_> = (0..4).map(|_| machine.open("a", GIB)).collect();
+    let take = format!("alloc {BLOCK}");
+    let mut blocks = 0;
+    // In turns, so that each has some when the quota is full.
+    let mut refused = 0;
+    while refused < clients.len() {
+        refused = 0;
+        for client in &mut clients {
+            match client.call(&take) {
+                (0, _) => blocks += 1,
+                (code, _) => {
+                    assert_eq!(code, vendor.out_of_memory);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(judge.sum() <= GIB);
+    }
+    let room = (GIB - 4 * vendor.context) / BLOCK;
+    assert!(
+        blocks <= room && blocks + 6 >= room,
+        "{blocks} blocks where {room} fit"
+    );
+    // One's memory is there for the others.
+    clients.pop().unwrap().exit();
+    returned(&mut clients[0], &take);
+    let more = 1 + clients[0].fill(vendor, &take).len() as u64;
+    assert!(more >= room / 4, "{more} blocks after one has left");
+}
+
+pub fn two_tenants_do_not_meet(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let (mut a, mut b) = (machine.open("a", GIB), machine.open("b", GIB));
+    let take = format!("alloc {BLOCK}");
+    let first = a.fill(vendor, &take).len();
+    assert_eq!(b.fill(vendor, &take).len(), first);
+    assert_eq!(a.values("info")[1], GIB);
+}
+
+pub fn killed_processes_give_everything_back(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let take = format!("alloc {BLOCK}");
+    let mut survivor = machine.open("a", GIB);
+    let alone = survivor.fill(vendor, &take);
+    for block in &alone[..alone.len() / 2] {
+        survivor.ok(&format!("free {block}"));
+    }
+    for _ in 0..3 {
+        let mut victim = machine.open("a", GIB);
+        victim.fill(vendor, &take);
+        survivor.refused(vendor, &take);
+        victim.kill();
+        let mut again = vec![returned(&mut survivor, &take)];
+        again.extend(survivor.fill(vendor, &take));
+        assert_eq!(again.len(), alone.len() / 2, "what the dead held is there again");
+        for block in again {
+            survivor.ok(&format!("free {block}"));
+        }
+    }
+}
+
+pub fn a_forked_child_counts_by_itself(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.governed(&[("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &GIB.to_string())]);
+    // Before the driver is initialised, so that it works in the child as well.
+    let child = client.ok(&format!("forkkeep open 0; alloc {}", 512 * MIB));
+    client.ok("open 0");
+    client.refused(vendor, &format!("alloc {}", 512 * MIB));
+    let mut judge = machine.judge();
+    assert!(judge.held(child as u32) >= 512 * MIB);
+    // SAFETY: the number of a child of the client, which has not waited for it.
+    assert_eq!(unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) }, 0);
+    returned(&mut client, &format!("alloc {}", 512 * MIB));
+}
+
+pub fn programs_started_by_programs_are_governed(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.open("a", GIB);
+    client.ok(&format!("alloc {}", 512 * MIB));
+    let expected = vendor.out_of_memory & 0xff;
+    assert_eq!(
+        client.code(&format!("spawn open 0; alloc {}", 512 * MIB)),
+        expected
+    );
+    client.ok(&format!("spawn open 0; alloc {}", 256 * MIB));
+}

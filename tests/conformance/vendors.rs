@@ -1,0 +1,58 @@
+//! The vendors: what to build, what to compile, what their words mean.
+
+/// One vendor.
+#[derive(Debug)]
+pub struct Vendor {
+    /// Short name, which its folder and files carry.
+    pub name: &'static str,
+    /// File in `clients/`.
+    pub client: &'static str,
+    /// Packages that make the libraries below.
+    pub packages: &'static [&'static str],
+    /// The preload library, as cargo names it.
+    pub preload: &'static str,
+    /// The simulated libraries: as cargo names them, and as programs load them.
+    pub sim: &'static [(&'static str, &'static str)],
+    /// Libraries of `sim` that the client is linked against.
+    pub linked: &'static [&'static str],
+    /// What `scripts/fetch-headers.sh` is asked for.
+    pub fetch: &'static str,
+    /// Folders for the compiler's search path, which that fills.
+    pub headers: &'static [&'static str],
+    /// Further options for the compiler.
+    pub options: &'static [&'static str],
+    /// Variables of the client's environment; `{sim}` stands for the folder of the simulated libraries.
+    pub environment: &'static [(&'static str, &'static str)],
+    /// The simulated machine.
+    pub spec: &'static str,
+    /// Bytes that a process with the device open holds there before it asks for any.
+    pub context: u64,
+    /// The code with which a request beyond the quota is refused.
+    pub out_of_memory: i32,
+    /// Routes by which its functions are found; see `clients/client.h`.
+    pub routes: &'static [&'static str],
+}
+
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+/// NVIDIA.
+pub static CUDA: Vendor = Vendor {
+    name: "cuda",
+    client: "client_cuda.c",
+    packages: &["fcsp-cuda-preload", "fcsp-sim-cuda", "fcsp-sim-nvml"],
+    preload: "libfcsp_cuda.so",
+    sim: &[
+        ("libfcsp_sim_cuda.so", "libcuda.so.1"),
+        ("libfcsp_sim_nvml.so", "libnvidia-ml.so.1"),
+    ],
+    linked: &["libcuda.so.1", "libnvidia-ml.so.1"],
+    fetch: "cuda",
+    headers: &["cuda13", "nvml"],
+    options: &[],
+    environment: &[],
+    spec: "h100,memory=8GiB,context=64MiB",
+    context: 64 * MIB,
+    out_of_memory: 2,
+    routes: &["linked", "dlsym", "resolver"],
+};
