@@ -237,6 +237,43 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 72_000,
             ..h100
         },
+        // Sizes from the vendor's pages; a context's bytes are an assumption. `sm` counts compute units.
+        "mi300x" => DeviceSpec {
+            name: "AMD Instinct MI300X".into(),
+            memory: 192 * GIB,
+            reserved: 0,
+            context: 256 * MIB,
+            stream: 0,
+            sm: 304,
+            capability: (9, 4),
+            clock_khz: 2_100_000,
+            memory_clock_khz: 1_300_000,
+            bus_width: 8192,
+            l2: 4 * MIB,
+            shared_sm: 65_536,
+            pci_device: 0x74a1_1002,
+            bandwidth: 5_300_000,
+            power_limit_mw: 750_000,
+            ..h100
+        },
+        "mi210" => DeviceSpec {
+            name: "AMD Instinct MI210".into(),
+            memory: 64 * GIB,
+            reserved: 0,
+            context: 256 * MIB,
+            stream: 0,
+            sm: 104,
+            capability: (9, 0),
+            clock_khz: 1_700_000,
+            memory_clock_khz: 1_600_000,
+            bus_width: 4096,
+            l2: 8 * MIB,
+            shared_sm: 65_536,
+            pci_device: 0x740f_1002,
+            bandwidth: 1_600_000,
+            power_limit_mw: 300_000,
+            ..h100
+        },
         // Sizes from the vendor's pages; what contexts take is a guess, as none was at hand to be measured.
         "pvc" => DeviceSpec {
             name: "Intel(R) Data Center GPU Max 1100".into(),
@@ -340,7 +377,7 @@ impl std::str::FromStr for Topology {
         };
         let mut device = model(&name).ok_or_else(|| {
             SpecError(format!(
-                "unknown model '{name}' (h100, a100, l4, pvc, 910b, 310p, tiny)"
+                "unknown model '{name}' (h100, a100, l4, mi300x, mi210, pvc, 910b, 310p, tiny)"
             ))
         })?;
         if !(1..=MAX_DEVICES).contains(&count) {

@@ -69,6 +69,12 @@ impl<T> Table<T> {
             .ok_or(INVALID_HANDLE)
     }
 
+    /// The handle of an object that passes.
+    pub fn handle_of(&self, hit: impl Fn(&T) -> bool) -> Option<u64> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.iter().find(|(_, o)| hit(o)).map(|(h, _)| *h)
+    }
+
     /// Forgets what does not pass.
     pub fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
         self.live
@@ -192,9 +198,9 @@ fn start() -> Result<Driver, Code> {
     Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).map_err(|e| fail(e.to_string()))?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
     let path = path_from_env(&topology);
-    let visible = topology.visible(std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref());
+    let visible = topology.visible(std::env::var(export::VISIBLE).ok().as_deref());
     if visible.is_empty() {
-        return Err(fail("CUDA_VISIBLE_DEVICES leaves no device".into()));
+        return Err(fail(format!("{} leaves no device", export::VISIBLE)));
     }
     let region = Region::open(&path, &topology).map_err(|e| fail(e.to_string()))?;
     let process = Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?;

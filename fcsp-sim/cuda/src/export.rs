@@ -6,6 +6,9 @@ use fcsp_sim::faults::{Faults, kill_self};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The variable that says which devices a process sees.
+pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
 /// Set in a child that was forked after the driver was initialised. As with the real driver nothing works there,
 /// and nothing there may wait for locks that a thread of the parent held.
 static FORKED: AtomicBool = AtomicBool::new(false);

@@ -1,0 +1,178 @@
+//! How functions are defined: HIP's, with faults on demand before and after their effect and refusal in a forked child;
+//! and the driver's behind them, which are plain functions here and exported nowhere.
+//!
+//! The names with their versions are exported by jumps that the build script writes, as only an assembler can say
+//! `name@@version`.
+
+use crate::codes::{Code, NOT_INITIALIZED, NOT_READY, NOT_SUPPORTED, Reply};
+use fcsp_sim::faults::{Faults, kill_self};
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The variable that says which devices a process sees.
+pub const VISIBLE: &str = "HIP_VISIBLE_DEVICES";
+
+/// Set in a child that was forked after the runtime was initialised: nothing works there, and nothing there may wait for
+/// locks that a thread of the parent held.
+static FORKED: AtomicBool = AtomicBool::new(false);
+static FAULTS: OnceLock<Faults> = OnceLock::new();
+
+thread_local! {
+    static LAST: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Marks this process as such a child.
+pub fn mark_forked() {
+    // Relaxed: the child has one thread when this runs.
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
+pub fn log(text: &str) {
+    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
+        eprintln!("fcsp-sim: {text}");
+    }
+}
+
+/// This process's faults; a text that cannot be read is reported by `hipInit`.
+pub fn faults() -> &'static Faults {
+    FAULTS.get_or_init(|| {
+        let text = std::env::var("FCSP_SIM_FAULTS").unwrap_or_default();
+        Faults::parse(&text).unwrap_or_default()
+    })
+}
+
+/// The thread's last error, which is forgotten if `take`.
+pub fn last(take: bool) -> i32 {
+    LAST.try_with(|l| if take { l.replace(0) } else { l.get() })
+        .unwrap_or(0)
+}
+
+/// Runs the body of one of HIP's functions, and remembers its error for `hipGetLastError`.
+pub fn hip(name: &str, body: impl FnOnce() -> Reply) -> i32 {
+    let code = if FORKED.load(Ordering::Relaxed) {
+        NOT_INITIALIZED.0
+    } else {
+        faulty(name, body)
+    };
+    if code != 0 && code != NOT_READY.0 {
+        let _ = LAST.try_with(|l| l.set(code));
+    }
+    code
+}
+
+fn faulty(name: &str, body: impl FnOnce() -> Reply) -> i32 {
+    let faults = faults();
+    if faults.is_empty() {
+        return run(name, body);
+    }
+    let verdict = faults.enter(name);
+    if let Some(code) = verdict.code {
+        return code;
+    }
+    let code = run(name, body);
+    if verdict.kill_after {
+        kill_self();
+    }
+    code
+}
+
+/// Runs the body of one of the driver's functions; faults are HIP's, so the name does not matter here.
+pub fn call(_name: &str, body: impl FnOnce() -> Reply) -> i32 {
+    body().map_or_else(|c| c.0, |()| 0)
+}
+
+/// As [`call`].
+pub fn run(name: &str, body: impl FnOnce() -> Reply) -> i32 {
+    call(name, body)
+}
+
+/// A driver function's result.
+pub fn cu(code: i32) -> Reply {
+    if code == 0 { Ok(()) } else { Err(Code(code)) }
+}
+
+/// What an exported function that is not modelled does.
+pub fn unmodelled(name: &str) -> i32 {
+    hip(name, || {
+        log(&format!("{name} is not modelled"));
+        Err(NOT_SUPPORTED)
+    })
+}
+
+/// The driver's functions, under all of their names. Each body is a closure that may use `?`.
+macro_rules! api {
+    ($( $(#[$m:meta])* fn $($name:ident),+ ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
+        crate::export::api!(@one [$($name),+] ($($a: $t),*) $body);
+    )* };
+    (@one [$name:ident] $args:tt $body:block) => {
+        crate::export::api!(@fn $name $args $body);
+    };
+    (@one [$name:ident, $($more:ident),+] $args:tt $body:block) => {
+        crate::export::api!(@fn $name $args $body);
+        crate::export::api!(@one [$($more),+] $args $body);
+    };
+    (@fn $name:ident ($($a:ident : $t:ty),*) $body:block) => {
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            crate::export::call(stringify!($name), || -> crate::codes::Reply { $body })
+        }
+    };
+}
+pub(crate) use api;
+
+/// The driver's pairs of functions that differ in the meaning of stream 0.
+macro_rules! stream_api {
+    ($( $(#[$m:meta])* fn $legacy:ident, $thread:ident [$pt:ident] ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
+        pub extern "C" fn $legacy($($a: $t),*) -> i32 {
+            let $pt = false;
+            crate::export::call(stringify!($legacy), || -> crate::codes::Reply { $body })
+        }
+        pub extern "C" fn $thread($($a: $t),*) -> i32 {
+            let $pt = true;
+            crate::export::call(stringify!($thread), || -> crate::codes::Reply { $body })
+        }
+    )* };
+}
+pub(crate) use stream_api;
+
+/// HIP's functions. The runtime is started and the thread's device has a context before a body runs.
+macro_rules! hip_api {
+    ($( $(#[$m:meta])* fn $name:ident ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
+        $(#[$m])*
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            crate::export::hip(stringify!($name), || -> crate::codes::Reply {
+                crate::hip::thread::ready()?;
+                $body
+            })
+        }
+    )* };
+}
+pub(crate) use hip_api;
+
+/// HIP's functions that make no context.
+macro_rules! early_api {
+    ($( $(#[$m:meta])* fn $name:ident ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
+        $(#[$m])*
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            crate::export::hip(stringify!($name), || -> crate::codes::Reply {
+                crate::driver::init()?;
+                $body
+            })
+        }
+    )* };
+}
+pub(crate) use early_api;
+
+/// HIP's functions that are the driver's under another name: same arguments, same order.
+macro_rules! same_api {
+    ($( fn $name:ident = $module:ident::$driver:ident ($($a:ident : $t:ty),* $(,)?); )*) => { $(
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            crate::export::hip(stringify!($name), || -> crate::codes::Reply {
+                crate::hip::thread::ready()?;
+                crate::export::cu(crate::$module::$driver($($a),*))
+            })
+        }
+    )* };
+}
+pub(crate) use same_api;
