@@ -197,7 +197,7 @@ impl Compute {
             let event = self.gate.page().event_word().load(Ordering::Acquire);
             let now = now_ns();
             let views = self.look(now);
-            match self.gate.acquire(cost, now, &views) {
+            match self.gate.acquire_as(work.class, cost, now, &views) {
                 Verdict::Go { .. } | Verdict::LetOne => break,
                 Verdict::Drain { to } => {
                     self.mark_tail(stream, now);
@@ -246,6 +246,7 @@ impl Compute {
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
             timed: !self.contended.load(Ordering::Relaxed)
                 && !self.mixed_streams.swap(false, Ordering::Relaxed),
+            watched: self.contended.load(Ordering::Relaxed) && self.gate.params().mode == Mode::Adaptive,
         };
         self.marks.record(&self.gate, &self.events, stream, since, now);
     }

@@ -8,8 +8,10 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::classify::Class;
 use crate::share::bucket::wall_of;
 use crate::share::loss::{Loss, Sample};
+use crate::share::mix::{Leaning, Mix};
 use crate::share::page::{PageError, TenantPage, View};
 use crate::share::params::{Mode, Params};
 use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
@@ -145,6 +147,9 @@ pub struct Gate<'p> {
     kernel: AtomicU64,
     blocked_ns: AtomicU64,
     loss: Loss,
+    mix: Mix,
+    /// Charged to work that must not wait, since the last slice, ns.
+    bypassed: AtomicU64,
 }
 
 impl<'p> Gate<'p> {
@@ -169,6 +174,8 @@ impl<'p> Gate<'p> {
             kernel: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
             loss: Loss::default(),
+            mix: Mix::default(),
+            bypassed: AtomicU64::new(0),
         };
         Ok(gate)
     }
@@ -203,6 +210,7 @@ impl<'p> Gate<'p> {
     /// Charges work that must not wait (collectives, work inside the driver): after the fact and in full.
     pub fn bypass(&self, cost: u64) {
         self.line.credit.fetch_sub(cost as i64, Ordering::Relaxed);
+        self.bypassed.fetch_add(cost, Ordering::Relaxed);
     }
 
     /// GPU time submitted by this process and not known to be done, ns.
@@ -325,8 +333,14 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice.
+    /// [`Gate::acquire_as`] for work that nobody has classified.
     pub fn acquire(&self, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
+        self.acquire_as(Class::Other, cost, now, neighbours)
+    }
+
+    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice. The slice
+    /// is counted as this class's, see [`crate::share::mix`].
+    pub fn acquire_as(&self, class: Class, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         let params = self.params();
         self.line
             .word
@@ -356,7 +370,7 @@ impl<'p> Gate<'p> {
                 .raise_vtime(policy::newcomer_vtime(own, neighbours, now));
         }
         self.learn_kernel(cost);
-        let own = self.own(params, neighbours.iter().filter(|n| n.active(now)).count() as u64);
+        let own = self.own(params, neighbours, now);
         let decision = if self.line.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
             Decision::Wait {
                 recheck_at: now + 20 * policy::RECHECK_NS,
@@ -367,7 +381,8 @@ impl<'p> Gate<'p> {
         };
         self.spent
             .store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
-        match decision {
+        let before = self.granted.load(Ordering::Relaxed);
+        let verdict = match decision {
             Decision::Go(funds) => self.go(&own, funds, false, cost, now, last, neighbours),
             Decision::GoPolite(funds) => self.go(&own, funds, true, cost, now, last, neighbours),
             Decision::Wait { recheck_at, reason } => {
@@ -375,22 +390,50 @@ impl<'p> Gate<'p> {
                     .store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
                 self.wait(&own, recheck_at, reason, cost, now)
             }
-        }
+        };
+        // Another thread's slice may be in it, which then counts for this class: it is a sample.
+        self.note_mix(class, self.granted.load(Ordering::Relaxed).saturating_sub(before));
+        verdict
     }
 
-    fn own(&self, params: Params, company: u64) -> Own {
+    /// Counts a slice of `granted` ns, and what has passed by the gate since the last one.
+    fn note_mix(&self, class: Class, granted: u64) {
+        if granted == 0 {
+            return;
+        }
+        let bypassed = self.bypassed.swap(0, Ordering::Relaxed).min(granted);
+        for (class, ns) in [(Class::Collective, bypassed), (class, granted - bypassed)] {
+            if ns > 0 {
+                self.mix.note(class, ns);
+                self.page.count_class(class, ns);
+            }
+        }
+        self.page
+            .lean(self.mix.leaning(self.kernel.load(Ordering::Relaxed)));
+    }
+
+    fn own(&self, params: Params, neighbours: &[View], now: u64) -> Own {
+        let company = neighbours.iter().filter(|n| n.active(now)).count() as u64;
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
         let (empty_at, vtime) = self
             .page
             .view()
             .map_or((0, 0), |view| (view.empty_at, view.vtime));
-        let tuning = if params.mode == Mode::Adaptive {
-            Tuning::adaptive(
-                self.stretch.load(Ordering::Relaxed),
-                self.kernel.load(Ordering::Relaxed),
-            )
+        let (tuning, leaning) = if params.mode == Mode::Adaptive {
+            let kernel = self.kernel.load(Ordering::Relaxed);
+            let leaning = self.mix.leaning(kernel);
+            let disturbs = neighbours
+                .iter()
+                .any(|n| n.leaning == Leaning::Latency && n.about(now));
+            // Nobody measures it while nobody contends.
+            let stretch = if company == 0 {
+                u64::from(WHOLE)
+            } else {
+                self.stretch.load(Ordering::Relaxed)
+            };
+            (Tuning::adaptive(stretch, kernel, leaning, disturbs), leaning)
         } else {
-            Tuning::DEFAULT
+            (Tuning::DEFAULT, Leaning::None)
         };
         Own {
             params,
@@ -402,6 +445,7 @@ impl<'p> Gate<'p> {
             spent: self.spent.load(Ordering::Relaxed) != 0,
             tuning,
             company,
+            leaning,
         }
     }
 

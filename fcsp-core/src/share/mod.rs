@@ -6,6 +6,7 @@
 //! | [`bucket`] | the signed bucket of GPU time, one word and an explicit clock |
 //! | [`page`] | what a tenant publishes and every neighbour reads |
 //! | [`policy`] | the decision: a pure function |
+//! | [`mix`] | what GPU time goes into, by class of work |
 //! | [`loss`] | what a contended device does not deliver |
 //! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
@@ -58,6 +59,7 @@ pub mod cost;
 pub mod files;
 pub mod gate;
 pub mod loss;
+pub mod mix;
 #[cfg(all(test, loom))]
 mod model;
 pub mod page;

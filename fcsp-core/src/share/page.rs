@@ -8,7 +8,9 @@
 //!
 //! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container they are in.
 
+use crate::classify::Class;
 use crate::share::bucket::{Rate, wall_of};
+use crate::share::mix::Leaning;
 use crate::share::params::{Mode, Params, Priority};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::units::{Ppm, WHOLE};
@@ -38,7 +40,8 @@ pub enum PageError {
 /// One tenant's page on one device. All zero is a page that nobody has set up.
 ///
 /// The first line is written when the tenant attaches or its limits change; the second with every slice of credit;
-/// the third only by the tenant's own processes among themselves.
+/// the third only by the tenant's own processes among themselves; the fourth, for reports and for the adaptive mode, with
+/// every slice.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct TenantPage {
@@ -68,6 +71,11 @@ pub struct TenantPage {
     waits: AtomicU64,
     let_through: AtomicU64,
     corrections: AtomicU64,
+
+    /// GPU time by class, ns, in the order of [`Class::ALL`]. This line came later; pages of before have zeros here.
+    classes: [AtomicU64; Class::ALL.len()],
+    leaning: AtomicU64,
+    _line3: u64,
 }
 
 /// What a neighbour can see of a page, read once for a decision.
@@ -97,6 +105,8 @@ pub struct View {
     pub seen: u64,
     /// GPU time charged since the page was set up, ns.
     pub consumed: u64,
+    /// Which way its work leans.
+    pub leaning: Leaning,
 }
 
 /// The tenant's own counters, for `top` and metrics.
@@ -114,6 +124,9 @@ pub struct Counters {
     pub let_through: u64,
     /// Sum of the corrections made at markers, ns, wrapping as a signed number.
     pub corrections: i64,
+    /// GPU time granted by class of the work that asked for it, ns, in the order of [`Class::ALL`]: a sample of what the
+    /// time goes into. Corrections are not in it.
+    pub classes: [u64; Class::ALL.len()],
 }
 
 impl TenantPage {
@@ -143,6 +156,9 @@ impl TenantPage {
             waits: zero(),
             let_through: zero(),
             corrections: zero(),
+            classes: std::array::from_fn(|_| zero()),
+            leaning: zero(),
+            _line3: 0,
         }
     }
 
@@ -252,6 +268,7 @@ impl TenantPage {
             waiting_since: self.waiting_since.load(Ordering::Relaxed),
             seen,
             consumed: self.consumed.load(Ordering::Relaxed),
+            leaning: Leaning::from_code(self.leaning.load(Ordering::Relaxed)),
         };
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }
@@ -365,6 +382,19 @@ impl TenantPage {
         self.let_through.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts `gpu` ns as granted to work of `class`, for the mix.
+    pub fn count_class(&self, class: Class, gpu: u64) {
+        self.classes[usize::from(class.code())].fetch_add(gpu, Ordering::Relaxed);
+    }
+
+    /// Says which way the tenant's work leans. Of several processes the last one to say so is heard.
+    pub fn lean(&self, leaning: Leaning) {
+        // Read first: it hardly ever changes, and neighbours read the line.
+        if self.leaning.load(Ordering::Relaxed) != leaning.code() {
+            self.leaning.store(leaning.code(), Ordering::Relaxed);
+        }
+    }
+
     /// Raises the surplus clock to `to`; it never goes back.
     pub fn raise_vtime(&self, to: u64) {
         self.vtime.fetch_max(to, Ordering::Relaxed);
@@ -398,6 +428,7 @@ impl TenantPage {
             waits: self.waits.load(Ordering::Relaxed),
             let_through: self.let_through.load(Ordering::Relaxed),
             corrections: self.corrections.load(Ordering::Relaxed) as i64,
+            classes: std::array::from_fn(|index| self.classes[index].load(Ordering::Relaxed)),
         }
     }
 }
@@ -410,7 +441,8 @@ impl Default for TenantPage {
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<TenantPage>() == 192);
+    assert!(size_of::<TenantPage>() == 256);
     assert!(std::mem::offset_of!(TenantPage, empty_at) == 64);
     assert!(std::mem::offset_of!(TenantPage, floor_empty_at) == 128);
+    assert!(std::mem::offset_of!(TenantPage, classes) == 192);
 };

@@ -17,11 +17,15 @@
 //!    gaps is neither: the device has room beside it. It is not stood back for, but work is kept short ([`Tuning::polite`]
 //!    in flight), so that its next kernel finds the device free soon.
 //! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor.
+//! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and another's is measured by
+//!    how much gets done ([`crate::share::mix`]), the first stands back later and the second sooner: an order within
+//!    their buckets, as in 1, that takes from neither's quota. It also goes first to the surplus, within a bound.
 //!
 //! Claims are believed only while they can be true: written lately, not in the future, and held up no longer than the
 //! queue claimed could take at the share claimed.
 
 use crate::share::bucket::{Rate, wall_of};
+use crate::share::mix::Leaning;
 use crate::share::page::View;
 use crate::share::params::{Mode, Params, Priority};
 use crate::units::{Ppm, WHOLE};
@@ -85,9 +89,18 @@ impl Tuning {
     /// The work in flight for a measured `stretch` (time taken over time charged, in ppm: a million when alone) and
     /// the length of the tenant's kernels. Alone, deep queues cost nobody anything; the more the device is contended,
     /// the sooner it must be possible to stop.
-    pub fn adaptive(stretch: u64, kernel_ns: u64) -> Self {
+    ///
+    /// Work that leans to throughput goes in larger pieces while nobody about leans to latency, and in pieces of two
+    /// kernels where somebody does (`disturbs`): that one's next step waits for no more than that, since the launches
+    /// behind it stand back as soon as it is held up.
+    pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Leaning, disturbs: bool) -> Self {
         let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
-        let depth = (4_000_000 * u64::from(WHOLE) / stretch).max(1_000_000);
+        let (piece, least) = match (leaning, disturbs) {
+            (Leaning::Throughput, false) => (6_000_000, 1_000_000),
+            (Leaning::Throughput, true) => (400_000, 400_000),
+            _ => (4_000_000, 1_000_000),
+        };
+        let depth = (piece * u64::from(WHOLE) / stretch).max(least);
         // At least two kernels, or the device runs dry between them.
         Self {
             depth: depth.max(2 * kernel_ns.min(2_000_000)),
@@ -117,6 +130,8 @@ pub struct Own {
     pub tuning: Tuning,
     /// How many neighbours are active.
     pub company: u64,
+    /// Which way the tenant's work leans; [`Leaning::None`] unless the mode is adaptive.
+    pub leaning: Leaning,
 }
 
 impl Own {
@@ -148,6 +163,16 @@ impl Own {
     /// The distance at which lags differ.
     pub fn window(&self) -> u64 {
         self.tuning.window.max(self.company * ROUND_NS)
+    }
+
+    /// A distance at which to stand back for `n`: twice as far for one that only counts what it gets done, where
+    /// somebody waits for this tenant's steps, and half as far the other way round.
+    fn patience_with(&self, n: &View, distance: i64) -> i64 {
+        match (self.leaning, n.leaning) {
+            (Leaning::Latency, Leaning::Throughput) => distance * 2,
+            (Leaning::Throughput, Leaning::Latency) => distance / 2,
+            _ => distance,
+        }
     }
 
     /// The floor's bucket: a tenth of a second deep.
@@ -259,6 +284,11 @@ impl View {
             && (now.saturating_sub(self.seen) < IDLE_NS || self.held_up(now) || self.waits(now))
     }
 
+    /// Whether the tenant was seen lately: it may come back at any moment.
+    pub fn about(&self, now: u64) -> bool {
+        self.honest_clock(now) && now.saturating_sub(self.seen) < ABOUT_NS
+    }
+
     /// The lag, as far as a bucket of `span` ns would show it.
     pub fn lag(&self, now: u64, span: u64) -> i64 {
         let lag = now.saturating_sub(self.empty_at).min(span) as i64;
@@ -301,9 +331,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let above = neighbours
         .iter()
         .any(|n| n.priority > priority && has_work(n, now));
-    let higher_about = neighbours
-        .iter()
-        .any(|n| n.priority > priority && n.honest_clock(now) && now.saturating_sub(n.seen) < ABOUT_NS);
+    let higher_about = neighbours.iter().any(|n| n.priority > priority && n.about(now));
     if above {
         let floor = own.floor_rate();
         if own.params.floor == 0 || floor.lag(own.floor_empty_at, now) <= 0 {
@@ -323,7 +351,9 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     if has_tokens {
         for n in neighbours {
             // Cheapest first: most pages are idle or not behind.
-            if n.lag(now, span) <= lag + window || n.priority < priority || !n.active(now) {
+            // Never farther than the bucket is deep: it would not be seen to be passed.
+            let far = own.patience_with(n, window).min(span as i64 / 2);
+            if n.lag(now, span) <= lag + far || n.priority < priority || !n.active(now) {
                 continue;
             }
             if n.held_up(now) {
@@ -377,8 +407,9 @@ fn has_work(n: &View, now: u64) -> bool {
 fn behind(n: &View, own: &Own) -> bool {
     let ahead = own.vtime.saturating_sub(n.vtime);
     let weight = own.params.weight.min(WHOLE);
-    ahead > wall_of(own.tuning.surplus_window, weight) / 2
-        && ahead < wall_of(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
+    let window = wall_of(own.tuning.surplus_window, weight) / 2;
+    let window = own.patience_with(n, i64::try_from(window).unwrap_or(i64::MAX / 2));
+    ahead > window.cast_unsigned() && ahead < wall_of(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
 }
 
 /// The surplus clock a tenant starts with when it comes back after being idle since `idle_since`: no earlier than the

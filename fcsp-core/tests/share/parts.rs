@@ -1,5 +1,6 @@
 //! Properties of the parts: parameters, bucket, page, cost table, gate.
 
+use fcsp_core::classify::Class;
 use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, Rate, gpu_of, wall_of};
 use fcsp_core::share::cost::{CostTable, MAX_COST_NS, MIN_COST_NS, graph_key, kernel_key};
 use fcsp_core::share::gate::{Gate, Verdict};
@@ -96,18 +97,20 @@ proptest! {
 
     /// Whatever stands in a neighbour's page, reading it and deciding on it does not panic.
     #[test]
-    fn any_page_can_be_decided_on(words in prop::collection::vec(any::<u64>(), 24), now in 0u64..u64::MAX / 4, quota in 1u32..=1_000_000) {
+    fn any_page_can_be_decided_on(words in prop::collection::vec(any::<u64>(), 32), now in 0u64..u64::MAX / 4, quota in 1u32..=1_000_000) {
         #[repr(align(64))]
-        struct Raw([u64; 24]);
+        struct Raw([u64; 32]);
+        let words_sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
         let mut raw = Box::new(Raw(words.try_into().unwrap()));
         raw.0[0] = fcsp_core::share::page::MAGIC;
-        // SAFETY: 192 aligned bytes that outlive the page and that nothing else touches.
-        let page = unsafe { TenantPage::from_mapping((&raw const raw.0).cast(), 192) }.unwrap();
+        // SAFETY: 256 aligned bytes that outlive the page and that nothing else touches.
+        let page = unsafe { TenantPage::from_mapping((&raw const raw.0).cast(), 256) }.unwrap();
         let views: Vec<_> = page.view().into_iter().collect();
         let own = TenantPage::new();
-        let gate = Gate::new(&own, Params::balanced(quota), now).unwrap();
+        let mode = [Mode::Balanced, Mode::Adaptive][(words_sum % 2) as usize];
+        let gate = Gate::new(&own, Params::balanced(quota).with_mode(mode), now).unwrap();
         for step in 0..4u64 {
-            let verdict = gate.acquire(100_000, now + step * 1_000_000, &views);
+            let verdict = gate.acquire_as(Class::Gemm, 100_000, now + step * 1_000_000, &views);
             if let Verdict::Wait { until, .. } = verdict {
                 prop_assert!(until > now);
             }

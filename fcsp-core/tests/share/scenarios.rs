@@ -1,5 +1,6 @@
 //! Scenarios and what must hold in them. Run with `--nocapture` for the tables.
 
+use fcsp_core::classify::Class;
 use fcsp_core::share::params::{Mode, Params, Priority};
 
 use crate::device::Scheduling;
@@ -500,4 +501,79 @@ fn processes_of_a_tenant_share_one_budget() {
     let got = sim::run(&list, H100, 2 * SECOND);
     show("(matmul + matmul) strict 30", &list, "strict", &got);
     assert!((sum(&got) - 0.30).abs() < 0.01, "{}", sum(&got));
+}
+
+/// In adaptive mode the class of the work decides whose next step waits: what is waited for step by step goes sooner
+/// than work that only counts what it gets done, and neither loses any of its share by it.
+#[test]
+fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
+    heading("leaning: decode beside matmul, adaptive, classes unknown and known");
+    for (trace, heap, quotas) in [
+        (DecodeEager, BigMatmul, [25, 75]),
+        (DecodeEager, BigMatmul, [50, 50]),
+        (Ping, Matmul, [25, 75]),
+        (Ping, BigMatmul, [50, 50]),
+    ] {
+        for scheduling in [H100, IDEAL] {
+            let mut results = Vec::new();
+            for known in [false, true] {
+                let mut list = tenants(&[(trace, quotas[0]), (heap, quotas[1])], Mode::Adaptive);
+                if known {
+                    (list[0].class, list[1].class) = (Class::Attention, Class::Gemm);
+                }
+                let got = sim::run(&list, scheduling, 4 * SECOND);
+                let name = format!("{} {quotas:?} {} {known}", trace.name(), heap.name());
+                show(&name, &list, "adaptive", &got);
+                results.push(got);
+            }
+            let [unknown, known] = &results[..] else {
+                unreachable!()
+            };
+            let (before, after) = (unknown[0].percentile(0.99), known[0].percentile(0.99));
+            let most = if trace == DecodeEager { 0.9 } else { 1.01 };
+            assert!(
+                after <= most * before,
+                "{} p99 {after} ms of {before} ms",
+                trace.name()
+            );
+            assert!(
+                known[0].rate >= 0.98 * unknown[0].rate,
+                "{} is slower",
+                trace.name()
+            );
+            let (before, after) = (unknown[1].share, known[1].share);
+            assert!(after >= 0.9 * before, "{} has {after} of {before}", heap.name());
+        }
+    }
+}
+
+/// Who claims to be waited for step by step, always, gets no more by it than a better place within its bucket.
+#[test]
+fn a_false_leaning_takes_nothing_from_a_guarantee() {
+    heading("hostile neighbours that claim to lean to latency: honest matmul beside");
+    for percent in [50, 70, 90] {
+        for conduct in [Conduct::ClaimsHeldUp, Conduct::ClaimsWaiting] {
+            for hostile in [Matmul, Idle] {
+                let mut list = tenants(&[(Matmul, percent), (hostile, 100 - percent)], Mode::Adaptive);
+                list[0].class = Class::Gemm;
+                list[1].conduct = conduct;
+                let got = sim::run(&list, H100, 3 * SECOND);
+                show(
+                    &format!("{conduct:?} {}", hostile.name()),
+                    &list,
+                    "adaptive",
+                    &got,
+                );
+                let free = tenants(&[(Matmul, percent), (hostile, 100 - percent)], Mode::None);
+                let delivered = sum(&sim::run(&free, H100, SECOND));
+                let entitled = f64::from(percent) / 100.0 * delivered.min(1.0);
+                assert!(
+                    got[0].share >= 0.98 * entitled,
+                    "{conduct:?} {}: {} of {entitled}",
+                    hostile.name(),
+                    got[0].share
+                );
+            }
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use fcsp_core::classify::Class;
 use fcsp_core::share::gate::{Gate, Marker, Verdict};
+use fcsp_core::share::mix::Leaning;
 use fcsp_core::share::page::{TenantPage, View};
 use fcsp_core::share::params::Params;
 
@@ -41,6 +43,8 @@ pub struct Tenant {
     pub correct: bool,
     /// Another process of the tenant at this index.
     pub shares_page_of: Option<usize>,
+    /// What its kernels are, by name.
+    pub class: Class,
 }
 
 impl Tenant {
@@ -52,6 +56,7 @@ impl Tenant {
             bias: 1_000_000,
             correct: false,
             shares_page_of: None,
+            class: Class::Other,
         }
     }
 
@@ -346,9 +351,13 @@ impl Sim<'_> {
             Conduct::ClaimsHeldUp => {
                 page.block(now);
                 page.submitted(5_000_000, now);
+                page.lean(Leaning::Latency);
                 page.publish(now);
             }
-            Conduct::ClaimsWaiting => page.wait_begins(now - 100, now),
+            Conduct::ClaimsWaiting => {
+                page.lean(Leaning::Latency);
+                page.wait_begins(now - 100, now);
+            }
             Conduct::ClaimsHuge => {
                 page.raise_vtime(u64::MAX / 2);
                 page.submitted(u64::MAX / 4, now);
@@ -458,7 +467,8 @@ impl Sim<'_> {
             self.hosts[i].slow += 1;
             self.retire(i);
             let views = self.views(i);
-            match self.hosts[i].gate.acquire(cost, now, &views) {
+            let class = self.hosts[i].tenant.class;
+            match self.hosts[i].gate.acquire_as(class, cost, now, &views) {
                 Verdict::Go { marker } => marker,
                 Verdict::LetOne => true,
                 Verdict::Drain { to } => {

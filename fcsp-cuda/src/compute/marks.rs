@@ -28,6 +28,13 @@ struct Mark {
     unit: u64,
 }
 
+/// A mark that a poll found passed, and when.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    marker: Marker,
+    at: u64,
+}
+
 /// GPU time of the work between two marks.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
@@ -48,6 +55,8 @@ struct Queue {
     waiting: VecDeque<Mark>,
     /// The last one passed, whose event is kept to measure from.
     passed: Option<Mark>,
+    /// The last one of the poll before, for the time by the clock.
+    seen: Option<Seen>,
 }
 
 /// The marks of one device in one process.
@@ -67,6 +76,8 @@ pub struct Since {
     pub interrupted: bool,
     /// Whether to take the time: there is nobody whose slices would be in it.
     pub timed: bool,
+    /// Whether the time by the clock is asked for: how contended the device is.
+    pub watched: bool,
 }
 
 impl Marks {
@@ -87,7 +98,9 @@ impl Marks {
         };
         let mut queue = self.queue();
         let continuous = match queue.waiting.back().or(queue.passed.as_ref()) {
-            Some(before) if before.timed && since.timed && before.stream == stream as usize => {
+            Some(before)
+                if before.stream == stream as usize && (since.watched || before.timed && since.timed) =>
+            {
                 // The mark before is still to come: everything since was queued behind it. Or the host was done
                 // sooner than the device can have been.
                 let charged = marker.since(before.marker);
@@ -112,18 +125,22 @@ impl Marks {
     /// Retires what the device has passed; hands every measured span to `settle`.
     pub fn poll(&self, gate: &Gate<'_>, events: &Events, now: u64, mut settle: impl FnMut(Span)) {
         let mut queue = self.queue();
+        let mut steady = true;
         while let Some(first) = queue.waiting.front() {
             // Anything but "not ready" ends the waiting: an error is the application's to find.
             if call_real!(cuEventQuery(first.event as CUevent)) == CUDA_ERROR_NOT_READY {
-                return;
+                break;
             }
             let Some(mark) = queue.waiting.pop_front() else {
-                return;
+                break;
             };
+            steady &= mark.continuous;
             gate.retire(mark.marker, now);
             let before = queue.passed.take();
             if let Some(before) = before {
                 if mark.continuous
+                    && before.timed
+                    && mark.timed
                     && before.context == mark.context
                     && let Some(measured) = elapsed(before.event, mark.event)
                 {
@@ -139,6 +156,19 @@ impl Marks {
             }
             queue.passed = Some(mark);
         }
+        let Some(marker) = queue.passed.as_ref().map(|mark| mark.marker) else {
+            return;
+        };
+        // What was charged between two polls against the time between them, if the device had work all along.
+        match queue.seen {
+            Some(seen) if seen.marker == marker => {}
+            seen => {
+                if let Some(seen) = seen.filter(|_| steady) {
+                    gate.observe(now.saturating_sub(seen.at), marker.since(seen.marker));
+                }
+                queue.seen = Some(Seen { marker, at: now });
+            }
+        }
     }
 
     /// A context is gone, and its events with it.
@@ -148,5 +178,6 @@ impl Marks {
         if queue.passed.as_ref().is_some_and(|mark| mark.context == context) {
             queue.passed = None;
         }
+        queue.seen = None;
     }
 }

@@ -1,0 +1,158 @@
+//! What a tenant's GPU time goes into, by class of work, and what that says of the tenant.
+//!
+//! Credit is taken in slices of GPU time, so the launches that find it used up are a fair sample of the GPU time and not
+//! of the launches: a class that takes a third of the time asks for a third of the slices. The mix is therefore counted
+//! there, and the launches in between count nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::classify::Class;
+
+/// How far back the mix looks, ns of GPU time.
+const WINDOW_NS: u64 = 50_000_000;
+/// Less than this says nothing, ns of GPU time.
+const LEAST_NS: u64 = WINDOW_NS / 10;
+/// Kernels shorter than this on average are those of a program that is waited for, ns.
+pub const SHORT_NS: u64 = 50_000;
+/// Kernels longer than this on average are those of a program that works through a heap, ns.
+pub const LONG_NS: u64 = 100_000;
+
+/// Which way a tenant's work leans; what the adaptive mode goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leaning {
+    /// Neither is plain.
+    #[default]
+    None,
+    /// Somebody waits for each step: attention over short kernels, or work bound by memory.
+    Latency,
+    /// Matrix products and copies that take long: what counts is how much is done.
+    Throughput,
+}
+
+impl Leaning {
+    /// The number it has in shared pages.
+    pub const fn code(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Latency => 1,
+            Self::Throughput => 2,
+        }
+    }
+
+    /// What has this number; an unknown one leans nowhere.
+    pub const fn from_code(code: u64) -> Self {
+        match code {
+            1 => Self::Latency,
+            2 => Self::Throughput,
+            _ => Self::None,
+        }
+    }
+
+    /// The word for people and for JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Latency => "latency",
+            Self::Throughput => "throughput",
+        }
+    }
+}
+
+/// The classes of one process's last GPU time on a device. Relaxed throughout: quantities that guard no memory, and two
+/// threads that lose each other's notes make the sample a little smaller.
+#[derive(Debug, Default)]
+pub struct Mix {
+    recent: [AtomicU64; Class::ALL.len()],
+}
+
+impl Mix {
+    /// Notes `ns` of GPU time of `class`.
+    pub fn note(&self, class: Class, ns: u64) {
+        let ns = ns.min(WINDOW_NS);
+        for (index, part) in self.recent.iter().enumerate() {
+            let old = part.load(Ordering::Relaxed);
+            // Both at most the window: the product fits.
+            let faded = old - old * ns / WINDOW_NS;
+            let more = if index == usize::from(class.code()) { ns } else { 0 };
+            part.store(faded + more, Ordering::Relaxed);
+        }
+    }
+
+    /// Which way the last GPU time leans, with kernels of `kernel` ns on average.
+    pub fn leaning(&self, kernel: u64) -> Leaning {
+        let parts: [u64; Class::ALL.len()] =
+            std::array::from_fn(|index| self.recent[index].load(Ordering::Relaxed));
+        let all: u64 = parts.iter().sum();
+        if all < LEAST_NS {
+            return Leaning::None;
+        }
+        let of = |class: Class| parts[usize::from(class.code())];
+        let (attention, gemm) = (of(Class::Attention), of(Class::Gemm));
+        if (kernel < SHORT_NS && attention * 20 >= all)
+            || (kernel < LONG_NS && (attention + of(Class::MemoryBound)) * 2 >= all)
+        {
+            Leaning::Latency
+        } else if kernel >= LONG_NS && (gemm + of(Class::Copy)) * 2 >= all {
+            Leaning::Throughput
+        } else {
+            Leaning::None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mixed(parts: &[(Class, u64)]) -> Mix {
+        let mix = Mix::default();
+        for _ in 0..200 {
+            for &(class, part) in parts {
+                mix.note(class, part * 100_000);
+            }
+        }
+        mix
+    }
+
+    #[test]
+    fn serving_leans_to_latency_and_training_to_throughput() {
+        // As a transformer's time divides, roughly, when it decodes token by token and when it is trained.
+        let decode = mixed(&[
+            (Class::Gemm, 62),
+            (Class::Attention, 20),
+            (Class::MemoryBound, 18),
+        ]);
+        assert_eq!(decode.leaning(12_000), Leaning::Latency);
+        let train = mixed(&[
+            (Class::Gemm, 65),
+            (Class::Attention, 13),
+            (Class::MemoryBound, 22),
+        ]);
+        assert_eq!(train.leaning(220_000), Leaning::Throughput);
+        assert_eq!(mixed(&[(Class::Copy, 1)]).leaning(200_000), Leaning::Throughput);
+        assert_eq!(mixed(&[(Class::Other, 1)]).leaning(5_000), Leaning::None);
+        assert_eq!(mixed(&[(Class::Gemm, 1)]).leaning(70_000), Leaning::None);
+        assert_eq!(Mix::default().leaning(1), Leaning::None);
+    }
+
+    #[test]
+    fn the_mix_forgets() {
+        let mix = mixed(&[(Class::Gemm, 1)]);
+        for _ in 0..500 {
+            mix.note(Class::Attention, 500_000);
+        }
+        assert_eq!(mix.leaning(20_000), Leaning::Latency);
+        let all: u64 = mix.recent.iter().map(|part| part.load(Ordering::Relaxed)).sum();
+        assert!(all <= WINDOW_NS && all > WINDOW_NS / 2, "{all}");
+        mix.note(Class::Copy, u64::MAX);
+        assert_eq!(mix.leaning(200_000), Leaning::Throughput);
+    }
+
+    #[test]
+    fn codes_are_their_own() {
+        for leaning in [Leaning::None, Leaning::Latency, Leaning::Throughput] {
+            assert_eq!(Leaning::from_code(leaning.code()), leaning);
+        }
+        assert_eq!(Leaning::from_code(77), Leaning::None);
+    }
+}
