@@ -25,7 +25,9 @@ memory[] and compute[] (device, value), roots[] (pid, start_time, alive), proble
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped,
 processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused;
 compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time
-passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through.";
+passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through,
+mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning
+(latency, throughput or none: what the adaptive mode goes by).";
 
 /// Options of `fcsp ps`.
 #[derive(Debug, clap::Args)]
@@ -119,6 +121,7 @@ pub fn table(tenants: &[TenantView], sampled: bool) -> Table {
     ];
     if sampled {
         columns.extend(["HAD", "HELD", "QUEUE", "LATE"].map(|name| (name, Align::Right)));
+        columns.push(("MIX", Align::Left));
     }
     let mut table = Table::new(&columns);
     for tenant in tenants {
@@ -178,13 +181,14 @@ pub fn table(tenants: &[TenantView], sampled: bool) -> Table {
     table
 }
 
-/// What was measured of a share: had, held, queue, late.
-pub fn share_cells(share: &Share) -> [String; 4] {
+/// What was measured of a share: had, held, queue, late, mix.
+pub fn share_cells(share: &Share) -> [String; 5] {
     [
         shares::percent(share.had),
         shares::percent(share.throttled),
         shares::time(share.in_flight_ns),
         share.let_through.to_string(),
+        shares::mostly(&share.mix, 2),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! A tenant's share of a device's time from outside: what it was promised, and what it had between two looks at the
 //! page that it publishes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use fcsp::classify::Class;
 use fcsp::device::DeviceUuid;
 use fcsp::file::monotonic_ns;
 use fcsp::share::files;
@@ -44,6 +45,11 @@ pub struct Share {
     pub waits: u64,
     /// Launches that went because a deadline passed.
     pub let_through: u64,
+    /// What GPU time went into, by class of work: parts of what was granted between two looks, or since the tenant was
+    /// set up if there was nothing between them. A sample.
+    pub mix: BTreeMap<&'static str, f64>,
+    /// Which way the work leans, which the adaptive mode goes by: latency, throughput or none.
+    pub leaning: Option<&'static str>,
     #[serde(skip)]
     pub(super) look: Option<Look>,
 }
@@ -55,6 +61,7 @@ pub(super) struct Look {
     consumed: u64,
     surplus: u64,
     waited: u64,
+    classes: [u64; Class::ALL.len()],
 }
 
 impl Share {
@@ -100,7 +107,10 @@ impl Share {
                 consumed: counters.consumed,
                 surplus: counters.surplus,
                 waited: counters.waited.saturating_add(standing),
+                classes: counters.classes,
             });
+            share.mix = mix(counters.classes);
+            share.leaning = Some(view.leaning.name());
         }
         Some(share)
     }
@@ -120,6 +130,13 @@ impl Share {
         self.borrowed = part(now.surplus, before.surplus);
         self.throttled = part(now.waited, before.waited);
         self.interval_ns = Some(interval);
+        // A page that was made anew counts from nothing.
+        let lately = mix(std::array::from_fn(|index| {
+            now.classes[index].saturating_sub(before.classes[index])
+        }));
+        if !lately.is_empty() {
+            self.mix = lately;
+        }
     }
 }
 
@@ -160,6 +177,33 @@ impl Sampler {
     }
 }
 
+/// The parts of what was granted.
+fn mix(granted: [u64; Class::ALL.len()]) -> BTreeMap<&'static str, f64> {
+    let all: u64 = granted.iter().fold(0, |sum, ns| sum.saturating_add(*ns));
+    Class::ALL
+        .into_iter()
+        .zip(granted)
+        .filter(|&(_, ns)| ns > 0)
+        .map(|(class, ns)| (class.name(), ns as f64 / all as f64))
+        .collect()
+}
+
+/// The largest parts of a mix for people, the greatest first, in at most `most` words.
+pub fn mostly(mix: &BTreeMap<&'static str, f64>, most: usize) -> String {
+    let mut parts: Vec<_> = mix.iter().filter(|&(_, &part)| part >= 0.01).collect();
+    parts.sort_by(|a, b| b.1.total_cmp(a.1));
+    let words: Vec<String> = parts
+        .into_iter()
+        .take(most)
+        .map(|(name, part)| format!("{} {:.0}%", name.replace('_', "-"), part * 100.0))
+        .collect();
+    if words.is_empty() {
+        "-".into()
+    } else {
+        words.join(" ")
+    }
+}
+
 /// A part of the time for people; "-" of nothing.
 pub fn percent(part: Option<f64>) -> String {
     part.map_or("-".into(), |part| format!("{:.0}%", part * 100.0))
@@ -190,6 +234,7 @@ mod tests {
                 consumed,
                 surplus: 0,
                 waited,
+                classes: [0, consumed, 0, 100, 0, 0],
             }),
             ..Share::default()
         }
@@ -203,6 +248,11 @@ mod tests {
             (later.had, later.throttled, later.interval_ns),
             (Some(0.25), Some(0.5), Some(1_000))
         );
+        assert_eq!(later.mix, BTreeMap::from([("attention", 1.0)]));
+        assert_eq!(mostly(&later.mix, 2), "attention 100%");
+        assert_eq!(mostly(&BTreeMap::new(), 2), "-");
+        let three = BTreeMap::from([("gemm", 0.6), ("memory_bound", 0.3), ("copy", 0.1)]);
+        assert_eq!(mostly(&three, 2), "gemm 60% memory-bound 30%");
         let mut corrected = share(3_000, 400, 400);
         corrected.compare(share(2_000, 450, 400).look.unwrap());
         assert_eq!(corrected.had, Some(0.0));
@@ -219,6 +269,9 @@ mod tests {
         let params = Params::strict(250_000).with_priority(Priority::Low);
         page.page().attach(&params, now).unwrap();
         page.page().count(5_000_000);
+        page.page().count_class(Class::Gemm, 4_000_000);
+        page.page().count_class(Class::Collective, 1_000_000);
+        page.page().lean(fcsp::share::mix::Leaning::Throughput);
         page.page().submitted(60_000_000_000, now);
         page.page().wait_begins(now - 1_000, now);
         let read = Share::read(&state, &device, "a", None).unwrap();
@@ -227,6 +280,8 @@ mod tests {
             (Some(0.25), Some("strict"), Some("low"))
         );
         assert_eq!(read.consumed_ns, 5_000_000);
+        assert_eq!(read.mix, BTreeMap::from([("collective", 0.2), ("gemm", 0.8)]));
+        assert_eq!(read.leaning, Some("throughput"));
         assert!(read.in_flight_ns > 1_000_000_000);
         assert!(
             read.look.unwrap().waited >= 1_000,

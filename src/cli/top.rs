@@ -11,7 +11,7 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
-use super::shares::Sampler;
+use super::shares::{self, Sampler};
 use super::tenants::{DeviceView, TenantView};
 use super::{Context, output, ps, screen};
 
@@ -20,7 +20,8 @@ Keys: q quit, up and down scroll, a show dead tenants too.
 Into a pipe or a file it prints once, as --once does.
 
 HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and
-not yet done, LATE the launches that went because a deadline passed. Live, HAD and HELD are of the last second.
+not yet done, LATE the launches that went because a deadline passed, MIX what its GPU time went into. Live, HAD, HELD and MIX
+are of the last second.
 
 JSON keys: as `fcsp ps --json`.";
 
@@ -273,6 +274,11 @@ fn clip(text: &str, width: usize) -> String {
 /// Width from which everything is shown.
 const FULL_WIDTH: u16 = 112;
 
+/// Width from which the class of most work is shown.
+const MIX_WIDTH: u16 = 132;
+/// Width from which two classes are.
+const LONG_MIX_WIDTH: u16 = 160;
+
 /// Columns by what the width allows.
 struct Columns {
     /// Whether there is room for everything: else peak, queue and late launches are left out and the rest is narrow.
@@ -283,6 +289,8 @@ struct Columns {
     refused: u16,
     compute: u16,
     part: u16,
+    /// 0 where there is no room for it.
+    mix: u16,
 }
 
 fn columns(width: u16, longest_name: usize) -> Columns {
@@ -295,6 +303,11 @@ fn columns(width: u16, longest_name: usize) -> Columns {
         refused: if full { 7 } else { 4 },
         compute: if full { 14 } else { 12 },
         part: if full { 5 } else { 4 },
+        mix: match width {
+            0..MIX_WIDTH => 0,
+            MIX_WIDTH..LONG_MIX_WIDTH => 17,
+            _ => 33,
+        },
     };
     let least: u16 = columns.list("").iter().map(|column| column.width + 1).sum();
     // What is left over goes to long names, to shares in full, and to the bar.
@@ -343,6 +356,9 @@ impl Columns {
         list.push(right("HELD", self.part));
         if self.full {
             list.extend([right("QUEUE", 6), right("LATE", 4)]);
+        }
+        if self.mix > 0 {
+            list.push(left("MIX", self.mix));
         }
         list
     }
@@ -488,7 +504,7 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
         });
         cells.push(compute(tenant, columns));
         if let Some(share) = &device.compute {
-            let [had, held, queue, late] = ps::share_cells(share);
+            let [had, held, queue, late, _] = ps::share_cells(share);
             let waiting = share.throttled.is_some_and(|part| part >= 0.005);
             cells.push(right(had));
             cells.push(right(held).style(if waiting {
@@ -498,6 +514,11 @@ fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row
             }));
             if columns.full {
                 cells.extend([right(queue), right(late)]);
+            }
+            if columns.mix > 0 {
+                let words = if columns.mix > 20 { 2 } else { 1 };
+                let text = shares::mostly(&share.mix, words);
+                cells.push(Cell::from(clip(&text, columns.mix.into())));
             }
         }
         rows.push(Row::new(cells));
@@ -562,6 +583,7 @@ mod tests {
             throttled: Some(0.61),
             in_flight_ns: 1_500_000,
             let_through: 3,
+            mix: [("attention", 0.25), ("gemm", 0.71), ("other", 0.04)].into(),
             ..Share::default()
         };
         TenantView {
@@ -595,7 +617,7 @@ mod tests {
 
     #[test]
     fn every_number_is_readable_at_both_sizes() {
-        for (width, height) in [(80, 24), (120, 40)] {
+        for (width, height) in [(80, 24), (120, 40), (140, 40), (180, 50)] {
             let picture = picture(width, height);
             for part in [
                 "train",
@@ -617,6 +639,8 @@ mod tests {
                 picture.contains("PEAK") && picture.contains("1.5ms"),
                 width >= FULL_WIDTH
             );
+            assert_eq!(picture.contains("gemm 71%"), width >= MIX_WIDTH);
+            assert_eq!(picture.contains("attention 25%"), width >= LONG_MIX_WIDTH);
         }
     }
 

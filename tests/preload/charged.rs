@@ -237,3 +237,28 @@ fn a_capture_left_open_lets_nothing_by_and_what_it_records_is_not_charged() {
         assert!(charged > 0, "launched beside a capture in mode {mode}");
     }
 }
+
+#[test]
+fn what_the_time_goes_into_is_published_by_class() {
+    for (call, class) in [
+        (format!("call cuMemsetD8Async TO 1 {BYTES} 0"), "copy"),
+        (
+            "named ampere_bf16_s16816gemm_bf16_128x128_ldg8_f2f_stages_64x3_tn".to_owned(),
+            "gemm",
+        ),
+        ("named flash_fwd_kernel".to_owned(), "attention"),
+        ("spin 1000".to_owned(), "other"),
+    ] {
+        let machine = Machine::new();
+        let mut client = shared(&machine);
+        let to = client.ok(&format!("alloc {BYTES}"));
+        client.ok(&call.replace("TO", &to.to_string()));
+        let compute = &machine.tenant(TENANT)["devices"][0]["compute"];
+        assert_eq!(
+            compute["mix"],
+            serde_json::json!({ class: 1.0 }),
+            "{call}: {compute}"
+        );
+        assert_eq!(compute["leaning"], "none", "one launch says nothing");
+    }
+}

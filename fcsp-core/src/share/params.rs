@@ -32,7 +32,8 @@ pub enum Mode {
     /// The quota for certain, idle time on top.
     #[default]
     Balanced,
-    /// Balanced, and the work kept in flight follows the contention measured.
+    /// Balanced; the work kept in flight follows the contention measured, and who stands back for whom the class of the
+    /// work ([`crate::share::mix`]).
     Adaptive,
 }
 
