@@ -1,94 +1,16 @@
-//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`crate::device`]); here
+//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`fcsp_hook::device`]); here
 //! the calls that take it are noticed, and refused after the fact where the tenant is close to its quota.
 
 use core::ffi::{c_char, c_void};
 use std::sync::{Mutex, PoisonError};
 
+use fcsp_hook::backend::Backend;
+use fcsp_hook::overhead::{self, context_died, makes_context, takes_memory};
+
 use crate::call_real;
-use crate::device::Device;
 use crate::ffi::cuda::*;
-use crate::info::process_memory;
-use crate::memory::{books, context_died, pool};
-use crate::process::{self, Inside, Scope, complain, scope, scope_of, shielded};
-
-/// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes the quota, `undo`
-/// and refuse.
-fn takes_memory(scope: Scope, call: impl Fn() -> CUresult, undo: impl FnOnce()) -> CUresult {
-    let device = match scope {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
-    };
-    let before = free_if_unmeasured(device);
-    let result = call();
-    if result != CUDA_SUCCESS {
-        return result;
-    }
-    let seen = before
-        .zip(free_if_unmeasured(device))
-        .map_or(0, |(before, after)| before.saturating_sub(after));
-    device.saw_overhead(seen);
-    device.overhead_moved();
-    refuse_if_over(device, || {
-        undo();
-        device.saw_less(seen);
-    })
-}
-
-/// As [`takes_memory`], for calls that make a context; `made` reads its handle.
-fn makes_context(
-    scope: Scope,
-    call: impl Fn() -> CUresult,
-    made: impl FnOnce() -> usize,
-    undo: impl FnOnce(),
-) -> CUresult {
-    let device = match scope {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
-    };
-    let before = process_memory::free_if_unseen(&device.identity);
-    let result = call();
-    if result != CUDA_SUCCESS {
-        return result;
-    }
-    let seen = before
-        .zip(process_memory::free_if_unseen(&device.identity))
-        .map(|(before, after)| before.saturating_sub(after));
-    let context = made();
-    device.context_made(context, seen);
-    refuse_if_over(device, || {
-        undo();
-        device.context_gone(context);
-    })
-}
-
-/// After the driver has taken memory of its own: where the tenant is close to its quota, measures; where it is past it,
-/// takes the call back.
-fn refuse_if_over(device: &Device, undo: impl FnOnce()) -> CUresult {
-    if device.is_near() {
-        device.measure_if_stale();
-        if device.is_over() {
-            undo();
-            device.measure_now();
-            complain("refused: contexts and code would pass the quota");
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-    }
-    CUDA_SUCCESS
-}
-
-/// The device's free bytes where NVML cannot say what this process holds: a change of them is then all there is.
-fn free_if_unmeasured(device: &Device) -> Option<u64> {
-    if device.limit() == u64::MAX {
-        return None;
-    }
-    if process_memory::is_there() {
-        return process_memory::free_if_unseen(&device.identity);
-    }
-    let (mut free, mut total) = (0usize, 0usize);
-    (call_real!(cuMemGetInfo_v2(&mut free, &mut total)) == CUDA_SUCCESS).then_some(free as u64)
-}
+use crate::memory::books;
+use crate::process::{self, Cuda, Inside, Scope, scope, scope_of, shielded};
 
 fn primary_is_active(device: CUdevice) -> bool {
     let (mut flags, mut active) = (0, 0);
@@ -144,30 +66,6 @@ impl PrimaryContexts {
     }
 }
 
-fn died(context: usize, device: Option<&'static Device>) {
-    context_died(context);
-    process::forget_context();
-    if let Some(device) = device {
-        device.context_gone(context);
-        if let Some(compute) = device.compute() {
-            compute.context_died(context);
-        }
-        pool::refresh_all(device);
-        // The context's own overhead went with it; without this the tenant would look fuller than it is until its
-        // next request near the quota.
-        if device.limit() != u64::MAX
-            && device
-                .attachment()
-                .slot()
-                .overhead
-                .load(std::sync::atomic::Ordering::Relaxed)
-                > 0
-        {
-            device.measure_now();
-        }
-    }
-}
-
 macro_rules! primary_ends {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
@@ -180,7 +78,7 @@ macro_rules! primary_ends {
                     && let Some(context) = books().primary.of(dev)
                     && !primary_is_active(dev)
                 {
-                    died(context, governed.device(dev));
+                    context_died(context, governed.device(dev));
                 }
                 result
             })
@@ -241,7 +139,7 @@ pub unsafe extern "C" fn cuGreenCtxCreate(
 pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuGreenCtxDestroy(hCtx));
-        process::forget_context();
+        Cuda::process().forget_context();
         result
     })
 }
@@ -263,7 +161,7 @@ macro_rules! destroy {
                 }
                 let result = call();
                 if result == CUDA_SUCCESS {
-                    died(ctx as usize, device);
+                    context_died(ctx as usize, device);
                 }
                 result
             })
@@ -289,7 +187,7 @@ pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult
         call_real!(cuCtxGetLimit(&mut before, limit));
         let growth = (value as u64).saturating_sub(before as u64);
         let cost = match limit {
-            CU_LIMIT_STACK_SIZE => growth.saturating_mul(device.resident_threads),
+            CU_LIMIT_STACK_SIZE => growth.saturating_mul(device.own.resident_threads),
             CU_LIMIT_MALLOC_HEAP_SIZE | CU_LIMIT_PRINTF_FIFO_SIZE => growth,
             _ => 0,
         };
@@ -304,7 +202,7 @@ pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult
             device.refused("cuCtxSetLimit", &denied);
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
-        let result = takes_memory(Scope::On(device, core::ptr::null_mut()), call, || {
+        let result = takes_memory(Scope::On(device, 0), call, || {
             call_real!(cuCtxSetLimit(limit, before));
         });
         device.release(cost);
@@ -393,39 +291,11 @@ makes_stream! {
     cuGreenCtxStreamCreate(phStream, greenCtx: CUgreenCtx, flags: u32, priority: i32);
 }
 
-/// Code has been unloaded: what it took is free, and handles of its functions may come again.
-fn unloaded() {
-    if let Some(governed) = process::governed() {
-        for device in governed.devices() {
-            device.overhead_moved();
-            if let Some(compute) = device.compute() {
-                compute.code_unloaded();
-            }
-        }
-    }
-}
-
 macro_rules! unloads {
     ($($name:ident($code:ident: $ty:ty);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: what the code took is given back.")]
         pub unsafe extern "C" fn $name($code: $ty) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                let call = || call_real!($name($code));
-                let Some(_inside) = Inside::enter() else { return call() };
-                let device = match scope() {
-                    Scope::On(device, _) => Some(device),
-                    _ => None,
-                };
-                let before = device.and_then(free_if_unmeasured);
-                let result = call();
-                if let (Some(device), Some(before)) = (device, before)
-                    && let Some(after) = free_if_unmeasured(device)
-                {
-                    device.saw_less(after.saturating_sub(before));
-                }
-                unloaded();
-                result
-            })
+            shielded(CUDA_ERROR_UNKNOWN, || overhead::unloads::<Cuda>(|| call_real!($name($code))))
         }
     )*};
 }
@@ -434,29 +304,11 @@ unloads! {
     cuLibraryUnload(library: CUlibrary);
 }
 
-/// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is past its quota is
-/// refused beforehand, and one that passes it by this is told so and refused from then on.
-fn loads_lazily(call: impl Fn() -> CUresult) -> CUresult {
-    let Some(_inside) = Inside::enter() else {
-        return call();
-    };
-    if let Scope::On(device, _) = scope()
-        && device.is_near()
-    {
-        device.measure_if_stale();
-        if device.is_over() {
-            complain("refused: the tenant holds more than its quota, so no more code is loaded");
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-    }
-    takes_memory(scope(), call, || {})
-}
-
 macro_rules! loads_lazily {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: loads code that was put off.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || loads_lazily(|| call_real!($name($($arg),*))))
+            shielded(CUDA_ERROR_UNKNOWN, || overhead::loads_lazily::<Cuda>(|| call_real!($name($($arg),*))))
         }
     )*};
 }

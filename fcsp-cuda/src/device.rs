@@ -1,435 +1,101 @@
-//! One device's quota as this process keeps it: hold before the driver is asked, release after it has freed, and
-//! measure what the driver takes for itself.
-//!
-//! The driver takes memory that no call asks for: contexts, code, streams, local memory, the unused rest of 2 MiB
-//! slabs. It is not predicted but measured: NVML's figure for this process, less the allocations this process knows
-//! of, is the overhead. Measuring takes 22 us (H100, driver 580), so it is done where it can change an answer: when a
-//! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
-//! close to the quota. Away from the quota the figure may lag; at the quota it does not. A new context counts with
-//! [`CONTEXT_ESTIMATE`] until then.
-//!
-//! Where NVML cannot be asked (a container without it) or does not show this process (a PID namespace), the overhead is
-//! what contexts are estimated at and what the device's free memory fell by while code was loaded or a limit raised.
-//! Neighbours that allocate at that moment are then counted as ours, those that free hide as much; code that the
-//! driver loads lazily and its memory for streams are not seen at all.
+//! What the driver says of its devices, and what is kept for each.
 
-use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::sync::atomic::AtomicPtr;
 
-use fcsp_core::device::DeviceIdentity;
-use fcsp_core::file::monotonic_ns;
-use fcsp_core::memory::{Denied, Usage};
-use fcsp_core::region::Attachment;
-use fcsp_core::region::physical::Physical;
-use fcsp_core::share::params::Mode;
-use fcsp_core::tenant::{Tenant, TenantError};
+use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 
-use crate::compute::Compute;
 use crate::driver::real;
 use crate::ffi::cuda::{
-    CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, CUdevice,
+    CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+    CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID,
+    CUdevice, CUdevice_attribute, CUuuid,
 };
-use crate::info::process_memory;
-use crate::memory::pool;
-use crate::process::{self, SetupOnce, complain, logging};
+use crate::memory::pool::Pool;
 
-/// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
-/// takes.
-pub const NEAR: u64 = 1 << 30;
 /// What a context is taken to hold, in bytes, until it is measured, and for good where NVML cannot be asked: more than
 /// the 518 MiB of an H100 (driver 580), the most that we have seen.
 pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
-/// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
-const MEASURE_INTERVAL_NS: u64 = 20_000_000;
 
-/// A device that this process uses.
+/// What is kept for a device.
 #[derive(Debug)]
-pub struct Device {
-    /// Ordinal in this process.
-    pub ordinal: CUdevice,
-    /// Who it is everywhere.
-    pub identity: DeviceIdentity,
+pub struct PerDevice {
     /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
     pub resident_threads: u64,
-    attachment: Attachment,
-    tenant: &'static Tenant,
-    total: u64,
-    limit: AtomicU64,
-    /// The generation of the control page, and the one that `limit` and `compute` are of.
-    page: &'static AtomicU64,
-    generation: AtomicU64,
-    /// Set when something may have changed the overhead.
-    stale: AtomicBool,
-    measured_ns: AtomicU64,
-    measure: Mutex<()>,
-    /// Overhead by estimates and differences, for a process that NVML does not show.
-    unseen: AtomicU64,
-    /// The part of it that each context of this process stands for.
-    contexts: Mutex<Vec<(usize, u64)>>,
-    /// The compute share to keep; null while there is none, or none that holds anything back.
-    compute: AtomicPtr<Compute>,
-    /// The same once made: it is made once and taken up again.
-    compute_made: AtomicPtr<Compute>,
     /// The pool that serves allocations which name none; null until asked, and after it may have changed.
-    pub(crate) default_pool: AtomicPtr<pool::Pool>,
+    pub(crate) default_pool: AtomicPtr<Pool>,
 }
 
-/// Around a driver call that changes what the driver holds for this process, until that is entered in the slot.
-pub struct Change<'a> {
-    account: Physical<'a>,
-    by: Cell<i64>,
-}
-
-impl Change<'_> {
-    /// Enters memory that NVML counts.
-    #[inline]
-    pub fn gained(&self, bytes: u64) {
-        self.by.set(self.by.get().saturating_add_unsigned(bytes));
-    }
-
-    /// Removes memory that NVML counts.
-    #[inline]
-    pub fn lost(&self, bytes: u64) {
-        self.by.set(self.by.get().saturating_sub_unsigned(bytes));
-    }
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        self.account.end(self.by.get());
-    }
-}
-
-impl Device {
-    /// Attaches this process to `tenant`'s region for the device.
-    pub fn open(
-        tenant: &'static Tenant,
-        ordinal: CUdevice,
-        identity: DeviceIdentity,
-    ) -> Result<Self, TenantError> {
-        let mut total = 0usize;
-        if let Some(real) = real::cuDeviceTotalMem_v2.get() {
-            // SAFETY: writes one integer that outlives the call. On failure the total stays 0, and a share of it
-            // allows nothing: closed.
-            unsafe { real(&mut total, ordinal) };
-        }
-        let total = total as u64;
-        let (generation, limits) = tenant.limits()?;
-        let limit = Tenant::memory_limit(&limits, &identity, total);
-        Ok(Self {
-            ordinal,
-            identity,
-            resident_threads: process::count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
-                * process::count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR),
-            attachment: tenant.attach(&identity, total, limit)?,
-            tenant,
-            total,
-            limit: AtomicU64::new(limit),
-            // Not the generation read: the first look also sets up the compute share.
-            generation: AtomicU64::new(generation.wrapping_sub(2)),
-            page: tenant.control().generation_word(),
-            stale: AtomicBool::new(true),
-            measured_ns: AtomicU64::new(0),
-            measure: Mutex::new(()),
-            unseen: AtomicU64::new(0),
-            contexts: Mutex::new(Vec::new()),
-            compute: AtomicPtr::new(core::ptr::null_mut()),
-            compute_made: AtomicPtr::new(core::ptr::null_mut()),
+impl PerDevice {
+    /// Asks the driver.
+    pub fn of(ordinal: CUdevice) -> Self {
+        Self {
+            resident_threads: count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+                * count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
-        })
-    }
-
-    /// The place in the tenant's region.
-    pub fn attachment(&self) -> &Attachment {
-        &self.attachment
-    }
-
-    /// Bytes the tenant may hold here, as of now: a changed control page is noticed by one load.
-    #[inline]
-    pub fn limit(&self) -> u64 {
-        if self.page.load(Ordering::Relaxed) == self.generation.load(Ordering::Relaxed) {
-            self.limit.load(Ordering::Relaxed)
-        } else {
-            self.reload();
-            self.limit.load(Ordering::Relaxed)
         }
     }
+}
 
-    /// The compute share to keep here, if there is one.
-    #[inline]
-    pub fn compute(&self) -> Option<&'static Compute> {
-        if self.page.load(Ordering::Relaxed) != self.generation.load(Ordering::Relaxed) {
-            self.reload();
-        }
-        // SAFETY: compute states are leaked, never freed.
-        unsafe { self.compute.load(Ordering::Acquire).as_ref() }
+fn attribute(device: CUdevice, which: CUdevice_attribute) -> Option<i32> {
+    let mut value = 0;
+    // SAFETY: writes one integer that outlives the call.
+    (unsafe { real::cuDeviceGetAttribute.get()?(&mut value, which, device) } == 0).then_some(value)
+}
+
+/// A device attribute as a count.
+fn count_attribute(device: CUdevice, which: CUdevice_attribute) -> u64 {
+    attribute(device, which)
+        .and_then(|value| u64::try_from(value).ok())
+        .unwrap_or(0)
+}
+
+/// How many devices there are; `None` before `cuInit`.
+pub fn count() -> Option<i32> {
+    let mut count = 0;
+    // SAFETY: writes one integer that outlives the call.
+    (unsafe { real::cuDeviceGetCount.get()?(&mut count) } == 0).then_some(count)
+}
+
+/// Bytes of the device's memory.
+pub fn total_memory(ordinal: CUdevice) -> u64 {
+    let mut total = 0usize;
+    if let Some(real) = real::cuDeviceTotalMem_v2.get() {
+        // SAFETY: writes one integer that outlives the call. On failure the total stays 0.
+        unsafe { real(&mut total, ordinal) };
     }
+    total as u64
+}
 
-    /// Takes in what the control page says now. Half-written by somebody who died, it leaves the last known limits.
-    #[cold]
-    pub fn reload(&self) {
-        let Ok((generation, limits)) = self.tenant.limits() else {
-            return;
-        };
-        let limit = Tenant::memory_limit(&limits, &self.identity, self.total);
-        self.limit.store(limit, Ordering::Relaxed);
-        self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
-        self.generation.store(generation, Ordering::Relaxed);
-
-        let params = limits.compute.for_device(&self.identity).unwrap_or_default();
-        if params.mode == Mode::None && !limits.paused {
-            // SAFETY: as in `compute`. Somebody may be waiting at the gate that is given up here.
-            if let Some(made) = unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
-                made.set(params, false);
-            }
-            self.compute.store(core::ptr::null_mut(), Ordering::Release);
-            crate::launch::keeps(self, generation, self.page, None);
-            return;
-        }
-        // SAFETY: as in `compute`.
-        let made = match unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
-            Some(made) => made,
-            None => match Compute::open(self.tenant, &self.identity, params, limits.paused) {
-                // Lost to another thread's is as good: both speak for the same page.
-                Some(made) => SetupOnce::publish(&self.compute_made, || made),
-                None => return,
-            },
-        };
-        made.set(params, limits.paused);
-        crate::launch::keeps(self, generation, self.page, Some(made));
-        self.compute
-            .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
+/// Who the device is everywhere.
+pub fn identify(ordinal: CUdevice) -> Option<DeviceIdentity> {
+    let mut uuid = CUuuid::zeroed();
+    // The second version tells MIG instances apart; the first is all that drivers before 11.4 have.
+    let result = match real::cuDeviceGetUuid_v2.get() {
+        // SAFETY: writes 16 bytes that outlive the call.
+        Some(real) => unsafe { real(&mut uuid, ordinal) },
+        // SAFETY: as above.
+        None => unsafe { real::cuDeviceGetUuid.get()?(&mut uuid, ordinal) },
+    };
+    if result != 0 {
+        return None;
     }
-
-    /// Holds `bytes` before the driver is asked for them.
-    #[inline]
-    pub fn hold(&self, bytes: u64) -> Result<(), Denied> {
-        let limit = self.limit();
-        if limit == u64::MAX {
-            return self.attachment.reserve(bytes, limit);
-        }
-        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
-        if used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
-            return self.attachment.reserve(bytes, limit);
-        }
-        self.hold_near(bytes, limit)
-    }
-
-    fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
-        // More than the whole quota: no measurement and no pool can make room.
-        if bytes <= limit {
-            self.measure_if_stale();
-            if self.attachment.ledger().reserve(bytes, limit).is_ok() {
-                return Ok(());
-            }
-            // Nothing is refused on an old figure: what code or pools have given back to the driver since we last
-            // asked is free again.
-            if self.stale.load(Ordering::Relaxed) {
-                self.measure_now();
-            }
-            if pool::any() {
-                pool::refresh_all(self);
-            }
-        }
-        self.attachment.reserve(bytes, limit)
-    }
-
-    /// Gives back what was held, after the driver has freed it or refused it.
-    #[inline]
-    pub fn release(&self, bytes: u64) {
-        self.attachment.release(bytes);
-    }
-
-    /// Counts bytes that the driver has taken already.
-    pub fn charge(&self, bytes: u64) {
-        self.attachment.ledger().charge(bytes);
-    }
-
-    /// Brackets a driver call that changes what the driver holds for this process.
-    #[inline]
-    pub fn change(&self) -> Change<'_> {
-        let account = self.physical();
-        account.begin();
-        Change {
-            account,
-            by: Cell::new(0),
-        }
-    }
-
-    /// What the driver holds for this process by our own account.
-    #[inline]
-    fn physical(&self) -> Physical<'_> {
-        Physical(&self.attachment.slot().allocated)
-    }
-
-    /// Enters memory that NVML counts, where no [`Device::change`] is at hand.
-    #[inline]
-    pub fn gained(&self, bytes: u64) {
-        self.physical().add(bytes.cast_signed());
-    }
-
-    /// Removes memory that NVML counts, where no [`Device::change`] is at hand.
-    #[inline]
-    pub fn lost(&self, bytes: u64) {
-        self.physical().add(-bytes.cast_signed());
-    }
-
-    /// Says that the overhead may have changed.
-    #[inline]
-    pub fn overhead_changed(&self) {
-        if !self.stale.load(Ordering::Relaxed) {
-            self.stale.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Says that the driver has just taken memory of its own or given it back: the next request near the quota
-    /// measures, however short a time ago that was done.
-    pub fn overhead_moved(&self) {
-        self.measured_ns.store(0, Ordering::Relaxed);
-        self.overhead_changed();
-    }
-
-    /// Whether the tenant has a quota here and is within [`NEAR`] of it.
-    #[inline]
-    pub fn is_near(&self) -> bool {
-        let limit = self.limit();
-        limit != u64::MAX
-            && fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_add(NEAR) > limit
-    }
-
-    /// Whether the tenant holds more than its quota.
-    pub fn is_over(&self) -> bool {
-        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()) > self.limit()
-    }
-
-    /// Measures, unless that was done a short while ago and nothing is known to have changed.
-    pub fn measure_if_stale(&self) {
-        let now = monotonic_ns();
-        let age = now.saturating_sub(self.measured_ns.load(Ordering::Relaxed));
-        // Code is loaded lazily, by launches that nobody announces: an old figure is stale whatever the flag says.
-        if age >= MEASURE_INTERVAL_NS
-            && (self.stale.load(Ordering::Relaxed) || age >= 10 * MEASURE_INTERVAL_NS)
-        {
-            self.measure_now();
-        }
-    }
-
-    /// Brings the overhead up to date with what the driver says.
-    pub fn measure_now(&self) {
-        // Somebody else measuring is as good.
-        let Ok(_only) = self.measure.try_lock() else {
-            return;
-        };
-        self.measured_ns.store(monotonic_ns(), Ordering::Relaxed);
-        self.stale.store(false, Ordering::Relaxed);
-        for attempt in 0..4 {
-            let before = self.physical().read();
-            let Some(held) = process_memory::of_this_process(&self.identity) else {
-                // NVML does not show this process (a PID namespace): what was seen by differences stands.
-                self.set_overhead(self.unseen.load(Ordering::Relaxed));
-                return;
-            };
-            let same = before.is_settled() && self.physical().read() == before;
-            let overhead = held.saturating_sub(before.bytes());
-            if same {
-                self.set_overhead(overhead);
-                return;
-            }
-            // Between calls of other threads the two figures belong to different moments. If it stays so, take the
-            // figure only where it errs to the safe side.
-            if attempt == 3 && overhead > self.attachment.slot().overhead.load(Ordering::Relaxed) {
-                self.set_overhead(overhead);
-            }
-        }
-        self.stale.store(true, Ordering::Relaxed);
-    }
-
-    fn set_overhead(&self, now: u64) {
-        // Only called with `measure` held, so the two halves belong together. The ledger counts whole units.
-        let now = now.next_multiple_of(fcsp_core::region::ledger::UNIT);
-        let slot = self.attachment.slot();
-        let before = slot.overhead.swap(now, Ordering::Relaxed);
-        if now > before {
-            self.charge(now - before);
-        } else {
-            self.release(before - now);
-        }
-    }
-
-    /// Enters a context that was just made. Near the quota it is measured; elsewhere it counts by what was `seen` of
-    /// it or by an estimate: a process that then idles would otherwise hold it unknown to the tenant's others.
-    pub fn context_made(&self, context: usize, seen: Option<u64>) {
-        let bytes = seen.filter(|&bytes| bytes > 0).unwrap_or(CONTEXT_ESTIMATE);
-        self.known_contexts().push((context, bytes));
-        self.unseen.fetch_add(bytes, Ordering::Relaxed);
-        let limit = self.limit();
-        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
-        if limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
-            let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
-            self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes);
-            self.overhead_moved();
-        } else {
-            self.measure_now();
-        }
-    }
-
-    /// Takes a context out again that is gone.
-    pub fn context_gone(&self, context: usize) {
-        let mut known = self.known_contexts();
-        if let Some(at) = known.iter().position(|&(handle, _)| handle == context) {
-            let (_, bytes) = known.swap_remove(at);
-            self.saw_less(bytes);
-        }
-    }
-
-    fn known_contexts(&self) -> MutexGuard<'_, Vec<(usize, u64)>> {
-        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds an overhead seen as a difference of the device's free memory, for a process that NVML does not show.
-    pub fn saw_overhead(&self, bytes: u64) {
-        if bytes > 0 {
-            self.unseen.fetch_add(bytes, Ordering::Relaxed);
-            self.measure_now();
-        }
-    }
-
-    /// The opposite.
-    pub fn saw_less(&self, bytes: u64) {
-        let _ = self
-            .unseen
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                Some(old.saturating_sub(bytes))
-            });
-        self.overhead_changed();
-    }
-
-    /// Fresh figures for an answer to the tenant.
-    pub fn usage(&self) -> Usage {
-        let limit = self.limit();
-        self.attachment.reap_if_due();
-        if limit != u64::MAX {
-            pool::refresh_all(self);
-            self.measure_if_stale();
-        }
-        self.attachment.ledger().usage(limit)
-    }
-
-    /// Figures without asking the driver anything.
-    pub fn usage_as_known(&self) -> Usage {
-        self.attachment.ledger().usage(self.limit())
-    }
-
-    /// Refuses, in the log's words.
-    pub fn refused(&self, what: &str, denied: &Denied) {
-        if logging() {
-            self.say_refused(what, denied);
-        }
-    }
-
-    #[cold]
-    fn say_refused(&self, what: &str, denied: &Denied) {
-        complain(&format!("{what} on {}: {denied}", self.identity.uuid));
-    }
+    let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
+    let pci = match (
+        attribute(ordinal, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID),
+        byte(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID),
+        byte(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID),
+    ) {
+        (Some(domain), Some(bus), Some(device)) => Some(PciAddress {
+            domain: domain.cast_unsigned(),
+            bus,
+            device,
+            function: 0,
+        }),
+        _ => None,
+    };
+    Some(DeviceIdentity {
+        index: Some(ordinal.cast_unsigned()),
+        uuid: DeviceUuid(uuid.bytes),
+        pci,
+    })
 }

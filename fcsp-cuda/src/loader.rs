@@ -7,11 +7,13 @@
 
 use core::ffi::{CStr, c_char, c_void};
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::hooks::HOOKS;
+use crate::process::Cuda;
 use crate::symbols::versions;
 
 /// The highest driver API version whose ABIs the tables know.
@@ -84,9 +86,7 @@ unsafe fn swap_result(
 pub unsafe extern "C" fn cuInit(flags: u32) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuInit(flags));
-        if result == CUDA_SUCCESS
-            && matches!(crate::process::status(), Some(crate::process::Status::Broken(_)))
-        {
+        if result == CUDA_SUCCESS && Cuda::process().is_broken() {
             return CUDA_ERROR_OPERATING_SYSTEM;
         }
         result

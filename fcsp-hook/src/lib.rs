@@ -1,4 +1,4 @@
-//! What every backend's interception is made of, whoever the vendor is: a backend adds its tables, its bindings and what
+//! What every backend is made of, whoever the vendor is: a backend adds its tables, its bindings and what
 //! its driver alone knows.
 //!
 //! | room | what is in it |
@@ -9,13 +9,29 @@
 //! | [`symbols`] | tables of every function of a library, with its role |
 //! | [`ffi`] | a vendor's types by hand, recorded for comparison with its headers |
 //! | [`setup`] | making things once, the shield between our code and the host's, the log |
+//! | [`backend`] | what a backend says about its vendor's driver: the one trait it implements |
+//! | [`process`] | this process's tenant and devices; fork |
+//! | [`device`] | one device's quota: hold, release, measure the overhead |
+//! | [`memory`] | the protocol of every allocation |
+//! | [`overhead`] | contexts, code and limits: memory the driver takes for itself |
+//! | [`info`] | the answers that show a tenant its own device |
+//! | [`compute`] | one device's compute share: costs, marks, waits |
+//! | [`launch`] | everything that starts work on the device |
 //!
 //! Everything is generic or a macro, so each backend gets code of its own, with its own statics and without indirect
 //! calls. Nothing here names a vendor.
 
+pub mod backend;
+pub mod compute;
+pub mod device;
 pub mod ffi;
+pub mod info;
+pub mod launch;
 pub mod library;
 pub mod lookup;
+pub mod memory;
+pub mod overhead;
+pub mod process;
 pub mod setup;
 pub mod symbols;
 pub mod table;

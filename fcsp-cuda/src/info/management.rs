@@ -4,18 +4,13 @@
 //! tenant's region file from outside.
 
 use std::ffi::CStr;
-use std::path::PathBuf;
 
-use fcsp_core::config::file;
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
-use fcsp_core::process::ProcessManager;
-use fcsp_core::region::RegionSnapshot;
-use fcsp_core::state::StateDir;
-use fcsp_core::tenant::Tenant;
+use fcsp_hook::info::{View, own_processes, retain, visible_index};
+use fcsp_hook::setup::shielded;
 
 use crate::driver::real;
 use crate::ffi::nvml::*;
-use crate::process::shielded;
 
 macro_rules! call_nvml {
     ($name:ident($($arg:expr),* $(,)?)) => {
@@ -25,21 +20,6 @@ macro_rules! call_nvml {
             None => NVML_ERROR_FUNCTION_NOT_FOUND,
         }
     };
-}
-
-/// What the tenant may know of a device: bytes it may hold (`u64::MAX` without a limit) and bytes it holds.
-struct View {
-    limit: u64,
-    used: u64,
-}
-
-/// The tenant this process belongs to, without becoming one of its device users.
-fn tenant() -> Option<Tenant> {
-    let config = file::in_force().ok()?;
-    if config.memory.is_empty() && config.tenant.is_none() {
-        return None;
-    }
-    Tenant::join(&StateDir::locate(), &config).ok()
 }
 
 fn uuid_of(device: nvmlDevice_t) -> Option<DeviceUuid> {
@@ -62,38 +42,16 @@ fn index_of(device: nvmlDevice_t) -> Option<u32> {
     if call_nvml!(nvmlDeviceGetIndex(device, &mut index)) != NVML_SUCCESS {
         return None;
     }
-    match std::env::var("CUDA_VISIBLE_DEVICES") {
-        Ok(list) if list.split(',').all(|n| n.trim().parse::<u32>().is_ok()) => list
-            .split(',')
-            .position(|n| n.trim().parse() == Ok(index))
-            .map(|place| place as u32),
-        _ => Some(index),
-    }
-}
-
-fn region_path(tenant: &Tenant, uuid: DeviceUuid) -> PathBuf {
-    tenant.dir().join(format!("{uuid}.region"))
+    visible_index("CUDA_VISIBLE_DEVICES", index)
 }
 
 fn view(device: nvmlDevice_t, total: u64) -> Option<View> {
-    let tenant = tenant()?;
-    let uuid = uuid_of(device)?;
     let identity = DeviceIdentity {
+        uuid: uuid_of(device)?,
         index: index_of(device),
-        uuid,
         pci: None,
     };
-    let (_, limits) = tenant.limits().ok()?;
-    let region = RegionSnapshot::read(&region_path(&tenant, uuid)).ok();
-    // A region knows the limit that its users resolved; without one, the rules say.
-    let limit = match &region {
-        Some(region) if region.any_alive() => region.limit_bytes.unwrap_or(u64::MAX),
-        _ => Tenant::memory_limit(&limits, &identity, total),
-    };
-    Some(View {
-        limit,
-        used: region.map_or(0, |region| region.used_bytes),
-    })
+    View::of(&identity, total)
 }
 
 /// `nvmlDeviceGetMemoryInfo`.
@@ -106,10 +64,10 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo(
         if result == NVML_SUCCESS {
             // SAFETY: NVML has written there with success.
             let memory = unsafe { &mut *memory };
-            if let Some(view) = view(device, memory.total).filter(|view| view.limit < memory.total) {
+            if let Some(view) = view(device, memory.total) {
                 memory.total = view.limit;
-                memory.used = view.used.min(view.limit);
-                memory.free = (memory.total - memory.used).min(memory.free);
+                memory.used = view.used;
+                memory.free = view.free(memory.free);
             }
         }
         result
@@ -126,42 +84,15 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(
         if result == NVML_SUCCESS {
             // SAFETY: NVML has written there with success.
             let memory = unsafe { &mut *memory };
-            if let Some(view) = view(device, memory.total).filter(|view| view.limit < memory.total) {
+            if let Some(view) = view(device, memory.total) {
                 memory.total = view.limit;
                 memory.reserved = 0;
-                memory.used = view.used.min(view.limit);
-                memory.free = (memory.total - memory.used).min(memory.free);
+                memory.used = view.used;
+                memory.free = view.free(memory.free);
             }
         }
         result
     })
-}
-
-/// Process numbers of the tenant; `None` if this process is in no tenant.
-fn own_processes() -> Option<Vec<u32>> {
-    let tenant = tenant()?;
-    let mut pids = vec![std::process::id()];
-    if let Ok(alive) = (StateDir::locate(), tenant.name().to_owned()).alive() {
-        pids.extend(alive.into_iter().map(|process| process.pid));
-    }
-    Some(pids)
-}
-
-/// Keeps the first entries of a list that `keep` says yes to; returns how many.
-///
-/// # Safety
-/// `list` points to `count` initialised entries.
-unsafe fn retain<T: Copy>(list: *mut T, count: u32, keep: impl Fn(&T) -> bool) -> u32 {
-    // SAFETY: by this function's contract.
-    let entries = unsafe { std::slice::from_raw_parts_mut(list, count as usize) };
-    let mut kept = 0;
-    for index in 0..entries.len() {
-        if keep(&entries[index]) {
-            entries[kept] = entries[index];
-            kept += 1;
-        }
-    }
-    kept as u32
 }
 
 macro_rules! process_lists {

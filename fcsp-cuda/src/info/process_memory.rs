@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 
+use fcsp_hook::info::sees_own_numbers;
+
 use crate::driver::real;
 use crate::ffi::nvml::{
     NVML_ERROR_INSUFFICIENT_SIZE, NVML_SUCCESS, nvmlDevice_t, nvmlMemory_t, nvmlProcessInfo_t,
@@ -95,12 +97,6 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
             _ => return None,
         }
     }
-}
-
-/// Whether process numbers here are those the driver reports: in the first PID namespace, whose inode number the kernel
-/// fixes (PROC_PID_INIT_INO, include/linux/proc_ns.h).
-fn sees_own_numbers() -> bool {
-    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
 }
 
 /// The device's free bytes, asked only in a process that NVML does not show.

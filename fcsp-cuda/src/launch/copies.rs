@@ -4,134 +4,20 @@
 
 use core::ffi::c_void;
 
-use fcsp_core::share::cost;
+use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
-use super::{beside_captures, compute, is_free, named, waiting};
+use super::named;
 use crate::call_real;
-use crate::compute::{Compute, Drains, Known, Work};
 use crate::ffi::cuda::*;
-use crate::memory::graph;
-use crate::process::shielded;
+use crate::process::Cuda;
 
-/// Copies and fills of fewer bytes than this are not worth asking for.
-const SMALL: usize = 1 << 20;
 /// Bytes an element of an array has at most.
 const ELEMENT: usize = 16;
 
-/// What the costs of copies are kept apart by, beside their size.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Copy = 0,
-    Fill = 1,
-    Rows = 2,
-    Peer = 3,
-    Batch = 4,
-}
-
-/// What a call moves.
-#[derive(Debug, Clone, Copy)]
-enum Transfer {
-    /// This many bytes inside device memory.
-    Inside(Kind, usize),
-    /// To host memory; the call comes back when it is done if the memory is the host's alone.
-    ToHost(*const c_void),
-    /// Between host and device, and the call may wait for the device.
-    Waits,
-    /// Over the bus.
-    Other,
-}
-
-/// A share that a call has to keep to, and the stream by its true name.
-#[derive(Clone, Copy)]
-struct Share {
-    compute: &'static Compute,
-    stream: CUstream,
-}
-
-/// The share that a call on `stream` has to keep to, if any. Not inlined, here and below: copies are not so short that a
-/// call counts, and there are many of them.
+/// The share that a call on `stream` has to keep to, if any.
 #[inline(never)]
-fn share(stream: CUstream, per_thread: bool) -> Option<Share> {
-    if is_free() {
-        return None;
-    }
-    let compute = compute()?;
-    let stream = named(stream, per_thread);
-    let recorded = graph::capturing() && graph::is_capturing(stream);
-    (!recorded).then_some(Share { compute, stream })
-}
-
-/// The driver's function with its arguments, without a type of its own.
-#[derive(Clone, Copy)]
-struct Call {
-    run: unsafe fn(*const c_void) -> CUresult,
-    closure: *const c_void,
-}
-
-impl Call {
-    fn to<C: Fn() -> CUresult>(closure: &C) -> Self {
-        unsafe fn run<C: Fn() -> CUresult>(closure: *const c_void) -> CUresult {
-            // SAFETY: made below from a reference to such a closure.
-            unsafe { (*closure.cast::<C>())() }
-        }
-        Self {
-            run: run::<C>,
-            closure: core::ptr::from_ref(closure).cast(),
-        }
-    }
-
-    /// # Safety
-    /// The closure must still be there.
-    unsafe fn make(self) -> CUresult {
-        // SAFETY: the function is the one for this closure.
-        unsafe { (self.run)(self.closure) }
-    }
-}
-
-/// Submits or lets by what `call` does.
-///
-/// # Safety
-/// The closure of `call` must outlive this.
-#[inline(never)]
-unsafe fn transfer(share: Option<Share>, what: Transfer, call: Call) -> CUresult {
-    // SAFETY: by this function's contract.
-    let call = || unsafe { call.make() };
-    let Some(Share { compute, stream }) = share else {
-        return call();
-    };
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let _beside = beside_captures();
-        match what {
-            Transfer::Inside(kind, bytes) if bytes >= SMALL => {
-                let key = key(kind, bytes);
-                let Known {
-                    class,
-                    sample,
-                    settled,
-                } = compute.functions.copy(key, compute.countdown());
-                let work = Work {
-                    key: cost::graph_key(key),
-                    blocks: 0,
-                    class,
-                    sample,
-                    settled,
-                };
-                compute.submit(work, stream, call)
-            }
-            Transfer::ToHost(memory) if compute.is_busy() && is_pageable(memory) => {
-                waiting(Drains::Stream(stream), call)
-            }
-            Transfer::Waits => waiting(Drains::Something, call),
-            _ => call(),
-        }
-    })
-}
-
-/// Names copies of one kind and about one size, in steps of a sixteenth. Odd, which no handle is.
-fn key(kind: Kind, bytes: usize) -> u64 {
-    let whole = bytes.checked_next_power_of_two().unwrap_or(1 << 63);
-    let steps = bytes.div_ceil((whole / 16).max(1)) as u64;
-    (kind as u64) << 16 | steps << 9 | u64::from(whole.ilog2()) << 1 | 1
+fn share_of(stream: CUstream, per_thread: bool) -> Option<Share<Cuda>> {
+    share::<Cuda>(named(stream, per_thread))
 }
 
 /// The kind of memory at an address, as far as the driver knows it: host memory of its own is `CU_MEMORYTYPE_HOST`.
@@ -149,7 +35,8 @@ fn is_on_device(address: CUdeviceptr) -> bool {
     kind_of(address) == Some(CU_MEMORYTYPE_DEVICE)
 }
 
-fn is_pageable(memory: *const c_void) -> bool {
+/// Whether memory of the host is not known to the driver.
+pub fn is_pageable(memory: *const c_void) -> bool {
     kind_of(memory.addr() as CUdeviceptr).is_none()
 }
 
@@ -273,7 +160,7 @@ macro_rules! transfers {
     (@one $name:ident $per_thread:literal ($($arg:ident: $ty:ty),*) $stream:expr, $what:expr) => {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            let share = share($stream, $per_thread);
+            let share = share_of($stream, $per_thread);
             let what = match share {
                 #[allow(unused_unsafe, clippy::macro_metavars_in_unsafe)]
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
@@ -404,23 +291,6 @@ transfers! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_tell_kinds_and_sizes_apart_and_are_odd() {
-        let mut seen = std::collections::HashSet::new();
-        for kind in [Kind::Copy, Kind::Fill, Kind::Rows, Kind::Peer, Kind::Batch] {
-            for power in 20..40 {
-                for sixteenth in 9..=16usize {
-                    let bytes = (1 << power) / 16 * sixteenth;
-                    let key = key(kind, bytes);
-                    assert_eq!(key % 2, 1);
-                    assert!(seen.insert(key), "{kind:?} of {bytes}");
-                    assert_eq!(key, super::key(kind, bytes - 1), "{kind:?} of {bytes} less one");
-                }
-            }
-        }
-        assert_eq!(key(Kind::Copy, usize::MAX) % 2, 1);
-    }
 
     #[test]
     fn sides_say_what_a_copy_of_rows_is() {

@@ -1,13 +1,14 @@
 //! Launches of older APIs that drivers still export: the one of 2007, which sets a kernel's shape and parameters
 //! beforehand, and the cooperative launch on several devices of 2017.
 
-use super::{beside_captures, compute, is_free, kernel, named};
+use fcsp_hook::backend::Backend;
+use fcsp_hook::compute::{Compute, Work};
+
+use super::{kernel, named};
 use crate::call_real;
-use crate::compute::{Compute, Work};
 use crate::ffi::cuda::*;
 use crate::memory::graph;
-use crate::process::{self, shielded};
-use fcsp_core::share::cost;
+use crate::process::{self, Cuda, shielded};
 
 /// Blocks of a grid in the old API's signed numbers; what makes no sense is the driver's to refuse.
 fn grid(width: i32, height: i32) -> u64 {
@@ -43,7 +44,7 @@ pub unsafe extern "C" fn cuLaunchGridAsync(
 }
 
 /// The share that governs `stream`: that of the device its context is on.
-fn of_stream(stream: CUstream) -> Option<&'static Compute> {
+fn of_stream(stream: CUstream) -> Option<&'static Compute<Cuda>> {
     let mut context: CUcontext = core::ptr::null_mut();
     if stream.is_null()
         || stream == CU_STREAM_LEGACY
@@ -51,9 +52,9 @@ fn of_stream(stream: CUstream) -> Option<&'static Compute> {
         || call_real!(cuStreamGetCtx(stream, &mut context)) != CUDA_SUCCESS
         || call_real!(cuCtxPushCurrent_v2(context)) != CUDA_SUCCESS
     {
-        return compute();
+        return Cuda::process().compute();
     }
-    let found = compute();
+    let found = Cuda::process().compute();
     call_real!(cuCtxPopCurrent_v2(&mut context));
     found
 }
@@ -69,15 +70,11 @@ fn pass_all(launches: &[CUDA_LAUNCH_PARAMS], call: &dyn Fn() -> CUresult) -> CUr
     };
     let blocks = u64::from(first.gridDimX) * u64::from(first.gridDimY) * u64::from(first.gridDimZ);
     let work = Work {
-        key: cost::kernel_key(first.function as u64, blocks),
-        blocks,
-        class: compute
-            .functions
-            .kernel(first.function, compute.countdown())
-            .class,
+        // Not to be remembered by what it is here. Timing it would put events around a call that belongs to several
+        // contexts.
         settled: false,
-        // Timing it would put events around a call that belongs to several contexts.
         sample: false,
+        ..compute.kernel_work(first.function as usize, blocks)
     };
     compute.submit(work, named(first.hStream, false), || pass_all(rest, call))
 }
@@ -95,7 +92,7 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
             flags
         ))
     };
-    if is_free() || process::governed().is_none() || launchParamsList.is_null() {
+    if process::governed().is_none() || launchParamsList.is_null() {
         return call();
     }
     // SAFETY: the caller passes as many entries as it says, as the driver requires.
@@ -104,7 +101,7 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
         return call();
     }
     shielded(CUDA_ERROR_UNKNOWN, || {
-        let _beside = beside_captures();
+        let _beside = Cuda::beside_recordings();
         pass_all(launches, &call)
     })
 }

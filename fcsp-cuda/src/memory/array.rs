@@ -5,11 +5,13 @@
 //! block-linear unit, NVIDIA's open-gpu-doc), then rounded as any allocation. Measured: 1000 x 1000 x 16 bytes takes 16 MiB,
 //! five levels from 1024 x 1024 x 16 bytes take 22 MiB; both as computed.
 
+use fcsp_hook::memory::{self, Request};
+
 use super::slab::LARGEST;
-use super::{Origin, Record, books, direct, pages, vmm};
+use super::{pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, scope, shielded};
+use crate::process::{Cuda, Inside, Scope, scope, shielded};
 
 const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
 const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
@@ -69,35 +71,23 @@ fn create(bytes: u64, call: impl Fn() -> CUresult, handle: impl Fn() -> u64) -> 
     } else {
         pages(bytes)
     };
-    if let Err(denied) = device.hold(bytes) {
-        device.refused("cuArrayCreate", &denied);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    let change = device.change();
-    let result = call();
-    if result != CUDA_SUCCESS {
-        drop(change);
-        device.release(bytes);
-        return result;
-    }
-    device.gained(bytes);
-    drop(change);
-    // Padding beyond the computed size shows in the overhead.
-    device.overhead_changed();
-    let record = Record {
-        device,
-        context: context as usize,
+    let request = Request {
+        what: "cuArrayCreate",
         bytes,
-        origin: Origin::Direct,
+        counted: true,
     };
-    if let Some(stale) = books().live.insert(handle(), record) {
-        super::forget(&stale);
+    // Never taken back: what is held is what is entered.
+    let keep = |_| CUDA_ERROR_UNKNOWN;
+    let result = memory::allocate(device, context, request, call, handle, || bytes, keep);
+    if result == CUDA_SUCCESS {
+        // Padding beyond the computed size shows in the overhead.
+        device.overhead_changed();
     }
     result
 }
 
 fn destroy(array: u64, call: impl Fn() -> CUresult) -> CUresult {
-    let result = direct::free(array, call);
+    let result = memory::free::<Cuda>(array, call);
     if result == CUDA_SUCCESS {
         vmm::array_gone(array);
     }

@@ -1,12 +1,13 @@
 //! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit ABI that the driver
 //! still exports.
 
+use fcsp_hook::memory::{self, Request};
+
 use super::slab::{self, GRAIN, LARGEST, SLAB};
-use super::{Origin, Record, books, forget, pages, pool};
+use super::{Origin, books, pages};
 use crate::call_real;
-use crate::device::Device;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, scope_inside, shielded};
+use crate::process::{Cuda, Device, Inside, Record, Scope, scope_inside, shielded};
 
 /// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
 /// the driver decides it.
@@ -35,49 +36,24 @@ fn allocate(
             true_bytes,
         );
     }
-    let held = pages(bytes);
-    if let Err(denied) = device.hold(held) {
-        device.refused("cuMemAlloc", &denied);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    let change = device.change();
-    let result = call();
-    if result != CUDA_SUCCESS {
-        drop(change);
-        device.release(held);
-        return result;
-    }
-    let truly = pages(true_bytes());
-    if truly > held {
-        // The driver chose a wider pitch than could be foreseen.
-        device.charge(truly - held);
-    } else if truly < held {
-        device.release(held - truly);
-    }
-    if !managed {
-        change.gained(truly);
-    }
-    drop(change);
-    let origin = if managed { Origin::Managed } else { Origin::Direct };
-    enter(
-        address(),
-        Record {
-            device,
-            context: context as usize,
-            bytes: truly,
-            origin,
-        },
-    );
-    if truly > held && device.is_over() {
-        return give_back(address());
-    }
-    CUDA_SUCCESS
+    let request = Request {
+        what: "cuMemAlloc",
+        bytes: pages(bytes),
+        counted: !managed,
+    };
+    // More than foreseen where the driver chose a wider pitch.
+    let truly = || pages(true_bytes());
+    memory::allocate(device, context, request, call, address, truly, taken_back)
+}
+
+fn taken_back(address: u64) -> CUresult {
+    call_real!(cuMemFree_v2(address))
 }
 
 /// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows which before it is done.
 fn allocate_piece(
     device: &'static Device,
-    context: CUcontext,
+    context: usize,
     bytes: u64,
     call: impl Fn() -> CUresult,
     address: impl Fn() -> u64,
@@ -114,35 +90,19 @@ fn allocate_piece(
     } else if held {
         device.release(SLAB);
     }
-    enter(
+    memory::enter(
         at,
         Record {
             device,
-            context: context as usize,
+            context,
             bytes,
-            origin: Origin::Piece(at),
+            origin: memory::Origin::Own(Origin::Piece(at)),
         },
     );
     if near && new && !held {
-        return give_back(at);
+        return memory::give_back::<Cuda>(at, taken_back);
     }
     CUDA_SUCCESS
-}
-
-fn enter(address: u64, record: Record) {
-    if let Some(stale) = books().live.insert(address, record) {
-        // The address was freed by a route that we did not see.
-        forget(&stale);
-    }
-}
-
-/// Takes an allocation back that turned out to pass the quota.
-#[cold]
-fn give_back(address: u64) -> CUresult {
-    if let Some(record) = books().live.remove(address) {
-        free_record(address, record, || call_real!(cuMemFree_v2(address)));
-    }
-    CUDA_ERROR_OUT_OF_MEMORY
 }
 
 /// `cuMemAlloc`.
@@ -255,67 +215,16 @@ pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usi
     })
 }
 
-/// Frees `address` through `call` and gives back what was held for it.
-pub(super) fn free(address: u64, call: impl Fn() -> CUresult) -> CUresult {
-    let Some(_inside) = Inside::enter() else {
-        return call();
-    };
-    match books().live.remove(address) {
-        Some(record) => free_record(address, record, call),
-        None => {
-            let result = call();
-            pool::freed();
-            result
-        }
-    }
-}
-
-/// Frees what `record` stands for, which is out of the books already: the driver may hand the address out again at once.
-/// If it refuses, the record goes back in.
-fn free_record(address: u64, record: Record, call: impl Fn() -> CUresult) -> CUresult {
-    let device = record.device;
-    // The bytes that the driver gives up with this allocation, and whether NVML counts them.
-    let (bytes, physical) = match record.origin {
-        Origin::Direct => (record.bytes, true),
-        Origin::Piece(at) if books().slabs.leave(at, record.bytes) => (SLAB, true),
-        Origin::Piece(_) | Origin::Sparse(_) => (0, false),
-        Origin::Managed => (record.bytes, false),
-    };
-    let change = (bytes > 0).then(|| device.change());
-    let result = call();
-    if result == CUDA_SUCCESS {
-        if let Some(change) = change {
-            if physical {
-                change.lost(bytes);
-            }
-            drop(change);
-            device.release(bytes);
-        }
-    } else {
-        drop(change);
-        if let Origin::Piece(at) = record.origin {
-            match (bytes > 0, books().slabs.enter(at, record.bytes)) {
-                // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
-                (true, false) => slab::closed(device),
-                (false, true) => slab::opened(device, false),
-                _ => {}
-            }
-        }
-        books().live.insert(address, record);
-    }
-    result
-}
-
 /// `cuMemFree`.
 pub unsafe extern "C" fn cuMemFree_v2(dptr: CUdeviceptr) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        free(dptr, || call_real!(cuMemFree_v2(dptr)))
+        memory::free::<Cuda>(dptr, || call_real!(cuMemFree_v2(dptr)))
     })
 }
 
 /// `cuMemFree` of the 32-bit ABI.
 pub unsafe extern "C" fn cuMemFree(dptr: CUdeviceptr_v1) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        free(u64::from(dptr), || call_real!(cuMemFree(dptr)))
+        memory::free::<Cuda>(u64::from(dptr), || call_real!(cuMemFree(dptr)))
     })
 }

@@ -8,10 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{books, pages};
 use crate::call_real;
-use crate::device::Device;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, scope, shielded};
+use crate::process::{Cuda, Device, Inside, Scope, scope, shielded};
 
 /// Bytes of memory nodes by graph and by executable graph, and what is charged for them by device.
 #[derive(Default)]
@@ -360,7 +359,7 @@ pub unsafe extern "C" fn cuGraphExecDestroy(hGraphExec: CUgraphExec) -> CUresult
         if ANY.load(Ordering::Acquire) {
             executables().remove(&(hGraphExec as usize));
         }
-        crate::launch::graph_changed(hGraphExec);
+        fcsp_hook::launch::graph_changed::<Cuda>(hGraphExec as usize);
         call_real!(cuGraphExecDestroy(hGraphExec))
     })
 }

@@ -22,42 +22,22 @@ pub mod vmm;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
-use fcsp_core::allocations::Allocations;
+use fcsp_hook::memory::Given;
 
 use crate::context::PrimaryContexts;
-use crate::device::Device;
-use crate::process::SetupOnce;
+use crate::process::{Record, SetupOnce};
 
-/// What is known of one live allocation.
-#[derive(Clone)]
-pub struct Record {
-    /// The device that pays.
-    pub device: &'static Device,
-    /// The context it belongs to: it dies with it. Null for memory that outlives contexts.
-    pub context: usize,
-    /// Bytes held against the quota.
-    pub bytes: u64,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-/// Where an allocation came from.
+/// Where an allocation came from, if not simply from the driver's heap.
 #[derive(Clone)]
 pub enum Origin {
-    /// The driver's own heap; NVML counts it.
-    Direct,
     /// A piece of a slab, at this address; the slab is charged as a whole.
     Piece(u64),
-    /// Managed memory: charged in full, not in NVML's figure for the process.
-    Managed,
     /// Physical memory mapped into a sparse array, kept alive by it.
     Sparse(Arc<vmm::Physical>),
 }
 
-/// This process's live allocations, by address or array handle.
+/// What is known of this process's memory beside its live allocations.
 pub struct Books {
-    /// By device address or array handle.
-    pub live: Allocations<Record>,
     /// Slabs by address.
     pub slabs: slab::Slabs,
     /// Pools by handle.
@@ -80,7 +60,6 @@ pub fn books() -> &'static Books {
         return unsafe { &*known };
     }
     SetupOnce::publish(&BOOKS, || Books {
-        live: Allocations::default(),
         slabs: slab::Slabs::default(),
         pools: pool::Pools::default(),
         physical: vmm::Books::default(),
@@ -94,30 +73,26 @@ pub fn forget_everything() {
     BOOKS.store(core::ptr::null_mut(), Ordering::Release);
 }
 
-/// Forgets everything that lived in a context that is gone and gives its bytes back.
-pub fn context_died(context: usize) {
-    for record in books()
-        .live
-        .drain(|_, record| record.context == context && record.context != 0)
-    {
-        forget(&record);
+/// What the driver gives up with an allocation: a slab with its last piece.
+pub(crate) fn leaves(record: &Record, origin: &Origin) -> Given {
+    match origin {
+        Origin::Piece(at) if books().slabs.leave(*at, record.bytes) => Given {
+            bytes: slab::SLAB,
+            counted: true,
+        },
+        Origin::Piece(_) | Origin::Sparse(_) => Given::NOTHING,
     }
 }
 
-/// Gives back what a record held.
-pub fn forget(record: &Record) {
-    match &record.origin {
-        Origin::Direct => {
-            record.device.lost(record.bytes);
-            record.device.release(record.bytes);
+/// The driver has not freed it after all.
+pub(crate) fn stays(record: &Record, origin: &Origin, given: Given) {
+    if let Origin::Piece(at) = origin {
+        match (given.bytes > 0, books().slabs.enter(*at, record.bytes)) {
+            // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
+            (true, false) => slab::closed(record.device),
+            (false, true) => slab::opened(record.device, false),
+            _ => {}
         }
-        Origin::Piece(address) => {
-            if books().slabs.leave(*address, record.bytes) {
-                slab::closed(record.device);
-            }
-        }
-        Origin::Managed => record.device.release(record.bytes),
-        Origin::Sparse(_) => {}
     }
 }
 

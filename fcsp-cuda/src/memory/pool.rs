@@ -9,12 +9,13 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{books, direct, graph};
+use fcsp_hook::memory;
+
+use super::{books, graph};
 use crate::call_real;
-use crate::device::Device;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::process::{self, Inside, Scope, shielded};
+use crate::process::{self, Cuda, Device, Inside, Scope, shielded};
 
 /// Steps in which a pool reserves (measured, H100, driver 580).
 const STEP: u64 = 32 << 20;
@@ -160,7 +161,7 @@ impl Pools {
 
 /// The pool that serves allocations on `device` which name none.
 fn default_pool(device: &'static Device) -> Option<&'static Pool> {
-    let known = device.default_pool.load(Ordering::Acquire);
+    let known = device.own.default_pool.load(Ordering::Acquire);
     if !known.is_null() {
         // SAFETY: pools are leaked, never freed.
         return Some(unsafe { &*known });
@@ -171,6 +172,7 @@ fn default_pool(device: &'static Device) -> Option<&'static Pool> {
     }
     let pool = books().pools.find(handle, device);
     device
+        .own
         .default_pool
         .store(core::ptr::from_ref(pool).cast_mut(), Ordering::Release);
     Some(pool)
@@ -181,6 +183,7 @@ fn forget_default_pools() {
     if let Some(governed) = process::governed() {
         for device in governed.devices() {
             device
+                .own
                 .default_pool
                 .store(core::ptr::null_mut(), Ordering::Release);
         }
@@ -250,7 +253,7 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
         return current;
     };
     // No context was asked for: there is only one device.
-    if context.is_null() || stream.is_null() || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
+    if context == 0 || stream.is_null() || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
         return Scope::On(device, context);
     }
     let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
@@ -258,7 +261,7 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
         return Scope::On(device, context);
     }
     let mut owner: CUcontext = core::ptr::null_mut();
-    if call_real!(cuStreamGetCtx(stream, &mut owner)) != CUDA_SUCCESS || owner == context {
+    if call_real!(cuStreamGetCtx(stream, &mut owner)) != CUDA_SUCCESS || owner as usize == context {
         return Scope::On(device, context);
     }
     // The stream belongs elsewhere: look there, as the driver does.
@@ -408,7 +411,7 @@ macro_rules! free_async {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: CUdeviceptr, hStream: CUstream) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || direct::free(dptr, || call_real!($name(dptr, hStream))))
+            shielded(CUDA_ERROR_UNKNOWN, || memory::free::<Cuda>(dptr, || call_real!($name(dptr, hStream))))
         }
     )*};
 }

@@ -4,7 +4,7 @@
 
 use fcsp_core::allocations::Allocations;
 
-use crate::device::Device;
+use crate::process::Device;
 
 /// Bytes of a slab.
 pub const SLAB: u64 = 2 << 20;

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Origin, Record, books};
+use fcsp_hook::backend::Backend;
+use fcsp_hook::memory;
+
+use super::{Origin, books};
 use crate::call_real;
-use crate::device::Device;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, scope_of, shielded};
+use crate::process::{Cuda, Device, Inside, Record, Scope, scope_of, shielded};
 
 /// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes back.
 pub struct Physical {
@@ -68,19 +70,10 @@ pub unsafe extern "C" fn cuMemCreate(
             Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
         };
         let bytes = size as u64;
-        if let Err(denied) = device.hold(bytes) {
-            device.refused("cuMemCreate", &denied);
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-        let change = device.change();
-        let result = call();
+        let result = memory::take(device, "cuMemCreate", bytes, call);
         if result != CUDA_SUCCESS {
-            drop(change);
-            device.release(bytes);
             return result;
         }
-        device.gained(bytes);
-        drop(change);
         let physical = Arc::new(Physical { device, bytes });
         // SAFETY: read after the driver has written there with success.
         let key = unsafe { *handle };
@@ -248,10 +241,12 @@ fn sparse(info: &CUarrayMapInfo) {
         device: physical.device,
         context: 0,
         bytes: 0,
-        origin: Origin::Sparse(physical),
+        origin: memory::Origin::Own(Origin::Sparse(physical)),
     };
     // Keyed apart from the array's own record; one entry for each piece of memory mapped into it.
-    books().live.insert(sparse_key(array, info.memHandle), record);
+    Cuda::process()
+        .live()
+        .insert(sparse_key(array, info.memHandle), record);
 }
 
 fn sparse_key(array: u64, handle: u64) -> u64 {
@@ -265,6 +260,6 @@ pub(super) fn array_gone(array: u64) {
         .physical
         .with(|inner| inner.handles.keys().copied().collect());
     for handle in handles {
-        books().live.remove(sparse_key(array, handle));
+        Cuda::process().live().remove(sparse_key(array, handle));
     }
 }

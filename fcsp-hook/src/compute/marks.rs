@@ -8,16 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use fcsp_core::share::gate::{Gate, Marker};
 
 use super::events::Events;
-use super::timing::elapsed;
-use crate::call_real;
-use crate::ffi::cuda::*;
+use crate::backend::{Backend, Progress};
 
 /// One mark.
 #[derive(Debug)]
 struct Mark {
     event: usize,
     context: usize,
-    stream: usize,
+    queue: usize,
     timed: bool,
     marker: Marker,
     recorded_ns: u64,
@@ -90,21 +88,19 @@ impl Marks {
         self.queue().waiting.is_empty()
     }
 
-    /// Puts a mark at the end of what is queued on `stream`.
-    pub fn record(&self, gate: &Gate<'_>, events: &Events, stream: CUstream, since: Since, now: u64) {
+    /// Puts a mark at the end of what is queued on the queue `on`.
+    pub fn record<B: Backend>(&self, gate: &Gate<'_>, events: &Events, on: usize, since: Since, now: u64) {
         let marker = gate.mark();
-        let Some((event, context)) = events.record(stream, since.timed) else {
+        let Some((event, context)) = events.record::<B>(on, since.timed) else {
             return;
         };
         let mut queue = self.queue();
         let continuous = match queue.waiting.back().or(queue.passed.as_ref()) {
-            Some(before)
-                if before.stream == stream as usize && (since.watched || before.timed && since.timed) =>
-            {
+            Some(before) if before.queue == on && (since.watched || before.timed && since.timed) => {
                 // The mark before is still to come: everything since was queued behind it. Or the host was done
                 // sooner than the device can have been.
                 let charged = marker.since(before.marker);
-                call_real!(cuEventQuery(before.event as CUevent)) == CUDA_ERROR_NOT_READY
+                B::event_progress(before.event) == Progress::Pending
                     || (!since.interrupted && now.saturating_sub(before.recorded_ns) < charged / 4 * 3)
             }
             _ => false,
@@ -112,7 +108,7 @@ impl Marks {
         queue.waiting.push_back(Mark {
             event,
             context,
-            stream: stream as usize,
+            queue: on,
             timed: since.timed,
             marker,
             recorded_ns: now,
@@ -123,12 +119,12 @@ impl Marks {
     }
 
     /// Retires what the device has passed; hands every measured span to `settle`.
-    pub fn poll(&self, gate: &Gate<'_>, events: &Events, now: u64, mut settle: impl FnMut(Span)) {
+    pub fn poll<B: Backend>(&self, gate: &Gate<'_>, events: &Events, now: u64, mut settle: impl FnMut(Span)) {
         let mut queue = self.queue();
         let mut steady = true;
         while let Some(first) = queue.waiting.front() {
-            // Anything but "not ready" ends the waiting: an error is the application's to find.
-            if call_real!(cuEventQuery(first.event as CUevent)) == CUDA_ERROR_NOT_READY {
+            // Anything but "pending" ends the waiting: an error is the application's to find.
+            if B::event_progress(first.event) == Progress::Pending {
                 break;
             }
             let Some(mark) = queue.waiting.pop_front() else {
@@ -142,7 +138,7 @@ impl Marks {
                     && before.timed
                     && mark.timed
                     && before.context == mark.context
-                    && let Some(measured) = elapsed(before.event, mark.event)
+                    && let Some(measured) = B::elapsed_ns(before.event, mark.event)
                 {
                     settle(Span {
                         measured,

@@ -10,16 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use fcsp_core::share::wait::now_ns;
 
 use super::events::Events;
-use crate::call_real;
-use crate::driver::real;
-use crate::ffi::cuda::*;
-
-/// What two events around a launch add to its span while the device is busy: exactly what they show with nothing between
-/// them (measured, H100, driver 580: 1 216 ns, the same for kernels of 1 to 200 us), ns.
-const BUSY_BRACKET_NS: u64 = 1_200;
-/// What is left of the launch's own latency when the device was idle and the host's time is taken off, against the same
-/// kernel inside a graph (measured as above: 1 300 to 1 500 ns), ns.
-const IDLE_BRACKET_NS: u64 = 1_400;
+use crate::backend::{Backend, Progress};
 
 /// A host that took longer than this to submit the launch was interrupted: what the span shows is then mostly the
 /// interruption, ns.
@@ -45,21 +36,23 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Runs `call` between two events on `stream`.
-    pub fn time(
+    /// Runs `call` between two events on `queue`.
+    pub fn time<B: Backend>(
         &self,
         events: &Events,
         key: u64,
         blocks: u64,
-        stream: CUstream,
+        queue: usize,
         contended: bool,
-        call: impl Fn() -> CUresult,
-    ) -> CUresult {
+        call: impl Fn() -> B::Status,
+    ) -> B::Status {
         if self.pending.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
             return call();
         }
-        let Some(pair) = events.pair() else { return call() };
-        if call_real!(cuEventRecord(pair.0 as CUevent, stream)) != CUDA_SUCCESS {
+        let Some(pair) = events.pair::<B>(queue) else {
+            return call();
+        };
+        if !B::record_event(pair.0, queue) {
             events.give_back_pair(pair);
             return call();
         }
@@ -67,19 +60,16 @@ impl Timing {
         let result = call();
         let after = now_ns();
         // Not reached yet although the launch is submitted: the device was busy, and the span is the launch's own.
-        let busy = call_real!(cuEventQuery(pair.0 as CUevent)) == CUDA_ERROR_NOT_READY;
+        let busy = B::event_progress(pair.0) == Progress::Pending;
         let host_ns = after.saturating_sub(before);
-        if (!busy && host_ns > HOST_MOST_NS)
-            || result != CUDA_SUCCESS
-            || call_real!(cuEventRecord(pair.1 as CUevent, stream)) != CUDA_SUCCESS
-        {
+        if (!busy && host_ns > HOST_MOST_NS) || result != B::SUCCESS || !B::record_event(pair.1, queue) {
             events.give_back_pair(pair);
             return result;
         }
         let off_ns = if busy {
-            BUSY_BRACKET_NS
+            B::BUSY_BRACKET_NS
         } else {
-            host_ns + IDLE_BRACKET_NS
+            host_ns + B::IDLE_BRACKET_NS
         };
         self.pending
             .lock()
@@ -95,16 +85,16 @@ impl Timing {
     }
 
     /// Hands over the times that are known by now.
-    pub fn collect(&self, events: &Events, mut learn: impl FnMut(u64, u64, u64, bool)) {
+    pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(u64, u64, u64, bool)) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(first) = pending.front() {
-            let state = call_real!(cuEventQuery(first.pair.1 as CUevent));
-            if state == CUDA_ERROR_NOT_READY {
+            let progress = B::event_progress(first.pair.1);
+            if progress == Progress::Pending {
                 return;
             }
             let Some(first) = pending.pop_front() else { return };
-            if state == CUDA_SUCCESS
-                && let Some(ns) = elapsed(first.pair.0, first.pair.1)
+            if progress == Progress::Done
+                && let Some(ns) = B::elapsed_ns(first.pair.0, first.pair.1)
             {
                 learn(
                     first.key,
@@ -124,16 +114,4 @@ impl Timing {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|timed| timed.pair.2 != context);
     }
-}
-
-pub(super) fn elapsed(first: usize, second: usize) -> Option<u64> {
-    let mut milliseconds = 0f32;
-    let (first, second) = (first as CUevent, second as CUevent);
-    let result = match real::cuEventElapsedTime_v2.get() {
-        // SAFETY: both events were recorded with success and passed; writes one float that outlives the call.
-        Some(call) => unsafe { call(&mut milliseconds, first, second) },
-        // SAFETY: as above.
-        None => unsafe { real::cuEventElapsedTime.get()?(&mut milliseconds, first, second) },
-    };
-    (result == CUDA_SUCCESS && milliseconds >= 0.0).then_some((f64::from(milliseconds) * 1e6) as u64)
 }

@@ -1,13 +1,9 @@
 //! What is known of function handles and executable graphs: their class, how often they were timed.
 //! A fixed table of words, read and written without a lock.
 
-use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::classify::{self, Class};
-
-use crate::driver::real;
-use crate::ffi::cuda::*;
 
 const SLOTS: usize = 16_384;
 const PROBES: usize = 16;
@@ -86,9 +82,15 @@ impl Functions {
         None
     }
 
-    /// What is known of a kernel. `countdown` is the launches until one that is known well is timed.
+    /// What is known of a kernel. `countdown` is the launches until one that is known well is timed; `name` finds the
+    /// kernel's name, and is asked once.
     #[inline]
-    pub fn kernel(&self, function: CUfunction, countdown: &AtomicU32) -> Known {
+    pub fn kernel(
+        &self,
+        function: usize,
+        countdown: &AtomicU32,
+        name: impl FnOnce(usize) -> Option<String>,
+    ) -> Known {
         match self.slot(function as u64) {
             Some((word, value)) => {
                 let (class, seen) = (class_from(value >> 8 & 0xff), value & 0xff);
@@ -98,7 +100,7 @@ impl Functions {
                 let sample = seen < FIRST || self.turn_of_the_young();
                 Known {
                     class: if sample {
-                        self.first_launches(function, word, value)
+                        self.first_launches(word, value, || name(function))
                     } else {
                         class
                     },
@@ -119,7 +121,7 @@ impl Functions {
     }
 
     /// What is known of an executable graph.
-    pub fn graph(&self, executable: CUgraphExec, countdown: &AtomicU32) -> Known {
+    pub fn graph(&self, executable: usize, countdown: &AtomicU32) -> Known {
         self.few_samples(executable as u64, Class::Other, countdown)
     }
 
@@ -150,9 +152,9 @@ impl Functions {
     }
 
     #[cold]
-    fn first_launches(&self, function: CUfunction, word: &AtomicU64, value: u64) -> Class {
+    fn first_launches(&self, word: &AtomicU64, value: u64, name: impl FnOnce() -> Option<String>) -> Class {
         let class = match value >> 8 & 0xff {
-            0xff => name_of(function).map_or(Class::Other, |name| classify::by_name(&name)),
+            0xff => name().map_or(Class::Other, |name| classify::by_name(&name)),
             code => class_from(code),
         };
         let seen = (value & 0xff) + 1;
@@ -190,7 +192,7 @@ impl Functions {
     }
 
     /// An executable graph was updated or destroyed: it must be timed anew.
-    pub fn graph_changed(&self, executable: CUgraphExec) {
+    pub fn graph_changed(&self, executable: usize) {
         if let Some((word, value)) = self.slot(executable as u64) {
             word.store(value & HANDLE | 0xff00, Ordering::Relaxed);
         }
@@ -202,24 +204,6 @@ impl Functions {
             word.store(0, Ordering::Relaxed);
         }
     }
-}
-
-/// The name of a function or kernel handle, where the driver can say it (from 12.3).
-fn name_of(function: CUfunction) -> Option<String> {
-    let mut name: *const c_char = core::ptr::null();
-    // SAFETY: writes one pointer that outlives the call. A handle may be a kernel's (a launch accepts both), for which
-    // the second question is the right one; the driver refuses the wrong one.
-    let result = unsafe {
-        match real::cuFuncGetName.get()?(&mut name, function) {
-            CUDA_SUCCESS => CUDA_SUCCESS,
-            _ => real::cuKernelGetName.get()?(&mut name, function),
-        }
-    };
-    if result != CUDA_SUCCESS || name.is_null() {
-        return None;
-    }
-    // SAFETY: the driver gave a C string that lives as long as the function.
-    Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -237,7 +221,7 @@ mod tests {
     #[test]
     fn graphs_are_timed_anew_after_an_update() {
         let functions = Functions::default();
-        let graph = 0x7f00_1234_5600 as CUgraphExec;
+        let graph = 0x7f00_1234_5600_usize;
         let countdown = AtomicU32::new(EVERY);
         let ask = || {
             let known = functions.graph(graph, &countdown);

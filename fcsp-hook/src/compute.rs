@@ -1,9 +1,10 @@
-//! One device's compute share as this process keeps it: binds the core's gate to streams, events and function handles.
+//! One device's compute share as this process keeps it: binds the core's gate to queues, events and function handles.
 //!
 //! A launch asks the gate with its learned cost. Nearly all go on at once; about once in some hundred microseconds of
 //! GPU time the slow path publishes, looks at the neighbours and may wait, here, on the caller's thread: nothing is
 //! deferred to another thread, so no parameter is copied and no order changes.
 
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +19,8 @@ use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
 
-use crate::ffi::cuda::*;
+use crate::backend::Backend;
+use crate::setup::complain;
 
 mod events;
 mod functions;
@@ -41,7 +43,7 @@ const DRAIN_NS: u64 = 2_000_000;
 
 /// A device's gate and what it needs.
 #[derive(Debug)]
-pub struct Compute {
+pub struct Compute<B: Backend> {
     gate: Gate<'static>,
     costs: CostTable,
     /// What is known of function handles and executable graphs.
@@ -56,15 +58,16 @@ pub struct Compute {
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
     recent: Recent,
-    /// Whether streams other than that of the last launch have had work since the device was last known idle.
-    several_streams: AtomicBool,
+    /// Whether queues other than that of the last launch have had work since the device was last known idle.
+    several_queues: AtomicBool,
     /// Whether others have had work since the last mark.
-    mixed_streams: AtomicBool,
+    mixed_queues: AtomicBool,
     /// Whether a launch has waited for its turn since the last mark.
     interrupted: AtomicBool,
     marked_ns: AtomicU64,
     /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
     exact: [AtomicU64; 64],
+    vendor: PhantomData<B>,
 }
 
 /// Least time between marks that are put at synchronisations, ns.
@@ -85,7 +88,7 @@ pub struct Work {
     pub settled: bool,
 }
 
-impl Compute {
+impl<B: Backend> Compute<B> {
     /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant has one in private
     /// memory, keeps its guarantee, and borrows nothing from neighbours that it cannot see: balanced is then strict.
     pub fn open(tenant: &Tenant, device: &DeviceIdentity, params: Params, paused: bool) -> Option<Self> {
@@ -96,7 +99,7 @@ impl Compute {
                 (page.page(), false)
             }
             Err(error) => {
-                crate::process::complain(&format!(
+                complain(&format!(
                     "no shared page, so the share is kept as strict: {error}"
                 ));
                 (&*Box::leak(Box::default()), true)
@@ -104,7 +107,7 @@ impl Compute {
         };
         let now = now_ns();
         let gate = Gate::new(page, seen_by(params, blind), now)
-            .map_err(|error| crate::process::complain(&format!("compute share not kept: {error}")))
+            .map_err(|error| complain(&format!("compute share not kept: {error}")))
             .ok()?;
         gate.set_paused(paused);
         Some(Self {
@@ -119,11 +122,12 @@ impl Compute {
             rescanned_ns: AtomicU64::new(0),
             contended: AtomicBool::new(false),
             recent: Recent::default(),
-            several_streams: AtomicBool::new(false),
-            mixed_streams: AtomicBool::new(false),
+            several_queues: AtomicBool::new(false),
+            mixed_queues: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
             exact: [const { AtomicU64::new(0) }; 64],
+            vendor: PhantomData,
         })
     }
 
@@ -136,28 +140,28 @@ impl Compute {
         self.gate.set_paused(paused);
     }
 
-    /// Admits a launch of `key` on `stream` if there is nothing to think about: its cost and class are settled, it is
-    /// the stream of the last launch, nothing is to be timed, and there is credit. False: [`Compute::submit`] it.
+    /// Admits a launch of `key` on `queue` if there is nothing to think about: its cost and class are settled, it is
+    /// the queue of the last launch, nothing is to be timed, and there is credit. False: [`Compute::submit`] it.
     #[inline(always)]
-    pub fn admits(&self, key: u64, stream: CUstream) -> bool {
+    pub fn admits(&self, key: u64, queue: usize) -> bool {
         let Some((cost, class)) = self.recent.get(key) else {
             return false;
         };
         let line = self.gate.line();
-        if class == Class::Collective as u64 || !line.is_plain(stream as usize) || !self.gate.admit(cost) {
+        if class == Class::Collective as u64 || !line.is_plain(queue) || !self.gate.admit(cost) {
             return false;
         }
         line.launched(key, cost);
         true
     }
 
-    /// Submits `work` on `stream` through `call`, when the gate says so.
+    /// Submits `work` on `queue` through `call`, when the gate says so.
     #[inline]
-    pub fn submit(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
+    pub fn submit(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
         let cost = self.costs.cost(work.key, work.blocks);
         let line = self.gate.line();
-        if line.stream.load(Ordering::Relaxed) != stream as usize {
-            self.other_stream(stream);
+        if line.stream.load(Ordering::Relaxed) != queue {
+            self.other_queue(queue);
         }
         if work.settled {
             self.recent.put(work.key, work.class, cost);
@@ -167,30 +171,24 @@ impl Compute {
             // Another rank may be waiting for this one: never held back, charged in full.
             self.gate.bypass(cost);
         } else if !self.gate.admit(cost) {
-            return self.submit_slowly(work, cost, stream, call);
+            return self.submit_slowly(work, cost, queue, call);
         }
         if work.sample {
-            return self.submit_timed(work, stream, call);
+            return self.submit_timed(work, queue, call);
         }
         call()
     }
 
     #[cold]
-    fn other_stream(&self, stream: CUstream) {
-        if self.gate.line().stream.swap(stream as usize, Ordering::Relaxed) != 0 {
-            self.several_streams.store(true, Ordering::Relaxed);
-            self.mixed_streams.store(true, Ordering::Relaxed);
+    fn other_queue(&self, queue: usize) {
+        if self.gate.line().stream.swap(queue, Ordering::Relaxed) != 0 {
+            self.several_queues.store(true, Ordering::Relaxed);
+            self.mixed_queues.store(true, Ordering::Relaxed);
         }
     }
 
     #[cold]
-    fn submit_slowly(
-        &self,
-        work: Work,
-        cost: u64,
-        stream: CUstream,
-        call: impl Fn() -> CUresult,
-    ) -> CUresult {
+    fn submit_slowly(&self, work: Work, cost: u64, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
         loop {
             self.poll();
             // Read before the page is asked, so that a wake-up in between is not slept through.
@@ -200,24 +198,24 @@ impl Compute {
             match self.gate.acquire_as(work.class, cost, now, &views) {
                 Verdict::Go { .. } | Verdict::LetOne => break,
                 Verdict::Drain { to } => {
-                    self.mark_tail(stream, now);
+                    self.mark_tail(queue, now);
                     self.interrupted.store(true, Ordering::Relaxed);
                     self.drain(to, now);
                 }
                 Verdict::Wait { until, .. } => {
-                    self.mark_tail(stream, now);
+                    self.mark_tail(queue, now);
                     self.interrupted.store(true, Ordering::Relaxed);
                     wait::wait(self.gate.page().event_word(), event, until);
-                    crate::process::notice_new_limits();
+                    B::process().notice_new_limits();
                 }
             }
         }
         let result = if work.sample {
-            self.submit_timed(work, stream, call)
+            self.submit_timed(work, queue, call)
         } else {
             call()
         };
-        self.mark(stream, now_ns());
+        self.mark(queue, now_ns());
         result
     }
 
@@ -234,8 +232,8 @@ impl Compute {
         views
     }
 
-    /// Puts a mark at the end of what is queued on `stream`.
-    fn mark(&self, stream: CUstream, now: u64) {
+    /// Puts a mark at the end of what is queued on `queue`.
+    fn mark(&self, queue: usize, now: u64) {
         let line = self.gate.line();
         line.unmarked.store(0, Ordering::Relaxed);
         self.marked_ns.store(now, Ordering::Relaxed);
@@ -245,16 +243,17 @@ impl Compute {
             unit: line.last_cost.load(Ordering::Relaxed),
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
             timed: !self.contended.load(Ordering::Relaxed)
-                && !self.mixed_streams.swap(false, Ordering::Relaxed),
+                && !self.mixed_queues.swap(false, Ordering::Relaxed),
             watched: self.contended.load(Ordering::Relaxed) && self.gate.params().mode == Mode::Adaptive,
         };
-        self.marks.record(&self.gate, &self.events, stream, since, now);
+        self.marks
+            .record::<B>(&self.gate, &self.events, queue, since, now);
     }
 
     /// The same, unless there is one already.
-    fn mark_tail(&self, stream: CUstream, now: u64) {
+    fn mark_tail(&self, queue: usize, now: u64) {
         if self.gate.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
-            self.mark(stream, now);
+            self.mark(queue, now);
         }
     }
 
@@ -262,22 +261,23 @@ impl Compute {
     fn poll(&self) {
         let now = now_ns();
         self.marks
-            .poll(&self.gate, &self.events, now, |span| self.settle(span, now));
-        self.timing.collect(&self.events, |key, blocks, ns, contended| {
-            // A sample is read up to some milliseconds after it was taken.
-            let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
-            // What spans have shown stands, until the work changes.
-            let exact = self.exact_slot(key);
-            if exact.load(Ordering::Relaxed) == key {
-                let cost = self.costs.cost(key, blocks);
-                if contended || (ns < cost / 4 * 5 && cost < ns / 4 * 5) {
-                    return;
+            .poll::<B>(&self.gate, &self.events, now, |span| self.settle(span, now));
+        self.timing
+            .collect::<B>(&self.events, |key, blocks, ns, contended| {
+                // A sample is read up to some milliseconds after it was taken.
+                let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
+                // What spans have shown stands, until the work changes.
+                let exact = self.exact_slot(key);
+                if exact.load(Ordering::Relaxed) == key {
+                    let cost = self.costs.cost(key, blocks);
+                    if contended || (ns < cost / 4 * 5 && cost < ns / 4 * 5) {
+                        return;
+                    }
+                    exact.store(0, Ordering::Relaxed);
                 }
-                exact.store(0, Ordering::Relaxed);
-            }
-            self.costs.learn(key, blocks, ns, contended);
-            self.recent.forget(key);
-        });
+                self.costs.learn(key, blocks, ns, contended);
+                self.recent.forget(key);
+            });
     }
 
     fn exact_slot(&self, key: u64) -> &AtomicU64 {
@@ -326,24 +326,24 @@ impl Compute {
     }
 
     #[cold]
-    fn submit_timed(&self, work: Work, stream: CUstream, call: impl Fn() -> CUresult) -> CUresult {
+    fn submit_timed(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
         let contended = self.contended.load(Ordering::Relaxed);
         let result = self
             .timing
-            .time(&self.events, work.key, work.blocks, stream, contended, call);
+            .time::<B>(&self.events, work.key, work.blocks, queue, contended, call);
         self.poll();
         result
     }
 
     /// Around a call in which the host stands waiting for the device. `drains` says what is known to be
     /// empty afterwards.
-    pub fn synchronise(&self, drains: Drains, call: impl Fn() -> CUresult) -> CUresult {
+    pub fn synchronise(&self, drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
         let before = now_ns();
         let line = self.gate.line();
         if line.unmarked.load(Ordering::Relaxed) != 0
             && before.saturating_sub(self.marked_ns.load(Ordering::Relaxed)) > MARK_NS
         {
-            self.mark(line.stream.load(Ordering::Relaxed) as CUstream, before);
+            self.mark(line.stream.load(Ordering::Relaxed), before);
         }
         self.gate.block(before);
         let result = call();
@@ -353,15 +353,14 @@ impl Compute {
         self.poll();
         let idle = match drains {
             Drains::Everything => true,
-            Drains::Stream(stream) => {
-                !self.several_streams.load(Ordering::Relaxed)
-                    && line.stream.load(Ordering::Relaxed) == stream as usize
+            Drains::Queue(queue) => {
+                !self.several_queues.load(Ordering::Relaxed) && line.stream.load(Ordering::Relaxed) == queue
             }
             Drains::Something => false,
         };
-        if idle && result == CUDA_SUCCESS {
+        if idle && result == B::SUCCESS {
             self.gate.drained(now);
-            self.several_streams.store(false, Ordering::Relaxed);
+            self.several_queues.store(false, Ordering::Relaxed);
             line.unmarked.store(0, Ordering::Relaxed);
         }
         if self.gate.resume(now)
@@ -374,7 +373,7 @@ impl Compute {
 
     /// The whole context is known to be idle, and nothing was in flight.
     pub fn idle(&self) {
-        self.several_streams.store(false, Ordering::Relaxed);
+        self.several_queues.store(false, Ordering::Relaxed);
     }
 
     /// Launches until one is timed.
@@ -383,7 +382,7 @@ impl Compute {
     }
 
     /// An executable graph was updated or destroyed: its cost must be learned anew.
-    pub fn graph_changed(&self, executable: CUgraphExec) {
+    pub fn graph_changed(&self, executable: usize) {
         self.functions.graph_changed(executable);
         let key = cost::graph_key(executable as u64);
         self.costs.forget(key);
@@ -425,8 +424,8 @@ fn seen_by(params: Params, blind: bool) -> Params {
 pub enum Drains {
     /// The whole context.
     Everything,
-    /// One stream.
-    Stream(CUstream),
+    /// One queue.
+    Queue(usize),
     /// Some work, nobody can say which.
     Something,
 }

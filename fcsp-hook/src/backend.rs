@@ -1,0 +1,133 @@
+//! What a backend says about its vendor's driver.
+//!
+//! Everything here is asked of the driver's real functions, never of wrappers. Handles of the vendor's (contexts, queues,
+//! events, functions) cross as plain numbers: pointers mostly, never 0.
+
+use core::ffi::c_void;
+use core::fmt::Debug;
+
+use fcsp_core::device::DeviceIdentity;
+
+use crate::device::Device;
+use crate::memory::{Given, Record};
+use crate::process::Process;
+
+/// How far the device has come with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Not yet reached.
+    Pending,
+    /// Passed.
+    Done,
+    /// It cannot be told: an error, which is the application's to find.
+    Failed,
+}
+
+/// One vendor's driver. Implemented by a unit struct of each backend, in its room `process`.
+pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
+    /// What the driver's functions return: an integer.
+    type Status: Copy + Eq + Debug + 'static;
+    /// All went well.
+    const SUCCESS: Self::Status;
+    /// The driver's own answer when there is no memory left: what a refusal looks like.
+    const OUT_OF_MEMORY: Self::Status;
+    /// Something unforeseen: the answer after a panic of ours.
+    const UNKNOWN: Self::Status;
+
+    /// What the backend keeps for each device; `()` if nothing.
+    type PerDevice: Debug + Send + Sync + 'static;
+    /// Where an allocation came from, if not simply from the driver's heap; [`core::convert::Infallible`] if nowhere
+    /// else.
+    type Origin: Clone + Send + Sync + 'static;
+
+    /// The one process: a static of the backend's.
+    fn process() -> &'static Process<Self>;
+
+    // Devices: known by their number in this process, from 0.
+
+    /// How many devices this process has; `None` while the driver is not initialised: it is asked again later.
+    fn device_count() -> Option<i32>;
+    /// Who the device is everywhere; `None` if there is no such device.
+    fn identify(ordinal: i32) -> Option<DeviceIdentity>;
+    /// Bytes of the device's memory; 0 if it cannot be asked, and a share of it then allows nothing.
+    fn total_memory(ordinal: i32) -> u64;
+    /// What the backend keeps for a device that this process begins to use.
+    fn per_device(ordinal: i32) -> Self::PerDevice;
+    /// The calling thread's context; where there are none, something else that stands for the current device, and is
+    /// not 0. `None` if there is no current one: the driver will refuse in its own words.
+    fn current_context() -> Option<usize>;
+    /// The device of the calling thread's context, which is `context`. Remembered for each thread until
+    /// [`Process::forget_context`].
+    fn device_of_current(context: usize) -> Option<i32>;
+
+    // Memory.
+
+    /// What a context is taken to hold, in bytes, until it is measured, and for good where that cannot be done: more than
+    /// the most that has been seen.
+    const CONTEXT_ESTIMATE: u64;
+    /// Bytes the driver holds for this process on a device, as the management library says; `None` if there is none or
+    /// it does not show this process.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64>;
+    /// Whether this machine has the management library at all.
+    fn has_management() -> bool;
+    /// The device's free bytes as the management library says, only where it does not show this process.
+    fn free_if_unseen(device: &DeviceIdentity) -> Option<u64>;
+    /// The device's free bytes as the driver says, where there is no management library.
+    fn free_by_driver(device: &Device<Self>) -> Option<u64>;
+    /// Asks again how much memory pools and the like have reserved: before a refusal, and for an answer.
+    fn refresh(_device: &Device<Self>) {}
+    /// An allocation with an origin of the backend's own is about to be freed, or is gone with its context: what the
+    /// driver gives up with it.
+    fn leaves(record: &Record<Self>, origin: &Self::Origin) -> Given;
+    /// The driver did not free it after all; `given` is what [`Backend::leaves`] said.
+    fn stays(record: &Record<Self>, origin: &Self::Origin, given: Given);
+    /// Memory was freed that is in no record.
+    #[inline]
+    fn freed_unknown() {}
+    /// In a forked child: forgets what the backend has kept for itself. Async-signal-safe: plain stores.
+    fn forget_in_child() {}
+
+    // Queues (streams, command queues, immediate lists), on the calling thread's context.
+
+    /// What two events around a launch add to its span while the device is busy, ns: exactly what they show with nothing
+    /// between them.
+    const BUSY_BRACKET_NS: u64;
+    /// What is left of the launch's own latency when the device was idle and the host's time is taken off, ns.
+    const IDLE_BRACKET_NS: u64;
+    /// Whether any queue of this process may be recording work rather than doing it. What is recorded is charged when it
+    /// is launched.
+    #[inline]
+    fn is_recording() -> bool {
+        false
+    }
+    /// Whether this queue is. Asked only while any may be.
+    fn records(_queue: usize) -> bool {
+        false
+    }
+    /// What lives while this thread makes and asks events beside recordings; `()` where those do not mind.
+    type Beside;
+    /// Lets this thread ask events and make them although another is recording. Where such a question would break the
+    /// recording, a launch on a queue that is not recorded must not be let by for that: one recording left open would be
+    /// a way around the share.
+    fn beside_recordings() -> Self::Beside;
+    /// The context in which events for `queue` are made.
+    fn event_context(queue: usize) -> Option<usize>;
+    /// Makes an event in `context`, which is current or the queue's; `timed` events can be told apart in time. A backend
+    /// without events answers `None`: launches are then charged by guesses, and put right by synchronisations.
+    fn create_event(context: usize, timed: bool) -> Option<usize>;
+    /// Records an event, new or passed, at the end of `queue`; returns whether that was done.
+    fn record_event(event: usize, queue: usize) -> bool;
+    /// How far the device has come with it.
+    fn event_progress(event: usize) -> Progress;
+    /// Ns between two timed events that have passed.
+    fn elapsed_ns(first: usize, second: usize) -> Option<u64>;
+    /// The name of the kernel that `function` stands for at a launch.
+    fn kernel_name(function: usize) -> Option<String>;
+    /// Whether memory of the host is not the driver's: a copy into it comes back when it is done.
+    fn is_pageable(_memory: *const c_void) -> bool {
+        false
+    }
+    /// After the host has waited for the device.
+    #[inline]
+    fn after_synchronisation() {}
+}

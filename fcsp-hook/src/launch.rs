@@ -1,0 +1,255 @@
+//! Everything that starts work on the device, and everything that waits for it: what wrappers of launches call.
+//!
+//! A launch that has nothing to ask (no tenant, no share to keep) costs a few loads, see [`straight`]; one of a kernel that
+//! is known well costs little more, see [`admits_kernel`].
+
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use fcsp_core::share::cost;
+
+use crate::backend::Backend;
+use crate::compute::{Compute, Drains, Known, Work};
+use crate::setup::shielded;
+
+pub mod copies;
+
+/// What a launch that need not ask looks at: one line that is only read, and the words it points at.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Straight<B: Backend> {
+    /// The generation of the tenant's control page while launches may go straight through; a word that never equals
+    /// `seen` while they may not.
+    now: AtomicPtr<AtomicU64>,
+    /// What `now` must say.
+    seen: AtomicU64,
+    /// What `now` points at in a process that nobody governs.
+    free: AtomicU64,
+    /// What `now` points at where launches must ask.
+    never: AtomicU64,
+    /// The share of the only device, if there is one to keep; null otherwise.
+    compute: AtomicPtr<Compute<B>>,
+    /// The generation of the tenant's control page, and what it must say for `compute` to hold.
+    page: AtomicPtr<AtomicU64>,
+    page_seen: AtomicU64,
+}
+
+/// What `now` points at before anything is known: a constructor cannot point into what it makes.
+static NEVER: AtomicU64 = AtomicU64::new(u64::MAX);
+
+impl<B: Backend> Straight<B> {
+    pub const fn new() -> Self {
+        Self {
+            now: AtomicPtr::new((&raw const NEVER).cast_mut()),
+            seen: AtomicU64::new(0),
+            free: AtomicU64::new(0),
+            never: AtomicU64::new(u64::MAX),
+            compute: AtomicPtr::new(core::ptr::null_mut()),
+            page: AtomicPtr::new((&raw const NEVER).cast_mut()),
+            page_seen: AtomicU64::new(0),
+        }
+    }
+
+    /// Sends every launch the long way.
+    pub fn close(&'static self) {
+        self.now
+            .store((&raw const self.never).cast_mut(), Ordering::Relaxed);
+        self.compute.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// Lets launches go straight through while `word` says `generation`.
+    pub fn open(&'static self, word: &'static AtomicU64, generation: u64) {
+        // A launch that reads the old pointer with the new generation compares two generations of one page: should they
+        // be equal, the answer is the new one.
+        self.close();
+        self.seen.store(generation, Ordering::Relaxed);
+        // Release: `seen` is there before the word that it belongs to.
+        self.now
+            .store(core::ptr::from_ref(word).cast_mut(), Ordering::Release);
+    }
+
+    /// Lets launches go straight through in a process that nobody governs.
+    pub fn open_for_good(&'static self) {
+        self.open(&self.free, 0);
+    }
+
+    /// Sends launches to `compute` without asking for the device while `word` says `generation`.
+    pub fn settle(&'static self, word: &'static AtomicU64, generation: u64, compute: &'static Compute<B>) {
+        self.close();
+        self.page_seen.store(generation, Ordering::Relaxed);
+        self.page
+            .store(core::ptr::from_ref(word).cast_mut(), Ordering::Relaxed);
+        // Release: what belongs to it is there before.
+        self.compute
+            .store(core::ptr::from_ref(compute).cast_mut(), Ordering::Release);
+    }
+}
+
+/// Whether launches have nothing to ask: no tenant, or no share to keep. A few loads of lines that are only read.
+#[inline(always)]
+pub fn straight<B: Backend>() -> bool {
+    let line = &B::process().straight;
+    // Acquire pairs with the Release in `open`.
+    // SAFETY: points at a word of a static or of a mapping that is never unmapped.
+    let now = unsafe { &*line.now.load(Ordering::Acquire) }.load(Ordering::Relaxed);
+    now == line.seen.load(Ordering::Relaxed)
+}
+
+/// The share of the only device, as long as its limits are the ones known and nothing is recorded.
+#[inline(always)]
+fn settled<B: Backend>() -> Option<&'static Compute<B>> {
+    let line = &B::process().straight;
+    // SAFETY: shares are leaked, never freed. Acquire pairs with the Release in `settle`.
+    let compute = unsafe { line.compute.load(Ordering::Acquire).as_ref() }?;
+    // SAFETY: as in `straight`.
+    let now = unsafe { &*line.page.load(Ordering::Relaxed) }.load(Ordering::Relaxed);
+    (now == line.page_seen.load(Ordering::Relaxed) && !B::is_recording()).then_some(compute)
+}
+
+/// Whether a kernel that is known well goes on at once, charged: six cache lines and one atomic change. Otherwise it goes
+/// by [`kernel`].
+#[inline(always)]
+pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> bool {
+    match settled::<B>() {
+        Some(compute) => compute.admits(cost::kernel_key(function as u64, blocks), queue),
+        None => false,
+    }
+}
+
+/// The same for an executable graph or recorded list. Otherwise it goes by [`graph`].
+#[inline(always)]
+pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
+    match settled::<B>() {
+        Some(compute) => compute.admits(cost::graph_key(executable as u64), queue),
+        None => false,
+    }
+}
+
+/// The share that work on `queue`, on the calling thread's device, has to keep to; `None` if there is none, and for what
+/// is only recorded.
+#[inline]
+fn share<B: Backend>(queue: usize) -> Option<&'static Compute<B>> {
+    let process = B::process();
+    if process.is_free() {
+        return None;
+    }
+    let compute = process.compute()?;
+    (!B::is_recording() || !B::records(queue)).then_some(compute)
+}
+
+/// Submits a kernel, known by the handle that the launch names, on the calling thread's device.
+#[inline]
+pub fn kernel<B: Backend>(
+    function: usize,
+    blocks: u64,
+    queue: usize,
+    call: impl Fn() -> B::Status,
+) -> B::Status {
+    let Some(compute) = share::<B>(queue) else {
+        return call();
+    };
+    shielded(B::UNKNOWN, || {
+        let _beside = B::beside_recordings();
+        compute.kernel(function, blocks, queue, call)
+    })
+}
+
+/// Submits an executable graph or recorded list: one key each.
+#[inline]
+pub fn graph<B: Backend>(executable: usize, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+    let Some(compute) = share::<B>(queue) else {
+        return call();
+    };
+    shielded(B::UNKNOWN, || {
+        let _beside = B::beside_recordings();
+        compute.graph(executable, queue, call)
+    })
+}
+
+/// Around a call in which the host waits for the device.
+#[inline]
+pub fn waiting<B: Backend>(drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
+    let process = B::process();
+    let result = match (process.is_free(), B::is_recording()) {
+        (false, false) => match process.compute() {
+            Some(compute) => compute.waiting(drains, call),
+            None => call(),
+        },
+        _ => call(),
+    };
+    B::after_synchronisation();
+    result
+}
+
+/// An executable graph was updated or is gone: its cost must be learned anew.
+pub fn graph_changed<B: Backend>(executable: usize) {
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            if let Some(compute) = device.compute() {
+                compute.graph_changed(executable);
+            }
+        }
+    }
+}
+
+/// What backends whose calls name their device use: they find the share with
+/// [`crate::process::Process::compute_of`].
+impl<B: Backend> Compute<B> {
+    /// What a launch of `function` with so many blocks is.
+    #[inline]
+    pub fn kernel_work(&self, function: usize, blocks: u64) -> Work {
+        let Known {
+            class,
+            sample,
+            settled,
+        } = self.functions.kernel(function, self.countdown(), B::kernel_name);
+        Work {
+            key: cost::kernel_key(function as u64, blocks),
+            blocks,
+            class,
+            sample,
+            settled,
+        }
+    }
+
+    /// Submits a kernel here.
+    #[inline]
+    pub fn kernel(
+        &self,
+        function: usize,
+        blocks: u64,
+        queue: usize,
+        call: impl Fn() -> B::Status,
+    ) -> B::Status {
+        self.submit(self.kernel_work(function, blocks), queue, call)
+    }
+
+    /// Submits an executable graph or recorded list here.
+    pub fn graph(&self, executable: usize, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+        let Known {
+            class,
+            sample,
+            settled,
+        } = self.functions.graph(executable, self.countdown());
+        let work = Work {
+            key: cost::graph_key(executable as u64),
+            blocks: 0,
+            class,
+            sample,
+            settled,
+        };
+        self.submit(work, queue, call)
+    }
+
+    /// Around a call in which the host waits for the device.
+    #[inline]
+    pub fn waiting(&self, drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
+        if self.is_busy() {
+            return self.synchronise(drains, call);
+        }
+        let result = call();
+        if matches!(drains, Drains::Everything) {
+            self.idle();
+        }
+        result
+    }
+}

@@ -1,0 +1,170 @@
+//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the gate; those over the
+//! bus are the copy engines' work, which no share governs, but some of them make the host wait for the device, which
+//! neighbours need to know.
+
+use core::ffi::c_void;
+
+use fcsp_core::share::cost;
+
+use super::waiting;
+use crate::backend::Backend;
+use crate::compute::{Compute, Drains, Known, Work};
+use crate::setup::shielded;
+
+/// Copies and fills of fewer bytes than this are not worth asking for.
+pub const SMALL: usize = 1 << 20;
+
+/// What the costs of copies are kept apart by, beside their size.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// One stretch of memory to another.
+    Copy = 0,
+    /// A value over a stretch.
+    Fill = 1,
+    /// Rows of two or three dimensions, arrays and images.
+    Rows = 2,
+    /// From one device to another.
+    Peer = 3,
+    /// Many copies in one call.
+    Batch = 4,
+}
+
+/// What a call moves.
+#[derive(Debug, Clone, Copy)]
+pub enum Transfer {
+    /// This many bytes inside device memory.
+    Inside(Kind, usize),
+    /// To host memory; the call comes back when it is done if the memory is the host's alone.
+    ToHost(*const c_void),
+    /// Between host and device, and the call may wait for the device.
+    Waits,
+    /// Over the bus.
+    Other,
+}
+
+/// A share that a call has to keep to, and the queue it is on.
+#[derive(Debug)]
+pub struct Share<B: Backend> {
+    compute: &'static Compute<B>,
+    queue: usize,
+}
+
+/// The share that a call on `queue`, on the calling thread's device, has to keep to, if any. Not inlined, here and below:
+/// copies are not so short that a call counts, and there are many of them.
+#[inline(never)]
+pub fn share<B: Backend>(queue: usize) -> Option<Share<B>> {
+    let compute = super::share::<B>(queue)?;
+    Some(Share { compute, queue })
+}
+
+/// The driver's function with its arguments, without a type of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<S> {
+    run: unsafe fn(*const c_void) -> S,
+    closure: *const c_void,
+}
+
+impl<S> Call<S> {
+    /// The call that `closure` makes.
+    pub fn to<C: Fn() -> S>(closure: &C) -> Self {
+        unsafe fn run<S, C: Fn() -> S>(closure: *const c_void) -> S {
+            // SAFETY: made below from a reference to such a closure.
+            unsafe { (*closure.cast::<C>())() }
+        }
+        Self {
+            run: run::<S, C>,
+            closure: core::ptr::from_ref(closure).cast(),
+        }
+    }
+
+    /// # Safety
+    /// The closure must still be there.
+    unsafe fn make(&self) -> S {
+        // SAFETY: the function is the one for this closure.
+        unsafe { (self.run)(self.closure) }
+    }
+}
+
+/// Submits or lets by what `call` does.
+///
+/// # Safety
+/// The closure of `call` must outlive this.
+#[inline(never)]
+pub unsafe fn transfer<B: Backend>(
+    share: Option<Share<B>>,
+    what: Transfer,
+    call: Call<B::Status>,
+) -> B::Status {
+    // SAFETY: by this function's contract.
+    let call = || unsafe { call.make() };
+    let Some(Share { compute, queue }) = share else {
+        return call();
+    };
+    shielded(B::UNKNOWN, || {
+        let _beside = B::beside_recordings();
+        match what {
+            Transfer::Inside(kind, bytes) if bytes >= SMALL => compute.copy(kind, bytes, queue, call),
+            Transfer::ToHost(memory) if compute.is_busy() && B::is_pageable(memory) => {
+                waiting::<B>(Drains::Queue(queue), call)
+            }
+            Transfer::Waits => waiting::<B>(Drains::Something, call),
+            _ => call(),
+        }
+    })
+}
+
+/// The two in one, where what is moved costs nothing to find out.
+#[inline]
+pub fn transfer_on<B: Backend>(queue: usize, what: Transfer, call: impl Fn() -> B::Status) -> B::Status {
+    // SAFETY: the closure lives to the end of this function.
+    unsafe { transfer(share::<B>(queue), what, Call::to(&call)) }
+}
+
+impl<B: Backend> Compute<B> {
+    /// Submits a copy or fill inside device memory here.
+    pub fn copy(&self, kind: Kind, bytes: usize, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+        let key = key(kind, bytes);
+        let Known {
+            class,
+            sample,
+            settled,
+        } = self.functions.copy(key, self.countdown());
+        let work = Work {
+            key: cost::graph_key(key),
+            blocks: 0,
+            class,
+            sample,
+            settled,
+        };
+        self.submit(work, queue, call)
+    }
+}
+
+/// Names copies of one kind and about one size, in steps of a sixteenth. Odd, which no handle is.
+fn key(kind: Kind, bytes: usize) -> u64 {
+    let whole = bytes.checked_next_power_of_two().unwrap_or(1 << 63);
+    let steps = bytes.div_ceil((whole / 16).max(1)) as u64;
+    (kind as u64) << 16 | steps << 9 | u64::from(whole.ilog2()) << 1 | 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_tell_kinds_and_sizes_apart_and_are_odd() {
+        let mut seen = std::collections::HashSet::new();
+        for kind in [Kind::Copy, Kind::Fill, Kind::Rows, Kind::Peer, Kind::Batch] {
+            for power in 20..40 {
+                for sixteenth in 9..=16usize {
+                    let bytes = (1 << power) / 16 * sixteenth;
+                    let key = key(kind, bytes);
+                    assert_eq!(key % 2, 1);
+                    assert!(seen.insert(key), "{kind:?} of {bytes}");
+                    assert_eq!(key, super::key(kind, bytes - 1), "{kind:?} of {bytes} less one");
+                }
+            }
+        }
+        assert_eq!(key(Kind::Copy, usize::MAX) % 2, 1);
+    }
+}

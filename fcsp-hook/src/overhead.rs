@@ -1,0 +1,158 @@
+//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`crate::device`]); here are the
+//! calls around those that take it, which are refused after the fact where the tenant is close to its quota.
+
+use core::sync::atomic::Ordering;
+
+use crate::backend::Backend;
+use crate::device::Device;
+use crate::memory;
+use crate::process::Scope;
+use crate::setup::{Inside, complain};
+
+/// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes the quota, `undo`
+/// and refuse.
+pub fn takes_memory<B: Backend>(
+    scope: Scope<B>,
+    call: impl Fn() -> B::Status,
+    undo: impl FnOnce(),
+) -> B::Status {
+    let device = match scope {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return B::OUT_OF_MEMORY,
+    };
+    let before = free_if_unmeasured(device);
+    let result = call();
+    if result != B::SUCCESS {
+        return result;
+    }
+    let seen = before
+        .zip(free_if_unmeasured(device))
+        .map_or(0, |(before, after)| before.saturating_sub(after));
+    device.saw_overhead(seen);
+    device.overhead_moved();
+    refuse_if_over(device, || {
+        undo();
+        device.saw_less(seen);
+    })
+}
+
+/// As [`takes_memory`], for calls that make a context; `made` reads its handle.
+pub fn makes_context<B: Backend>(
+    scope: Scope<B>,
+    call: impl Fn() -> B::Status,
+    made: impl FnOnce() -> usize,
+    undo: impl FnOnce(),
+) -> B::Status {
+    let device = match scope {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return B::OUT_OF_MEMORY,
+    };
+    let before = B::free_if_unseen(&device.identity);
+    let result = call();
+    if result != B::SUCCESS {
+        return result;
+    }
+    let seen = before
+        .zip(B::free_if_unseen(&device.identity))
+        .map(|(before, after)| before.saturating_sub(after));
+    let context = made();
+    device.context_made(context, seen);
+    refuse_if_over(device, || {
+        undo();
+        device.context_gone(context);
+    })
+}
+
+/// After the driver has taken memory of its own: where the tenant is close to its quota, measures; where it is past it,
+/// takes the call back.
+fn refuse_if_over<B: Backend>(device: &Device<B>, undo: impl FnOnce()) -> B::Status {
+    if device.is_near() {
+        device.measure_if_stale();
+        if device.is_over() {
+            undo();
+            device.measure_now();
+            complain("refused: contexts and code would pass the quota");
+            return B::OUT_OF_MEMORY;
+        }
+    }
+    B::SUCCESS
+}
+
+/// The device's free bytes where the management library cannot say what this process holds: a change of them is then all
+/// there is.
+fn free_if_unmeasured<B: Backend>(device: &Device<B>) -> Option<u64> {
+    if device.limit() == u64::MAX {
+        return None;
+    }
+    if B::has_management() {
+        return B::free_if_unseen(&device.identity);
+    }
+    B::free_by_driver(device)
+}
+
+/// A context is gone, with its memory and its events.
+pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
+    memory::context_died::<B>(context);
+    B::process().forget_context();
+    if let Some(device) = device {
+        device.context_gone(context);
+        if let Some(compute) = device.compute() {
+            compute.context_died(context);
+        }
+        B::refresh(device);
+        // The context's own overhead went with it; without this the tenant would look fuller than it is until its
+        // next request near the quota.
+        if device.limit() != u64::MAX && device.attachment().slot().overhead.load(Ordering::Relaxed) > 0 {
+            device.measure_now();
+        }
+    }
+}
+
+/// Around a call that unloads code on the calling thread's device: what it took is free, and handles of its functions may
+/// come again.
+pub fn unloads<B: Backend>(call: impl FnOnce() -> B::Status) -> B::Status {
+    let Some(inside) = Inside::enter() else {
+        return call();
+    };
+    let device = match B::process().scope_inside(&inside) {
+        Scope::On(device, _) => Some(device),
+        _ => None,
+    };
+    let before = device.and_then(free_if_unmeasured);
+    let result = call();
+    if let (Some(device), Some(before)) = (device, before)
+        && let Some(after) = free_if_unmeasured(device)
+    {
+        device.saw_less(after.saturating_sub(before));
+    }
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            device.overhead_moved();
+            if let Some(compute) = device.compute() {
+                compute.code_unloaded();
+            }
+        }
+    }
+    result
+}
+
+/// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is past its quota is
+/// refused beforehand, and one that passes it by this is told so and refused from then on.
+pub fn loads_lazily<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
+    let Some(inside) = Inside::enter() else {
+        return call();
+    };
+    let process = B::process();
+    if let Scope::On(device, _) = process.scope_inside(&inside)
+        && device.is_near()
+    {
+        device.measure_if_stale();
+        if device.is_over() {
+            complain("refused: the tenant holds more than its quota, so no more code is loaded");
+            return B::OUT_OF_MEMORY;
+        }
+    }
+    takes_memory(process.scope_inside(&inside), call, || {})
+}

@@ -1,0 +1,448 @@
+//! This process: its tenant, its devices, and what happens at fork.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use fcsp_core::allocations::Allocations;
+use fcsp_core::config::{Source, file};
+use fcsp_core::state::StateDir;
+use fcsp_core::tenant::Tenant;
+
+use crate::backend::Backend;
+use crate::compute::Compute;
+use crate::device::Device;
+use crate::launch::Straight;
+use crate::memory::Record;
+use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, complain};
+
+/// What this process is to FCSP.
+#[derive(Debug)]
+pub enum Status<B: Backend> {
+    /// Nobody asked for anything: every call goes straight to the driver.
+    Ungoverned,
+    /// A tenant's process.
+    Governed(Governed<B>),
+    /// Somebody asked for limits that cannot be kept, for this reason. Memory fails closed.
+    Broken(String),
+}
+
+/// A tenant's process and its devices.
+#[derive(Debug)]
+pub struct Governed<B: Backend> {
+    /// The tenant.
+    pub tenant: Tenant,
+    devices: Box<[DeviceCell<B>]>,
+}
+
+#[derive(Debug)]
+struct DeviceCell<B: Backend> {
+    device: AtomicPtr<Device<B>>,
+}
+
+/// What a memory wrapper is to do.
+pub enum Scope<B: Backend> {
+    /// Hand the call to the driver and think no more of it.
+    Pass,
+    /// The call belongs to this device, in this context; 0 where none was asked about.
+    On(&'static Device<B>, usize),
+    /// Refuse: limits were asked for and cannot be kept.
+    Refuse,
+}
+
+/// Nobody has asked yet.
+const UNKNOWN: u32 = 0;
+/// No tenant: launches are the driver's alone.
+const FREE: u32 = 1;
+/// A tenant's process.
+const GOVERNED: u32 = 2;
+
+/// Everything that a backend knows of this process. A static of each backend; see [`Backend::process`].
+#[derive(Debug)]
+pub struct Process<B: Backend> {
+    /// What a launch looks at that has nothing to ask.
+    pub(crate) straight: Straight<B>,
+    /// What launches are to whom.
+    state: AtomicU32,
+    /// Counts contexts that died: what threads remember of them is then void.
+    epoch: AtomicU32,
+    /// The device, if this process uses just one.
+    only: AtomicPtr<Device<B>>,
+    /// The device of a process that has just one, once it is used: most processes, and one load for them.
+    sole: AtomicPtr<Device<B>>,
+    /// Null until the first call that matters; replaced by null in a forked child.
+    status: AtomicPtr<Status<B>>,
+    live: AtomicPtr<Allocations<Record<B>>>,
+    setting_up: SetupTurns,
+}
+
+impl<B: Backend> Process<B> {
+    /// A process of which nothing is known yet.
+    #[expect(clippy::new_without_default, reason = "for statics only")]
+    pub const fn new() -> Self {
+        Self {
+            straight: Straight::new(),
+            state: AtomicU32::new(UNKNOWN),
+            epoch: AtomicU32::new(0),
+            only: AtomicPtr::new(core::ptr::null_mut()),
+            sole: AtomicPtr::new(core::ptr::null_mut()),
+            status: AtomicPtr::new(core::ptr::null_mut()),
+            live: AtomicPtr::new(core::ptr::null_mut()),
+            setting_up: SetupTurns::new(),
+        }
+    }
+
+    /// This process's status. The first call after the driver is ready sets it up, which takes files and a few
+    /// milliseconds; later calls are one load. `None` before the driver is ready.
+    #[inline]
+    pub fn status(&'static self) -> Option<&'static Status<B>> {
+        // Acquire: the status was fully made before its address was published.
+        let known = self.status.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: statuses are leaked, never freed.
+            return Some(unsafe { &*known });
+        }
+        self.set_up()
+    }
+
+    /// The governed process, if it is one and the driver is initialised.
+    #[inline]
+    pub fn governed(&'static self) -> Option<&'static Governed<B>> {
+        match self.status() {
+            Some(Status::Governed(governed)) => Some(governed),
+            _ => None,
+        }
+    }
+
+    /// Whether limits were asked for that cannot be kept: no device is to be had then.
+    pub fn is_broken(&'static self) -> bool {
+        matches!(self.status(), Some(Status::Broken(_)))
+    }
+
+    #[cold]
+    fn set_up(&'static self) -> Option<&'static Status<B>> {
+        let _turn = self.setting_up.take();
+        let known = self.status.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: as in `status`.
+            return Some(unsafe { &*known });
+        }
+        let config = match file::in_force() {
+            Ok(config) => config,
+            Err(error) => return Some(self.publish(Status::Broken(error.to_string()))),
+        };
+        if config.source == Source::Nothing && config.tenant.is_none() {
+            return Some(self.publish(Status::Ungoverned));
+        }
+        // Before the driver is initialised there is nothing to govern and nothing to be asked; it refuses allocations by
+        // itself.
+        let count = B::device_count()?;
+        // SAFETY: the handler is a plain function for the life of the process, and the library is never unloaded.
+        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child::<B>)) };
+        let status = match Tenant::join(&StateDir::locate(), &config) {
+            Ok(tenant) if names_no_device::<B>(&tenant, count) => Status::Broken(
+                "the memory limits name none of the devices that this process has; a limit for all of them has no device in front"
+                    .to_owned(),
+            ),
+            Ok(tenant) => Status::Governed(Governed {
+                tenant,
+                devices: (0..count)
+                    .map(|_| DeviceCell {
+                        device: AtomicPtr::new(core::ptr::null_mut()),
+                    })
+                    .collect(),
+            }),
+            Err(error) => Status::Broken(error.to_string()),
+        };
+        Some(self.publish(status))
+    }
+
+    fn publish(&self, status: Status<B>) -> &'static Status<B> {
+        if let Status::Broken(reason) = &status {
+            complain(reason);
+        }
+        let leaked: &'static mut Status<B> = Box::leak(Box::new(status));
+        // Release pairs with the Acquire in `status`.
+        self.status.store(leaked, Ordering::Release);
+        leaked
+    }
+
+    /// Takes in limits that were changed from outside, while a thread waits at its gate.
+    pub fn notice_new_limits(&'static self) {
+        if let Some(governed) = self.governed() {
+            for device in governed.devices() {
+                device.compute();
+            }
+        }
+    }
+
+    /// Forgets which device contexts belong to; called when a context dies, since its address may be used again.
+    pub fn forget_context(&self) {
+        // Relaxed: a thread that uses a context made at the same address has heard of it from whoever made it.
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The calling thread's current context and its device.
+    pub fn current(&self) -> Option<(usize, i32)> {
+        Thread::with(|thread| self.current_in(thread))
+    }
+
+    #[inline]
+    fn current_in(&self, thread: &Thread) -> Option<(usize, i32)> {
+        let context = B::current_context()?;
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        if thread.context.get() == context && thread.epoch.get() == epoch {
+            return Some((context, thread.ordinal.get()));
+        }
+        let ordinal = B::device_of_current(context)?;
+        thread.context.set(context);
+        thread.ordinal.set(ordinal);
+        thread.epoch.set(epoch);
+        Some((context, ordinal))
+    }
+
+    /// The scope of a call that concerns the current context's device.
+    #[inline]
+    pub fn scope(&'static self) -> Scope<B> {
+        Thread::with(|thread| self.scope_in(thread))
+    }
+
+    /// The same, from inside a wrapper.
+    #[inline]
+    pub fn scope_inside(&'static self, inside: &Inside) -> Scope<B> {
+        self.scope_in(inside.thread())
+    }
+
+    /// The scope of a call made inside a wrapper where the context does not matter: [`Scope::On`] may name none. Without a
+    /// current context the driver refuses by itself.
+    #[inline]
+    pub fn scope_of_device(&'static self, inside: &Inside) -> Scope<B> {
+        match self.sole() {
+            Some(device) => Scope::On(device, 0),
+            None => self.scope_inside(inside),
+        }
+    }
+
+    #[inline]
+    fn sole(&self) -> Option<&'static Device<B>> {
+        // SAFETY: devices are leaked, never freed. Acquire pairs with the Release in `attach`.
+        unsafe { self.sole.load(Ordering::Acquire).as_ref() }
+    }
+
+    #[inline]
+    fn scope_in(&'static self, thread: &Thread) -> Scope<B> {
+        if let Some(device) = self.sole() {
+            return match B::current_context() {
+                Some(context) => Scope::On(device, context),
+                None => Scope::Pass,
+            };
+        }
+        match self.status() {
+            Some(Status::Governed(governed)) => match self.current_in(thread) {
+                Some((context, ordinal)) => match governed.device(ordinal) {
+                    Some(device) => Scope::On(device, context),
+                    None => Scope::Refuse,
+                },
+                // No context: the driver refuses in its own words.
+                None => Scope::Pass,
+            },
+            Some(Status::Broken(_)) => Scope::Refuse,
+            _ => Scope::Pass,
+        }
+    }
+
+    /// The scope of a call that names its device.
+    pub fn scope_of(&'static self, ordinal: i32) -> Scope<B> {
+        match self.status() {
+            Some(Status::Governed(governed)) => match governed.device(ordinal) {
+                Some(device) => Scope::On(device, 0),
+                // An ordinal that does not exist is the driver's to refuse.
+                None if B::identify(ordinal).is_none() => Scope::Pass,
+                None => Scope::Refuse,
+            },
+            Some(Status::Broken(_)) => Scope::Refuse,
+            _ => Scope::Pass,
+        }
+    }
+
+    /// This process's live allocations, by address or handle. Made on first use.
+    #[inline]
+    pub fn live(&self) -> &'static Allocations<Record<B>> {
+        // Acquire: made before its address was published.
+        let known = self.live.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: leaked, never freed.
+            return unsafe { &*known };
+        }
+        SetupOnce::publish(&self.live, Allocations::default)
+    }
+
+    // Launches.
+
+    /// Whether nobody governs this process: launches are then the driver's alone.
+    #[inline]
+    pub(crate) fn is_free(&'static self) -> bool {
+        match self.state.load(Ordering::Relaxed) {
+            FREE => true,
+            GOVERNED => false,
+            _ => self.find_out_slowly(),
+        }
+    }
+
+    #[cold]
+    fn find_out_slowly(&'static self) -> bool {
+        match self.status() {
+            Some(Status::Governed(_)) => {
+                self.state.store(GOVERNED, Ordering::Relaxed);
+                false
+            }
+            Some(_) => {
+                self.state.store(FREE, Ordering::Relaxed);
+                self.straight.open_for_good();
+                true
+            }
+            // The driver is not initialised: the launch will fail by itself.
+            None => true,
+        }
+    }
+
+    /// The compute share of the device that the calling thread's context is on, if it has one to keep.
+    #[inline]
+    pub fn compute(&'static self) -> Option<&'static Compute<B>> {
+        let only = self.only.load(Ordering::Acquire);
+        if !only.is_null() {
+            // SAFETY: devices are leaked, never freed.
+            return unsafe { &*only }.compute();
+        }
+        match self.scope() {
+            Scope::On(device, _) => device.compute(),
+            _ => None,
+        }
+    }
+
+    /// The compute share of the device with this ordinal, for calls that name their device.
+    #[inline]
+    pub fn compute_of(&'static self, ordinal: i32) -> Option<&'static Compute<B>> {
+        let only = self.only.load(Ordering::Acquire);
+        // SAFETY: devices are leaked, never freed.
+        if let Some(only) = unsafe { only.as_ref() }
+            && only.ordinal == ordinal
+        {
+            return only.compute();
+        }
+        self.governed()?.device(ordinal)?.compute()
+    }
+
+    /// Says which device this process uses, if it is just one; called when one is attached.
+    fn devices_changed(&'static self, only: Option<&'static Device<B>>) {
+        let only = only.map_or(core::ptr::null_mut(), |device| {
+            core::ptr::from_ref(device).cast_mut()
+        });
+        self.straight.close();
+        self.only.store(only, Ordering::Release);
+    }
+
+    /// Says, for launches that need not ask, what the only device keeps at `generation`: no share, or this one.
+    pub(crate) fn keeps(
+        &'static self,
+        device: &Device<B>,
+        generation: u64,
+        word: &'static AtomicU64,
+        compute: Option<&'static Compute<B>>,
+    ) {
+        if !core::ptr::eq(self.only.load(Ordering::Acquire), device) {
+            return;
+        }
+        match compute {
+            None => self.straight.open(word, generation),
+            Some(compute) => self.straight.settle(word, generation, compute),
+        }
+    }
+}
+
+/// Whether there are memory limits, and none of them is for any of the `count` devices. Somebody asked for limits and
+/// would get none.
+fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
+    let Ok((_, limits)) = tenant.limits() else {
+        return false;
+    };
+    !limits.memory.is_empty()
+        && count > 0
+        && (0..count)
+            .filter_map(B::identify)
+            .all(|device| limits.memory.for_device(&device).is_none())
+}
+
+/// Async-signal-safe: plain stores and closes. Most drivers do not survive a fork, but a child that forked before its
+/// parent used the device may use it, and then joins with a slot of its own.
+extern "C" fn after_fork_in_child<B: Backend>() {
+    let process = B::process();
+    process.sole.store(core::ptr::null_mut(), Ordering::Release);
+    let known = process.status.swap(core::ptr::null_mut(), Ordering::AcqRel);
+    process.setting_up.forget();
+    // Fresh books: the old ones may hold locks of threads that do not exist here.
+    process.live.store(core::ptr::null_mut(), Ordering::Release);
+    B::forget_in_child();
+    process.state.store(UNKNOWN, Ordering::Relaxed);
+    process.devices_changed(None);
+    // SAFETY: statuses are leaked, never freed; the child has this one thread.
+    if let Some(Status::Governed(governed)) = unsafe { known.as_ref() } {
+        for device in governed.devices() {
+            device.attachment().abandon_in_child();
+        }
+    }
+}
+
+impl<B: Backend> Governed<B> {
+    /// The device with this ordinal, attached on first use. `None` if it cannot be: memory then fails closed.
+    #[inline]
+    pub fn device(&'static self, ordinal: i32) -> Option<&'static Device<B>> {
+        let cell = usize::try_from(ordinal)
+            .ok()
+            .and_then(|index| self.devices.get(index))?;
+        // Acquire: the device was fully made before its address was published.
+        let known = cell.device.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: devices are leaked, never freed.
+            return Some(unsafe { &*known });
+        }
+        self.attach(ordinal, cell)
+    }
+
+    /// Devices this process has used.
+    pub fn devices(&self) -> impl Iterator<Item = &'static Device<B>> + '_ {
+        // SAFETY: devices are leaked, never freed.
+        self.devices
+            .iter()
+            .filter_map(|cell| unsafe { cell.device.load(Ordering::Acquire).as_ref() })
+    }
+
+    #[cold]
+    fn attach(&'static self, ordinal: i32, cell: &DeviceCell<B>) -> Option<&'static Device<B>> {
+        let process = B::process();
+        let _turn = process.setting_up.take();
+        let known = cell.device.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: devices are leaked, never freed.
+            return Some(unsafe { &*known });
+        }
+        let identity = B::identify(ordinal)?;
+        match Device::open(&self.tenant, ordinal, identity) {
+            Ok(device) => {
+                let leaked = Box::into_raw(Box::new(device));
+                // Release pairs with the Acquire in `device`.
+                cell.device.store(leaked, Ordering::Release);
+                if self.devices.len() == 1 {
+                    process.sole.store(leaked, Ordering::Release);
+                }
+                let mut used = self.devices();
+                let first = used.next();
+                process.devices_changed(if used.next().is_none() { first } else { None });
+                // SAFETY: just leaked, never freed.
+                Some(unsafe { &*leaked })
+            }
+            Err(error) => {
+                complain(&error.to_string());
+                None
+            }
+        }
+    }
+}
