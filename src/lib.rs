@@ -23,11 +23,14 @@
 //! assert_eq!(quota.usage().used, 6 << 30);
 //! ```
 //!
+//! One that shares a device's time likewise asks a [`Governor`](governor::Governor) before it submits work; the example
+//! `embedded_share` runs two tenants that way.
+//!
 //! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features = false }`.
 
 pub use fcsp_core::{
-    allocations, classifier, classify, config, control, device, file, limiter, memory, process, region,
-    share, state, tenant, units,
+    allocations, classifier, classify, config, control, device, file, governor, limiter, memory, process,
+    region, share, state, tenant, units,
 };
 
 #[cfg(feature = "cuda")]

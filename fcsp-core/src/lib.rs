@@ -6,7 +6,7 @@
 //! | trait | question it answers | here |
 //! |---|---|---|
 //! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::attach::Governed`] (shared), [`region::heap::LocalLedger`] (one process), [`memory::Unlimited`] |
-//! | [`limiter::RateLimiter`] | may this work start now? | [`limiter::Unlimited`]; backends call [`share::gate`], which says more than yes or no |
+//! | [`limiter::RateLimiter`] | may this work start now? | [`governor::Governor`], [`limiter::Unlimited`]; backends use [`share::gate`] under it directly |
 //! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classifier::ByName`], [`classifier::Unclassified`] |
 //! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | a tenant's name in a [`state::StateDir`] (see [`tenant`]), [`process::Unlimited`] |
 //!
@@ -20,6 +20,9 @@ pub mod config;
 pub mod control;
 pub mod device;
 pub mod file;
+// A model has no files to find neighbours in.
+#[cfg(not(loom))]
+pub mod governor;
 pub mod limiter;
 pub mod memory;
 pub mod process;

@@ -60,7 +60,7 @@ pub enum Verdict {
 }
 
 /// A position in the process's stream of submitted work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Marker(u64);
 
 impl Marker {

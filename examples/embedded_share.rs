@@ -1,0 +1,143 @@
+//! Two tenants share one device's time, held to their shares without any preload library.
+//!
+//! A program that submits device work itself asks a governor first: it waits when it is not this tenant's turn, and tells
+//! the neighbours, through small shared pages, what it has had. Here both tenants run in one process, each on a thread of
+//! its own, on a device that is a clock; in earnest each is a process (or many) and the device an accelerator's stream,
+//! and nothing else changes.
+//!
+//! ```text
+//! cargo run --example embedded_share --no-default-features
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fcsp::classify::Class;
+use fcsp::device::DeviceUuid;
+use fcsp::governor::{Governor, Markers};
+use fcsp::limiter::{Marker, RateLimiter, Work};
+use fcsp::share::cost;
+use fcsp::share::files::OwnPage;
+use fcsp::share::params::Params;
+use fcsp::state::StateDir;
+
+/// How long the tenants run.
+const RUN: Duration = Duration::from_secs(2);
+/// What one piece of work takes.
+const KERNEL: Duration = Duration::from_micros(500);
+
+/// A device that does one thing after the other.
+struct Device {
+    free_at: Mutex<Instant>,
+}
+
+impl Device {
+    /// Queues work; says when it will be done.
+    fn run(&self, time: Duration) -> Instant {
+        let mut free_at = self.free_at.lock().unwrap_or_else(|poison| poison.into_inner());
+        *free_at = (*free_at).max(Instant::now()) + time;
+        *free_at
+    }
+}
+
+/// One tenant's queue on the device. A marker is done when the work before it is.
+struct Queue<'d> {
+    device: &'d Device,
+    last: Instant,
+    markers: VecDeque<(Instant, Marker)>,
+    done: u32,
+}
+
+impl Markers for Queue<'_> {
+    fn put(&mut self, at: Marker) {
+        self.markers.push_back((self.last, at));
+    }
+
+    fn passed(&mut self) -> Option<Marker> {
+        let now = Instant::now();
+        let mut reached = None;
+        while let Some(&(at, marker)) = self.markers.front() {
+            if at > now {
+                break;
+            }
+            reached = Some(marker);
+            self.markers.pop_front();
+        }
+        reached
+    }
+}
+
+/// Submits as much as it is let to; gives the device time it had.
+fn tenant(governor: &Governor<'_>, device: &Device, until: Instant) -> Duration {
+    let work = Work {
+        key: cost::kernel_key(0x1000, 128),
+        blocks: 128,
+        class: Class::Gemm,
+    };
+    // A program that times its work now and then says so; until then a guess is charged.
+    governor.measured(&work, KERNEL, false);
+    let mut queue = Queue {
+        device,
+        last: Instant::now(),
+        markers: VecDeque::new(),
+        done: 0,
+    };
+    while Instant::now() < until {
+        governor.submit(&work, &mut queue, |queue| {
+            queue.last = queue.device.run(KERNEL);
+            queue.done += 1;
+        });
+    }
+    let last = queue.last;
+    governor.synchronise(|| thread::sleep(last.saturating_duration_since(Instant::now())));
+    KERNEL * queue.done
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::temp_dir().join(format!("fcsp-embedded-share-{}", std::process::id()));
+    let (state, uuid) = (StateDir::at(&folder), DeviceUuid([7; 16]));
+    let device = Device {
+        free_at: Mutex::new(Instant::now()),
+    };
+    let tenants = [("batch", 250_000), ("serving", 750_000)];
+    let mut pages = Vec::new();
+    for (name, _) in tenants {
+        pages.push(OwnPage::open(&state, &uuid, name)?);
+    }
+    let mut governors = Vec::new();
+    for ((name, quota), page) in tenants.iter().zip(&pages) {
+        governors.push(Governor::new(
+            page,
+            Params::balanced(*quota),
+            (&state, &uuid, name),
+        )?);
+    }
+
+    let until = Instant::now() + RUN;
+    let had: Vec<Duration> = thread::scope(|scope| {
+        let threads: Vec<_> = governors
+            .iter()
+            .map(|governor| scope.spawn(|| tenant(governor, &device, until)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a tenant's thread"))
+            .collect()
+    });
+
+    println!("{:<10} {:>8} {:>8} {:>8}", "tenant", "share", "had", "waits");
+    for (((name, quota), had), governor) in tenants.iter().zip(&had).zip(&governors) {
+        println!(
+            "{name:<10} {:>7.0}% {:>7.1}% {:>8}",
+            f64::from(*quota) / 1e4,
+            had.as_secs_f64() / RUN.as_secs_f64() * 100.0,
+            governor.counters().waits
+        );
+        assert!(!had.is_zero(), "{name} never got the device");
+    }
+    drop(governors);
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}
