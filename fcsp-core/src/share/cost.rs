@@ -200,14 +200,19 @@ impl CostTable {
     }
 }
 
-fn blend(word: &AtomicU64, ns: u64) {
+/// Moves an average towards a sample: by an eighth, and by no more than as if it were four times the average. While there are
+/// `few` samples, those far below the average halve it: the first launches of a kernel may take a hundred times as long
+/// as the others (code is loaded), and an average would remember that for too long.
+fn blend(word: &AtomicU64, ns: u64, few: bool) {
     let sample = ns << 4;
     // A sample lost to another thread's is a sample less; nothing depends on each one.
     let old = word.load(Ordering::Relaxed);
     let new = if old == 0 {
         sample
+    } else if few && sample < old / 2 {
+        old / 2 + sample / 2
     } else {
-        old - old / 8 + sample / 8
+        old - old / 8 + sample.min(old.saturating_mul(4)) / 8
     };
     word.store(new, Ordering::Relaxed);
 }
@@ -221,7 +226,8 @@ fn lesser(a: u64, b: u64) -> u64 {
 
 impl Entry {
     fn learn(&self, ns: u64, contended: bool) {
-        blend(if contended { &self.contended } else { &self.mean }, ns);
+        let few = self.samples.load(Ordering::Relaxed) < 2 * YOUNG;
+        blend(if contended { &self.contended } else { &self.mean }, ns, few);
         let now = lesser(self.least_now.load(Ordering::Relaxed), ns);
         if (self.samples.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WINDOW) {
             self.least.store(now, Ordering::Relaxed);

@@ -23,6 +23,9 @@ pub const MAX_SLICE_NS: u64 = 500_000;
 pub const MAX_LONE_SLICE_NS: u64 = 2_000_000;
 /// The smallest slice of credit beside active neighbours, ns of GPU time.
 pub const MIN_SLICE_NS: u64 = 8_000;
+/// The first slice after a wait for tokens, ns of GPU time: soon after it a marker can be put that the device has not
+/// reached yet, from which spans may be measured.
+pub const FIRST_SLICE_NS: u64 = 100_000;
 /// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
 pub const PUBLISH_NS: u64 = 200_000;
 /// With work in flight and none of it done for this long, one launch goes through whatever the policy says, ns.
@@ -483,7 +486,7 @@ impl<'p> Gate<'p> {
             return self.let_one(own, cost, now);
         }
         self.resume(now);
-        self.finish_wait(now);
+        let waited = self.finish_wait(now);
 
         let tokens = tokens_in(own, now);
         let slice = self.next_slice(
@@ -493,6 +496,12 @@ impl<'p> Gate<'p> {
             depth,
             tokens,
         );
+        // Alone only: beside others nothing can be measured, and slices are short anyway.
+        let slice = if waited && own.company == 0 {
+            slice.min(FIRST_SLICE_NS)
+        } else {
+            slice
+        };
         let credit = self.line.credit.load(Ordering::Relaxed);
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
         let grant = if polite {
@@ -610,11 +619,13 @@ impl<'p> Gate<'p> {
         Verdict::LetOne
     }
 
-    fn finish_wait(&self, now: u64) {
+    /// Returns whether the launch has waited.
+    fn finish_wait(&self, now: u64) -> bool {
         let since = self.waiting.swap(0, Ordering::Relaxed);
         if since != 0 {
             self.page.wait_ends(since, now);
         }
+        since != 0
     }
 }
 

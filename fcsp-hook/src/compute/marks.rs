@@ -10,6 +10,10 @@ use fcsp_core::share::gate::{Gate, Marker};
 use super::events::Events;
 use crate::backend::{Backend, Progress};
 
+/// Work that must be queued behind a mark for the device not to run empty while the launch after it is prepared, a slow
+/// path included, ns.
+const BACKLOG_NS: u64 = 20_000;
+
 /// One mark.
 #[derive(Debug)]
 struct Mark {
@@ -21,6 +25,9 @@ struct Mark {
     recorded_ns: u64,
     /// Whether the device had work all the time since the mark before.
     continuous: bool,
+    /// Whether there was work enough when it was recorded for the device not to run empty before more came: a span may
+    /// begin here.
+    busy: bool,
     /// The one key launched since the mark before; 0 if there were several.
     key: u64,
     unit: u64,
@@ -55,6 +62,8 @@ struct Queue {
     passed: Option<Mark>,
     /// The last one of the poll before, for the time by the clock.
     seen: Option<Seen>,
+    /// When the device may have run empty last, and what had been charged then.
+    began: Option<(u64, Marker)>,
 }
 
 /// The marks of one device in one process.
@@ -95,16 +104,29 @@ impl Marks {
             return;
         };
         let mut queue = self.queue();
-        let continuous = match queue.waiting.back().or(queue.passed.as_ref()) {
-            Some(before) if before.queue == on && (since.watched || before.timed && since.timed) => {
-                // The mark before is still to come: everything since was queued behind it. Or the host was done
-                // sooner than the device can have been.
-                let charged = marker.since(before.marker);
-                B::event_progress(before.event) == Progress::Pending
-                    || (!since.interrupted && now.saturating_sub(before.recorded_ns) < charged / 4 * 3)
+        let before = queue
+            .waiting
+            .back()
+            .or(queue.passed.as_ref())
+            .map(|before| (before.queue, before.timed, before.event, before.marker, before.recorded_ns));
+        // The mark before is still to come: everything since was queued behind it.
+        let pending =
+            before.is_some_and(|(queue, _, event, ..)| queue == on && B::event_progress(event) == Progress::Pending);
+        let continuous = match before {
+            Some((queue, timed, _, at, recorded_ns)) if queue == on && (since.watched || timed && since.timed) => {
+                // Or the host was done sooner than the device can have been.
+                pending || (!since.interrupted && outran(marker.since(at), now.saturating_sub(recorded_ns)))
             }
             _ => false,
         };
+        if since.interrupted || queue.began.is_none() {
+            queue.began = Some((now, marker));
+        }
+        let busy = pending
+            || queue.began.is_some_and(|(ns, at)| {
+                let (charged, elapsed) = (marker.since(at), now.saturating_sub(ns));
+                outran(charged, elapsed) && charged.saturating_sub(elapsed) >= BACKLOG_NS
+            });
         queue.waiting.push_back(Mark {
             event,
             context,
@@ -113,6 +135,7 @@ impl Marks {
             marker,
             recorded_ns: now,
             continuous,
+            busy,
             key: since.key,
             unit: since.unit,
         });
@@ -135,6 +158,7 @@ impl Marks {
             let before = queue.passed.take();
             if let Some(before) = before {
                 if mark.continuous
+                    && before.busy
                     && before.timed
                     && mark.timed
                     && before.context == mark.context
@@ -176,4 +200,10 @@ impl Marks {
         }
         queue.seen = None;
     }
+}
+
+/// Whether a host that submitted `charged` ns of work in `elapsed` ns was faster than the device, charges that are a
+/// quarter too high allowed for.
+fn outran(charged: u64, elapsed: u64) -> bool {
+    elapsed < charged / 4 * 3
 }

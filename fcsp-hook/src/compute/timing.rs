@@ -2,8 +2,10 @@
 //!
 //! The span between two events is the launch's own time and what the events cost if the device was still busy with
 //! earlier work when the launch reached it. If it was idle, the span also holds the host's time between submitting the
-//! first event and the launch; that is measured on the host and subtracted.
+//! first event and the launch; that is measured on the host and subtracted. What the events themselves cost is measured
+//! on the device at hand, behind the first few timed launches.
 
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +18,11 @@ use crate::backend::{Backend, Progress};
 /// interruption, ns.
 const HOST_MOST_NS: u64 = 15_000;
 
+/// How often the bracket of this device is measured.
+const BRACKETS: u32 = 16;
+/// A bracket longer than this has something in it, ns.
+const BRACKET_MOST_NS: u64 = 20_000;
+
 /// Launches being timed at once; more are not timed.
 const MOST: usize = 32;
 
@@ -25,14 +32,22 @@ struct Timed {
     key: u64,
     blocks: u64,
     contended: bool,
-    /// What to take off the span, ns.
+    /// Whether the device was busy when the launch was submitted.
+    busy: bool,
+    /// The host's part of the span, ns.
     off_ns: u64,
+    /// An event right behind the pair, and its context.
+    third: Option<(usize, usize)>,
 }
 
 /// Launches whose times are not known yet.
 #[derive(Debug, Default)]
 pub struct Timing {
     pending: Mutex<VecDeque<Timed>>,
+    /// What two events around a launch add on a busy device, ns; 0 until measured.
+    bracket: AtomicU64,
+    /// How often that was measured.
+    brackets: AtomicU32,
 }
 
 impl Timing {
@@ -66,11 +81,11 @@ impl Timing {
             events.give_back_pair(pair);
             return result;
         }
-        let off_ns = if busy {
-            B::BUSY_BRACKET_NS
-        } else {
-            host_ns + B::IDLE_BRACKET_NS
-        };
+        // The first few measure the bracket, too: two events with nothing between them, behind the same work.
+        let third = (busy && self.brackets.load(Ordering::Relaxed) < BRACKETS)
+            .then(|| events.record::<B>(queue, true))
+            .flatten();
+        let off_ns = if busy { 0 } else { host_ns };
         self.pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -79,7 +94,9 @@ impl Timing {
                 key,
                 blocks,
                 contended,
+                busy,
                 off_ns,
+                third,
             });
         result
     }
@@ -93,17 +110,47 @@ impl Timing {
                 return;
             }
             let Some(first) = pending.pop_front() else { return };
+            if let Some((third, context)) = first.third {
+                if progress == Progress::Done && !first.contended {
+                    self.learn_bracket::<B>(first.pair.1, third);
+                }
+                events.give_back(third, context, true);
+            }
             if progress == Progress::Done
                 && let Some(ns) = B::elapsed_ns(first.pair.0, first.pair.1)
             {
-                learn(
-                    first.key,
-                    first.blocks,
-                    ns.saturating_sub(first.off_ns),
-                    first.contended,
-                );
+                let off = first.off_ns + self.bracket::<B>(first.busy);
+                learn(first.key, first.blocks, ns.saturating_sub(off), first.contended);
             }
             events.give_back_pair(first.pair);
+        }
+    }
+
+    /// What two events around a launch add to its span, ns.
+    fn bracket<B: Backend>(&self, busy: bool) -> u64 {
+        match (busy, self.bracket.load(Ordering::Relaxed)) {
+            (true, 0) => B::BUSY_BRACKET_NS,
+            (true, measured) => measured,
+            // The vendor's difference between the two holds for its devices; how fast one is does not.
+            (false, 0) => B::IDLE_BRACKET_NS,
+            (false, measured) => (B::IDLE_BRACKET_NS + measured).saturating_sub(B::BUSY_BRACKET_NS),
+        }
+    }
+
+    /// Takes in what two events showed with nothing between them.
+    fn learn_bracket<B: Backend>(&self, second: usize, third: usize) {
+        // The third may not have been passed yet; it follows at once, or the next launch tells.
+        if B::event_progress(third) != Progress::Done {
+            return;
+        }
+        if let Some(ns) = B::elapsed_ns(second, third)
+            && ns <= BRACKET_MOST_NS
+        {
+            let old = self.bracket.load(Ordering::Relaxed);
+            // The least: whatever else gets in between only adds.
+            let new = if old == 0 { ns } else { old.min(ns) };
+            self.bracket.store(new.max(1), Ordering::Relaxed);
+            self.brackets.fetch_add(1, Ordering::Relaxed);
         }
     }
 
