@@ -66,6 +66,13 @@ impl Library {
         core::ptr::null_mut()
     }
 
+    /// Takes `handle`, an open library's, for this one from now on, whatever its names say. To be done before anything
+    /// is asked of it.
+    pub fn adopt(&self, handle: *mut c_void) {
+        // Release: as in `open`.
+        self.handle.store(handle, Ordering::Release);
+    }
+
     /// The handle if the program has loaded the library; null otherwise.
     pub fn loaded(&self) -> *mut c_void {
         let known = self.handle.load(Ordering::Acquire);
