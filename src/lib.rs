@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | the modules below | [`fcsp_core`]: memory tracker, rate limiter, stream classifier, processes, shared state | always |
 //! | [`cuda`] | the backend for NVIDIA CUDA | `cuda` |
+//! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
 //! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
 //!
 //! A program that hands out accelerator memory itself needs no preload library: it asks a
@@ -35,3 +36,5 @@ pub use fcsp_core::{
 
 #[cfg(feature = "cuda")]
 pub use fcsp_cuda as cuda;
+#[cfg(feature = "levelzero")]
+pub use fcsp_levelzero as levelzero;

@@ -1,0 +1,152 @@
+//! Contexts and code: memory that the driver takes for itself.
+//!
+//! A context names no device when it is made. What it takes of one it takes with its first use there, so that is when it
+//! counts.
+
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use fcsp_hook::setup::SetupOnce;
+use fcsp_hook::{memory, overhead};
+
+use crate::call_real;
+use crate::device::CONTEXT_ESTIMATE;
+use crate::ffi::ze::*;
+use crate::process::{Device, Inside, LevelZero, Scope, process, scope_of, shielded};
+use crate::{memory::vmm, queues};
+
+type Uses = Mutex<HashSet<(usize, i32)>>;
+static USES: AtomicPtr<Uses> = AtomicPtr::new(core::ptr::null_mut());
+/// The use that was looked up last, mixed into a word: most programs have one.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+fn uses() -> &'static Uses {
+    // Acquire: made before its address was published.
+    let known = USES.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: leaked, never freed.
+        return unsafe { &*known };
+    }
+    SetupOnce::publish(&USES, Mutex::default)
+}
+
+/// In a forked child: contexts do not survive, and a thread that held the lock does not exist.
+pub fn forget_in_child() {
+    USES.store(core::ptr::null_mut(), Ordering::Release);
+    LAST.store(0, Ordering::Relaxed);
+}
+
+/// Runs a call that takes something of a device in a context. The first in a context must leave room for what the context
+/// itself takes: that cannot be taken back, since only the program may destroy its context.
+#[inline]
+pub fn using(
+    context: ze_context_handle_t,
+    device: &'static Device,
+    call: impl FnOnce() -> ze_result_t,
+) -> ze_result_t {
+    // Ordinals fit 16 bits with room to spare, and addresses 48.
+    let word = (context as u64) << 16 | u64::from(device.ordinal as u16);
+    // Relaxed: the word is complete in itself.
+    if LAST.load(Ordering::Relaxed) == word {
+        return call();
+    }
+    using_slowly(context as usize, device, word, call)
+}
+
+#[cold]
+fn using_slowly(
+    context: usize,
+    device: &'static Device,
+    word: u64,
+    call: impl FnOnce() -> ze_result_t,
+) -> ze_result_t {
+    let known = || uses().lock().unwrap_or_else(PoisonError::into_inner);
+    if known().contains(&(context, device.ordinal)) {
+        LAST.store(word, Ordering::Relaxed);
+        return call();
+    }
+    if let Err(denied) = device.hold(CONTEXT_ESTIMATE) {
+        device.refused("a context's first use", &denied);
+        return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+    let result = call();
+    if result == ZE_RESULT_SUCCESS && known().insert((context, device.ordinal)) {
+        device.context_made(context, None);
+        LAST.store(word, Ordering::Relaxed);
+    }
+    device.release(CONTEXT_ESTIMATE);
+    result
+}
+
+/// `zeContextDestroy`: the driver frees all that was allocated in it.
+pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        let result = call_real!(zeContextDestroy(hContext));
+        let Some(_inside) = Inside::enter() else {
+            return result;
+        };
+        if result == ZE_RESULT_SUCCESS
+            && let Some(governed) = process().governed()
+        {
+            let context = hContext as usize;
+            queues::context_died(context);
+            vmm::context_died(context);
+            memory::context_died::<LevelZero>(context);
+            for device in governed.devices() {
+                let was = uses()
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&(context, device.ordinal));
+                if was {
+                    overhead::context_died::<LevelZero>(context, Some(device));
+                }
+            }
+            LAST.store(0, Ordering::Relaxed);
+        }
+        result
+    })
+}
+
+/// `zeModuleCreate`: code lives in device memory.
+pub unsafe extern "C" fn zeModuleCreate(
+    hContext: ze_context_handle_t,
+    hDevice: ze_device_handle_t,
+    desc: *const ze_module_desc_t,
+    phModule: *mut ze_module_handle_t,
+    phBuildLog: *mut ze_module_build_log_handle_t,
+) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        let call = || call_real!(zeModuleCreate(hContext, hDevice, desc, phModule, phBuildLog));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let scope = scope_of(hDevice);
+        let undo = || {
+            // SAFETY: the driver has written there with success.
+            let module = unsafe { *phModule };
+            call_real!(zeModuleDestroy(module));
+        };
+        match scope {
+            Scope::On(device, _) => using(hContext, device, || {
+                overhead::takes_memory::<LevelZero>(Scope::On(device, 0), call, undo)
+            }),
+            Scope::Pass => call(),
+            Scope::Refuse => ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
+        }
+    })
+}
+
+/// `zeModuleDestroy`: what the code took is free, and handles of its kernels may come again.
+pub unsafe extern "C" fn zeModuleDestroy(hModule: ze_module_handle_t) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        overhead::unloads::<LevelZero>(|| call_real!(zeModuleDestroy(hModule)))
+    })
+}
+
+/// `zeKernelDestroy`: its handle may come again for another kernel.
+pub unsafe extern "C" fn zeKernelDestroy(hKernel: ze_kernel_handle_t) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        overhead::unloads::<LevelZero>(|| call_real!(zeKernelDestroy(hKernel)))
+    })
+}

@@ -1,0 +1,175 @@
+//! The devices of this process, in the order in which the API lists them: root devices, driver after driver. Tiles of a
+//! device that the API lists below it are that device.
+
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
+use fcsp_hook::setup::SetupOnce;
+
+use crate::call_real;
+use crate::ffi::ze::*;
+
+/// What a context is taken to hold on a device until it is measured. No device was at hand to measure one: four times
+/// what the driver's own allocations (ring buffers, heaps, scratch) come to in its source.
+pub const CONTEXT_ESTIMATE: u64 = 64 << 20;
+
+/// One device.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Its handle, as a number.
+    pub handle: usize,
+    /// Its place among root devices.
+    pub ordinal: i32,
+    /// Bytes of all its memories.
+    pub total: u64,
+    /// Ticks a second of its timer.
+    pub ticks_a_second: u64,
+    /// Bits of an event's times that count.
+    pub timestamp_bits: u32,
+    /// Who it is.
+    pub identity: DeviceIdentity,
+}
+
+/// Root devices and the tiles below them, in this order.
+#[derive(Debug, Default)]
+struct All {
+    known: Vec<Known>,
+    roots: i32,
+}
+
+static ALL: AtomicPtr<All> = AtomicPtr::new(core::ptr::null_mut());
+
+/// In a forked child: handles do not survive.
+pub fn forget_in_child() {
+    ALL.store(core::ptr::null_mut(), Ordering::Release);
+}
+
+/// What `list` lists: it is asked for the number, then for the entries.
+fn listed(list: impl Fn(*mut u32, *mut *mut c_void) -> ze_result_t) -> Option<Vec<*mut c_void>> {
+    let mut count = 0;
+    if list(&mut count, core::ptr::null_mut()) != ZE_RESULT_SUCCESS {
+        return None;
+    }
+    let mut handles = vec![core::ptr::null_mut(); count as usize];
+    if count == 0 {
+        return Some(handles);
+    }
+    let result = list(&mut count, handles.as_mut_ptr());
+    handles.truncate(count as usize);
+    (result == ZE_RESULT_SUCCESS).then_some(handles)
+}
+
+/// Bytes of a device's memories.
+fn total_of(device: ze_device_handle_t) -> u64 {
+    let mut count = 0;
+    if call_real!(zeDeviceGetMemoryProperties(
+        device,
+        &mut count,
+        core::ptr::null_mut()
+    )) != ZE_RESULT_SUCCESS
+    {
+        return 0;
+    }
+    let mut empty = ze_device_memory_properties_t::zeroed();
+    empty.stype = ZE_STRUCTURE_TYPE_DEVICE_MEMORY_PROPERTIES;
+    let mut memories = vec![empty; count as usize];
+    let result = call_real!(zeDeviceGetMemoryProperties(
+        device,
+        &mut count,
+        memories.as_mut_ptr()
+    ));
+    match result {
+        ZE_RESULT_SUCCESS => memories.iter().map(|memory| memory.totalSize).sum(),
+        _ => 0,
+    }
+}
+
+fn pci_of(device: ze_device_handle_t) -> Option<PciAddress> {
+    let mut pci = ze_pci_ext_properties_t::zeroed();
+    pci.stype = ZE_STRUCTURE_TYPE_PCI_EXT_PROPERTIES;
+    let result = call_real!(zeDevicePciGetPropertiesExt(device, &mut pci));
+    (result == ZE_RESULT_SUCCESS).then_some(PciAddress {
+        domain: pci.address.domain,
+        bus: pci.address.bus as u8,
+        device: pci.address.device as u8,
+        function: pci.address.function as u8,
+    })
+}
+
+fn look_at(device: ze_device_handle_t, ordinal: i32) -> Option<Known> {
+    let mut properties = ze_device_properties_t::zeroed();
+    // Asked for in this way the timer is given in ticks a second.
+    properties.stype = ZE_STRUCTURE_TYPE_DEVICE_PROPERTIES_1_2;
+    if call_real!(zeDeviceGetProperties(device, &mut properties)) != ZE_RESULT_SUCCESS {
+        return None;
+    }
+    Some(Known {
+        handle: device as usize,
+        ordinal,
+        total: total_of(device),
+        ticks_a_second: properties.timerResolution,
+        timestamp_bits: properties.kernelTimestampValidBits,
+        identity: DeviceIdentity {
+            index: u32::try_from(ordinal).ok(),
+            uuid: DeviceUuid(properties.uuid.id),
+            pci: pci_of(device),
+        },
+    })
+}
+
+/// Asks the driver; nothing before it is initialised.
+fn ask() -> Option<All> {
+    let drivers = listed(|count, place| call_real!(zeDriverGet(count, place)))?;
+    let mut all = All::default();
+    let mut tiles = Vec::new();
+    for driver in drivers {
+        for device in listed(|count, place| call_real!(zeDeviceGet(driver, count, place))).unwrap_or_default()
+        {
+            // A device that does not say who it is keeps its number and is nobody's: its memory fails closed.
+            if let Some(known) = look_at(device, all.roots) {
+                all.known.push(known);
+                let below = listed(|count, place| call_real!(zeDeviceGetSubDevices(device, count, place)));
+                tiles.extend(below.unwrap_or_default().into_iter().map(|tile| Known {
+                    handle: tile as usize,
+                    ..known
+                }));
+            }
+            all.roots += 1;
+        }
+    }
+    all.known.append(&mut tiles);
+    Some(all)
+}
+
+fn all() -> Option<&'static All> {
+    // Acquire: made before its address was published.
+    let known = ALL.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: leaked, never freed.
+        return Some(unsafe { &*known });
+    }
+    let found = ask()?;
+    Some(SetupOnce::publish(&ALL, || found))
+}
+
+/// How many root devices there are; nothing before the driver is initialised.
+pub fn count() -> Option<i32> {
+    all().map(|all| all.roots)
+}
+
+/// A root device.
+pub fn by_ordinal(ordinal: i32) -> Option<&'static Known> {
+    all()?.known.iter().find(|known| known.ordinal == ordinal)
+}
+
+/// The device of a handle; a tile's is that of the device it is on.
+#[inline]
+pub fn by_handle(handle: ze_device_handle_t) -> Option<&'static Known> {
+    all()?.known.iter().find(|known| known.handle == handle as usize)
+}
+
+/// The root device with this UUID.
+pub fn by_uuid(uuid: DeviceUuid) -> Option<&'static Known> {
+    all()?.known.iter().find(|known| known.identity.uuid == uuid)
+}

@@ -1,0 +1,198 @@
+//! Events of our own: a place in a queue that can be asked after, with a time if it is to be told.
+//!
+//! An event is signalled by a barrier, which the driver gives the times of its passing; a bare signal has none. On a
+//! command queue the barrier lies in a list of its own, one for each group of queues.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use fcsp_hook::backend::Progress;
+
+use crate::call_real;
+use crate::device;
+use crate::ffi::ze::*;
+use crate::queues::{self, Place};
+
+/// One event. Leaked: there are few, and they are used again and again.
+#[derive(Debug)]
+struct Event {
+    handle: usize,
+    context: usize,
+    /// The device where it was recorded last.
+    device: AtomicUsize,
+    /// Lists with a barrier that signals it: the device, the group and the list.
+    lists: Mutex<Vec<(usize, u32, usize)>>,
+}
+
+/// Makes an event in a context.
+pub fn create(context: usize, timed: bool) -> Option<usize> {
+    let mut pool_desc = ze_event_pool_desc_t::zeroed();
+    pool_desc.stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC;
+    pool_desc.count = 1;
+    pool_desc.flags = ZE_EVENT_POOL_FLAG_HOST_VISIBLE;
+    if timed {
+        pool_desc.flags |= ZE_EVENT_POOL_FLAG_KERNEL_TIMESTAMP;
+    }
+    let mut pool = core::ptr::null_mut();
+    // No devices named: all of the context's.
+    if call_real!(zeEventPoolCreate(
+        context as ze_context_handle_t,
+        &pool_desc,
+        0,
+        core::ptr::null_mut(),
+        &mut pool
+    )) != ZE_RESULT_SUCCESS
+    {
+        return None;
+    }
+    let mut desc = ze_event_desc_t::zeroed();
+    desc.stype = ZE_STRUCTURE_TYPE_EVENT_DESC;
+    let mut handle = core::ptr::null_mut();
+    if call_real!(zeEventCreate(pool, &desc, &mut handle)) != ZE_RESULT_SUCCESS {
+        call_real!(zeEventPoolDestroy(pool));
+        return None;
+    }
+    let event = Box::leak(Box::new(Event {
+        handle: handle as usize,
+        context,
+        device: AtomicUsize::new(0),
+        lists: Mutex::default(),
+    }));
+    Some(core::ptr::from_ref::<Event>(event) as usize)
+}
+
+fn known(event: usize) -> &'static Event {
+    // SAFETY: only ever made by `create`, and leaked.
+    unsafe { &*(event as *const Event) }
+}
+
+/// A closed list with one barrier that signals the event.
+fn make_list(event: &Event, place: &Place) -> Option<usize> {
+    let mut desc = ze_command_list_desc_t::zeroed();
+    desc.stype = ZE_STRUCTURE_TYPE_COMMAND_LIST_DESC;
+    desc.commandQueueGroupOrdinal = place.group;
+    let mut list = core::ptr::null_mut();
+    if call_real!(zeCommandListCreate(
+        place.context as ze_context_handle_t,
+        place.device as ze_device_handle_t,
+        &desc,
+        &mut list
+    )) != ZE_RESULT_SUCCESS
+    {
+        return None;
+    }
+    let filled = call_real!(zeCommandListAppendBarrier(
+        list,
+        event.handle as ze_event_handle_t,
+        0,
+        core::ptr::null_mut()
+    )) == ZE_RESULT_SUCCESS
+        && call_real!(zeCommandListClose(list)) == ZE_RESULT_SUCCESS;
+    if !filled {
+        call_real!(zeCommandListDestroy(list));
+        return None;
+    }
+    Some(list as usize)
+}
+
+/// Records an event, new or passed, at the end of a queue or immediate list.
+pub fn record(event: usize, queue: usize) -> bool {
+    let event = known(event);
+    let Some(place) = queues::place(queue).filter(|place| place.context == event.context) else {
+        return false;
+    };
+    let handle = event.handle as ze_event_handle_t;
+    if call_real!(zeEventHostReset(handle)) != ZE_RESULT_SUCCESS {
+        return false;
+    }
+    // Relaxed: read by whoever has seen the event pass, long after.
+    event.device.store(place.device, Ordering::Relaxed);
+    if place.immediate {
+        return call_real!(zeCommandListAppendBarrier(
+            queue as ze_command_list_handle_t,
+            handle,
+            0,
+            core::ptr::null_mut()
+        )) == ZE_RESULT_SUCCESS;
+    }
+    let list = {
+        let mut lists = event.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = lists
+            .iter()
+            .find(|(device, group, _)| (*device, *group) == (place.device, place.group));
+        match fits {
+            Some((_, _, list)) => *list,
+            None => {
+                let Some(list) = make_list(event, &place) else {
+                    return false;
+                };
+                lists.push((place.device, place.group, list));
+                list
+            }
+        }
+    };
+    let mut list = list as ze_command_list_handle_t;
+    call_real!(zeCommandQueueExecuteCommandLists(
+        queue as ze_command_queue_handle_t,
+        1,
+        &mut list,
+        core::ptr::null_mut()
+    )) == ZE_RESULT_SUCCESS
+}
+
+/// How far the device has come with it.
+pub fn progress(event: usize) -> Progress {
+    match call_real!(zeEventQueryStatus(known(event).handle as ze_event_handle_t)) {
+        ZE_RESULT_SUCCESS => Progress::Done,
+        ZE_RESULT_NOT_READY => Progress::Pending,
+        _ => Progress::Failed,
+    }
+}
+
+/// When the device passed it, in ticks.
+fn passed(event: &Event) -> Option<u64> {
+    let mut times = ze_kernel_timestamp_result_t::zeroed();
+    let result = call_real!(zeEventQueryKernelTimestamp(
+        event.handle as ze_event_handle_t,
+        &mut times
+    ));
+    (result == ZE_RESULT_SUCCESS).then_some(times.global.kernelEnd)
+}
+
+/// Nanoseconds from `first` to `second`, in ticks of which `bits` bits count: the counter may have wrapped between.
+fn span_ns(first: u64, second: u64, bits: u32, ticks_a_second: u64) -> Option<u64> {
+    let mask = if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
+    let ticks = second.wrapping_sub(first) & mask;
+    let ns = u128::from(ticks) * 1_000_000_000 / u128::from(ticks_a_second.max(1));
+    // More than half the counter's range is a second event that came before the first.
+    (ticks <= mask / 2).then(|| u64::try_from(ns).ok())?
+}
+
+/// Ns between two timed events that have passed.
+pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
+    let (first, second) = (known(first), known(second));
+    let on = second.device.load(Ordering::Relaxed);
+    if on != first.device.load(Ordering::Relaxed) {
+        return None;
+    }
+    let device = device::by_handle(on as ze_device_handle_t)?;
+    span_ns(
+        passed(first)?,
+        passed(second)?,
+        device.timestamp_bits,
+        device.ticks_a_second,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span_ns;
+
+    #[test]
+    fn spans_survive_a_wrap_and_refuse_what_runs_backwards() {
+        assert_eq!(span_ns(10, 10 + 19_200, 32, 19_200_000), Some(1_000_000));
+        assert_eq!(span_ns(0xffff_ff00, 0x100, 32, 19_200_000), Some(26_666));
+        assert_eq!(span_ns(500, 100, 32, 19_200_000), None);
+        assert_eq!(span_ns(0, 1, 64, 1_000_000_000), Some(1));
+    }
+}

@@ -1,0 +1,115 @@
+//! What the driver says this process holds on a device, asked of Sysman.
+//!
+//! Drivers before version 1.5 of the API answer only where `ZES_ENABLE_SYSMAN=1` was set when they were initialised. The
+//! environment is the program's: where it does not say so there is no answer, and contexts keep their estimates.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use fcsp_core::device::DeviceIdentity;
+
+use crate::call_real;
+use crate::device;
+use crate::ffi::ze::*;
+use crate::ffi::zes::*;
+
+/// Nobody has asked yet.
+const UNKNOWN: u32 = 0;
+const THERE: u32 = 1;
+const ABSENT: u32 = 2;
+
+static MANAGEMENT: AtomicU32 = AtomicU32::new(UNKNOWN);
+
+/// In a forked child: ask again.
+pub fn forget_in_child() {
+    MANAGEMENT.store(UNKNOWN, Ordering::Relaxed);
+}
+
+/// The processes on a device; nothing where the driver does not say.
+fn processes(device: zes_device_handle_t) -> Option<Vec<zes_process_state_t>> {
+    // Processes come between the two questions; a few more places cost nothing.
+    for _ in 0..3 {
+        let mut count = 0;
+        if call_real!(zesDeviceProcessesGetState(
+            device,
+            &mut count,
+            core::ptr::null_mut()
+        )) != ZE_RESULT_SUCCESS
+        {
+            return None;
+        }
+        let mut empty = zes_process_state_t::zeroed();
+        empty.stype = ZES_STRUCTURE_TYPE_PROCESS_STATE;
+        count += 8;
+        let mut list = vec![empty; count as usize];
+        if call_real!(zesDeviceProcessesGetState(device, &mut count, list.as_mut_ptr())) == ZE_RESULT_SUCCESS
+        {
+            list.truncate(count as usize);
+            return Some(list);
+        }
+    }
+    None
+}
+
+fn of(device: &DeviceIdentity) -> Option<Vec<zes_process_state_t>> {
+    let handle = device::by_uuid(device.uuid)?.handle;
+    let list = processes(handle as zes_device_handle_t);
+    // Relaxed: the answer is the same whoever finds it.
+    MANAGEMENT.store(if list.is_some() { THERE } else { ABSENT }, Ordering::Relaxed);
+    list
+}
+
+/// Whether the driver's management functions answer.
+pub fn is_there() -> bool {
+    match MANAGEMENT.load(Ordering::Relaxed) {
+        UNKNOWN => device::by_ordinal(0).is_some_and(|known| of(&known.identity).is_some()),
+        state => state == THERE,
+    }
+}
+
+/// Bytes the driver holds for this process. `None` if it does not say, or does not show this process.
+pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
+    let me = std::process::id();
+    let mut mine = of(device)?;
+    mine.retain(|entry| entry.processId == me);
+    if mine.is_empty() {
+        // A process that holds nothing yet is not listed; one whose number differs outside never is.
+        return fcsp_hook::info::sees_own_numbers().then_some(0);
+    }
+    Some(mine.iter().map(|entry| entry.memSize).sum())
+}
+
+/// The device's free bytes as Sysman says, only where it does not show this process.
+pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
+    let list = of(device)?;
+    let me = std::process::id();
+    if fcsp_hook::info::sees_own_numbers() || list.iter().any(|entry| entry.processId == me) {
+        return None;
+    }
+    let handle = device::by_uuid(device.uuid)?.handle as zes_device_handle_t;
+    let mut count = 0;
+    call_real!(zesDeviceEnumMemoryModules(
+        handle,
+        &mut count,
+        core::ptr::null_mut()
+    ));
+    let mut modules = vec![core::ptr::null_mut(); count as usize];
+    if count == 0
+        || call_real!(zesDeviceEnumMemoryModules(
+            handle,
+            &mut count,
+            modules.as_mut_ptr()
+        )) != ZE_RESULT_SUCCESS
+    {
+        return None;
+    }
+    let mut free = 0;
+    for module in modules {
+        let mut state = zes_mem_state_t::zeroed();
+        state.stype = ZES_STRUCTURE_TYPE_MEM_STATE;
+        if call_real!(zesMemoryGetState(module, &mut state)) != ZE_RESULT_SUCCESS {
+            return None;
+        }
+        free += state.free;
+    }
+    Some(free)
+}

@@ -1,0 +1,142 @@
+//! Device and shared memory.
+
+use core::ffi::c_void;
+
+use fcsp_hook::memory::{Request, allocate, free};
+
+use super::{is_import, large_pages, pages};
+use crate::call_real;
+use crate::context;
+use crate::device;
+use crate::ffi::ze::*;
+use crate::process::{Inside, LevelZero, Scope, process, scope_of, shielded};
+
+/// Hold, call, enter or roll back.
+fn take(
+    scope: Scope,
+    hContext: ze_context_handle_t,
+    request: Request,
+    place: *mut *mut c_void,
+    call: impl Fn() -> ze_result_t,
+) -> ze_result_t {
+    let device = match scope {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
+    };
+    context::using(hContext, device, || {
+        allocate::<LevelZero>(
+            device,
+            hContext as usize,
+            request,
+            call,
+            // SAFETY: asked after the driver has written there with success.
+            || unsafe { *place } as u64,
+            || request.bytes,
+            |address| call_real!(zeMemFree(hContext, address as *mut c_void)),
+        )
+    })
+}
+
+/// `zeMemAllocDevice`.
+pub unsafe extern "C" fn zeMemAllocDevice(
+    hContext: ze_context_handle_t,
+    device_desc: *const ze_device_mem_alloc_desc_t,
+    size: usize,
+    alignment: usize,
+    hDevice: ze_device_handle_t,
+    pptr: *mut *mut c_void,
+) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        let call = || {
+            call_real!(zeMemAllocDevice(
+                hContext,
+                device_desc,
+                size,
+                alignment,
+                hDevice,
+                pptr
+            ))
+        };
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        // SAFETY: the caller passes a description or null.
+        if pptr.is_null() || unsafe { device_desc.as_ref().is_some_and(|desc| is_import(desc.pNext)) } {
+            return call();
+        }
+        let request = Request {
+            what: "zeMemAllocDevice",
+            bytes: pages(size as u64),
+            counted: true,
+        };
+        take(scope_of(hDevice), hContext, request, pptr, call)
+    })
+}
+
+/// `zeMemAllocShared`: in full on its device, wherever its pages are. Without a device it may go to any, and counts on the
+/// first.
+pub unsafe extern "C" fn zeMemAllocShared(
+    hContext: ze_context_handle_t,
+    device_desc: *const ze_device_mem_alloc_desc_t,
+    host_desc: *const ze_host_mem_alloc_desc_t,
+    size: usize,
+    alignment: usize,
+    hDevice: ze_device_handle_t,
+    pptr: *mut *mut c_void,
+) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        let call = || {
+            call_real!(zeMemAllocShared(
+                hContext,
+                device_desc,
+                host_desc,
+                size,
+                alignment,
+                hDevice,
+                pptr
+            ))
+        };
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        if pptr.is_null() {
+            return call();
+        }
+        let scope = if hDevice.is_null() {
+            match device::by_ordinal(0) {
+                Some(_) => process().scope_of(0),
+                None => Scope::Pass,
+            }
+        } else {
+            scope_of(hDevice)
+        };
+        let request = Request {
+            what: "zeMemAllocShared",
+            bytes: large_pages(size as u64),
+            counted: false,
+        };
+        take(scope, hContext, request, pptr, call)
+    })
+}
+
+/// `zeMemFree`.
+pub unsafe extern "C" fn zeMemFree(hContext: ze_context_handle_t, ptr: *mut c_void) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        free::<LevelZero>(ptr as u64, || call_real!(zeMemFree(hContext, ptr)))
+    })
+}
+
+/// `zeMemFreeExt`. Memory that is freed when the device is done with it is given back now: the driver holds it a moment
+/// longer than the tenant's account says.
+pub unsafe extern "C" fn zeMemFreeExt(
+    hContext: ze_context_handle_t,
+    pMemFreeDesc: *const ze_memory_free_ext_desc_t,
+    ptr: *mut c_void,
+) -> ze_result_t {
+    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        free::<LevelZero>(ptr as u64, || {
+            call_real!(zeMemFreeExt(hContext, pMemFreeDesc, ptr))
+        })
+    })
+}
