@@ -29,16 +29,26 @@ fail() {
     bad=1
 }
 
+# How a vendor's entry points begin, by the library's name.
+case $(basename "$library") in
+    libfcsp_levelzero*) kinds='zes? zet' ;;
+    *) kinds='cu nvml' ;;
+esac
+entries=$(printf '%s[A-Z][A-Za-z0-9_]*\n' $kinds | paste -sd'|')
+
 exported=$(nm -D --defined-only "$library" | awk '{print $NF}' | sed 's/@.*//' | sort -u)
-strange=$(printf '%s\n' "$exported" | grep -vE '^(cu[A-Z][A-Za-z0-9_]*|nvml[A-Z][A-Za-z0-9_]*|dlsym)$' || true)
+strange=$(printf '%s\n' "$exported" | grep -vE "^($entries|dlsym)\$" || true)
 [ -z "$strange" ] || fail "exports more than vendor entry points and dlsym:" "$strange"
-cuda=$(printf '%s\n' "$exported" | grep -c '^cu' || true)
-nvml=$(printf '%s\n' "$exported" | grep -c '^nvml' || true)
+counts=()
+for kind in $kinds; do
+    count=$(printf '%s\n' "$exported" | grep -cE "^${kind}[A-Z]" || true)
+    [ "$count" -gt 0 ] || fail "exports no entry point that begins with $kind"
+    counts+=("$count $kind*")
+done
 printf '%s\n' "$exported" | grep -qx dlsym || fail "does not export dlsym"
-[ "$cuda" -gt 0 ] && [ "$nvml" -gt 0 ] || fail "exports $cuda CUDA and $nvml NVML entry points"
 
 # A vendor name left undefined would be bound to whatever the program has, or fail to load without a driver.
-unbound=$(nm -D --undefined-only "$library" | awk '{print $NF}' | grep -E '^(cu[A-Z]|nvml[A-Z])' || true)
+unbound=$(nm -D --undefined-only "$library" | awk '{print $NF}' | grep -E "^($entries)\$" || true)
 [ -z "$unbound" ] || fail "leaves vendor entry points undefined:" "$unbound"
 
 needed=$(readelf -dW "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
@@ -52,5 +62,5 @@ bytes=$(stat -c %s "$stripped")
 [ "$bytes" -lt "$MOST_BYTES" ] || fail "takes $bytes bytes stripped, which is not below $MOST_BYTES"
 
 glibc=$(readelf -VW "$library" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -1)
-echo "$library: $cuda CUDA and $nvml NVML entry points and dlsym; needs $(echo "$needed" | paste -sd' '); $bytes bytes stripped; ${glibc:-no versioned symbols} or later"
+echo "$library: ${counts[*]} and dlsym; needs $(echo "$needed" | paste -sd' '); $bytes bytes stripped; ${glibc:-no versioned symbols} or later"
 exit "$bad"

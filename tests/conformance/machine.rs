@@ -73,6 +73,11 @@ fn build(vendor: &Vendor) -> Option<Built> {
     for (file, name) in vendor.sim {
         replace(&embed.join("preload").join(file), &sim.join(name));
     }
+    for (folder, name) in vendor.fetched {
+        let folder = headers.join(folder);
+        let found = below(&folder, name).unwrap_or_else(|| panic!("no {name} below {}", folder.display()));
+        replace(&found, &sim.join(name));
+    }
     let preload = dir.join(vendor.preload);
     replace(&embed.join("preload").join(vendor.preload), &preload);
 
@@ -109,6 +114,16 @@ fn build(vendor: &Vendor) -> Option<Built> {
     assert!(output.status.success(), "{}", stderr(&output));
     std::fs::rename(&fresh, &client).unwrap();
     Some(Built { client, preload, sim })
+}
+
+/// A file of this name in a folder or in one of its folders, such as that of the machine's architecture.
+fn below(folder: &Path, name: &str) -> Option<PathBuf> {
+    let here = folder.join(name);
+    if here.exists() {
+        return Some(here);
+    }
+    let mut entries = std::fs::read_dir(folder).ok()?;
+    entries.find_map(|entry| below(&entry.ok()?.path(), name))
 }
 
 /// Copies a file to its place in one step: another run may have the old one loaded.

@@ -109,3 +109,12 @@ mod cuda {
     recorded!(CUDA);
     shares!(CUDA);
 }
+
+mod levelzero {
+    basics!(LEVELZERO);
+    sharing!(LEVELZERO);
+    physical!(LEVELZERO);
+    cases!(LEVELZERO: memory::managed_memory_counts_in_full, memory::arrays_fill_the_quota);
+    recorded!(LEVELZERO);
+    shares!(LEVELZERO);
+}

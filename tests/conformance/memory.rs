@@ -157,6 +157,12 @@ pub fn pitch_and_arrays_count_with_their_padding(vendor: &'static Vendor) {
     });
 }
 
+pub fn arrays_fill_the_quota(vendor: &'static Vendor) {
+    fill_twice(vendor, "array 2048 2048", |client, array| {
+        client.ok(&format!("noarray {array}"));
+    });
+}
+
 pub fn variables_of_code_count(vendor: &'static Vendor) {
     let Some((machine, mut client)) = governed(vendor) else {
         return;

@@ -13,7 +13,10 @@ pub struct Vendor {
     pub preload: &'static str,
     /// The simulated libraries: as cargo names them, and as programs load them.
     pub sim: &'static [(&'static str, &'static str)],
-    /// Libraries of `sim` that the client is linked against.
+    /// Libraries that are not simulated: the folder that `scripts/fetch-headers.sh` fills, somewhere below which they
+    /// are, and their names.
+    pub fetched: &'static [(&'static str, &'static str)],
+    /// Libraries of both that the client is linked against.
     pub linked: &'static [&'static str],
     /// What `scripts/fetch-headers.sh` is asked for.
     pub fetch: &'static str,
@@ -46,6 +49,7 @@ pub static CUDA: Vendor = Vendor {
         ("libfcsp_sim_cuda.so", "libcuda.so.1"),
         ("libfcsp_sim_nvml.so", "libnvidia-ml.so.1"),
     ],
+    fetched: &[],
     linked: &["libcuda.so.1", "libnvidia-ml.so.1"],
     fetch: "cuda",
     headers: &["cuda13", "nvml"],
@@ -54,5 +58,27 @@ pub static CUDA: Vendor = Vendor {
     spec: "h100,memory=8GiB,context=64MiB",
     context: 64 * MIB,
     out_of_memory: 2,
+    routes: &["linked", "dlsym", "resolver"],
+};
+
+/// Intel, and whoever else has a driver for oneAPI Level Zero. The loader is the real one.
+pub static LEVELZERO: Vendor = Vendor {
+    name: "levelzero",
+    client: "client_levelzero.c",
+    packages: &["fcsp-levelzero-preload", "fcsp-sim-levelzero"],
+    preload: "libfcsp_levelzero.so",
+    sim: &[("libfcsp_sim_levelzero.so", "libze_fcsp_sim.so.1")],
+    fetched: &[("levelzero-loader", "libze_loader.so.1")],
+    linked: &["libze_loader.so.1"],
+    fetch: "levelzero",
+    headers: &["levelzero"],
+    options: &[],
+    environment: &[
+        ("ZE_ENABLE_ALT_DRIVERS", "{sim}/libze_fcsp_sim.so.1"),
+        ("ZES_ENABLE_SYSMAN", "1"),
+    ],
+    spec: "pvc,memory=8GiB,context=64MiB",
+    context: 64 * MIB,
+    out_of_memory: 0x7000_0003,
     routes: &["linked", "dlsym", "resolver"],
 };
