@@ -31,6 +31,7 @@ fail() {
 
 # How a vendor's entry points begin, by the library's name.
 case $(basename "$library") in
+    libfcsp_empty*) kinds='empty' ;;
     libfcsp_levelzero*) kinds='zes? zet' ;;
     *) kinds='cu nvml' ;;
 esac

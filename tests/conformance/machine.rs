@@ -137,6 +137,9 @@ fn headers(vendor: &Vendor) -> Option<PathBuf> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
     let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    if vendor.headers.is_empty() {
+        return Some(dir);
+    }
     let there = vendor.headers.iter().all(|folder| dir.join(folder).is_dir());
     if there && (given.is_some() || offline) {
         return Some(dir);

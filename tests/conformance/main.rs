@@ -118,3 +118,8 @@ mod levelzero {
     recorded!(LEVELZERO);
     shares!(LEVELZERO);
 }
+
+mod empty {
+    basics!(EMPTY);
+    sharing!(EMPTY);
+}

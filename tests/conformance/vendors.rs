@@ -82,3 +82,22 @@ pub static LEVELZERO: Vendor = Vendor {
     out_of_memory: 0x7000_0003,
     routes: &["linked", "dlsym", "resolver"],
 };
+
+/// Nobody: the smallest backend, whose driver has memory and little else.
+pub static EMPTY: Vendor = Vendor {
+    name: "empty",
+    client: "client_empty.c",
+    packages: &["fcsp-empty-preload", "fcsp-sim-empty"],
+    preload: "libfcsp_empty.so",
+    sim: &[("libfcsp_sim_empty.so", "libempty.so.1")],
+    fetched: &[],
+    linked: &["libempty.so.1"],
+    fetch: "",
+    headers: &[],
+    options: &[],
+    environment: &[],
+    spec: "tiny,memory=8GiB,context=64MiB",
+    context: 64 * MIB,
+    out_of_memory: 2,
+    routes: &["linked", "dlsym"],
+};

@@ -104,16 +104,23 @@ impl Marks {
             return;
         };
         let mut queue = self.queue();
-        let before = queue
-            .waiting
-            .back()
-            .or(queue.passed.as_ref())
-            .map(|before| (before.queue, before.timed, before.event, before.marker, before.recorded_ns));
+        let before = queue.waiting.back().or(queue.passed.as_ref()).map(|before| {
+            (
+                before.queue,
+                before.timed,
+                before.event,
+                before.marker,
+                before.recorded_ns,
+            )
+        });
         // The mark before is still to come: everything since was queued behind it.
-        let pending =
-            before.is_some_and(|(queue, _, event, ..)| queue == on && B::event_progress(event) == Progress::Pending);
+        let pending = before.is_some_and(|(queue, _, event, ..)| {
+            queue == on && B::event_progress(event) == Progress::Pending
+        });
         let continuous = match before {
-            Some((queue, timed, _, at, recorded_ns)) if queue == on && (since.watched || timed && since.timed) => {
+            Some((queue, timed, _, at, recorded_ns))
+                if queue == on && (since.watched || timed && since.timed) =>
+            {
                 // Or the host was done sooner than the device can have been.
                 pending || (!since.interrupted && outran(marker.since(at), now.saturating_sub(recorded_ns)))
             }

@@ -1,0 +1,59 @@
+//! The driver's own state on a device: memory that no allocation asks for.
+
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+
+use fcsp_hook::backend::Backend;
+use fcsp_hook::overhead::{context_died, makes_context};
+use fcsp_hook::process::Scope;
+use fcsp_hook::setup::{Inside, shielded};
+
+use crate::call_real;
+use crate::ffi::*;
+use crate::process::Empty;
+
+/// What stands for the state in the neutral part's books.
+fn context(ordinal: c_int) -> usize {
+    ordinal as usize + 1
+}
+
+/// `emptySetDevice`: the first in a process takes memory.
+pub unsafe extern "C" fn emptySetDevice(ordinal: c_int) -> emptyStatus {
+    shielded(EMPTY_UNKNOWN, || {
+        let call = || call_real!(emptySetDevice(ordinal));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let scope = Empty::process().scope_of(ordinal);
+        let Scope::On(device, _) = scope else {
+            return makes_context(scope, call, || 0, || {});
+        };
+        // Relaxed: a thread that loses the race passes, as one that comes later does.
+        if device.own.swap(true, Ordering::Relaxed) {
+            return call();
+        }
+        let undo = || {
+            call_real!(emptyReleaseDevice(ordinal));
+        };
+        let result = makes_context(scope, call, || context(ordinal), undo);
+        if result != EMPTY_SUCCESS {
+            device.own.store(false, Ordering::Relaxed);
+        }
+        result
+    })
+}
+
+/// `emptyReleaseDevice`.
+pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
+    shielded(EMPTY_UNKNOWN, || {
+        let result = call_real!(emptyReleaseDevice(ordinal));
+        if result == EMPTY_SUCCESS
+            && let Some(_inside) = Inside::enter()
+            && let Scope::On(device, _) = Empty::process().scope_of(ordinal)
+        {
+            device.own.store(false, Ordering::Relaxed);
+            context_died::<Empty>(context(ordinal), Some(device));
+        }
+        result
+    })
+}

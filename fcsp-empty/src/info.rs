@@ -1,0 +1,66 @@
+//! The answers that show a tenant its own device.
+
+use core::ffi::c_int;
+
+use fcsp_hook::backend::Backend;
+use fcsp_hook::info::own_processes;
+use fcsp_hook::process::Scope;
+use fcsp_hook::setup::{Inside, shielded};
+
+use crate::call_real;
+use crate::ffi::*;
+use crate::process::Empty;
+
+/// `emptyDeviceMemory`: the quota is the device.
+pub unsafe extern "C" fn emptyDeviceMemory(
+    device: c_int,
+    unused: *mut usize,
+    total: *mut usize,
+) -> emptyStatus {
+    shielded(EMPTY_UNKNOWN, || {
+        let result = call_real!(emptyDeviceMemory(device, unused, total));
+        if result == EMPTY_SUCCESS
+            && let Some(_inside) = Inside::enter()
+            && let Scope::On(device, _) = Empty::process().scope_of(device)
+        {
+            let usage = device.usage();
+            // SAFETY: the driver has written to both with success.
+            unsafe {
+                *unused = usage.visible_free(*unused as u64) as usize;
+                *total = usage.visible_total() as usize;
+            }
+        }
+        result
+    })
+}
+
+/// `emptyDeviceProcesses`: the tenant's own.
+pub unsafe extern "C" fn emptyDeviceProcesses(
+    device: c_int,
+    pids: *mut u32,
+    bytes: *mut usize,
+    count: *mut c_int,
+) -> emptyStatus {
+    shielded(EMPTY_UNKNOWN, || {
+        // SAFETY: the caller says here how many entries it has room for; null is the driver's to refuse.
+        let room = unsafe { count.as_ref() }.map_or(0, |&room| room.max(0) as usize);
+        let result = call_real!(emptyDeviceProcesses(device, pids, bytes, count));
+        if result == EMPTY_SUCCESS
+            && let Some(own) = own_processes()
+        {
+            let mut kept = 0;
+            // SAFETY: the driver has written so many entries of both lists, which have that room.
+            unsafe {
+                for index in 0..room.min(*count as usize) {
+                    if own.contains(&*pids.add(index)) {
+                        *pids.add(kept) = *pids.add(index);
+                        *bytes.add(kept) = *bytes.add(index);
+                        kept += 1;
+                    }
+                }
+                *count = kept as c_int;
+            }
+        }
+        result
+    })
+}
