@@ -52,7 +52,7 @@ pub fn each_tenant_sees_its_own_processes(vendor: &'static Vendor) {
         machine.open("a", GIB),
         machine.open("b", GIB),
     );
-    let mut seen = |client: &mut crate::machine::Client| {
+    let seen = |client: &mut crate::machine::Client| {
         let words = client.values("processes 0");
         let mut pids: Vec<u32> = words.chunks_exact(2).map(|pair| pair[0] as u32).collect();
         pids.sort_unstable();
