@@ -109,7 +109,8 @@ impl Inside {
     /// `None` if the thread is inside already: the call then comes from the driver itself.
     #[inline]
     pub fn enter() -> Option<Self> {
-        THREAD.with(|thread| (!thread.inside.replace(true)).then_some(Self(thread)))
+        // Not made unless it is handed out: dropping it lowers the flag.
+        THREAD.with(|thread| (!thread.inside.replace(true)).then(|| Self(thread)))
     }
 
     /// What the thread remembers.
@@ -172,6 +173,7 @@ mod tests {
         let outer = Inside::enter();
         assert!(outer.is_some());
         assert!(Inside::enter().is_none());
+        assert!(Inside::enter().is_none(), "asking does not change it");
         let other = std::thread::spawn(|| Inside::enter().is_some()).join();
         assert!(other.unwrap(), "another thread is not");
         drop(outer);
