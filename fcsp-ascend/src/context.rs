@@ -1,0 +1,180 @@
+//! Devices and contexts. A device of a process opens with its first context and takes memory of its own, which is measured;
+//! it closes with its last reset, and everything that was allocated on it goes with it.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use fcsp_hook::backend::Backend;
+use fcsp_hook::overhead;
+use fcsp_hook::setup::{Inside, shielded};
+
+use crate::ffi::acl::*;
+use crate::ffi::rt::{rtContext_t, rtError_t};
+use crate::process::Ascend;
+use crate::{call_real, cores};
+
+/// What stands for an open device among contexts: never 0.
+pub fn key(ordinal: i32) -> usize {
+    ordinal as usize + 1
+}
+
+/// Devices that this process has open, as far as is known: a bit each.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+
+fn bit(ordinal: i32) -> u64 {
+    u32::try_from(ordinal)
+        .ok()
+        .and_then(|n| 1u64.checked_shl(n))
+        .unwrap_or(0)
+}
+
+/// In a forked child: nothing is open.
+pub fn forget_everything() {
+    OPEN.store(0, Ordering::Relaxed);
+}
+
+/// Whether the driver has a device open for this process. A version of ACL that cannot say leaves it at what was: what the
+/// device held then stays counted, which errs to the safe side.
+fn is_open(ordinal: i32) -> bool {
+    let (mut flags, mut active) = (0, 0);
+    if call_real!(aclrtGetPrimaryCtxState(ordinal, &mut flags, &mut active)) == ACL_SUCCESS {
+        active != 0
+    } else {
+        OPEN.load(Ordering::Relaxed) & bit(ordinal) != 0
+    }
+}
+
+/// Runs `call`, which may open a device; where that passes the quota, `undo` and refuse.
+fn opens(ordinal: i32, call: impl Fn() -> aclError, undo: impl FnOnce()) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let process = Ascend::process();
+        if process.governed().is_none() && !process.is_broken() {
+            return call();
+        }
+        if OPEN.load(Ordering::Relaxed) & bit(ordinal) != 0 && is_open(ordinal) {
+            return call();
+        }
+        let result = overhead::makes_context(process.scope_of(ordinal), call, || key(ordinal), undo);
+        if result == ACL_SUCCESS {
+            // Relaxed: two threads that open the same device at once both find it open afterwards.
+            OPEN.fetch_or(bit(ordinal), Ordering::Relaxed);
+            cores::apply(ordinal);
+        }
+        result
+    })
+}
+
+/// Runs `call`, which may close devices, and takes those out that it has closed.
+fn closes(call: impl Fn() -> aclError) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let result = call();
+        if result == ACL_SUCCESS
+            && let Some(governed) = Ascend::process().governed()
+        {
+            for device in governed.devices() {
+                let mask = bit(device.ordinal);
+                if OPEN.load(Ordering::Relaxed) & mask != 0 && !is_open(device.ordinal) {
+                    OPEN.fetch_and(!mask, Ordering::Relaxed);
+                    overhead::context_died(key(device.ordinal), Some(device));
+                }
+            }
+            Ascend::process().forget_context();
+        }
+        result
+    })
+}
+
+macro_rules! set_device {
+    ($($name:ident: $undo:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: the first opens the device.")]
+        pub unsafe extern "C" fn $name(device: i32) -> aclError {
+            let undo = || { call_real!($undo(device)); };
+            let result = opens(device, || call_real!($name(device)), undo);
+            // The calling thread's device may be another now, in a context that it has seen before.
+            Ascend::process().forget_context();
+            result
+        }
+    )*};
+}
+set_device!(aclrtSetDevice: aclrtResetDevice, rtSetDevice: rtDeviceReset);
+
+macro_rules! reset_device {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: the last closes the device.")]
+        pub unsafe extern "C" fn $name(device: i32) -> aclError {
+            closes(|| call_real!($name(device)))
+        }
+    )*};
+}
+reset_device!(
+    aclrtResetDevice,
+    aclrtResetDeviceForce,
+    rtDeviceReset,
+    rtDeviceResetForce
+);
+
+/// `aclrtCreateContext`.
+pub unsafe extern "C" fn aclrtCreateContext(context: *mut aclrtContext, deviceId: i32) -> aclError {
+    opens(
+        deviceId,
+        || call_real!(aclrtCreateContext(context, deviceId)),
+        || {
+            // SAFETY: the driver has written there with success.
+            let made = unsafe { *context };
+            call_real!(aclrtDestroyContext(made));
+        },
+    )
+}
+
+/// `rtCtxCreateEx`.
+pub unsafe extern "C" fn rtCtxCreateEx(ctx: *mut rtContext_t, flags: u32, device: i32) -> rtError_t {
+    opens(
+        device,
+        || call_real!(rtCtxCreateEx(ctx, flags, device)),
+        || {
+            // SAFETY: as in `aclrtCreateContext`.
+            let made = unsafe { *ctx };
+            call_real!(rtCtxDestroyEx(made));
+        },
+    )
+}
+
+macro_rules! destroy_context {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(context: aclrtContext) -> aclError {
+            closes(|| call_real!($name(context)))
+        }
+    )*};
+}
+destroy_context!(aclrtDestroyContext, rtCtxDestroyEx);
+
+/// `aclInit`: where limits were asked for that cannot be kept, no device is to be had.
+pub unsafe extern "C" fn aclInit(configPath: *const core::ffi::c_char) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        let result = call_real!(aclInit(configPath));
+        if result == ACL_SUCCESS && Ascend::process().is_broken() {
+            return ACL_ERROR_FAILURE;
+        }
+        result
+    })
+}
+
+macro_rules! unloads {
+    ($($name:ident($arg:ident: $ty:ty);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: handles of its functions may come again.")]
+        pub unsafe extern "C" fn $name($arg: $ty) -> aclError {
+            shielded(ACL_ERROR_FAILURE, || overhead::unloads::<Ascend>(|| call_real!($name($arg))))
+        }
+    )*};
+}
+unloads! {
+    aclrtBinaryUnLoad(binHandle: aclrtBinHandle);
+    rtBinaryUnLoad(hdl: *mut core::ffi::c_void);
+    rtDevBinaryUnRegister(hdl: *mut core::ffi::c_void);
+}

@@ -1,0 +1,208 @@
+//! The driver's heap, by ACL and by the runtime under it. Whichever layer is called first counts.
+
+use core::ffi::c_void;
+
+use fcsp_hook::memory::{self, Request};
+use fcsp_hook::process::Scope;
+use fcsp_hook::setup::{Inside, shielded};
+
+use super::{giant_pages, padded, pages};
+use crate::call_real;
+use crate::context::key;
+use crate::ffi::acl::*;
+use crate::ffi::rt::{rtError_t, rtMemType_t};
+use crate::process::{Ascend, AscendDevice};
+
+/// Hold, call, enter or roll back. Memory belongs to its device, not to a context, and goes with the device's last reset.
+fn allocate(
+    what: &'static str,
+    scope: impl FnOnce(&Inside) -> Scope<Ascend>,
+    bytes: u64,
+    counted: bool,
+    devPtr: *mut *mut c_void,
+    call: impl Fn() -> aclError,
+) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        let Some(inside) = Inside::enter() else {
+            return call();
+        };
+        let device: &'static AscendDevice = match scope(&inside) {
+            Scope::On(device, _) => device,
+            Scope::Pass => return call(),
+            Scope::Refuse => return ACL_ERROR_RT_MEMORY_ALLOCATION,
+        };
+        memory::allocate(
+            device,
+            key(device.ordinal),
+            Request { what, bytes, counted },
+            call,
+            // SAFETY: read after the driver has written there with success.
+            || unsafe { *devPtr } as u64,
+            || bytes,
+            |address| call_real!(aclrtFree(address as *mut c_void)),
+        )
+    })
+}
+
+fn here(inside: &Inside) -> Scope<Ascend> {
+    use fcsp_hook::backend::Backend;
+    Ascend::process().scope_inside(inside)
+}
+
+/// What a request with a policy takes.
+fn by_policy(size: usize, policy: aclrtMemMallocPolicy, pads: bool) -> u64 {
+    let size = size as u64;
+    match policy {
+        ACL_MEM_MALLOC_HUGE1G_ONLY | ACL_MEM_MALLOC_HUGE1G_ONLY_P2P => giant_pages(padded(size, false)),
+        _ => pages(padded(size, pads)),
+    }
+}
+
+macro_rules! acl_malloc {
+    ($($name:ident: $pads:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            devPtr: *mut *mut c_void,
+            size: usize,
+            policy: aclrtMemMallocPolicy,
+        ) -> aclError {
+            let bytes = by_policy(size, policy, $pads);
+            allocate(stringify!($name), here, bytes, true, devPtr, || call_real!($name(devPtr, size, policy)))
+        }
+    )*};
+}
+acl_malloc!(aclrtMalloc: true, aclrtMallocAlign32: false, aclrtMallocCached: true);
+
+/// The device that a configuration names, if it names one.
+///
+/// # Safety
+/// `cfg` is null or a configuration with as many attributes as it says.
+unsafe fn named_device(cfg: *const aclrtMallocConfig) -> Option<i32> {
+    // SAFETY: by this function's contract.
+    let cfg = unsafe { cfg.as_ref() }.filter(|cfg| !cfg.attrs.is_null())?;
+    (0..cfg.numAttrs)
+        // SAFETY: as above.
+        .map(|at| unsafe { &*cfg.attrs.add(at) })
+        .find(|attribute| attribute.attr == ACL_RT_MEM_ATTR_DEVICE_ID)
+        .and_then(|attribute| i32::try_from(attribute.value[0]).ok())
+}
+
+/// The scope of a call that may name another device than the current one.
+fn there(device: Option<i32>) -> impl FnOnce(&Inside) -> Scope<Ascend> {
+    move |inside| {
+        use fcsp_hook::backend::Backend;
+        match device {
+            Some(ordinal) => Ascend::process().scope_of(ordinal),
+            None => here(inside),
+        }
+    }
+}
+
+macro_rules! acl_malloc_with {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: attributes may name another device.")]
+        pub unsafe extern "C" fn $name(
+            devPtr: *mut *mut c_void,
+            size: usize,
+            policy: aclrtMemMallocPolicy,
+            cfg: *mut aclrtMallocConfig,
+        ) -> aclError {
+            // SAFETY: the caller passes a configuration or null, as the driver requires.
+            let scope = there(unsafe { named_device(cfg) });
+            let bytes = by_policy(size, policy, false);
+            allocate(stringify!($name), scope, bytes, true, devPtr, || call_real!($name(devPtr, size, policy, cfg)))
+        }
+    )*};
+}
+acl_malloc_with!(aclrtMallocWithCfg, aclrtMallocForTaskScheduler);
+
+/// `aclrtMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory only when it is
+/// touched there.
+pub unsafe extern "C" fn aclrtMemAllocManaged(ptr: *mut *mut c_void, size: u64, flag: u32) -> aclError {
+    allocate("aclrtMemAllocManaged", here, pages(size), false, ptr, || {
+        call_real!(aclrtMemAllocManaged(ptr, size, flag))
+    })
+}
+
+macro_rules! rt_malloc {
+    ($($name:ident($place:ident, $size:ident $(, $arg:ident: $ty:ty)*): $counted:literal;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($place: *mut *mut c_void, $size: u64 $(, $arg: $ty)*) -> rtError_t {
+            allocate(stringify!($name), here, pages($size), $counted, $place, || {
+                call_real!($name($place, $size $(, $arg)*))
+            })
+        }
+    )*};
+}
+rt_malloc! {
+    rtMalloc(devPtr, size, kind: rtMemType_t, moduleId: u16): true;
+    rtMallocCached(devPtr, size, kind: rtMemType_t, moduleId: u16): true;
+    rtDvppMalloc(devPtr, size, moduleId: u16): true;
+    rtDvppMallocWithFlag(devPtr, size, flag: u32, moduleId: u16): true;
+    rtMemAllocManaged(ptr, size, flag: u32, moduleId: u16): false;
+}
+
+/// `rtsMalloc`: attributes may name another device.
+pub unsafe extern "C" fn rtsMalloc(
+    devPtr: *mut *mut c_void,
+    size: u64,
+    policy: i32,
+    advise: i32,
+    cfg: *mut aclrtMallocConfig,
+) -> rtError_t {
+    // SAFETY: the caller passes a configuration or null, as the driver requires.
+    let scope = there(unsafe { named_device(cfg) });
+    let bytes = by_policy(usize::try_from(size).unwrap_or(usize::MAX), policy, false);
+    allocate("rtsMalloc", scope, bytes, true, devPtr, || {
+        call_real!(rtsMalloc(devPtr, size, policy, advise, cfg))
+    })
+}
+
+macro_rules! free {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(devPtr: *mut c_void) -> aclError {
+            shielded(ACL_ERROR_FAILURE, || {
+                memory::free::<Ascend>(devPtr as u64, || call_real!($name(devPtr)))
+            })
+        }
+    )*};
+}
+free!(
+    aclrtFree,
+    aclrtFreeWithDevSync,
+    rtFree,
+    rtFreeWithDevSync,
+    rtDvppFree,
+    rtMemFreeManaged
+);
+
+/// Whether memory is limited on the calling thread's device: a pool would keep what is given back to it, and nothing says
+/// how much that is, so under a quota there are none.
+fn is_limited() -> bool {
+    use fcsp_hook::backend::Backend;
+    match Ascend::process().scope() {
+        Scope::On(device, _) => device.limit() != u64::MAX,
+        Scope::Pass => false,
+        Scope::Refuse => true,
+    }
+}
+
+macro_rules! pools {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: not to be had under a quota.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
+            shielded(ACL_ERROR_FAILURE, || {
+                if is_limited() {
+                    fcsp_hook::setup::complain(concat!("refused: ", stringify!($name), " under a memory quota"));
+                    return ACL_ERROR_RT_FEATURE_NOT_SUPPORT;
+                }
+                call_real!($name($($arg),*))
+            })
+        }
+    )*};
+}
+pools! {
+    aclrtMemPoolCreate(memPool: *mut aclrtMemPool, poolProps: *const aclrtMemPoolProps);
+    aclrtMemPoolMallocAsync(ptr: *mut *mut c_void, size: usize, memPool: aclrtMemPool, stream: aclrtStream);
+}

@@ -1,0 +1,75 @@
+//! Everything that takes or gives back device memory.
+//!
+//! | room | functions |
+//! |---|---|
+//! | [`direct`] | `aclrtMalloc` and its kin, `rtMalloc` and its kin, media memory, managed memory; frees |
+//! | [`vmm`] | physical memory by handle and mapping |
+//!
+//! Imports (keys between processes, shareable handles) are the exporter's memory and are not charged twice: those
+//! functions are not wrapped. A pointer that is not known here always goes to the driver.
+
+pub mod direct;
+pub mod vmm;
+
+/// Up to here requests are served from small pages.
+const SMALL: u64 = 1 << 20;
+const SMALL_PAGE: u64 = 4 << 10;
+const HUGE_PAGE: u64 = 2 << 20;
+const HUGE1G_PAGE: u64 = 1 << 30;
+/// What ACL aligns to, and puts behind a request for reads beyond its end.
+const ALIGN: u64 = 32;
+
+/// What the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB above, as documented. A request for small
+/// pages only takes less; the difference errs to the safe side. One near 2^64 cannot be rounded up and cannot be met
+/// either.
+pub fn pages(bytes: u64) -> u64 {
+    let page = if bytes <= SMALL { SMALL_PAGE } else { HUGE_PAGE };
+    bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX)
+}
+
+/// The same in pages of 1 GiB.
+pub fn giant_pages(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(HUGE1G_PAGE).unwrap_or(u64::MAX)
+}
+
+/// What ACL asks the runtime for when it is asked for `bytes`, as its published source has it.
+pub fn padded(bytes: u64, behind: bool) -> u64 {
+    let more = if behind { 2 * ALIGN } else { ALIGN };
+    bytes
+        .checked_add(more)
+        .map_or(u64::MAX, |padded| (padded - 1) / ALIGN * ALIGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_as_documented() {
+        for (asked, taken) in [
+            (1, 4096),
+            (4097, 8192),
+            (1 << 20, 1 << 20),
+            ((1 << 20) + 1, 2 << 20),
+            ((2 << 20) + 1, 4 << 20),
+            (u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(pages(asked), taken, "{asked}");
+        }
+    }
+
+    #[test]
+    fn pads_as_acl_does() {
+        for (asked, behind, padded_to) in [
+            (1, true, 64),
+            (1, false, 32),
+            (32, true, 64),
+            (33, false, 64),
+            (2 << 20, true, (2 << 20) + 32),
+            (2 << 20, false, 2 << 20),
+            (u64::MAX, true, u64::MAX),
+        ] {
+            assert_eq!(padded(asked, behind), padded_to, "{asked}");
+        }
+    }
+}
