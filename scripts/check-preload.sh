@@ -32,17 +32,18 @@ fail() {
 # How a vendor's entry points begin, by the library's name.
 case $(basename "$library") in
     libfcsp_empty*) kinds='empty' ;;
+    libfcsp_ascend*) kinds='acl(rt|mdlRI)? rts? Hccl dcmi' ;;
     libfcsp_levelzero*) kinds='zes? zet' ;;
     *) kinds='cu nvml' ;;
 esac
-entries=$(printf '%s[A-Z][A-Za-z0-9_]*\n' $kinds | paste -sd'|')
+entries=$(printf '%s[A-Z_][A-Za-z0-9_]*\n' $kinds | paste -sd'|')
 
 exported=$(nm -D --defined-only "$library" | awk '{print $NF}' | sed 's/@.*//' | sort -u)
 strange=$(printf '%s\n' "$exported" | grep -vE "^($entries|dlsym)\$" || true)
 [ -z "$strange" ] || fail "exports more than vendor entry points and dlsym:" "$strange"
 counts=()
 for kind in $kinds; do
-    count=$(printf '%s\n' "$exported" | grep -cE "^${kind}[A-Z]" || true)
+    count=$(printf '%s\n' "$exported" | grep -cE "^${kind}[A-Z_]" || true)
     [ "$count" -gt 0 ] || fail "exports no entry point that begins with $kind"
     counts+=("$count $kind*")
 done

@@ -6,6 +6,7 @@
 #
 #   cuda (the default)   fills DIR/cuda13, DIR/cuda12 and DIR/nvml
 #   hip                  fills DIR/hip7, DIR/hip5 and DIR/rocm_smi
+#   ascend               fills DIR/ascend, of which third_party/acl/inc and third_party/hccl/inc are meant
 #   levelzero            fills DIR/levelzero, and DIR/levelzero-loader with Debian's loader
 #
 # Headers are downloaded where they are needed and never committed: NVIDIA's are proprietary, and the others are theirs to
@@ -113,6 +114,10 @@ for vendor in "$@"; do
             fetch hip7 amd/include triton==3.9.0
             debian hip5 usr/include libamdhip64-dev
             debian rocm_smi usr/include librocm-smi-dev
+            ;;
+        ascend)
+            # ACL and HCCL, with the folder above them that HCCL's header names.
+            fetch ascend include torch-npu==2.14.0
             ;;
         levelzero)
             debian levelzero usr/include libze-dev

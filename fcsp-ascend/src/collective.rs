@@ -11,7 +11,7 @@ use crate::driver::real;
 use crate::ffi::acl::aclrtStream;
 use crate::ffi::hccl::*;
 use crate::hooks::HOOKS;
-use crate::launch::Launching;
+use crate::launch::kernel;
 use crate::process::Ascend;
 
 /// Calls a real function of HCCL, or answers that the library lacks it.
@@ -45,9 +45,8 @@ macro_rules! collectives {
                 return unsafe { real($($arg,)* comm, stream) };
             }
             let call = || call_hccl!($name($($arg,)* comm, stream));
-            let Some(_launching) = Launching::enter() else { return call() };
             first();
-            hook::kernel::<Ascend>($name as *const () as usize, 1, stream as usize, call)
+            kernel($name as *const () as usize, 1, stream, &call)
         }
     )*};
 }

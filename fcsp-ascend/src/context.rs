@@ -44,7 +44,7 @@ fn is_open(ordinal: i32) -> bool {
 }
 
 /// Runs `call`, which may open a device; where that passes the quota, `undo` and refuse.
-fn opens(ordinal: i32, call: impl Fn() -> aclError, undo: impl FnOnce()) -> aclError {
+fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
             return call();
@@ -67,7 +67,7 @@ fn opens(ordinal: i32, call: impl Fn() -> aclError, undo: impl FnOnce()) -> aclE
 }
 
 /// Runs `call`, which may close devices, and takes those out that it has closed.
-fn closes(call: impl Fn() -> aclError) -> aclError {
+fn closes(call: &dyn Fn() -> aclError) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
             return call();
@@ -94,7 +94,7 @@ macro_rules! set_device {
         #[doc = concat!("`", stringify!($name), "`: the first opens the device.")]
         pub unsafe extern "C" fn $name(device: i32) -> aclError {
             let undo = || { call_real!($undo(device)); };
-            let result = opens(device, || call_real!($name(device)), undo);
+            let result = opens(device, &|| call_real!($name(device)), &undo);
             // The calling thread's device may be another now, in a context that it has seen before.
             Ascend::process().forget_context();
             result
@@ -107,7 +107,7 @@ macro_rules! reset_device {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: the last closes the device.")]
         pub unsafe extern "C" fn $name(device: i32) -> aclError {
-            closes(|| call_real!($name(device)))
+            closes(&|| call_real!($name(device)))
         }
     )*};
 }
@@ -122,8 +122,8 @@ reset_device!(
 pub unsafe extern "C" fn aclrtCreateContext(context: *mut aclrtContext, deviceId: i32) -> aclError {
     opens(
         deviceId,
-        || call_real!(aclrtCreateContext(context, deviceId)),
-        || {
+        &|| call_real!(aclrtCreateContext(context, deviceId)),
+        &|| {
             // SAFETY: the driver has written there with success.
             let made = unsafe { *context };
             call_real!(aclrtDestroyContext(made));
@@ -133,22 +133,18 @@ pub unsafe extern "C" fn aclrtCreateContext(context: *mut aclrtContext, deviceId
 
 /// `rtCtxCreateEx`.
 pub unsafe extern "C" fn rtCtxCreateEx(ctx: *mut rtContext_t, flags: u32, device: i32) -> rtError_t {
-    opens(
-        device,
-        || call_real!(rtCtxCreateEx(ctx, flags, device)),
-        || {
-            // SAFETY: as in `aclrtCreateContext`.
-            let made = unsafe { *ctx };
-            call_real!(rtCtxDestroyEx(made));
-        },
-    )
+    opens(device, &|| call_real!(rtCtxCreateEx(ctx, flags, device)), &|| {
+        // SAFETY: as in `aclrtCreateContext`.
+        let made = unsafe { *ctx };
+        call_real!(rtCtxDestroyEx(made));
+    })
 }
 
 macro_rules! destroy_context {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(context: aclrtContext) -> aclError {
-            closes(|| call_real!($name(context)))
+            closes(&|| call_real!($name(context)))
         }
     )*};
 }

@@ -123,3 +123,11 @@ mod empty {
     basics!(EMPTY);
     sharing!(EMPTY);
 }
+
+mod ascend {
+    basics!(ASCEND);
+    sharing!(ASCEND);
+    physical!(ASCEND);
+    recorded!(ASCEND);
+    shares!(ASCEND);
+}

@@ -101,3 +101,31 @@ pub static EMPTY: Vendor = Vendor {
     out_of_memory: 2,
     routes: &["linked", "dlsym"],
 };
+
+/// Huawei Ascend.
+pub static ASCEND: Vendor = Vendor {
+    name: "ascend",
+    client: "client_ascend.c",
+    packages: &[
+        "fcsp-ascend-preload",
+        "fcsp-sim-ascend-acl",
+        "fcsp-sim-ascend-dcmi",
+        "fcsp-sim-ascend-rt",
+    ],
+    preload: "libfcsp_ascend.so",
+    sim: &[
+        ("libfcsp_sim_ascend_rt.so", "libruntime.so"),
+        ("libfcsp_sim_ascend_acl.so", "libascendcl.so"),
+        ("libfcsp_sim_ascend_dcmi.so", "libdcmi.so"),
+    ],
+    fetched: &[],
+    linked: &["libascendcl.so", "libruntime.so", "libdcmi.so"],
+    fetch: "ascend",
+    headers: &["ascend/third_party/acl/inc"],
+    options: &["-Wno-deprecated-declarations"],
+    environment: &[],
+    spec: "910b,memory=8GiB,context=64MiB",
+    context: 64 * MIB,
+    out_of_memory: 207_001,
+    routes: &["linked", "dlsym"],
+};

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::{self, Request};
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
@@ -13,20 +14,25 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtMemType_t};
 use crate::process::{Ascend, AscendDevice};
 
-/// Hold, call, enter or roll back. Memory belongs to its device, not to a context, and goes with the device's last reset.
+/// Hold, call, enter or roll back, on the named device or the calling thread's. Memory belongs to its device, not to a context, and goes with the device's last reset.
 fn allocate(
     what: &'static str,
-    scope: impl FnOnce(&Inside) -> Scope<Ascend>,
+    device: Option<i32>,
     bytes: u64,
     counted: bool,
     devPtr: *mut *mut c_void,
-    call: impl Fn() -> aclError,
+    call: &dyn Fn() -> aclError,
 ) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(inside) = Inside::enter() else {
             return call();
         };
-        let device: &'static AscendDevice = match scope(&inside) {
+        let process = Ascend::process();
+        let scope = match device {
+            Some(ordinal) => process.scope_of(ordinal),
+            None => process.scope_inside(&inside),
+        };
+        let device: &'static AscendDevice = match scope {
             Scope::On(device, _) => device,
             Scope::Pass => return call(),
             Scope::Refuse => return ACL_ERROR_RT_MEMORY_ALLOCATION,
@@ -42,11 +48,6 @@ fn allocate(
             |address| call_real!(aclrtFree(address as *mut c_void)),
         )
     })
-}
-
-fn here(inside: &Inside) -> Scope<Ascend> {
-    use fcsp_hook::backend::Backend;
-    Ascend::process().scope_inside(inside)
 }
 
 /// What a request with a policy takes.
@@ -67,7 +68,7 @@ macro_rules! acl_malloc {
             policy: aclrtMemMallocPolicy,
         ) -> aclError {
             let bytes = by_policy(size, policy, $pads);
-            allocate(stringify!($name), here, bytes, true, devPtr, || call_real!($name(devPtr, size, policy)))
+            allocate(stringify!($name), None, bytes, true, devPtr, &|| call_real!($name(devPtr, size, policy)))
         }
     )*};
 }
@@ -87,17 +88,6 @@ unsafe fn named_device(cfg: *const aclrtMallocConfig) -> Option<i32> {
         .and_then(|attribute| i32::try_from(attribute.value[0]).ok())
 }
 
-/// The scope of a call that may name another device than the current one.
-fn there(device: Option<i32>) -> impl FnOnce(&Inside) -> Scope<Ascend> {
-    move |inside| {
-        use fcsp_hook::backend::Backend;
-        match device {
-            Some(ordinal) => Ascend::process().scope_of(ordinal),
-            None => here(inside),
-        }
-    }
-}
-
 macro_rules! acl_malloc_with {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: attributes may name another device.")]
@@ -108,9 +98,9 @@ macro_rules! acl_malloc_with {
             cfg: *mut aclrtMallocConfig,
         ) -> aclError {
             // SAFETY: the caller passes a configuration or null, as the driver requires.
-            let scope = there(unsafe { named_device(cfg) });
+            let device = unsafe { named_device(cfg) };
             let bytes = by_policy(size, policy, false);
-            allocate(stringify!($name), scope, bytes, true, devPtr, || call_real!($name(devPtr, size, policy, cfg)))
+            allocate(stringify!($name), device, bytes, true, devPtr, &|| call_real!($name(devPtr, size, policy, cfg)))
         }
     )*};
 }
@@ -119,7 +109,7 @@ acl_malloc_with!(aclrtMallocWithCfg, aclrtMallocForTaskScheduler);
 /// `aclrtMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory only when it is
 /// touched there.
 pub unsafe extern "C" fn aclrtMemAllocManaged(ptr: *mut *mut c_void, size: u64, flag: u32) -> aclError {
-    allocate("aclrtMemAllocManaged", here, pages(size), false, ptr, || {
+    allocate("aclrtMemAllocManaged", None, pages(size), false, ptr, &|| {
         call_real!(aclrtMemAllocManaged(ptr, size, flag))
     })
 }
@@ -128,7 +118,7 @@ macro_rules! rt_malloc {
     ($($name:ident($place:ident, $size:ident $(, $arg:ident: $ty:ty)*): $counted:literal;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($place: *mut *mut c_void, $size: u64 $(, $arg: $ty)*) -> rtError_t {
-            allocate(stringify!($name), here, pages($size), $counted, $place, || {
+            allocate(stringify!($name), None, pages($size), $counted, $place, &|| {
                 call_real!($name($place, $size $(, $arg)*))
             })
         }
@@ -151,9 +141,9 @@ pub unsafe extern "C" fn rtsMalloc(
     cfg: *mut aclrtMallocConfig,
 ) -> rtError_t {
     // SAFETY: the caller passes a configuration or null, as the driver requires.
-    let scope = there(unsafe { named_device(cfg) });
+    let device = unsafe { named_device(cfg) };
     let bytes = by_policy(usize::try_from(size).unwrap_or(usize::MAX), policy, false);
-    allocate("rtsMalloc", scope, bytes, true, devPtr, || {
+    allocate("rtsMalloc", device, bytes, true, devPtr, &|| {
         call_real!(rtsMalloc(devPtr, size, policy, advise, cfg))
     })
 }
@@ -180,7 +170,6 @@ free!(
 /// Whether memory is limited on the calling thread's device: a pool would keep what is given back to it, and nothing says
 /// how much that is, so under a quota there are none.
 fn is_limited() -> bool {
-    use fcsp_hook::backend::Backend;
     match Ascend::process().scope() {
         Scope::On(device, _) => device.limit() != u64::MAX,
         Scope::Pass => false,

@@ -64,7 +64,7 @@ fn make(
     device: Option<i32>,
     size: usize,
     handle: *mut *mut c_void,
-    call: impl Fn() -> aclError,
+    call: &dyn Fn() -> aclError,
 ) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn aclrtMallocPhysical(
     let device = unsafe { prop.as_ref() }
         .filter(|prop| prop.location.type_ == ACL_MEM_LOCATION_TYPE_DEVICE)
         .and_then(|prop| i32::try_from(prop.location.id).ok());
-    make("aclrtMallocPhysical", device, size, handle, || {
+    make("aclrtMallocPhysical", device, size, handle, &|| {
         call_real!(aclrtMallocPhysical(handle, size, prop, flags))
     })
 }
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn rtMallocPhysical(
     let device = unsafe { prop.as_ref() }
         .filter(|prop| prop.side == MEM_DEV_SIDE)
         .and_then(|prop| i32::try_from(prop.devid).ok());
-    make("rtMallocPhysical", device, size, handle, || {
+    make("rtMallocPhysical", device, size, handle, &|| {
         call_real!(rtMallocPhysical(handle, size, prop, flags))
     })
 }
