@@ -369,55 +369,76 @@ impl std::str::FromStr for Topology {
     fn from_str(text: &str) -> Result<Self, SpecError> {
         let mut parts = text.trim().split(',').map(str::trim);
         let head = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let (name, count) = match head.rsplit_once('x') {
-            Some((name, n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
-                (name.to_string(), n.parse::<usize>().unwrap_or(0))
+        let mut devices = Vec::new();
+        for kind in head.split('+').map(str::trim) {
+            let (name, count) = match kind.rsplit_once('x') {
+                Some((name, n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
+                    (name.to_string(), n.parse::<usize>().unwrap_or(0))
+                }
+                _ => (kind.to_owned(), 1),
+            };
+            let device = model(&name).ok_or_else(|| {
+                SpecError(format!(
+                    "unknown model '{name}' (h100, a100, l4, mi300x, mi210, pvc, 910b, 310p, tiny)"
+                ))
+            })?;
+            if !(1..=MAX_DEVICES).contains(&count.saturating_add(devices.len())) || count == 0 {
+                return Err(SpecError(format!("'{head}': 1 to {MAX_DEVICES} devices")));
             }
-            _ => (head.clone(), 1),
-        };
-        let mut device = model(&name).ok_or_else(|| {
-            SpecError(format!(
-                "unknown model '{name}' (h100, a100, l4, mi300x, mi210, pvc, 910b, 310p, tiny)"
-            ))
-        })?;
-        if !(1..=MAX_DEVICES).contains(&count) {
-            return Err(SpecError(format!("'{head}': 1 to {MAX_DEVICES} devices")));
+            devices.extend(std::iter::repeat_n(device, count));
         }
         for part in parts {
             let (key, value) = part
                 .split_once('=')
                 .ok_or_else(|| SpecError(format!("'{part}' is not key=value")))?;
             let bad = || SpecError(format!("'{value}' is no value for {key}"));
-            match key.trim() {
-                "memory" => device.memory = bytes(value.trim()).filter(|m| *m >= 4 * MIB).ok_or_else(bad)?,
-                "context" => device.context = bytes(value.trim()).ok_or_else(bad)?,
-                "stream" => device.stream = bytes(value.trim()).ok_or_else(bad)?,
-                "reserved" => device.reserved = bytes(value.trim()).ok_or_else(bad)?,
-                "sm" => {
-                    device.sm = value
-                        .trim()
-                        .parse()
-                        .ok()
-                        .filter(|n| (1..=4096).contains(n))
-                        .ok_or_else(bad)?
+            for device in &mut devices {
+                match key.trim() {
+                    "memory" => {
+                        device.memory = bytes(value.trim()).filter(|m| *m >= 4 * MIB).ok_or_else(bad)?
+                    }
+                    "context" => device.context = bytes(value.trim()).ok_or_else(bad)?,
+                    "stream" => device.stream = bytes(value.trim()).ok_or_else(bad)?,
+                    "reserved" => device.reserved = bytes(value.trim()).ok_or_else(bad)?,
+                    "sm" => {
+                        device.sm = value
+                            .trim()
+                            .parse()
+                            .ok()
+                            .filter(|n| (1..=4096).contains(n))
+                            .ok_or_else(bad)?
+                    }
+                    other => return Err(SpecError(format!("unknown key '{other}'"))),
                 }
-                other => return Err(SpecError(format!("unknown key '{other}'"))),
             }
         }
-        Ok(Self {
-            devices: (0..count)
-                .map(|index| DeviceSpec {
-                    index,
-                    ..device.clone()
-                })
-                .collect(),
-        })
+        for (index, device) in devices.iter_mut().enumerate() {
+            device.index = index;
+        }
+        Ok(Self { devices })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_can_be_mixed() {
+        let machine: Topology = "h100x2+a100,memory=4GiB".parse().unwrap();
+        let names: Vec<&str> = machine.devices.iter().map(|d| d.name.as_str()).collect();
+        assert_eq!(names.len(), 3);
+        assert!(names[0] == names[1] && names[1] != names[2]);
+        assert!(
+            machine
+                .devices
+                .iter()
+                .enumerate()
+                .all(|(i, d)| d.index == i && d.memory == 4 << 30)
+        );
+        assert!("h100+nothing".parse::<Topology>().is_err());
+        assert!("h100x9999+a100".parse::<Topology>().is_err());
+    }
 
     #[test]
     fn reads_models_counts_and_overrides() {

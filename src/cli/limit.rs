@@ -8,12 +8,13 @@ use fcsp::control::{Control, Limits};
 use fcsp::file::SetupLock;
 
 use super::limits::{self, LimitArgs};
+use super::numbers::Numbers;
 use super::tenants::TenantView;
 use super::{Context, output};
 
 const LIMIT_HELP: &str = "\
 What is not named stays as it is; --memory unlimited takes a quota away. A quota below what is held refuses new
-requests and takes nothing back.
+requests and takes nothing back. Device numbers are those of the tenant's programs when it was set up.
 
 Examples:
   fcsp limit train --memory 12GiB
@@ -118,7 +119,10 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
                 file::AUTHORITY
             );
         }
-        change(context, &args.tenant, |before| Ok(args.limits.merge(before)?))?;
+        let numbers = Numbers::load(&context.state.tenant(&args.tenant));
+        change(context, &args.tenant, |before| {
+            Ok(args.limits.merge(before, &numbers)?)
+        })?;
     }
     report(context, &args.tenant, args.json)
 }

@@ -9,6 +9,8 @@ use fcsp::device::Selector;
 use fcsp::share::params::{DEFAULT_FLOOR, Params};
 use fcsp::units::{Percent, WHOLE};
 
+use super::numbers::Numbers;
+
 /// The options.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LimitArgs {
@@ -118,16 +120,19 @@ impl LimitArgs {
     }
 
     /// `limits` with what these options say changed and all else kept.
-    pub fn merge(&self, limits: &Limits) -> Result<Limits, ConfigError> {
+    /// Numbers mean what `numbers` says.
+    pub fn merge(&self, limits: &Limits, numbers: &Numbers) -> Result<Limits, ConfigError> {
         self.refuse_empty()?;
         let mut merged = limits.clone();
         if let Some(text) = &self.memory {
-            for (selector, quota) in Rules::parse("--memory", text, Quota::parse)?.iter() {
+            let rules = Rules::parse("--memory", text, Quota::parse)?;
+            for (selector, quota) in numbers.settle("--memory", &rules)?.iter() {
                 merged.memory.set(selector, quota);
             }
         }
         if let Some(text) = &self.compute {
             let shares = Rules::parse("--compute", text, fcsp::units::parse_percent)?;
+            let shares = numbers.settle("--compute", &shares)?;
             // A device that is named for the first time starts from what held for every device.
             let general = find(&merged.compute, Selector::All);
             for (selector, share) in shares.iter() {
@@ -277,7 +282,12 @@ mod tests {
             (args(None, None, Some("fast")), "--mode"),
         ] {
             assert_eq!(args.read(none()).unwrap_err().field, option);
-            assert_eq!(args.merge(&Limits::default()).unwrap_err().field, option);
+            assert_eq!(
+                args.merge(&Limits::default(), &Numbers::default())
+                    .unwrap_err()
+                    .field,
+                option
+            );
         }
     }
 
@@ -299,13 +309,17 @@ mod tests {
     #[test]
     fn merging_keeps_what_was_not_named() {
         let before = limits(&args(Some("0=1GiB,1=2GiB"), Some("25%"), Some("strict")));
-        let after = args(Some("1=3GiB"), None, None).merge(&before).unwrap();
+        let after = args(Some("1=3GiB"), None, None)
+            .merge(&before, &Numbers::default())
+            .unwrap();
         assert_eq!(memory_text(&after.memory), "0=1 GiB, 1=3 GiB");
         assert_eq!(compute_text(&after.compute), "25% strict");
-        let after = args(None, Some("1=50%"), None).merge(&after).unwrap();
+        let after = args(None, Some("1=50%"), None)
+            .merge(&after, &Numbers::default())
+            .unwrap();
         assert_eq!(compute_text(&after.compute), "25% strict; 1=50% strict");
         let after = args(None, None, Some("adaptive"))
-            .merge(&Limits::default())
+            .merge(&Limits::default(), &Numbers::default())
             .unwrap();
         assert_eq!(compute_text(&after.compute), "100% adaptive");
     }

@@ -6,6 +6,7 @@ mod gc;
 mod libraries;
 mod limit;
 mod limits;
+mod numbers;
 mod output;
 mod probe;
 mod program;

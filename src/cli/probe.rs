@@ -65,6 +65,9 @@ pub struct Probe {
     pub cuda_version: Option<i32>,
     /// The devices.
     pub devices: Vec<Device>,
+    /// UUIDs as the compute library counts devices, in this environment; empty unless it was asked.
+    #[serde(default)]
+    pub order: Vec<String>,
 }
 
 /// Options of the hidden child.
@@ -329,14 +332,20 @@ fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), String> {
             probe.cuda_version = Some(number);
         }
         check("cuInit", init(0))?;
-        if !probe.devices.is_empty() {
-            return Ok(());
-        }
         let mut devices = 0;
         check("cuDeviceGetCount", count(&mut devices))?;
+        let managed = !probe.devices.is_empty();
         for index in 0..devices {
             let mut device = 0;
             check("cuDeviceGet", get(&mut device, index))?;
+            let mut id: cuda::CUuuid = std::mem::zeroed();
+            let known = uuid(&mut id, device) == 0;
+            if known {
+                probe.order.push(DeviceUuid(id.bytes).to_string());
+            }
+            if managed {
+                continue;
+            }
             let mut buffer = [0 as c_char; 96];
             check(
                 "cuDeviceGetName",
@@ -354,8 +363,7 @@ fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), String> {
             if pci(buffer.as_mut_ptr(), buffer.len() as i32, device) == 0 {
                 found.pci = Some(text(&buffer).to_lowercase());
             }
-            let mut id: cuda::CUuuid = std::mem::zeroed();
-            if uuid(&mut id, device) == 0 {
+            if known {
                 found.uuid = DeviceUuid(id.bytes).to_string();
             }
             probe.devices.push(found);

@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use anyhow::bail;
 use fcsp::config::{Config, ConfigError, Quota, Source, check_tenant_name, file};
@@ -14,18 +13,19 @@ use fcsp::file::SetupLock;
 use fcsp::state::STATE_DIR_VARIABLE;
 use fcsp::tenant::MANAGED_MARK;
 use fcsp::units::Bytes;
-use fcsp_sim::spec::Topology;
 
 use super::libraries::{Libraries, PRELOAD};
 use super::limits::{self, LimitArgs};
-use super::probe::{self, Device};
+use super::numbers::{self, Numbers};
+use super::probe::Device;
 use super::tenants::{self, TenantView};
 use super::{Coded, Context, program, sim};
 
 const HELP: &str = "\
 Rules: `8GiB` (every device) or per device by number, UUID or PCI address: `0=8GiB,1=40%,GPU-<uuid>=2GiB`.
 Amounts: 512MiB, 8GiB, 1.5GiB (powers of 1024), 8GB (powers of 1000), 40% of the device, unlimited.
-A device's number is the one that the program itself uses (after CUDA_VISIBLE_DEVICES).
+A device's number is the one that the program would use now, under CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER as they
+are set here; the limits then stay with the devices, whatever order the program chooses for itself.
 
 Without options, FCSP_MEMORY_LIMIT, FCSP_COMPUTE_LIMIT and the other variables hold, then those of HAMi
 (CUDA_DEVICE_MEMORY_LIMIT, CUDA_DEVICE_SM_LIMIT) and BUD_*. A root-owned /etc/fcsp/tenant.toml beats all of them.
@@ -82,56 +82,6 @@ fn preload_value(library: &Path) -> OsString {
         }
     }
     OsString::from_vec(value)
-}
-
-/// The devices that the program will see, in its own order; `None` where nobody can tell cheaply.
-fn devices(sim: Option<&Topology>) -> Option<Vec<Device>> {
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-    if let Some(sim) = sim {
-        let order = sim.visible(visible.as_deref());
-        let devices = order.iter().enumerate().map(|(index, &physical)| {
-            let spec = &sim.devices[physical];
-            Device {
-                index: index as u32,
-                name: spec.name.clone(),
-                uuid: spec.uuid_text(),
-                pci: Some(spec.pci_text().to_lowercase()),
-                total_bytes: spec.memory,
-                ..Device::default()
-            }
-        });
-        return Some(devices.collect());
-    }
-    let all = probe::ask(None, false, Duration::from_secs(2)).ok()?.devices;
-    if all.is_empty() || all.iter().any(|device| device.mig) {
-        return None;
-    }
-    // The compute API sorts unlike devices by speed unless told otherwise: numbers then mean nothing here.
-    let alike = all.iter().all(|device| device.name == all[0].name);
-    let by_bus = std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID");
-    (alike || by_bus).then(|| select(&all, visible.as_deref()))
-}
-
-/// The devices that CUDA_VISIBLE_DEVICES leaves, renumbered: the list ends at the first entry that names none.
-fn select(all: &[Device], list: Option<&str>) -> Vec<Device> {
-    let Some(list) = list else { return all.to_vec() };
-    let mut chosen: Vec<Device> = Vec::new();
-    for entry in list.split(',').map(str::trim) {
-        let found = match entry.parse::<usize>() {
-            Ok(index) => all.get(index),
-            Err(_) if entry.len() > 4 => all.iter().find(|device| device.uuid.starts_with(entry)),
-            Err(_) => None,
-        };
-        let Some(found) = found else { break };
-        if chosen.iter().any(|device| device.uuid == found.uuid) {
-            return Vec::new();
-        }
-        chosen.push(Device {
-            index: chosen.len() as u32,
-            ..found.clone()
-        });
-    }
-    chosen
 }
 
 /// Checks rules against the devices: one that is not there, or a quota larger than it, is a slip.
@@ -222,15 +172,15 @@ struct Place {
     made: bool,
 }
 
-fn take_place(context: &Context, args: &Args, config: &Config) -> anyhow::Result<Place> {
+fn take_place(context: &Context, args: &Args, config: &Config, numbers: &Numbers) -> anyhow::Result<Place> {
     let name = config
         .tenant
         .clone()
         .unwrap_or_else(|| format!("run-{}", std::process::id()));
     let state = &context.state;
     let asked = Limits {
-        memory: config.memory.clone(),
-        compute: config.compute.clone(),
+        memory: numbers.settle("--memory", &config.memory)?,
+        compute: numbers.settle("--compute", &config.compute)?,
         paused: false,
     };
     let _lock = state.set_up_tenant(&name)?;
@@ -238,7 +188,7 @@ fn take_place(context: &Context, args: &Args, config: &Config) -> anyhow::Result
     let there = TenantView::read(state, &name);
     let joins = Control::open(&dir)?.is_some() && !there.is_dead();
     let limits = if joins {
-        let wanted = args.limits.merge(&there.limits)?;
+        let wanted = args.limits.merge(&there.limits, numbers)?;
         if wanted.memory != there.limits.memory || wanted.compute != there.limits.compute {
             bail!(
                 "tenant {name} lives, with memory {} and compute {}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant",
@@ -253,6 +203,7 @@ fn take_place(context: &Context, args: &Args, config: &Config) -> anyhow::Result
             std::fs::remove_file(path)?;
         }
         Control::create(&dir)?.write(&asked)?;
+        numbers.save(&dir)?;
         asked
     };
     if !joins || there.managed {
@@ -303,8 +254,14 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
             .compute
             .iter()
             .any(|(selector, _)| selector != Selector::All);
-    if exact && let Some(devices) = devices(machine.as_ref()) {
-        check_devices(&limits, &devices)?;
+    let mut order = Numbers::default();
+    if (exact || machine.is_some())
+        && let Some(devices) = numbers::devices(machine.as_ref(), numbers::any(&limits))
+    {
+        if exact {
+            check_devices(&limits, &devices)?;
+        }
+        order = Numbers::of(&devices);
     }
     if let Some(reason) = program::unreachable(&path) {
         eprintln!("fcsp: warning: {reason}");
@@ -334,14 +291,15 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if config.source != Source::File {
         // Best effort: what cannot be collected now is collected later.
         let _ = tenants::collect(&context.state, false);
-        let place =
-            take_place(context, &args, &config).map_err(|error| match error.is::<std::io::Error>() {
+        let place = take_place(context, &args, &config, &order).map_err(|error| {
+            match error.is::<std::io::Error>() {
                 true => error.context(format!(
                     "cannot set the tenant up in {} (choose another folder with --state-dir)",
                     context.state.path().display()
                 )),
                 false => error,
-            })?;
+            }
+        })?;
         command.env("FCSP_TENANT", &place.name);
         command.envs(limits::variables(&place.limits));
         made = place.made.then_some(place.name);
@@ -371,6 +329,7 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
     use fcsp::config::Rules;
+    use fcsp_sim::spec::Topology;
 
     fn machine() -> Vec<Device> {
         let sim: Topology = "h100x2,memory=4GiB".parse().unwrap();
@@ -416,21 +375,5 @@ mod tests {
             "{error}"
         );
         assert!(check("1GiB", &[]).unwrap_err().contains("CUDA_VISIBLE_DEVICES"));
-    }
-
-    #[test]
-    fn visible_devices_are_renumbered() {
-        let devices = machine();
-        let chosen = select(&devices, Some("1"));
-        assert_eq!(
-            (chosen.len(), chosen[0].index, &chosen[0].uuid),
-            (1, 0, &devices[1].uuid)
-        );
-        assert_eq!(select(&devices, Some("0,7,1")).len(), 1);
-        assert_eq!(select(&devices, Some("0,0")).len(), 0);
-        assert_eq!(
-            select(&devices, Some(&devices[1].uuid[..12]))[0].uuid,
-            devices[1].uuid
-        );
     }
 }

@@ -82,6 +82,145 @@ fn quotas_differ_by_device() {
     }
 }
 
+/// Runs the client on a device under an order that the program itself chooses, in a tenant whose limits go by number; gives
+/// the total that it saw.
+fn total_under(machine: &Machine, client: &str, command: &[&str], order: &str, device: &str) -> u64 {
+    let script = format!("{order} exec {client} dlsym {device}");
+    let args = [&["run"], command, &["--", "sh", "-c", &script]].concat();
+    let output = machine.fcsp(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    numbers(&stdout(&output)).0
+}
+
+#[test]
+fn quotas_by_number_stay_with_the_devices_whatever_order_the_program_chooses() {
+    let machine = Machine::new();
+    let Some(client) = compile(&machine, "fill.c", &[]) else {
+        return;
+    };
+    let client = client.to_str().unwrap();
+    let rules = ["--sim", "h100x2,memory=4GiB", "--memory", "0=1GiB,1=2GiB"];
+    for (order, device, quota) in [
+        ("", "0", GIB),
+        ("", "1", 2 * GIB),
+        ("CUDA_VISIBLE_DEVICES=1,0", "0", 2 * GIB),
+        ("CUDA_VISIBLE_DEVICES=1,0", "1", GIB),
+        ("CUDA_VISIBLE_DEVICES=1", "0", 2 * GIB),
+        (
+            "CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1",
+            "0",
+            2 * GIB,
+        ),
+    ] {
+        assert_eq!(
+            total_under(&machine, client, &rules, order, device),
+            quota,
+            "{order}: {device}"
+        );
+    }
+    // Under the command's own order, numbers count what that leaves.
+    let with_order = |rules: &str, device: &str| {
+        let mut command = machine.command(&[
+            "run",
+            "--sim",
+            "h100x2,memory=4GiB",
+            "--memory",
+            rules,
+            "--",
+            client,
+            "dlsym",
+            device,
+        ]);
+        command
+            .env("CUDA_VISIBLE_DEVICES", "1,0")
+            .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        numbers(&stdout(&command.output().unwrap())).0
+    };
+    assert_eq!(with_order("0=1GiB,1=2GiB", "0"), GIB);
+    assert_eq!(with_order("0=1GiB,1=2GiB", "1"), 2 * GIB);
+}
+
+#[test]
+fn numbers_mean_the_same_to_limit_and_to_those_that_join() {
+    let machine = Machine::new();
+    let Some(client) = compile(&machine, "fill.c", &[]) else {
+        return;
+    };
+    let client = client.to_str().unwrap();
+    let sim = ["--sim", "h100x2,memory=4GiB"];
+    let _root = machine.sleeper("t", &[&sim[..], &["--memory", "0=1GiB,1=2GiB"]].concat());
+    let join = [&sim[..], &["--tenant", "t"]].concat();
+    let again = [&join[..], &["--memory", "1=2GiB,0=1GiB"]].concat();
+    assert_eq!(
+        total_under(&machine, client, &join, "CUDA_VISIBLE_DEVICES=1", "0"),
+        2 * GIB
+    );
+    assert_eq!(total_under(&machine, client, &again, "", "0"), GIB);
+    machine.json(&["limit", "t", "--memory", "1=3GiB", "--json"], 0);
+    assert_eq!(
+        total_under(&machine, client, &join, "CUDA_VISIBLE_DEVICES=1,0", "0"),
+        3 * GIB
+    );
+    assert_eq!(total_under(&machine, client, &join, "", "0"), GIB);
+    let refused = machine.fcsp(&["limit", "t", "--memory", "2=1GiB"]);
+    crate::refuses(
+        &refused,
+        125,
+        &["--memory", "device 2 does not exist", "2 devices"],
+    );
+}
+
+/// The compute library sorts unlike devices by its own lights, so it is asked for its order.
+#[test]
+fn numbers_of_unlike_devices_are_asked_of_the_driver() {
+    let machine = Machine::new();
+    let Some(client) = compile(&machine, "fill.c", &[]) else {
+        return;
+    };
+    let dir = machine.path().join("libraries");
+    let written = machine.fcsp(&["lib", "--to", dir.to_str().unwrap()]);
+    assert!(written.status.success(), "{}", stderr(&written));
+    // As on a real machine: the driver is what the loader finds, and the command knows of no simulation.
+    for (visible, quotas) in [("0,1", [GIB, 2 * GIB]), ("1,0", [GIB, 2 * GIB])] {
+        let mut command = machine.command(&[
+            "run",
+            "--memory",
+            "0=1GiB,1=2GiB",
+            "--tenant",
+            "t",
+            "--",
+            "sleep",
+            "600",
+        ]);
+        command
+            .env("LD_LIBRARY_PATH", dir.join("sim"))
+            .env("FCSP_SIM", "h100+a100,memory=4GiB")
+            .env("CUDA_VISIBLE_DEVICES", visible);
+        let _root = crate::Sleeper(command.spawn().unwrap());
+        crate::wait_for("the tenant", || {
+            machine.tenant("t").is_some_and(|tenant| tenant["alive"] == true)
+        });
+        for (device, quota) in quotas.into_iter().enumerate() {
+            let mut command =
+                machine.command(&["run", "--tenant", "t", "--", client.to_str().unwrap(), "dlsym"]);
+            command
+                .arg(device.to_string())
+                .env("LD_LIBRARY_PATH", dir.join("sim"))
+                .env("FCSP_SIM", "h100+a100,memory=4GiB")
+                .env("CUDA_VISIBLE_DEVICES", visible);
+            let output = command.output().unwrap();
+            assert_eq!(
+                numbers(&stdout(&output)).0,
+                quota,
+                "{visible}: {}",
+                stderr(&output)
+            );
+        }
+        let memory = machine.tenant("t").unwrap()["memory"].to_string();
+        assert!(memory.matches("GPU-").count() == 2, "{memory}");
+    }
+}
+
 #[test]
 fn two_programs_of_a_tenant_share_its_quota_and_a_killed_one_gives_back() {
     let machine = Machine::new();

@@ -159,7 +159,20 @@ fn the_environment_says_what_the_options_said() {
             .map(str::to_owned)
     };
     assert_eq!(value("FCSP_TENANT").as_deref(), Some("t"), "{}", stderr(&output));
-    assert_eq!(value("FCSP_MEMORY_LIMIT").as_deref(), Some("0=1610612736,1=40%"));
+    // Numbers have become devices: whatever order the program chooses, they keep their quotas.
+    let memory = value("FCSP_MEMORY_LIMIT").unwrap();
+    let rules: Vec<_> = memory
+        .split(',')
+        .filter_map(|rule| rule.split_once('='))
+        .collect();
+    assert_eq!(
+        rules.iter().map(|rule| rule.1).collect::<Vec<_>>(),
+        ["1610612736", "40%"]
+    );
+    assert!(
+        rules.iter().all(|rule| rule.0.starts_with("GPU-")) && rules[0].0 != rules[1].0,
+        "{memory}"
+    );
     assert_eq!(value("FCSP_MEMORY_LIMIT_1"), None);
     assert_eq!(value("FCSP_COMPUTE_LIMIT").as_deref(), Some("25%"));
     assert_eq!(value("FCSP_MODE").as_deref(), Some("strict"));
