@@ -6,6 +6,7 @@
 //! | module | what it is | cargo feature |
 //! |---|---|---|
 //! | the modules below | [`fcsp_core`]: memory tracker, rate limiter, stream classifier, processes, shared state | always |
+//! | `ascend` | the backend for Huawei Ascend | `ascend` |
 //! | [`cuda`] | the backend for NVIDIA CUDA | `cuda` |
 //! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
 //! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
@@ -34,6 +35,8 @@ pub use fcsp_core::{
     region, share, state, tenant, units,
 };
 
+#[cfg(feature = "ascend")]
+pub use fcsp_ascend as ascend;
 #[cfg(feature = "cuda")]
 pub use fcsp_cuda as cuda;
 #[cfg(feature = "levelzero")]

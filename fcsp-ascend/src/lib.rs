@@ -9,6 +9,10 @@
 //! single operators (`aclmdl`, `aclop`) launch by way of the runtime and are met there; names of the runtime change between
 //! versions of CANN, and ACL's own launches and allocations are therefore met in ACL already.
 //!
+//! Not limited: copies and fills, which engines of their own carry out beside the cores, are neither charged nor held back.
+//! Not to be had under a quota: memory pools (`aclrtMemPoolCreate`, `aclrtMallocAsync`), which would hold memory that
+//! nothing here sees. Estimated, for no card has been measured: what a context takes where DCMI does not say.
+//!
 //! | room | what is in it |
 //! |---|---|
 //! | [`ffi`] | the libraries' types, by hand; ACL's and HCCL's are checked against the headers |
