@@ -17,7 +17,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use fcsp_hook::library::real_dlsym;
-use fcsp_hook::setup::{complain, shielded};
+use fcsp_hook::setup::{Inside, complain, shielded};
 use fcsp_hook::table::c_name;
 
 use crate::call_real;
@@ -124,6 +124,11 @@ unsafe extern "C" fn fill(
         }
         let Some(getter) = table.getter.get() else {
             return ZE_RESULT_ERROR_UNSUPPORTED_VERSION;
+        };
+        // A getter inside a getter: preloaded and named as a driver, this library would stand behind itself.
+        let Some(_inside) = Inside::enter() else {
+            complain("this library is preloaded and cannot be a driver as well");
+            return ZE_RESULT_ERROR_UNINITIALIZED;
         };
         // SAFETY: the caller's own arguments.
         let result = unsafe { getter(version, place) };

@@ -224,6 +224,17 @@ impl Machine {
         Client::start(command)
     }
 
+    /// The client with these variables and no preload library; `{preload}` and `{sim}` stand for that library's file and
+    /// the folder of the simulated ones.
+    pub fn otherwise(&self, settings: &[(&str, &str)]) -> Client {
+        let mut command = self.bare(&self.built.client);
+        for (name, value) in settings {
+            let value = value.replace("{preload}", self.built.preload.to_str().unwrap());
+            command.env(name, value.replace("{sim}", self.built.sim.to_str().unwrap()));
+        }
+        Client::start(command)
+    }
+
     /// The client of a tenant with this quota, the first device open.
     pub fn open(&self, tenant: &str, quota: u64) -> Client {
         let mut client = self.governed(&[("FCSP_TENANT", tenant), ("FCSP_MEMORY_LIMIT", &quota.to_string())]);
@@ -240,10 +251,14 @@ impl Machine {
 
     /// The client busy with kernels of a millisecond, or with recorded work, as a tenant with these settings.
     pub fn busy(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
-        let path = self.path().join(format!("{tenant}.words"));
-        std::fs::write(&path, [0; 64]).unwrap();
         let all = [&[("FCSP_TENANT", tenant)][..], settings].concat();
-        let mut client = self.governed(&all);
+        self.keep_busy(self.governed(&all), tenant, recorded)
+    }
+
+    /// Keeps a client busy that has done nothing yet; its words are in a file of this name.
+    pub fn keep_busy(&self, mut client: Client, name: &str, recorded: bool) -> Busy {
+        let path = self.path().join(format!("{name}.words"));
+        std::fs::write(&path, [0; 64]).unwrap();
         client.ok("open 0");
         let handle = if recorded {
             client.ok("record 1 1000000")

@@ -11,6 +11,7 @@
 
 mod compute;
 mod information;
+mod levelzero_only;
 mod machine;
 mod memory;
 mod processes;
@@ -117,6 +118,14 @@ mod levelzero {
     cases!(LEVELZERO: memory::managed_memory_counts_in_full, memory::arrays_fill_the_quota);
     recorded!(LEVELZERO);
     shares!(LEVELZERO);
+    cases!(LEVELZERO:
+        levelzero_only::the_library_is_a_driver_to_the_loader,
+        levelzero_only::the_library_as_a_driver_keeps_shares,
+        levelzero_only::the_loaders_own_handles_are_governed,
+        levelzero_only::a_library_on_both_sides_of_the_loader_is_refused,
+        levelzero_only::a_context_that_goes_gives_everything_back,
+        levelzero_only::only_the_first_use_of_a_device_needs_room_for_a_context,
+    );
 }
 
 mod empty {

@@ -59,6 +59,13 @@ impl<T> Table<T> {
             .ok_or(INVALID_ARGUMENT)
     }
 
+    /// Forgets what passes; the objects.
+    pub fn drain(&self, gone: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let handles: Vec<u64> = live.iter().filter(|(_, o)| gone(o)).map(|(h, _)| *h).collect();
+        handles.iter().filter_map(|h| live.remove(h)).collect()
+    }
+
     /// Forgets a handle; its object.
     pub fn remove(&self, h: u64) -> Reply<Arc<T>> {
         if h == 0 {
@@ -77,6 +84,8 @@ impl<T> Table<T> {
 pub struct Context {
     /// Its handle, which also tags its memory.
     pub handle: u64,
+    /// Where it has mapped physical memory: first address and length. Goes with it.
+    pub mappings: Mutex<HashMap<u64, u64>>,
     timelines: Mutex<HashMap<usize, Arc<Timeline>>>,
 }
 
@@ -111,8 +120,8 @@ pub struct Driver {
     pub kernels: Table<crate::kernel::KernelObject>,
     /// Live objects.
     pub images: Table<crate::image::Image>,
-    /// Live objects: physical memory by the device model's own number.
-    pub physical: Table<u64>,
+    /// Live objects.
+    pub physical: Table<crate::vmm::Physical>,
     /// Live objects; nothing is known of a sampler but that it is there.
     pub samplers: Table<()>,
 }
@@ -244,6 +253,7 @@ impl Context {
     pub fn new(handle: u64) -> Self {
         Self {
             handle,
+            mappings: Mutex::default(),
             timelines: Mutex::default(),
         }
     }
@@ -287,6 +297,14 @@ impl Context {
         let d = driver()?;
         let all = std::mem::take(&mut *self.lock());
         all.values().for_each(|t| t.shut());
+        let mappings = std::mem::take(&mut *self.mappings.lock().unwrap_or_else(PoisonError::into_inner));
+        for (at, size) in mappings {
+            // A mapping that a larger unmapping ended is gone already.
+            let _ = d.memory.physical_unmap(at, size);
+        }
+        for id in d.physical.drain(|p| p.context == self.handle) {
+            d.memory.physical_release(id.id)?;
+        }
         d.memory.release_context(self.handle);
         for device in all.keys() {
             d.process.give(*device, d.spec(*device).context, Account::Process);

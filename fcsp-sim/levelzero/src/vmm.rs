@@ -7,6 +7,16 @@ use crate::export::api;
 use crate::structs::PhysicalMemDesc;
 use fcsp_sim::host::PAGE;
 use fcsp_sim::vmm::{Access, Properties};
+use std::sync::PoisonError;
+
+/// One piece of physical memory.
+#[derive(Debug)]
+pub struct Physical {
+    /// Its context's handle.
+    pub context: u64,
+    /// The device model's own number of it.
+    pub id: u64,
+}
 
 fn access(number: u32) -> Reply<Access> {
     Ok(match number {
@@ -60,28 +70,32 @@ api! {
         whole(desc.size)?;
         c.on(index)?;
         let id = d.memory.physical_create(desc.size, Properties { device: Some(index), exportable: 0 })?;
-        place.put(d.physical.add(id))
+        place.put(d.physical.add(Physical { context, id }))
     }
     fn zePhysicalMemDestroy(context: u64, handle: u64) {
         let d = driver()?;
         d.contexts.get(context)?;
-        let id = d.physical.remove(handle)?;
-        Ok(d.memory.physical_release(*id)?)
+        Ok(d.memory.physical_release(d.physical.remove(handle)?.id)?)
     }
     fn zeVirtualMemMap(context: u64, at: u64, size: u64, physical: u64, offset: u64, how: u32) {
         let d = driver()?;
-        d.contexts.get(context)?;
-        let id = d.physical.get(physical)?;
+        let c = d.contexts.get(context)?;
+        let id = d.physical.get(physical)?.id;
         let how = access(how)?;
         whole(size)?;
-        d.memory.physical_map(at, size, offset, *id)?;
-        Ok(d.memory.physical_access(at, size, how)?)
+        d.memory.physical_map(at, size, offset, id)?;
+        d.memory.physical_access(at, size, how)?;
+        c.mappings.lock().unwrap_or_else(PoisonError::into_inner).insert(at, size);
+        Ok(())
     }
     fn zeVirtualMemUnmap(context: u64, at: u64, size: u64) {
         let d = driver()?;
-        d.contexts.get(context)?.settle()?;
+        let c = d.contexts.get(context)?;
+        c.settle()?;
         whole(size)?;
-        Ok(d.memory.physical_unmap(at, size)?)
+        d.memory.physical_unmap(at, size)?;
+        c.mappings.lock().unwrap_or_else(PoisonError::into_inner).remove(&at);
+        Ok(())
     }
     fn zeVirtualMemSetAccessAttribute(context: u64, at: u64, size: u64, how: u32) {
         let d = driver()?;

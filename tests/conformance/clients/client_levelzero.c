@@ -182,13 +182,15 @@ static int play(u64 handle) {
 }
 static int norecord(u64 handle) { return F(zeCommandListDestroy)((ze_command_list_handle_t)handle); }
 
-/* The loader's tables, as a static loader reads them: entries that this file uses. */
+/* The loader's tables, as a static loader reads them, which finds the getters by name: entries that this file uses. */
 #define ENTRY(prefix, class, member)                                    \
     if (!strcmp(name, #prefix #class #member)) return (void *)table.pfn##member;
 #define TABLE(prefix, class, type, ...)                                                           \
     if (!strncmp(name, #prefix #class, strlen(#prefix #class))) {                                 \
         type table;                                                                               \
-        if (!prefix##Get##class##ProcAddrTable(ZE_API_VERSION_CURRENT, &table)) { __VA_ARGS__ }   \
+        ze_result_t (*get)(ze_api_version_t, type *) = (ze_result_t(*)(ze_api_version_t, type *)) \
+            dlsym(opened(vendor.driver), #prefix "Get" #class "ProcAddrTable");                   \
+        if (get && !get(ZE_API_VERSION_CURRENT, &table)) { __VA_ARGS__ }                          \
     }
 static void *resolve(const char *name) {
     if (!name)
@@ -209,6 +211,12 @@ static void *resolve(const char *name) {
           ENTRY(ze, CommandList, AppendLaunchKernel))
     TABLE(ze, Event, ze_event_dditable_t, ENTRY(ze, Event, Create) ENTRY(ze, Event, HostSynchronize)
           ENTRY(ze, Event, HostReset))
+    TABLE(ze, Module, ze_module_dditable_t, ENTRY(ze, Module, Create))
+    TABLE(ze, Kernel, ze_kernel_dditable_t, ENTRY(ze, Kernel, Create) ENTRY(ze, Kernel, SetArgumentValue))
+    TABLE(ze, Image, ze_image_dditable_t, ENTRY(ze, Image, Create) ENTRY(ze, Image, Destroy))
+    TABLE(ze, PhysicalMem, ze_physical_mem_dditable_t, ENTRY(ze, PhysicalMem, Create) ENTRY(ze, PhysicalMem, Destroy))
+    TABLE(ze, VirtualMem, ze_virtual_mem_dditable_t, ENTRY(ze, VirtualMem, Reserve) ENTRY(ze, VirtualMem, Map)
+          ENTRY(ze, VirtualMem, Unmap))
     TABLE(ze, EventPool, ze_event_pool_dditable_t, ENTRY(ze, EventPool, Create))
     TABLE(zes, Device, zes_device_dditable_t, ENTRY(zes, Device, EnumMemoryModules)
           ENTRY(zes, Device, ProcessesGetState))

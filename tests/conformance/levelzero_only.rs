@@ -1,0 +1,145 @@
+//! What only Level Zero has: a loader between programs and drivers, and contexts that the program destroys.
+
+use crate::compute::near;
+use crate::machine::{Client, Machine};
+use crate::vendors::{GIB, MIB, Vendor};
+
+/// The library as a driver: what the loader is told instead of a preload.
+const AS_A_DRIVER: [(&str, &str); 2] = [
+    ("ZE_ENABLE_ALT_DRIVERS", "{preload}"),
+    ("FCSP_LEVELZERO_DRIVER", "{sim}/libze_fcsp_sim.so.1"),
+];
+
+/// The quota of a process whose device is open, filled and judged from outside.
+fn holds_the_quota(vendor: &Vendor, machine: &Machine, client: &mut Client, quota: u64) {
+    client.ok("open 0");
+    assert_eq!(client.values("info")[1], quota);
+    assert_eq!(client.ok("total 0"), quota);
+    let taken = client.fill(vendor, &format!("alloc {}", 16 * MIB));
+    let held = machine.judge().held(client.pid());
+    assert!(held <= quota && held + 64 * MIB > quota, "{held} of {quota}");
+    for block in taken {
+        client.ok(&format!("fill {block} 4096"));
+        client.ok(&format!("free {block}"));
+    }
+    client.ok("spin 1000");
+    client.ok("sync");
+}
+
+pub fn the_library_is_a_driver_to_the_loader(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let quota = 512 * MIB;
+    let text = quota.to_string();
+    // By every route that leads to the loader's functions; the tables it hands out are those that we gave it.
+    for route in vendor.routes {
+        let tenant = [("FCSP_TENANT", *route), ("FCSP_MEMORY_LIMIT", &text)];
+        let mut client = machine.otherwise(&[&AS_A_DRIVER[..], &tenant].concat());
+        client.ok(&format!("route {route}"));
+        holds_the_quota(vendor, &machine, &mut client, quota);
+    }
+    // Without limits it is the driver that it stands for.
+    let native = machine.free().values("info");
+    let mut client = machine.otherwise(&AS_A_DRIVER);
+    client.ok("open 0");
+    assert_eq!(client.values("info")[1], native[1]);
+    // Without a driver to stand for there is none.
+    let mut client = machine.otherwise(&[
+        AS_A_DRIVER[0],
+        ("FCSP_LEVELZERO_DRIVER", "{sim}/there-is-none.so.1"),
+    ]);
+    assert_ne!(client.code("open 0"), 0);
+}
+
+pub fn the_library_as_a_driver_keeps_shares(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let free = machine.busy("free", &[], false).rate();
+    let settings = [
+        ("FCSP_TENANT", "strict"),
+        ("FCSP_COMPUTE_LIMIT", "25%"),
+        ("FCSP_MODE", "strict"),
+    ];
+    let client = machine.otherwise(&[&AS_A_DRIVER[..], &settings].concat());
+    let strict = machine.keep_busy(client, "strict", false);
+    near("strict of free", strict.rate() / free, 0.25);
+}
+
+/// With several drivers, or where it is asked to, the loader wraps every handle in one of its own.
+pub fn the_loaders_own_handles_are_governed(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let quota = 512 * MIB;
+    let text = quota.to_string();
+    let wrapped = ("ZE_ENABLE_LOADER_INTERCEPT", "1");
+    let tenant = [
+        ("FCSP_TENANT", "a"),
+        ("FCSP_MEMORY_LIMIT", text.as_str()),
+        wrapped,
+    ];
+    for route in vendor.routes {
+        let mut client = machine.governed(&tenant);
+        client.ok(&format!("route {route}"));
+        holds_the_quota(vendor, &machine, &mut client, quota);
+    }
+    let mut client = machine.otherwise(&[&AS_A_DRIVER[..], &tenant].concat());
+    holds_the_quota(vendor, &machine, &mut client, quota);
+}
+
+/// Preloaded and named as a driver it would stand behind itself.
+pub fn a_library_on_both_sides_of_the_loader_is_refused(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let both = [
+        &AS_A_DRIVER[..],
+        &[("LD_PRELOAD", "{preload}"), ("FCSP_TENANT", "a")],
+    ]
+    .concat();
+    let mut client = machine.otherwise(&both);
+    // No device is to be had, and the program lives to hear it.
+    assert_ne!(client.code("open 0"), 0);
+    assert_ne!(client.code("open 0"), 0);
+}
+
+pub fn a_context_that_goes_gives_everything_back(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.open("a", GIB);
+    let mut judge = machine.judge();
+    let empty = machine.used("a");
+    for _ in 0..3 {
+        client.ok(&format!("alloc {}", 512 * MIB));
+        client.ok(&format!("managed {}", 64 * MIB));
+        client.ok("array 1024 1024");
+        let physical = client.ok(&format!("physical {}", 64 * MIB));
+        client.ok(&format!("map {physical} {}", 64 * MIB));
+        client.refused(vendor, &format!("alloc {}", 512 * MIB));
+        // All of it goes with the context.
+        client.ok("close 0");
+        client.ok("open 0");
+        assert!(machine.used("a") >= judge.held(client.pid()));
+        assert_eq!(machine.used("a"), empty);
+    }
+}
+
+pub fn only_the_first_use_of_a_device_needs_room_for_a_context(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut judge = machine.judge();
+    // No room for a context: nothing of the device is touched.
+    let mut small = machine.governed(&[("FCSP_TENANT", "small"), ("FCSP_MEMORY_LIMIT", "32MiB")]);
+    small.refused(vendor, "open 0");
+    assert_eq!(judge.held(small.pid()), 0);
+    assert_eq!(machine.used("small"), 0);
+    // A context is in: every byte that is left can be had.
+    let mut full = machine.open("full", vendor.context + 32 * MIB);
+    full.ok(&format!("alloc {}", 32 * MIB));
+    full.refused(vendor, "alloc 1");
+    assert_eq!(judge.held(full.pid()), vendor.context + 32 * MIB);
+}
