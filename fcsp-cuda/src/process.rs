@@ -120,6 +120,7 @@ impl Backend for Cuda {
     }
 
     const BUSY_BRACKET_NS: u64 = events::BUSY_BRACKET_NS;
+    const EMPTY_BRACKET_NS: u64 = events::EMPTY_BRACKET_NS;
     const IDLE_BRACKET_NS: u64 = events::IDLE_BRACKET_NS;
 
     #[inline]

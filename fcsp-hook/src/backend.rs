@@ -89,9 +89,12 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
 
     // Queues (streams, command queues, immediate lists), on the calling thread's context.
 
-    /// What two events around a launch add to its span while the device is busy, ns: exactly what they show with nothing
-    /// between them.
+    /// What two events around a launch add to its span while the device is busy, against the same launch between others
+    /// of its kind, ns.
     const BUSY_BRACKET_NS: u64;
+    /// What two events show with nothing between them where the figures beside this one were measured, ns. Devices
+    /// differ: it is measured on the one at hand, and the difference added to both.
+    const EMPTY_BRACKET_NS: u64 = Self::BUSY_BRACKET_NS;
     /// What is left of the launch's own latency when the device was idle and the host's time is taken off, ns.
     const IDLE_BRACKET_NS: u64;
     /// Whether any queue of this process may be recording work rather than doing it. What is recorded is charged when it

@@ -67,11 +67,25 @@ pub struct Compute<B: Backend> {
     marked_ns: AtomicU64,
     /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
     exact: [AtomicU64; 64],
+    /// How many samples in a row have contradicted them.
+    doubts: [AtomicU32; 64],
+    /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many keys were found to
+    /// take, against what was charged.
+    scale: AtomicU64,
+    /// The scale that the recent costs were told with.
+    told_scale: AtomicU64,
     vendor: PhantomData<B>,
 }
 
 /// Least time between marks that are put at synchronisations, ns.
 const MARK_NS: u64 = 1_000_000;
+
+/// A scale of one.
+const UNSCALED: u64 = 1 << 20;
+/// Samples in a row that must contradict what spans have shown before it is given up.
+const DOUBTS: u32 = 4;
+/// Least GPU time of a span that says something about scale, ns.
+const LONG_SPAN_NS: u64 = 100_000;
 
 /// Work about to be submitted.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +141,9 @@ impl<B: Backend> Compute<B> {
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
             exact: [const { AtomicU64::new(0) }; 64],
+            doubts: [const { AtomicU32::new(0) }; 64],
+            scale: AtomicU64::new(UNSCALED),
+            told_scale: AtomicU64::new(UNSCALED),
             vendor: PhantomData,
         })
     }
@@ -158,7 +175,7 @@ impl<B: Backend> Compute<B> {
     /// Submits `work` on `queue` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
-        let cost = self.costs.cost(work.key, work.blocks);
+        let cost = self.price(work.key, work.blocks);
         let line = self.gate.line();
         if line.stream.load(Ordering::Relaxed) != queue {
             self.other_queue(queue);
@@ -266,22 +283,68 @@ impl<B: Backend> Compute<B> {
             .collect::<B>(&self.events, |key, blocks, ns, contended| {
                 // A sample is read up to some milliseconds after it was taken.
                 let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
-                // What spans have shown stands, until the work changes.
-                let exact = self.exact_slot(key);
-                if exact.load(Ordering::Relaxed) == key {
-                    let cost = self.costs.cost(key, blocks);
-                    if contended || (ns < cost / 4 * 5 && cost < ns / 4 * 5) {
-                        return;
-                    }
-                    exact.store(0, Ordering::Relaxed);
+                if !self.stands(key, blocks, ns, contended) {
+                    self.costs.learn(key, blocks, ns, contended);
+                    self.recent.forget(key);
                 }
-                self.costs.learn(key, blocks, ns, contended);
-                self.recent.forget(key);
             });
     }
 
+    /// What a launch of `key` is charged, ns.
+    #[inline]
+    fn price(&self, key: u64, blocks: u64) -> u64 {
+        let cost = self.costs.cost(key, blocks);
+        let scale = self.scale.load(Ordering::Relaxed);
+        if scale == UNSCALED || self.exact_slot(key).load(Ordering::Relaxed) == key {
+            return cost;
+        }
+        (u128::from(cost) * u128::from(scale) / u128::from(UNSCALED)) as u64
+    }
+
+    /// Whether what spans have shown of `key` stands against a sample of `ns`: until the work changes.
+    fn stands(&self, key: u64, blocks: u64, ns: u64, contended: bool) -> bool {
+        let exact = self.exact_slot(key);
+        if exact.load(Ordering::Relaxed) != key {
+            return false;
+        }
+        let doubts = &self.doubts[Self::exact_index(key)];
+        let cost = self.costs.cost(key, blocks);
+        if contended || (ns < cost / 4 * 5 && cost < ns / 4 * 5) {
+            doubts.store(0, Ordering::Relaxed);
+            return true;
+        }
+        // Relaxed, and not exact: a doubt lost to another thread is raised again.
+        if doubts.fetch_add(1, Ordering::Relaxed) + 1 < DOUBTS {
+            return true;
+        }
+        doubts.store(0, Ordering::Relaxed);
+        exact.store(0, Ordering::Relaxed);
+        false
+    }
+
+    fn exact_index(key: u64) -> usize {
+        (key >> 8) as usize % 64
+    }
+
     fn exact_slot(&self, key: u64) -> &AtomicU64 {
-        &self.exact[(key >> 8) as usize % self.exact.len()]
+        &self.exact[Self::exact_index(key)]
+    }
+
+    /// Takes in that work of many keys took `measured` ns where `charged` were charged: single samples are all a little
+    /// too long or too short in the same way.
+    fn rescale(&self, measured: u64, charged: u64) {
+        let old = self.scale.load(Ordering::Relaxed);
+        let whole = UNSCALED as i64;
+        let ratio = (u128::from(measured) * u128::from(UNSCALED) / u128::from(charged))
+            .min(2 * u128::from(UNSCALED)) as i64;
+        let step = (ratio.max(whole / 2) - whole) * old as i64 / whole / 32;
+        let new = (old as i64 + step).clamp(whole * 2 / 3, whole * 3 / 2) as u64;
+        self.scale.store(new, Ordering::Relaxed);
+        // A difference of a two-hundredth is worth looking costs up again.
+        if new.abs_diff(self.told_scale.load(Ordering::Relaxed)) > UNSCALED / 200 {
+            self.told_scale.store(new, Ordering::Relaxed);
+            self.recent.clear();
+        }
     }
 
     /// Whether a neighbour, one that came since the last look included, has done anything since `since`: its slices are
@@ -306,6 +369,8 @@ impl<B: Backend> Compute<B> {
                 .correct(span.key, span.unit.saturating_mul(span.measured) / span.charged);
             self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
             self.recent.forget(span.key);
+        } else if span.charged >= LONG_SPAN_NS {
+            self.rescale(span.measured, span.charged);
         }
     }
 

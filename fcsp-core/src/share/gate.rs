@@ -25,7 +25,7 @@ pub const MAX_LONE_SLICE_NS: u64 = 2_000_000;
 pub const MIN_SLICE_NS: u64 = 8_000;
 /// The first slice after a wait for tokens, ns of GPU time: soon after it a marker can be put that the device has not
 /// reached yet, from which spans may be measured.
-pub const FIRST_SLICE_NS: u64 = 100_000;
+pub const FIRST_SLICE_NS: u64 = 150_000;
 /// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
 pub const PUBLISH_NS: u64 = 200_000;
 /// With work in flight and none of it done for this long, one launch goes through whatever the policy says, ns.

@@ -44,7 +44,7 @@ struct Timed {
 #[derive(Debug, Default)]
 pub struct Timing {
     pending: Mutex<VecDeque<Timed>>,
-    /// What two events around a launch add on a busy device, ns; 0 until measured.
+    /// What two events show with nothing between them, ns; 0 until measured.
     bracket: AtomicU64,
     /// How often that was measured.
     brackets: AtomicU32,
@@ -128,12 +128,14 @@ impl Timing {
 
     /// What two events around a launch add to its span, ns.
     fn bracket<B: Backend>(&self, busy: bool) -> u64 {
-        match (busy, self.bracket.load(Ordering::Relaxed)) {
-            (true, 0) => B::BUSY_BRACKET_NS,
-            (true, measured) => measured,
-            // The vendor's difference between the two holds for its devices; how fast one is does not.
-            (false, 0) => B::IDLE_BRACKET_NS,
-            (false, measured) => (B::IDLE_BRACKET_NS + measured).saturating_sub(B::BUSY_BRACKET_NS),
+        let known = if busy {
+            B::BUSY_BRACKET_NS
+        } else {
+            B::IDLE_BRACKET_NS
+        };
+        match self.bracket.load(Ordering::Relaxed) {
+            0 => known,
+            empty => (known + empty).saturating_sub(B::EMPTY_BRACKET_NS),
         }
     }
 
