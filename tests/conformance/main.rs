@@ -140,3 +140,14 @@ mod ascend {
     recorded!(ASCEND);
     shares!(ASCEND);
 }
+
+mod hip {
+    basics!(HIP);
+    sharing!(HIP);
+    pools!(HIP);
+    physical!(HIP);
+    shaped!(HIP);
+    modules!(HIP);
+    recorded!(HIP);
+    shares!(HIP);
+}

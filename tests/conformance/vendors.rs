@@ -129,3 +129,25 @@ pub static ASCEND: Vendor = Vendor {
     out_of_memory: 207_001,
     routes: &["linked", "dlsym"],
 };
+
+/// AMD.
+pub static HIP: Vendor = Vendor {
+    name: "hip",
+    client: "client_hip.c",
+    packages: &["fcsp-hip-preload", "fcsp-sim-hip", "fcsp-sim-rocm-smi"],
+    preload: "libfcsp_hip.so",
+    sim: &[
+        ("libfcsp_sim_hip.so", "libamdhip64.so.6"),
+        ("libfcsp_sim_rocm_smi.so", "librocm_smi64.so.7"),
+    ],
+    fetched: &[],
+    linked: &["libamdhip64.so.6", "librocm_smi64.so.7"],
+    fetch: "hip",
+    headers: &["hip7", "rocm_smi"],
+    options: &["-D__HIP_PLATFORM_AMD__"],
+    environment: &[],
+    spec: "mi300x,memory=8GiB,context=64MiB",
+    context: 64 * MIB,
+    out_of_memory: 2,
+    routes: &["linked", "dlsym", "resolver"],
+};

@@ -1,0 +1,16 @@
+//! `libfcsp_hip.so`: the wrappers of `fcsp-hip` under their C names, and `dlsym`. Nothing else is exported, no vendor
+//! library is needed, and nothing runs when the library is loaded.
+//!
+//! The names have no symbol versions, which is what lets each of them stand for every version that a program asks for:
+//! the loader binds `hipMalloc@hip_4.2` to a library before the driver's that defines `hipMalloc` and no versions.
+
+#![allow(non_snake_case)]
+
+use hip::hooks;
+
+macro_rules! export { ($($name:ident),* $(,)?) => { hook::export!(hooks: $($name),*); }; }
+
+hook::export_dlsym!(hooks::HOOKS);
+hip::for_each_hip_hook!(export);
+hip::for_each_hip_cpp_hook!(export);
+hip::for_each_rocm_smi_hook!(export);

@@ -1,0 +1,182 @@
+//! Contexts, code and limits: memory that the runtime takes for itself. It is measured (see [`fcsp_hook::device`]); here
+//! the calls that take it are noticed, and refused after the fact where the tenant is close to its quota.
+//!
+//! A device's context comes with the first call that needs one, whatever that is ([`crate::process`] sees to it); the calls
+//! that HIP has for contexts are shells around that.
+
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::Ordering;
+
+use fcsp_hook::overhead::{self, context_died, takes_memory};
+
+use crate::call_real;
+use crate::errors::answered;
+use crate::ffi::hip::*;
+use crate::process::{self, Hip, Inside, Scope, context_of, scope, shielded};
+
+/// The device's memory is gone, ours and the runtime's own.
+fn device_reset(ordinal: hipDevice_t) {
+    if let Some(governed) = process::governed()
+        && let Some(device) = governed.devices().find(|device| device.ordinal == ordinal)
+    {
+        device.own.in_use.store(false, Ordering::Release);
+        context_died(context_of(ordinal), Some(device));
+    }
+}
+
+/// `hipDeviceReset`.
+pub unsafe extern "C" fn hipDeviceReset() -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let mut ordinal = 0;
+        let known = call_real!(hipGetDevice(&mut ordinal)) == hipSuccess;
+        let result = call_real!(hipDeviceReset());
+        if result == hipSuccess
+            && known
+            && let Some(_inside) = Inside::enter()
+        {
+            device_reset(ordinal);
+        }
+        result
+    })
+}
+
+/// `hipDevicePrimaryCtxReset`.
+pub unsafe extern "C" fn hipDevicePrimaryCtxReset(dev: hipDevice_t) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let result = call_real!(hipDevicePrimaryCtxReset(dev));
+        if result == hipSuccess
+            && let Some(_inside) = Inside::enter()
+        {
+            device_reset(dev);
+        }
+        result
+    })
+}
+
+macro_rules! begins {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: may be the first call that uses the device.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                let result = call_real!($name($($arg),*));
+                let Some(_inside) = Inside::enter() else { return result };
+                if result == hipSuccess && matches!(scope(), Scope::Refuse) {
+                    return answered(hipErrorOutOfMemory);
+                }
+                result
+            })
+        }
+    )*};
+}
+begins! {
+    hipCtxCreate(ctx: *mut hipCtx_t, flags: u32, device: hipDevice_t);
+}
+
+/// `hipDeviceSetLimit`: a larger stack costs its bytes for every thread the device can hold at once, so it is refused
+/// before it is asked for; the heap is checked likewise.
+pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let call = || call_real!(hipDeviceSetLimit(limit, value));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let device = match scope() {
+            Scope::On(device, _) => device,
+            Scope::Pass => return call(),
+            Scope::Refuse => return answered(hipErrorOutOfMemory),
+        };
+        let mut before = 0usize;
+        call_real!(hipDeviceGetLimit(&mut before, limit));
+        let growth = (value as u64).saturating_sub(before as u64);
+        let cost = match limit {
+            hipLimitStackSize => growth.saturating_mul(device.own.resident_threads),
+            hipLimitMallocHeapSize | hipLimitPrintfFifoSize => growth,
+            _ => 0,
+        };
+        if cost == 0 {
+            let result = call();
+            device.overhead_changed();
+            return result;
+        }
+        // Held only while the runtime is asked; then the measurement has it.
+        if let Err(denied) = device.hold(cost) {
+            device.refused("hipDeviceSetLimit", &denied);
+            return answered(hipErrorOutOfMemory);
+        }
+        let result = takes_memory(Scope::On(device, 0), call, || {
+            call_real!(hipDeviceSetLimit(limit, before));
+        });
+        device.release(cost);
+        if result == hipSuccess && limit == hipLimitStackSize && device.limit() != u64::MAX {
+            device.measure_now();
+        }
+        answered(result)
+    })
+}
+
+macro_rules! loads {
+    ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) undone by $undo:ident;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: takes memory of the runtime's own.")]
+        pub unsafe extern "C" fn $name($place: *mut $handle $(, $arg: $ty)*) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                let call = || call_real!($name($place $(, $arg)*));
+                let Some(_inside) = Inside::enter() else { return call() };
+                answered(takes_memory(scope(), call, || {
+                    // SAFETY: the runtime has written there with success.
+                    let made = unsafe { *$place };
+                    call_real!($undo(made));
+                }))
+            })
+        }
+    )*};
+}
+loads! {
+    hipModuleLoad(module: hipModule_t, name: *const c_char) undone by hipModuleUnload;
+    hipModuleLoadData(module: hipModule_t, image: *const c_void) undone by hipModuleUnload;
+    hipModuleLoadDataEx(
+        module: hipModule_t, image: *const c_void, count: u32, options: *mut hipJitOption, values: *mut *mut c_void
+    ) undone by hipModuleUnload;
+    hipModuleLoadFatBinary(module: hipModule_t, image: *const c_void) undone by hipModuleUnload;
+    hipLibraryLoadData(
+        library: hipLibrary_t, code: *const c_void, jit: *mut *mut hipJitOption, jit_values: *mut *mut c_void,
+        jit_count: u32, options: *mut *mut hipLibraryOption, values: *mut *mut c_void, count: u32
+    ) undone by hipLibraryUnload;
+    hipLibraryLoadFromFile(
+        library: hipLibrary_t, name: *const c_char, jit: *mut *mut hipJitOption, jit_values: *mut *mut c_void,
+        jit_count: u32, options: *mut *mut hipLibraryOption, values: *mut *mut c_void, count: u32
+    ) undone by hipLibraryUnload;
+    hipStreamCreate(stream: hipStream_t) undone by hipStreamDestroy;
+    hipStreamCreateWithFlags(stream: hipStream_t, flags: u32) undone by hipStreamDestroy;
+    hipStreamCreateWithPriority(stream: hipStream_t, flags: u32, priority: i32) undone by hipStreamDestroy;
+    hipExtStreamCreateWithCUMask(stream: hipStream_t, words: uint32_t, mask: *const uint32_t) undone by hipStreamDestroy;
+}
+
+macro_rules! unloads {
+    ($($name:ident($code:ident: $ty:ty);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: what the code took is given back.")]
+        pub unsafe extern "C" fn $name($code: $ty) -> hipError_t {
+            shielded(hipErrorUnknown, || overhead::unloads::<Hip>(|| call_real!($name($code))))
+        }
+    )*};
+}
+unloads! {
+    hipModuleUnload(module: hipModule_t);
+    hipLibraryUnload(library: hipLibrary_t);
+}
+
+macro_rules! loads_lazily {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: loads code that was put off.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
+            shielded(hipErrorUnknown, || answered(overhead::loads_lazily::<Hip>(|| call_real!($name($($arg),*)))))
+        }
+    )*};
+}
+loads_lazily! {
+    hipLibraryGetKernel(kernel: *mut hipKernel_t, library: hipLibrary_t, name: *const c_char);
+    hipModuleGetFunction(function: *mut hipFunction_t, module: hipModule_t, name: *const c_char);
+    hipModuleGetGlobal(dptr: *mut hipDeviceptr_t, bytes: *mut usize, module: hipModule_t, name: *const c_char);
+    hipGetFuncBySymbol(function: *mut hipFunction_t, symbol: *const c_void);
+    hipGetSymbolAddress(address: *mut *mut c_void, symbol: *const c_void);
+    hipGetSymbolSize(size: *mut usize, symbol: *const c_void);
+}

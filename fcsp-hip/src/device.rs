@@ -1,0 +1,165 @@
+//! What the runtime says of its devices, and what is kept for each.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+
+use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
+
+use crate::call_real;
+use crate::driver::real;
+use crate::ffi::hip::*;
+use crate::memory::pool::Pool;
+
+/// What a process is taken to hold on a device by using it at all, in bytes, until it is measured, and for good where ROCm
+/// SMI cannot be asked. No AMD device was at hand: as on NVIDIA's.
+pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
+
+/// What is kept for a device.
+#[derive(Debug)]
+pub struct PerDevice {
+    /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
+    pub resident_threads: u64,
+    /// The pool that serves allocations which name none; null until asked, and after it may have changed.
+    pub(crate) default_pool: AtomicPtr<Pool>,
+    /// Whether this process is known to use the device: what the runtime keeps there for it counts.
+    pub(crate) in_use: AtomicBool,
+}
+
+impl PerDevice {
+    /// Asks the runtime.
+    pub fn of(ordinal: hipDevice_t) -> Self {
+        Self {
+            resident_threads: count_attribute(ordinal, hipDeviceAttributeMultiprocessorCount)
+                * count_attribute(ordinal, hipDeviceAttributeMaxThreadsPerMultiProcessor),
+            default_pool: AtomicPtr::new(core::ptr::null_mut()),
+            in_use: AtomicBool::new(false),
+        }
+    }
+}
+
+fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Option<i32> {
+    let mut value = 0;
+    (call_real!(hipDeviceGetAttribute(&mut value, which, device)) == hipSuccess).then_some(value)
+}
+
+/// A device attribute as a count.
+fn count_attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> u64 {
+    attribute(device, which)
+        .and_then(|value| u64::try_from(value).ok())
+        .unwrap_or(0)
+}
+
+/// How many devices there are. The runtime initialises itself when it is asked.
+pub fn count() -> Option<i32> {
+    let mut count = 0;
+    (call_real!(hipGetDeviceCount(&mut count)) == hipSuccess).then_some(count)
+}
+
+/// The major version of the runtime; 0 if it does not say.
+pub fn major() -> i32 {
+    static MAJOR: AtomicI32 = AtomicI32::new(-1);
+    // Relaxed: the answer is the same whoever finds it.
+    match MAJOR.load(Ordering::Relaxed) {
+        -1 => {
+            let mut version = 0;
+            call_real!(hipDriverGetVersion(&mut version));
+            let major = version / 10_000_000;
+            MAJOR.store(major, Ordering::Relaxed);
+            major
+        }
+        known => known,
+    }
+}
+
+/// Bytes of the device's memory.
+pub fn total_memory(ordinal: hipDevice_t) -> u64 {
+    let mut total = 0usize;
+    // On failure the total stays 0.
+    call_real!(hipDeviceTotalMem(&mut total, ordinal));
+    total as u64
+}
+
+/// Who the device is everywhere: its own number where the runtime tells it (16 characters, from 5.2), or else a number made
+/// of its address.
+pub fn identify(ordinal: hipDevice_t) -> Option<DeviceIdentity> {
+    let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
+    let pci = match (
+        attribute(ordinal, hipDeviceAttributePciDomainID),
+        byte(hipDeviceAttributePciBusId),
+        byte(hipDeviceAttributePciDeviceId),
+    ) {
+        (Some(domain), Some(bus), Some(device)) => Some(PciAddress {
+            domain: domain.cast_unsigned(),
+            bus,
+            device,
+            function: 0,
+        }),
+        _ => None,
+    };
+    let uuid = own_number(ordinal).or_else(|| pci.map(number_of))?;
+    Some(DeviceIdentity {
+        index: Some(ordinal.cast_unsigned()),
+        uuid,
+        pci,
+    })
+}
+
+fn own_number(ordinal: hipDevice_t) -> Option<DeviceUuid> {
+    let mut uuid = hipUUID::zeroed();
+    // SAFETY: writes 16 bytes that outlive the call.
+    let result = unsafe { real::hipDeviceGetUuid.get()?(&mut uuid, ordinal) };
+    // Devices without a number of their own show zeroes.
+    let blank = |byte: &core::ffi::c_char| *byte == 0 || *byte == b'0' as core::ffi::c_char;
+    if result != hipSuccess || uuid.bytes.iter().all(blank) {
+        return None;
+    }
+    Some(number_from(uuid.bytes.map(core::ffi::c_char::cast_unsigned)))
+}
+
+/// The characters are the device's number in hexadecimal digits; as bytes they are a UUID's first half, which is also what
+/// ROCm SMI calls the unique id.
+fn number_from(characters: [u8; 16]) -> DeviceUuid {
+    let mut out = [0; 16];
+    for (place, pair) in out.iter_mut().zip(characters.chunks_exact(2)) {
+        let text = core::str::from_utf8(pair).unwrap_or("");
+        match u8::from_str_radix(text, 16) {
+            Ok(byte) => *place = byte,
+            // Not digits: any 16 bytes tell devices apart.
+            Err(_) => return DeviceUuid(characters),
+        }
+    }
+    DeviceUuid(out)
+}
+
+/// A number for a device that has none of its own, by where it is plugged in.
+pub(crate) fn number_of(pci: PciAddress) -> DeviceUuid {
+    let mut out = [0; 16];
+    out[8..12].copy_from_slice(&pci.domain.to_be_bytes());
+    (out[12], out[13], out[15]) = (pci.bus, pci.device, 1);
+    DeviceUuid(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_digits() {
+        let mut expected = [0; 16];
+        expected[..8].copy_from_slice(&[0x1f, 0x2e, 0, 0xff, 0x10, 0x32, 0x54, 0x76]);
+        assert_eq!(number_from(*b"1f2e00ff10325476").0, expected);
+        assert_eq!(number_from(*b"not digits at al").0, *b"not digits at al");
+    }
+
+    #[test]
+    fn places_tell_devices_apart() {
+        let at = |bus| {
+            number_of(PciAddress {
+                domain: 0,
+                bus,
+                device: 0,
+                function: 0,
+            })
+        };
+        assert_ne!(at(0x18).0, at(0x29).0);
+    }
+}

@@ -1,0 +1,103 @@
+//! `hipMemGetInfo`, `hipDeviceTotalMem`, the properties and the attribute: the quota is the device.
+
+use crate::call_real;
+use crate::errors::answered;
+use crate::ffi::hip::*;
+use crate::process::{Inside, Scope, scope, scope_of, shielded};
+
+/// `hipMemGetInfo`.
+pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let result = call_real!(hipMemGetInfo(free, total));
+        if result != hipSuccess {
+            return result;
+        }
+        let Some(_inside) = Inside::enter() else {
+            return result;
+        };
+        match scope() {
+            Scope::On(device, _) => {
+                let usage = device.usage();
+                // SAFETY: the runtime accepted the addresses and has written there; either may be null.
+                unsafe {
+                    let physical = free.as_ref().map_or(u64::MAX, |&bytes| bytes as u64);
+                    if let Some(free) = free.as_mut() {
+                        *free = usage.visible_free(physical) as usize;
+                    }
+                    if let Some(total) = total.as_mut() {
+                        *total = usage.visible_total() as usize;
+                    }
+                }
+                result
+            }
+            // No room even for what the runtime keeps on the device for this process.
+            Scope::Refuse => answered(hipErrorOutOfMemory),
+            Scope::Pass => result,
+        }
+    })
+}
+
+/// The size to tell of a device; `None` where the true one is to be told.
+fn size(ordinal: hipDevice_t) -> Option<usize> {
+    let _inside = Inside::enter()?;
+    match scope_of(ordinal) {
+        Scope::On(device, _) => Some(device.usage_as_known().visible_total() as usize),
+        _ => None,
+    }
+}
+
+/// `hipDeviceTotalMem`.
+pub unsafe extern "C" fn hipDeviceTotalMem(bytes: *mut usize, device: hipDevice_t) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let result = call_real!(hipDeviceTotalMem(bytes, device));
+        if result == hipSuccess
+            && let Some(size) = size(device)
+        {
+            // SAFETY: the runtime has written there with success.
+            unsafe { *bytes = size };
+        }
+        result
+    })
+}
+
+macro_rules! properties {
+    ($($name:ident: $form:ty;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(prop: *mut $form, deviceId: i32) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                let result = call_real!($name(prop, deviceId));
+                if result == hipSuccess && let Some(size) = size(deviceId) {
+                    // SAFETY: the runtime has filled the caller's structure with success.
+                    unsafe { (*prop).totalGlobalMem = size };
+                }
+                result
+            })
+        }
+    )*};
+}
+properties! {
+    hipGetDeviceProperties: hipDeviceProp_tR0000;
+    hipGetDevicePropertiesR0000: hipDeviceProp_tR0000;
+    hipGetDevicePropertiesR0600: hipDeviceProp_tR0600;
+}
+
+/// `hipDeviceGetAttribute`: the size of the device is one, cut to an integer.
+pub unsafe extern "C" fn hipDeviceGetAttribute(
+    pi: *mut i32,
+    attr: hipDeviceAttribute_t,
+    deviceId: i32,
+) -> hipError_t {
+    if attr != hipDeviceAttributeTotalGlobalMem {
+        return call_real!(hipDeviceGetAttribute(pi, attr, deviceId));
+    }
+    shielded(hipErrorUnknown, || {
+        let result = call_real!(hipDeviceGetAttribute(pi, attr, deviceId));
+        if result == hipSuccess
+            && let Some(size) = size(deviceId)
+        {
+            // SAFETY: the runtime has written there with success. Cut as the runtime cuts it.
+            unsafe { *pi = size as i32 };
+        }
+        result
+    })
+}

@@ -1,0 +1,134 @@
+//! What the driver says this process holds on a device, asked of ROCm SMI.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+use fcsp_hook::info::sees_own_numbers;
+
+use crate::driver::real;
+use crate::ffi::rocm_smi::*;
+
+/// ROCm SMI's indices by UUID, for this process; the number says which process, since the library's state does not survive
+/// a fork. `None`: it has no such device.
+static INDICES: Mutex<Vec<(u32, DeviceUuid, Option<u32>)>> = Mutex::new(Vec::new());
+
+fn index(device: &DeviceIdentity) -> Option<u32> {
+    let me = std::process::id();
+    // A thread that held this at a fork does not exist in the child: do not wait for it, measure another time.
+    let mut indices = match INDICES.try_lock() {
+        Ok(indices) => indices,
+        Err(std::sync::TryLockError::Poisoned(poison)) => PoisonError::into_inner(poison),
+        Err(std::sync::TryLockError::WouldBlock) => return None,
+    };
+    indices.retain(|&(process, _, _)| process == me);
+    if let Some(&(_, _, known)) = indices.iter().find(|(_, uuid, _)| *uuid == device.uuid) {
+        return known;
+    }
+    let found = open(device);
+    indices.push((me, device.uuid, found));
+    found
+}
+
+fn open(device: &DeviceIdentity) -> Option<u32> {
+    // SAFETY: takes an integer; may be called any number of times.
+    if unsafe { real::rsmi_init.get()?(0) } != RSMI_STATUS_SUCCESS {
+        return None;
+    }
+    let mut count = 0;
+    // SAFETY: writes one integer that outlives the call.
+    if unsafe { real::rsmi_num_monitor_devices.get()?(&mut count) } != RSMI_STATUS_SUCCESS {
+        return None;
+    }
+    (0..count).find(|&index| is(index, device))
+}
+
+/// Whether ROCm SMI's device is this one: at the same place, or with the same number.
+pub fn is(index: u32, device: &DeviceIdentity) -> bool {
+    if let Some(pci) = device.pci {
+        return address(index) == Some((pci.domain, pci.bus, pci.device));
+    }
+    unique(index).is_some_and(|unique| unique.to_be_bytes() == device.uuid.0[..8])
+}
+
+/// Domain, bus, device: packed as the library documents.
+pub fn address(index: u32) -> Option<(u32, u8, u8)> {
+    let mut packed = 0;
+    // SAFETY: writes one integer that outlives the call.
+    let result = unsafe { real::rsmi_dev_pci_id_get.get()?(index, &mut packed) };
+    (result == RSMI_STATUS_SUCCESS).then_some((
+        (packed >> 32) as u32,
+        (packed >> 8) as u8,
+        (packed >> 3 & 0x1f) as u8,
+    ))
+}
+
+/// The device's own number.
+pub fn unique(index: u32) -> Option<u64> {
+    let mut id = 0;
+    // SAFETY: writes one integer that outlives the call.
+    let result = unsafe { real::rsmi_dev_unique_id_get.get()?(index, &mut id) };
+    (result == RSMI_STATUS_SUCCESS && id != 0).then_some(id)
+}
+
+/// Whether this machine has the management library at all. Looked for once.
+pub fn is_there() -> bool {
+    static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
+    const UNKNOWN: u8 = 0;
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    // Relaxed: the answer is the same whoever finds it.
+    match THERE.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let found = real::rsmi_init.get().is_some();
+            THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
+            found
+        }
+        known => known == YES,
+    }
+}
+
+/// Bytes the driver holds for this process on `device`; `None` if ROCm SMI cannot be asked or does not show this process.
+/// Libraries before ROCm 5.5 tell only the sum over devices, which is the answer where the machine has one device.
+pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
+    let index = index(device)?;
+    let me = std::process::id();
+    let mut info = rsmi_process_info_t::zeroed();
+    let result = match real::rsmi_compute_process_info_by_device_get.get() {
+        // SAFETY: writes one structure that outlives the call.
+        Some(ask) => unsafe { ask(me, index, &mut info) },
+        None => {
+            let mut count = 0;
+            // SAFETY: as above.
+            unsafe {
+                if real::rsmi_num_monitor_devices.get()?(&mut count) != RSMI_STATUS_SUCCESS || count != 1 {
+                    return None;
+                }
+                real::rsmi_compute_process_info_by_pid_get.get()?(me, &mut info)
+            }
+        }
+    };
+    match result {
+        RSMI_STATUS_SUCCESS => Some(info.vram_usage),
+        // The driver forgets a process that uses no device any more: then it holds nothing.
+        RSMI_STATUS_NOT_FOUND if sees_own_numbers() => Some(0),
+        _ => None,
+    }
+}
+
+/// The device's free bytes, asked only in a process that ROCm SMI does not show.
+pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
+    if sees_own_numbers() {
+        return None;
+    }
+    let index = index(device)?;
+    let (mut total, mut used) = (0, 0);
+    // SAFETY: each writes one integer that outlives the call.
+    let result = unsafe {
+        [
+            real::rsmi_dev_memory_total_get.get()?(index, RSMI_MEM_TYPE_VRAM, &mut total),
+            real::rsmi_dev_memory_usage_get.get()?(index, RSMI_MEM_TYPE_VRAM, &mut used),
+        ]
+    };
+    (result == [RSMI_STATUS_SUCCESS; 2]).then(|| total.saturating_sub(used))
+}

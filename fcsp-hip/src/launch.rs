@@ -1,0 +1,293 @@
+//! Everything that starts work on the device, and everything that waits for it.
+//!
+//! What a launch asks before it goes on is in [`fcsp_hook::launch`].
+
+use core::ffi::c_void;
+
+use fcsp_hook::compute::Drains;
+use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight};
+
+use crate::call_real;
+use crate::driver::real;
+use crate::errors::answered;
+use crate::events::HOST_FUNCTION;
+use crate::ffi::hip::*;
+use crate::memory::graph;
+use crate::process::{Hip, Inside, shielded};
+
+pub mod copies;
+pub mod legacy;
+
+/// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
+#[inline]
+fn named(stream: hipStream_t, per_thread: bool) -> usize {
+    let named = match (stream.is_null(), per_thread) {
+        (true, true) => STREAM_PER_THREAD,
+        (true, false) => STREAM_LEGACY,
+        _ => stream,
+    };
+    named as usize
+}
+
+fn volume(d: dim3) -> u64 {
+    u64::from(d.x) * u64::from(d.y) * u64::from(d.z)
+}
+
+/// Blocks of a launch that counts threads in all.
+fn blocks_of(threads: [u32; 3], block: [u32; 3]) -> u64 {
+    threads
+        .into_iter()
+        .zip(block)
+        .map(|(all, each)| u64::from(all.div_ceil(each.max(1))))
+        .fold(1, u64::saturating_mul)
+}
+
+/// A host function as launches name it, apart from function handles.
+#[inline]
+fn host(function: *const c_void) -> usize {
+    function as usize | HOST_FUNCTION
+}
+
+/// Submits a kernel. What the runtime calls of itself while it serves this is part of it.
+#[inline]
+fn kernel(
+    function: usize,
+    blocks: u64,
+    stream: hipStream_t,
+    per_thread: bool,
+    call: impl Fn() -> hipError_t,
+) -> hipError_t {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    let queue = named(stream, per_thread);
+    if admits_kernel::<Hip>(function, blocks, queue) {
+        return call();
+    }
+    launch::kernel::<Hip>(function, blocks, queue, call)
+}
+
+/// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
+/// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
+/// by for that: one capture left open would be a way around the share.
+pub struct BesideCaptures(hipStreamCaptureMode);
+
+/// Asked for only while something is captured.
+#[inline]
+pub(crate) fn beside_captures() -> Option<BesideCaptures> {
+    if graph::capturing() {
+        allow_questions()
+    } else {
+        None
+    }
+}
+
+#[cold]
+fn allow_questions() -> Option<BesideCaptures> {
+    let mut mode = hipStreamCaptureModeRelaxed;
+    // The runtime exchanges the mode for the one that the thread had.
+    (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess).then_some(BesideCaptures(mode))
+}
+
+impl Drop for BesideCaptures {
+    fn drop(&mut self) {
+        call_real!(hipThreadExchangeStreamCaptureMode(&mut self.0));
+    }
+}
+
+/// Wraps launches: what they launch, how many blocks, on which stream, and whether stream 0 is the thread's own.
+macro_rules! launches {
+    ($($name:ident($($arg:ident: $ty:ty),* $(,)?) = $function:expr, $blocks:expr, $stream:expr, $per_thread:literal;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
+            if straight::<Hip>() && let Some(real) = real::$name.get() {
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
+                return unsafe { real($($arg),*) };
+            }
+            kernel($function, $blocks, $stream, $per_thread, || call_real!($name($($arg),*)))
+        }
+    )*};
+}
+launches! {
+    hipModuleLaunchKernel(
+        f: hipFunction_t, gridDimX: u32, gridDimY: u32, gridDimZ: u32, blockDimX: u32, blockDimY: u32, blockDimZ: u32,
+        sharedMemBytes: u32, stream: hipStream_t, kernelParams: *mut *mut c_void, extra: *mut *mut c_void
+    ) = f as usize, u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ), stream, false;
+    hipModuleLaunchCooperativeKernel(
+        f: hipFunction_t, gridDimX: u32, gridDimY: u32, gridDimZ: u32, blockDimX: u32, blockDimY: u32, blockDimZ: u32,
+        sharedMemBytes: u32, stream: hipStream_t, kernelParams: *mut *mut c_void
+    ) = f as usize, u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ), stream, false;
+    _Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j(
+        f: hipFunction_t, threadsX: u32, threadsY: u32, threadsZ: u32, blockX: u32, blockY: u32, blockZ: u32,
+        sharedMemBytes: usize, stream: hipStream_t, kernelParams: *mut *mut c_void, extra: *mut *mut c_void,
+        startEvent: hipEvent_t, stopEvent: hipEvent_t, flags: u32
+    ) = f as usize, blocks_of([threadsX, threadsY, threadsZ], [blockX, blockY, blockZ]), stream, false;
+    _Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_(
+        f: hipFunction_t, threadsX: u32, threadsY: u32, threadsZ: u32, blockX: u32, blockY: u32, blockZ: u32,
+        sharedMemBytes: usize, stream: hipStream_t, kernelParams: *mut *mut c_void, extra: *mut *mut c_void,
+        startEvent: hipEvent_t, stopEvent: hipEvent_t
+    ) = f as usize, blocks_of([threadsX, threadsY, threadsZ], [blockX, blockY, blockZ]), stream, false;
+    hipLaunchKernel(
+        function: *const c_void, numBlocks: dim3, dimBlocks: dim3, args: *mut *mut c_void, sharedMemBytes: usize,
+        stream: hipStream_t
+    ) = host(function), volume(numBlocks), stream, false;
+    hipLaunchKernel_spt(
+        function: *const c_void, numBlocks: dim3, dimBlocks: dim3, args: *mut *mut c_void, sharedMemBytes: usize,
+        stream: hipStream_t
+    ) = host(function), volume(numBlocks), stream, true;
+    hipExtLaunchKernel(
+        function: *const c_void, numBlocks: dim3, dimBlocks: dim3, args: *mut *mut c_void, sharedMemBytes: usize,
+        stream: hipStream_t, startEvent: hipEvent_t, stopEvent: hipEvent_t, flags: i32
+    ) = host(function), volume(numBlocks), stream, false;
+    hipLaunchCooperativeKernel(
+        function: *const c_void, gridDim: dim3, blockDim: dim3, kernelParams: *mut *mut c_void, sharedMemBytes: u32,
+        stream: hipStream_t
+    ) = host(function), volume(gridDim), stream, false;
+    hipLaunchCooperativeKernel_spt(
+        function: *const c_void, gridDim: dim3, blockDim: dim3, kernelParams: *mut *mut c_void, sharedMemBytes: u32,
+        stream: hipStream_t
+    ) = host(function), volume(gridDim), stream, true;
+}
+
+/// Wraps launches whose shape is in a structure.
+macro_rules! launches_by {
+    ($($name:ident($config:ident: $ty:ty, $($arg:ident: $arg_ty:ty),*) = $function:expr, |$shape:ident| $blocks:expr, $stream:ident;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($config: *const $ty, $($arg: $arg_ty),*) -> hipError_t {
+            let call = || call_real!($name($config, $($arg),*));
+            if straight::<Hip>() {
+                return call();
+            }
+            // SAFETY: the caller passes a configuration or null, as the runtime requires.
+            let Some($shape) = (unsafe { $config.as_ref() }) else { return call() };
+            kernel($function, $blocks, $shape.$stream, false, call)
+        }
+    )*};
+}
+launches_by! {
+    hipLaunchKernelExC(config: hipLaunchConfig_t, fPtr: *const c_void, args: *mut *mut c_void)
+        = host(fPtr), |shape| volume(shape.gridDim), stream;
+    hipDrvLaunchKernelEx(config: HIP_LAUNCH_CONFIG, f: hipFunction_t, params: *mut *mut c_void, extra: *mut *mut c_void)
+        = f as usize,
+          |shape| u64::from(shape.gridDimX) * u64::from(shape.gridDimY) * u64::from(shape.gridDimZ),
+          hStream;
+}
+
+macro_rules! graph_launch {
+    ($($name:ident: $per_thread:literal),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
+        pub unsafe extern "C" fn $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t {
+            if !graph::any() && straight::<Hip>() && let Some(real) = real::$name.get() {
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
+                return unsafe { real(graphExec, hStream) };
+            }
+            let call = || call_real!($name(graphExec, hStream));
+            let Some(_inside) = Inside::enter() else { return call() };
+            let queue = named(hStream, $per_thread);
+            if !graph::any() && admits_graph::<Hip>(graphExec as usize, queue) {
+                return call();
+            }
+            launch::graph::<Hip>(graphExec as usize, queue, || {
+                if graph::any() {
+                    answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
+                } else {
+                    call()
+                }
+            })
+        }
+    )*};
+}
+graph_launch!(hipGraphLaunch: false, hipGraphLaunch_spt: true);
+
+/// `hipGraphUpload`: memory nodes may take their memory here.
+pub unsafe extern "C" fn hipGraphUpload(graphExec: hipGraphExec_t, stream: hipStream_t) -> hipError_t {
+    let call = || call_real!(hipGraphUpload(graphExec, stream));
+    if !graph::any() {
+        return call();
+    }
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
+}
+
+/// Within a wrapper: holds what the graph's memory nodes may take, and settles it afterwards.
+fn with_memory(executable: hipGraphExec_t, call: impl Fn() -> hipError_t) -> hipError_t {
+    match graph::before_launch(executable) {
+        Err(refusal) => refusal,
+        Ok(None) => call(),
+        Ok(Some((device, ahead))) => {
+            let change = device.change();
+            let result = call();
+            graph::settle(device, ahead);
+            drop(change);
+            result
+        }
+    }
+}
+
+/// `hipGraphExecUpdate`.
+pub unsafe extern "C" fn hipGraphExecUpdate(
+    hGraphExec: hipGraphExec_t,
+    hGraph: hipGraph_t,
+    hErrorNode_out: *mut hipGraphNode_t,
+    updateResult_out: *mut hipGraphExecUpdateResult,
+) -> hipError_t {
+    let result = call_real!(hipGraphExecUpdate(
+        hGraphExec,
+        hGraph,
+        hErrorNode_out,
+        updateResult_out
+    ));
+    launch::graph_changed::<Hip>(hGraphExec as usize);
+    result
+}
+
+macro_rules! synchronise {
+    ($($name:ident($($arg:ident: $ty:ty),*) $drains:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: the host waits; afterwards pools may hold less.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
+            shielded(hipErrorUnknown, || launch::waiting::<Hip>($drains, || call_real!($name($($arg),*))))
+        }
+    )*};
+}
+synchronise! {
+    hipStreamSynchronize(stream: hipStream_t) Drains::Queue(named(stream, false));
+    hipStreamSynchronize_spt(stream: hipStream_t) Drains::Queue(named(stream, true));
+    hipEventSynchronize(event: hipEvent_t) Drains::Something;
+    hipCtxSynchronize() Drains::Everything;
+}
+
+/// `hipDeviceSynchronize`: the host waits. Also how programs make the runtime start, which then takes memory for itself.
+pub unsafe extern "C" fn hipDeviceSynchronize() -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        if let Some(_inside) = Inside::enter()
+            && matches!(crate::process::scope(), crate::process::Scope::Refuse)
+        {
+            return answered(hipErrorOutOfMemory);
+        }
+        launch::waiting::<Hip>(Drains::Everything, || call_real!(hipDeviceSynchronize()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_in_all_are_whole_blocks() {
+        assert_eq!(blocks_of([1024, 3, 1], [256, 2, 1]), 4 * 2);
+        assert_eq!(blocks_of([1, 1, 1], [0, 0, 0]), 1);
+        assert_eq!(blocks_of([u32::MAX; 3], [1; 3]), u64::MAX);
+    }
+
+    #[test]
+    fn default_streams_have_names_of_their_own() {
+        let own = core::ptr::without_provenance_mut(4096);
+        assert_eq!(named(own, true), 4096);
+        assert_ne!(
+            named(core::ptr::null_mut(), true),
+            named(core::ptr::null_mut(), false)
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! Arrays and mipmapped arrays.
+//!
+//! The runtime does not tell the size of an array, so it is computed: rows padded to 256 bytes and heights to 8 rows, then
+//! rounded as any allocation. No AMD device was at hand; padding beyond that shows in ROCm SMI's figure for the process and is
+//! charged from there.
+
+use fcsp_hook::memory::{self, Request};
+
+use super::pages;
+use super::slab::LARGEST;
+use crate::call_real;
+use crate::errors::answered;
+use crate::ffi::hip::*;
+use crate::process::{Hip, Inside, Scope, scope, shielded};
+
+/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers do not cover, the
+/// widest that there is.
+fn channel_bytes(format: u32) -> u64 {
+    match format {
+        0x01 | 0x08 => 1,
+        0x02 | 0x09 | 0x10 => 2,
+        0x03 | 0x0a | 0x20 => 4,
+        _ => 4,
+    }
+}
+
+fn level_bytes(width: u64, height: u64, depth: u64, element: u64) -> u64 {
+    let row = width
+        .saturating_mul(element)
+        .checked_next_multiple_of(256)
+        .unwrap_or(u64::MAX);
+    let rows = if height <= 1 {
+        1
+    } else {
+        height.checked_next_multiple_of(8).unwrap_or(u64::MAX)
+    };
+    row.saturating_mul(rows).saturating_mul(depth.max(1))
+}
+
+fn mipmap_bytes(d: &HIP_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
+    const LAYERED: u32 = 0x01;
+    let element = channel_bytes(d.Format) * u64::from(d.NumChannels);
+    let mut sum = 0u64;
+    for level in 0..levels.clamp(1, 32) {
+        let shrink = |n: usize| if n == 0 { 0 } else { (n as u64 >> level).max(1) };
+        let depth = if d.Flags & LAYERED != 0 {
+            d.Depth as u64
+        } else {
+            shrink(d.Depth)
+        };
+        sum = sum.saturating_add(level_bytes(shrink(d.Width), shrink(d.Height), depth, element));
+    }
+    sum
+}
+
+fn create(bytes: u64, call: impl Fn() -> hipError_t, handle: impl Fn() -> u64) -> hipError_t {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    let (device, context) = match scope() {
+        Scope::On(device, context) => (device, context),
+        Scope::Pass => return call(),
+        Scope::Refuse => return hipErrorOutOfMemory,
+    };
+    // Small arrays share pages; what the sharing costs shows in the overhead.
+    let bytes = if bytes <= LARGEST {
+        bytes.next_multiple_of(512)
+    } else {
+        pages(bytes)
+    };
+    let request = Request {
+        what: "hipMallocArray",
+        bytes,
+        counted: true,
+    };
+    // Never taken back: what is held is what is entered.
+    let keep = |_| hipErrorUnknown;
+    let result = memory::allocate(device, context, request, call, handle, || bytes, keep);
+    if result == hipSuccess {
+        // Padding beyond the computed size shows in the overhead.
+        device.overhead_changed();
+    }
+    result
+}
+
+fn destroy(array: u64, call: impl Fn() -> hipError_t) -> hipError_t {
+    memory::free::<Hip>(array, call)
+}
+
+fn widened(d: &HIP_ARRAY_DESCRIPTOR) -> HIP_ARRAY3D_DESCRIPTOR {
+    HIP_ARRAY3D_DESCRIPTOR {
+        Width: d.Width,
+        Height: d.Height,
+        Depth: 0,
+        Format: d.Format,
+        NumChannels: d.NumChannels,
+        Flags: 0,
+    }
+}
+
+/// Bytes for a descriptor. Null is the runtime's to refuse.
+fn bytes_of(descriptor: Option<HIP_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
+    descriptor.map_or(0, |d| mipmap_bytes(&d, levels))
+}
+
+/// The runtime API's description of the same: bits a channel, and a shape beside it.
+///
+/// # Safety
+/// `desc` is null or points to a description.
+unsafe fn described(
+    desc: *const hipChannelFormatDesc,
+    extent: hipExtent,
+    flags: u32,
+) -> Option<HIP_ARRAY3D_DESCRIPTOR> {
+    // SAFETY: by this function's contract.
+    let desc = unsafe { desc.as_ref() }?;
+    let bits = [desc.x, desc.y, desc.z, desc.w];
+    Some(HIP_ARRAY3D_DESCRIPTOR {
+        Width: extent.width,
+        Height: extent.height,
+        Depth: extent.depth,
+        // As wide as the widest channel.
+        Format: match bits.iter().max() {
+            Some(..=8) => 0x01,
+            Some(9..=16) => 0x02,
+            _ => 0x20,
+        },
+        NumChannels: bits.iter().filter(|&&bits| bits > 0).count() as u32,
+        Flags: flags,
+    })
+}
+
+fn flat(width: usize, height: usize) -> hipExtent {
+    hipExtent {
+        width,
+        height,
+        depth: 0,
+    }
+}
+
+/// Wraps functions that make an array: `$bytes` says from the arguments what it will take.
+macro_rules! creates {
+    ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) = $bytes:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($place: *mut $handle $(, $arg: $ty)*) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                // SAFETY: the caller passes descriptions or null, as the runtime requires.
+                let bytes = unsafe { $bytes };
+                answered(create(
+                    bytes,
+                    || call_real!($name($place $(, $arg)*)),
+                    // SAFETY: read after the runtime has written there with success.
+                    || unsafe { *$place } as u64,
+                ))
+            })
+        }
+    )*};
+}
+creates! {
+    hipArrayCreate(place: hipArray_t, desc: *const HIP_ARRAY_DESCRIPTOR) = bytes_of(desc.as_ref().map(widened), 1);
+    hipArray3DCreate(place: hipArray_t, desc: *const HIP_ARRAY3D_DESCRIPTOR) = bytes_of(desc.as_ref().copied(), 1);
+    hipMallocArray(place: hipArray_t, desc: *const hipChannelFormatDesc, width: usize, height: usize, flags: u32)
+        = bytes_of(described(desc, flat(width, height), flags), 1);
+    hipMalloc3DArray(place: hipArray_t, desc: *const hipChannelFormatDesc, extent: hipExtent, flags: u32)
+        = bytes_of(described(desc, extent, flags), 1);
+    hipMipmappedArrayCreate(place: hipMipmappedArray_t, desc: *mut HIP_ARRAY3D_DESCRIPTOR, levels: u32)
+        = bytes_of(desc.as_ref().copied(), levels);
+    hipMallocMipmappedArray(
+        place: hipMipmappedArray_t, desc: *const hipChannelFormatDesc, extent: hipExtent, levels: u32, flags: u32
+    ) = bytes_of(described(desc, extent, flags), levels);
+}
+
+macro_rules! destroys {
+    ($($name:ident: $handle:ty;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(array: $handle) -> hipError_t {
+            shielded(hipErrorUnknown, || destroy(array as u64, || call_real!($name(array))))
+        }
+    )*};
+}
+destroys! {
+    hipArrayDestroy: hipArray_t;
+    hipFreeArray: hipArray_t;
+    hipMipmappedArrayDestroy: hipMipmappedArray_t;
+    hipFreeMipmappedArray: hipMipmappedArray_t;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_padded_and_never_overflow() {
+        let mut d = HIP_ARRAY3D_DESCRIPTOR::zeroed();
+        (d.Width, d.Height, d.Format, d.NumChannels) = (1000, 1000, 0x20, 4);
+        assert_eq!(pages(bytes_of(Some(d), 1)), 16 << 20);
+        (d.Width, d.Height) = (1024, 1024);
+        assert_eq!(pages(bytes_of(Some(d), 5)), 22 << 20);
+        (d.Width, d.Height, d.Depth) = (usize::MAX, usize::MAX, usize::MAX);
+        assert_eq!(bytes_of(Some(d), 32), u64::MAX);
+        assert_eq!(bytes_of(None, 1), 0);
+    }
+
+    #[test]
+    fn both_ways_to_describe_an_array_agree() {
+        let float4 = hipChannelFormatDesc {
+            x: 32,
+            y: 32,
+            z: 32,
+            w: 32,
+            f: 2,
+        };
+        // SAFETY: a description that lives on.
+        let d = unsafe { described(&float4, flat(1000, 1000), 0) };
+        assert_eq!(bytes_of(d, 1), 1008 * 16 * 1000);
+        // SAFETY: null is allowed.
+        assert!(unsafe { described(core::ptr::null(), flat(1, 1), 0) }.is_none());
+    }
+}

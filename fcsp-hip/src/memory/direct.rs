@@ -1,0 +1,203 @@
+//! The runtime's own heap: `hipMalloc` in its kinds, pitched and managed memory, `hipFree`.
+
+use core::ffi::c_void;
+
+use fcsp_hook::memory::{self, Request};
+
+use super::slab::{self, GRAIN, LARGEST, SLAB};
+use super::{Origin, books, pages};
+use crate::call_real;
+use crate::errors::answered;
+use crate::ffi::hip::*;
+use crate::process::{Device, Hip, Inside, Record, Scope, scope_inside, shielded};
+
+/// Hold, call, enter or roll back. `address` reads the result once the runtime has written it, `true_bytes` the size where
+/// the runtime decides it.
+fn allocate(
+    bytes: u64,
+    managed: bool,
+    call: impl Fn() -> hipError_t,
+    address: impl Fn() -> u64,
+    true_bytes: impl Fn() -> u64,
+) -> hipError_t {
+    let Some(inside) = Inside::enter() else {
+        return call();
+    };
+    // Nothing is what is asked for: the runtime answers with no address, and nothing is to be charged.
+    if bytes == 0 {
+        return call();
+    }
+    let (device, context) = match scope_inside(&inside) {
+        Scope::On(device, context) => (device, context),
+        Scope::Pass => return call(),
+        Scope::Refuse => return hipErrorOutOfMemory,
+    };
+    if bytes <= LARGEST && !managed {
+        return allocate_piece(
+            device,
+            context,
+            bytes.next_multiple_of(GRAIN),
+            call,
+            address,
+            true_bytes,
+        );
+    }
+    let request = Request {
+        what: "hipMalloc",
+        bytes: pages(bytes),
+        counted: !managed,
+    };
+    // More than foreseen where the runtime chose a wider pitch.
+    let truly = || pages(true_bytes());
+    memory::allocate(device, context, request, call, address, truly, taken_back)
+}
+
+fn taken_back(address: u64) -> hipError_t {
+    call_real!(hipFree(address as *mut c_void))
+}
+
+/// A request that is cut from a block: most cost nothing, some a block, and only the runtime knows which before it is done.
+fn allocate_piece(
+    device: &'static Device,
+    context: usize,
+    bytes: u64,
+    call: impl Fn() -> hipError_t,
+    address: impl Fn() -> u64,
+    true_bytes: impl Fn() -> u64,
+) -> hipError_t {
+    // Far from the quota a block is charged when it turns up. Near it, one is held beforehand; where none fits, only a
+    // request that may find room in the blocks at hand is tried at all.
+    let near = device.is_near();
+    let mut held = false;
+    if near {
+        match device.hold(SLAB) {
+            Ok(()) => held = true,
+            Err(denied) if !books().slabs.may_fit(bytes) => {
+                device.refused("hipMalloc", &denied);
+                return hipErrorOutOfMemory;
+            }
+            Err(_) => {}
+        }
+    }
+    // Not bracketed: most pieces take nothing, and which one opened a block is only known afterwards. A measurement that
+    // falls in between counts the block as overhead; `opened` asks for another.
+    let result = call();
+    if result != hipSuccess {
+        if held {
+            device.release(SLAB);
+        }
+        return result;
+    }
+    let at = address();
+    let bytes = true_bytes().next_multiple_of(GRAIN);
+    let new = books().slabs.enter(at, bytes);
+    if new {
+        slab::opened(device, held);
+    } else if held {
+        device.release(SLAB);
+    }
+    memory::enter(
+        at,
+        Record {
+            device,
+            context,
+            bytes,
+            origin: memory::Origin::Own(Origin::Piece(at)),
+        },
+    );
+    if near && new && !held {
+        return memory::give_back::<Hip>(at, taken_back);
+    }
+    hipSuccess
+}
+
+macro_rules! plain {
+    ($($name:ident($ptr:ident, $size:ident $(, $arg:ident: $ty:ty)*) $managed:literal;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($ptr: *mut *mut c_void, $size: usize $(, $arg: $ty)*) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                answered(allocate(
+                    $size as u64,
+                    $managed,
+                    || call_real!($name($ptr, $size $(, $arg)*)),
+                    // SAFETY: read after the runtime has written there with success.
+                    || unsafe { *$ptr } as u64,
+                    || $size as u64,
+                ))
+            })
+        }
+    )*};
+}
+plain! {
+    hipMalloc(ptr, size) false;
+    hipExtMallocWithFlags(ptr, sizeBytes, flags: u32) false;
+    // Charged in full when it is asked for, though the runtime takes device memory only when it is touched there.
+    hipMallocManaged(dev_ptr, size, flags: u32) true;
+}
+
+/// The least a pitched allocation takes: rows are aligned to 256 bytes at least. The runtime's own pitch is read after the
+/// call.
+fn pitched(width: usize, rows: usize) -> u64 {
+    width
+        .checked_next_multiple_of(256)
+        .and_then(|pitch| pitch.checked_mul(rows))
+        .map_or(u64::MAX, |bytes| bytes as u64)
+}
+
+macro_rules! pitch {
+    ($($name:ident($ptr:ident, $pitch:ident, $width:ident, $height:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: charged by the pitch that the runtime returns.")]
+        pub unsafe extern "C" fn $name(
+            $ptr: *mut *mut c_void,
+            $pitch: *mut usize,
+            $width: usize,
+            $height: usize
+            $(, $arg: $ty)*
+        ) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                answered(allocate(
+                    pitched($width, $height),
+                    false,
+                    || call_real!($name($ptr, $pitch, $width, $height $(, $arg)*)),
+                    // SAFETY: read after the runtime has written there with success.
+                    || unsafe { *$ptr } as u64,
+                    // SAFETY: as above.
+                    || (unsafe { *$pitch } as u64).saturating_mul($height as u64),
+                ))
+            })
+        }
+    )*};
+}
+pitch! {
+    hipMallocPitch(ptr, pitch, width, height);
+    hipMemAllocPitch(dptr, pitch, widthInBytes, height, elementSizeBytes: u32);
+}
+
+/// `hipMalloc3D`: rows of all slices at one pitch.
+pub unsafe extern "C" fn hipMalloc3D(pitchedDevPtr: *mut hipPitchedPtr, extent: hipExtent) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let rows = extent.height.saturating_mul(extent.depth);
+        answered(allocate(
+            pitched(extent.width, rows),
+            false,
+            || call_real!(hipMalloc3D(pitchedDevPtr, extent)),
+            // SAFETY: read after the runtime has written there with success.
+            || unsafe { (*pitchedDevPtr).ptr } as u64,
+            // SAFETY: as above.
+            || (unsafe { (*pitchedDevPtr).pitch } as u64).saturating_mul(rows as u64),
+        ))
+    })
+}
+
+/// `hipFree`. Of nothing it is how programs make the runtime start, which then takes memory for itself.
+pub unsafe extern "C" fn hipFree(ptr: *mut c_void) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        if ptr.is_null()
+            && let Some(inside) = Inside::enter()
+            && matches!(scope_inside(&inside), Scope::Refuse)
+        {
+            return answered(hipErrorOutOfMemory);
+        }
+        memory::free::<Hip>(ptr as u64, || call_real!(hipFree(ptr)))
+    })
+}

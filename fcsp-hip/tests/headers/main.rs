@@ -1,0 +1,383 @@
+//! Compares the FFI and the symbol tables with AMD's own headers.
+//!
+//! The headers are downloaded on first use (`scripts/fetch-headers.sh DIR hip`); `FCSP_HEADERS` names a folder that holds
+//! them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
+
+mod toolchain;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use fcsp_hip::ffi::{self, Constant, Function, Layout};
+use fcsp_hip::symbols::{self, Role, Symbol};
+use toolchain::{Header, headers};
+
+/// Values that HIP 5 had otherwise; wrappers of what they concern say so.
+const CHANGED_VALUES: &[&str] = &[
+    "hipMemoryTypeHost",
+    "hipMemoryTypeDevice",
+    "hipMemoryTypeArray",
+    "hipMemoryTypeUnified",
+    "hipGraphNodeTypeGraph",
+];
+
+/// Structs and fields that HIP 5 had otherwise.
+const CHANGED_STRUCTS: &[&str] = &[
+    "HIP_MEMCPY3D",
+    "hipPointerAttribute_t",
+    "hipMemPoolProps",
+    "hipMemAllocationProp",
+];
+
+/// Functions whose declared types have changed since HIP 5 without a change of what crosses the boundary (constness,
+/// handles that were pointers to what they name).
+const CHANGED_TYPES: &[&str] = &[
+    "hipArrayCreate",
+    "hipArray3DCreate",
+    "hipArrayDestroy",
+    "hipFreeArray",
+    "hipMalloc3DArray",
+    "hipMallocArray",
+    "hipMemcpy2DToArray",
+    "hipMemcpy2DToArrayAsync",
+    "hipMemcpy2DToArray_spt",
+    "hipMemcpyAtoH",
+    "hipMemcpyHtoD",
+    "hipMemcpyHtoDAsync",
+    "hipMemcpyHtoA",
+    "hipMemcpyToArray",
+    "hipMipmappedArrayCreate",
+    "hipMipmappedArrayDestroy",
+    "hipPointerGetAttributes",
+    "hipStreamGetCaptureInfo_v2",
+    "hipExternalMemoryGetMappedBuffer",
+];
+
+/// Names that the libraries export and these headers do not declare: older revisions under their true names, what C++
+/// mangles, what compilers call, a tool's callbacks, the run-time compiler, graphics, and what is newer than the headers.
+const ELSEWHERE: &[&str] = &[
+    "__hip",
+    "_Z",
+    "hipRegister",
+    "hipRemove",
+    "hipInitActivityCallback",
+    "hipEnableActivityCallback",
+    "hipGetCmdName",
+    "hiprtc",
+    "hipGLGetDevices",
+    "hipGraphicsGL",
+    "hipStreamCopyAttributes",
+    "hipOccupancyAvailableDynamicSMemPerBlock",
+    "rsmi_compute_process_info_by_device_get",
+];
+
+const HIP: &[&str] = &["hip", "__hip"];
+const RSMI: &[&str] = &["rsmi_"];
+
+fn print_counts(what: &str, table: &[Symbol]) {
+    println!("{what}: {} symbols", table.len());
+    for (role, count) in symbols::counts(table) {
+        println!("  {role:<10} {count:>4}");
+    }
+}
+
+#[test]
+fn every_declared_function_has_a_role() {
+    let Some(headers) = headers() else { return };
+    let mut declared: BTreeMap<String, &str> = BTreeMap::new();
+    for header in &headers.hip {
+        let names = header.functions(HIP, &[]);
+        assert!(
+            names.len() > 350,
+            "{} declares only {} functions?",
+            header.version,
+            names.len()
+        );
+        declared.extend(names.into_iter().map(|name| (name, header.version)));
+    }
+    let names = headers.rocm_smi.functions(RSMI, &[]);
+    assert!(
+        names.len() > 90,
+        "rocm_smi.h declares only {} functions?",
+        names.len()
+    );
+    declared.extend(names.into_iter().map(|name| (name, headers.rocm_smi.version)));
+
+    print_counts("hip", symbols::hip());
+    print_counts("rocm_smi", symbols::rocm_smi());
+    let missing: Vec<_> = declared
+        .iter()
+        .filter(|(name, _)| symbols::find(name).is_none())
+        .collect();
+    assert!(missing.is_empty(), "declared, and in no table: {missing:#?}");
+
+    let misspelt: Vec<_> = symbols::hip()
+        .iter()
+        .chain(symbols::rocm_smi())
+        .filter(|symbol| !declared.contains_key(symbol.name))
+        .filter(|symbol| {
+            !ELSEWHERE
+                .iter()
+                .any(|beginning| symbol.name.starts_with(beginning))
+        })
+        .map(|symbol| symbol.name)
+        .collect();
+    assert!(
+        misspelt.is_empty(),
+        "in a table, and declared nowhere: {misspelt:#?}"
+    );
+}
+
+/// Compares sizes, alignments, offsets and values: the names that the header lacks, or what differs.
+fn compare_values(
+    header: &Header,
+    layouts: &[Layout],
+    constants: &[Constant],
+    changed: bool,
+) -> Result<Vec<String>, String> {
+    let text = header.text();
+    let words: BTreeSet<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    let has = |name: &str| words.contains(name) || (changed && name == "hipDeviceProp_tR0000");
+    let mut absent = Vec::new();
+    let mut body = String::new();
+    let mut expected = String::new();
+    for layout in layouts {
+        let name = layout.name;
+        if changed && CHANGED_STRUCTS.contains(&name) {
+            continue;
+        }
+        if !has(name) {
+            absent.push(name.to_owned());
+            continue;
+        }
+        let _ = writeln!(
+            body,
+            r#"printf("{name} %zu %zu\n", sizeof({name}), _Alignof({name}));"#
+        );
+        let _ = writeln!(expected, "{name} {} {}", layout.size, layout.align);
+        for field in layout.fields {
+            let path = field.name;
+            let _ = writeln!(
+                body,
+                r#"printf("{name}.{path} %zu %zu\n", offsetof({name}, {path}), sizeof((({name} *)0)->{path}));"#
+            );
+            let _ = writeln!(expected, "{name}.{path} {} {}", field.offset, field.size);
+        }
+    }
+    for constant in constants {
+        if changed && CHANGED_VALUES.contains(&constant.name) {
+            continue;
+        }
+        if !has(constant.name) {
+            absent.push(constant.name.to_owned());
+            continue;
+        }
+        let _ = writeln!(body, r#"printf("{0} %lld\n", (long long){0});"#, constant.name);
+        let _ = writeln!(expected, "{} {}", constant.name, constant.value);
+    }
+    // The preprocessor would rename it inside the text that is printed as well.
+    let printed = header
+        .printed(&body)
+        .replace("hipDeviceProp_t ", "hipDeviceProp_tR0000 ");
+    let wrong: Vec<_> = printed
+        .lines()
+        .zip(expected.lines())
+        .filter(|(c, rust)| c != rust)
+        .collect();
+    assert_eq!(printed.lines().count(), expected.lines().count());
+    if wrong.is_empty() {
+        Ok(absent)
+    } else {
+        Err(format!("{} and Rust disagree: {wrong:#?}", header.version))
+    }
+}
+
+#[test]
+fn structs_and_constants_agree() {
+    let Some(headers) = headers() else { return };
+    let newest = &headers.hip[0];
+    let absent = compare_values(newest, ffi::hip::LAYOUTS, ffi::hip::CONSTANTS, false).unwrap();
+    assert!(absent.is_empty(), "not in the newest header: {absent:?}");
+    let absent = compare_values(&headers.hip[1], ffi::hip::LAYOUTS, ffi::hip::CONSTANTS, true).unwrap();
+    println!("newer than {}: {absent:?}", headers.hip[1].version);
+    assert!(absent.len() < 16, "too many to be new: {absent:?}");
+    let absent = compare_values(
+        &headers.rocm_smi,
+        ffi::rocm_smi::LAYOUTS,
+        ffi::rocm_smi::CONSTANTS,
+        false,
+    )
+    .unwrap();
+    assert!(absent.is_empty(), "not in rocm_smi.h: {absent:?}");
+}
+
+/// Scalars and handles are as wide as C's.
+#[test]
+fn scalars_and_handles_have_their_width() {
+    let Some(headers) = headers() else { return };
+    let cases = [
+        (&headers.hip[0], include_str!("../../src/ffi/hip.rs")),
+        (&headers.rocm_smi, include_str!("../../src/ffi/rocm_smi.rs")),
+    ];
+    for (header, source) in cases {
+        let (mut body, mut expected) = (String::new(), String::new());
+        for line in source.lines() {
+            let Some((name, ty)) = line
+                .strip_prefix("pub type ")
+                .and_then(|rest| rest.split_once(" = "))
+            else {
+                continue;
+            };
+            let size = match ty.trim_end_matches(';') {
+                "i32" | "u32" => 4,
+                "u64" => 8,
+                ty if ty.starts_with('*') => size_of::<usize>(),
+                _ => continue,
+            };
+            let c = c_type(name);
+            let _ = writeln!(body, r#"printf("{name} %zu\n", sizeof({c}));"#);
+            let _ = writeln!(expected, "{name} {size}");
+        }
+        assert!(
+            expected.lines().count() > 2,
+            "no aliases in the source of {}",
+            header.file
+        );
+        assert_eq!(header.printed(&body), expected, "{}", header.version);
+    }
+}
+
+/// A Rust type as C writes it. Names stay what they are: they are C's own.
+fn c_type(rust: &str) -> String {
+    let rust = rust.trim();
+    if let Some(target) = rust.strip_prefix("*mut ") {
+        return format!("{} *", c_type(target));
+    }
+    if let Some(target) = rust.strip_prefix("*const ") {
+        return format!("{} const *", c_type(target));
+    }
+    match rust {
+        "u8" => "unsigned char",
+        "u16" => "unsigned short",
+        "u32" => "unsigned int",
+        "i32" => "int",
+        "u64" => "unsigned long long",
+        "usize" => "size_t",
+        "f32" => "float",
+        "c_char" => "char",
+        "c_void" => "void",
+        // An enumeration without a type name.
+        "hipLimit_t" => "enum hipLimit_t",
+        name => name,
+    }
+    .to_owned()
+}
+
+/// Assigns each declared function to a pointer of the type that Rust gives it; the names compared.
+fn compare_signatures(
+    header: &Header,
+    prefixes: &[&str],
+    lists: &[&[Function]],
+    but: &[&str],
+) -> BTreeSet<&'static str> {
+    let declared: BTreeSet<_> = header.functions(prefixes, &[]).into_iter().collect();
+    let mut source = String::new();
+    let mut compared = BTreeSet::new();
+    for function in lists.iter().flat_map(|list| list.iter()) {
+        let params: Vec<_> = function.params.iter().map(|param| c_type(param)).collect();
+        let params = if params.is_empty() {
+            "void".to_owned()
+        } else {
+            params.join(", ")
+        };
+        for name in function.names.iter().filter(|name| declared.contains(**name)) {
+            if but.contains(name) {
+                continue;
+            }
+            let _ = writeln!(
+                source,
+                "{} (*rust_{name})({params}) = {name};",
+                c_type(function.result)
+            );
+            compared.insert(*name);
+        }
+    }
+    if let Err(messages) = header.check(&source) {
+        panic!("{} and Rust disagree:\n{messages}", header.version);
+    }
+    compared
+}
+
+#[test]
+fn signatures_agree() {
+    let Some(headers) = headers() else { return };
+    let mut compared = compare_signatures(&headers.hip[0], HIP, ffi::hip::FUNCTIONS, &[]);
+    println!("{}: {} signatures agree", headers.hip[0].version, compared.len());
+    let older = compare_signatures(&headers.hip[1], HIP, ffi::hip::FUNCTIONS, CHANGED_TYPES);
+    println!("{}: {} signatures agree", headers.hip[1].version, older.len());
+    compared.extend(older);
+    let all: BTreeSet<&str> = ffi::hip::FUNCTIONS
+        .iter()
+        .flat_map(|list| list.iter())
+        .flat_map(|f| f.names)
+        .copied()
+        .collect();
+    let alone: Vec<_> = all
+        .difference(&compared)
+        .filter(|name| !ELSEWHERE.iter().any(|beginning| name.starts_with(beginning)))
+        .collect();
+    assert!(alone.is_empty(), "aliases that no header declares: {alone:?}");
+
+    let compared = compare_signatures(&headers.rocm_smi, RSMI, ffi::rocm_smi::FUNCTIONS, &[]);
+    println!(
+        "{}: {} signatures agree",
+        headers.rocm_smi.version,
+        compared.len()
+    );
+    assert_eq!(compared.len() + 1, ffi::rocm_smi::FUNCTIONS[0].len());
+}
+
+/// A mistake must be seen: the comparison itself is tested with wrong signatures and a wrong value.
+#[test]
+fn a_wrong_declaration_is_caught() {
+    let Some(headers) = headers() else { return };
+    let header = &headers.hip[0];
+    assert!(
+        header
+            .check("hipError_t (*p)(void **, size_t) = hipMalloc;\n")
+            .is_ok()
+    );
+    assert!(
+        header
+            .check("hipError_t (*p)(void **, unsigned int) = hipMalloc;\n")
+            .is_err()
+    );
+    assert!(header.check("hipError_t (*p)(void *) = hipMalloc;\n").is_err());
+    let wrong = [Constant {
+        name: "hipErrorOutOfMemory",
+        value: 3,
+    }];
+    assert!(compare_values(header, &[], &wrong, false).is_err());
+}
+
+/// Whatever the role tables call for wrapping can be wrapped: it has a function type.
+#[test]
+fn everything_that_matters_has_a_type() {
+    let Some(headers) = headers() else { return };
+    let typed: BTreeSet<&str> = ffi::hip::FUNCTIONS
+        .iter()
+        .flat_map(|list| list.iter())
+        .flat_map(|f| f.names)
+        .copied()
+        .collect();
+    let declared: BTreeSet<_> = headers.hip[0].functions(HIP, &[]).into_iter().collect();
+    let untyped: Vec<_> = symbols::hip()
+        .iter()
+        .filter(|symbol| !matches!(symbol.role, Role::Streams | Role::Passes))
+        .filter(|symbol| declared.contains(symbol.name) && !typed.contains(symbol.name))
+        .map(|symbol| symbol.name)
+        .collect();
+    assert!(untyped.is_empty(), "{untyped:?}");
+}
