@@ -8,6 +8,7 @@
 //! | the modules below | [`fcsp_core`]: memory tracker, rate limiter, stream classifier, processes, shared state | always |
 //! | `ascend` | the backend for Huawei Ascend | `ascend` |
 //! | [`cuda`] | the backend for NVIDIA CUDA | `cuda` |
+//! | `hip` | the backend for AMD HIP | `hip` |
 //! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
 //! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
 //!
@@ -39,5 +40,7 @@ pub use fcsp_core::{
 pub use fcsp_ascend as ascend;
 #[cfg(feature = "cuda")]
 pub use fcsp_cuda as cuda;
+#[cfg(feature = "hip")]
+pub use fcsp_hip as hip;
 #[cfg(feature = "levelzero")]
 pub use fcsp_levelzero as levelzero;
