@@ -144,9 +144,10 @@ pub unsafe extern "C" fn zeModuleDestroy(hModule: ze_module_handle_t) -> ze_resu
     })
 }
 
-/// `zeKernelDestroy`: its handle may come again for another kernel.
+/// `zeKernelDestroy`: its handle may come again for another kernel, which is then a stranger.
 pub unsafe extern "C" fn zeKernelDestroy(hKernel: ze_kernel_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        overhead::unloads::<LevelZero>(|| call_real!(zeKernelDestroy(hKernel)))
+        fcsp_hook::launch::graph_changed::<LevelZero>(hKernel as usize);
+        call_real!(zeKernelDestroy(hKernel))
     })
 }

@@ -1,11 +1,13 @@
 //! Everything that starts work on the device, and what waits for it.
 //!
 //! On an immediate list a launch runs when it is appended, so there it is charged. On a regular list it is recorded: the
-//! list is charged as a whole each time it is executed, by what it was seen to cost.
+//! list is charged as a whole each time it is executed, by what a list with the same in it was seen to cost.
 
 use core::ffi::c_void;
 
-use fcsp_hook::compute::Drains;
+use fcsp_core::classify::Class;
+use fcsp_core::share::cost;
+use fcsp_hook::compute::{Drains, Work};
 use fcsp_hook::launch::copies::{Kind, SMALL};
 use fcsp_hook::launch::{admits_graph, admits_kernel, straight, waiting};
 
@@ -29,11 +31,48 @@ fn is_immediate(list: ze_command_list_handle_t) -> bool {
     queues::lane(list as usize).is_some_and(|lane| lane.immediate)
 }
 
-/// The share that governs what is appended to a list; nothing for a regular one.
-fn at_once(list: ze_command_list_handle_t) -> Option<&'static Compute> {
-    process().governed()?;
-    let lane = queues::lane(list as usize)?;
-    if lane.immediate { share(lane) } else { None }
+/// What is to be done with something that is appended to a list.
+enum Governed {
+    /// It runs now, and this share is to be asked.
+    AtOnce(&'static Compute),
+    /// It is recorded; the share that will be asked when the list is executed.
+    Later(Option<&'static Compute>),
+    /// Nothing.
+    Not,
+}
+
+fn at_once(list: ze_command_list_handle_t) -> Governed {
+    if process().governed().is_none() {
+        return Governed::Not;
+    }
+    match queues::lane(list as usize) {
+        Some(lane) if !lane.immediate => Governed::Later(share(lane)),
+        Some(lane) => share(lane).map_or(Governed::Not, Governed::AtOnce),
+        None => Governed::Not,
+    }
+}
+
+/// Submits lists by what is in them.
+fn lists(
+    share: &'static Compute,
+    content: queues::Content,
+    queue: *mut c_void,
+    call: impl Fn() -> ze_result_t,
+) -> ze_result_t {
+    let known = share.functions.graph(content.key, share.countdown());
+    let work = Work {
+        key: cost::graph_key(content.key as u64),
+        // What is not known yet is guessed by the groups of its kernels.
+        blocks: content.blocks,
+        class: if content.collective {
+            Class::Collective
+        } else {
+            known.class
+        },
+        sample: known.sample,
+        settled: known.settled,
+    };
+    share.submit(work, queue as usize, call)
 }
 
 /// Groups of a launch; 0 where they are not to be known.
@@ -47,25 +86,16 @@ unsafe fn blocks(groups: *const ze_group_count_t) -> u64 {
     })
 }
 
-/// Several lists, or several kernels, as one key.
+/// The handles of a call.
 ///
 /// # Safety
-/// `handles` points to `count` of them.
-unsafe fn together(handles: *const *mut c_void, count: u32) -> usize {
+/// `handles` is null or points to `count` of them.
+unsafe fn all<'a>(handles: *const *mut c_void, count: u32) -> &'a [*mut c_void] {
     if handles.is_null() {
-        return 0;
+        return &[];
     }
     // SAFETY: by this function's contract.
-    let all = unsafe { core::slice::from_raw_parts(handles, count as usize) };
-    match all {
-        [one] => *one as usize,
-        // Even, as handles are.
-        _ => {
-            all.iter().fold(count as usize, |mixed, &handle| {
-                mixed.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ handle as usize
-            }) & !0xf
-        }
-    }
+    unsafe { core::slice::from_raw_parts(handles, count as usize) }
 }
 
 macro_rules! launches {
@@ -85,9 +115,18 @@ macro_rules! launches {
             }
             shielded(ZE_RESULT_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($list, $kernel, $($arg),*));
+                let blocks = $blocks;
                 match at_once($list) {
-                    Some(share) => share.kernel($kernel as usize, $blocks, $list as usize, call),
-                    None => call(),
+                    Governed::AtOnce(share) => share.kernel($kernel as usize, blocks, $list as usize, call),
+                    Governed::Later(share) => {
+                        // One that other ranks wait for must not be held back with its list.
+                        let collective = share.is_some_and(|share| {
+                            share.kernel_work($kernel as usize, blocks).class.bypasses_gate()
+                        });
+                        queues::appended($list as usize, $kernel as u64, blocks, collective);
+                        call()
+                    }
+                    Governed::Not => call(),
                 }
             })
         }
@@ -159,14 +198,18 @@ pub unsafe extern "C" fn zeCommandListAppendLaunchMultipleKernelsIndirect(
                 phWaitEvents
             ))
         };
+        // SAFETY: the caller's own list.
+        let kernels = unsafe { all(phKernels, numKernels) };
+        let mixed = kernels.iter().fold(u64::from(numKernels), |mixed, &kernel| {
+            mixed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ kernel as u64
+        });
         match at_once(hCommandList) {
-            // SAFETY: the caller's own list.
-            Some(share) => share.graph(
-                unsafe { together(phKernels, numKernels) },
-                hCommandList as usize,
-                call,
-            ),
-            None => call(),
+            Governed::AtOnce(share) => share.graph(queues::key(mixed), hCommandList as usize, call),
+            Governed::Later(_) => {
+                queues::appended(hCommandList as usize, mixed, 0, false);
+                call()
+            }
+            Governed::Not => call(),
         }
     })
 }
@@ -179,8 +222,8 @@ pub unsafe extern "C" fn zeCommandQueueExecuteCommandLists(
     hFence: ze_fence_handle_t,
 ) -> ze_result_t {
     // SAFETY: the caller's own list.
-    let key = unsafe { together(phCommandLists, numCommandLists) };
-    if (straight::<LevelZero>() || admits_graph::<LevelZero>(key, hCommandQueue as usize))
+    let content = || queues::content(unsafe { all(phCommandLists, numCommandLists) });
+    if (straight::<LevelZero>() || admits_graph::<LevelZero>(content().key, hCommandQueue as usize))
         && let Some(real) = real::zeCommandQueueExecuteCommandLists.get()
     {
         // SAFETY: the caller's own arguments.
@@ -200,7 +243,7 @@ pub unsafe extern "C" fn zeCommandQueueExecuteCommandLists(
             .and_then(|_| queues::lane(hCommandQueue as usize))
             .filter(|lane| !lane.copies);
         match lane.and_then(share) {
-            Some(share) => share.graph(key, hCommandQueue as usize, call),
+            Some(share) => lists(share, content(), hCommandQueue, call),
             None => call(),
         }
     })
@@ -226,14 +269,11 @@ pub unsafe extern "C" fn zeCommandListImmediateAppendCommandListsExp(
                 phWaitEvents
             ))
         };
+        // SAFETY: the caller's own list.
+        let content = || queues::content(unsafe { all(phCommandLists, numCommandLists) });
         match at_once(hCommandListImmediate) {
-            // SAFETY: the caller's own list.
-            Some(share) => share.graph(
-                unsafe { together(phCommandLists, numCommandLists) },
-                hCommandListImmediate as usize,
-                call,
-            ),
-            None => call(),
+            Governed::AtOnce(share) => lists(share, content(), hCommandListImmediate, call),
+            Governed::Later(_) | Governed::Not => call(),
         }
     })
 }
@@ -251,19 +291,31 @@ fn on_device(context: usize, address: *const c_void) -> bool {
     result == ZE_RESULT_SUCCESS && matches!(properties.type_, ZE_MEMORY_TYPE_DEVICE | ZE_MEMORY_TYPE_SHARED)
 }
 
-/// The share that a copy or fill of `bytes` inside device memory has to ask. Engines that only copy hold nobody up.
-fn asks(list: ze_command_list_handle_t, bytes: usize, places: &[*const c_void]) -> Option<&'static Compute> {
-    if bytes < SMALL {
-        return None;
+/// Asks for a copy or fill of `bytes` inside device memory, or notes it. Engines that only copy hold nobody up.
+fn moves(
+    list: ze_command_list_handle_t,
+    kind: Kind,
+    bytes: usize,
+    places: &[*const c_void],
+    call: impl Fn() -> ze_result_t,
+) -> ze_result_t {
+    match at_once(list) {
+        Governed::AtOnce(share) if bytes >= SMALL => {
+            let asks = queues::lane(list as usize).is_some_and(|lane| !lane.copies)
+                && queues::context_of(list as usize)
+                    .is_some_and(|context| places.iter().all(|place| on_device(context, *place)));
+            if asks {
+                share.copy(kind, bytes, list as usize, call)
+            } else {
+                call()
+            }
+        }
+        Governed::Later(_) => {
+            queues::appended(list as usize, (bytes as u64) << 3 | kind as u64, 0, false);
+            call()
+        }
+        _ => call(),
     }
-    let share = at_once(list)?;
-    let lane = queues::lane(list as usize).filter(|lane| !lane.copies)?;
-    debug_assert!(lane.immediate);
-    let context = queues::context_of(list as usize)?;
-    places
-        .iter()
-        .all(|place| on_device(context, *place))
-        .then_some(share)
 }
 
 /// `zeCommandListAppendMemoryCopy`.
@@ -304,10 +356,7 @@ pub unsafe extern "C" fn zeCommandListAppendMemoryCopy(
                 phWaitEvents
             ))
         };
-        match asks(hCommandList, size, &[dstptr, srcptr]) {
-            Some(share) => share.copy(Kind::Copy, size, hCommandList as usize, call),
-            None => call(),
-        }
+        moves(hCommandList, Kind::Copy, size, &[dstptr, srcptr], call)
     })
 }
 
@@ -335,10 +384,7 @@ pub unsafe extern "C" fn zeCommandListAppendMemoryFill(
                 phWaitEvents
             ))
         };
-        match asks(hCommandList, size, &[ptr]) {
-            Some(share) => share.copy(Kind::Fill, size, hCommandList as usize, call),
-            None => call(),
-        }
+        moves(hCommandList, Kind::Fill, size, &[ptr], call)
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A fixed table of words, read without a lock, because launches read it; and a map of the rest, for whoever makes events.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::call_real;
 use crate::context;
 use crate::device;
 use crate::ffi::ze::*;
-use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
+use crate::process::{Inside, Scope, scope_of, shielded};
 
 /// What a launch must know of a queue or list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +47,31 @@ struct Slot {
     handle: AtomicUsize,
     /// A [`Lane`], packed.
     lane: AtomicU64,
+    /// Of a regular list: what was appended, mixed into a word, the groups of its kernels, and whether a collective is
+    /// among them. Lists are filled by one thread at a time, by the API's own rules, so plain steps do.
+    content: AtomicU64,
+    blocks: AtomicU64,
+    collective: AtomicBool,
+}
+
+/// What lists hold that are executed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// What they are remembered by.
+    pub key: usize,
+    /// Groups of their kernels.
+    pub blocks: u64,
+    /// Whether another rank may be waiting for them.
+    pub collective: bool,
 }
 
 static TABLE: [Slot; SLOTS] = [const {
     Slot {
         handle: AtomicUsize::new(0),
         lane: AtomicU64::new(0),
+        content: AtomicU64::new(0),
+        blocks: AtomicU64::new(0),
+        collective: AtomicBool::new(false),
     }
 }; SLOTS];
 
@@ -101,15 +120,83 @@ fn slots(handle: usize) -> impl Iterator<Item = &'static Slot> {
 /// What a launch must know of `handle`; nothing of one that came by a route we did not see.
 #[inline]
 pub fn lane(handle: usize) -> Option<Lane> {
+    match slot(handle) {
+        Some(slot) => Some(Lane::unpacked(slot.lane.load(Ordering::Relaxed))),
+        None => lane_beyond(handle),
+    }
+}
+
+#[inline]
+fn slot(handle: usize) -> Option<&'static Slot> {
     for slot in slots(handle) {
-        // Acquire: the lane was written before the handle.
+        // Acquire: what is in the slot was written before the handle.
         match slot.handle.load(Ordering::Acquire) {
-            0 => break,
-            found if found == handle => return Some(Lane::unpacked(slot.lane.load(Ordering::Relaxed))),
+            0 => return None,
+            found if found == handle => return Some(slot),
             _ => {}
         }
     }
-    lane_beyond(handle)
+    None
+}
+
+/// Notes that something was appended to a regular list: what it is, and its groups if it is a kernel.
+///
+/// Programs fill one list again and again, and with the same work more often than not. So what a list costs is remembered by
+/// what is in it, not by its handle.
+#[inline]
+pub fn appended(list: usize, what: u64, blocks: u64, collective: bool) {
+    if let Some(slot) = slot(list) {
+        let mixed = (slot.content.load(Ordering::Relaxed) ^ what ^ blocks << 32)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(23);
+        slot.content.store(mixed, Ordering::Relaxed);
+        let blocks = slot.blocks.load(Ordering::Relaxed).saturating_add(blocks);
+        slot.blocks.store(blocks, Ordering::Relaxed);
+        if collective {
+            slot.collective.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A list is empty again.
+fn emptied(list: usize) {
+    if let Some(slot) = slot(list) {
+        slot.clear();
+    }
+}
+
+impl Slot {
+    fn clear(&self) {
+        self.content.store(0, Ordering::Relaxed);
+        self.blocks.store(0, Ordering::Relaxed);
+        self.collective.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What lists hold that are executed together. One of which nothing was seen is known by its handle.
+#[inline]
+pub fn content(lists: &[*mut core::ffi::c_void]) -> Content {
+    let (mut mixed, mut blocks, mut collective) = (0u64, 0u64, false);
+    for list in lists {
+        let mut what = 0;
+        if let Some(slot) = slot(*list as usize) {
+            what = slot.content.load(Ordering::Relaxed);
+            blocks = blocks.saturating_add(slot.blocks.load(Ordering::Relaxed));
+            collective |= slot.collective.load(Ordering::Relaxed);
+        }
+        let what = if what == 0 { *list as u64 } else { what };
+        mixed = mixed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what;
+    }
+    Content {
+        key: key(mixed),
+        blocks,
+        collective,
+    }
+}
+
+/// A word in the form of a handle: an even address of 47 bits.
+pub fn key(mixed: u64) -> usize {
+    ((mixed ^ mixed >> 47) & 0x7fff_ffff_fff0) as usize
 }
 
 /// A program with thousands of queues may have one that found no place in the table.
@@ -138,6 +225,7 @@ fn enter(handle: usize, place: Place, lane: Lane) {
         let known = slot.handle.load(Ordering::Relaxed);
         if known == 0 || known == GONE || known == handle {
             slot.lane.store(lane.packed(), Ordering::Relaxed);
+            slot.clear();
             // Release pairs with the Acquire in `lane`.
             slot.handle.store(handle, Ordering::Release);
             return;
@@ -299,15 +387,14 @@ pub unsafe extern "C" fn zeCommandQueueDestroy(hCommandQueue: ze_command_queue_h
 pub unsafe extern "C" fn zeCommandListDestroy(hCommandList: ze_command_list_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
         leave(hCommandList as usize);
-        fcsp_hook::launch::graph_changed::<LevelZero>(hCommandList as usize);
         call_real!(zeCommandListDestroy(hCommandList))
     })
 }
 
-/// `zeCommandListReset`: what is recorded next costs something else.
+/// `zeCommandListReset`: what is recorded next may be something else.
 pub unsafe extern "C" fn zeCommandListReset(hCommandList: ze_command_list_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        fcsp_hook::launch::graph_changed::<LevelZero>(hCommandList as usize);
+        emptied(hCommandList as usize);
         call_real!(zeCommandListReset(hCommandList))
     })
 }
@@ -315,6 +402,49 @@ pub unsafe extern "C" fn zeCommandListReset(hCommandList: ze_command_list_handle
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_known_by_what_is_in_them() {
+        let lane = Lane {
+            ordinal: 0,
+            immediate: false,
+            copies: false,
+        };
+        let place = Place {
+            context: 3,
+            device: 1,
+            group: 0,
+            immediate: false,
+        };
+        let lists = [0x7f00_0000_1000, 0x7f00_0000_2000].map(|at: usize| at as *mut core::ffi::c_void);
+        lists.iter().for_each(|list| enter(*list as usize, place, lane));
+        let of = |list| content(&[list]);
+        assert_ne!(
+            of(lists[0]),
+            of(lists[1]),
+            "empty lists are known by their handles"
+        );
+        for list in lists {
+            appended(list as usize, 0xabc0, 4, false);
+            appended(list as usize, 0xdef0, 2, false);
+        }
+        assert_eq!(of(lists[0]), of(lists[1]));
+        assert_eq!((of(lists[0]).blocks, of(lists[0]).collective), (6, false));
+        assert_ne!(content(&lists).key, of(lists[0]).key);
+        emptied(lists[0] as usize);
+        appended(lists[0] as usize, 0xdef0, 2, false);
+        appended(lists[0] as usize, 0xabc0, 4, true);
+        assert_ne!(
+            of(lists[0]).key,
+            of(lists[1]).key,
+            "in another order it is something else"
+        );
+        assert_eq!(of(lists[0]).key & !0x7fff_ffff_fff0, 0);
+        assert!(content(&lists).collective && !of(lists[1]).collective);
+        emptied(lists[0] as usize);
+        assert!(!of(lists[0]).collective);
+        lists.iter().for_each(|list| leave(*list as usize));
+    }
 
     #[test]
     fn lanes_are_found_until_they_are_gone() {

@@ -125,6 +125,8 @@ mod levelzero {
         levelzero_only::a_library_on_both_sides_of_the_loader_is_refused,
         levelzero_only::a_context_that_goes_gives_everything_back,
         levelzero_only::only_the_first_use_of_a_device_needs_room_for_a_context,
+        levelzero_only::collectives_are_charged_and_never_wait,
+        levelzero_only::devices_have_quotas_of_their_own,
     );
 }
 
