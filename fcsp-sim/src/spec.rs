@@ -332,6 +332,42 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 72_000,
             ..h100
         },
+        // Sizes that the public tools print; what the runtime takes for itself is an assumption. `sm` counts tensor cores,
+        // `l2` is memory on the chip.
+        "gaudi2" => DeviceSpec {
+            name: "HL-225".into(),
+            memory: (96 << 30) - 768 * MIB,
+            reserved: 768 * MIB,
+            context: 512 * MIB,
+            stream: 0,
+            sm: 24,
+            capability: (0, 0),
+            clock_khz: 1_650_000,
+            memory_clock_khz: 1_600_000,
+            bus_width: 6144,
+            l2: 48 * MIB,
+            pci_device: 0x1020_1da3,
+            bandwidth: 2_450_000,
+            power_limit_mw: 600_000,
+            ..h100
+        },
+        "gaudi3" => DeviceSpec {
+            name: "HL-325L".into(),
+            memory: (128 << 30) - 672 * MIB,
+            reserved: 672 * MIB,
+            context: 512 * MIB,
+            stream: 0,
+            sm: 64,
+            capability: (0, 0),
+            clock_khz: 1_600_000,
+            memory_clock_khz: 1_800_000,
+            bus_width: 8192,
+            l2: 96 * MIB,
+            pci_device: 0x1060_1da3,
+            bandwidth: 3_700_000,
+            power_limit_mw: 900_000,
+            ..h100
+        },
         "tiny" => DeviceSpec {
             name: "FCSP Simulated Tiny".into(),
             memory: 256 * MIB,
@@ -379,7 +415,7 @@ impl std::str::FromStr for Topology {
             };
             let device = model(&name).ok_or_else(|| {
                 SpecError(format!(
-                    "unknown model '{name}' (h100, a100, l4, mi300x, mi210, pvc, 910b, 310p, tiny)"
+                    "unknown model '{name}' (h100, a100, l4, mi300x, mi210, pvc, 910b, 310p, gaudi2, gaudi3, tiny)"
                 ))
             })?;
             if !(1..=MAX_DEVICES).contains(&count.saturating_add(devices.len())) || count == 0 {

@@ -46,13 +46,15 @@ fn exported(folder: &str) -> BTreeSet<String> {
 }
 
 /// Folders, and how their functions' names begin.
-const LIBRARIES: [(&str, &str); 6] = [
+const LIBRARIES: [(&str, &str); 8] = [
     ("cuda", "cu"),
     ("nvml", "nvml"),
     ("levelzero", "ze"),
     ("ascend/acl", "acl"),
     ("ascend/rt", "rt"),
     ("ascend/dcmi", "dcmi_"),
+    ("gaudi/synapse", "syn"),
+    ("gaudi/hlml", "hlml_"),
 ];
 
 #[test]

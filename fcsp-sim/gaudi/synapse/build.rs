@@ -1,0 +1,8 @@
+//! Linker arguments: the library's own name, and its own addresses whatever is preloaded before it.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libSynapse.so");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+}

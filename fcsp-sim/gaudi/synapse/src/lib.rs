@@ -1,0 +1,186 @@
+//! The simulated accelerator as `libSynapse.so`, Gaudi's runtime.
+//!
+//! A card belongs to one process at a time, as the kernel driver has it: whoever acquires it holds its device file,
+//! `<state>.accel<N>`, open and locked, and anybody else is told that there is no device. A process holds one card, number
+//! 0. Recipes are not modelled, and with them launches; memory, copies and fills are. Nothing is queued: the device is
+//! done with what it is told at once.
+
+#![allow(non_snake_case, non_camel_case_types)]
+
+mod card;
+mod info;
+mod memory;
+mod stream;
+
+use fcsp_sim::faults::{Faults, kill_self};
+use fcsp_sim::host::Mapping;
+use fcsp_sim::process::Process;
+use fcsp_sim::region::{Region, path_from_env};
+use fcsp_sim::spec::{DeviceSpec, Topology};
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+
+/// `synStatus`.
+type Status = i32;
+/// What an exported function's body returns.
+type Reply<T = ()> = Result<T, Status>;
+
+const INVALID_ARGUMENT: Status = 1;
+const OUT_OF_HOST_MEMORY: Status = 3;
+const NO_DEVICE_FOUND: Status = 8;
+const DEVICE_TYPE_MISMATCH: Status = 9;
+const FAILED_TO_ALLOCATE_DEVICE_MEMORY: Status = 14;
+const FAILED_TO_FREE_DEVICE_MEMORY: Status = 15;
+const DEVICE_ALREADY_ACQUIRED: Status = 20;
+const FAIL: Status = 26;
+const UNINITIALIZED: Status = 28;
+
+/// The number of the one card that a process can hold.
+const DEVICE: u32 = 0;
+
+/// This process's use of the machine.
+#[derive(Debug)]
+struct Driver {
+    process: Process,
+    /// The card that it holds.
+    card: Mutex<Option<Card>>,
+    /// Host memory by address.
+    host: Mutex<HashMap<u64, Mapping>>,
+}
+
+/// A card in this process's hands.
+#[derive(Debug)]
+struct Card {
+    index: usize,
+    /// Locked for as long as it is open.
+    file: File,
+    /// Device memory by address, with the bytes counted for it.
+    memory: HashMap<u64, (Mapping, u64)>,
+}
+
+/// Null before `synInitialize` and after `synDestroy`. Leaked: threads may be using it.
+static DRIVER: AtomicPtr<Driver> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The card's file stays open in the child, as the kernel driver's would.
+extern "C" fn in_child() {
+    let parents = DRIVER.swap(core::ptr::null_mut(), Ordering::AcqRel);
+    // SAFETY: leaked, never freed.
+    if let Some(driver) = unsafe { parents.as_ref() } {
+        driver.process.region.abandon_in_child();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn log(text: &str) {
+    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
+        eprintln!("fcsp-sim: {text}");
+    }
+}
+
+fn start() -> Reply {
+    static STARTING: Mutex<()> = Mutex::new(());
+    static FORKS: Once = Once::new();
+    let _one = lock(&STARTING);
+    if !DRIVER.load(Ordering::Acquire).is_null() {
+        return Ok(());
+    }
+    let fail = |text: String| {
+        log(&text);
+        FAIL
+    };
+    let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
+    let region = Region::open(&path_from_env(&topology), &topology).map_err(|e| fail(e.to_string()))?;
+    let driver = Driver {
+        process: Process::join(topology, Arc::new(region)).map_err(|e| fail(format!("{e:?}")))?,
+        card: Mutex::new(None),
+        host: Mutex::default(),
+    };
+    // SAFETY: a plain function; the library is never unloaded.
+    FORKS.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(in_child));
+    });
+    // Release: whole before it shows.
+    DRIVER.store(Box::into_raw(Box::new(driver)), Ordering::Release);
+    Ok(())
+}
+
+fn driver() -> Reply<&'static Driver> {
+    // SAFETY: leaked, never freed. Acquire pairs with the Release in `start`.
+    unsafe { DRIVER.load(Ordering::Acquire).as_ref() }.ok_or(UNINITIALIZED)
+}
+
+impl Driver {
+    fn spec(&self, index: usize) -> &DeviceSpec {
+        &self.process.topology.devices[index]
+    }
+
+    /// Works on the card that a caller means by `device`.
+    fn with_card<T>(&self, device: u32, work: impl FnOnce(&mut Card) -> Reply<T>) -> Reply<T> {
+        match lock(&self.card).as_mut() {
+            Some(card) if device == DEVICE => work(card),
+            _ => Err(INVALID_ARGUMENT),
+        }
+    }
+}
+
+/// Runs an exported function's body, with the faults asked for before and after it.
+fn call(name: &str, body: impl FnOnce() -> Reply) -> Status {
+    static FAULTS: OnceLock<Faults> = OnceLock::new();
+    let faults = FAULTS.get_or_init(|| {
+        Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).unwrap_or_default()
+    });
+    let verdict = faults.enter(name);
+    if let Some(code) = verdict.code {
+        return code;
+    }
+    let code = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(reply) => reply.err().unwrap_or(0),
+        Err(_) => FAIL,
+    };
+    if verdict.kill_after {
+        kill_self();
+    }
+    code
+}
+
+/// Stores a result in a caller's place.
+fn put<T>(place: *mut T, value: T) -> Reply {
+    if place.is_null() {
+        return Err(INVALID_ARGUMENT);
+    }
+    // SAFETY: not null, so by the API's contract a place for a value of this type.
+    unsafe { place.write_unaligned(value) };
+    Ok(())
+}
+
+/// Stores a text in a caller's buffer, cut short if need be and always terminated.
+fn put_text(place: *mut u8, len: i32, text: &str) -> Reply {
+    let len = usize::try_from(len).unwrap_or(0);
+    if place.is_null() || len == 0 {
+        return Err(INVALID_ARGUMENT);
+    }
+    let n = text.len().min(len - 1);
+    // SAFETY: by the API's contract `len` bytes, of which at most `len` are written.
+    unsafe {
+        std::ptr::copy_nonoverlapping(text.as_ptr(), place, n);
+        place.add(n).write(0);
+    }
+    Ok(())
+}
+
+/// Exports functions. Each body is a closure that may use `?`.
+macro_rules! api {
+    ($( $(#[$m:meta])* fn $name:ident ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
+        $(#[$m])*
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            $crate::call(stringify!($name), || -> $crate::Reply { $body })
+        }
+    )* };
+}
+use api;
