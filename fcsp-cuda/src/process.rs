@@ -102,12 +102,15 @@ impl Backend for Cuda {
         }
     }
 
-    fn leaves(record: &Record, origin: &memory::Origin) -> Given {
-        memory::leaves(record, origin)
+    fn leaves(_record: &Record, origin: &memory::Origin) -> Given {
+        match origin {
+            // The physical memory has books of its own.
+            memory::Origin::Sparse(_) => Given::NOTHING,
+        }
     }
 
-    fn stays(record: &Record, origin: &memory::Origin, given: Given) {
-        memory::stays(record, origin, given);
+    fn context_died(context: usize) {
+        memory::slab::context_died(Self::process().addresses(), context);
     }
 
     #[inline]

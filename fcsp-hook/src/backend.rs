@@ -80,7 +80,9 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     /// driver gives up with it.
     fn leaves(record: &Record<Self>, origin: &Self::Origin) -> Given;
     /// The driver did not free it after all; `given` is what [`Backend::leaves`] said.
-    fn stays(record: &Record<Self>, origin: &Self::Origin, given: Given);
+    fn stays(_record: &Record<Self>, _origin: &Self::Origin, _given: Given) {}
+    /// A context is gone, and with it what the backend has kept for itself of its memory.
+    fn context_died(_context: usize) {}
     /// Memory was freed that is in no record.
     #[inline]
     fn freed_unknown() {}

@@ -21,6 +21,7 @@
 //! Everything is generic or a macro, so each backend gets code of its own, with its own statics and without indirect
 //! calls. Nothing here names a vendor.
 
+pub mod addresses;
 pub mod backend;
 pub mod compute;
 pub mod device;

@@ -4,6 +4,11 @@
 //! Imports are the exporter's memory and are not charged twice: backends do not wrap those functions. An address that is
 //! not known here always goes to the driver.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use fcsp_core::region::ledger::UNIT;
+
+use crate::addresses::PAGE;
 use crate::backend::Backend;
 use crate::device::Device;
 use crate::process::Scope;
@@ -162,16 +167,134 @@ pub fn take<B: Backend>(
 /// Enters an allocation under its address or handle.
 #[inline]
 pub fn enter<B: Backend>(address: u64, record: Record<B>) {
-    if let Some(stale) = B::process().live().insert(address, record) {
+    let process = B::process();
+    let stale = match pack(address, &record)
+        .and_then(|word| process.addresses().entry(address).map(|entry| (word, entry)))
+    {
+        // Release: whoever frees it, told of the address by this thread, finds it.
+        Some((word, entry)) => unpack(entry.whole.swap(word, Ordering::AcqRel)),
+        None => process.live().insert(address, record),
+    };
+    if let Some(stale) = stale {
         // The address was freed by a route that we did not see.
         forget(&stale);
     }
 }
 
+/// Takes an allocation out of the books.
+#[inline]
+fn take_out<B: Backend>(address: u64) -> Option<Record<B>> {
+    let process = B::process();
+    if address.is_multiple_of(PAGE)
+        && let Some(entry) = process.addresses().find(address)
+        && entry.whole.load(Ordering::Relaxed) != 0
+    {
+        // Of two frees of one address, one gets it.
+        return unpack(entry.whole.swap(0, Ordering::AcqRel));
+    }
+    process.live().remove(address)
+}
+
+/// Numbers for the contexts of this process, so that a record of one fits in a word.
+#[derive(Debug)]
+pub(crate) struct Contexts([AtomicUsize; CONTEXTS]);
+
+const CONTEXTS: usize = 127;
+
+impl Contexts {
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicUsize::new(0) }; CONTEXTS])
+    }
+
+    /// The number of `context`: 0 for none, `None` if there are too many.
+    #[inline]
+    fn number(&self, context: usize) -> Option<u64> {
+        if context == 0 {
+            return Some(0);
+        }
+        for (index, place) in self.0.iter().enumerate() {
+            let known = place.load(Ordering::Relaxed);
+            // Relaxed: a number says nothing but which handle stands there, and it stands until the context is dead.
+            let is_it = known == context
+                || known == 0
+                    && match place.compare_exchange(0, context, Ordering::Relaxed, Ordering::Relaxed) {
+                        Ok(_) => true,
+                        Err(other) => other == context,
+                    };
+            if is_it {
+                return Some(index as u64 + 1);
+            }
+        }
+        None
+    }
+
+    fn handle(&self, number: u64) -> usize {
+        match number.checked_sub(1) {
+            Some(index) => self.0[index as usize % CONTEXTS].load(Ordering::Relaxed),
+            None => 0,
+        }
+    }
+
+    fn known(&self, context: usize) -> Option<(u64, &AtomicUsize)> {
+        let index = self
+            .0
+            .iter()
+            .position(|place| place.load(Ordering::Relaxed) == context)?;
+        Some((index as u64 + 1, &self.0[index]))
+    }
+}
+
+const UNITS_BITS: u32 = 36;
+const CONTEXT_AT: u32 = UNITS_BITS;
+const DEVICE_AT: u32 = CONTEXT_AT + 7;
+const COUNTED: u64 = 1 << 62;
+const PRESENT: u64 = 1 << 63;
+
+/// `{present: 1 bit, counted: 1 bit, device: 19 bits, context: 7 bits, units of 512 bytes: 36 bits}`, for an allocation
+/// that begins at a page and is nothing special.
+#[inline]
+fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
+    let counted = match record.origin {
+        Origin::Heap => COUNTED,
+        Origin::Uncounted => 0,
+        Origin::Own(_) => return None,
+    };
+    let units = record.bytes / UNIT;
+    let device = u64::try_from(record.device.ordinal).ok()?;
+    if !address.is_multiple_of(PAGE)
+        || !record.bytes.is_multiple_of(UNIT)
+        || units >> UNITS_BITS != 0
+        || device >> 19 != 0
+    {
+        return None;
+    }
+    let context = B::process().contexts().number(record.context)?;
+    Some(PRESENT | counted | device << DEVICE_AT | context << CONTEXT_AT | units)
+}
+
+#[inline]
+fn unpack<B: Backend>(word: u64) -> Option<Record<B>> {
+    if word == 0 {
+        return None;
+    }
+    let process = B::process();
+    let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
+    Some(Record {
+        device: process.governed()?.device(ordinal)?,
+        context: process.contexts().handle(word >> CONTEXT_AT & 0x7f),
+        bytes: (word & ((1 << UNITS_BITS) - 1)) * UNIT,
+        origin: if word & COUNTED != 0 {
+            Origin::Heap
+        } else {
+            Origin::Uncounted
+        },
+    })
+}
+
 /// Takes an allocation back that turned out to pass the quota.
 #[cold]
 pub fn give_back<B: Backend>(address: u64, free: impl FnOnce(u64) -> B::Status) -> B::Status {
-    if let Some(record) = B::process().live().remove(address) {
+    if let Some(record) = take_out::<B>(address) {
         free_record::<B>(address, record, || free(address));
     }
     B::OUT_OF_MEMORY
@@ -180,10 +303,20 @@ pub fn give_back<B: Backend>(address: u64, free: impl FnOnce(u64) -> B::Status) 
 /// Frees `address` through `call` and gives back what was held for it.
 #[inline]
 pub fn free<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> B::Status {
-    let Some(_inside) = Inside::enter() else {
-        return call();
-    };
-    match B::process().live().remove(address) {
+    match Inside::enter() {
+        Some(inside) => free_inside::<B>(&inside, address, call),
+        None => call(),
+    }
+}
+
+/// The same inside a wrapper.
+#[inline]
+pub fn free_inside<B: Backend>(
+    _inside: &Inside,
+    address: u64,
+    call: impl FnOnce() -> B::Status,
+) -> B::Status {
+    match take_out::<B>(address) {
         Some(record) => free_record(address, record, call),
         None => {
             let result = call();
@@ -229,7 +362,7 @@ fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() 
         if let Origin::Own(origin) = &record.origin {
             B::stays(&record, origin, given);
         }
-        B::process().live().insert(address, record);
+        enter(address, record);
     }
     result
 }
@@ -247,10 +380,28 @@ pub fn forget<B: Backend>(record: &Record<B>) {
 
 /// Forgets everything that lived in a context that is gone and gives its bytes back.
 pub fn context_died<B: Backend>(context: usize) {
-    for record in B::process()
-        .live()
-        .drain(|_, record| record.context == context && record.context != 0)
-    {
+    if context == 0 {
+        return;
+    }
+    let process = B::process();
+    for record in process.live().drain(|_, record| record.context == context) {
         forget(&record);
     }
+    let Some((number, place)) = process.contexts().known(context) else {
+        return;
+    };
+    process.addresses().for_each(|_, entry| {
+        let word = entry.whole.load(Ordering::Relaxed);
+        if word != 0
+            && word >> CONTEXT_AT & 0x7f == number
+            && entry
+                .whole
+                .compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            && let Some(record) = unpack::<B>(word)
+        {
+            forget(&record);
+        }
+    });
+    place.store(0, Ordering::Relaxed);
 }

@@ -95,6 +95,7 @@ fn free_if_unmeasured<B: Backend>(device: &Device<B>) -> Option<u64> {
 /// A context is gone, with its memory and its events.
 pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
     memory::context_died::<B>(context);
+    B::context_died(context);
     B::process().forget_context();
     if let Some(device) = device {
         device.context_gone(context);

@@ -7,11 +7,12 @@ use fcsp_core::config::{Source, file};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
 
+use crate::addresses::Addresses;
 use crate::backend::Backend;
 use crate::compute::Compute;
 use crate::device::Device;
 use crate::launch::Straight;
-use crate::memory::Record;
+use crate::memory::{Contexts, Record};
 use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, complain};
 
 /// What this process is to FCSP.
@@ -71,6 +72,8 @@ pub struct Process<B: Backend> {
     /// Null until the first call that matters; replaced by null in a forked child.
     status: AtomicPtr<Status<B>>,
     live: AtomicPtr<Allocations<Record<B>>>,
+    addresses: Addresses,
+    contexts: Contexts,
     setting_up: SetupTurns,
 }
 
@@ -86,6 +89,8 @@ impl<B: Backend> Process<B> {
             sole: AtomicPtr::new(core::ptr::null_mut()),
             status: AtomicPtr::new(core::ptr::null_mut()),
             live: AtomicPtr::new(core::ptr::null_mut()),
+            addresses: Addresses::new(),
+            contexts: Contexts::new(),
             setting_up: SetupTurns::new(),
         }
     }
@@ -263,7 +268,19 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// This process's live allocations, by address or handle. Made on first use.
+    /// This process's live allocations that begin at a page of the address space.
+    #[inline]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The numbers that contexts have in there.
+    #[inline]
+    pub(crate) fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// This process's other live allocations, by address or handle. Made on first use.
     #[inline]
     pub fn live(&self) -> &'static Allocations<Record<B>> {
         // Acquire: made before its address was published.
@@ -380,6 +397,7 @@ extern "C" fn after_fork_in_child<B: Backend>() {
     process.setting_up.forget();
     // Fresh books: the old ones may hold locks of threads that do not exist here.
     process.live.store(core::ptr::null_mut(), Ordering::Release);
+    process.addresses.forget();
     B::forget_in_child();
     process.state.store(UNKNOWN, Ordering::Relaxed);
     process.devices_changed(None);

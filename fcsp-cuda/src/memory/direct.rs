@@ -1,13 +1,14 @@
 //! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit ABI that the driver
 //! still exports.
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::{self, Request};
 
+use super::pages;
 use super::slab::{self, GRAIN, LARGEST, SLAB};
-use super::{Origin, books, pages};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Cuda, Device, Inside, Record, Scope, scope_inside, shielded};
+use crate::process::{Cuda, Device, Inside, Scope, scope_inside, shielded};
 
 /// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
 /// the driver decides it.
@@ -66,7 +67,7 @@ fn allocate_piece(
     if near {
         match device.hold(SLAB) {
             Ok(()) => held = true,
-            Err(denied) if !books().slabs.may_fit(bytes) => {
+            Err(denied) if !slab::may_fit(Cuda::process().addresses(), bytes) => {
                 device.refused("cuMemAlloc", &denied);
                 return CUDA_ERROR_OUT_OF_MEMORY;
             }
@@ -84,25 +85,52 @@ fn allocate_piece(
     }
     let at = address();
     let bytes = true_bytes().next_multiple_of(GRAIN);
-    let new = books().slabs.enter(at, bytes);
-    if new {
+    let new = slab::enter(Cuda::process().addresses(), device, context, at, bytes);
+    if new == Some(true) {
         slab::opened(device, held);
     } else if held {
         device.release(SLAB);
     }
-    memory::enter(
-        at,
-        Record {
-            device,
-            context,
-            bytes,
-            origin: memory::Origin::Own(Origin::Piece(at)),
-        },
-    );
-    if near && new && !held {
-        return memory::give_back::<Cuda>(at, taken_back);
+    if near && !held && new != Some(false) {
+        // One that could not be entered is not known there.
+        if free_piece(at, || taken_back(at)).is_none() {
+            taken_back(at);
+        }
+        return CUDA_ERROR_OUT_OF_MEMORY;
     }
     CUDA_SUCCESS
+}
+
+/// Frees the piece at `address`, out of the books before the driver may hand the address out again. `None`, and nothing
+/// called, if there is no such piece.
+#[inline]
+fn free_piece(address: u64, call: impl FnOnce() -> CUresult) -> Option<CUresult> {
+    let table = Cuda::process().addresses();
+    let piece = slab::take_out(table, address)?;
+    let device = piece.device;
+    let change = (piece.given.bytes > 0).then(|| device.change());
+    let result = call();
+    if result != CUDA_SUCCESS {
+        drop(change);
+        slab::put_back(table, address, piece);
+    } else if let Some(change) = change {
+        change.lost(SLAB);
+        drop(change);
+        device.release(SLAB);
+    }
+    Some(result)
+}
+
+/// Frees `address` through `call` and gives back what was held for it.
+#[inline]
+pub(super) fn free(address: u64, call: impl Fn() -> CUresult) -> CUresult {
+    let Some(inside) = Inside::enter() else {
+        return call();
+    };
+    match free_piece(address, &call) {
+        Some(result) => result,
+        None => memory::free_inside::<Cuda>(&inside, address, call),
+    }
 }
 
 /// `cuMemAlloc`.
@@ -218,13 +246,13 @@ pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usi
 /// `cuMemFree`.
 pub unsafe extern "C" fn cuMemFree_v2(dptr: CUdeviceptr) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        memory::free::<Cuda>(dptr, || call_real!(cuMemFree_v2(dptr)))
+        free(dptr, || call_real!(cuMemFree_v2(dptr)))
     })
 }
 
 /// `cuMemFree` of the 32-bit ABI.
 pub unsafe extern "C" fn cuMemFree(dptr: CUdeviceptr_v1) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        memory::free::<Cuda>(u64::from(dptr), || call_real!(cuMemFree(dptr)))
+        free(u64::from(dptr), || call_real!(cuMemFree(dptr)))
     })
 }

@@ -22,24 +22,18 @@ pub mod vmm;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
-use fcsp_hook::memory::Given;
-
 use crate::context::PrimaryContexts;
-use crate::process::{Record, SetupOnce};
+use crate::process::SetupOnce;
 
 /// Where an allocation came from, if not simply from the driver's heap.
 #[derive(Clone)]
 pub enum Origin {
-    /// A piece of a slab, at this address; the slab is charged as a whole.
-    Piece(u64),
     /// Physical memory mapped into a sparse array, kept alive by it.
     Sparse(Arc<vmm::Physical>),
 }
 
 /// What is known of this process's memory beside its live allocations.
 pub struct Books {
-    /// Slabs by address.
-    pub slabs: slab::Slabs,
     /// Pools by handle.
     pub pools: pool::Pools,
     /// Physical memory by handle and mapping.
@@ -60,7 +54,6 @@ pub fn books() -> &'static Books {
         return unsafe { &*known };
     }
     SetupOnce::publish(&BOOKS, || Books {
-        slabs: slab::Slabs::default(),
         pools: pool::Pools::default(),
         physical: vmm::Books::default(),
         graphs: graph::Books::default(),
@@ -71,29 +64,6 @@ pub fn books() -> &'static Books {
 /// In a forked child: a fresh page. The old one may hold locks of threads that do not exist here.
 pub fn forget_everything() {
     BOOKS.store(core::ptr::null_mut(), Ordering::Release);
-}
-
-/// What the driver gives up with an allocation: a slab with its last piece.
-pub(crate) fn leaves(record: &Record, origin: &Origin) -> Given {
-    match origin {
-        Origin::Piece(at) if books().slabs.leave(*at, record.bytes) => Given {
-            bytes: slab::SLAB,
-            counted: true,
-        },
-        Origin::Piece(_) | Origin::Sparse(_) => Given::NOTHING,
-    }
-}
-
-/// The driver has not freed it after all.
-pub(crate) fn stays(record: &Record, origin: &Origin, given: Given) {
-    if let Origin::Piece(at) = origin {
-        match (given.bytes > 0, books().slabs.enter(*at, record.bytes)) {
-            // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
-            (true, false) => slab::closed(record.device),
-            (false, true) => slab::opened(record.device, false),
-            _ => {}
-        }
-    }
 }
 
 /// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages (measured, H100, driver 580). A request

@@ -9,13 +9,11 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fcsp_hook::memory;
-
 use super::{books, graph};
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::process::{self, Cuda, Device, Inside, Scope, shielded};
+use crate::process::{self, Device, Inside, Scope, shielded};
 
 /// Steps in which a pool reserves (measured, H100, driver 580).
 const STEP: u64 = 32 << 20;
@@ -411,7 +409,7 @@ macro_rules! free_async {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: CUdeviceptr, hStream: CUstream) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || memory::free::<Cuda>(dptr, || call_real!($name(dptr, hStream))))
+            shielded(CUDA_ERROR_UNKNOWN, || super::direct::free(dptr, || call_real!($name(dptr, hStream))))
         }
     )*};
 }

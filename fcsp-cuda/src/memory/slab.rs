@@ -1,66 +1,213 @@
 //! Small allocations. The driver cuts requests of up to 1 MiB from slabs of 2 MiB, aligned to their size, and frees a
 //! slab with its last piece (measured, H100, driver 580). So a slab is charged as a whole, once, and is known by its
-//! address.
+//! address; a piece is a size at an offset in it.
+//!
+//! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here again.
 
-use fcsp_core::allocations::Allocations;
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-use crate::process::Device;
+use fcsp_hook::addresses::{Addresses, Entry};
+use fcsp_hook::memory::Given;
+
+use fcsp_hook::backend::Backend;
+
+use crate::process::{Cuda, Device};
 
 /// Bytes of a slab.
-pub const SLAB: u64 = 2 << 20;
+pub const SLAB: u64 = fcsp_hook::addresses::PAGE;
 /// Largest request that is cut from a slab.
 pub const LARGEST: u64 = 1 << 20;
 /// Grain of the cutting.
 pub const GRAIN: u64 = 512;
 
-/// One slab: pieces in use and their bytes.
-#[derive(Clone, Copy, Default)]
+const GRAINS: usize = (SLAB / GRAIN) as usize;
+/// One piece, in [`Slab::state`]; the grains in use are below it.
+const PIECE: u32 = 1 << 16;
+const USED: u32 = PIECE - 1;
+
+/// A page of the address space that is or was a slab. Never freed: the driver cuts the same pages again and again.
+#[repr(C)]
 struct Slab {
-    pieces: u32,
-    used: u64,
+    /// `{pieces: 16 bits, grains in use: 16 bits}`.
+    state: AtomicU32,
+    /// The device that pays, and the context that it dies with.
+    ordinal: AtomicI32,
+    context: AtomicUsize,
+    /// Grains of the piece that begins at each grain; 0 for none.
+    sizes: [AtomicU16; GRAINS],
 }
 
-/// The slabs of this process.
-#[derive(Default)]
-pub struct Slabs {
-    known: Allocations<Slab>,
+/// What is known of a piece that was taken out of its slab.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece {
+    /// The device that pays for the slab.
+    pub device: &'static Device,
+    /// What the driver gives up with the piece: the slab with its last one.
+    pub given: Given,
+    context: usize,
+    bytes: u64,
 }
 
-impl Slabs {
-    /// Enters a piece; returns whether its slab is new, and must be charged.
-    pub fn enter(&self, address: u64, bytes: u64) -> bool {
-        self.known.update(address / SLAB, |slab| {
-            let new = slab.is_none();
-            let slab = slab.get_or_insert_default();
-            slab.pieces += 1;
-            slab.used += bytes;
-            new
-        })
+impl Slab {
+    /// Enters a piece; returns whether it is the only one.
+    fn put(&self, grain: usize, grains: u16) -> bool {
+        // Relaxed, here and below: whoever frees the piece has its address from the thread that entered it.
+        let stale = self.sizes[grain].swap(grains, Ordering::Relaxed);
+        if stale != 0 {
+            // Freed by a route that we did not see: its place in the count is this one's.
+            let more = u32::from(grains).wrapping_sub(u32::from(stale));
+            self.state.fetch_add(more, Ordering::Relaxed);
+            return false;
+        }
+        self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed) < PIECE
     }
 
-    /// Removes a piece; returns whether its slab is gone, and must be given back.
-    pub fn leave(&self, address: u64, bytes: u64) -> bool {
-        self.known.update(address / SLAB, |entry| match entry {
-            Some(slab) if slab.pieces > 1 => {
-                slab.pieces -= 1;
-                slab.used = slab.used.saturating_sub(bytes);
-                false
-            }
-            Some(_) => {
-                *entry = None;
-                true
-            }
-            None => false,
-        })
+    /// Takes a piece out, if there is one; returns its grains and whether it was the last.
+    fn take(&self, grain: usize) -> Option<(u16, bool)> {
+        let size = &self.sizes[grain];
+        // Of two frees of one address, one gets it.
+        if size.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let grains = size.swap(0, Ordering::Relaxed);
+        if grains == 0 {
+            return None;
+        }
+        let before = self.state.fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed);
+        Some((grains, before < 2 * PIECE))
     }
 
-    /// Whether a piece of `bytes` might fit without a new slab. Its free bytes may be in pieces. Asked where a slab
-    /// would pass the quota, so it may take its time.
-    pub fn may_fit(&self, bytes: u64) -> bool {
-        let mut fits = false;
-        self.known.for_each(|_, slab| fits |= slab.used + bytes <= SLAB);
-        fits
+    /// Bytes that no piece uses, if there is any piece.
+    fn room(&self) -> Option<u64> {
+        let state = self.state.load(Ordering::Relaxed);
+        (state >= PIECE).then(|| SLAB.saturating_sub(u64::from(state & USED) * GRAIN))
     }
+}
+
+fn slab_of(entry: &Entry) -> Option<&'static Slab> {
+    // SAFETY: only ever set below, to a slab that is never freed. Acquire: it was made before.
+    unsafe { entry.own.load(Ordering::Acquire).cast::<Slab>().as_ref() }
+}
+
+#[cold]
+fn make(own: &AtomicPtr<c_void>) -> Option<&'static Slab> {
+    let layout = Layout::new::<Slab>();
+    // SAFETY: a slab is not of size zero.
+    let mine = unsafe { alloc_zeroed(layout) };
+    if mine.is_null() {
+        return None;
+    }
+    let stands = match own.compare_exchange(
+        core::ptr::null_mut(),
+        mine.cast(),
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    ) {
+        Ok(_) => mine,
+        Err(theirs) => {
+            // SAFETY: nobody has seen ours.
+            unsafe { dealloc(mine, layout) };
+            theirs.cast()
+        }
+    };
+    // SAFETY: made of atomics, for which zero is a value; published and never freed.
+    Some(unsafe { &*stands.cast::<Slab>() })
+}
+
+fn grain_of(address: u64) -> usize {
+    (address % SLAB / GRAIN) as usize
+}
+
+/// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be entered: out of memory,
+/// or an address that no device has.
+pub fn enter(table: &Addresses, device: &Device, context: usize, address: u64, bytes: u64) -> Option<bool> {
+    let entry = table.entry(address)?;
+    let slab = slab_of(entry).or_else(|| make(&entry.own))?;
+    let grains = bytes.div_ceil(GRAIN).clamp(1, GRAINS as u64) as u16;
+    let new = slab.put(grain_of(address), grains);
+    if new {
+        slab.ordinal.store(device.ordinal, Ordering::Relaxed);
+        slab.context.store(context, Ordering::Relaxed);
+    }
+    Some(new)
+}
+
+/// Takes out the piece at `address`, if there is one.
+#[inline]
+pub fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
+    let slab = slab_of(table.find(address)?)?;
+    if !address.is_multiple_of(GRAIN) {
+        return None;
+    }
+    // Read before the piece is taken: afterwards the slab may be another's.
+    let (ordinal, context) = (
+        slab.ordinal.load(Ordering::Relaxed),
+        slab.context.load(Ordering::Relaxed),
+    );
+    let (grains, last) = slab.take(grain_of(address))?;
+    let device = Cuda::process().governed()?.device(ordinal)?;
+    Some(Piece {
+        device,
+        given: if last {
+            Given {
+                bytes: SLAB,
+                counted: true,
+            }
+        } else {
+            Given::NOTHING
+        },
+        context,
+        bytes: u64::from(grains) * GRAIN,
+    })
+}
+
+/// The driver has not freed the piece after all.
+pub fn put_back(table: &Addresses, address: u64, piece: Piece) {
+    match (
+        piece.given.bytes > 0,
+        enter(table, piece.device, piece.context, address, piece.bytes),
+    ) {
+        // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
+        (true, Some(false)) => closed(piece.device),
+        (false, Some(true)) => opened(piece.device, false),
+        _ => {}
+    }
+}
+
+/// Whether a piece of `bytes` might fit without a new slab. Its free bytes may be in pieces. Asked where a slab would
+/// pass the quota, so it may take its time.
+pub fn may_fit(table: &Addresses, bytes: u64) -> bool {
+    let mut fits = false;
+    table.for_each(|_, entry| {
+        fits |= slab_of(entry)
+            .and_then(Slab::room)
+            .is_some_and(|room| room >= bytes);
+    });
+    fits
+}
+
+/// Gives back the slabs of a context that is gone.
+pub fn context_died(table: &Addresses, context: usize) {
+    table.for_each(|_, entry| {
+        let Some(slab) = slab_of(entry) else { return };
+        if slab.context.load(Ordering::Relaxed) != context || slab.state.load(Ordering::Relaxed) < PIECE {
+            return;
+        }
+        // The context is gone, and so is whoever might have allocated in it.
+        for size in &slab.sizes {
+            size.store(0, Ordering::Relaxed);
+        }
+        slab.state.store(0, Ordering::Relaxed);
+        let ordinal = slab.ordinal.load(Ordering::Relaxed);
+        if let Some(device) = Cuda::process()
+            .governed()
+            .and_then(|governed| governed.device(ordinal))
+        {
+            closed(device);
+        }
+    });
 }
 
 /// Charges a new slab that the driver has taken; `held` says that its bytes are held already.
@@ -83,19 +230,54 @@ pub fn closed(device: &Device) {
 mod tests {
     use super::*;
 
+    fn slab() -> &'static Slab {
+        let own = AtomicPtr::new(core::ptr::null_mut());
+        make(&own).unwrap()
+    }
+
     #[test]
-    fn a_slab_is_charged_once_and_given_back_with_its_last_piece() {
-        let slabs = Slabs::default();
-        let at = |slab: u64, piece: u64| slab * SLAB + piece * GRAIN;
-        assert!(slabs.enter(at(7, 0), 512));
-        assert!(!slabs.enter(at(7, 1), 512));
-        assert!(slabs.may_fit(SLAB - 1024) && !slabs.may_fit(SLAB - 1023));
-        assert!(slabs.enter(at(9, 0), SLAB / 2) && slabs.leave(at(9, 0), SLAB / 2));
-        assert!(slabs.enter(at(8, 0), 512));
-        assert!(!slabs.leave(at(7, 0), 512));
-        assert!(slabs.leave(at(7, 1), 512));
-        assert!(slabs.leave(at(8, 0), 512));
-        assert!(!slabs.may_fit(1));
-        assert!(slabs.enter(at(7, 0), 512));
+    fn a_slab_is_new_with_its_first_piece_and_gone_with_its_last() {
+        let slab = slab();
+        assert_eq!(slab.room(), None);
+        assert!(slab.put(0, 1));
+        assert!(!slab.put(1, 4));
+        assert_eq!(slab.room(), Some(SLAB - 5 * GRAIN));
+        assert_eq!(slab.take(2), None);
+        assert_eq!(slab.take(0), Some((1, false)));
+        assert_eq!(slab.take(0), None, "freed once");
+        assert_eq!(slab.take(1), Some((4, true)));
+        assert_eq!(slab.room(), None);
+        assert!(slab.put(7, GRAINS as u16), "and it may be one again");
+        assert_eq!(slab.room(), Some(0));
+    }
+
+    #[test]
+    fn a_piece_freed_unseen_is_counted_once() {
+        let slab = slab();
+        assert!(slab.put(8, 16));
+        assert!(!slab.put(8, 2));
+        assert_eq!(slab.room(), Some(SLAB - 2 * GRAIN));
+        assert_eq!(slab.take(8), Some((2, true)));
+    }
+
+    #[test]
+    fn threads_open_and_close_a_slab_as_often() {
+        let slab = slab();
+        let (opened, closed) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..4usize {
+                let (opened, closed) = (&opened, &closed);
+                scope.spawn(move || {
+                    for _ in 0..50_000 {
+                        opened.fetch_add(u32::from(slab.put(thread, 3)), Ordering::Relaxed);
+                        let (grains, last) = slab.take(thread).unwrap();
+                        assert_eq!(grains, 3);
+                        closed.fetch_add(u32::from(last), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(opened.into_inner(), closed.into_inner());
+        assert_eq!(slab.room(), None);
     }
 }
