@@ -156,6 +156,43 @@ fn a_another_driver_library_by_a_variable() {
 }
 
 #[test]
+fn a_another_driver_library_in_front() {
+    open("`LD_LIBRARY_PATH` with another `libcuda.so.1`");
+    let machine = Machine::new();
+    // A copy in front of the driver is the driver to the library as it is to the program: the quota holds.
+    let front = machine.path().join("front");
+    std::fs::create_dir(&front).unwrap();
+    std::fs::copy(libraries().sim.join("libcuda.so.1"), front.join("libcuda.so.1")).unwrap();
+    let with_front = |driver: Option<&Path>| {
+        let mut command = machine.governed(program("client"), "t", "1GiB");
+        let path = format!("{}:{}", front.display(), machine.sim.display());
+        command.env("LD_LIBRARY_PATH", path);
+        if let Some(driver) = driver {
+            command.env("CLIENT_DRIVER", driver);
+        }
+        let mut client = Client::start(command);
+        client.ok("open 0");
+        client
+    };
+    with_front(None).refused(&format!("alloc {}", 2 * GIB));
+    // Nor does another file name help while the library says its name.
+    let renamed = front.join("libother.so");
+    std::fs::copy(libraries().sim.join("libcuda.so.1"), &renamed).unwrap();
+    with_front(Some(&renamed)).refused(&format!("alloc {}", 2 * GIB));
+    // One that was edited to say another is not known for the driver: what is asked of it is not seen.
+    let mut bytes = std::fs::read(&renamed).unwrap();
+    let name = b"libcuda.so.1\0";
+    while let Some(at) = bytes.windows(name.len()).position(|part| part == name) {
+        bytes[at..at + 8].copy_from_slice(b"libother");
+    }
+    std::fs::write(&renamed, bytes).unwrap();
+    let mut client = with_front(Some(&renamed));
+    client.ok(&format!("alloc {}", 2 * GIB));
+    // But by whoever asks the management library what each process holds.
+    assert!(machine.observer().held(client.pid()) >= 2 * GIB);
+}
+
+#[test]
 fn a_an_empty_environment() {
     open("`env -i`");
     let machine = Machine::new();
