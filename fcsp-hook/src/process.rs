@@ -296,7 +296,7 @@ impl<B: Backend> Process<B> {
 
     /// Whether nobody governs this process: launches are then the driver's alone.
     #[inline]
-    pub(crate) fn is_free(&'static self) -> bool {
+    pub fn is_free(&'static self) -> bool {
         match self.state.load(Ordering::Relaxed) {
             FREE => true,
             GOVERNED => false,

@@ -14,24 +14,28 @@ use crate::ffi::all as types;
 macro_rules! for_each_hook {
     ($callback:ident) => {
         $callback! {
+            zeCommandListAppendImageCopy, zeCommandListAppendImageCopyFromMemory,
+            zeCommandListAppendImageCopyFromMemoryExt, zeCommandListAppendImageCopyRegion,
+            zeCommandListAppendImageCopyToMemory, zeCommandListAppendImageCopyToMemoryExt,
             zeCommandListAppendLaunchCooperativeKernel, zeCommandListAppendLaunchKernel,
             zeCommandListAppendLaunchKernelIndirect, zeCommandListAppendLaunchKernelWithArguments,
             zeCommandListAppendLaunchKernelWithParameters, zeCommandListAppendLaunchMultipleKernelsIndirect,
-            zeCommandListAppendMemoryCopy, zeCommandListAppendMemoryFill, zeCommandListCreate,
+            zeCommandListAppendMemoryCopy, zeCommandListAppendMemoryCopyFromContext,
+            zeCommandListAppendMemoryCopyRegion, zeCommandListAppendMemoryFill, zeCommandListCreate,
             zeCommandListCreateImmediate, zeCommandListDestroy, zeCommandListHostSynchronize,
             zeCommandListImmediateAppendCommandListsExp, zeCommandListReset, zeCommandQueueCreate,
             zeCommandQueueDestroy, zeCommandQueueExecuteCommandLists, zeCommandQueueSynchronize,
-            zeContextDestroy, zeDeviceGetMemoryProperties,
-            zeDeviceGetProperties, zeDriverGetExtensionFunctionAddress, zeDriverGetProperties,
-            zeEventHostSynchronize, zeFenceHostSynchronize, zeGetCommandListExpProcAddrTable,
-            zeGetCommandListProcAddrTable, zeGetCommandQueueProcAddrTable, zeGetContextProcAddrTable,
-            zeGetDeviceExpProcAddrTable, zeGetDeviceProcAddrTable, zeGetDriverExpProcAddrTable,
-            zeGetDriverProcAddrTable, zeGetEventExpProcAddrTable, zeGetEventPoolProcAddrTable,
-            zeGetEventProcAddrTable, zeGetFabricEdgeExpProcAddrTable, zeGetFabricVertexExpProcAddrTable,
-            zeGetFenceProcAddrTable, zeGetGlobalProcAddrTable, zeGetImageExpProcAddrTable,
-            zeGetImageProcAddrTable, zeGetKernelExpProcAddrTable, zeGetKernelProcAddrTable,
-            zeGetMemExpProcAddrTable, zeGetMemProcAddrTable, zeGetModuleBuildLogProcAddrTable,
-            zeGetModuleProcAddrTable, zeGetPhysicalMemProcAddrTable, zeGetRTASBuilderExpProcAddrTable,
+            zeContextDestroy, zeDeviceGetMemoryProperties, zeDeviceGetProperties,
+            zeDriverGetExtensionFunctionAddress, zeDriverGetProperties, zeEventHostSynchronize,
+            zeFenceHostSynchronize, zeGetCommandListExpProcAddrTable, zeGetCommandListProcAddrTable,
+            zeGetCommandQueueProcAddrTable, zeGetContextProcAddrTable, zeGetDeviceExpProcAddrTable,
+            zeGetDeviceProcAddrTable, zeGetDriverExpProcAddrTable, zeGetDriverProcAddrTable,
+            zeGetEventExpProcAddrTable, zeGetEventPoolProcAddrTable, zeGetEventProcAddrTable,
+            zeGetFabricEdgeExpProcAddrTable, zeGetFabricVertexExpProcAddrTable, zeGetFenceProcAddrTable,
+            zeGetGlobalProcAddrTable, zeGetImageExpProcAddrTable, zeGetImageProcAddrTable,
+            zeGetKernelExpProcAddrTable, zeGetKernelProcAddrTable, zeGetMemExpProcAddrTable,
+            zeGetMemProcAddrTable, zeGetModuleBuildLogProcAddrTable, zeGetModuleProcAddrTable,
+            zeGetPhysicalMemProcAddrTable, zeGetRTASBuilderExpProcAddrTable,
             zeGetRTASParallelOperationExpProcAddrTable, zeGetSamplerProcAddrTable,
             zeGetVirtualMemProcAddrTable, zeImageCreate, zeImageDestroy, zeInit, zeInitDrivers,
             zeKernelDestroy, zeMemAllocDevice, zeMemAllocShared, zeMemFree, zeMemFreeExt, zeModuleCreate,
@@ -61,6 +65,7 @@ mod rooms {
     pub use crate::context::*;
     pub use crate::info::management::*;
     pub use crate::info::memory::*;
+    pub use crate::launch::copies::*;
     pub use crate::launch::*;
     pub use crate::loader::*;
     pub use crate::memory::direct::*;

@@ -8,7 +8,6 @@ use core::ffi::c_void;
 use fcsp_core::classify::Class;
 use fcsp_core::share::cost;
 use fcsp_hook::compute::{Drains, Work};
-use fcsp_hook::launch::copies::{Kind, SMALL};
 use fcsp_hook::launch::{admits_graph, admits_kernel, straight, waiting};
 
 use crate::call_real;
@@ -16,6 +15,8 @@ use crate::driver::real;
 use crate::ffi::ze::*;
 use crate::process::{LevelZero, process, shielded};
 use crate::queues;
+
+pub mod copies;
 
 /// One device's compute share.
 type Compute = fcsp_hook::compute::Compute<LevelZero>;
@@ -42,7 +43,8 @@ enum Governed {
 }
 
 fn at_once(list: ze_command_list_handle_t) -> Governed {
-    if process().governed().is_none() {
+    // Found out once: launches go straight through from then on.
+    if process().is_free() {
         return Governed::Not;
     }
     match queues::lane(list as usize) {
@@ -238,10 +240,10 @@ pub unsafe extern "C" fn zeCommandQueueExecuteCommandLists(
                 hFence
             ))
         };
-        let lane = process()
-            .governed()
-            .and_then(|_| queues::lane(hCommandQueue as usize))
-            .filter(|lane| !lane.copies);
+        if process().is_free() {
+            return call();
+        }
+        let lane = queues::lane(hCommandQueue as usize).filter(|lane| !lane.copies);
         match lane.and_then(share) {
             Some(share) => lists(share, content(), hCommandQueue, call),
             None => call(),
@@ -275,116 +277,6 @@ pub unsafe extern "C" fn zeCommandListImmediateAppendCommandListsExp(
             Governed::AtOnce(share) => lists(share, content(), hCommandListImmediate, call),
             Governed::Later(_) | Governed::Not => call(),
         }
-    })
-}
-
-/// Whether an address is in the device's own memory, or in memory that may be.
-fn on_device(context: usize, address: *const c_void) -> bool {
-    let mut properties = ze_memory_allocation_properties_t::zeroed();
-    properties.stype = ZE_STRUCTURE_TYPE_MEMORY_ALLOCATION_PROPERTIES;
-    let result = call_real!(zeMemGetAllocProperties(
-        context as ze_context_handle_t,
-        address,
-        &mut properties,
-        core::ptr::null_mut()
-    ));
-    result == ZE_RESULT_SUCCESS && matches!(properties.type_, ZE_MEMORY_TYPE_DEVICE | ZE_MEMORY_TYPE_SHARED)
-}
-
-/// Asks for a copy or fill of `bytes` inside device memory, or notes it. Engines that only copy hold nobody up.
-fn moves(
-    list: ze_command_list_handle_t,
-    kind: Kind,
-    bytes: usize,
-    places: &[*const c_void],
-    call: impl Fn() -> ze_result_t,
-) -> ze_result_t {
-    match at_once(list) {
-        Governed::AtOnce(share) if bytes >= SMALL => {
-            let asks = queues::lane(list as usize).is_some_and(|lane| !lane.copies)
-                && queues::context_of(list as usize)
-                    .is_some_and(|context| places.iter().all(|place| on_device(context, *place)));
-            if asks {
-                share.copy(kind, bytes, list as usize, call)
-            } else {
-                call()
-            }
-        }
-        Governed::Later(_) => {
-            queues::appended(list as usize, (bytes as u64) << 3 | kind as u64, 0, false);
-            call()
-        }
-        _ => call(),
-    }
-}
-
-/// `zeCommandListAppendMemoryCopy`.
-pub unsafe extern "C" fn zeCommandListAppendMemoryCopy(
-    hCommandList: ze_command_list_handle_t,
-    dstptr: *mut c_void,
-    srcptr: *const c_void,
-    size: usize,
-    hSignalEvent: ze_event_handle_t,
-    numWaitEvents: u32,
-    phWaitEvents: *mut ze_event_handle_t,
-) -> ze_result_t {
-    if straight::<LevelZero>()
-        && let Some(real) = real::zeCommandListAppendMemoryCopy.get()
-    {
-        // SAFETY: the caller's own arguments.
-        return unsafe {
-            real(
-                hCommandList,
-                dstptr,
-                srcptr,
-                size,
-                hSignalEvent,
-                numWaitEvents,
-                phWaitEvents,
-            )
-        };
-    }
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        let call = || {
-            call_real!(zeCommandListAppendMemoryCopy(
-                hCommandList,
-                dstptr,
-                srcptr,
-                size,
-                hSignalEvent,
-                numWaitEvents,
-                phWaitEvents
-            ))
-        };
-        moves(hCommandList, Kind::Copy, size, &[dstptr, srcptr], call)
-    })
-}
-
-/// `zeCommandListAppendMemoryFill`.
-pub unsafe extern "C" fn zeCommandListAppendMemoryFill(
-    hCommandList: ze_command_list_handle_t,
-    ptr: *mut c_void,
-    pattern: *const c_void,
-    pattern_size: usize,
-    size: usize,
-    hSignalEvent: ze_event_handle_t,
-    numWaitEvents: u32,
-    phWaitEvents: *mut ze_event_handle_t,
-) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        let call = || {
-            call_real!(zeCommandListAppendMemoryFill(
-                hCommandList,
-                ptr,
-                pattern,
-                pattern_size,
-                size,
-                hSignalEvent,
-                numWaitEvents,
-                phWaitEvents
-            ))
-        };
-        moves(hCommandList, Kind::Fill, size, &[ptr], call)
     })
 }
 

@@ -159,7 +159,18 @@ unsafe extern "C" fn fill(
 /// Declares a getter for each table: `getter { place, minor version, function, ... }`. It hands its caller's address on,
 /// which is how calls of the loader's own are told from a program's.
 macro_rules! getters {
-    ($($getter:ident { $($place:literal, $minor:literal, $name:ident,)* })*) => {$(
+    ($($getter:ident { $($place:literal, $minor:literal, $name:ident,)* })*) => {
+        /// What is wrapped in the tables: getter, place, minor version since which it is there, and name. For the header
+        /// test: a wrapper in another's place would be called with another's arguments.
+        pub const PLACES: &[(&str, usize, u32, &str)] = &[
+            $($((stringify!($getter), $place, $minor, stringify!($name)),)*)*
+        ];
+        $(getter!($getter { $($place, $minor, $name,)* });)*
+    };
+}
+
+macro_rules! getter {
+    ($getter:ident { $($place:literal, $minor:literal, $name:ident,)* }) => {
         #[doc = concat!("`", stringify!($getter), "`.")]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $getter(version: ze_api_version_t, table: *mut c_void) -> ze_result_t {
@@ -185,7 +196,7 @@ macro_rules! getters {
                 fill = sym fill,
             );
         }
-    )*};
+    };
 }
 
 getters! {
@@ -199,10 +210,18 @@ getters! {
         4, 0, zeCommandListReset,
         8, 0, zeCommandListAppendMemoryCopy,
         9, 0, zeCommandListAppendMemoryFill,
+        10, 0, zeCommandListAppendMemoryCopyRegion,
+        11, 0, zeCommandListAppendMemoryCopyFromContext,
+        12, 0, zeCommandListAppendImageCopy,
+        13, 0, zeCommandListAppendImageCopyRegion,
+        14, 0, zeCommandListAppendImageCopyToMemory,
+        15, 0, zeCommandListAppendImageCopyFromMemory,
         22, 0, zeCommandListAppendLaunchKernel,
         23, 0, zeCommandListAppendLaunchCooperativeKernel,
         24, 0, zeCommandListAppendLaunchKernelIndirect,
         25, 0, zeCommandListAppendLaunchMultipleKernelsIndirect,
+        26, 3, zeCommandListAppendImageCopyToMemoryExt,
+        27, 3, zeCommandListAppendImageCopyFromMemoryExt,
         28, 6, zeCommandListHostSynchronize,
     }
     zeGetCommandQueueProcAddrTable {

@@ -70,7 +70,6 @@ pub type ze_physical_mem_handle_t = *mut c_void;
 pub type ze_sampler_handle_t = *mut c_void;
 
 // Structs known by address only.
-pub type ze_copy_region_t = c_void;
 pub type ze_device_cache_properties_t = c_void;
 pub type ze_device_compute_properties_t = c_void;
 pub type ze_device_external_memory_properties_t = c_void;
@@ -85,7 +84,6 @@ pub type ze_fabric_vertex_exp_properties_t = c_void;
 pub type ze_fence_desc_t = c_void;
 pub type ze_image_allocation_ext_properties_t = c_void;
 pub type ze_image_properties_t = c_void;
-pub type ze_image_region_t = c_void;
 pub type ze_kernel_desc_t = c_void;
 pub type ze_kernel_properties_t = c_void;
 pub type ze_linkage_inspection_ext_desc_t = c_void;

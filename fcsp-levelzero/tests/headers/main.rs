@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use fcsp_levelzero::ffi::{Constant, Function, Layout};
 use fcsp_levelzero::ffi::{ddi, ze, zes, zet};
+use fcsp_levelzero::loader;
 use fcsp_levelzero::symbols::{self, Symbol};
 use toolchain::{Header, headers};
 
@@ -201,6 +202,48 @@ fn signatures_agree() {
             panic!("{} and Rust disagree:\n{messages}", header.version);
         }
     }
+}
+
+/// `CommandList` as the names of C's tables write it: `command_list`.
+fn snake(class: &str) -> String {
+    let mut out = String::new();
+    for letter in class.chars() {
+        if letter.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Each wrapper goes to the place in its table that the headers give its function.
+#[test]
+fn wrappers_are_put_where_their_functions_are() {
+    let Some(headers) = headers() else { return };
+    let mut compared = 0;
+    for (prefix, header) in ["ze", "zes"].iter().zip(headers) {
+        let (mut body, mut expected) = (String::new(), String::new());
+        for (getter, place, minor, name) in loader::PLACES {
+            let class = getter
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_prefix("Get"))
+                .and_then(|rest| rest.strip_suffix("ProcAddrTable"));
+            let Some(class) = class.filter(|_| *minor <= VERSION % 1_000) else {
+                continue;
+            };
+            let rest = &name[prefix.len()..];
+            let member = rest.strip_prefix(class).unwrap_or(rest);
+            let table = snake(class);
+            let _ = writeln!(
+                body,
+                r#"printf("{name} %zu\n", offsetof({prefix}_{table}_dditable_t, pfn{member}) / sizeof(void *));"#
+            );
+            let _ = writeln!(expected, "{name} {place}");
+            compared += 1;
+        }
+        assert_eq!(header.printed(&body), expected, "{}", header.version);
+    }
+    assert!(compared > 40, "only {compared} places?");
 }
 
 /// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong value.

@@ -7,6 +7,22 @@ use super::*;
 fcsp_hook::layouts! {
     /// Layouts of the structs above, for the header test.
     STRUCTS;
+    ze_image_region_t {
+        originX: u32,
+        originY: u32,
+        originZ: u32,
+        width: u32,
+        height: u32,
+        depth: u32,
+    }
+    ze_copy_region_t {
+        originX: u32,
+        originY: u32,
+        originZ: u32,
+        width: u32,
+        height: u32,
+        depth: u32,
+    }
     ze_device_uuid_t {
         id: [u8; 16],
     }
