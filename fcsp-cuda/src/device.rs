@@ -1,7 +1,5 @@
 //! What the driver says of its devices, and what is kept for each.
 
-use core::sync::atomic::AtomicPtr;
-
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 
 use crate::driver::real;
@@ -10,7 +8,6 @@ use crate::ffi::cuda::{
     CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID,
     CUdevice, CUdevice_attribute, CUuuid,
 };
-use crate::memory::pool::Pool;
 
 /// What a context is taken to hold, in bytes, until it is measured, and for good where NVML cannot be asked: more than
 /// the 518 MiB of an H100 (driver 580), the most that we have seen.
@@ -21,8 +18,6 @@ pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 pub struct PerDevice {
     /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
     pub resident_threads: u64,
-    /// The pool that serves allocations which name none; null until asked, and after it may have changed.
-    pub(crate) default_pool: AtomicPtr<Pool>,
 }
 
 impl PerDevice {
@@ -31,7 +26,6 @@ impl PerDevice {
         Self {
             resident_threads: count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
                 * count_attribute(ordinal, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR),
-            default_pool: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 }

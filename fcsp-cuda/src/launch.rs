@@ -4,12 +4,13 @@
 
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight};
+use fcsp_hook::memory;
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::memory::graph;
-use crate::process::{Cuda, Inside, shielded};
+use crate::memory::graph::GRAPHS;
+use crate::process::{Cuda, shielded};
 
 pub mod copies;
 pub mod legacy;
@@ -45,7 +46,7 @@ pub struct BesideCaptures(CUstreamCaptureMode);
 /// Asked for only while something is captured.
 #[inline]
 pub(crate) fn beside_captures() -> Option<BesideCaptures> {
-    if graph::capturing() {
+    if GRAPHS.recording() {
         allow_questions()
     } else {
         None
@@ -169,7 +170,7 @@ macro_rules! graph_launch {
         #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
             let stream = named(hStream, $per_thread);
-            if !graph::any()
+            if !GRAPHS.any()
                 && (straight::<Cuda>() || admits_graph::<Cuda>(hGraph as usize, stream))
                 && let Some(real) = real::$name.get()
             {
@@ -177,7 +178,7 @@ macro_rules! graph_launch {
                 return unsafe { real(hGraph, hStream) };
             }
             launch::graph::<Cuda>(hGraph as usize, stream, || {
-                if graph::any() {
+                if GRAPHS.any() {
                     shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
                 } else {
                     call_real!($name(hGraph, hStream))
@@ -192,7 +193,7 @@ macro_rules! graph_upload {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: memory nodes may take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
-            if !graph::any() {
+            if !GRAPHS.any() {
                 return call_real!($name(hGraph, hStream));
             }
             shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
@@ -202,18 +203,7 @@ macro_rules! graph_upload {
 graph_upload!(cuGraphUpload, cuGraphUpload_ptsz);
 
 fn with_memory(executable: CUgraphExec, call: impl Fn() -> CUresult) -> CUresult {
-    match graph::before_launch(executable) {
-        Err(refusal) => refusal,
-        Ok(None) => call(),
-        Ok(Some((device, ahead))) => {
-            let _inside = Inside::enter();
-            let change = device.change();
-            let result = call();
-            graph::settle(device, ahead);
-            drop(change);
-            result
-        }
-    }
+    memory::graph::with_memory::<Cuda>(executable as usize, "cuGraphLaunch", call)
 }
 
 /// `cuGraphExecUpdate` of today.

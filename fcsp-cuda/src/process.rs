@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
-use fcsp_hook::memory::Given;
+use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::process::Process;
 pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
 
@@ -13,7 +13,9 @@ use crate::driver::real;
 use crate::ffi::cuda::*;
 use crate::info::process_memory;
 use crate::launch::{BesideCaptures, beside_captures, copies};
-use crate::memory::{self, graph, pool};
+use crate::memory;
+use crate::memory::graph::{GRAPHS, is_capturing};
+use crate::memory::pool::POOLS;
 use crate::{call_real, events};
 
 /// NVIDIA's driver.
@@ -97,8 +99,11 @@ impl Backend for Cuda {
     }
 
     fn refresh(device: &Device) {
-        if pool::any() || graph::any() {
-            pool::refresh_all(device);
+        if POOLS.any() || GRAPHS.any() {
+            let change = device.change();
+            pool::refresh(device);
+            graph::settle(device, 0);
+            drop(change);
         }
     }
 
@@ -110,12 +115,12 @@ impl Backend for Cuda {
     }
 
     fn context_died(context: usize) {
-        memory::slab::context_died(Self::process().addresses(), context);
+        pieces::context_died::<Self>(context);
     }
 
     #[inline]
     fn freed_unknown() {
-        pool::freed();
+        POOLS.freed();
     }
 
     fn forget_in_child() {
@@ -128,11 +133,11 @@ impl Backend for Cuda {
 
     #[inline]
     fn is_recording() -> bool {
-        graph::capturing()
+        GRAPHS.recording()
     }
 
     fn records(stream: usize) -> bool {
-        graph::is_capturing(stream as CUstream)
+        is_capturing(stream as CUstream)
     }
 
     type Beside = Option<BesideCaptures>;
@@ -172,7 +177,7 @@ impl Backend for Cuda {
 
     #[inline]
     fn after_synchronisation() {
-        pool::after_synchronisation();
+        pool::after_synchronisation::<Self>();
     }
 }
 

@@ -188,10 +188,10 @@ impl<B: Backend> Compute<B> {
             // Another rank may be waiting for this one: never held back, charged in full.
             self.gate.bypass(cost);
         } else if !self.gate.admit(cost) {
-            return self.submit_slowly(work, cost, queue, call);
+            return self.submit_slowly(work, cost, queue, &call);
         }
         if work.sample {
-            return self.submit_timed(work, queue, call);
+            return self.submit_timed(work, queue, &call);
         }
         call()
     }
@@ -205,7 +205,7 @@ impl<B: Backend> Compute<B> {
     }
 
     #[cold]
-    fn submit_slowly(&self, work: Work, cost: u64, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+    fn submit_slowly(&self, work: Work, cost: u64, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
         loop {
             self.poll();
             // Read before the page is asked, so that a wake-up in between is not slept through.
@@ -391,7 +391,7 @@ impl<B: Backend> Compute<B> {
     }
 
     #[cold]
-    fn submit_timed(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+    fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
         let contended = self.contended.load(Ordering::Relaxed);
         let result = self
             .timing
@@ -402,7 +402,7 @@ impl<B: Backend> Compute<B> {
 
     /// Around a call in which the host stands waiting for the device. `drains` says what is known to be
     /// empty afterwards.
-    pub fn synchronise(&self, drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
+    pub fn synchronise(&self, drains: Drains, call: &dyn Fn() -> B::Status) -> B::Status {
         let before = now_ns();
         let line = self.gate.line();
         if line.unmarked.load(Ordering::Relaxed) != 0

@@ -27,6 +27,7 @@ use fcsp_core::tenant::{Tenant, TenantError};
 
 use crate::backend::Backend;
 use crate::compute::Compute;
+use crate::memory::pool::Pool;
 use crate::setup::{SetupOnce, complain, logging};
 
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
@@ -63,6 +64,8 @@ pub struct Device<B: Backend> {
     compute: AtomicPtr<Compute<B>>,
     /// The same once made: it is made once and taken up again.
     compute_made: AtomicPtr<Compute<B>>,
+    /// The pool that serves allocations which name none; null until asked, and after it may have changed.
+    pub(crate) default_pool: AtomicPtr<Pool<B>>,
 }
 
 /// Around a driver call that changes what the driver holds for this process, until that is entered in the slot.
@@ -119,6 +122,7 @@ impl<B: Backend> Device<B> {
             contexts: Mutex::new(Vec::new()),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),
+            default_pool: AtomicPtr::new(core::ptr::null_mut()),
         })
     }
 

@@ -244,7 +244,7 @@ impl<B: Backend> Compute<B> {
     #[inline]
     pub fn waiting(&self, drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
         if self.is_busy() {
-            return self.synchronise(drains, call);
+            return self.synchronise(drains, &call);
         }
         let result = call();
         if matches!(drains, Drains::Everything) {

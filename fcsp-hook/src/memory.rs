@@ -3,6 +3,18 @@
 //!
 //! Imports are the exporter's memory and are not charged twice: backends do not wrap those functions. An address that is
 //! not known here always goes to the driver.
+//!
+//! | room | for drivers that have |
+//! |---|---|
+//! | [`pieces`] | slabs from which they cut small requests |
+//! | [`pool`] | memory pools, charged by what a pool reserves |
+//! | [`physical`] | physical memory by handle and mapping |
+//! | [`graph`] | graphs with memory nodes |
+
+pub mod graph;
+pub mod physical;
+pub mod pieces;
+pub mod pool;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,5 +1,7 @@
 //! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`crate::device`]); here are the
 //! calls around those that take it, which are refused after the fact where the tenant is close to its quota.
+//!
+//! None of this is called often, so one copy of the code serves all callers: each function hands its closures on by reference.
 
 use core::sync::atomic::Ordering;
 
@@ -11,11 +13,21 @@ use crate::setup::{Inside, complain};
 
 /// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes the quota, `undo`
 /// and refuse.
+#[inline]
 pub fn takes_memory<B: Backend>(
     scope: Scope<B>,
     call: impl Fn() -> B::Status,
     undo: impl FnOnce(),
 ) -> B::Status {
+    let mut undo = Some(undo);
+    takes(scope, &call, &mut || {
+        if let Some(undo) = undo.take() {
+            undo();
+        }
+    })
+}
+
+fn takes<B: Backend>(scope: Scope<B>, call: &dyn Fn() -> B::Status, undo: &mut dyn FnMut()) -> B::Status {
     let device = match scope {
         Scope::On(device, _) => device,
         Scope::Pass => return call(),
@@ -31,18 +43,33 @@ pub fn takes_memory<B: Backend>(
         .map_or(0, |(before, after)| before.saturating_sub(after));
     device.saw_overhead(seen);
     device.overhead_moved();
-    refuse_if_over(device, || {
+    refuse_if_over(device, &mut || {
         undo();
         device.saw_less(seen);
     })
 }
 
 /// As [`takes_memory`], for calls that make a context; `made` reads its handle.
+#[inline]
 pub fn makes_context<B: Backend>(
     scope: Scope<B>,
     call: impl Fn() -> B::Status,
-    made: impl FnOnce() -> usize,
+    made: impl Fn() -> usize,
     undo: impl FnOnce(),
+) -> B::Status {
+    let mut undo = Some(undo);
+    makes(scope, &call, &made, &mut || {
+        if let Some(undo) = undo.take() {
+            undo();
+        }
+    })
+}
+
+fn makes<B: Backend>(
+    scope: Scope<B>,
+    call: &dyn Fn() -> B::Status,
+    made: &dyn Fn() -> usize,
+    undo: &mut dyn FnMut(),
 ) -> B::Status {
     let device = match scope {
         Scope::On(device, _) => device,
@@ -59,7 +86,7 @@ pub fn makes_context<B: Backend>(
         .map(|(before, after)| before.saturating_sub(after));
     let context = made();
     device.context_made(context, seen);
-    refuse_if_over(device, || {
+    refuse_if_over(device, &mut || {
         undo();
         device.context_gone(context);
     })
@@ -67,7 +94,7 @@ pub fn makes_context<B: Backend>(
 
 /// After the driver has taken memory of its own: where the tenant is close to its quota, measures; where it is past it,
 /// takes the call back.
-fn refuse_if_over<B: Backend>(device: &Device<B>, undo: impl FnOnce()) -> B::Status {
+fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::Status {
     if device.is_near() {
         device.measure_if_stale();
         if device.is_over() {
@@ -113,7 +140,12 @@ pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B
 
 /// Around a call that unloads code on the calling thread's device: what it took is free, and handles of its functions may
 /// come again.
-pub fn unloads<B: Backend>(call: impl FnOnce() -> B::Status) -> B::Status {
+#[inline]
+pub fn unloads<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
+    unloads_by::<B>(&call)
+}
+
+fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
     let Some(inside) = Inside::enter() else {
         return call();
     };
@@ -141,7 +173,12 @@ pub fn unloads<B: Backend>(call: impl FnOnce() -> B::Status) -> B::Status {
 
 /// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is past its quota is
 /// refused beforehand, and one that passes it by this is told so and refused from then on.
+#[inline]
 pub fn loads_lazily<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
+    loads_lazily_by::<B>(&call)
+}
+
+fn loads_lazily_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
     let Some(inside) = Inside::enter() else {
         return call();
     };
@@ -155,5 +192,5 @@ pub fn loads_lazily<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
             return B::OUT_OF_MEMORY;
         }
     }
-    takes_memory(process.scope_inside(&inside), call, || {})
+    takes(process.scope_inside(&inside), call, &mut || {})
 }

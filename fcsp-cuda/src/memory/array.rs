@@ -7,8 +7,7 @@
 
 use fcsp_hook::memory::{self, Request};
 
-use super::slab::LARGEST;
-use super::{pages, vmm};
+use super::{LARGEST_PIECE, pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope, shielded};
@@ -56,7 +55,7 @@ fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     sum
 }
 
-fn create(bytes: u64, call: impl Fn() -> CUresult, handle: impl Fn() -> u64) -> CUresult {
+fn create(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> u64) -> CUresult {
     let Some(_inside) = Inside::enter() else {
         return call();
     };
@@ -66,7 +65,7 @@ fn create(bytes: u64, call: impl Fn() -> CUresult, handle: impl Fn() -> u64) -> 
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
     // Small arrays share pages; what the sharing costs shows in the overhead.
-    let bytes = if bytes <= LARGEST {
+    let bytes = if bytes <= LARGEST_PIECE {
         bytes.next_multiple_of(512)
     } else {
         pages(bytes)
@@ -126,8 +125,8 @@ pub unsafe extern "C" fn cuArrayCreate_v2(
         // SAFETY: read after the driver has written there with success.
         create(
             bytes,
-            || call_real!(cuArrayCreate_v2(pHandle, pAllocateArray)),
-            || unsafe { *pHandle } as u64,
+            &|| call_real!(cuArrayCreate_v2(pHandle, pAllocateArray)),
+            &|| unsafe { *pHandle } as u64,
         )
     })
 }
@@ -143,8 +142,8 @@ pub unsafe extern "C" fn cuArray3DCreate_v2(
         // SAFETY: as above.
         create(
             bytes,
-            || call_real!(cuArray3DCreate_v2(pHandle, pAllocateArray)),
-            || unsafe { *pHandle } as u64,
+            &|| call_real!(cuArray3DCreate_v2(pHandle, pAllocateArray)),
+            &|| unsafe { *pHandle } as u64,
         )
     })
 }
@@ -168,8 +167,8 @@ pub unsafe extern "C" fn cuArrayCreate(
         // SAFETY: as above.
         create(
             bytes,
-            || call_real!(cuArrayCreate(pHandle, pAllocateArray)),
-            || unsafe { *pHandle } as u64,
+            &|| call_real!(cuArrayCreate(pHandle, pAllocateArray)),
+            &|| unsafe { *pHandle } as u64,
         )
     })
 }
@@ -193,8 +192,8 @@ pub unsafe extern "C" fn cuArray3DCreate(
         // SAFETY: as above.
         create(
             bytes,
-            || call_real!(cuArray3DCreate(pHandle, pAllocateArray)),
-            || unsafe { *pHandle } as u64,
+            &|| call_real!(cuArray3DCreate(pHandle, pAllocateArray)),
+            &|| unsafe { *pHandle } as u64,
         )
     })
 }
@@ -210,7 +209,7 @@ pub unsafe extern "C" fn cuMipmappedArrayCreate(
         let bytes = bytes_of(unsafe { pMipmappedArrayDesc.as_ref() }.copied(), numMipmapLevels);
         create(
             bytes,
-            || {
+            &|| {
                 call_real!(cuMipmappedArrayCreate(
                     pHandle,
                     pMipmappedArrayDesc,
@@ -218,7 +217,7 @@ pub unsafe extern "C" fn cuMipmappedArrayCreate(
                 ))
             },
             // SAFETY: as above.
-            || unsafe { *pHandle } as u64,
+            &|| unsafe { *pHandle } as u64,
         )
     })
 }

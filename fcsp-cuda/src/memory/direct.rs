@@ -1,14 +1,12 @@
 //! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit ABI that the driver
 //! still exports.
 
-use fcsp_hook::backend::Backend;
-use fcsp_hook::memory::{self, Request};
+use fcsp_hook::memory::{self, Request, pieces};
 
-use super::pages;
-use super::slab::{self, GRAIN, LARGEST, SLAB};
+use super::{LARGEST_PIECE, pages};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Cuda, Device, Inside, Scope, scope_inside, shielded};
+use crate::process::{Cuda, Inside, Scope, scope_inside, shielded};
 
 /// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
 /// the driver decides it.
@@ -27,14 +25,16 @@ fn allocate(
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    if bytes <= LARGEST && !managed {
-        return allocate_piece(
+    if bytes <= LARGEST_PIECE && !managed {
+        return pieces::allocate(
             device,
             context,
-            bytes.next_multiple_of(GRAIN),
+            "cuMemAlloc",
+            bytes,
             call,
             address,
             true_bytes,
+            taken_back,
         );
     }
     let request = Request {
@@ -49,88 +49,6 @@ fn allocate(
 
 fn taken_back(address: u64) -> CUresult {
     call_real!(cuMemFree_v2(address))
-}
-
-/// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows which before it is done.
-fn allocate_piece(
-    device: &'static Device,
-    context: usize,
-    bytes: u64,
-    call: impl Fn() -> CUresult,
-    address: impl Fn() -> u64,
-    true_bytes: impl Fn() -> u64,
-) -> CUresult {
-    // Far from the quota a slab is charged when it turns up. Near it, one is held beforehand; where none fits, only a
-    // request that may find room in the slabs at hand is tried at all.
-    let near = device.is_near();
-    let mut held = false;
-    if near {
-        match device.hold(SLAB) {
-            Ok(()) => held = true,
-            Err(denied) if !slab::may_fit(Cuda::process().addresses(), bytes) => {
-                device.refused("cuMemAlloc", &denied);
-                return CUDA_ERROR_OUT_OF_MEMORY;
-            }
-            Err(_) => {}
-        }
-    }
-    // Not bracketed: most pieces take nothing, and which one opened a slab is only known afterwards. A measurement that
-    // falls in between counts the slab as overhead; `opened` asks for another.
-    let result = call();
-    if result != CUDA_SUCCESS {
-        if held {
-            device.release(SLAB);
-        }
-        return result;
-    }
-    let at = address();
-    let bytes = true_bytes().next_multiple_of(GRAIN);
-    let new = slab::enter(Cuda::process().addresses(), device, context, at, bytes);
-    if new == Some(true) {
-        slab::opened(device, held);
-    } else if held {
-        device.release(SLAB);
-    }
-    if near && !held && new != Some(false) {
-        // One that could not be entered is not known there.
-        if free_piece(at, || taken_back(at)).is_none() {
-            taken_back(at);
-        }
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    CUDA_SUCCESS
-}
-
-/// Frees the piece at `address`, out of the books before the driver may hand the address out again. `None`, and nothing
-/// called, if there is no such piece.
-#[inline]
-fn free_piece(address: u64, call: impl FnOnce() -> CUresult) -> Option<CUresult> {
-    let table = Cuda::process().addresses();
-    let piece = slab::take_out(table, address)?;
-    let device = piece.device;
-    let change = (piece.given.bytes > 0).then(|| device.change());
-    let result = call();
-    if result != CUDA_SUCCESS {
-        drop(change);
-        slab::put_back(table, address, piece);
-    } else if let Some(change) = change {
-        change.lost(SLAB);
-        drop(change);
-        device.release(SLAB);
-    }
-    Some(result)
-}
-
-/// Frees `address` through `call` and gives back what was held for it.
-#[inline]
-pub(super) fn free(address: u64, call: impl Fn() -> CUresult) -> CUresult {
-    let Some(inside) = Inside::enter() else {
-        return call();
-    };
-    match free_piece(address, &call) {
-        Some(result) => result,
-        None => memory::free_inside::<Cuda>(&inside, address, call),
-    }
 }
 
 /// `cuMemAlloc`.
@@ -246,13 +164,13 @@ pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usi
 /// `cuMemFree`.
 pub unsafe extern "C" fn cuMemFree_v2(dptr: CUdeviceptr) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        free(dptr, || call_real!(cuMemFree_v2(dptr)))
+        pieces::free::<Cuda>(dptr, || call_real!(cuMemFree_v2(dptr)))
     })
 }
 
 /// `cuMemFree` of the 32-bit ABI.
 pub unsafe extern "C" fn cuMemFree(dptr: CUdeviceptr_v1) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        free(u64::from(dptr), || call_real!(cuMemFree(dptr)))
+        pieces::free::<Cuda>(u64::from(dptr), || call_real!(cuMemFree(dptr)))
     })
 }

@@ -2,8 +2,7 @@
 //!
 //! | room | functions |
 //! |---|---|
-//! | [`direct`] | `cuMemAlloc`, pitch, managed, `cuMemFree` |
-//! | [`slab`] | small pieces of the driver's heap, charged by whole slabs |
+//! | [`direct`] | `cuMemAlloc`, pitch, managed, `cuMemFree`; small pieces are charged by whole slabs |
 //! | [`pool`] | stream-ordered allocation and memory pools, charged by what a pool reserves, not by allocation |
 //! | [`vmm`] | physical memory by handle and mapping |
 //! | [`mod@array`] | arrays and mipmaps |
@@ -16,30 +15,31 @@ pub mod array;
 pub mod direct;
 pub mod graph;
 pub mod pool;
-pub mod slab;
 pub mod vmm;
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
+use fcsp_hook::memory::physical::{self, Physical};
+
 use crate::context::PrimaryContexts;
-use crate::process::SetupOnce;
+use crate::process::{Cuda, SetupOnce};
+
+/// Largest request that the driver cuts from a slab of 2 MiB, aligned to its size and freed with its last piece (measured,
+/// H100, driver 580).
+pub const LARGEST_PIECE: u64 = 1 << 20;
 
 /// Where an allocation came from, if not simply from the driver's heap.
 #[derive(Clone)]
 pub enum Origin {
     /// Physical memory mapped into a sparse array, kept alive by it.
-    Sparse(Arc<vmm::Physical>),
+    Sparse(Arc<Physical<Cuda>>),
 }
 
 /// What is known of this process's memory beside its live allocations.
 pub struct Books {
-    /// Pools by handle.
-    pub pools: pool::Pools,
     /// Physical memory by handle and mapping.
-    pub physical: vmm::Books,
-    /// Bytes of memory nodes by graph and executable graph.
-    pub graphs: graph::Books,
+    pub physical: physical::Books<Cuda>,
     /// Primary contexts by device.
     pub primary: PrimaryContexts,
 }
@@ -48,15 +48,14 @@ static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
 
 /// The books, made on first use.
 pub fn books() -> &'static Books {
+    // Acquire: made before their address was published.
     let known = BOOKS.load(Ordering::Acquire);
     if !known.is_null() {
         // SAFETY: books are leaked, never freed.
         return unsafe { &*known };
     }
     SetupOnce::publish(&BOOKS, || Books {
-        pools: pool::Pools::default(),
-        physical: vmm::Books::default(),
-        graphs: graph::Books::default(),
+        physical: physical::Books::default(),
         primary: PrimaryContexts::default(),
     })
 }
@@ -64,6 +63,8 @@ pub fn books() -> &'static Books {
 /// In a forked child: a fresh page. The old one may hold locks of threads that do not exist here.
 pub fn forget_everything() {
     BOOKS.store(core::ptr::null_mut(), Ordering::Release);
+    pool::POOLS.forget_in_child();
+    graph::GRAPHS.forget_in_child();
 }
 
 /// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages (measured, H100, driver 580). A request

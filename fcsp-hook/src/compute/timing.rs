@@ -59,7 +59,7 @@ impl Timing {
         blocks: u64,
         queue: usize,
         contended: bool,
-        call: impl Fn() -> B::Status,
+        call: &dyn Fn() -> B::Status,
     ) -> B::Status {
         if self.pending.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
             return call();

@@ -1,6 +1,5 @@
-//! Small allocations. The driver cuts requests of up to 1 MiB from slabs of 2 MiB, aligned to their size, and frees a
-//! slab with its last piece (measured, H100, driver 580). So a slab is charged as a whole, once, and is known by its
-//! address; a piece is a size at an offset in it.
+//! Small allocations of drivers that cut them from slabs of 2 MiB and free a slab with its last piece: a slab is charged as a
+//! whole, once, and is known by its address, to which it is aligned; a piece is a size at an offset in it.
 //!
 //! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here again.
 
@@ -8,17 +7,14 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-use fcsp_hook::addresses::{Addresses, Entry};
-use fcsp_hook::memory::Given;
-
-use fcsp_hook::backend::Backend;
-
-use crate::process::{Cuda, Device};
+use super::{Given, free_inside};
+use crate::addresses::{Addresses, Entry, PAGE};
+use crate::backend::Backend;
+use crate::device::Device;
+use crate::setup::Inside;
 
 /// Bytes of a slab.
-pub const SLAB: u64 = fcsp_hook::addresses::PAGE;
-/// Largest request that is cut from a slab.
-pub const LARGEST: u64 = 1 << 20;
+pub const SLAB: u64 = PAGE;
 /// Grain of the cutting.
 pub const GRAIN: u64 = 512;
 
@@ -40,12 +36,11 @@ struct Slab {
 }
 
 /// What is known of a piece that was taken out of its slab.
-#[derive(Debug, Clone, Copy)]
-pub struct Piece {
+struct Piece<B: Backend> {
     /// The device that pays for the slab.
-    pub device: &'static Device,
+    device: &'static Device<B>,
     /// What the driver gives up with the piece: the slab with its last one.
-    pub given: Given,
+    given: Given,
     context: usize,
     bytes: u64,
 }
@@ -122,7 +117,13 @@ fn grain_of(address: u64) -> usize {
 
 /// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be entered: out of memory,
 /// or an address that no device has.
-pub fn enter(table: &Addresses, device: &Device, context: usize, address: u64, bytes: u64) -> Option<bool> {
+fn enter<B: Backend>(
+    table: &Addresses,
+    device: &Device<B>,
+    context: usize,
+    address: u64,
+    bytes: u64,
+) -> Option<bool> {
     let entry = table.entry(address)?;
     let slab = slab_of(entry).or_else(|| make(&entry.own))?;
     let grains = bytes.div_ceil(GRAIN).clamp(1, GRAINS as u64) as u16;
@@ -136,7 +137,7 @@ pub fn enter(table: &Addresses, device: &Device, context: usize, address: u64, b
 
 /// Takes out the piece at `address`, if there is one.
 #[inline]
-pub fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
+fn take_out<B: Backend>(table: &Addresses, address: u64) -> Option<Piece<B>> {
     let slab = slab_of(table.find(address)?)?;
     if !address.is_multiple_of(GRAIN) {
         return None;
@@ -147,7 +148,7 @@ pub fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
         slab.context.load(Ordering::Relaxed),
     );
     let (grains, last) = slab.take(grain_of(address))?;
-    let device = Cuda::process().governed()?.device(ordinal)?;
+    let device = B::process().governed()?.device(ordinal)?;
     Some(Piece {
         device,
         given: if last {
@@ -164,7 +165,7 @@ pub fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
 }
 
 /// The driver has not freed the piece after all.
-pub fn put_back(table: &Addresses, address: u64, piece: Piece) {
+fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece<B>) {
     match (
         piece.given.bytes > 0,
         enter(table, piece.device, piece.context, address, piece.bytes),
@@ -178,7 +179,7 @@ pub fn put_back(table: &Addresses, address: u64, piece: Piece) {
 
 /// Whether a piece of `bytes` might fit without a new slab. Its free bytes may be in pieces. Asked where a slab would
 /// pass the quota, so it may take its time.
-pub fn may_fit(table: &Addresses, bytes: u64) -> bool {
+fn may_fit(table: &Addresses, bytes: u64) -> bool {
     let mut fits = false;
     table.for_each(|_, entry| {
         fits |= slab_of(entry)
@@ -188,9 +189,9 @@ pub fn may_fit(table: &Addresses, bytes: u64) -> bool {
     fits
 }
 
-/// Gives back the slabs of a context that is gone.
-pub fn context_died(table: &Addresses, context: usize) {
-    table.for_each(|_, entry| {
+/// Gives back the slabs of a context that is gone. For [`Backend::context_died`].
+pub fn context_died<B: Backend>(context: usize) {
+    B::process().addresses().for_each(|_, entry| {
         let Some(slab) = slab_of(entry) else { return };
         if slab.context.load(Ordering::Relaxed) != context || slab.state.load(Ordering::Relaxed) < PIECE {
             return;
@@ -201,7 +202,7 @@ pub fn context_died(table: &Addresses, context: usize) {
         }
         slab.state.store(0, Ordering::Relaxed);
         let ordinal = slab.ordinal.load(Ordering::Relaxed);
-        if let Some(device) = Cuda::process()
+        if let Some(device) = B::process()
             .governed()
             .and_then(|governed| governed.device(ordinal))
         {
@@ -211,7 +212,7 @@ pub fn context_died(table: &Addresses, context: usize) {
 }
 
 /// Charges a new slab that the driver has taken; `held` says that its bytes are held already.
-pub fn opened(device: &Device, held: bool) {
+fn opened<B: Backend>(device: &Device<B>, held: bool) {
     device.gained(SLAB);
     if !held {
         device.charge(SLAB);
@@ -221,9 +222,98 @@ pub fn opened(device: &Device, held: bool) {
 }
 
 /// Gives a slab back that the driver has freed.
-pub fn closed(device: &Device) {
+fn closed<B: Backend>(device: &Device<B>) {
     device.lost(SLAB);
     device.release(SLAB);
+}
+
+/// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows which before it is done.
+/// After the call `address` reads the result and `true_bytes` says what was taken; `free` takes it back.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of `memory::allocate`, one by one"
+)]
+pub fn allocate<B: Backend>(
+    device: &'static Device<B>,
+    context: usize,
+    what: &'static str,
+    bytes: u64,
+    call: impl Fn() -> B::Status,
+    address: impl Fn() -> u64,
+    true_bytes: impl Fn() -> u64,
+    free: impl Fn(u64) -> B::Status,
+) -> B::Status {
+    let table = B::process().addresses();
+    // Far from the quota a slab is charged when it turns up. Near it, one is held beforehand; where none fits, only a
+    // request that may find room in the slabs at hand is tried at all.
+    let near = device.is_near();
+    let mut held = false;
+    if near {
+        match device.hold(SLAB) {
+            Ok(()) => held = true,
+            Err(denied) if !may_fit(table, bytes.next_multiple_of(GRAIN)) => {
+                device.refused(what, &denied);
+                return B::OUT_OF_MEMORY;
+            }
+            Err(_) => {}
+        }
+    }
+    // Not bracketed: most pieces take nothing, and which one opened a slab is only known afterwards. A measurement that
+    // falls in between counts the slab as overhead; `opened` asks for another.
+    let result = call();
+    if result != B::SUCCESS {
+        if held {
+            device.release(SLAB);
+        }
+        return result;
+    }
+    let at = address();
+    let new = enter(table, device, context, at, true_bytes());
+    if new == Some(true) {
+        opened(device, held);
+    } else if held {
+        device.release(SLAB);
+    }
+    if near && !held && new != Some(false) {
+        // One that could not be entered is not known there.
+        if free_piece::<B>(at, || free(at)).is_none() {
+            free(at);
+        }
+        return B::OUT_OF_MEMORY;
+    }
+    B::SUCCESS
+}
+
+/// Frees the piece at `address`, out of the books before the driver may hand the address out again. `None`, and nothing
+/// called, if there is no such piece.
+#[inline]
+fn free_piece<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> Option<B::Status> {
+    let table = B::process().addresses();
+    let piece = take_out::<B>(table, address)?;
+    let device = piece.device;
+    let change = (piece.given.bytes > 0).then(|| device.change());
+    let result = call();
+    if result != B::SUCCESS {
+        drop(change);
+        put_back(table, address, &piece);
+    } else if let Some(change) = change {
+        change.lost(SLAB);
+        drop(change);
+        device.release(SLAB);
+    }
+    Some(result)
+}
+
+/// Frees `address`, a piece or not, through `call` and gives back what was held for it.
+#[inline]
+pub fn free<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> B::Status {
+    let Some(inside) = Inside::enter() else {
+        return call();
+    };
+    match free_piece::<B>(address, &call) {
+        Some(result) => result,
+        None => free_inside::<B>(&inside, address, call),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,255 @@
+//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs, reserved when a graph with such
+//! nodes is launched and kept until trimmed; it is charged as a whole, like any pool. Nodes come from explicit calls or from
+//! allocations on a queue that is recorded.
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::backend::Backend;
+use crate::device::Device;
+use crate::process::Scope;
+use crate::setup::{Inside, SetupOnce};
+
+/// What a driver with memory nodes is asked.
+pub trait GraphMemory: Backend {
+    /// The one list of graphs: a static of the backend's.
+    fn graphs() -> &'static Graphs;
+    /// Bytes that a device has reserved for graphs.
+    fn reserved_for_graphs(device: &Device<Self>) -> Option<u64>;
+    /// Makes a device give back graph memory that no graph uses; returns whether it could be asked.
+    fn trim_graphs(device: &Device<Self>) -> bool;
+    /// What the driver reserves for nodes of so many bytes.
+    fn pages(bytes: u64) -> u64;
+}
+
+/// The graphs of this process, and how many queues are being recorded. A static of each backend that has any.
+#[derive(Debug)]
+pub struct Graphs {
+    /// Set once any graph of this process has a memory node; until then launches ask nothing.
+    any: AtomicBool,
+    /// Queues being recorded, in all threads.
+    recordings: AtomicU32,
+    books: AtomicPtr<Books>,
+}
+
+/// Bytes of memory nodes by graph and by executable graph, and what is charged for them by device.
+#[derive(Debug, Default)]
+struct Books {
+    graphs: Mutex<HashMap<usize, u64>>,
+    executables: Mutex<HashMap<usize, Executable>>,
+    charged: Mutex<HashMap<i32, u64>>,
+}
+
+/// An executable graph with memory nodes.
+#[derive(Debug, Clone, Copy)]
+struct Executable {
+    bytes: u64,
+    /// Launched since the device's graph memory was last trimmed: what it takes is reserved already.
+    reserved: bool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Graphs {
+    /// None yet.
+    #[expect(clippy::new_without_default, reason = "for statics only")]
+    pub const fn new() -> Self {
+        Self {
+            any: AtomicBool::new(false),
+            recordings: AtomicU32::new(0),
+            books: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// In a forked child: the old books may be locked by a thread that does not exist here.
+    pub fn forget_in_child(&self) {
+        self.books.store(core::ptr::null_mut(), Ordering::Release);
+    }
+
+    fn books(&self) -> &'static Books {
+        // Acquire: made before its address was published.
+        let known = self.books.load(Ordering::Acquire);
+        if known.is_null() {
+            return SetupOnce::publish(&self.books, Books::default);
+        }
+        // SAFETY: leaked, never freed.
+        unsafe { &*known }
+    }
+
+    /// Whether any queue may be recorded. For [`Backend::is_recording`].
+    #[inline]
+    pub fn recording(&self) -> bool {
+        self.recordings.load(Ordering::Relaxed) != 0
+    }
+
+    /// A queue is being recorded from now on.
+    pub fn recording_began(&self) {
+        self.recordings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A queue is recorded no more.
+    pub fn recording_ended(&self) {
+        let less = |n: u32| Some(n.saturating_sub(1));
+        let _ = self
+            .recordings
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Whether any graph of this process has a memory node.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// A graph has one more memory node.
+    pub fn node_added(&self, graph: usize, bytes: u64) {
+        self.any.store(true, Ordering::Release);
+        *locked(&self.books().graphs).entry(graph).or_default() += bytes.next_multiple_of(512);
+    }
+
+    fn bytes_of(&self, graph: usize) -> Option<u64> {
+        locked(&self.books().graphs).get(&graph).copied()
+    }
+
+    /// A copy of `child` became a node of `graph`, and its memory nodes with it.
+    pub fn child_added(&self, graph: usize, child: usize) {
+        if self.any()
+            && let Some(bytes) = self.bytes_of(child)
+        {
+            *locked(&self.books().graphs).entry(graph).or_default() += bytes;
+        }
+    }
+
+    /// An executable graph was made from `graph`.
+    pub fn instantiated(&self, executable: usize, graph: usize) {
+        if self.any()
+            && let Some(bytes) = self.bytes_of(graph)
+        {
+            let reserved = false;
+            locked(&self.books().executables).insert(executable, Executable { bytes, reserved });
+        }
+    }
+
+    /// A graph is about to be destroyed: its address may name another one later.
+    pub fn graph_gone(&self, graph: usize) {
+        if self.any() {
+            locked(&self.books().graphs).remove(&graph);
+        }
+    }
+
+    /// The same for an executable graph.
+    pub fn executable_gone(&self, executable: usize) {
+        if self.any() {
+            locked(&self.books().executables).remove(&executable);
+        }
+    }
+
+    fn nothing_is_reserved(&self) {
+        for known in locked(&self.books().executables).values_mut() {
+            known.reserved = false;
+        }
+    }
+}
+
+/// Makes the charge for the device's graph memory equal to what is reserved; `ahead` bytes were held for growth.
+/// Returns whether anything was given back. Within a [`Device::change`].
+pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
+    if !B::graphs().any() {
+        device.release(ahead);
+        return false;
+    }
+    let mut charged = locked(&B::graphs().books().charged);
+    let Some(now) = B::reserved_for_graphs(device) else {
+        device.release(ahead);
+        return false;
+    };
+    let before = charged.insert(device.ordinal, now).unwrap_or(0);
+    let held = before + ahead;
+    if now > before {
+        device.gained(now - before);
+    } else if now < before {
+        device.lost(before - now);
+    }
+    if now > held {
+        device.charge(now - held);
+    } else {
+        device.release(held - now);
+    }
+    held > now
+}
+
+/// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was held, or the answer
+/// to give instead of launching.
+fn before_launch<B: GraphMemory>(
+    executable: usize,
+    what: &'static str,
+) -> Result<Option<(&'static Device<B>, u64)>, B::Status> {
+    let device = match B::process().scope() {
+        Scope::On(device, _) => device,
+        Scope::Pass => return Ok(None),
+        Scope::Refuse => return Err(B::OUT_OF_MEMORY),
+    };
+    let executables = &B::graphs().books().executables;
+    let bytes = match locked(executables).get(&executable) {
+        Some(known) if !known.reserved => B::pages(known.bytes),
+        _ => 0,
+    };
+    // The driver may serve it from what other graphs have left, and may not: the truth is settled afterwards. Where the
+    // quota has no room for both, what they have left is given back first.
+    if let Err(denied) = device.hold(bytes)
+        && (!trimmed(device) || device.hold(bytes).is_err())
+    {
+        device.refused(what, &denied);
+        return Err(B::OUT_OF_MEMORY);
+    }
+    if let Some(known) = locked(executables).get_mut(&executable) {
+        known.reserved = true;
+    }
+    Ok(Some((device, bytes)))
+}
+
+/// Gives graph memory that no graph uses back to the driver; returns whether there was any.
+fn trimmed<B: GraphMemory>(device: &Device<B>) -> bool {
+    let change = device.change();
+    let asked = B::trim_graphs(device);
+    B::graphs().nothing_is_reserved();
+    let less = asked && settle(device, 0);
+    drop(change);
+    less
+}
+
+/// Runs `call`, which may reserve the memory of `executable`, on the calling thread's device. For processes with memory nodes:
+/// [`Graphs::any`] says so.
+pub fn with_memory<B: GraphMemory>(
+    executable: usize,
+    what: &'static str,
+    call: impl Fn() -> B::Status,
+) -> B::Status {
+    match before_launch::<B>(executable, what) {
+        Err(refusal) => refusal,
+        Ok(None) => call(),
+        Ok(Some((device, ahead))) => {
+            let _inside = Inside::enter();
+            let change = device.change();
+            let result = call();
+            settle(device, ahead);
+            drop(change);
+            result
+        }
+    }
+}
+
+/// The program has trimmed a device's graph memory.
+pub fn trimmed_by_program<B: GraphMemory>(ordinal: i32) {
+    if let Some(_inside) = Inside::enter()
+        && let Scope::On(device, _) = B::process().scope_of(ordinal)
+    {
+        B::graphs().nothing_is_reserved();
+        let change = device.change();
+        settle(device, 0);
+        drop(change);
+    }
+}

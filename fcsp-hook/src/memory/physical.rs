@@ -1,0 +1,197 @@
+//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the device
+//! that it was made on for just as long.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::take;
+use crate::backend::Backend;
+use crate::device::Device;
+use crate::setup::Inside;
+
+/// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes back.
+#[derive(Debug)]
+pub struct Physical<B: Backend> {
+    /// The device that pays.
+    pub device: &'static Device<B>,
+    bytes: u64,
+    context: usize,
+}
+
+impl<B: Backend> Drop for Physical<B> {
+    fn drop(&mut self) {
+        self.device.lost(self.bytes);
+        self.device.release(self.bytes);
+    }
+}
+
+/// Handles and mappings. Holds a lock: in a forked child new books are needed.
+#[derive(Debug)]
+pub struct Books<B: Backend> {
+    inner: Mutex<Inner<B>>,
+}
+
+impl<B: Backend> Default for Books<B> {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                handles: HashMap::new(),
+                mappings: BTreeMap::new(),
+            }),
+        }
+    }
+}
+
+/// By first address: length and memory.
+type Mappings<B> = BTreeMap<u64, (u64, Arc<Physical<B>>)>;
+
+#[derive(Debug)]
+struct Inner<B: Backend> {
+    /// By handle: the memory and how many times the handle is held.
+    handles: HashMap<u64, (Arc<Physical<B>>, u32)>,
+    mappings: Mappings<B>,
+}
+
+impl<B: Backend> Inner<B> {
+    fn one_more(&mut self, handle: u64, physical: Arc<Physical<B>>) {
+        self.handles
+            .entry(handle)
+            .and_modify(|(_, count)| *count += 1)
+            .or_insert((physical, 1));
+    }
+}
+
+impl<B: Backend> Books<B> {
+    fn with<R>(&self, work: impl FnOnce(&mut Inner<B>) -> R) -> R {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes physical memory through `call`; `handle` reads its handle then. `context` is what it dies with, 0 for memory
+    /// that outlives contexts. Inside a wrapper.
+    pub fn create(
+        &self,
+        device: &'static Device<B>,
+        context: usize,
+        what: &'static str,
+        bytes: u64,
+        call: impl FnOnce() -> B::Status,
+        handle: impl FnOnce() -> u64,
+    ) -> B::Status {
+        let result = take(device, what, bytes, call);
+        if result == B::SUCCESS {
+            let physical = Arc::new(Physical {
+                device,
+                bytes,
+                context,
+            });
+            let handle = handle();
+            self.with(|inner| inner.handles.insert(handle, (physical, 1)));
+        }
+        result
+    }
+
+    /// Lets go of a handle through `call`.
+    pub fn release(&self, handle: u64, call: impl FnOnce() -> B::Status) -> B::Status {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        // Out first: the driver may give the number to the next handle at once.
+        let taken = self.with(|inner| match inner.handles.get_mut(&handle) {
+            Some((physical, count)) if *count > 1 => {
+                *count -= 1;
+                Some(physical.clone())
+            }
+            Some(_) => inner.handles.remove(&handle).map(|(physical, _)| physical),
+            None => None,
+        });
+        let Some(physical) = taken else { return call() };
+        let device = physical.device;
+        let change = device.change();
+        let result = call();
+        if result == B::SUCCESS {
+            drop(physical);
+        } else {
+            self.with(|inner| inner.one_more(handle, physical));
+        }
+        drop(change);
+        device.overhead_changed();
+        result
+    }
+
+    /// The memory of `handle` was mapped at `address`: the mapping keeps it alive.
+    pub fn mapped(&self, handle: u64, address: u64, bytes: u64) {
+        let Some(_inside) = Inside::enter() else { return };
+        self.with(|inner| {
+            if let Some((physical, _)) = inner.handles.get(&handle) {
+                let physical = physical.clone();
+                inner.mappings.insert(address, (bytes, physical));
+            }
+        });
+    }
+
+    /// Ends mappings through `call`; one call may end several.
+    pub fn unmap(&self, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let end = address.saturating_add(bytes);
+        let ended: Mappings<B> = self.with(|inner| {
+            let keys: Vec<u64> = inner.mappings.range(address..end).map(|(&at, _)| at).collect();
+            keys.into_iter()
+                .filter_map(|at| inner.mappings.remove_entry(&at))
+                .collect()
+        });
+        let devices: Vec<_> = ended.values().map(|(_, physical)| physical.device).collect();
+        let changes: Vec<_> = devices.iter().map(|device| device.change()).collect();
+        let result = call();
+        if result == B::SUCCESS {
+            drop(ended);
+        } else {
+            self.with(|inner| inner.mappings.extend(ended));
+        }
+        drop(changes);
+        result
+    }
+
+    /// The program was given one more hold, by `handle`, on the memory mapped at `address`.
+    pub fn retained(&self, handle: u64, address: u64) {
+        let Some(_inside) = Inside::enter() else { return };
+        self.with(|inner| {
+            let mapped = inner.mappings.range(..=address).next_back();
+            let physical = mapped
+                .filter(|&(&start, &(length, _))| address < start.saturating_add(length))
+                .map(|(_, (_, physical))| physical.clone());
+            if let Some(physical) = physical {
+                inner.one_more(handle, physical);
+            }
+        });
+    }
+
+    /// The memory that a handle stands for.
+    pub fn get(&self, handle: u64) -> Option<Arc<Physical<B>>> {
+        self.with(|inner| inner.handles.get(&handle).map(|(physical, _)| physical.clone()))
+    }
+
+    /// Every handle.
+    pub fn handles(&self) -> Vec<u64> {
+        self.with(|inner| inner.handles.keys().copied().collect())
+    }
+
+    /// Forgets what was made in a context that is gone.
+    pub fn context_died(&self, context: usize) {
+        let dies = |physical: &Physical<B>| physical.context == context && context != 0;
+        let gone: (Vec<_>, Mappings<B>) = self.with(|inner| {
+            let handles = inner
+                .handles
+                .extract_if(|_, (physical, _)| dies(physical))
+                .collect();
+            let (gone, kept) = core::mem::take(&mut inner.mappings)
+                .into_iter()
+                .partition(|(_, (_, physical))| dies(physical));
+            inner.mappings = kept;
+            (handles, gone)
+        });
+        // Outside the lock: dropping them changes the device's account.
+        drop(gone);
+    }
+}

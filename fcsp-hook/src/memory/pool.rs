@@ -1,0 +1,356 @@
+//! Memory pools.
+//!
+//! What a pool costs is what it has reserved from the driver, not what is allocated from it, so that is what is held
+//! against the quota: one figure a pool, read from the driver (33 ns, H100) when it may have grown or shrunk. Single
+//! allocations are not entered anywhere. Before a call that may make a pool grow by much, the growth is held; after it, the
+//! difference to the truth is settled. Far from the quota small requests are settled now and then.
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::backend::Backend;
+use crate::device::Device;
+use crate::setup::{Inside, SetupOnce};
+
+/// Largest request that is settled afterwards, in bytes. With one in [`SETTLE_EVERY`] looked at and sixty threads at
+/// it, what is not settled stays below [`crate::device::NEAR`].
+const SMALL: u64 = 4 << 20;
+/// Small requests for each look at what the pool has reserved.
+const SETTLE_EVERY: u32 = 4;
+
+/// What a driver with pools is asked.
+pub trait Pooled: Backend {
+    /// Steps in which a pool reserves, in bytes.
+    const STEP: u64;
+    /// The one list of pools: a static of the backend's.
+    fn pools() -> &'static Pools<Self>;
+    /// The pool that serves allocations on `device` which name none.
+    fn default_pool(device: &Device<Self>) -> Option<usize>;
+    /// Bytes that a pool has reserved.
+    fn reserved(pool: usize) -> Option<u64>;
+    /// Bytes allocated from it and not yet freed; 0 if that cannot be told.
+    fn used(pool: usize) -> u64;
+    /// Makes it give back what it holds above `keep` bytes, as far as it can.
+    fn trim(pool: usize, keep: u64);
+    /// Frees an address at once, whatever is queued.
+    fn free_now(address: u64) -> Self::Status;
+}
+
+/// One pool. Leaked when first seen.
+#[derive(Debug)]
+pub struct Pool<B: Backend> {
+    handle: usize,
+    device: &'static Device<B>,
+    /// Bytes held against the quota for it: what it had reserved when last asked.
+    charged: AtomicU64,
+    /// Allocations served; a hint for how often to look.
+    served: AtomicU32,
+    /// One thread settles at a time.
+    settling: Mutex<()>,
+}
+
+impl<B: Pooled> Pool<B> {
+    /// By how much a request of `bytes` will make the pool grow, going by its own figures: fragments may make it grow
+    /// more.
+    fn growth(&self, bytes: u64) -> u64 {
+        let room = self
+            .charged
+            .load(Ordering::Relaxed)
+            .saturating_sub(B::used(self.handle));
+        // A request near 2^64 can be met by nobody.
+        bytes
+            .saturating_sub(room)
+            .checked_next_multiple_of(B::STEP)
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Whether the pool has reserved another sum than is charged for it.
+    fn has_moved(&self) -> bool {
+        B::reserved(self.handle) != Some(self.charged.load(Ordering::Relaxed))
+    }
+
+    /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and are settled with it.
+    fn settle(&self, ahead: u64) {
+        let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reserved) = B::reserved(self.handle) else {
+            self.device.release(ahead);
+            return;
+        };
+        let before = self.charged.swap(reserved, Ordering::Relaxed);
+        let held = before + ahead;
+        if reserved > before {
+            self.device.gained(reserved - before);
+        } else if reserved < before {
+            self.device.lost(before - reserved);
+        }
+        if reserved > held {
+            self.device.charge(reserved - held);
+        } else {
+            self.device.release(held - reserved);
+        }
+    }
+
+    /// The same, bracketed.
+    fn settle_now(&self, ahead: u64) {
+        let change = self.device.change();
+        self.settle(ahead);
+        drop(change);
+    }
+}
+
+/// The pools of this process. A static of each backend that has any.
+#[derive(Debug)]
+pub struct Pools<B: Backend> {
+    /// Set once this process has used any pool.
+    any: AtomicBool,
+    /// Set by a free; the next synchronisation asks the pools how much they kept.
+    may_have_shrunk: AtomicBool,
+    known: AtomicPtr<Mutex<Vec<&'static Pool<B>>>>,
+}
+
+impl<B: Backend> Pools<B> {
+    /// None yet.
+    #[expect(clippy::new_without_default, reason = "for statics only")]
+    pub const fn new() -> Self {
+        Self {
+            any: AtomicBool::new(false),
+            may_have_shrunk: AtomicBool::new(false),
+            known: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// In a forked child: the old list may be locked by a thread that does not exist here.
+    pub fn forget_in_child(&self) {
+        self.known.store(core::ptr::null_mut(), Ordering::Release);
+    }
+
+    /// Whether this process has used any pool.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// Memory was freed that is in no record: it may have been a pool's. For [`Backend::freed_unknown`].
+    #[inline]
+    pub fn freed(&self) {
+        if self.any() && !self.may_have_shrunk.load(Ordering::Relaxed) {
+            self.may_have_shrunk.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<&'static Pool<B>>> {
+        // Acquire: made before its address was published.
+        let known = self.known.load(Ordering::Acquire);
+        let known = if known.is_null() {
+            SetupOnce::publish(&self.known, Mutex::default)
+        } else {
+            // SAFETY: leaked, never freed.
+            unsafe { &*known }
+        };
+        known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, handle: usize, device: &'static Device<B>) -> &'static Pool<B> {
+        let mut known = self.known();
+        if let Some(pool) = known.iter().find(|pool| pool.handle == handle) {
+            return pool;
+        }
+        self.any.store(true, Ordering::Relaxed);
+        // A hundred bytes a pool, and programs make few.
+        let pool: &'static Pool<B> = Box::leak(Box::new(Pool {
+            handle,
+            device,
+            charged: AtomicU64::new(0),
+            served: AtomicU32::new(0),
+            settling: Mutex::new(()),
+        }));
+        known.push(pool);
+        pool
+    }
+
+    fn forget(&self, handle: usize) -> Option<&'static Pool<B>> {
+        let mut known = self.known();
+        let at = known.iter().position(|pool| pool.handle == handle)?;
+        Some(known.swap_remove(at))
+    }
+}
+
+/// The pool that serves allocations on `device` which name none.
+#[inline]
+fn default_pool<B: Pooled>(device: &'static Device<B>) -> Option<&'static Pool<B>> {
+    let known = device.default_pool.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: pools are leaked, never freed.
+        return Some(unsafe { &*known });
+    }
+    let pool = B::pools().find(B::default_pool(device)?, device);
+    device
+        .default_pool
+        .store(core::ptr::from_ref(pool).cast_mut(), Ordering::Release);
+    Some(pool)
+}
+
+/// The choice of default pools has changed somewhere.
+pub fn forget_default_pools<B: Pooled>() {
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            device
+                .default_pool
+                .store(core::ptr::null_mut(), Ordering::Release);
+        }
+    }
+}
+
+/// Asks every pool of `device` how much it has reserved, within a [`Device::change`].
+pub fn refresh<B: Pooled>(device: &Device<B>) {
+    let known = B::pools().known().clone();
+    for pool in known {
+        if core::ptr::eq(pool.device, device) {
+            pool.settle(0);
+        }
+    }
+}
+
+/// After a synchronisation: pools without a release threshold have given memory back to the driver. For
+/// [`Backend::after_synchronisation`].
+#[inline]
+pub fn after_synchronisation<B: Pooled>() {
+    if B::pools().may_have_shrunk.load(Ordering::Relaxed) {
+        shrunk::<B>();
+    }
+}
+
+#[cold]
+fn shrunk<B: Pooled>() {
+    let Some(_inside) = Inside::enter() else { return };
+    B::pools().may_have_shrunk.store(false, Ordering::Relaxed);
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            B::refresh(device);
+        }
+    }
+}
+
+/// Allocates `bytes` on `device` through `call`, from the pool `named` or from the default one; `address` reads the result
+/// then. Inside a wrapper.
+pub fn allocate<B: Pooled>(
+    device: &'static Device<B>,
+    named: Option<usize>,
+    what: &'static str,
+    bytes: u64,
+    call: impl Fn() -> B::Status,
+    address: impl Fn() -> u64,
+) -> B::Status {
+    let pool = match named {
+        Some(handle) => Some(B::pools().find(handle, device)),
+        None => default_pool(device),
+    };
+    let Some(pool) = pool else { return call() };
+    let near = device.is_near();
+    if bytes <= SMALL && !near {
+        let result = call();
+        if result == B::SUCCESS {
+            // Not a counted step: a lost one is no harm.
+            let served = pool.served.load(Ordering::Relaxed);
+            pool.served.store(served.wrapping_add(1), Ordering::Relaxed);
+            if served.is_multiple_of(SETTLE_EVERY) && pool.has_moved() {
+                return settle_or_undo(pool, 0, address());
+            }
+        }
+        return result;
+    }
+    allocate_much(pool, what, bytes, &call, &address)
+}
+
+/// A request that is settled at once. One copy of the code for all callers: what it asks of the driver takes longer than an
+/// indirect call.
+fn allocate_much<B: Pooled>(
+    pool: &'static Pool<B>,
+    what: &'static str,
+    bytes: u64,
+    call: &dyn Fn() -> B::Status,
+    address: &dyn Fn() -> u64,
+) -> B::Status {
+    let device = pool.device;
+    let mut ahead = pool.growth(bytes);
+    if ahead > 0 && device.hold(ahead).is_err() {
+        // The pool may have shrunk since it was last asked.
+        pool.settle_now(0);
+        ahead = pool.growth(bytes);
+        if ahead > 0
+            && let Err(denied) = device.hold(ahead)
+        {
+            device.refused(what, &denied);
+            return B::OUT_OF_MEMORY;
+        }
+    }
+    let change = (ahead > 0).then(|| device.change());
+    let result = call();
+    if result != B::SUCCESS {
+        if ahead > 0 {
+            pool.settle(ahead);
+        }
+        return result;
+    }
+    drop(change);
+    // Room that is in pieces, or freed in an order that this queue must not see, makes the pool grow all the same.
+    if ahead > 0 || pool.has_moved() {
+        return settle_or_undo(pool, ahead, address());
+    }
+    B::SUCCESS
+}
+
+/// Settles the pool's charge; an allocation that made it pass the quota all the same is taken back.
+fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Status {
+    pool.settle_now(ahead);
+    if !pool.device.is_over() {
+        return B::SUCCESS;
+    }
+    // Freed at once and trimmed: nothing has used the address yet.
+    if B::free_now(address) == B::SUCCESS {
+        B::trim(pool.handle, B::used(pool.handle));
+        pool.settle_now(0);
+    }
+    B::OUT_OF_MEMORY
+}
+
+/// Destroys a pool through `call`: its memory goes back to the driver, but for what is still allocated from it. That is
+/// overhead from now on: measured where the management library shows it, counted for good where it does not.
+pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B::Status {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    let Some(known) = B::pools().forget(handle) else {
+        return call();
+    };
+    let device = known.device;
+    let outstanding = B::used(handle);
+    let change = device.change();
+    let result = call();
+    if result == B::SUCCESS {
+        let charged = known.charged.swap(0, Ordering::Relaxed);
+        change.lost(charged);
+        drop(change);
+        device.saw_overhead(outstanding);
+        device.release(charged);
+        device.overhead_moved();
+        forget_default_pools::<B>();
+    } else {
+        drop(change);
+        B::pools().known().push(known);
+    }
+    result
+}
+
+/// A pool was trimmed.
+pub fn trimmed<B: Pooled>(handle: usize) {
+    let Some(_inside) = Inside::enter() else { return };
+    let known = B::pools()
+        .known()
+        .iter()
+        .find(|pool| pool.handle == handle)
+        .copied();
+    if let Some(pool) = known {
+        pool.settle_now(0);
+    }
+}
