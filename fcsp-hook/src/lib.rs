@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`library`] | a vendor's libraries and the real functions in them |
 //! | [`table`] | the list of wrapped functions; the exports of a preload library |
-//! | [`lookup`] | `dlsym`: ask the real one first, then swap what we wrap |
+//! | [`lookup`] | `dlsym`, `dlvsym`: ask the real one first, then swap what we wrap |
+//! | [`elf`] | looking into a loaded library without the loader's look-up functions |
 //! | [`symbols`] | tables of every function of a library, with its role |
 //! | [`ffi`] | a vendor's types by hand, recorded for comparison with its headers |
 //! | [`setup`] | making things once, the shield between our code and the host's, the log |
@@ -25,6 +26,7 @@ pub mod addresses;
 pub mod backend;
 pub mod compute;
 pub mod device;
+pub mod elf;
 pub mod ffi;
 pub mod info;
 pub mod launch;

@@ -7,6 +7,9 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 /// `dlsym` as the C library has it.
 pub type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
+/// `dlvsym` as the C library has it.
+pub type Dlvsym = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void;
+
 static REAL_DLSYM: AtomicUsize = AtomicUsize::new(0);
 
 /// The C library's own `dlsym`. Ours bears the same name, so it is asked for by version, of which there are two on
@@ -28,6 +31,23 @@ pub fn real_dlsym() -> Option<Dlsym> {
         }
     }
     None
+}
+
+/// The C library's own `dlvsym`, for preload libraries that export one: nobody can be asked for it by name there, so it is
+/// found in the C library's own tables. In a file of its own before glibc 2.34.
+pub fn real_dlvsym() -> Option<Dlvsym> {
+    static REAL: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: one word, the same whoever finds it.
+    let mut known = REAL.load(Ordering::Relaxed);
+    if known == 0 {
+        known = crate::elf::exported(&[b"libc.so", b"libdl.so", b"libc-2", b"libdl-2"], c"dlvsym");
+        REAL.store(known, Ordering::Relaxed);
+    }
+    if known == 0 {
+        return None;
+    }
+    // SAFETY: an exported function of this name in the C library has this signature.
+    Some(unsafe { core::mem::transmute::<usize, Dlvsym>(known) })
 }
 
 /// A library that is opened once and never closed.

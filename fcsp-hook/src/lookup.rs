@@ -1,11 +1,11 @@
-//! `dlsym`: ask the real one first, with the caller's own handle; then swap the address it gave if that is a function we
+//! `dlsym` and `dlvsym`: ask the real one first, with the caller's own handle; then swap the address it gave if that is a function we
 //! wrap. A vendor's own resolvers are wrapped by its backend, which finds wrappers here by name or by the driver's
 //! address.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::library::{Dlsym, Library, real_dlsym};
+use crate::library::{Dlsym, Dlvsym, Library, real_dlsym, real_dlvsym};
 use crate::setup::{SetupOnce, shielded};
 use crate::table::Hook;
 
@@ -168,6 +168,65 @@ impl Lookup {
             }
         })
     }
+}
+
+impl Lookup {
+    /// Decides a `dlvsym`, as [`Lookup::decide`] does a `dlsym`. A wrapper has no version and stands for every version that
+    /// the driver's own library has of the name.
+    ///
+    /// # Safety
+    /// `name` and `version` are C strings or null, as for `dlvsym`.
+    pub unsafe fn decide_versioned(
+        &self,
+        handle: *mut c_void,
+        name: *const c_char,
+        version: *const c_char,
+        caller: usize,
+    ) -> *mut c_void {
+        const PASS: *mut c_void = core::ptr::null_mut();
+        if name.is_null() || version.is_null() {
+            return PASS;
+        }
+        shielded(PASS, || {
+            // SAFETY: by this function's contract.
+            let name = unsafe { CStr::from_ptr(name) };
+            let found = self
+                .groups
+                .iter()
+                .find_map(|group| Some((group, group.find(name)?)));
+            let (Some((group, hook)), Some(dlvsym)) = (found, real_dlvsym()) else {
+                return PASS;
+            };
+            let library = group.library.loaded();
+            if library.is_null() || self.is_driver(caller) {
+                return PASS;
+            }
+            // SAFETY: the driver's own handle and the caller's strings; an explicit handle does not depend on the frame.
+            let theirs = unsafe { dlvsym(library, name.as_ptr(), version) };
+            if theirs.is_null() {
+                return PASS;
+            }
+            // The loader's own order would pass by our exports, which have no version.
+            let by_order = handle == libc::RTLD_DEFAULT || handle == libc::RTLD_NEXT;
+            // SAFETY: as above.
+            if by_order || unsafe { dlvsym(handle, name.as_ptr(), version) } == theirs {
+                return hook.address;
+            }
+            PASS
+        })
+    }
+}
+
+/// The C library's `dlvsym`; where there is none that we know, one that finds nothing.
+pub fn dlvsym_or_nothing() -> Dlvsym {
+    unsafe extern "C" fn nothing(
+        _handle: *mut c_void,
+        _name: *const c_char,
+        _version: *const c_char,
+    ) -> *mut c_void {
+        core::ptr::null_mut()
+    }
+    real_dlvsym().unwrap_or(nothing)
 }
 
 /// Whether `name` begins with `prefix`.

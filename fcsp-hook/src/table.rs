@@ -182,6 +182,89 @@ macro_rules! export_dlsym {
     };
 }
 
+/// Exports `dlvsym` from a preload library whose driver's functions have symbol versions:
+/// `export_dlvsym!(path::to::LOOKUP)`. As [`crate::export_dlsym!`]; the library itself is answered like anybody else.
+#[macro_export]
+macro_rules! export_dlvsym {
+    ($lookup:path) => {
+        /// Where `dlvsym` jumps when the answer is not ours; 0 until the first call.
+        static REAL_DLVSYM: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+
+        /// Finds the C library's `dlvsym` and asks the backend. Returns the answer, or null for "jump to the real one".
+        unsafe extern "C" fn decide_versioned(
+            handle: *mut core::ffi::c_void,
+            name: *const core::ffi::c_char,
+            version: *const core::ffi::c_char,
+            caller: usize,
+        ) -> *mut core::ffi::c_void {
+            // Relaxed: one word, the same whoever finds it.
+            if REAL_DLVSYM.load(core::sync::atomic::Ordering::Relaxed) == 0 {
+                let real = $crate::lookup::dlvsym_or_nothing();
+                REAL_DLVSYM.store(real as usize, core::sync::atomic::Ordering::Relaxed);
+            }
+            // SAFETY: the arguments of dlvsym, as its caller gave them.
+            unsafe { $lookup.decide_versioned(handle, name, version, caller) }
+        }
+
+        /// `dlvsym`: what is not ours is answered by a jump to the real one, which reads its caller from the frame.
+        #[cfg(target_arch = "x86_64")]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn dlvsym(
+            handle: *mut core::ffi::c_void,
+            name: *const core::ffi::c_char,
+            version: *const core::ffi::c_char,
+        ) -> *mut core::ffi::c_void {
+            core::arch::naked_asm!(
+                "mov rcx, [rsp]",
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "call {decide}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "test rax, rax",
+                "jnz 2f",
+                "jmp qword ptr [rip + {real}]",
+                "2:",
+                "ret",
+                decide = sym decide_versioned,
+                real = sym REAL_DLVSYM,
+            )
+        }
+
+        /// `dlvsym`, as on x86-64: the link register still holds the caller when the real one is jumped to.
+        #[cfg(target_arch = "aarch64")]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn dlvsym(
+            handle: *mut core::ffi::c_void,
+            name: *const core::ffi::c_char,
+            version: *const core::ffi::c_char,
+        ) -> *mut core::ffi::c_void {
+            core::arch::naked_asm!(
+                "stp x0, x1, [sp, #-32]!",
+                "stp x2, x30, [sp, #16]",
+                "mov x3, x30",
+                "bl {decide}",
+                "cbnz x0, 2f",
+                "ldp x2, x30, [sp, #16]",
+                "ldp x0, x1, [sp], #32",
+                "adrp x16, {real}",
+                "ldr x16, [x16, :lo12:{real}]",
+                "br x16",
+                "2:",
+                "ldr x30, [sp, #24]",
+                "add sp, sp, #32",
+                "ret",
+                decide = sym decide_versioned,
+                real = sym REAL_DLVSYM,
+            )
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,6 +83,15 @@ fn build(vendor: &Vendor) -> Option<Built> {
 
     let client = dir.join("client");
     let fresh = dir.join(format!("client.{}", std::process::id()));
+    let libraries: Vec<PathBuf> = vendor.linked.iter().map(|name| sim.join(name)).collect();
+    let arguments: Vec<&str> = libraries.iter().map(|path| path.to_str().unwrap()).collect();
+    compile(vendor, vendor.client, &fresh, &arguments);
+    std::fs::rename(&fresh, &client).unwrap();
+    Some(Built { client, preload, sim })
+}
+
+/// Compiles a file of `clients/` against a vendor's headers, which must be there.
+pub fn compile(vendor: &Vendor, source: &str, result: &Path, arguments: &[&str]) {
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut cc = Command::new(&compiler);
     cc.args([
@@ -94,26 +103,25 @@ fn build(vendor: &Vendor) -> Option<Built> {
         "-Wno-sign-compare",
         "-o",
     ])
-    .arg(&fresh)
-    .arg(root().join("tests/conformance/clients").join(vendor.client));
+    .arg(result)
+    .arg(root().join("tests/conformance/clients").join(source));
     for folder in vendor.headers {
         // Official headers need not be free of warnings.
-        cc.arg("-isystem").arg(headers.join(folder));
+        cc.arg("-isystem")
+            .arg(headers(vendor).expect("headers were there").join(folder));
     }
-    cc.args(vendor.options);
-    for library in vendor.linked {
-        cc.arg(sim.join(library));
-    }
-    cc.args(["-ldl", "-lpthread"]);
-    let output = cc.output().unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; these tests need a C compiler",
-            compiler.to_string_lossy()
-        )
-    });
+    let output = cc
+        .args(vendor.options)
+        .args(arguments)
+        .args(["-ldl", "-lpthread"])
+        .output()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; these tests need a C compiler",
+                compiler.to_string_lossy()
+            )
+        });
     assert!(output.status.success(), "{}", stderr(&output));
-    std::fs::rename(&fresh, &client).unwrap();
-    Some(Built { client, preload, sim })
 }
 
 /// A file of this name in a folder or in one of its folders, such as that of the machine's architecture.
@@ -222,6 +230,20 @@ impl Machine {
             .env("LD_PRELOAD", &self.built.preload)
             .envs(settings.iter().copied());
         Client::start(command)
+    }
+
+    /// Another program by plain preload, with these settings.
+    pub fn program(&self, program: &Path, settings: &[(&str, &str)]) -> Command {
+        let mut command = self.bare(program);
+        command
+            .env("LD_PRELOAD", &self.built.preload)
+            .envs(settings.iter().copied());
+        command
+    }
+
+    /// The folder of the simulated libraries.
+    pub fn sim(&self) -> &Path {
+        &self.built.sim
     }
 
     /// The client with these variables and no preload library; `{preload}` and `{sim}` stand for that library's file and

@@ -10,6 +10,7 @@
 //! `FCSP_OFFLINE=1` goes without where there are none, and says so. A C compiler is needed.
 
 mod compute;
+mod hip_only;
 mod information;
 mod levelzero_only;
 mod machine;
@@ -152,4 +153,9 @@ mod hip {
     modules!(HIP);
     recorded!(HIP);
     shares!(HIP);
+    cases!(HIP:
+        hip_only::a_runtime_that_calls_itself_is_governed_once,
+        hip_only::every_form_of_launch_is_charged,
+        hip_only::refusals_are_errors_like_the_runtimes_own,
+    );
 }

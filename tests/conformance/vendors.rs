@@ -149,5 +149,5 @@ pub static HIP: Vendor = Vendor {
     spec: "mi300x,memory=8GiB,context=64MiB",
     context: 64 * MIB,
     out_of_memory: 2,
-    routes: &["linked", "dlsym", "resolver"],
+    routes: &["linked", "dlsym", "dlvsym", "resolver"],
 };

@@ -1,8 +1,9 @@
-//! `libfcsp_hip.so`: the wrappers of `fcsp-hip` under their C names, and `dlsym`. Nothing else is exported, no vendor
+//! `libfcsp_hip.so`: the wrappers of `fcsp-hip` under their C names, `dlsym` and `dlvsym`. Nothing else is exported, no vendor
 //! library is needed, and nothing runs when the library is loaded.
 //!
 //! The names have no symbol versions, which is what lets each of them stand for every version that a program asks for:
-//! the loader binds `hipMalloc@hip_4.2` to a library before the driver's that defines `hipMalloc` and no versions.
+//! the loader binds `hipMalloc@hip_4.2` to a library before the runtime's that defines `hipMalloc` without a version. Look-ups
+//! by `dlvsym` do not go by that rule, so it is answered here as well.
 
 #![allow(non_snake_case)]
 
@@ -11,6 +12,7 @@ use hip::hooks;
 macro_rules! export { ($($name:ident),* $(,)?) => { hook::export!(hooks: $($name),*); }; }
 
 hook::export_dlsym!(hooks::HOOKS);
+hook::export_dlvsym!(hooks::HOOKS);
 hip::for_each_hip_hook!(export);
 hip::for_each_hip_cpp_hook!(export);
 hip::for_each_rocm_smi_hook!(export);

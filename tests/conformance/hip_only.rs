@@ -1,0 +1,189 @@
+//! What only HIP has: a runtime that calls itself, launches by host function and in a dozen forms, a last error.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::compute::near;
+use crate::machine::{Client, Machine, compile};
+use crate::vendors::{GIB, MIB, Vendor};
+
+/// The runtime's name, and one of the same length for the library that does the work beneath another of that name.
+const RUNTIME: &str = "libamdhip64.so.6";
+const WORKER: &str = "libamdhip64.so.0";
+
+/// A folder of simulated libraries whose runtime calls itself by its public names.
+fn recursive(vendor: &Vendor, machine: &Machine) -> PathBuf {
+    let dir = machine.path().join("recursive");
+    std::fs::create_dir(&dir).unwrap();
+    for entry in std::fs::read_dir(machine.sim()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != RUNTIME {
+            std::fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
+        }
+    }
+    // The loader knows libraries by the names inside them.
+    let mut bytes = std::fs::read(machine.sim().join(RUNTIME)).unwrap();
+    let places: Vec<usize> = bytes
+        .windows(RUNTIME.len())
+        .enumerate()
+        .filter(|(_, window)| *window == RUNTIME.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        bytes[at..at + WORKER.len()].copy_from_slice(WORKER.as_bytes());
+    }
+    let worker = dir.join(WORKER);
+    std::fs::write(&worker, bytes).unwrap();
+    let soname = format!("-Wl,-soname,{RUNTIME}");
+    let versions = format!(
+        "-Wl,--version-script={}/tests/conformance/clients/recursive_hip.map",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let arguments = [
+        "-shared",
+        "-fPIC",
+        "-DWORKER=\"libamdhip64.so.0\"",
+        "-DDEVICE=(8ull << 30)",
+        &soname,
+        &versions,
+        "-Wl,--no-as-needed",
+        worker.to_str().unwrap(),
+    ];
+    compile(vendor, "recursive_hip.c", &dir.join(RUNTIME), &arguments);
+    dir
+}
+
+fn start(machine: &Machine, dir: &Path, settings: &[(&str, &str)]) -> Client {
+    let own = [
+        ("LD_PRELOAD", "{preload}"),
+        ("LD_LIBRARY_PATH", dir.to_str().unwrap()),
+    ];
+    machine.otherwise(&[&own[..], settings].concat())
+}
+
+pub fn a_runtime_that_calls_itself_is_governed_once(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let dir = recursive(vendor, &machine);
+    let quota = GIB.to_string();
+    for route in ["linked", "dlsym", "resolver"] {
+        let mut client = start(
+            &machine,
+            &dir,
+            &[("FCSP_TENANT", route), ("FCSP_MEMORY_LIMIT", &quota)],
+        );
+        client.ok(&format!("route {route}"));
+        client.ok("open 0");
+        let before = machine.used(route);
+        let block = client.ok(&format!("alloc {}", 256 * MIB));
+        assert_eq!(machine.used(route), before + 256 * MIB, "{route}: charged once");
+        client.refused(vendor, &format!("alloc {}", 800 * MIB));
+        assert_eq!(client.values("info")[1], GIB);
+        client.ok(&format!("free {block}"));
+        assert_eq!(machine.used(route), before);
+        client.ok("spin 1000");
+        client.ok("sync");
+    }
+    // A launch that the runtime passes on to another of its launches counts once: the share is a quarter, not an eighth.
+    let free = start(&machine, &dir, &[("FCSP_TENANT", "free")]);
+    let free = opened(&machine, free, "free").rate();
+    let strict = start(
+        &machine,
+        &dir,
+        &[
+            ("FCSP_TENANT", "strict"),
+            ("FCSP_COMPUTE_LIMIT", "25%"),
+            ("FCSP_MODE", "strict"),
+        ],
+    );
+    near(
+        "strict of free",
+        opened(&machine, strict, "strict").rate() / free,
+        0.25,
+    );
+}
+
+fn opened(machine: &Machine, mut client: Client, name: &str) -> crate::machine::Busy {
+    client.ok("open 0");
+    machine.keep_busy(client, name, false)
+}
+
+/// A program of `clients/` for this vendor.
+fn program(vendor: &Vendor, machine: &Machine, source: &str) -> PathBuf {
+    let path = machine.path().join(source.trim_end_matches(".c"));
+    let libraries: Vec<PathBuf> = vendor
+        .linked
+        .iter()
+        .map(|name| machine.sim().join(name))
+        .collect();
+    let arguments: Vec<&str> = libraries.iter().map(|path| path.to_str().unwrap()).collect();
+    compile(vendor, source, &path, &arguments);
+    path
+}
+
+pub fn every_form_of_launch_is_charged(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, "forms_hip.c");
+    let forms = [
+        "host",
+        "host_spt",
+        "host_ext",
+        "cooperative",
+        "exc",
+        "module",
+        "module_cooperative",
+        "module_ext",
+        "module_ex",
+        "several",
+        "chevrons",
+        "ptr",
+    ];
+    const COUNT: u64 = 64;
+    for form in forms {
+        let settings = [
+            ("FCSP_TENANT", form),
+            ("FCSP_COMPUTE_LIMIT", "90%"),
+            ("FCSP_MODE", "strict"),
+        ];
+        let mut command: Command = machine.program(&program, &settings);
+        let mut child = command
+            .args([form, &COUNT.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "done\n", "{form}");
+        let share = machine.tenant(form)["devices"][0]["compute"].clone();
+        // Before a kernel is timed it is charged a guess of some microseconds; what counts is that none went by unseen.
+        let consumed = share["consumed_ns"].as_u64().unwrap();
+        assert!(
+            consumed > COUNT * 1_000 && consumed < COUNT * 4_000_000,
+            "{form}: {share}"
+        );
+        let mut input = child.stdin.take().unwrap();
+        let _ = input.write_all(b"\n");
+        assert!(child.wait().unwrap().success(), "{form}");
+    }
+}
+
+pub fn refusals_are_errors_like_the_runtimes_own(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, "errors_hip.c");
+    let quota = GIB.to_string();
+    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
+    let output = machine.program(&program, &settings).arg(&quota).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
