@@ -28,6 +28,7 @@ pub mod memory;
 pub mod process;
 pub mod region;
 pub mod share;
+pub mod spatial;
 pub mod state;
 pub mod sync;
 pub mod tenant;
