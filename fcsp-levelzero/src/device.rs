@@ -1,8 +1,8 @@
-//! The devices of this process, in the order in which the API lists them: root devices, driver after driver. Tiles of a
-//! device that the API lists below it are that device.
+//! The devices of this process, in the order in which the API lists them: root devices, driver after driver. What the API
+//! lists below a device (tiles, and single engines below them) is that device.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_hook::setup::SetupOnce;
@@ -43,6 +43,9 @@ static ALL: AtomicPtr<All> = AtomicPtr::new(core::ptr::null_mut());
 /// In a forked child: handles do not survive.
 pub fn forget_in_child() {
     ALL.store(core::ptr::null_mut(), Ordering::Release);
+    for place in &GIVEN {
+        place.store(0, Ordering::Relaxed);
+    }
 }
 
 /// What `list` lists: it is asked for the number, then for the entries.
@@ -118,9 +121,50 @@ fn look_at(device: ze_device_handle_t, ordinal: i32) -> Option<Known> {
     })
 }
 
+/// What the API lists below a device, and below that.
+fn add_below(device: ze_device_handle_t, known: Known, tiles: &mut Vec<Known>, depth: u32) {
+    let below = listed(|count, place| call_real!(zeDeviceGetSubDevices(device, count, place)));
+    for tile in below.unwrap_or_default() {
+        tiles.push(Known {
+            handle: tile as usize,
+            ..known
+        });
+        // Drivers go two deep; one that listed a device below itself must not be followed for ever.
+        if depth < 3 {
+            add_below(tile, known, tiles, depth + 1);
+        }
+    }
+}
+
+/// Drivers that `zeInitDrivers` gave: a program that starts them so may not ask `zeDriverGet`, and neither may we.
+static GIVEN: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
+
+/// Remembers a driver that `zeInitDrivers` gave.
+pub fn given(driver: ze_driver_handle_t) {
+    for place in &GIVEN {
+        // Relaxed: a word is complete in itself, and places are filled in order.
+        let taken = place.compare_exchange(0, driver as usize, Ordering::Relaxed, Ordering::Relaxed);
+        if taken.is_ok() || taken == Err(driver as usize) {
+            return;
+        }
+    }
+}
+
+fn drivers() -> Option<Vec<*mut c_void>> {
+    let asked = listed(|count, place| call_real!(zeDriverGet(count, place)));
+    asked.filter(|all| !all.is_empty()).or_else(|| {
+        let given = GIVEN.iter().map(|place| place.load(Ordering::Relaxed));
+        let given: Vec<_> = given
+            .take_while(|&driver| driver != 0)
+            .map(|driver| driver as *mut c_void)
+            .collect();
+        (!given.is_empty()).then_some(given)
+    })
+}
+
 /// Asks the driver; nothing before it is initialised.
 fn ask() -> Option<All> {
-    let drivers = listed(|count, place| call_real!(zeDriverGet(count, place)))?;
+    let drivers = drivers()?;
     let mut all = All::default();
     let mut tiles = Vec::new();
     for driver in drivers {
@@ -129,11 +173,7 @@ fn ask() -> Option<All> {
             // A device that does not say who it is keeps its number and is nobody's: its memory fails closed.
             if let Some(known) = look_at(device, all.roots) {
                 all.known.push(known);
-                let below = listed(|count, place| call_real!(zeDeviceGetSubDevices(device, count, place)));
-                tiles.extend(below.unwrap_or_default().into_iter().map(|tile| Known {
-                    handle: tile as usize,
-                    ..known
-                }));
+                add_below(device, known, &mut tiles, 0);
             }
             all.roots += 1;
         }
@@ -172,4 +212,15 @@ pub fn by_handle(handle: ze_device_handle_t) -> Option<&'static Known> {
 /// The root device with this UUID.
 pub fn by_uuid(uuid: DeviceUuid) -> Option<&'static Known> {
     all()?.known.iter().find(|known| known.identity.uuid == uuid)
+}
+
+/// Whether a handle that is not known stands for a device all the same.
+pub fn is_one(handle: usize) -> bool {
+    let mut properties = ze_device_properties_t::zeroed();
+    properties.stype = ZE_STRUCTURE_TYPE_DEVICE_PROPERTIES;
+    handle != 0
+        && call_real!(zeDeviceGetProperties(
+            handle as ze_device_handle_t,
+            &mut properties
+        )) == ZE_RESULT_SUCCESS
 }

@@ -13,9 +13,9 @@
 //! - Functions that came after version 1.9 are met by name, not in tables: their places are in no header that the tests have.
 //!   Of those that launch there are two, `zeCommandListAppendLaunchKernelWithArguments` and `WithParameters`: a static
 //!   loader that takes them from a table passes the compute share with them, not the memory quota.
-//! - What the driver holds for a process is asked of Sysman. Before version 1.5 it answers only with `ZES_ENABLE_SYSMAN=1` in the
-//!   environment when the driver is initialised; without, contexts keep their estimate of 64 MiB a device and code is not
-//!   seen.
+//! - What the driver holds for a process is asked of Sysman with the core's handles, which it takes only with
+//!   `ZES_ENABLE_SYSMAN=1` in the environment when the driver is initialised; without, contexts keep their estimate of 64 MiB a
+//!   device and code is not seen.
 //! - A context is refused its first use of a device where less than that estimate is left: it could not be taken back.
 //! - Memory that is freed with the policy of deferring is given back when it is asked for, and held by the driver until the
 //!   device is done with it.

@@ -21,6 +21,7 @@ use fcsp_hook::setup::{Inside, complain, shielded};
 use fcsp_hook::table::c_name;
 
 use crate::call_real;
+use crate::device;
 use crate::driver::{Real, ZE, real};
 use crate::ffi::ddi;
 use crate::ffi::ze::*;
@@ -378,6 +379,13 @@ pub unsafe extern "C" fn zeInitDrivers(
     desc: *mut ze_init_driver_type_desc_t,
 ) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        unless_broken(call_real!(zeInitDrivers(pCount, phDrivers, desc)))
+        let result = call_real!(zeInitDrivers(pCount, phDrivers, desc));
+        if result == ZE_RESULT_SUCCESS && !phDrivers.is_null() {
+            // SAFETY: the driver has written `*pCount` handles with success.
+            for driver in unsafe { core::slice::from_raw_parts(phDrivers, *pCount as usize) } {
+                device::given(*driver);
+            }
+        }
+        unless_broken(result)
     })
 }

@@ -27,11 +27,19 @@ pub fn process() -> &'static Process<LevelZero> {
     LevelZero::process()
 }
 
-/// The scope of a call that names its device. A device that is not known is the driver's to refuse.
+/// The scope of a call that names its device. What is no device is the driver's to refuse; a device that we have never
+/// heard of has no account, and its memory fails closed.
 pub fn scope_of(device: ze_device_handle_t) -> Scope {
+    if process().governed().is_none() {
+        return if process().is_broken() {
+            Scope::Refuse
+        } else {
+            Scope::Pass
+        };
+    }
     match device::by_handle(device) {
         Some(known) => process().scope_of(known.ordinal),
-        None if process().is_broken() => Scope::Refuse,
+        None if device::is_one(device as usize) => Scope::Refuse,
         None => Scope::Pass,
     }
 }

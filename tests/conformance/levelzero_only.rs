@@ -1,7 +1,7 @@
 //! What only Level Zero has: a loader between programs and drivers, and contexts that the program destroys.
 
 use crate::compute::near;
-use crate::machine::{Client, Machine};
+use crate::machine::{Client, Machine, wait_for};
 use crate::vendors::{GIB, MIB, Vendor};
 
 /// The library as a driver: what the loader is told instead of a preload.
@@ -188,4 +188,82 @@ pub fn devices_have_quotas_of_their_own(vendor: &'static Vendor) {
     client.ok("open 0");
     client.refused(vendor, &format!("alloc {}", 768 * MIB));
     client.ok(&format!("alloc {}", 256 * MIB));
+}
+
+/// A process that dies between the driver's work and our entry of it leaves nothing behind, whatever it was doing.
+pub fn deaths_inside_a_call_leave_nothing_behind(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut survivor = machine.open("a", GIB);
+    let alone = machine.used("a");
+    let room = survivor.fill(vendor, &format!("alloc {}", 16 * MIB));
+    for block in &room {
+        survivor.ok(&format!("free {block}"));
+    }
+    let quota = GIB.to_string();
+    for fault in [
+        "zeMemAllocDevice!kill@3",
+        "zeMemAllocDevice!killafter@3",
+        "zeMemFree!kill@2",
+        "zeMemFree!killafter@2",
+        "zeMemAllocShared!killafter@1",
+        "zeImageCreate!killafter@1",
+        "zePhysicalMemCreate!killafter@1",
+        "zeVirtualMemUnmap!killafter@1",
+        "zeCommandListCreateImmediate!killafter@1",
+        "zeContextDestroy!killafter@1",
+    ] {
+        let mut victim = machine.governed(&[
+            ("FCSP_TENANT", "a"),
+            ("FCSP_MEMORY_LIMIT", &quota),
+            ("FCSP_SIM_FAULTS", fault),
+        ]);
+        let words = [
+            "open 0",
+            "alloc 33554432",
+            "free {}",
+            "alloc 100",
+            "free {}",
+            "alloc 100",
+            "managed 33554432",
+            "array 512 512",
+            "physical 33554432",
+            "map {} 33554432",
+            "unmap {} 33554432",
+            "close 0",
+        ];
+        let mut last = 0;
+        let died = words.iter().any(|word| {
+            let answer = victim.survives(&word.replace("{}", &last.to_string()));
+            if let Some((code, values)) = &answer {
+                assert_eq!(*code, 0, "{fault}: {word}");
+                last = values.first().copied().unwrap_or(last);
+            }
+            answer.is_none()
+        });
+        assert!(died, "{fault} never came");
+        assert_eq!(machine.used("a"), alone, "{fault}");
+        // The dead are looked for before a refusal, but not before every one.
+        wait_for(fault, || {
+            let again = survivor.fill(vendor, &format!("alloc {}", 16 * MIB));
+            for block in &again {
+                survivor.ok(&format!("free {block}"));
+            }
+            again.len() == room.len()
+        });
+    }
+}
+
+/// Limits that were asked for and cannot be kept leave no device, whichever way it is looked for.
+pub fn limits_that_cannot_be_kept_leave_no_device(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    for route in vendor.routes {
+        let mut client =
+            machine.governed(&[("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", "as much as it likes")]);
+        client.ok(&format!("route {route}"));
+        assert_ne!(client.code("open 0"), 0, "{route}");
+    }
 }

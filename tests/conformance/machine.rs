@@ -359,6 +359,22 @@ impl Client {
         (code, words.map(|word| word.parse().unwrap()).collect())
     }
 
+    /// The answer to a command, or nothing if the client died of it.
+    pub fn survives(&mut self, command: &str) -> Option<(i32, Vec<u64>)> {
+        let input = self.input.as_mut().expect("the client takes commands");
+        // A pipe whose reader is dead says so in an error.
+        if writeln!(input, "{command}").and_then(|()| input.flush()).is_err() {
+            return None;
+        }
+        let mut line = String::new();
+        if self.output.read_line(&mut line).unwrap() == 0 {
+            return None;
+        }
+        let mut words = line.split_ascii_whitespace();
+        let code = words.next().unwrap().parse().unwrap();
+        Some((code, words.map(|word| word.parse().unwrap()).collect()))
+    }
+
     /// The driver's code and values for a command.
     pub fn call(&mut self, command: &str) -> (i32, Vec<u64>) {
         self.tell(command);

@@ -128,6 +128,8 @@ mod levelzero {
         levelzero_only::only_the_first_use_of_a_device_needs_room_for_a_context,
         levelzero_only::collectives_are_charged_and_never_wait,
         levelzero_only::devices_have_quotas_of_their_own,
+        levelzero_only::deaths_inside_a_call_leave_nothing_behind,
+        levelzero_only::limits_that_cannot_be_kept_leave_no_device,
     );
 }
 

@@ -1,6 +1,6 @@
 //! What the driver says this process holds on a device, asked of Sysman.
 //!
-//! Drivers before version 1.5 of the API answer only where `ZES_ENABLE_SYSMAN=1` was set when they were initialised. The
+//! The core's handles are good for that only where `ZES_ENABLE_SYSMAN=1` was set when the driver was initialised. The
 //! environment is the program's: where it does not say so there is no answer, and contexts keep their estimates.
 
 use core::sync::atomic::{AtomicU32, Ordering};
