@@ -80,6 +80,9 @@ pub struct Compute<B: Backend> {
 /// Least time between marks that are put at synchronisations, ns.
 const MARK_NS: u64 = 1_000_000;
 
+/// GPU time between two timed launches, ns, if that is sooner than their number says: timing one costs 3 us.
+const SAMPLE_EVERY_NS: u64 = 4_000_000;
+
 /// A scale of one.
 const UNSCALED: u64 = 1 << 20;
 /// Samples in a row that must contradict what spans have shown before it is given up.
@@ -196,6 +199,17 @@ impl<B: Backend> Compute<B> {
         call()
     }
 
+    /// Long work may be timed more often: what that costs is small against it.
+    fn sample_sooner(&self, cost: u64) {
+        let countdown = self.countdown();
+        let left = countdown.load(Ordering::Relaxed);
+        let enough = (SAMPLE_EVERY_NS / cost.max(1)).clamp(16, 1 << 20) as u32;
+        if left > enough {
+            // An uneven distance, so that a loop of launches does not always show the same one.
+            countdown.store(enough + left % 7, Ordering::Relaxed);
+        }
+    }
+
     #[cold]
     fn other_queue(&self, queue: usize) {
         if self.gate.line().stream.swap(queue, Ordering::Relaxed) != 0 {
@@ -283,7 +297,7 @@ impl<B: Backend> Compute<B> {
             .collect::<B>(&self.events, |key, blocks, ns, contended| {
                 // A sample is read up to some milliseconds after it was taken.
                 let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
-                if !self.stands(key, blocks, ns, contended) {
+                if contended || !self.stands(key, blocks, ns) {
                     self.costs.learn(key, blocks, ns, contended);
                     self.recent.forget(key);
                 }
@@ -302,14 +316,14 @@ impl<B: Backend> Compute<B> {
     }
 
     /// Whether what spans have shown of `key` stands against a sample of `ns`: until the work changes.
-    fn stands(&self, key: u64, blocks: u64, ns: u64, contended: bool) -> bool {
+    fn stands(&self, key: u64, blocks: u64, ns: u64) -> bool {
         let exact = self.exact_slot(key);
         if exact.load(Ordering::Relaxed) != key {
             return false;
         }
         let doubts = &self.doubts[Self::exact_index(key)];
         let cost = self.costs.cost(key, blocks);
-        if contended || (ns < cost / 4 * 5 && cost < ns / 4 * 5) {
+        if ns < cost / 4 * 5 && cost < ns / 4 * 5 {
             doubts.store(0, Ordering::Relaxed);
             return true;
         }
@@ -392,6 +406,7 @@ impl<B: Backend> Compute<B> {
 
     #[cold]
     fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
+        self.sample_sooner(self.price(work.key, work.blocks));
         let contended = self.contended.load(Ordering::Relaxed);
         let result = self
             .timing

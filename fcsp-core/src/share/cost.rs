@@ -3,7 +3,7 @@
 //! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a graph's identity
 //! ([`graph_key`]), forgotten when it is updated. A key keeps an exponential average (one eighth) and the minimum of the current and the last window
 //! of [`WINDOW`] samples. Samples taken while other tenants were active contain their time slices: they feed a separate
-//! average, and lower the minimum, but never raise the cost. Until there is a sample, the cost is a guess from the size
+//! average, and lower the minimum; only the least of several in a row moves the cost. Until there is a sample, the cost is a guess from the size
 //! of the grid. What is still wrong is put right by the signed correction at markers
 //! ([`crate::share::gate::Gate::true_up`]), so errors do not add up.
 
@@ -17,6 +17,10 @@ pub const WINDOW: u64 = 64;
 const YOUNG: u64 = 16;
 /// Slots looked at for a key before giving up.
 const PROBES: usize = 16;
+/// Contended samples of which the least is believed to be of undisturbed work.
+const CALM_WINDOW: u64 = 16;
+/// Work for which that holds, ns: well below a slice of the device's own (2 ms), and long against what timing adds.
+const CALM_SPAN_NS: std::ops::Range<u64> = 20_000..800_000;
 /// A cost is at least this, ns: what the front end needs for an empty kernel.
 pub const MIN_COST_NS: u64 = 1_000;
 /// A cost is at most this, ns.
@@ -54,6 +58,8 @@ struct Entry {
     least_now: AtomicU64,
     samples: AtomicU64,
     seen: AtomicU64,
+    /// `{contended samples in this window: 16 bits, the least of them in ns: 48 bits}`.
+    calm: AtomicU64,
 }
 
 /// A table of learned costs for one device of one process.
@@ -177,6 +183,7 @@ impl CostTable {
                 &entry.least,
                 &entry.least_now,
                 &entry.samples,
+                &entry.calm,
             ] {
                 word.store(0, Ordering::Relaxed);
             }
@@ -225,7 +232,30 @@ fn lesser(a: u64, b: u64) -> u64 {
 }
 
 impl Entry {
+    /// Takes in a sample in which other tenants' slices may be. Of several in a row the least has none, if the work is short
+    /// against a slice: it says what the work takes now, with everybody busy and clocks as low as that makes them.
+    fn learn_among_others(&self, ns: u64) {
+        const NS: u64 = (1 << 48) - 1;
+        // A sample lost to another thread's is a sample less.
+        let old = self.calm.load(Ordering::Relaxed);
+        let (count, least) = ((old >> 48) + 1, lesser(old & NS, ns.min(NS)));
+        if count < CALM_WINDOW {
+            self.calm.store(count << 48 | least, Ordering::Relaxed);
+            return;
+        }
+        self.calm.store(0, Ordering::Relaxed);
+        let mean = self.mean.load(Ordering::Relaxed);
+        let known = mean >> 4;
+        if CALM_SPAN_NS.contains(&known) && least > known / 10 * 7 && least < known / 2 * 3 {
+            self.mean
+                .store(mean - mean / 2 + (least << 4) / 2, Ordering::Relaxed);
+        }
+    }
+
     fn learn(&self, ns: u64, contended: bool) {
+        if contended {
+            self.learn_among_others(ns);
+        }
         let few = self.samples.load(Ordering::Relaxed) < 2 * YOUNG;
         blend(if contended { &self.contended } else { &self.mean }, ns, few);
         let now = lesser(self.least_now.load(Ordering::Relaxed), ns);

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::units::WHOLE;
 
 /// The largest loss charged, ppm.
-pub const MAX_LOSS: u64 = 100_000;
+pub const MAX_LOSS: u64 = 140_000;
 /// The largest loss believed, ppm.
-pub const PLAUSIBLE_LOSS: u64 = 120_000;
+pub const PLAUSIBLE_LOSS: u64 = 160_000;
 const WINDOW_NS: u64 = 50_000_000;
 /// The part of a window for which the device must have been wanted, percent.
 const WANTED: u64 = 85;

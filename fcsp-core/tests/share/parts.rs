@@ -356,3 +356,31 @@ fn collectives_are_charged_afterwards_and_never_asked_for() {
     ));
     assert!(page.counters().consumed >= 5_001_000);
 }
+
+#[test]
+fn work_among_others_costs_what_its_quickest_runs_take() {
+    let table = CostTable::new(64);
+    let (short, long) = (kernel_key(0x10, 64), kernel_key(0x20, 64));
+    for key in [short, long] {
+        let alone = if key == short { 200_000 } else { 20_000_000 };
+        for _ in 0..40 {
+            table.learn(key, 64, alone, false);
+        }
+    }
+    // Clocks have fallen by a seventh, and every other sample has a slice of a neighbour in it.
+    for i in 0..320u64 {
+        table.learn(short, 64, 230_000 + (i % 2) * 1_200_000, true);
+        table.learn(long, 64, 40_000_000 + (i % 2) * 1_200_000, true);
+    }
+    assert!(
+        table.cost(short, 64).abs_diff(230_000) < 2_000,
+        "{}",
+        table.cost(short, 64)
+    );
+    // Work as long as many slices is never seen undisturbed.
+    assert!(
+        table.cost(long, 64).abs_diff(20_000_000) < 200_000,
+        "{}",
+        table.cost(long, 64)
+    );
+}

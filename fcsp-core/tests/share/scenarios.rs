@@ -577,3 +577,31 @@ fn a_false_leaning_takes_nothing_from_a_guarantee() {
         }
     }
 }
+
+/// Clocks fall when everybody works: what was learned alone is then too little, for all alike.
+#[test]
+fn costs_that_are_too_low_for_all_keep_the_proportion() {
+    heading("charged less than the truth, by all (H100)");
+    for (name, list) in [
+        (
+            "matmul 25/35/40",
+            vec![(BigMatmul, 25), (BigMatmul, 35), (BigMatmul, 40)],
+        ),
+        ("matmul 10/20/70", vec![(Matmul, 10), (Matmul, 20), (Matmul, 70)]),
+        ("matmul 25/25/50", vec![(Matmul, 25), (Matmul, 25), (Matmul, 50)]),
+    ] {
+        for bias in [950_000, 900_000, 1_050_000] {
+            let list: Vec<Tenant> = tenants(&list, Mode::Balanced)
+                .into_iter()
+                .map(|tenant| tenant.bias(bias, false))
+                .collect();
+            let got = sim::run(&list, H100, 6 * SECOND);
+            show(name, &list, &format!("charged x {}", bias as f64 / 1e6), &got);
+            assert!(
+                fairness(&list, &got) >= 0.999,
+                "{name} x{bias}: {}",
+                fairness(&list, &got)
+            );
+        }
+    }
+}
