@@ -118,7 +118,7 @@ impl Backend for Ascend {
     }
 
     fn forget_in_child() {
-        memory::vmm::forget_everything();
+        memory::vmm::PHYSICAL.forget_in_child();
         context::forget_everything();
         recording::forget_everything();
     }

@@ -1,13 +1,12 @@
 //! What the runtime says of its devices, and what is kept for each.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
-use crate::memory::pool::Pool;
 
 /// What a process is taken to hold on a device by using it at all, in bytes, until it is measured, and for good where ROCm
 /// SMI cannot be asked. No AMD device was at hand: as on NVIDIA's.
@@ -18,8 +17,6 @@ pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 pub struct PerDevice {
     /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
     pub resident_threads: u64,
-    /// The pool that serves allocations which name none; null until asked, and after it may have changed.
-    pub(crate) default_pool: AtomicPtr<Pool>,
     /// Whether this process is known to use the device: what the runtime keeps there for it counts.
     pub(crate) in_use: AtomicBool,
 }
@@ -30,7 +27,6 @@ impl PerDevice {
         Self {
             resident_threads: count_attribute(ordinal, hipDeviceAttributeMultiprocessorCount)
                 * count_attribute(ordinal, hipDeviceAttributeMaxThreadsPerMultiProcessor),
-            default_pool: AtomicPtr::new(core::ptr::null_mut()),
             in_use: AtomicBool::new(false),
         }
     }

@@ -6,13 +6,14 @@ use core::ffi::c_void;
 
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight};
+use fcsp_hook::memory;
 
 use crate::call_real;
 use crate::driver::real;
 use crate::errors::answered;
 use crate::events::HOST_FUNCTION;
 use crate::ffi::hip::*;
-use crate::memory::graph;
+use crate::memory::graph::GRAPHS;
 use crate::process::{Hip, Inside, shielded};
 
 pub mod copies;
@@ -75,7 +76,7 @@ pub struct BesideCaptures(hipStreamCaptureMode);
 /// Asked for only while something is captured.
 #[inline]
 pub(crate) fn beside_captures() -> Option<BesideCaptures> {
-    if graph::capturing() {
+    if GRAPHS.recording() {
         allow_questions()
     } else {
         None
@@ -177,18 +178,18 @@ macro_rules! graph_launch {
     ($($name:ident: $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t {
-            if !graph::any() && straight::<Hip>() && let Some(real) = real::$name.get() {
+            if !GRAPHS.any() && straight::<Hip>() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
                 return unsafe { real(graphExec, hStream) };
             }
             let call = || call_real!($name(graphExec, hStream));
             let Some(_inside) = Inside::enter() else { return call() };
             let queue = named(hStream, $per_thread);
-            if !graph::any() && admits_graph::<Hip>(graphExec as usize, queue) {
+            if !GRAPHS.any() && admits_graph::<Hip>(graphExec as usize, queue) {
                 return call();
             }
             launch::graph::<Hip>(graphExec as usize, queue, || {
-                if graph::any() {
+                if GRAPHS.any() {
                     answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
                 } else {
                     call()
@@ -202,7 +203,7 @@ graph_launch!(hipGraphLaunch: false, hipGraphLaunch_spt: true);
 /// `hipGraphUpload`: memory nodes may take their memory here.
 pub unsafe extern "C" fn hipGraphUpload(graphExec: hipGraphExec_t, stream: hipStream_t) -> hipError_t {
     let call = || call_real!(hipGraphUpload(graphExec, stream));
-    if !graph::any() {
+    if !GRAPHS.any() {
         return call();
     }
     let Some(_inside) = Inside::enter() else {
@@ -211,19 +212,8 @@ pub unsafe extern "C" fn hipGraphUpload(graphExec: hipGraphExec_t, stream: hipSt
     answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
 }
 
-/// Within a wrapper: holds what the graph's memory nodes may take, and settles it afterwards.
 fn with_memory(executable: hipGraphExec_t, call: impl Fn() -> hipError_t) -> hipError_t {
-    match graph::before_launch(executable) {
-        Err(refusal) => refusal,
-        Ok(None) => call(),
-        Ok(Some((device, ahead))) => {
-            let change = device.change();
-            let result = call();
-            graph::settle(device, ahead);
-            drop(change);
-            result
-        }
-    }
+    memory::graph::with_memory::<Hip>(executable as usize, "hipGraphLaunch", call)
 }
 
 /// `hipGraphExecUpdate`.

@@ -1,11 +1,12 @@
 //! The runtime as the neutral part asks of it, and this process as the wrappers ask for it.
 
+use core::convert::Infallible;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
-use fcsp_hook::memory::Given;
+use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::overhead;
 use fcsp_hook::process::Process;
 pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
@@ -14,7 +15,9 @@ use crate::device::{self, PerDevice};
 use crate::ffi::hip::*;
 use crate::info::process_memory;
 use crate::launch::{BesideCaptures, beside_captures, copies};
-use crate::memory::{self, graph, pool};
+use crate::memory;
+use crate::memory::graph::{GRAPHS, is_capturing};
+use crate::memory::pool::POOLS;
 use crate::{call_real, events};
 
 /// AMD's runtime.
@@ -37,7 +40,7 @@ impl Backend for Hip {
     const UNKNOWN: hipError_t = hipErrorUnknown;
 
     type PerDevice = PerDevice;
-    type Origin = memory::Origin;
+    type Origin = Infallible;
 
     #[inline]
     fn process() -> &'static Process<Self> {
@@ -94,22 +97,25 @@ impl Backend for Hip {
     }
 
     fn refresh(device: &Device) {
-        if pool::any() || graph::any() {
-            pool::refresh_all(device);
+        if POOLS.any() || GRAPHS.any() {
+            let change = device.change();
+            pool::refresh(device);
+            graph::settle(device, 0);
+            drop(change);
         }
     }
 
-    fn leaves(record: &Record, origin: &memory::Origin) -> Given {
-        memory::leaves(record, origin)
+    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+        match *origin {}
     }
 
-    fn stays(record: &Record, origin: &memory::Origin, given: Given) {
-        memory::stays(record, origin, given);
+    fn context_died(context: usize) {
+        pieces::context_died::<Self>(context);
     }
 
     #[inline]
     fn freed_unknown() {
-        pool::freed();
+        POOLS.freed();
     }
 
     fn forget_in_child() {
@@ -121,11 +127,11 @@ impl Backend for Hip {
 
     #[inline]
     fn is_recording() -> bool {
-        graph::capturing()
+        GRAPHS.recording()
     }
 
     fn records(stream: usize) -> bool {
-        graph::is_capturing(stream as hipStream_t)
+        is_capturing(stream as hipStream_t)
     }
 
     type Beside = Option<BesideCaptures>;
@@ -165,7 +171,7 @@ impl Backend for Hip {
 
     #[inline]
     fn after_synchronisation() {
-        pool::after_synchronisation();
+        pool::after_synchronisation::<Self>();
     }
 }
 

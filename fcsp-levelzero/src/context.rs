@@ -91,7 +91,7 @@ pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_r
         {
             let context = hContext as usize;
             queues::context_died(context);
-            vmm::context_died(context);
+            vmm::PHYSICAL.context_died(context);
             memory::context_died::<LevelZero>(context);
             for device in governed.devices() {
                 let was = uses()

@@ -112,7 +112,7 @@ impl Backend for LevelZero {
 
     fn forget_in_child() {
         device::forget_in_child();
-        memory::vmm::forget_in_child();
+        memory::vmm::PHYSICAL.forget_in_child();
         queues::forget_in_child();
         context::forget_in_child();
         process_memory::forget_in_child();

@@ -1,62 +1,20 @@
 //! Physical memory: charged when it is made, given back when its last handle and its last mapping are gone.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicPtr, Ordering};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use fcsp_hook::backend::Backend;
-use fcsp_hook::memory;
+use fcsp_hook::memory::physical::Books;
 use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, SetupOnce, shielded};
+use fcsp_hook::setup::{Inside, shielded};
 
 use super::pages;
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::ffi::rt::{MEM_DEV_SIDE, rtDrvMemHandle, rtDrvMemProp_t, rtError_t};
-use crate::process::{Ascend, AscendDevice};
+use crate::process::Ascend;
 
-/// One piece of physical memory of a device.
-struct Physical {
-    device: &'static AscendDevice,
-    bytes: u64,
-}
-
-impl Drop for Physical {
-    fn drop(&mut self) {
-        self.device.lost(self.bytes);
-        self.device.release(self.bytes);
-    }
-}
-
-#[derive(Default)]
-struct Inner {
-    /// By handle, with how many holds there are under that number.
-    handles: HashMap<usize, (Arc<Physical>, u32)>,
-    /// By address, with the length.
-    mappings: BTreeMap<u64, (u64, Arc<Physical>)>,
-}
-
-/// What is known of physical memory, made on first use.
-struct Books(Mutex<Inner>);
-
-static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
-
-fn with<R>(work: impl FnOnce(&mut Inner) -> R) -> R {
-    // Acquire: made before its address was published.
-    let known = BOOKS.load(Ordering::Acquire);
-    // SAFETY: books are leaked, never freed.
-    let books = match unsafe { known.as_ref() } {
-        Some(books) => books,
-        None => SetupOnce::publish(&BOOKS, || Books(Mutex::default())),
-    };
-    work(&mut books.0.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// In a forked child: a fresh page. The old one may hold the lock of a thread that does not exist here.
-pub fn forget_everything() {
-    BOOKS.store(core::ptr::null_mut(), Ordering::Release);
-}
+/// Physical memory by handle and mapping.
+pub static PHYSICAL: Books<Ascend> = Books::new();
 
 /// Makes physical memory on `device`, or elsewhere for `None`.
 fn make(
@@ -78,17 +36,8 @@ fn make(
         };
         // Physical memory comes in large pages however little is asked for.
         let bytes = pages((size as u64).max((1 << 20) + 1));
-        let result = memory::take(device, what, bytes, call);
-        if result == ACL_SUCCESS {
-            // SAFETY: the driver has written there with success.
-            let made = unsafe { *handle } as usize;
-            with(|inner| {
-                inner
-                    .handles
-                    .insert(made, (Arc::new(Physical { device, bytes }), 1))
-            });
-        }
-        result
+        // SAFETY: read after the driver has written there with success.
+        PHYSICAL.create(device, 0, what, bytes, call, || unsafe { *handle } as u64)
     })
 }
 
@@ -128,29 +77,7 @@ macro_rules! free_physical {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: mappings keep the memory alive.")]
         pub unsafe extern "C" fn $name(handle: aclrtDrvMemHandle) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
-                let call = || call_real!($name(handle));
-                let Some(_inside) = Inside::enter() else { return call() };
-                let key = handle as usize;
-                // Out first: the driver may give the number to the next handle at once.
-                let taken = with(|inner| match inner.handles.get_mut(&key) {
-                    Some((physical, count)) if *count > 1 => {
-                        *count -= 1;
-                        Some(physical.clone())
-                    }
-                    Some(_) => inner.handles.remove(&key).map(|(physical, _)| physical),
-                    None => None,
-                });
-                let Some(physical) = taken else { return call() };
-                let result = call();
-                if result != ACL_SUCCESS {
-                    with(|inner| {
-                        let back = inner.handles.entry(key);
-                        back.and_modify(|(_, count)| *count += 1).or_insert((physical, 1));
-                    });
-                }
-                result
-            })
+            shielded(ACL_ERROR_FAILURE, || PHYSICAL.release(handle as u64, || call_real!($name(handle))))
         }
     )*};
 }
@@ -166,20 +93,8 @@ macro_rules! map {
             handle: aclrtDrvMemHandle,
             flags: u64,
         ) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
-                let call = || call_real!($name(virPtr, size, offset, handle, flags));
-                let Some(_inside) = Inside::enter() else { return call() };
-                let result = call();
-                if result == ACL_SUCCESS {
-                    with(|inner| {
-                        if let Some((physical, _)) = inner.handles.get(&(handle as usize)) {
-                            let physical = physical.clone();
-                            inner.mappings.insert(virPtr as u64, (size as u64, physical));
-                        }
-                    });
-                }
-                result
-            })
+            let call = || call_real!($name(virPtr, size, offset, handle, flags));
+            shielded(ACL_ERROR_FAILURE, || PHYSICAL.map(handle as u64, virPtr as u64, size as u64, call))
         }
     )*};
 }
@@ -189,18 +104,8 @@ macro_rules! unmap {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(virPtr: *mut c_void) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
-                let call = || call_real!($name(virPtr));
-                let Some(_inside) = Inside::enter() else { return call() };
-                let at = virPtr as u64;
-                // Out first: another thread may map at the address as soon as it is free.
-                let ended = with(|inner| inner.mappings.remove(&at));
-                let result = call();
-                if result != ACL_SUCCESS && let Some(mapping) = ended {
-                    with(|inner| inner.mappings.insert(at, mapping));
-                }
-                result
-            })
+            // The mapping that begins there, and no other.
+            shielded(ACL_ERROR_FAILURE, || PHYSICAL.unmap(virPtr as u64, 1, || call_real!($name(virPtr))))
         }
     )*};
 }
@@ -213,26 +118,7 @@ pub unsafe extern "C" fn aclrtMemRetainAllocationHandle(
 ) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let call = || call_real!(aclrtMemRetainAllocationHandle(virPtr, handle));
-        let Some(_inside) = Inside::enter() else {
-            return call();
-        };
-        let result = call();
-        if result == ACL_SUCCESS {
-            let at = virPtr as u64;
-            // SAFETY: read after the driver has written there with success.
-            let key = unsafe { *handle } as usize;
-            with(|inner| {
-                let mapped = inner.mappings.range(..=at).next_back();
-                let Some(physical) = mapped
-                    .filter(|&(&start, &(length, _))| at < start.saturating_add(length))
-                    .map(|(_, (_, physical))| physical.clone())
-                else {
-                    return;
-                };
-                let held = inner.handles.entry(key);
-                held.and_modify(|(_, count)| *count += 1).or_insert((physical, 1));
-            });
-        }
-        result
+        // SAFETY: read after the driver has written there with success.
+        PHYSICAL.retain(virPtr as u64, call, || unsafe { *handle } as u64)
     })
 }

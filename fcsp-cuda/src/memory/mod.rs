@@ -20,7 +20,7 @@ pub mod vmm;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
-use fcsp_hook::memory::physical::{self, Physical};
+use fcsp_hook::memory::physical::Physical;
 
 use crate::context::PrimaryContexts;
 use crate::process::{Cuda, SetupOnce};
@@ -38,8 +38,6 @@ pub enum Origin {
 
 /// What is known of this process's memory beside its live allocations.
 pub struct Books {
-    /// Physical memory by handle and mapping.
-    pub physical: physical::Books<Cuda>,
     /// Primary contexts by device.
     pub primary: PrimaryContexts,
 }
@@ -55,7 +53,6 @@ pub fn books() -> &'static Books {
         return unsafe { &*known };
     }
     SetupOnce::publish(&BOOKS, || Books {
-        physical: physical::Books::default(),
         primary: PrimaryContexts::default(),
     })
 }
@@ -63,6 +60,7 @@ pub fn books() -> &'static Books {
 /// In a forked child: a fresh page. The old one may hold locks of threads that do not exist here.
 pub fn forget_everything() {
     BOOKS.store(core::ptr::null_mut(), Ordering::Release);
+    vmm::PHYSICAL.forget_in_child();
     pool::POOLS.forget_in_child();
     graph::GRAPHS.forget_in_child();
 }

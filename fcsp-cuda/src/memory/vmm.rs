@@ -3,11 +3,15 @@
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::memory;
+use fcsp_hook::memory::physical::Books;
 
-use super::{Origin, books};
+use super::Origin;
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Record, Scope, scope_of, shielded};
+
+/// Physical memory by handle and mapping.
+pub static PHYSICAL: Books<Cuda> = Books::new();
 
 /// `cuMemCreate`: charged to the device in the properties; memory placed on the host is not charged.
 pub unsafe extern "C" fn cuMemCreate(
@@ -35,18 +39,14 @@ pub unsafe extern "C" fn cuMemCreate(
         };
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *handle };
-        books()
-            .physical
-            .create(device, 0, "cuMemCreate", size as u64, call, made)
+        PHYSICAL.create(device, 0, "cuMemCreate", size as u64, call, made)
     })
 }
 
 /// `cuMemRelease`.
 pub unsafe extern "C" fn cuMemRelease(handle: CUmemGenericAllocationHandle) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        books()
-            .physical
-            .release(handle, || call_real!(cuMemRelease(handle)))
+        PHYSICAL.release(handle, || call_real!(cuMemRelease(handle)))
     })
 }
 
@@ -59,20 +59,16 @@ pub unsafe extern "C" fn cuMemMap(
     flags: u64,
 ) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuMemMap(ptr, size, offset, handle, flags));
-        if result == CUDA_SUCCESS {
-            books().physical.mapped(handle, ptr, size as u64);
-        }
-        result
+        PHYSICAL.map(handle, ptr, size as u64, || {
+            call_real!(cuMemMap(ptr, size, offset, handle, flags))
+        })
     })
 }
 
 /// `cuMemUnmap`: one call may end several mappings.
 pub unsafe extern "C" fn cuMemUnmap(ptr: CUdeviceptr, size: usize) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        books()
-            .physical
-            .unmap(ptr, size as u64, || call_real!(cuMemUnmap(ptr, size)))
+        PHYSICAL.unmap(ptr, size as u64, || call_real!(cuMemUnmap(ptr, size)))
     })
 }
 
@@ -82,12 +78,9 @@ pub unsafe extern "C" fn cuMemRetainAllocationHandle(
     addr: *mut core::ffi::c_void,
 ) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuMemRetainAllocationHandle(handle, addr));
-        if result == CUDA_SUCCESS {
-            // SAFETY: the driver has written there with success.
-            books().physical.retained(unsafe { *handle }, addr as u64);
-        }
-        result
+        let call = || call_real!(cuMemRetainAllocationHandle(handle, addr));
+        // SAFETY: read after the driver has written there with success.
+        PHYSICAL.retain(addr as u64, call, || unsafe { *handle })
     })
 }
 
@@ -116,7 +109,7 @@ fn sparse(info: &CUarrayMapInfo) {
     }
     // SAFETY: both members are a handle of pointer size.
     let array = unsafe { info.resource.array } as u64;
-    let Some(physical) = books().physical.get(info.memHandle) else {
+    let Some(physical) = PHYSICAL.get(info.memHandle) else {
         return;
     };
     let record = Record {
@@ -138,7 +131,7 @@ fn sparse_key(array: u64, handle: u64) -> u64 {
 
 /// An array is gone: memory mapped into it is let go if nothing else holds it.
 pub(super) fn array_gone(array: u64) {
-    for handle in books().physical.handles() {
+    for handle in PHYSICAL.handles() {
         Cuda::process().live().remove(sparse_key(array, handle));
     }
 }

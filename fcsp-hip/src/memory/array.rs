@@ -6,8 +6,8 @@
 
 use fcsp_hook::memory::{self, Request};
 
+use super::LARGEST_PIECE;
 use super::pages;
-use super::slab::LARGEST;
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
@@ -63,7 +63,7 @@ fn create(bytes: u64, call: impl Fn() -> hipError_t, handle: impl Fn() -> u64) -
         Scope::Refuse => return hipErrorOutOfMemory,
     };
     // Small arrays share pages; what the sharing costs shows in the overhead.
-    let bytes = if bytes <= LARGEST {
+    let bytes = if bytes <= LARGEST_PIECE {
         bytes.next_multiple_of(512)
     } else {
         pages(bytes)

@@ -2,14 +2,13 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::memory::{self, Request};
+use fcsp_hook::memory::{self, Request, pieces};
 
-use super::slab::{self, GRAIN, LARGEST, SLAB};
-use super::{Origin, books, pages};
+use super::{LARGEST_PIECE, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::process::{Device, Hip, Inside, Record, Scope, scope_inside, shielded};
+use crate::process::{Hip, Inside, Scope, scope_inside, shielded};
 
 /// Hold, call, enter or roll back. `address` reads the result once the runtime has written it, `true_bytes` the size where
 /// the runtime decides it.
@@ -32,14 +31,16 @@ fn allocate(
         Scope::Pass => return call(),
         Scope::Refuse => return hipErrorOutOfMemory,
     };
-    if bytes <= LARGEST && !managed {
-        return allocate_piece(
+    if bytes <= LARGEST_PIECE && !managed {
+        return pieces::allocate(
             device,
             context,
-            bytes.next_multiple_of(GRAIN),
+            "hipMalloc",
+            bytes,
             call,
             address,
             true_bytes,
+            taken_back,
         );
     }
     let request = Request {
@@ -54,61 +55,6 @@ fn allocate(
 
 fn taken_back(address: u64) -> hipError_t {
     call_real!(hipFree(address as *mut c_void))
-}
-
-/// A request that is cut from a block: most cost nothing, some a block, and only the runtime knows which before it is done.
-fn allocate_piece(
-    device: &'static Device,
-    context: usize,
-    bytes: u64,
-    call: impl Fn() -> hipError_t,
-    address: impl Fn() -> u64,
-    true_bytes: impl Fn() -> u64,
-) -> hipError_t {
-    // Far from the quota a block is charged when it turns up. Near it, one is held beforehand; where none fits, only a
-    // request that may find room in the blocks at hand is tried at all.
-    let near = device.is_near();
-    let mut held = false;
-    if near {
-        match device.hold(SLAB) {
-            Ok(()) => held = true,
-            Err(denied) if !books().slabs.may_fit(bytes) => {
-                device.refused("hipMalloc", &denied);
-                return hipErrorOutOfMemory;
-            }
-            Err(_) => {}
-        }
-    }
-    // Not bracketed: most pieces take nothing, and which one opened a block is only known afterwards. A measurement that
-    // falls in between counts the block as overhead; `opened` asks for another.
-    let result = call();
-    if result != hipSuccess {
-        if held {
-            device.release(SLAB);
-        }
-        return result;
-    }
-    let at = address();
-    let bytes = true_bytes().next_multiple_of(GRAIN);
-    let new = books().slabs.enter(at, bytes);
-    if new {
-        slab::opened(device, held);
-    } else if held {
-        device.release(SLAB);
-    }
-    memory::enter(
-        at,
-        Record {
-            device,
-            context,
-            bytes,
-            origin: memory::Origin::Own(Origin::Piece(at)),
-        },
-    );
-    if near && new && !held {
-        return memory::give_back::<Hip>(at, taken_back);
-    }
-    hipSuccess
 }
 
 macro_rules! plain {
@@ -198,6 +144,6 @@ pub unsafe extern "C" fn hipFree(ptr: *mut c_void) -> hipError_t {
         {
             return answered(hipErrorOutOfMemory);
         }
-        memory::free::<Hip>(ptr as u64, || call_real!(hipFree(ptr)))
+        pieces::free::<Hip>(ptr as u64, || call_real!(hipFree(ptr)))
     })
 }

@@ -1,43 +1,50 @@
-//! Memory nodes of graphs. A device keeps one pool for them, reserved when a graph with such nodes is launched and kept
-//! until trimmed; it is charged as a whole, like any pool. Nodes come from explicit calls or from allocations during
-//! stream capture.
+//! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they are charged is in
+//! [`fcsp_hook::memory::graph`].
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
 
-use super::{books, pages};
+use super::pages;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
-use crate::process::{Device, Hip, Inside, Scope, scope, shielded};
+use crate::process::{Device, Hip, shielded};
 
-/// Bytes of memory nodes by graph and by executable graph, and what is charged for them by device.
-#[derive(Default)]
-pub struct Books {
-    graphs: Mutex<HashMap<usize, u64>>,
-    executables: Mutex<HashMap<usize, Executable>>,
-    charged: Mutex<HashMap<hipDevice_t, u64>>,
+/// The graphs of this process.
+pub static GRAPHS: Graphs = Graphs::new();
+
+impl GraphMemory for Hip {
+    #[inline]
+    fn graphs() -> &'static Graphs {
+        &GRAPHS
+    }
+
+    fn reserved_for_graphs(device: &Device) -> Option<u64> {
+        let mut value = 0u64;
+        let call = real::hipDeviceGetGraphMemAttribute.get()?;
+        // SAFETY: this attribute is a 64-bit integer, which outlives the call.
+        let result = unsafe {
+            call(
+                device.ordinal,
+                hipGraphMemAttrReservedMemCurrent,
+                (&raw mut value).cast(),
+            )
+        };
+        (result == hipSuccess).then_some(value)
+    }
+
+    fn trim_graphs(device: &Device) -> bool {
+        call_real!(hipDeviceGraphMemTrim(device.ordinal)) == hipSuccess
+    }
+
+    fn pages(bytes: u64) -> u64 {
+        pages(bytes)
+    }
 }
-
-/// An executable graph with memory nodes.
-#[derive(Clone, Copy)]
-struct Executable {
-    bytes: u64,
-    /// Launched since the device's graph memory was last trimmed: what it takes is reserved already.
-    reserved: bool,
-}
-
-/// Set once any graph of this process has a memory node; until then launches ask nothing.
-static ANY: AtomicBool = AtomicBool::new(false);
-
-/// Streams being captured, in all threads.
-static CAPTURES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether any stream may be capturing.
 #[inline]
 pub fn capturing() -> bool {
-    CAPTURES.load(Ordering::Relaxed) != 0
+    GRAPHS.recording()
 }
 
 /// Whether `stream` is capturing.
@@ -45,35 +52,6 @@ pub(crate) fn is_capturing(stream: hipStream_t) -> bool {
     let mut status = hipStreamCaptureStatusNone;
     call_real!(hipStreamIsCapturing(stream, &mut status)) == hipSuccess
         && status != hipStreamCaptureStatusNone
-}
-
-fn add(map: &Mutex<HashMap<usize, u64>>, key: usize, bytes: u64) {
-    *map.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry(key)
-        .or_default() += bytes;
-}
-
-fn node_added(graph: hipGraph_t, bytes: u64) {
-    let books = &books().graphs;
-    ANY.store(true, Ordering::Release);
-    add(&books.graphs, graph as usize, bytes.next_multiple_of(512));
-}
-
-/// A copy of `child` became a node of `graph`, and its memory nodes with it.
-fn child_added(graph: hipGraph_t, child: hipGraph_t) {
-    if !ANY.load(Ordering::Acquire) {
-        return;
-    }
-    let graphs = &books().graphs.graphs;
-    let bytes = graphs
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&(child as usize))
-        .copied();
-    if let Some(bytes) = bytes {
-        add(graphs, graph as usize, bytes);
-    }
 }
 
 /// An allocation of `bytes` was captured on `stream`: it became a node of the graph being made.
@@ -90,105 +68,7 @@ pub(crate) fn captured(stream: hipStream_t, bytes: u64) {
         &mut count
     ));
     // A graph that could not be asked for is found out after its launch.
-    node_added(graph, bytes);
-}
-
-fn reserved(device: &Device) -> Option<u64> {
-    let mut value = 0u64;
-    let call = real::hipDeviceGetGraphMemAttribute.get()?;
-    // SAFETY: this attribute is a 64-bit integer, which outlives the call.
-    let result = unsafe {
-        call(
-            device.ordinal,
-            hipGraphMemAttrReservedMemCurrent,
-            (&raw mut value).cast(),
-        )
-    };
-    (result == hipSuccess).then_some(value)
-}
-
-/// Makes the charge for the device's graph memory equal to what is reserved; `ahead` bytes were held for growth.
-/// Returns whether anything was given back. Within a [`Device::change`].
-pub fn settle(device: &Device, ahead: u64) -> bool {
-    let books = &books().graphs;
-    if !ANY.load(Ordering::Acquire) {
-        device.release(ahead);
-        return false;
-    }
-    let mut charged = books.charged.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(now) = reserved(device) else {
-        device.release(ahead);
-        return false;
-    };
-    let before = charged.insert(device.ordinal, now).unwrap_or(0);
-    let held = before + ahead;
-    if now > before {
-        device.gained(now - before);
-    } else if now < before {
-        device.lost(before - now);
-    }
-    if now > held {
-        device.charge(now - held);
-    } else {
-        device.release(held - now);
-    }
-    held > now
-}
-
-/// Whether any graph of this process has a memory node.
-#[inline]
-pub fn any() -> bool {
-    ANY.load(Ordering::Acquire)
-}
-
-/// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was held, or the answer
-/// to give instead of launching.
-pub fn before_launch(executable: hipGraphExec_t) -> Result<Option<(&'static Device, u64)>, hipError_t> {
-    let device = match scope() {
-        Scope::On(device, _) => device,
-        Scope::Pass => return Ok(None),
-        Scope::Refuse => return Err(hipErrorOutOfMemory),
-    };
-    let bytes = match executables().get(&(executable as usize)) {
-        Some(known) if !known.reserved => pages(known.bytes),
-        _ => 0,
-    };
-    // The driver may serve it from what other graphs have left, and may not: the truth is settled afterwards. Where the
-    // quota has no room for both, what they have left is given back first.
-    if let Err(denied) = device.hold(bytes)
-        && (!trimmed(device) || device.hold(bytes).is_err())
-    {
-        device.refused("hipGraphLaunch", &denied);
-        return Err(hipErrorOutOfMemory);
-    }
-    if let Some(known) = executables().get_mut(&(executable as usize)) {
-        known.reserved = true;
-    }
-    Ok(Some((device, bytes)))
-}
-
-fn executables() -> MutexGuard<'static, HashMap<usize, Executable>> {
-    books()
-        .graphs
-        .executables
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives graph memory that no graph uses back to the driver; returns whether there was any.
-fn trimmed(device: &Device) -> bool {
-    let change = device.change();
-    let result = call_real!(hipDeviceGraphMemTrim(device.ordinal));
-    nothing_is_reserved();
-    let less = result == hipSuccess && settle(device, 0);
-    drop(change);
-    less
-}
-
-fn nothing_is_reserved() {
-    for known in executables().values_mut() {
-        known.reserved = false;
-    }
+    GRAPHS.node_added(graph as usize, bytes);
 }
 
 /// `hipGraphAddMemAllocNode`.
@@ -209,7 +89,7 @@ pub unsafe extern "C" fn hipGraphAddMemAllocNode(
         ));
         if result == hipSuccess {
             // SAFETY: the driver accepted the parameters at this address.
-            node_added(hGraph, unsafe { (*nodeParams).bytesize } as u64);
+            GRAPHS.node_added(hGraph as usize, unsafe { (*nodeParams).bytesize } as u64);
         }
         result
     })
@@ -219,9 +99,9 @@ fn generic_node(graph: hipGraph_t, params: *const hipGraphNodeParams) {
     // SAFETY: the driver accepted the parameters at this address; the union's member is the one its type names.
     unsafe {
         if (*params).type_ == hipGraphNodeTypeMemAlloc {
-            node_added(graph, (*params).value.alloc.bytesize as u64);
+            GRAPHS.node_added(graph as usize, (*params).value.alloc.bytesize as u64);
         } else if (*params).type_ == hipGraphNodeTypeGraph {
-            child_added(graph, (*params).value.graph);
+            GRAPHS.child_added(graph as usize, (*params).value.graph as usize);
         }
     }
 }
@@ -243,7 +123,7 @@ pub unsafe extern "C" fn hipGraphAddChildGraphNode(
             childGraph
         ));
         if result == hipSuccess {
-            child_added(hGraph, childGraph);
+            GRAPHS.child_added(hGraph as usize, childGraph as usize);
         }
         result
     })
@@ -272,25 +152,6 @@ pub unsafe extern "C" fn hipGraphAddNode(
     })
 }
 
-fn instantiated(executable: *const hipGraphExec_t, graph: hipGraph_t) {
-    let books = &books().graphs;
-    if !ANY.load(Ordering::Acquire) {
-        return;
-    }
-    let bytes = books
-        .graphs
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&(graph as usize))
-        .copied();
-    if let Some(bytes) = bytes {
-        // SAFETY: read after the driver has written there with success.
-        let key = unsafe { *executable } as usize;
-        let reserved = false;
-        executables().insert(key, Executable { bytes, reserved });
-    }
-}
-
 macro_rules! instantiate {
     ($($name:ident($exec:ident, $graph:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
@@ -298,7 +159,8 @@ macro_rules! instantiate {
             shielded(hipErrorUnknown, || {
                 let result = call_real!($name($exec, $graph $(, $arg)*));
                 if result == hipSuccess {
-                    instantiated($exec, $graph);
+                    // SAFETY: the driver has written there with success.
+                    GRAPHS.instantiated(unsafe { *$exec } as usize, $graph as usize);
                 }
                 result
             })
@@ -314,14 +176,7 @@ instantiate! {
 /// `hipGraphDestroy`: its address may name another graph later.
 pub unsafe extern "C" fn hipGraphDestroy(hGraph: hipGraph_t) -> hipError_t {
     shielded(hipErrorUnknown, || {
-        let books = &books().graphs;
-        if ANY.load(Ordering::Acquire) {
-            books
-                .graphs
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(hGraph as usize));
-        }
+        GRAPHS.graph_gone(hGraph as usize);
         call_real!(hipGraphDestroy(hGraph))
     })
 }
@@ -329,9 +184,7 @@ pub unsafe extern "C" fn hipGraphDestroy(hGraph: hipGraph_t) -> hipError_t {
 /// `hipGraphExecDestroy`.
 pub unsafe extern "C" fn hipGraphExecDestroy(hGraphExec: hipGraphExec_t) -> hipError_t {
     shielded(hipErrorUnknown, || {
-        if ANY.load(Ordering::Acquire) {
-            executables().remove(&(hGraphExec as usize));
-        }
+        GRAPHS.executable_gone(hGraphExec as usize);
         fcsp_hook::launch::graph_changed::<Hip>(hGraphExec as usize);
         call_real!(hipGraphExecDestroy(hGraphExec))
     })
@@ -341,14 +194,7 @@ pub unsafe extern "C" fn hipGraphExecDestroy(hGraphExec: hipGraphExec_t) -> hipE
 pub unsafe extern "C" fn hipDeviceGraphMemTrim(device: hipDevice_t) -> hipError_t {
     shielded(hipErrorUnknown, || {
         let result = call_real!(hipDeviceGraphMemTrim(device));
-        if let Some(_inside) = Inside::enter()
-            && let Scope::On(device, _) = crate::process::scope_of(device)
-        {
-            nothing_is_reserved();
-            let change = device.change();
-            settle(device, 0);
-            drop(change);
-        }
+        trimmed_by_program::<Hip>(device);
         result
     })
 }
@@ -359,7 +205,7 @@ macro_rules! begin_capture {
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
             let result = call_real!($name($($arg),*));
             if result == hipSuccess {
-                CAPTURES.fetch_add(1, Ordering::Relaxed);
+                GRAPHS.recording_began();
             }
             result
         }
@@ -381,7 +227,7 @@ macro_rules! end_capture {
             let was = capturing() && is_capturing(hStream);
             let result = call_real!($name(hStream, phGraph));
             if was && !is_capturing(hStream) {
-                let _ = CAPTURES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+                GRAPHS.recording_ended();
             }
             result
         }

@@ -1,13 +1,14 @@
 //! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the device
 //! that it was made on for just as long.
 
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::take;
 use crate::backend::Backend;
 use crate::device::Device;
-use crate::setup::Inside;
+use crate::setup::{Inside, SetupOnce};
 
 /// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes back.
 #[derive(Debug)]
@@ -25,21 +26,10 @@ impl<B: Backend> Drop for Physical<B> {
     }
 }
 
-/// Handles and mappings. Holds a lock: in a forked child new books are needed.
+/// Handles and mappings. A static of each backend that has any.
 #[derive(Debug)]
 pub struct Books<B: Backend> {
-    inner: Mutex<Inner<B>>,
-}
-
-impl<B: Backend> Default for Books<B> {
-    fn default() -> Self {
-        Self {
-            inner: Mutex::new(Inner {
-                handles: HashMap::new(),
-                mappings: BTreeMap::new(),
-            }),
-        }
-    }
+    inner: AtomicPtr<Mutex<Inner<B>>>,
 }
 
 /// By first address: length and memory.
@@ -62,8 +52,34 @@ impl<B: Backend> Inner<B> {
 }
 
 impl<B: Backend> Books<B> {
+    /// None yet.
+    #[expect(clippy::new_without_default, reason = "for statics only")]
+    pub const fn new() -> Self {
+        Self {
+            inner: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// In a forked child: the old books may be locked by a thread that does not exist here.
+    pub fn forget_in_child(&self) {
+        self.inner.store(core::ptr::null_mut(), Ordering::Release);
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut Inner<B>) -> R) -> R {
-        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+        // Acquire: made before its address was published.
+        let known = self.inner.load(Ordering::Acquire);
+        let inner = if known.is_null() {
+            SetupOnce::publish(&self.inner, || {
+                Mutex::new(Inner {
+                    handles: HashMap::new(),
+                    mappings: BTreeMap::new(),
+                })
+            })
+        } else {
+            // SAFETY: leaked, never freed.
+            unsafe { &*known }
+        };
+        work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes physical memory through `call`; `handle` reads its handle then. `context` is what it dies with, 0 for memory
@@ -118,18 +134,24 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// The memory of `handle` was mapped at `address`: the mapping keeps it alive.
-    pub fn mapped(&self, handle: u64, address: u64, bytes: u64) {
-        let Some(_inside) = Inside::enter() else { return };
-        self.with(|inner| {
-            if let Some((physical, _)) = inner.handles.get(&handle) {
-                let physical = physical.clone();
-                inner.mappings.insert(address, (bytes, physical));
-            }
-        });
+    /// Maps the memory of `handle` at `address` through `call`: the mapping keeps it alive.
+    pub fn map(&self, handle: u64, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let result = call();
+        if result == B::SUCCESS {
+            self.with(|inner| {
+                if let Some((physical, _)) = inner.handles.get(&handle) {
+                    let physical = physical.clone();
+                    inner.mappings.insert(address, (bytes, physical));
+                }
+            });
+        }
+        result
     }
 
-    /// Ends mappings through `call`; one call may end several.
+    /// Ends the mappings that begin at `address` and in the `bytes` from there, through `call`.
     pub fn unmap(&self, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
         let Some(_inside) = Inside::enter() else {
             return call();
@@ -153,18 +175,31 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// The program was given one more hold, by `handle`, on the memory mapped at `address`.
-    pub fn retained(&self, handle: u64, address: u64) {
-        let Some(_inside) = Inside::enter() else { return };
-        self.with(|inner| {
-            let mapped = inner.mappings.range(..=address).next_back();
-            let physical = mapped
-                .filter(|&(&start, &(length, _))| address < start.saturating_add(length))
-                .map(|(_, (_, physical))| physical.clone());
-            if let Some(physical) = physical {
-                inner.one_more(handle, physical);
-            }
-        });
+    /// Gives the program one more hold on the memory mapped at `address`, through `call`; `handle` reads by what handle
+    /// then.
+    pub fn retain(
+        &self,
+        address: u64,
+        call: impl FnOnce() -> B::Status,
+        handle: impl FnOnce() -> u64,
+    ) -> B::Status {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let result = call();
+        if result == B::SUCCESS {
+            let handle = handle();
+            self.with(|inner| {
+                let mapped = inner.mappings.range(..=address).next_back();
+                let physical = mapped
+                    .filter(|&(&start, &(length, _))| address < start.saturating_add(length))
+                    .map(|(_, (_, physical))| physical.clone());
+                if let Some(physical) = physical {
+                    inner.one_more(handle, physical);
+                }
+            });
+        }
+        result
     }
 
     /// The memory that a handle stands for.

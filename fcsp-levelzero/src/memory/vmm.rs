@@ -1,10 +1,8 @@
 //! Physical memory by handle and mapping: it is charged while its handle or any mapping of it lives.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
-use fcsp_hook::memory::physical;
-use fcsp_hook::setup::SetupOnce;
+use fcsp_hook::memory::physical::Books;
 
 use super::pages;
 use crate::call_real;
@@ -12,28 +10,8 @@ use crate::context;
 use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
 
-type Books = physical::Books<LevelZero>;
-static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
-
-/// In a forked child: fresh books. The old ones may be locked by a thread that does not exist here.
-pub fn forget_in_child() {
-    BOOKS.store(core::ptr::null_mut(), Ordering::Release);
-}
-
-fn books() -> &'static Books {
-    // Acquire: made before its address was published.
-    let known = BOOKS.load(Ordering::Acquire);
-    if known.is_null() {
-        return SetupOnce::publish(&BOOKS, Books::default);
-    }
-    // SAFETY: leaked, never freed.
-    unsafe { &*known }
-}
-
-/// Forgets what was made in a context that is gone.
-pub fn context_died(context: usize) {
-    books().context_died(context);
-}
+/// Physical memory by handle and mapping.
+pub static PHYSICAL: Books<LevelZero> = Books::new();
 
 /// Placed on the host, by a later version of the API.
 const ON_HOST: ze_physical_mem_flags_t = 1 << 1;
@@ -62,15 +40,17 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
             Scope::Pass => return call(),
             Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
         };
+        let bytes = pages(wanted.size as u64);
+        // SAFETY: read after the driver has written there with success.
+        let made = || unsafe { *phPhysicalMemory } as u64;
         context::using(hContext, device, || {
-            books().create(
+            PHYSICAL.create(
                 device,
                 hContext as usize,
                 "zePhysicalMemCreate",
-                pages(wanted.size as u64),
+                bytes,
                 call,
-                // SAFETY: read after the driver has written there with success.
-                || unsafe { *phPhysicalMemory } as u64,
+                made,
             )
         })
     })
@@ -82,7 +62,7 @@ pub unsafe extern "C" fn zePhysicalMemDestroy(
     hPhysicalMemory: ze_physical_mem_handle_t,
 ) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        books().release(hPhysicalMemory as u64, || {
+        PHYSICAL.release(hPhysicalMemory as u64, || {
             call_real!(zePhysicalMemDestroy(hContext, hPhysicalMemory))
         })
     })
@@ -98,18 +78,16 @@ pub unsafe extern "C" fn zeVirtualMemMap(
     access: ze_memory_access_attribute_t,
 ) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        let result = call_real!(zeVirtualMemMap(
-            hContext,
-            ptr,
-            size,
-            hPhysicalMemory,
-            offset,
-            access
-        ));
-        if result == ZE_RESULT_SUCCESS {
-            books().mapped(hPhysicalMemory as u64, ptr as u64, size as u64);
-        }
-        result
+        PHYSICAL.map(hPhysicalMemory as u64, ptr as u64, size as u64, || {
+            call_real!(zeVirtualMemMap(
+                hContext,
+                ptr,
+                size,
+                hPhysicalMemory,
+                offset,
+                access
+            ))
+        })
     })
 }
 
@@ -120,7 +98,7 @@ pub unsafe extern "C" fn zeVirtualMemUnmap(
     size: usize,
 ) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        books().unmap(ptr as u64, size as u64, || {
+        PHYSICAL.unmap(ptr as u64, size as u64, || {
             call_real!(zeVirtualMemUnmap(hContext, ptr, size))
         })
     })
