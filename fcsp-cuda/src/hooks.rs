@@ -28,7 +28,7 @@ macro_rules! for_each_cuda_hook {
             cuLibraryGetManaged, cuLibraryGetModule, cuLibraryGetUnifiedFunction, cuLibraryLoadData,
             cuLibraryLoadFromFile, cuLibraryUnload, cuMemAlloc, cuMemAllocAsync, cuMemAllocAsync_ptsz,
             cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz, cuMemAllocManaged, cuMemAllocPitch,
-            cuMemAllocPitch_v2, cuMemAlloc_v2, cuMemCreate, cuMemFree, cuMemFreeAsync, cuMemFreeAsync_ptsz,
+            cuMemAllocPitch_v2, cuMemAlloc_v2, cuMemCreate, cuMemExportToShareableHandle, cuMemFree, cuMemFreeAsync, cuMemFreeAsync_ptsz,
             cuMemFree_v2, cuMemGetInfo, cuMemGetInfo_v2, cuMemMap, cuMemMapArrayAsync,
             cuMemMapArrayAsync_ptsz, cuMemPoolDestroy, cuMemPoolTrimTo, cuMemRelease,
             cuMemRetainAllocationHandle, cuMemSetMemPool, cuMemUnmap, cuMemcpy, cuMemcpy2DAsync_v2,

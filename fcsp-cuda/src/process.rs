@@ -16,6 +16,7 @@ use crate::launch::{BesideCaptures, beside_captures, copies};
 use crate::memory;
 use crate::memory::graph::{GRAPHS, is_capturing};
 use crate::memory::pool::POOLS;
+use crate::memory::vmm::PHYSICAL;
 use crate::{call_real, events};
 
 /// NVIDIA's driver.
@@ -98,6 +99,14 @@ impl Backend for Cuda {
         (call_real!(cuMemGetInfo_v2(&mut free, &mut total)) == CUDA_SUCCESS).then_some(free as u64)
     }
 
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        process_memory::free(device)
+    }
+
+    fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+        process_memory::of_nobody(device)
+    }
+
     fn refresh(device: &Device) {
         if POOLS.any() || GRAPHS.any() {
             let change = device.change();
@@ -105,6 +114,7 @@ impl Backend for Cuda {
             graph::settle(device, 0);
             drop(change);
         }
+        PHYSICAL.refresh(device);
     }
 
     fn leaves(_record: &Record, origin: &memory::Origin) -> Given {

@@ -74,6 +74,16 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     fn free_if_unseen(device: &DeviceIdentity) -> Option<u64>;
     /// The device's free bytes as the driver says, where there is no management library.
     fn free_by_driver(device: &Device<Self>) -> Option<u64>;
+    /// The device's free bytes as the management library says. Asked around the end of memory that was exported; a backend
+    /// that tells [`crate::memory::physical::Books::exported`] of none needs no answer.
+    fn free(_device: &DeviceIdentity) -> Option<u64> {
+        None
+    }
+    /// Bytes in use on the device that the management library shows with no process, those of processes that it does not
+    /// show here included.
+    fn of_nobody(_device: &DeviceIdentity) -> Option<u64> {
+        None
+    }
     /// Asks again how much memory pools and the like have reserved: before a refusal, and for an answer.
     fn refresh(_device: &Device<Self>) {}
     /// An allocation with an origin of the backend's own is about to be freed, or is gone with its context: what the

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Access to mapped memory.
@@ -44,6 +45,53 @@ struct Physical {
     arena: Option<Arc<Mutex<Arena>>>,
     charged: Option<Arc<Process>>,
     inode: u64,
+    /// Held by nothing but a descriptor: on the device, attributed to nobody.
+    adrift: AtomicBool,
+}
+
+impl Physical {
+    /// Whether anybody has a descriptor of it beside the one in here, as far as this user may look. An import in another
+    /// process has one.
+    fn has_descriptors(&self) -> bool {
+        let of = |process: &std::path::Path| {
+            let entries = std::fs::read_dir(process.join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten();
+            entries
+                .filter(|entry| std::fs::metadata(entry.path()).is_ok_and(|m| m.ino() == self.inode))
+                .count()
+        };
+        let number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
+        self.inode != 0
+            && std::fs::read_dir("/proc")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| number(&entry.file_name()))
+                .map(|entry| of(&entry.path()))
+                .sum::<usize>()
+                > 1
+    }
+
+    /// Moves its bytes between the process's account and nobody's. Whether that was done.
+    fn set_adrift(&self, adrift: bool) -> bool {
+        let (Some(process), Some(device)) = (&self.charged, self.properties.device) else {
+            return false;
+        };
+        let (to, from) = if adrift {
+            (Account::Managed, Account::Process)
+        } else {
+            (Account::Process, Account::Managed)
+        };
+        if process.take(device, self.size, to).is_err() {
+            return false;
+        }
+        process.give(device, self.size, from);
+        // Relaxed: changed under the memory's lock.
+        self.adrift.store(adrift, Ordering::Relaxed);
+        true
+    }
 }
 
 impl Drop for Physical {
@@ -54,7 +102,12 @@ impl Drop for Physical {
                 .give(&self.file, self.offset, self.size);
         }
         if let (Some(p), Some(device)) = (&self.charged, self.properties.device) {
-            p.give(device, self.size, Account::Process);
+            let account = if self.adrift.load(Ordering::Relaxed) {
+                Account::Managed
+            } else {
+                Account::Process
+            };
+            p.give(device, self.size, account);
         }
     }
 }
@@ -117,9 +170,31 @@ pub(crate) struct Vmm {
     spaces: BTreeMap<u64, Mapping>,
     placed: BTreeMap<u64, Placed>,
     arena: Arc<Mutex<Arena>>,
+    /// Exported memory whose last handle and mapping are gone while a descriptor is open. The driver keeps it on the device
+    /// and shows it with no process (seen on an H100, driver 580), an import of it included. What closing a descriptor changes
+    /// is seen when this process next asks.
+    adrift: Vec<Arc<Physical>>,
 }
 
 impl Vmm {
+    /// A hold is gone.
+    fn let_go(&mut self, physical: Arc<Physical>) {
+        // Relaxed: changed under the memory's lock, which the caller has.
+        if physical.adrift.load(Ordering::Relaxed) {
+            drop(physical);
+            self.collect();
+        } else if Arc::strong_count(&physical) == 1 && physical.has_descriptors() && physical.set_adrift(true)
+        {
+            self.adrift.push(physical);
+        }
+    }
+
+    /// What no descriptor keeps any more is its holder's again, or gone.
+    fn collect(&mut self) {
+        self.adrift
+            .retain(|p| p.has_descriptors() || (Arc::strong_count(p) > 1 && !p.set_adrift(false)));
+    }
+
     pub fn readable(&self, base: u64) -> bool {
         self.placed.get(&base).is_some_and(|p| p.access != Access::None)
     }
@@ -178,6 +253,7 @@ impl Memory {
     /// # Errors
     /// [`Error::OutOfMemory`] if the device has no room.
     pub fn physical_create(&self, size: u64, properties: Properties) -> Result<u64> {
+        self.collect_adrift();
         if size == 0 || !size.is_multiple_of(PAGE) {
             return Err(Error::InvalidValue);
         }
@@ -220,6 +296,7 @@ impl Memory {
             arena,
             charged,
             inode,
+            adrift: AtomicBool::new(false),
         };
         inner.vmm.handles.insert(id, (Arc::new(physical), 1));
         Ok(id)
@@ -230,8 +307,10 @@ impl Memory {
         let mut inner = self.lock();
         let (_, n) = inner.vmm.handles.get_mut(&handle).ok_or(Error::InvalidValue)?;
         *n -= 1;
-        if *n == 0 {
-            inner.vmm.handles.remove(&handle);
+        if *n == 0
+            && let Some((physical, _)) = inner.vmm.handles.remove(&handle)
+        {
+            inner.vmm.let_go(physical);
         }
         Ok(())
     }
@@ -302,7 +381,9 @@ impl Memory {
         m.clear(at - m.base(), size);
         for b in bases {
             inner.ranges.remove(&b);
-            inner.vmm.placed.remove(&b);
+            if let Some(placed) = inner.vmm.placed.remove(&b) {
+                inner.vmm.let_go(placed.physical);
+            }
         }
         Ok(())
     }
@@ -357,6 +438,11 @@ impl Memory {
         }
     }
 
+    /// Takes notice of descriptors that have been closed.
+    pub fn collect_adrift(&self) {
+        self.lock().vmm.collect();
+    }
+
     /// A handle for memory that a descriptor stands for. It is charged to the process that created it, not again.
     pub fn physical_import(&self, fd: i32) -> Result<u64> {
         let name = shared_name(fd).ok_or(Error::InvalidValue)?;
@@ -381,6 +467,12 @@ impl Memory {
         let file = unsafe { File::from_raw_fd(own) };
         let inode = file.metadata().map_err(|_| Error::OperatingSystem)?.ino();
         let mut inner = self.lock();
+        if let Some(physical) = inner.vmm.adrift.iter().find(|p| p.inode == inode).cloned() {
+            // It stays nobody's until the last descriptor is closed.
+            let id = physical.id;
+            inner.vmm.handles.entry(id).or_insert((physical, 0)).1 += 1;
+            return Ok(id);
+        }
         // The exporter's own process gets the memory it already has, so that it is freed once and not twice.
         let known = inner
             .vmm
@@ -408,6 +500,7 @@ impl Memory {
             arena: None,
             charged: None,
             inode,
+            adrift: AtomicBool::new(false),
         };
         inner.vmm.handles.insert(id, (Arc::new(physical), 1));
         Ok(id)
@@ -469,6 +562,30 @@ mod tests {
         assert_eq!(used(), 0);
         assert_eq!(m.physical_release(again), Err(Error::InvalidValue));
         m.space_free(at, 8 * PAGE).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn exported_memory_stays_on_the_device_while_a_descriptor_is_open() {
+        let (m, path) = memory("adrift");
+        let used = || m.process.memory(0).1 - m.process.memory(0).0;
+        let shown = || m.process.usage(0).bytes.load(Ordering::Relaxed);
+        let exportable = Properties {
+            device: Some(0),
+            exportable: 1,
+        };
+        let h = m.physical_create(PAGE, exportable).unwrap();
+        let fd = m.physical_export(h).unwrap();
+        m.physical_release(h).unwrap();
+        assert_eq!((used(), shown()), (PAGE, 0), "on the device, and nobody's");
+        let again = m.physical_import(fd).unwrap();
+        assert_eq!((used(), shown()), (PAGE, 0), "while the descriptor is open");
+        // SAFETY: the exported descriptor is ours to close.
+        unsafe { libc::close(fd) };
+        m.collect_adrift();
+        assert_eq!((used(), shown()), (PAGE, PAGE));
+        m.physical_release(again).unwrap();
+        assert_eq!((used(), shown()), (0, 0));
         std::fs::remove_file(path).unwrap();
     }
 

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -295,6 +296,24 @@ static int run(char *text) {
         result = C4("cuMemCreate", &h, a[0], &prop, 0);
         give(h);
         return result;
+    }
+    /* As create, to be exported as a descriptor. */
+    if (IS("createx")) {
+        struct alloc_prop prop = {1, 1, {1, a[1]}, NULL, {0}};
+        result = C4("cuMemCreate", &h, a[0], &prop, 0);
+        give(h);
+        return result;
+    }
+    if (IS("export")) { int fd = -1; result = C4("cuMemExportToShareableHandle", &fd, a[0], 1, 0); give(fd); return result; }
+    if (IS("import")) { result = C3("cuMemImportFromShareableHandle", &h, a[0], 1); give(h); return result; }
+    if (IS("closefd")) return close((int)a[0]);
+    /* A descriptor of another process, as if it had been handed over. */
+    if (IS("takefd")) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%llu/fd/%llu", a[0], a[1]);
+        int fd = open(path, O_RDWR);
+        give(fd);
+        return fd < 0;
     }
     if (IS("reserve")) { result = C5("cuMemAddressReserve", &h, a[0], 0, 0, 0); give(h); return result; }
     /* Maps a handle at an address of its own, and gives the handle again. */

@@ -23,7 +23,7 @@ fn gone_within_a_second(machine: &Machine, tenant: &str, left: u64) {
 }
 
 /// Functions that take or give back memory, and commands that reach each.
-const STEPS: [(&str, &str); 19] = [
+const STEPS: [(&str, &str); 27] = [
     ("cuCtxCreate_v2", "ctx 0;ctx 0"),
     ("cuDevicePrimaryCtxRetain", "release 0;use 0"),
     ("cuMemAlloc_v2", "alloc 100663296;alloc 100663296"),
@@ -55,6 +55,29 @@ const STEPS: [(&str, &str); 19] = [
         "module 4194304;nomodule $;module 4194304;nomodule $",
     ),
     ("cuCtxDestroy_v2", "ctx 0;destroy $;ctx 0;destroy $"),
+    (
+        "cuMemAllocFromPoolAsync",
+        "pool;pooled 33554432 $;pool;pooled 33554432 $",
+    ),
+    ("cuMemPoolDestroy", "pool;nopool $;pool;nopool $"),
+    (
+        "cuMemMap",
+        "create 33554432 0;maphandle 33554432 $;create 33554432 0;maphandle 33554432 $",
+    ),
+    (
+        "cuMipmappedArrayDestroy",
+        "mipmap 512 512 3;nomipmap $;mipmap 512 512 3;nomipmap $",
+    ),
+    ("cuLibraryLoadData", "library 4194304;library 4194304"),
+    (
+        "cuLibraryUnload",
+        "library 4194304;nolibrary $;library 4194304;nolibrary $",
+    ),
+    (
+        "cuMemExportToShareableHandle",
+        "createx 33554432 0;export $;createx 33554432 0;export $",
+    ),
+    ("cuIpcGetMemHandle", "alloc 33554432;ipc $;alloc 33554432;ipc $"),
 ];
 
 /// Runs commands until the client dies of one; `$` stands for the last value given.

@@ -6,6 +6,7 @@
 mod bypass;
 mod charged;
 mod death;
+mod imports;
 mod information;
 mod library;
 mod limits;

@@ -12,7 +12,8 @@ use fcsp_hook::info::sees_own_numbers;
 
 use crate::driver::real;
 use crate::ffi::nvml::{
-    NVML_ERROR_INSUFFICIENT_SIZE, NVML_SUCCESS, nvmlDevice_t, nvmlMemory_t, nvmlProcessInfo_t,
+    NVML_ERROR_INSUFFICIENT_SIZE, NVML_SUCCESS, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2, nvmlMemory_v2_t,
+    nvmlProcessInfo_t, nvmlReturn_t,
 };
 
 /// NVML device handles by UUID, for this process; the number says which process, since handles do not survive a fork.
@@ -69,29 +70,19 @@ pub fn is_there() -> bool {
     }
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked or does not show this process.
-pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
-    let handle = handle(device)?;
-    let me = std::process::id();
+type Ask = unsafe extern "C" fn(nvmlDevice_t, *mut u32, *mut nvmlProcessInfo_t) -> nvmlReturn_t;
+
+/// One of NVML's lists of processes.
+fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
     let mut room = 64usize;
     loop {
         let mut list = vec![nvmlProcessInfo_t::zeroed(); room];
         let mut count = room as u32;
-        let ask = real::nvmlDeviceGetComputeRunningProcesses_v3
-            .get()
-            .or_else(|| real::nvmlDeviceGetComputeRunningProcesses_v2.get())?;
         // SAFETY: the list has room for `count` entries and outlives the call.
         match unsafe { ask(handle, &mut count, list.as_mut_ptr()) } {
             NVML_SUCCESS => {
                 list.truncate(count as usize);
-                let mine = list.iter().filter(|entry| entry.pid == me);
-                // A process may stand in the list once for each of its contexts' kinds.
-                let bytes: Option<u64> = mine
-                    .map(|entry| entry.usedGpuMemory)
-                    .filter(|&bytes| bytes != u64::MAX)
-                    .fold(None, |sum, bytes| Some(sum.unwrap_or(0).max(bytes)));
-                // The driver forgets a process whose last context is gone: then it holds nothing.
-                return bytes.or_else(|| sees_own_numbers().then_some(0));
+                return Some(list);
             }
             NVML_ERROR_INSUFFICIENT_SIZE if room < 65_536 => room = (count as usize + 16).max(room * 2),
             _ => return None,
@@ -99,13 +90,66 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     }
 }
 
+fn compute_processes(handle: nvmlDevice_t) -> Option<Vec<nvmlProcessInfo_t>> {
+    let ask = real::nvmlDeviceGetComputeRunningProcesses_v3
+        .get()
+        .or_else(|| real::nvmlDeviceGetComputeRunningProcesses_v2.get())?;
+    list(handle, ask)
+}
+
+/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked or does not show this process.
+pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
+    let me = std::process::id();
+    // A process may stand in the list once for each of its contexts' kinds.
+    let bytes: Option<u64> = compute_processes(handle(device)?)?
+        .iter()
+        .filter(|entry| entry.pid == me)
+        .map(|entry| entry.usedGpuMemory)
+        .filter(|&bytes| bytes != u64::MAX)
+        .fold(None, |sum, bytes| Some(sum.unwrap_or(0).max(bytes)));
+    // The driver forgets a process whose last context is gone: then it holds nothing.
+    bytes.or_else(|| sees_own_numbers().then_some(0))
+}
+
+/// Bytes in use on the device that NVML shows with no process; what it does not know of processes it cannot see included.
+/// `None` if it cannot be asked.
+pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+    let handle = handle(device)?;
+    let mut memory = nvmlMemory_v2_t {
+        version: nvmlMemory_v2,
+        ..nvmlMemory_v2_t::zeroed()
+    };
+    // SAFETY: a handle from NVML and a struct that says its own version and outlives the call.
+    if unsafe { real::nvmlDeviceGetMemoryInfo_v2.get()?(handle, &mut memory) } != NVML_SUCCESS {
+        return None;
+    }
+    let mut processes = compute_processes(handle)?;
+    if let Some(ask) = real::nvmlDeviceGetGraphicsRunningProcesses_v3.get() {
+        processes.extend(list(handle, ask).unwrap_or_default());
+    }
+    // A process in both lists stands there with the same figure.
+    processes.sort_by_key(|entry| entry.pid);
+    processes.dedup_by_key(|entry| entry.pid);
+    let shown = processes
+        .iter()
+        .map(|entry| entry.usedGpuMemory)
+        .filter(|&bytes| bytes != u64::MAX)
+        .fold(0, u64::saturating_add);
+    Some(memory.used.saturating_sub(shown))
+}
+
+/// The device's free bytes as NVML says.
+pub fn free(device: &DeviceIdentity) -> Option<u64> {
+    let mut memory = nvmlMemory_t::zeroed();
+    // SAFETY: a handle from NVML and a struct that outlives the call.
+    let result = unsafe { real::nvmlDeviceGetMemoryInfo.get()?(handle(device)?, &mut memory) };
+    (result == NVML_SUCCESS).then_some(memory.free)
+}
+
 /// The device's free bytes, asked only in a process that NVML does not show.
 pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
     if sees_own_numbers() {
         return None;
     }
-    let mut memory = nvmlMemory_t::zeroed();
-    // SAFETY: a handle from NVML and a struct that outlives the call.
-    let result = unsafe { real::nvmlDeviceGetMemoryInfo.get()?(handle(device)?, &mut memory) };
-    (result == NVML_SUCCESS).then_some(memory.free)
+    free(device)
 }

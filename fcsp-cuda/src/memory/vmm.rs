@@ -50,6 +50,29 @@ pub unsafe extern "C" fn cuMemRelease(handle: CUmemGenericAllocationHandle) -> C
     })
 }
 
+/// `cuMemExportToShareableHandle`: from here on the memory may outlive what this process knows of it.
+pub unsafe extern "C" fn cuMemExportToShareableHandle(
+    shareableHandle: *mut core::ffi::c_void,
+    handle: CUmemGenericAllocationHandle,
+    handleType: CUmemAllocationHandleType,
+    flags: u64,
+) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuMemExportToShareableHandle(
+            shareableHandle,
+            handle,
+            handleType,
+            flags
+        ));
+        if result == CUDA_SUCCESS
+            && let Some(_inside) = Inside::enter()
+        {
+            PHYSICAL.exported(handle);
+        }
+        result
+    })
+}
+
 /// `cuMemMap`: the mapping keeps the memory alive.
 pub unsafe extern "C" fn cuMemMap(
     ptr: CUdeviceptr,

@@ -1,13 +1,20 @@
 //! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the device
 //! that it was made on for just as long.
+//!
+//! Memory that was exported as a descriptor stays on the device while anybody has a descriptor or an import of it, and
+//! drivers may show it with *no* process while a descriptor is open (CUDA, H100, driver 580). Exported, let go of and imported
+//! again it would be nobody's, and descriptors alone could keep any amount of the device. So it stays charged when
+//! its last hold goes, unless the device's free memory rose by it: it is then *adrift*, until no more than the rest of what
+//! is adrift is shown with no process. By then it is gone, or some process has it and is shown with it.
 
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::take;
 use crate::backend::Backend;
 use crate::device::Device;
+use crate::process::Scope;
 use crate::setup::{Inside, SetupOnce};
 
 /// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes back.
@@ -17,12 +24,24 @@ pub struct Physical<B: Backend> {
     pub device: &'static Device<B>,
     bytes: u64,
     context: usize,
+    // Relaxed, both: set and read by the calls that make and end holds, which the driver orders.
+    exported: AtomicBool,
+    /// It is gone from here and not from the device.
+    adrift: AtomicBool,
+}
+
+impl<B: Backend> Physical<B> {
+    fn is_exported(&self) -> bool {
+        self.exported.load(Ordering::Relaxed)
+    }
 }
 
 impl<B: Backend> Drop for Physical<B> {
     fn drop(&mut self) {
         self.device.lost(self.bytes);
-        self.device.release(self.bytes);
+        if !self.adrift.load(Ordering::Relaxed) {
+            self.device.release(self.bytes);
+        }
     }
 }
 
@@ -30,6 +49,7 @@ impl<B: Backend> Drop for Physical<B> {
 #[derive(Debug)]
 pub struct Books<B: Backend> {
     inner: AtomicPtr<Mutex<Inner<B>>>,
+    any_adrift: AtomicBool,
 }
 
 /// By first address: length and memory.
@@ -40,6 +60,8 @@ struct Inner<B: Backend> {
     /// By handle: the memory and how many times the handle is held.
     handles: HashMap<u64, (Arc<Physical<B>>, u32)>,
     mappings: Mappings<B>,
+    /// Bytes still charged that nothing here holds.
+    adrift: Vec<(&'static Device<B>, u64)>,
 }
 
 impl<B: Backend> Inner<B> {
@@ -57,12 +79,14 @@ impl<B: Backend> Books<B> {
     pub const fn new() -> Self {
         Self {
             inner: AtomicPtr::new(core::ptr::null_mut()),
+            any_adrift: AtomicBool::new(false),
         }
     }
 
     /// In a forked child: the old books may be locked by a thread that does not exist here.
     pub fn forget_in_child(&self) {
         self.inner.store(core::ptr::null_mut(), Ordering::Release);
+        self.any_adrift.store(false, Ordering::Relaxed);
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Inner<B>) -> R) -> R {
@@ -73,6 +97,7 @@ impl<B: Backend> Books<B> {
                 Mutex::new(Inner {
                     handles: HashMap::new(),
                     mappings: BTreeMap::new(),
+                    adrift: Vec::new(),
                 })
             })
         } else {
@@ -99,6 +124,8 @@ impl<B: Backend> Books<B> {
                 device,
                 bytes,
                 context,
+                exported: AtomicBool::new(false),
+                adrift: AtomicBool::new(false),
             });
             let handle = handle();
             self.with(|inner| inner.handles.insert(handle, (physical, 1)));
@@ -108,7 +135,7 @@ impl<B: Backend> Books<B> {
 
     /// Lets go of a handle through `call`.
     pub fn release(&self, handle: u64, call: impl FnOnce() -> B::Status) -> B::Status {
-        let Some(_inside) = Inside::enter() else {
+        let Some(inside) = Inside::enter() else {
             return call();
         };
         // Out first: the driver may give the number to the next handle at once.
@@ -120,11 +147,19 @@ impl<B: Backend> Books<B> {
             Some(_) => inner.handles.remove(&handle).map(|(physical, _)| physical),
             None => None,
         });
-        let Some(physical) = taken else { return call() };
+        let Some(physical) = taken else {
+            let result = call();
+            import_ended::<B>(&inside);
+            return result;
+        };
         let device = physical.device;
         let change = device.change();
+        let leaving = (Arc::strong_count(&physical) == 1).then(|| Leaving::of(&physical));
         let result = call();
         if result == B::SUCCESS {
+            if let Some(leaving) = leaving.flatten() {
+                self.leave(leaving, &physical);
+            }
             drop(physical);
         } else {
             self.with(|inner| inner.one_more(handle, physical));
@@ -153,7 +188,7 @@ impl<B: Backend> Books<B> {
 
     /// Ends the mappings that begin at `address` and in the `bytes` from there, through `call`.
     pub fn unmap(&self, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
-        let Some(_inside) = Inside::enter() else {
+        let Some(inside) = Inside::enter() else {
             return call();
         };
         let end = address.saturating_add(bytes);
@@ -165,8 +200,18 @@ impl<B: Backend> Books<B> {
         });
         let devices: Vec<_> = ended.values().map(|(_, physical)| physical.device).collect();
         let changes: Vec<_> = devices.iter().map(|device| device.change()).collect();
+        let leaving: Vec<_> = last_holds(&ended)
+            .into_iter()
+            .filter_map(|physical| Leaving::of(&physical).map(|leaving| (leaving, physical)))
+            .collect();
         let result = call();
         if result == B::SUCCESS {
+            for (leaving, physical) in leaving {
+                self.leave(leaving, &physical);
+            }
+            if ended.is_empty() {
+                import_ended::<B>(&inside);
+            }
             drop(ended);
         } else {
             self.with(|inner| inner.mappings.extend(ended));
@@ -202,6 +247,67 @@ impl<B: Backend> Books<B> {
         result
     }
 
+    /// The memory of `handle` was exported: from here on it may outlive what this process knows of it. Inside a wrapper.
+    pub fn exported(&self, handle: u64) {
+        self.with(|inner| {
+            if let Some((physical, _)) = inner.handles.get(&handle) {
+                physical.exported.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// The last hold on `physical` is about to be dropped, after the driver was called.
+    fn leave(&self, leaving: Leaving, physical: &Physical<B>) {
+        let now = B::free(&physical.device.identity);
+        let rose = leaving
+            .free
+            .zip(now)
+            .is_some_and(|(before, after)| after >= before.saturating_add(physical.bytes));
+        if !rose {
+            physical.adrift.store(true, Ordering::Relaxed);
+            self.with(|inner| inner.adrift.push((physical.device, physical.bytes)));
+            // Release: whoever sees it finds the entry.
+            self.any_adrift.store(true, Ordering::Release);
+        }
+    }
+
+    /// Lets go of what is adrift on `device` beyond the memory there that is shown with no process.
+    pub fn refresh(&self, device: &Device<B>) {
+        if !self.any_adrift.load(Ordering::Acquire) {
+            return;
+        }
+        let here = |on: &Device<B>| core::ptr::eq(on, device);
+        let sum = |inner: &Inner<B>| -> u64 {
+            let on_it = inner.adrift.iter().filter(|(on, _)| here(on));
+            on_it.map(|(_, bytes)| bytes).sum()
+        };
+        let Some(nobodys) = B::of_nobody(&device.identity) else {
+            return;
+        };
+        if self.with(|inner| sum(inner)) <= nobodys {
+            return;
+        }
+        // What this process holds again by an import is shown with it now: counted before it is let go of here.
+        device.measure_now();
+        let gone: Vec<u64> = self.with(|inner| {
+            let mut left = sum(inner);
+            let gone = inner
+                .adrift
+                .extract_if(.., |(on, bytes)| {
+                    let goes = here(on) && left > nobodys;
+                    left -= if goes { *bytes } else { 0 };
+                    goes
+                })
+                .map(|(_, bytes)| bytes)
+                .collect();
+            self.any_adrift.store(!inner.adrift.is_empty(), Ordering::Release);
+            gone
+        });
+        for bytes in gone {
+            device.release(bytes);
+        }
+    }
+
     /// The memory that a handle stands for.
     pub fn get(&self, handle: u64) -> Option<Arc<Physical<B>>> {
         self.with(|inner| inner.handles.get(&handle).map(|(physical, _)| physical.clone()))
@@ -228,5 +334,37 @@ impl<B: Backend> Books<B> {
         });
         // Outside the lock: dropping them changes the device's account.
         drop(gone);
+    }
+}
+
+/// Exported memory about to lose its last hold: the device's free bytes before.
+struct Leaving {
+    free: Option<u64>,
+}
+
+impl Leaving {
+    fn of<B: Backend>(physical: &Physical<B>) -> Option<Self> {
+        physical.is_exported().then(|| Self {
+            free: B::free(&physical.device.identity),
+        })
+    }
+}
+
+/// Exported memory that ends with these mappings: nothing else holds it.
+fn last_holds<B: Backend>(ended: &Mappings<B>) -> Vec<Arc<Physical<B>>> {
+    let mut last: Vec<Arc<Physical<B>>> = Vec::new();
+    for (_, physical) in ended.values().filter(|(_, physical)| physical.is_exported()) {
+        let here = ended.values().filter(|(_, other)| Arc::ptr_eq(other, physical));
+        if Arc::strong_count(physical) == here.count() {
+            last.push(physical.clone());
+        }
+    }
+    last
+}
+
+/// A hold ended that is in no books, so on an import: what this process held by it was measured as overhead.
+fn import_ended<B: Backend>(inside: &Inside) {
+    if let Scope::On(device, _) = B::process().scope_inside(inside) {
+        device.overhead_moved();
     }
 }

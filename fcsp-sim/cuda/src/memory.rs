@@ -89,6 +89,7 @@ fn device_pointer(place: Out<u64>, at: u64, flags: u32) -> Reply {
 
 fn info(free: Out<u64>, total: Out<u64>) -> Reply {
     let c = current()?;
+    driver()?.memory.collect_adrift();
     let (f, t) = driver()?.process.memory(c.device);
     free.set(f);
     total.set(t);
