@@ -34,7 +34,7 @@ case $(basename "$library") in
     libfcsp_empty*) kinds='empty' ;;
     libfcsp_ascend*) kinds='acl(rt|mdlRI)? rts? Hccl dcmi' ;;
     # Two of its functions are exported with the names that C++ gives them.
-    libfcsp_hip*) kinds='hip _Z24hip rsmi' ;;
+    libfcsp_hip*) kinds='hip _Z24hip rsmi amdsmi' ;;
     libfcsp_levelzero*) kinds='zes? zet' ;;
     *) kinds='cu nvml' ;;
 esac

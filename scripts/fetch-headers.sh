@@ -5,7 +5,7 @@
 #   fetch-headers.sh DIR [VENDOR...]
 #
 #   cuda (the default)   fills DIR/cuda13, DIR/cuda12 and DIR/nvml
-#   hip                  fills DIR/hip7, DIR/hip5 and DIR/rocm_smi
+#   hip                  fills DIR/hip7, DIR/hip5, DIR/rocm_smi, and DIR/amdsmi with a Python package
 #   ascend               fills DIR/ascend, of which third_party/acl/inc and third_party/hccl/inc are meant
 #   levelzero            fills DIR/levelzero, and DIR/levelzero-loader with Debian's loader
 #
@@ -62,7 +62,7 @@ inside = "/" + sys.argv[3] + "/"
 for wheel in sorted(wheels.glob("*.whl")):
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            head, found, tail = name.partition(inside)
+            head, found, tail = ("/" + name).partition(inside)
             if found and tail and not name.endswith("/"):
                 target = include / tail
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +114,8 @@ for vendor in "$@"; do
             fetch hip7 amd/include triton==3.9.0
             debian hip5 usr/include libamdhip64-dev
             debian rocm_smi usr/include librocm-smi-dev
+            # Of the newer management library there is no header to be had, only AMD's own Python bindings.
+            fetch amdsmi amdsmi amdsmi==7.0.2
             ;;
         ascend)
             # ACL and HCCL, with the folder above them that HCCL's header names.

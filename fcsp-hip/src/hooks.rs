@@ -4,7 +4,7 @@
 use fcsp_hook::lookup::{Group, Lookup};
 use fcsp_hook::table::Hook;
 
-use crate::driver::{HIP, ROCM_SMI};
+use crate::driver::{AMD_SMI, HIP, ROCM_SMI};
 
 /// Hands the names of wrapped functions of the runtime to a macro. Sorted by name.
 #[macro_export]
@@ -78,6 +78,18 @@ macro_rules! for_each_rocm_smi_hook {
     };
 }
 
+/// Hands the names of wrapped functions of AMD SMI to a macro. Sorted by name.
+#[macro_export]
+macro_rules! for_each_amd_smi_hook {
+    ($callback:ident) => {
+        $callback! {
+            amdsmi_get_gpu_compute_process_gpus, amdsmi_get_gpu_compute_process_info,
+            amdsmi_get_gpu_compute_process_info_by_pid, amdsmi_get_gpu_memory_total, amdsmi_get_gpu_memory_usage,
+            amdsmi_get_gpu_process_list, amdsmi_get_gpu_vram_info, amdsmi_get_gpu_vram_usage,
+        }
+    };
+}
+
 /// The wrappers under their C names, from the rooms they live in.
 macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }
 
@@ -85,6 +97,7 @@ mod rooms {
     #![allow(ambiguous_glob_reexports)]
     pub use crate::context::*;
     pub use crate::errors::*;
+    pub use crate::info::amd_smi::*;
     pub use crate::info::management::*;
     pub use crate::info::memory::*;
     pub use crate::launch::copies::*;
@@ -100,10 +113,12 @@ mod rooms {
 for_each_hip_hook!(gather);
 for_each_hip_cpp_hook!(gather);
 for_each_rocm_smi_hook!(gather);
+for_each_amd_smi_hook!(gather);
 
 /// The function pointer types of runtime and management library under one roof, for the table.
 mod types {
     #![allow(ambiguous_glob_reexports)]
+    pub use crate::ffi::amd_smi::*;
     pub use crate::ffi::hip::*;
     pub use crate::ffi::rocm_smi::*;
 }
@@ -112,6 +127,7 @@ macro_rules! table { ($($name:ident),* $(,)?) => { fcsp_hook::hooks!(types: $($n
 
 static HIP_HOOKS: &[Hook] = for_each_hip_hook!(table);
 static HIP_CPP_HOOKS: &[Hook] = for_each_hip_cpp_hook!(table);
+static AMD_SMI_HOOKS: &[Hook] = for_each_amd_smi_hook!(table);
 static ROCM_SMI_HOOKS: &[Hook] = for_each_rocm_smi_hook!(table);
 
 /// Every wrapped function, by library.
@@ -119,6 +135,7 @@ pub static HOOKS: Lookup = Lookup::new(&[
     Group::new(&HIP, HIP_HOOKS),
     Group::new(&HIP, HIP_CPP_HOOKS),
     Group::new(&ROCM_SMI, ROCM_SMI_HOOKS),
+    Group::new(&AMD_SMI, AMD_SMI_HOOKS),
 ]);
 
 #[cfg(test)]
@@ -138,7 +155,11 @@ mod tests {
     #[test]
     fn what_matters_is_wrapped_or_says_why_not() {
         let wrapped: Vec<&str> = HOOKS.hooks().map(|hook| hook.name.to_str().unwrap()).collect();
-        for symbol in symbols::hip().iter().chain(symbols::rocm_smi()) {
+        for symbol in symbols::hip()
+            .iter()
+            .chain(symbols::rocm_smi())
+            .chain(symbols::amd_smi())
+        {
             let excused = matches!(symbol.role, Role::Passes | Role::Streams | Role::Exports)
                 || !symbol.note.is_empty();
             assert!(

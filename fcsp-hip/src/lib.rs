@@ -1,4 +1,4 @@
-//! FCSP for AMD HIP: binds the core's memory tracker and rate limiter to the HIP runtime and to ROCm SMI.
+//! FCSP for AMD HIP: binds the core's memory tracker and rate limiter to the HIP runtime, to ROCm SMI and to AMD SMI.
 //!
 //! This crate holds the wrappers and what they know; it exports nothing. The crate in `preload/` gives them their C
 //! names and builds `libfcsp_hip.so`; an embedder links this one and exports nothing by accident.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::compute::near;
-use crate::machine::{Client, Machine, compile};
+use crate::machine::{Client, Machine, compile, headers};
 use crate::vendors::{GIB, MIB, Vendor};
 
 /// The runtime's name, and one of the same length for the library that does the work beneath another of that name.
@@ -186,4 +186,57 @@ pub fn refusals_are_errors_like_the_runtimes_own(vendor: &'static Vendor) {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// AMD's Python bindings to AMD SMI, as its command-line tool uses them, inside a tenant.
+pub fn amds_own_bindings_see_the_quota(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut inside = machine.open("a", GIB);
+    let other = machine.open("b", GIB);
+    inside.ok(&format!("alloc {}", 256 * MIB));
+    let used = machine.used("a");
+    let script = machine.path().join("bindings.py");
+    std::fs::write(
+        &script,
+        "from amdsmi import *\n\
+         amdsmi_init()\n\
+         gpu, = amdsmi_get_processor_handles()\n\
+         vram = AmdSmiMemoryType.VRAM\n\
+         usage = amdsmi_get_gpu_vram_usage(gpu)\n\
+         print(amdsmi_get_gpu_memory_total(gpu, vram), amdsmi_get_gpu_memory_usage(gpu, vram),\n\
+         usage['vram_total'], usage['vram_used'], amdsmi_get_gpu_vram_info(gpu)['vram_size'],\n\
+         *[process['pid'] for process in amdsmi_get_gpu_process_list(gpu)])\n",
+    )
+    .unwrap();
+    let quota = GIB.to_string();
+    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
+    let mut command = machine.program(Path::new("python3"), &settings);
+    let output = command
+        .arg(&script)
+        .env("PYTHONPATH", headers(vendor).expect("headers were there"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<u64> = text
+        .split_ascii_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect();
+    assert_eq!(
+        words,
+        [
+            GIB,
+            used,
+            GIB / MIB,
+            used / MIB,
+            GIB / MIB,
+            u64::from(inside.pid())
+        ],
+        "{errors}"
+    );
+    assert!(other.pid() != inside.pid());
 }

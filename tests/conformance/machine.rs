@@ -141,7 +141,8 @@ fn replace(from: &Path, to: &Path) {
     std::fs::rename(&fresh, to).unwrap();
 }
 
-fn headers(vendor: &Vendor) -> Option<PathBuf> {
+/// The folder of what was fetched for a vendor; nothing where it is not to be had offline.
+pub fn headers(vendor: &Vendor) -> Option<PathBuf> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
     let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));

@@ -159,5 +159,6 @@ mod hip {
         hip_only::a_runtime_that_calls_itself_is_governed_once,
         hip_only::every_form_of_launch_is_charged,
         hip_only::refusals_are_errors_like_the_runtimes_own,
+        hip_only::amds_own_bindings_see_the_quota,
     );
 }

@@ -16,3 +16,4 @@ hook::export_dlvsym!(hooks::HOOKS);
 hip::for_each_hip_hook!(export);
 hip::for_each_hip_cpp_hook!(export);
 hip::for_each_rocm_smi_hook!(export);
+hip::for_each_amd_smi_hook!(export);

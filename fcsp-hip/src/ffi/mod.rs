@@ -1,4 +1,4 @@
-//! The HIP runtime and ROCm SMI as an interposer sees them: integers, `#[repr(C)]` structs and function pointer types,
+//! The HIP runtime, ROCm SMI and AMD SMI as an interposer sees them: integers, `#[repr(C)]` structs and function pointer types,
 //! written by hand.
 //!
 //! C names are kept as they are, one Rust alias per exported symbol. Of structures that changed with HIP 6 both forms are
@@ -11,5 +11,6 @@
 
 pub use fcsp_hook::ffi::{Constant, Field, Function, Layout};
 
+pub mod amd_smi;
 pub mod hip;
 pub mod rocm_smi;

@@ -22,7 +22,7 @@ macro_rules! call_smi {
 }
 
 /// Who a device of ROCm SMI's is to the runtime: [`crate::device::identify`] finds the same.
-fn identity(index: u32) -> Option<DeviceIdentity> {
+pub(super) fn identity(index: u32) -> Option<DeviceIdentity> {
     let pci = address(index).map(|(domain, bus, device)| PciAddress {
         domain,
         bus,
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
 }
 
 /// A process that is not the tenant's is not to be found.
-fn is_hidden(pid: u32) -> bool {
+pub(super) fn is_hidden(pid: u32) -> bool {
     Inside::enter().is_some() && own_processes().is_some_and(|own| !own.contains(&pid))
 }
 

@@ -31,16 +31,22 @@ fn index(device: &DeviceIdentity) -> Option<u32> {
 }
 
 fn open(device: &DeviceIdentity) -> Option<u32> {
-    // SAFETY: takes an integer; may be called any number of times.
-    if unsafe { real::rsmi_init.get()?(0) } != RSMI_STATUS_SUCCESS {
-        return None;
-    }
+    (0..count()).find(|&index| is(index, device))
+}
+
+/// How many devices ROCm SMI lists; starts it if nobody has.
+pub fn count() -> u32 {
+    let (Some(init), Some(ask)) = (real::rsmi_init.get(), real::rsmi_num_monitor_devices.get()) else {
+        return 0;
+    };
     let mut count = 0;
-    // SAFETY: writes one integer that outlives the call.
-    if unsafe { real::rsmi_num_monitor_devices.get()?(&mut count) } != RSMI_STATUS_SUCCESS {
-        return None;
+    // SAFETY: takes an integer, and may be called any number of times; writes one integer that outlives the call.
+    let results = unsafe { [init(0), ask(&mut count)] };
+    if results == [RSMI_STATUS_SUCCESS; 2] {
+        count
+    } else {
+        0
     }
-    (0..count).find(|&index| is(index, device))
 }
 
 /// Whether ROCm SMI's device is this one: at the same place, or with the same number.

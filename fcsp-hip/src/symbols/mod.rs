@@ -1,7 +1,7 @@
-//! Every entry point of the HIP runtime and of ROCm SMI, and what each means for a quota or a share.
+//! Every entry point of the HIP runtime, of ROCm SMI and of AMD SMI, and what each means for a quota or a share.
 //!
 //! An interposer is only as good as its list: an allocation that it has never heard of passes it by. The tables
-//! beside this file (`hip.tsv`, `rocm_smi.tsv`) therefore name everything, also what needs no attention, and the test
+//! beside this file (`hip.tsv`, `rocm_smi.tsv`, `amd_smi.tsv`) therefore name everything, also what needs no attention, and the test
 //! `headers` fails when AMD's headers declare a name that they lack. A symbol's base is the name that `hipGetProcAddress`
 //! takes; its version is that of the symbol itself (602 is `hip_6.2`).
 //!
@@ -17,6 +17,7 @@
 pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
 
 static HIP: Table = Table::new(include_str!("hip.tsv"));
+static AMD_SMI: Table = Table::new(include_str!("amd_smi.tsv"));
 static ROCM_SMI: Table = Table::new(include_str!("rocm_smi.tsv"));
 
 /// Every symbol of the HIP runtime, by role and then by name.
@@ -29,9 +30,16 @@ pub fn rocm_smi() -> &'static [Symbol] {
     &ROCM_SMI
 }
 
-/// The entry of an exported name, in either library; `None` for a name newer than the tables.
+/// Every symbol of AMD SMI, by role and then by name.
+pub fn amd_smi() -> &'static [Symbol] {
+    &AMD_SMI
+}
+
+/// The entry of an exported name, in any of the libraries; `None` for a name newer than the tables.
 pub fn find(name: &str) -> Option<&'static Symbol> {
-    HIP.find(name).or_else(|| ROCM_SMI.find(name))
+    HIP.find(name)
+        .or_else(|| ROCM_SMI.find(name))
+        .or_else(|| AMD_SMI.find(name))
 }
 
 /// Whether this is the variant in which stream 0 means the calling thread's own stream.
@@ -47,7 +55,7 @@ mod tests {
     fn the_tables_have_no_faults() {
         // Plain names, those of the compiler's registrations, and C++'s.
         assert_eq!(
-            fcsp_hook::symbols::faults(&[(hip(), ""), (rocm_smi(), "rsmi_")]),
+            fcsp_hook::symbols::faults(&[(hip(), ""), (rocm_smi(), "rsmi_"), (amd_smi(), "amdsmi_")]),
             Vec::<String>::new()
         );
         for symbol in hip() {

@@ -105,6 +105,7 @@ fn every_declared_function_has_a_role() {
 
     print_counts("hip", symbols::hip());
     print_counts("rocm_smi", symbols::rocm_smi());
+    print_counts("amd_smi", symbols::amd_smi());
     let missing: Vec<_> = declared
         .iter()
         .filter(|(name, _)| symbols::find(name).is_none())
@@ -380,4 +381,79 @@ fn everything_that_matters_has_a_type() {
         .map(|symbol| symbol.name)
         .collect();
     assert!(untyped.is_empty(), "{untyped:?}");
+}
+
+/// What AMD's own bindings to AMD SMI say: every function, the widths of arguments, structures and values. They are loaded
+/// without the library.
+#[test]
+fn amd_smi_agrees_with_amds_bindings() {
+    let Some(headers) = headers() else { return };
+    let mut script = String::from(
+        "import ctypes, sys, types\n\
+         class Anything:\n    \
+             def __init__(self): self.names = {}\n    \
+             def __getattr__(self, name): return self.names.setdefault(name, types.SimpleNamespace())\n\
+         library = Anything()\n\
+         ctypes.CDLL = lambda *arguments, **named: library\n\
+         sys.dont_write_bytecode = True\n\
+         sys.path.insert(0, sys.argv[1])\n\
+         import amdsmi_wrapper as w\n\
+         for name in sorted(library.names): print('function', name)\n",
+    );
+    let mut expected = Vec::new();
+    for layout in ffi::amd_smi::LAYOUTS {
+        let name = layout.name;
+        let _ = writeln!(script, "print('{name}', ctypes.sizeof(w.{name}))");
+        expected.push(format!("{name} {}", layout.size));
+        for field in layout.fields {
+            let path = field.name;
+            let _ = writeln!(
+                script,
+                "print('{name}.{path}', w.{name}.{path}.offset, w.{name}.{path}.size)"
+            );
+            expected.push(format!("{name}.{path} {} {}", field.offset, field.size));
+        }
+    }
+    for constant in ffi::amd_smi::CONSTANTS {
+        let _ = writeln!(script, "print('{0}', w.{0})", constant.name);
+        expected.push(format!("{} {}", constant.name, constant.value));
+    }
+    for function in ffi::amd_smi::FUNCTIONS.iter().flat_map(|list| list.iter()) {
+        let name = function.names[0];
+        let _ = writeln!(
+            script,
+            "print('{name}', *[ctypes.sizeof(t) for t in library.names['{name}'].argtypes])"
+        );
+        let widths: Vec<&str> = function
+            .params
+            .iter()
+            .map(|param| match *param {
+                "u32" | "amdsmi_memory_type_t" => "4",
+                _ => "8",
+            })
+            .collect();
+        expected.push(format!("{name} {}", widths.join(" ")));
+    }
+    let output = std::process::Command::new("python3")
+        .args(["-c", &script])
+        .arg(&headers.amd_smi)
+        .output()
+        .expect("python3 is needed for this test");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (functions, values): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("function "));
+    let declared: BTreeSet<&str> = functions
+        .iter()
+        .map(|line| line.trim_start_matches("function "))
+        .collect();
+    assert!(
+        declared.len() > 150,
+        "the bindings know only {} functions?",
+        declared.len()
+    );
+    let known: BTreeSet<&str> = symbols::amd_smi().iter().map(|symbol| symbol.name).collect();
+    assert_eq!(known, declared);
+    assert_eq!(values, expected);
 }

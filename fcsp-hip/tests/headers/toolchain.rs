@@ -142,6 +142,8 @@ pub struct Headers {
     pub hip: Vec<Header>,
     /// `rocm_smi.h`.
     pub rocm_smi: Header,
+    /// Folder of AMD's Python bindings to AMD SMI.
+    pub amd_smi: PathBuf,
 }
 
 /// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and there are none.
@@ -180,6 +182,7 @@ fn find() -> Option<Headers> {
             Header::new("HIP 5.2", dir.join("hip5"), file, older),
         ],
         rocm_smi: Header::new("ROCm SMI 5.2", dir.join("rocm_smi"), "rocm_smi/rocm_smi.h", &[]),
+        amd_smi: dir.join("amdsmi"),
     })
 }
 
