@@ -35,6 +35,7 @@ case $(basename "$library") in
     libfcsp_ascend*) kinds='acl(rt|mdlRI)? rts? Hccl dcmi' ;;
     # Two of its functions are exported with the names that C++ gives them.
     libfcsp_hip*) kinds='hip _Z24hip rsmi amdsmi' ;;
+    libfcsp_gaudi*) kinds='syn hlml' ;;
     libfcsp_levelzero*) kinds='zes? zet' ;;
     *) kinds='cu nvml' ;;
 esac

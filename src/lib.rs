@@ -9,6 +9,7 @@
 //! | `ascend` | the backend for Huawei Ascend | `ascend` |
 //! | [`cuda`] | the backend for NVIDIA CUDA | `cuda` |
 //! | `hip` | the backend for AMD HIP | `hip` |
+//! | `gaudi` | the backend for Intel Gaudi | `gaudi` |
 //! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
 //! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
 //!
@@ -40,6 +41,8 @@ pub use fcsp_core::{
 pub use fcsp_ascend as ascend;
 #[cfg(feature = "cuda")]
 pub use fcsp_cuda as cuda;
+#[cfg(feature = "gaudi")]
+pub use fcsp_gaudi as gaudi;
 #[cfg(feature = "hip")]
 pub use fcsp_hip as hip;
 #[cfg(feature = "levelzero")]

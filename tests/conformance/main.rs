@@ -52,6 +52,7 @@ macro_rules! sharing {
     ($vendor:ident) => {
         cases!($vendor:
             information::each_tenant_sees_its_own_processes,
+            information::no_more_is_promised_than_the_device_has,
             processes::several_processes_share_one_quota,
             processes::two_tenants_do_not_meet,
             processes::killed_processes_give_everything_back,
@@ -131,6 +132,11 @@ mod levelzero {
         levelzero_only::deaths_inside_a_call_leave_nothing_behind,
         levelzero_only::limits_that_cannot_be_kept_leave_no_device,
     );
+}
+
+/// A card belongs to one process at a time: nothing of what several share.
+mod gaudi {
+    basics!(GAUDI);
 }
 
 mod empty {

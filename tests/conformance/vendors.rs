@@ -83,6 +83,32 @@ pub static LEVELZERO: Vendor = Vendor {
     routes: &["linked", "dlsym", "resolver"],
 };
 
+/// Intel Gaudi. Its headers come with its driver only; the simulator declares what it has.
+pub static GAUDI: Vendor = Vendor {
+    name: "gaudi",
+    client: "client_gaudi.c",
+    packages: &[
+        "fcsp-gaudi-preload",
+        "fcsp-sim-gaudi-hlml",
+        "fcsp-sim-gaudi-synapse",
+    ],
+    preload: "libfcsp_gaudi.so",
+    sim: &[
+        ("libfcsp_sim_gaudi_synapse.so", "libSynapse.so"),
+        ("libfcsp_sim_gaudi_hlml.so", "libhlml.so"),
+    ],
+    fetched: &[],
+    linked: &["libSynapse.so", "libhlml.so"],
+    fetch: "",
+    headers: &[],
+    options: &[],
+    environment: &[],
+    spec: "gaudi2,memory=8GiB,context=64MiB",
+    context: 64 * MIB,
+    out_of_memory: 14,
+    routes: &["linked", "dlsym"],
+};
+
 /// Nobody: the smallest backend, whose driver has memory and little else.
 pub static EMPTY: Vendor = Vendor {
     name: "empty",

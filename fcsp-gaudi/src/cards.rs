@@ -1,0 +1,177 @@
+//! Which cards there are. A card's number in this process is its place in Synapse's list of modules; who it is everywhere,
+//! HLML says.
+
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use std::ffi::CStr;
+
+use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
+use fcsp_hook::setup::SetupOnce;
+
+use crate::driver::SYNAPSE;
+use crate::ffi::*;
+use crate::{call_hlml, call_real};
+
+/// A card.
+#[derive(Debug, Clone, Copy)]
+pub struct Card {
+    /// Its module, by which it is acquired.
+    pub module: synModuleId,
+    /// Who it is everywhere.
+    pub identity: DeviceIdentity,
+}
+
+/// More than a machine has.
+const MOST: usize = 64;
+
+/// The cards that this process can see, in Synapse's order; `None` until Synapse is initialised.
+pub fn all() -> Option<&'static [Card]> {
+    static CARDS: AtomicPtr<Vec<Card>> = AtomicPtr::new(core::ptr::null_mut());
+    // Acquire pairs with the Release of whoever published it.
+    let known = CARDS.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: leaked, never freed.
+        return Some(unsafe { &*known });
+    }
+    // A program that only looks by HLML need not have Synapse loaded for it.
+    if SYNAPSE.loaded().is_null() {
+        return None;
+    }
+    let modules = modules()?;
+    let made: &'static Vec<Card> = SetupOnce::publish(&CARDS, || with_identities(&modules));
+    Some(made)
+}
+
+/// The card with this number.
+pub fn find(ordinal: i32) -> Option<&'static Card> {
+    all()?.get(usize::try_from(ordinal).ok()?)
+}
+
+/// The number of the card that satisfies `wanted`.
+pub fn position(wanted: impl Fn(&Card) -> bool) -> Option<i32> {
+    let at = all()?.iter().position(wanted)?;
+    i32::try_from(at).ok()
+}
+
+fn modules() -> Option<Vec<synModuleId>> {
+    let mut count = 0;
+    if call_real!(synDeviceGetCount(&mut count)) != synSuccess {
+        return None;
+    }
+    let mut modules = [0; MOST];
+    let mut size = count.min(MOST as u32);
+    match call_real!(synDeviceGetModuleIDs(modules.as_mut_ptr(), &mut size)) {
+        synSuccess => Some(modules[..(size as usize).min(MOST)].to_vec()),
+        _ => None,
+    }
+}
+
+fn with_identities(modules: &[synModuleId]) -> Vec<Card> {
+    let managed = managed();
+    let card = |(at, &module): (usize, &synModuleId)| {
+        let found = managed
+            .iter()
+            .find(|entry| entry.module == Some(module))
+            // Before versions that tell modules, the two lists have the same order.
+            .or_else(|| managed.get(at).filter(|entry| entry.module.is_none()));
+        let serial = found.map_or_else(|| format!("module {module}"), |entry| entry.serial.clone());
+        Card {
+            module,
+            identity: DeviceIdentity {
+                index: u32::try_from(at).ok(),
+                uuid: uuid(&serial),
+                pci: found.and_then(|entry| entry.pci),
+            },
+        }
+    };
+    modules.iter().enumerate().map(card).collect()
+}
+
+/// A card as HLML lists it.
+#[derive(Debug)]
+pub struct Managed {
+    /// Its module, where HLML tells.
+    pub module: Option<synModuleId>,
+    /// What HLML calls its UUID: a serial number.
+    pub serial: String,
+    /// Its PCI address.
+    pub pci: Option<PciAddress>,
+}
+
+/// The cards that HLML lists; none where it is not there.
+fn managed() -> Vec<Managed> {
+    // Taken back below, for the program's own initialisation to be its first.
+    let ours = call_hlml!(hlml_init()) == HLML_SUCCESS;
+    let mut count = 0;
+    let listed = match call_hlml!(hlml_device_get_count(&mut count)) {
+        HLML_SUCCESS => (0..count.min(MOST as u32)).map_while(by_index).collect(),
+        _ => Vec::new(),
+    };
+    if ours {
+        call_hlml!(hlml_shutdown());
+    }
+    listed
+}
+
+fn by_index(index: u32) -> Option<Managed> {
+    let mut device = core::ptr::null_mut();
+    if call_hlml!(hlml_device_get_handle_by_index(index, &mut device)) != HLML_SUCCESS {
+        return None;
+    }
+    of_handle(device)
+}
+
+/// What HLML says of a card.
+pub(crate) fn of_handle(device: hlml_device_t) -> Option<Managed> {
+    let mut serial: [c_char; 128] = [0; 128];
+    let length = serial.len() as u32;
+    if call_hlml!(hlml_device_get_uuid(device, serial.as_mut_ptr(), length)) != HLML_SUCCESS {
+        return None;
+    }
+    let mut module = 0;
+    let told = call_hlml!(hlml_device_get_module_id(device, &mut module)) == HLML_SUCCESS;
+    // The struct has grown over the versions; the address has always followed the bus number.
+    let mut info = [0u64; 64];
+    let place = info.as_mut_ptr().cast::<c_void>();
+    let known = call_hlml!(hlml_device_get_pci_info(device, place)) == HLML_SUCCESS;
+    // SAFETY: inside the buffer, whose end is zeroes that HLML leaves alone.
+    let address = unsafe { info.as_ptr().cast::<c_char>().add(4) };
+    Some(Managed {
+        module: told.then_some(module),
+        serial: text(serial.as_ptr()),
+        pci: known.then(|| text(address).parse().ok()).flatten(),
+    })
+}
+
+/// A C string in a buffer of ours that ends in zeroes.
+fn text(place: *const c_char) -> String {
+    // SAFETY: by the contract above.
+    unsafe { CStr::from_ptr(place) }.to_string_lossy().into_owned()
+}
+
+/// Sixteen bytes that stand for a serial number: two hashes (FNV-1a) of it, which every version of this library computes
+/// alike, for files are named by them.
+pub fn uuid(serial: &str) -> DeviceUuid {
+    let hash = |seed: u64| {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = serial.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, step);
+        // Serial numbers differ in few characters; one round mixes what that changes.
+        (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&hash(0).to_be_bytes());
+    bytes[8..].copy_from_slice(&hash(0x6761_7564_6921).to_be_bytes());
+    DeviceUuid(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_keep_their_uuids() {
+        let serial = "01P0-HL2080A0-15-TNPS34-05-03-07";
+        assert_eq!(uuid(serial).to_string(), uuid(serial).to_string());
+        assert_ne!(uuid(serial), uuid("01P0-HL2080A0-15-TNPS34-05-03-08"));
+    }
+}

@@ -1,0 +1,291 @@
+//! Acquiring a card and letting go of it: the queue, and memory that no allocation asks for.
+
+use core::ffi::{CStr, c_char};
+use std::time::{Duration, Instant};
+
+use fcsp_core::share::params::{Mode, Params};
+use fcsp_core::state::StateDir;
+use fcsp_hook::backend::Backend;
+use fcsp_hook::overhead::{context_died, makes_context};
+use fcsp_hook::process::{Governed, Scope, Status};
+use fcsp_hook::setup::{Inside, complain, shielded};
+
+use crate::call_real;
+use crate::cards::{self, Card};
+use crate::ffi::*;
+use crate::info::find_acquired;
+use crate::process::{self, Gaudi, context, set_acquired};
+use crate::queue::Queue;
+
+/// How long to wait for a card that somebody has: seconds, or `forever`. Unset: not at all, as the driver does.
+pub const WAIT_VARIABLE: &str = "FCSP_GAUDI_WAIT";
+/// Between two looks at a card: the second is for those who wait long, as Synapse writes each failure into its log.
+const SOONEST: Duration = Duration::from_millis(20);
+const LATEST: Duration = Duration::from_millis(500);
+
+/// Which card is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Any,
+    Module(synModuleId),
+    At(*const c_char),
+}
+
+impl Wanted {
+    /// The cards that will do, by their numbers.
+    fn ordinals(self) -> Vec<i32> {
+        let one = |found: Option<i32>| found.into_iter().collect();
+        match self {
+            Self::Any => (0..Gaudi::device_count().unwrap_or(0)).collect(),
+            Self::Module(module) => one(cards::position(|card| card.module == module)),
+            Self::At(address) => {
+                // SAFETY: by the API's contract a C string; null was told apart before.
+                let text = unsafe { CStr::from_ptr(address) }.to_str().unwrap_or("");
+                let address = text.parse().ok();
+                one(cards::position(|card| {
+                    card.identity.pci == address && address.is_some()
+                }))
+            }
+        }
+    }
+}
+
+/// Acquires a card by `call`, which is the program's own call, or by its module after waiting for it.
+fn acquire(pDeviceId: *mut synDeviceId, wanted: Wanted, call: impl Fn() -> synStatus) -> synStatus {
+    shielded(synFail, || {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let governed = match Gaudi::process().status() {
+            Some(Status::Governed(governed)) => governed,
+            // Limits that cannot be kept: no card is to be had.
+            Some(Status::Broken(_)) => return synNoDeviceFound,
+            _ => return call(),
+        };
+        if process::acquired().is_some() {
+            // One a process. The driver says so.
+            return call();
+        }
+        let result = in_turn(governed, pDeviceId, wanted, &call);
+        match result {
+            synSuccess => admit(governed, wanted),
+            other => other,
+        }
+    })
+}
+
+/// A card that will do, and its queue.
+struct Candidate {
+    card: &'static Card,
+    queue: Queue,
+}
+
+fn in_turn(
+    governed: &'static Governed<Gaudi>,
+    pDeviceId: *mut synDeviceId,
+    wanted: Wanted,
+    call: &dyn Fn() -> synStatus,
+) -> synStatus {
+    let state = StateDir::locate();
+    let candidate = |ordinal| {
+        let card = cards::find(ordinal)?;
+        let priority = share(governed, card).priority;
+        let queue = Queue::open(&state, &card.identity.uuid, priority).ok()?;
+        Some(Candidate { card, queue })
+    };
+    let mut candidates: Vec<Candidate> = wanted.ordinals().into_iter().filter_map(candidate).collect();
+    if candidates.is_empty() {
+        // No such card, or no queue for it.
+        return call();
+    }
+    let mut result = synNoDeviceFound;
+    if candidates.iter().any(|one| !one.queue.is_anybody_before()) {
+        result = call();
+        // By address a card that somebody has is a plain failure.
+        if result != synNoDeviceFound && !(result == synFail && matches!(wanted, Wanted::At(_))) {
+            return result;
+        }
+    }
+    let about = describe(&state, &candidates);
+    let Some(patience) = patience() else {
+        complain(&format!(
+            "{about}. A Gaudi card belongs to one process at a time and cannot be shared; \
+             {WAIT_VARIABLE}=SECONDS or {WAIT_VARIABLE}=forever waits for it"
+        ));
+        return result;
+    };
+    for one in &mut candidates {
+        if one.queue.join().is_err() {
+            return result;
+        }
+    }
+    complain(&format!("waits: {about}"));
+    let begun = Instant::now();
+    let mut pause = SOONEST;
+    loop {
+        for one in candidates.iter().filter(|one| !one.queue.is_anybody_before()) {
+            let tried = call_real!(synDeviceAcquireByModuleId(pDeviceId, one.card.module));
+            if tried != synNoDeviceFound {
+                let seconds = begun.elapsed().as_secs_f64();
+                complain(&format!("has module {} after {seconds:.1} s", one.card.module));
+                return tried;
+            }
+        }
+        if begun.elapsed() >= patience {
+            complain(&format!("gives up after {} s: {about}", patience.as_secs_f64()));
+            return result;
+        }
+        std::thread::sleep(pause.min(patience.saturating_sub(begun.elapsed())));
+        pause = (pause * 2).min(LATEST);
+    }
+}
+
+/// The tenant's share of a card, of which only the priority counts here.
+fn share(governed: &'static Governed<Gaudi>, card: &Card) -> Params {
+    let limits = governed.tenant.limits().map(|(_, limits)| limits);
+    let params = limits
+        .ok()
+        .and_then(|limits| limits.compute.for_device(&card.identity));
+    params.unwrap_or_default()
+}
+
+/// How long to wait; `None` for not at all.
+fn patience() -> Option<Duration> {
+    let text = std::env::var(WAIT_VARIABLE).ok()?;
+    match text.trim() {
+        "" => None,
+        "forever" => Some(Duration::MAX),
+        number => {
+            let seconds = number
+                .parse()
+                .ok()
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            if seconds.is_none() {
+                complain(&format!(
+                    "{WAIT_VARIABLE}=\"{number}\" is not seconds and not forever: not waiting"
+                ));
+            }
+            seconds
+        }
+    }
+}
+
+/// What is to be said of cards that somebody has.
+fn describe(state: &StateDir, candidates: &[Candidate]) -> String {
+    let one = |one: &Candidate| {
+        let card = one.card;
+        let place = card.identity.pci.map_or(String::new(), |pci| format!(" ({pci})"));
+        let holder = holder(state, card).unwrap_or_else(|| "another process".to_owned());
+        format!("module {}{place} is in use by {holder}", card.module)
+    };
+    candidates.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The tenant's process that has the card, where it is one of ours.
+fn holder(state: &StateDir, card: &Card) -> Option<String> {
+    let uuid = card.identity.uuid.to_string();
+    state.tenants().ok()?.into_iter().find_map(|tenant| {
+        let regions = state.regions(&tenant).ok()?;
+        let snapshots = regions.into_iter().filter_map(|(_, snapshot)| snapshot.ok());
+        let mut processes = snapshots
+            .filter(|one| one.uuid == uuid)
+            .flat_map(|one| one.processes);
+        // Who has let go of a card keeps a place in the region, and holds nothing.
+        let process = processes.find(|process| process.alive && process.held_bytes > 0)?;
+        Some(format!(
+            "process {} ({}) of tenant {tenant}",
+            process.pid, process.name
+        ))
+    })
+}
+
+/// Enters the card that Synapse has just given to this process, or gives it back where its limits cannot be kept.
+fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
+    let known = match wanted.ordinals()[..] {
+        [only] => Some(only),
+        _ => find_acquired(),
+    };
+    let release = || {
+        set_acquired(None);
+        call_real!(synDeviceRelease(process::DEVICE));
+    };
+    let Some(ordinal) = known else {
+        release();
+        complain("which card was acquired cannot be told, so no limit can be kept on it");
+        return synNoDeviceFound;
+    };
+    let scope = Gaudi::process().scope_of(ordinal);
+    if !matches!(scope, Scope::On(..)) {
+        release();
+        return synNoDeviceFound;
+    }
+    if let Some(card) = cards::find(ordinal) {
+        let share = share(governed, card);
+        if share.mode != Mode::None && share.quota < fcsp_core::units::WHOLE {
+            complain(
+                "a compute limit has no effect on Gaudi: the process that has a card has all of its time",
+            );
+        }
+    }
+    set_acquired(Some(ordinal));
+    makes_context(scope, || synSuccess, || context(ordinal), release)
+}
+
+/// `synDeviceAcquireByDeviceType`: the first that is free.
+pub unsafe extern "C" fn synDeviceAcquireByDeviceType(
+    pDeviceId: *mut synDeviceId,
+    deviceType: synDeviceType,
+) -> synStatus {
+    acquire(pDeviceId, Wanted::Any, || {
+        call_real!(synDeviceAcquireByDeviceType(pDeviceId, deviceType))
+    })
+}
+
+/// `synDeviceAcquireByModuleId`.
+pub unsafe extern "C" fn synDeviceAcquireByModuleId(
+    pDeviceId: *mut synDeviceId,
+    moduleId: synModuleId,
+) -> synStatus {
+    acquire(pDeviceId, Wanted::Module(moduleId), || {
+        call_real!(synDeviceAcquireByModuleId(pDeviceId, moduleId))
+    })
+}
+
+/// `synDeviceAcquire`: by PCI address; without one, the first that is free.
+pub unsafe extern "C" fn synDeviceAcquire(pDeviceId: *mut synDeviceId, pciBus: *const c_char) -> synStatus {
+    // SAFETY: null or a C string, by the API's contract.
+    let wanted = match unsafe { pciBus.as_ref() } {
+        None | Some(0) => Wanted::Any,
+        Some(_) => Wanted::At(pciBus),
+    };
+    acquire(pDeviceId, wanted, || {
+        call_real!(synDeviceAcquire(pDeviceId, pciBus))
+    })
+}
+
+/// Lets go of the card by `call`, and of everything in its memory.
+fn let_go(call: impl Fn() -> synStatus) -> synStatus {
+    shielded(synFail, || {
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let result = call();
+        if result == synSuccess
+            && let Some(ordinal) = set_acquired(None)
+            && let Scope::On(device, _) = Gaudi::process().scope_of(ordinal)
+        {
+            context_died::<Gaudi>(context(ordinal), Some(device));
+        }
+        result
+    })
+}
+
+/// `synDeviceRelease`.
+pub unsafe extern "C" fn synDeviceRelease(deviceId: synDeviceId) -> synStatus {
+    let_go(|| call_real!(synDeviceRelease(deviceId)))
+}
+
+/// `synDestroy`: lets go of the card as well.
+pub unsafe extern "C" fn synDestroy() -> synStatus {
+    let_go(|| call_real!(synDestroy()))
+}

@@ -1,0 +1,43 @@
+//! The list of wrapped functions.
+
+use fcsp_hook::lookup::{Group, Lookup};
+
+use crate::driver::{HLML, SYNAPSE};
+use crate::ffi;
+
+/// Hands the names of wrapped functions of Synapse to a macro. Sorted by name.
+#[macro_export]
+macro_rules! for_each_synapse_hook {
+    ($callback:ident) => {
+        $callback! {
+            synDestroy, synDeviceAcquire, synDeviceAcquireByDeviceType, synDeviceAcquireByModuleId, synDeviceFree,
+            synDeviceGetAttribute, synDeviceGetAttributeByModuleId, synDeviceGetInfo, synDeviceGetInfoV2,
+            synDeviceGetMemoryInfo, synDeviceMalloc, synDeviceRelease,
+        }
+    };
+}
+
+/// Hands the names of wrapped functions of HLML to a macro. Sorted by name.
+#[macro_export]
+macro_rules! for_each_hlml_hook {
+    ($callback:ident) => {
+        $callback! { hlml_device_get_memory_info }
+    };
+}
+
+mod rooms {
+    pub use crate::context::*;
+    pub use crate::info::*;
+    pub use crate::memory::*;
+}
+
+macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }
+macro_rules! table { ($($name:ident),* $(,)?) => { fcsp_hook::hooks!(ffi: $($name),*) }; }
+for_each_synapse_hook!(gather);
+for_each_hlml_hook!(gather);
+
+/// Every wrapped function.
+pub static HOOKS: Lookup = Lookup::new(&[
+    Group::new(&SYNAPSE, for_each_synapse_hook!(table)),
+    Group::new(&HLML, for_each_hlml_hook!(table)),
+]);

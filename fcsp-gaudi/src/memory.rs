@@ -1,0 +1,47 @@
+//! Everything that takes or gives back device memory. What recipes need (workspace, tensors) programs allocate here, too.
+
+use fcsp_hook::memory::{self, Request};
+use fcsp_hook::setup::shielded;
+
+use crate::call_real;
+use crate::ffi::*;
+use crate::process::Gaudi;
+
+/// Buffers begin at multiples of this.
+const ALIGNMENT: u64 = 128;
+
+/// `synDeviceMalloc`.
+pub unsafe extern "C" fn synDeviceMalloc(
+    deviceId: synDeviceId,
+    size: u64,
+    reqAddr: u64,
+    flags: u32,
+    buffer: *mut u64,
+) -> synStatus {
+    shielded(synFail, || {
+        let bytes = size
+            .max(1)
+            .checked_next_multiple_of(ALIGNMENT)
+            .unwrap_or(u64::MAX);
+        let request = Request {
+            what: "synDeviceMalloc",
+            bytes,
+            counted: true,
+        };
+        memory::allocate_here::<Gaudi>(
+            request,
+            || call_real!(synDeviceMalloc(deviceId, size, reqAddr, flags, buffer)),
+            // SAFETY: read after Synapse has written there with success.
+            || unsafe { *buffer },
+            || bytes,
+            |address| call_real!(synDeviceFree(deviceId, address, 0)),
+        )
+    })
+}
+
+/// `synDeviceFree`.
+pub unsafe extern "C" fn synDeviceFree(deviceId: synDeviceId, buffer: u64, flags: u32) -> synStatus {
+    shielded(synFail, || {
+        memory::free::<Gaudi>(buffer, || call_real!(synDeviceFree(deviceId, buffer, flags)))
+    })
+}

@@ -1,0 +1,170 @@
+//! What the neutral part asks of Gaudi's driver.
+
+use core::convert::Infallible;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use fcsp_core::device::DeviceIdentity;
+use fcsp_hook::backend::{Backend, Progress};
+use fcsp_hook::device::Device;
+use fcsp_hook::memory::{Given, Record};
+use fcsp_hook::process::Process;
+
+use crate::call_real;
+use crate::cards;
+use crate::ffi::*;
+
+/// Gaudi's driver.
+#[derive(Debug, Clone, Copy)]
+pub struct Gaudi;
+
+/// The number by which Synapse knows the one card that a process can have.
+pub const DEVICE: synDeviceId = 0;
+
+/// The card that this process has, by its number here; -1 for none.
+static ACQUIRED: AtomicI32 = AtomicI32::new(-1);
+
+/// The card that this process has.
+pub fn acquired() -> Option<i32> {
+    // Acquire pairs with the Release in `set_acquired`.
+    let ordinal = ACQUIRED.load(Ordering::Acquire);
+    (ordinal >= 0).then_some(ordinal)
+}
+
+/// Says which card this process has; what it was before.
+pub fn set_acquired(ordinal: Option<i32>) -> Option<i32> {
+    let before = ACQUIRED.swap(ordinal.unwrap_or(-1), Ordering::AcqRel);
+    (before >= 0).then_some(before)
+}
+
+/// Free and all bytes of the card that this process has, as Synapse says.
+pub fn memory() -> Option<(u64, u64)> {
+    let (mut free, mut total) = (0, 0);
+    let result = call_real!(synDeviceGetMemoryInfo(DEVICE, &mut free, &mut total));
+    (result == synSuccess).then_some((free, total))
+}
+
+impl Backend for Gaudi {
+    type Status = synStatus;
+    const SUCCESS: synStatus = synSuccess;
+    const OUT_OF_MEMORY: synStatus = synFailedToAllocateDeviceMemory;
+    const UNKNOWN: synStatus = synFail;
+    type PerDevice = ();
+    type Origin = Infallible;
+
+    #[inline]
+    fn process() -> &'static Process<Self> {
+        static PROCESS: Process<Gaudi> = Process::new();
+        &PROCESS
+    }
+
+    fn device_count() -> Option<i32> {
+        i32::try_from(cards::all()?.len()).ok()
+    }
+
+    fn identify(ordinal: i32) -> Option<DeviceIdentity> {
+        Some(cards::find(ordinal)?.identity)
+    }
+
+    fn total_memory(ordinal: i32) -> u64 {
+        let Some(card) = cards::find(ordinal) else {
+            return 0;
+        };
+        let (asked, mut total) = (DEVICE_ATTRIBUTE_DRAM_SIZE, 0);
+        let result = call_real!(synDeviceGetAttributeByModuleId(
+            &mut total,
+            &asked,
+            1,
+            card.module
+        ));
+        match acquired() {
+            _ if result == synSuccess => total,
+            // Older versions answer for the card at hand only.
+            Some(own) if own == ordinal => memory().map_or(0, |(_, total)| total),
+            _ => 0,
+        }
+    }
+
+    fn per_device(_ordinal: i32) {}
+
+    // The card at hand stands for a context.
+    fn current_context() -> Option<usize> {
+        Some(context(acquired()?))
+    }
+
+    fn device_of_current(context: usize) -> Option<i32> {
+        i32::try_from(context - 1).ok()
+    }
+
+    const CONTEXT_ESTIMATE: u64 = 512 << 20;
+
+    /// Whatever is missing of the card's memory: it is this process's alone.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        let own = cards::find(acquired()?)?;
+        let (free, total) = memory()?;
+        (own.identity.uuid == device.uuid).then(|| total.saturating_sub(free))
+    }
+
+    fn has_management() -> bool {
+        true
+    }
+
+    fn free_if_unseen(_device: &DeviceIdentity) -> Option<u64> {
+        None
+    }
+
+    fn free_by_driver(_device: &Device<Self>) -> Option<u64> {
+        None
+    }
+
+    fn leaves(_record: &Record<Self>, origin: &Infallible) -> Given {
+        match *origin {}
+    }
+
+    fn stays(_record: &Record<Self>, origin: &Infallible, _given: Given) {
+        match *origin {}
+    }
+
+    fn forget_in_child() {
+        ACQUIRED.store(-1, Ordering::Release);
+    }
+
+    // Nothing is launched through wrappers: who has the card has all of its time.
+    const BUSY_BRACKET_NS: u64 = 0;
+    const IDLE_BRACKET_NS: u64 = 0;
+    type Beside = ();
+
+    fn records(_queue: usize) -> bool {
+        false
+    }
+
+    fn beside_recordings() {}
+
+    fn event_context(_queue: usize) -> Option<usize> {
+        None
+    }
+
+    fn create_event(_context: usize, _timed: bool) -> Option<usize> {
+        None
+    }
+
+    fn record_event(_event: usize, _queue: usize) -> bool {
+        false
+    }
+
+    fn event_progress(_event: usize) -> Progress {
+        Progress::Failed
+    }
+
+    fn elapsed_ns(_first: usize, _second: usize) -> Option<u64> {
+        None
+    }
+
+    fn kernel_name(_function: usize) -> Option<String> {
+        None
+    }
+}
+
+/// What stands for a card in the neutral part's books.
+pub fn context(ordinal: i32) -> usize {
+    ordinal as usize + 1
+}

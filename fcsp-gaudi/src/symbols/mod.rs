@@ -1,0 +1,62 @@
+//! Every function of Synapse and HLML that is known, with its role. The vendor's packages bring no headers, so the lists follow
+//! its published sources, its framework's bridge and its Python package, and cannot be called complete for versions to come.
+
+pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
+
+static SYNAPSE: Table = Table::new(include_str!("synapse.tsv"));
+static HLML: Table = Table::new(include_str!("hlml.tsv"));
+
+/// Every symbol of Synapse, by role and then by name.
+pub fn synapse() -> &'static [Symbol] {
+    &SYNAPSE
+}
+
+/// Every symbol of HLML, by role and then by name.
+pub fn hlml() -> &'static [Symbol] {
+    &HLML
+}
+
+/// The entry of an exported name.
+pub fn find(name: &str) -> Option<&'static Symbol> {
+    SYNAPSE.find(name).or_else(|| HLML.find(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_tables_have_no_faults() {
+        assert_eq!(
+            fcsp_hook::symbols::faults(&[(synapse(), "syn"), (hlml(), "hlml_")]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn what_concerns_memory_is_wrapped() {
+        let wrapped: BTreeSet<&str> = crate::hooks::HOOKS
+            .hooks()
+            .map(|hook| hook.name.to_str().unwrap())
+            .collect();
+        let due = |symbol: &&Symbol| {
+            matches!(
+                symbol.role,
+                Role::Contexts
+                    | Role::Modules
+                    | Role::Allocates
+                    | Role::Frees
+                    | Role::Exports
+                    | Role::Informs
+            )
+        };
+        let due: BTreeSet<&str> = synapse()
+            .iter()
+            .chain(hlml())
+            .filter(due)
+            .map(|symbol| symbol.name)
+            .collect();
+        assert_eq!(wrapped, due);
+    }
+}
