@@ -5,12 +5,16 @@ use std::path::Path;
 
 /// Names of the exported functions that a crate's sources define.
 fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("src");
+    let mut root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("src");
+    // Beside the rooms of the driver under it, which are another crate's.
+    if folder == "hip" {
+        root.push("hip");
+    }
     let mut out = BTreeSet::new();
     for entry in std::fs::read_dir(root).unwrap() {
         let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         for (at, _) in source.match_indices(&format!("fn {prefix}")) {
-            let head = source[at + 3..].split(['(', '[']).next().unwrap();
+            let head = source[at + 3..].split(['(', '[', '=']).next().unwrap();
             // Exported names go on with a capital; the crates' own helpers do not. Management functions of Level Zero
             // have a letter between, and so has the runtime of Ascend; ACL has parts, DCMI no capitals.
             let api = |n: &&str| {
@@ -46,9 +50,12 @@ fn exported(folder: &str) -> BTreeSet<String> {
 }
 
 /// Folders, and how their functions' names begin.
-const LIBRARIES: [(&str, &str); 8] = [
+const LIBRARIES: [(&str, &str); 11] = [
     ("cuda", "cu"),
     ("nvml", "nvml"),
+    ("hip", "hip"),
+    ("rocm_smi", "rsmi_"),
+    ("amd_smi", "amdsmi_"),
     ("levelzero", "ze"),
     ("ascend/acl", "acl"),
     ("ascend/rt", "rt"),
