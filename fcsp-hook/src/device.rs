@@ -28,7 +28,7 @@ use fcsp_core::tenant::{Tenant, TenantError};
 use crate::backend::Backend;
 use crate::compute::Compute;
 use crate::memory::pool::Pool;
-use crate::setup::{SetupOnce, complain, logging};
+use crate::setup::{SetupOnce, accounts_time, complain, logging};
 
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
@@ -164,7 +164,7 @@ impl<B: Backend> Device<B> {
         self.generation.store(generation, Ordering::Relaxed);
 
         let params = limits.compute.for_device(&self.identity).unwrap_or_default();
-        if params.mode == Mode::None && !limits.paused {
+        if params.mode == Mode::None && !limits.paused && !accounts_time() {
             // SAFETY: as in `compute`. Somebody may be waiting at the gate that is given up here.
             if let Some(made) = unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
                 made.set(params, false);

@@ -155,6 +155,24 @@ fn ask_for_logging() -> bool {
     asked
 }
 
+/// 0 until asked, then 1 for no and 2 for yes.
+static COUNTING: AtomicU32 = AtomicU32::new(0);
+
+/// Whether `FCSP_ACCOUNT_TIME` asks for the device time of a tenant without a share to be counted. It is not unless
+/// asked for: that costs such launches as much as a share does. Read once.
+pub fn accounts_time() -> bool {
+    // Relaxed: the answer is the same whoever finds it.
+    match COUNTING.load(Ordering::Relaxed) {
+        0 => {
+            let asked =
+                std::env::var_os("FCSP_ACCOUNT_TIME").is_some_and(|value| !value.is_empty() && value != "0");
+            COUNTING.store(1 + u32::from(asked), Ordering::Relaxed);
+            asked
+        }
+        state => state == 2,
+    }
+}
+
 /// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
 pub fn complain(reason: &str) {
     if logging() {

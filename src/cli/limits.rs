@@ -20,7 +20,7 @@ pub struct LimitArgs {
     /// Share of the device's time: 25%, or per device 0=25%,1=50%
     #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
     pub compute: Option<String>,
-    /// How the share is kept: none (nothing is held back), strict (a hard cap), balanced (idle time on top), adaptive
+    /// How the share is kept: none (nothing is held back; counted with FCSP_ACCOUNT_TIME=1), strict (a hard cap), balanced (idle time on top), adaptive
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
     /// Who goes first: high, normal or low

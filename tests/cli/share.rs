@@ -22,12 +22,26 @@ struct Client {
 impl Client {
     /// Starts the client as tenant `name` under `fcsp run` with these options.
     fn start(machine: &Machine, program: &Path, name: &str, options: &[&str], work: [&str; 2]) -> Self {
+        Self::start_with(machine, program, name, options, &[], work)
+    }
+
+    /// As [`Client::start`], with words before the program's name.
+    fn start_with(
+        machine: &Machine,
+        program: &Path,
+        name: &str,
+        options: &[&str],
+        before: &[&str],
+        work: [&str; 2],
+    ) -> Self {
         let path = machine.path().join(format!("{name}.words"));
         std::fs::write(&path, [0; 64]).unwrap();
         let (path, program) = (path.to_str().unwrap(), program.to_str().unwrap());
         let mut args = vec!["run", "--sim", "h100", "--tenant", name];
         args.extend(options);
-        args.extend(["--", program, path]);
+        args.push("--");
+        args.extend(before);
+        args.extend([program, path]);
         args.extend(work);
         let child = Sleeper(machine.command(&args).spawn().expect("fcsp starts"));
         Self {
@@ -44,6 +58,10 @@ impl Client {
 
     fn busy(machine: &Machine, program: &Path, name: &str, options: &[&str]) -> Self {
         Self::start(machine, program, name, options, ["busy", KERNEL]).begun()
+    }
+
+    fn busy_with(machine: &Machine, program: &Path, name: &str, options: &[&str], before: &[&str]) -> Self {
+        Self::start_with(machine, program, name, options, before, ["busy", KERNEL]).begun()
     }
 
     fn word(&self, index: u64) -> u64 {
@@ -124,6 +142,23 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
         &["--compute", "25%", "--mode", "none"],
     );
     near("none of free", none.rate() / free, 1.0);
+    let consumed = |name: &str| figures(&machine, name)["consumed_ns"].as_u64().unwrap_or(0);
+    assert_eq!(consumed("none"), 0, "not counted unless asked for");
+    drop(none);
+
+    // Counted on request, and still not held back.
+    let counted = Client::busy_with(
+        &machine,
+        &program,
+        "counted",
+        &["--mode", "none"],
+        &["env", "FCSP_ACCOUNT_TIME=1"],
+    );
+    near("counted of free", counted.rate() / free, 1.0);
+    let share = figures(&machine, "counted");
+    near("share had", share["had"].as_f64().unwrap(), 1.0);
+    assert_eq!(share["mode"], "none");
+    assert_eq!(share["waits"], 0, "{share}");
 }
 
 #[test]

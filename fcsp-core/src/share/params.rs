@@ -25,7 +25,7 @@ fn error(field: &'static str, reason: impl Into<String>) -> ParamError {
 /// How a share is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Nothing is held back. A backend may leave such a tenant's time uncounted.
+    /// Nothing is held back, and neighbours stand back for nothing. A backend may leave such a tenant's time uncounted.
     None,
     /// The quota and no more, whatever the neighbours do.
     Strict,

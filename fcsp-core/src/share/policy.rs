@@ -328,10 +328,10 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             Funds::Surplus
         });
     }
-    let above = neighbours
-        .iter()
-        .any(|n| n.priority > priority && has_work(n, now));
-    let higher_about = neighbours.iter().any(|n| n.priority > priority && n.about(now));
+    // One that is only counted was promised nothing: it has what the driver's own slices give it.
+    let rivals = || neighbours.iter().filter(|n| n.mode != Mode::None);
+    let above = rivals().any(|n| n.priority > priority && has_work(n, now));
+    let higher_about = rivals().any(|n| n.priority > priority && n.about(now));
     if above {
         let floor = own.floor_rate();
         if own.params.floor == 0 || floor.lag(own.floor_empty_at, now) <= 0 {
@@ -349,7 +349,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
     let mut polite = higher_about;
     if has_tokens {
-        for n in neighbours {
+        for n in rivals() {
             // Cheapest first: most pages are idle or not behind.
             // Never farther than the bucket is deep: it would not be seen to be passed.
             let far = own.patience_with(n, window).min(span as i64 / 2);
@@ -370,7 +370,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         return wait(own.refilled_at().min(now + 20 * RECHECK_NS), Reason::Pool);
     }
     let mut turn = false;
-    for n in neighbours {
+    for n in rivals() {
         if n.priority < priority || !n.active(now) {
             continue;
         }
@@ -417,7 +417,7 @@ fn behind(n: &View, own: &Own) -> bool {
 pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
     neighbours
         .iter()
-        .filter(|n| n.active(now) && n.mode != Mode::Strict)
+        .filter(|n| n.active(now) && !matches!(n.mode, Mode::Strict | Mode::None))
         .map(|n| n.vtime)
         .filter(|&v| v.saturating_sub(own_vtime) < wall_of(VTIME_PLAUSIBLE_NS, 1_000))
         .min()

@@ -605,3 +605,26 @@ fn costs_that_are_too_low_for_all_keep_the_proportion() {
         }
     }
 }
+
+/// A tenant that is only counted was promised nothing: nobody stands back for it, and it for nobody.
+#[test]
+fn a_tenant_that_is_only_counted_is_no_rival() {
+    heading("matmul 50 balanced beside matmul that is only counted");
+    let mut list = tenants(&[(Matmul, 50), (Matmul, 100)], Mode::Balanced);
+    list[1].params.mode = Mode::None;
+    let free = sim::run(
+        &tenants(&[(Matmul, 50), (Matmul, 100)], Mode::None),
+        H100,
+        2 * SECOND,
+    );
+    let got = sim::run(&list, H100, 2 * SECOND);
+    show("matmul 50, matmul none", &list, "mixed", &got);
+    for (with, without) in got.iter().zip(&free) {
+        assert!(
+            (with.share / without.share - 1.0).abs() < 0.08,
+            "{} and {} by the driver's slices",
+            with.share,
+            without.share
+        );
+    }
+}
