@@ -222,6 +222,34 @@ fn foreign_region() -> PathBuf {
     kept
 }
 
+/// A tenant that cuts off its own region under its living processes harms those and nobody else: an access beyond the end
+/// of a file ends the process, whatever the program. Its neighbour goes on, readers report it, and a fresh region mends it.
+#[test]
+fn a_region_cut_off_under_living_processes() {
+    let machine = Machine::new();
+    let mut neighbour = machine.open("neighbour", "1GiB");
+    let mut client = machine.open("t", "1GiB");
+    client.ok(&format!("alloc {}", 64 * MIB));
+    let path = std::fs::read_dir(machine.state().join("tenants/t"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "region"))
+        .unwrap();
+    truncate(&path, 0);
+    client.tell(&format!("alloc {}", 2 * GIB));
+    assert!(
+        client.hear().is_none_or(|(code, _)| code != 0),
+        "memory without an account"
+    );
+    neighbour.ok(&format!("alloc {}", 64 * MIB));
+    assert_eq!(machine.used("neighbour"), CONTEXT + 64 * MIB);
+    let problems = machine.tenant("t")["problems"].to_string();
+    assert!(problems.contains("truncated"), "{problems}");
+    drop(client);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(had(&machine, "1GiB"), GIB);
+}
+
 /// Numbers that no process wrote, in slots of the dead: they are cleared, not believed.
 #[test]
 fn scribbled_slots_of_the_dead() {
