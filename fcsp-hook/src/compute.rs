@@ -72,6 +72,8 @@ pub struct Compute<B: Backend> {
     /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many keys were found to
     /// take, against what was charged.
     scale: AtomicU64,
+    /// Whether work whose cost is not settled yet was launched since the last mark.
+    unsettled: AtomicBool,
     /// The scale that the recent costs were told with.
     told_scale: AtomicU64,
     vendor: PhantomData<B>,
@@ -146,6 +148,7 @@ impl<B: Backend> Compute<B> {
             exact: [const { AtomicU64::new(0) }; 64],
             doubts: [const { AtomicU32::new(0) }; 64],
             scale: AtomicU64::new(UNSCALED),
+            unsettled: AtomicBool::new(false),
             told_scale: AtomicU64::new(UNSCALED),
             vendor: PhantomData,
         })
@@ -185,6 +188,8 @@ impl<B: Backend> Compute<B> {
         }
         if work.settled {
             self.recent.put(work.key, work.class, cost);
+        } else if !self.unsettled.load(Ordering::Relaxed) {
+            self.unsettled.store(true, Ordering::Relaxed);
         }
         line.launched(work.key, cost);
         if work.class.bypasses_gate() {
@@ -273,6 +278,7 @@ impl<B: Backend> Compute<B> {
             key: if key == SEVERAL { 0 } else { key },
             unit: line.last_cost.load(Ordering::Relaxed),
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
+            settled: !self.unsettled.swap(false, Ordering::Relaxed),
             timed: !self.contended.load(Ordering::Relaxed)
                 && !self.mixed_queues.swap(false, Ordering::Relaxed),
             watched: self.contended.load(Ordering::Relaxed) && self.gate.params().mode == Mode::Adaptive,
@@ -383,7 +389,7 @@ impl<B: Backend> Compute<B> {
                 .correct(span.key, span.unit.saturating_mul(span.measured) / span.charged);
             self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
             self.recent.forget(span.key);
-        } else if span.charged >= LONG_SPAN_NS {
+        } else if span.settled && span.charged >= LONG_SPAN_NS {
             self.rescale(span.measured, span.charged);
         }
     }

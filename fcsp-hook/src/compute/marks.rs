@@ -31,6 +31,7 @@ struct Mark {
     /// The one key launched since the mark before; 0 if there were several.
     key: u64,
     unit: u64,
+    settled: bool,
 }
 
 /// A mark that a poll found passed, and when.
@@ -51,6 +52,8 @@ pub struct Span {
     pub key: u64,
     /// What the last launch was charged, ns.
     pub unit: u64,
+    /// Whether the costs of all that was launched were settled.
+    pub settled: bool,
     /// When the first mark was recorded, ns.
     pub since: u64,
 }
@@ -81,6 +84,8 @@ pub struct Since {
     pub unit: u64,
     /// Whether the host waited for its turn meanwhile, so that the device may have run empty.
     pub interrupted: bool,
+    /// Whether the costs of all that was launched are settled.
+    pub settled: bool,
     /// Whether to take the time: there is nobody whose slices would be in it.
     pub timed: bool,
     /// Whether the time by the clock is asked for: how contended the device is.
@@ -145,6 +150,7 @@ impl Marks {
             busy,
             key: since.key,
             unit: since.unit,
+            settled: since.settled,
         });
     }
 
@@ -176,6 +182,7 @@ impl Marks {
                         charged: mark.marker.since(before.marker),
                         key: mark.key,
                         unit: mark.unit,
+                        settled: mark.settled,
                         since: before.recorded_ns,
                     });
                 }

@@ -74,10 +74,26 @@ impl Slab {
         Some((grains, before < 2 * PIECE))
     }
 
-    /// Bytes that no piece uses, if there is any piece.
-    fn room(&self) -> Option<u64> {
+    /// Whether a piece of `grains` is sure to fit: the slab holds another of that size, so that is what the driver cuts from
+    /// it, and has a hole for one where it may have to begin.
+    fn surely_fits(&self, grains: usize) -> bool {
         let state = self.state.load(Ordering::Relaxed);
-        (state >= PIECE).then(|| SLAB.saturating_sub(u64::from(state & USED) * GRAIN))
+        if state < PIECE || (state & USED) as usize + grains > GRAINS {
+            return false;
+        }
+        // No driver aligns a piece to more than its size, rounded up to a power of two.
+        let align = grains.next_power_of_two();
+        let (mut alike, mut fits, mut hole_at, mut at) = (false, false, 0, 0);
+        while at < GRAINS {
+            let size = usize::from(self.sizes[at].load(Ordering::Relaxed));
+            at += size.max(1);
+            if size > 0 {
+                alike |= size == grains;
+                hole_at = at;
+            }
+            fits |= hole_at.next_multiple_of(align) + grains <= at;
+        }
+        alike && fits
     }
 }
 
@@ -177,15 +193,12 @@ fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece<B>) {
     }
 }
 
-/// Whether a piece of `bytes` might fit without a new slab. Its free bytes may be in pieces. Asked where a slab would
-/// pass the quota, so it may take its time.
-fn may_fit(table: &Addresses, bytes: u64) -> bool {
+/// Whether a piece of `bytes` is sure to fit without a new slab. Asked where a slab would pass the quota, so it may take
+/// its time; and a slab that is given back at once has been seen from outside, so a doubt is a no.
+fn surely_fits(table: &Addresses, bytes: u64) -> bool {
+    let grains = bytes.div_ceil(GRAIN).clamp(1, GRAINS as u64) as usize;
     let mut fits = false;
-    table.for_each(|_, entry| {
-        fits |= slab_of(entry)
-            .and_then(Slab::room)
-            .is_some_and(|room| room >= bytes);
-    });
+    table.for_each(|_, entry| fits = fits || slab_of(entry).is_some_and(|slab| slab.surely_fits(grains)));
     fits
 }
 
@@ -245,23 +258,25 @@ pub fn allocate<B: Backend>(
 ) -> B::Status {
     let table = B::process().addresses();
     // Far from the quota a slab is charged when it turns up. Near it, one is held beforehand; where none fits, only a
-    // request that may find room in the slabs at hand is tried at all.
+    // request that is sure to find room in the slabs at hand is tried at all.
     let near = device.is_near();
     let mut held = false;
     if near {
         match device.hold(SLAB) {
             Ok(()) => held = true,
-            Err(denied) if !may_fit(table, bytes.next_multiple_of(GRAIN)) => {
+            Err(denied) if !surely_fits(table, bytes) => {
                 device.refused(what, &denied);
                 return B::OUT_OF_MEMORY;
             }
             Err(_) => {}
         }
     }
-    // Not bracketed: most pieces take nothing, and which one opened a slab is only known afterwards. A measurement that
-    // falls in between counts the slab as overhead; `opened` asks for another.
+    // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab is only known
+    // afterwards. One that is taken elsewhere, and falls in between, counts the slab as overhead; `opened` asks for another.
+    let change = near.then(|| device.change());
     let result = call();
     if result != B::SUCCESS {
+        drop(change);
         if held {
             device.release(SLAB);
         }
@@ -274,6 +289,7 @@ pub fn allocate<B: Backend>(
     } else if held {
         device.release(SLAB);
     }
+    drop(change);
     if near && !held && new != Some(false) {
         // One that could not be entered is not known there.
         if free_piece::<B>(at, || free(at)).is_none() {
@@ -307,6 +323,9 @@ fn free_piece<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> Opt
 /// Frees `address`, a piece or not, through `call` and gives back what was held for it.
 #[inline]
 pub fn free<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> B::Status {
+    if B::process().is_free() {
+        return call();
+    }
     let Some(inside) = Inside::enter() else {
         return call();
     };
@@ -328,17 +347,36 @@ mod tests {
     #[test]
     fn a_slab_is_new_with_its_first_piece_and_gone_with_its_last() {
         let slab = slab();
-        assert_eq!(slab.room(), None);
         assert!(slab.put(0, 1));
         assert!(!slab.put(1, 4));
-        assert_eq!(slab.room(), Some(SLAB - 5 * GRAIN));
         assert_eq!(slab.take(2), None);
         assert_eq!(slab.take(0), Some((1, false)));
         assert_eq!(slab.take(0), None, "freed once");
         assert_eq!(slab.take(1), Some((4, true)));
-        assert_eq!(slab.room(), None);
         assert!(slab.put(7, GRAINS as u16), "and it may be one again");
-        assert_eq!(slab.room(), Some(0));
+    }
+
+    #[test]
+    fn what_is_not_sure_to_fit_is_not_said_to() {
+        let slab = slab();
+        assert!(!slab.surely_fits(1), "it is none yet");
+        slab.put(0, 8);
+        assert!(slab.surely_fits(8));
+        assert!(
+            !slab.surely_fits(4),
+            "nobody knows that such pieces are cut from it"
+        );
+        // Holes of eight are left, none of which begins at a multiple of eight.
+        slab.put(8, 4);
+        for at in (12 + 8..GRAINS).step_by(16) {
+            slab.put(at, 8);
+        }
+        assert!(
+            !slab.surely_fits(8),
+            "a piece may have to begin where the hole does not"
+        );
+        slab.take(20);
+        assert!(slab.surely_fits(8));
     }
 
     #[test]
@@ -346,7 +384,6 @@ mod tests {
         let slab = slab();
         assert!(slab.put(8, 16));
         assert!(!slab.put(8, 2));
-        assert_eq!(slab.room(), Some(SLAB - 2 * GRAIN));
         assert_eq!(slab.take(8), Some((2, true)));
     }
 
@@ -368,6 +405,6 @@ mod tests {
             }
         });
         assert_eq!(opened.into_inner(), closed.into_inner());
-        assert_eq!(slab.room(), None);
+        assert!(slab.put(9, 1));
     }
 }
