@@ -14,9 +14,11 @@ use fcsp_core::share::wait::now_ns;
 use super::events::Events;
 use crate::backend::{Backend, Progress};
 
-/// A host that took longer than this to submit the launch was interrupted: what the span shows is then mostly the
-/// interruption, ns.
+/// A host that took longer than this to submit the launch was interrupted, ns. How much of the interruption is in the span
+/// cannot be told: it counts if it is [`HOST_PARTS`] times as long.
 const HOST_MOST_NS: u64 = 15_000;
+/// Else a program that waits for each of its launches, on a slow host, would go by the first guess.
+const HOST_PARTS: u64 = 4;
 
 /// How often the bracket of this device is measured.
 const BRACKETS: u32 = 16;
@@ -77,7 +79,7 @@ impl Timing {
         // Not reached yet although the launch is submitted: the device was busy, and the span is the launch's own.
         let busy = B::event_progress(pair.0) == Progress::Pending;
         let host_ns = after.saturating_sub(before);
-        if (!busy && host_ns > HOST_MOST_NS) || result != B::SUCCESS || !B::record_event(pair.1, queue) {
+        if result != B::SUCCESS || !B::record_event(pair.1, queue) {
             events.give_back_pair(pair);
             return result;
         }
@@ -118,6 +120,7 @@ impl Timing {
             }
             if progress == Progress::Done
                 && let Some(ns) = B::elapsed_ns(first.pair.0, first.pair.1)
+                && (first.off_ns <= HOST_MOST_NS || ns >= HOST_PARTS.saturating_mul(first.off_ns))
             {
                 let off = first.off_ns + self.bracket::<B>(first.busy);
                 learn(first.key, first.blocks, ns.saturating_sub(off), first.contended);
