@@ -251,6 +251,12 @@ impl<B: Backend> Compute<B> {
         } else {
             call()
         };
+        // A mark put before a wait has taken the key with it; the span from that mark to the next has this launch in it.
+        let _ = self
+            .gate
+            .line()
+            .key
+            .compare_exchange(0, work.key, Ordering::Relaxed, Ordering::Relaxed);
         self.mark(queue, now_ns());
         result
     }
