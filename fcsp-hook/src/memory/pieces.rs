@@ -230,8 +230,6 @@ fn opened<B: Backend>(device: &Device<B>, held: bool) {
     if !held {
         device.charge(SLAB);
     }
-    // Between the driver's call and this it may have been measured as overhead.
-    device.overhead_changed();
 }
 
 /// Gives a slab back that the driver has freed.
@@ -272,7 +270,7 @@ pub fn allocate<B: Backend>(
         }
     }
     // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab is only known
-    // afterwards. One that is taken elsewhere, and falls in between, counts the slab as overhead; `opened` asks for another.
+    // afterwards. One that is taken elsewhere, and falls in between, counts the slab as overhead: another is asked for.
     let change = near.then(|| device.change());
     let result = call();
     if result != B::SUCCESS {
@@ -286,6 +284,9 @@ pub fn allocate<B: Backend>(
     let new = enter(table, device, context, at, true_bytes());
     if new == Some(true) {
         opened(device, held);
+        if change.is_none() {
+            device.overhead_changed();
+        }
     } else if held {
         device.release(SLAB);
     }
