@@ -29,6 +29,7 @@ pub mod real {
         cuDeviceGetMemPool, cuDeviceGetGraphMemAttribute, cuDevicePrimaryCtxGetState, cuDriverGetVersion,
         cuMemPoolGetAttribute, cuPointerGetAttribute, cuStreamDestroy_v2, cuStreamGetCtx,
         cuStreamGetCaptureInfo_v2, cuStreamIsCapturing, cuThreadExchangeStreamCaptureMode,
+        cuGraphGetNodes, cuGraphNodeGetType, cuGraphKernelNodeGetParams_v2,
         cuGetErrorName, cuFuncGetName, cuKernelGetName, cuEventCreate, cuEventRecord, cuEventQuery,
         cuEventElapsedTime, cuEventElapsedTime_v2, cuEventDestroy_v2,
     );

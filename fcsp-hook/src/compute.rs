@@ -473,6 +473,24 @@ impl<B: Backend> Compute<B> {
         &self.gate.line().countdown
     }
 
+    /// An executable graph was made of these kernels, each with its thread blocks: its class is the one that most of their
+    /// time goes into. Never a collective's: no guess lets work through for free.
+    pub fn graph_made(&self, executable: usize, kernels: &[(usize, u64)]) {
+        let mut time = [0u64; Class::ALL.len()];
+        for &(function, blocks) in kernels {
+            let class = self.functions.class_of(function, B::kernel_name);
+            let cost = self.costs.cost(cost::kernel_key(function as u64, blocks), blocks);
+            let sum = &mut time[usize::from(class.code())];
+            *sum = sum.saturating_add(cost);
+        }
+        let most = Class::ALL
+            .into_iter()
+            .filter(|class| !class.bypasses_gate())
+            .max_by_key(|class| (time[usize::from(class.code())], *class == Class::Other));
+        self.functions
+            .graph_made(executable, most.unwrap_or(Class::Other));
+    }
+
     /// An executable graph was updated or destroyed: its cost must be learned anew.
     pub fn graph_changed(&self, executable: usize) {
         self.functions.graph_changed(executable);

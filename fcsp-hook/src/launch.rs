@@ -180,6 +180,16 @@ pub fn waiting<B: Backend>(drains: Drains, call: impl Fn() -> B::Status) -> B::S
     result
 }
 
+/// An executable graph was made on the calling thread's device; `kernels` finds what it launches, function and blocks, and
+/// is asked where there is a share.
+pub fn graph_made<B: Backend>(executable: usize, kernels: impl FnOnce() -> Vec<(usize, u64)>) {
+    if !B::process().is_free()
+        && let Some(compute) = B::process().compute()
+    {
+        compute.graph_made(executable, &kernels());
+    }
+}
+
 /// An executable graph was updated or is gone: its cost must be learned anew.
 pub fn graph_changed<B: Backend>(executable: usize) {
     if let Some(governed) = B::process().governed() {

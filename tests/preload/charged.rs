@@ -262,3 +262,20 @@ fn what_the_time_goes_into_is_published_by_class() {
         assert_eq!(compute["leaning"], "none", "one launch says nothing");
     }
 }
+
+#[test]
+fn a_graph_is_counted_as_what_most_of_it_is() {
+    let machine = Machine::new();
+    let mut client = shared(&machine);
+    client.ok("capture");
+    client.ok("named flash_fwd_kernel");
+    for _ in 0..5 {
+        client.ok("named ampere_bf16_s16816gemm_bf16_128x128_ldg8_f2f_stages_64x3_tn");
+    }
+    let graph = client.ok("captured");
+    let executable = client.ok(&format!("instantiate {graph}"));
+    assert_eq!(charged(&machine), 0, "what is recorded is not charged");
+    client.ok(&format!("launch {executable}"));
+    let compute = &machine.tenant(TENANT)["devices"][0]["compute"];
+    assert_eq!(compute["mix"], serde_json::json!({ "gemm": 1.0 }), "{compute}");
+}

@@ -177,6 +177,43 @@ macro_rules! add_node {
 }
 add_node!(cuGraphAddNode_v2, cuGraphAddNode_v3);
 
+/// Kernel nodes looked at in a graph: of larger ones every second, every third.
+const MOST_NODES: usize = 4_096;
+
+/// Kernels of a graph, with their thread blocks.
+fn kernels(graph: CUgraph) -> Vec<(usize, u64)> {
+    let mut count = 0usize;
+    if call_real!(cuGraphGetNodes(graph, core::ptr::null_mut(), &mut count)) != CUDA_SUCCESS {
+        return Vec::new();
+    }
+    let mut nodes: Vec<CUgraphNode> = vec![core::ptr::null_mut(); count];
+    if count == 0 || call_real!(cuGraphGetNodes(graph, nodes.as_mut_ptr(), &mut count)) != CUDA_SUCCESS {
+        return Vec::new();
+    }
+    nodes.truncate(count);
+    let step = count / MOST_NODES + 1;
+    nodes.into_iter().step_by(step).filter_map(kernel).collect()
+}
+
+/// The kernel of a node, if it is one.
+fn kernel(node: CUgraphNode) -> Option<(usize, u64)> {
+    let mut kind: CUgraphNodeType = CU_GRAPH_NODE_TYPE_EMPTY;
+    if call_real!(cuGraphNodeGetType(node, &mut kind)) != CUDA_SUCCESS || kind != CU_GRAPH_NODE_TYPE_KERNEL {
+        return None;
+    }
+    let mut params = CUDA_KERNEL_NODE_PARAMS::zeroed();
+    if call_real!(cuGraphKernelNodeGetParams_v2(node, &mut params)) != CUDA_SUCCESS {
+        return None;
+    }
+    let function = if params.func.is_null() {
+        params.kern as usize
+    } else {
+        params.func as usize
+    };
+    let blocks = u64::from(params.gridDimX) * u64::from(params.gridDimY) * u64::from(params.gridDimZ);
+    (function != 0).then_some((function, blocks))
+}
+
 macro_rules! instantiate {
     ($($name:ident($exec:ident, $graph:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
@@ -185,7 +222,9 @@ macro_rules! instantiate {
                 let result = call_real!($name($exec, $graph $(, $arg)*));
                 if result == CUDA_SUCCESS {
                     // SAFETY: the driver has written there with success.
-                    GRAPHS.instantiated(unsafe { *$exec } as usize, $graph as usize);
+                    let executable = unsafe { *$exec } as usize;
+                    GRAPHS.instantiated(executable, $graph as usize);
+                    fcsp_hook::launch::graph_made::<Cuda>(executable, || kernels($graph));
                 }
                 result
             })

@@ -125,21 +125,47 @@ impl Functions {
         self.few_samples(executable as u64, Class::Other, countdown)
     }
 
-    /// For what always does the same: a few samples tell.
+    /// For what always does the same: a few samples tell. `class` unless one is known.
     fn few_samples(&self, handle: u64, class: Class, countdown: &AtomicU32) -> Known {
-        match self.slot(handle) {
-            Some((word, value)) if value & 0xff < FIRST => {
-                word.store(
-                    value & HANDLE | (class as u64) << 8 | ((value & 0xff) + 1),
-                    Ordering::Relaxed,
-                );
-                Known {
-                    class,
-                    sample: true,
-                    settled: false,
-                }
+        let Some((word, value)) = self.slot(handle) else {
+            return self.settled(class, countdown);
+        };
+        let class = match value >> 8 & 0xff {
+            0xff => class,
+            code => class_from(code),
+        };
+        if value & 0xff >= FIRST {
+            return self.settled(class, countdown);
+        }
+        word.store(
+            value & HANDLE | (class as u64) << 8 | ((value & 0xff) + 1),
+            Ordering::Relaxed,
+        );
+        Known {
+            class,
+            sample: true,
+            settled: false,
+        }
+    }
+
+    /// The class of a kernel that is not launched now; `name` is asked if nobody has asked before.
+    pub fn class_of(&self, function: usize, name: impl FnOnce(usize) -> Option<String>) -> Class {
+        let by_name = || name(function).map_or(Class::Other, |name| classify::by_name(&name));
+        match self.slot(function as u64) {
+            Some((word, value)) if value >> 8 & 0xff == 0xff => {
+                let class = by_name();
+                word.store(value & HANDLE | (class as u64) << 8, Ordering::Relaxed);
+                class
             }
-            _ => self.settled(class, countdown),
+            Some((_, value)) => class_from(value >> 8 & 0xff),
+            None => by_name(),
+        }
+    }
+
+    /// An executable graph was made that mostly does work of this class.
+    pub fn graph_made(&self, executable: usize, class: Class) {
+        if let Some((word, value)) = self.slot(executable as u64) {
+            word.store(value & HANDLE | (class as u64) << 8, Ordering::Relaxed);
         }
     }
 
@@ -191,10 +217,10 @@ impl Functions {
         turn
     }
 
-    /// An executable graph was updated or destroyed: it must be timed anew.
+    /// An executable graph was updated or destroyed: it must be timed anew. An update keeps the kernels.
     pub fn graph_changed(&self, executable: usize) {
         if let Some((word, value)) = self.slot(executable as u64) {
-            word.store(value & HANDLE | 0xff00, Ordering::Relaxed);
+            word.store(value & (HANDLE | 0xff00), Ordering::Relaxed);
         }
     }
 
@@ -231,5 +257,33 @@ mod tests {
         assert_eq!(ask(), (false, true));
         functions.graph_changed(graph);
         assert_eq!(ask(), (true, false));
+    }
+
+    #[test]
+    fn a_graph_has_the_class_it_was_made_with_until_it_is_made_anew() {
+        let functions = Functions::default();
+        let (graph, countdown) = (0x7f00_1234_5600_usize, AtomicU32::new(EVERY));
+        let class = || functions.graph(graph, &countdown).class;
+        assert_eq!(class(), Class::Other);
+        functions.graph_made(graph, Class::Gemm);
+        assert!((0..2 * FIRST).all(|_| class() == Class::Gemm));
+        functions.graph_changed(graph);
+        assert_eq!(class(), Class::Gemm);
+        functions.graph_made(graph, Class::Other);
+        assert_eq!(class(), Class::Other);
+    }
+
+    #[test]
+    fn a_kernels_name_is_asked_once_and_does_not_count_as_a_launch() {
+        let functions = Functions::default();
+        let (kernel, countdown) = (0x7f00_4321_0000_usize, AtomicU32::new(EVERY));
+        let name = |_| Some("flash_fwd_kernel".to_owned());
+        assert_eq!(functions.class_of(kernel, name), Class::Attention);
+        assert_eq!(
+            functions.class_of(kernel, |_| panic!("asked twice")),
+            Class::Attention
+        );
+        let known = functions.kernel(kernel, &countdown, |_| panic!("asked twice"));
+        assert_eq!((known.class, known.sample), (Class::Attention, true));
     }
 }
