@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::compute::near;
+use crate::compute::settles;
 use crate::machine::{Client, Machine, compile, headers};
 use crate::vendors::{GIB, MIB, Vendor};
 
@@ -87,22 +87,17 @@ pub fn a_runtime_that_calls_itself_is_governed_once(vendor: &'static Vendor) {
         client.ok("sync");
     }
     // A launch that the runtime passes on to another of its launches counts once: the share is a quarter, not an eighth.
-    let free = start(&machine, &dir, &[("FCSP_TENANT", "free")]);
-    let free = opened(&machine, free, "free").rate();
-    let strict = start(
-        &machine,
-        &dir,
-        &[
-            ("FCSP_TENANT", "strict"),
-            ("FCSP_COMPUTE_LIMIT", "25%"),
-            ("FCSP_MODE", "strict"),
-        ],
-    );
-    near(
-        "strict of free",
-        opened(&machine, strict, "strict").rate() / free,
-        0.25,
-    );
+    let settings = [
+        ("FCSP_TENANT", "strict"),
+        ("FCSP_COMPUTE_LIMIT", "25%"),
+        ("FCSP_MODE", "strict"),
+    ];
+    settles("strict of free", 0.25, || {
+        let free = start(&machine, &dir, &[("FCSP_TENANT", "free")]);
+        let free = opened(&machine, free, "free").rate();
+        let strict = start(&machine, &dir, &settings);
+        opened(&machine, strict, "strict").rate() / free
+    });
 }
 
 fn opened(machine: &Machine, mut client: Client, name: &str) -> crate::machine::Busy {

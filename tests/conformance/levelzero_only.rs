@@ -1,6 +1,6 @@
 //! What only Level Zero has: a loader between programs and drivers, and contexts that the program destroys.
 
-use crate::compute::near;
+use crate::compute::settles;
 use crate::machine::{Client, Machine, wait_for};
 use crate::vendors::{GIB, MIB, Vendor};
 
@@ -56,15 +56,16 @@ pub fn the_library_as_a_driver_keeps_shares(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
     };
-    let free = machine.busy("free", &[], false).rate();
     let settings = [
         ("FCSP_TENANT", "strict"),
         ("FCSP_COMPUTE_LIMIT", "25%"),
         ("FCSP_MODE", "strict"),
     ];
-    let client = machine.otherwise(&[&AS_A_DRIVER[..], &settings].concat());
-    let strict = machine.keep_busy(client, "strict", false);
-    near("strict of free", strict.rate() / free, 0.25);
+    settles("strict of free", 0.25, || {
+        let free = machine.busy("free", &[], false).rate();
+        let client = machine.otherwise(&[&AS_A_DRIVER[..], &settings].concat());
+        machine.keep_busy(client, "strict", false).rate() / free
+    });
 }
 
 /// With several drivers, or where it is asked to, the loader wraps every handle in one of its own.

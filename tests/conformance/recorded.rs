@@ -1,6 +1,6 @@
 //! Work that is recorded once and submitted often: graphs, command lists.
 
-use crate::compute::near;
+use crate::compute::settles;
 use crate::machine::Machine;
 use crate::vendors::{GIB, Vendor};
 
@@ -23,11 +23,9 @@ pub fn recorded_work_is_held_to_the_share(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
     };
-    let free = machine.busy("free", &[], true).rate();
-    let strict = machine.busy(
-        "strict",
-        &[("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")],
-        true,
-    );
-    near("strict of free", strict.rate() / free, 0.25);
+    let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")];
+    settles("strict of free", 0.25, || {
+        let free = machine.busy("free", &[], true).rate();
+        machine.busy("strict", &settings, true).rate() / free
+    });
 }
