@@ -70,6 +70,7 @@ impl<T> Table<T> {
     }
 
     /// The handle of an object that passes.
+    #[allow(dead_code, reason = "for HIP's simulator, which shares this file")]
     pub fn handle_of(&self, hit: impl Fn(&T) -> bool) -> Option<u64> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.iter().find(|(_, o)| hit(o)).map(|(h, _)| *h)
