@@ -18,6 +18,7 @@ use crate::launch::{BesideCaptures, beside_captures, copies};
 use crate::memory;
 use crate::memory::graph::{GRAPHS, is_capturing};
 use crate::memory::pool::POOLS;
+use crate::memory::vmm::PHYSICAL;
 use crate::{call_real, events};
 
 /// AMD's runtime.
@@ -96,6 +97,14 @@ impl Backend for Hip {
         (call_real!(hipMemGetInfo(&mut free, &mut total)) == hipSuccess).then_some(free as u64)
     }
 
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        process_memory::free(device)
+    }
+
+    fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+        process_memory::of_nobody(device)
+    }
+
     fn refresh(device: &Device) {
         if POOLS.any() || GRAPHS.any() {
             let change = device.change();
@@ -103,6 +112,7 @@ impl Backend for Hip {
             graph::settle(device, 0);
             drop(change);
         }
+        PHYSICAL.refresh(device);
     }
 
     fn leaves(_record: &Record, origin: &Infallible) -> Given {

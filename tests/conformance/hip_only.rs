@@ -183,6 +183,21 @@ pub fn refusals_are_errors_like_the_runtimes_own(vendor: &'static Vendor) {
     );
 }
 
+pub fn descriptors_do_not_keep_the_device_for_nothing(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, "exports_hip.c");
+    let quota = GIB.to_string();
+    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
+    let output = machine.program(&program, &settings).arg(&quota).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// AMD's Python bindings to AMD SMI, as its command-line tool uses them, inside a tenant.
 pub fn amds_own_bindings_see_the_quota(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {

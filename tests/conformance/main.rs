@@ -165,6 +165,7 @@ mod hip {
         hip_only::a_runtime_that_calls_itself_is_governed_once,
         hip_only::every_form_of_launch_is_charged,
         hip_only::refusals_are_errors_like_the_runtimes_own,
+        hip_only::descriptors_do_not_keep_the_device_for_nothing,
         hip_only::amds_own_bindings_see_the_quota,
     );
 }

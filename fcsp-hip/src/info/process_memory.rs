@@ -94,15 +94,13 @@ pub fn is_there() -> bool {
     }
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if ROCm SMI cannot be asked or does not show this process.
-/// Libraries before ROCm 5.5 tell only the sum over devices, which is the answer where the machine has one device.
-pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
-    let index = index(device)?;
-    let me = std::process::id();
+/// Bytes a process holds on the device of this index, or what ROCm SMI says instead. Libraries before ROCm 5.5 tell only the
+/// sum over devices, which is the answer where the machine has one device.
+fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
     let mut info = rsmi_process_info_t::zeroed();
     let result = match real::rsmi_compute_process_info_by_device_get.get() {
         // SAFETY: writes one structure that outlives the call.
-        Some(ask) => unsafe { ask(me, index, &mut info) },
+        Some(ask) => unsafe { ask(pid, index, &mut info) },
         None => {
             let mut count = 0;
             // SAFETY: as above.
@@ -110,24 +108,59 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
                 if real::rsmi_num_monitor_devices.get()?(&mut count) != RSMI_STATUS_SUCCESS || count != 1 {
                     return None;
                 }
-                real::rsmi_compute_process_info_by_pid_get.get()?(me, &mut info)
+                real::rsmi_compute_process_info_by_pid_get.get()?(pid, &mut info)
             }
         }
     };
-    match result {
-        RSMI_STATUS_SUCCESS => Some(info.vram_usage),
+    Some(if result == RSMI_STATUS_SUCCESS {
+        Ok(info.vram_usage)
+    } else {
+        Err(result)
+    })
+}
+
+/// Bytes the driver holds for this process on `device`; `None` if ROCm SMI cannot be asked or does not show this process.
+pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
+    match of_process(std::process::id(), index(device)?)? {
+        Ok(bytes) => Some(bytes),
         // The driver forgets a process that uses no device any more: then it holds nothing.
-        RSMI_STATUS_NOT_FOUND if sees_own_numbers() => Some(0),
-        _ => None,
+        Err(RSMI_STATUS_NOT_FOUND) if sees_own_numbers() => Some(0),
+        Err(_) => None,
     }
 }
 
-/// The device's free bytes, asked only in a process that ROCm SMI does not show.
-pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-    if sees_own_numbers() {
+/// The processes that use any device.
+fn processes() -> Option<Vec<rsmi_process_info_t>> {
+    let ask = real::rsmi_compute_process_info_get.get()?;
+    let mut count = 0;
+    // SAFETY: without a list it writes one integer, which outlives the call.
+    if unsafe { ask(core::ptr::null_mut(), &mut count) } != RSMI_STATUS_SUCCESS {
         return None;
     }
+    // Some may have begun meanwhile.
+    count += 16;
+    let mut list = vec![rsmi_process_info_t::zeroed(); count as usize];
+    // SAFETY: the list has room for `count` entries and outlives the call.
+    if unsafe { ask(list.as_mut_ptr(), &mut count) } != RSMI_STATUS_SUCCESS {
+        return None;
+    }
+    list.truncate(count as usize);
+    Some(list)
+}
+
+/// Bytes in use on the device that ROCm SMI shows with no process: what the driver has reserved for itself, and what it does
+/// not know of processes it cannot see, included. `None` if it cannot be asked.
+pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     let index = index(device)?;
+    let shown = processes()?
+        .iter()
+        .filter_map(|process| of_process(process.process_id, index)?.ok())
+        .fold(0, u64::saturating_add);
+    Some(memory(index)?.1.saturating_sub(shown))
+}
+
+/// Total and used bytes of the device of this index.
+fn memory(index: u32) -> Option<(u64, u64)> {
     let (mut total, mut used) = (0, 0);
     // SAFETY: each writes one integer that outlives the call.
     let result = unsafe {
@@ -136,5 +169,19 @@ pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
             real::rsmi_dev_memory_usage_get.get()?(index, RSMI_MEM_TYPE_VRAM, &mut used),
         ]
     };
-    (result == [RSMI_STATUS_SUCCESS; 2]).then(|| total.saturating_sub(used))
+    (result == [RSMI_STATUS_SUCCESS; 2]).then_some((total, used))
+}
+
+/// The device's free bytes as ROCm SMI says.
+pub fn free(device: &DeviceIdentity) -> Option<u64> {
+    let (total, used) = memory(index(device)?)?;
+    Some(total.saturating_sub(used))
+}
+
+/// The device's free bytes, asked only in a process that ROCm SMI does not show.
+pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
+    if sees_own_numbers() {
+        return None;
+    }
+    free(device)
 }

@@ -53,6 +53,29 @@ pub unsafe extern "C" fn hipMemRelease(handle: hipMemGenericAllocationHandle_t) 
     })
 }
 
+/// `hipMemExportToShareableHandle`: the descriptor keeps the memory on the device when this process lets go of it.
+pub unsafe extern "C" fn hipMemExportToShareableHandle(
+    shareableHandle: *mut c_void,
+    handle: hipMemGenericAllocationHandle_t,
+    handleType: hipMemAllocationHandleType,
+    flags: u64,
+) -> hipError_t {
+    shielded(hipErrorUnknown, || {
+        let result = call_real!(hipMemExportToShareableHandle(
+            shareableHandle,
+            handle,
+            handleType,
+            flags
+        ));
+        if result == hipSuccess
+            && let Some(_inside) = Inside::enter()
+        {
+            PHYSICAL.exported(handle as u64);
+        }
+        result
+    })
+}
+
 /// `hipMemMap`: the mapping keeps the memory alive.
 pub unsafe extern "C" fn hipMemMap(
     ptr: *mut c_void,
