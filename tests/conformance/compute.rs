@@ -76,3 +76,26 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
     assert!(first > 1.5 * last, "high {first:.0}, low {last:.0}");
     assert!(last > 0.0, "the floor is kept");
 }
+
+/// Another rank may be waiting for a collective: it is charged, and never held back.
+pub fn collectives_are_charged_and_never_wait(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.governed(&[
+        ("FCSP_TENANT", "ranks"),
+        ("FCSP_COMPUTE_LIMIT", "1%"),
+        ("FCSP_MODE", "strict"),
+    ]);
+    client.ok("open 0");
+    // 7 us each on the device, of which what is learned in single launches may miss some.
+    for _ in 0..3_000 {
+        client.ok(&format!("kernel {} 0", vendor.collective));
+    }
+    client.ok("sync");
+    // What was let by is published with the next launch that asks.
+    client.ok("kernel elementwise_add 0");
+    let share = machine.tenant("ranks")["devices"][0]["compute"].clone();
+    assert!(share["mix"]["collective"].as_f64() > Some(0.9), "{share}");
+    assert!(share["consumed_ns"].as_u64() > Some(1_000_000), "{share}");
+}

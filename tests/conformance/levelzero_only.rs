@@ -145,29 +145,6 @@ pub fn only_the_first_use_of_a_device_needs_room_for_a_context(vendor: &'static 
     assert_eq!(judge.held(full.pid()), vendor.context + 32 * MIB);
 }
 
-/// Another rank may be waiting for a collective: it is charged, and never held back.
-pub fn collectives_are_charged_and_never_wait(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
-        return;
-    };
-    let mut client = machine.governed(&[
-        ("FCSP_TENANT", "ranks"),
-        ("FCSP_COMPUTE_LIMIT", "1%"),
-        ("FCSP_MODE", "strict"),
-    ]);
-    client.ok("open 0");
-    // 7 us each on the device, of which what is learned in single launches may miss some.
-    for _ in 0..3_000 {
-        client.ok("kernel oneccl_allreduce_large_kernel 0");
-    }
-    client.ok("sync");
-    // What was let by is published with the next launch that asks.
-    client.ok("kernel elementwise_add 0");
-    let share = machine.tenant("ranks")["devices"][0]["compute"].clone();
-    assert!(share["mix"]["collective"].as_f64() > Some(0.9), "{share}");
-    assert!(share["consumed_ns"].as_u64() > Some(1_000_000), "{share}");
-}
-
 pub fn devices_have_quotas_of_their_own(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -102,6 +102,11 @@ macro_rules! shares {
     };
 }
 
+/// Kernels of a library for collectives.
+macro_rules! collectives {
+    ($vendor:ident) => { cases!($vendor: compute::collectives_are_charged_and_never_wait); };
+}
+
 mod cuda {
     basics!(CUDA);
     sharing!(CUDA);
@@ -111,6 +116,7 @@ mod cuda {
     modules!(CUDA);
     recorded!(CUDA);
     shares!(CUDA);
+    collectives!(CUDA);
 }
 
 mod levelzero {
@@ -120,6 +126,7 @@ mod levelzero {
     cases!(LEVELZERO: memory::managed_memory_counts_in_full, memory::arrays_fill_the_quota);
     recorded!(LEVELZERO);
     shares!(LEVELZERO);
+    collectives!(LEVELZERO);
     cases!(LEVELZERO:
         levelzero_only::the_library_is_a_driver_to_the_loader,
         levelzero_only::the_library_as_a_driver_keeps_shares,
@@ -127,7 +134,6 @@ mod levelzero {
         levelzero_only::a_library_on_both_sides_of_the_loader_is_refused,
         levelzero_only::a_context_that_goes_gives_everything_back,
         levelzero_only::only_the_first_use_of_a_device_needs_room_for_a_context,
-        levelzero_only::collectives_are_charged_and_never_wait,
         levelzero_only::devices_have_quotas_of_their_own,
         levelzero_only::deaths_inside_a_call_leave_nothing_behind,
         levelzero_only::limits_that_cannot_be_kept_leave_no_device,
@@ -161,6 +167,7 @@ mod hip {
     modules!(HIP);
     recorded!(HIP);
     shares!(HIP);
+    collectives!(HIP);
     cases!(HIP:
         hip_only::a_runtime_that_calls_itself_is_governed_once,
         hip_only::every_form_of_launch_is_charged,

@@ -34,6 +34,8 @@ pub struct Vendor {
     pub out_of_memory: i32,
     /// Routes by which its functions are found; see `clients/client.h`.
     pub routes: &'static [&'static str],
+    /// A kernel of the vendor's library for collectives; empty where clients launch none.
+    pub collective: &'static str,
 }
 
 pub const MIB: u64 = 1 << 20;
@@ -59,6 +61,7 @@ pub static CUDA: Vendor = Vendor {
     context: 64 * MIB,
     out_of_memory: 2,
     routes: &["linked", "dlsym", "resolver"],
+    collective: "ncclDevKernel_AllReduce_Sum_f32_RING_LL",
 };
 
 /// Intel, and whoever else has a driver for oneAPI Level Zero. The loader is the real one.
@@ -81,6 +84,7 @@ pub static LEVELZERO: Vendor = Vendor {
     context: 64 * MIB,
     out_of_memory: 0x7000_0003,
     routes: &["linked", "dlsym", "resolver"],
+    collective: "oneccl_allreduce_large_kernel",
 };
 
 /// Intel Gaudi. Its headers come with its driver only; the simulator declares what it has.
@@ -107,6 +111,7 @@ pub static GAUDI: Vendor = Vendor {
     context: 64 * MIB,
     out_of_memory: 14,
     routes: &["linked", "dlsym"],
+    collective: "",
 };
 
 /// Nobody: the smallest backend, whose driver has memory and little else.
@@ -126,6 +131,7 @@ pub static EMPTY: Vendor = Vendor {
     context: 64 * MIB,
     out_of_memory: 2,
     routes: &["linked", "dlsym"],
+    collective: "",
 };
 
 /// Huawei Ascend.
@@ -154,6 +160,7 @@ pub static ASCEND: Vendor = Vendor {
     context: 64 * MIB,
     out_of_memory: 207_001,
     routes: &["linked", "dlsym"],
+    collective: "",
 };
 
 /// AMD.
@@ -182,4 +189,5 @@ pub static HIP: Vendor = Vendor {
     context: 64 * MIB,
     out_of_memory: 2,
     routes: &["linked", "dlsym", "dlvsym", "resolver"],
+    collective: "ncclDevKernel_Generic_4",
 };
