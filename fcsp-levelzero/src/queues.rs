@@ -403,8 +403,12 @@ pub unsafe extern "C" fn zeCommandListReset(hCommandList: ze_command_list_handle
 mod tests {
     use super::*;
 
+    /// One of the tests fills the table.
+    static TURN: Mutex<()> = Mutex::new(());
+
     #[test]
     fn lists_are_known_by_what_is_in_them() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = Lane {
             ordinal: 0,
             immediate: false,
@@ -448,6 +452,7 @@ mod tests {
 
     #[test]
     fn lanes_are_found_until_they_are_gone() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let lane_of = |ordinal| Lane {
             ordinal,
             immediate: ordinal % 2 == 0,
