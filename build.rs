@@ -1,4 +1,4 @@
-//! Builds the preload library and the simulated accelerator and embeds them into the `fcsp` command, so that it finds
+//! Builds every vendor's preload library and the simulated accelerator and embeds them into the `fcsp` command, so that it finds
 //! them after `cargo install` as well as from a checkout.
 //!
 //! A build script cannot depend on a cdylib of the same workspace, so this one runs cargo once more, in a target folder
@@ -12,13 +12,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The libraries: the file that cargo writes, the name that programs load it by.
-const LIBRARIES: [(&str, &str); 3] = [
+const LIBRARIES: [(&str, &str); 7] = [
     ("libfcsp_cuda.so", "libfcsp_cuda.so"),
+    ("libfcsp_hip.so", "libfcsp_hip.so"),
+    ("libfcsp_levelzero.so", "libfcsp_levelzero.so"),
+    ("libfcsp_ascend.so", "libfcsp_ascend.so"),
+    ("libfcsp_gaudi.so", "libfcsp_gaudi.so"),
     ("libfcsp_sim_cuda.so", "sim/libcuda.so.1"),
     ("libfcsp_sim_nvml.so", "sim/libnvidia-ml.so.1"),
 ];
-const PACKAGES: [&str; 3] = ["fcsp-cuda-preload", "fcsp-sim-cuda", "fcsp-sim-nvml"];
-const SOURCES: [&str; 13] = [
+const PACKAGES: [&str; 7] = [
+    "fcsp-cuda-preload",
+    "fcsp-hip-preload",
+    "fcsp-levelzero-preload",
+    "fcsp-ascend-preload",
+    "fcsp-gaudi-preload",
+    "fcsp-sim-cuda",
+    "fcsp-sim-nvml",
+];
+const SOURCES: [&str; 25] = [
     "Cargo.toml",
     "Cargo.lock",
     "fcsp-core/Cargo.toml",
@@ -28,6 +40,18 @@ const SOURCES: [&str; 13] = [
     "fcsp-cuda/Cargo.toml",
     "fcsp-cuda/src",
     "fcsp-cuda/preload",
+    "fcsp-hip/Cargo.toml",
+    "fcsp-hip/src",
+    "fcsp-hip/preload",
+    "fcsp-levelzero/Cargo.toml",
+    "fcsp-levelzero/src",
+    "fcsp-levelzero/preload",
+    "fcsp-ascend/Cargo.toml",
+    "fcsp-ascend/src",
+    "fcsp-ascend/preload",
+    "fcsp-gaudi/Cargo.toml",
+    "fcsp-gaudi/src",
+    "fcsp-gaudi/preload",
     "fcsp-sim/Cargo.toml",
     "fcsp-sim/src",
     "fcsp-sim/cuda",

@@ -1,8 +1,9 @@
-//! Finding the preload library and the simulated accelerator, and writing them out where they are only embedded.
+//! Finding the preload libraries and the simulated accelerator, and writing them out where they are only embedded.
 //!
 //! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball); a private folder named by
 //! the embedded files' content, in the user's cache or, where that cannot hold programs, in the state folder.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +15,7 @@ use anyhow::{Context as _, bail};
 use fcsp::state::StateDir;
 use serde::Serialize;
 
+use super::vendors::Vendor;
 use super::{Context, output};
 
 mod embedded {
@@ -30,9 +32,12 @@ const SIM: &str = "sim";
 const LIB_HELP: &str = "\
 Examples:
   LD_PRELOAD=$(fcsp lib) FCSP_MEMORY_LIMIT=8GiB ./app    plain preload, without `fcsp run`
+  LD_PRELOAD=$(fcsp lib --vendor hip) FCSP_MEMORY_LIMIT=8GiB ./app
+  fcsp lib --list                                        every vendor's library
   fcsp lib --to /usr/lib/fcsp                            write the libraries there, for an image or a package
 
-JSON keys: schema, preload, sim, origin (variable, beside, cache, state).";
+JSON keys: schema, preload, vendors (vendor: library, null where there is none), sim, origin (variable, beside, cache,
+state).";
 
 /// Options of `fcsp lib`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +46,12 @@ pub struct Args {
     /// Write the libraries into this folder instead
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Print where this vendor's library is: cuda, hip, levelzero, ascend or gaudi
+    #[arg(long, value_name = "NAME", default_value = "cuda", hide_default_value = true)]
+    vendor: Vendor,
+    /// Print every vendor's name and library
+    #[arg(long, conflicts_with_all = ["vendor", "json"])]
+    list: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -63,7 +74,7 @@ pub enum Origin {
 /// Where the libraries are.
 #[derive(Debug, Clone)]
 pub struct Libraries {
-    /// The preload library.
+    /// The preload library for CUDA. Those of the other vendors lie beside it.
     pub preload: PathBuf,
     /// The folder with the simulated `libcuda.so.1` and `libnvidia-ml.so.1`.
     pub sim: PathBuf,
@@ -120,6 +131,12 @@ impl Libraries {
             "no folder can hold the preload library ({}); point {LIB_DIR_VARIABLE} at a folder that `fcsp lib --to` wrote",
             refusals.join("; ")
         )
+    }
+
+    /// A vendor's preload library. A folder of somebody else's making may hold only some of them.
+    pub fn of(&self, vendor: Vendor) -> Option<PathBuf> {
+        let path = self.preload.with_file_name(vendor.library());
+        path.is_file().then_some(path)
     }
 
     /// Whether the simulated libraries are there.
@@ -264,11 +281,28 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         output::json(&serde_json::json!({
             "schema": "fcsp.lib/1",
             "preload": libraries.preload,
+            "vendors": Vendor::ALL
+                .iter()
+                .map(|&vendor| (vendor.name(), libraries.of(vendor)))
+                .collect::<BTreeMap<_, _>>(),
             "sim": libraries.has_sim().then_some(&libraries.sim),
             "origin": libraries.origin,
         }))?;
+    } else if args.list {
+        for vendor in Vendor::ALL {
+            let path = libraries.of(vendor);
+            let shown = path.map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+            output::line(&format!("{:<10} {shown}", vendor.name()))?;
+        }
     } else {
-        output::line(&libraries.preload.display().to_string())?;
+        let Some(path) = libraries.of(args.vendor) else {
+            bail!(
+                "--vendor: {} has no {}; `fcsp lib --list` shows what there is",
+                libraries.preload.parent().unwrap_or(Path::new(".")).display(),
+                args.vendor.library()
+            );
+        };
+        output::line(&path.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }

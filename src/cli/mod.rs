@@ -17,6 +17,7 @@ mod shares;
 mod sim;
 mod tenants;
 mod top;
+mod vendors;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

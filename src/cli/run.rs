@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::bail;
@@ -14,12 +14,16 @@ use fcsp::state::STATE_DIR_VARIABLE;
 use fcsp::tenant::MANAGED_MARK;
 use fcsp::units::Bytes;
 
-use super::libraries::{Libraries, PRELOAD};
+use super::libraries::Libraries;
 use super::limits::{self, LimitArgs};
 use super::numbers::{self, Numbers};
 use super::probe::Device;
 use super::tenants::{self, TenantView};
+use super::vendors::{self, Choice, Vendor};
 use super::{Coded, Context, program, sim};
+
+/// The variable by which Level Zero's loader makes its management functions answer.
+const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
 
 const HELP: &str = "\
 Rules: `8GiB` (every device) or per device by number, UUID or PCI address: `0=8GiB,1=40%,GPU-<uuid>=2GiB`.
@@ -36,6 +40,10 @@ Examples:
   fcsp run --tenant team-a --memory 16GiB -- ./one &
   fcsp run --tenant team-a -- ./two               both share the 16 GiB
   fcsp run --sim h100x2 --memory 1GiB -- ./app    two simulated H100s
+  fcsp run --vendor hip --memory 8GiB -- ./app    HIP in a wheel, where the loader does not find it by itself
+
+Vendors: CUDA's library always goes in, another vendor's where its driver is installed (by LD_LIBRARY_PATH, the loader's
+cache, the system's folders) or --vendor names it. `fcsp doctor` says which are there.
 
 Exit codes: the program's own; 125 fcsp itself failed, 126 the program cannot be executed, 127 not found.";
 
@@ -51,6 +59,9 @@ pub struct Args {
     /// Run on simulated accelerators: MODEL[xCOUNT][,memory=SIZE], models h100, a100, l4, tiny
     #[arg(long, value_name = "SPEC")]
     sim: Option<String>,
+    /// Preload this vendor's library as well, installed or not: cuda, hip, levelzero, ascend, gaudi or all; may be repeated
+    #[arg(long = "vendor", value_name = "NAME", conflicts_with = "sim")]
+    vendors: Vec<Choice>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
@@ -66,22 +77,59 @@ pub fn prepended(variable: &str, first: &Path) -> OsString {
     value
 }
 
-/// `LD_PRELOAD` with our library first and no other copy of it.
-fn preload_value(library: &Path) -> OsString {
+/// `LD_PRELOAD` with our libraries first and no other copy of any.
+fn preload_value(libraries: &[PathBuf]) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
-    let mut value = library.as_os_str().as_bytes().to_vec();
-    for entry in before
+    let others = before
         .as_bytes()
         .split(|&b| b == b':' || b == b' ')
         .filter(|entry| !entry.is_empty())
-    {
-        if Path::new(OsStr::from_bytes(entry)).file_name() != Some(OsStr::new(PRELOAD)) {
-            value.push(b':');
-            value.extend_from_slice(entry);
+        .filter(|entry| {
+            let file = Path::new(OsStr::from_bytes(entry)).file_name();
+            !Vendor::ALL
+                .iter()
+                .any(|vendor| file == Some(OsStr::new(vendor.library())))
+        });
+    let all: Vec<&[u8]> = libraries
+        .iter()
+        .map(|path| path.as_os_str().as_bytes())
+        .chain(others)
+        .collect();
+    OsString::from_vec(all.join(&b':'))
+}
+
+/// The vendors whose libraries go into the program, and the libraries in the loader's order. The simulated machine has
+/// CUDA only.
+fn preloads(libraries: &Libraries, args: &Args) -> anyhow::Result<(Vec<Vendor>, Vec<PathBuf>)> {
+    if args.sim.is_some() {
+        return Ok((vec![Vendor::Cuda], vec![libraries.preload.clone()]));
+    }
+    let mut chosen = Vec::new();
+    let mut paths = Vec::new();
+    for picked in vendors::pick(&args.vendors, |vendor| vendor.driver().is_some()) {
+        let (vendor, file) = (picked.vendor, picked.vendor.library());
+        let folder = libraries.preload.parent().unwrap_or(Path::new("."));
+        match libraries.of(vendor) {
+            Some(path) => {
+                if picked.named
+                    && vendor != Vendor::Cuda
+                    && let Some(first) = chosen.first()
+                {
+                    eprintln!("fcsp: warning: {}", vendors::second(vendor, *first));
+                }
+                chosen.push(vendor);
+                paths.push(path);
+            }
+            None if picked.named => bail!("--vendor: {} has no {file}", folder.display()),
+            None => eprintln!(
+                "fcsp: warning: {} has no {file}: no limit holds on {}",
+                folder.display(),
+                vendor.name()
+            ),
         }
     }
-    OsString::from_vec(value)
+    Ok((chosen, paths))
 }
 
 /// Checks rules against the devices: one that is not there, or a quota larger than it, is a slip.
@@ -241,6 +289,7 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if machine.is_some() && !libraries.has_sim() {
         bail!("--sim: {} has no simulated libraries", libraries.sim.display());
     }
+    let (preloaded, preload) = preloads(&libraries, &args)?;
     let limits = Limits {
         memory: config.memory.clone(),
         compute: config.compute.clone(),
@@ -274,7 +323,11 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
             command.env_remove(&variable);
         }
     }
-    command.env("LD_PRELOAD", preload_value(&libraries.preload));
+    command.env("LD_PRELOAD", preload_value(&preload));
+    // Without it a driver of Level Zero tells nobody how much of a device's memory is taken.
+    if preloaded.contains(&Vendor::LevelZero) && std::env::var_os(SYSMAN_VARIABLE).is_none() {
+        command.env(SYSMAN_VARIABLE, "1");
+    }
     if let Some(dir) = &context.state_override {
         command.env(STATE_DIR_VARIABLE, dir);
     }

@@ -6,6 +6,7 @@ mod doctor;
 mod run;
 mod share;
 mod tenants;
+mod vendors;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -33,7 +34,7 @@ impl Machine {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fcsp"));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["FCSP_", "BUD_", "CUDA_", "LD_"]
+            if ["FCSP_", "BUD_", "CUDA_", "LD_", "ZES_"]
                 .iter()
                 .any(|prefix| text.starts_with(prefix))
             {

@@ -12,13 +12,13 @@ use fcsp::units::Bytes;
 
 use super::{Findings, cuda_version};
 use crate::cli::Context;
-use crate::cli::libraries::{Libraries, PRELOAD};
 use crate::cli::probe::Probe;
 use crate::cli::tenants;
+use crate::cli::vendors::Vendor;
 
-/// Runs a program that does nothing under the preload library.
-pub fn preload(libraries: &Libraries, findings: &mut Findings) {
-    let shown = libraries.preload.display();
+/// Runs a program that does nothing under a preload library.
+pub fn loads(library: &Path, findings: &mut Findings) {
+    let shown = library.display();
     let program = ["/bin/true", "/usr/bin/true"]
         .into_iter()
         .find(|path| Path::new(path).exists());
@@ -31,7 +31,7 @@ pub fn preload(libraries: &Libraries, findings: &mut Findings) {
         return;
     };
     let result = Command::new(program)
-        .env("LD_PRELOAD", &libraries.preload)
+        .env("LD_PRELOAD", library)
         .stdin(Stdio::null())
         .output();
     match result {
@@ -220,13 +220,14 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
         for entry in entries {
             let name = entry.file_name().and_then(OsStr::to_str).unwrap_or("");
             let shown = entry.display();
+            let ours = Vendor::ALL.iter().any(|vendor| vendor.library() == name);
             if RIVALS.contains(&name) {
                 findings.problem(
                     "conflicts",
                     format!("{place} loads {shown}, which wraps the same functions"),
                     "use one of the two: take it out, fcsp reads its variables too",
                 );
-            } else if name == PRELOAD && place != "LD_PRELOAD" {
+            } else if ours && place != "LD_PRELOAD" {
                 findings.ok("conflicts", format!("{place} loads {shown} into every program"));
             } else if !entry.exists() && name.contains('/') {
                 findings.warning(
@@ -234,7 +235,7 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
                     format!("{place} names {shown}, which is not there"),
                     "take it out",
                 );
-            } else if name != PRELOAD {
+            } else if !ours {
                 findings.note("conflicts", format!("{place} also loads {shown}"), None);
             }
         }

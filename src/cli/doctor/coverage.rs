@@ -3,18 +3,19 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use fcsp::cuda::symbols::{self, Role, Symbol};
+use fcsp::cuda::symbols::{Role, Symbol};
 use object::{Object, ObjectSymbol};
 use serde::Serialize;
 
 use super::Findings;
 use crate::cli::output::{Align, Table};
 use crate::cli::probe::{Library, Probe};
+use crate::cli::vendors::Vendor;
 
 /// One library's entry points.
 #[derive(Debug, Serialize)]
 pub struct Coverage {
-    /// "cuda" or "nvml".
+    /// "cuda", "nvml" or another vendor's name.
     pub library: &'static str,
     /// The file.
     pub path: String,
@@ -66,18 +67,14 @@ impl Coverage {
     }
 }
 
-/// The functions that a library exports and whose names begin with `prefix` and an upper-case letter.
-fn exported(path: &Path, prefix: &str) -> Result<Vec<String>, String> {
+/// The functions and data that a library exports.
+pub fn definitions(path: &Path) -> Result<Vec<String>, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let file = object::File::parse(&*bytes).map_err(|error| error.to_string())?;
     let mut names: Vec<String> = file
         .dynamic_symbols()
         .filter(|symbol| symbol.is_definition() && symbol.is_global())
         .filter_map(|symbol| symbol.name().ok())
-        .filter(|name| {
-            name.strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
-        })
         .map(str::to_owned)
         .collect();
     names.sort();
@@ -85,52 +82,86 @@ fn exported(path: &Path, prefix: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Compares both libraries of the driver with the tables and the preload library.
+/// Those of them whose names begin with one of `prefixes` and an upper-case letter, or that are `acl` and any letter:
+/// Ascend's names go on in lower case.
+pub fn exported(path: &Path, prefixes: &[&str]) -> Result<Vec<String>, String> {
+    let follows = |prefix: &str, rest: &str| {
+        rest.starts_with(|c: char| c.is_ascii_uppercase() || (prefix == "acl" && c.is_ascii_lowercase()))
+    };
+    let mut names = definitions(path)?;
+    names.retain(|name| {
+        prefixes.iter().any(|prefix| {
+            name.strip_prefix(prefix)
+                .is_some_and(|rest| follows(prefix, rest))
+        })
+    });
+    Ok(names)
+}
+
+/// Compares both libraries of NVIDIA's driver with the tables and the preload library.
 pub fn of(driver: &Probe, preload: Option<&Path>, findings: &mut Findings) -> Vec<Coverage> {
     let libraries: [(&'static str, &Library, &str); 2] =
         [("cuda", &driver.cuda, "cu"), ("nvml", &driver.nvml, "nvml")];
     let mut all = Vec::new();
     for (name, library, prefix) in libraries {
         let Some(path) = &library.path else { continue };
-        let names = match exported(Path::new(path), prefix) {
+        let names = match exported(Path::new(path), &[prefix]) {
             Ok(names) => names,
             Err(error) => {
-                findings.warning(
-                    "coverage",
-                    format!("cannot read the entry points of {path}: {error}"),
-                    "give this user read access to the driver's library",
-                );
+                unreadable(path, &error, findings);
                 continue;
             }
         };
         let wrapped: HashSet<String> = preload
-            .and_then(|preload| exported(preload, prefix).ok())
+            .and_then(|preload| exported(preload, &[prefix]).ok())
             .unwrap_or_default()
             .into_iter()
             .collect();
-        let coverage = compare(name, path, names, &wrapped);
-        if coverage.unknown.is_empty() {
-            findings.ok(
-                "coverage",
-                format!(
-                    "all {} entry points of {path} are known, {} are wrapped",
-                    coverage.exported, coverage.wrapped
-                ),
-            );
-        } else {
-            findings.warning(
-                "coverage",
-                format!(
-                    "{path} has {} entry points that this build does not know: {}",
-                    coverage.unknown.len(),
-                    shortened(&coverage.unknown)
-                ),
-                "look for a newer fcsp; memory obtained through them would not be counted",
-            );
-        }
+        let mut coverage = compared(Vendor::Cuda, path, names, &wrapped, findings);
+        coverage.library = name;
         all.push(coverage);
     }
     all
+}
+
+/// A driver's library whose entry points cannot be listed.
+pub fn unreadable(path: &str, error: &str, findings: &mut Findings) {
+    findings.warning(
+        "coverage",
+        format!("cannot read the entry points of {path}: {error}"),
+        "give this user read access to the driver's library",
+    );
+}
+
+/// Compares a library's entry points with the vendor's tables and with what is wrapped, and says what came of it.
+pub fn compared(
+    vendor: Vendor,
+    path: &str,
+    names: Vec<String>,
+    wrapped: &HashSet<String>,
+    findings: &mut Findings,
+) -> Coverage {
+    let coverage = compare(vendor, path, names, wrapped);
+    if coverage.unknown.is_empty() {
+        findings.ok(
+            "coverage",
+            format!(
+                "all {} entry points of {path} are known, {} are wrapped",
+                coverage.exported, coverage.wrapped
+            ),
+        );
+    } else {
+        findings.warning(
+            "coverage",
+            format!(
+                "{path} has {} entry points that this build does not know: {}",
+                coverage.unknown.len(),
+                shortened(&coverage.unknown)
+            ),
+            "look for a newer fcsp; memory obtained through them would not be counted",
+        );
+    }
+    coverage
 }
 
 fn shortened(names: &[String]) -> String {
@@ -147,10 +178,10 @@ fn shortened(names: &[String]) -> String {
     text
 }
 
-fn compare(library: &'static str, path: &str, names: Vec<String>, wrapped: &HashSet<String>) -> Coverage {
+fn compare(vendor: Vendor, path: &str, names: Vec<String>, wrapped: &HashSet<String>) -> Coverage {
     let known: Vec<(&String, &'static Symbol)> = names
         .iter()
-        .filter_map(|name| Some((name, symbols::find(name)?)))
+        .filter_map(|name| Some((name, vendor.symbol(name)?)))
         .collect();
     let roles = Role::ALL
         .iter()
@@ -174,13 +205,13 @@ fn compare(library: &'static str, path: &str, names: Vec<String>, wrapped: &Hash
         })
         .collect();
     Coverage {
-        library,
+        library: vendor.name(),
         path: path.to_owned(),
         exported: names.len(),
         wrapped: names.iter().filter(|name| wrapped.contains(*name)).count(),
         unknown: names
             .iter()
-            .filter(|name| symbols::find(name).is_none())
+            .filter(|name| vendor.symbol(name).is_none())
             .cloned()
             .collect(),
         roles,
@@ -195,7 +226,7 @@ mod tests {
     fn names_fall_into_known_wrapped_and_unknown() {
         let names = ["cuInit", "cuMemAlloc_v2", "cuMemAllocHost_v2", "cuNewInCuda99"].map(String::from);
         let wrapped = HashSet::from(["cuMemAlloc_v2".to_owned()]);
-        let coverage = compare("cuda", "libcuda.so.1", names.to_vec(), &wrapped);
+        let coverage = compare(Vendor::Cuda, "libcuda.so.1", names.to_vec(), &wrapped);
         assert_eq!((coverage.exported, coverage.wrapped), (4, 1));
         assert_eq!(coverage.unknown, ["cuNewInCuda99"]);
         let allocates = coverage

@@ -3,6 +3,7 @@
 mod checks;
 mod coverage;
 mod settings;
+mod vendors;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,9 +22,9 @@ Examples:
   fcsp doctor --json | jq '.findings[] | select(.level == \"problem\")'
 
 JSON keys: schema, version, verdict (ok, problems), driver (cuda and nvml: path, error; driver, cuda_version, devices[]:
-index, name, uuid, pci, total_bytes, used_bytes, mig), preload (path, origin), state_dir, coverage[] (library, path,
-exported, wrapped, unknown[], roles[]: role, exported, wrapped, unwrapped[]), settings[] (quantity, variable, value,
-counts), findings[] (level: ok, note, warning, problem; topic, text, remedy).
+index, name, uuid, pci, total_bytes, used_bytes, mig), preload (path, origin), vendors[] (name, driver, preload,
+wrapped), state_dir, coverage[] (library, path, exported, wrapped, unknown[], roles[]: role, exported, wrapped,
+unwrapped[]), settings[] (quantity, variable, value, counts), findings[] (level: ok, note, warning, problem; topic, text, remedy).
 
 Exit codes: 0 nothing is wrong, 1 a problem was found, 125 fcsp itself failed.";
 
@@ -108,6 +109,7 @@ struct Report {
     verdict: &'static str,
     driver: Option<Probe>,
     preload: Option<Preload>,
+    vendors: Vec<vendors::Section>,
     state_dir: String,
     coverage: Vec<coverage::Coverage>,
     settings: Vec<settings::Setting>,
@@ -136,7 +138,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     if let Some(libraries) = &libraries {
-        checks::preload(libraries, &mut findings);
+        checks::loads(&libraries.preload, &mut findings);
     }
     let simulated = match (&machine, &libraries, &args.sim) {
         (Some(machine), Some(libraries), Some(text)) if libraries.has_sim() => Some(Simulated {
@@ -160,10 +162,11 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ask(simulated.as_ref(), &mut findings)
     };
-    let coverage = driver
+    let mut coverage = driver
         .as_ref()
         .map(|driver| coverage::of(driver, libraries.as_ref().map(|l| &*l.preload), &mut findings))
         .unwrap_or_default();
+    let vendors = vendors::look(libraries.as_ref(), &mut coverage, &mut findings);
     checks::state(context, &mut findings);
     settings::authority(&mut findings);
     let settings = settings::variables(&mut findings);
@@ -179,6 +182,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
             path: libraries.preload.display().to_string(),
             origin: libraries.origin,
         }),
+        vendors,
         state_dir: context.state.path().display().to_string(),
         coverage,
         settings,
@@ -240,6 +244,7 @@ fn text(report: &Report) -> String {
     if let Some(preload) = &report.preload {
         lines.push(format!("preload  {}", preload.path));
     }
+    lines.extend(report.vendors.iter().map(vendors::Section::text));
     lines.push(format!("state    {}", report.state_dir));
     for setting in &report.settings {
         lines.push(format!(

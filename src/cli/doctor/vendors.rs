@@ -1,0 +1,133 @@
+//! Each vendor: whether its driver is installed, whether our library is there and loads, and what it wraps.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::coverage::{self, Coverage};
+use super::{Findings, checks};
+use crate::cli::libraries::Libraries;
+use crate::cli::vendors::{self, Vendor};
+
+/// One vendor.
+#[derive(Debug, Serialize)]
+pub struct Section {
+    /// Its name, as `fcsp run --vendor` takes it.
+    pub name: &'static str,
+    /// Its driver library; `None` where the loader would find none.
+    pub driver: Option<PathBuf>,
+    /// Our library for it; `None` where there is none.
+    pub preload: Option<PathBuf>,
+    /// Entry points of the vendor's libraries that ours stands in for.
+    pub wrapped: usize,
+}
+
+impl Section {
+    /// A line for people.
+    pub fn text(&self) -> String {
+        let shown = |path: &Option<PathBuf>, none: &str| {
+            path.as_ref()
+                .map_or_else(|| none.to_owned(), |path| path.display().to_string())
+        };
+        format!(
+            "vendor   {}: {}, {}, {} entry points wrapped",
+            self.name,
+            shown(&self.driver, "no driver"),
+            shown(&self.preload, "no library"),
+            self.wrapped
+        )
+    }
+}
+
+/// Looks at every vendor. CUDA's own driver, library and entry points have findings of their own already: here it is only
+/// listed.
+pub fn look(
+    libraries: Option<&Libraries>,
+    coverage: &mut Vec<Coverage>,
+    findings: &mut Findings,
+) -> Vec<Section> {
+    let sections: Vec<Section> = Vendor::ALL
+        .into_iter()
+        .map(|vendor| section(vendor, libraries, coverage, findings))
+        .collect();
+    let order = vendors::pick(&[], |vendor| {
+        sections
+            .iter()
+            .any(|section| section.name == vendor.name() && section.driver.is_some())
+    });
+    if let Some((first, others)) = order.split_first() {
+        for other in others.iter().filter(|other| other.installed) {
+            findings.warning(
+                "vendors",
+                vendors::second(other.vendor, first.vendor),
+                "give programs of different vendors containers that hold only their own vendor's driver",
+            );
+        }
+    }
+    sections
+}
+
+fn section(
+    vendor: Vendor,
+    libraries: Option<&Libraries>,
+    coverage: &mut Vec<Coverage>,
+    findings: &mut Findings,
+) -> Section {
+    let driver = vendor.driver();
+    let preload = libraries.and_then(|libraries| libraries.of(vendor));
+    let names = preload
+        .as_deref()
+        .and_then(|path| coverage::definitions(path).ok())
+        .unwrap_or_default();
+    let wrapped: HashSet<String> = names
+        .into_iter()
+        .filter(|name| vendor.symbol(name).is_some())
+        .collect();
+    if vendor != Vendor::Cuda {
+        match (&driver, &preload) {
+            (Some(driver), None) => findings.problem(
+                "vendors",
+                format!(
+                    "{} is there and {} is not: no limit holds on {}",
+                    driver.display(),
+                    vendor.library(),
+                    vendor.name()
+                ),
+                "reinstall fcsp, or write its libraries anew with `fcsp lib --to`",
+            ),
+            (None, None) => findings.note(
+                "vendors",
+                format!("there is no {}", vendor.library()),
+                Some("`fcsp lib --to` writes every vendor's library"),
+            ),
+            (_, Some(preload)) => checks::loads(preload, findings),
+        }
+        if let (Some(driver), Some(_)) = (&driver, &preload) {
+            coverage.extend(covered(vendor, driver, &wrapped, findings));
+        }
+    }
+    Section {
+        name: vendor.name(),
+        driver,
+        preload,
+        wrapped: wrapped.len(),
+    }
+}
+
+/// The entry points of an installed driver. One that cannot be read is a finding.
+fn covered(
+    vendor: Vendor,
+    driver: &Path,
+    wrapped: &HashSet<String>,
+    findings: &mut Findings,
+) -> Option<Coverage> {
+    let path = driver.display().to_string();
+    match coverage::exported(driver, vendor.prefixes()) {
+        Ok(names) => Some(coverage::compared(vendor, &path, names, wrapped, findings)),
+        Err(error) => {
+            coverage::unreadable(&path, &error, findings);
+            None
+        }
+    }
+}
