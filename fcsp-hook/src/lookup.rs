@@ -249,6 +249,38 @@ pub fn dlsym_or_nothing() -> Dlsym {
     real_dlsym().unwrap_or(nothing)
 }
 
+/// Where a preload library's `dlsym` sends what is not its own: to another of our libraries that stands behind it, with
+/// another vendor's names, and by the last of them to the C library's. Others that interpose `dlsym` are passed by: one that
+/// forwards by a call answers wrongly what depends on the caller.
+pub fn next_dlsym() -> Dlsym {
+    let real = dlsym_or_nothing();
+    // SAFETY: a C string; RTLD_NEXT looks past the library that this code is linked into.
+    let next = unsafe { real(libc::RTLD_NEXT, c"dlsym".as_ptr()) };
+    if next.is_null() || core::ptr::eq(next, real as *const c_void) || !is_ours(next) {
+        return real;
+    }
+    // SAFETY: our libraries' `dlsym` has this signature.
+    unsafe { core::mem::transmute::<*mut c_void, Dlsym>(next) }
+}
+
+/// Whether an address lies in a library of ours, going by its file's name.
+fn is_ours(address: *const c_void) -> bool {
+    let mut about = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: writes a record that outlives the call.
+    if unsafe { libc::dladdr(address, about.as_mut_ptr()) } == 0 {
+        return false;
+    }
+    // SAFETY: zero is a value of every field, and dladdr has filled them.
+    let name = unsafe { about.assume_init() }.dli_fname;
+    if name.is_null() {
+        return false;
+    }
+    // SAFETY: the loader keeps the name, a C string, for as long as the library is loaded.
+    let path = unsafe { CStr::from_ptr(name) }.to_bytes();
+    let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    file.starts_with(b"libfcsp_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -110,7 +110,7 @@ macro_rules! export_dlsym {
         /// Where `dlsym` jumps when the answer is not ours; 0 until the first call.
         static REAL_DLSYM: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
-        /// Finds the C library's `dlsym` and asks the backend. Returns the answer, or null for "jump to the real one".
+        /// Finds the next `dlsym` and asks the backend. Returns the answer, or null for "jump to the next one".
         unsafe extern "C" fn decide(
             handle: *mut core::ffi::c_void,
             name: *const core::ffi::c_char,
@@ -118,7 +118,7 @@ macro_rules! export_dlsym {
         ) -> *mut core::ffi::c_void {
             // Relaxed: one word, the same whoever finds it.
             if REAL_DLSYM.load(core::sync::atomic::Ordering::Relaxed) == 0 {
-                let real = $crate::lookup::dlsym_or_nothing();
+                let real = $crate::lookup::next_dlsym();
                 REAL_DLSYM.store(real as usize, core::sync::atomic::Ordering::Relaxed);
             }
             // SAFETY: the arguments of dlsym, as its caller gave them.

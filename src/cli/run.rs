@@ -112,12 +112,6 @@ fn preloads(libraries: &Libraries, args: &Args) -> anyhow::Result<(Vec<Vendor>, 
         let folder = libraries.preload.parent().unwrap_or(Path::new("."));
         match libraries.of(vendor) {
             Some(path) => {
-                if picked.named
-                    && vendor != Vendor::Cuda
-                    && let Some(first) = chosen.first()
-                {
-                    eprintln!("fcsp: warning: {}", vendors::second(vendor, *first));
-                }
                 chosen.push(vendor);
                 paths.push(path);
             }

@@ -206,9 +206,9 @@ pub struct Picked {
     pub installed: bool,
 }
 
-/// CUDA, every vendor that is installed, and every one that was named. Each library answers `dlsym` and asks the C
-/// library for what is not its own, so the first of several answers alone: vendors whose driver is there come first, then
-/// those that were named, and of equals CUDA.
+/// CUDA, every vendor that is installed, and every one that was named. Each library answers look-ups for its own vendor
+/// and passes the others on to the next, so any order does; what is most likely asked comes first: vendors whose driver is
+/// there, then those that were named, and of equals CUDA.
 pub fn pick(chosen: &[Choice], installed: impl Fn(Vendor) -> bool) -> Vec<Picked> {
     let mut picked: Vec<Picked> = Vendor::ALL
         .into_iter()
@@ -221,16 +221,6 @@ pub fn pick(chosen: &[Choice], installed: impl Fn(Vendor) -> bool) -> Vec<Picked
         .collect();
     picked.sort_by_key(|picked| (!picked.installed, !picked.named));
     picked
-}
-
-/// What a vendor's library misses behind another's.
-pub fn second(vendor: Vendor, first: Vendor) -> String {
-    format!(
-        "{} comes after {} in LD_PRELOAD: what a program looks up by dlsym in {}'s driver is not limited, only what it links",
-        vendor.library(),
-        first.library(),
-        vendor.name()
-    )
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ fn the_doctor_compares_an_installed_driver_with_its_vendors_tables() {
     assert_eq!(hip["unknown"], serde_json::json!(["hipNewIn99"]));
 }
 
-/// Of several of our libraries the first alone answers `dlsym`, so that of the installed driver has to be the first.
+/// Whatever stands before or behind it, a vendor's library answers for its driver.
 #[test]
 fn look_ups_in_the_installed_driver_are_answered() {
     let machine = Machine::new();
@@ -246,18 +246,6 @@ fn look_ups_in_the_installed_driver_are_answered() {
     let vendors = preloaded(&output);
     let place = |name: &str| vendors.iter().position(|vendor| vendor == name).unwrap();
     assert!(place("hip") < place("ascend"), "{vendors:?}");
-    assert!(
-        stderr(&output).contains("libfcsp_ascend.so comes after"),
-        "{}",
-        stderr(&output)
-    );
-    if vendors[0] != "hip" {
-        eprintln!(
-            "skipped: this machine has the driver of {}, which comes first",
-            vendors[0]
-        );
-        return;
-    }
     let output = fcsp(&[program.to_str().unwrap(), "libamdhip64.so.6", "hipMalloc"]);
     assert!(
         stdout(&output).trim().ends_with("/libfcsp_hip.so"),

@@ -242,6 +242,11 @@ impl Machine {
         command
     }
 
+    /// The preload library.
+    pub fn preload(&self) -> &Path {
+        &self.built.preload
+    }
+
     /// The folder of the simulated libraries.
     pub fn sim(&self) -> &Path {
         &self.built.sim

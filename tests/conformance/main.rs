@@ -18,6 +18,7 @@ mod memory;
 mod processes;
 mod recorded;
 mod routes;
+mod several;
 mod vendors;
 
 /// Declares one test a case.

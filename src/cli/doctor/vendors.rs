@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::coverage::{self, Coverage};
 use super::{Findings, checks};
 use crate::cli::libraries::Libraries;
-use crate::cli::vendors::{self, Vendor};
+use crate::cli::vendors::Vendor;
 
 /// One vendor.
 #[derive(Debug, Serialize)]
@@ -47,25 +47,10 @@ pub fn look(
     coverage: &mut Vec<Coverage>,
     findings: &mut Findings,
 ) -> Vec<Section> {
-    let sections: Vec<Section> = Vendor::ALL
+    Vendor::ALL
         .into_iter()
         .map(|vendor| section(vendor, libraries, coverage, findings))
-        .collect();
-    let order = vendors::pick(&[], |vendor| {
-        sections
-            .iter()
-            .any(|section| section.name == vendor.name() && section.driver.is_some())
-    });
-    if let Some((first, others)) = order.split_first() {
-        for other in others.iter().filter(|other| other.installed) {
-            findings.warning(
-                "vendors",
-                vendors::second(other.vendor, first.vendor),
-                "give programs of different vendors containers that hold only their own vendor's driver",
-            );
-        }
-    }
-    sections
+        .collect()
 }
 
 fn section(
