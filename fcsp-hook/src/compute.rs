@@ -10,11 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::classify::Class;
 use fcsp_core::device::DeviceIdentity;
-use fcsp_core::share::cost::{self, CostTable};
+use fcsp_core::share::cost;
 use fcsp_core::share::files::{Neighbours, OwnPage};
 use fcsp_core::share::gate::{Gate, SEVERAL, Verdict};
 use fcsp_core::share::params::{Mode, Params};
-use fcsp_core::share::recent::Recent;
 use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
@@ -25,11 +24,13 @@ use crate::setup::complain;
 mod events;
 mod functions;
 mod marks;
+mod prices;
 mod timing;
 
 use events::Events;
 pub use functions::{Functions, Known};
 use marks::{Marks, Since, Span};
+use prices::Prices;
 use timing::Timing;
 
 /// Time between two looks at the folder of pages, ns.
@@ -45,7 +46,7 @@ const DRAIN_NS: u64 = 2_000_000;
 #[derive(Debug)]
 pub struct Compute<B: Backend> {
     gate: Gate<'static>,
-    costs: CostTable,
+    prices: Prices,
     /// What is known of function handles and executable graphs.
     pub functions: Functions,
     timing: Timing,
@@ -57,7 +58,6 @@ pub struct Compute<B: Backend> {
     rescanned_ns: AtomicU64,
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
-    recent: Recent,
     /// Whether queues other than that of the last launch have had work since the device was last known idle.
     several_queues: AtomicBool,
     /// Whether others have had work since the last mark.
@@ -65,17 +65,8 @@ pub struct Compute<B: Backend> {
     /// Whether a launch has waited for its turn since the last mark.
     interrupted: AtomicBool,
     marked_ns: AtomicU64,
-    /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
-    exact: [AtomicU64; 64],
-    /// How many samples in a row have contradicted them.
-    doubts: [AtomicU32; 64],
-    /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many keys were found to
-    /// take, against what was charged.
-    scale: AtomicU64,
     /// Whether work whose cost is not settled yet was launched since the last mark.
     unsettled: AtomicBool,
-    /// The scale that the recent costs were told with.
-    told_scale: AtomicU64,
     vendor: PhantomData<B>,
 }
 
@@ -85,10 +76,6 @@ const MARK_NS: u64 = 1_000_000;
 /// GPU time between two timed launches, ns, if that is sooner than their number says: timing one costs 3 us.
 const SAMPLE_EVERY_NS: u64 = 4_000_000;
 
-/// A scale of one.
-const UNSCALED: u64 = 1 << 20;
-/// Samples in a row that must contradict what spans have shown before it is given up.
-const DOUBTS: u32 = 4;
 /// Least GPU time of a span that says something about scale, ns.
 const LONG_SPAN_NS: u64 = 100_000;
 
@@ -131,7 +118,7 @@ impl<B: Backend> Compute<B> {
         gate.set_paused(paused);
         Some(Self {
             gate,
-            costs: CostTable::new(4096),
+            prices: Prices::default(),
             functions: Functions::default(),
             timing: Timing::default(),
             events: Events::default(),
@@ -140,16 +127,11 @@ impl<B: Backend> Compute<B> {
             blind,
             rescanned_ns: AtomicU64::new(0),
             contended: AtomicBool::new(false),
-            recent: Recent::default(),
             several_queues: AtomicBool::new(false),
             mixed_queues: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
-            exact: [const { AtomicU64::new(0) }; 64],
-            doubts: [const { AtomicU32::new(0) }; 64],
-            scale: AtomicU64::new(UNSCALED),
             unsettled: AtomicBool::new(false),
-            told_scale: AtomicU64::new(UNSCALED),
             vendor: PhantomData,
         })
     }
@@ -167,7 +149,7 @@ impl<B: Backend> Compute<B> {
     /// the queue of the last launch, nothing is to be timed, and there is credit. False: [`Compute::submit`] it.
     #[inline(always)]
     pub fn admits(&self, key: u64, queue: usize) -> bool {
-        let Some((cost, class)) = self.recent.get(key) else {
+        let Some((cost, class)) = self.prices.told(key) else {
             return false;
         };
         let line = self.gate.line();
@@ -181,13 +163,13 @@ impl<B: Backend> Compute<B> {
     /// Submits `work` on `queue` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
-        let cost = self.price(work.key, work.blocks);
+        let cost = self.prices.price(work.key, work.blocks);
         let line = self.gate.line();
         if line.stream.load(Ordering::Relaxed) != queue {
             self.other_queue(queue);
         }
         if work.settled {
-            self.recent.put(work.key, work.class, cost);
+            self.prices.tell(work.key, work.class, cost);
         } else if !self.unsettled.load(Ordering::Relaxed) {
             self.unsettled.store(true, Ordering::Relaxed);
         }
@@ -309,68 +291,8 @@ impl<B: Backend> Compute<B> {
             .collect::<B>(&self.events, |key, blocks, ns, contended| {
                 // A sample is read up to some milliseconds after it was taken.
                 let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
-                if contended || !self.stands(key, blocks, ns) {
-                    self.costs.learn(key, blocks, ns, contended);
-                    self.recent.forget(key);
-                }
+                self.prices.learn(key, blocks, ns, contended);
             });
-    }
-
-    /// What a launch of `key` is charged, ns.
-    #[inline]
-    fn price(&self, key: u64, blocks: u64) -> u64 {
-        let cost = self.costs.cost(key, blocks);
-        let scale = self.scale.load(Ordering::Relaxed);
-        if scale == UNSCALED || self.exact_slot(key).load(Ordering::Relaxed) == key {
-            return cost;
-        }
-        (u128::from(cost) * u128::from(scale) / u128::from(UNSCALED)) as u64
-    }
-
-    /// Whether what spans have shown of `key` stands against a sample of `ns`: until the work changes.
-    fn stands(&self, key: u64, blocks: u64, ns: u64) -> bool {
-        let exact = self.exact_slot(key);
-        if exact.load(Ordering::Relaxed) != key {
-            return false;
-        }
-        let doubts = &self.doubts[Self::exact_index(key)];
-        let cost = self.costs.cost(key, blocks);
-        if ns < cost / 4 * 5 && cost < ns / 4 * 5 {
-            doubts.store(0, Ordering::Relaxed);
-            return true;
-        }
-        // Relaxed, and not exact: a doubt lost to another thread is raised again.
-        if doubts.fetch_add(1, Ordering::Relaxed) + 1 < DOUBTS {
-            return true;
-        }
-        doubts.store(0, Ordering::Relaxed);
-        exact.store(0, Ordering::Relaxed);
-        false
-    }
-
-    fn exact_index(key: u64) -> usize {
-        (key >> 8) as usize % 64
-    }
-
-    fn exact_slot(&self, key: u64) -> &AtomicU64 {
-        &self.exact[Self::exact_index(key)]
-    }
-
-    /// Takes in that work of many keys took `measured` ns where `charged` were charged: single samples are all a little
-    /// too long or too short in the same way.
-    fn rescale(&self, measured: u64, charged: u64) {
-        let old = self.scale.load(Ordering::Relaxed);
-        let whole = UNSCALED as i64;
-        let ratio = (u128::from(measured) * u128::from(UNSCALED) / u128::from(charged))
-            .min(2 * u128::from(UNSCALED)) as i64;
-        let step = (ratio.max(whole / 2) - whole) * old as i64 / whole / 32;
-        let new = (old as i64 + step).clamp(whole * 2 / 3, whole * 3 / 2) as u64;
-        self.scale.store(new, Ordering::Relaxed);
-        // A difference of a two-hundredth is worth looking costs up again.
-        if new.abs_diff(self.told_scale.load(Ordering::Relaxed)) > UNSCALED / 200 {
-            self.told_scale.store(new, Ordering::Relaxed);
-            self.recent.clear();
-        }
     }
 
     /// Whether a neighbour, one that came since the last look included, has done anything since `since`: its slices are
@@ -391,12 +313,10 @@ impl<B: Backend> Compute<B> {
         self.gate.true_up(span.measured, span.charged, now);
         if span.key != 0 {
             // What one launch was charged, times what charges were wrong by.
-            self.costs
-                .correct(span.key, span.unit.saturating_mul(span.measured) / span.charged);
-            self.exact_slot(span.key).store(span.key, Ordering::Relaxed);
-            self.recent.forget(span.key);
+            self.prices
+                .fix(span.key, span.unit.saturating_mul(span.measured) / span.charged);
         } else if span.settled && span.charged >= LONG_SPAN_NS {
-            self.rescale(span.measured, span.charged);
+            self.prices.rescale(span.measured, span.charged);
         }
     }
 
@@ -418,7 +338,7 @@ impl<B: Backend> Compute<B> {
 
     #[cold]
     fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
-        self.sample_sooner(self.price(work.key, work.blocks));
+        self.sample_sooner(self.prices.price(work.key, work.blocks));
         let contended = self.contended.load(Ordering::Relaxed);
         let result = self
             .timing
@@ -479,7 +399,9 @@ impl<B: Backend> Compute<B> {
         let mut time = [0u64; Class::ALL.len()];
         for &(function, blocks) in kernels {
             let class = self.functions.class_of(function, B::kernel_name);
-            let cost = self.costs.cost(cost::kernel_key(function as u64, blocks), blocks);
+            let cost = self
+                .prices
+                .cost(cost::kernel_key(function as u64, blocks), blocks);
             let sum = &mut time[usize::from(class.code())];
             *sum = sum.saturating_add(cost);
         }
@@ -494,16 +416,13 @@ impl<B: Backend> Compute<B> {
     /// An executable graph was updated or destroyed: its cost must be learned anew.
     pub fn graph_changed(&self, executable: usize) {
         self.functions.graph_changed(executable);
-        let key = cost::graph_key(executable as u64);
-        self.costs.forget(key);
-        self.recent.forget(key);
-        self.exact_slot(key).store(0, Ordering::Relaxed);
+        self.prices.forget(cost::graph_key(executable as u64));
     }
 
     /// Modules were unloaded: handles may be used again for other functions.
     pub fn code_unloaded(&self) {
         self.functions.forget();
-        self.recent.clear();
+        self.prices.handles_changed();
     }
 
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.
