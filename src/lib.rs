@@ -11,6 +11,7 @@
 //! | `hip` | the backend for AMD HIP | `hip` |
 //! | `gaudi` | the backend for Intel Gaudi | `gaudi` |
 //! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
+//! | `hook` | what every backend is made of | any of those |
 //! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
 //!
 //! A program that hands out accelerator memory itself needs no preload library: it asks a
@@ -30,11 +31,15 @@
 //! One that shares a device's time likewise asks a [`Governor`](governor::Governor) before it submits work; the example
 //! `embedded_share` runs two tenants that way.
 //!
+//! One that uses the vendors' own allocators and queues links their backends, calls their wrappers where it called the
+//! driver, and says to each what it is to be held to; the example `embedded_two_vendors` serves from the accelerators of two
+//! vendors in one process.
+//!
 //! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features = false }`.
 
 pub use fcsp_core::{
     allocations, classifier, classify, config, control, device, file, governor, limiter, memory, process,
-    region, share, state, tenant, units,
+    region, share, spatial, state, tenant, units,
 };
 
 #[cfg(feature = "ascend")]
@@ -45,5 +50,13 @@ pub use fcsp_cuda as cuda;
 pub use fcsp_gaudi as gaudi;
 #[cfg(feature = "hip")]
 pub use fcsp_hip as hip;
+#[cfg(any(
+    feature = "ascend",
+    feature = "cuda",
+    feature = "gaudi",
+    feature = "hip",
+    feature = "levelzero"
+))]
+pub use fcsp_hook as hook;
 #[cfg(feature = "levelzero")]
 pub use fcsp_levelzero as levelzero;

@@ -1,12 +1,13 @@
 //! What the answers of a management library are made from: a program that only looks never initialises the driver, so
 //! nothing is attached for it; the tenant's region file is read from outside.
 
-use fcsp_core::config::file;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::process::ProcessManager;
 use fcsp_core::region::RegionSnapshot;
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
+
+use crate::embedding;
 
 /// What the tenant may know of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl View {
 
 /// The tenant this process belongs to, without becoming one of its device users.
 fn tenant() -> Option<Tenant> {
-    let config = file::in_force().ok()?;
+    let config = embedding::in_force().ok()?;
     if config.memory.is_empty() && config.tenant.is_none() {
         return None;
     }

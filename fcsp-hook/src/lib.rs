@@ -11,6 +11,7 @@
 //! | [`ffi`] | a vendor's types by hand, recorded for comparison with its headers |
 //! | [`setup`] | making things once, the shield between our code and the host's, the log |
 //! | [`backend`] | what a backend says about its vendor's driver: the one trait it implements |
+//! | [`embedding`] | what a program that links backends asks for, in place of the environment |
 //! | [`process`] | this process's tenant and devices; fork |
 //! | [`device`] | one device's quota: hold, release, measure the overhead |
 //! | [`memory`] | the protocol of every allocation |
@@ -27,6 +28,7 @@ pub mod backend;
 pub mod compute;
 pub mod device;
 pub mod elf;
+pub mod embedding;
 pub mod ffi;
 pub mod info;
 pub mod launch;

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::allocations::Allocations;
-use fcsp_core::config::{Source, file};
+use fcsp_core::config::Source;
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
 
@@ -11,6 +11,7 @@ use crate::addresses::Addresses;
 use crate::backend::Backend;
 use crate::compute::Compute;
 use crate::device::Device;
+use crate::embedding;
 use crate::launch::Straight;
 use crate::memory::{Contexts, Record};
 use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, complain};
@@ -130,7 +131,7 @@ impl<B: Backend> Process<B> {
             // SAFETY: as in `status`.
             return Some(unsafe { &*known });
         }
-        let config = match file::in_force() {
+        let config = match embedding::in_force() {
             Ok(config) => config,
             Err(error) => return Some(self.publish(Status::Broken(error.to_string()))),
         };
