@@ -1,9 +1,13 @@
 //! Which of a device's compute units each tenant gets, where tenants are to run side by side on units of their own.
 //!
-//! A pure plan: from the device's layout and the tenants' parts of it to disjoint sets of units. Units come in groups that
-//! share what a unit alone cannot run without (an instruction cache, a work-group processor), so groups are never split.
-//! They are numbered as the device's own masks number them: neighbours in that order lie in different engines of the
-//! device, so a run of them is spread over the engines evenly, and a tenant's set is one run.
+//! Pure plans: from the device's layout and the tenants' parts of it to disjoint sets of units. Units come in groups that
+//! share what a unit alone cannot run without (an instruction cache, a work-group processor), or of which every engine of
+//! the device must have one, so groups are never split. They are numbered as the device's own masks number them: neighbours
+//! in that order lie in different engines of the device, so a run of them is spread over the engines evenly.
+//!
+//! [`plan`] divides a device between tenants that are all known; each set is one run. [`place`] finds units for one more
+//! beside those that have theirs and keep them: a run where one is free, or else what is free. [`claims`] keeps who has what
+//! where processes that know nothing of each other find it.
 //!
 //! ```
 //! use fcsp_core::spatial::{Layout, Part, plan};
@@ -14,7 +18,15 @@
 //! assert_eq!(sets[0].words(304)[..3], [u32::MAX, u32::MAX, 0xfff]);
 //! ```
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
+
+use crate::units::{self, Ppm};
+
+// A model has no files.
+#[cfg(not(loom))]
+pub mod claims;
 
 /// A device's compute units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,47 +44,145 @@ pub struct Part {
     pub weight: u32,
 }
 
-/// A tenant's units: a run in the order of the device's masks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A tenant's units: runs in the order of the device's masks. As text: `0-71,80-95`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnitSet {
-    run: Range<u32>,
+    /// In order, none empty, none touching the next.
+    runs: Vec<Range<u32>>,
 }
 
 impl UnitSet {
+    /// The units of one run.
+    pub fn from_run(run: Range<u32>) -> Self {
+        Self::from_runs(std::iter::once(run))
+    }
+
+    /// The units of these runs.
+    pub fn from_runs(runs: impl IntoIterator<Item = Range<u32>>) -> Self {
+        let mut given: Vec<Range<u32>> = runs.into_iter().filter(|run| !run.is_empty()).collect();
+        given.sort_by_key(|run| run.start);
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        for run in given {
+            match runs.last_mut() {
+                Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+                _ => runs.push(run),
+            }
+        }
+        Self { runs }
+    }
+
     /// How many units.
     pub fn len(&self) -> u32 {
-        self.run.end - self.run.start
+        self.runs.iter().map(|run| run.end - run.start).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.run.is_empty()
+        self.runs.is_empty()
     }
 
     /// Whether a unit is in it.
     pub fn contains(&self, unit: u32) -> bool {
-        self.run.contains(&unit)
+        self.runs.iter().any(|run| run.contains(&unit))
+    }
+
+    /// Whether no unit is in both.
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        let meet = |one: &Range<u32>, two: &Range<u32>| one.start < two.end && two.start < one.end;
+        !self
+            .runs
+            .iter()
+            .any(|one| other.runs.iter().any(|two| meet(one, two)))
     }
 
     /// First and last unit; `None` for none.
     pub fn bounds(&self) -> Option<(u32, u32)> {
-        (!self.is_empty()).then(|| (self.run.start, self.run.end - 1))
+        Some((self.runs.first()?.start, self.runs.last()?.end - 1))
     }
 
     /// The set as a mask over a device of `units`: bit 0 of the first word is unit 0.
     pub fn words(&self, units: u32) -> Vec<u32> {
-        (0..units.div_ceil(32))
-            .map(|word| {
-                (0..32)
-                    .filter(|bit| self.contains(word * 32 + bit))
-                    .fold(0, |mask, bit| mask | 1 << bit)
-            })
-            .collect()
+        (0..units.div_ceil(32)).map(|word| self.word(word)).collect()
+    }
+
+    /// One word of the mask: units from 32 times `index` on.
+    pub fn word(&self, index: u32) -> u32 {
+        let first = index.saturating_mul(32);
+        (0..32)
+            .filter(|bit| self.contains(first.saturating_add(*bit)))
+            .fold(0, |mask, bit| mask | 1 << bit)
+    }
+
+    /// What part of a device of `units` it is.
+    pub fn part(&self, units: u32) -> Ppm {
+        (u64::from(self.len()) * u64::from(units::WHOLE) / u64::from(units.max(1))) as Ppm
     }
 }
 
-/// Why there is no plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+impl fmt::Display for UnitSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, run) in self.runs.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}-{}", run.start, run.end - 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for UnitSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let runs: Result<Vec<Range<u32>>, String> = text.split(',').map(run).collect();
+        Ok(Self::from_runs(runs?))
+    }
+}
+
+/// `8-15`: first and last unit.
+fn run(text: &str) -> Result<Range<u32>, String> {
+    let bounds = text.trim().split_once('-').and_then(|(first, last)| {
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last && last < MOST_UNITS).then_some(first..last + 1)
+    });
+    bounds
+        .ok_or_else(|| format!("\"{text}\" is no range of compute units; write first and last, such as 0-71"))
+}
+
+/// More units than any device has: a mistake, not a device.
+const MOST_UNITS: u32 = 1 << 16;
+
+/// The units that a tenant asks for on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// As many as its compute share is of the device.
+    Share,
+    /// These: the first, and the one after the last.
+    Units(u32, u32),
+}
+
+impl Wish {
+    /// A wish from "auto" or "0-71".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "auto" => Ok(Self::Share),
+            text => run(text)
+                .map(|run| Self::Units(run.start, run.end))
+                .map_err(|error| format!("{error}, or auto")),
+        }
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Share => f.pad("auto"),
+            Self::Units(first, end) => write!(f, "{first}-{}", end.saturating_sub(1)),
+        }
+    }
+}
+
+/// Why there is no plan, or no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpatialError {
     /// More tenants than groups of units.
     #[error("{tenants} tenants on {groups} groups of compute units: each needs one at least")]
@@ -90,6 +200,94 @@ pub enum SpatialError {
         /// As given.
         group: u32,
     },
+    /// Not enough units are free.
+    #[error("{wanted} compute units are wanted and {free} of {units} are free")]
+    NoRoom {
+        /// How many it would take.
+        wanted: u32,
+        /// How many nobody has.
+        free: u32,
+        /// How many there are.
+        units: u32,
+    },
+    /// Units that the device has not.
+    #[error("the device has compute units 0-{last}, not {wanted}")]
+    Outside {
+        /// What was asked for.
+        wanted: UnitSet,
+        /// The last one.
+        last: u32,
+    },
+    /// A group of units would be split.
+    #[error(
+        "{wanted} splits a group of {group} compute units; begin at a multiple of {group} and end before one"
+    )]
+    Split {
+        /// What was asked for.
+        wanted: UnitSet,
+        /// How many belong together.
+        group: u32,
+    },
+    /// Somebody else's units.
+    #[error("{wanted} meets {taken}, which is taken")]
+    Taken {
+        /// What was asked for.
+        wanted: UnitSet,
+        /// What it meets.
+        taken: UnitSet,
+    },
+}
+
+/// Units for one more tenant, disjoint from everything `taken`. For [`Wish::Share`], the whole groups in `share` of the
+/// device, one at least: shares that add up to the device find room in whatever order their tenants come and go, but for
+/// those that are too small for a group. They are the first run that is long enough, or else the first that are free. What
+/// it is given depends on nothing but the arguments.
+///
+/// # Errors
+/// Why there is no such set.
+pub fn place(layout: Layout, taken: &[UnitSet], wish: Wish, share: Ppm) -> Result<UnitSet, SpatialError> {
+    let Layout { units, group } = layout;
+    if group == 0 || units < group {
+        return Err(SpatialError::Layout { units, group });
+    }
+    let groups = units / group;
+    let whole = |first: u32, count: u32| UnitSet::from_run(first * group..(first + count) * group);
+    if let Wish::Units(first, end) = wish {
+        let wanted = UnitSet::from_run(first..end);
+        let last = groups * group - 1;
+        if wanted.is_empty() || end > last + 1 {
+            return Err(SpatialError::Outside { wanted, last });
+        }
+        if first % group != 0 || end % group != 0 {
+            return Err(SpatialError::Split { wanted, group });
+        }
+        if let Some(taken) = taken.iter().find(|set| !set.is_disjoint(&wanted)) {
+            let taken = taken.clone();
+            return Err(SpatialError::Taken { wanted, taken });
+        }
+        return Ok(wanted);
+    }
+    let count = (u64::from(groups) * u64::from(share) / u64::from(units::WHOLE)).max(1) as u32;
+    let is_free = |at: &u32| taken.iter().all(|set| set.is_disjoint(&whole(*at, 1)));
+    let free: Vec<u32> = (0..groups).filter(is_free).collect();
+    if (free.len() as u32) < count {
+        return Err(SpatialError::NoRoom {
+            wanted: count * group,
+            free: free.len() as u32 * group,
+            units,
+        });
+    }
+    let in_a_row = free
+        .windows(count as usize)
+        .find(|window| window[window.len() - 1] - window[0] == count - 1);
+    Ok(match in_a_row {
+        Some(window) => whole(window[0], count),
+        None => UnitSet::from_runs(
+            free[..count as usize]
+                .iter()
+                .map(|at| at * group..(at + 1) * group),
+        ),
+    })
 }
 
 /// Disjoint sets of units, one a part and in their order: in proportion to the weights as closely as whole groups allow
@@ -130,7 +328,7 @@ pub fn plan(layout: Layout, parts: &[Part]) -> Result<Vec<UnitSet>, SpatialError
         .map(|count| {
             let run = next..next + count * group;
             next = run.end;
-            UnitSet { run }
+            UnitSet::from_run(run)
         })
         .collect())
 }
@@ -185,7 +383,103 @@ mod tests {
         assert!(plan(Layout { units: 1, group: 0 }, &[]).is_err());
     }
 
+    #[test]
+    fn a_newcomer_gets_what_is_free() {
+        let layout = Layout { units: 304, group: 8 };
+        let quarter = |taken: &[UnitSet]| place(layout, taken, Wish::Share, 250_000);
+        let set = |text: &str| text.parse::<UnitSet>().unwrap();
+        let first = quarter(&[]).unwrap();
+        assert_eq!(first.to_string(), "0-71", "9 of 38 groups, not 9.5");
+        assert_eq!(quarter(&[first]).unwrap(), set("72-143"));
+        // The first run that is long enough, not the first hole.
+        assert_eq!(quarter(&[set("8-15"), set("64-79")]).unwrap(), set("80-151"));
+        // No run is: what is free.
+        let comb: Vec<UnitSet> = (0..19)
+            .map(|n| set(&format!("{}-{}", n * 16, n * 16 + 7)))
+            .collect();
+        let scattered = quarter(&comb).unwrap();
+        assert_eq!(scattered.len(), 72);
+        assert!(comb.iter().all(|tooth| tooth.is_disjoint(&scattered)));
+        assert_eq!(scattered.to_string().split(',').count(), 9);
+        let error = quarter(&[set("0-255")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "72 compute units are wanted and 48 of 304 are free"
+        );
+        // Too small a share for a group still runs.
+        assert_eq!(place(layout, &[], Wish::Share, 1).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn units_that_are_named_are_checked() {
+        let layout = Layout { units: 41, group: 2 };
+        let named = |text: &str, taken: &[UnitSet]| {
+            place(layout, taken, Wish::parse(text).unwrap(), 0).map_err(|error| error.to_string())
+        };
+        assert_eq!(named("8-15", &[]).unwrap().len(), 8);
+        assert_eq!(
+            named("38-41", &[]).unwrap_err(),
+            "the device has compute units 0-39, not 38-41"
+        );
+        assert!(
+            named("7-15", &[])
+                .unwrap_err()
+                .starts_with("7-15 splits a group of 2")
+        );
+        let taken = ["12-13".parse().unwrap()];
+        assert_eq!(
+            named("8-15", &taken).unwrap_err(),
+            "8-15 meets 12-13, which is taken"
+        );
+        for text in ["", "8", "15-8", "-1-2", "0-99999999999", "all"] {
+            assert!(Wish::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Wish::parse(" auto ").unwrap(), Wish::Share);
+        assert_eq!(Wish::parse("8-15").unwrap().to_string(), "8-15");
+    }
+
     proptest! {
+        #[test]
+        fn whoever_comes_and_goes_sets_are_disjoint_and_whole(
+            units in 1u32..400,
+            group in 1u32..9,
+            steps in proptest::collection::vec((0usize..6, 1u32..400_000), 1..40),
+        ) {
+            let layout = Layout { units, group };
+            let mut tenants: Vec<Option<(UnitSet, u32)>> = vec![None; 6];
+            for (who, share) in steps {
+                if tenants[who].take().is_some() {
+                    continue;
+                }
+                let taken: Vec<UnitSet> = tenants.iter().flatten().map(|(set, _)| set.clone()).collect();
+                let promised: u32 = tenants.iter().flatten().map(|(_, share)| share).sum();
+                match place(layout, &taken, Wish::Share, share) {
+                    Ok(set) => {
+                        prop_assert!(taken.iter().all(|other| other.is_disjoint(&set)));
+                        prop_assert_eq!(set.len() % group, 0);
+                        let split = (0..units).step_by(group as usize).any(|first| {
+                            let has = |unit: &u32| set.contains(*unit);
+                            (first..first + group).any(|unit| has(&unit) != has(&first))
+                        });
+                        prop_assert!(!split);
+                        prop_assert_eq!(set.to_string().parse::<UnitSet>(), Ok(set.clone()));
+                        tenants[who] = Some((set, share));
+                    }
+                    // Shares that fit, of a group each at least, find room.
+                    Err(_) => {
+                        let groups = units / group;
+                        let small = |share: &u32| u64::from(*share) * u64::from(groups) < 1_000_000;
+                        prop_assert!(
+                            groups == 0
+                                || promised + share > 1_000_000
+                                || small(&share)
+                                || tenants.iter().flatten().any(|(_, share)| small(share))
+                        );
+                    }
+                }
+            }
+        }
+
         #[test]
         fn plans_are_disjoint_whole_fair_and_nobody_goes_without(
             units in 1u32..600,

@@ -168,7 +168,10 @@ impl StateDir {
         }
         // Before the folder goes: from then on a new tenant of this name may publish a page of its own.
         #[cfg(not(loom))]
-        crate::share::files::remove(self, tenant);
+        {
+            crate::share::files::remove(self, tenant);
+            crate::spatial::claims::release(self, tenant);
+        }
         // In one step, and not file by file: a process that finds half a folder would make the missing half anew, to
         // have it removed under its hands.
         let grave = self.0.join("tenants").join(format!(

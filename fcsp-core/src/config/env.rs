@@ -7,6 +7,7 @@
 //! | `FCSP_MODE` | `BUD_ISOLATION_MODE` | |
 //! | `FCSP_PRIORITY` | | `CUDA_TASK_PRIORITY` (0 is high) |
 //! | `FCSP_FLOOR`, `FCSP_SHARED_POOL`, `FCSP_BURST` | `BUD_TENANT_FLOOR_PCT`, `BUD_SHARED_POOL_PCT`, `BUD_BURST_MAX_PCT` | |
+//! | `FCSP_SPATIAL` | | |
 //! | `FCSP_TENANT` | | |
 //!
 //! For each quantity the first column that sets anything decides alone; columns are never mixed. In the aliases a
@@ -15,6 +16,7 @@
 use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name};
 use crate::device::Selector;
 use crate::share::params::Params;
+use crate::spatial::Wish;
 use crate::units::{self, Ppm};
 
 /// Beginnings of the names this module reads; also what makes two processes part of one unnamed tenant.
@@ -26,6 +28,7 @@ pub const PREFIXES: &[&str] = &[
     "FCSP_FLOOR",
     "FCSP_SHARED_POOL",
     "FCSP_BURST",
+    "FCSP_SPATIAL",
     "FCSP_TENANT",
     "BUD_MEMORY_LIMIT",
     "BUD_SM_LIMIT",
@@ -109,6 +112,9 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
         text => units::parse_percent(text),
     })?;
     config.compute = compute(shares, &get)?;
+    if let Some(text) = get("FCSP_SPATIAL") {
+        config.spatial = Rules::parse("FCSP_SPATIAL", text, Wish::parse)?;
+    }
     if !config.memory.is_empty() || !config.compute.is_empty() {
         config.source = Source::Environment;
     }
@@ -276,10 +282,23 @@ mod tests {
             ("FCSP_TENANT", "a/b"),
             ("FCSP_MODE", "fast"),
             ("FCSP_COMPUTE_LIMIT", "25"),
+            ("FCSP_SPATIAL", "8"),
+            ("FCSP_SPATIAL", "0=auto,0=8-15"),
         ] {
             let error = from(&[(name, value)]).unwrap_err();
             assert_eq!(error.field, name, "{error}");
         }
+    }
+
+    #[test]
+    fn units_by_device() {
+        let config = from(&[("FCSP_SPATIAL", "0=8-15,auto")]).unwrap();
+        let wishes: Vec<String> = config
+            .spatial
+            .iter()
+            .map(|(selector, wish)| format!("{selector}={wish}"))
+            .collect();
+        assert_eq!(wishes, ["0=8-15", "*=auto"]);
     }
 
     #[test]

@@ -170,6 +170,8 @@ pub struct Config {
     pub memory: Rules<Quota>,
     /// Compute shares and how they are kept.
     pub compute: Rules<crate::share::params::Params>,
+    /// Compute units of its own; kept by `fcsp run`, which must know them before the program starts.
+    pub spatial: Rules<crate::spatial::Wish>,
     /// Where this came from.
     pub source: Source,
 }
@@ -181,6 +183,7 @@ impl Config {
             tenant: None,
             memory: Rules::new(),
             compute: Rules::new(),
+            spatial: Rules::new(),
             source: Source::Nothing,
         }
     }

@@ -266,6 +266,31 @@ impl Params {
         self
     }
 
+    /// The same share for a tenant whose work runs on `part` of the device's units and nowhere else: time there is worth that
+    /// much less of the device, so that it may have that much more of it. Where the units alone are no more than the
+    /// quota, all of their time is guaranteed, and nothing is gained by a hard cap: more than the units it cannot take.
+    pub fn within(self, part: Ppm) -> Self {
+        if part >= WHOLE || part == 0 || self.mode == Mode::None {
+            return self;
+        }
+        let scaled = |share: Ppm| {
+            let scaled = u64::from(share) * u64::from(WHOLE) / u64::from(part);
+            scaled.min(u64::from(WHOLE)) as Ppm
+        };
+        let quota = scaled(self.quota);
+        Self {
+            mode: match self.mode {
+                Mode::Strict if quota == WHOLE => Mode::Balanced,
+                mode => mode,
+            },
+            quota,
+            floor: scaled(self.floor),
+            pool: scaled(self.pool),
+            burst: scaled(self.burst),
+            ..self
+        }
+    }
+
     /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or `weight`. Setting
     /// `compute` also sets the weight and takes the floor down to it where they followed the old quota.
     pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
@@ -400,5 +425,29 @@ impl fmt::Display for Params {
             write!(f, ", pool {}", Percent(self.pool))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_on_a_part_is_worth_that_part() {
+        let quarter = Params::strict(250_000);
+        assert_eq!(quarter.within(WHOLE), quarter);
+        let on_half = quarter.within(500_000);
+        assert_eq!(
+            (on_half.mode, on_half.quota, on_half.floor),
+            (Mode::Strict, 500_000, 100_000)
+        );
+        on_half.validate().unwrap();
+        // Units that are less than the quota hold it by themselves.
+        let on_less = quarter.within(236_842);
+        assert_eq!((on_less.mode, on_less.quota), (Mode::Balanced, WHOLE));
+        on_less.validate().unwrap();
+        let mut burst = quarter;
+        burst.burst = 600_000;
+        burst.within(300_000).validate().unwrap();
     }
 }

@@ -1,0 +1,295 @@
+//! Who has which units of a device: one small file a tenant, in the folder of the device's pages.
+//!
+//! ```text
+//! <state>/devices/<device uuid>/<tenant>.units    layout and units, as text
+//! <state>/devices/<device uuid>/units.lock        taken while units are chosen
+//! ```
+//! Chosen once, when the tenant is made, as what a program runs on is fixed when it starts: a tenant that comes gets of what
+//! is free, one that goes leaves its units to the next, and neither moves anybody's. A claim lives as long as its tenant.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+use super::{Layout, SpatialError, UnitSet, Wish, place};
+use crate::device::DeviceUuid;
+use crate::file::SetupLock;
+use crate::share::files;
+use crate::state::StateDir;
+use crate::units::Ppm;
+
+const EXTENSION: &str = "units";
+const FIRST_LINE: &str = "fcsp units 1";
+
+/// What a tenant has of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The device's units.
+    pub layout: Layout,
+    /// The tenant's.
+    pub set: UnitSet,
+}
+
+/// Why units could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// The shared folder.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// No such units are free. With who has the others.
+    #[error("{reason}{}", taken_by(holders))]
+    Spatial {
+        /// Why.
+        reason: SpatialError,
+        /// The other tenants and their units.
+        holders: Vec<(String, UnitSet)>,
+    },
+    /// The tenant lives on all units.
+    #[error("it runs on all compute units: what a tenant runs on is fixed while it lives")]
+    Everywhere,
+    /// The tenant lives on other units.
+    #[error("it runs on compute units {has}: what a tenant runs on is fixed while it lives")]
+    Fixed {
+        /// Its units.
+        has: UnitSet,
+    },
+}
+
+fn taken_by(holders: &[(String, UnitSet)]) -> String {
+    match holders {
+        [] => String::new(),
+        holders => {
+            let list: Vec<String> = holders
+                .iter()
+                .map(|(tenant, set)| format!("{tenant} has {set}"))
+                .collect();
+            format!(" ({})", list.join(", "))
+        }
+    }
+}
+
+impl Claim {
+    fn text(&self) -> String {
+        let Layout { units, group } = self.layout;
+        format!("{FIRST_LINE}\n{units} {group}\n{}\n", self.set)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next()? != FIRST_LINE {
+            return None;
+        }
+        let (units, group) = lines.next()?.split_once(' ')?;
+        Some(Self {
+            layout: Layout {
+                units: units.parse().ok()?,
+                group: group.parse().ok()?,
+            },
+            set: lines.next()?.parse().ok()?,
+        })
+    }
+
+    /// What part of the device's units it is.
+    pub fn part(&self) -> Ppm {
+        self.set.part(self.layout.units)
+    }
+}
+
+/// What `tenant` has of `device`; `None` if nobody divided it for this tenant.
+///
+/// # Errors
+/// The file cannot be read, or is not a claim.
+pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Option<Claim>> {
+    let path = files::folder(state, device).join(format!("{tenant}.{EXTENSION}"));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let odd = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is no claim", path.display()),
+        )
+    };
+    Claim::parse(&text).map(Some).ok_or_else(odd)
+}
+
+/// Units of `device` for `tenant`: those it has if it lives and they are what it wishes, or else new ones beside those of
+/// every other tenant that `lives`. Claims of tenants that do not are removed. `share` is the tenant's of the device.
+///
+/// # Errors
+/// No such units are free, the tenant lives on others, or the shared folder cannot be used.
+pub fn claim(
+    state: &StateDir,
+    device: &DeviceUuid,
+    (tenant, joins): (&str, bool),
+    layout: Layout,
+    (wish, share): (Wish, Ppm),
+    lives: impl Fn(&str) -> bool,
+) -> Result<UnitSet, ClaimError> {
+    let folder = files::folder(state, device);
+    DirBuilder::new().recursive(true).mode(0o755).create(&folder)?;
+    let _lock = SetupLock::acquire(&folder.join("units.lock"))?;
+    if joins {
+        return match (read(state, device, tenant)?.map(|claim| claim.set), wish) {
+            (None, _) => Err(ClaimError::Everywhere),
+            (Some(has), Wish::Units(first, end)) if UnitSet::from_run(first..end) != has => {
+                Err(ClaimError::Fixed { has })
+            }
+            (Some(has), _) => Ok(has),
+        };
+    }
+    let mut holders = Vec::new();
+    for entry in std::fs::read_dir(&folder)?.flatten() {
+        let name = entry.file_name();
+        let Some(other) = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.'))
+        else {
+            continue;
+        };
+        if other == tenant {
+            continue;
+        }
+        if !lives(other) {
+            // Gone already is as good.
+            let _ = std::fs::remove_file(entry.path());
+        } else if let Some(claim) = read(state, device, other)? {
+            holders.push((other.to_owned(), claim.set));
+        }
+    }
+    holders.sort_by(|one, other| one.0.cmp(&other.0));
+    let taken: Vec<UnitSet> = holders.iter().map(|(_, set)| set.clone()).collect();
+    let set = place(layout, &taken, wish, share).map_err(|reason| ClaimError::Spatial { reason, holders })?;
+    let claim = Claim { layout, set };
+    // In one step: a reader finds all of it or none.
+    let fresh = folder.join(format!(".{tenant}.{}.{EXTENSION}", std::process::id()));
+    std::fs::write(&fresh, claim.text())?;
+    // The tenant's programs may be another user's than who started them.
+    let _ = std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o644));
+    std::fs::rename(&fresh, folder.join(format!("{tenant}.{EXTENSION}")))?;
+    Ok(claim.set)
+}
+
+/// Gives up every claim of `tenant`.
+pub fn release(state: &StateDir, tenant: &str) {
+    let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {
+        return;
+    };
+    for device in devices.flatten() {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(device.path().join(format!("{tenant}.{EXTENSION}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const DEVICE: DeviceUuid = DeviceUuid([4; 16]);
+    const LAYOUT: Layout = Layout { units: 304, group: 8 };
+
+    fn take(
+        state: &StateDir,
+        tenant: &str,
+        wish: &str,
+        share: Ppm,
+        alive: &[&str],
+    ) -> Result<String, String> {
+        let alive: BTreeSet<&str> = alive.iter().copied().collect();
+        let wish = (Wish::parse(wish).unwrap(), share);
+        claim(
+            state,
+            &DEVICE,
+            (tenant, alive.contains(tenant)),
+            LAYOUT,
+            wish,
+            |name| alive.contains(name),
+        )
+        .map(|set| set.to_string())
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn tenants_that_live_keep_theirs_and_the_dead_leave_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        assert_eq!(take(&state, "a", "auto", 250_000, &[]).unwrap(), "0-71");
+        assert_eq!(take(&state, "b", "auto", 500_000, &["a"]).unwrap(), "72-223");
+        let claim = read(&state, &DEVICE, "b").unwrap().unwrap();
+        assert_eq!((claim.part(), claim.layout), (500_000, LAYOUT));
+        // A second program of a living tenant has the same.
+        assert_eq!(take(&state, "a", "auto", 250_000, &["a", "b"]).unwrap(), "0-71");
+        assert_eq!(take(&state, "a", "0-71", 0, &["a", "b"]).unwrap(), "0-71");
+        let error = take(&state, "a", "224-231", 0, &["a", "b"]).unwrap_err();
+        assert!(error.starts_with("it runs on compute units 0-71"), "{error}");
+        let error = take(&state, "e", "auto", 250_000, &["a", "b", "e"]).unwrap_err();
+        assert!(error.starts_with("it runs on all compute units"), "{error}");
+        let error = take(&state, "c", "auto", 500_000, &["a", "b"]).unwrap_err();
+        assert_eq!(
+            error,
+            "152 compute units are wanted and 80 of 304 are free (a has 0-71, b has 72-223)"
+        );
+        assert!(read(&state, &DEVICE, "c").unwrap().is_none());
+        // One that is gone leaves room.
+        assert_eq!(take(&state, "c", "auto", 250_000, &["b"]).unwrap(), "0-71");
+        assert!(read(&state, &DEVICE, "a").unwrap().is_none());
+        release(&state, "b");
+        assert!(read(&state, &DEVICE, "b").unwrap().is_none());
+        assert_eq!(take(&state, "d", "72-303", 0, &["c"]).unwrap(), "72-303");
+    }
+
+    #[test]
+    fn what_is_no_claim_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        take(&state, "a", "auto", 250_000, &[]).unwrap();
+        let path = files::folder(&state, &DEVICE).join("a.units");
+        for text in [
+            "",
+            "fcsp units 2\n304 8\n0-71\n",
+            "fcsp units 1\n304 8\n",
+            "fcsp units 1\n304\n0-71\n",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read(&state, &DEVICE, "a").unwrap_err().to_string();
+            assert!(error.contains("a.units"), "{error}");
+            // Whose units those are cannot be told: nobody gets any.
+            assert!(take(&state, "b", "auto", 250_000, &["a"]).is_err());
+        }
+    }
+
+    #[test]
+    fn many_that_claim_at_once_meet_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let names: Vec<String> = (0..19).map(|n| format!("t{n}")).collect();
+        let sets: Vec<UnitSet> = std::thread::scope(|scope| {
+            let threads: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let state = &state;
+                    scope.spawn(move || {
+                        claim(
+                            state,
+                            &DEVICE,
+                            (name, false),
+                            LAYOUT,
+                            (Wish::Share, 52_700),
+                            |_| true,
+                        )
+                        .unwrap()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(sets.iter().all(|set| set.len() == 16));
+        let all: u32 = (0..304)
+            .filter(|unit| sets.iter().any(|set| set.contains(*unit)))
+            .count() as u32;
+        assert_eq!(all, 304, "19 disjoint sets of 16");
+    }
+}
