@@ -27,6 +27,9 @@ pub type Effect = Box<dyn FnOnce() -> Result + Send>;
 pub enum Op {
     /// Device time on the engine, then an effect.
     Engine(u64, Effect),
+    /// Device time as on the whole device, and the time that it takes on a part of it, then an effect. The rest of the
+    /// device is others' meanwhile.
+    Part(u64, u64, Effect),
     /// Time on a copy engine, which does not hold up other contexts, then an effect.
     Copy(u64, Effect),
     /// An effect that takes no device time.
@@ -45,6 +48,7 @@ impl std::fmt::Debug for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Op::Engine(..) => "Engine",
+            Op::Part(..) => "Part",
             Op::Copy(..) => "Copy",
             Op::Instant(_) => "Instant",
             Op::Host(_) => "Host",
@@ -422,6 +426,20 @@ impl Timeline {
                     s = self.lock();
                     (end, r)
                 }
+                Op::Part(ns, whole, effect) => {
+                    drop(s);
+                    let now = clock::now();
+                    let start = ready.max(before).max(now.saturating_sub(crate::engine::LAG_NS));
+                    let mut end = start + whole;
+                    if let Some(lane) = &mut lane {
+                        end = end.max(lane.run(ready, ns));
+                        lane.idle();
+                    }
+                    clock::wait_until(end);
+                    let r = effect();
+                    s = self.lock();
+                    (end, r)
+                }
                 Op::Copy(ns, effect) => {
                     drop(s);
                     let now = clock::now();
@@ -588,6 +606,29 @@ mod tests {
         t.synchronise().unwrap();
         assert_eq!(*log.lock().unwrap(), [1, 2]);
         assert!(e.time().is_ok() && t.query(10).unwrap());
+        t.shut();
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn work_on_a_part_takes_longer_and_leaves_the_rest() {
+        let (t, path) = timeline("part");
+        let times: Vec<Arc<Event>> = (0..2).map(|_| Arc::default()).collect();
+        let record = |n: usize| Op::Record(times[n].clone(), times[n].record());
+        t.open(10, false, 0);
+        // With something before it, so that the first time is the device's as well.
+        let work: Vec<Op> = vec![
+            Op::Engine(1_000, Box::new(|| Ok(()))),
+            record(0),
+            Op::Part(1_000_000, 4_000_000, Box::new(|| Ok(()))),
+            record(1),
+        ];
+        t.submit(10, work).unwrap();
+        t.synchronise().unwrap();
+        let took = times[1].time().unwrap() - times[0].time().unwrap();
+        assert!(took >= 4_000_000, "{took}");
+        let busy = t.process.usage(0).busy_ns.load(Ordering::Relaxed);
+        assert_eq!(busy, 1_001_000, "of the device it had as much as ever");
         t.shut();
         std::fs::remove_file(path).unwrap();
     }

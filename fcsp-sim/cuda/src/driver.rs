@@ -129,6 +129,8 @@ pub struct Stream {
     pub priority: i32,
     /// A number no other stream has.
     pub id: u64,
+    /// Compute units that its work runs on; 0 for as many as the process has.
+    pub units: AtomicU32,
     /// The graph it records.
     pub capture: Mutex<Option<crate::capture::Recording>>,
     /// Attributes that were set, by number. Kept for the application; nothing depends on them.
@@ -152,6 +154,8 @@ pub struct Driver {
     /// Devices this process sees, by position on the machine.
     pub visible: Vec<usize>,
     primaries: Vec<Mutex<Primary>>,
+    /// Compute units that this process's work runs on, for each visible device; 0 for all.
+    pub units: Vec<AtomicU32>,
     /// The pools of each visible device: default and current.
     pub pools: Vec<(OnceLock<u64>, AtomicU64)>,
     /// Live objects.
@@ -211,6 +215,7 @@ fn start() -> Result<Driver, Code> {
     Ok(Driver {
         memory: Arc::new(Memory::new(process.clone())),
         primaries: visible.iter().map(|_| Mutex::default()).collect(),
+        units: visible.iter().map(|_| AtomicU32::new(0)).collect(),
         pools: visible
             .iter()
             .map(|_| (OnceLock::new(), AtomicU64::new(0)))
@@ -389,6 +394,7 @@ impl Driver {
                 context: std::sync::Weak::new(),
                 flags: 0,
                 priority: 0,
+                units: AtomicU32::new(0),
                 id: 1,
                 capture: Mutex::default(),
                 attributes: Mutex::default(),

@@ -9,6 +9,7 @@ use crate::driver::{Context, Stream, current, driver};
 use crate::export::{api, stream_api};
 use fcsp_sim::graph::{HostCall, Work};
 use fcsp_sim::stream::{LEGACY, Op};
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +40,7 @@ fn of_thread(c: &Arc<Context>) -> Reply<Arc<Stream>> {
             flags: 0,
             priority: 0,
             id,
+            units: AtomicU32::new(0),
             capture: Mutex::default(),
             attributes: Mutex::default(),
         })
@@ -97,8 +99,33 @@ impl Target {
         drop(recording);
         let d = driver()?;
         let spec = self.context.spec()?;
-        let ops = work.ops(spec, &d.memory, &d.graphs.pool)?;
+        let mut ops = work.ops(spec, &d.memory, &d.graphs.pool)?;
+        let units = self.units()?;
+        if (1..spec.sm).contains(&units) {
+            // What it does to the device is the same; it takes the longer the fewer units do it.
+            ops = ops
+                .into_iter()
+                .map(|op| match op {
+                    Op::Engine(ns, effect) => {
+                        let longer = u128::from(ns) * u128::from(spec.sm) / u128::from(units);
+                        Op::Part(ns, longer as u64, effect)
+                    }
+                    other => other,
+                })
+                .collect();
+        }
         Ok(self.context.timeline.submit(self.stream.queue, ops)?)
+    }
+
+    /// Compute units that its work runs on; 0 for all.
+    fn units(&self) -> Reply<u32> {
+        // Relaxed: whoever gave the stream its units did so before its first work.
+        let own = self.stream.units.load(Relaxed);
+        let all = driver()?.units.get(self.context.ordinal as usize);
+        Ok(match own {
+            0 => all.map_or(0, |units| units.load(Relaxed)),
+            own => own,
+        })
     }
 
     /// Runs operations that cannot be recorded.
@@ -150,6 +177,7 @@ fn create(place: Out<u64>, flags: u32, priority: i32) -> Reply {
             flags,
             priority,
             id,
+            units: AtomicU32::new(0),
             capture: Mutex::default(),
             attributes: Mutex::default(),
         }

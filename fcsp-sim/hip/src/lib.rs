@@ -42,6 +42,7 @@ mod ipc;
 mod launch;
 #[path = "../../cuda/src/link.rs"]
 mod link;
+mod masks;
 #[path = "../../cuda/src/memory.rs"]
 mod memory;
 #[path = "../../cuda/src/module.rs"]

@@ -76,13 +76,19 @@ const ATTRIBUTES: &[(i32, i32)] = &[
 /// Threads of a wavefront of the devices for computing.
 pub const WAVEFRONT: i32 = 64;
 
+/// Dies that each run a part of every kernel: 8 in the devices of the gfx942 family, one elsewhere.
+fn xccs(spec: &DeviceSpec) -> i32 {
+    if spec.capability == (9, 4) { 8 } else { 1 }
+}
+
 /// An attribute by HIP's number.
 pub fn attribute(spec: &DeviceSpec, which: i32) -> Option<i32> {
     match which {
         // In bytes, cut to what an `int` holds, as the real runtime does.
         84 => Some(spec.memory as i32),
         87 => Some(WAVEFRONT),
-        10_011 | 10_013 | 10_014 | 10_018 => Some(1),
+        10_011 | 10_013 | 10_014 => Some(1),
+        10_018 => Some(xccs(spec)),
         10_016 => Some(0),
         10_017 => Some(100_000),
         _ => {

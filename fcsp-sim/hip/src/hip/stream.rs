@@ -1,8 +1,8 @@
-//! Streams, captures, and what streams wait for. A mask of compute units is kept for whoever asks, and rules nothing:
-//! the model has one engine a device.
+//! Streams, captures, and what streams wait for. A mask of compute units is kept for whoever asks, and work takes the longer
+//! the fewer units it has; which units they are does not matter to the model, which has one engine a device.
 
 use crate::abi::{In, Out};
-use crate::codes::{INVALID_VALUE, NOT_SUPPORTED, Reply};
+use crate::codes::{INVALID_VALUE, NOT_SUPPORTED, OUT_OF_MEMORY, Reply};
 use crate::driver::driver;
 use crate::export::{cu, hip_api, same_api};
 use crate::stream::target;
@@ -20,15 +20,18 @@ fn masks() -> std::sync::MutexGuard<'static, HashMap<u64, Vec<u32>>> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
+/// One word of the mask that allows every unit of a device of `units`.
+fn limit(units: u32, word: u32) -> u32 {
+    match units.saturating_sub(word * 32) {
+        left if left >= 32 => u32::MAX,
+        left => (1 << left) - 1,
+    }
+}
+
 /// A mask that allows every unit of the stream's device.
 fn whole(stream: u64) -> Reply<Vec<u32>> {
     let units = target(stream, false)?.context.spec()?.sm;
-    Ok((0..units.div_ceil(32))
-        .map(|word| {
-            let left = units - word * 32;
-            if left >= 32 { u32::MAX } else { (1 << left) - 1 }
-        })
-        .collect())
+    Ok((0..units.div_ceil(32)).map(|word| limit(units, word)).collect())
 }
 
 /// With a mask a wait looks at some bits only; the driver's waits look at all.
@@ -45,7 +48,17 @@ hip_api! {
         if mask.iter().all(|w| *w == 0) {
             return Err(INVALID_VALUE);
         }
+        let ordinal = super::thread::chosen();
+        let beyond = |own: &[u32]| mask.iter().enumerate().any(|(i, word)| word & !own.get(i).unwrap_or(&0) != 0);
+        if crate::masks::of_process(ordinal).is_some_and(beyond) {
+            // The layer below narrows the mask and says so, which the runtime takes for a failure: no queue, no stream.
+            return Err(OUT_OF_MEMORY);
+        }
         cu(crate::stream::cuStreamCreate(place, 0))?;
+        let stream = target(place.get()?, false)?;
+        let all = stream.context.spec()?.sm;
+        let inside: Vec<u32> = (0..).zip(&mask).map(|(i, word)| word & limit(all, i)).collect();
+        stream.stream.units.store(crate::masks::count(&inside), std::sync::atomic::Ordering::Relaxed);
         masks().insert(place.get()?, mask);
         Ok(())
     }

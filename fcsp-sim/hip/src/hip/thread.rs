@@ -18,6 +18,7 @@ pub fn ready() -> Reply {
     }
     // Never given back: a device's context lives until it is reset, whatever becomes of the threads.
     let context = driver()?.primary_retain(DEVICE.with(Cell::get))?;
+    crate::masks::of_process(context.ordinal);
     set_current(Some(context));
     Ok(())
 }
