@@ -114,6 +114,7 @@ pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> h
     })
 }
 
+// `hipExtStreamCreateWithCUMask` is in [`crate::units`].
 macro_rules! loads {
     ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) undone by $undo:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: takes memory of the runtime's own.")]
@@ -148,7 +149,6 @@ loads! {
     hipStreamCreate(stream: hipStream_t) undone by hipStreamDestroy;
     hipStreamCreateWithFlags(stream: hipStream_t, flags: u32) undone by hipStreamDestroy;
     hipStreamCreateWithPriority(stream: hipStream_t, flags: u32, priority: i32) undone by hipStreamDestroy;
-    hipExtStreamCreateWithCUMask(stream: hipStream_t, words: uint32_t, mask: *const uint32_t) undone by hipStreamDestroy;
 }
 
 macro_rules! unloads {

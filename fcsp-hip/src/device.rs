@@ -3,10 +3,11 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
+use fcsp_core::spatial::claims::Claim;
 
-use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
+use crate::{call_real, units};
 
 /// What a process is taken to hold on a device by using it at all, in bytes, until it is measured, and for good where ROCm
 /// SMI cannot be asked. No AMD device was at hand: as on NVIDIA's.
@@ -17,6 +18,8 @@ pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 pub struct PerDevice {
     /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
     pub resident_threads: u64,
+    /// The compute units that the tenant's work runs on, where not all.
+    pub units: Option<Claim>,
     /// Whether this process is known to use the device: what the runtime keeps there for it counts.
     pub(crate) in_use: AtomicBool,
 }
@@ -27,12 +30,13 @@ impl PerDevice {
         Self {
             resident_threads: count_attribute(ordinal, hipDeviceAttributeMultiprocessorCount)
                 * count_attribute(ordinal, hipDeviceAttributeMaxThreadsPerMultiProcessor),
+            units: units::own(ordinal),
             in_use: AtomicBool::new(false),
         }
     }
 }
 
-fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Option<i32> {
+pub(crate) fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Option<i32> {
     let mut value = 0;
     (call_real!(hipDeviceGetAttribute(&mut value, which, device)) == hipSuccess).then_some(value)
 }

@@ -18,7 +18,7 @@ macro_rules! for_each_hip_hook {
             hipDeviceSetLimit, hipDeviceSetMemPool, hipDeviceSynchronize, hipDeviceTotalMem, hipDrvLaunchKernelEx,
             hipDrvMemcpy2DUnaligned, hipDrvMemcpy3D, hipDrvMemcpy3DAsync, hipEventSynchronize, hipExtGetLastError,
             hipExtLaunchKernel, hipExtLaunchMultiKernelMultiDevice, hipExtMallocWithFlags,
-            hipExtStreamCreateWithCUMask, hipFree, hipFreeArray, hipFreeAsync, hipFreeMipmappedArray,
+            hipExtStreamCreateWithCUMask, hipExtStreamGetCUMask, hipFree, hipFreeArray, hipFreeAsync, hipFreeMipmappedArray,
             hipGetDeviceProperties, hipGetDevicePropertiesR0000, hipGetDevicePropertiesR0600, hipGetDriverEntryPoint,
             hipGetDriverEntryPoint_spt, hipGetFuncBySymbol, hipGetLastError, hipGetProcAddress, hipGetSymbolAddress,
             hipGetSymbolSize, hipGraphAddChildGraphNode, hipGraphAddMemAllocNode, hipGraphAddNode, hipGraphDestroy,
@@ -110,6 +110,7 @@ mod rooms {
     pub use crate::memory::graph::*;
     pub use crate::memory::pool::*;
     pub use crate::memory::vmm::*;
+    pub use crate::units::*;
 }
 for_each_hip_hook!(gather);
 for_each_hip_cpp_hook!(gather);

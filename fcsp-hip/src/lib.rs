@@ -18,6 +18,7 @@
 //! | [`info`] | the answers that show a tenant its own device |
 //! | [`events`] | events and kernel names, for the compute share |
 //! | [`launch`] | everything that starts work on the device |
+//! | [`units`] | compute units of the tenant's own |
 //!
 //! No AMD device was at hand when this was written: it is exact against the official headers and runs on the simulated
 //! device; figures that CUDA's backend measured are taken over where a guess was needed, and say so.
@@ -43,3 +44,4 @@ pub mod loader;
 pub mod memory;
 pub mod process;
 pub mod symbols;
+pub mod units;

@@ -5,6 +5,7 @@ use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
 use fcsp_core::device::DeviceIdentity;
+use fcsp_core::units::{Ppm, WHOLE};
 use fcsp_hook::backend::{Backend, Progress};
 use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::overhead;
@@ -63,6 +64,10 @@ impl Backend for Hip {
 
     fn per_device(ordinal: i32) -> PerDevice {
         PerDevice::of(ordinal)
+    }
+
+    fn part_of(device: &Device) -> Ppm {
+        device.own.units.as_ref().map_or(WHOLE, |claim| claim.part())
     }
 
     /// The runtime's contexts are its devices: what stands for one is its ordinal, counted from 1.

@@ -7,6 +7,7 @@ use core::ffi::c_void;
 use core::fmt::Debug;
 
 use fcsp_core::device::DeviceIdentity;
+use fcsp_core::units::{Ppm, WHOLE};
 
 use crate::device::Device;
 use crate::memory::{Given, Record};
@@ -53,6 +54,11 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     fn total_memory(ordinal: i32) -> u64;
     /// What the backend keeps for a device that this process begins to use.
     fn per_device(ordinal: i32) -> Self::PerDevice;
+    /// What part of the device's compute units this process's work runs on, as a part of [`fcsp_core::units::WHOLE`]; its
+    /// time there is worth that part of the device.
+    fn part_of(_device: &Device<Self>) -> Ppm {
+        WHOLE
+    }
     /// The calling thread's context; where there are none, something else that stands for the current device, and is
     /// not 0. `None` if there is no current one: the driver will refuse in its own words.
     fn current_context() -> Option<usize>;

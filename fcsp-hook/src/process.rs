@@ -138,6 +138,10 @@ impl<B: Backend> Process<B> {
         if config.source == Source::Nothing && config.tenant.is_none() {
             return Some(self.publish(Status::Ungoverned));
         }
+        if !config.spatial.is_empty() {
+            // What keeps a process on some units must be there before it starts, and `fcsp run` takes this variable away.
+            complain("FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept");
+        }
         // Before the driver is initialised there is nothing to govern and nothing to be asked; it refuses allocations by
         // itself.
         let count = B::device_count()?;

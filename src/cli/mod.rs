@@ -15,6 +15,7 @@ mod run;
 mod screen;
 mod shares;
 mod sim;
+mod spatial;
 mod tenants;
 mod top;
 mod vendors;

@@ -11,7 +11,7 @@ use fcsp::cuda::ffi::{cuda, nvml};
 use fcsp::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use serde::{Deserialize, Serialize};
 
-use super::{output, sim};
+use super::{output, sim, spatial};
 
 /// A driver library as the dynamic linker found it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub struct Args {
     /// Ask the compute library, too: initialising it takes a tenth of a second on a real driver.
     #[arg(long)]
     full: bool,
+    /// Ask AMD's runtime for its devices instead.
+    #[arg(long)]
+    hip: bool,
 }
 
 /// A simulated machine to ask instead of the real one.
@@ -89,20 +92,24 @@ pub struct Simulated {
     pub state: Option<PathBuf>,
 }
 
-/// Asks the driver, in a child that is given `patience`.
-pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Result<Probe, String> {
+/// The hidden child, with these options.
+pub fn child_command(options: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("fcsp")
         .arg("__probe")
+        .args(options)
         // The driver itself is asked, not what a tenant would be shown.
         .env_remove("LD_PRELOAD")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    if full {
-        command.arg("--full");
-    }
+    command
+}
+
+/// Asks the driver, in a child that is given `patience`.
+pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Result<Probe, String> {
+    let mut command = child_command(if full { &["--full"] } else { &[] });
     if let Some(machine) = simulated {
         command
             .env(
@@ -114,6 +121,11 @@ pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Res
             command.env(sim::STATE_VARIABLE, path);
         }
     }
+    serde_json::from_str(&answer(command, patience)?).map_err(|error| error.to_string())
+}
+
+/// What the child writes.
+pub fn answer(mut command: Command, patience: Duration) -> Result<String, String> {
     let mut child = command
         .spawn()
         .map_err(|error| format!("cannot start: {error}"))?;
@@ -137,11 +149,15 @@ pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Res
     if !status.success() {
         return Err(format!("the driver ended the process that asked it ({status})"));
     }
-    serde_json::from_str(&text).map_err(|error| error.to_string())
+    Ok(text)
 }
 
 /// The child.
 pub fn child(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.hip {
+        output::json(&spatial::devices())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut probe = Probe::default();
     match Handle::open(c"libnvidia-ml.so.1", c"nvmlInit_v2") {
         Ok(library) => {

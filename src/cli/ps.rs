@@ -27,7 +27,8 @@ processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead
 compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time
 passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through,
 mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning
-(latency, throughput or none: what the adaptive mode goes by).";
+(latency, throughput or none: what the adaptive mode goes by);
+units (compute units of its own, such as \"0-71\"; null where it runs on all).";
 
 /// Options of `fcsp ps`.
 #[derive(Debug, clap::Args)]

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::bail;
-use fcsp::config::{Config, ConfigError, Quota, Source, check_tenant_name, file};
+use fcsp::config::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, file};
 use fcsp::control::{Control, Limits};
 use fcsp::device::Selector;
 use fcsp::file::SetupLock;
+use fcsp::spatial::Wish;
 use fcsp::state::STATE_DIR_VARIABLE;
 use fcsp::tenant::MANAGED_MARK;
 use fcsp::units::Bytes;
@@ -20,7 +21,7 @@ use super::numbers::{self, Numbers};
 use super::probe::Device;
 use super::tenants::{self, TenantView};
 use super::vendors::{self, Choice, Vendor};
-use super::{Coded, Context, program, sim};
+use super::{Coded, Context, program, sim, spatial};
 
 /// The variable by which Level Zero's loader makes its management functions answer.
 const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
@@ -41,6 +42,7 @@ Examples:
   fcsp run --tenant team-a -- ./two               both share the 16 GiB
   fcsp run --sim h100x2 --memory 1GiB -- ./app    two simulated H100s
   fcsp run --vendor hip --memory 8GiB -- ./app    HIP in a wheel, where the loader does not find it by itself
+  fcsp run --compute 25% --spatial -- ./app       a quarter of an AMD device's compute units, and nobody else's
 
 Vendors: CUDA's library always goes in, another vendor's where its driver is installed (by LD_LIBRARY_PATH, the loader's
 cache, the system's folders) or --vendor names it. `fcsp doctor` says which are there.
@@ -53,6 +55,10 @@ Exit codes: the program's own; 125 fcsp itself failed, 126 the program cannot be
 pub struct Args {
     #[command(flatten)]
     limits: LimitArgs,
+    /// Compute units of the tenant's own (AMD): auto, as many as its share is of the device, or a range such as 0-71, or
+    /// per device 0=0-71,1=auto
+    #[arg(long, value_name = "RULES", num_args = 0..=1, require_equals = true, default_missing_value = "auto", conflicts_with = "sim")]
+    spatial: Option<String>,
     /// Name of the tenant; one that lives is joined [default: run-<pid>]
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
@@ -189,7 +195,7 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
 /// The configuration of the options and the environment; an authority leaves nothing to choose.
 fn configuration(args: &Args) -> anyhow::Result<Config> {
     if let Some(fixed) = file::read_authority()? {
-        if !args.limits.is_empty() || args.tenant.is_some() {
+        if !args.limits.is_empty() || args.tenant.is_some() || args.spatial.is_some() {
             bail!(
                 "{} sets this machine's limits; options cannot change them, run without",
                 file::AUTHORITY
@@ -200,6 +206,9 @@ fn configuration(args: &Args) -> anyhow::Result<Config> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut config = args.limits.read(environment)?;
+    if let Some(text) = &args.spatial {
+        config.spatial = Rules::parse("--spatial", text, Wish::parse)?;
+    }
     if let Some(name) = &args.tenant {
         check_tenant_name("--tenant", name)?;
         config.tenant = Some(name.clone());
@@ -212,9 +221,17 @@ struct Place {
     name: String,
     limits: Limits,
     made: bool,
+    /// What keeps its programs on compute units of its own, if anything is to.
+    units: Option<spatial::Variable>,
 }
 
-fn take_place(context: &Context, args: &Args, config: &Config, numbers: &Numbers) -> anyhow::Result<Place> {
+fn take_place(
+    context: &Context,
+    args: &Args,
+    config: &Config,
+    numbers: &Numbers,
+    devices: &[spatial::Place],
+) -> anyhow::Result<Place> {
     let name = config
         .tenant
         .clone()
@@ -225,7 +242,7 @@ fn take_place(context: &Context, args: &Args, config: &Config, numbers: &Numbers
         compute: numbers.settle("--compute", &config.compute)?,
         paused: false,
     };
-    let _lock = state.set_up_tenant(&name)?;
+    let lock = state.set_up_tenant(&name)?;
     let dir = state.tenant(&name);
     let there = TenantView::read(state, &name);
     let joins = Control::open(&dir)?.is_some() && !there.is_dead();
@@ -252,19 +269,45 @@ fn take_place(context: &Context, args: &Args, config: &Config, numbers: &Numbers
         std::fs::write(dir.join(MANAGED_MARK), "")?;
     }
     tenants::add_root(&dir)?;
-    Ok(Place {
+    let joining = spatial::Joining {
+        tenant: &name,
+        limits: &limits,
+        lives: joins,
+    };
+    let claimed = spatial::claim_all(state, joining, &config.spatial, devices);
+    drop(lock);
+    let units = claimed.and_then(|units| match units {
+        None if joins => spatial::inherited(state, &name),
+        units => Ok(units),
+    });
+    let mut place = Place {
         name,
         limits,
         made: !joins,
-    })
+        units: None,
+    };
+    match units {
+        Ok(units) => {
+            place.units = units;
+            Ok(place)
+        }
+        Err(error) => {
+            leave_place(context, &place);
+            Err(error)
+        }
+    }
 }
 
 /// Takes back what [`take_place`] made for a program that could not be started. Best effort: what stays is a tenant
 /// without a living program, which the next collection removes.
-fn leave_place(context: &Context, name: &str) {
+fn leave_place(context: &Context, place: &Place) {
+    let name = &place.name;
     let dir = context.state.tenant(name);
     if let Ok(_lock) = SetupLock::acquire(&dir.join("setup.lock")) {
         let _ = tenants::remove_root(&dir);
+    }
+    if !place.made {
+        return;
     }
     let _ = context
         .state
@@ -284,6 +327,12 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         bail!("--sim: {} has no simulated libraries", libraries.sim.display());
     }
     let (preloaded, preload) = preloads(&libraries, &args)?;
+    if !config.spatial.is_empty() && !preloaded.contains(&Vendor::Hip) {
+        bail!(
+            "--spatial: only AMD's devices are divided by compute units, and there is no HIP runtime where the loader looks (--vendor hip if the program brings its own)"
+        );
+    }
+    let devices = spatial::look(&config.spatial)?;
     let limits = Limits {
         memory: config.memory.clone(),
         compute: config.compute.clone(),
@@ -334,11 +383,11 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     // An authority's tenant is set up by the program itself, under the name that the authority gives.
-    let mut made = None;
+    let mut taken = None;
     if config.source != Source::File {
         // Best effort: what cannot be collected now is collected later.
         let _ = tenants::collect(&context.state, false);
-        let place = take_place(context, &args, &config, &order).map_err(|error| {
+        let place = take_place(context, &args, &config, &order, &devices).map_err(|error| {
             match error.is::<std::io::Error>() {
                 true => error.context(format!(
                     "cannot set the tenant up in {} (choose another folder with --state-dir)",
@@ -347,13 +396,14 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
                 false => error,
             }
         })?;
+        command.envs(place.units.clone());
         command.env("FCSP_TENANT", &place.name);
         command.envs(limits::variables(&place.limits));
-        made = place.made.then_some(place.name);
+        taken = Some(place);
     }
     let error = command.exec();
-    if let Some(name) = made {
-        leave_place(context, &name);
+    if let Some(place) = taken {
+        leave_place(context, &place);
     }
     let code = if error.kind() == std::io::ErrorKind::NotFound {
         127

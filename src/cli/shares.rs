@@ -21,7 +21,7 @@ pub const INTERVAL: Duration = Duration::from_millis(200);
 const SPAN_NS: u64 = 1_000_000_000;
 
 /// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after one look only.
-#[derive(Debug, Clone, Default, Serialize, PartialEq)]
+#[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Share {
     /// Share promised, a fraction of the device's time; `None` if none was asked for.
     pub quota: Option<f64>,
@@ -52,6 +52,31 @@ pub struct Share {
     pub leaning: Option<&'static str>,
     #[serde(skip)]
     pub(super) look: Option<Look>,
+    /// What part of the device the time is of: less than 1 for a tenant with compute units of its own.
+    #[serde(skip)]
+    pub part: f64,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self {
+            quota: None,
+            mode: None,
+            priority: None,
+            had: None,
+            borrowed: None,
+            throttled: None,
+            interval_ns: None,
+            in_flight_ns: 0,
+            consumed_ns: 0,
+            waits: 0,
+            let_through: 0,
+            mix: BTreeMap::new(),
+            leaning: None,
+            look: None,
+            part: 1.0,
+        }
+    }
 }
 
 /// What the page's counters said at one moment.
@@ -126,8 +151,9 @@ impl Share {
         let part = |now: u64, before: u64| {
             Some((now.wrapping_sub(before).cast_signed().max(0)) as f64 / interval as f64)
         };
-        self.had = part(now.consumed, before.consumed);
-        self.borrowed = part(now.surplus, before.surplus);
+        let of_device = |time: Option<f64>| time.map(|time| time * self.part);
+        self.had = of_device(part(now.consumed, before.consumed));
+        self.borrowed = of_device(part(now.surplus, before.surplus));
         self.throttled = part(now.waited, before.waited);
         self.interval_ns = Some(interval);
         // A page that was made anew counts from nothing.

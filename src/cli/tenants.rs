@@ -7,8 +7,10 @@ use fcsp::control::{Control, Limits};
 use fcsp::device::{DeviceIdentity, Selector};
 use fcsp::process;
 use fcsp::region::RegionSnapshot;
+use fcsp::spatial::claims;
 use fcsp::state::StateDir;
 use fcsp::tenant::MANAGED_MARK;
+use fcsp::units::WHOLE;
 use serde::Serialize;
 
 use super::limits;
@@ -45,6 +47,8 @@ pub struct DeviceView {
     pub region: RegionSnapshot,
     /// Time; `None` without a share.
     pub compute: Option<Share>,
+    /// Compute units of its own, such as "0-71"; `None` where it runs on all.
+    pub units: Option<String>,
 }
 
 /// A tenant.
@@ -176,6 +180,7 @@ fn device(state: &StateDir, tenant: &str, mut region: RegionSnapshot, limits: Op
         return DeviceView {
             region,
             compute: None,
+            units: None,
         };
     };
     let identity = DeviceIdentity {
@@ -188,9 +193,15 @@ fn device(state: &StateDir, tenant: &str, mut region: RegionSnapshot, limits: Op
         region.limit_bytes = (limit != u64::MAX).then_some(limit);
     }
     let promised = limits.and_then(|limits| rule_for(&limits.compute, &identity));
+    let claim = claims::read(state, &uuid, tenant).ok().flatten();
+    let mut compute = Share::read(state, &uuid, tenant, promised);
+    if let (Some(share), Some(claim)) = (&mut compute, &claim) {
+        share.part = f64::from(claim.part()) / f64::from(WHOLE);
+    }
     DeviceView {
         region,
-        compute: Share::read(state, &uuid, tenant, promised),
+        compute,
+        units: claim.map(|claim| claim.set.to_string()),
     }
 }
 

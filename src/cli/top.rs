@@ -599,6 +599,7 @@ mod tests {
             devices: vec![DeviceView {
                 region,
                 compute: Some(share),
+                units: None,
             }],
             problems: Vec::new(),
             limits: fcsp::control::Limits::default(),

@@ -106,7 +106,7 @@ fn opened(machine: &Machine, mut client: Client, name: &str) -> crate::machine::
 }
 
 /// A program of `clients/` for this vendor.
-fn program(vendor: &Vendor, machine: &Machine, source: &str) -> PathBuf {
+pub fn program(vendor: &Vendor, machine: &Machine, source: &str) -> PathBuf {
     let path = machine.path().join(source.trim_end_matches(".c"));
     let libraries: Vec<PathBuf> = vendor
         .linked

@@ -196,7 +196,7 @@ impl Machine {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let ours = [
-                "FCSP_", "BUD_", "LD_", "CUDA_", "HIP_", "ROCR_", "ZE_", "ASCEND_", "HABANA_",
+                "FCSP_", "BUD_", "LD_", "CUDA_", "HIP_", "HSA_", "ROCR_", "ZE_", "ASCEND_", "HABANA_",
             ];
             if ours.iter().any(|prefix| text.starts_with(prefix)) {
                 command.env_remove(&name);
@@ -240,6 +240,22 @@ impl Machine {
             .env("LD_PRELOAD", &self.built.preload)
             .envs(settings.iter().copied());
         command
+    }
+
+    /// A program by `fcsp run` with these options.
+    pub fn run(&self, options: &[&str], program: &Path) -> Command {
+        let mut command = self.bare(env!("CARGO_BIN_EXE_fcsp"));
+        command
+            .args(["run", "--vendor", self.vendor.name])
+            .args(options)
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    /// The client by `fcsp run` with these options.
+    pub fn run_client(&self, options: &[&str]) -> Client {
+        Client::start(self.run(options, &self.built.client))
     }
 
     /// The preload library.

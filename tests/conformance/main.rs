@@ -11,6 +11,7 @@
 
 mod compute;
 mod hip_only;
+mod hip_units;
 mod information;
 mod levelzero_only;
 mod machine;
@@ -175,5 +176,9 @@ mod hip {
         hip_only::refusals_are_errors_like_the_runtimes_own,
         hip_only::descriptors_do_not_keep_the_device_for_nothing,
         hip_only::amds_own_bindings_see_the_quota,
+        hip_units::tenants_run_on_units_of_their_own,
+        hip_units::what_cannot_be_kept_is_refused_before_the_start,
+        hip_units::a_programs_own_masks_are_narrowed,
+        hip_units::units_are_the_share,
     );
 }

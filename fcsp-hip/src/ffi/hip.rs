@@ -130,6 +130,10 @@ fcsp_hook::constants! {
         hipDeviceAttributePciBusId = 67;
         hipDeviceAttributePciDeviceId = 68;
         hipDeviceAttributePciDomainID = 69;
+        hipDeviceAttributeComputeCapabilityMajor = 23;
+        hipDeviceAttributeComputeCapabilityMinor = 61;
+        hipDeviceAttributePhysicalMultiProcessorCount = 10_015;
+        hipDeviceAttributeNumberOfXccs = 10_018;
     }
     hipGraphMemAttributeType { hipGraphMemAttrReservedMemCurrent = 2; }
     hipGraphNodeType {

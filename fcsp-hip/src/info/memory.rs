@@ -1,9 +1,10 @@
-//! `hipMemGetInfo`, `hipDeviceTotalMem`, the properties and the attribute: the quota is the device.
+//! `hipMemGetInfo`, `hipDeviceTotalMem`, the properties and the attributes: the quota is the device, and so are the
+//! tenant's compute units.
 
-use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Inside, Scope, scope, scope_of, shielded};
+use crate::{call_real, units};
 
 /// `hipMemGetInfo`.
 pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> hipError_t {
@@ -70,6 +71,10 @@ macro_rules! properties {
                     // SAFETY: the runtime has filled the caller's structure with success.
                     unsafe { (*prop).totalGlobalMem = size };
                 }
+                if result == hipSuccess && let Some(own) = units::processors(deviceId) {
+                    // SAFETY: as above.
+                    unsafe { (*prop).multiProcessorCount = own };
+                }
                 result
             })
         }
@@ -81,22 +86,25 @@ properties! {
     hipGetDevicePropertiesR0600: hipDeviceProp_tR0600;
 }
 
-/// `hipDeviceGetAttribute`: the size of the device is one, cut to an integer.
+/// `hipDeviceGetAttribute`: the size of the device is one, cut to an integer; the number of its processors another.
 pub unsafe extern "C" fn hipDeviceGetAttribute(
     pi: *mut i32,
     attr: hipDeviceAttribute_t,
     deviceId: i32,
 ) -> hipError_t {
-    if attr != hipDeviceAttributeTotalGlobalMem {
-        return call_real!(hipDeviceGetAttribute(pi, attr, deviceId));
-    }
+    let own: fn(i32) -> Option<i32> = match attr {
+        // Cut as the runtime cuts it.
+        hipDeviceAttributeTotalGlobalMem => |device| size(device).map(|size| size as i32),
+        hipDeviceAttributeMultiprocessorCount => units::processors,
+        _ => return call_real!(hipDeviceGetAttribute(pi, attr, deviceId)),
+    };
     shielded(hipErrorUnknown, || {
         let result = call_real!(hipDeviceGetAttribute(pi, attr, deviceId));
         if result == hipSuccess
-            && let Some(size) = size(deviceId)
+            && let Some(own) = own(deviceId)
         {
-            // SAFETY: the runtime has written there with success. Cut as the runtime cuts it.
-            unsafe { *pi = size as i32 };
+            // SAFETY: the runtime has written there with success.
+            unsafe { *pi = own };
         }
         result
     })

@@ -23,7 +23,7 @@ pub struct Setting {
 
 /// Quantities with the beginnings of the variables that set them, strongest first. The same order as the readers':
 /// a test compares the two.
-const QUANTITIES: [(&str, &[&str]); 8] = [
+const QUANTITIES: [(&str, &[&str]); 9] = [
     ("tenant", &["FCSP_TENANT"]),
     (
         "memory",
@@ -47,6 +47,7 @@ const QUANTITIES: [(&str, &[&str]); 8] = [
     ("floor", &["FCSP_FLOOR", "BUD_TENANT_FLOOR_PCT"]),
     ("pool", &["FCSP_SHARED_POOL", "BUD_SHARED_POOL_PCT"]),
     ("burst", &["FCSP_BURST", "BUD_BURST_MAX_PCT"]),
+    ("spatial", &["FCSP_SPATIAL"]),
 ];
 
 /// Looks at the root-owned file.
@@ -170,6 +171,7 @@ mod tests {
                 "mode" => ["strict", "adaptive"][index].to_owned(),
                 "priority" => ["low", "0"][index].to_owned(),
                 "memory" => format!("{}g", index + 1),
+                "spatial" => "auto".to_owned(),
                 _ => format!("{}%", 10 * (index + 1)),
             };
             let set: Vec<(String, String)> = beginnings
