@@ -18,7 +18,15 @@ pub mod real {
     crate::for_each_synapse_hook!(synapse_reals);
     crate::for_each_hlml_hook!(hlml_reals);
     // Asked by the wrappers, not wrapped themselves.
-    synapse_reals!(synDeviceGetCount, synDeviceGetModuleIDs, synDeviceGetPCIBusId);
+    synapse_reals!(
+        synDeviceGetCount,
+        synDeviceGetModuleIDs,
+        synDeviceGetPCIBusId,
+        synEventCreate,
+        synEventRecord,
+        synEventQuery,
+        synEventElapsedTime,
+    );
     hlml_reals!(
         hlml_init,
         hlml_shutdown,

@@ -11,6 +11,13 @@ pub type synDeviceId = u32;
 pub type synModuleId = u32;
 pub type synDeviceType = c_int;
 pub type synDeviceAttribute = c_int;
+pub type synEventHandle = *mut c_void;
+pub type synRecipeHandle = *mut c_void;
+pub type synStreamHandle = *mut c_void;
+/// Seen through pointers only; nothing here looks inside.
+pub type synLaunchTensorInfo = c_void;
+/// As above.
+pub type synLaunchTensorInfoExt = c_void;
 /// Status of every call of HLML.
 pub type hlml_return_t = c_int;
 pub type hlml_device_t = *mut c_void;
@@ -23,6 +30,7 @@ fcsp_hook::constants! {
         synNoDeviceFound = 8;
         synFailedToAllocateDeviceMemory = 14;
         synUnsupported = 18;
+        synBusy = 22;
         synFail = 26;
     }
     synDeviceAttribute {
@@ -91,7 +99,34 @@ fcsp_hook::functions! {
     );
     synDeviceMalloc(deviceId: synDeviceId, size: u64, reqAddr: u64, flags: u32, buffer: *mut u64);
     synDeviceFree(deviceId: synDeviceId, buffer: u64, flags: u32);
+    synRecipeDestroy(recipeHandle: synRecipeHandle);
+    synLaunch(
+        streamHandle: synStreamHandle, launchTensorsInfo: *const synLaunchTensorInfo, numberOfTensors: u32,
+        pWorkspace: u64, pRecipeHandle: synRecipeHandle, flags: u32
+    );
+    synLaunchExt(
+        streamHandle: synStreamHandle, launchTensorsInfoExt: *const synLaunchTensorInfoExt, numberOfTensors: u32,
+        pWorkspace: u64, pRecipeHandle: synRecipeHandle, flags: u32
+    );
+    synLaunchWithExternalEvents(
+        streamHandle: synStreamHandle, launchTensorsInfo: *const synLaunchTensorInfo, numberOfTensors: u32,
+        pWorkspace: u64, pRecipeHandle: synRecipeHandle, eventHandleList: *mut synEventHandle, numberOfEvents: u32,
+        flags: u32
+    );
+    synLaunchWithExternalEventsExt(
+        streamHandle: synStreamHandle, launchTensorsInfoExt: *const synLaunchTensorInfoExt, numberOfTensors: u32,
+        pWorkspace: u64, pRecipeHandle: synRecipeHandle, eventHandleList: *mut synEventHandle, numberOfEvents: u32,
+        flags: u32
+    );
+    synEventCreate(pEventHandler: *mut synEventHandle, deviceId: synDeviceId, flags: u32);
+    synEventDestroy(eventHandle: synEventHandle);
+    synEventRecord(eventHandle: synEventHandle, streamHandle: synStreamHandle);
+    synEventQuery(eventHandle: synEventHandle);
+    synEventElapsedTime(pNanoSeconds: *mut u64, eventHandleStart: synEventHandle, eventHandleEnd: synEventHandle);
 }
+
+/// `EVENT_COLLECT_TIME`, a flag of `synEventCreate`.
+pub const EVENT_COLLECT_TIME: u32 = 1;
 
 fcsp_hook::functions! {
     /// Functions of HLML that are wrapped or asked.

@@ -12,7 +12,8 @@ macro_rules! for_each_synapse_hook {
         $callback! {
             synDestroy, synDeviceAcquire, synDeviceAcquireByDeviceType, synDeviceAcquireByModuleId, synDeviceFree,
             synDeviceGetAttribute, synDeviceGetAttributeByModuleId, synDeviceGetInfo, synDeviceGetInfoV2,
-            synDeviceGetMemoryInfo, synDeviceMalloc, synDeviceRelease,
+            synDeviceGetMemoryInfo, synDeviceMalloc, synDeviceRelease, synLaunch, synLaunchExt,
+            synLaunchWithExternalEvents, synLaunchWithExternalEventsExt, synRecipeDestroy,
         }
     };
 }
@@ -28,6 +29,7 @@ macro_rules! for_each_hlml_hook {
 mod rooms {
     pub use crate::context::*;
     pub use crate::info::*;
+    pub use crate::launch::*;
     pub use crate::memory::*;
 }
 

@@ -6,7 +6,8 @@
 //! - a memory quota for the one process that has the card, which sees the quota as the card's memory;
 //! - a queue for the card (`FCSP_GAUDI_WAIT`): by priority, then in order of arrival; with `FCSP_LOG=1`, messages that say who
 //!   has it;
-//! - nothing of its time: a compute limit has no effect, and a message says so. A tenant with the card has all of it.
+//! - all of its time: a compute limit has no effect, and a message says so. What launches take is counted where
+//!   `FCSP_ACCOUNT_TIME` asks for it.
 //!
 //! To put several processes on a card is the work of a server that has the card and carries out what others ask of it
 //! (an inference server); this is none.
@@ -29,6 +30,8 @@
 //! | [`queue`] | who is next for a card |
 //! | [`memory`] | everything that takes or gives back device memory |
 //! | [`info`] | the answers that show a tenant its own device |
+//! | [`launch`] | launches: counted, never held back |
+//! | [`events`] | events, by which they are counted |
 
 // Wrappers and their parameters bear the vendor's names, so that its documentation and this source can be read side by side.
 #![allow(non_snake_case, non_upper_case_globals)]
@@ -36,9 +39,11 @@
 pub mod cards;
 pub mod context;
 pub mod driver;
+pub mod events;
 pub mod ffi;
 pub mod hooks;
 pub mod info;
+pub mod launch;
 pub mod memory;
 pub mod process;
 pub mod queue;

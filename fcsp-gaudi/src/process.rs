@@ -9,9 +9,8 @@ use fcsp_hook::device::Device;
 use fcsp_hook::memory::{Given, Record};
 use fcsp_hook::process::Process;
 
-use crate::call_real;
-use crate::cards;
 use crate::ffi::*;
+use crate::{call_real, cards, events};
 
 /// Gaudi's driver.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +127,9 @@ impl Backend for Gaudi {
         ACQUIRED.store(-1, Ordering::Release);
     }
 
-    // Nothing is launched through wrappers: who has the card has all of its time.
+    // Who has the card has all of its time.
+    const HOLDS_BACK: bool = false;
+    // No card was at hand: what two events cost is measured on the one that is.
     const BUSY_BRACKET_NS: u64 = 0;
     const IDLE_BRACKET_NS: u64 = 0;
     type Beside = ();
@@ -140,23 +141,23 @@ impl Backend for Gaudi {
     fn beside_recordings() {}
 
     fn event_context(_queue: usize) -> Option<usize> {
-        None
+        Self::current_context()
     }
 
-    fn create_event(_context: usize, _timed: bool) -> Option<usize> {
-        None
+    fn create_event(_context: usize, timed: bool) -> Option<usize> {
+        events::create(timed)
     }
 
-    fn record_event(_event: usize, _queue: usize) -> bool {
-        false
+    fn record_event(event: usize, queue: usize) -> bool {
+        events::record(event, queue)
     }
 
-    fn event_progress(_event: usize) -> Progress {
-        Progress::Failed
+    fn event_progress(event: usize) -> Progress {
+        events::progress(event)
     }
 
-    fn elapsed_ns(_first: usize, _second: usize) -> Option<u64> {
-        None
+    fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
+        events::elapsed_ns(first, second)
     }
 
     fn kernel_name(_function: usize) -> Option<String> {

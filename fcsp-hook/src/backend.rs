@@ -107,6 +107,10 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
 
     // Queues (streams, command queues, immediate lists), on the calling thread's context.
 
+    /// Whether launches are ever held back. Where they are not, a share has no effect: device time is counted if
+    /// [`crate::setup::accounts_time`] asks for that, and launches have nothing to ask otherwise.
+    const HOLDS_BACK: bool = true;
+
     /// What two events around a launch add to its span while the device is busy, against the same launch between others
     /// of its kind, ns.
     const BUSY_BRACKET_NS: u64;

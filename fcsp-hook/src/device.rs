@@ -163,11 +163,14 @@ impl<B: Backend> Device<B> {
         self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
         self.generation.store(generation, Ordering::Relaxed);
 
-        let params = limits
+        let mut params = limits
             .compute
             .for_device(&self.identity)
             .unwrap_or_default()
             .within(B::part_of(self));
+        if !B::HOLDS_BACK {
+            params.mode = Mode::None;
+        }
         if params.mode == Mode::None && !limits.paused && !accounts_time() {
             // SAFETY: as in `compute`. Somebody may be waiting at the gate that is given up here.
             if let Some(made) = unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {

@@ -2,6 +2,7 @@
  * with its driver; where they are at hand, the same clients compile against them. */
 #ifndef FCSP_SIM_GAUDI_H
 #define FCSP_SIM_GAUDI_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,12 +13,15 @@ typedef enum synStatus {
     synInvalidArgument = 1,
     synOutOfHostMemory = 3,
     synOutOfDeviceMemory = 4,
+    synObjectNotInitialized = 6,
     synNoDeviceFound = 8,
     synDeviceTypeMismatch = 9,
     synFailedToAllocateDeviceMemory = 14,
     synFailedToFreeDeviceMemory = 15,
     synUnsupported = 18,
     synDeviceAlreadyAcquired = 20,
+    synNameIsAlreadyUsed = 21,
+    synBusy = 22,
     synFail = 26,
     synUninitialized = 28,
 } synStatus;
@@ -36,6 +40,32 @@ typedef enum synDeviceAttribute {
 typedef uint32_t synDeviceId;
 typedef uint32_t synModuleId;
 typedef struct InternalStreamHandle *synStreamHandle;
+typedef struct EventInterfaceExternal *synEventHandle;
+typedef struct InternalGraphHandle *synGraphHandle;
+typedef struct SectionHandleExternal *synSectionHandle;
+typedef struct InternalRecipeHandle *synRecipeHandle;
+typedef struct InternalTensor *synTensor;
+
+#define HABANA_DIM_MAX 25
+#define SYN_FLAGS_TENSOR_NAME 0x1
+enum eventCreateFlags { EVENT_COLLECT_TIME = 1 };
+typedef uint64_t TSize;
+typedef enum synTensorType { DATA_TENSOR = 0 } synTensorType;
+typedef enum synDataType { syn_type_int8 = 1, syn_type_bf16 = 2, syn_type_single = 4, syn_type_int16 = 8 } synDataType;
+typedef enum synGeometryType { synGeometryMinSizes, synGeometryMaxSizes, synGeometrySizes = synGeometryMaxSizes } synGeometryType;
+
+typedef struct synTensorGeometry {
+    TSize sizes[HABANA_DIM_MAX];
+    uint32_t dims;
+} synTensorGeometry;
+
+typedef struct synLaunchTensorInfo {
+    const char *tensorName;
+    uint64_t pTensorAddress;
+    synTensorType tensorType;
+    TSize tensorSize[HABANA_DIM_MAX];
+    uint64_t tensorId;
+} synLaunchTensorInfo, synLaunchTensorInfoExt;
 
 typedef struct synDeviceInfo {
     uint64_t sramBaseAddress;
@@ -90,6 +120,42 @@ synStatus synStreamCreateGeneric(synStreamHandle *stream, synDeviceId device, ui
 synStatus synStreamDestroy(synStreamHandle stream);
 synStatus synStreamSynchronize(synStreamHandle stream);
 synStatus synStreamQuery(synStreamHandle stream);
+synStatus synStreamWaitEvent(synStreamHandle stream, synEventHandle event, uint32_t flags);
+synStatus synEventCreate(synEventHandle *event, synDeviceId device, uint32_t flags);
+synStatus synEventDestroy(synEventHandle event);
+synStatus synEventRecord(synEventHandle event, synStreamHandle stream);
+synStatus synEventQuery(synEventHandle event);
+synStatus synEventSynchronize(synEventHandle event);
+synStatus synEventElapsedTime(uint64_t *nanoseconds, synEventHandle start, synEventHandle end);
+synStatus synGraphCreate(synGraphHandle *graph, synDeviceType type);
+synStatus synGraphDestroy(synGraphHandle graph);
+synStatus synGraphCompile(synRecipeHandle *recipe, synGraphHandle graph, const char *name, const char *log);
+synStatus synSectionCreate(synSectionHandle *section, uint64_t descriptor, synGraphHandle graph);
+synStatus synSectionSetPersistent(synSectionHandle section, bool persistent);
+synStatus synSectionDestroy(synSectionHandle section);
+synStatus synTensorHandleCreate(synTensor *tensor, synGraphHandle graph, synTensorType type, const char *name);
+synStatus synTensorSetGeometry(synTensor tensor, const synTensorGeometry *geometry, synGeometryType type);
+synStatus synTensorSetDeviceDataType(synTensor tensor, synDataType type);
+synStatus synTensorAssignToSection(synTensor tensor, synSectionHandle section, uint64_t offset);
+synStatus synTensorDestroy(synTensor tensor);
+synStatus synTensorRetrieveIds(synRecipeHandle recipe, const char **names, uint64_t *ids, uint32_t count);
+synStatus synNodeCreate(synGraphHandle graph, const synTensor *inputs, const synTensor *outputs, uint32_t input_count,
+                        uint32_t output_count, const void *parameters, unsigned parameter_bytes, const char *guid,
+                        const char *name, const char **input_layouts, const char **output_layouts);
+synStatus synWorkspaceGetSize(uint64_t *bytes, synRecipeHandle recipe);
+synStatus synRecipeDestroy(synRecipeHandle recipe);
+synStatus synRecipeSerialize(synRecipeHandle recipe, const char *path);
+synStatus synRecipeDeSerialize(synRecipeHandle *recipe, const char *path);
+synStatus synLaunch(synStreamHandle stream, const synLaunchTensorInfo *tensors, uint32_t count, uint64_t workspace,
+                    synRecipeHandle recipe, uint32_t flags);
+synStatus synLaunchExt(synStreamHandle stream, const synLaunchTensorInfoExt *tensors, uint32_t count, uint64_t workspace,
+                       synRecipeHandle recipe, uint32_t flags);
+synStatus synLaunchWithExternalEvents(synStreamHandle stream, const synLaunchTensorInfo *tensors, uint32_t count,
+                                      uint64_t workspace, synRecipeHandle recipe, synEventHandle *events,
+                                      uint32_t event_count, uint32_t flags);
+synStatus synLaunchWithExternalEventsExt(synStreamHandle stream, const synLaunchTensorInfoExt *tensors, uint32_t count,
+                                         uint64_t workspace, synRecipeHandle recipe, synEventHandle *events,
+                                         uint32_t event_count, uint32_t flags);
 synStatus synMemCopyAsync(synStreamHandle stream, uint64_t source, uint64_t size, uint64_t destination, synDmaDir direction);
 synStatus synMemsetD8Async(uint64_t address, unsigned char value, size_t count, synStreamHandle stream);
 synStatus synMemsetD16Async(uint64_t address, uint16_t value, size_t count, synStreamHandle stream);

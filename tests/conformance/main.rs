@@ -10,6 +10,7 @@
 //! `FCSP_OFFLINE=1` goes without where there are none, and says so. A C compiler is needed.
 
 mod compute;
+mod gaudi_only;
 mod hip_only;
 mod hip_units;
 mod information;
@@ -145,6 +146,12 @@ mod levelzero {
 /// A card belongs to one process at a time: nothing of what several share.
 mod gaudi {
     basics!(GAUDI);
+    cases!(GAUDI:
+        recorded::recorded_work_runs,
+        gaudi_only::recipes_become_launches,
+        gaudi_only::what_a_recipe_needs_counts,
+        gaudi_only::launches_are_counted_and_never_held_back,
+    );
 }
 
 mod empty {

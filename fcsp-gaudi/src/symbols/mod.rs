@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_memory_is_wrapped() {
+    fn what_concerns_memory_or_launches_is_wrapped() {
         let wrapped: BTreeSet<&str> = crate::hooks::HOOKS
             .hooks()
             .map(|hook| hook.name.to_str().unwrap())
@@ -49,6 +49,7 @@ mod tests {
                     | Role::Frees
                     | Role::Exports
                     | Role::Informs
+                    | Role::Launches
             )
         };
         let due: BTreeSet<&str> = synapse()

@@ -2,13 +2,13 @@
 
 use crate::{
     Card, DEVICE, DEVICE_ALREADY_ACQUIRED, DEVICE_TYPE_MISMATCH, DRIVER, Driver, FAIL, INVALID_ARGUMENT,
-    NO_DEVICE_FOUND, Reply, api, driver, lock, put, put_text, start,
+    NO_DEVICE_FOUND, Reply, api, driver, lock, put, put_text, start, text,
 };
 use fcsp_sim::process::Account;
 use fcsp_sim::region::path_from_env;
 use fcsp_sim::spec::DeviceSpec;
-use std::collections::HashMap;
-use std::ffi::CStr;
+use fcsp_sim::stream::Timeline;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,6 +76,8 @@ fn acquire(id: *mut u32, wanted: impl Fn(&DeviceSpec) -> bool, kind: i32, busy: 
             index: spec.index,
             file,
             memory: HashMap::new(),
+            timeline: Timeline::new(driver.process.clone(), spec.index),
+            streams: HashSet::new(),
         });
         return put(id, DEVICE);
     }
@@ -84,6 +86,8 @@ fn acquire(id: *mut u32, wanted: impl Fn(&DeviceSpec) -> bool, kind: i32, busy: 
 
 /// Lets go of the card, with everything in its memory.
 fn release(driver: &Driver) -> Reply {
+    // What is queued is done first, while its memory is there.
+    driver.timeline(DEVICE)?.shut();
     let card = lock(&driver.card).take().ok_or(INVALID_ARGUMENT)?;
     let memory: u64 = card.memory.values().map(|(_, bytes)| bytes).sum();
     let bytes = memory + driver.spec(card.index).context;
@@ -137,9 +141,7 @@ api! {
     }
 
     fn synDeviceAcquire(id: *mut u32, pci: *const core::ffi::c_char) {
-        // SAFETY: null or a C string, by the API's contract.
-        let pci = (!pci.is_null()).then(|| unsafe { CStr::from_ptr(pci) }.to_string_lossy().into_owned());
-        match pci.filter(|pci| !pci.is_empty()) {
+        match text(pci).filter(|pci| !pci.is_empty()) {
             Some(pci) => acquire(id, |spec| spec.pci_text().eq_ignore_ascii_case(&pci), ANY_TYPE, FAIL),
             None => acquire(id, |_| true, ANY_TYPE, NO_DEVICE_FOUND),
         }
@@ -153,6 +155,6 @@ api! {
     }
 
     fn synDeviceSynchronize(device: u32) {
-        driver()?.with_card(device, |_| Ok(()))
+        driver()?.timeline(device)?.synchronise().map_err(|_| FAIL)
     }
 }

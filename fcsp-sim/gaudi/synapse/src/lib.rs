@@ -2,14 +2,22 @@
 //!
 //! A card belongs to one process at a time, as the kernel driver has it: whoever acquires it holds its device file,
 //! `<state>.accel<N>`, open and locked, and anybody else is told that there is no device. A process holds one card, number
-//! 0. Recipes are not modelled, and with them launches; memory, copies and fills are. Nothing is queued: the device is
-//! done with what it is told at once.
+//! 0. Launches of recipes are queued and take time on the device model; a copy or a fill waits for what is before it in its
+//! stream, and is done when its call returns.
+//!
+//! Recipes come from a compiler that is the vendor's alone. This one knows two nodes: `memcpy`, which is Synapse's own, and
+//! `fcsp_spin`, which takes as long as its parameter says (nanoseconds, 8 bytes). Any other node takes the time to read and
+//! write its tensors, and leaves what it writes as it was.
 
 #![allow(non_snake_case, non_camel_case_types)]
 
 mod card;
+mod event;
+mod graph;
 mod info;
+mod launch;
 mod memory;
+mod recipe;
 mod stream;
 
 use fcsp_sim::faults::{Faults, kill_self};
@@ -17,9 +25,11 @@ use fcsp_sim::host::Mapping;
 use fcsp_sim::process::Process;
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
-use std::collections::HashMap;
+use fcsp_sim::stream::Timeline;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, c_char};
 use std::fs::File;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 /// `synStatus`.
@@ -29,11 +39,15 @@ type Reply<T = ()> = Result<T, Status>;
 
 const INVALID_ARGUMENT: Status = 1;
 const OUT_OF_HOST_MEMORY: Status = 3;
+const OBJECT_NOT_INITIALIZED: Status = 6;
 const NO_DEVICE_FOUND: Status = 8;
 const DEVICE_TYPE_MISMATCH: Status = 9;
 const FAILED_TO_ALLOCATE_DEVICE_MEMORY: Status = 14;
 const FAILED_TO_FREE_DEVICE_MEMORY: Status = 15;
+const UNSUPPORTED: Status = 18;
 const DEVICE_ALREADY_ACQUIRED: Status = 20;
+const NAME_IS_ALREADY_USED: Status = 21;
+const BUSY: Status = 22;
 const FAIL: Status = 26;
 const UNINITIALIZED: Status = 28;
 
@@ -43,12 +57,52 @@ const DEVICE: u32 = 0;
 /// This process's use of the machine.
 #[derive(Debug)]
 struct Driver {
-    process: Process,
+    process: Arc<Process>,
     /// The card that it holds.
     card: Mutex<Option<Card>>,
     /// Host memory by address.
     host: Mutex<HashMap<u64, Mapping>>,
+    /// Graphs and what belongs to them.
+    graphs: Table<Mutex<graph::Graph>>,
+    /// Sections of graphs.
+    sections: Table<graph::Section>,
+    /// Tensors of graphs.
+    tensors: Table<Mutex<graph::Tensor>>,
+    /// What graphs were compiled to.
+    recipes: Table<recipe::Recipe>,
+    /// Events.
+    events: Table<event::EventObject>,
 }
+
+/// Objects by handle.
+#[derive(Debug)]
+struct Table<T>(Mutex<HashMap<usize, Arc<T>>>);
+
+impl<T> Table<T> {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    /// A handle that no other object of this process has: 64 apart, as addresses would be.
+    fn add(&self, object: T) -> Handle {
+        static NEXT: AtomicUsize = AtomicUsize::new(0x5000_0000);
+        // Relaxed: a number.
+        let handle = NEXT.fetch_add(64, Ordering::Relaxed);
+        lock(&self.0).insert(handle, Arc::new(object));
+        core::ptr::without_provenance_mut(handle)
+    }
+
+    fn get(&self, handle: Handle) -> Reply<Arc<T>> {
+        lock(&self.0).get(&handle.addr()).cloned().ok_or(INVALID_ARGUMENT)
+    }
+
+    fn remove(&self, handle: Handle) -> Reply<Arc<T>> {
+        lock(&self.0).remove(&handle.addr()).ok_or(INVALID_ARGUMENT)
+    }
+}
+
+/// An opaque handle.
+type Handle = *mut core::ffi::c_void;
 
 /// A card in this process's hands.
 #[derive(Debug)]
@@ -58,6 +112,22 @@ struct Card {
     file: File,
     /// Device memory by address, with the bytes counted for it.
     memory: HashMap<u64, (Mapping, u64)>,
+    /// What is queued on it.
+    timeline: Arc<Timeline>,
+    /// Handles of its streams.
+    streams: HashSet<u64>,
+}
+
+impl Card {
+    /// Whether the bytes from `address` are inside one buffer.
+    fn holds(&self, address: u64, bytes: u64) -> bool {
+        self.memory.iter().any(|(&base, (_, size))| {
+            address >= base
+                && address
+                    .checked_add(bytes)
+                    .is_some_and(|end| end <= base.saturating_add(*size))
+        })
+    }
 }
 
 /// Null before `synInitialize` and after `synDestroy`. Leaked: threads may be using it.
@@ -96,9 +166,14 @@ fn start() -> Reply {
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
     let region = Region::open(&path_from_env(&topology), &topology).map_err(|e| fail(e.to_string()))?;
     let driver = Driver {
-        process: Process::join(topology, Arc::new(region)).map_err(|e| fail(format!("{e:?}")))?,
+        process: Arc::new(Process::join(topology, Arc::new(region)).map_err(|e| fail(format!("{e:?}")))?),
         card: Mutex::new(None),
         host: Mutex::default(),
+        graphs: Table::new(),
+        sections: Table::new(),
+        tensors: Table::new(),
+        recipes: Table::new(),
+        events: Table::new(),
     };
     // SAFETY: a plain function; the library is never unloaded.
     FORKS.call_once(|| unsafe {
@@ -126,6 +201,17 @@ impl Driver {
             _ => Err(INVALID_ARGUMENT),
         }
     }
+
+    /// The card's queues, without its lock: what waits for them must not keep them from being emptied.
+    fn timeline(&self, device: u32) -> Reply<Arc<Timeline>> {
+        self.with_card(device, |card| Ok(card.timeline.clone()))
+    }
+}
+
+/// A text that a caller passes; none for null.
+fn text(at: *const c_char) -> Option<String> {
+    // SAFETY: null or a C string, by the API's contract.
+    (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned())
 }
 
 /// Runs an exported function's body, with the faults asked for before and after it.

@@ -1,32 +1,33 @@
-//! Streams, copies and fills. All are done when the call returns.
+//! Streams, copies and fills. A copy or fill waits for what is before it in its stream, and is done when the call returns.
 
-use crate::{Card, INVALID_ARGUMENT, Reply, api, driver, put};
-use core::ffi::c_void;
+use crate::{BUSY, Card, DEVICE, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, lock, put};
+use fcsp_sim::stream::{Op, Timeline};
+use std::sync::Arc;
 
-/// The one handle there is: nothing is queued, so streams have nothing to tell apart.
-const STREAM: *mut c_void = core::ptr::without_provenance_mut(1);
-
-fn check(stream: *mut c_void) -> Reply {
-    (stream == STREAM).then_some(()).ok_or(INVALID_ARGUMENT)
-}
-
-/// Whether the bytes from `address` are inside one buffer.
-fn holds(card: &Card, address: u64, bytes: u64) -> bool {
-    card.memory.iter().any(|(&base, (_, size))| {
-        address >= base
-            && address
-                .checked_add(bytes)
-                .is_some_and(|end| end <= base.saturating_add(*size))
+/// The queue of a stream, and the card's queues.
+pub fn queue(stream: Handle) -> Reply<(Arc<Timeline>, u64)> {
+    let queue = stream.addr() as u64;
+    driver()?.with_card(DEVICE, |card| {
+        let known = card.streams.contains(&queue);
+        known
+            .then(|| (card.timeline.clone(), queue))
+            .ok_or(INVALID_ARGUMENT)
     })
 }
 
-fn fill<T: Copy>(address: u64, value: T, count: usize, stream: *mut c_void) -> Reply {
-    check(stream)?;
-    driver()?.with_card(crate::DEVICE, |card| {
+/// Waits for what is in the stream.
+fn finish(stream: Handle) -> Reply {
+    let (timeline, queue) = queue(stream)?;
+    timeline.synchronise_stream(queue).map_err(|_| FAIL)
+}
+
+fn fill<T: Copy>(address: u64, value: T, count: usize, stream: Handle) -> Reply {
+    finish(stream)?;
+    driver()?.with_card(DEVICE, |card| {
         let bytes = (count as u64)
             .checked_mul(size_of::<T>() as u64)
             .ok_or(INVALID_ARGUMENT)?;
-        if !holds(card, address, bytes) {
+        if !card.holds(address, bytes) {
             return Err(INVALID_ARGUMENT);
         }
         for at in 0..count {
@@ -37,33 +38,61 @@ fn fill<T: Copy>(address: u64, value: T, count: usize, stream: *mut c_void) -> R
     })
 }
 
+/// Whether a copy of so many bytes stays inside the card's buffers.
+fn is_inside(card: &Card, source: u64, destination: u64, size: u64, direction: i32) -> bool {
+    match direction {
+        0 => card.holds(destination, size),
+        1 => card.holds(source, size),
+        2 => card.holds(source, size) && card.holds(destination, size),
+        _ => false,
+    }
+}
+
 api! {
-    fn synStreamCreateGeneric(stream: *mut *mut c_void, device: u32, _flags: u32) {
-        driver()?.with_card(device, |_| put(stream, STREAM))
+    fn synStreamCreateGeneric(stream: *mut Handle, device: u32, _flags: u32) {
+        let driver = driver()?;
+        driver.with_card(device, |card| {
+            // One of its own on the machine: streams of a released card are not streams of the next.
+            let queue = driver.process.region.fresh_id() << 8 | 1;
+            put(stream, core::ptr::without_provenance_mut(queue as usize))?;
+            card.timeline.open(queue, false, 0);
+            card.streams.insert(queue);
+            Ok(())
+        })
     }
 
-    fn synStreamDestroy(stream: *mut c_void) {
-        check(stream)
+    fn synStreamDestroy(stream: Handle) {
+        let (timeline, queue) = queue(stream)?;
+        timeline.close(queue);
+        if let Some(card) = lock(&driver()?.card).as_mut() {
+            card.streams.remove(&queue);
+        }
+        Ok(())
     }
 
-    fn synStreamSynchronize(stream: *mut c_void) {
-        check(stream)
+    fn synStreamSynchronize(stream: Handle) {
+        finish(stream)
     }
 
-    fn synStreamQuery(stream: *mut c_void) {
-        check(stream)
+    fn synStreamQuery(stream: Handle) {
+        let (timeline, queue) = queue(stream)?;
+        if timeline.query(queue).map_err(|_| FAIL)? { Ok(()) } else { Err(BUSY) }
     }
 
-    fn synMemCopyAsync(stream: *mut c_void, source: u64, size: u64, destination: u64, direction: i32) {
-        check(stream)?;
-        driver()?.with_card(crate::DEVICE, |card| {
-            let (from, to) = match direction {
-                0 => (true, holds(card, destination, size)),
-                1 => (holds(card, source, size), true),
-                2 => (holds(card, source, size), holds(card, destination, size)),
-                _ => (false, false),
-            };
-            if !(from && to) {
+    fn synStreamWaitEvent(stream: Handle, event: Handle, flags: u32) {
+        let (timeline, queue) = queue(stream)?;
+        let event = event::find(event)?;
+        if flags != 0 {
+            return Err(INVALID_ARGUMENT);
+        }
+        let wait = Op::Wait(event.clone(), event.latest());
+        timeline.submit(queue, vec![wait]).map_err(|_| FAIL)
+    }
+
+    fn synMemCopyAsync(stream: Handle, source: u64, size: u64, destination: u64, direction: i32) {
+        finish(stream)?;
+        driver()?.with_card(DEVICE, |card| {
+            if !is_inside(card, source, destination, size, direction) {
                 return Err(INVALID_ARGUMENT);
             }
             // SAFETY: what is the card's is inside its mappings, which the lock keeps alive; what is the host's, the
@@ -73,15 +102,15 @@ api! {
         })
     }
 
-    fn synMemsetD8Async(address: u64, value: u8, count: usize, stream: *mut c_void) {
+    fn synMemsetD8Async(address: u64, value: u8, count: usize, stream: Handle) {
         fill(address, value, count, stream)
     }
 
-    fn synMemsetD16Async(address: u64, value: u16, count: usize, stream: *mut c_void) {
+    fn synMemsetD16Async(address: u64, value: u16, count: usize, stream: Handle) {
         fill(address, value, count, stream)
     }
 
-    fn synMemsetD32Async(address: u64, value: u32, count: usize, stream: *mut c_void) {
+    fn synMemsetD32Async(address: u64, value: u32, count: usize, stream: Handle) {
         fill(address, value, count, stream)
     }
 }

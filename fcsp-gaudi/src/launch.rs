@@ -1,0 +1,52 @@
+//! Launches of recipes. Who has a card has all of its time, so they are never held back; their device time is counted where
+//! `FCSP_ACCOUNT_TIME` asks for that, and otherwise they have nothing to ask.
+
+use fcsp_hook::launch::{self, admits_graph, straight};
+use fcsp_hook::setup::{Inside, shielded};
+
+use crate::call_real;
+use crate::driver::real;
+use crate::ffi::*;
+use crate::process::Gaudi;
+
+/// Wraps launches: a recipe is one key, as a graph is elsewhere.
+macro_rules! launches {
+    ($($name:ident($($arg:ident: $ty:ty),* $(,)?);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(
+            streamHandle: synStreamHandle, tensors: *const synLaunchTensorInfo, count: u32, workspace: u64,
+            recipe: synRecipeHandle, $($arg: $ty),*
+        ) -> synStatus {
+            if straight::<Gaudi>() && let Some(real) = real::$name.get() {
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to Synapse.
+                return unsafe { real(streamHandle, tensors, count, workspace, recipe, $($arg),*) };
+            }
+            let call = || call_real!($name(streamHandle, tensors, count, workspace, recipe, $($arg),*));
+            let Some(_inside) = Inside::enter() else { return call() };
+            let (recipe, queue) = (recipe as usize, streamHandle as usize);
+            if admits_graph::<Gaudi>(recipe, queue) {
+                return call();
+            }
+            launch::graph::<Gaudi>(recipe, queue, call)
+        }
+    )*};
+}
+launches! {
+    synLaunch(flags: u32);
+    synLaunchExt(flags: u32);
+    synLaunchWithExternalEvents(events: *mut synEventHandle, eventCount: u32, flags: u32);
+    synLaunchWithExternalEventsExt(events: *mut synEventHandle, eventCount: u32, flags: u32);
+}
+
+/// `synRecipeDestroy`: its handle may be another recipe's next, whose cost is its own.
+pub unsafe extern "C" fn synRecipeDestroy(recipeHandle: synRecipeHandle) -> synStatus {
+    shielded(synFail, || {
+        let result = call_real!(synRecipeDestroy(recipeHandle));
+        if result == synSuccess
+            && let Some(_inside) = Inside::enter()
+        {
+            launch::graph_changed::<Gaudi>(recipeHandle as usize);
+        }
+        result
+    })
+}
