@@ -84,7 +84,7 @@ impl Backend for Ascend {
         (call_real!(aclrtGetDevice(&mut device)) == ACL_SUCCESS).then_some(device)
     }
 
-    /// An assumption: no such device was at hand. What HCCL and operators take besides comes by calls that are counted.
+    /// Not measured, for want of a device (docs/assumptions.md). What HCCL and operators take besides comes by calls that are counted.
     const CONTEXT_ESTIMATE: u64 = 256 << 20;
 
     fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
@@ -123,7 +123,8 @@ impl Backend for Ascend {
         recording::forget_everything();
     }
 
-    /// Nothing until it is measured on a device: a launch then costs a little more than it should.
+    /// Nothing until it is measured on the device at hand: a launch until then costs a little more than it should
+    /// (docs/assumptions.md).
     const BUSY_BRACKET_NS: u64 = 0;
     const IDLE_BRACKET_NS: u64 = 0;
 

@@ -129,7 +129,7 @@ impl Backend for Gaudi {
 
     // Who has the card has all of its time.
     const HOLDS_BACK: bool = false;
-    // No card was at hand: what two events cost is measured on the one that is.
+    // Nothing until it is measured on the card at hand (docs/assumptions.md).
     const BUSY_BRACKET_NS: u64 = 0;
     const IDLE_BRACKET_NS: u64 = 0;
     type Beside = ();

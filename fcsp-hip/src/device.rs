@@ -10,7 +10,7 @@ use crate::ffi::hip::*;
 use crate::{call_real, units};
 
 /// What a process is taken to hold on a device by using it at all, in bytes, until it is measured, and for good where ROCm
-/// SMI cannot be asked. No AMD device was at hand: as on NVIDIA's.
+/// SMI cannot be asked. Not measured, for want of a device (docs/assumptions.md): as on NVIDIA's.
 pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 
 /// What is kept for a device.

@@ -8,8 +8,8 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
 
-/// What two events around a launch add to its span while the device is busy, ns. No AMD device was at hand: as measured on
-/// NVIDIA's.
+/// What two events around a launch add to its span while the device is busy, ns, until that is measured on the device at hand.
+/// Not measured beforehand, for want of one (docs/assumptions.md): of the size that NVIDIA's have.
 pub const BUSY_BRACKET_NS: u64 = 1_200;
 /// What is left of the launch's own latency when the device was idle, ns; likewise.
 pub const IDLE_BRACKET_NS: u64 = 1_400;

@@ -29,7 +29,7 @@ use crate::process::{self, Hip, Inside, Scope, complain, scope, scope_of, shield
 /// place among those that `ROCR_VISIBLE_DEVICES` leaves.
 pub const VARIABLE: &str = "HSA_CU_MASK";
 
-/// XCCs taken to be there where a runtime before 6 does not tell: devices have up to 8 of them, or 6.
+/// XCCs taken to be there where a runtime before 6 does not tell (docs/assumptions.md): devices have up to 8 of them, or 6.
 const UNTOLD_XCCS: u32 = 24;
 
 /// The units of a device, as its masks count them; `None` if the runtime does not tell.

@@ -10,8 +10,8 @@ use fcsp_hook::setup::SetupOnce;
 use crate::call_real;
 use crate::ffi::ze::*;
 
-/// What a context is taken to hold on a device until it is measured. No device was at hand to measure one: four times
-/// what the driver's own allocations (ring buffers, heaps, scratch) come to in its source.
+/// What a context is taken to hold on a device until it is measured. Not measured beforehand, for want of a device
+/// (docs/assumptions.md): four times what the driver's own allocations (ring buffers, heaps, scratch) come to in its source.
 pub const CONTEXT_ESTIMATE: u64 = 64 << 20;
 
 /// One device.

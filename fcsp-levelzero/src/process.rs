@@ -118,7 +118,8 @@ impl Backend for LevelZero {
         process_memory::forget_in_child();
     }
 
-    // No device was at hand to measure what two barriers add; timestamps are the device's own and tick every 52 ns.
+    // What two barriers add, until that is measured on the device at hand. Not measured beforehand, for want of one
+    // (docs/assumptions.md); timestamps are the device's own and tick every 52 ns.
     const BUSY_BRACKET_NS: u64 = 1_000;
     const IDLE_BRACKET_NS: u64 = 1_000;
 

@@ -24,7 +24,8 @@ fn attribute(pool: usize, which: hipMemPoolAttr) -> Option<u64> {
 }
 
 impl Pooled for Hip {
-    // No AMD device was at hand: as on NVIDIA's. The truth is read from the pool after the call.
+    // Not measured, for want of a device (docs/assumptions.md): as on NVIDIA's. The truth is read from the pool after the
+    // call.
     const STEP: u64 = 32 << 20;
 
     #[inline]

@@ -42,6 +42,17 @@ struct Timed {
     third: Option<(usize, usize)>,
 }
 
+/// What two events around a launch add to its span on the device at hand, where two events showed `here` with nothing between
+/// them (0: not measured yet). Where the backend's figures come from, a launch between them added `known` and nothing
+/// `empty`; a backend whose vendor's devices nobody has measured gives one figure for both, and what was measured here is
+/// then all that counts.
+fn corrected(known: u64, empty: u64, here: u64) -> u64 {
+    match here {
+        0 => known,
+        here => (known + here).saturating_sub(empty),
+    }
+}
+
 /// Launches whose times are not known yet.
 #[derive(Debug, Default)]
 pub struct Timing {
@@ -136,10 +147,7 @@ impl Timing {
         } else {
             B::IDLE_BRACKET_NS
         };
-        match self.bracket.load(Ordering::Relaxed) {
-            0 => known,
-            empty => (known + empty).saturating_sub(B::EMPTY_BRACKET_NS),
-        }
+        corrected(known, B::EMPTY_BRACKET_NS, self.bracket.load(Ordering::Relaxed))
     }
 
     /// Takes in what two events showed with nothing between them.
@@ -165,5 +173,24 @@ impl Timing {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|timed| timed.pair.2 != context);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::corrected;
+
+    #[test]
+    fn what_is_measured_here_replaces_what_is_assumed() {
+        // An H100's figures, on a device whose events cost less, and more.
+        assert_eq!(corrected(1_920, 1_216, 0), 1_920);
+        assert_eq!(corrected(1_920, 1_216, 1_000), 1_704);
+        assert_eq!(corrected(1_920, 1_216, 3_000), 3_704);
+        // A vendor whose devices nobody has measured: an assumption until the first measurement, and nothing of it after.
+        for (assumed, here) in [(1_200, 700), (1_000, 5_200), (0, 900)] {
+            assert_eq!(corrected(assumed, assumed, 0), assumed);
+            assert_eq!(corrected(assumed, assumed, here), here);
+        }
+        assert_eq!(corrected(0, 1_216, 1), 0, "never less than nothing");
     }
 }
