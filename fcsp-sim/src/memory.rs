@@ -1,6 +1,6 @@
 //! Device memory of one process: who gets which addresses, and what each of them is.
 //!
-//! Sizes follow what was measured on an H100: requests up to 1 MiB are cut from slabs of 2 MiB a context in units of
+//! Sizes follow what was measured on an H100: requests below 2 MiB are cut from slabs of 2 MiB a context in units of
 //! 512 bytes, larger ones take whole 2 MiB pages, and an empty slab goes back at once. Devices with small pages of their
 //! own take those instead of slabs.
 
@@ -13,6 +13,9 @@ use crate::vmm::Vmm;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Largest request that takes small pages, on devices that have them.
+const SMALL_PAGED: u64 = 1 << 20;
 
 /// What is at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +212,11 @@ impl Memory {
             self.add(&mut inner, at, size, kind, device, context);
             return Ok(at);
         }
-        let page = if size <= SMALL && small != 0 { small } else { PAGE };
+        let page = if size <= SMALL_PAGED && small != 0 {
+            small
+        } else {
+            PAGE
+        };
         let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
         let block = self.pages(device, bytes)?;
         let at = block.mapping.base();

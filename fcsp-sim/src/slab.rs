@@ -5,7 +5,7 @@ use crate::host::{Mapping, PAGE};
 /// Granularity of small allocations and of pools.
 pub const UNIT: u64 = 512;
 /// Largest request that is cut from a slab; measured, inclusive.
-pub const SMALL: u64 = 1 << 20;
+pub const SMALL: u64 = PAGE - 1;
 const UNITS: usize = (PAGE / UNIT) as usize;
 
 /// One slab.

@@ -7,11 +7,13 @@
 
 use fcsp_hook::memory::{self, Request};
 
-use super::{LARGEST_PIECE, pages, vmm};
+use super::{pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope, shielded};
 
+/// Arrays up to here share pages.
+const SMALL_ARRAY: u64 = 1 << 20;
 const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
 const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
 
@@ -65,7 +67,7 @@ fn create(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> u64) -> 
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
     // Small arrays share pages; what the sharing costs shows in the overhead.
-    let bytes = if bytes <= LARGEST_PIECE {
+    let bytes = if bytes <= SMALL_ARRAY {
         bytes.next_multiple_of(512)
     } else {
         pages(bytes)

@@ -25,9 +25,9 @@ use fcsp_hook::memory::physical::Physical;
 use crate::context::PrimaryContexts;
 use crate::process::{Cuda, SetupOnce};
 
-/// Largest request that the driver cuts from a slab of 2 MiB, aligned to its size and freed with its last piece (measured,
-/// H100, driver 580).
-pub const LARGEST_PIECE: u64 = 1 << 20;
+/// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece (measured, H100, driver
+/// 580: requests of 1 to 2 MiB take what smaller ones leave of a slab, and leave them the rest of theirs).
+pub const LARGEST_PIECE: u64 = (2 << 20) - 1;
 
 /// Where an allocation came from, if not simply from the driver's heap.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ pub fn forget_everything() {
     graph::GRAPHS.forget_in_child();
 }
 
-/// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages (measured, H100, driver 580). A request
+/// What the driver takes for a request of `bytes` that is no piece: whole 2 MiB pages (measured, H100, driver 580). A request
 /// near 2^64 cannot be rounded up and cannot be met either.
 pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
