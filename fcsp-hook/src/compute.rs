@@ -35,8 +35,9 @@ use timing::Timing;
 
 /// Time between two looks at the folder of pages, ns.
 const RESCAN_NS: u64 = 100_000_000;
-/// How long a thread asks again and again for a marker before it sleeps between questions, ns.
-const SPIN_NS: u64 = 15_000;
+/// How long a thread asks again and again for a marker before it sleeps between questions, ns: a kernel or two. A sleep ends
+/// 50 us late and more, for which a device that is given one kernel at a time would stand idle.
+const SPIN_NS: u64 = 250_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
 /// The longest a thread waits for its queue to drain before it asks the gate again, ns.

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::classify::Class;
 use crate::share::bucket::wall_of;
-use crate::share::loss::{Loss, Sample};
+use crate::share::margin::{Margin, Sample};
 use crate::share::mix::{Leaning, Mix};
 use crate::share::page::{PageError, TenantPage, View};
 use crate::share::params::{Mode, Params};
 use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
+use crate::share::turns::{Meter, Turn, Turns};
 use crate::units::WHOLE;
 
 /// The largest slice of credit, ns of GPU time.
@@ -97,6 +98,17 @@ pub struct Line {
     pub countdown: AtomicU32,
 }
 
+/// How a launch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Up to the depth in flight.
+    Freely,
+    /// One short kernel in flight.
+    Politely,
+    /// What is left of a turn, in one piece.
+    InTurn(Turn),
+}
+
 /// More than one key, in [`Line::key`]: no key of a kernel or graph is this small.
 pub const SEVERAL: u64 = 1;
 
@@ -144,12 +156,14 @@ pub struct Gate<'p> {
     blocked: AtomicU64,
     waiting: AtomicU64,
     progress_at: AtomicU64,
+    meter: Meter,
+    turns: Turns,
     back: AtomicU32,
     spent: AtomicU32,
     stretch: AtomicU64,
     kernel: AtomicU64,
     blocked_ns: AtomicU64,
-    loss: Loss,
+    margin: Margin,
     mix: Mix,
     /// Charged to work that must not wait, since the last slice, ns.
     bypassed: AtomicU64,
@@ -171,12 +185,14 @@ impl<'p> Gate<'p> {
             blocked: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             progress_at: AtomicU64::new(now),
+            meter: Meter::default(),
+            turns: Turns::default(),
             back: AtomicU32::new(0),
             spent: AtomicU32::new(0),
             stretch: AtomicU64::new(u64::from(WHOLE)),
             kernel: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
-            loss: Loss::default(),
+            margin: Margin::default(),
             mix: Mix::default(),
             bypassed: AtomicU64::new(0),
         };
@@ -252,6 +268,13 @@ impl<'p> Gate<'p> {
     /// The host is about to stand waiting for the device (a synchronisation, a blocking copy, a query that said "not
     /// ready").
     pub fn block(&self, now: u64) {
+        self.meter.stands(now, true);
+        self.stand(now);
+    }
+
+    /// As [`Gate::block`], where the gate itself holds the host back: no end of a step of the program's.
+    fn stand(&self, now: u64) {
+        self.meter.stands(now, false);
         self.flush(now);
         if self.in_flight() > 0 && self.blocked.swap(now, Ordering::Relaxed) == 0 {
             self.line.word.fetch_or(WORD_BLOCKED, Ordering::Relaxed);
@@ -261,9 +284,14 @@ impl<'p> Gate<'p> {
 
     /// The host goes on at `now`. True if neighbours that wait should be woken ([`crate::share::wait::wake`]).
     pub fn resume(&self, now: u64) -> bool {
+        let ended = self.meter.goes_on(now, self.launched());
+        if let Some(pace) = ended {
+            // Before the end of the step is seen: whoever takes a turn then goes by the pace.
+            self.page.keep_pace(pace, now);
+        }
         let since = self.blocked.swap(0, Ordering::Relaxed);
         if since == 0 {
-            return false;
+            return ended.is_some();
         }
         self.line.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
         self.blocked_ns
@@ -352,13 +380,12 @@ impl<'p> Gate<'p> {
         self.flush(now);
         // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
         let was_blocked = self.resume(now);
-        let total = neighbours.iter().fold(self.page.counters().consumed, |sum, n| {
-            sum.wrapping_add(n.consumed)
-        });
-        self.loss.sample(
+        self.margin.sample(
             now,
             Sample {
-                total,
+                others: neighbours
+                    .iter()
+                    .fold(0, |sum: u64, n| sum.wrapping_add(n.consumed)),
                 launched: self.launched(),
                 in_flight: self.in_flight() > 0,
                 blocked: self.blocked_ns.load(Ordering::Relaxed),
@@ -386,8 +413,11 @@ impl<'p> Gate<'p> {
             .store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
         let before = self.granted.load(Ordering::Relaxed);
         let verdict = match decision {
-            Decision::Go(funds) => self.go(&own, funds, false, cost, now, last, neighbours),
-            Decision::GoPolite(funds) => self.go(&own, funds, true, cost, now, last, neighbours),
+            Decision::Go(funds) => self.go(&own, funds, How::Freely, cost, now, last, neighbours),
+            Decision::GoPolite(funds) => self.go(&own, funds, How::Politely, cost, now, last, neighbours),
+            Decision::GoTurn(funds, turn) => {
+                self.go(&own, funds, How::InTurn(turn), cost, now, last, neighbours)
+            }
             Decision::Wait { recheck_at, reason } => {
                 self.back
                     .store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
@@ -449,6 +479,8 @@ impl<'p> Gate<'p> {
             tuning,
             company,
             leaning,
+            turn: self.turns.now(),
+            is_hosts: self.meter.pace().is_hosts(),
         }
     }
 
@@ -462,7 +494,7 @@ impl<'p> Gate<'p> {
         &self,
         own: &Own,
         funds: Funds,
-        polite: bool,
+        how: How,
         cost: u64,
         now: u64,
         last: u64,
@@ -470,6 +502,7 @@ impl<'p> Gate<'p> {
     ) -> Verdict {
         self.back.store(0, Ordering::Relaxed);
         let Own { params, tuning, .. } = own;
+        let polite = how == How::Politely;
         let depth = match (polite, own.company == 0) {
             (true, _) => tuning.polite,
             (false, true) => 2 * tuning.depth,
@@ -478,7 +511,7 @@ impl<'p> Gate<'p> {
         let in_flight = self.in_flight();
         if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
             if now < self.progress_at.load(Ordering::Relaxed) + self.patience(own) {
-                self.block(now);
+                self.stand(now);
                 return Verdict::Drain {
                     to: depth.saturating_sub(cost),
                 };
@@ -504,11 +537,18 @@ impl<'p> Gate<'p> {
         };
         let credit = self.line.credit.load(Ordering::Relaxed);
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
-        let grant = if polite {
-            cost.saturating_add_signed(-credit).max(1)
-        } else {
-            grant
+        let grant = match how {
+            How::Freely => grant,
+            How::Politely => cost.saturating_add_signed(-credit).max(1),
+            // In one piece: the switches between contexts are paid once.
+            How::InTurn(turn) => {
+                let left = turn.left.max(0).cast_unsigned().min(depth);
+                left.max(cost.saturating_add_signed(-credit)).max(1)
+            }
         };
+        if let How::InTurn(turn) = how {
+            self.turns.take(turn, grant);
+        }
         self.pay(own, funds, grant, now);
         self.granted.fetch_add(grant, Ordering::Relaxed);
         self.line
@@ -548,9 +588,11 @@ impl<'p> Gate<'p> {
         let Own { params, .. } = own;
         match funds {
             Funds::Guarantee => {
-                // A tenant that is owed nothing bears no loss: what it was promised is being delivered.
-                let owed = own.rate().lag(own.empty_at, now) > own.window() as i64 / 4;
-                let charge = if owed { self.loss.inflate(grant) } else { grant };
+                // A ceiling is not lowered by what others do to the device.
+                let charge = match params.mode {
+                    Mode::Strict | Mode::None => grant,
+                    Mode::Balanced | Mode::Adaptive => self.margin.charge(grant, now),
+                };
                 self.page.charge(own.rate(), charge as i64, now);
                 self.page.count(grant as i64);
             }
@@ -623,6 +665,7 @@ impl<'p> Gate<'p> {
     fn finish_wait(&self, now: u64) -> bool {
         let since = self.waiting.swap(0, Ordering::Relaxed);
         if since != 0 {
+            self.meter.waited(now.saturating_sub(since));
             self.page.wait_ends(since, now);
         }
         since != 0

@@ -7,7 +7,8 @@
 //! | [`page`] | what a tenant publishes and every neighbour reads |
 //! | [`policy`] | the decision: a pure function |
 //! | [`mix`] | what GPU time goes into, by class of work |
-//! | [`loss`] | what a contended device does not deliver |
+//! | [`margin`] | proportion where a contended device delivers less than was promised |
+//! | [`turns`] | turns with neighbours whose hosts do most of the work |
 //! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
 //! | [`recent`] | the costs of the kernels launched lately, one cache line a launch |
@@ -58,7 +59,7 @@ pub mod cost;
 #[cfg(not(loom))]
 pub mod files;
 pub mod gate;
-pub mod loss;
+pub mod margin;
 pub mod mix;
 #[cfg(all(test, loom))]
 mod model;
@@ -66,4 +67,5 @@ pub mod page;
 pub mod params;
 pub mod policy;
 pub mod recent;
+pub mod turns;
 pub mod wait;

@@ -12,6 +12,7 @@ use crate::classify::Class;
 use crate::share::bucket::{Rate, wall_of};
 use crate::share::mix::Leaning;
 use crate::share::params::{Mode, Params, Priority};
+use crate::share::turns::Pace;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::units::{Ppm, WHOLE};
 
@@ -75,7 +76,8 @@ pub struct TenantPage {
     /// GPU time by class, ns, in the order of [`Class::ALL`]. This line came later; pages of before have zeros here.
     classes: [AtomicU64; Class::ALL.len()],
     leaning: AtomicU64,
-    _line3: u64,
+    /// [`Pace`], as a word.
+    pace: AtomicU64,
 }
 
 /// What a neighbour can see of a page, read once for a decision.
@@ -107,6 +109,8 @@ pub struct View {
     pub consumed: u64,
     /// Which way its work leans.
     pub leaning: Leaning,
+    /// How its steps divide between host and device.
+    pub pace: Pace,
 }
 
 /// The tenant's own counters, for `top` and metrics.
@@ -158,7 +162,7 @@ impl TenantPage {
             corrections: zero(),
             classes: std::array::from_fn(|_| zero()),
             leaning: zero(),
-            _line3: 0,
+            pace: zero(),
         }
     }
 
@@ -269,6 +273,7 @@ impl TenantPage {
             seen,
             consumed: self.consumed.load(Ordering::Relaxed),
             leaning: Leaning::from_code(self.leaning.load(Ordering::Relaxed)),
+            pace: Pace::from_word(self.pace.load(Ordering::Relaxed)),
         };
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }
@@ -393,6 +398,14 @@ impl TenantPage {
         if self.leaning.load(Ordering::Relaxed) != leaning.code() {
             self.leaning.store(leaning.code(), Ordering::Relaxed);
         }
+    }
+
+    /// Says that a step has ended at `now`, and how the tenant's steps divide. Of several processes the last one to say so
+    /// is heard.
+    pub fn keep_pace(&self, pace: Pace, now: u64) {
+        self.pace.store(pace.word(), Ordering::Relaxed);
+        self.pressed_at.fetch_max(now, Ordering::Relaxed);
+        self.publish(now);
     }
 
     /// Raises the surplus clock to `to`; it never goes back.

@@ -7,15 +7,15 @@
 //!    waiting for the device *and* has been owed its time for longer than this tenant by [`Tuning::window`]. A
 //!    neighbour's lag counts at most [`COMPARED_NS`] and at most as this tenant's own bucket is deep: so with a bucket
 //!    nearly full nobody is stood back for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a tenant within
-//!    its bucket; it cannot take it below its quota. This is also what keeps shares in proportion when the device
-//!    delivers less than the quotas promise (switching contexts costs it several percent): all lags then grow
-//!    together, and only their differences decide.
+//!    its bucket; it cannot take it below its quota. Where the device delivers less than the
+//!    quotas promise, all charge themselves a margin ([`crate::share::margin`]), so that no bucket stays full.
 //! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is held up by the device, and
 //!    among those without, the one that has had the least surplus for its weight goes first.
 //! 3. **Held up by the device or busy on the host.** A neighbour is held up when its host stands waiting for the
 //!    device or its queue would still be deep if it had had the device alone. One that submits small kernels with
 //!    gaps is neither: the device has room beside it. It is not stood back for, but work is kept short ([`Tuning::polite`]
-//!    in flight), so that its next kernel finds the device free soon.
+//!    in flight), so that its next kernel finds the device free soon; and where its gaps are its host's, and its steps are
+//!    known, turns are taken with it instead ([`crate::share::turns`]).
 //! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor.
 //! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and another's is measured by
 //!    how much gets done ([`crate::share::mix`]), the first stands back later and the second sooner: an order within
@@ -28,6 +28,7 @@ use crate::share::bucket::{Rate, wall_of};
 use crate::share::mix::Leaning;
 use crate::share::page::View;
 use crate::share::params::{Mode, Params, Priority};
+use crate::share::turns::{Steps, Turn};
 use crate::units::{Ppm, WHOLE};
 
 /// A tenant that wrote nothing for so long, and stands waiting for nothing, is idle, ns.
@@ -58,7 +59,7 @@ pub const ROUND_NS: u64 = 300_000;
 pub const ABOUT_NS: u64 = 1_000_000_000;
 /// A bucket that ran empty counts as empty until it holds this again, ns of GPU time: work then goes in pieces worth
 /// switching the device for.
-pub const PIECE_NS: u64 = 400_000;
+pub const PIECE_NS: u64 = 1_000_000;
 /// But no longer than this, ns.
 pub const PIECE_WAIT_NS: u64 = 4_000_000;
 /// Surplus clocks further apart than this are not compared, ns of GPU time of the whole device.
@@ -132,6 +133,10 @@ pub struct Own {
     pub company: u64,
     /// Which way the tenant's work leans; [`Leaning::None`] unless the mode is adaptive.
     pub leaning: Leaning,
+    /// The last turn taken.
+    pub turn: Turn,
+    /// Whether this tenant's own host does most of its work: others take turns with it then, and not it with others.
+    pub is_hosts: bool,
 }
 
 impl Own {
@@ -235,6 +240,8 @@ pub enum Decision {
     Go(Funds),
     /// Go, with one short kernel in flight.
     GoPolite(Funds),
+    /// Go, for what is left of this turn.
+    GoTurn(Funds, Turn),
     /// Ask again at `recheck_at`, or when a neighbour wakes whoever waits.
     Wait {
         /// The instant, ns.
@@ -282,6 +289,15 @@ impl View {
     pub fn active(&self, now: u64) -> bool {
         self.honest_clock(now)
             && (now.saturating_sub(self.seen) < IDLE_NS || self.held_up(now) || self.waits(now))
+    }
+
+    /// Whether the tenant is within a step that turns can be taken with: its host works for as long as it usually does,
+    /// or waits for the device.
+    pub fn steps(&self, now: u64) -> bool {
+        self.pace.is_hosts()
+            && self.honest_clock(now)
+            && self.pressed_at <= now
+            && (self.active(now) || now - self.pressed_at < self.pace.host + self.pace.host / 4)
     }
 
     /// Whether the tenant was seen lately: it may come back at any moment.
@@ -347,31 +363,78 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let window = own.window();
     let span = rate.span().min(window + COMPARED_NS + own.company * SLICE_NS);
     let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
-    let mut polite = higher_about;
-    if has_tokens {
-        for n in rivals() {
-            // Cheapest first: most pages are idle or not behind.
-            // Never farther than the bucket is deep: it would not be seen to be passed.
-            let far = own.patience_with(n, window).min(span as i64 / 2);
-            if n.lag(now, span) <= lag + far || n.priority < priority || !n.active(now) {
-                continue;
-            }
-            if n.held_up(now) {
-                return wait(now + RECHECK_NS, Reason::Neighbour);
-            }
-            // Not at the price of the guarantee: one that is owed time itself works at full depth.
-            polite |= lag <= window / 2;
-        }
-        return go(polite, Funds::Guarantee);
+    // With one whose host does most of the work, and that is owed what it asks for, turns are taken.
+    let partner = |n: &View| !own.is_hosts && n.priority >= priority && n.lag(now, span) > 0 && n.steps(now);
+    let decision = if has_tokens {
+        guaranteed(own, rivals().filter(|n| !partner(n)), lag, (window, span), now)
+    } else {
+        surplus(own, rivals().filter(|n| !partner(n)), (window, span), now)
+    };
+    let funds = match decision {
+        Decision::Go(funds) | Decision::GoPolite(funds) => funds,
+        waits => return waits,
+    };
+    if higher_about {
+        return Decision::GoPolite(funds);
     }
+    match Steps::of(rivals(), partner, now) {
+        None => decision,
+        Some(steps) => {
+            let least = if has_tokens { own.params.quota } else { 0 };
+            match steps.turn(own.turn, least, now) {
+                Some(turn) => Decision::GoTurn(funds, turn),
+                None => wait(now + RECHECK_NS, Reason::Neighbour),
+            }
+        }
+    }
+}
 
+/// A tenant with tokens goes, but for a neighbour that is held up and behind by more than the window.
+fn guaranteed<'v>(
+    own: &Own,
+    rivals: impl Iterator<Item = &'v View>,
+    lag: i64,
+    (window, span): (i64, u64),
+    now: u64,
+) -> Decision {
+    let mut polite = false;
+    for n in rivals {
+        // Cheapest first: most pages are idle or not behind.
+        // Never farther than the bucket is deep: it would not be seen to be passed.
+        let far = own.patience_with(n, window).min(span as i64 / 2);
+        if n.lag(now, span) <= lag + far || n.priority < own.params.priority || !n.active(now) {
+            continue;
+        }
+        if n.held_up(now) {
+            return Decision::Wait {
+                recheck_at: now + RECHECK_NS,
+                reason: Reason::Neighbour,
+            };
+        }
+        // Not at the price of the guarantee: one that is owed time itself works at full depth.
+        polite |= lag <= window / 2;
+    }
+    go(polite, Funds::Guarantee)
+}
+
+/// A tenant without tokens goes where nobody with tokens is held up and nobody has had less of the surplus.
+fn surplus<'v>(
+    own: &Own,
+    rivals: impl Iterator<Item = &'v View>,
+    (window, span): (i64, u64),
+    now: u64,
+) -> Decision {
+    let wait = |recheck_at: u64, reason| Decision::Wait {
+        recheck_at: recheck_at.max(now + 1),
+        reason,
+    };
     let pool = own.pool_rate();
     if own.params.pool == 0 || (own.params.pool < WHOLE && pool.lag(own.pool_empty_at, now) <= 0) {
         return wait(own.refilled_at().min(now + 20 * RECHECK_NS), Reason::Pool);
     }
-    let mut turn = false;
-    for n in rivals() {
-        if n.priority < priority || !n.active(now) {
+    let (mut turn, mut polite) = (false, false);
+    for n in rivals {
+        if n.priority < own.params.priority || !n.active(now) {
             continue;
         }
         if n.lag(now, span) > window / 16 {

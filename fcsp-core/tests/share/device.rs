@@ -20,8 +20,10 @@ struct Context {
 pub struct Scheduling {
     /// The longest a context runs while another has work, ns.
     pub slice: u64,
-    /// What it costs to switch to another context, ns.
+    /// What it costs to switch to another context in the middle of a kernel, ns.
     pub switch: u64,
+    /// What it costs where the context has nothing left, ns.
+    pub idle_switch: u64,
 }
 
 /// A finished kernel.
@@ -100,7 +102,11 @@ impl Device {
             let empty = self.contexts[self.current].queue.is_empty();
             if next != self.current && (empty || self.now >= self.slice_end) {
                 self.current = next;
-                self.switching = self.scheduling.switch;
+                self.switching = if empty {
+                    self.scheduling.idle_switch
+                } else {
+                    self.scheduling.switch
+                };
                 if self.switching == 0 {
                     self.slice_end = self.now + self.scheduling.slice;
                 }

@@ -419,13 +419,16 @@ impl Sim<'_> {
                         return;
                     }
                     Op::Sync => {
+                        self.hosts[i].gate.block(now);
                         if self.device.is_empty(i) {
                             self.retire(i);
                             self.hosts[i].markers.clear();
                             self.hosts[i].gate.drained(now);
+                            if self.hosts[i].gate.resume(now) {
+                                self.wake_waiters(i);
+                            }
                             continue;
                         }
-                        self.hosts[i].gate.block(now);
                         self.hosts[i].parked = Parked::Syncing;
                         return;
                     }
