@@ -5,8 +5,10 @@ A share is a share of GPU time: a workload's rate over its own rate alone on the
 time it keeps the device busy when alone (1 for a loop that saturates it; for eager decode, its rate over the rate of the same step
 as a graph). Alone under a quota clocks rise, so a strict share is corrected by the ratio of device-busy time a unit, throttled over
 native, from CUPTI's activity records; the busy share that CUPTI reads directly stands beside it as the independent judge. Between
-tenants that contend, clocks are the same for all and the rates are compared as they are. Native rounds (the driver's own time
-slices) and preloaded rounds alternate; the processes of both live throughout, so that nothing but the gate differs.
+tenants with unlike workloads clocks move too (a matmul clocks higher beside a memory-bound neighbour than alone), so their shares are
+corrected by the median durations of their kernels beside each other, over alone. Native rounds (the driver's own time slices) and
+preloaded rounds alternate; the processes of both live throughout, so that nothing but the gate differs. The main threads of those that
+are compared stay on one core: a loop bound by its host is as fast as its core is at that hour.
 """
 import json, os, subprocess, sys, threading, time
 from common import *
@@ -28,12 +30,18 @@ class Worker:
         if self.c.line(90, "IMPORTED") is None:
             raise RuntimeError("worker did not start: " + self.c.tail(5))
 
+    def stay(self, role):
+        """Keeps the main thread on one core, the same for all that play this role."""
+        self.role, cores = role, sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(self.c.pid, {cores[(1 + 2 * role) % len(cores)]})
+
     def mend(self):
         """A new process after a failure: a CUDA error stays in the one that met it."""
         if self.failed or self.c.p.poll() is not None:
             self.c.kill()
             self.begin()
             self.imported()
+            self.stay(self.role)
 
     def send(self, **command):
         self.serial += 1
@@ -62,6 +70,7 @@ class Pool:
 
     def __init__(self, a, spin, native, tenants):
         """tenants: [(quota %, mode, {more environment})]"""
+        self.alike = not native or native != len(tenants)  # all in turn in the same role
         self.native = [Worker(spin, clean_env()) for _ in range(native)]
         self.fcsp = []
         for quota, mode, more in tenants:
@@ -70,8 +79,10 @@ class Pool:
 
     def __enter__(self):
         try:
-            for w in self.native + self.fcsp:
-                w.imported()
+            for kind in (self.native, self.fcsp):
+                for i, w in enumerate(kind):
+                    w.imported()
+                    w.stay(0 if self.alike else i)
         except BaseException:
             self.__exit__()
             raise
@@ -194,6 +205,12 @@ def guarded(r, name, f, *args):
 
 # ---- strict, alone --------------------------------------------------------------------------------------------------
 
+def limit(a, w, share):
+    c = subprocess.run([a.fcsp, "limit", w.tenant, "--compute", share], capture_output=True, text=True, timeout=10, env=clean_env())
+    if c.returncode:
+        raise RuntimeError("fcsp limit: " + c.stderr[-200:])
+
+
 def strict(a, r, spin, hc):
     quotas = [25, 50] if a.quick else [25, 50, 75]
     rounds, length = (1, 2.5) if a.quick else (2, 3.5)
@@ -202,20 +219,26 @@ def strict(a, r, spin, hc):
         names.append("decodeg")
     data = {n: {"native": [], **{q: [] for q in quotas}} for n in names}
     cupti = {n: {} for n in names}
-    nvml = Nvml()
+    nvml, own = Nvml(), {}
     with Pool(a, spin, 1, [(q, "strict", {}) for q in quotas]) as p:
         everyone = [("native", p.native[0])] + [(w.quota, w) for w in p.fcsp]
 
         def one(n):
             setup([w for _, w in everyone], [n] * len(everyone))
-            # A loop bound by its host scatters with the host: many short rounds, in turn.
-            turns, span = (4 * rounds, SKIP + 1.0) if n == "decode" else (rounds, length)
-            for i in range(turns):
+            for i in range(rounds):
                 for k, w in everyone if i % 2 == 0 else everyone[::-1]:
                     with Clocks(nvml) as clocks:
-                        x = play([w], min(span, 2.0))[0] if k == "native" else hc.measure([w], lambda: play([w], span)[0])
+                        x = play([w], min(length, 2.0))[0] if k == "native" else hc.measure([w], lambda: play([w], length)[0])
                     x["sm_mhz"] = median(clocks.mhz[len(clocks.mhz) // 3:])
                     data[n][k].append(x)
+            # A loop bound by its host is compared with itself: the same process, its limit changed live, many short rounds in turn.
+            for k, w in everyone[1:] if n == "decode" and a.fcsp else []:
+                own[k] = {"limited": [], "unlimited": []}
+                for i in range(4 if a.quick else 8):
+                    for kind in ("limited", "unlimited") if i % 2 == 0 else ("unlimited", "limited"):
+                        limit(a, w, f"{k}%" if kind == "limited" else "100%")
+                        own[k][kind].append(rate(play([w], SKIP + 1.0)[0]))
+                limit(a, w, f"{k}%")
         for n in names:
             guarded(r, f"strict {n}", one, n)
 
@@ -249,10 +272,17 @@ def strict(a, r, spin, hc):
             seconds = [rate(x, t / 10, t / 10 + 1) * scale for x in runs for t in range(int(SKIP * 10), int((len(x["bins"]) * BIN - 1) * 10) + 1)]
             direct = cq["busy_share"] / cn["busy_share"] * busy[n] if cq.get("busy_share") and cn.get("busy_share") else None
             demand = busy[n]
+            mine = own.get(q) if n == "decode" else None
+            if mine:
+                demand = min(1.0, median(mine["unlimited"]) / native["decodeg"])
             rec["shares"][q] = {"share": share, "each": shares, "seconds": [min(seconds), max(seconds)], "unit_factor_cupti": clock, "unit_factor_sm_clock": by_clock, "cupti_share": direct, "throughput": median([rate(x) for x in runs]) / native[n]}
             note = f"throughput {rec['shares'][q]['throughput']:.3f}, CUPTI busy {show(direct) if direct else '-'}, unit x {show(clock) if clock else show(by_clock) + ' (SM clock, no CUPTI)'}, seconds {min(seconds):.3f}..{max(seconds):.3f}"
             if demand * 100 <= q + 1:
                 ratio = rec["shares"][q]["throughput"]
+                if mine:
+                    ratio = median(mine["limited"]) / median(mine["unlimited"])
+                    rec["shares"][q]["same_process"] = mine
+                    note = f"the same process limited and not, {len(mine['limited'])} rounds each in turn; {note}"
                 floor = 0.99 if demand * 100 <= q - 1 else 0.96  # at the quota to within a point, a point may be missing
                 r.check(f"strict {q} % {n} (asks for {demand * 100:.1f} %): speed", ratio, f">= {floor} of unlimited", ratio >= floor, note)
             else:
@@ -277,23 +307,50 @@ def alternate(r, p, hc, names, rounds, seconds, commands=None):
     return out
 
 
-def shares_of(rounds, names, alone, busy):
-    return [[rate(x) / alone[n] * busy[n] for x, n in zip(rd, names)] for rd in rounds]
+def shares_of(rounds, names, alone, busy, units=None):
+    return [[rate(x) / alone[n] * busy[n] * (units or {}).get(n, 1.0) for x, n in zip(rd, names)] for rd in rounds]
+
+
+def unit_factors(p, names):
+    """What a unit of each workload takes beside the others, over alone: by the medians of its kernels' durations. CUPTI stays in a process
+    once it was used there, so this comes last."""
+    workers, factor, raw = p.fcsp[:len(names)], {}, {}
+    for n in dict.fromkeys(names):
+        setup(workers[:1], [n])
+        workers[0].send(do="cupti", seconds=0.4)
+        raw[n] = [workers[0].answer(60)["unit_kernel_us"]]
+    setup(workers, names)
+    for i, n in enumerate(names):
+        start = time.monotonic() + 0.05
+        for k, w in enumerate(workers):
+            if k != i:
+                w.send(do="run", start=start, seconds=1.6)
+        workers[i].send(do="cupti", seconds=0.5)
+        raw[n].append(workers[i].answer(60)["unit_kernel_us"])
+        for k, w in enumerate(workers):
+            if k != i:
+                w.answer(60)
+        factor[n] = raw[n][1] / raw[n][0] if all(raw[n]) else 1.0
+    return factor, raw
 
 
 def group(r, p, hc, label, names, rounds, seconds, alone, bound):
+    """Runs the rounds; returns what enters them into the record, given the factors of `unit_factors`."""
     busy = busy_alone(alone)
     out = alternate(r, p, hc, names, rounds, seconds)
-    qs = [w.quota / 100 for w in p.fcsp[:len(names)]]
-    s = {k: shares_of(v, names, alone, busy) for k, v in out.items()}
-    mean = {k: [sum(c) / len(c) for c in zip(*v)] for k, v in s.items()}
-    j = {k: jain([x / q for x, q in zip(mean[k], qs)]) for k in mean}
-    each = [jain([x / q for x, q in zip(rd, qs)]) for rd in s["fcsp"]]
-    total = {k: median([sum(rd) for rd in v]) for k, v in s.items()}
-    r.case(label, {"workloads": names, "quotas": qs, "alone": {n: alone[n] for n in set(names)}, "busy_alone": busy, "shares": s, "mean": mean, "jain": j, "jain_each": each, "sum": total,
-                   "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
-    r.check(f"{label}: Jain of share/quota", j["fcsp"], f">= {bound}", j["fcsp"] >= bound, f"shares {show(mean['fcsp'])}; driver's slices {j['native']:.4f} {show(mean['native'])}; worst round {min(each):.4f}")
-    r.check(f"{label}: sum of shares", total["fcsp"], f">= {total['native'] * 0.99:.4f} (driver's slices less 1 %)", total["fcsp"] >= 0.99 * total["native"])
+
+    def enter(units=None, raw=None):
+        qs = [w.quota / 100 for w in p.fcsp[:len(names)]]
+        s = {k: shares_of(v, names, alone, busy, units) for k, v in out.items()}
+        mean = {k: [sum(c) / len(c) for c in zip(*v)] for k, v in s.items()}
+        j = {k: jain([x / q for x, q in zip(mean[k], qs)]) for k in mean}
+        each = [jain([x / q for x, q in zip(rd, qs)]) for rd in s["fcsp"]]
+        total = {k: median([sum(rd) for rd in v]) for k, v in s.items()}
+        r.case(label, {"workloads": names, "quotas": qs, "alone": {n: alone[n] for n in set(names)}, "busy_alone": busy, "unit_factors": units, "unit_kernel_us_alone_and_beside": raw, "shares": s,
+                       "mean": mean, "jain": j, "jain_each": each, "sum": total, "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
+        r.check(f"{label}: Jain of share/quota", j["fcsp"], f">= {bound}", j["fcsp"] >= bound, f"shares {show(mean['fcsp'])}; driver's slices {j['native']:.4f} {show(mean['native'])}; worst round {min(each):.4f}")
+        r.check(f"{label}: sum of shares", total["fcsp"], f">= {total['native'] * 0.99:.4f} (driver's slices less 1 %)", total["fcsp"] >= 0.99 * total["native"])
+    return enter
 
 
 def alone_rates(p, names, seconds):
@@ -343,11 +400,12 @@ def balanced(a, r, spin, hc):
         def one():
             with Pool(a, spin, len(quotas), [(q, "balanced", {}) for q in quotas]) as p:
                 alone = alone_rates(p, unlike, 1.0)
-                group(r, p, hc, f"balanced {name} equal", ["gemm"] * len(quotas), rounds, secs, alone, 0.999)
-                group(r, p, hc, f"balanced {name} unlike", unlike, rounds, secs, alone, 0.99)
+                group(r, p, hc, f"balanced {name} equal", ["gemm"] * len(quotas), rounds, secs, alone, 0.999)()
+                enter = group(r, p, hc, f"balanced {name} unlike", unlike, rounds, secs, alone, 0.99)
                 if quotas == (25, 25, 25, 25):
                     guarded(r, "one active of four", lone, r, p, hc, 2.0, rounds)
                     guarded(r, "wake-up", wake, r, p, hc, 4 if a.quick else 8, alone["gemm"])
+                enter(*unit_factors(p, unlike))
         guarded(r, f"balanced {name}", one)
 
 
@@ -356,29 +414,41 @@ def balanced(a, r, spin, hc):
 def victims(a, r, spin, hc):
     rounds, secs = (2, 2.5) if a.quick else (4, 3.5)
     with Pool(a, spin, 2, [(50, "balanced", {}), (50, "balanced", {})]) as p:
-        alone_x = {n: solo(p.native[0], n, 1.5) for n in ("decodeg", "gemm", "decode")}
-        alone = {n: rate(x) for n, x in alone_x.items()}
-        busy = busy_alone(alone)
+        alone = {n: rate(solo(p.native[0], n, 1.5)) for n in ("decodeg", "gemm")}
 
         def eager():
-            out = alternate(r, p, hc, ["decode", "gemm"], rounds, secs)
-            rel = {k: [[rate(x) / alone[n] for x, n in zip(rd, ("decode", "gemm"))] for rd in v] for k, v in out.items()}
+            # Each process against itself alone, in turn with the two together: hosts of two processes are not equally fast.
+            names, kinds = ["decode", "gemm"], {"native": p.native, "fcsp": p.fcsp}
+            setup(p.native + p.fcsp, names * 2)
+            own, out = {k: [] for k in kinds}, {k: [] for k in kinds}
+            for i in range(rounds):
+                for k, w in list(kinds.items())[::1 if i % 2 == 0 else -1]:
+                    own[k].append(play(w[:1], SKIP + 1.0)[0])
+                    f = lambda: play(w, secs)
+                    out[k].append(hc.measure(w, f) if k == "fcsp" else f())
+            mine = {k: median([rate(x) for x in v]) for k, v in own.items()}
+            rel = {k: [[rate(rd[0]) / mine[k], rate(rd[1]) / alone["gemm"]] for rd in v] for k, v in out.items()}
             m = {k: [median(c) for c in zip(*v)] for k, v in rel.items()}
+            demand = min(1.0, mine["fcsp"] / alone["decodeg"])
             p99 = {k: median([rd[0]["gap_ms"]["p99"] for rd in v]) for k, v in out.items()}
-            base = alone_x["decode"]["gap_ms"]["p99"]
-            r.case("eager decode 50 beside matmul 50", {"alone": alone, "busy": busy, "relative": rel, "median": m, "token_p99_ms": p99, "token_p99_alone_ms": base, "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
-            r.check("eager decode beside matmul: decode", m["fcsp"][0], ">= 0.95 of unshared", m["fcsp"][0] >= 0.95, f"driver's slices {m['native'][0]:.3f}; asks for {busy['decode'] * 100:.1f} % of the device")
+            base = {k: median([x["gap_ms"]["p99"] for x in v]) for k, v in own.items()}
+            r.case("eager decode 50 beside matmul 50", {"alone": alone, "own": {k: [compact(x) for x in v] for k, v in own.items()}, "demand": demand, "relative": rel, "median": m, "token_p99_ms": p99, "token_p99_alone_ms": base,
+                                                        "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
+            r.check("eager decode beside matmul: decode", m["fcsp"][0], ">= 0.95 of unshared", m["fcsp"][0] >= 0.95, f"driver's slices {m['native'][0]:.3f}; asks for {demand * 100:.1f} % of the device")
             r.check("eager decode beside matmul: matmul", m["fcsp"][1], ">= 0.70", m["fcsp"][1] >= 0.70, f"driver's slices {m['native'][1]:.3f}")
-            r.check("eager decode beside matmul: p99 token", p99["fcsp"] / base, "<= 1.3 x alone", p99["fcsp"] / base <= 1.3, f"{p99['fcsp']:.2f} ms, alone {base:.2f}, driver's slices {p99['native']:.2f}")
+            r.check("eager decode beside matmul: p99 token", p99["fcsp"] / base["fcsp"], "<= 1.3 x alone", p99["fcsp"] / base["fcsp"] <= 1.3, f"{p99['fcsp']:.2f} ms, alone {base['fcsp']:.2f}, driver's slices {p99['native']:.2f}, alone {base['native']:.2f}")
 
         def graph():
-            out = alternate(r, p, hc, ["decodeg", "gemm"], rounds, secs)
-            s = {k: shares_of(v, ["decodeg", "gemm"], alone, busy) for k, v in out.items()}
+            names = ["decodeg", "gemm"]
+            out = alternate(r, p, hc, names, rounds, secs)
+            units, raw = unit_factors(p, names)
+            s = {k: shares_of(v, names, alone, dict.fromkeys(names, 1.0), units) for k, v in out.items()}
             m = {k: [median(c) for c in zip(*v)] for k, v in s.items()}
             half = median([sum(x) for x in s["native"]]) / 2
-            r.case("graph decode 50 beside matmul 50", {"alone": alone, "shares": s, "median": m, "half": half, "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
+            r.case("graph decode 50 beside matmul 50", {"alone": alone, "unit_factors": units, "unit_kernel_us_alone_and_beside": raw, "shares": s, "median": m, "half": half, "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
             for i, n in enumerate(("graph decode", "matmul")):
-                r.check(f"graph decode beside matmul: {n}", m["fcsp"][i] / half, "0.98 or more of half of what the device delivers", m["fcsp"][i] / half >= 0.98, f"share {m['fcsp'][i]:.3f} of half {half:.3f}; driver's slices {show(m['native'])}")
+                r.check(f"graph decode beside matmul: {n}", m["fcsp"][i] / half, "0.98 or more of half of what the device delivers", m["fcsp"][i] / half >= 0.98,
+                        f"share {m['fcsp'][i]:.3f} of half {half:.3f}; driver's slices {show(m['native'])}; kernels beside each other over alone {show([units[n] for n in names])}")
         guarded(r, "eager decode beside matmul", eager)
         guarded(r, "graph decode beside matmul", graph)
 
