@@ -11,9 +11,8 @@ use fcsp_hook::process::{Governed, Scope, Status};
 use fcsp_hook::setup::{Inside, complain, shielded};
 
 use crate::call_real;
-use crate::cards::{self, Card};
-use crate::ffi::*;
-use crate::info::find_acquired;
+use crate::device::{self, Card, find_acquired};
+use crate::ffi::synapse::*;
 use crate::process::{self, Gaudi, context, set_acquired};
 use crate::queue::Queue;
 
@@ -37,12 +36,12 @@ impl Wanted {
         let one = |found: Option<i32>| found.into_iter().collect();
         match self {
             Self::Any => (0..Gaudi::device_count().unwrap_or(0)).collect(),
-            Self::Module(module) => one(cards::position(|card| card.module == module)),
+            Self::Module(module) => one(device::position(|card| card.module == module)),
             Self::At(address) => {
                 // SAFETY: by the API's contract a C string; null was told apart before.
                 let text = unsafe { CStr::from_ptr(address) }.to_str().unwrap_or("");
                 let address = text.parse().ok();
-                one(cards::position(|card| {
+                one(device::position(|card| {
                     card.identity.pci == address && address.is_some()
                 }))
             }
@@ -88,7 +87,7 @@ fn in_turn(
 ) -> synStatus {
     let state = StateDir::locate();
     let candidate = |ordinal| {
-        let card = cards::find(ordinal)?;
+        let card = device::find(ordinal)?;
         let priority = share(governed, card).priority;
         let queue = Queue::open(&state, &card.identity.uuid, priority).ok()?;
         Some(Candidate { card, queue })
@@ -219,7 +218,7 @@ fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
         release();
         return synNoDeviceFound;
     }
-    if let Some(card) = cards::find(ordinal) {
+    if let Some(card) = device::find(ordinal) {
         let share = share(governed, card);
         if share.mode != Mode::None && share.quota < fcsp_core::units::WHOLE {
             complain(

@@ -2,6 +2,8 @@
 
 use fcsp_hook::library::Library;
 
+use crate::ffi::{hlml, synapse};
+
 /// The runtime. The vendor's packages put it into a folder of their own, which the dynamic linker need not know.
 pub static SYNAPSE: Library = Library::new(&[c"libSynapse.so", c"/usr/lib/habanalabs/libSynapse.so"]);
 /// The management library.
@@ -10,11 +12,10 @@ pub static HLML: Library = Library::new(&[c"libhlml.so", c"/usr/lib/habanalabs/l
 /// The real functions under their own names.
 #[allow(non_upper_case_globals)]
 pub mod real {
-    use super::{HLML, SYNAPSE};
-    use crate::ffi;
+    use super::{HLML, SYNAPSE, hlml, synapse};
 
-    macro_rules! synapse_reals { ($($name:ident),* $(,)?) => { fcsp_hook::reals!(ffi, SYNAPSE: $($name),*); }; }
-    macro_rules! hlml_reals { ($($name:ident),* $(,)?) => { fcsp_hook::reals!(ffi, HLML: $($name),*); }; }
+    macro_rules! synapse_reals { ($($name:ident),* $(,)?) => { fcsp_hook::reals!(synapse, SYNAPSE: $($name),*); }; }
+    macro_rules! hlml_reals { ($($name:ident),* $(,)?) => { fcsp_hook::reals!(hlml, HLML: $($name),*); }; }
     crate::for_each_synapse_hook!(synapse_reals);
     crate::for_each_hlml_hook!(hlml_reals);
     // Asked by the wrappers, not wrapped themselves.
@@ -42,7 +43,7 @@ pub mod real {
 #[macro_export]
 macro_rules! call_real {
     ($name:ident($($arg:expr),* $(,)?)) => {
-        fcsp_hook::call!($crate::driver::real::$name, else $crate::ffi::synUnsupported; $($arg),*)
+        fcsp_hook::call!($crate::driver::real::$name, else $crate::ffi::synapse::synUnsupported; $($arg),*)
     };
 }
 
@@ -50,6 +51,6 @@ macro_rules! call_real {
 #[macro_export]
 macro_rules! call_hlml {
     ($name:ident($($arg:expr),* $(,)?)) => {
-        fcsp_hook::call!($crate::driver::real::$name, else $crate::ffi::HLML_ERROR_NOT_SUPPORTED; $($arg),*)
+        fcsp_hook::call!($crate::driver::real::$name, else $crate::ffi::hlml::HLML_ERROR_NOT_SUPPORTED; $($arg),*)
     };
 }

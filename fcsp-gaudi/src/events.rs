@@ -3,7 +3,7 @@
 use fcsp_hook::backend::Progress;
 
 use crate::call_real;
-use crate::ffi::*;
+use crate::ffi::synapse::*;
 use crate::process::DEVICE;
 
 /// Makes an event on the card.

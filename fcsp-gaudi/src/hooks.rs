@@ -3,7 +3,6 @@
 use fcsp_hook::lookup::{Group, Lookup};
 
 use crate::driver::{HLML, SYNAPSE};
-use crate::ffi;
 
 /// Hands the names of wrapped functions of Synapse to a macro. Sorted by name.
 #[macro_export]
@@ -28,13 +27,20 @@ macro_rules! for_each_hlml_hook {
 
 mod rooms {
     pub use crate::context::*;
-    pub use crate::info::*;
+    pub use crate::info::management::*;
+    pub use crate::info::memory::*;
     pub use crate::launch::*;
-    pub use crate::memory::*;
+    pub use crate::memory::direct::*;
+}
+
+/// The function pointer types of both libraries under one roof, for the table.
+mod types {
+    pub use crate::ffi::hlml::*;
+    pub use crate::ffi::synapse::*;
 }
 
 macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }
-macro_rules! table { ($($name:ident),* $(,)?) => { fcsp_hook::hooks!(ffi: $($name),*) }; }
+macro_rules! table { ($($name:ident),* $(,)?) => { fcsp_hook::hooks!(types: $($name),*) }; }
 for_each_synapse_hook!(gather);
 for_each_hlml_hook!(gather);
 

@@ -6,7 +6,7 @@ use fcsp_hook::setup::{Inside, shielded};
 
 use crate::call_real;
 use crate::driver::real;
-use crate::ffi::*;
+use crate::ffi::synapse::*;
 use crate::process::Gaudi;
 
 /// Wraps launches: a recipe is one key, as a graph is elsewhere.

@@ -25,7 +25,7 @@
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
 //! | [`process`] | what the other rooms ask of Gaudi's driver |
-//! | [`cards`] | which cards there are |
+//! | [`device`] | which cards there are |
 //! | [`context`] | acquiring a card and letting go of it |
 //! | [`queue`] | who is next for a card |
 //! | [`memory`] | everything that takes or gives back device memory |
@@ -36,8 +36,8 @@
 // Wrappers and their parameters bear the vendor's names, so that its documentation and this source can be read side by side.
 #![allow(non_snake_case, non_upper_case_globals)]
 
-pub mod cards;
 pub mod context;
+pub mod device;
 pub mod driver;
 pub mod events;
 pub mod ffi;

@@ -9,8 +9,9 @@ use fcsp_hook::device::Device;
 use fcsp_hook::memory::{Given, Record};
 use fcsp_hook::process::Process;
 
-use crate::ffi::*;
-use crate::{call_real, cards, events};
+use crate::ffi::synapse::*;
+use crate::info::process_memory;
+use crate::{device, events};
 
 /// Gaudi's driver.
 #[derive(Debug, Clone, Copy)]
@@ -35,13 +36,6 @@ pub fn set_acquired(ordinal: Option<i32>) -> Option<i32> {
     (before >= 0).then_some(before)
 }
 
-/// Free and all bytes of the card that this process has, as Synapse says.
-pub fn memory() -> Option<(u64, u64)> {
-    let (mut free, mut total) = (0, 0);
-    let result = call_real!(synDeviceGetMemoryInfo(DEVICE, &mut free, &mut total));
-    (result == synSuccess).then_some((free, total))
-}
-
 impl Backend for Gaudi {
     type Status = synStatus;
     const SUCCESS: synStatus = synSuccess;
@@ -57,30 +51,15 @@ impl Backend for Gaudi {
     }
 
     fn device_count() -> Option<i32> {
-        i32::try_from(cards::all()?.len()).ok()
+        i32::try_from(device::all()?.len()).ok()
     }
 
     fn identify(ordinal: i32) -> Option<DeviceIdentity> {
-        Some(cards::find(ordinal)?.identity)
+        Some(device::find(ordinal)?.identity)
     }
 
     fn total_memory(ordinal: i32) -> u64 {
-        let Some(card) = cards::find(ordinal) else {
-            return 0;
-        };
-        let (asked, mut total) = (DEVICE_ATTRIBUTE_DRAM_SIZE, 0);
-        let result = call_real!(synDeviceGetAttributeByModuleId(
-            &mut total,
-            &asked,
-            1,
-            card.module
-        ));
-        match acquired() {
-            _ if result == synSuccess => total,
-            // Older versions answer for the card at hand only.
-            Some(own) if own == ordinal => memory().map_or(0, |(_, total)| total),
-            _ => 0,
-        }
+        device::total_memory(ordinal)
     }
 
     fn per_device(_ordinal: i32) {}
@@ -94,13 +73,10 @@ impl Backend for Gaudi {
         i32::try_from(context - 1).ok()
     }
 
-    const CONTEXT_ESTIMATE: u64 = 512 << 20;
+    const CONTEXT_ESTIMATE: u64 = device::CONTEXT_ESTIMATE;
 
-    /// Whatever is missing of the card's memory: it is this process's alone.
     fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
-        let own = cards::find(acquired()?)?;
-        let (free, total) = memory()?;
-        (own.identity.uuid == device.uuid).then(|| total.saturating_sub(free))
+        process_memory::of_this_process(device)
     }
 
     fn has_management() -> bool {

@@ -1,17 +1,16 @@
-//! The answers that show a tenant its own device: the quota is the card's memory.
+//! Synapse as the tenant sees it: the quota is the card's memory.
 
 use core::ffi::c_uint;
 
-use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::Backend;
 use fcsp_hook::info::View;
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
 
-use crate::cards::{self, Card};
-use crate::ffi::*;
-use crate::process::{self, Gaudi};
-use crate::{call_hlml, call_real};
+use crate::call_real;
+use crate::device::{self, Card};
+use crate::ffi::synapse::*;
+use crate::process::Gaudi;
 
 /// Free and all bytes to show of the card that this process has, of which `free` are left; `None` if nothing is to be
 /// changed.
@@ -130,8 +129,8 @@ pub unsafe extern "C" fn synDeviceGetAttributeByModuleId(
         ));
         if result == synSuccess
             && let Some(_inside) = Inside::enter()
-            && let Some(ordinal) = cards::position(|card| card.module == moduleId)
-            && let Some(Card { identity, .. }) = cards::find(ordinal)
+            && let Some(ordinal) = device::position(|card| card.module == moduleId)
+            && let Some(Card { identity, .. }) = device::find(ordinal)
         {
             let total = Gaudi::total_memory(ordinal);
             // SAFETY: as above.
@@ -144,60 +143,4 @@ pub unsafe extern "C" fn synDeviceGetAttributeByModuleId(
         }
         result
     })
-}
-
-/// `hlml_device_get_memory_info`. A program that only looks has no card, so the tenant's region file is read from outside.
-pub unsafe extern "C" fn hlml_device_get_memory_info(
-    device: hlml_device_t,
-    memory: *mut hlml_memory_t,
-) -> hlml_return_t {
-    shielded(HLML_ERROR_UNKNOWN, || {
-        let result = call_hlml!(hlml_device_get_memory_info(device, memory));
-        if result == HLML_SUCCESS
-            && let Some(_inside) = Inside::enter()
-            && let Some(identity) = identity(device)
-        {
-            // SAFETY: HLML has written there with success.
-            let memory = unsafe { &mut *memory };
-            if let Some(view) = View::of(&identity, memory.total) {
-                memory.free = view.free(memory.free);
-                memory.total = view.limit;
-                memory.used = view.limit - memory.free;
-            }
-        }
-        result
-    })
-}
-
-/// Who a card of HLML's is. In a program that has initialised Synapse it has the number that Synapse gives it.
-fn identity(device: hlml_device_t) -> Option<DeviceIdentity> {
-    let managed = cards::of_handle(device)?;
-    let uuid = cards::uuid(&managed.serial);
-    let known = cards::position(|card| card.identity.uuid == uuid).and_then(cards::find);
-    Some(known.map_or(
-        DeviceIdentity {
-            index: managed.module,
-            uuid,
-            pci: managed.pci,
-        },
-        |card| card.identity,
-    ))
-}
-
-/// The card that this process has, as it can be told from Synapse's PCI address of it.
-pub fn find_acquired() -> Option<i32> {
-    let mut address: [core::ffi::c_char; 64] = [0; 64];
-    let length = address.len() as i32;
-    let result = call_real!(synDeviceGetPCIBusId(
-        address.as_mut_ptr(),
-        length,
-        process::DEVICE
-    ));
-    if result != synSuccess {
-        return None;
-    }
-    // SAFETY: ends in zeroes of ours, if not in one of Synapse's.
-    let text = unsafe { core::ffi::CStr::from_ptr(address.as_ptr()) };
-    let pci = text.to_str().ok()?.parse().ok()?;
-    cards::position(|card| card.identity.pci == Some(pci))
 }

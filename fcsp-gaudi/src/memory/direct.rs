@@ -1,10 +1,10 @@
-//! Everything that takes or gives back device memory. What recipes need (workspace, tensors) programs allocate here, too.
+//! `synDeviceMalloc` and `synDeviceFree`. What recipes need (workspace, tensors) programs allocate here, too.
 
 use fcsp_hook::memory::{self, Request};
 use fcsp_hook::setup::shielded;
 
 use crate::call_real;
-use crate::ffi::*;
+use crate::ffi::synapse::*;
 use crate::process::Gaudi;
 
 /// Buffers begin at multiples of this.

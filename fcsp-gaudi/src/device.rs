@@ -9,8 +9,14 @@ use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_hook::setup::SetupOnce;
 
 use crate::driver::SYNAPSE;
-use crate::ffi::*;
+use crate::ffi::hlml::*;
+use crate::ffi::synapse::*;
+use crate::info::process_memory;
+use crate::process::{DEVICE, acquired};
 use crate::{call_hlml, call_real};
+
+/// What Synapse is taken to hold, in bytes, until it is measured right after a card was acquired.
+pub const CONTEXT_ESTIMATE: u64 = 512 << 20;
 
 /// A card.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +57,40 @@ pub fn find(ordinal: i32) -> Option<&'static Card> {
 pub fn position(wanted: impl Fn(&Card) -> bool) -> Option<i32> {
     let at = all()?.iter().position(wanted)?;
     i32::try_from(at).ok()
+}
+
+/// Bytes of a card's memory; 0 if it cannot be asked.
+pub fn total_memory(ordinal: i32) -> u64 {
+    let Some(card) = find(ordinal) else {
+        return 0;
+    };
+    let (asked, mut total) = (DEVICE_ATTRIBUTE_DRAM_SIZE, 0);
+    let result = call_real!(synDeviceGetAttributeByModuleId(
+        &mut total,
+        &asked,
+        1,
+        card.module
+    ));
+    match acquired() {
+        _ if result == synSuccess => total,
+        // Older versions answer for the card at hand only.
+        Some(own) if own == ordinal => process_memory::of_card().map_or(0, |(_, total)| total),
+        _ => 0,
+    }
+}
+
+/// The card that this process has, as it can be told from Synapse's PCI address of it.
+pub fn find_acquired() -> Option<i32> {
+    let mut address: [c_char; 64] = [0; 64];
+    let length = address.len() as i32;
+    let result = call_real!(synDeviceGetPCIBusId(address.as_mut_ptr(), length, DEVICE));
+    if result != synSuccess {
+        return None;
+    }
+    // SAFETY: ends in zeroes of ours, if not in one of Synapse's.
+    let text = unsafe { CStr::from_ptr(address.as_ptr()) };
+    let pci = text.to_str().ok()?.parse().ok()?;
+    position(|card| card.identity.pci == Some(pci))
 }
 
 fn modules() -> Option<Vec<synModuleId>> {

@@ -1,11 +1,11 @@
-//! Types of Synapse and HLML, one alias a function. The vendor publishes no headers with its packages; these follow its
-//! reference and published sources.
+//! Synapse, the runtime: status codes, attributes, what is wrapped and what is asked.
 
-#![allow(non_camel_case_types, missing_docs)]
+// One entry a function, type and constant; the vendor's reference says what each means.
+#![allow(missing_docs)]
 
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
-/// Status of every call of Synapse.
+/// Status of every call.
 pub type synStatus = c_int;
 pub type synDeviceId = u32;
 pub type synModuleId = u32;
@@ -18,9 +18,6 @@ pub type synStreamHandle = *mut c_void;
 pub type synLaunchTensorInfo = c_void;
 /// As above.
 pub type synLaunchTensorInfoExt = c_void;
-/// Status of every call of HLML.
-pub type hlml_return_t = c_int;
-pub type hlml_device_t = *mut c_void;
 
 fcsp_hook::constants! {
     /// Values of the constants above.
@@ -36,11 +33,6 @@ fcsp_hook::constants! {
     synDeviceAttribute {
         DEVICE_ATTRIBUTE_DRAM_SIZE = 3;
         DEVICE_ATTRIBUTE_DRAM_FREE_SIZE = 4;
-    }
-    hlml_return_t {
-        HLML_SUCCESS = 0;
-        HLML_ERROR_NOT_SUPPORTED = 3;
-        HLML_ERROR_UNKNOWN = 49;
     }
 }
 
@@ -73,13 +65,11 @@ fcsp_hook::layouts! {
         deviceIndex: u8,
         globalHbmBaseAddress: u64,
     }
-    /// Memory in bytes.
-    hlml_memory_t { free: u64, total: u64, used: u64, }
 }
 
 fcsp_hook::functions! {
-    /// Functions of Synapse that are wrapped or asked.
-    SYNAPSE -> synStatus;
+    /// Functions that are wrapped or asked.
+    FUNCTIONS -> synStatus;
     synDestroy();
     synDeviceGetCount(pCount: *mut u32);
     synDeviceGetModuleIDs(pDeviceModuleIds: *mut u32, size: *mut u32);
@@ -127,16 +117,3 @@ fcsp_hook::functions! {
 
 /// `EVENT_COLLECT_TIME`, a flag of `synEventCreate`.
 pub const EVENT_COLLECT_TIME: u32 = 1;
-
-fcsp_hook::functions! {
-    /// Functions of HLML that are wrapped or asked.
-    HLML -> hlml_return_t;
-    hlml_init();
-    hlml_shutdown();
-    hlml_device_get_count(device_count: *mut c_uint);
-    hlml_device_get_handle_by_index(index: c_uint, device: *mut hlml_device_t);
-    hlml_device_get_uuid(device: hlml_device_t, uuid: *mut c_char, length: c_uint);
-    hlml_device_get_pci_info(device: hlml_device_t, pci: *mut c_void);
-    hlml_device_get_module_id(device: hlml_device_t, module_id: *mut c_uint);
-    hlml_device_get_memory_info(device: hlml_device_t, memory: *mut hlml_memory_t);
-}
