@@ -94,7 +94,11 @@ impl Launch {
     pub fn op(&self, device: &DeviceSpec, memory: &Arc<Memory>) -> Op {
         let (me, memory) = (self.clone(), memory.clone());
         let effect: Effect = Box::new(move || me.effect(&memory));
-        Op::Engine(self.duration(device), effect)
+        match self.duration(device) {
+            // No time on the engine: it may happen on the caller's thread.
+            0 => Op::Instant(effect),
+            ns => Op::Engine(ns, effect),
+        }
     }
 }
 

@@ -190,8 +190,13 @@ impl Machine {
         self.dir.path()
     }
 
+    /// The client's file.
+    pub fn client(&self) -> &Path {
+        &self.built.client
+    }
+
     /// A program on this machine, without the preload library.
-    fn bare(&self, program: impl AsRef<OsStr>) -> Command {
+    pub fn bare(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -286,9 +291,14 @@ impl Machine {
         client
     }
 
-    /// The client with the first device open and nobody between it and the driver.
+    /// The client with nobody between it and the driver.
+    pub fn plain(&self) -> Client {
+        Client::start(self.bare(&self.built.client))
+    }
+
+    /// The same with the first device open.
     pub fn free(&self) -> Client {
-        let mut client = Client::start(self.bare(&self.built.client));
+        let mut client = self.plain();
         client.ok("open 0");
         client
     }

@@ -195,6 +195,8 @@ static int busy(const char *path, u64 ns, u64 handle) {
     return result;
 }
 
+#include "timing.h"
+
 #define IS(word) (!strcmp(name, word))
 #define NEED(member) do { if (!vendor.member) return LACKS; } while (0)
 /* A word that answers one number. */
@@ -260,6 +262,16 @@ static int run(char *text) {
     if (IS("play")) NONE(play, a[0]);
     if (IS("norecord")) NONE(norecord, a[0]);
     if (IS("busy")) { NEED(spin); sscanf(rest, "%511s %llu %llu", path, &a[0], &a[1]); return busy(path, a[0], a[1]); }
+
+    /* timeall WHAT COUNT BYTES and timeeach WHAT COUNT BYTES */
+    if (IS("pin")) return pin((int)a[0]);
+    if (IS("timeall") || IS("timeeach")) {
+        sscanf(rest, "%511s %llu %llu", path, &a[0], &a[1]);
+        result = IS("timeall") ? time_all(path, a[0], a[1], &h) : time_each(path, a[0], a[1], &h, &x);
+        give(h);
+        give(x);
+        return result;
+    }
 
     if (IS("fork")) return in_child(strdup(rest), 0);
     if (IS("forkkeep")) return in_child(strdup(rest), 1);
