@@ -105,11 +105,10 @@ fn main() -> ExitCode {
         }
     };
     let mut record = Record::new(&options.effort);
-    for vendor in options.chosen {
-        eprintln!("{}", vendor.name);
-        match measure::vendor(vendor, &options.effort) {
-            Some(operations) => record.add(vendor.name, operations),
-            None => record.skip(vendor.name, "its headers are not here, and FCSP_OFFLINE=1"),
+    for found in measure::vendors(&options.chosen, &options.effort) {
+        match found.figures {
+            Some(figures) => record.add(found.vendor, figures),
+            None => record.skip(found.vendor, "its headers are not here, and FCSP_OFFLINE=1"),
         }
     }
     print!("{}", record.table());

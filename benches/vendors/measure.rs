@@ -112,8 +112,6 @@ pub struct Figures {
     /// Medians without the library and with it.
     pub native: f64,
     pub hooked: f64,
-    /// The fastest turns without it: the median of starts.
-    pub native_least: f64,
     /// The median of what a round's two turns differ by: the median of starts, and the lowest and the highest of them.
     pub added: f64,
     pub added_range: [f64; 2],
@@ -126,19 +124,12 @@ pub struct Figures {
     /// Calls one by one: the 99th in a hundred, the median of starts.
     pub native_p99: f64,
     pub hooked_p99: f64,
+    /// By how much the library's own work takes longer than CUDA's, of whom a turn was taken in each round as well: the
+    /// median of starts of the median of rounds, and by fastest turns. The library's own work is what it adds, or the whole
+    /// of a call that never reaches the driver.
+    pub to_cuda: Option<[f64; 2]>,
     /// Instructions a call that the library adds.
     pub instructions: Option<f64>,
-}
-
-impl Figures {
-    /// What the library's own work takes, by medians and by fastest turns: what it adds, or all of a call that never
-    /// reaches the driver.
-    pub fn own(&self) -> [f64; 2] {
-        match self.operation {
-            REFUSED => [self.native + self.added, self.native_least + self.added_least],
-            _ => [self.added, self.added_least],
-        }
-    }
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -155,10 +146,31 @@ fn least(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// One start's figures for one operation.
+/// The library that answers the simulated driver's system calls; see `quiet.c`.
+struct Quiet(PathBuf);
+
+impl Quiet {
+    fn build(vendor: &Vendor) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("quiet-{}.so", std::process::id()));
+        let source = "../../../benches/vendors/quiet.c";
+        machine::compile(vendor, source, &path, &["-shared", "-fPIC"]);
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("cargo's folder has a name in UTF-8")
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// One start's figures for one operation of one vendor.
 struct Start {
     native: f64,
-    native_least: f64,
     hooked: f64,
     added: f64,
     added_least: f64,
@@ -166,50 +178,49 @@ struct Start {
     control_least: f64,
     native_p99: f64,
     hooked_p99: f64,
+    to_cuda: Option<[f64; 2]>,
 }
 
-/// The library that answers the simulated driver's system calls; see `quiet.c`.
-fn quiet(vendor: &Vendor) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("quiet-{}.so", std::process::id()));
-    let source = "../../../benches/vendors/quiet.c";
-    machine::compile(vendor, source, &path, &["-shared", "-fPIC"]);
-    path
+/// What was found of a vendor.
+pub struct Found {
+    pub vendor: &'static str,
+    /// Nothing where its headers are not to be had offline.
+    pub figures: Option<Vec<Figures>>,
 }
 
-/// Removes a file when it goes.
-struct Removed(PathBuf);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// All operations that the vendor has; nothing where its headers are not to be had offline.
-pub fn vendor(vendor: &'static Vendor, effort: &Effort) -> Option<Vec<Figures>> {
-    let mut starts: Vec<Vec<Start>> = OPERATIONS.iter().map(|_| Vec::new()).collect();
-    let first = Machine::new(vendor)?;
-    let quiet = Removed(quiet(vendor));
-    let quiet = quiet.0.to_str().expect("cargo's folder has a name in UTF-8");
-    let both = format!("{}:{quiet}", first.preload().display());
-    for _ in 0..effort.starts {
-        // Each has a simulated machine to itself.
-        let machines = [Machine::new(vendor)?, Machine::new(vendor)?];
-        let [mut native, mut control] = machines
-            .each_ref()
-            .map(|machine| begin(machine.otherwise(&[("LD_PRELOAD", quiet)]), effort));
-        for settings in [MEMORY, SHARE] {
-            let machine = Machine::new(vendor)?;
-            let with_libraries = [settings, &[("LD_PRELOAD", &*both)]].concat();
-            let mut hooked = begin(machine.governed(&with_libraries), effort);
-            for (operation, starts) in OPERATIONS.iter().zip(&mut starts) {
-                if operation.settings == settings {
-                    starts.extend(start(operation, [&mut native, &mut control, &mut hooked], effort));
-                }
-            }
+/// Measures these vendors beside each other, CUDA first if it is one of them.
+pub fn vendors(chosen: &[&'static Vendor], effort: &Effort) -> Vec<Found> {
+    let there: Vec<&'static Vendor> = chosen
+        .iter()
+        .copied()
+        .filter(|vendor| Machine::new(vendor).is_some())
+        .collect();
+    let mut starts: Vec<[Vec<Start>; OPERATIONS.len()]> = there
+        .iter()
+        .map(|_| [const { Vec::new() }; OPERATIONS.len()])
+        .collect();
+    if let Some(first) = there.first() {
+        let quiet = Quiet::build(first);
+        for number in 1..=effort.starts {
+            eprintln!("start {number} of {}", effort.starts);
+            start(&there, &quiet, effort, &mut starts);
         }
     }
-    let figures = OPERATIONS
+    let mut starts = starts.into_iter();
+    let found = chosen.iter().map(|vendor| Found {
+        vendor: vendor.name,
+        figures: there
+            .iter()
+            .any(|one| one.name == vendor.name)
+            .then(|| starts.next())
+            .flatten()
+            .map(|starts| all_figures(vendor, &starts, effort)),
+    });
+    found.collect()
+}
+
+fn all_figures(vendor: &'static Vendor, starts: &[Vec<Start>], effort: &Effort) -> Vec<Figures> {
+    OPERATIONS
         .iter()
         .zip(starts)
         .filter(|(_, starts)| !starts.is_empty())
@@ -218,19 +229,22 @@ pub fn vendor(vendor: &'static Vendor, effort: &Effort) -> Option<Vec<Figures>> 
                 .instructions
                 .then(|| instructions(vendor, operation))
                 .flatten(),
-            ..figures(operation, &starts)
-        });
-    Some(figures.collect())
+            ..figures(operation, starts)
+        })
+        .collect()
 }
 
 fn figures(operation: &Operation, starts: &[Start]) -> Figures {
     let of = |what: fn(&Start) -> f64| starts.iter().map(what).collect::<Vec<f64>>();
     let added = of(|start| start.added);
+    let to_cuda = |at: usize| {
+        let all: Option<Vec<f64>> = starts.iter().map(|start| Some(start.to_cuda?[at])).collect();
+        all.map(median)
+    };
     Figures {
         operation: operation.name,
         native: median(of(|start| start.native)),
         hooked: median(of(|start| start.hooked)),
-        native_least: median(of(|start| start.native_least)),
         added_range: [
             least(&added),
             added.iter().copied().fold(f64::NEG_INFINITY, f64::max),
@@ -241,7 +255,43 @@ fn figures(operation: &Operation, starts: &[Start]) -> Figures {
         noise_least: median(of(|start| start.control_least.abs())),
         native_p99: median(of(|start| start.native_p99)),
         hooked_p99: median(of(|start| start.hooked_p99)),
+        to_cuda: to_cuda(0).zip(to_cuda(1)).map(|(ns, least)| [ns, least]),
         instructions: None,
+    }
+}
+
+/// A vendor's programs: without the library, without it once more, and with it. Each has a simulated machine to itself.
+struct Programs {
+    vendor: &'static Vendor,
+    clients: [Client; 3],
+    _machines: [Machine; 3],
+}
+
+impl Programs {
+    fn begin(
+        vendor: &'static Vendor,
+        quiet: &Quiet,
+        settings: &[(&str, &str)],
+        effort: &Effort,
+    ) -> Option<Self> {
+        let machines = [
+            Machine::new(vendor)?,
+            Machine::new(vendor)?,
+            Machine::new(vendor)?,
+        ];
+        let libraries = format!("{}:{}", machines[2].preload().display(), quiet.path());
+        let settings = [settings, &[("LD_PRELOAD", &*libraries)]].concat();
+        let bare = [("LD_PRELOAD", quiet.path())];
+        let clients = [
+            machines[0].otherwise(&bare),
+            machines[1].otherwise(&bare),
+            machines[2].governed(&settings),
+        ];
+        Some(Self {
+            vendor,
+            clients: clients.map(|client| begin(client, effort)),
+            _machines: machines,
+        })
     }
 }
 
@@ -275,35 +325,94 @@ fn late(client: &mut Client, operation: &Operation, calls: usize) -> Option<f64>
     Some(timed(client, &command)?[1] as f64)
 }
 
-/// Times one operation in the three programs: without the library, without it once more, and with it.
-fn start(operation: &Operation, mut clients: [&mut Client; 3], effort: &Effort) -> Option<Start> {
-    // Costs are learned, tables filled, slabs made.
-    for client in &mut clients {
+/// Starts every vendor's programs and takes turns with all of them.
+fn start(
+    vendors: &[&'static Vendor],
+    quiet: &Quiet,
+    effort: &Effort,
+    starts: &mut [[Vec<Start>; OPERATIONS.len()]],
+) {
+    for settings in [MEMORY, SHARE] {
+        let mut all: Vec<Programs> = vendors
+            .iter()
+            .filter_map(|vendor| Programs::begin(vendor, quiet, settings, effort))
+            .collect();
+        for (at, operation) in OPERATIONS.iter().enumerate() {
+            if operation.settings == settings {
+                for (place, one) in time(operation, &mut all, effort) {
+                    starts[place][at].push(one);
+                }
+            }
+        }
+    }
+}
+
+/// ns a call of each turn of one program.
+type Turns = Vec<f64>;
+
+/// Times one operation in every vendor's programs; the vendors that have it, by their place in the list.
+fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(usize, Start)> {
+    let mut turns: Vec<Option<[Turns; 3]>> = all.iter_mut().map(|one| warm(operation, one, effort)).collect();
+    for round in 0..effort.rounds {
+        for (one, turns) in all.iter_mut().zip(&mut turns) {
+            let Some(turns) = turns else { continue };
+            // Who goes first takes turns, too.
+            for place in 0..3 {
+                let at = (place + round) % 3;
+                turns[at].extend(turn(&mut one.clients[at], operation, effort.calls));
+            }
+        }
+    }
+    // What the library's own work took in each round, and in the fastest turns.
+    let own = |turns: &[Turns; 3]| -> (Vec<f64>, f64) {
+        let [native, _, hooked] = turns;
+        match operation.name {
+            REFUSED => (hooked.clone(), least(hooked)),
+            _ => (differences(hooked, native), least(hooked) - least(native)),
+        }
+    };
+    let cuda = all.iter().zip(&turns).find(|(one, _)| one.vendor.name == "cuda");
+    let cuda = cuda.and_then(|(_, turns)| turns.as_ref()).map(own);
+    let mut found = Vec::new();
+    for (place, (one, turns)) in all.iter_mut().zip(&turns).enumerate() {
+        let Some(turns) = turns else { continue };
+        let [native, control, hooked] = turns;
+        let (work, work_least) = own(turns);
+        let to_cuda = cuda
+            .as_ref()
+            .map(|(cuda, cuda_least)| [median(differences(&work, cuda)), work_least - cuda_least]);
+        let late = |client| late(client, operation, effort.each).unwrap_or(f64::NAN);
+        let [native_p99, _, hooked_p99] = one.clients.each_mut().map(late);
+        found.push((
+            place,
+            Start {
+                native: median(native.clone()),
+                hooked: median(hooked.clone()),
+                added: median(differences(hooked, native)),
+                added_least: least(hooked) - least(native),
+                control: median(differences(control, native)),
+                control_least: least(control) - least(native),
+                native_p99,
+                hooked_p99,
+                to_cuda,
+            },
+        ));
+    }
+    found
+}
+
+fn differences(these: &[f64], those: &[f64]) -> Vec<f64> {
+    these.iter().zip(those).map(|(a, b)| a - b).collect()
+}
+
+/// Some turns that do not count: costs are learned, tables filled, slabs made. `None` if the vendor has no such operation.
+fn warm(operation: &Operation, programs: &mut Programs, effort: &Effort) -> Option<[Turns; 3]> {
+    for client in &mut programs.clients {
         for _ in 0..10 {
             turn(client, operation, effort.calls)?;
         }
     }
-    let mut turns = [const { Vec::new() }; 3];
-    for round in 0..effort.rounds {
-        // Who goes first takes turns, too.
-        for place in 0..clients.len() {
-            let at = (place + round) % clients.len();
-            turns[at].push(turn(clients[at], operation, effort.calls)?);
-        }
-    }
-    let [native, control, hooked] = turns;
-    let differences = |other: &[f64]| median(other.iter().zip(&native).map(|(a, b)| a - b).collect());
-    Some(Start {
-        added: differences(&hooked),
-        added_least: least(&hooked) - least(&native),
-        control: differences(&control),
-        control_least: least(&control) - least(&native),
-        native_p99: late(clients[0], operation, effort.each)?,
-        hooked_p99: late(clients[2], operation, effort.each)?,
-        native_least: least(&native),
-        native: median(native),
-        hooked: median(hooked),
-    })
+    Some([const { Vec::new() }; 3])
 }
 
 /// Instructions a call that the library adds: what two runs of different length differ by, with the library less without.

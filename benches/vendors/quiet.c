@@ -15,7 +15,7 @@
 /* Where the simulator's lock lies in its state file (fcsp-sim/src/region.rs); no other lock of anybody's is there. */
 enum { LARGE = 4096, STEP = 2 << 20 };
 static const off_t LOCK = (off_t)1 << 40;
-static const uintptr_t ROOM = (uintptr_t)1 << 38;
+static const uintptr_t ROOM = (uintptr_t)1 << 34;
 
 /* One range of addresses, given out from its start; what is given back at its end is given out again. The client that
  * is timed has one thread that asks for memory. */

@@ -72,18 +72,9 @@ impl Record {
         self.skipped.push((vendor, why));
     }
 
-    /// By how much the library's own work takes longer than CUDA's, by medians and by fastest turns, if CUDA was measured.
-    fn to_cuda(&self, figures: &Figures) -> Option<[f64; 2]> {
-        let (_, all) = self.vendors.iter().find(|(vendor, _)| *vendor == "cuda")?;
-        let cuda = all.iter().find(|cuda| cuda.operation == figures.operation)?;
-        let ([own, least], [other, other_least]) = (figures.own(), cuda.own());
-        Some([own - other, least - other_least])
-    }
-
     pub fn json(&self) -> String {
         let vendors = self.vendors.iter().map(|(vendor, figures)| {
             let operations = figures.iter().map(|f| {
-                let to_cuda = self.to_cuda(f);
                 json!({
                     "operation": f.operation,
                     "native_ns": rounded(f.native),
@@ -98,8 +89,8 @@ impl Record {
                     "native_p99_ns": rounded(f.native_p99),
                     "hooked_p99_ns": rounded(f.hooked_p99),
                     "added_instructions": f.instructions.map(rounded),
-                    "minus_cuda_ns": to_cuda.map(|[ns, _]| rounded(ns)),
-                    "minus_cuda_least_ns": to_cuda.map(|[_, ns]| rounded(ns)),
+                    "minus_cuda_ns": f.to_cuda.map(|[ns, _]| rounded(ns)),
+                    "minus_cuda_least_ns": f.to_cuda.map(|[_, ns]| rounded(ns)),
                 })
             });
             json!({"vendor": vendor, "operations": operations.collect::<Vec<_>>()})
@@ -147,8 +138,8 @@ impl Record {
                     continue;
                 };
                 let count = f.instructions.map_or("-".into(), |count| format!("{count:.0}"));
-                let [cuda, by_least] = self
-                    .to_cuda(f)
+                let [cuda, by_least] = f
+                    .to_cuda
                     .map_or(["-".into(), "-".into()], |to| to.map(|ns| format!("{ns:+.1}")));
                 lines.push(format!(
                     "  {vendor:<10} {:>8.1} {:>8.1} {:>8.1} {:>17} {:>6.1} {:>8.1} {:>6.3} {:>8.0} {:>8.0} {count:>7} {cuda:>8} {by_least:>8}",

@@ -23,28 +23,32 @@ std::thread_local! {
     static LAUNCHING: Cell<bool> = const { Cell::new(false) };
 }
 
+const _: () = assert!(!core::mem::needs_drop::<Cell<bool>>());
+
 /// Marks this thread as launching until dropped: the layers under this call must not ask or charge again. Memory that they
 /// take is counted all the same.
 #[derive(Debug)]
-pub struct Launching(());
+pub struct Launching(*const Cell<bool>);
 
 impl Launching {
     /// `None` if the thread is launching already.
     #[inline]
     pub fn enter() -> Option<Self> {
-        // A thread that is being torn down has no thread-locals left; its launches pass through. Not made unless it is
-        // handed out: dropping it lowers the flag.
-        LAUNCHING
-            .try_with(|launching| (!launching.replace(true)).then(|| Self(())))
-            .ok()
-            .flatten()
+        // Not made unless it is handed out: dropping it lowers the flag.
+        LAUNCHING.with(|launching| {
+            (!launching.replace(true))
+                .then_some(launching as *const _)
+                .map(Self)
+        })
     }
 }
 
 impl Drop for Launching {
     #[inline]
     fn drop(&mut self) {
-        let _ = LAUNCHING.try_with(|launching| launching.set(false));
+        // SAFETY: the flag has nothing to drop, so its memory is there for as long as its thread runs; a raw pointer keeps
+        // this guard on that thread.
+        unsafe { &*self.0 }.set(false);
     }
 }
 

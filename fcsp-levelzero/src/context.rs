@@ -39,7 +39,7 @@ pub fn forget_in_child() {
 
 /// Runs a call that takes something of a device in a context. The first in a context must leave room for what the context
 /// itself takes: that cannot be taken back, since only the program may destroy its context.
-#[inline]
+#[inline(always)]
 pub fn using(
     context: ze_context_handle_t,
     device: &'static Device,
@@ -48,35 +48,41 @@ pub fn using(
     // Ordinals fit 16 bits with room to spare, and addresses 48.
     let word = (context as u64) << 16 | u64::from(device.ordinal as u16);
     // Relaxed: the word is complete in itself.
-    if LAST.load(Ordering::Relaxed) == word {
-        return call();
-    }
-    using_slowly(context as usize, device, word, call)
-}
-
-#[cold]
-fn using_slowly(
-    context: usize,
-    device: &'static Device,
-    word: u64,
-    call: impl FnOnce() -> ze_result_t,
-) -> ze_result_t {
-    let known = || uses().lock().unwrap_or_else(PoisonError::into_inner);
-    if known().contains(&(context, device.ordinal)) {
-        LAST.store(word, Ordering::Relaxed);
-        return call();
-    }
-    if let Err(denied) = device.hold(CONTEXT_ESTIMATE) {
+    let first = LAST.load(Ordering::Relaxed) != word && !is_used(context as usize, device, word);
+    if first && let Err(denied) = device.hold(CONTEXT_ESTIMATE) {
         device.refused("a context's first use", &denied);
         return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     let result = call();
-    if result == ZE_RESULT_SUCCESS && known().insert((context, device.ordinal)) {
+    if first {
+        used_first(context as usize, device, word, result);
+    }
+    result
+}
+
+/// Whether the device is known to have been used in the context.
+#[cold]
+fn is_used(context: usize, device: &'static Device, word: u64) -> bool {
+    let known = uses().lock().unwrap_or_else(PoisonError::into_inner);
+    let used = known.contains(&(context, device.ordinal));
+    if used {
+        LAST.store(word, Ordering::Relaxed);
+    }
+    used
+}
+
+/// After the first use, for which [`CONTEXT_ESTIMATE`] was held.
+#[cold]
+fn used_first(context: usize, device: &'static Device, word: u64, result: ze_result_t) {
+    let insert = || {
+        let mut known = uses().lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((context, device.ordinal))
+    };
+    if result == ZE_RESULT_SUCCESS && insert() {
         device.context_made(context, None);
         LAST.store(word, Ordering::Relaxed);
     }
     device.release(CONTEXT_ESTIMATE);
-    result
 }
 
 /// `zeContextDestroy`: the driver frees all that was allocated in it.

@@ -3,7 +3,7 @@
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
 use fcsp_hook::memory::Given;
-use fcsp_hook::process::Process;
+use fcsp_hook::process::{Process, Status};
 pub use fcsp_hook::setup::{Inside, complain, shielded};
 
 use crate::ffi::ze::*;
@@ -29,16 +29,18 @@ pub fn process() -> &'static Process<LevelZero> {
 
 /// The scope of a call that names its device. What is no device is the driver's to refuse; a device that we have never
 /// heard of has no account, and its memory fails closed.
+#[inline]
 pub fn scope_of(device: ze_device_handle_t) -> Scope {
-    if process().governed().is_none() {
-        return if process().is_broken() {
-            Scope::Refuse
-        } else {
-            Scope::Pass
-        };
-    }
+    let governed = match process().status() {
+        Some(Status::Governed(governed)) => governed,
+        Some(Status::Broken(_)) => return Scope::Refuse,
+        _ => return Scope::Pass,
+    };
     match device::by_handle(device) {
-        Some(known) => process().scope_of(known.ordinal),
+        Some(known) => match governed.device(known.ordinal) {
+            Some(device) => Scope::On(device, 0),
+            None => Scope::Refuse,
+        },
         None if device::is_one(device as usize) => Scope::Refuse,
         None => Scope::Pass,
     }

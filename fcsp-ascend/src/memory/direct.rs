@@ -14,40 +14,54 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtMemType_t};
 use crate::process::{Ascend, AscendDevice};
 
-/// Hold, call, enter or roll back, on the named device or the calling thread's. Memory belongs to its device, not to a context, and goes with the device's last reset.
+/// Hold, call, enter or roll back, on the named device or the calling thread's. Memory belongs to its device, not to a
+/// context, and goes with the device's last reset.
 fn allocate(
-    what: &'static str,
+    inside: &Inside,
     device: Option<i32>,
-    bytes: u64,
-    counted: bool,
+    request: Request,
     devPtr: *mut *mut c_void,
     call: &dyn Fn() -> aclError,
 ) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
-        let Some(inside) = Inside::enter() else {
-            return call();
-        };
-        let process = Ascend::process();
-        let scope = match device {
-            Some(ordinal) => process.scope_of(ordinal),
-            None => process.scope_inside(&inside),
-        };
-        let device: &'static AscendDevice = match scope {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return ACL_ERROR_RT_MEMORY_ALLOCATION,
-        };
-        memory::allocate(
-            device,
-            key(device.ordinal),
-            Request { what, bytes, counted },
-            call,
-            // SAFETY: read after the driver has written there with success.
-            || unsafe { *devPtr } as u64,
-            || bytes,
-            |address| call_real!(aclrtFree(address as *mut c_void)),
-        )
-    })
+    let process = Ascend::process();
+    let scope = match device {
+        Some(ordinal) => process.scope_of(ordinal),
+        // To ask the driver for the context would take longer than all the rest.
+        None => process.scope_of_device(inside),
+    };
+    let device: &'static AscendDevice = match scope {
+        Scope::On(device, _) => device,
+        Scope::Pass => return call(),
+        Scope::Refuse => return ACL_ERROR_RT_MEMORY_ALLOCATION,
+    };
+    memory::allocate(
+        device,
+        key(device.ordinal),
+        request,
+        call,
+        // SAFETY: read after the driver has written there with success.
+        || unsafe { *devPtr } as u64,
+        || request.bytes,
+        |address| call_real!(aclrtFree(address as *mut c_void)),
+    )
+}
+
+/// The body of a wrapper that allocates: `$call` alone where another wrapper is at work already, as ACL's calls of the
+/// runtime are; what else is to be known is looked at only then.
+macro_rules! allocates {
+    ($name:ident, $device:expr, $bytes:expr, $counted:expr, $place:expr, $call:expr) => {
+        shielded(ACL_ERROR_FAILURE, || {
+            let Some(inside) = Inside::enter() else {
+                return $call;
+            };
+            let request = Request {
+                what: stringify!($name),
+                bytes: $bytes,
+                counted: $counted,
+            };
+            allocate(&inside, $device, request, $place, &|| $call)
+        })
+    };
 }
 
 /// What a request with a policy takes.
@@ -67,8 +81,8 @@ macro_rules! acl_malloc {
             size: usize,
             policy: aclrtMemMallocPolicy,
         ) -> aclError {
-            let bytes = by_policy(size, policy, $pads);
-            allocate(stringify!($name), None, bytes, true, devPtr, &|| call_real!($name(devPtr, size, policy)))
+            let bytes = || by_policy(size, policy, $pads);
+            allocates!($name, None, bytes(), true, devPtr, call_real!($name(devPtr, size, policy)))
         }
     )*};
 }
@@ -98,9 +112,9 @@ macro_rules! acl_malloc_with {
             cfg: *mut aclrtMallocConfig,
         ) -> aclError {
             // SAFETY: the caller passes a configuration or null, as the driver requires.
-            let device = unsafe { named_device(cfg) };
-            let bytes = by_policy(size, policy, false);
-            allocate(stringify!($name), device, bytes, true, devPtr, &|| call_real!($name(devPtr, size, policy, cfg)))
+            let device = || unsafe { named_device(cfg) };
+            let bytes = || by_policy(size, policy, false);
+            allocates!($name, device(), bytes(), true, devPtr, call_real!($name(devPtr, size, policy, cfg)))
         }
     )*};
 }
@@ -109,18 +123,21 @@ acl_malloc_with!(aclrtMallocWithCfg, aclrtMallocForTaskScheduler);
 /// `aclrtMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory only when it is
 /// touched there.
 pub unsafe extern "C" fn aclrtMemAllocManaged(ptr: *mut *mut c_void, size: u64, flag: u32) -> aclError {
-    allocate("aclrtMemAllocManaged", None, pages(size), false, ptr, &|| {
+    allocates!(
+        aclrtMemAllocManaged,
+        None,
+        pages(size),
+        false,
+        ptr,
         call_real!(aclrtMemAllocManaged(ptr, size, flag))
-    })
+    )
 }
 
 macro_rules! rt_malloc {
     ($($name:ident($place:ident, $size:ident $(, $arg:ident: $ty:ty)*): $counted:literal;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($place: *mut *mut c_void, $size: u64 $(, $arg: $ty)*) -> rtError_t {
-            allocate(stringify!($name), None, pages($size), $counted, $place, &|| {
-                call_real!($name($place, $size $(, $arg)*))
-            })
+            allocates!($name, None, pages($size), $counted, $place, call_real!($name($place, $size $(, $arg)*)))
         }
     )*};
 }
@@ -141,11 +158,16 @@ pub unsafe extern "C" fn rtsMalloc(
     cfg: *mut aclrtMallocConfig,
 ) -> rtError_t {
     // SAFETY: the caller passes a configuration or null, as the driver requires.
-    let device = unsafe { named_device(cfg) };
-    let bytes = by_policy(usize::try_from(size).unwrap_or(usize::MAX), policy, false);
-    allocate("rtsMalloc", device, bytes, true, devPtr, &|| {
+    let device = || unsafe { named_device(cfg) };
+    let bytes = || by_policy(usize::try_from(size).unwrap_or(usize::MAX), policy, false);
+    allocates!(
+        rtsMalloc,
+        device(),
+        bytes(),
+        true,
+        devPtr,
         call_real!(rtsMalloc(devPtr, size, policy, advise, cfg))
-    })
+    )
 }
 
 macro_rules! free {

@@ -12,6 +12,7 @@ use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, process, scope_of, shielded};
 
 /// Hold, call, enter or roll back.
+#[inline(always)]
 fn take(
     scope: Scope,
     hContext: ze_context_handle_t,
