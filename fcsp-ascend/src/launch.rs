@@ -52,9 +52,24 @@ impl Drop for Launching {
     }
 }
 
+/// Whether a call has nothing to ask: nobody governs this process, or a wrapper of this thread's has asked for the layers
+/// under it.
+#[inline(always)]
+fn passes() -> bool {
+    straight::<Ascend>() || LAUNCHING.with(Cell::get)
+}
+
 /// What a wrapper calls in the end. Not a type each: with some sixty wrappers the library would be twice as large, for a
 /// nanosecond.
 type Call<'a> = &'a dyn Fn() -> aclError;
+
+/// Admits a kernel that is known well, the usual one: whoever is given the mark may submit it. Apart from [`kernel`] so
+/// that a wrapper need not pack its arguments for it.
+#[inline(never)]
+fn admitted(function: usize, blocks: u32, stream: aclrtStream) -> Option<Launching> {
+    let launching = Launching::enter()?;
+    hook::admits_kernel::<Ascend>(function, u64::from(blocks), stream as usize).then_some(launching)
+}
 
 /// Submits a kernel.
 pub(crate) fn kernel(function: usize, blocks: u32, stream: aclrtStream, call: Call<'_>) -> aclError {
@@ -62,9 +77,6 @@ pub(crate) fn kernel(function: usize, blocks: u32, stream: aclrtStream, call: Ca
         return call();
     };
     let (blocks, queue) = (u64::from(blocks), stream as usize);
-    if hook::admits_kernel::<Ascend>(function, blocks, queue) {
-        return call();
-    }
     hook::kernel::<Ascend>(function, blocks, queue, call)
 }
 
@@ -158,13 +170,17 @@ macro_rules! launches {
     ($($name:ident($($arg:ident: $ty:ty),*): $function:expr, $blocks:expr, $stream:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            if straight::<Ascend>() && let Some(real) = real::$name.get() {
+            if passes() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
                 return unsafe { real($($arg),*) };
             }
             #[allow(unused_unsafe)]
             // SAFETY: names are C strings or null, as the driver requires.
             let function = unsafe { $function };
+            if let Some(_launching) = admitted(function, $blocks, $stream) && let Some(real) = real::$name.get() {
+                // SAFETY: as above.
+                return unsafe { real($($arg),*) };
+            }
             kernel(function, $blocks, $stream, &|| call_real!($name($($arg),*)))
         }
     )*};
@@ -297,7 +313,7 @@ macro_rules! executes {
     ($($name:ident($model:ident: $model_ty:ty $(, $arg:ident: $ty:ty)*): $stream:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($model: $model_ty $(, $arg: $ty)*) -> aclError {
-            if straight::<Ascend>() && let Some(real) = real::$name.get() {
+            if passes() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
                 return unsafe { real($model $(, $arg)*) };
             }
@@ -324,7 +340,7 @@ macro_rules! waits {
     ($($name:ident($($arg:ident: $ty:ty),*): $drains:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            if straight::<Ascend>() && let Some(real) = real::$name.get() {
+            if passes() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
                 return unsafe { real($($arg),*) };
             }

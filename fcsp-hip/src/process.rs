@@ -212,10 +212,14 @@ pub fn scope() -> Scope {
     used(Hip::process().scope())
 }
 
-/// The same, from inside a wrapper.
+/// The same, from inside a wrapper. A process that has just one device is on it, and its context is known by its ordinal:
+/// the runtime need not be asked.
 #[inline]
 pub fn scope_inside(inside: &Inside) -> Scope {
-    used(Hip::process().scope_inside(inside))
+    match Hip::process().scope_of_device(inside) {
+        Scope::On(device, _) => used(Scope::On(device, context_of(device.ordinal))),
+        other => other,
+    }
 }
 
 /// The scope of a call that names its device.
