@@ -23,8 +23,38 @@ pub fn part(cores: u32, share: u64) -> u32 {
     u32::try_from(part).unwrap_or(cores).clamp(1, cores.max(1))
 }
 
+/// The variable that asks for it.
+pub const VARIABLE: &str = "FCSP_ASCEND_CORES";
+
+/// Whether a value of [`VARIABLE`] asks for it.
+///
+/// # Errors
+///
+/// A sentence that names the variable and what it takes, for any other value: somebody wanted something and would not get
+/// it.
+pub fn read(value: &str) -> Result<bool, String> {
+    match value.trim() {
+        "" | "none" => Ok(false),
+        "quota" => Ok(true),
+        other => Err(format!("{VARIABLE}: \"{other}\" is neither quota nor none")),
+    }
+}
+
+/// What this process's environment asks for.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn setting() -> Result<bool, String> {
+    match std::env::var_os(VARIABLE) {
+        Some(value) => read(&value.to_string_lossy()),
+        None => Ok(false),
+    }
+}
+
 fn asked() -> bool {
-    std::env::var_os("FCSP_ASCEND_CORES").is_some_and(|value| value == "quota")
+    // A wrong value has kept this process from opening any device.
+    setting().unwrap_or(false)
 }
 
 /// The kinds of core: what ACL counts them by, and what it limits them by.
@@ -77,7 +107,18 @@ pub fn lift() {
 
 #[cfg(test)]
 mod tests {
-    use super::part;
+    use super::{part, read};
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_is_right() {
+        assert_eq!(read("quota"), Ok(true));
+        assert_eq!(read(" quota "), Ok(true));
+        assert_eq!((read(""), read("none")), (Ok(false), Ok(false)));
+        let error = read("half").unwrap_err();
+        for part in ["FCSP_ASCEND_CORES", "\"half\"", "quota", "none"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn a_part_is_never_nothing_and_never_more_than_all() {

@@ -11,7 +11,7 @@ use fcsp_hook::process::Process;
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::info::process_memory;
-use crate::{collective, context, launch, memory, recording};
+use crate::{collective, context, cores, launch, memory, recording};
 
 /// Ascend's driver, as the rest of FCSP sees it.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,10 @@ impl Backend for Ascend {
     fn process() -> &'static Process<Self> {
         static PROCESS: Process<Ascend> = Process::new();
         &PROCESS
+    }
+
+    fn check_settings() -> Result<(), String> {
+        cores::setting().map(drop)
     }
 
     fn device_count() -> Option<i32> {

@@ -148,25 +148,30 @@ fn share(governed: &'static Governed<Gaudi>, card: &Card) -> Params {
     params.unwrap_or_default()
 }
 
+/// How long a value of [`WAIT_VARIABLE`] says to wait; `None` for not at all.
+///
+/// # Errors
+///
+/// A sentence that names the variable and what it takes.
+pub fn read_wait(value: &str) -> Result<Option<Duration>, String> {
+    match value.trim() {
+        "" => Ok(None),
+        "forever" => Ok(Some(Duration::MAX)),
+        number => number
+            .parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(Some)
+            .ok_or_else(|| format!("{WAIT_VARIABLE}: \"{number}\" is neither seconds nor forever")),
+    }
+}
+
 /// How long to wait; `None` for not at all.
 fn patience() -> Option<Duration> {
-    let text = std::env::var(WAIT_VARIABLE).ok()?;
-    match text.trim() {
-        "" => None,
-        "forever" => Some(Duration::MAX),
-        number => {
-            let seconds = number
-                .parse()
-                .ok()
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-            if seconds.is_none() {
-                complain(&format!(
-                    "{WAIT_VARIABLE}=\"{number}\" is not seconds and not forever: not waiting"
-                ));
-            }
-            seconds
-        }
-    }
+    read_wait(&std::env::var(WAIT_VARIABLE).ok()?).unwrap_or_else(|error| {
+        complain(&format!("{error}: not waiting"));
+        None
+    })
 }
 
 /// What is to be said of cards that somebody has.

@@ -44,6 +44,16 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     /// The one process: a static of the backend's.
     fn process() -> &'static Process<Self>;
 
+    /// Whether variables that only this backend has say something that can be read. Asked once, in a tenant's process.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in a sentence that names the variable and what it takes. The process is then as one whose limits
+    /// cannot be read: memory fails closed.
+    fn check_settings() -> Result<(), String> {
+        Ok(())
+    }
+
     // Devices: known by their number in this process, from 0.
 
     /// How many devices this process has; `None` while the driver is not initialised: it is asked again later.

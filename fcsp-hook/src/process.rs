@@ -142,6 +142,9 @@ impl<B: Backend> Process<B> {
             // What keeps a process on some units must be there before it starts, and `fcsp run` takes this variable away.
             complain("FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept");
         }
+        if let Err(reason) = B::check_settings() {
+            return Some(self.publish(Status::Broken(reason)));
+        }
         // Before the driver is initialised there is nothing to govern and nothing to be asked; it refuses allocations by
         // itself.
         let count = B::device_count()?;

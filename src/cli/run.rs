@@ -317,6 +317,9 @@ fn leave_place(context: &Context, place: &Place) {
 /// `fcsp run`. Returns only where the program could not be started.
 pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     let config = configuration(&args)?;
+    if let Some(wrong) = vendors::wrong_settings().into_iter().next() {
+        bail!("{wrong}");
+    }
     let machine = args.sim.as_deref().map(sim::topology).transpose()?;
     let Some((name, arguments)) = args.program.split_first() else {
         bail!("no program was given; write it after `--`");

@@ -136,6 +136,19 @@ impl Vendor {
     }
 }
 
+/// What is wrong with variables that only one vendor's library reads, each in a sentence that begins with its name.
+pub fn wrong_settings() -> Vec<String> {
+    let value = |name| {
+        std::env::var_os(name)
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let cores = fcsp::ascend::cores::setting().map(drop);
+    let wait = fcsp::gaudi::context::read_wait(&value(fcsp::gaudi::context::WAIT_VARIABLE)).map(drop);
+    [cores, wait].into_iter().filter_map(Result::err).collect()
+}
+
 /// Folders that loaders search without being told, and the one in which Gaudi's backend looks as well.
 const SYSTEM: [&str; 7] = [
     "/lib64",

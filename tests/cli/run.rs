@@ -53,6 +53,43 @@ fn a_bad_option_is_named_and_nothing_starts() {
 }
 
 #[test]
+fn a_wrong_variable_of_one_vendor_is_named_and_nothing_starts() {
+    let machine = Machine::new();
+    let mark = machine.path().join("started");
+    for (name, value, parts) in [
+        (
+            "FCSP_ASCEND_CORES",
+            "half",
+            ["FCSP_ASCEND_CORES: \"half\"", "quota nor none"],
+        ),
+        (
+            "FCSP_GAUDI_WAIT",
+            "soon",
+            ["FCSP_GAUDI_WAIT: \"soon\"", "seconds nor forever"],
+        ),
+    ] {
+        let output = machine
+            .command(&["run", "--", "touch", mark.to_str().unwrap()])
+            .env(name, value)
+            .output()
+            .unwrap();
+        refuses(&output, 125, &parts);
+        let report = machine
+            .command(&["doctor", "--sim", "h100", "--json"])
+            .env(name, value)
+            .output()
+            .unwrap();
+        assert_eq!(report.status.code(), Some(1), "{}", stdout(&report));
+        assert!(
+            stdout(&report).contains(&format!("correct or unset {name}")),
+            "{}",
+            stdout(&report)
+        );
+    }
+    assert!(!mark.exists());
+}
+
+#[test]
 fn a_program_that_cannot_start_has_the_codes_of_env() {
     let machine = Machine::new();
     let plain = machine.path().join("plain");

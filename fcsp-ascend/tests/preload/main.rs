@@ -144,8 +144,8 @@ impl Machine {
         })
     }
 
-    /// A client under the preload library, its device open.
-    fn client(&self, settings: &[(&str, &str)]) -> Client {
+    /// The client under the preload library.
+    fn command(&self, settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.dir.join("client"));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -163,7 +163,12 @@ impl Machine {
             .envs(settings.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command
+    }
+
+    /// The same with its device open.
+    fn client(&self, settings: &[(&str, &str)]) -> Client {
+        let mut child = self.command(settings).spawn().unwrap();
         let mut client = Client {
             input: child.stdin.take().unwrap(),
             output: BufReader::new(child.stdout.take().unwrap()),
@@ -364,4 +369,29 @@ fn cores_are_limited_where_asked_and_never_beside_collectives() {
     limited.ok("hccl");
     limited.ok("launch hccl 1 0");
     assert_eq!((limited.ok("cores 0"), limited.ok("cores 1")), (20, 40));
+}
+
+#[test]
+fn a_wrong_word_about_cores_is_said_and_nothing_is_to_be_had() {
+    let Some(machine) = Machine::new() else { return };
+    let opened = |name: &str, value: &str| {
+        let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_LOG", "1"), (name, value)];
+        let mut child = machine.command(&settings).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"open 0\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (answer, said) = opened("FCSP_ASCEND_CORES", "half");
+    assert!(
+        said.contains("FCSP_ASCEND_CORES: \"half\" is neither quota nor none"),
+        "{said}"
+    );
+    assert_eq!(
+        answer,
+        opened("FCSP_MEMORY_LIMIT", "half").0,
+        "as any other limit that cannot be read"
+    );
+    assert!(!answer.starts_with("0 "), "{answer}");
+    assert_eq!(opened("FCSP_ASCEND_CORES", "none").0, "0 0\n");
 }

@@ -303,7 +303,7 @@ fn waiting_ends_after_the_time_asked_for() {
     let mut third = machine.tenant("c", &[("FCSP_GAUDI_WAIT", "soon")]);
     assert_eq!(third.code("any"), NO_DEVICE);
     assert!(
-        third.said().contains("\"soon\" is not seconds"),
+        third.said().contains("\"soon\" is neither seconds"),
         "{}",
         third.said()
     );

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Findings;
 use crate::cli::limits;
+use crate::cli::vendors::wrong_settings;
 
 /// A variable that is set.
 #[derive(Debug, Serialize)]
@@ -110,6 +111,10 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
             error.to_string(),
             format!("correct or unset {}", error.field),
         );
+    }
+    for wrong in wrong_settings() {
+        let name = wrong.split(':').next().unwrap_or_default().to_owned();
+        findings.problem("settings", wrong, format!("correct or unset {name}"));
     }
     let overruled: Vec<&str> = settings
         .iter()
