@@ -191,6 +191,7 @@ impl Machine {
     }
 
     /// The client's file.
+    #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
     pub fn client(&self) -> &Path {
         &self.built.client
     }
