@@ -13,9 +13,10 @@ use crate::config::{Quota, Rules};
 use crate::device::{DeviceUuid, PciAddress, Selector};
 use crate::file::{self, Mapping};
 use crate::share::params::Params;
+use crate::state::MEMBER_LOCK;
 use crate::sync::{AtomicU64, Ordering};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x02");
 const ENTRY_WORDS: usize = 16;
 const FIRST_ENTRY: usize = 8;
 const FILE_BYTES: usize = 16_384;
@@ -27,6 +28,8 @@ const WORD_GENERATION: usize = 1;
 const WORD_RULES: usize = 2;
 /// 1 while the tenant is paused: its work waits, its memory stays.
 const WORD_PAUSED: usize = 3;
+/// Over the rules and whether the tenant is paused.
+const WORD_CHECK: usize = 4;
 
 const KIND_MEMORY: u64 = 1;
 const KIND_COMPUTE: u64 = 2;
@@ -46,7 +49,6 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Control {
     path: PathBuf,
-    _file: File,
     mapping: Mapping,
 }
 
@@ -59,10 +61,21 @@ impl Control {
     pub fn open(dir: &Path) -> io::Result<Option<Self>> {
         let path = dir.join("control");
         match file::open_ro(&path) {
-            Ok(file) => Self::map(path, file, false).map(Some),
+            Ok(file) => Self::map(path, &file, false).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Maps the page for reading as one of the tenant's processes: a lock says that it lives, for as long as the page is
+    /// mapped. A forked child has the mapping, too, and is a process of the tenant.
+    pub fn open_as_member(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("control");
+        let file = file::open_ro(&path)?;
+        if !file::try_lock_shared(&file, MEMBER_LOCK, 1)? {
+            return Err(invalid(&path, "is held for writing by somebody"));
+        }
+        Self::map(path, &file, false)
     }
 
     /// Maps the page for writing, making it if need be. The caller holds the tenant's setup lock.
@@ -72,7 +85,7 @@ impl Control {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(&path)?,
             file => file?,
         };
-        Self::map(path, file, true)
+        Self::map(path, &file, true)
     }
 
     /// Makes the page under a temporary name and gives it its own: who dies halfway, or finds the disk full, leaves
@@ -93,16 +106,12 @@ impl Control {
         })
     }
 
-    fn map(path: PathBuf, file: File, writable: bool) -> io::Result<Self> {
+    fn map(path: PathBuf, file: &File, writable: bool) -> io::Result<Self> {
         if file.metadata()?.len() < FILE_BYTES as u64 {
             return Err(invalid(&path, "is truncated"));
         }
-        let mapping = Mapping::new(&file, FILE_BYTES, writable)?;
-        let this = Self {
-            path,
-            _file: file,
-            mapping,
-        };
+        let mapping = Mapping::new(file, FILE_BYTES, writable)?;
+        let this = Self { path, mapping };
         if this.word(WORD_MAGIC).load(Ordering::Relaxed) != MAGIC {
             return Err(invalid(&this.path, "is not a control page of this version"));
         }
@@ -162,6 +171,8 @@ impl Control {
             .store(entries.len() as u64, Ordering::Relaxed);
         self.word(WORD_PAUSED)
             .store(u64::from(limits.paused), Ordering::Relaxed);
+        self.word(WORD_CHECK)
+            .store(check(u64::from(limits.paused), &entries), Ordering::Relaxed);
         for (i, entry) in entries.iter().enumerate() {
             for (j, &value) in entry.iter().enumerate() {
                 self.word(FIRST_ENTRY + i * ENTRY_WORDS + j)
@@ -172,25 +183,38 @@ impl Control {
         Ok(())
     }
 
-    /// The limits, with their generation; `None` while they are being written.
+    /// The limits, with their generation; `None` while they are being written, and where they are damaged: nobody's limits
+    /// are taken for none.
     pub fn read(&self) -> Option<(u64, Limits)> {
         let before = self.generation();
         if before & 1 == 1 {
             return None;
         }
-        let mut limits = Limits {
-            paused: self.word(WORD_PAUSED).load(Ordering::Relaxed) != 0,
-            ..Limits::default()
-        };
-        let rules = self.word(WORD_RULES).load(Ordering::Relaxed) as usize;
-        for i in 0..rules.min(MAX_RULES) {
-            let mut entry = [0u64; ENTRY_WORDS];
+        let paused = self.word(WORD_PAUSED).load(Ordering::Relaxed);
+        let rules = usize::try_from(self.word(WORD_RULES).load(Ordering::Relaxed)).ok()?;
+        if rules > MAX_RULES {
+            return None;
+        }
+        let mut entries = vec![[0u64; ENTRY_WORDS]; rules];
+        for (i, entry) in entries.iter_mut().enumerate() {
             for (j, value) in entry.iter_mut().enumerate() {
                 *value = self
                     .word(FIRST_ENTRY + i * ENTRY_WORDS + j)
                     .load(Ordering::Relaxed);
             }
-            let Some(selector) = get_selector(&entry) else {
+        }
+        let sum = self.word(WORD_CHECK).load(Ordering::Relaxed);
+        // Acquire fence: the entries were read before the generation is checked again.
+        std::sync::atomic::fence(Ordering::Acquire);
+        if self.word(WORD_GENERATION).load(Ordering::Relaxed) != before || sum != check(paused, &entries) {
+            return None;
+        }
+        let mut limits = Limits {
+            paused: paused != 0,
+            ..Limits::default()
+        };
+        for entry in &entries {
+            let Some(selector) = get_selector(entry) else {
                 continue;
             };
             match entry[0] {
@@ -212,12 +236,10 @@ impl Control {
                 _ => {}
             }
         }
-        // Acquire fence: the entries were read before the generation is checked again.
-        std::sync::atomic::fence(Ordering::Acquire);
-        (self.word(WORD_GENERATION).load(Ordering::Relaxed) == before).then_some((before, limits))
+        Some((before, limits))
     }
 
-    /// The limits; tries again while they are being written, up to a few milliseconds.
+    /// The limits; tries again while they are being written, for ten milliseconds and more.
     pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
         for _ in 0..100 {
             if let Some(read) = self.read() {
@@ -227,9 +249,36 @@ impl Control {
         }
         Err(invalid(
             &self.path,
-            "was left half-written; write the limits again with `fcsp limit`",
+            "is half-written or damaged; write the limits again with `fcsp limit`",
         ))
     }
+}
+
+/// Puts the right check into a page's bytes, whatever else they say: for tests that want to get past it.
+#[doc(hidden)]
+pub fn seal(page: &mut [u8]) {
+    let word = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&page[at * 8..at * 8 + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    let rules = word(WORD_RULES).min(MAX_RULES as u64) as usize;
+    let entries: Vec<[u64; ENTRY_WORDS]> = (0..rules)
+        .map(|i| std::array::from_fn(|j| word(FIRST_ENTRY + i * ENTRY_WORDS + j)))
+        .collect();
+    let sum = check(word(WORD_PAUSED), &entries);
+    page[WORD_CHECK * 8..WORD_CHECK * 8 + 8].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// FNV-1a over what a page says, word by word: finds slips and not forgers, who could compute it too.
+fn check(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> u64 {
+    std::iter::once(paused)
+        .chain(std::iter::once(entries.len() as u64))
+        .chain(entries.iter().flatten().copied())
+        .flat_map(u64::to_le_bytes)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 fn put_selector(entry: &mut [u64; ENTRY_WORDS], selector: Selector) {
@@ -315,6 +364,26 @@ mod tests {
             prop_assert_ne!(reader.generation(), before);
             prop_assert_eq!(reader.read_settled().unwrap().1, limits);
         }
+    }
+
+    #[test]
+    fn a_damaged_page_says_nothing() {
+        use std::os::unix::fs::FileExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mut limits = Limits::default();
+        limits.memory.set(Selector::All, Quota::Bytes(1 << 30));
+        let writer = Control::create(dir.path()).unwrap();
+        let reader = Control::open_as_member(dir.path()).unwrap();
+        let file = file::open_rw(&dir.path().join("control"), false).unwrap();
+        // The number of rules, one rule's kind, its amount.
+        for at in [WORD_RULES, FIRST_ENTRY, FIRST_ENTRY + 6] {
+            writer.write(&limits).unwrap();
+            assert_eq!(reader.read().unwrap().1, limits);
+            file.write_all_at(&[0; 8], at as u64 * 8).unwrap();
+            assert_eq!(reader.read(), None, "word {at}");
+        }
+        writer.write(&limits).unwrap();
+        assert_eq!(reader.read().unwrap().1, limits);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Small files shared by processes: mapping, byte-range locks that the kernel drops at death, setup locks.
 //!
 //! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15): they belong to the open file, not to a process
-//! number, so they mean the same in every PID namespace and vanish when the last descriptor closes, whatever killed
-//! the holder.
+//! number, so they mean the same in every PID namespace and vanish when the last descriptor and the last mapping of the
+//! file are gone, whatever killed the holder.
+//!
+//! What a program keeps for long it keeps by a mapping, and closes the descriptor: a program may close any number that it
+//! did not open, as daemons do, and be given it again for a file of its own.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -111,7 +114,55 @@ pub fn open_ro(path: &Path) -> io::Result<File> {
 
 /// Makes the file at least `len` bytes, with its blocks really allocated: a full tmpfs is an error here and not a
 /// SIGBUS later. Only ever grows, so two processes that grow a file at once cannot cut each other's part off.
+///
+/// Where the program may not make files so long (`RLIMIT_FSIZE`) that is an error, too, and not the signal that ends it.
 pub fn allocate(file: &File, len: u64) -> io::Result<()> {
+    let error = match without_size_signal(|| grow(file, len)) {
+        Err(error) if error.raw_os_error() == Some(libc::EFBIG) => error,
+        done => return done,
+    };
+    // Some file systems ask for the limit also where nothing grows.
+    match file.metadata()?.len() >= len {
+        true => Ok(()),
+        false => Err(error),
+    }
+}
+
+/// Runs `work` with SIGXFSZ held back from this thread, and takes back one that it caused.
+fn without_size_signal(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: all three live through the calls, which write no more than them; zeroes are valid for the one that is only
+    // read where a call failed. The mask is this thread's own and is put back below.
+    let was_pending = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGXFSZ);
+        if libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) != 0 {
+            return work();
+        }
+        libc::sigpending(pending.as_mut_ptr());
+        libc::sigismember(pending.as_ptr(), libc::SIGXFSZ) == 1
+    };
+    let done = work();
+    let caused = done
+        .as_ref()
+        .is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG));
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: as above; without a place for its description the signal is only taken.
+    unsafe {
+        if caused && !was_pending {
+            libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &at_once);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
+    }
+    done
+}
+
+fn grow(file: &File, len: u64) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
     loop {
         // SAFETY: no memory is passed; the descriptor is open.
@@ -232,6 +283,24 @@ impl SetupLock {
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         let file = open_rw(path, true)?;
         Ok((try_lock(&file, 0, 0)? && is_at(&file, path)?).then_some(Self { _file: file }))
+    }
+}
+
+/// A file's identity: what its path named when it was opened, and may not name any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The identity of an open file.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
     }
 }
 

@@ -1,15 +1,14 @@
 //! A tenant: its name, its limits, its folder, and this process's place in it.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name};
 use crate::control::{Control, Limits};
 use crate::device::DeviceIdentity;
-use crate::file::{self, SetupLock};
+use crate::file::SetupLock;
 use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
-use crate::state::{MEMBER_LOCK, StateDir};
+use crate::state::StateDir;
 
 /// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +37,8 @@ pub struct Tenant {
     source: Source,
     /// Limits from a root-owned file: they cannot be changed by a control page.
     fixed: Option<Limits>,
+    /// Mapped as a member: a collector knows by it that this process lives, before it has a place on any device and after.
     control: Control,
-    /// Holds the lock by which a collector knows that this process lives, before it has a place on any device and
-    /// after. A forked child holds it, too: it is a process of the tenant.
-    _member: File,
 }
 
 impl Tenant {
@@ -64,33 +61,17 @@ impl Tenant {
             paused: false,
         };
         let setup = state.set_up_tenant(&name).map_err(folder)?;
-        let control = match Control::open(&dir).map_err(folder)? {
-            // An environment that sets no limit joins whatever limits the tenant has.
-            Some(control)
-                if config.source != Source::Environment
-                    || state.is_alive(&name).unwrap_or(false)
-                    || is_managed(&dir) =>
-            {
-                control
-            }
-            _ => {
-                Control::create(&dir)
-                    .and_then(|page| page.write(&configured))
-                    .map_err(folder)?;
-                Control::open(&dir).map_err(folder)?.ok_or_else(|| {
-                    folder(std::io::Error::new(
-                        std::io::ErrorKind::NotFound,
-                        "the control page vanished",
-                    ))
-                })?
-            }
-        };
-        let member = file::open_ro(&dir.join("control")).map_err(folder)?;
-        if !file::try_lock_shared(&member, MEMBER_LOCK, 1).map_err(folder)? {
-            return Err(folder(std::io::Error::other(
-                "somebody holds the control page for writing",
-            )));
+        // An environment that sets no limit joins whatever limits the tenant has.
+        let joins = Control::open(&dir).map_err(folder)?.is_some()
+            && (config.source != Source::Environment
+                || state.is_alive(&name).unwrap_or(false)
+                || is_managed(&dir));
+        if !joins {
+            Control::create(&dir)
+                .and_then(|page| page.write(&configured))
+                .map_err(folder)?;
         }
+        let control = Control::open_as_member(&dir).map_err(folder)?;
         drop(setup);
         let fixed = (config.source == Source::File).then_some(configured);
         let source = match config.source {
@@ -103,7 +84,6 @@ impl Tenant {
             source,
             fixed,
             control,
-            _member: member,
         })
     }
 
@@ -397,6 +377,32 @@ mod tests {
             place.reserve(512, u64::MAX).unwrap();
         }
         assert_eq!(used_bytes(places[0].tenant()), 100 * 512);
+    }
+
+    /// A program may close every descriptor and open files of its own under their numbers: there are none of ours.
+    #[test]
+    fn a_place_needs_no_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let tenant = Tenant::join(&state, &config(1 << 20)).unwrap();
+        let (place, limit) = attach(&tenant);
+        place.reserve(512, limit).unwrap();
+        let ours = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .filter(|target| target.starts_with(dir.path()))
+            .collect::<Vec<_>>();
+        assert_eq!(ours, Vec::<PathBuf>::new());
+        let region = || state.regions("t").unwrap().remove(0).1.unwrap();
+        assert!(region().any_alive());
+        // Nor does looking for the dead take this place for one of them.
+        place.reap();
+        assert_eq!(region().used_bytes, 512);
+        assert!(state.is_alive("t").unwrap());
+        drop(place);
+        assert!(!region().any_alive() && state.is_alive("t").unwrap());
+        drop(tenant);
+        assert!(!state.is_alive("t").unwrap());
     }
 
     #[test]

@@ -152,10 +152,14 @@ impl<B: Backend> Device<B> {
         unsafe { self.compute.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Takes in what the control page says now. Half-written by somebody who died, it leaves the last known limits.
+    /// Takes in what the control page says now. Damaged, or half-written by somebody who died, it
+    /// leaves the last known limits.
     #[cold]
     pub fn reload(&self) {
+        let seen = self.page.load(Ordering::Relaxed);
         let Ok((generation, limits)) = self.tenant.limits() else {
+            // The next look is worth its wait when somebody has written again.
+            self.generation.store(seen, Ordering::Relaxed);
             return;
         };
         let limit = Tenant::memory_limit(&limits, &self.identity, self.total);

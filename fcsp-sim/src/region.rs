@@ -146,6 +146,7 @@ pub struct Region {
     /// Holds the locks. Another open than the one that is mapped: a mapping keeps its open file alive, and with it
     /// the locks, in a forked child that has closed every descriptor.
     file: File,
+    id: (u64, u64),
     shared: *const Shared,
     /// Keeps this process's threads apart: the file's lock belongs to the process as a whole.
     threads: Mutex<()>,
@@ -171,11 +172,16 @@ impl Drop for Locked<'_> {
     }
 }
 
+/// A name for the state file of such a machine: files of another version of this library do not stand in its way.
+pub fn file_name(topology: &Topology) -> String {
+    format!("{:016x}-{VERSION}", topology.hash())
+}
+
 /// Where the state file is when `FCSP_SIM_STATE` does not say.
 pub fn default_path(topology: &Topology) -> PathBuf {
     // SAFETY: getuid takes nothing and cannot fail.
     let uid = unsafe { libc::getuid() };
-    PathBuf::from(format!("/dev/shm/fcsp-sim-{uid}-{:016x}", topology.hash()))
+    PathBuf::from(format!("/dev/shm/fcsp-sim-{uid}-{}", file_name(topology)))
 }
 
 /// The state file's path for this process's environment.
@@ -211,7 +217,13 @@ impl Region {
         }
         let length = file.metadata().map_err(io)?.len();
         if length == 0 {
-            file.set_len(size).map_err(io)?;
+            // Blocks and all: a full file system is an error here and not a fault at the first touch.
+            // SAFETY: no memory is passed; the descriptor is open.
+            let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size as libc::off_t) };
+            if code != 0 {
+                let _ = file.set_len(0);
+                return Err(io(std::io::Error::from_raw_os_error(code)));
+            }
         } else if length != size {
             return Err(RegionError::Mismatch {
                 path: path.into(),
@@ -238,8 +250,10 @@ impl Region {
             .custom_flags(libc::O_CLOEXEC)
             .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(io)?;
+        let id = identity(locks.as_raw_fd()).ok_or_else(|| io(std::io::Error::last_os_error()))?;
         let region = Self {
             file: locks,
+            id,
             shared: map.cast(),
             threads: Mutex::new(()),
             own: AtomicU32::new(0),
@@ -317,10 +331,12 @@ impl Region {
             .threads
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Interrupted by a signal, the wait starts again; no other failure is possible for an open file.
+        // Interrupted by a signal, the wait starts again. A program that has closed every descriptor, ours with them, goes on
+        // without: nothing is promised to who closes a driver's files, but it must not hang.
         while self
             .lock_op(libc::F_OFD_SETLKW, libc::F_WRLCK, LOCK_BASE)
             .is_none()
+            && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
         {}
         Locked {
             region: self,
@@ -352,9 +368,12 @@ impl Region {
     /// Lets go of the file in a forked child, where it shares the parent's liveness lock: were it kept open, the
     /// parent would seem alive for as long as the child is.
     pub fn abandon_in_child(&self) {
-        // SAFETY: close is async-signal-safe; the descriptor is not used again in the child, whose calls are all
-        // refused before they reach the region.
-        unsafe { libc::close(self.file.as_raw_fd()) };
+        // The program may have closed it and been given its number again for a file of its own.
+        if identity(self.file.as_raw_fd()) == Some(self.id) {
+            // SAFETY: close is async-signal-safe; the descriptor is not used again in the child, whose calls are all
+            // refused before they reach the region.
+            unsafe { libc::close(self.file.as_raw_fd()) };
+        }
     }
 }
 
@@ -363,6 +382,15 @@ impl Drop for Region {
         // SAFETY: unmaps what `open` mapped; nothing borrows it any more.
         unsafe { libc::munmap(self.shared.cast_mut().cast(), std::mem::size_of::<Shared>()) };
     }
+}
+
+/// What file a descriptor stands for: device and inode. Async-signal-safe.
+fn identity(fd: i32) -> Option<(u64, u64)> {
+    // SAFETY: stat is plain data for which all zeroes is valid.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is valid for the duration of the call.
+    let r = unsafe { libc::fstat(fd, &mut stat) };
+    (r == 0).then_some((stat.st_dev, stat.st_ino))
 }
 
 /// One operation on an open-file-description lock of one byte; the lock's type afterwards, or nothing on failure.

@@ -1,39 +1,45 @@
 //! A control page with any bytes: an error, or limits that are consistent and can be written back unchanged.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use fcsp_core::control::{Control, Limits, MAX_RULES, seal};
 
-use fcsp_core::control::{Control, Limits, MAX_RULES};
-
-/// An odd first byte means "these bytes are the file"; otherwise the bytes lie over a good page, behind its magic
-/// word.
+/// The lowest bit of the first byte means "these bytes are the file"; otherwise the bytes lie over a good page, behind
+/// its magic word. The next bit says whether the page's check is made to agree with them.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
-    let raw = input.byte() & 1 == 1;
+    let how = input.byte();
     let dir = crate::region::scratch();
     let path = dir.path().join("control");
-    if raw {
+    if how & 1 == 1 {
         std::fs::write(&path, input.rest()).expect("a scratch file");
     } else {
         Control::create(dir.path())
             .and_then(|page| page.write(&Limits::default()))
             .expect("a good page");
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .expect("the page just made");
+        let mut page = std::fs::read(&path).expect("the page just made");
         let bytes = input.rest();
-        let room = bytes.len().min(16_384 - 8);
-        file.write_all_at(&bytes[..room], 8).expect("a scribble");
+        let room = bytes.len().min(page.len() - 8);
+        page[8..8 + room].copy_from_slice(&bytes[..room]);
+        if how & 2 == 2 {
+            seal(&mut page);
+        }
+        std::fs::write(&path, page).expect("a scribble");
     }
     let Ok(Some(page)) = Control::open(dir.path()) else {
         return;
     };
     let odd = page.generation() & 1 == 1;
+    let bytes = std::fs::read(&path).expect("the page is there");
+    let many = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes")) > MAX_RULES as u64;
     let Some((generation, limits)) = page.read() else {
-        assert!(odd, "nobody writes, so only a half-written page says nothing");
+        let mut sealed = bytes.clone();
+        seal(&mut sealed);
+        assert!(
+            odd || many || bytes != sealed,
+            "nobody writes, so only a half-written or damaged page says nothing"
+        );
         return;
     };
+    assert!(!odd && !many, "such a page says nothing");
     assert_eq!(generation, page.generation());
     assert!(limits.memory.iter().count() + limits.compute.iter().count() <= MAX_RULES);
     // Written back, the page says the same, in another generation.
@@ -49,7 +55,7 @@ pub fn run(data: &[u8]) {
 fn control() {
     let word = |value: u64| value.to_le_bytes();
     // Generation, rules, paused, four spare words; then a memory rule for device 1 and a compute rule for all.
-    let mut good: Vec<u8> = vec![0];
+    let mut good: Vec<u8> = vec![2];
     for value in [2, 2, 0, 0, 0, 0, 0] {
         good.extend(word(value));
     }
@@ -67,6 +73,16 @@ fn control() {
     many[9..17].copy_from_slice(&word(u64::MAX));
     let mut odd = good.clone();
     odd[1] = 3;
-    let seeds: [&[u8]; 6] = [&good, &many, &odd, b"\x01", b"\x01FCSPCTL\x01", &[0; 100]];
+    let mut unsealed = good.clone();
+    unsealed[0] = 0;
+    let seeds: [&[u8]; 7] = [
+        &good,
+        &unsealed,
+        &many,
+        &odd,
+        b"\x01",
+        b"\x01FCSPCTL\x02",
+        &[0; 100],
+    ];
     crate::tests::try_many(&seeds, 5_000, run);
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use fcsp::file;
 use fcsp::state::StateDir;
+use fcsp_sim::region;
 use fcsp_sim::spec::Topology;
 
 use super::tenants;
@@ -14,12 +15,28 @@ use super::tenants;
 /// The variable that says where a simulated machine's state is.
 pub const STATE_VARIABLE: &str = "FCSP_SIM_STATE";
 
+/// NVIDIA's models, and one that is small.
+const MODELS: [&str; 4] = ["h100", "a100", "l4", "tiny"];
+
 /// Reads a simulated machine's description, naming the option.
 pub fn topology(text: &str) -> anyhow::Result<Topology> {
+    const FORM: &str = "write MODEL[xCOUNT][,memory=SIZE], such as h100x2,memory=4GiB";
+    // The simulator has drivers of every vendor; the one that the command brings along is NVIDIA's.
+    let head = text.split(',').next().unwrap_or_default().trim();
+    let model = match head.rsplit_once('x') {
+        Some((model, count)) if count.starts_with(|c: char| c.is_ascii_digit()) => model,
+        _ => head,
+    };
+    if !MODELS.contains(&model) {
+        anyhow::bail!(
+            "--sim: \"{head}\" is not a model; there are {}; {FORM}",
+            MODELS.join(", ")
+        );
+    }
     text.parse::<Topology>().map_err(|error| {
         let reason = error.to_string();
         let reason = reason.strip_prefix("FCSP_SIM: ").unwrap_or(&reason);
-        anyhow::anyhow!("--sim: {reason}; write MODEL[xCOUNT][,memory=SIZE], such as h100x2,memory=4GiB")
+        anyhow::anyhow!("--sim: {reason}; {FORM}")
     })
 }
 
@@ -36,7 +53,7 @@ pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<Pa
     let folder = folder(state);
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     // Absolute: the program may change its folder before it looks.
-    let path = std::path::absolute(folder)?.join(format!("{:016x}", topology.hash()));
+    let path = std::path::absolute(folder)?.join(region::file_name(topology));
     Ok(Some(path))
 }
 

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +42,8 @@ static void *driver, *management;
 static u64 stream, context;
 static int ordinal;
 static char *self;
+static int holds[64];
+static u64 held;
 static u64 out[256];
 static int outs;
 
@@ -442,6 +446,39 @@ static int run(char *text) {
         for (unsigned i = 0; result == 0 && i < n; i++)
             give(IS("pids1") ? old[i].pid : list[i].pid);
         return result;
+    }
+
+    /* What daemons do: every descriptor but the standard ones. */
+    if (IS("closeall")) return close_range(3, ~0u, 0);
+    /* Opens files of its own, under whatever numbers are free. */
+    if (IS("hold")) {
+        for (held = 0; held < a[0] && held < 64; held++)
+            holds[held] = memfd_create("held", 0);
+        return 0;
+    }
+    /* How many of them are not open any more. */
+    if (IS("lost")) {
+        result = 0;
+        for (u64 i = 0; i < held; i++)
+            result += fcntl(holds[i], F_GETFD) < 0;
+        return result;
+    }
+    /* How many of them somebody has put a lock on. */
+    if (IS("locked")) {
+        result = 0;
+        for (u64 i = 0; i < held; i++) {
+            char path[64];
+            struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+            snprintf(path, sizeof path, "/proc/self/fd/%d", holds[i]);
+            int fd = open(path, O_RDWR);
+            result += fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+            close(fd);
+        }
+        return result;
+    }
+    if (IS("filesize")) {
+        struct rlimit limit = {a[0], a[0]};
+        return setrlimit(RLIMIT_FSIZE, &limit);
     }
 
     if (IS("fork")) return in_child(strdup(rest), 0);

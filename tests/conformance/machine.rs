@@ -395,12 +395,13 @@ impl Client {
     /// The answer to a command, or nothing if the client died of it.
     pub fn survives(&mut self, command: &str) -> Option<(i32, Vec<u64>)> {
         let input = self.input.as_mut().expect("the client takes commands");
-        // A pipe whose reader is dead says so in an error.
-        if writeln!(input, "{command}").and_then(|()| input.flush()).is_err() {
-            return None;
-        }
         let mut line = String::new();
-        if self.output.read_line(&mut line).unwrap() == 0 {
+        // A pipe whose reader is dead says so in an error.
+        if writeln!(input, "{command}").and_then(|()| input.flush()).is_err()
+            || self.output.read_line(&mut line).unwrap() == 0
+        {
+            // A dying process lets go of its pipes before it is dead.
+            self.child.wait().unwrap();
             return None;
         }
         let mut words = line.split_ascii_whitespace();

@@ -6,6 +6,7 @@
 mod bypass;
 mod charged;
 mod death;
+mod habits;
 mod imports;
 mod information;
 mod library;
@@ -251,6 +252,8 @@ impl Client {
     fn hear(&mut self) -> Option<(i32, Vec<u64>)> {
         let mut line = String::new();
         if self.output.read_line(&mut line).unwrap() == 0 {
+            // A dying process lets go of its pipes before it is dead.
+            self.child.wait().unwrap();
             return None;
         }
         let mut words = line.split_ascii_whitespace();

@@ -10,7 +10,7 @@ use super::layout::{
 };
 use super::ledger::{self, Ledger};
 use crate::device::DeviceIdentity;
-use crate::file::{self, Mapping, SetupLock};
+use crate::file::{self, FileId, Mapping, SetupLock};
 use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::process;
 use crate::sync::Ordering;
@@ -60,7 +60,8 @@ const FEW: u32 = 64;
 #[derive(Debug)]
 pub struct Attachment {
     path: PathBuf,
-    file: File,
+    id: FileId,
+    /// Keeps the slot's lock, too: there is no descriptor that the program could close.
     mapping: Mapping,
     index: u32,
 }
@@ -143,7 +144,7 @@ impl Attachment {
         }
         let mut this = Self {
             path: path.to_owned(),
-            file,
+            id: FileId::of(&file).map_err(io_error("inspect", path))?,
             mapping,
             index: u32::MAX,
         };
@@ -154,9 +155,9 @@ impl Attachment {
                 reason: format!("says it has {capacity} slots in {len} bytes"),
             });
         }
-        this.index = this.take_slot()?;
+        this.index = this.take_slot(&file)?;
         if this.high() <= FEW || this.is_due() {
-            this.reap();
+            this.reap_in(&file);
         }
         Ok(this)
     }
@@ -216,9 +217,9 @@ impl Attachment {
             .min(MAX_SLOTS)
     }
 
-    fn take_slot(&self) -> Result<u32, RegionError> {
+    fn take_slot(&self, file: &File) -> Result<u32, RegionError> {
         let lock = |index| {
-            file::try_lock(&self.file, lock_offset(index), 1).map_err(io_error("lock a slot of", &self.path))
+            file::try_lock(file, lock_offset(index), 1).map_err(io_error("lock a slot of", &self.path))
         };
         let high = self.high();
         // A free slot costs no system call to find; a new one costs one. The dead ones are only told from the living by
@@ -228,7 +229,7 @@ impl Attachment {
                 return Ok(self.adopt(index));
             }
         }
-        let no_more = match self.make_room(high) {
+        let no_more = match self.make_room(file, high) {
             Ok(()) if lock(high)? => return Ok(self.adopt(high)),
             Ok(()) => {
                 return Err(RegionError::Unusable {
@@ -247,7 +248,7 @@ impl Attachment {
     }
 
     /// Sees to it that the file holds slot `index`, which is the first that nobody ever took.
-    fn make_room(&self, index: u32) -> Result<(), RegionError> {
+    fn make_room(&self, file: &File, index: u32) -> Result<(), RegionError> {
         if index >= MAX_SLOTS {
             return Err(RegionError::Full {
                 path: self.path.clone(),
@@ -257,7 +258,7 @@ impl Attachment {
         let capacity = tenant.capacity.load(Ordering::Acquire);
         if index >= capacity {
             let capacity = (capacity * 2).min(MAX_SLOTS);
-            file::allocate(&self.file, lock_offset(capacity)).map_err(io_error("grow", &self.path))?;
+            file::allocate(file, lock_offset(capacity)).map_err(io_error("grow", &self.path))?;
             // Release: the bytes are there before anybody may touch them.
             tenant.capacity.store(capacity, Ordering::Release);
         }
@@ -293,8 +294,29 @@ impl Attachment {
         index
     }
 
-    /// Clears the slots of dead processes and brings `used` up to date. Returns how many were cleared.
+    /// Clears the slots of dead processes and brings `used` up to date. Returns how many were cleared: none where the file
+    /// is out of this process's sight, in a root folder or with a user of its own. Then the next one to come clears them.
     pub fn reap(&self) -> u32 {
+        match self.reopen() {
+            Some(file) => self.reap_in(&file),
+            None => {
+                // Not at each refusal anew.
+                self.tenant()
+                    .reaped_ns
+                    .store(file::monotonic_ns(), Ordering::Relaxed);
+                self.recompute();
+                0
+            }
+        }
+    }
+
+    /// The region, if its path still leads to it. Its locks conflict with this process's own, whose slot is never tried.
+    fn reopen(&self) -> Option<File> {
+        let file = file::open_rw(&self.path, false).ok()?;
+        (FileId::of(&file).ok()? == self.id).then_some(file)
+    }
+
+    fn reap_in(&self, file: &File) -> u32 {
         let tenant = self.tenant();
         tenant.reaped_ns.store(file::monotonic_ns(), Ordering::Relaxed);
         let mut cleared = 0;
@@ -304,12 +326,12 @@ impl Attachment {
                 continue;
             }
             // Having the lock is the proof that the owner is dead and the right to clear after it.
-            if matches!(file::try_lock(&self.file, lock_offset(index), 1), Ok(true)) {
+            if matches!(file::try_lock(file, lock_offset(index), 1), Ok(true)) {
                 if slot.state.load(Ordering::Acquire) != SLOT_FREE {
                     ledger::clear_slot(tenant, slot);
                     cleared += 1;
                 }
-                file::unlock(&self.file, lock_offset(index), 1);
+                file::unlock(file, lock_offset(index), 1);
             }
         }
         if cleared > 0 {
@@ -382,12 +404,8 @@ impl Attachment {
     /// In a forked child: lets go of the inherited file, so that the parent's lock dies with the parent. The child
     /// must not use this attachment again (and does not: it attaches anew).
     pub fn abandon_in_child(&self) {
-        use std::os::fd::AsRawFd;
         // A lock of an open file lives as long as anything refers to that file, mappings included.
         self.mapping.replace_by_nothing();
-        // SAFETY: close is async-signal-safe, which is all a forked child of a threaded process may use. The
-        // attachment is leaked afterwards, so its `File` never closes the number a second time.
-        unsafe { libc::close(self.file.as_raw_fd()) };
     }
 }
 
