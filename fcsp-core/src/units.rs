@@ -26,6 +26,7 @@ fn error(text: &str, reason: impl Into<String>) -> UnitError {
 }
 
 const BYTE_FORMS: &str = "write a number and a unit: 8GiB, 512MiB, 1.5GiB, 8GB (10^9) or plain bytes";
+const PERCENT_FORMS: &str = "write one above 0% and up to 100%, such as 25% or 12.5%";
 
 /// Splits "1.5 GiB" into its number and its unit.
 fn split(text: &str) -> (&str, &str) {
@@ -51,6 +52,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
         "MB" => 1_000_000,
         "GB" => 1_000_000_000,
         "TB" => 1_000_000_000_000,
+        _ if number.is_empty() => {
+            return Err(error(text, format!("is not an amount of memory; {BYTE_FORMS}")));
+        }
         other => {
             return Err(error(
                 text,
@@ -80,18 +84,23 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
 
 /// A share of the whole from "25%" or "25 %", more than 0 and at most 100, with up to four decimals.
 pub fn parse_percent(text: &str) -> Result<Ppm, UnitError> {
-    const FORMS: &str = "write a percentage above 0% and up to 100%, such as 25% or 12.5%";
-    let number = text
-        .trim()
-        .strip_suffix('%')
-        .ok_or_else(|| error(text, format!("is not a percentage; {FORMS}")))?;
-    let value = number
-        .trim()
-        .parse::<f64>()
-        .map_err(|_| error(text, format!("is not a percentage; {FORMS}")))?;
+    let number = text.trim();
+    let (number, signed) = match number.strip_suffix('%') {
+        Some(number) => (number.trim_end(), true),
+        None => (number, false),
+    };
+    let reason = match number.parse::<f64>() {
+        Ok(value) if signed && value.is_finite() => return percent(text, value),
+        Ok(value) if value.is_finite() => "lacks its percent sign",
+        _ => "is not a percentage",
+    };
+    Err(error(text, format!("{reason}; {PERCENT_FORMS}")))
+}
+
+fn percent(text: &str, value: f64) -> Result<Ppm, UnitError> {
     let ppm = (value * 10_000.0).round();
     if !(1.0..=f64::from(WHOLE)).contains(&ppm) {
-        return Err(error(text, format!("is out of range; {FORMS}")));
+        return Err(error(text, format!("is out of range; {PERCENT_FORMS}")));
     }
     Ok(ppm as Ppm)
 }

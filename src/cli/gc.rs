@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use super::{Context, output, sim, tenants};
 
 const HELP: &str = "\
-Dead tenants hold no memory: the kernel tells their processes' death at once. What is left is a few kilobytes of files,
-with their highest use and refusals. `fcsp run` removes those of unnamed tenants by itself. The state of simulated
+Dead tenants hold no memory: the kernel tells their processes' death at once. What is left is a few kilobytes of files, \
+with their highest use and refusals. `fcsp run` removes those of unnamed tenants by itself. The state of simulated \
 machines goes, too, once nobody lives.
 
 JSON keys: schema, removed (names), simulated_machines (count).";

@@ -36,8 +36,8 @@ Examples:
   fcsp lib --list                                        every vendor's library
   fcsp lib --to /usr/lib/fcsp                            write the libraries there, for an image or a package
 
-JSON keys: schema, preload, vendors (vendor: library, null where there is none), sim, origin (variable, beside, cache,
-state).";
+JSON keys: schema, preload (of --vendor), vendors (vendor: library, null where there is none), sim, origin (variable, \
+beside, cache, state, written).";
 
 /// Options of `fcsp lib`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "cuda", hide_default_value = true)]
     vendor: Vendor,
     /// Print every vendor's name and library
-    #[arg(long, conflicts_with_all = ["vendor", "json"])]
+    #[arg(long, conflicts_with = "vendor")]
     list: bool,
     /// Print one JSON document
     #[arg(long)]
@@ -69,6 +69,8 @@ pub enum Origin {
     Cache,
     /// Written to the state folder.
     State,
+    /// Written just now, by `fcsp lib --to`.
+    Written,
 }
 
 /// Where the libraries are.
@@ -273,14 +275,14 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
                     })
                     .with_context(|| format!("--to: {}", path.display()))?;
             }
-            Libraries::in_folder(&dir, Origin::Variable)
+            Libraries::in_folder(&dir, Origin::Written)
         }
         None => Libraries::locate(&context.state)?,
     };
     if args.json {
         output::json(&serde_json::json!({
             "schema": "fcsp.lib/1",
-            "preload": libraries.preload,
+            "preload": libraries.of(args.vendor),
             "vendors": Vendor::ALL
                 .iter()
                 .map(|&vendor| (vendor.name(), libraries.of(vendor)))

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use fcsp::config::{check_tenant_name, file};
+use fcsp::config::{Quota, check_tenant_name, file};
 use fcsp::control::{Control, Limits};
 use fcsp::file::SetupLock;
+use fcsp::units::Bytes;
 
 use super::limits::{self, LimitArgs};
 use super::numbers::Numbers;
@@ -13,7 +14,8 @@ use super::tenants::TenantView;
 use super::{Context, output};
 
 const LIMIT_HELP: &str = "\
-What is not named stays as it is; --memory unlimited takes a quota away. A quota below what is held refuses new
+What is not named stays as it is. A value without a device is for every device and takes the place of all that was \
+said of single ones; --memory unlimited takes quotas away. A quota below what is held refuses new \
 requests and takes nothing back. Device numbers are those of the tenant's programs when it was set up.
 
 Examples:
@@ -121,10 +123,48 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         }
         let numbers = Numbers::load(&context.state.tenant(&args.tenant));
         change(context, &args.tenant, |before| {
-            Ok(args.limits.merge(before, &numbers)?)
+            let after = args.limits.merge(before, &numbers)?;
+            check_devices(context, &args.tenant, before, &after)?;
+            Ok(after)
         })?;
+        let view = TenantView::read(&context.state, &args.tenant);
+        if view.is_dead() {
+            eprintln!(
+                "fcsp: note: {} has ended; a new tenant of this name sets its own limits",
+                args.tenant
+            );
+        }
     }
     report(context, &args.tenant, args.json)
+}
+
+/// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as the tenant's programs
+/// have used devices.
+fn check_devices(context: &Context, name: &str, before: &Limits, after: &Limits) -> anyhow::Result<()> {
+    let devices = TenantView::read(&context.state, name).devices;
+    for (selector, quota) in after.memory.iter() {
+        let Quota::Bytes(bytes) = quota else { continue };
+        let known = before.memory.iter().any(|rule| rule == (selector, quota));
+        let largest = devices
+            .iter()
+            .filter(|device| {
+                device
+                    .identity()
+                    .is_some_and(|identity| selector.matches(&identity).is_some())
+            })
+            .max_by_key(|device| device.region.total_bytes);
+        let Some(largest) = largest.filter(|largest| !known && bytes > largest.region.total_bytes) else {
+            continue;
+        };
+        bail!(
+            "--memory: {} is more than device {} has: {} ({} bytes); give less, or a share such as 100%",
+            Bytes(bytes),
+            largest.region.uuid,
+            Bytes(largest.region.total_bytes),
+            largest.region.total_bytes
+        );
+    }
+    Ok(())
 }
 
 fn change_nothing(context: &Context, name: &str) -> anyhow::Result<()> {

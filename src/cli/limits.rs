@@ -119,14 +119,18 @@ impl LimitArgs {
         }
     }
 
-    /// `limits` with what these options say changed and all else kept.
-    /// Numbers mean what `numbers` says.
+    /// `limits` with what these options say changed and all else kept; a value for every device takes the place of those
+    /// for single ones. Numbers mean what `numbers` says.
     pub fn merge(&self, limits: &Limits, numbers: &Numbers) -> Result<Limits, ConfigError> {
         self.refuse_empty()?;
         let mut merged = limits.clone();
         if let Some(text) = &self.memory {
             let rules = Rules::parse("--memory", text, Quota::parse)?;
-            for (selector, quota) in numbers.settle("--memory", &rules)?.iter() {
+            let rules = numbers.settle("--memory", &rules)?;
+            if find(&rules, Selector::All).is_some() {
+                merged.memory = Rules::new();
+            }
+            for (selector, quota) in rules.iter() {
                 merged.memory.set(selector, quota);
             }
         }
@@ -134,10 +138,14 @@ impl LimitArgs {
             let shares = Rules::parse("--compute", text, fcsp::units::parse_percent)?;
             let shares = numbers.settle("--compute", &shares)?;
             // A device that is named for the first time starts from what held for every device.
-            let general = find(&merged.compute, Selector::All);
+            let before = merged.compute.clone();
+            if find(&shares, Selector::All).is_some() {
+                merged.compute = Rules::new();
+            }
             for (selector, share) in shares.iter() {
-                let mut params = find(&merged.compute, selector)
-                    .or(general)
+                let mut params = find(&before, selector)
+                    .or(find(&before, Selector::All))
+                    .or(before.iter().next().map(|(_, params)| params))
                     .unwrap_or(Params::balanced(share));
                 params
                     .set("compute", &Percent(share).to_string())
@@ -318,6 +326,16 @@ mod tests {
             .merge(&after, &Numbers::default())
             .unwrap();
         assert_eq!(compute_text(&after.compute), "25% strict; 1=50% strict");
+        let after = args(Some("4GiB"), Some("30%"), None)
+            .merge(&after, &Numbers::default())
+            .unwrap();
+        assert_eq!(memory_text(&after.memory), "4 GiB");
+        assert_eq!(compute_text(&after.compute), "30% strict");
+        let after = args(Some("unlimited,1=1GiB"), Some("0=50%"), None)
+            .merge(&after, &Numbers::default())
+            .unwrap();
+        assert_eq!(memory_text(&after.memory), "unlimited, 1=1 GiB");
+        assert_eq!(compute_text(&after.compute), "30% strict; 0=50% strict");
         let after = args(None, None, Some("adaptive"))
             .merge(&Limits::default(), &Numbers::default())
             .unwrap();

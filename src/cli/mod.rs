@@ -23,7 +23,7 @@ mod vendors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use fcsp::state::StateDir;
 
 /// Exit code of a failure of `fcsp` itself, as env(1) and timeout(1) have it.
@@ -55,7 +55,7 @@ Exit codes:
 )]
 struct Cli {
     /// Folder of the tenants' shared state [default: /run/fcsp for root, $XDG_RUNTIME_DIR/fcsp, /dev/shm/fcsp-<uid>]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     state_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -197,7 +197,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let said = said.strip_prefix("error: ").unwrap_or(&said);
     let command = std::env::args()
         .nth(1)
-        .filter(|arg| !arg.starts_with('-'))
+        .filter(|arg| Cli::command().find_subcommand(arg).is_some())
         .map_or_else(String::new, |arg| format!(" {arg}"));
     complain(&format!("{said}; see `fcsp{command} --help`"));
     ExitCode::from(OWN_FAILURE)

@@ -24,7 +24,7 @@ pub fn find(program: &OsStr) -> Result<PathBuf, Coded> {
             Ok(()) => Ok(path),
             Err(reason) if path.exists() => Err(Coded {
                 code: 126,
-                message: format!("{shown}: {reason}"),
+                message: format!("{shown} {reason}"),
             }),
             Err(_) => Err(Coded {
                 code: 127,
@@ -39,7 +39,7 @@ pub fn find(program: &OsStr) -> Result<PathBuf, Coded> {
         match executable(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(reason) if candidate.is_file() => {
-                unusable.get_or_insert(format!("{}: {reason}", candidate.display()));
+                unusable.get_or_insert(format!("{} {reason}", candidate.display()));
             }
             Err(_) => {}
         }
@@ -54,7 +54,7 @@ pub fn find(program: &OsStr) -> Result<PathBuf, Coded> {
 }
 
 fn executable(path: &Path) -> Result<(), &'static str> {
-    let meta = std::fs::metadata(path).map_err(|_| "no such file")?;
+    let meta = std::fs::metadata(path).map_err(|_| "is not there")?;
     if meta.is_dir() {
         return Err("is a folder, not a program");
     }

@@ -17,24 +17,24 @@ Examples:
   fcsp ps --sample                     with the compute share had, over 200 ms
   fcsp ps --json | jq '.tenants[] | {name, used_bytes, had: .devices[0].compute.had}'
 
-HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and
+HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and \
 not yet done, LATE the launches that went because a deadline passed.
 
-JSON keys: schema, state_dir, tenants[]: name, alive, managed, paused, used_bytes, refused,
-memory[] and compute[] (device, value), roots[] (pid, start_time, alive), problems[],
-devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped,
-processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused;
-compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time
-passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through,
-mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning
-(latency, throughput or none: what the adaptive mode goes by);
+JSON keys: schema, state_dir, tenants[]: name, alive, managed, paused, used_bytes, refused, \
+memory[] and compute[] (device, value), roots[] (pid, start_time, alive), problems[], \
+devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped, \
+processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused; \
+compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time \
+passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through, \
+mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning \
+(latency, throughput or none: what the adaptive mode goes by); \
 units (compute units of its own, such as \"0-71\"; null where it runs on all).";
 
 /// Options of `fcsp ps`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Show dead tenants that nobody named, too
+    /// Show dead tenants that nobody named, and dead processes, too
     #[arg(long, short)]
     all: bool,
     /// Measure the compute share had, too: takes 200 ms
@@ -107,8 +107,8 @@ fn limit(device: &RegionSnapshot) -> String {
     device.limit_bytes.map_or("unlimited".into(), bytes)
 }
 
-/// The table; `sampled` with what was measured.
-pub fn table(tenants: &[TenantView], sampled: bool) -> Table {
+/// The table; `sampled` with what was measured, with `all` the processes that ended, too.
+fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
     let mut columns = vec![
         ("TENANT", Align::Left),
         ("STATE", Align::Left),
@@ -161,7 +161,7 @@ pub fn table(tenants: &[TenantView], sampled: bool) -> Table {
                 ],
                 device.compute.as_ref(),
             );
-            for process in &region.processes {
+            for process in region.processes.iter().filter(|process| all || process.alive) {
                 table.row([
                     format!("  {} {}", process.pid, process.name),
                     if process.alive { "alive" } else { "dead" }.into(),
@@ -193,6 +193,19 @@ pub fn share_cells(share: &Share) -> [String; 5] {
     ]
 }
 
+/// Prints tenants for people, and what is wrong with their files.
+pub fn show(tenants: &[TenantView], sampled: bool, all: bool) -> anyhow::Result<()> {
+    if tenants.is_empty() {
+        output::line("no tenants; start one with `fcsp run --memory 8GiB -- PROGRAM`")?;
+    } else {
+        output::line(&table(tenants, sampled, all).to_string())?;
+    }
+    for problem in tenants.iter().flat_map(|tenant| &tenant.problems) {
+        eprintln!("fcsp: warning: {problem}");
+    }
+    Ok(())
+}
+
 /// `fcsp ps`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     let measure = args.sample || args.json;
@@ -205,13 +218,6 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         output::json(&document(context, &tenants))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if tenants.is_empty() {
-        output::line("no tenants; start one with `fcsp run --memory 8GiB -- PROGRAM`")?;
-    } else {
-        output::line(&table(&tenants, measure).to_string())?;
-    }
-    for problem in tenants.iter().flat_map(|tenant| &tenant.problems) {
-        eprintln!("fcsp: warning: {problem}");
-    }
+    show(&tenants, measure, args.all)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -29,10 +29,10 @@ const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
 const HELP: &str = "\
 Rules: `8GiB` (every device) or per device by number, UUID or PCI address: `0=8GiB,1=40%,GPU-<uuid>=2GiB`.
 Amounts: 512MiB, 8GiB, 1.5GiB (powers of 1024), 8GB (powers of 1000), 40% of the device, unlimited.
-A device's number is the one that the program would use now, under CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER as they
+Devices: a number is the one that the program would use now, under CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER as they \
 are set here; the limits then stay with the devices, whatever order the program chooses for itself.
 
-Without options, FCSP_MEMORY_LIMIT, FCSP_COMPUTE_LIMIT and the other variables hold, then those of HAMi
+Without options, FCSP_MEMORY_LIMIT, FCSP_COMPUTE_LIMIT and the other variables hold, then those of HAMi \
 (CUDA_DEVICE_MEMORY_LIMIT, CUDA_DEVICE_SM_LIMIT) and BUD_*. A root-owned /etc/fcsp/tenant.toml beats all of them.
 
 Examples:
@@ -41,10 +41,10 @@ Examples:
   fcsp run --tenant team-a --memory 16GiB -- ./one &
   fcsp run --tenant team-a -- ./two               both share the 16 GiB
   fcsp run --sim h100x2 --memory 1GiB -- ./app    two simulated H100s
-  fcsp run --vendor hip --memory 8GiB -- ./app    HIP in a wheel, where the loader does not find it by itself
-  fcsp run --compute 25% --spatial -- ./app       a quarter of an AMD device's compute units, and nobody else's
+  fcsp run --vendor hip --memory 8GiB -- ./app    HIP that comes with the program
+  fcsp run --compute 25% --spatial -- ./app       compute units of its own (AMD)
 
-Vendors: CUDA's library always goes in, another vendor's where its driver is installed (by LD_LIBRARY_PATH, the loader's
+Vendors: CUDA's library always goes in, another vendor's where its driver is installed (by LD_LIBRARY_PATH, the loader's \
 cache, the system's folders) or --vendor names it. `fcsp doctor` says which are there.
 
 Exit codes: the program's own; 125 fcsp itself failed, 126 the program cannot be executed, 127 not found.";
@@ -137,11 +137,11 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
     let known = || -> String {
         let list: Vec<String> = devices
             .iter()
-            .map(|device| format!("{} ({}, {})", device.index, device.name, device.uuid))
+            .map(|device| format!("{}={} ({})", device.index, device.uuid, device.name))
             .collect();
         match list.is_empty() {
             true => "no device is visible".into(),
-            false => format!("there are {}", list.join(", ")),
+            false => format!("there is {}", list.join(", ")),
         }
     };
     let matching = |selector: Selector| -> Vec<&Device> {
@@ -194,6 +194,9 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
 
 /// The configuration of the options and the environment; an authority leaves nothing to choose.
 fn configuration(args: &Args) -> anyhow::Result<Config> {
+    if let Some(reason) = file::passed_over() {
+        eprintln!("fcsp: warning: {reason}");
+    }
     if let Some(fixed) = file::read_authority()? {
         if !args.limits.is_empty() || args.tenant.is_some() || args.spatial.is_some() {
             bail!(
@@ -204,7 +207,7 @@ fn configuration(args: &Args) -> anyhow::Result<Config> {
         return Ok(fixed);
     }
     let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     let mut config = args.limits.read(environment)?;
     if let Some(text) = &args.spatial {
         config.spatial = Rules::parse("--spatial", text, Wish::parse)?;
@@ -242,6 +245,12 @@ fn take_place(
         compute: numbers.settle("--compute", &config.compute)?,
         paused: false,
     };
+    // What a dead tenant of this name left, its highest use and its refusals, is not this one's; nor need this version be
+    // able to read it.
+    let dead = || TenantView::read(state, &name).is_dead();
+    if dead() {
+        let _ = state.remove_if(&name, dead);
+    }
     let lock = state.set_up_tenant(&name)?;
     let dir = state.tenant(&name);
     let there = TenantView::read(state, &name);
@@ -255,20 +264,23 @@ fn take_place(
                 there.compute_text()
             );
         }
+        if there.paused {
+            eprintln!(
+                "fcsp: warning: tenant {name} is paused: its programs wait at their first launch until `fcsp resume {name}`"
+            );
+        }
         there.limits
     } else {
-        // What a dead tenant of this name left, its highest use and its refusals, is not this one's.
-        for (path, _) in state.regions(&name)? {
-            std::fs::remove_file(path)?;
-        }
         Control::create(&dir)?.write(&asked)?;
         numbers.save(&dir)?;
         asked
     };
+    // The mark last: a tenant that is marked and has no program is taken for one that an agent keeps, and would stay for
+    // good if this command were killed in between.
+    tenants::add_root(&dir)?;
     if !joins || there.managed {
         std::fs::write(dir.join(MANAGED_MARK), "")?;
     }
-    tenants::add_root(&dir)?;
     let joining = spatial::Joining {
         tenant: &name,
         limits: &limits,
@@ -296,6 +308,14 @@ fn take_place(
             Err(error)
         }
     }
+}
+
+/// A failure of the state folder, with what to do about it.
+fn unusable(context: &Context, error: std::io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!(
+        "cannot set the tenant up in {} (choose another folder with --state-dir)",
+        context.state.path().display()
+    ))
 }
 
 /// Takes back what [`take_place`] made for a program that could not be started. Best effort: what stays is a tenant
@@ -381,7 +401,9 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         command
             .env("FCSP_SIM", text)
             .env("LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", &libraries.sim));
-        if let Some(path) = sim::state_file(&context.state, machine)? {
+        if let Some(path) =
+            sim::state_file(&context.state, machine).map_err(|error| unusable(context, error))?
+        {
             command.env(sim::STATE_VARIABLE, path);
         }
     }
@@ -391,12 +413,9 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         // Best effort: what cannot be collected now is collected later.
         let _ = tenants::collect(&context.state, false);
         let place = take_place(context, &args, &config, &order, &devices).map_err(|error| {
-            match error.is::<std::io::Error>() {
-                true => error.context(format!(
-                    "cannot set the tenant up in {} (choose another folder with --state-dir)",
-                    context.state.path().display()
-                )),
-                false => error,
+            match error.downcast::<std::io::Error>() {
+                Ok(error) => unusable(context, error),
+                Err(error) => error,
             }
         })?;
         command.envs(place.units.clone());

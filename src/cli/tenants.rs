@@ -51,6 +51,21 @@ pub struct DeviceView {
     pub units: Option<String>,
 }
 
+impl DeviceView {
+    /// Which device it is.
+    pub fn identity(&self) -> Option<DeviceIdentity> {
+        identity(&self.region)
+    }
+}
+
+fn identity(region: &RegionSnapshot) -> Option<DeviceIdentity> {
+    Some(DeviceIdentity {
+        index: None,
+        uuid: region.uuid.parse().ok()?,
+        pci: region.pci.as_ref().and_then(|pci| pci.parse().ok()),
+    })
+}
+
 /// A tenant.
 #[derive(Debug, Clone, Serialize)]
 pub struct TenantView {
@@ -86,8 +101,13 @@ impl TenantView {
     pub fn read(state: &StateDir, name: &str) -> Self {
         let dir = state.tenant(name);
         let mut problems = Vec::new();
+        // Some errors name the file themselves.
         let mut note = |what: &Path, error: &dyn std::fmt::Display| {
-            problems.push(format!("{}: {error}", what.display()));
+            let (path, error) = (what.display().to_string(), error.to_string());
+            problems.push(match error.strip_prefix(&path) {
+                Some(reason) => format!("{path}: {}", reason.trim_start_matches([':', ' '])),
+                None => format!("{path}: {error}"),
+            });
         };
         let read = Control::open(&dir)
             .and_then(|page| page.map(|page| page.read_settled()).transpose())
@@ -176,18 +196,14 @@ impl TenantView {
 /// What the tenant has on the region's device. `limits` are those of the control page, which knows of a change at
 /// once; the tenant's own files follow at its next request.
 fn device(state: &StateDir, tenant: &str, mut region: RegionSnapshot, limits: Option<&Limits>) -> DeviceView {
-    let Ok(uuid) = region.uuid.parse() else {
+    let Some(identity) = identity(&region) else {
         return DeviceView {
             region,
             compute: None,
             units: None,
         };
     };
-    let identity = DeviceIdentity {
-        index: None,
-        uuid,
-        pci: region.pci.as_ref().and_then(|pci| pci.parse().ok()),
-    };
+    let uuid = identity.uuid;
     if let Some(quota) = limits.and_then(|limits| rule_for(&limits.memory, &identity)) {
         let limit = quota.unwrap_or(Quota::Unlimited).resolve(region.total_bytes);
         region.limit_bytes = (limit != u64::MAX).then_some(limit);
@@ -265,7 +281,7 @@ pub fn add_root(dir: &Path) -> std::io::Result<()> {
         .map(|root| format!("{} {}\n", root.pid, root.start_time))
         .collect();
     text.push_str(&format!("{} {}\n", me.pid, me.start_time));
-    std::fs::write(dir.join(ROOTS), text)
+    replace_roots(dir, &text)
 }
 
 /// Takes this process off the tenant's programs again. The caller holds the setup lock.
@@ -276,7 +292,14 @@ pub fn remove_root(dir: &Path) -> std::io::Result<()> {
         .filter(|root| root.alive && root.pid != me.pid)
         .map(|root| format!("{} {}\n", root.pid, root.start_time))
         .collect();
-    std::fs::write(dir.join(ROOTS), text)
+    replace_roots(dir, &text)
+}
+
+/// In one step: a full file system or a kill must not leave a tenant whose programs nobody knows.
+fn replace_roots(dir: &Path, text: &str) -> std::io::Result<()> {
+    let temporary = dir.join(format!(".{ROOTS}"));
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(&temporary, dir.join(ROOTS))
 }
 
 /// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names. What another

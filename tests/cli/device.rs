@@ -316,5 +316,10 @@ fn a_limit_changes_what_a_running_program_may_have() {
         machine.tenant("grow").unwrap()["devices"][0]["limit_bytes"],
         3 * GIB
     );
+    crate::refuses(
+        &machine.fcsp(&["limit", "grow", "--memory", "100GiB"]),
+        125,
+        &["100 GiB is more than device GPU-", "79.18 GiB"],
+    );
     drop(child);
 }

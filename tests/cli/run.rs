@@ -18,17 +18,27 @@ fn a_bad_option_is_named_and_nothing_starts() {
         (&["--memory", "-1"], &["--memory"]),
         (&["--memory", "0=1GiB,0=2GiB"], &["--memory", "twice"]),
         (&["--memory", "gpu=1GiB"], &["--memory", "names no device"]),
-        (&["--compute", "25"], &["--compute", "percentage"]),
+        (&["--memory", "8GiB,"], &["--memory", "a comma too many"]),
+        (
+            &["--memory", "1GiB,2GiB"],
+            &["--memory", "two values for every device"],
+        ),
+        (&["--compute", "25"], &["--compute", "percent sign", "25%"]),
         (&["--mode", "fast"], &["--mode", "strict"]),
         (&["--priority", "urgent"], &["--priority", "high"]),
         (&["--compute", "25%", "--floor", "30%"], &["--floor", "25%"]),
         (&["--compute", "25%", "--burst", "10%"], &["--burst", "25%"]),
         (&["--tenant", "a/b"], &["--tenant", "letters"]),
-        (&["--sim", "b200"], &["--sim: unknown model 'b200'", "h100"]),
+        (&["--sim", "b200"], &["--sim: \"b200\" is not a model", "h100"]),
+        (
+            &["--sim", "mi300x"],
+            &["--sim: \"mi300x\" is not a model", "h100"],
+        ),
+        (&["--sim", "h100x99"], &["--sim", "1 to 16 devices"]),
         (&["--memroy", "1GiB"], &["--memroy", "--memory"]),
         (
             &["--sim", "h100x2", "--memory", "2=1GiB"],
-            &["--memory: device 2 does not exist", "there are 0 (", "1 ("],
+            &["--memory: device 2 does not exist", "0=GPU-", "1=GPU-"],
         ),
         (
             &["--sim", "h100,memory=4GiB", "--memory", "5GiB"],
@@ -50,6 +60,11 @@ fn a_bad_option_is_named_and_nothing_starts() {
         "no tenant was made"
     );
     refuses(&machine.fcsp(&["run", "--memory", "1GiB"]), 125, &["PROGRAM"]);
+    refuses(
+        &machine.fcsp(&["rum"]),
+        125,
+        &["'rum'", "'run'", "see `fcsp --help`"],
+    );
 }
 
 #[test]
@@ -288,6 +303,27 @@ fn a_name_is_free_again_when_its_tenant_is_dead() {
     assert_eq!(machine.tenant("again").unwrap()["memory"][0]["value"], "2 GiB");
 }
 
+/// Files that a dead tenant of another version left, or that somebody wrote over, are in nobody's way.
+#[test]
+fn a_name_is_free_again_whatever_its_dead_tenant_left() {
+    let machine = Machine::new();
+    drop(machine.sleeper("again", &["--memory", "1GiB"]));
+    let folder = machine.path().join("state/tenants/again");
+    std::fs::write(folder.join("control"), "scribble").unwrap();
+    std::fs::write(folder.join("GPU-0.region"), "scribble").unwrap();
+    let listed = machine.fcsp(&["ps"]);
+    let warnings = stderr(&listed);
+    assert_eq!(
+        warnings.matches("again/control").count(),
+        1,
+        "each file is named once: {warnings}"
+    );
+    let output = machine.fcsp(&["run", "--tenant", "again", "--memory", "2GiB", "--", "true"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    assert_eq!(machine.tenant("again").unwrap()["memory"][0]["value"], "2 GiB");
+}
+
 #[test]
 fn unnamed_tenants_leave_nothing_behind() {
     let machine = Machine::new();
@@ -332,6 +368,20 @@ fn an_unusable_state_folder_is_an_error_that_says_what_to_do() {
         125,
         &["--state-dir"],
     );
+    let simulated = machine
+        .command(&[
+            "run",
+            "--state-dir",
+            file.to_str().unwrap(),
+            "--sim",
+            "h100",
+            "--",
+            "true",
+        ])
+        .env_remove("FCSP_SIM_STATE")
+        .output()
+        .unwrap();
+    refuses(&simulated, 125, &["--state-dir", "cannot set the tenant up in"]);
     let output = machine
         .command(&["run", "--", "true"])
         .env("FCSP_LIB_DIR", machine.path())

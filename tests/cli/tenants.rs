@@ -8,7 +8,9 @@ fn an_empty_machine_is_no_error() {
     let listing = machine.json(&["ps", "--json"], 0);
     assert_eq!(listing["schema"], "fcsp.ps/1");
     assert_eq!(listing["tenants"], serde_json::json!([]));
-    assert!(stdout(&machine.fcsp(&["ps"])).contains("fcsp run"));
+    for command in [&["ps"][..], &["top", "--once"]] {
+        assert!(stdout(&machine.fcsp(command)).contains("fcsp run"), "{command:?}");
+    }
     assert_eq!(
         machine.json(&["gc", "--json"], 0)["removed"],
         serde_json::json!([])
@@ -32,6 +34,12 @@ fn limits_change_and_merge_while_the_tenant_runs() {
     assert_eq!(changed["memory"], "2 GiB, 1=40%");
     let shown = machine.json(&["limit", "a", "--json"], 0);
     assert_eq!(shown["memory"], "2 GiB, 1=40%");
+
+    let changed = machine.json(&["limit", "a", "--memory", "3GiB", "--json"], 0);
+    assert_eq!(
+        changed["memory"], "3 GiB",
+        "for every device, so for that one, too"
+    );
 
     refuses(
         &machine.fcsp(&["limit", "a", "--memory", "8 Gib"]),
@@ -67,6 +75,23 @@ fn pause_and_resume_are_seen_and_keep_the_limits() {
     assert!(stdout(&machine.fcsp(&["ps"])).contains("paused"));
     assert_eq!(machine.json(&["resume", "a", "--json"], 0)["paused"], false);
     refuses(&machine.fcsp(&["pause", "nobody"]), 125, &["nobody"]);
+}
+
+#[test]
+fn what_a_limit_or_a_pause_will_not_do_is_said() {
+    let machine = Machine::new();
+    let sleeper = machine.sleeper("a", &["--memory", "1GiB"]);
+    machine.fcsp(&["pause", "a"]);
+    let joined = machine.fcsp(&["run", "--tenant", "a", "--", "true"]);
+    assert!(joined.status.success());
+    assert!(stderr(&joined).contains("paused") && stderr(&joined).contains("fcsp resume a"));
+    drop(sleeper);
+    let late = machine.fcsp(&["limit", "a", "--memory", "2GiB"]);
+    assert!(
+        late.status.success() && stderr(&late).contains("has ended"),
+        "{}",
+        stderr(&late)
+    );
 }
 
 #[test]

@@ -63,6 +63,9 @@ fn every_vendor_has_a_library_and_lib_names_it() {
         assert_eq!(stdout(&machine.fcsp(&["lib", "--vendor", vendor])).trim(), path);
     }
     assert_eq!(found["preload"], found["vendors"]["cuda"]);
+    let one = machine.json(&["lib", "--vendor", "hip", "--json"], 0);
+    assert_eq!(one["preload"], found["vendors"]["hip"]);
+    assert_eq!(machine.json(&["lib", "--list", "--json"], 0), found);
     refuses(
         &machine.fcsp(&["lib", "--vendor", "all"]),
         125,

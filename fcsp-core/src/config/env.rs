@@ -123,9 +123,11 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
 
 /// Reads a configuration from this process's environment.
 pub fn read_own() -> Result<Config, ConfigError> {
+    // A value that is no text is not passed over: it fails to parse, and its variable is named.
     read(
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        }),
     )
 }
 

@@ -11,6 +11,8 @@
 //! burst = "60%"
 //! ```
 
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -68,11 +70,37 @@ pub fn read_authority() -> Result<Option<Config>, ConfigError> {
     read_if_owned(Path::new(AUTHORITY))
 }
 
+fn is_roots_alone(meta: &Metadata) -> bool {
+    meta.uid() == 0 && meta.mode() & 0o022 == 0
+}
+
+/// Why a file that is there says nothing, if there is one: not root's, or others may write it.
+pub fn passed_over() -> Option<String> {
+    let meta = std::fs::metadata(AUTHORITY).ok()?;
+    (!is_roots_alone(&meta)).then(|| {
+        format!(
+            "{AUTHORITY} says nothing: it must belong to root and be writable by nobody else (owner {}, mode {:03o})",
+            meta.uid(),
+            meta.mode() & 0o7777
+        )
+    })
+}
+
 fn read_if_owned(path: &Path) -> Result<Option<Config>, ConfigError> {
     let name = path.display().to_string();
     match std::fs::metadata(path) {
-        Ok(meta) if meta.uid() == 0 && meta.mode() & 0o022 == 0 => {}
-        _ => return Ok(None),
+        Ok(meta) if is_roots_alone(&meta) => {}
+        Ok(_) => return Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        // It may well be there, in a folder that this user may not enter.
+        Err(error) => return Err(ConfigError::new(&name, error)),
     }
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(&name, error))?;
     parse(&name, &text).map(Some)

@@ -133,12 +133,21 @@ impl<T: Copy> Rules<T> {
                     device.parse().map_err(|reason| ConfigError::new(field, reason))?,
                     value,
                 ),
+                None if part.trim().is_empty() && text.contains(',') => {
+                    return Err(ConfigError::new(
+                        field,
+                        format!("\"{text}\" has a comma too many"),
+                    ));
+                }
                 None => (Selector::All, part),
             };
             if rules.rules.iter().any(|(known, _)| *known == selector) {
                 return Err(ConfigError::new(
                     field,
-                    format!("\"{text}\" names device {selector} twice"),
+                    match selector {
+                        Selector::All => format!("\"{text}\" has two values for every device"),
+                        selector => format!("\"{text}\" names device {selector} twice"),
+                    },
                 ));
             }
             let value = parse(value).map_err(|reason| ConfigError::new(field, reason))?;

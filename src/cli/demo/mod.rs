@@ -19,12 +19,12 @@ use super::output::{self, Align, Table};
 use super::{Context, screen};
 
 const HELP: &str = "\
-Four tenants share one simulated H100: an inference server, a training job of two processes, one that always asks for
-too much, and one that is killed while it holds memory and started again. Each is a real process under the preload
+Four tenants share one simulated H100: an inference server, a training job of two processes, one that always asks for \
+too much, and one that is killed while it holds memory and started again. Each is a real process under the preload \
 library. A judge reads from the device itself what each process holds.
 
-JSON keys: schema, verdict (held, broken), device (name, total_bytes), seconds, seed, reclaim_ms (from the kill to
-no byte held), tenants[]: name, quota, quota_bytes, seen_bytes (the device as the program saw it), peak_bytes (ledger),
+JSON keys: schema, verdict (held, broken), device (name, total_bytes), seconds, seed, reclaim_ms (from the kill to \
+no byte held), tenants[]: name, quota, quota_bytes, seen_bytes (the device as the program saw it), peak_bytes (ledger), \
 judged_peak_bytes (device), refused, killed, after_exit_bytes, verdict.
 
 Exit codes: 0 every quota held and every byte came back, 1 not so, 125 fcsp itself failed.";

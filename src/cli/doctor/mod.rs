@@ -5,6 +5,7 @@ mod coverage;
 mod settings;
 mod vendors;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ Examples:
   fcsp doctor --sim h100x2                       the same for simulated accelerators
   fcsp doctor --json | jq '.findings[] | select(.level == \"problem\")'
 
-JSON keys: schema, version, verdict (ok, problems), driver (cuda and nvml: path, error; driver, cuda_version, devices[]:
-index, name, uuid, pci, total_bytes, used_bytes, mig), preload (path, origin), vendors[] (name, driver, preload,
-wrapped), state_dir, coverage[] (library, path, exported, wrapped, unknown[], roles[]: role, exported, wrapped,
+JSON keys: schema, version, verdict (ok, problems), driver (cuda and nvml: path, error; driver, cuda_version, devices[]: \
+index, name, uuid, pci, total_bytes, used_bytes, mig), preload (path, origin), vendors[] (name, driver, preload, \
+wrapped), state_dir, coverage[] (library, path, exported, wrapped, unknown[], roles[]: role, exported, wrapped, \
 unwrapped[]), settings[] (quantity, variable, value, counts), findings[] (level: ok, note, warning, problem; topic, text, remedy).
 
 Exit codes: 0 nothing is wrong, 1 a problem was found, 125 fcsp itself failed.";
@@ -166,7 +167,12 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|driver| coverage::of(driver, libraries.as_ref().map(|l| &*l.preload), &mut findings))
         .unwrap_or_default();
-    let vendors = vendors::look(libraries.as_ref(), &mut coverage, &mut findings);
+    let vendors = vendors::look(
+        libraries.as_ref(),
+        simulated.as_ref(),
+        &mut coverage,
+        &mut findings,
+    );
     checks::state(context, &mut findings);
     settings::authority(&mut findings);
     let settings = settings::variables(&mut findings);
@@ -242,7 +248,8 @@ fn text(report: &Report) -> String {
         }
     }
     if let Some(preload) = &report.preload {
-        lines.push(format!("preload  {}", preload.path));
+        let folder = Path::new(&preload.path).parent().unwrap_or(Path::new("."));
+        lines.push(format!("preload  {}", folder.display()));
     }
     lines.extend(report.vendors.iter().map(vendors::Section::text));
     lines.push(format!("state    {}", report.state_dir));

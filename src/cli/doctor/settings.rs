@@ -1,7 +1,5 @@
 //! Who says what a program may have: the authority's file, and the variables of this environment.
 
-use std::os::unix::fs::MetadataExt;
-
 use fcsp::config::{env, file};
 use serde::Serialize;
 
@@ -51,29 +49,42 @@ const QUANTITIES: [(&str, &[&str]); 9] = [
     ("spatial", &["FCSP_SPATIAL"]),
 ];
 
+/// The variables that set no limit.
+const OTHERS: [&str; 11] = [
+    "FCSP_ACCOUNT_TIME",
+    "FCSP_ASCEND_CORES",
+    "FCSP_EMBED_DIR",
+    "FCSP_GAUDI_WAIT",
+    "FCSP_HEADERS",
+    "FCSP_LEVELZERO_DRIVER",
+    "FCSP_LIB_DIR",
+    "FCSP_LOG",
+    "FCSP_OFFLINE",
+    "FCSP_SIM",
+    "FCSP_STATE_DIR",
+];
+
+/// Whether anything of FCSP reads a variable of this name.
+fn is_known(name: &str) -> bool {
+    let is = |known: &str, per_device: bool| {
+        name.strip_prefix(known).is_some_and(|rest| {
+            rest.is_empty()
+                || (per_device && rest.strip_prefix('_').is_some_and(|n| n.parse::<u32>().is_ok()))
+        })
+    };
+    OTHERS.iter().any(|known| is(known, false))
+        || name.starts_with("FCSP_SIM_")
+        || QUANTITIES
+            .iter()
+            .any(|(quantity, known)| is(known[0], matches!(*quantity, "memory" | "compute")))
+}
+
 /// Looks at the root-owned file.
 pub fn authority(findings: &mut Findings) {
-    let meta = match std::fs::metadata(file::AUTHORITY) {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-        Err(error) => {
-            findings.problem(
-                "authority",
-                format!("{}: {error}", file::AUTHORITY),
-                "make it readable, or remove it",
-            );
-            return;
-        }
-    };
-    if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+    if let Some(reason) = file::passed_over() {
         findings.problem(
             "authority",
-            format!(
-                "{} says nothing: it must belong to root and be writable by nobody else (owner {}, mode {:o})",
-                file::AUTHORITY,
-                meta.uid(),
-                meta.mode() & 0o7777
-            ),
+            reason,
             format!("chown root {0}; chmod 644 {0}", file::AUTHORITY),
         );
         return;
@@ -128,6 +139,17 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
             Some("unset the ones that should not count"),
         );
     }
+    let unknown: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("FCSP_") && !is_known(name))
+        .collect();
+    if !unknown.is_empty() {
+        findings.warning(
+            "settings",
+            format!("FCSP knows no {}: nothing is set by it", unknown.join(", ")),
+            "correct the name; README.md lists them all",
+        );
+    }
     if let Ok(tenant) = std::env::var("FCSP_TENANT") {
         findings.note(
             "settings",
@@ -166,6 +188,26 @@ fn ranked(set: &[(String, String)]) -> Vec<Setting> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_known_for_one() {
+        for name in [
+            "FCSP_MEMORY_LIMIT",
+            "FCSP_COMPUTE_LIMIT_3",
+            "FCSP_SIM_FAULTS",
+            "FCSP_LOG",
+        ] {
+            assert!(is_known(name), "{name}");
+        }
+        for name in [
+            "FCSP_MEMORY_LIMT",
+            "FCSP_MEMORY_LIMIT_x",
+            "FCSP_MODE_0",
+            "FCSP_MODES",
+        ] {
+            assert!(!is_known(name), "{name}");
+        }
+    }
 
     #[test]
     fn the_variable_that_is_said_to_count_is_the_one_that_the_reader_takes() {

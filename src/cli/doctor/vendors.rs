@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::coverage::{self, Coverage};
 use super::{Findings, checks};
 use crate::cli::libraries::Libraries;
+use crate::cli::probe::Simulated;
 use crate::cli::vendors::Vendor;
 
 /// One vendor.
@@ -24,42 +25,48 @@ pub struct Section {
 }
 
 impl Section {
-    /// A line for people.
+    /// A line for people. The libraries lie in one folder, which is said elsewhere.
     pub fn text(&self) -> String {
-        let shown = |path: &Option<PathBuf>, none: &str| {
-            path.as_ref()
-                .map_or_else(|| none.to_owned(), |path| path.display().to_string())
-        };
+        let driver = self.driver.as_ref().map(|path| path.display().to_string());
+        let library = self
+            .preload
+            .as_ref()
+            .and_then(|path| path.file_name())
+            .map(|name| format!("{} wraps {} entry points", name.to_string_lossy(), self.wrapped));
         format!(
-            "vendor   {}: {}, {}, {} entry points wrapped",
+            "vendor   {}: {}, {}",
             self.name,
-            shown(&self.driver, "no driver"),
-            shown(&self.preload, "no library"),
-            self.wrapped
+            driver.as_deref().unwrap_or("no driver"),
+            library.as_deref().unwrap_or("no library")
         )
     }
 }
 
-/// Looks at every vendor. CUDA's own driver, library and entry points have findings of their own already: here it is only
-/// listed.
+/// Looks at every vendor; where a machine is simulated, CUDA's driver is its. CUDA's own driver, library and entry points have
+/// findings of their own already: here it is only listed.
 pub fn look(
     libraries: Option<&Libraries>,
+    simulated: Option<&Simulated>,
     coverage: &mut Vec<Coverage>,
     findings: &mut Findings,
 ) -> Vec<Section> {
+    let driver = |vendor: Vendor| match simulated {
+        Some(simulated) if vendor == Vendor::Cuda => Some(simulated.libraries.join("libcuda.so.1")),
+        _ => vendor.driver(),
+    };
     Vendor::ALL
         .into_iter()
-        .map(|vendor| section(vendor, libraries, coverage, findings))
+        .map(|vendor| section(vendor, driver(vendor), libraries, coverage, findings))
         .collect()
 }
 
 fn section(
     vendor: Vendor,
+    driver: Option<PathBuf>,
     libraries: Option<&Libraries>,
     coverage: &mut Vec<Coverage>,
     findings: &mut Findings,
 ) -> Section {
-    let driver = vendor.driver();
     let preload = libraries.and_then(|libraries| libraries.of(vendor));
     let names = preload
         .as_deref()
@@ -81,6 +88,8 @@ fn section(
                 ),
                 "reinstall fcsp, or write its libraries anew with `fcsp lib --to`",
             ),
+            // Where there are none at all, that is a finding of its own.
+            (None, None) if libraries.is_none() => {}
             (None, None) => findings.note(
                 "vendors",
                 format!("there is no {}", vendor.library()),
