@@ -5,7 +5,7 @@
 //!
 //! | trait | question it answers | here |
 //! |---|---|---|
-//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::attach::Governed`] (shared), [`region::heap::LocalLedger`] (one process), [`memory::Unlimited`] |
+//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::Governed`] (shared), [`region::heap::LocalLedger`] (one process), [`memory::Unlimited`] |
 //! | [`limiter::RateLimiter`] | may this work start now? | [`governor::Governor`], [`limiter::Unlimited`]; backends use [`share::gate`] under it directly |
 //! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classifier::ByName`], [`classifier::Unclassified`] |
 //! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | a tenant's name in a [`state::StateDir`] (see [`tenant`]), [`process::Unlimited`] |

@@ -14,6 +14,6 @@ pub mod ledger;
 pub mod physical;
 pub mod snapshot;
 
-pub use attach::{Attachment, RegionError};
+pub use attach::{Attachment, Governed, RegionError};
 pub use ledger::Ledger;
 pub use snapshot::{ProcessSnapshot, RegionSnapshot};
