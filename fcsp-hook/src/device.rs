@@ -295,7 +295,12 @@ impl<B: Backend> Device<B> {
 
     /// Whether the tenant holds more than its quota.
     pub fn is_over(&self) -> bool {
-        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()) > self.limit()
+        self.over() > 0
+    }
+
+    /// Bytes by which it does.
+    pub fn over(&self) -> u64 {
+        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_sub(self.limit())
     }
 
     /// Measures, unless that was done a short while ago and nothing is known to have changed.

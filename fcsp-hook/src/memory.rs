@@ -148,6 +148,7 @@ pub fn allocate<B: Backend>(
         },
     );
     if truly > held && device.is_over() {
+        device.attachment().count_refusal(truly);
         return give_back::<B>(address(), free);
     }
     B::SUCCESS

@@ -98,9 +98,15 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
     if device.is_near() {
         device.measure_if_stale();
         if device.is_over() {
+            let over = device.over();
             undo();
             device.measure_now();
-            complain("refused: contexts and code would pass the quota");
+            device.attachment().count_refusal(over);
+            complain(&format!(
+                "refused on {}: with what contexts and code take, the tenant would be {over} bytes over its quota of {}",
+                device.identity.uuid,
+                device.limit()
+            ));
             return B::OUT_OF_MEMORY;
         }
     }
@@ -188,6 +194,7 @@ fn loads_lazily_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
     {
         device.measure_if_stale();
         if device.is_over() {
+            device.attachment().count_refusal(0);
             complain("refused: the tenant holds more than its quota, so no more code is loaded");
             return B::OUT_OF_MEMORY;
         }

@@ -215,7 +215,7 @@ pub fn memory_text(rules: &Rules<Quota>) -> String {
     }
 }
 
-/// Compute rules for people: "25% balanced" or "0=25% strict; 1=50% strict".
+/// Compute rules for people: "25% balanced" or "0=25% strict; 1=50% strict"; "unlimited" without any.
 pub fn compute_text(rules: &Rules<Params>) -> String {
     let parts: Vec<String> = rules
         .iter()
@@ -225,7 +225,7 @@ pub fn compute_text(rules: &Rules<Params>) -> String {
         })
         .collect();
     match parts.is_empty() {
-        true => "-".into(),
+        true => "unlimited".into(),
         false => parts.join("; "),
     }
 }

@@ -261,7 +261,7 @@ fn take_place(
             bail!(
                 "tenant {name} lives, with memory {} and compute {}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant",
                 there.memory_text(),
-                there.compute_text()
+                limits::compute_text(&there.limits.compute)
             );
         }
         if there.paused {

@@ -182,9 +182,12 @@ impl TenantView {
         !self.alive && !self.kept_by_agent()
     }
 
-    /// The compute share that was asked for, in a word or two.
+    /// The compute share that was asked for, in a word or two for a table.
     pub fn compute_text(&self) -> String {
-        limits::compute_text(&self.limits.compute)
+        match self.limits.compute.is_empty() {
+            true => "-".into(),
+            false => limits::compute_text(&self.limits.compute),
+        }
     }
 
     /// The memory quota that was asked for, in a word or two.

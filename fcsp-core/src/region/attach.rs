@@ -387,18 +387,23 @@ impl Attachment {
 
     #[cold]
     fn reserve_again(&self, denied: Denied) -> Result<(), Denied> {
-        let tenant = self.tenant();
         if self.is_due() {
             self.reap();
             if self.ledger().reserve(denied.wanted, denied.limit).is_ok() {
                 return Ok(());
             }
         }
+        self.count_refusal(denied.wanted);
+        Err(denied)
+    }
+
+    /// Counts a refusal of `bytes` that [`Attachment::reserve`] had no part in.
+    pub fn count_refusal(&self, bytes: u64) {
+        let tenant = self.tenant();
         // Relaxed: counters for people.
         tenant.refused.fetch_add(1, Ordering::Relaxed);
-        tenant.refused_bytes.store(denied.wanted, Ordering::Relaxed);
+        tenant.refused_bytes.store(bytes, Ordering::Relaxed);
         self.slot().refused.fetch_add(1, Ordering::Relaxed);
-        Err(denied)
     }
 
     /// In a forked child: lets go of the inherited file, so that the parent's lock dies with the parent. The child

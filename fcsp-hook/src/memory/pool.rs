@@ -306,6 +306,7 @@ fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Sta
     if !pool.device.is_over() {
         return B::SUCCESS;
     }
+    pool.device.attachment().count_refusal(ahead);
     // Freed at once and trimmed: nothing has used the address yet.
     if B::free_now(address) == B::SUCCESS {
         B::trim(pool.handle, B::used(pool.handle));

@@ -159,6 +159,11 @@ fn contexts() {
         }
     }
     assert_eq!(contexts.len(), 3, "with the primary one that makes 256 MiB");
+    assert_eq!(
+        machine.tenant("t")["refused"],
+        1,
+        "a context counts like a request"
+    );
     assert_eq!(judge.held(client.pid()), 256 * MIB);
     assert_eq!(machine.used("t"), 256 * MIB);
     client.refused("alloc 1");
