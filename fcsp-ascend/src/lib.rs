@@ -20,6 +20,8 @@
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
 //! | [`process`] | what the other rooms ask of Ascend's driver |
+//! | [`device`] | what the driver says of its devices |
+//! | [`events`] | events, by which launches are charged |
 //! | [`memory`] | everything that takes or gives back device memory |
 //! | [`context`] | devices and contexts: memory the driver takes for itself |
 //! | [`cores`] | core limits, where they are asked for |
@@ -35,7 +37,9 @@
 pub mod collective;
 pub mod context;
 pub mod cores;
+pub mod device;
 pub mod driver;
+pub mod events;
 pub mod ffi;
 pub mod hooks;
 pub mod info;

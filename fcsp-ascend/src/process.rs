@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
 use fcsp_hook::device::Device;
 use fcsp_hook::memory::{Given, Record};
@@ -11,7 +11,7 @@ use fcsp_hook::process::Process;
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::info::process_memory;
-use crate::{collective, context, cores, launch, memory, recording};
+use crate::{collective, context, cores, device, events, launch, memory, recording};
 
 /// Ascend's driver, as the rest of FCSP sees it.
 #[derive(Debug, Clone, Copy)]
@@ -39,40 +39,15 @@ impl Backend for Ascend {
     }
 
     fn device_count() -> Option<i32> {
-        let mut count = 0;
-        if call_real!(aclrtGetDeviceCount(&mut count)) != ACL_SUCCESS {
-            return None;
-        }
-        i32::try_from(count).ok()
+        device::count()
     }
 
     fn identify(ordinal: i32) -> Option<DeviceIdentity> {
-        let mut uuid = aclrtUuid::zeroed();
-        let bytes = if call_real!(aclrtDeviceGetUuid(ordinal, &mut uuid)) == ACL_SUCCESS {
-            uuid.bytes.map(|b| b.cast_unsigned())
-        } else {
-            // Versions of CANN that cannot say: the virtual die's number is as good.
-            process_memory::die(ordinal)?
-        };
-        Some(DeviceIdentity {
-            index: Some(u32::try_from(ordinal).ok()?),
-            uuid: DeviceUuid(bytes),
-            pci: None,
-        })
+        device::identify(ordinal)
     }
 
     fn total_memory(ordinal: i32) -> u64 {
-        let mut total = 0i64;
-        let asked = u32::try_from(ordinal).unwrap_or(u32::MAX);
-        if call_real!(aclrtGetDeviceInfo(
-            asked,
-            ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE,
-            &mut total
-        )) == ACL_SUCCESS
-        {
-            return u64::try_from(total).unwrap_or(0);
-        }
-        process_memory::of_chip(ordinal).map_or(0, |(total, _)| total)
+        device::total_memory(ordinal)
     }
 
     fn per_device(_ordinal: i32) {}
@@ -88,11 +63,10 @@ impl Backend for Ascend {
         (call_real!(aclrtGetDevice(&mut device)) == ACL_SUCCESS).then_some(device)
     }
 
-    /// Not measured, for want of a device (docs/assumptions.md). What HCCL and operators take besides comes by calls that are counted.
-    const CONTEXT_ESTIMATE: u64 = 256 << 20;
+    const CONTEXT_ESTIMATE: u64 = device::CONTEXT_ESTIMATE;
 
     fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
-        process_memory::of_this_process(ordinal(device)?)
+        process_memory::of_this_process(device::ordinal(device)?)
     }
 
     fn has_management() -> bool {
@@ -103,7 +77,7 @@ impl Backend for Ascend {
         if fcsp_hook::info::sees_own_numbers() {
             return None;
         }
-        let (total, used) = process_memory::of_chip(ordinal(device)?)?;
+        let (total, used) = process_memory::of_chip(device::ordinal(device)?)?;
         Some(total.saturating_sub(used))
     }
 
@@ -152,46 +126,22 @@ impl Backend for Ascend {
     }
 
     fn create_event(_context: usize, timed: bool) -> Option<usize> {
-        let mut event = core::ptr::null_mut();
-        let flags = if timed {
-            ACL_EVENT_TIME_LINE | ACL_EVENT_CAPTURE_STREAM_PROGRESS
-        } else {
-            ACL_EVENT_CAPTURE_STREAM_PROGRESS
-        };
-        (call_real!(aclrtCreateEventExWithFlag(&mut event, flags)) == ACL_SUCCESS).then_some(event as usize)
+        events::create(timed)
     }
 
     fn record_event(event: usize, queue: usize) -> bool {
-        call_real!(aclrtRecordEvent(event as aclrtEvent, queue as aclrtStream)) == ACL_SUCCESS
+        events::record(event, queue)
     }
 
     fn event_progress(event: usize) -> Progress {
-        let mut status = 0;
-        if call_real!(aclrtQueryEventStatus(event as aclrtEvent, &mut status)) != ACL_SUCCESS {
-            Progress::Failed
-        } else if status == ACL_EVENT_RECORDED_STATUS_COMPLETE {
-            Progress::Done
-        } else {
-            Progress::Pending
-        }
+        events::progress(event)
     }
 
     fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
-        let mut ms = 0f32;
-        let result = call_real!(aclrtEventElapsedTime(
-            &mut ms,
-            first as aclrtEvent,
-            second as aclrtEvent
-        ));
-        (result == ACL_SUCCESS && ms >= 0.0).then_some((f64::from(ms) * 1e6) as u64)
+        events::elapsed_ns(first, second)
     }
 
     fn kernel_name(function: usize) -> Option<String> {
         collective::name_of(function).or_else(|| launch::name_of(function))
     }
-}
-
-/// The number in this process of a device that it has identified.
-fn ordinal(device: &DeviceIdentity) -> Option<i32> {
-    device.index.and_then(|index| i32::try_from(index).ok())
 }
