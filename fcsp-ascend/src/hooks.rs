@@ -34,7 +34,7 @@ macro_rules! for_each_rt_hook {
             rtCpuKernelLaunch, rtCpuKernelLaunchWithFlag, rtCtxCreateEx, rtCtxDestroyEx, rtDevBinaryUnRegister,
             rtDeviceReset, rtDeviceResetForce, rtDeviceSynchronize, rtDeviceSynchronizeWithTimeout, rtDvppFree,
             rtDvppMalloc, rtDvppMallocWithFlag, rtEventSynchronize, rtFftsPlusTaskLaunch,
-            rtFftsPlusTaskLaunchWithFlag, rtFree, rtFreePhysical, rtFreeWithDevSync, rtFunctionRegister,
+            rtFftsPlusTaskLaunchWithFlag, rtFftsTaskLaunch, rtFftsTaskLaunchWithFlag, rtFree, rtFreePhysical, rtFreeWithDevSync, rtFunctionRegister,
             rtKernelLaunch, rtKernelLaunchEx, rtKernelLaunchFwk, rtKernelLaunchWithFlag,
             rtKernelLaunchWithFlagV2, rtKernelLaunchWithHandle, rtKernelLaunchWithHandleV2,
             rtLaunchKernelByFuncHandle, rtLaunchKernelByFuncHandleV2, rtLaunchKernelByFuncHandleV3, rtMalloc,

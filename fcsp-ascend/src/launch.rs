@@ -283,6 +283,10 @@ launches! {
         hostArgs: *mut c_void, argsSize: u32, placeHolderArray: *mut rtPlaceHolderInfo_t, placeHolderNum: u32
     ): funcHandle as usize, numBlocks, stm;
     // Tasks that are described in memory: one number for all of a kind; spans between marks put the charge right.
+    rtFftsTaskLaunch(info: *mut rtFftsTaskInfo_t, stm: rtStream_t):
+        by_name(c"rtFftsTaskLaunch".as_ptr()), 1, stm;
+    rtFftsTaskLaunchWithFlag(info: *mut rtFftsTaskInfo_t, stm: rtStream_t, flag: u32):
+        by_name(c"rtFftsTaskLaunch".as_ptr()), 1, stm;
     rtFftsPlusTaskLaunch(info: *mut rtFftsPlusTaskInfo_t, stm: rtStream_t):
         by_name(c"rtFftsPlusTaskLaunch".as_ptr()), 1, stm;
     rtFftsPlusTaskLaunchWithFlag(info: *mut rtFftsPlusTaskInfo_t, stm: rtStream_t, flag: u32):

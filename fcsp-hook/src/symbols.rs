@@ -183,6 +183,69 @@ pub fn faults(tables: &[(&[Symbol], &str)]) -> Vec<String> {
     faults
 }
 
+/// The table of one library as people read it: how many functions have each role, and how many of them are wrapped.
+pub fn summary(library: &str, table: &[Symbol], wrapped: &dyn Fn(&str) -> bool) -> String {
+    let mut lines = vec![format!("{library}: {} functions", table.len())];
+    for (role, count) in counts(table) {
+        let these = table.iter().filter(|symbol| symbol.role == role);
+        let inside = these.filter(|symbol| wrapped(symbol.name)).count();
+        lines.push(format!("  {role:<10} {count:>4}, {inside:>3} wrapped"));
+    }
+    lines.join("\n")
+}
+
+/// The exceptions of a list `unwrapped.tsv`: a name, or a base name with a star for all its variants, and the reason.
+pub fn exceptions(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    text.lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| line.split_once('\t').unwrap_or((line, "")))
+}
+
+/// Whether an exception is about this function.
+pub fn covers(exception: &str, symbol: &Symbol) -> bool {
+    match exception.strip_suffix('*') {
+        Some(base) => symbol.base == base,
+        None => symbol.name == exception,
+    }
+}
+
+/// What is wrong between the tables of a backend, what it wraps, and its list of exceptions (`unwrapped.tsv`), in words; empty
+/// when all is well. For its test `coverage`: whatever has a role that matters is wrapped or excepted, not both, and an
+/// exception has a reason, stands once and is about something.
+pub fn gaps(tables: &[&[Symbol]], wrapped: &dyn Fn(&str) -> bool, unwrapped: &'static str) -> Vec<String> {
+    let mut gaps = Vec::new();
+    let matter = || {
+        tables
+            .iter()
+            .flat_map(|table| table.iter())
+            .filter(|symbol| symbol.role != Role::Passes)
+    };
+    for symbol in matter().filter(|symbol| !wrapped(symbol.name)) {
+        if !exceptions(unwrapped).any(|(name, _)| covers(name, symbol)) {
+            gaps.push(format!(
+                "{} ({}) is neither wrapped nor excepted",
+                symbol.name, symbol.role
+            ));
+        }
+    }
+    let mut seen = HashMap::new();
+    for (name, reason) in exceptions(unwrapped) {
+        if reason.len() < 10 {
+            gaps.push(format!("{name} has no reason to speak of"));
+        }
+        if seen.insert(name, ()).is_some() {
+            gaps.push(format!("{name} stands twice"));
+        }
+        if !matter().any(|symbol| covers(name, symbol)) {
+            gaps.push(format!("{name} excepts nothing"));
+        }
+        if let Some(symbol) = matter().find(|symbol| covers(name, symbol) && wrapped(symbol.name)) {
+            gaps.push(format!("{} is wrapped by now", symbol.name));
+        }
+    }
+    gaps
+}
+
 /// Reads a table.
 ///
 /// # Panics
@@ -239,6 +302,28 @@ mod tests {
             "xAlloc\tallocates\txAlloc\t0\nxAlloc_v2\tpasses\txAlloc\t0\nyFree\tfrees\txFree\t0\n",
         );
         assert_eq!(faults(&[(&GOOD, "x"), (&BAD, "x")]).len(), 5);
+    }
+
+    #[test]
+    fn gaps_between_tables_hooks_and_exceptions_are_found() {
+        let none = |_: &str| false;
+        let first = |name: &str| name == "xAlloc";
+        let all = |_: &str| true;
+        let tables: [&[Symbol]; 1] = [&GOOD];
+        assert_eq!(gaps(&tables, &none, "").len(), 2);
+        assert_eq!(gaps(&tables, &all, "# comment\n"), Vec::<String>::new());
+        assert_eq!(
+            gaps(&tables, &first, "xAlloc_v2\ta reason to speak of\n"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            gaps(&tables, &none, "xAlloc*\ta reason to speak of\n"),
+            Vec::<String>::new()
+        );
+        // Wrapped by now; without a reason; twice; about nothing.
+        let wrong = "xAlloc\ta reason to speak of\nxAlloc_v2\tno\nxAlloc_v2\ta reason to speak of\nxOther\ta reason to speak of\n";
+        assert_eq!(gaps(&tables, &first, wrong).len(), 4);
+        assert!(summary("x", &GOOD, &first).contains("allocates     2,   1 wrapped"));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub type rtKernelLaunchCfg_t = c_void;
 pub type rtKernelLaunchNames_t = c_void;
 pub type rtPlaceHolderInfo_t = c_void;
 pub type rtFftsPlusTaskInfo_t = c_void;
+pub type rtFftsTaskInfo_t = c_void;
 
 fcsp_hook::layouts! {
     /// Sizes and offsets of the structs above.
@@ -144,6 +145,8 @@ fcsp_hook::functions! {
         hostArgs: *mut c_void, argsSize: u32, placeHolderArray: *mut rtPlaceHolderInfo_t,
         placeHolderNum: u32
     );
+    rtFftsTaskLaunch(info: *mut rtFftsTaskInfo_t, stm: rtStream_t);
+    rtFftsTaskLaunchWithFlag(info: *mut rtFftsTaskInfo_t, stm: rtStream_t, flag: u32);
     rtFftsPlusTaskLaunch(info: *mut rtFftsPlusTaskInfo_t, stm: rtStream_t);
     rtFftsPlusTaskLaunchWithFlag(info: *mut rtFftsPlusTaskInfo_t, stm: rtStream_t, flag: u32);
     rtStarsTaskLaunch(taskSqe: *const c_void, sqeLen: u32, stm: rtStream_t);

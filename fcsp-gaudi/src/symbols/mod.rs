@@ -24,7 +24,6 @@ pub fn find(name: &str) -> Option<&'static Symbol> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn the_tables_have_no_faults() {
@@ -32,32 +31,5 @@ mod tests {
             fcsp_hook::symbols::faults(&[(synapse(), "syn"), (hlml(), "hlml_")]),
             Vec::<String>::new()
         );
-    }
-
-    #[test]
-    fn what_concerns_memory_or_launches_is_wrapped() {
-        let wrapped: BTreeSet<&str> = crate::hooks::HOOKS
-            .hooks()
-            .map(|hook| hook.name.to_str().unwrap())
-            .collect();
-        let due = |symbol: &&Symbol| {
-            matches!(
-                symbol.role,
-                Role::Contexts
-                    | Role::Modules
-                    | Role::Allocates
-                    | Role::Frees
-                    | Role::Exports
-                    | Role::Informs
-                    | Role::Launches
-            )
-        };
-        let due: BTreeSet<&str> = synapse()
-            .iter()
-            .chain(hlml())
-            .filter(due)
-            .map(|symbol| symbol.name)
-            .collect();
-        assert_eq!(wrapped, due);
     }
 }
