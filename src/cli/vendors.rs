@@ -88,6 +88,32 @@ impl Vendor {
         }
     }
 
+    /// Its tables, one a library: what each function of it means for a quota or a share.
+    pub fn tables(self) -> Vec<(&'static str, &'static [Symbol])> {
+        match self {
+            Vendor::Cuda => {
+                use fcsp::cuda::symbols::{cuda, nvml};
+                vec![("cuda", cuda()), ("nvml", nvml())]
+            }
+            Vendor::Hip => {
+                use fcsp::hip::symbols::{amd_smi, hip, rocm_smi};
+                vec![("hip", hip()), ("rocm_smi", rocm_smi()), ("amd_smi", amd_smi())]
+            }
+            Vendor::LevelZero => {
+                use fcsp::levelzero::symbols::{ze, zes, zet};
+                vec![("ze", ze()), ("zes", zes()), ("zet", zet())]
+            }
+            Vendor::Ascend => {
+                use fcsp::ascend::symbols::{acl, dcmi, hccl, rt};
+                vec![("acl", acl()), ("rt", rt()), ("hccl", hccl()), ("dcmi", dcmi())]
+            }
+            Vendor::Gaudi => {
+                use fcsp::gaudi::symbols::{hlml, synapse};
+                vec![("synapse", synapse()), ("hlml", hlml())]
+            }
+        }
+    }
+
     /// Its driver library, where the loader would look: `LD_LIBRARY_PATH`, the loader's cache, the system's folders. A
     /// copy that a program brings along (in a Python wheel, by its run path) is not seen.
     pub fn driver(self) -> Option<PathBuf> {

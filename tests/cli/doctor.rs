@@ -92,3 +92,34 @@ fn a_state_folder_that_cannot_be_used_is_a_problem() {
         "{report}"
     );
 }
+
+#[test]
+fn every_vendors_functions_are_counted_by_role() {
+    let machine = Machine::new();
+    let report = machine.json(&["doctor", "--roles", "--json"], 0);
+    assert_eq!(report["schema"], "fcsp.roles/1");
+    let vendors = report["vendors"].as_array().unwrap();
+    let names: Vec<&str> = vendors
+        .iter()
+        .map(|vendor| vendor["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["cuda", "hip", "levelzero", "ascend", "gaudi"]);
+    for vendor in vendors {
+        let mut wrapped = 0;
+        for library in vendor["libraries"].as_array().unwrap() {
+            let roles = library["roles"].as_array().unwrap();
+            for key in ["functions", "wrapped"] {
+                let sum: u64 = roles.iter().map(|role| role[key].as_u64().unwrap()).sum();
+                assert_eq!(sum, library[key].as_u64().unwrap(), "{key} of {library}");
+            }
+            let passes = roles.iter().find(|role| role["role"] == "passes").unwrap();
+            assert!(passes["functions"].as_u64().unwrap() > 0, "{library}");
+            wrapped += library["wrapped"].as_u64().unwrap();
+        }
+        assert!(wrapped > 10, "{vendor}");
+    }
+    let text = stdout(&machine.fcsp(&["doctor", "--roles"]));
+    for word in ["rocm_smi", "synapse", "launches", "all"] {
+        assert!(text.contains(word), "{text}");
+    }
+}

@@ -6,10 +6,13 @@
 //! `information`, `processes`, `recorded` and `compute`; what a process holds is judged from outside, by a client
 //! without the preload library that asks the vendor's management library.
 //!
+//! The room `files` runs nothing: it compares the backends' folders.
+//!
 //! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds them,
 //! `FCSP_OFFLINE=1` goes without where there are none, and says so. A C compiler is needed.
 
 mod compute;
+mod files;
 mod gaudi_only;
 mod hip_only;
 mod hip_units;

@@ -2,6 +2,7 @@
 
 mod checks;
 mod coverage;
+mod roles;
 mod settings;
 mod vendors;
 
@@ -20,12 +21,14 @@ const HELP: &str = "\
 Examples:
   fcsp doctor
   fcsp doctor --sim h100x2                       the same for simulated accelerators
+  fcsp doctor --roles                            every vendor's functions, counted by what they do
   fcsp doctor --json | jq '.findings[] | select(.level == \"problem\")'
 
 JSON keys: schema, version, verdict (ok, problems), driver (cuda and nvml: path, error; driver, cuda_version, devices[]: \
 index, name, uuid, pci, total_bytes, used_bytes, mig), preload (path, origin), vendors[] (name, driver, preload, \
 wrapped), state_dir, coverage[] (library, path, exported, wrapped, unknown[], roles[]: role, exported, wrapped, \
 unwrapped[]), settings[] (quantity, variable, value, counts), findings[] (level: ok, note, warning, problem; topic, text, remedy).
+With --roles: schema, version, vendors[] (name, libraries[]: library, functions, wrapped, roles[]: role, functions, wrapped).
 
 Exit codes: 0 nothing is wrong, 1 a problem was found, 125 fcsp itself failed.";
 
@@ -36,6 +39,9 @@ pub struct Args {
     /// Examine simulated accelerators instead of the machine's own
     #[arg(long, value_name = "SPEC")]
     sim: Option<String>,
+    /// Count the functions of every vendor's libraries that this build knows by what they do, and how many are wrapped
+    #[arg(long, conflicts_with = "sim")]
+    roles: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -125,6 +131,9 @@ struct Preload {
 
 /// `fcsp doctor`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    if args.roles {
+        return roles::run(context, args.json);
+    }
     let machine = args.sim.as_deref().map(sim::topology).transpose()?;
     let mut findings = Findings::default();
     let libraries = match Libraries::locate(&context.state) {
