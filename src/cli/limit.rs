@@ -10,7 +10,7 @@ use fcsp::units::Bytes;
 
 use super::limits::{self, LimitArgs};
 use super::numbers::Numbers;
-use super::tenants::TenantView;
+use super::tenants::{self, TenantView};
 use super::{Context, output};
 
 const LIMIT_HELP: &str = "\
@@ -76,7 +76,14 @@ fn change(
         Control::create(&dir)?.write(&after)?;
         Ok(())
     };
-    write().with_context(|| format!("tenant {name}"))
+    write()
+        .map_err(|error| match error.downcast_ref::<std::io::Error>() {
+            Some(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+                anyhow::anyhow!("{error}; {}", tenants::MEND)
+            }
+            _ => error,
+        })
+        .with_context(|| format!("tenant {name}"))
 }
 
 fn report(context: &Context, name: &str, json: bool) -> anyhow::Result<ExitCode> {

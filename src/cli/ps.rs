@@ -194,14 +194,14 @@ pub fn share_cells(share: &Share) -> [String; 5] {
 }
 
 /// Prints tenants for people, and what is wrong with their files.
-pub fn show(tenants: &[TenantView], sampled: bool, all: bool) -> anyhow::Result<()> {
-    if tenants.is_empty() {
+pub fn show(listed: &[TenantView], sampled: bool, all: bool) -> anyhow::Result<()> {
+    if listed.is_empty() {
         output::line("no tenants; start one with `fcsp run --memory 8GiB -- PROGRAM`")?;
     } else {
-        output::line(&table(tenants, sampled, all).to_string())?;
+        output::line(&table(listed, sampled, all).to_string())?;
     }
-    for problem in tenants.iter().flat_map(|tenant| &tenant.problems) {
-        eprintln!("fcsp: warning: {problem}");
+    for problem in listed.iter().flat_map(|tenant| &tenant.problems) {
+        eprintln!("fcsp: warning: {problem}; {}", tenants::MEND);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use fcsp::config::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, file};
 use fcsp::control::{Control, Limits};
 use fcsp::device::Selector;
@@ -312,6 +312,9 @@ fn take_place(
 
 /// A failure of the state folder, with what to do about it.
 fn unusable(context: &Context, error: std::io::Error) -> anyhow::Error {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return anyhow::anyhow!("{error}; {}", tenants::MEND);
+    }
     anyhow::Error::new(error).context(format!(
         "cannot set the tenant up in {} (choose another folder with --state-dir)",
         context.state.path().display()
@@ -401,9 +404,9 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         command
             .env("FCSP_SIM", text)
             .env("LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", &libraries.sim));
-        if let Some(path) =
-            sim::state_file(&context.state, machine).map_err(|error| unusable(context, error))?
-        {
+        let path = sim::state_file(&context.state, machine).map_err(|error| unusable(context, error))?;
+        sim::prepare(path.as_deref(), machine).context("--sim: no simulated machine can be set up")?;
+        if let Some(path) = path {
             command.env(sim::STATE_VARIABLE, path);
         }
     }

@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fcsp::file;
 use fcsp::state::StateDir;
@@ -55,6 +55,13 @@ pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<Pa
     // Absolute: the program may change its folder before it looks.
     let path = std::path::absolute(folder)?.join(region::file_name(topology));
     Ok(Some(path))
+}
+
+/// Makes the machine's state file, as its first program would, and says why where it cannot be used: the program itself would
+/// only find no device.
+pub fn prepare(path: Option<&Path>, topology: &Topology) -> Result<(), region::RegionError> {
+    let path = path.map_or_else(|| region::path_from_env(topology), Path::to_owned);
+    region::Region::open(&path, topology).map(drop)
 }
 
 /// Removes the state of machines that no process uses; returns how many. While any tenant lives nothing is removed: a

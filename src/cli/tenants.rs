@@ -19,6 +19,9 @@ use super::shares::Share;
 /// File in a tenant's folder with one line for each program that `fcsp run` started in it: number and start time.
 const ROOTS: &str = "root";
 
+/// What to do about files that cannot be read: damaged, or another version's.
+pub const MEND: &str = "stop the tenant's programs, then `fcsp gc`";
+
 /// A program that `fcsp run` started.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub struct Root {

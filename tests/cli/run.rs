@@ -313,6 +313,7 @@ fn a_name_is_free_again_whatever_its_dead_tenant_left() {
     std::fs::write(folder.join("GPU-0.region"), "scribble").unwrap();
     let listed = machine.fcsp(&["ps"]);
     let warnings = stderr(&listed);
+    assert!(warnings.contains("fcsp gc"), "{warnings}");
     assert_eq!(
         warnings.matches("again/control").count(),
         1,
@@ -382,6 +383,13 @@ fn an_unusable_state_folder_is_an_error_that_says_what_to_do() {
         .output()
         .unwrap();
     refuses(&simulated, 125, &["--state-dir", "cannot set the tenant up in"]);
+    // The simulated machine's own file.
+    std::fs::write(machine.path().join("device"), "scribble").unwrap();
+    refuses(
+        &machine.fcsp(&["run", "--sim", "h100", "--", "true"]),
+        125,
+        &["--sim", "device", "remove it"],
+    );
     let output = machine
         .command(&["run", "--", "true"])
         .env("FCSP_LIB_DIR", machine.path())

@@ -188,7 +188,7 @@ pub fn state(context: &Context, findings: &mut Findings) {
         findings.problem(
             "state",
             problem.clone(),
-            "stop that tenant's programs and remove the file; until then its allocations are refused",
+            "stop that tenant's programs, then `fcsp gc`; until then its allocations are refused",
         );
     }
 }
