@@ -212,7 +212,7 @@ def limit(a, w, share):
 
 
 def strict(a, r, spin, hc):
-    quotas = [25, 50] if a.quick else [25, 50, 75]
+    quotas = [int(q) for q in a.quotas.split(",")] if a.quotas else [25, 50] if a.quick else [25, 50, 75]
     rounds, length = (1, 2.5) if a.quick else (2, 3.5)
     names = a.workloads.split(",") if a.workloads else WORKLOADS
     if "decode" in names and "decodeg" not in names:
@@ -510,6 +510,7 @@ def live(a, r, spin, hc):
 def main():
     def more(p):
         p.add_argument("--part", default="strict,balanced,victims,live", help="comma-separated; each takes two to five minutes")
+        p.add_argument("--quotas", help="for strict: comma-separated per cents; 25,50,75 otherwise, 25,50 if quick")
         p.add_argument("--workloads", help="for strict: comma-separated of " + ", ".join(WORKLOADS))
     a = arguments(__doc__.splitlines()[0], more)
     r, d, hc = Record(a, "share"), scratch(), Helpers()

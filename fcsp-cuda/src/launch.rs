@@ -3,7 +3,7 @@
 //! What a launch asks before it goes on is in [`fcsp_hook::launch`].
 
 use fcsp_hook::compute::Drains;
-use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight};
+use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
 use fcsp_hook::memory;
 
 use crate::call_real;
@@ -170,8 +170,7 @@ macro_rules! graph_launch {
         #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
             let stream = named(hStream, $per_thread);
-            if !GRAPHS.any()
-                && (straight::<Cuda>() || admits_graph::<Cuda>(hGraph as usize, stream))
+            if (straight_graph::<Cuda>() || admits_graph::<Cuda>(hGraph as usize, stream))
                 && let Some(real) = real::$name.get()
             {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.

@@ -5,7 +5,7 @@
 use core::ffi::c_void;
 
 use fcsp_hook::compute::Drains;
-use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight};
+use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
 use fcsp_hook::memory;
 
 use crate::call_real;
@@ -178,14 +178,14 @@ macro_rules! graph_launch {
     ($($name:ident: $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
         pub unsafe extern "C" fn $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t {
-            if !GRAPHS.any() && straight::<Hip>() && let Some(real) = real::$name.get() {
+            if straight_graph::<Hip>() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
                 return unsafe { real(graphExec, hStream) };
             }
             let call = || call_real!($name(graphExec, hStream));
             let Some(_inside) = Inside::enter() else { return call() };
             let queue = named(hStream, $per_thread);
-            if !GRAPHS.any() && admits_graph::<Hip>(graphExec as usize, queue) {
+            if admits_graph::<Hip>(graphExec as usize, queue) {
                 return call();
             }
             launch::graph::<Hip>(graphExec as usize, queue, || {

@@ -3,7 +3,7 @@
 //! A launch that has nothing to ask (no tenant, no share to keep) costs a few loads, see [`straight`]; one of a kernel that
 //! is known well costs little more, see [`admits_kernel`].
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use fcsp_core::share::cost;
 
@@ -31,6 +31,8 @@ pub(crate) struct Straight<B: Backend> {
     /// The generation of the tenant's control page, and what it must say for `compute` to hold.
     page: AtomicPtr<AtomicU64>,
     page_seen: AtomicU64,
+    /// Whether any graph has memory nodes: launches of graphs then take memory, and must ask.
+    memory_nodes: AtomicBool,
 }
 
 /// What `now` points at before anything is known: a constructor cannot point into what it makes.
@@ -46,7 +48,14 @@ impl<B: Backend> Straight<B> {
             compute: AtomicPtr::new(core::ptr::null_mut()),
             page: AtomicPtr::new((&raw const NEVER).cast_mut()),
             page_seen: AtomicU64::new(0),
+            memory_nodes: AtomicBool::new(false),
         }
+    }
+
+    /// A graph has memory nodes from now on: no graph goes straight through any more.
+    pub fn graphs_take_memory(&'static self) {
+        // Release: whoever launches that graph was told of it after this.
+        self.memory_nodes.store(true, Ordering::Release);
     }
 
     /// Sends every launch the long way.
@@ -94,6 +103,12 @@ pub fn straight<B: Backend>() -> bool {
     now == line.seen.load(Ordering::Relaxed)
 }
 
+/// [`straight`] for an executable graph: none of this process's takes memory either.
+#[inline(always)]
+pub fn straight_graph<B: Backend>() -> bool {
+    !B::process().straight.memory_nodes.load(Ordering::Acquire) && straight::<B>()
+}
+
 /// The share of the only device, as long as its limits are the ones known and nothing is recorded.
 #[inline(always)]
 fn settled<B: Backend>() -> Option<&'static Compute<B>> {
@@ -119,6 +134,7 @@ pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> 
 #[inline(always)]
 pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
     match settled::<B>() {
+        Some(_) if B::process().straight.memory_nodes.load(Ordering::Acquire) => false,
         Some(compute) => compute.admits(cost::graph_key(executable as u64), queue),
         None => false,
     }

@@ -20,7 +20,7 @@ use crate::units::WHOLE;
 
 /// The largest slice of credit, ns of GPU time.
 pub const MAX_SLICE_NS: u64 = 500_000;
-/// The largest slice of credit where there is no neighbour and tokens are plenty, ns of GPU time.
+/// The largest slice of credit where no neighbour is about and tokens are plenty, ns of GPU time.
 pub const MAX_LONE_SLICE_NS: u64 = 2_000_000;
 /// The smallest slice of credit beside active neighbours, ns of GPU time.
 pub const MIN_SLICE_NS: u64 = 8_000;
@@ -524,7 +524,7 @@ impl<'p> Gate<'p> {
         let tokens = tokens_in(own, now);
         let slice = self.next_slice(
             polite,
-            neighbours.is_empty(),
+            !neighbours.iter().any(|n| n.about(now)),
             now.saturating_sub(last),
             depth,
             tokens,

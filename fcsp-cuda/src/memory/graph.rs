@@ -68,7 +68,7 @@ pub(crate) fn captured(stream: CUstream, bytes: u64) {
         &mut count
     ));
     // A graph that could not be asked for is found out after its launch.
-    GRAPHS.node_added(graph as usize, bytes);
+    GRAPHS.node_added::<Cuda>(graph as usize, bytes);
 }
 
 /// `cuGraphAddMemAllocNode`.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn cuGraphAddMemAllocNode(
         ));
         if result == CUDA_SUCCESS {
             // SAFETY: the driver accepted the parameters at this address.
-            GRAPHS.node_added(hGraph as usize, unsafe { (*nodeParams).bytesize } as u64);
+            GRAPHS.node_added::<Cuda>(hGraph as usize, unsafe { (*nodeParams).bytesize } as u64);
         }
         result
     })
@@ -99,7 +99,7 @@ fn generic_node(graph: CUgraph, params: *const CUgraphNodeParams) {
     // SAFETY: the driver accepted the parameters at this address; the union's member is the one its type names.
     unsafe {
         if (*params).type_ == CU_GRAPH_NODE_TYPE_MEM_ALLOC {
-            GRAPHS.node_added(graph as usize, (*params).value.alloc.bytesize as u64);
+            GRAPHS.node_added::<Cuda>(graph as usize, (*params).value.alloc.bytesize as u64);
         } else if (*params).type_ == CU_GRAPH_NODE_TYPE_GRAPH {
             GRAPHS.child_added(graph as usize, (*params).value.graph.graph as usize);
         }

@@ -68,7 +68,7 @@ pub(crate) fn captured(stream: hipStream_t, bytes: u64) {
         &mut count
     ));
     // A graph that could not be asked for is found out after its launch.
-    GRAPHS.node_added(graph as usize, bytes);
+    GRAPHS.node_added::<Hip>(graph as usize, bytes);
 }
 
 /// `hipGraphAddMemAllocNode`.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn hipGraphAddMemAllocNode(
         ));
         if result == hipSuccess {
             // SAFETY: the driver accepted the parameters at this address.
-            GRAPHS.node_added(hGraph as usize, unsafe { (*nodeParams).bytesize } as u64);
+            GRAPHS.node_added::<Hip>(hGraph as usize, unsafe { (*nodeParams).bytesize } as u64);
         }
         result
     })
@@ -99,7 +99,7 @@ fn generic_node(graph: hipGraph_t, params: *const hipGraphNodeParams) {
     // SAFETY: the driver accepted the parameters at this address; the union's member is the one its type names.
     unsafe {
         if (*params).type_ == hipGraphNodeTypeMemAlloc {
-            GRAPHS.node_added(graph as usize, (*params).value.alloc.bytesize as u64);
+            GRAPHS.node_added::<Hip>(graph as usize, (*params).value.alloc.bytesize as u64);
         } else if (*params).type_ == hipGraphNodeTypeGraph {
             GRAPHS.child_added(graph as usize, (*params).value.graph as usize);
         }

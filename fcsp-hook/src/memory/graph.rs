@@ -105,7 +105,8 @@ impl Graphs {
     }
 
     /// A graph has one more memory node.
-    pub fn node_added(&self, graph: usize, bytes: u64) {
+    pub fn node_added<B: GraphMemory>(&self, graph: usize, bytes: u64) {
+        B::process().straight.graphs_take_memory();
         self.any.store(true, Ordering::Release);
         *locked(&self.books().graphs).entry(graph).or_default() += bytes.next_multiple_of(512);
     }
