@@ -394,7 +394,8 @@ def wake(r, p, hc, bursts, alone):
 def balanced(a, r, spin, hc):
     rounds, secs = (2, 2.0) if a.quick else (3, 3.0)
     sets = [((25, 25, 25, 25), ["decodeg", "train", "gemm", "copy"]), ((25, 35, 40), ["decodeg", "train", "gemm"]), ((10, 20, 70), ["decodeg", "train", "gemm"])]
-    for quotas, unlike in sets[:2] if a.quick else sets:
+    chosen = [s for s in sets if "/".join(map(str, s[0])) in a.groups.split(",")] if a.groups else sets[:2] if a.quick else sets
+    for quotas, unlike in chosen:
         name = "/".join(map(str, quotas))
 
         def one():
@@ -511,6 +512,7 @@ def main():
     def more(p):
         p.add_argument("--part", default="strict,balanced,victims,live", help="comma-separated; each takes two to five minutes")
         p.add_argument("--quotas", help="for strict: comma-separated per cents; 25,50,75 otherwise, 25,50 if quick")
+        p.add_argument("--groups", help="for balanced: comma-separated of 25/25/25/25, 25/35/40, 10/20/70")
         p.add_argument("--workloads", help="for strict: comma-separated of " + ", ".join(WORKLOADS))
     a = arguments(__doc__.splitlines()[0], more)
     r, d, hc = Record(a, "share"), scratch(), Helpers()
