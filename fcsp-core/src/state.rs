@@ -73,6 +73,16 @@ impl StateDir {
     /// else is refused: its owner could swap the files.
     pub fn create_tenant(&self, name: &str) -> io::Result<PathBuf> {
         let dir = self.tenant(name);
+        // Processes that stand in different folders would each have a tenant of their own, with the whole quota.
+        if !self.0.is_absolute() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "the state folder {} is relative; name it from the root",
+                    self.0.display()
+                ),
+            ));
+        }
         make_private(&self.0)?;
         let owner = std::fs::metadata(&self.0)?.uid();
         if owner != uid() && owner != 0 {
@@ -206,6 +216,13 @@ pub(crate) const MEMBER_LOCK: u64 = 0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_depends_on_where_one_stands_is_refused() {
+        let error = StateDir::at("somewhere").create_tenant("a").unwrap_err();
+        assert!(error.to_string().contains("somewhere is relative"), "{error}");
+        assert!(!Path::new("somewhere").exists());
+    }
 
     #[test]
     fn lists_and_removes() {

@@ -99,3 +99,36 @@ fn a_damaged_page_of_limits_leaves_those_that_were_known() {
     assert!(output.status.success(), "{}", crate::stderr(&output));
     assert_eq!(client.call("info").1[1], 1024 * MIB);
 }
+
+/// A state folder that depends on where a process stands would be several, each with the whole quota in it.
+#[test]
+fn a_state_folder_that_depends_on_where_one_stands_is_refused() {
+    let machine = Machine::new();
+    let mut command = machine.governed(program("client"), "t", "1GiB");
+    command.env("FCSP_STATE_DIR", "state").current_dir(machine.path());
+    let mut client = Client::start(command);
+    assert_eq!(client.code("open 0"), 304);
+    assert!(!machine.state().exists());
+    // The command makes one of it that does not.
+    let output = machine
+        .bare(env!("CARGO_BIN_EXE_fcsp"))
+        .args([
+            "run",
+            "--memory",
+            "1GiB",
+            "--",
+            "sh",
+            "-c",
+            "cd /; echo $FCSP_STATE_DIR",
+        ])
+        .env("FCSP_STATE_DIR", "state")
+        .current_dir(machine.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        crate::stdout(&output).trim(),
+        machine.state().to_str().unwrap(),
+        "{}",
+        crate::stderr(&output)
+    );
+}

@@ -112,7 +112,7 @@ pub fn authority(findings: &mut Findings) {
 /// Lists the variables that are set and says which of them count.
 pub fn variables(findings: &mut Findings) -> Vec<Setting> {
     let set: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .filter(|(name, value)| limits::is_setting(name) && !value.trim().is_empty())
         .collect();
     let settings = ranked(&set);
