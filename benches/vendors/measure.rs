@@ -115,21 +115,42 @@ pub struct Figures {
     /// The median of what a round's two turns differ by: the median of starts, and the lowest and the highest of them.
     pub added: f64,
     pub added_range: [f64; 2],
-    /// By how much the fastest turns differ: the median of starts.
-    pub added_least: f64,
-    /// The same two for a second program without the library, the median distance from nothing: what cannot be told from
-    /// noise.
+    /// The distance of the same difference from nothing for a second program without the library, the median of starts: what
+    /// cannot be told from noise.
     pub noise: f64,
-    pub noise_least: f64,
+    /// The fastest turn of all starts without the library, without it once more, and with it: on a machine that others use, too,
+    /// what it takes when nobody does.
+    pub least: [f64; 3],
     /// Calls one by one: the 99th in a hundred, the median of starts.
     pub native_p99: f64,
     pub hooked_p99: f64,
     /// By how much the library's own work takes longer than CUDA's, of whom a turn was taken in each round as well: the
-    /// median of starts of the median of rounds, and by fastest turns. The library's own work is what it adds, or the whole
-    /// of a call that never reaches the driver.
-    pub to_cuda: Option<[f64; 2]>,
+    /// median of starts of the median of rounds.
+    pub to_cuda: Option<f64>,
     /// Instructions a call that the library adds.
     pub instructions: Option<f64>,
+}
+
+impl Figures {
+    /// What the fastest turns with the library and without it differ by.
+    pub fn added_least(&self) -> f64 {
+        let [native, _, hooked] = self.least;
+        hooked - native
+    }
+
+    /// What two programs without it differ by, in their fastest turns.
+    pub fn noise_least(&self) -> f64 {
+        let [native, control, _] = self.least;
+        (control - native).abs()
+    }
+
+    /// The library's own work in the fastest turns: what it adds, or the whole of a call that never reaches the driver.
+    pub fn own_least(&self) -> f64 {
+        match self.operation {
+            REFUSED => self.least[2],
+            _ => self.added_least(),
+        }
+    }
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -173,12 +194,11 @@ struct Start {
     native: f64,
     hooked: f64,
     added: f64,
-    added_least: f64,
     control: f64,
-    control_least: f64,
+    least: [f64; 3],
     native_p99: f64,
     hooked_p99: f64,
-    to_cuda: Option<[f64; 2]>,
+    to_cuda: Option<f64>,
 }
 
 /// What was found of a vendor.
@@ -237,10 +257,7 @@ fn all_figures(vendor: &'static Vendor, starts: &[Vec<Start>], effort: &Effort) 
 fn figures(operation: &Operation, starts: &[Start]) -> Figures {
     let of = |what: fn(&Start) -> f64| starts.iter().map(what).collect::<Vec<f64>>();
     let added = of(|start| start.added);
-    let to_cuda = |at: usize| {
-        let all: Option<Vec<f64>> = starts.iter().map(|start| Some(start.to_cuda?[at])).collect();
-        all.map(median)
-    };
+    let to_cuda: Option<Vec<f64>> = starts.iter().map(|start| start.to_cuda).collect();
     Figures {
         operation: operation.name,
         native: median(of(|start| start.native)),
@@ -250,12 +267,14 @@ fn figures(operation: &Operation, starts: &[Start]) -> Figures {
             added.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         ],
         added: median(added),
-        added_least: median(of(|start| start.added_least)),
+        least: std::array::from_fn(|at| {
+            let turns = starts.iter().map(|start| start.least[at]);
+            turns.fold(f64::INFINITY, f64::min)
+        }),
         noise: median(of(|start| start.control.abs())),
-        noise_least: median(of(|start| start.control_least.abs())),
         native_p99: median(of(|start| start.native_p99)),
         hooked_p99: median(of(|start| start.hooked_p99)),
-        to_cuda: to_cuda(0).zip(to_cuda(1)).map(|(ns, least)| [ns, least]),
+        to_cuda: to_cuda.map(median),
         instructions: None,
     }
 }
@@ -363,12 +382,12 @@ fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(us
             }
         }
     }
-    // What the library's own work took in each round, and in the fastest turns.
-    let own = |turns: &[Turns; 3]| -> (Vec<f64>, f64) {
+    // What the library's own work took in each round.
+    let own = |turns: &[Turns; 3]| -> Vec<f64> {
         let [native, _, hooked] = turns;
         match operation.name {
-            REFUSED => (hooked.clone(), least(hooked)),
-            _ => (differences(hooked, native), least(hooked) - least(native)),
+            REFUSED => hooked.clone(),
+            _ => differences(hooked, native),
         }
     };
     let cuda = all.iter().zip(&turns).find(|(one, _)| one.vendor.name == "cuda");
@@ -377,10 +396,7 @@ fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(us
     for (place, (one, turns)) in all.iter_mut().zip(&turns).enumerate() {
         let Some(turns) = turns else { continue };
         let [native, control, hooked] = turns;
-        let (work, work_least) = own(turns);
-        let to_cuda = cuda
-            .as_ref()
-            .map(|(cuda, cuda_least)| [median(differences(&work, cuda)), work_least - cuda_least]);
+        let to_cuda = cuda.as_ref().map(|cuda| median(differences(&own(turns), cuda)));
         let late = |client| late(client, operation, effort.each).unwrap_or(f64::NAN);
         let [native_p99, _, hooked_p99] = one.clients.each_mut().map(late);
         found.push((
@@ -389,9 +405,8 @@ fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(us
                 native: median(native.clone()),
                 hooked: median(hooked.clone()),
                 added: median(differences(hooked, native)),
-                added_least: least(hooked) - least(native),
                 control: median(differences(control, native)),
-                control_least: least(control) - least(native),
+                least: turns.each_ref().map(|turns| least(turns)),
                 native_p99,
                 hooked_p99,
                 to_cuda,

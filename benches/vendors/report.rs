@@ -72,6 +72,13 @@ impl Record {
         self.skipped.push((vendor, why));
     }
 
+    /// By how much the library's own work takes longer than CUDA's, by the fastest turns, if CUDA was measured.
+    fn to_cuda_least(&self, figures: &Figures) -> Option<f64> {
+        let (_, all) = self.vendors.iter().find(|(vendor, _)| *vendor == "cuda")?;
+        let cuda = all.iter().find(|cuda| cuda.operation == figures.operation)?;
+        Some(figures.own_least() - cuda.own_least())
+    }
+
     pub fn json(&self) -> String {
         let vendors = self.vendors.iter().map(|(vendor, figures)| {
             let operations = figures.iter().map(|f| {
@@ -82,15 +89,15 @@ impl Record {
                     "added_ns": rounded(f.added),
                     "added_lowest_start_ns": rounded(f.added_range[0]),
                     "added_highest_start_ns": rounded(f.added_range[1]),
-                    "added_least_ns": rounded(f.added_least),
+                    "added_least_ns": rounded(f.added_least()),
                     "noise_ns": rounded(f.noise),
-                    "noise_least_ns": rounded(f.noise_least),
+                    "noise_least_ns": rounded(f.noise_least()),
                     "ratio": (f.hooked / f.native * 1000.0).round() / 1000.0,
                     "native_p99_ns": rounded(f.native_p99),
                     "hooked_p99_ns": rounded(f.hooked_p99),
                     "added_instructions": f.instructions.map(rounded),
-                    "minus_cuda_ns": f.to_cuda.map(|[ns, _]| rounded(ns)),
-                    "minus_cuda_least_ns": f.to_cuda.map(|[_, ns]| rounded(ns)),
+                    "minus_cuda_ns": f.to_cuda.map(rounded),
+                    "minus_cuda_least_ns": self.to_cuda_least(f).map(rounded),
                 })
             });
             json!({"vendor": vendor, "operations": operations.collect::<Vec<_>>()})
@@ -138,9 +145,8 @@ impl Record {
                     continue;
                 };
                 let count = f.instructions.map_or("-".into(), |count| format!("{count:.0}"));
-                let [cuda, by_least] = f
-                    .to_cuda
-                    .map_or(["-".into(), "-".into()], |to| to.map(|ns| format!("{ns:+.1}")));
+                let signed = |ns: Option<f64>| ns.map_or("-".into(), |ns| format!("{ns:+.1}"));
+                let (cuda, by_least) = (signed(f.to_cuda), signed(self.to_cuda_least(f)));
                 lines.push(format!(
                     "  {vendor:<10} {:>8.1} {:>8.1} {:>8.1} {:>17} {:>6.1} {:>8.1} {:>6.3} {:>8.0} {:>8.0} {count:>7} {cuda:>8} {by_least:>8}",
                     f.native,
@@ -148,7 +154,7 @@ impl Record {
                     f.added,
                     format!("({:.1} to {:.1})", f.added_range[0], f.added_range[1]),
                     f.noise,
-                    f.added_least,
+                    f.added_least(),
                     f.hooked / f.native,
                     f.native_p99,
                     f.hooked_p99,
