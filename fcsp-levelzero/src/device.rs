@@ -182,13 +182,19 @@ fn ask() -> Option<All> {
     Some(all)
 }
 
+#[inline]
 fn all() -> Option<&'static All> {
     // Acquire: made before its address was published.
     let known = ALL.load(Ordering::Acquire);
-    if !known.is_null() {
-        // SAFETY: leaked, never freed.
-        return Some(unsafe { &*known });
+    if known.is_null() {
+        return ask_first();
     }
+    // SAFETY: leaked, never freed.
+    Some(unsafe { &*known })
+}
+
+#[cold]
+fn ask_first() -> Option<&'static All> {
     let found = ask()?;
     Some(SetupOnce::publish(&ALL, || found))
 }
