@@ -51,7 +51,7 @@ impl Record {
             "date": said("date", &["-u", "+%F"]),
             "commit": format!("{}{}", said("git", &["rev-parse", "--short", "HEAD"]), if changed { "+" } else { "" }),
             "processor": processor(),
-            "kernel": said("uname", &["-sr"]),
+            "system": said("uname", &["-sm"]),
             "starts": effort.starts,
             "rounds": effort.rounds,
             "calls_a_turn": effort.calls,
