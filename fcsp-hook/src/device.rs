@@ -293,6 +293,11 @@ impl<B: Backend> Device<B> {
             && fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_add(NEAR) > limit
     }
 
+    /// Whether `bytes` more would leave the tenant within its quota, as things are at this moment.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_add(bytes) <= self.limit()
+    }
+
     /// Whether the tenant holds more than its quota.
     pub fn is_over(&self) -> bool {
         self.over() > 0

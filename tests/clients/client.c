@@ -292,6 +292,7 @@ static int run(char *text) {
     if (IS("threshold")) return C3("cuMemPoolSetAttribute", a[0], 4, &a[1]);
     if (IS("pooled")) { result = C4("cuMemAllocFromPoolAsync", &h, a[0], a[1], stream); give(h); return result; }
     if (IS("pooled_ptsz")) { result = C4("cuMemAllocFromPoolAsync_ptsz", &h, a[0], a[1], stream); give(h); return result; }
+    if (IS("reservedhigh")) { result = C3("cuMemPoolGetAttribute", a[0], 6, &h); give(h); return result; }
     if (IS("trim")) return C2("cuMemPoolTrimTo", a[0], a[1]);
     if (IS("nopool")) return C1("cuMemPoolDestroy", a[0]);
 

@@ -50,18 +50,20 @@ pub struct Pool<B: Backend> {
 }
 
 impl<B: Pooled> Pool<B> {
-    /// By how much a request of `bytes` will make the pool grow, going by its own figures: fragments may make it grow
-    /// more.
+    /// By how much a request of `bytes` may make the pool grow. Far from the quota, what its own figures say: should its room
+    /// be in pieces, it grows by more, and that is settled afterwards. Near it, the most that is possible, but for requests
+    /// so small against the room that they find a place in it.
     fn growth(&self, bytes: u64) -> u64 {
         let room = self
             .charged
             .load(Ordering::Relaxed)
             .saturating_sub(B::used(self.handle));
         // A request near 2^64 can be met by nobody.
-        bytes
-            .saturating_sub(room)
-            .checked_next_multiple_of(B::STEP)
-            .unwrap_or(u64::MAX)
+        let steps = |bytes: u64| bytes.checked_next_multiple_of(B::STEP).unwrap_or(u64::MAX);
+        if bytes <= room && !fits_anyhow(bytes, room) && !self.device.has_room_for(steps(bytes)) {
+            return steps(bytes);
+        }
+        steps(bytes.saturating_sub(room))
     }
 
     /// Whether the pool has reserved another sum than is charged for it.
@@ -201,6 +203,11 @@ pub fn forget_default_pools<B: Pooled>() {
     }
 }
 
+/// Whether a request of `bytes` finds a place in `room` bytes of a pool however that is cut up.
+fn fits_anyhow(bytes: u64, room: u64) -> bool {
+    bytes <= SMALL && bytes.saturating_mul(8) <= room
+}
+
 /// Asks every pool of `device` how much it has reserved, within a [`Device::change`].
 pub fn refresh<B: Pooled>(device: &Device<B>) {
     let known = B::pools().known().clone();
@@ -274,7 +281,8 @@ fn allocate_much<B: Pooled>(
     let device = pool.device;
     let mut ahead = pool.growth(bytes);
     if ahead > 0 && device.hold(ahead).is_err() {
-        // The pool may have shrunk since it was last asked.
+        // Room in pieces becomes room under the quota; and the pool may have shrunk since it was last asked.
+        B::trim(pool.handle, B::used(pool.handle));
         pool.settle_now(0);
         ahead = pool.growth(bytes);
         if ahead > 0
