@@ -57,7 +57,6 @@ struct Entry {
     /// The least of the current window so far, ns; 0 is none.
     least_now: AtomicU64,
     samples: AtomicU64,
-    seen: AtomicU64,
     /// `{contended samples in this window: 16 bits, the least of them in ns: 48 bits}`.
     calm: AtomicU64,
 }
@@ -130,17 +129,6 @@ impl CostTable {
         let per_block = self.per_block.load(Ordering::Relaxed);
         (3_000 + ((u128::from(blocks.max(1)) * u128::from(per_block)) >> 10).min(2_000_000) as u64)
             .clamp(MIN_COST_NS, MAX_COST_NS)
-    }
-
-    /// Whether the next launch of `key` should be timed: each of the first four, then one in 64. Counts the launch.
-    pub fn wants_sample(&self, key: u64) -> bool {
-        match self.find_or_claim(key) {
-            Some(entry) => {
-                let seen = entry.seen.fetch_add(1, Ordering::Relaxed);
-                seen < 4 || seen.is_multiple_of(64)
-            }
-            None => false,
-        }
     }
 
     /// Takes a sample of `ns` for `key`. `blocks` is 0 where it means nothing; `contended` says that another tenant

@@ -256,13 +256,6 @@ fn a_full_cost_table_guesses_and_counts() {
 }
 
 #[test]
-fn sampling_is_dense_at_first_and_rare_later() {
-    let table = CostTable::new(32);
-    let sampled = (0..640).filter(|_| table.wants_sample(kernel_key(1, 1))).count();
-    assert_eq!(sampled, 4 + 9);
-}
-
-#[test]
 fn a_page_of_another_version_is_refused() {
     #[repr(align(64))]
     struct Raw([u8; 4096]);
