@@ -289,10 +289,10 @@ impl<B: Backend> Compute<B> {
         self.marks
             .poll::<B>(&self.gate, &self.events, now, |span| self.settle(span, now));
         self.timing
-            .collect::<B>(&self.events, |key, blocks, ns, contended| {
+            .collect::<B>(&self.events, |key, blocks, sample, contended| {
                 // A sample is read up to some milliseconds after it was taken.
                 let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
-                self.prices.learn(key, blocks, ns, contended);
+                self.prices.learn(key, blocks, sample, contended);
             });
     }
 
@@ -334,7 +334,8 @@ impl<B: Backend> Compute<B> {
                 return;
             }
             if now < since + SPIN_NS {
-                core::hint::spin_loop();
+                // Whoever else wants this core has it: on a full machine it may be the work that is waited for.
+                std::thread::yield_now();
             } else {
                 std::thread::sleep(std::time::Duration::from_nanos(NAP_NS));
             }

@@ -19,6 +19,8 @@ const YOUNG: u64 = 16;
 const PROBES: usize = 16;
 /// Contended samples of which the least is believed to be of undisturbed work.
 const CALM_WINDOW: u64 = 16;
+/// Samples that are bounds of which the least is believed.
+const BOUND_WINDOW: u64 = 4;
 /// Work for which that holds, ns: well below a slice of the device's own (2 ms), and long against what timing adds.
 const CALM_SPAN_NS: std::ops::Range<u64> = 20_000..800_000;
 /// A cost is at least this, ns: what the front end needs for an empty kernel.
@@ -59,6 +61,23 @@ struct Entry {
     samples: AtomicU64,
     /// `{contended samples in this window: 16 bits, the least of them in ns: 48 bits}`.
     calm: AtomicU64,
+    /// The same of samples that are bounds.
+    bound: AtomicU64,
+}
+
+/// What a timed launch was seen to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// GPU time, ns.
+    pub ns: u64,
+    /// Whether that is what it took. Otherwise it took no more.
+    pub exact: bool,
+}
+
+impl From<u64> for Sample {
+    fn from(ns: u64) -> Self {
+        Self { ns, exact: true }
+    }
 }
 
 /// A table of learned costs for one device of one process.
@@ -131,15 +150,19 @@ impl CostTable {
             .clamp(MIN_COST_NS, MAX_COST_NS)
     }
 
-    /// Takes a sample of `ns` for `key`. `blocks` is 0 where it means nothing; `contended` says that another tenant
-    /// was active meanwhile.
-    pub fn learn(&self, key: u64, blocks: u64, ns: u64, contended: bool) {
+    /// Takes a sample for `key`. `blocks` is 0 where it means nothing; `contended` says that another tenant was active
+    /// meanwhile.
+    pub fn learn(&self, key: u64, blocks: u64, sample: impl Into<Sample>, contended: bool) {
+        let Sample { ns, exact } = sample.into();
         let ns = ns.clamp(MIN_COST_NS, MAX_COST_NS);
         let Some(entry) = self.find_or_claim(key) else {
             return;
         };
-        entry.learn(ns, contended);
-        if blocks > 0 && !contended {
+        match (exact, contended) {
+            (false, false) => entry.learn_bound(ns),
+            _ => entry.learn(ns, contended),
+        }
+        if blocks > 0 && !contended && exact {
             let sample = ((ns << 10) / blocks).clamp(1, 1 << 30);
             let old = self.per_block.load(Ordering::Relaxed);
             self.per_block
@@ -172,6 +195,7 @@ impl CostTable {
                 &entry.least_now,
                 &entry.samples,
                 &entry.calm,
+                &entry.bound,
             ] {
                 word.store(0, Ordering::Relaxed);
             }
@@ -246,6 +270,27 @@ impl Entry {
         }
         let few = self.samples.load(Ordering::Relaxed) < 2 * YOUNG;
         blend(if contended { &self.contended } else { &self.mean }, ns, few);
+        self.count(ns);
+    }
+
+    /// Takes in a sample that is a bound: what is too much in it differs from one to the next, so the least of several is
+    /// the sample.
+    fn learn_bound(&self, ns: u64) {
+        const NS: u64 = (1 << 48) - 1;
+        // A sample lost to another thread's is a sample less.
+        let old = self.bound.load(Ordering::Relaxed);
+        let (count, least) = ((old >> 48) + 1, lesser(old & NS, ns.min(NS)));
+        if count < BOUND_WINDOW && self.mean.load(Ordering::Relaxed) != 0 {
+            self.bound.store(count << 48 | least, Ordering::Relaxed);
+        } else {
+            self.bound.store(0, Ordering::Relaxed);
+            let few = self.samples.load(Ordering::Relaxed) < 2 * YOUNG;
+            blend(&self.mean, least, few);
+        }
+        self.count(ns);
+    }
+
+    fn count(&self, ns: u64) {
         let now = lesser(self.least_now.load(Ordering::Relaxed), ns);
         if (self.samples.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WINDOW) {
             self.least.store(now, Ordering::Relaxed);

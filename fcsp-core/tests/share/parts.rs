@@ -2,7 +2,7 @@
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, Rate, gpu_of, wall_of};
-use fcsp_core::share::cost::{CostTable, MAX_COST_NS, MIN_COST_NS, graph_key, kernel_key};
+use fcsp_core::share::cost::{CostTable, MAX_COST_NS, MIN_COST_NS, Sample, graph_key, kernel_key};
 use fcsp_core::share::gate::{Gate, Verdict};
 use fcsp_core::share::page::{PageError, TenantPage};
 use fcsp_core::share::params::{Mode, Params, Priority, parse_share};
@@ -378,4 +378,24 @@ fn work_among_others_costs_what_its_quickest_runs_take() {
         "{}",
         table.cost(long, 64)
     );
+}
+
+/// The host's part of a sample cannot be told exactly where the device stood idle before the launch: the cost is near the
+/// least of such samples and not their mean, and follows the work when that becomes longer.
+#[test]
+fn samples_that_are_bounds_count_by_the_least_of_several() {
+    let table = CostTable::new(64);
+    let key = kernel_key(7, 64);
+    let bound = |ns: u64| Sample { ns, exact: false };
+    for i in 0..64u64 {
+        // 4.5 us, and up to 3 us of the host's.
+        table.learn(key, 64, bound(4_500 + i * 7 % 5 * 750), false);
+    }
+    let cost = table.cost(key, 64);
+    assert!((4_500..5_300).contains(&cost), "{cost}");
+    for i in 0..256u64 {
+        table.learn(key, 64, bound(9_000 + i * 7 % 5 * 750), false);
+    }
+    let cost = table.cost(key, 64);
+    assert!((9_000..9_900).contains(&cost), "{cost}");
 }

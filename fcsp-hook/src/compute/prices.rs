@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::classify::Class;
-use fcsp_core::share::cost::CostTable;
+use fcsp_core::share::cost::{CostTable, Sample};
 use fcsp_core::share::recent::Recent;
 
 /// A scale of one.
@@ -76,10 +76,10 @@ impl Prices {
         (u128::from(cost) * u128::from(scale) / u128::from(UNSCALED)) as u64
     }
 
-    /// Takes in a sample of `ns`.
-    pub fn learn(&self, key: u64, blocks: u64, ns: u64, contended: bool) {
-        if contended || !self.stands(key, blocks, ns) {
-            self.costs.learn(key, blocks, ns, contended);
+    /// Takes in a sample.
+    pub fn learn(&self, key: u64, blocks: u64, sample: Sample, contended: bool) {
+        if contended || !self.stands(key, blocks, sample.ns) {
+            self.costs.learn(key, blocks, sample, contended);
             self.recent.forget(key);
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     fn learned(ns: u64) -> (Prices, u64) {
         let (prices, key) = (Prices::default(), kernel_key(KEY, 64));
         for _ in 0..40 {
-            prices.learn(key, 64, ns, false);
+            prices.learn(key, 64, ns.into(), false);
         }
         (prices, key)
     }
@@ -167,12 +167,12 @@ mod tests {
         assert!(fixed.abs_diff(5_000) < 50, "{fixed}");
         for _ in 0..20 {
             for odd in [9_000, 9_000, 9_000, 5_500] {
-                prices.learn(key, 64, odd, false);
+                prices.learn(key, 64, odd.into(), false);
                 assert_eq!(prices.price(key, 64), fixed);
             }
         }
         for _ in 0..40 {
-            prices.learn(key, 64, 9_000, false);
+            prices.learn(key, 64, 9_000.into(), false);
         }
         assert!(prices.price(key, 64) > 8_000, "{}", prices.price(key, 64));
     }
@@ -181,7 +181,7 @@ mod tests {
     fn spans_over_many_scale_all_but_what_is_fixed() {
         let (prices, key) = learned(10_000);
         let other = kernel_key(KEY + 0x1000, 64);
-        prices.learn(other, 64, 10_000, false);
+        prices.learn(other, 64, 10_000.into(), false);
         prices.fix(other, 10_000);
         // Charged a tenth too much, again and again, until it is not.
         for _ in 0..400 {

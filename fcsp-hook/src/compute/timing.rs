@@ -2,13 +2,15 @@
 //!
 //! The span between two events is the launch's own time and what the events cost if the device was still busy with
 //! earlier work when the launch reached it. If it was idle, the span also holds the host's time between submitting the
-//! first event and the launch; that is measured on the host and subtracted. What the events themselves cost is measured
-//! on the device at hand, behind the first few timed launches.
+//! first event and the launch; that is measured on the host and subtracted, which leaves a microsecond or two of what
+//! passes between the host's clock and the device: such a sample is no more than a bound, and of several the least counts.
+//! What the events themselves cost is measured on the device at hand, behind the first few timed launches.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use fcsp_core::share::cost::Sample;
 use fcsp_core::share::wait::now_ns;
 
 use super::events::Events;
@@ -115,7 +117,7 @@ impl Timing {
     }
 
     /// Hands over the times that are known by now.
-    pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(u64, u64, u64, bool)) {
+    pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(u64, u64, Sample, bool)) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(first) = pending.front() {
             let progress = B::event_progress(first.pair.1);
@@ -134,7 +136,11 @@ impl Timing {
                 && (first.off_ns <= HOST_MOST_NS || ns >= HOST_PARTS.saturating_mul(first.off_ns))
             {
                 let off = first.off_ns + self.bracket::<B>(first.busy);
-                learn(first.key, first.blocks, ns.saturating_sub(off), first.contended);
+                let sample = Sample {
+                    ns: ns.saturating_sub(off),
+                    exact: first.busy,
+                };
+                learn(first.key, first.blocks, sample, first.contended);
             }
             events.give_back_pair(first.pair);
         }
