@@ -25,6 +25,7 @@
 //! queue claimed could take at the share claimed.
 
 use crate::share::bucket::{Rate, wall_of};
+use crate::share::margin::MARGIN;
 use crate::share::mix::Leaning;
 use crate::share::page::View;
 use crate::share::params::{Mode, Params, Priority};
@@ -380,7 +381,13 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     match Steps::of(rivals(), partner, now) {
         None => decision,
         Some(steps) => {
-            let least = if has_tokens { own.params.quota } else { 0 };
+            // Without tokens it is what the margin leaves of the quota: turns give what surplus would.
+            let least = match has_tokens {
+                true => own.params.quota,
+                false => {
+                    (u64::from(own.params.quota) * (u64::from(WHOLE) - MARGIN) / u64::from(WHOLE)) as Ppm
+                }
+            };
             match steps.turn(own.turn, least, now) {
                 Some(turn) => Decision::GoTurn(funds, turn),
                 None => wait(now + RECHECK_NS, Reason::Neighbour),
@@ -437,7 +444,9 @@ fn surplus<'v>(
         if n.priority < own.params.priority || !n.active(now) {
             continue;
         }
-        if n.lag(now, span) > window / 16 {
+        // One that is filling up to a piece has no tokens yet, and is after the surplus like this tenant.
+        let filled = wall_of(PIECE_NS, n.quota).min(PIECE_WAIT_NS) as i64;
+        if n.lag(now, span) > filled.min(span as i64 / 2).max(window / 16) {
             if n.held_up(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);
             }

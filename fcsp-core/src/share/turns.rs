@@ -9,8 +9,8 @@
 //! 2.15 ms: slices give the loop 0.74 of its speed and a matmul 0.71 of the device; one kernel in flight 0.88 and 0.31;
 //! turns of 1.2 ms 1.00 and 0.52, turns of 1.6 ms 0.93 and 0.64.
 //!
-//! A turn is as long as fits beside the neighbour's own work into a twentieth more than its step takes anyway; and while
-//! the tenant has tokens, at least its quota of the time from turn to turn. What the neighbour says of its steps decides
+//! A turn is as long as fits beside the neighbour's own work into a twentieth more than its step takes anyway, and at least
+//! the tenant's quota of the time from turn to turn, less the margin once its tokens are spent. What the neighbour says of its steps decides
 //! nothing else, so a lie costs this tenant no part of its guarantee.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
