@@ -393,11 +393,18 @@ impl<'p> Gate<'p> {
             },
         );
         let idle = !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
-        if idle && now.saturating_sub(last) > policy::IDLE_NS {
-            // Back from idleness: join the others' surplus clock.
-            let own = self.page.view().map_or(0, |view| view.vtime);
-            self.page
-                .raise_vtime(policy::newcomer_vtime(own, neighbours, now));
+        // Back from idleness: join the others' surplus clock. Whoever only paused, or took none of the surplus for a while,
+        // is behind it by so much and no more.
+        let away = idle && now.saturating_sub(last) > policy::AWAY_NS;
+        let behind = if away {
+            0
+        } else {
+            wall_of(policy::AWAY_NS, params.weight.min(WHOLE))
+        };
+        let own = self.page.view().map_or(0, |view| view.vtime);
+        let joined = policy::newcomer_vtime(own, neighbours, now).saturating_sub(behind);
+        if joined > own {
+            self.page.raise_vtime(joined);
         }
         self.learn_kernel(cost);
         let own = self.own(params, neighbours, now);

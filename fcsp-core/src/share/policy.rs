@@ -34,6 +34,8 @@ use crate::units::{Ppm, WHOLE};
 
 /// A tenant that wrote nothing for so long, and stands waiting for nothing, is idle, ns.
 pub const IDLE_NS: u64 = 500_000;
+/// A tenant that submitted nothing for so long, with nothing in flight, comes back as a newcomer, ns.
+pub const AWAY_NS: u64 = 20_000_000;
 /// A waiter renews its claim at least this often, or is taken for stopped, ns.
 pub const WAITER_STALE_NS: u64 = 4_000_000;
 /// How long after its work should be done at its share a blocked tenant is still believed, ns.
