@@ -1,0 +1,346 @@
+//! The slow path: publish, look at the neighbours, ask the policy, take the next slice of credit or say how long to wait.
+
+use std::sync::atomic::Ordering;
+
+use super::line::{WORD_CHANGED, WORD_PAUSED, WORD_POLITE};
+use super::{
+    FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS, MIN_SLICE_NS, OVERDUE_NS, PUBLISH_NS,
+    STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Verdict,
+};
+use crate::classify::Class;
+use crate::share::bucket::wall_of;
+use crate::share::margin::Sample;
+use crate::share::mix::Leaning;
+use crate::share::page::View;
+use crate::share::params::{Mode, Params};
+use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
+use crate::share::turns::Turn;
+use crate::units::WHOLE;
+
+/// How a launch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Up to the depth in flight.
+    Freely,
+    /// One short kernel in flight.
+    Politely,
+    /// What is left of a turn, in one piece.
+    InTurn(Turn),
+}
+
+impl Gate<'_> {
+    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice. The slice
+    /// is counted as this class's, see [`crate::share::mix`].
+    pub fn acquire_as(&self, class: Class, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
+        let params = self.params();
+        self.line
+            .word
+            .fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
+        let last = self.flushed_at.load(Ordering::Relaxed);
+        self.flush(now);
+        // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
+        let was_blocked = self.resume(now);
+        self.margin.sample(
+            now,
+            Sample {
+                others: neighbours
+                    .iter()
+                    .fold(0, |sum: u64, n| sum.wrapping_add(n.consumed)),
+                launched: self.launched(),
+                in_flight: self.in_flight() > 0,
+                blocked: self.blocked_ns.load(Ordering::Relaxed),
+                waiting: self.waiting.load(Ordering::Relaxed) != 0,
+            },
+        );
+        let idle = !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
+        // Back from idleness: join the others' surplus clock. Whoever only paused, or took none of the surplus for a while,
+        // is behind it by so much and no more.
+        let away = idle && now.saturating_sub(last) > policy::AWAY_NS;
+        let behind = if away {
+            0
+        } else {
+            wall_of(policy::AWAY_NS, params.weight.min(WHOLE))
+        };
+        let own = self.page.view().map_or(0, |view| view.vtime);
+        let joined = policy::newcomer_vtime(own, neighbours, now).saturating_sub(behind);
+        if joined > own {
+            self.page.raise_vtime(joined);
+        }
+        self.learn_kernel(cost);
+        let own = self.own(params, neighbours, now);
+        let decision = if self.line.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
+            Decision::Wait {
+                recheck_at: now + 20 * policy::RECHECK_NS,
+                reason: Reason::Paused,
+            }
+        } else {
+            policy::decide(&own, neighbours, now)
+        };
+        self.spent
+            .store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
+        let before = self.granted.load(Ordering::Relaxed);
+        let verdict = match decision {
+            Decision::Go(funds) => self.go(&own, funds, How::Freely, cost, now, last, neighbours),
+            Decision::GoPolite(funds) => self.go(&own, funds, How::Politely, cost, now, last, neighbours),
+            Decision::GoTurn(funds, turn) => {
+                self.go(&own, funds, How::InTurn(turn), cost, now, last, neighbours)
+            }
+            Decision::Wait { recheck_at, reason } => {
+                self.back
+                    .store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
+                self.wait(&own, recheck_at, reason, cost, now)
+            }
+        };
+        // Another thread's slice may be in it, which then counts for this class: it is a sample.
+        self.note_mix(class, self.granted.load(Ordering::Relaxed).saturating_sub(before));
+        verdict
+    }
+
+    /// Counts a slice of `granted` ns, and what has passed by the gate since the last one.
+    fn note_mix(&self, class: Class, granted: u64) {
+        if granted == 0 {
+            return;
+        }
+        let bypassed = self.bypassed.swap(0, Ordering::Relaxed).min(granted);
+        for (class, ns) in [(Class::Collective, bypassed), (class, granted - bypassed)] {
+            if ns > 0 {
+                self.mix.note(class, ns);
+                self.page.count_class(class, ns);
+            }
+        }
+        self.page
+            .lean(self.mix.leaning(self.kernel.load(Ordering::Relaxed)));
+    }
+
+    fn own(&self, params: Params, neighbours: &[View], now: u64) -> Own {
+        let company = neighbours.iter().filter(|n| n.active(now)).count() as u64;
+        let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
+        let (empty_at, vtime) = self
+            .page
+            .view()
+            .map_or((0, 0), |view| (view.empty_at, view.vtime));
+        let (tuning, leaning) = if params.mode == Mode::Adaptive {
+            let kernel = self.kernel.load(Ordering::Relaxed);
+            let leaning = self.mix.leaning(kernel);
+            let disturbs = neighbours
+                .iter()
+                .any(|n| n.leaning == Leaning::Latency && n.about(now));
+            // Nobody measures it while nobody contends.
+            let stretch = if company == 0 {
+                u64::from(WHOLE)
+            } else {
+                self.stretch.load(Ordering::Relaxed)
+            };
+            (Tuning::adaptive(stretch, kernel, leaning, disturbs), leaning)
+        } else {
+            (Tuning::DEFAULT, Leaning::None)
+        };
+        Own {
+            params,
+            empty_at,
+            floor_empty_at,
+            pool_empty_at,
+            vtime,
+            standing_back: self.back.load(Ordering::Relaxed) != 0,
+            spent: self.spent.load(Ordering::Relaxed) != 0,
+            tuning,
+            company,
+            leaning,
+            turn: self.turns.now(),
+            is_hosts: self.meter.pace().is_hosts(),
+        }
+    }
+
+    fn learn_kernel(&self, cost: u64) {
+        let old = self.kernel.load(Ordering::Relaxed);
+        self.kernel.store(old - old / 16 + cost / 16, Ordering::Relaxed);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn go(
+        &self,
+        own: &Own,
+        funds: Funds,
+        how: How,
+        cost: u64,
+        now: u64,
+        last: u64,
+        neighbours: &[View],
+    ) -> Verdict {
+        self.back.store(0, Ordering::Relaxed);
+        let Own { params, tuning, .. } = own;
+        let polite = how == How::Politely;
+        let depth = match (polite, own.company == 0) {
+            (true, _) => tuning.polite,
+            (false, true) => 2 * tuning.depth,
+            (false, false) => tuning.depth,
+        };
+        let in_flight = self.in_flight();
+        if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
+            if now < self.progress_at.load(Ordering::Relaxed) + self.patience(own) {
+                self.stand(now);
+                return Verdict::Drain {
+                    to: depth.saturating_sub(cost),
+                };
+            }
+            return self.let_one(own, cost, now);
+        }
+        self.resume(now);
+        let waited = self.finish_wait(now);
+
+        let tokens = tokens_in(own, now);
+        let slice = self.next_slice(
+            polite,
+            !neighbours.iter().any(|n| n.about(now)),
+            now.saturating_sub(last),
+            depth,
+            tokens,
+        );
+        // Alone only: beside others nothing can be measured, and slices are short anyway.
+        let slice = if waited && own.company == 0 {
+            slice.min(FIRST_SLICE_NS)
+        } else {
+            slice
+        };
+        let credit = self.line.credit.load(Ordering::Relaxed);
+        let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
+        let grant = match how {
+            How::Freely => grant,
+            How::Politely => cost.saturating_add_signed(-credit).max(1),
+            // In one piece: the switches between contexts are paid once.
+            How::InTurn(turn) => {
+                let left = turn.left.max(0).cast_unsigned().min(depth);
+                left.max(cost.saturating_add_signed(-credit)).max(1)
+            }
+        };
+        if let How::InTurn(turn) = how {
+            self.turns.take(turn, grant);
+        }
+        self.pay(own, funds, grant, now);
+        self.granted.fetch_add(grant, Ordering::Relaxed);
+        self.line
+            .credit
+            .fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
+        if polite {
+            self.line.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
+        }
+        self.flush(now);
+        if in_flight == 0 {
+            self.progress_at.fetch_max(now, Ordering::Relaxed);
+        }
+        self.page.publish(now);
+        Verdict::Go { marker: true }
+    }
+
+    /// The next slice of credit: what keeps the slow path at about one in [`PUBLISH_NS`].
+    fn next_slice(&self, polite: bool, nobody: bool, since: u64, depth: u64, tokens: u64) -> u64 {
+        if polite {
+            return 0;
+        }
+        if nobody {
+            // Far from the quota with nobody to tell: the slow path is as rare as a bucket a quarter as deep allows.
+            return (tokens / 4).clamp(MAX_SLICE_NS, MAX_LONE_SLICE_NS);
+        }
+        let old = self.slice.load(Ordering::Relaxed);
+        let new = match since {
+            0..PUBLISH_NS => (old * 2).min(MAX_SLICE_NS),
+            s if s > 2 * PUBLISH_NS => (old / 2).max(MIN_SLICE_NS),
+            _ => old,
+        };
+        self.slice.store(new, Ordering::Relaxed);
+        new.min(depth / 4)
+    }
+
+    fn pay(&self, own: &Own, funds: Funds, grant: u64, now: u64) {
+        let Own { params, .. } = own;
+        match funds {
+            Funds::Guarantee => {
+                // A ceiling is not lowered by what others do to the device.
+                let charge = match params.mode {
+                    Mode::Strict | Mode::None => grant,
+                    Mode::Balanced | Mode::Adaptive => self.margin.charge(grant, now),
+                };
+                self.page.charge(own.rate(), charge as i64, now);
+                self.page.count(grant as i64);
+            }
+            Funds::Surplus => {
+                self.page
+                    .charge_surplus(params.weight, policy::pool_rate(params), grant, now);
+            }
+        }
+        if params.floor > 0 {
+            self.page
+                .charge_floor(policy::floor_rate(params), grant as i64, now);
+        }
+    }
+
+    fn patience(&self, own: &Own) -> u64 {
+        // What is in flight may take as long as its share of the device makes it.
+        STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS + wall_of(self.in_flight(), own.params.quota)
+    }
+
+    fn wait(&self, own: &Own, recheck_at: u64, reason: Reason, cost: u64, now: u64) -> Verdict {
+        let since = match self
+            .waiting
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            Ok(_) => now,
+            Err(since) => since,
+        };
+        self.page.wait_begins(since, now);
+        if reason == Reason::Paused {
+            return Verdict::Wait {
+                until: recheck_at,
+                reason,
+            };
+        }
+        // Work in flight that does not end may be waiting for the launch that waits here.
+        let stuck_at = if self.in_flight() > 0 {
+            since.max(self.progress_at.load(Ordering::Relaxed)) + self.patience(own)
+        } else {
+            u64::MAX
+        };
+        let overdue_at = since.max(own.rate().settle(own.empty_at, since)) + OVERDUE_NS;
+        let deadline = stuck_at.min(overdue_at.max(since + OVERDUE_NS));
+        let deadline = if reason == Reason::Quota {
+            deadline
+        } else {
+            deadline.min(since + MAX_WAIT_NS)
+        };
+        if now >= deadline {
+            return self.let_one(own, cost, now);
+        }
+        Verdict::Wait {
+            until: recheck_at.min(deadline),
+            reason,
+        }
+    }
+
+    fn let_one(&self, own: &Own, cost: u64, now: u64) -> Verdict {
+        self.resume(now);
+        self.finish_wait(now);
+        self.page.note_let_through();
+        self.pay(own, Funds::Guarantee, cost, now);
+        self.granted.fetch_add(cost, Ordering::Relaxed);
+        self.progress_at.fetch_max(now, Ordering::Relaxed);
+        self.flush(now);
+        self.page.publish(now);
+        Verdict::LetOne
+    }
+
+    /// Returns whether the launch has waited.
+    pub(super) fn finish_wait(&self, now: u64) -> bool {
+        let since = self.waiting.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            self.meter.waited(now.saturating_sub(since));
+            self.page.wait_ends(since, now);
+        }
+        since != 0
+    }
+}
+
+/// Ns of GPU time in the bucket.
+fn tokens_in(own: &Own, now: u64) -> u64 {
+    let lag = own.rate().lag(own.empty_at, now).max(0).cast_unsigned();
+    (u128::from(lag) * u128::from(own.params.quota) / u128::from(WHOLE)) as u64
+}
