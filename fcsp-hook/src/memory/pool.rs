@@ -60,7 +60,7 @@ impl<B: Pooled> Pool<B> {
             .saturating_sub(B::used(self.handle));
         // A request near 2^64 can be met by nobody.
         let steps = |bytes: u64| bytes.checked_next_multiple_of(B::STEP).unwrap_or(u64::MAX);
-        if bytes <= room && !fits_anyhow(bytes, room) && !self.device.has_room_for(steps(bytes)) {
+        if !fits_anyhow(bytes, room) && !self.device.has_room_for(steps(bytes)) {
             return steps(bytes);
         }
         steps(bytes.saturating_sub(room))

@@ -160,7 +160,7 @@ fn room_in_pieces_is_no_way_past_the_quota() {
     client.ok("sync");
     let most = QUOTA - CONTEXT;
     assert!(client.ok(&format!("reservedhigh {pool}")) > most / 2);
-    for bytes in [200 * MIB, 64 * MIB, 40 * MIB] {
+    for bytes in [most * 3 / 5, 200 * MIB, 64 * MIB, 40 * MIB] {
         let _ = client.call(&format!("pooled {bytes} {pool}"));
         let high = client.ok(&format!("reservedhigh {pool}"));
         assert!(high <= most, "{bytes}: {high} of {most}");
