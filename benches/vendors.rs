@@ -15,14 +15,14 @@
 
 #![allow(missing_docs)]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what only the conformance suite asks")]
 #[path = "../tests/conformance/machine.rs"]
 mod machine;
 #[path = "vendors/measure.rs"]
 mod measure;
 #[path = "vendors/report.rs"]
 mod report;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what only the conformance suite asks")]
 #[path = "../tests/conformance/vendors.rs"]
 mod vendors;
 

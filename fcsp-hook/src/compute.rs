@@ -35,7 +35,7 @@ use timing::Timing;
 
 /// Time between two looks at the folder of pages, ns.
 const RESCAN_NS: u64 = 100_000_000;
-/// How long a thread asks again and again for a marker before it sleeps between questions, ns: a kernel or two. A sleep ends
+/// How long a thread asks again and again for a marker, yielding its core, before it sleeps between questions, ns: a kernel or two. A sleep ends
 /// 50 us late and more, for which a device that is given one kernel at a time would stand idle.
 const SPIN_NS: u64 = 250_000;
 /// The sleep between two questions for a marker, ns.

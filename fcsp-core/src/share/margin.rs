@@ -1,7 +1,7 @@
 //! The margin that keeps shares in proportion where the device delivers less than the quotas promise.
 //!
 //! Quotas that add up to the whole device promise more than a contended device delivers: switching contexts costs it
-//! several percent (three saturating tenants of an H100 get 0.91 of it together). If every tenant could claim its quota to
+//! several percent (three saturating tenants of an H100 get 0.905 of it together, docs/results). If every tenant could claim its quota to
 //! the last percent, the one with the largest would bear the whole loss, and there would be no order between the others:
 //! all buckets are full then, and nobody stands back for anybody. So beside tenants that contend, each charges itself
 //! [`MARGIN`] more than it takes, all the same. What is guaranteed then fits into what is delivered, the rest goes by
@@ -12,7 +12,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::units::WHOLE;
+use crate::units::{Ppm, WHOLE};
 
 /// The part of a charge beside tenants that contend that is margin, ppm.
 pub const MARGIN: u64 = 160_000;
@@ -23,6 +23,11 @@ const WANTED: u64 = 50;
 const OTHERS: u64 = 10;
 /// For how long a window counts: some without contention may come between, ns.
 const KEPT_NS: u64 = 200_000_000;
+
+/// What the margin leaves of a quota.
+pub fn less(quota: Ppm) -> Ppm {
+    (u64::from(quota) * (u64::from(WHOLE) - MARGIN) / u64::from(WHOLE)) as Ppm
+}
 
 /// What happened since the last sample.
 #[derive(Debug, Clone, Copy)]

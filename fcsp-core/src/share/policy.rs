@@ -7,7 +7,7 @@
 //!    waiting for the device *and* has been owed its time for longer than this tenant by [`Tuning::window`]. A
 //!    neighbour's lag counts at most [`COMPARED_NS`] and at most as this tenant's own bucket is deep: so with a bucket
 //!    nearly full nobody is stood back for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a tenant within
-//!    its bucket; it cannot take it below its quota. Where the device delivers less than the
+//!    its bucket; it cannot take it below its quota, less the margin. Where the device delivers less than the
 //!    quotas promise, all charge themselves a margin ([`crate::share::margin`]), so that no bucket stays full.
 //! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is held up by the device, and
 //!    among those without, the one that has had the least surplus for its weight goes first.
@@ -25,7 +25,7 @@
 //! queue claimed could take at the share claimed.
 
 use crate::share::bucket::{Rate, wall_of};
-use crate::share::margin::MARGIN;
+use crate::share::margin;
 use crate::share::mix::Leaning;
 use crate::share::page::View;
 use crate::share::params::{Mode, Params, Priority};
@@ -153,9 +153,7 @@ impl Own {
 
     /// When the bucket counts as filled again after it ran empty.
     pub fn refilled_at(&self) -> u64 {
-        let piece = wall_of(PIECE_NS, self.params.quota)
-            .min(PIECE_WAIT_NS)
-            .min(self.rate().span() / 2);
+        let piece = filling_ns(self.params.quota).min(self.rate().span() / 2);
         self.empty_at.saturating_add(piece)
     }
 
@@ -192,6 +190,11 @@ impl Own {
     pub fn pool_rate(&self) -> Rate {
         pool_rate(&self.params)
     }
+}
+
+/// How long a bucket that ran empty fills until it counts as filled, ns.
+fn filling_ns(quota: Ppm) -> u64 {
+    wall_of(PIECE_NS, quota).min(PIECE_WAIT_NS)
 }
 
 /// The bucket of a tenant's floor.
@@ -384,11 +387,10 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         None => decision,
         Some(steps) => {
             // Without tokens it is what the margin leaves of the quota: turns give what surplus would.
-            let least = match has_tokens {
-                true => own.params.quota,
-                false => {
-                    (u64::from(own.params.quota) * (u64::from(WHOLE) - MARGIN) / u64::from(WHOLE)) as Ppm
-                }
+            let least = if has_tokens {
+                own.params.quota
+            } else {
+                margin::less(own.params.quota)
             };
             match steps.turn(own.turn, least, now) {
                 Some(turn) => Decision::GoTurn(funds, turn),
@@ -447,7 +449,7 @@ fn surplus<'v>(
             continue;
         }
         // One that is filling up to a piece has no tokens yet, and is after the surplus like this tenant.
-        let filled = wall_of(PIECE_NS, n.quota).min(PIECE_WAIT_NS) as i64;
+        let filled = filling_ns(n.quota) as i64;
         if n.lag(now, span) > filled.min(span as i64 / 2).max(window / 16) {
             if n.held_up(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);

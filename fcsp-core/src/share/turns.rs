@@ -5,20 +5,20 @@
 //! the other and more; and giving the other one short kernel at a time costs a switch of contexts for every one of them,
 //! which took two thirds of an H100. But a step needs its results only when it ends. So the other takes a turn in one
 //! piece when a step begins, while what the neighbour submits queues up, and stands back until the step has ended: one
-//! switch there and one back for each step. On an H100 (driver 580), beside a loop of 108 kernels of 4.5 us in steps of
-//! 2.15 ms: slices give the loop 0.74 of its speed and a matmul 0.71 of the device; one kernel in flight 0.88 and 0.31;
-//! turns of 1.2 ms 1.00 and 0.52, turns of 1.6 ms 0.93 and 0.64.
+//! switch there and one back for each step. On an H100 (docs/results/h100-2026-11-23-turns.json), beside a loop of 108
+//! kernels of 4.5 us in steps of 2.15 ms: slices give the loop 0.73 of its speed and a matmul 0.74 of the device; one kernel
+//! in flight 0.88 and 0.32; turns of 1.2 ms 1.00 and 0.57, turns of 1.6 ms 0.92 and 0.68.
 //!
 //! A turn is as long as fits beside the neighbour's own work into a twentieth more than its step takes anyway, and at least
 //! the tenant's quota of the time from turn to turn, less the margin once its tokens are spent. What the neighbour says of its steps decides
-//! nothing else, so a lie costs this tenant no part of its guarantee.
+//! nothing else, so a lie costs this tenant no more of its guarantee than the margin.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::share::page::View;
 use crate::units::{Ppm, WHOLE};
 
-/// Two switches between contexts, there and back, ns: what a turn costs. Measured (H100, driver 580).
+/// Two switches between contexts, there and back, ns: what a turn costs (the same record).
 pub const SWITCHES_NS: u64 = 250_000;
 /// Steps of less host time than this are not worth two switches, ns.
 pub const SHORTEST_NS: u64 = 400_000;
