@@ -2,8 +2,8 @@
 //!
 //! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a graph's identity
 //! ([`graph_key`]), forgotten when it is updated. A key keeps an exponential average (one eighth) and the minimum of the current and the last window
-//! of [`WINDOW`] samples. Samples taken while other tenants were active contain their time slices: they feed a separate
-//! average, and lower the minimum; only the least of several in a row moves the cost. Until there is a sample, the cost is a guess from the size
+//! of [`WINDOW`] samples. Samples taken while other tenants were active may contain their time slices: they feed a separate
+//! average, and lower the minimum; the cost follows those of them that have none in them. Until there is a sample, the cost is a guess from the size
 //! of the grid. What is still wrong is put right by the signed correction at markers
 //! ([`crate::share::gate::Gate::true_up`]), so errors do not add up.
 
@@ -17,7 +17,7 @@ pub const WINDOW: u64 = 64;
 const YOUNG: u64 = 16;
 /// Slots looked at for a key before giving up.
 const PROBES: usize = 16;
-/// Contended samples of which the least is believed to be of undisturbed work.
+/// Contended samples of which one at least is believed to be of undisturbed work.
 const CALM_WINDOW: u64 = 16;
 /// Samples that are bounds of which the least is believed.
 const BOUND_WINDOW: u64 = 4;
@@ -59,9 +59,9 @@ struct Entry {
     /// The least of the current window so far, ns; 0 is none.
     least_now: AtomicU64,
     samples: AtomicU64,
-    /// `{contended samples in this window: 16 bits, the least of them in ns: 48 bits}`.
+    /// `{contended samples in this window that were long: 8 bits, all of them: 8 bits, the least in ns: 48 bits}`.
     calm: AtomicU64,
-    /// The same of samples that are bounds.
+    /// `{samples in this window that are bounds: 16 bits, the least of them in ns: 48 bits}`.
     bound: AtomicU64,
 }
 
@@ -183,6 +183,8 @@ impl CostTable {
         entry
             .mean
             .store(if near { old / 2 + exact / 2 } else { exact }, Ordering::Relaxed);
+        // The average is believed from now on, however few samples there were: the least of a few first ones says less.
+        entry.samples.fetch_max(YOUNG, Ordering::Relaxed);
     }
 
     /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used again.
@@ -244,21 +246,32 @@ fn lesser(a: u64, b: u64) -> u64 {
 }
 
 impl Entry {
-    /// Takes in a sample in which other tenants' slices may be. Of several in a row the least has none, if the work is short
-    /// against a slice: it says what the work takes now, with everybody busy and clocks as low as that makes them.
+    /// Takes in a sample in which other tenants' slices may be. Those that have one in them are longer by a switch of
+    /// contexts there and back at least, which is as much as such work takes: what is left says what the work takes now, with
+    /// everybody busy and clocks as low as that makes them. On average, and not at best: clocks go up and down
+    /// by a seventh within milliseconds where a device is held to its power. If next to nothing is left, the work has changed: the
+    /// least of several in a row has no slice in it.
     fn learn_among_others(&self, ns: u64) {
         const NS: u64 = (1 << 48) - 1;
+        const LONG_ONE: u64 = 1 << 56;
+        const ONE: u64 = 1 << 48;
+        let mean = self.mean.load(Ordering::Relaxed);
+        let known = mean >> 4;
+        let counts = CALM_SPAN_NS.contains(&known);
+        let long = ns > known / 2 * 3;
+        if counts && !long {
+            self.mean.store(mean - mean / 16 + ns, Ordering::Relaxed);
+        }
         // A sample lost to another thread's is a sample less.
         let old = self.calm.load(Ordering::Relaxed);
-        let (count, least) = ((old >> 48) + 1, lesser(old & NS, ns.min(NS)));
-        if count < CALM_WINDOW {
-            self.calm.store(count << 48 | least, Ordering::Relaxed);
+        let now = (old & !NS) + ONE + if long { LONG_ONE } else { 0 } | lesser(old & NS, ns.min(NS));
+        if now >> 48 & 0xff < CALM_WINDOW {
+            self.calm.store(now, Ordering::Relaxed);
             return;
         }
         self.calm.store(0, Ordering::Relaxed);
-        let mean = self.mean.load(Ordering::Relaxed);
-        let known = mean >> 4;
-        if CALM_SPAN_NS.contains(&known) && least > known / 10 * 7 && least < known / 2 * 3 {
+        let least = now & NS;
+        if counts && (now >> 56) * 8 >= CALM_WINDOW * 7 && least < known / 2 * 5 {
             self.mean
                 .store(mean - mean / 2 + (least << 4) / 2, Ordering::Relaxed);
         }

@@ -232,6 +232,8 @@ impl<'p> Gate<'p> {
         self.line.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
         self.blocked_ns
             .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        // Before the claim is taken back: what is still queued holds the tenant up while its host prepares more.
+        self.page.still_queued(self.in_flight(), now);
         self.page.unblock(since, now);
         true
     }

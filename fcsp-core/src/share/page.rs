@@ -344,6 +344,14 @@ impl TenantPage {
             });
     }
 
+    /// Brings the estimate of the queue's end up: at `now`, `gpu` ns of work are left, which others' slices have kept the device from.
+    pub fn still_queued(&self, gpu: u64, now: u64) {
+        if gpu > 0 {
+            self.finish_at
+                .fetch_max(now.saturating_add(gpu), Ordering::Relaxed);
+        }
+    }
+
     /// Brings the estimate of the queue's end down to `now`: nothing is in flight.
     pub fn drained(&self, now: u64) {
         self.finish_at.fetch_min(now, Ordering::Relaxed);

@@ -353,7 +353,7 @@ fn collectives_are_charged_afterwards_and_never_asked_for() {
 }
 
 #[test]
-fn work_among_others_costs_what_its_quickest_runs_take() {
+fn work_among_others_costs_what_its_undisturbed_runs_take() {
     let table = CostTable::new(64);
     let (short, long) = (kernel_key(0x10, 64), kernel_key(0x20, 64));
     for key in [short, long] {
@@ -377,6 +377,43 @@ fn work_among_others_costs_what_its_quickest_runs_take() {
         table.cost(long, 64).abs_diff(20_000_000) < 200_000,
         "{}",
         table.cost(long, 64)
+    );
+    // Clocks go up and down: what counts is the average of the undisturbed ones, not the quickest.
+    for i in 0..640u64 {
+        let slice = if i % 7 == 0 { 900_000 } else { 0 };
+        table.learn(short, 64, 170_000 + i * 5 % 9 * 7_500 + slice, true);
+    }
+    assert!(
+        table.cost(short, 64).abs_diff(200_000) < 8_000,
+        "{}",
+        table.cost(short, 64)
+    );
+    // The same function does twice as much from now on.
+    for i in 0..640u64 {
+        table.learn(short, 64, 400_000 + (i % 3) * 600_000, true);
+    }
+    assert!(
+        table.cost(short, 64).abs_diff(400_000) < 10_000,
+        "{}",
+        table.cost(short, 64)
+    );
+}
+
+/// A span over many launches says what they take, and the least of a few first samples no longer counts.
+#[test]
+fn a_correction_outweighs_the_first_few_samples() {
+    let table = CostTable::new(64);
+    let key = kernel_key(0x30, 64);
+    for ns in [163_000, 171_000, 169_000, 172_000] {
+        table.learn(key, 64, ns, false);
+    }
+    for _ in 0..16 {
+        table.correct(key, 171_000);
+    }
+    assert!(
+        table.cost(key, 64).abs_diff(171_000) < 200,
+        "{}",
+        table.cost(key, 64)
     );
 }
 

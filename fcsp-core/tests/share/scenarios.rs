@@ -627,3 +627,32 @@ fn a_tenant_that_is_only_counted_is_no_rival() {
         );
     }
 }
+
+/// The loops of the device benches, with hosts as theirs.
+#[test]
+fn hosted() {
+    heading("hosted");
+    for (list, q) in [
+        (vec![HostedMatmul; 3], vec![10, 20, 70]),
+        (vec![HostedMatmul; 3], vec![25, 35, 40]),
+        (vec![HostedGraph, HostedMatmul], vec![50, 50]),
+        (vec![HostedEager, HostedMatmul], vec![50, 50]),
+    ] {
+        let list: Vec<_> = list.into_iter().zip(q).collect();
+        for mode in [Mode::None, Mode::Balanced] {
+            let ts = tenants(&list, mode);
+            let got = sim::run(&ts, H100, 4 * SECOND);
+            let own: Vec<_> = list.iter().map(|&(t, _)| alone(t, H100)).collect();
+            show(list[0].0.name(), &ts, &mode.to_string(), &got);
+            println!("   {:?} rates over alone, p99 {:.2}", got.iter().zip(&own).map(|(g, o)| g.rate / o.rate).collect::<Vec<_>>(), got[0].percentile(0.99) / own[0].percentile(0.99));
+        }
+    }
+    for pair in [[Priority::Normal; 2], [Priority::High, Priority::Low]] {
+        let mut ts = tenants(&[(Periodic, 50), (HostedMatmul, 50)], Mode::Balanced);
+        (ts[0].params.priority, ts[1].params.priority) = (pair[0], pair[1]);
+        let got = sim::run(&ts, H100, 4 * SECOND);
+        show("periodic", &ts, "prio", &got);
+        let own: Vec<_> = [Periodic, HostedMatmul].iter().map(|&t| alone(t, H100)).collect();
+        println!("   {:?} p99 {:.2} of alone {}", got.iter().zip(&own).map(|(g, o)| g.share / o.share).collect::<Vec<_>>(), got[0].percentile(0.99), own[0].percentile(0.99));
+    }
+}

@@ -97,6 +97,8 @@ enum Parked {
     Running,
     Draining(u64),
     Syncing,
+    /// Until no more than so many kernels are left.
+    Within(usize),
     /// The driver's own queue is full.
     Full,
     Waiting,
@@ -284,6 +286,10 @@ impl Sim<'_> {
                 let at = self.now + 6_000;
                 self.wake_at(i, at);
             }
+            Parked::Within(left) if self.device.queued(i) <= left => {
+                let at = self.now + 6_000;
+                self.wake_at(i, at);
+            }
             Parked::Full if self.device.queued(i) < QUEUE / 2 => {
                 let at = self.now + 6_000;
                 self.wake_at(i, at);
@@ -407,6 +413,16 @@ impl Sim<'_> {
                     self.wake_waiters(i);
                 }
             }
+            Parked::Within(left) => {
+                if self.device.queued(i) > left {
+                    return;
+                }
+                self.hosts[i].parked = Parked::Running;
+                self.retire(i);
+                if self.hosts[i].gate.resume(now) {
+                    self.wake_waiters(i);
+                }
+            }
             _ => self.hosts[i].parked = Parked::Running,
         }
         loop {
@@ -430,6 +446,18 @@ impl Sim<'_> {
                             continue;
                         }
                         self.hosts[i].parked = Parked::Syncing;
+                        return;
+                    }
+                    Op::Within(left) => {
+                        self.hosts[i].gate.block(now);
+                        if self.device.queued(i) <= left {
+                            self.retire(i);
+                            if self.hosts[i].gate.resume(now) {
+                                self.wake_waiters(i);
+                            }
+                            continue;
+                        }
+                        self.hosts[i].parked = Parked::Within(left);
                         return;
                     }
                     Op::Step => {

@@ -10,6 +10,8 @@ pub enum Op {
     Host(u64),
     /// Waits until everything submitted is done.
     Sync,
+    /// Waits until no more than so many kernels are left: for an event that lies so far back.
+    Within(usize),
     /// A unit of work is complete.
     Step,
     /// Does nothing until this instant.
@@ -31,6 +33,15 @@ pub enum Trace {
     Train,
     /// Copies of 194 us, back to back.
     Copy,
+    /// Matrix products of 203 us by a host that keeps three batches of four in flight, as `benches/device/share_worker.py`
+    /// does on an H200.
+    HostedMatmul,
+    /// Decode steps of 437 us as graphs, three in flight, by such a host.
+    HostedGraph,
+    /// A decode step as 108 kernels of 4 us by such a host: 1.7 ms, 25 % busy alone.
+    HostedEager,
+    /// A decode step as a graph, each 3 ms, waited for.
+    Periodic,
     /// Kernels of 5 us, back to back.
     Small,
     /// Kernels of 20 ms, back to back.
@@ -54,6 +65,10 @@ impl Trace {
             Self::DecodeEager => "decode eager",
             Self::Train => "train",
             Self::Copy => "copy",
+            Self::HostedMatmul => "hosted matmul",
+            Self::HostedGraph => "hosted decode graph",
+            Self::HostedEager => "hosted decode eager",
+            Self::Periodic => "decode graph each 3 ms",
             Self::Small => "5 us kernels",
             Self::Long => "20 ms kernels",
             Self::Bursts { .. } => "bursts",
@@ -101,6 +116,45 @@ impl Program {
                 1 => Op::Sync,
                 2 => Op::Step,
                 _ => Op::Host(5_000),
+            },
+            Trace::HostedMatmul => match i % 9 {
+                // The host comes back from its wait, and some interpreter later the next batch begins.
+                8 => Op::Host(120_000),
+                7 => Op::Within(8),
+                0..4 => Op::Launch {
+                    gpu: 203_000,
+                    host: 11_000,
+                },
+                // Three of four: the step is counted once.
+                4 => Op::Step,
+                _ => Op::Host(1),
+            },
+            Trace::HostedGraph => match i % 4 {
+                0 => Op::Launch {
+                    gpu: 437_000,
+                    host: 12_000,
+                },
+                1 => Op::Within(2),
+                2 => Op::Step,
+                _ => Op::Host(15_000),
+            },
+            Trace::HostedEager => match i % 111 {
+                108 => Op::Sync,
+                109 => Op::Step,
+                110 => Op::Host(20_000),
+                _ => Op::Launch {
+                    gpu: 4_050,
+                    host: 15_300,
+                },
+            },
+            Trace::Periodic => match i % 4 {
+                0 => Op::SleepUntil((now / 3_000_000 + 1) * 3_000_000),
+                1 => Op::Launch {
+                    gpu: 437_000,
+                    host: 12_000,
+                },
+                2 => Op::Sync,
+                _ => Op::Step,
             },
             Trace::DecodeEager => match i % 63 {
                 60 => Op::Sync,
