@@ -160,7 +160,7 @@ impl CostTable {
         };
         match (exact, contended) {
             (false, false) => entry.learn_bound(ns),
-            _ => entry.learn(ns, contended),
+            _ => entry.learn(ns, contended, exact),
         }
         if blocks > 0 && !contended && exact {
             let sample = ((ns << 10) / blocks).clamp(1, 1 << 30);
@@ -251,14 +251,15 @@ impl Entry {
     /// everybody busy and clocks as low as that makes them. On average, and not at best: clocks go up and down
     /// by a seventh within milliseconds where a device is held to its power. If next to nothing is left, the work has changed: the
     /// least of several in a row has no slice in it.
-    fn learn_among_others(&self, ns: u64) {
+    fn learn_among_others(&self, ns: u64, exact: bool) {
         const NS: u64 = (1 << 48) - 1;
         const LONG_ONE: u64 = 1 << 56;
         const ONE: u64 = 1 << 48;
         let mean = self.mean.load(Ordering::Relaxed);
         let known = mean >> 4;
-        let counts = CALM_SPAN_NS.contains(&known);
         let long = ns > known / 2 * 3;
+        // What is too much in a bound is long against short work.
+        let counts = exact && known > 0 && known < CALM_SPAN_NS.end || CALM_SPAN_NS.contains(&known);
         if counts && !long {
             self.mean.store(mean - mean / 16 + ns, Ordering::Relaxed);
         }
@@ -271,18 +272,26 @@ impl Entry {
         }
         self.calm.store(0, Ordering::Relaxed);
         let least = now & NS;
-        if counts && (now >> 56) * 8 >= CALM_WINDOW * 7 && least < known / 2 * 5 {
+        if mean == 0 {
+            // Never seen without others about: the least is what there is to begin with.
+            if CALM_SPAN_NS.contains(&least) {
+                self.mean.store(least << 4, Ordering::Relaxed);
+            }
+        } else if CALM_SPAN_NS.contains(&known) && (now >> 56) * 8 >= CALM_WINDOW * 7 && least < known / 2 * 5
+        {
             self.mean
                 .store(mean - mean / 2 + (least << 4) / 2, Ordering::Relaxed);
         }
     }
 
-    fn learn(&self, ns: u64, contended: bool) {
-        if contended {
-            self.learn_among_others(ns);
-        }
+    fn learn(&self, ns: u64, contended: bool, exact: bool) {
         let few = self.samples.load(Ordering::Relaxed) < 2 * YOUNG;
-        blend(if contended { &self.contended } else { &self.mean }, ns, few);
+        if contended {
+            self.learn_among_others(ns, exact);
+            blend(&self.contended, ns, few);
+        } else {
+            blend(&self.mean, ns, few);
+        }
         self.count(ns);
     }
 

@@ -294,16 +294,23 @@ impl View {
     /// Whether the tenant uses the device at all.
     pub fn active(&self, now: u64) -> bool {
         self.honest_clock(now)
-            && (now.saturating_sub(self.seen) < IDLE_NS || self.held_up(now) || self.waits(now))
+            && (now.saturating_sub(self.seen) < IDLE_NS
+                || self.held_up(now)
+                || self.waits(now)
+                || self.prepares(now))
+    }
+
+    /// Whether the tenant's host does most of its work, and works on a step for no longer than it usually does.
+    fn prepares(&self, now: u64) -> bool {
+        self.pace.is_hosts()
+            && self.pressed_at <= now
+            && now - self.pressed_at < self.pace.host + self.pace.host / 2
     }
 
     /// Whether the tenant is within a step that turns can be taken with: its host works for as long as it usually does,
     /// or waits for the device.
     pub fn steps(&self, now: u64) -> bool {
-        self.pace.is_hosts()
-            && self.honest_clock(now)
-            && self.pressed_at <= now
-            && (self.active(now) || now - self.pressed_at < self.pace.host + self.pace.host / 4)
+        self.pace.is_hosts() && self.pressed_at <= now && self.active(now)
     }
 
     /// Whether the tenant was seen lately: it may come back at any moment.

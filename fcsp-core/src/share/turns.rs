@@ -22,6 +22,8 @@ use crate::units::{Ppm, WHOLE};
 pub const SWITCHES_NS: u64 = 250_000;
 /// Steps of less host time than this are not worth two switches, ns.
 pub const SHORTEST_NS: u64 = 400_000;
+/// Steps among which the shortest is looked for.
+const STEPS: u64 = 64;
 /// Nobody stands back for steps longer than this, ns.
 pub const LONGEST_NS: u64 = 20_000_000;
 /// What a step may be lengthened by, percent.
@@ -74,6 +76,10 @@ impl Pace {
 }
 
 /// Measures this process's own steps. Threads that wait for the device at once blur it, and harm nothing else.
+///
+/// A host is slower beside others that make its steps longer: were turns as long as there is room for in the steps seen beside
+/// them, longer turns would make longer turns. So no step counts for more than a twentieth above the shortest of the last [`STEPS`]
+/// to twice as many.
 #[derive(Debug, Default)]
 pub struct Meter {
     /// Since when the host has worked; 0 while it stands.
@@ -82,6 +88,17 @@ pub struct Meter {
     launched: AtomicU64,
     ends: AtomicBool,
     pace: AtomicU64,
+    steps: AtomicU64,
+    /// The host's part of the shortest step worth a turn, ns: of the last [`STEPS`] counted, and since; 0 for none.
+    least: AtomicU64,
+    least_now: AtomicU64,
+}
+
+fn lesser(a: u64, b: u64) -> u64 {
+    match (a, b) {
+        (0, x) | (x, 0) => x,
+        (a, b) => a.min(b),
+    }
 }
 
 impl Meter {
@@ -124,10 +141,31 @@ impl Meter {
         let host = self.host.swap(0, Ordering::Relaxed);
         let pace = self.pace().with(Pace { host, gpu });
         self.pace.store(pace.word(), Ordering::Relaxed);
-        Some(pace)
+        Some(self.bounded(pace, host))
     }
 
-    /// The pace as measured.
+    /// `pace` with no more of the host's time than the shortest steps have, of which `host` may be one.
+    fn bounded(&self, pace: Pace, host: u64) -> Pace {
+        let mut now = self.least_now.load(Ordering::Relaxed);
+        if host >= SHORTEST_NS {
+            now = lesser(now, host);
+        }
+        if (self.steps.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(STEPS) {
+            self.least.store(now, Ordering::Relaxed);
+            self.least_now.store(0, Ordering::Relaxed);
+        } else {
+            self.least_now.store(now, Ordering::Relaxed);
+        }
+        match lesser(self.least.load(Ordering::Relaxed), now) {
+            0 => pace,
+            least => Pace {
+                host: pace.host.min(least + least / 20),
+                ..pace
+            },
+        }
+    }
+
+    /// The mean of the steps as measured.
     pub fn pace(&self) -> Pace {
         Pace::from_word(self.pace.load(Ordering::Relaxed))
     }
@@ -303,6 +341,40 @@ mod tests {
             None,
             "nothing was submitted"
         );
+    }
+
+    #[test]
+    fn steps_that_others_make_longer_count_for_little_more_than_the_shortest() {
+        let (meter, mut now, mut launched) = (Meter::default(), 1_000_000_000, 0);
+        let mut said = Pace::default();
+        meter.goes_on(now, 0);
+        for step in 0..400u64 {
+            // Alone at first, then beside another that makes all but a few of its steps half as long again.
+            now += if step < 100 || step % 50 == 0 {
+                2_000_000
+            } else {
+                3_000_000
+            };
+            launched += 400_000;
+            meter.stands(now, true);
+            if let Some(pace) = meter.goes_on(now + 10_000, launched) {
+                said = pace;
+            }
+            now += 10_000;
+        }
+        assert!((1_900_000..=2_100_000).contains(&said.host), "{said:?}");
+        assert!(meter.pace().host > 2_800_000, "{:?}", meter.pace());
+        // It really takes longer now.
+        for _ in 0..130 {
+            now += 3_000_000;
+            launched += 400_000;
+            meter.stands(now, true);
+            if let Some(pace) = meter.goes_on(now + 10_000, launched) {
+                said = pace;
+            }
+            now += 10_000;
+        }
+        assert!((2_900_000..=3_050_000).contains(&said.host), "{said:?}");
     }
 
     #[test]

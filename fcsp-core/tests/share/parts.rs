@@ -399,6 +399,53 @@ fn work_among_others_costs_what_its_undisturbed_runs_take() {
     );
 }
 
+/// A tenant that was never alone learns what its work takes all the same.
+#[test]
+fn work_that_was_never_alone_is_learned_among_others() {
+    let table = CostTable::new(64);
+    let key = kernel_key(0x40, 64);
+    for i in 0..320u64 {
+        let slice = if i % 5 == 0 { 2_000_000 } else { 0 };
+        table.learn(key, 64, 165_000 + i * 5 % 9 * 5_000 + slice, true);
+    }
+    assert!(
+        table.cost(key, 64).abs_diff(185_000) < 6_000,
+        "{}",
+        table.cost(key, 64)
+    );
+    // Short work by exact samples alone: behind another's slice they are, and bounds are too much by half.
+    let short = kernel_key(0x50, 64);
+    for _ in 0..40 {
+        table.learn(
+            short,
+            64,
+            Sample {
+                ns: 6_000,
+                exact: false,
+            },
+            false,
+        );
+    }
+    for i in 0..320u64 {
+        table.learn(
+            short,
+            64,
+            Sample {
+                ns: 6_500,
+                exact: false,
+            },
+            true,
+        );
+        let slice = if i % 9 == 0 { 1_000_000 } else { 0 };
+        table.learn(short, 64, 4_000 + slice, true);
+    }
+    assert!(
+        table.cost(short, 64).abs_diff(4_000) < 300,
+        "{}",
+        table.cost(short, 64)
+    );
+}
+
 /// A span over many launches says what they take, and the least of a few first samples no longer counts.
 #[test]
 fn a_correction_outweighs_the_first_few_samples() {

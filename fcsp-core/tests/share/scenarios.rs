@@ -644,7 +644,14 @@ fn hosted() {
             let got = sim::run(&ts, H100, 4 * SECOND);
             let own: Vec<_> = list.iter().map(|&(t, _)| alone(t, H100)).collect();
             show(list[0].0.name(), &ts, &mode.to_string(), &got);
-            println!("   {:?} rates over alone, p99 {:.2}", got.iter().zip(&own).map(|(g, o)| g.rate / o.rate).collect::<Vec<_>>(), got[0].percentile(0.99) / own[0].percentile(0.99));
+            println!(
+                "   {:?} rates over alone, p99 {:.2}",
+                got.iter()
+                    .zip(&own)
+                    .map(|(g, o)| g.rate / o.rate)
+                    .collect::<Vec<_>>(),
+                got[0].percentile(0.99) / own[0].percentile(0.99)
+            );
         }
     }
     for pair in [[Priority::Normal; 2], [Priority::High, Priority::Low]] {
@@ -653,6 +660,14 @@ fn hosted() {
         let got = sim::run(&ts, H100, 4 * SECOND);
         show("periodic", &ts, "prio", &got);
         let own: Vec<_> = [Periodic, HostedMatmul].iter().map(|&t| alone(t, H100)).collect();
-        println!("   {:?} p99 {:.2} of alone {}", got.iter().zip(&own).map(|(g, o)| g.share / o.share).collect::<Vec<_>>(), got[0].percentile(0.99), own[0].percentile(0.99));
+        println!(
+            "   {:?} p99 {:.2} of alone {}",
+            got.iter()
+                .zip(&own)
+                .map(|(g, o)| g.share / o.share)
+                .collect::<Vec<_>>(),
+            got[0].percentile(0.99),
+            own[0].percentile(0.99)
+        );
     }
 }

@@ -241,14 +241,23 @@ impl Gate<'_> {
             // Far from the quota with nobody to tell: the slow path is as rare as a bucket a quarter as deep allows.
             return (tokens / 4).clamp(MAX_SLICE_NS, MAX_LONE_SLICE_NS);
         }
+        // A host that does most of the work is seen by its steps, and is the one that the slow path costs something.
+        let pace = self.meter.pace();
+        let (often, most) = if pace.is_hosts() {
+            (pace.host / 2, MAX_SLICE_NS.max(pace.gpu / 2))
+        } else {
+            (PUBLISH_NS, MAX_SLICE_NS.min(depth / 4))
+        };
         let old = self.slice.load(Ordering::Relaxed);
-        let new = match since {
-            0..PUBLISH_NS => (old * 2).min(MAX_SLICE_NS),
-            s if s > 2 * PUBLISH_NS => (old / 2).max(MIN_SLICE_NS),
-            _ => old,
+        let new = if since < often {
+            (old * 2).min(most)
+        } else if since > 2 * often {
+            (old / 2).max(MIN_SLICE_NS)
+        } else {
+            old
         };
         self.slice.store(new, Ordering::Relaxed);
-        new.min(depth / 4)
+        new.min(most)
     }
 
     fn pay(&self, own: &Own, funds: Funds, grant: u64, now: u64) {
