@@ -6,7 +6,7 @@ time it keeps the device busy when alone (1 for a loop that saturates it; for ea
 as a graph). Alone under a quota clocks rise, so a strict share is corrected by the ratio of device-busy time a unit, throttled over
 native, from CUPTI's activity records; the busy share that CUPTI reads directly stands beside it as the independent judge. Between
 tenants with unlike workloads clocks move too (a matmul clocks higher beside a memory-bound neighbour than alone), so their shares are
-corrected by the median durations of their kernels beside each other, over alone. Native rounds (the driver's own time slices) and
+corrected by the mean durations of their kernels beside each other, over alone. Native rounds (the driver's own time slices) and
 preloaded rounds alternate; the processes of both live throughout, so that nothing but the gate differs. The main threads of those that
 are compared stay on one core: a loop bound by its host is as fast as its core is at that hour.
 """
@@ -312,25 +312,34 @@ def shares_of(rounds, names, alone, busy, units=None):
 
 
 def unit_factors(p, names):
-    """What a unit of each workload takes beside the others, over alone: by the medians of its kernels' durations. CUPTI stays in a process
+    """What a unit of each workload takes beside the others, over alone: by the means of its kernels' durations. CUPTI stays in a process
     once it was used there, so this comes last."""
     workers, factor, raw = p.fcsp[:len(names)], {}, {}
+    setup(workers, names)
+    for w in workers:
+        # the first use of CUPTI in a process takes a second and more: beside the others it would begin when they have ended
+        w.send(do="cupti", seconds=0.05)
+        w.answer(60)
     for n in dict.fromkeys(names):
+        # as long as the rounds in which rates alone were taken: a device held to its power slows down within the first second
         setup(workers[:1], [n])
-        workers[0].send(do="cupti", seconds=0.4)
+        workers[0].send(do="cupti", seconds=1.0)
         raw[n] = [workers[0].answer(60)["unit_kernel_us"]]
     setup(workers, names)
     for i, n in enumerate(names):
         start = time.monotonic() + 0.05
         for k, w in enumerate(workers):
             if k != i:
-                w.send(do="run", start=start, seconds=1.6)
+                w.send(do="run", start=start, seconds=2.0)
         workers[i].send(do="cupti", seconds=0.5)
-        raw[n].append(workers[i].answer(60)["unit_kernel_us"])
+        x = workers[i].answer(60)
+        raw[n].append(x["unit_kernel_us"] if time.monotonic() - x["tail_s"] < start + 2.0 else None)
         for k, w in enumerate(workers):
             if k != i:
                 w.answer(60)
-        factor[n] = raw[n][1] / raw[n][0] if all(raw[n]) else 1.0
+        if not all(raw[n]):
+            raise RuntimeError(f"kernels of {n} beside the others were not measured beside them: {raw[n]}")
+        factor[n] = raw[n][1] / raw[n][0]
     return factor, raw
 
 
