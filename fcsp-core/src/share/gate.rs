@@ -12,15 +12,16 @@ mod slow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::classify::Class;
+use crate::share::arrivals::Arrivals;
 use crate::share::margin::Margin;
 use crate::share::mix::Mix;
 use crate::share::page::{PageError, TenantPage, View};
-use crate::share::params::Params;
+use crate::share::params::{Params, Priority};
 use crate::share::policy::Reason;
 use crate::share::turns::{Meter, Turns};
 use crate::units::WHOLE;
 pub use line::{Line, SEVERAL};
-use line::{WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
+use line::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
 
 /// The largest slice of credit, ns of GPU time.
 pub const MAX_SLICE_NS: u64 = 500_000;
@@ -94,6 +95,7 @@ pub struct Gate<'p> {
     progress_at: AtomicU64,
     meter: Meter,
     turns: Turns,
+    arrivals: Arrivals,
     back: AtomicU32,
     spent: AtomicU32,
     stretch: AtomicU64,
@@ -123,6 +125,7 @@ impl<'p> Gate<'p> {
             progress_at: AtomicU64::new(now),
             meter: Meter::default(),
             turns: Turns::default(),
+            arrivals: Arrivals::default(),
             back: AtomicU32::new(0),
             spent: AtomicU32::new(0),
             stretch: AtomicU64::new(u64::from(WHOLE)),
@@ -223,6 +226,10 @@ impl<'p> Gate<'p> {
         let ended = self.meter.goes_on(now, self.launched());
         if let Some(pace) = ended {
             // Before the end of the step is seen: whoever takes a turn then goes by the pace.
+            if self.params().priority == Priority::High && self.in_flight() == 0 {
+                self.page.expect(self.arrivals.ended(now));
+                self.line.word.fetch_or(WORD_AWAITED, Ordering::Relaxed);
+            }
             self.page.keep_pace(pace, now);
         }
         let since = self.blocked.swap(0, Ordering::Relaxed);

@@ -53,6 +53,7 @@
 //! kernel needs the word's place and not its value. The word does not change then, so a waiter that was just about to
 //! sleep misses it, and looks again after 50 us, which is also what covers a neighbour that never wakes anyone.
 
+pub mod arrivals;
 pub mod bucket;
 pub mod cost;
 // A model has no files, and its atomics cannot be mapped.

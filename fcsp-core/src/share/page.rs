@@ -9,6 +9,7 @@
 //! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container they are in.
 
 use crate::classify::Class;
+use crate::share::arrivals::Expected;
 use crate::share::bucket::{Rate, wall_of};
 use crate::share::mix::Leaning;
 use crate::share::params::{Mode, Params, Priority};
@@ -53,7 +54,10 @@ pub struct TenantPage {
     /// The wake word: waiters of any tenant sleep on it.
     event: AtomicU32,
     attached: AtomicU32,
-    _line0: [u64; 4],
+    /// [`Expected`]: written with every step of a tenant of high priority. Pages of before have zeros here.
+    expected_at: AtomicU64,
+    expected_spread: AtomicU64,
+    _line0: [u64; 2],
 
     empty_at: AtomicU64,
     vtime: AtomicU64,
@@ -111,6 +115,8 @@ pub struct View {
     pub leaning: Leaning,
     /// How its steps divide between host and device.
     pub pace: Pace,
+    /// When its next step begins, as far as that is foreseen.
+    pub expected: Expected,
 }
 
 /// The tenant's own counters, for `top` and metrics.
@@ -143,7 +149,9 @@ impl TenantPage {
             promise: zero(),
             event: AtomicU32::new(0),
             attached: AtomicU32::new(0),
-            _line0: [0; 4],
+            expected_at: zero(),
+            expected_spread: zero(),
+            _line0: [0; 2],
             empty_at: zero(),
             vtime: zero(),
             finish_at: zero(),
@@ -274,6 +282,10 @@ impl TenantPage {
             consumed: self.consumed.load(Ordering::Relaxed),
             leaning: Leaning::from_code(self.leaning.load(Ordering::Relaxed)),
             pace: Pace::from_word(self.pace.load(Ordering::Relaxed)),
+            expected: Expected {
+                at: self.expected_at.load(Ordering::Relaxed),
+                spread: self.expected_spread.load(Ordering::Relaxed),
+            },
         };
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }
@@ -414,6 +426,13 @@ impl TenantPage {
         self.pace.store(pace.word(), Ordering::Relaxed);
         self.pressed_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
+    }
+
+    /// Says when the tenant's next step begins. The two words of two moments may be read together: a time with another time's
+    /// spread, both of them lately true.
+    pub fn expect(&self, expected: Expected) {
+        self.expected_spread.store(expected.spread, Ordering::Relaxed);
+        self.expected_at.store(expected.at, Ordering::Relaxed);
     }
 
     /// Raises the surplus clock to `to`; it never goes back.

@@ -16,7 +16,8 @@
 //!    gaps is neither: the device has room beside it. It is not stood back for, but work is kept short ([`Tuning::polite`]
 //!    in flight), so that its next kernel finds the device free soon; and where its gaps are its host's, and its steps are
 //!    known, turns are taken with it instead ([`crate::share::turns`]).
-//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor.
+//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor. Where it can be foreseen when that one's next
+//!    step begins ([`crate::share::arrivals`]), what the lower one has on the device ends before; otherwise one short kernel is in flight.
 //! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and another's is measured by
 //!    how much gets done ([`crate::share::mix`]), the first stands back later and the second sooner: an order within
 //!    their buckets, as in 1, that takes from neither's quota. It also goes first to the surplus, within a bound.
@@ -24,6 +25,7 @@
 //! Claims are believed only while they can be true: written lately, not in the future, and held up no longer than the
 //! queue claimed could take at the share claimed.
 
+use crate::share::arrivals::{Expected, LONGEST_NS, SPREAD_MOST_NS};
 use crate::share::bucket::{Rate, wall_of};
 use crate::share::margin;
 use crate::share::mix::Leaning;
@@ -65,6 +67,10 @@ pub const ABOUT_NS: u64 = 1_000_000_000;
 pub const PIECE_NS: u64 = 1_000_000;
 /// But no longer than this, ns.
 pub const PIECE_WAIT_NS: u64 = 4_000_000;
+/// How long before a step that is foreseen the device is free for it, beside what such times were wrong by, ns.
+pub const FREE_BEFORE_NS: u64 = 20_000;
+/// How long a step is waited for beyond the time foreseen and what such times were wrong by, ns.
+pub const LATE_NS: u64 = 100_000;
 /// Surplus clocks further apart than this are not compared, ns of GPU time of the whole device.
 pub const VTIME_PLAUSIBLE_NS: u64 = 1_000_000_000;
 
@@ -140,6 +146,10 @@ pub struct Own {
     pub turn: Turn,
     /// Whether this tenant's own host does most of its work: others take turns with it then, and not it with others.
     pub is_hosts: bool,
+    /// What is to be launched, ns of GPU time.
+    pub cost: u64,
+    /// What this process has queued before it, ns of GPU time.
+    pub queued: u64,
 }
 
 impl Own {
@@ -248,6 +258,8 @@ pub enum Decision {
     GoPolite(Funds),
     /// Go, for what is left of this turn.
     GoTurn(Funds, Turn),
+    /// Go, with up to [`Tuning::depth`] in flight that is done within so many ns.
+    GoWithin(Funds, u64),
     /// Ask again at `recheck_at`, or when a neighbour wakes whoever waits.
     Wait {
         /// The instant, ns.
@@ -361,9 +373,10 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let rivals = || neighbours.iter().filter(|n| n.mode != Mode::None);
     let above = rivals().any(|n| n.priority > priority && has_work(n, now));
     let higher_about = rivals().any(|n| n.priority > priority && n.about(now));
+    // What stays even while tenants of a higher class have work, or say that they will.
+    let has_floor = || own.params.floor > 0 && own.floor_rate().lag(own.floor_empty_at, now) > 0;
     if above {
-        let floor = own.floor_rate();
-        if own.params.floor == 0 || floor.lag(own.floor_empty_at, now) <= 0 {
+        if !has_floor() {
             return wait(now + RECHECK_NS, Reason::Priority);
         }
         return Decision::GoPolite(if has_tokens {
@@ -388,7 +401,20 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         waits => return waits,
     };
     if higher_about {
-        return Decision::GoPolite(funds);
+        let above = rivals().filter(|n| n.priority > priority && n.about(now));
+        return match Foreseen::of(above, now) {
+            None => Decision::GoPolite(funds),
+            // What does not fit between two steps would never go.
+            Some(next) if own.cost > next.longest => Decision::GoPolite(funds),
+            Some(next) if now + own.queued + own.cost > next.free_by => {
+                if has_floor() {
+                    Decision::GoPolite(funds)
+                } else {
+                    wait(next.late_at, Reason::Priority)
+                }
+            }
+            Some(next) => Decision::GoWithin(funds, next.free_by.saturating_sub(now)),
+        };
     }
     match Steps::of(rivals(), partner, now) {
         None => decision,
@@ -477,6 +503,45 @@ fn go(polite: bool, funds: Funds) -> Decision {
         Decision::GoPolite(funds)
     } else {
         Decision::Go(funds)
+    }
+}
+
+/// The next step of tenants of a higher class, all of which can be foreseen.
+#[derive(Debug, Clone, Copy)]
+struct Foreseen {
+    /// When the device has to be free.
+    free_by: u64,
+    /// When a step that has not begun is no longer waited for.
+    late_at: u64,
+    /// The longest kernel worth holding back for it, ns.
+    longest: u64,
+}
+
+impl Foreseen {
+    fn of<'v>(above: impl Iterator<Item = &'v View>, now: u64) -> Option<Self> {
+        let mut all: Option<Self> = None;
+        for n in above {
+            let Expected { at, spread } = n.expected;
+            let late_at = at.saturating_add(4 * spread + LATE_NS);
+            if at == 0 || spread > SPREAD_MOST_NS || now >= late_at || at > now + LONGEST_NS {
+                return None;
+            }
+            let next = Self {
+                free_by: at.saturating_sub(FREE_BEFORE_NS + 2 * spread),
+                late_at,
+                longest: at.saturating_sub(n.pressed_at) / 2,
+            };
+            all = Some(all.map_or(next, |all| Self {
+                free_by: all.free_by.min(next.free_by),
+                late_at: if all.free_by <= next.free_by {
+                    all.late_at
+                } else {
+                    next.late_at
+                },
+                longest: all.longest.min(next.longest),
+            }));
+        }
+        all
     }
 }
 

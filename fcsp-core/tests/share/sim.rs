@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use fcsp_core::classify::Class;
+use fcsp_core::share::arrivals::Expected;
 use fcsp_core::share::gate::{Gate, Marker, Verdict};
 use fcsp_core::share::mix::Leaning;
 use fcsp_core::share::page::{TenantPage, View};
@@ -29,6 +30,8 @@ pub enum Conduct {
     ClaimsHuge,
     /// Fills its page with noise.
     Noise,
+    /// Says that its next step begins in a moment, always.
+    ClaimsToBegin,
 }
 
 /// A tenant of a scenario.
@@ -370,6 +373,13 @@ impl Sim<'_> {
                 page.block(now + 1_000_000_000_000);
                 page.publish(now + 1_000_000_000_000);
             }
+            Conduct::ClaimsToBegin => {
+                page.expect(Expected {
+                    at: now + 30_000,
+                    spread: 1_000,
+                });
+                page.publish(now);
+            }
             Conduct::Noise => {
                 let (a, b) = (self.random(u64::MAX), self.random(u64::MAX));
                 page.raise_vtime(a);
@@ -465,6 +475,10 @@ impl Sim<'_> {
                         host.count += 1;
                         host.steps.push(now - host.step_began);
                         host.step_began = now;
+                        continue;
+                    }
+                    Op::Due => {
+                        self.hosts[i].step_began = now;
                         continue;
                     }
                     Op::SleepUntil(at) => {

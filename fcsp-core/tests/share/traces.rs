@@ -14,6 +14,8 @@ pub enum Op {
     Within(usize),
     /// A unit of work is complete.
     Step,
+    /// The next unit is timed from here.
+    Due,
     /// Does nothing until this instant.
     SleepUntil(u64),
 }
@@ -119,7 +121,7 @@ impl Program {
             },
             Trace::HostedMatmul => match i % 9 {
                 // The host comes back from its wait, and some interpreter later the next batch begins.
-                8 => Op::Host(120_000),
+                8 => Op::Host(60_000),
                 7 => Op::Within(8),
                 0..4 => Op::Launch {
                     gpu: 203_000,
@@ -147,13 +149,14 @@ impl Program {
                     host: 15_300,
                 },
             },
-            Trace::Periodic => match i % 4 {
+            Trace::Periodic => match i % 5 {
                 0 => Op::SleepUntil((now / 3_000_000 + 1) * 3_000_000),
-                1 => Op::Launch {
+                1 => Op::Due,
+                2 => Op::Launch {
                     gpu: 437_000,
                     host: 12_000,
                 },
-                2 => Op::Sync,
+                3 => Op::Sync,
                 _ => Op::Step,
             },
             Trace::DecodeEager => match i % 63 {

@@ -6,6 +6,8 @@ pub(super) const WORD_CHANGED: u32 = 1;
 pub(super) const WORD_BLOCKED: u32 = 2;
 pub(super) const WORD_PAUSED: u32 = 4;
 pub(super) const WORD_POLITE: u32 = 8;
+/// The next launch begins a step.
+pub(super) const WORD_AWAITED: u32 = 16;
 
 /// What every launch reads and writes: one cache line.
 #[derive(Debug, Default)]

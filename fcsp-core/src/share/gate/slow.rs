@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::line::{WORD_CHANGED, WORD_PAUSED, WORD_POLITE};
+use super::line::{WORD_AWAITED, WORD_CHANGED, WORD_PAUSED, WORD_POLITE};
 use super::{
     FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS, MIN_SLICE_NS, OVERDUE_NS, PUBLISH_NS,
     STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Verdict,
@@ -17,6 +17,11 @@ use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
 use crate::share::turns::Turn;
 use crate::units::WHOLE;
 
+/// Credit for short launches before a moment that must not be missed, ns of GPU time.
+const WITHIN_SLICE_NS: u64 = 50_000;
+/// Work in flight before such a moment, which may come sooner than foreseen, ns of GPU time.
+const WITHIN_DEPTH_NS: u64 = 1_000_000;
+
 /// How a launch goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
@@ -26,6 +31,8 @@ enum How {
     Politely,
     /// What is left of a turn, in one piece.
     InTurn(Turn),
+    /// Up to the depth in flight, done within so many ns.
+    Within(u64),
 }
 
 impl Gate<'_> {
@@ -35,7 +42,8 @@ impl Gate<'_> {
         let params = self.params();
         self.line
             .word
-            .fetch_and(!(WORD_CHANGED | WORD_POLITE), Ordering::Relaxed);
+            .fetch_and(!(WORD_CHANGED | WORD_POLITE | WORD_AWAITED), Ordering::Relaxed);
+        self.arrivals.launches(now);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
         // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
@@ -67,7 +75,7 @@ impl Gate<'_> {
             self.page.raise_vtime(joined);
         }
         self.learn_kernel(cost);
-        let own = self.own(params, neighbours, now);
+        let own = self.own(params, cost, neighbours, now);
         let decision = if self.line.word.load(Ordering::Relaxed) & WORD_PAUSED != 0 {
             Decision::Wait {
                 recheck_at: now + 20 * policy::RECHECK_NS,
@@ -84,6 +92,9 @@ impl Gate<'_> {
             Decision::GoPolite(funds) => self.go(&own, funds, How::Politely, cost, now, last, neighbours),
             Decision::GoTurn(funds, turn) => {
                 self.go(&own, funds, How::InTurn(turn), cost, now, last, neighbours)
+            }
+            Decision::GoWithin(funds, room) => {
+                self.go(&own, funds, How::Within(room), cost, now, last, neighbours)
             }
             Decision::Wait { recheck_at, reason } => {
                 self.back
@@ -112,13 +123,12 @@ impl Gate<'_> {
             .lean(self.mix.leaning(self.kernel.load(Ordering::Relaxed)));
     }
 
-    fn own(&self, params: Params, neighbours: &[View], now: u64) -> Own {
+    fn own(&self, params: Params, cost: u64, neighbours: &[View], now: u64) -> Own {
         let company = neighbours.iter().filter(|n| n.active(now)).count() as u64;
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
-        let (empty_at, vtime) = self
-            .page
-            .view()
-            .map_or((0, 0), |view| (view.empty_at, view.vtime));
+        let (empty_at, vtime, finish_at) = self.page.view().map_or((0, 0, u64::MAX), |view| {
+            (view.empty_at, view.vtime, view.finish_at)
+        });
         let (tuning, leaning) = if params.mode == Mode::Adaptive {
             let kernel = self.kernel.load(Ordering::Relaxed);
             let leaning = self.mix.leaning(kernel);
@@ -147,6 +157,9 @@ impl Gate<'_> {
             company,
             leaning,
             turn: self.turns.now(),
+            cost,
+            // Retired kernel by kernel at best: what it should take alone may be less.
+            queued: self.in_flight().min(finish_at.saturating_sub(now)),
             is_hosts: self.meter.pace().is_hosts(),
         }
     }
@@ -174,6 +187,10 @@ impl Gate<'_> {
             (true, _) => tuning.polite,
             (false, true) => 2 * tuning.depth,
             (false, false) => tuning.depth,
+        };
+        let depth = match how {
+            How::Within(_) => depth.min(WITHIN_DEPTH_NS.max(2 * cost)),
+            _ => depth,
         };
         let in_flight = self.in_flight();
         if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
@@ -208,6 +225,11 @@ impl Gate<'_> {
             How::Freely => grant,
             How::Politely => cost.saturating_add_signed(-credit).max(1),
             // In one piece: the switches between contexts are paid once.
+            // Each launch is asked for, but for short ones: the moment must not be missed.
+            How::Within(room) => {
+                let some = WITHIN_SLICE_NS.min(room.saturating_sub(own.queued) / 2);
+                cost.max(some).saturating_add_signed(-credit).max(1)
+            }
             How::InTurn(turn) => {
                 let left = turn.left.max(0).cast_unsigned().min(depth);
                 left.max(cost.saturating_add_signed(-credit)).max(1)
@@ -221,7 +243,7 @@ impl Gate<'_> {
         self.line
             .credit
             .fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
-        if polite {
+        if polite || matches!(how, How::Within(_)) && cost >= WITHIN_SLICE_NS {
             self.line.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
         }
         self.flush(now);
