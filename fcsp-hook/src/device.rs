@@ -94,6 +94,43 @@ impl Drop for Change<'_> {
     }
 }
 
+/// Around a driver call, see [`Device::passing`].
+pub struct Passing<'a, B: Backend> {
+    device: &'a Device<B>,
+    change: Option<Change<'a>>,
+    lost: u64,
+}
+
+impl<B: Backend> Passing<'_, B> {
+    /// The call has succeeded; the management library counts `gained` bytes more, beside what it gave back.
+    #[inline]
+    pub fn succeeded(self, gained: u64) {
+        match self.change {
+            Some(change) => change.gained(gained),
+            None => {
+                if gained > 0 {
+                    self.device.gained(gained);
+                }
+                self.device.overhead_changed();
+            }
+        }
+    }
+
+    /// The call has failed, and nothing has changed.
+    #[inline]
+    pub fn failed(self) {
+        match self.change {
+            Some(change) => change.gained(self.lost),
+            None => {
+                if self.lost > 0 {
+                    self.device.gained(self.lost);
+                    self.device.overhead_changed();
+                }
+            }
+        }
+    }
+}
+
 impl<B: Backend> Device<B> {
     /// Attaches this process to `tenant`'s region for the device.
     pub fn open(
@@ -199,18 +236,18 @@ impl<B: Backend> Device<B> {
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     }
 
-    /// Holds `bytes` before the driver is asked for them.
+    /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`] of the quota.
     #[inline]
-    pub fn hold(&self, bytes: u64) -> Result<(), Denied> {
+    pub fn hold(&self, bytes: u64) -> Result<bool, Denied> {
         let limit = self.limit();
         if limit == u64::MAX {
-            return self.attachment.reserve(bytes, limit);
+            return self.attachment.reserve(bytes, limit).map(|()| false);
         }
         let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
         if used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
-            return self.attachment.reserve(bytes, limit);
+            return self.attachment.reserve(bytes, limit).map(|()| false);
         }
-        self.hold_near(bytes, limit)
+        self.hold_near(bytes, limit).map(|()| true)
     }
 
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
@@ -256,6 +293,25 @@ impl<B: Backend> Device<B> {
     #[inline]
     fn physical(&self) -> Physical<'_> {
         Physical(&self.attachment.slot().allocated)
+    }
+
+    /// [`Device::change`] for a driver call that takes memory (or gives some back, if `lost` bytes that the management library counts
+    /// are more than none), as cheap as `near` allows. Far from the quota a measurement is seldom taken and decides nothing: one that falls between
+    /// the call and its entry may count the allocation as overhead, too. So the entry comes after a call that takes and before one that gives, which makes
+    /// that too much and never too little, and says that the overhead is to be measured again.
+    #[inline]
+    pub fn passing(&self, near: bool, lost: u64) -> Passing<'_, B> {
+        let change = near.then(|| self.change());
+        match &change {
+            Some(change) => change.lost(lost),
+            None if lost > 0 => self.lost(lost),
+            None => {}
+        }
+        Passing {
+            device: self,
+            change,
+            lost,
+        }
     }
 
     /// Enters memory that the management library counts, where no [`Device::change`] is at hand.

@@ -112,14 +112,17 @@ pub fn allocate<B: Backend>(
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
     let held = request.bytes;
-    if let Err(denied) = device.hold(held) {
-        device.refused(request.what, &denied);
-        return B::OUT_OF_MEMORY;
-    }
-    let change = device.change();
+    let near = match device.hold(held) {
+        Ok(near) => near,
+        Err(denied) => {
+            device.refused(request.what, &denied);
+            return B::OUT_OF_MEMORY;
+        }
+    };
+    let passing = device.passing(near, 0);
     let result = call();
     if result != B::SUCCESS {
-        drop(change);
+        passing.failed();
         device.release(held);
         return result;
     }
@@ -129,10 +132,7 @@ pub fn allocate<B: Backend>(
     } else if truly < held {
         device.release(held - truly);
     }
-    if request.counted {
-        change.gained(truly);
-    }
-    drop(change);
+    passing.succeeded(if request.counted { truly } else { 0 });
     let origin = if request.counted {
         Origin::Heap
     } else {
@@ -184,7 +184,12 @@ pub fn enter<B: Backend>(address: u64, record: Record<B>) {
     let stale = match pack(address, &record)
         .and_then(|word| process.addresses().entry(address).map(|entry| (word, entry)))
     {
-        // Release: whoever frees it, told of the address by this thread, finds it.
+        // The driver gives an address to one thread at a time, so nobody enters another allocation here meanwhile. Release:
+        // whoever frees it, told of the address by this thread, finds it.
+        Some((word, entry)) if entry.whole.load(Ordering::Relaxed) == 0 => {
+            entry.whole.store(word, Ordering::Release);
+            None
+        }
         Some((word, entry)) => unpack(entry.whole.swap(word, Ordering::AcqRel)),
         None => process.live().insert(address, record),
     };
@@ -363,18 +368,20 @@ fn leaves<B: Backend>(record: &Record<B>) -> Given {
 fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() -> B::Status) -> B::Status {
     let device = record.device;
     let given = leaves(&record);
-    let change = (given.bytes > 0).then(|| device.change());
+    let passing = (given.bytes > 0).then(|| {
+        let lost = if given.counted { given.bytes } else { 0 };
+        device.passing(device.is_near(), lost)
+    });
     let result = call();
     if result == B::SUCCESS {
-        if let Some(change) = change {
-            if given.counted {
-                change.lost(given.bytes);
-            }
-            drop(change);
+        if let Some(passing) = passing {
+            passing.succeeded(0);
             device.release(given.bytes);
         }
     } else {
-        drop(change);
+        if let Some(passing) = passing {
+            passing.failed();
+        }
         if let Origin::Own(origin) = &record.origin {
             B::stays(&record, origin, given);
         }

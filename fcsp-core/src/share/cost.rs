@@ -259,13 +259,13 @@ impl Entry {
         let known = mean >> 4;
         let long = ns > known / 2 * 3;
         // What is too much in a bound is long against short work.
-        let counts = exact && known > 0 && known < CALM_SPAN_NS.end || CALM_SPAN_NS.contains(&known);
+        let counts = CALM_SPAN_NS.contains(&known) || (exact && (1..CALM_SPAN_NS.end).contains(&known));
         if counts && !long {
             self.mean.store(mean - mean / 16 + ns, Ordering::Relaxed);
         }
         // A sample lost to another thread's is a sample less.
         let old = self.calm.load(Ordering::Relaxed);
-        let now = (old & !NS) + ONE + if long { LONG_ONE } else { 0 } | lesser(old & NS, ns.min(NS));
+        let now = ((old & !NS) + ONE + if long { LONG_ONE } else { 0 }) | lesser(old & NS, ns.min(NS));
         if now >> 48 & 0xff < CALM_WINDOW {
             self.calm.store(now, Ordering::Relaxed);
             return;

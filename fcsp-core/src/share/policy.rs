@@ -66,7 +66,7 @@ pub const ABOUT_NS: u64 = 1_000_000_000;
 /// switching the device for.
 pub const PIECE_NS: u64 = 1_000_000;
 /// But no longer than this, ns.
-pub const PIECE_WAIT_NS: u64 = 4_000_000;
+pub const PIECE_WAIT_NS: u64 = 8_000_000;
 /// How long before a step that is foreseen the device is free for it, beside what such times were wrong by, ns.
 pub const FREE_BEFORE_NS: u64 = 20_000;
 /// How long a step is waited for beyond the time foreseen and what such times were wrong by, ns.

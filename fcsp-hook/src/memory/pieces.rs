@@ -261,7 +261,7 @@ pub fn allocate<B: Backend>(
     let mut held = false;
     if near {
         match device.hold(SLAB) {
-            Ok(()) => held = true,
+            Ok(_) => held = true,
             Err(denied) if !surely_fits(table, bytes) => {
                 device.refused(what, &denied);
                 return B::OUT_OF_MEMORY;
