@@ -312,9 +312,15 @@ def shares_of(rounds, names, alone, busy, units=None):
 
 
 def unit_factors(p, names):
+    """`factors_of` the native workers and of the preloaded ones: they share the device otherwise, and it clocks otherwise."""
+    both = {k: factors_of(w[:len(names)], names) for k, w in (("native", p.native), ("fcsp", p.fcsp))}
+    return {k: v[0] for k, v in both.items()}, {k: v[1] for k, v in both.items()}
+
+
+def factors_of(workers, names):
     """What a unit of each workload takes beside the others, over alone: by the means of its kernels' durations. CUPTI stays in a process
     once it was used there, so this comes last."""
-    workers, factor, raw = p.fcsp[:len(names)], {}, {}
+    factor, raw = {}, {}
     setup(workers, names)
     for w in workers:
         # the first use of CUPTI in a process takes a second and more: beside the others it would begin when they have ended
@@ -350,7 +356,7 @@ def group(r, p, hc, label, names, rounds, seconds, alone, bound):
 
     def enter(units=None, raw=None):
         qs = [w.quota / 100 for w in p.fcsp[:len(names)]]
-        s = {k: shares_of(v, names, alone, busy, units) for k, v in out.items()}
+        s = {k: shares_of(v, names, alone, busy, units and units[k]) for k, v in out.items()}
         mean = {k: [sum(c) / len(c) for c in zip(*v)] for k, v in s.items()}
         j = {k: jain([x / q for x, q in zip(mean[k], qs)]) for k in mean}
         each = [jain([x / q for x, q in zip(rd, qs)]) for rd in s["fcsp"]]
@@ -452,13 +458,13 @@ def victims(a, r, spin, hc):
             names = ["decodeg", "gemm"]
             out = alternate(r, p, hc, names, rounds, secs)
             units, raw = unit_factors(p, names)
-            s = {k: shares_of(v, names, alone, dict.fromkeys(names, 1.0), units) for k, v in out.items()}
+            s = {k: shares_of(v, names, alone, dict.fromkeys(names, 1.0), units[k]) for k, v in out.items()}
             m = {k: [median(c) for c in zip(*v)] for k, v in s.items()}
             half = median([sum(x) for x in s["native"]]) / 2
             r.case("graph decode 50 beside matmul 50", {"alone": alone, "unit_factors": units, "unit_kernel_us_alone_and_beside": raw, "shares": s, "median": m, "half": half, "rounds": {k: [[compact(x) for x in rd] for rd in v] for k, v in out.items()}})
             for i, n in enumerate(("graph decode", "matmul")):
                 r.check(f"graph decode beside matmul: {n}", m["fcsp"][i] / half, "0.98 or more of half of what the device delivers", m["fcsp"][i] / half >= 0.98,
-                        f"share {m['fcsp'][i]:.3f} of half {half:.3f}; driver's slices {show(m['native'])}; kernels beside each other over alone {show([units[n] for n in names])}")
+                        f"share {m['fcsp'][i]:.3f} of half {half:.3f}; driver's slices {show(m['native'])}; kernels beside each other over alone {show([units['fcsp'][n] for n in names])}, natively {show([units['native'][n] for n in names])}")
         guarded(r, "eager decode beside matmul", eager)
         guarded(r, "graph decode beside matmul", graph)
 

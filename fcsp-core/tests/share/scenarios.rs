@@ -150,12 +150,13 @@ fn graph_decode_and_matmul_each_get_their_half() {
     }
 }
 
-/// A tenant that is busy on the host cannot use its half: it is not slowed, and the other has the rest.
+/// A tenant that is busy on the host cannot use its half: it is not slowed, and the other has its own half and of the rest what the device
+/// can be had for in one piece, once a step.
 #[test]
 fn a_host_bound_tenant_is_neither_slowed_nor_in_the_way() {
     heading("host-bound beside saturating");
     let own = alone(DecodeEager, IDEAL).rate;
-    for (title, scheduling, speed, rest) in [("ideal", IDEAL, 0.97, 0.66), ("H100", H100, 0.97, 0.64)] {
+    for (title, scheduling, speed, rest) in [("ideal", IDEAL, 0.97, 0.52), ("H100", H100, 0.97, 0.52)] {
         for mode in [Mode::None, Mode::Balanced, Mode::Adaptive] {
             let list = tenants(&[(DecodeEager, 50), (Matmul, 50)], mode);
             let got = sim::run(&list, scheduling, 4 * SECOND);
@@ -669,7 +670,7 @@ fn hosts_that_keep_work_in_flight_have_their_shares() {
     );
     let speed = got[0].rate / alone(HostedEager, H100).rate;
     assert!(speed >= 0.95, "{speed}");
-    assert!(got[1].share >= 0.6, "{}", got[1].share);
+    assert!(got[1].share >= 0.55, "{}", got[1].share);
 }
 
 /// A step that comes at regular times finds the device free: what is left is a switch of contexts.
