@@ -308,15 +308,20 @@ fn free_piece<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> Opt
     let table = B::process().addresses();
     let piece = take_out::<B>(table, address)?;
     let device = piece.device;
-    let change = (piece.given.bytes > 0).then(|| device.change());
+    let passing = (piece.given.bytes > 0).then(|| device.passing(device.is_near(), SLAB));
     let result = call();
-    if result != B::SUCCESS {
-        drop(change);
-        put_back(table, address, &piece);
-    } else if let Some(change) = change {
-        change.lost(SLAB);
-        drop(change);
-        device.release(SLAB);
+    match (result == B::SUCCESS, passing) {
+        (true, Some(passing)) => {
+            passing.succeeded(0);
+            device.release(SLAB);
+        }
+        (false, passing) => {
+            if let Some(passing) = passing {
+                passing.failed();
+            }
+            put_back(table, address, &piece);
+        }
+        (true, None) => {}
     }
     Some(result)
 }
