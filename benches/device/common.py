@@ -1,5 +1,5 @@
 """What every bench here shares: arguments, children that cannot outlive their parent, the record, and the closing table."""
-import argparse, atexit, ctypes, datetime, json, math, os, platform, shutil, signal, subprocess, sys, tempfile, threading, time
+import argparse, atexit, ctypes, datetime, json, math, os, platform, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MIB, GIB = 1 << 20, 1 << 30
@@ -280,6 +280,11 @@ def jain(v):
 
 # ---- the record -----------------------------------------------------------------------------------------------------
 
+def written(data):
+    """JSON for people and `git diff`: indented, with a list of plain values on one line."""
+    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ", ", m.group(1)) + "]", json.dumps(data, indent=1, default=str)) + "\n"
+
+
 class Record:
     def __init__(self, args, name):
         self.args, self.name, self.t0 = args, name, time.monotonic()
@@ -299,7 +304,7 @@ class Record:
         tmp = self.args.out + ".part"
         os.makedirs(os.path.dirname(os.path.abspath(self.args.out)), exist_ok=True)
         with open(tmp, "w") as f:
-            json.dump(self.data, f, indent=1, default=str)
+            f.write(written(self.data))
         os.replace(tmp, self.args.out)
 
     def finish(self):

@@ -9,6 +9,7 @@
 //! | [`mix`] | what GPU time goes into, by class of work |
 //! | [`margin`] | proportion where a contended device delivers less than was promised |
 //! | [`turns`] | turns with neighbours whose hosts do most of the work |
+//! | [`arrivals`] | when a tenant of high priority begins its next step |
 //! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
 //! | [`recent`] | the costs of the kernels launched lately, one cache line a launch |
