@@ -4,10 +4,12 @@
 //! kernel, and a switch of contexts. Where steps begin at regular times (a frame of video, a tick of a control loop, a request that
 //! follows the last answer by as long as that takes to handle), the others can have ended before. Two clocks are
 //! tried, the time since the last step began and the time since it ended; the one that was wrong by less is believed, if it was
-//! wrong by little. The tenant says when and how sure it is; others keep work out of that moment
-//! ([`crate::share::policy`]), and nothing else depends on it.
+//! wrong by little. The tenant says when and how sure it is; tenants of lower classes keep work out of that moment
+//! ([`Foreseen`]), down to their floors, and nothing else depends on it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::share::page::View;
 
 /// Steps seen before anything is foreseen.
 const ENOUGH: u64 = 8;
@@ -17,6 +19,11 @@ pub const SHORTEST_NS: u64 = 400_000;
 pub const LONGEST_NS: u64 = 200_000_000;
 /// A time that is wrong by more than this on average says nothing, ns.
 pub const SPREAD_MOST_NS: u64 = 150_000;
+
+/// How long before a step that is foreseen the device is free for it, beside what such times were wrong by, ns.
+pub const FREE_BEFORE_NS: u64 = 20_000;
+/// How long a step is waited for beyond the time foreseen and what such times were wrong by, ns.
+pub const LATE_NS: u64 = 100_000;
 
 /// A step foreseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,7 +101,8 @@ impl Arrivals {
 
     /// A launch at `now`: the first since the last step ended begins one.
     pub fn launches(&self, now: u64) {
-        if !self.awaited.swap(false, Ordering::Relaxed) {
+        // Read first: most calls find nothing to do.
+        if !self.is_awaited() || !self.awaited.swap(false, Ordering::Relaxed) {
             return;
         }
         let before = self.began.swap(now, Ordering::Relaxed);
@@ -103,6 +111,50 @@ impl Arrivals {
         }
         let ended = self.ended.load(Ordering::Relaxed);
         self.from_end.learn(now.saturating_sub(ended).min(LONGEST_NS));
+    }
+}
+
+/// The next step of tenants of a higher class, all of which can be foreseen.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreseen {
+    /// When the device has to be free.
+    pub free_by: u64,
+    /// When a step that has not begun is no longer waited for.
+    pub late_at: u64,
+    /// The longest kernel worth holding back for it, ns.
+    pub longest: u64,
+}
+
+impl Foreseen {
+    /// Of the tenants `above`; `None` if the next step of any of them cannot be foreseen.
+    pub fn of<'v>(above: impl Iterator<Item = &'v View>, now: u64) -> Option<Self> {
+        let mut all: Option<Self> = None;
+        for n in above {
+            let Expected { at, spread } = n.expected;
+            // A page may say anything: looked at before it is reckoned with.
+            if at == 0 || spread > SPREAD_MOST_NS || at > now + LONGEST_NS {
+                return None;
+            }
+            let late_at = at + 4 * spread + LATE_NS;
+            if now >= late_at {
+                return None;
+            }
+            let next = Self {
+                free_by: at.saturating_sub(FREE_BEFORE_NS + 2 * spread),
+                late_at,
+                longest: at.saturating_sub(n.pressed_at) / 2,
+            };
+            all = Some(all.map_or(next, |all| Self {
+                free_by: all.free_by.min(next.free_by),
+                late_at: if all.free_by <= next.free_by {
+                    all.late_at
+                } else {
+                    next.late_at
+                },
+                longest: all.longest.min(next.longest),
+            }));
+        }
+        all
     }
 }
 

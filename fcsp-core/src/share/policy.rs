@@ -25,7 +25,7 @@
 //! Claims are believed only while they can be true: written lately, not in the future, and held up no longer than the
 //! queue claimed could take at the share claimed.
 
-use crate::share::arrivals::{Expected, LONGEST_NS, SPREAD_MOST_NS};
+use crate::share::arrivals::Foreseen;
 use crate::share::bucket::{Rate, wall_of};
 use crate::share::margin;
 use crate::share::mix::Leaning;
@@ -67,10 +67,6 @@ pub const ABOUT_NS: u64 = 1_000_000_000;
 pub const PIECE_NS: u64 = 1_000_000;
 /// But no longer than this, ns.
 pub const PIECE_WAIT_NS: u64 = 8_000_000;
-/// How long before a step that is foreseen the device is free for it, beside what such times were wrong by, ns.
-pub const FREE_BEFORE_NS: u64 = 20_000;
-/// How long a step is waited for beyond the time foreseen and what such times were wrong by, ns.
-pub const LATE_NS: u64 = 100_000;
 /// Surplus clocks further apart than this are not compared, ns of GPU time of the whole device.
 pub const VTIME_PLAUSIBLE_NS: u64 = 1_000_000_000;
 
@@ -503,45 +499,6 @@ fn go(polite: bool, funds: Funds) -> Decision {
         Decision::GoPolite(funds)
     } else {
         Decision::Go(funds)
-    }
-}
-
-/// The next step of tenants of a higher class, all of which can be foreseen.
-#[derive(Debug, Clone, Copy)]
-struct Foreseen {
-    /// When the device has to be free.
-    free_by: u64,
-    /// When a step that has not begun is no longer waited for.
-    late_at: u64,
-    /// The longest kernel worth holding back for it, ns.
-    longest: u64,
-}
-
-impl Foreseen {
-    fn of<'v>(above: impl Iterator<Item = &'v View>, now: u64) -> Option<Self> {
-        let mut all: Option<Self> = None;
-        for n in above {
-            let Expected { at, spread } = n.expected;
-            let late_at = at.saturating_add(4 * spread + LATE_NS);
-            if at == 0 || spread > SPREAD_MOST_NS || now >= late_at || at > now + LONGEST_NS {
-                return None;
-            }
-            let next = Self {
-                free_by: at.saturating_sub(FREE_BEFORE_NS + 2 * spread),
-                late_at,
-                longest: at.saturating_sub(n.pressed_at) / 2,
-            };
-            all = Some(all.map_or(next, |all| Self {
-                free_by: all.free_by.min(next.free_by),
-                late_at: if all.free_by <= next.free_by {
-                    all.late_at
-                } else {
-                    next.late_at
-                },
-                longest: all.longest.min(next.longest),
-            }));
-        }
-        all
     }
 }
 

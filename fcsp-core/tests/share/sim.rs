@@ -384,6 +384,7 @@ impl Sim<'_> {
                 let (a, b) = (self.random(u64::MAX), self.random(u64::MAX));
                 page.raise_vtime(a);
                 page.submitted(b, a);
+                page.expect(Expected { at: b, spread: a });
                 page.block(b);
                 page.publish(now);
             }
