@@ -282,7 +282,9 @@ def jain(v):
 
 def written(data):
     """JSON for people and `git diff`: indented, with a list of plain values on one line."""
-    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ", ", m.group(1)) + "]", json.dumps(data, indent=1, default=str)) + "\n"
+    # A line break in the text is one of the layout: those inside strings are written as \\n.
+    one_line = lambda m: "[" + re.sub(r",\n\s*", ", ", m.group(1)) + "]"
+    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", one_line, json.dumps(data, indent=1, default=str)) + "\n"
 
 
 class Record:
