@@ -82,7 +82,7 @@ impl Pace {
 /// Measures this process's own steps. Threads that wait for the device at once blur it, and harm nothing else.
 ///
 /// A host is slower beside others that make its steps longer: were turns as long as there is room for in the steps seen beside
-/// them, longer turns would make longer turns. So no step counts for more than the shortest of the last [`STEPS`] to twice as many.
+/// them, longer turns would make longer turns. So no step counts for more than the shortest of the last 64 to 128.
 #[derive(Debug, Default)]
 pub struct Meter {
     /// Since when the host has worked; 0 while it stands.
