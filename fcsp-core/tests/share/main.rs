@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 
 mod device;
+mod hosts;
 mod labels;
 mod parts;
 mod scenarios;

@@ -1,0 +1,87 @@
+//! Scenarios with hosts as those of `benches/device`: they keep batches in flight, wait for one of them, and are away for a while
+//! after each; and one whose steps come at regular times.
+
+use fcsp_core::share::params::{Mode, Priority};
+
+use crate::scenarios::{H100, IDEAL, SECOND, alone, fairness, heading, show, sum, tenants};
+use crate::sim::{self, Conduct};
+use crate::traces::Trace::*;
+
+/// The loops of the device benches, with hosts as theirs: some work is in flight throughout, and the host is away for a while
+/// after each batch. A tenant whose queue holds work is held up meanwhile, or the others take its part of the surplus.
+#[test]
+fn hosts_that_keep_work_in_flight_have_their_shares() {
+    heading("hosts as those of the device benches");
+    for (least, list) in [
+        (
+            0.999,
+            vec![(HostedMatmul, 10), (HostedMatmul, 20), (HostedMatmul, 70)],
+        ),
+        (
+            0.999,
+            vec![(HostedMatmul, 25), (HostedMatmul, 35), (HostedMatmul, 40)],
+        ),
+        (0.999, vec![(HostedGraph, 50), (HostedMatmul, 50)]),
+        (0.99, vec![(HostedGraph, 10), (Train, 20), (HostedMatmul, 70)]),
+    ] {
+        let names: Vec<String> = list.iter().map(|(t, q)| format!("{} {q}", t.name())).collect();
+        let (name, free) = (names.join(", "), tenants(&list, Mode::None));
+        let unshared = sim::run(&free, H100, 6 * SECOND);
+        show(&name, &free, "slices", &unshared);
+        let list = tenants(&list, Mode::Balanced);
+        let got = sim::run(&list, H100, 6 * SECOND);
+        show(&name, &list, "balanced", &got);
+        assert!(
+            fairness(&list, &got) >= least,
+            "{name}: {}",
+            fairness(&list, &got)
+        );
+        assert!(sum(&got) >= sum(&unshared) - 0.016, "{name}: {}", sum(&got));
+    }
+    let list = tenants(&[(HostedEager, 50), (HostedMatmul, 50)], Mode::Balanced);
+    let got = sim::run(&list, H100, 6 * SECOND);
+    show(
+        "hosted decode eager 50, hosted matmul 50",
+        &list,
+        "balanced",
+        &got,
+    );
+    let speed = got[0].rate / alone(HostedEager, H100).rate;
+    assert!(speed >= 0.95, "{speed}");
+    assert!(got[1].share >= 0.55, "{}", got[1].share);
+}
+
+/// A step that comes at regular times finds the device free: what is left is a switch of contexts.
+#[test]
+fn a_step_of_high_priority_that_can_be_foreseen_finds_the_device_free() {
+    heading("a decode graph each 3 ms, high, beside a matmul, low");
+    let mut list = tenants(&[(Periodic, 50), (HostedMatmul, 50)], Mode::Balanced);
+    list[0].params.priority = Priority::High;
+    list[1].params.priority = Priority::Low;
+    for scheduling in [H100, IDEAL] {
+        let free = alone(Periodic, scheduling);
+        let got = sim::run(&list, scheduling, 6 * SECOND);
+        show("periodic, hosted matmul", &list, "balanced", &got);
+        let (least, most) = (free.percentile(0.99), got[0].percentile(0.99));
+        let switch = scheduling.idle_switch as f64 / 1e6;
+        println!(
+            "    p99 {most:.3} ms, alone {least:.3}; low has {:.3} of what is left",
+            got[1].share / (1.0 - free.share)
+        );
+        assert!(most <= least * 1.05 + switch, "{most} of {least}");
+        assert!(
+            got[1].share >= 0.82 * (1.0 - free.share),
+            "{}",
+            got[1].share / (1.0 - free.share)
+        );
+    }
+    // One that says it will begin and never does leaves the low one its floor at least.
+    let mut lying = list.clone();
+    lying[0].trace = Idle;
+    for conduct in [Conduct::ClaimsToBegin, Conduct::Noise] {
+        lying[0].conduct = conduct;
+        let got = sim::run(&lying, H100, 4 * SECOND);
+        show(&format!("{conduct:?}, hosted matmul"), &lying, "balanced", &got);
+        assert!(got[1].share >= 0.045, "{conduct:?}: {}", got[1].share);
+    }
+}
