@@ -33,6 +33,9 @@ use crate::setup::{SetupOnce, accounts_time, complain, logging};
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
 pub const NEAR: u64 = 1 << 30;
+/// Calls of more bytes than this are bracketed however far the quota is ([`Device::passing`]): another thread's request may be near it, and what
+/// is counted twice for a moment must not refuse that.
+const PASSING: u64 = 32 << 20;
 /// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
 const MEASURE_INTERVAL_NS: u64 = 20_000_000;
 
@@ -295,13 +298,13 @@ impl<B: Backend> Device<B> {
         Physical(&self.attachment.slot().allocated)
     }
 
-    /// [`Device::change`] for a driver call that takes memory (or gives some back, if `lost` bytes that the management library counts
+    /// [`Device::change`] for a driver call that takes `bytes` (or gives them back, if `lost` of them, which the management library counts,
     /// are more than none), as cheap as `near` allows. Far from the quota a measurement is seldom taken and decides nothing: one that falls between
     /// the call and its entry may count the allocation as overhead, too. So the entry comes after a call that takes and before one that gives, which makes
     /// that too much and never too little, and says that the overhead is to be measured again.
     #[inline]
-    pub fn passing(&self, near: bool, lost: u64) -> Passing<'_, B> {
-        let change = near.then(|| self.change());
+    pub fn passing(&self, near: bool, bytes: u64, lost: u64) -> Passing<'_, B> {
+        let change = (near || bytes > PASSING).then(|| self.change());
         match &change {
             Some(change) => change.lost(lost),
             None if lost > 0 => self.lost(lost),

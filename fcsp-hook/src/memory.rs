@@ -119,7 +119,7 @@ pub fn allocate<B: Backend>(
             return B::OUT_OF_MEMORY;
         }
     };
-    let passing = device.passing(near, 0);
+    let passing = device.passing(near, held, 0);
     let result = call();
     if result != B::SUCCESS {
         passing.failed();
@@ -370,7 +370,7 @@ fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() 
     let given = leaves(&record);
     let passing = (given.bytes > 0).then(|| {
         let lost = if given.counted { given.bytes } else { 0 };
-        device.passing(device.is_near(), lost)
+        device.passing(device.is_near(), given.bytes, lost)
     });
     let result = call();
     if result == B::SUCCESS {

@@ -308,7 +308,7 @@ fn free_piece<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> Opt
     let table = B::process().addresses();
     let piece = take_out::<B>(table, address)?;
     let device = piece.device;
-    let passing = (piece.given.bytes > 0).then(|| device.passing(device.is_near(), SLAB));
+    let passing = (piece.given.bytes > 0).then(|| device.passing(device.is_near(), SLAB, SLAB));
     let result = call();
     match (result == B::SUCCESS, passing) {
         (true, Some(passing)) => {
