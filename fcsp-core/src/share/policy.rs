@@ -406,7 +406,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
                 if has_floor() {
                     Decision::GoPolite(funds)
                 } else {
-                    wait(next.late_at, Reason::Priority)
+                    // Asked again before the claim to be waiting is stale: whoever ends its step wakes those that wait.
+                    wait(next.late_at.min(now + WAITER_STALE_NS / 2), Reason::Priority)
                 }
             }
             Some(next) => Decision::GoWithin(funds, next.free_by.saturating_sub(now)),

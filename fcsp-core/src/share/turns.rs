@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_others_make_longer_count_for_little_more_than_the_shortest() {
+    fn steps_that_others_make_longer_count_as_the_shortest() {
         let (meter, mut now, mut launched) = (Meter::default(), 1_000_000_000, 0);
         let mut said = Pace::default();
         meter.goes_on(now, 0);

@@ -119,17 +119,15 @@ impl Program {
                 2 => Op::Step,
                 _ => Op::Host(5_000),
             },
-            Trace::HostedMatmul => match i % 9 {
-                // The host comes back from its wait, and some interpreter later the next batch begins.
-                8 => Op::Host(60_000),
-                7 => Op::Within(8),
+            Trace::HostedMatmul => match i % 7 {
                 0..4 => Op::Launch {
                     gpu: 203_000,
                     host: 11_000,
                 },
-                // Three of four: the step is counted once.
                 4 => Op::Step,
-                _ => Op::Host(1),
+                5 => Op::Within(8),
+                // The host comes back from its wait, and some interpreter later the next batch begins.
+                _ => Op::Host(60_000),
             },
             Trace::HostedGraph => match i % 4 {
                 0 => Op::Launch {
