@@ -23,7 +23,8 @@ pub fn count() -> Option<i32> {
 pub fn identify(ordinal: i32) -> Option<DeviceIdentity> {
     let mut uuid = aclrtUuid::zeroed();
     let bytes = if call_real!(aclrtDeviceGetUuid(ordinal, &mut uuid)) == ACL_SUCCESS {
-        uuid.bytes.map(|b| b.cast_unsigned())
+        // `c_char` has a sign on x86-64 and none on aarch64.
+        uuid.bytes.map(|byte| u8::from_ne_bytes(byte.to_ne_bytes()))
     } else {
         // Versions of CANN that cannot say: the virtual die's number is as good.
         process_memory::die(ordinal)?

@@ -112,7 +112,10 @@ fn own_number(ordinal: hipDevice_t) -> Option<DeviceUuid> {
     if result != hipSuccess || uuid.bytes.iter().all(blank) {
         return None;
     }
-    Some(number_from(uuid.bytes.map(core::ffi::c_char::cast_unsigned)))
+    // `c_char` has a sign on x86-64 and none on aarch64.
+    Some(number_from(
+        uuid.bytes.map(|byte| u8::from_ne_bytes(byte.to_ne_bytes())),
+    ))
 }
 
 /// The characters are the device's number in hexadecimal digits; as bytes they are a UUID's first half, which is also what
