@@ -87,15 +87,16 @@ def main():
     ck(cu.cuEventRecord(start, stream))
     ck(cu.cuLaunchKernel(fill, 64, 1, 1, 256, 1, 1, 0, stream, args, 0))
     if simulated:
+        # Long enough that a busy machine asks while it runs.
         spin = ck(cu.cuModuleGetFunction(mod, b"fcsp_spin"))
-        ck(cu.cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 0, stream, ((5_000_000,), (ctypes.c_uint64,)), 0))
+        ck(cu.cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 0, stream, ((300_000_000,), (ctypes.c_uint64,)), 0))
     ck(cu.cuEventRecord(end, stream))
     if simulated:
         code, *_ = cu.cuStreamQuery(stream)
         assert code == cu.CUresult.CUDA_ERROR_NOT_READY, code
     ck(cu.cuStreamSynchronize(stream))
     ms = ck(cu.cuEventElapsedTime(start, end))
-    assert ms >= (5.0 if simulated else 0.0), ms
+    assert ms >= (300.0 if simulated else 0.0), ms
     if simulated:
         ck(cu.cuMemcpyDtoH(back, a, 4 * n))
         assert set(back) == {7}
