@@ -10,6 +10,7 @@
 //! | [`symbols`] | tables of every function of a library, with its role |
 //! | [`ffi`] | a vendor's types by hand, recorded for comparison with its headers |
 //! | [`setup`] | making things once, the shield between our code and the host's, the log |
+//! | [`thread`] | what a thread remembers: whether it is inside a wrapper |
 //! | [`backend`] | what a backend says about its vendor's driver: the one trait it implements |
 //! | [`embedding`] | what a program that links backends asks for, in place of the environment |
 //! | [`process`] | this process's tenant and devices; fork |
@@ -40,3 +41,4 @@ pub mod process;
 pub mod setup;
 pub mod symbols;
 pub mod table;
+pub mod thread;

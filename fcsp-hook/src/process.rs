@@ -221,7 +221,7 @@ impl<B: Backend> Process<B> {
     /// The same, from inside a wrapper.
     #[inline]
     pub fn scope_inside(&'static self, inside: &Inside) -> Scope<B> {
-        self.scope_in(inside.thread())
+        inside.with(|thread| self.scope_in(thread))
     }
 
     /// The scope of a call made inside a wrapper where the context does not matter: [`Scope::On`] may name none. Without a
@@ -231,6 +231,15 @@ impl<B: Backend> Process<B> {
         match self.sole() {
             Some(device) => Scope::On(device, 0),
             None => self.scope_inside(inside),
+        }
+    }
+
+    /// The governed device of an ordinal.
+    #[inline]
+    pub(crate) fn device(&'static self, ordinal: i32) -> Option<&'static Device<B>> {
+        match self.sole() {
+            Some(device) if device.ordinal == ordinal => Some(device),
+            _ => self.governed()?.device(ordinal),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Making things once, the shield between our code and the host's, and the log.
 
-use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use crate::thread::{Inside, Thread};
 
 /// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
 #[derive(Debug, Default)]
@@ -66,69 +67,6 @@ impl SetupOnce {
     }
 }
 
-/// What a thread remembers. Together, so that one look-up of the thread's memory serves a whole call.
-#[derive(Debug)]
-pub struct Thread {
-    /// Raised while this thread is inside a wrapper: a driver that calls its own exported functions must not be
-    /// charged twice.
-    inside: Cell<bool>,
-    /// The backend's count of dead contexts when the two below were asked for.
-    pub epoch: Cell<u32>,
-    /// The context this thread asked about last.
-    pub context: Cell<usize>,
-    /// Its device.
-    pub ordinal: Cell<i32>,
-}
-
-std::thread_local! {
-    static THREAD: Thread = const {
-        Thread {
-            inside: Cell::new(false),
-            epoch: Cell::new(0),
-            context: Cell::new(0),
-            ordinal: Cell::new(-1),
-        }
-    };
-}
-
-const _: () = assert!(!core::mem::needs_drop::<Thread>());
-
-impl Thread {
-    /// Hands over what the calling thread remembers.
-    #[inline]
-    pub fn with<R>(work: impl FnOnce(&Self) -> R) -> R {
-        THREAD.with(work)
-    }
-}
-
-/// Marks this thread as inside a wrapper until dropped. Stays on its thread.
-#[derive(Debug)]
-pub struct Inside(*const Thread);
-
-impl Inside {
-    /// `None` if the thread is inside already: the call then comes from the driver itself.
-    #[inline]
-    pub fn enter() -> Option<Self> {
-        // Not made unless it is handed out: dropping it lowers the flag.
-        THREAD.with(|thread| (!thread.inside.replace(true)).then(|| Self(thread)))
-    }
-
-    /// What the thread remembers.
-    #[inline]
-    pub fn thread(&self) -> &Thread {
-        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread runs; a raw pointer
-        // keeps this guard on that thread.
-        unsafe { &*self.0 }
-    }
-}
-
-impl Drop for Inside {
-    #[inline]
-    fn drop(&mut self) {
-        self.thread().inside.set(false);
-    }
-}
-
 /// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
 #[inline]
 pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
@@ -185,18 +123,6 @@ pub fn complain(reason: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_thread_is_inside_once() {
-        let outer = Inside::enter();
-        assert!(outer.is_some());
-        assert!(Inside::enter().is_none());
-        assert!(Inside::enter().is_none(), "asking does not change it");
-        let other = std::thread::spawn(|| Inside::enter().is_some()).join();
-        assert!(other.unwrap(), "another thread is not");
-        drop(outer);
-        assert!(Inside::enter().is_some());
-    }
 
     #[test]
     fn the_first_to_publish_is_kept() {
