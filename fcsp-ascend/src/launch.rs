@@ -3,7 +3,6 @@
 //! A process that nobody governs passes through here on a few loads. Otherwise the outer call asks the gate, and those
 //! of the runtime under it go straight through.
 
-use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
 use core::hash::{Hash, Hasher};
 use std::collections::HashMap;
@@ -12,6 +11,7 @@ use std::sync::Mutex;
 
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self as hook, straight};
+use fcsp_hook::thread::Launching;
 
 use crate::call_real;
 use crate::driver::real;
@@ -19,57 +19,16 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::*;
 use crate::process::Ascend;
 
-std::thread_local! {
-    static LAUNCHING: Cell<bool> = const { Cell::new(false) };
-}
-
-const _: () = assert!(!core::mem::needs_drop::<Cell<bool>>());
-
-/// Marks this thread as launching until dropped: the layers under this call must not ask or charge again. Memory that they
-/// take is counted all the same.
-#[derive(Debug)]
-pub struct Launching(*const Cell<bool>);
-
-impl Launching {
-    /// `None` if the thread is launching already.
-    #[inline]
-    pub fn enter() -> Option<Self> {
-        // Not made unless it is handed out: dropping it lowers the flag.
-        LAUNCHING.with(|launching| {
-            (!launching.replace(true))
-                .then_some(launching as *const _)
-                .map(Self)
-        })
-    }
-}
-
-impl Drop for Launching {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: the flag has nothing to drop, so its memory is there for as long as its thread runs; a raw pointer keeps
-        // this guard on that thread.
-        unsafe { &*self.0 }.set(false);
-    }
-}
-
 /// Whether a call has nothing to ask: nobody governs this process, or a wrapper of this thread's has asked for the layers
 /// under it.
 #[inline(always)]
 fn passes() -> bool {
-    straight::<Ascend>() || LAUNCHING.with(Cell::get)
+    straight::<Ascend>() || Launching::is_under_way()
 }
 
 /// What a wrapper calls in the end. Not a type each: with some sixty wrappers the library would be twice as large, for a
 /// nanosecond.
 type Call<'a> = &'a dyn Fn() -> aclError;
-
-/// Admits a kernel that is known well, the usual one: whoever is given the mark may submit it. Apart from [`kernel`] so
-/// that a wrapper need not pack its arguments for it.
-#[inline(never)]
-fn admitted(function: usize, blocks: u32, stream: aclrtStream) -> Option<Launching> {
-    let launching = Launching::enter()?;
-    hook::admits_kernel::<Ascend>(function, u64::from(blocks), stream as usize).then_some(launching)
-}
 
 /// Submits a kernel.
 pub(crate) fn kernel(function: usize, blocks: u32, stream: aclrtStream, call: Call<'_>) -> aclError {
@@ -168,20 +127,21 @@ pub unsafe extern "C" fn rtFunctionRegister(
 
 macro_rules! launches {
     ($($name:ident($($arg:ident: $ty:ty),*): $function:expr, $blocks:expr, $stream:ident;)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            if passes() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
-                return unsafe { real($($arg),*) };
-            }
-            #[allow(unused_unsafe)]
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`.")]
+            $name($($arg: $ty),*) -> aclError,
+            real::$name,
+            straight straight::<Ascend>(),
+            // A layer under one that was asked.
+            within Launching::is_under_way(),
             // SAFETY: names are C strings or null, as the driver requires.
-            let function = unsafe { $function };
-            if let Some(_launching) = admitted(function, $blocks, $stream) && let Some(real) = real::$name.get() {
+            admitted hook::admits_kernel::<Ascend>(unsafe { $function }, u64::from($blocks as u32), $stream as usize),
+            mark Launching::enter(),
+            asking {
                 // SAFETY: as above.
-                return unsafe { real($($arg),*) };
+                let function = unsafe { $function };
+                kernel(function, $blocks, $stream, &|| call_real!($name($($arg),*)))
             }
-            kernel(function, $blocks, $stream, &|| call_real!($name($($arg),*)))
         }
     )*};
 }
@@ -369,17 +329,6 @@ waits! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_thread_launches_once_at_a_time() {
-        let outer = Launching::enter();
-        assert!(outer.is_some());
-        for _ in 0..2 {
-            assert!(Launching::enter().is_none(), "asking does not change it");
-        }
-        drop(outer);
-        assert!(Launching::enter().is_some());
-    }
 
     #[test]
     fn numbers_without_a_handle_are_odd() {

@@ -66,44 +66,28 @@ impl Drop for BesideCaptures {
     }
 }
 
+fn volume(x: u32, y: u32, z: u32) -> u64 {
+    u64::from(x) * u64::from(y) * u64::from(z)
+}
+
 macro_rules! launch_kernel {
     ($($name:ident: $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(
-            f: CUfunction,
-            gridDimX: u32,
-            gridDimY: u32,
-            gridDimZ: u32,
-            blockDimX: u32,
-            blockDimY: u32,
-            blockDimZ: u32,
-            sharedMemBytes: u32,
-            hStream: CUstream,
-            kernelParams: *mut *mut core::ffi::c_void,
-            extra: *mut *mut core::ffi::c_void,
-        ) -> CUresult {
-            let blocks = u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ);
-            if (straight::<Cuda>() || admits_kernel::<Cuda>(f as usize, blocks, named(hStream, $per_thread)))
-                && let Some(real) = real::$name.get()
-            {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
-                return unsafe {
-                    real(
-                        f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
-                        kernelParams, extra,
-                    )
-                };
-            }
-            kernel(
-                f,
-                u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
-                hStream,
-                $per_thread,
-                || call_real!($name(
-                    f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
-                    kernelParams, extra
-                )),
-            )
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`.")]
+            $name(
+                f: CUfunction, gridDimX: u32, gridDimY: u32, gridDimZ: u32, blockDimX: u32, blockDimY: u32, blockDimZ: u32,
+                sharedMemBytes: u32, hStream: CUstream, kernelParams: *mut *mut core::ffi::c_void,
+                extra: *mut *mut core::ffi::c_void
+            ) -> CUresult,
+            real::$name,
+            straight straight::<Cuda>(),
+            admitted admits_kernel::<Cuda>(
+                f as usize, volume(gridDimX, gridDimY, gridDimZ), named(hStream, $per_thread)
+            ),
+            asking kernel(f, volume(gridDimX, gridDimY, gridDimZ), hStream, $per_thread, || call_real!($name(
+                f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream, kernelParams,
+                extra
+            )))
         }
     )*};
 }
@@ -126,7 +110,7 @@ macro_rules! launch_cooperative {
         ) -> CUresult {
             kernel(
                 f,
-                u64::from(gridDimX) * u64::from(gridDimY) * u64::from(gridDimZ),
+                volume(gridDimX, gridDimY, gridDimZ),
                 hStream,
                 $per_thread,
                 || call_real!($name(
@@ -139,27 +123,42 @@ macro_rules! launch_cooperative {
 }
 launch_cooperative!(cuLaunchCooperativeKernel: false, cuLaunchCooperativeKernel_ptsz: true);
 
+/// Blocks of a launch and its stream; `None` without a configuration, which is the driver's to complain of.
+///
+/// # Safety
+/// `config` is null or points to a configuration.
+#[inline]
+unsafe fn shape(config: *const CUlaunchConfig) -> Option<(u64, CUstream)> {
+    // SAFETY: by this function's contract.
+    let shape = unsafe { config.as_ref() }?;
+    Some((
+        volume(shape.gridDimX, shape.gridDimY, shape.gridDimZ),
+        shape.hStream,
+    ))
+}
+
 macro_rules! launch_ex {
     ($($name:ident: $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(
-            config: *const CUlaunchConfig,
-            f: CUfunction,
-            kernelParams: *mut *mut core::ffi::c_void,
-            extra: *mut *mut core::ffi::c_void,
-        ) -> CUresult {
-            if straight::<Cuda>() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
-                return unsafe { real(config, f, kernelParams, extra) };
-            }
-            let call = || call_real!($name(config, f, kernelParams, extra));
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`.")]
+            $name(
+                config: *const CUlaunchConfig, f: CUfunction, kernelParams: *mut *mut core::ffi::c_void,
+                extra: *mut *mut core::ffi::c_void
+            ) -> CUresult,
+            real::$name,
+            straight straight::<Cuda>(),
             // SAFETY: the caller passes a configuration or null, as the driver requires.
-            let Some(shape) = (unsafe { config.as_ref() }) else { return call() };
-            let blocks = u64::from(shape.gridDimX) * u64::from(shape.gridDimY) * u64::from(shape.gridDimZ);
-            if admits_kernel::<Cuda>(f as usize, blocks, named(shape.hStream, $per_thread)) {
-                return call();
+            admitted unsafe { shape(config) }.is_none_or(|(blocks, stream)| {
+                admits_kernel::<Cuda>(f as usize, blocks, named(stream, $per_thread))
+            }),
+            asking {
+                let call = || call_real!($name(config, f, kernelParams, extra));
+                // SAFETY: as above.
+                match unsafe { shape(config) } {
+                    Some((blocks, stream)) => kernel(f, blocks, stream, $per_thread, call),
+                    None => call(),
+                }
             }
-            kernel(f, blocks, shape.hStream, $per_thread, call)
         }
     )*};
 }
@@ -167,16 +166,13 @@ launch_ex!(cuLaunchKernelEx: false, cuLaunchKernelEx_ptsz: true);
 
 macro_rules! graph_launch {
     ($($name:ident: $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
-        pub unsafe extern "C" fn $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult {
-            let stream = named(hStream, $per_thread);
-            if (straight_graph::<Cuda>() || admits_graph::<Cuda>(hGraph as usize, stream))
-                && let Some(real) = real::$name.get()
-            {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
-                return unsafe { real(hGraph, hStream) };
-            }
-            launch::graph::<Cuda>(hGraph as usize, stream, || {
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
+            $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult,
+            real::$name,
+            straight straight_graph::<Cuda>(),
+            admitted admits_graph::<Cuda>(hGraph as usize, named(hStream, $per_thread)),
+            asking launch::graph::<Cuda>(hGraph as usize, named(hStream, $per_thread), || {
                 if GRAPHS.any() {
                     shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
                 } else {

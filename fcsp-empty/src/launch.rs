@@ -7,20 +7,20 @@ use fcsp_hook::launch::{self, admits_kernel, straight};
 use fcsp_hook::setup::shielded;
 
 use crate::call_real;
+use crate::driver::real;
 use crate::ffi::*;
 use crate::process::Empty;
 
 /// The one queue that the driver has.
 const QUEUE: usize = 1;
 
-/// `emptyLaunch`.
-pub unsafe extern "C" fn emptyLaunch(kernel: *const c_char, ns: u64) -> emptyStatus {
-    let call = || call_real!(emptyLaunch(kernel, ns));
-    let function = kernel as usize;
-    if kernel.is_null() || straight::<Empty>() || admits_kernel::<Empty>(function, 1, QUEUE) {
-        return call();
-    }
-    launch::kernel::<Empty>(function, 1, QUEUE, call)
+fcsp_hook::staged! {
+    /// `emptyLaunch`.
+    emptyLaunch(kernel: *const c_char, ns: u64) -> emptyStatus,
+    real::emptyLaunch,
+    straight straight::<Empty>(),
+    admitted kernel.is_null() || admits_kernel::<Empty>(kernel as usize, 1, QUEUE),
+    asking launch::kernel::<Empty>(kernel as usize, 1, QUEUE, || call_real!(emptyLaunch(kernel, ns)))
 }
 
 /// `emptySynchronize`.

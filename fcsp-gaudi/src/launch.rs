@@ -12,22 +12,22 @@ use crate::process::Gaudi;
 /// Wraps launches: a recipe is one key, as a graph is elsewhere.
 macro_rules! launches {
     ($($name:ident($($arg:ident: $ty:ty),* $(,)?);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(
-            streamHandle: synStreamHandle, tensors: *const synLaunchTensorInfo, count: u32, workspace: u64,
-            recipe: synRecipeHandle, $($arg: $ty),*
-        ) -> synStatus {
-            if straight::<Gaudi>() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to Synapse.
-                return unsafe { real(streamHandle, tensors, count, workspace, recipe, $($arg),*) };
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`.")]
+            $name(
+                streamHandle: synStreamHandle, tensors: *const synLaunchTensorInfo, count: u32, workspace: u64,
+                recipe: synRecipeHandle, $($arg: $ty),*
+            ) -> synStatus,
+            real::$name,
+            straight straight::<Gaudi>(),
+            within Inside::is_inside(),
+            admitted admits_graph::<Gaudi>(recipe as usize, streamHandle as usize),
+            mark Inside::enter(),
+            asking {
+                let call = || call_real!($name(streamHandle, tensors, count, workspace, recipe, $($arg),*));
+                let Some(_inside) = Inside::enter() else { return call() };
+                launch::graph::<Gaudi>(recipe as usize, streamHandle as usize, call)
             }
-            let call = || call_real!($name(streamHandle, tensors, count, workspace, recipe, $($arg),*));
-            let Some(_inside) = Inside::enter() else { return call() };
-            let (recipe, queue) = (recipe as usize, streamHandle as usize);
-            if admits_graph::<Gaudi>(recipe, queue) {
-                return call();
-            }
-            launch::graph::<Gaudi>(recipe, queue, call)
         }
     )*};
 }

@@ -50,7 +50,6 @@ fn host(function: *const c_void) -> usize {
 }
 
 /// Submits a kernel. What the runtime calls of itself while it serves this is part of it.
-#[inline]
 fn kernel(
     function: usize,
     blocks: u64,
@@ -61,11 +60,7 @@ fn kernel(
     let Some(_inside) = Inside::enter() else {
         return call();
     };
-    let queue = named(stream, per_thread);
-    if admits_kernel::<Hip>(function, blocks, queue) {
-        return call();
-    }
-    launch::kernel::<Hip>(function, blocks, queue, call)
+    launch::kernel::<Hip>(function, blocks, named(stream, per_thread), call)
 }
 
 /// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
@@ -99,13 +94,16 @@ impl Drop for BesideCaptures {
 /// Wraps launches: what they launch, how many blocks, on which stream, and whether stream 0 is the thread's own.
 macro_rules! launches {
     ($($name:ident($($arg:ident: $ty:ty),* $(,)?) = $function:expr, $blocks:expr, $stream:expr, $per_thread:literal;)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
-            if straight::<Hip>() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
-                return unsafe { real($($arg),*) };
-            }
-            kernel($function, $blocks, $stream, $per_thread, || call_real!($name($($arg),*)))
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`.")]
+            $name($($arg: $ty),*) -> hipError_t,
+            real::$name,
+            straight straight::<Hip>(),
+            // What the runtime calls of itself.
+            within Inside::is_inside(),
+            admitted admits_kernel::<Hip>($function, $blocks, named($stream, $per_thread)),
+            mark Inside::enter(),
+            asking kernel($function, $blocks, $stream, $per_thread, || call_real!($name($($arg),*)))
         }
     )*};
 }
@@ -153,15 +151,22 @@ launches! {
 /// Wraps launches whose shape is in a structure.
 macro_rules! launches_by {
     ($($name:ident($config:ident: $ty:ty, $($arg:ident: $arg_ty:ty),*) = $function:expr, |$shape:ident| $blocks:expr, $stream:ident;)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($config: *const $ty, $($arg: $arg_ty),*) -> hipError_t {
-            let call = || call_real!($name($config, $($arg),*));
-            if straight::<Hip>() {
-                return call();
-            }
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`.")]
+            $name($config: *const $ty, $($arg: $arg_ty),*) -> hipError_t,
+            real::$name,
+            straight straight::<Hip>(),
+            within Inside::is_inside(),
             // SAFETY: the caller passes a configuration or null, as the runtime requires.
-            let Some($shape) = (unsafe { $config.as_ref() }) else { return call() };
-            kernel($function, $blocks, $shape.$stream, false, call)
+            admitted unsafe { $config.as_ref() }
+                .is_some_and(|$shape| admits_kernel::<Hip>($function, $blocks, named($shape.$stream, false))),
+            mark Inside::enter(),
+            asking {
+                let call = || call_real!($name($config, $($arg),*));
+                // SAFETY: as above.
+                let Some($shape) = (unsafe { $config.as_ref() }) else { return call() };
+                kernel($function, $blocks, $shape.$stream, false, call)
+            }
         }
     )*};
 }
@@ -176,25 +181,25 @@ launches_by! {
 
 macro_rules! graph_launch {
     ($($name:ident: $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
-        pub unsafe extern "C" fn $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t {
-            if straight_graph::<Hip>() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
-                return unsafe { real(graphExec, hStream) };
+        fcsp_hook::staged! {
+            #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
+            $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t,
+            real::$name,
+            straight straight_graph::<Hip>(),
+            within Inside::is_inside(),
+            admitted admits_graph::<Hip>(graphExec as usize, named(hStream, $per_thread)),
+            mark Inside::enter(),
+            asking {
+                let call = || call_real!($name(graphExec, hStream));
+                let Some(_inside) = Inside::enter() else { return call() };
+                launch::graph::<Hip>(graphExec as usize, named(hStream, $per_thread), || {
+                    if GRAPHS.any() {
+                        answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
+                    } else {
+                        call()
+                    }
+                })
             }
-            let call = || call_real!($name(graphExec, hStream));
-            let Some(_inside) = Inside::enter() else { return call() };
-            let queue = named(hStream, $per_thread);
-            if admits_graph::<Hip>(graphExec as usize, queue) {
-                return call();
-            }
-            launch::graph::<Hip>(graphExec as usize, queue, || {
-                if GRAPHS.any() {
-                    answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
-                } else {
-                    call()
-                }
-            })
         }
     )*};
 }

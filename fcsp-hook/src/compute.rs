@@ -198,6 +198,13 @@ impl<B: Backend> Compute<B> {
         }
     }
 
+    /// `queue` is gone, and its handle may be another thing's next.
+    pub fn queue_gone(&self, queue: usize) {
+        let last = &self.gate.line().stream;
+        // Relaxed: whoever is given the handle again heard of it after this.
+        let _ = last.compare_exchange(queue, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     #[cold]
     fn other_queue(&self, queue: usize) {
         if self.gate.line().stream.swap(queue, Ordering::Relaxed) != 0 {

@@ -12,6 +12,7 @@ use crate::compute::{Compute, Drains, Known, Work};
 use crate::setup::shielded;
 
 pub mod copies;
+mod stages;
 
 /// What a launch that need not ask looks at: one line that is only read, and the words it points at.
 #[derive(Debug)]
@@ -212,6 +213,17 @@ pub fn graph_changed<B: Backend>(executable: usize) {
         for device in governed.devices() {
             if let Some(compute) = device.compute() {
                 compute.graph_changed(executable);
+            }
+        }
+    }
+}
+
+/// A queue is gone: its handle may be another thing's next.
+pub fn queue_gone<B: Backend>(queue: usize) {
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            if let Some(compute) = device.compute() {
+                compute.queue_gone(queue);
             }
         }
     }

@@ -225,6 +225,20 @@ impl<F: Copy> Real<F> {
         Some(unsafe { core::mem::transmute_copy::<*mut c_void, F>(&address) })
     }
 
+    /// The function if it has been found before. Nothing is called, so a wrapper that asks this before it jumps there needs no
+    /// stack of its own.
+    #[inline(always)]
+    pub fn found(&self) -> Option<F> {
+        // Acquire: as in `get`.
+        let address = self.address.load(Ordering::Acquire);
+        // Neither null nor `ABSENT`, in one comparison.
+        if (address as usize).wrapping_sub(1) >= ABSENT as usize - 1 {
+            return None;
+        }
+        // SAFETY: as in `get`, which has asserted the size.
+        Some(unsafe { core::mem::transmute_copy::<*mut c_void, F>(&address) })
+    }
+
     #[cold]
     fn find(&self) -> *mut c_void {
         find(&self.address, self.name, self.library)
@@ -303,6 +317,7 @@ mod tests {
         assert_eq!(call!(real::getpid, else -1;), std::process::id().cast_signed());
         assert_eq!(call!(real::no_such_function_anywhere, else -1;), -1);
         assert_eq!(real::getpid.name(), c"getpid");
+        assert!(real::getpid.found().is_some() && real::no_such_function_anywhere.found().is_none());
     }
 
     #[test]

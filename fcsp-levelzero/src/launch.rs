@@ -26,12 +26,6 @@ fn share(lane: queues::Lane) -> Option<&'static Compute> {
     process().compute_of(lane.ordinal)
 }
 
-/// Whether what is appended to a list runs at once.
-#[inline]
-fn is_immediate(list: ze_command_list_handle_t) -> bool {
-    queues::lane(list as usize).is_some_and(|lane| lane.immediate)
-}
-
 /// What is to be done with something that is appended to a list.
 enum Governed {
     /// It runs now, and this share is to be asked.
@@ -102,20 +96,14 @@ unsafe fn all<'a>(handles: *const *mut c_void, count: u32) -> &'a [*mut c_void] 
 
 macro_rules! launches {
     ($($(#[$doc:meta])* fn $name:ident($list:ident, $kernel:ident, [$($arg:ident: $ty:ty),*]) blocks $blocks:expr;)*) => {$(
-        $(#[$doc])*
-        pub unsafe extern "C" fn $name(
-            $list: ze_command_list_handle_t,
-            $kernel: ze_kernel_handle_t,
-            $($arg: $ty),*
-        ) -> ze_result_t {
-            if (straight::<LevelZero>()
-                || is_immediate($list) && admits_kernel::<LevelZero>($kernel as usize, $blocks, $list as usize))
-                && let Some(real) = real::$name.get()
-            {
-                // SAFETY: the caller's own arguments.
-                return unsafe { real($list, $kernel, $($arg),*) };
-            }
-            shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        fcsp_hook::staged! {
+            $(#[$doc])*
+            $name($list: ze_command_list_handle_t, $kernel: ze_kernel_handle_t, $($arg: $ty),*) -> ze_result_t,
+            real::$name,
+            straight straight::<LevelZero>(),
+            // Of lists, only immediate ones are queues that a share has seen, and it is told when one is gone.
+            admitted admits_kernel::<LevelZero>($kernel as usize, $blocks, $list as usize),
+            asking shielded(ZE_RESULT_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($list, $kernel, $($arg),*));
                 let blocks = $blocks;
                 match at_once($list) {
@@ -216,22 +204,20 @@ pub unsafe extern "C" fn zeCommandListAppendLaunchMultipleKernelsIndirect(
     })
 }
 
-/// `zeCommandQueueExecuteCommandLists`: where regular lists are charged.
-pub unsafe extern "C" fn zeCommandQueueExecuteCommandLists(
-    hCommandQueue: ze_command_queue_handle_t,
-    numCommandLists: u32,
-    phCommandLists: *mut ze_command_list_handle_t,
-    hFence: ze_fence_handle_t,
-) -> ze_result_t {
-    // SAFETY: the caller's own list.
-    let content = || queues::content(unsafe { all(phCommandLists, numCommandLists) });
-    if (straight::<LevelZero>() || admits_graph::<LevelZero>(content().key, hCommandQueue as usize))
-        && let Some(real) = real::zeCommandQueueExecuteCommandLists.get()
-    {
-        // SAFETY: the caller's own arguments.
-        return unsafe { real(hCommandQueue, numCommandLists, phCommandLists, hFence) };
-    }
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+fcsp_hook::staged! {
+    /// `zeCommandQueueExecuteCommandLists`: where regular lists are charged.
+    zeCommandQueueExecuteCommandLists(
+        hCommandQueue: ze_command_queue_handle_t, numCommandLists: u32, phCommandLists: *mut ze_command_list_handle_t,
+        hFence: ze_fence_handle_t
+    ) -> ze_result_t,
+    real::zeCommandQueueExecuteCommandLists,
+    straight straight::<LevelZero>(),
+    admitted {
+        // SAFETY: the caller's own list.
+        let content = queues::content(unsafe { all(phCommandLists, numCommandLists) });
+        admits_graph::<LevelZero>(content.key, hCommandQueue as usize)
+    },
+    asking shielded(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zeCommandQueueExecuteCommandLists(
                 hCommandQueue,
@@ -245,7 +231,11 @@ pub unsafe extern "C" fn zeCommandQueueExecuteCommandLists(
         }
         let lane = queues::lane(hCommandQueue as usize).filter(|lane| !lane.copies);
         match lane.and_then(share) {
-            Some(share) => lists(share, content(), hCommandQueue, call),
+            Some(share) => {
+                // SAFETY: as above.
+                let content = queues::content(unsafe { all(phCommandLists, numCommandLists) });
+                lists(share, content, hCommandQueue, call)
+            }
             None => call(),
         }
     })

@@ -12,7 +12,7 @@ use crate::call_real;
 use crate::context;
 use crate::device;
 use crate::ffi::ze::*;
-use crate::process::{Inside, Scope, scope_of, shielded};
+use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
 
 /// What a launch must know of a queue or list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +234,11 @@ fn enter(handle: usize, place: Place, lane: Lane) {
 }
 
 fn leave(handle: usize) {
+    take_out(handle);
+    fcsp_hook::launch::queue_gone::<LevelZero>(handle);
+}
+
+fn take_out(handle: usize) {
     let mut places = places().lock().unwrap_or_else(PoisonError::into_inner);
     places.remove(&handle);
     for slot in slots(handle) {
