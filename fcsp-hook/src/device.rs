@@ -13,14 +13,19 @@
 //! Neighbours that allocate at that moment are then counted as ours, those that free hide as much; code that the
 //! driver loads lazily and its memory for streams are not seen at all.
 
-use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod calls;
+mod measure;
+mod small;
+
+pub use calls::{Change, Passing};
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
 
 use fcsp_core::device::DeviceIdentity;
-use fcsp_core::file::monotonic_ns;
 use fcsp_core::memory::{Denied, Usage};
 use fcsp_core::region::Attachment;
+use fcsp_core::region::ahead::Ahead;
 use fcsp_core::region::physical::Physical;
 use fcsp_core::share::params::Mode;
 use fcsp_core::tenant::{Tenant, TenantError};
@@ -33,12 +38,6 @@ use crate::setup::{SetupOnce, accounts_time, complain, logging};
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
 pub const NEAR: u64 = 1 << 30;
-/// Calls of more bytes than this are bracketed however far the quota is ([`Device::passing`]): another thread's request may be near it, and what
-/// is counted twice for a moment must not refuse that.
-const PASSING: u64 = 32 << 20;
-/// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
-const MEASURE_INTERVAL_NS: u64 = 20_000_000;
-
 /// A device that this process uses.
 #[derive(Debug)]
 pub struct Device<B: Backend> {
@@ -59,6 +58,10 @@ pub struct Device<B: Backend> {
     stale: AtomicBool,
     measured_ns: AtomicU64,
     measure: Mutex<()>,
+    /// Measurements begun and ended: odd while one is taken.
+    measurements: AtomicU32,
+    /// What small requests take their bytes from, far from the quota.
+    ahead: Ahead,
     /// Overhead by estimates and differences, for a process that the management library does not show.
     unseen: AtomicU64,
     /// The part of it that each context of this process stands for.
@@ -69,69 +72,6 @@ pub struct Device<B: Backend> {
     compute_made: AtomicPtr<Compute<B>>,
     /// The pool that serves allocations which name none; null until asked, and after it may have changed.
     pub(crate) default_pool: AtomicPtr<Pool<B>>,
-}
-
-/// Around a driver call that changes what the driver holds for this process, until that is entered in the slot.
-pub struct Change<'a> {
-    account: Physical<'a>,
-    by: Cell<i64>,
-}
-
-impl Change<'_> {
-    /// Enters memory that the management library counts.
-    #[inline]
-    pub fn gained(&self, bytes: u64) {
-        self.by.set(self.by.get().saturating_add_unsigned(bytes));
-    }
-
-    /// Removes memory that the management library counts.
-    #[inline]
-    pub fn lost(&self, bytes: u64) {
-        self.by.set(self.by.get().saturating_sub_unsigned(bytes));
-    }
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        self.account.end(self.by.get());
-    }
-}
-
-/// Around a driver call, see [`Device::passing`].
-pub struct Passing<'a, B: Backend> {
-    device: &'a Device<B>,
-    change: Option<Change<'a>>,
-    lost: u64,
-}
-
-impl<B: Backend> Passing<'_, B> {
-    /// The call has succeeded; the management library counts `gained` bytes more, beside what it gave back.
-    #[inline]
-    pub fn succeeded(self, gained: u64) {
-        match self.change {
-            Some(change) => change.gained(gained),
-            None => {
-                if gained > 0 {
-                    self.device.gained(gained);
-                }
-                self.device.overhead_changed();
-            }
-        }
-    }
-
-    /// The call has failed, and nothing has changed.
-    #[inline]
-    pub fn failed(self) {
-        match self.change {
-            Some(change) => change.gained(self.lost),
-            None => {
-                if self.lost > 0 {
-                    self.device.gained(self.lost);
-                    self.device.overhead_changed();
-                }
-            }
-        }
-    }
 }
 
 impl<B: Backend> Device<B> {
@@ -158,6 +98,8 @@ impl<B: Backend> Device<B> {
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
+            measurements: AtomicU32::new(0),
+            ahead: Ahead::new(),
             unseen: AtomicU64::new(0),
             contexts: Mutex::new(Vec::new()),
             compute: AtomicPtr::new(core::ptr::null_mut()),
@@ -254,6 +196,7 @@ impl<B: Backend> Device<B> {
     }
 
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.drain_ahead();
         // More than the whole quota: no measurement and no pool can make room.
         if bytes <= limit {
             self.measure_if_stale();
@@ -281,40 +224,10 @@ impl<B: Backend> Device<B> {
         self.attachment.ledger().charge(bytes);
     }
 
-    /// Brackets a driver call that changes what the driver holds for this process.
-    #[inline]
-    pub fn change(&self) -> Change<'_> {
-        let account = self.physical();
-        account.begin();
-        Change {
-            account,
-            by: Cell::new(0),
-        }
-    }
-
     /// What the driver holds for this process by our own account.
     #[inline]
     fn physical(&self) -> Physical<'_> {
         Physical(&self.attachment.slot().allocated)
-    }
-
-    /// [`Device::change`] for a driver call that takes `bytes` (or gives them back, if `lost` of them, which the management library counts,
-    /// are more than none), as cheap as `near` allows. Far from the quota a measurement is seldom taken and decides nothing: one that falls between
-    /// the call and its entry may count the allocation as overhead, too. So the entry comes after a call that takes and before one that gives, which makes
-    /// that too much and never too little, and says that the overhead is to be measured again.
-    #[inline]
-    pub fn passing(&self, near: bool, bytes: u64, lost: u64) -> Passing<'_, B> {
-        let change = (near || bytes > PASSING).then(|| self.change());
-        match &change {
-            Some(change) => change.lost(lost),
-            None if lost > 0 => self.lost(lost),
-            None => {}
-        }
-        Passing {
-            device: self,
-            change,
-            lost,
-        }
     }
 
     /// Enters memory that the management library counts, where no [`Device::change`] is at hand.
@@ -367,112 +280,11 @@ impl<B: Backend> Device<B> {
         fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_sub(self.limit())
     }
 
-    /// Measures, unless that was done a short while ago and nothing is known to have changed.
-    pub fn measure_if_stale(&self) {
-        let now = monotonic_ns();
-        let age = now.saturating_sub(self.measured_ns.load(Ordering::Relaxed));
-        // Code is loaded lazily, by launches that nobody announces: an old figure is stale whatever the flag says.
-        if age >= MEASURE_INTERVAL_NS
-            && (self.stale.load(Ordering::Relaxed) || age >= 10 * MEASURE_INTERVAL_NS)
-        {
-            self.measure_now();
-        }
-    }
-
-    /// Brings the overhead up to date with what the driver says.
-    pub fn measure_now(&self) {
-        // Somebody else measuring is as good.
-        let Ok(_only) = self.measure.try_lock() else {
-            return;
-        };
-        self.measured_ns.store(monotonic_ns(), Ordering::Relaxed);
-        self.stale.store(false, Ordering::Relaxed);
-        for attempt in 0..4 {
-            let before = self.physical().read();
-            let Some(held) = B::held_by_this_process(&self.identity) else {
-                // It does not show this process (a PID namespace): what was seen by differences stands.
-                self.set_overhead(self.unseen.load(Ordering::Relaxed));
-                return;
-            };
-            let same = before.is_settled() && self.physical().read() == before;
-            let overhead = held.saturating_sub(before.bytes());
-            if same {
-                self.set_overhead(overhead);
-                return;
-            }
-            // Between calls of other threads the two figures belong to different moments. If it stays so, take the
-            // figure only where it errs to the safe side.
-            if attempt == 3 && overhead > self.attachment.slot().overhead.load(Ordering::Relaxed) {
-                self.set_overhead(overhead);
-            }
-        }
-        self.stale.store(true, Ordering::Relaxed);
-    }
-
-    fn set_overhead(&self, now: u64) {
-        // Only called with `measure` held, so the two halves belong together. The ledger counts whole units.
-        let now = now.next_multiple_of(fcsp_core::region::ledger::UNIT);
-        let slot = self.attachment.slot();
-        let before = slot.overhead.swap(now, Ordering::Relaxed);
-        if now > before {
-            self.charge(now - before);
-        } else {
-            self.release(before - now);
-        }
-    }
-
-    /// Enters a context that was just made. Near the quota it is measured; elsewhere it counts by what was `seen` of
-    /// it or by an estimate: a process that then idles would otherwise hold it unknown to the tenant's others.
-    pub fn context_made(&self, context: usize, seen: Option<u64>) {
-        let bytes = seen.filter(|&bytes| bytes > 0).unwrap_or(B::CONTEXT_ESTIMATE);
-        self.known_contexts().push((context, bytes));
-        self.unseen.fetch_add(bytes, Ordering::Relaxed);
-        let limit = self.limit();
-        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
-        if limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
-            let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
-            self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes);
-            self.overhead_moved();
-        } else {
-            self.measure_now();
-        }
-    }
-
-    /// Takes a context out again that is gone.
-    pub fn context_gone(&self, context: usize) {
-        let mut known = self.known_contexts();
-        if let Some(at) = known.iter().position(|&(handle, _)| handle == context) {
-            let (_, bytes) = known.swap_remove(at);
-            self.saw_less(bytes);
-        }
-    }
-
-    fn known_contexts(&self) -> MutexGuard<'_, Vec<(usize, u64)>> {
-        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds an overhead seen as a difference of the device's free memory, for a process that the management library does not show.
-    pub fn saw_overhead(&self, bytes: u64) {
-        if bytes > 0 {
-            self.unseen.fetch_add(bytes, Ordering::Relaxed);
-            self.measure_now();
-        }
-    }
-
-    /// The opposite.
-    pub fn saw_less(&self, bytes: u64) {
-        let _ = self
-            .unseen
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                Some(old.saturating_sub(bytes))
-            });
-        self.overhead_changed();
-    }
-
     /// Fresh figures for an answer to the tenant.
     pub fn usage(&self) -> Usage {
         let limit = self.limit();
         self.attachment.reap_if_due();
+        self.drain_ahead();
         if limit != u64::MAX {
             B::refresh(self);
             self.measure_if_stale();

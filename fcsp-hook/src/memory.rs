@@ -112,27 +112,20 @@ pub fn allocate<B: Backend>(
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
     let held = request.bytes;
-    let near = match device.hold(held) {
-        Ok(near) => near,
+    let taking = match device.taking(held, request.counted) {
+        Ok(taking) => taking,
         Err(denied) => {
             device.refused(request.what, &denied);
             return B::OUT_OF_MEMORY;
         }
     };
-    let passing = device.passing(near, held, 0);
     let result = call();
     if result != B::SUCCESS {
-        passing.failed();
-        device.release(held);
+        taking.failed();
         return result;
     }
     let truly = true_bytes();
-    if truly > held {
-        device.charge(truly - held);
-    } else if truly < held {
-        device.release(held - truly);
-    }
-    passing.succeeded(if request.counted { truly } else { 0 });
+    taking.succeeded(truly);
     let origin = if request.counted {
         Origin::Heap
     } else {
@@ -180,16 +173,25 @@ pub fn take<B: Backend>(
 /// Enters an allocation under its address or handle.
 #[inline]
 pub fn enter<B: Backend>(address: u64, record: Record<B>) {
+    // The usual case: a page of which something is known already, and which nothing stands at.
+    if let Some(word) = pack(address, &record)
+        && let Some(entry) = B::process().addresses().find(address)
+        && entry.whole.load(Ordering::Relaxed) == 0
+    {
+        // The driver gives an address to one thread at a time, so nobody enters another allocation here meanwhile. Release:
+        // whoever frees it, told of the address by this thread, finds it.
+        entry.whole.store(word, Ordering::Release);
+        return;
+    }
+    enter_elsewhere(address, record);
+}
+
+#[cold]
+fn enter_elsewhere<B: Backend>(address: u64, record: Record<B>) {
     let process = B::process();
     let stale = match pack(address, &record)
         .and_then(|word| process.addresses().entry(address).map(|entry| (word, entry)))
     {
-        // The driver gives an address to one thread at a time, so nobody enters another allocation here meanwhile. Release:
-        // whoever frees it, told of the address by this thread, finds it.
-        Some((word, entry)) if entry.whole.load(Ordering::Relaxed) == 0 => {
-            entry.whole.store(word, Ordering::Release);
-            None
-        }
         Some((word, entry)) => unpack(entry.whole.swap(word, Ordering::AcqRel)),
         None => process.live().insert(address, record),
     };
@@ -199,18 +201,25 @@ pub fn enter<B: Backend>(address: u64, record: Record<B>) {
     }
 }
 
-/// Takes an allocation out of the books.
+/// Takes out the word of an allocation that begins at a page; 0 if none does.
 #[inline]
-fn take_out<B: Backend>(address: u64) -> Option<Record<B>> {
-    let process = B::process();
+fn take_word<B: Backend>(address: u64) -> u64 {
     if address.is_multiple_of(PAGE)
-        && let Some(entry) = process.addresses().find(address)
+        && let Some(entry) = B::process().addresses().find(address)
         && entry.whole.load(Ordering::Relaxed) != 0
     {
         // Of two frees of one address, one gets it.
-        return unpack(entry.whole.swap(0, Ordering::AcqRel));
+        return entry.whole.swap(0, Ordering::AcqRel);
     }
-    process.live().remove(address)
+    0
+}
+
+/// Takes an allocation out of the books.
+fn take_out<B: Backend>(address: u64) -> Option<Record<B>> {
+    match take_word::<B>(address) {
+        0 => B::process().live().remove(address),
+        word => unpack(word),
+    }
 }
 
 /// Numbers for the contexts of this process, so that a record of one fits in a word.
@@ -290,18 +299,27 @@ fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
     Some(PRESENT | counted | device << DEVICE_AT | context << CONTEXT_AT | units)
 }
 
+/// The device of a word, and what the driver gives up with what it stands for.
 #[inline]
+fn of_word<B: Backend>(word: u64) -> Option<(&'static Device<B>, Given)> {
+    let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
+    let given = Given {
+        bytes: (word & ((1 << UNITS_BITS) - 1)) * UNIT,
+        counted: word & COUNTED != 0,
+    };
+    Some((B::process().device(ordinal)?, given))
+}
+
 fn unpack<B: Backend>(word: u64) -> Option<Record<B>> {
     if word == 0 {
         return None;
     }
-    let process = B::process();
-    let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
+    let (device, given) = of_word::<B>(word)?;
     Some(Record {
-        device: process.governed()?.device(ordinal)?,
-        context: process.contexts().handle(word >> CONTEXT_AT & 0x7f),
-        bytes: (word & ((1 << UNITS_BITS) - 1)) * UNIT,
-        origin: if word & COUNTED != 0 {
+        device,
+        context: B::process().contexts().handle(word >> CONTEXT_AT & 0x7f),
+        bytes: given.bytes,
+        origin: if given.counted {
             Origin::Heap
         } else {
             Origin::Uncounted
@@ -337,7 +355,35 @@ pub fn free_inside<B: Backend>(
     address: u64,
     call: impl FnOnce() -> B::Status,
 ) -> B::Status {
-    match take_out::<B>(address) {
+    let word = take_word::<B>(address);
+    if word == 0 {
+        return free_elsewhere::<B>(address, call);
+    }
+    let Some((device, given)) = of_word::<B>(word) else {
+        return call();
+    };
+    let giving = device.giving(given);
+    let result = call();
+    if result == B::SUCCESS {
+        giving.succeeded();
+    } else {
+        giving.failed();
+        put_back::<B>(address, word);
+    }
+    result
+}
+
+/// The driver has not freed what `word` stands for after all.
+#[cold]
+fn put_back<B: Backend>(address: u64, word: u64) {
+    if let Some(record) = unpack::<B>(word) {
+        enter(address, record);
+    }
+}
+
+/// Frees what does not begin at a page, or is special, or is not known.
+fn free_elsewhere<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> B::Status {
+    match B::process().live().remove(address) {
         Some(record) => free_record(address, record, call),
         None => {
             let result = call();
@@ -368,20 +414,12 @@ fn leaves<B: Backend>(record: &Record<B>) -> Given {
 fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() -> B::Status) -> B::Status {
     let device = record.device;
     let given = leaves(&record);
-    let passing = (given.bytes > 0).then(|| {
-        let lost = if given.counted { given.bytes } else { 0 };
-        device.passing(device.is_near(), given.bytes, lost)
-    });
+    let giving = device.giving(given);
     let result = call();
     if result == B::SUCCESS {
-        if let Some(passing) = passing {
-            passing.succeeded(0);
-            device.release(given.bytes);
-        }
+        giving.succeeded();
     } else {
-        if let Some(passing) = passing {
-            passing.failed();
-        }
+        giving.failed();
         if let Origin::Own(origin) = &record.origin {
             B::stays(&record, origin, given);
         }

@@ -42,6 +42,8 @@ macro_rules! basics {
         cases!($vendor:
             routes::every_route_is_governed,
             memory::the_quota_is_filled_and_never_passed,
+            memory::small_requests_are_counted,
+            memory::small_requests_fill_the_quota,
             memory::a_refusal_changes_nothing,
             memory::host_memory_is_free,
             memory::without_limits_nothing_changes,

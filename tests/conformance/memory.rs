@@ -48,6 +48,89 @@ pub fn the_quota_is_filled_and_never_passed(vendor: &'static Vendor) {
     });
 }
 
+/// Small requests far from the quota come from bytes held ahead: the account is never below the driver's, above it by little, and
+/// exact where the tenant asks.
+pub fn small_requests_are_counted(vendor: &'static Vendor) {
+    /// More than is ever held ahead by one process, and a slab.
+    const AHEAD: u64 = 2 * MIB;
+    const QUOTA: u64 = 3 * GIB;
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut judge = machine.judge();
+    let mut client = machine.open("a", QUOTA);
+    client.values("info");
+    let (idle, nothing) = (machine.used("a"), judge.held(client.pid()));
+    let mut blocks = Vec::new();
+    for count in 1..=600u64 {
+        let bytes = [512, 4096, 30_000, 65_536][count as usize % 4];
+        blocks.push(client.ok(&format!("alloc {bytes}")));
+        if count % 100 == 0 {
+            let (used, held) = (machine.used("a"), judge.held(client.pid()));
+            assert!(
+                used >= held && used <= held + AHEAD,
+                "{used} counted, {held} held"
+            );
+            assert!(held > nothing);
+            // Asked, nothing is held ahead, and what is free is what can be had.
+            let free = client.values("info")[0];
+            assert_eq!(free, QUOTA - machine.used("a"));
+            assert!(machine.used("a") >= held);
+        }
+    }
+    // The other way round: some stay, the rest goes and comes.
+    for block in blocks.drain(50..) {
+        client.ok(&format!("free {block}"));
+    }
+    let (used, held) = (machine.used("a"), judge.held(client.pid()));
+    assert!(
+        used >= held && used <= held + AHEAD,
+        "{used} counted, {held} held"
+    );
+    for block in blocks {
+        client.ok(&format!("free {block}"));
+    }
+    client.values("info");
+    assert_eq!(
+        (machine.used("a"), judge.held(client.pid())),
+        (idle, nothing),
+        "everything was given back"
+    );
+    // And what is held ahead dies with its process.
+    client.ok("alloc 4096");
+    client.kill();
+    let mut next = machine.open("a", QUOTA);
+    next.values("info");
+    assert_eq!(machine.used("a"), idle);
+}
+
+/// From far away up to the quota in small steps: exact near it, whatever was held ahead on the way.
+pub fn small_requests_fill_the_quota(vendor: &'static Vendor) {
+    const QUOTA: u64 = GIB + 256 * MIB;
+    const PIECE: u64 = 64 << 10;
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut judge = machine.judge();
+    let mut client = machine.open("a", QUOTA);
+    // In large steps to where the small ones pass from far to near.
+    let large: Vec<u64> = (0..6)
+        .map(|_| client.ok(&format!("alloc {}", 16 * MIB)))
+        .collect();
+    let few: Vec<u64> = (0..1800).map(|_| client.ok(&format!("alloc {PIECE}"))).collect();
+    let rest = client.fill(vendor, &format!("alloc {}", 4 * MIB));
+    let last = client.fill(vendor, &format!("alloc {PIECE}"));
+    let (used, held) = (machine.used("a"), judge.held(client.pid()));
+    assert!(held <= used && used <= QUOTA, "{held} held, {used} of {QUOTA}");
+    assert!(used + 2 * MIB > QUOTA, "only {used} of {QUOTA}");
+    for block in large.into_iter().chain(few).chain(rest).chain(last) {
+        client.ok(&format!("free {block}"));
+    }
+    client.values("info");
+    assert!(judge.held(client.pid()) <= vendor.context + SLACK);
+    assert!(machine.used("a") <= vendor.context + SLACK);
+}
+
 pub fn a_refusal_changes_nothing(vendor: &'static Vendor) {
     let Some((machine, mut client)) = governed(vendor) else {
         return;

@@ -2,11 +2,13 @@
 //!
 //! - [`layout`]: the bytes.
 //! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
+//! - [`ahead`]: bytes held before small requests want them.
 //! - [`physical`]: what the driver holds for a process by the process's own account.
 //! - [`attach`]: making, checking and mapping the file, taking a slot, clearing after the dead.
 //! - [`snapshot`]: reading a region from outside without trusting it.
 //! - [`heap`]: the same words in private memory, for embedders and tests.
 
+pub mod ahead;
 pub mod attach;
 pub mod heap;
 pub mod layout;
