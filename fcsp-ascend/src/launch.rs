@@ -136,7 +136,7 @@ macro_rules! launches {
             within Launching::is_under_way(),
             // SAFETY: names are C strings or null, as the driver requires.
             admitted hook::admits_kernel::<Ascend>(unsafe { $function }, u64::from($blocks as u32), $stream as usize),
-            mark Launching::enter(),
+            mark Launching::raise(),
             asking {
                 // SAFETY: as above.
                 let function = unsafe { $function };

@@ -22,7 +22,7 @@ macro_rules! launches {
             straight straight::<Gaudi>(),
             within Inside::is_inside(),
             admitted admits_graph::<Gaudi>(recipe as usize, streamHandle as usize),
-            mark Inside::enter(),
+            mark Inside::raise(),
             asking {
                 let call = || call_real!($name(streamHandle, tensors, count, workspace, recipe, $($arg),*));
                 let Some(_inside) = Inside::enter() else { return call() };

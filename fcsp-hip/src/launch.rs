@@ -30,6 +30,8 @@ fn named(stream: hipStream_t, per_thread: bool) -> usize {
     named as usize
 }
 
+impl launch::Argument for dim3 {}
+
 fn volume(d: dim3) -> u64 {
     u64::from(d.x) * u64::from(d.y) * u64::from(d.z)
 }
@@ -102,7 +104,7 @@ macro_rules! launches {
             // What the runtime calls of itself.
             within Inside::is_inside(),
             admitted admits_kernel::<Hip>($function, $blocks, named($stream, $per_thread)),
-            mark Inside::enter(),
+            mark Inside::raise(),
             asking kernel($function, $blocks, $stream, $per_thread, || call_real!($name($($arg),*)))
         }
     )*};
@@ -160,7 +162,7 @@ macro_rules! launches_by {
             // SAFETY: the caller passes a configuration or null, as the runtime requires.
             admitted unsafe { $config.as_ref() }
                 .is_some_and(|$shape| admits_kernel::<Hip>($function, $blocks, named($shape.$stream, false))),
-            mark Inside::enter(),
+            mark Inside::raise(),
             asking {
                 let call = || call_real!($name($config, $($arg),*));
                 // SAFETY: as above.
@@ -188,7 +190,7 @@ macro_rules! graph_launch {
             straight straight_graph::<Hip>(),
             within Inside::is_inside(),
             admitted admits_graph::<Hip>(graphExec as usize, named(hStream, $per_thread)),
-            mark Inside::enter(),
+            mark Inside::raise(),
             asking {
                 let call = || call_real!($name(graphExec, hStream));
                 let Some(_inside) = Inside::enter() else { return call() };

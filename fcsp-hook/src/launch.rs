@@ -14,6 +14,8 @@ use crate::setup::shielded;
 pub mod copies;
 mod stages;
 
+pub use stages::Argument;
+
 /// What a launch that need not ask looks at: one line that is only read, and the words it points at.
 #[derive(Debug)]
 #[repr(align(64))]

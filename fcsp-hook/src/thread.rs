@@ -144,6 +144,18 @@ impl Inside {
         (!here.with(|thread| thread.inside.replace(true))).then(|| Self(here))
     }
 
+    /// For who has just been told that the thread is not inside.
+    #[inline(always)]
+    #[must_use]
+    pub fn raise() -> Self {
+        let here = Here::now();
+        here.with(|thread| {
+            debug_assert!(!thread.inside.get());
+            thread.inside.set(true);
+        });
+        Self(here)
+    }
+
     /// Whether the calling thread is inside.
     #[inline(always)]
     pub fn is_inside() -> bool {
@@ -175,6 +187,18 @@ impl Launching {
     pub fn enter() -> Option<Self> {
         let here = Here::now();
         (!here.with(|thread| thread.launching.replace(true))).then(|| Self(here))
+    }
+
+    /// For who has just been told that the thread is not launching.
+    #[inline(always)]
+    #[must_use]
+    pub fn raise() -> Self {
+        let here = Here::now();
+        here.with(|thread| {
+            debug_assert!(!thread.launching.get());
+            thread.launching.set(true);
+        });
+        Self(here)
     }
 
     /// Whether the calling thread is launching.
