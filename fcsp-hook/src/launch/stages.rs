@@ -21,7 +21,7 @@ macro_rules! apart {
         impl<$($of)*> Argument for $ty {
             #[cfg(not(miri))]
             #[inline(always)]
-            #[allow(asm_sub_register, reason = "it is only named, in a comment")]
+            #[allow(asm_sub_register, clippy::pointers_in_nomem_asm_block, reason = "it is only named, in a comment")]
             fn apart(mut self) -> Self {
                 // SAFETY: no instruction, and nothing changes.
                 unsafe {
