@@ -51,6 +51,7 @@ macro_rules! basics {
             information::free_memory_falls_by_what_is_taken,
             processes::exit_gives_everything_back,
             processes::threads_never_pass_the_quota,
+            processes::threads_pass_between_far_and_near,
         );
     };
 }

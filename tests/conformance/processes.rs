@@ -48,6 +48,25 @@ pub fn threads_never_pass_the_quota(vendor: &'static Vendor) {
     });
 }
 
+/// Threads whose small requests go to and fro between far from the quota and near it, while others of them measure: one account.
+pub fn threads_pass_between_far_and_near(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut judge = machine.judge();
+    let mut client = machine.open("a", vendor.context + GIB + (256 << 10));
+    client.ok("info");
+    let before = (machine.used("a"), judge.held(client.pid()));
+    for _ in 0..3 {
+        client.ok(&format!("threads 8 300 {} 65536", vendor.out_of_memory));
+        // A measurement in the middle of it is put right by the next.
+        wait_for("what the threads held", || {
+            client.ok("info");
+            (machine.used("a"), judge.held(client.pid())) == before
+        });
+    }
+}
+
 pub fn several_processes_share_one_quota(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -52,14 +52,13 @@ impl<B: Backend> Small<'_, B> {
         self.seen();
     }
 
-    /// A measurement that overlapped the call may have counted its bytes on one side alone: the next request near the quota
-    /// takes another.
+    /// A measurement that overlapped the call may have counted its bytes on one side alone.
     #[inline]
     fn seen(&self) {
         // Acquire: after the driver call, whose lock orders it with the measurement's.
         let now = self.device.measurements.load(Ordering::Acquire);
         if now != self.measurements || !now.is_multiple_of(2) {
-            self.device.overhead_moved();
+            self.device.measure_again();
         }
     }
 }
@@ -117,6 +116,15 @@ impl<B: Backend> Device<B> {
     pub(super) fn drain_ahead(&self) {
         if !self.ahead.is_empty() {
             self.drop_ahead(self.ahead.drain());
+        }
+    }
+
+    /// The next request near the quota measures; if the tenant is there by now, this one does, for the sake of its other processes.
+    #[cold]
+    fn measure_again(&self) {
+        self.overhead_moved();
+        if self.is_near() {
+            self.measure_if_stale();
         }
     }
 

@@ -165,11 +165,15 @@ static int in_program(char *text) {
 static int refusal;
 
 /* Allocates and frees; counts answers that are neither success nor the refusal. */
+static u64 most; /* bytes at a time */
 static void *allocate_and_free(void *rounds) {
     u64 bad = vendor.open(device_open) != 0;
     for (u64 i = 0; i < (u64)(uintptr_t)rounds; i++) {
-        u64 address = 0;
-        int result = vendor.alloc((i * 7919) % (6u << 20) + 1, &address);
+        u64 address = 0, free, total;
+        int result = vendor.alloc((i * 7919) % most + 1, &address);
+        /* Which makes the library measure, with the other threads between a call and its entry. */
+        if (i % 16 == 5 && vendor.info)
+            bad += vendor.info(&free, &total) != 0;
         if (result == 0)
             bad += vendor.free(address) != 0;
         else
@@ -205,12 +209,12 @@ static int busy(const char *path, u64 ns, u64 handle) {
 
 static int run(char *text) {
     char name[64] = "", path[512] = "";
-    u64 a[3] = {0}, h = 0, x = 0;
+    u64 a[4] = {0}, h = 0, x = 0;
     int used = 0, result = 0;
     outs = 0;
     sscanf(text, " %63s %n", name, &used);
     char *rest = text + used;
-    sscanf(rest, "%llu %llu %llu", &a[0], &a[1], &a[2]);
+    sscanf(rest, "%llu %llu %llu %llu", &a[0], &a[1], &a[2], &a[3]);
 
     if (IS("route")) {
         static const char *names[] = {"linked", "dlsym", "dlvsym", "resolver"};
@@ -276,11 +280,12 @@ static int run(char *text) {
     if (IS("fork")) return in_child(strdup(rest), 0);
     if (IS("forkkeep")) return in_child(strdup(rest), 1);
     if (IS("spawn")) return in_program(rest);
-    /* threads COUNT ROUNDS REFUSAL */
+    /* threads COUNT ROUNDS REFUSAL [MOST] */
     if (IS("threads")) {
         pthread_t threads[64];
         u64 bad = 0, n = a[0] < 64 ? a[0] : 64;
         refusal = (int)a[2];
+        most = a[3] ? a[3] : 6u << 20;
         for (u64 i = 0; i < n; i++)
             pthread_create(&threads[i], NULL, allocate_and_free, (void *)(uintptr_t)a[1]);
         for (u64 i = 0; i < n; i++) {
