@@ -8,7 +8,7 @@
 pub trait Argument: Sized {
     /// The same, known to the compiler as a value of its own. Arguments that lie on the stack are otherwise copied in pairs by
     /// loads of 16 bytes; the caller has just stored them by 8, and a processor waits for both stores to leave before it can read
-    /// such a pair (Agner Fog, "The microarchitecture of Intel, AMD and VIA CPUs", store forwarding): five nanoseconds a launch.
+    /// such a pair (Agner Fog, "The microarchitecture of Intel, AMD and VIA CPUs", store forwarding): a few nanoseconds a launch.
     #[inline(always)]
     #[must_use]
     fn apart(self) -> Self {
