@@ -11,16 +11,16 @@
 //! | [`physical`] | physical memory by handle and mapping |
 //! | [`graph`] | graphs with memory nodes |
 
+mod entered;
 pub mod graph;
 pub mod physical;
 pub mod pieces;
 pub mod pool;
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+pub(crate) use entered::Contexts;
+pub use entered::enter;
+use entered::{of_word, put_back, take_out, take_word};
 
-use fcsp_core::region::ledger::UNIT;
-
-use crate::addresses::PAGE;
 use crate::backend::Backend;
 use crate::device::Device;
 use crate::process::Scope;
@@ -112,20 +112,64 @@ pub fn allocate<B: Backend>(
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
     let held = request.bytes;
-    let taking = match device.taking(held, request.counted) {
-        Ok(taking) => taking,
+    let Some(small) = device.take_small(held, request.counted) else {
+        return allocate_by_ledger(device, context, request, &call, &address, &true_bytes, free);
+    };
+    let result = call();
+    if result != B::SUCCESS {
+        small.given();
+        return result;
+    }
+    let truly = true_bytes();
+    small.taken(truly);
+    let origin = Origin::Heap;
+    enter(
+        address(),
+        Record {
+            device,
+            context,
+            bytes: truly,
+            origin,
+        },
+    );
+    if truly > held {
+        return refuse_if_over(device, truly, address(), free);
+    }
+    B::SUCCESS
+}
+
+/// The same for what is not small, or near the quota: two atomic changes of the ledger, and one of the process's account or two.
+fn allocate_by_ledger<B: Backend>(
+    device: &'static Device<B>,
+    context: usize,
+    request: Request,
+    call: &impl Fn() -> B::Status,
+    address: &impl Fn() -> u64,
+    true_bytes: &impl Fn() -> u64,
+    free: impl FnOnce(u64) -> B::Status,
+) -> B::Status {
+    let held = request.bytes;
+    let near = match device.hold(held) {
+        Ok(near) => near,
         Err(denied) => {
             device.refused(request.what, &denied);
             return B::OUT_OF_MEMORY;
         }
     };
+    let passing = device.passing(near, held, 0);
     let result = call();
     if result != B::SUCCESS {
-        taking.failed();
+        passing.failed();
+        device.release(held);
         return result;
     }
     let truly = true_bytes();
-    taking.succeeded(truly);
+    if truly > held {
+        device.charge(truly - held);
+    } else if truly < held {
+        device.release(held - truly);
+    }
+    passing.succeeded(if request.counted { truly } else { 0 });
     let origin = if request.counted {
         Origin::Heap
     } else {
@@ -140,9 +184,23 @@ pub fn allocate<B: Backend>(
             origin,
         },
     );
-    if truly > held && device.is_over() {
+    if truly > held {
+        return refuse_if_over(device, truly, address(), free);
+    }
+    B::SUCCESS
+}
+
+/// The driver has taken more than could be foreseen: if that passes the quota, it is taken back.
+#[cold]
+fn refuse_if_over<B: Backend>(
+    device: &'static Device<B>,
+    truly: u64,
+    address: u64,
+    free: impl FnOnce(u64) -> B::Status,
+) -> B::Status {
+    if device.is_over() {
         device.attachment().count_refusal(truly);
-        return give_back::<B>(address(), free);
+        return give_back::<B>(address, free);
     }
     B::SUCCESS
 }
@@ -168,163 +226,6 @@ pub fn take<B: Backend>(
         device.release(bytes);
     }
     result
-}
-
-/// Enters an allocation under its address or handle.
-#[inline]
-pub fn enter<B: Backend>(address: u64, record: Record<B>) {
-    // The usual case: a page of which something is known already, and which nothing stands at.
-    if let Some(word) = pack(address, &record)
-        && let Some(entry) = B::process().addresses().find(address)
-        && entry.whole.load(Ordering::Relaxed) == 0
-    {
-        // The driver gives an address to one thread at a time, so nobody enters another allocation here meanwhile. Release:
-        // whoever frees it, told of the address by this thread, finds it.
-        entry.whole.store(word, Ordering::Release);
-        return;
-    }
-    enter_elsewhere(address, record);
-}
-
-#[cold]
-fn enter_elsewhere<B: Backend>(address: u64, record: Record<B>) {
-    let process = B::process();
-    let stale = match pack(address, &record)
-        .and_then(|word| process.addresses().entry(address).map(|entry| (word, entry)))
-    {
-        Some((word, entry)) => unpack(entry.whole.swap(word, Ordering::AcqRel)),
-        None => process.live().insert(address, record),
-    };
-    if let Some(stale) = stale {
-        // The address was freed by a route that we did not see.
-        forget(&stale);
-    }
-}
-
-/// Takes out the word of an allocation that begins at a page; 0 if none does.
-#[inline]
-fn take_word<B: Backend>(address: u64) -> u64 {
-    if address.is_multiple_of(PAGE)
-        && let Some(entry) = B::process().addresses().find(address)
-        && entry.whole.load(Ordering::Relaxed) != 0
-    {
-        // Of two frees of one address, one gets it.
-        return entry.whole.swap(0, Ordering::AcqRel);
-    }
-    0
-}
-
-/// Takes an allocation out of the books.
-fn take_out<B: Backend>(address: u64) -> Option<Record<B>> {
-    match take_word::<B>(address) {
-        0 => B::process().live().remove(address),
-        word => unpack(word),
-    }
-}
-
-/// Numbers for the contexts of this process, so that a record of one fits in a word.
-#[derive(Debug)]
-pub(crate) struct Contexts([AtomicUsize; CONTEXTS]);
-
-const CONTEXTS: usize = 127;
-
-impl Contexts {
-    pub(crate) const fn new() -> Self {
-        Self([const { AtomicUsize::new(0) }; CONTEXTS])
-    }
-
-    /// The number of `context`: 0 for none, `None` if there are too many.
-    #[inline]
-    fn number(&self, context: usize) -> Option<u64> {
-        if context == 0 {
-            return Some(0);
-        }
-        for (index, place) in self.0.iter().enumerate() {
-            let known = place.load(Ordering::Relaxed);
-            // Relaxed: a number says nothing but which handle stands there, and it stands until the context is dead.
-            let is_it = known == context
-                || known == 0
-                    && match place.compare_exchange(0, context, Ordering::Relaxed, Ordering::Relaxed) {
-                        Ok(_) => true,
-                        Err(other) => other == context,
-                    };
-            if is_it {
-                return Some(index as u64 + 1);
-            }
-        }
-        None
-    }
-
-    fn handle(&self, number: u64) -> usize {
-        match number.checked_sub(1) {
-            Some(index) => self.0[index as usize % CONTEXTS].load(Ordering::Relaxed),
-            None => 0,
-        }
-    }
-
-    fn known(&self, context: usize) -> Option<(u64, &AtomicUsize)> {
-        let index = self
-            .0
-            .iter()
-            .position(|place| place.load(Ordering::Relaxed) == context)?;
-        Some((index as u64 + 1, &self.0[index]))
-    }
-}
-
-const UNITS_BITS: u32 = 36;
-const CONTEXT_AT: u32 = UNITS_BITS;
-const DEVICE_AT: u32 = CONTEXT_AT + 7;
-const COUNTED: u64 = 1 << 62;
-const PRESENT: u64 = 1 << 63;
-
-/// `{present: 1 bit, counted: 1 bit, device: 19 bits, context: 7 bits, units of 512 bytes: 36 bits}`, for an allocation
-/// that begins at a page and is nothing special.
-#[inline]
-fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
-    let counted = match record.origin {
-        Origin::Heap => COUNTED,
-        Origin::Uncounted => 0,
-        Origin::Own(_) => return None,
-    };
-    let units = record.bytes / UNIT;
-    let device = u64::try_from(record.device.ordinal).ok()?;
-    if !address.is_multiple_of(PAGE)
-        || !record.bytes.is_multiple_of(UNIT)
-        || units >> UNITS_BITS != 0
-        || device >> 19 != 0
-    {
-        return None;
-    }
-    let context = B::process().contexts().number(record.context)?;
-    Some(PRESENT | counted | device << DEVICE_AT | context << CONTEXT_AT | units)
-}
-
-/// The device of a word, and what the driver gives up with what it stands for.
-#[inline]
-fn of_word<B: Backend>(word: u64) -> Option<(&'static Device<B>, Given)> {
-    let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
-    let given = Given {
-        bytes: (word & ((1 << UNITS_BITS) - 1)) * UNIT,
-        counted: word & COUNTED != 0,
-    };
-    Some((B::process().device(ordinal)?, given))
-}
-
-fn unpack<B: Backend>(word: u64) -> Option<Record<B>> {
-    if word == 0 {
-        return None;
-    }
-    let (device, given) = of_word::<B>(word)?;
-    Some(Record {
-        device,
-        context: B::process().contexts().handle(word >> CONTEXT_AT & 0x7f),
-        bytes: given.bytes,
-        origin: if given.counted {
-            Origin::Heap
-        } else {
-            Origin::Uncounted
-        },
-    })
 }
 
 /// Takes an allocation back that turned out to pass the quota.
@@ -362,23 +263,52 @@ pub fn free_inside<B: Backend>(
     let Some((device, given)) = of_word::<B>(word) else {
         return call();
     };
-    let giving = device.giving(given);
+    let Some(small) = device.give_small(given) else {
+        return free_by_ledger(device, given, address, word, call);
+    };
     let result = call();
     if result == B::SUCCESS {
-        giving.succeeded();
+        small.given();
     } else {
-        giving.failed();
         put_back::<B>(address, word);
     }
     result
 }
 
-/// The driver has not freed what `word` stands for after all.
-#[cold]
-fn put_back<B: Backend>(address: u64, word: u64) {
-    if let Some(record) = unpack::<B>(word) {
-        enter(address, record);
+fn free_by_ledger<B: Backend>(
+    device: &'static Device<B>,
+    given: Given,
+    address: u64,
+    word: u64,
+    call: impl FnOnce() -> B::Status,
+) -> B::Status {
+    let result = give_up(device, given, call);
+    if result != B::SUCCESS {
+        put_back::<B>(address, word);
     }
+    result
+}
+
+/// Around a call that gives memory back.
+#[inline]
+fn give_up<B: Backend>(
+    device: &'static Device<B>,
+    given: Given,
+    call: impl FnOnce() -> B::Status,
+) -> B::Status {
+    if given.bytes == 0 {
+        return call();
+    }
+    let lost = if given.counted { given.bytes } else { 0 };
+    let passing = device.passing(device.is_near(), given.bytes, lost);
+    let result = call();
+    if result == B::SUCCESS {
+        passing.succeeded(0);
+        device.release(given.bytes);
+    } else {
+        passing.failed();
+    }
+    result
 }
 
 /// Frees what does not begin at a page, or is special, or is not known.
@@ -414,12 +344,8 @@ fn leaves<B: Backend>(record: &Record<B>) -> Given {
 fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() -> B::Status) -> B::Status {
     let device = record.device;
     let given = leaves(&record);
-    let giving = device.giving(given);
-    let result = call();
-    if result == B::SUCCESS {
-        giving.succeeded();
-    } else {
-        giving.failed();
+    let result = give_up(device, given, call);
+    if result != B::SUCCESS {
         if let Origin::Own(origin) = &record.origin {
             B::stays(&record, origin, given);
         }
@@ -448,21 +374,5 @@ pub fn context_died<B: Backend>(context: usize) {
     for record in process.live().drain(|_, record| record.context == context) {
         forget(&record);
     }
-    let Some((number, place)) = process.contexts().known(context) else {
-        return;
-    };
-    process.addresses().for_each(|_, entry| {
-        let word = entry.whole.load(Ordering::Relaxed);
-        if word != 0
-            && word >> CONTEXT_AT & 0x7f == number
-            && entry
-                .whole
-                .compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            && let Some(record) = unpack::<B>(word)
-        {
-            forget(&record);
-        }
-    });
-    place.store(0, Ordering::Relaxed);
+    entered::drop_context::<B>(context);
 }

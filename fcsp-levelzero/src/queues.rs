@@ -4,8 +4,10 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::{Mutex, PoisonError};
 
+use fcsp_core::allocations::KeyHasher;
 use fcsp_hook::setup::SetupOnce;
 
 use crate::call_real;
@@ -75,7 +77,7 @@ static TABLE: [Slot; SLOTS] = [const {
     }
 }; SLOTS];
 
-type Places = Mutex<HashMap<usize, (Place, Lane)>>;
+type Places = Mutex<HashMap<u64, (Place, Lane), BuildHasherDefault<KeyHasher>>>;
 static PLACES: AtomicPtr<Places> = AtomicPtr::new(core::ptr::null_mut());
 
 fn places() -> &'static Places {
@@ -203,13 +205,13 @@ pub fn key(mixed: u64) -> usize {
 #[cold]
 fn lane_beyond(handle: usize) -> Option<Lane> {
     let places = places().lock().unwrap_or_else(PoisonError::into_inner);
-    places.get(&handle).map(|(_, lane)| *lane)
+    places.get(&(handle as u64)).map(|(_, lane)| *lane)
 }
 
 /// What is known of a queue or list.
 pub fn place(handle: usize) -> Option<Place> {
     let places = places().lock().unwrap_or_else(PoisonError::into_inner);
-    places.get(&handle).map(|(place, _)| *place)
+    places.get(&(handle as u64)).map(|(place, _)| *place)
 }
 
 /// The context in which events for a queue are made.
@@ -220,7 +222,7 @@ pub fn context_of(queue: usize) -> Option<usize> {
 fn enter(handle: usize, place: Place, lane: Lane) {
     let mut places = places().lock().unwrap_or_else(PoisonError::into_inner);
     // The lock keeps two writers apart.
-    places.insert(handle, (place, lane));
+    places.insert(handle as u64, (place, lane));
     for slot in slots(handle) {
         let known = slot.handle.load(Ordering::Relaxed);
         if known == 0 || known == GONE || known == handle {
@@ -240,7 +242,7 @@ fn leave(handle: usize) {
 
 fn take_out(handle: usize) {
     let mut places = places().lock().unwrap_or_else(PoisonError::into_inner);
-    places.remove(&handle);
+    places.remove(&(handle as u64));
     for slot in slots(handle) {
         match slot.handle.load(Ordering::Relaxed) {
             0 => return,
@@ -256,7 +258,7 @@ pub fn context_died(context: usize) {
     let gone: Vec<usize> = {
         let places = places().lock().unwrap_or_else(PoisonError::into_inner);
         let inside = places.iter().filter(|(_, (place, _))| place.context == context);
-        inside.map(|(handle, _)| *handle).collect()
+        inside.map(|(handle, _)| *handle as usize).collect()
     };
     gone.into_iter().for_each(leave);
 }

@@ -119,9 +119,10 @@ impl Marks {
             )
         });
         // The mark before is still to come: everything since was queued behind it.
-        let pending = before.is_some_and(|(queue, _, event, ..)| {
-            queue == on && B::event_progress(event) == Progress::Pending
-        });
+        let pending = !queue.waiting.is_empty()
+            && before.is_some_and(|(queue, _, event, ..)| {
+                queue == on && B::event_progress(event) == Progress::Pending
+            });
         let continuous = match before {
             Some((queue, timed, _, at, recorded_ns))
                 if queue == on && (since.watched || timed && since.timed) =>

@@ -11,14 +11,15 @@ use fcsp_core::region::ledger::UNIT;
 
 use super::Device;
 use crate::backend::Backend;
+use crate::memory::Given;
 
 /// The largest request that is small, in bytes: a page of the drivers that take a page for the smallest.
 pub const SMALL: u64 = 64 << 10;
 
-/// Whole units, as the ledger counts.
+/// Whether so many bytes go through the stock: few, and whole units, as all accounts count.
 #[inline]
-fn whole(bytes: u64) -> u64 {
-    bytes.next_multiple_of(UNIT)
+fn is_small(bytes: u64) -> bool {
+    bytes <= SMALL && bytes.is_multiple_of(UNIT)
 }
 
 /// Around a driver call that takes or gives back a small request's bytes.
@@ -32,14 +33,20 @@ impl<B: Backend> Small<'_, B> {
     /// The call has taken `truly` bytes.
     #[inline]
     pub fn taken(self, truly: u64) {
-        let truly = whole(truly);
+        if truly != self.bytes {
+            self.otherwise(truly);
+        }
+        self.seen();
+    }
+
+    #[cold]
+    fn otherwise(&self, truly: u64) {
         if truly > self.bytes {
             self.device.charge(truly - self.bytes);
             self.device.gained(truly - self.bytes);
-        } else if truly < self.bytes {
+        } else {
             self.device.drop_ahead(self.bytes - truly);
         }
-        self.seen();
     }
 
     /// The call has given the bytes back, or has not taken them.
@@ -64,28 +71,29 @@ impl<B: Backend> Small<'_, B> {
 }
 
 impl<B: Backend> Device<B> {
-    /// Takes `bytes`, which the management library will count, out of the stock for a request, if it is small and far from the
-    /// quota. `None`, and nothing changed, if not.
+    /// Takes a request's bytes out of the stock, if they are few, the management library will count them, and the quota is far. `None`,
+    /// and nothing changed, if not.
     #[inline]
-    pub fn take_small(&self, bytes: u64) -> Option<Small<'_, B>> {
-        if bytes > SMALL || self.is_near() {
+    pub fn take_small(&self, bytes: u64, counted: bool) -> Option<Small<'_, B>> {
+        if !counted || !is_small(bytes) || self.is_near() {
             return None;
         }
         let small = self.small(bytes);
-        (self.ahead.take(small.bytes) || self.stock_up(small.bytes)).then_some(small)
+        (self.ahead.take(bytes) || self.stock_up(bytes)).then_some(small)
     }
 
-    /// Prepares to put `bytes` back that the driver is about to give up, if they are few and the quota is not `near`.
+    /// Prepares to put back what the driver is about to give up, if it is as little, and the quota is far.
     #[inline]
-    pub fn give_small(&self, bytes: u64, near: bool) -> Option<Small<'_, B>> {
-        (bytes <= SMALL && !near).then(|| self.small(bytes))
+    pub fn give_small(&self, given: Given) -> Option<Small<'_, B>> {
+        let Given { bytes, counted } = given;
+        (counted && is_small(bytes) && !self.is_near()).then(|| self.small(bytes))
     }
 
     #[inline]
     fn small(&self, bytes: u64) -> Small<'_, B> {
         Small {
             device: self,
-            bytes: whole(bytes),
+            bytes,
             // Acquire: before anything is taken.
             measurements: self.measurements.load(Ordering::Acquire),
         }

@@ -1,0 +1,198 @@
+//! The books: an allocation that begins at a page of the address space, and is nothing special, is one word in the table of
+//! addresses; others are records in a map.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use fcsp_core::region::ledger::UNIT;
+
+use super::{Given, Origin, Record, forget};
+use crate::addresses::PAGE;
+use crate::backend::Backend;
+use crate::device::Device;
+
+/// Enters an allocation under its address or handle.
+#[inline]
+pub fn enter<B: Backend>(address: u64, record: Record<B>) {
+    // The usual case: a page of which something is known already, and which nothing stands at.
+    if let Some(word) = pack(address, &record)
+        && let Some(entry) = B::process().addresses().find(address)
+        && entry.whole.load(Ordering::Relaxed) == 0
+    {
+        // The driver gives an address to one thread at a time, so nobody enters another allocation here meanwhile. Release:
+        // whoever frees it, told of the address by this thread, finds it.
+        entry.whole.store(word, Ordering::Release);
+        return;
+    }
+    enter_elsewhere(address, record);
+}
+
+#[cold]
+fn enter_elsewhere<B: Backend>(address: u64, record: Record<B>) {
+    let process = B::process();
+    let stale = match pack(address, &record)
+        .and_then(|word| process.addresses().entry(address).map(|entry| (word, entry)))
+    {
+        Some((word, entry)) => unpack(entry.whole.swap(word, Ordering::AcqRel)),
+        None => process.live().insert(address, record),
+    };
+    if let Some(stale) = stale {
+        // The address was freed by a route that we did not see.
+        forget(&stale);
+    }
+}
+
+/// Takes out the word of an allocation that begins at a page; 0 if none does.
+#[inline]
+pub(super) fn take_word<B: Backend>(address: u64) -> u64 {
+    if address.is_multiple_of(PAGE)
+        && let Some(entry) = B::process().addresses().find(address)
+        && entry.whole.load(Ordering::Relaxed) != 0
+    {
+        // Of two frees of one address, one gets it.
+        return entry.whole.swap(0, Ordering::AcqRel);
+    }
+    0
+}
+
+/// Takes an allocation out of the books.
+pub(super) fn take_out<B: Backend>(address: u64) -> Option<Record<B>> {
+    match take_word::<B>(address) {
+        0 => B::process().live().remove(address),
+        word => unpack(word),
+    }
+}
+
+/// Numbers for the contexts of this process, so that a record of one fits in a word.
+#[derive(Debug)]
+pub(crate) struct Contexts([AtomicUsize; CONTEXTS]);
+
+const CONTEXTS: usize = 127;
+
+impl Contexts {
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicUsize::new(0) }; CONTEXTS])
+    }
+
+    /// The number of `context`: 0 for none, `None` if there are too many.
+    #[inline]
+    fn number(&self, context: usize) -> Option<u64> {
+        if context == 0 {
+            return Some(0);
+        }
+        for (index, place) in self.0.iter().enumerate() {
+            let known = place.load(Ordering::Relaxed);
+            // Relaxed: a number says nothing but which handle stands there, and it stands until the context is dead.
+            let is_it = known == context
+                || known == 0
+                    && match place.compare_exchange(0, context, Ordering::Relaxed, Ordering::Relaxed) {
+                        Ok(_) => true,
+                        Err(other) => other == context,
+                    };
+            if is_it {
+                return Some(index as u64 + 1);
+            }
+        }
+        None
+    }
+
+    fn handle(&self, number: u64) -> usize {
+        match number.checked_sub(1) {
+            Some(index) => self.0[index as usize % CONTEXTS].load(Ordering::Relaxed),
+            None => 0,
+        }
+    }
+
+    fn known(&self, context: usize) -> Option<(u64, &AtomicUsize)> {
+        let index = self
+            .0
+            .iter()
+            .position(|place| place.load(Ordering::Relaxed) == context)?;
+        Some((index as u64 + 1, &self.0[index]))
+    }
+}
+
+const UNITS_BITS: u32 = 36;
+const CONTEXT_AT: u32 = UNITS_BITS;
+const DEVICE_AT: u32 = CONTEXT_AT + 7;
+const COUNTED: u64 = 1 << 62;
+const PRESENT: u64 = 1 << 63;
+
+/// `{present: 1 bit, counted: 1 bit, device: 19 bits, context: 7 bits, units of 512 bytes: 36 bits}`, for an allocation
+/// that begins at a page and is nothing special.
+#[inline]
+fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
+    let counted = match record.origin {
+        Origin::Heap => COUNTED,
+        Origin::Uncounted => 0,
+        Origin::Own(_) => return None,
+    };
+    let units = record.bytes / UNIT;
+    let device = u64::try_from(record.device.ordinal).ok()?;
+    if !address.is_multiple_of(PAGE)
+        || !record.bytes.is_multiple_of(UNIT)
+        || units >> UNITS_BITS != 0
+        || device >> 19 != 0
+    {
+        return None;
+    }
+    let context = B::process().contexts().number(record.context)?;
+    Some(PRESENT | counted | device << DEVICE_AT | context << CONTEXT_AT | units)
+}
+
+/// The device of a word, and what the driver gives up with what it stands for.
+#[inline]
+pub(super) fn of_word<B: Backend>(word: u64) -> Option<(&'static Device<B>, Given)> {
+    let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
+    let given = Given {
+        bytes: (word & ((1 << UNITS_BITS) - 1)) * UNIT,
+        counted: word & COUNTED != 0,
+    };
+    Some((B::process().device(ordinal)?, given))
+}
+
+fn unpack<B: Backend>(word: u64) -> Option<Record<B>> {
+    if word == 0 {
+        return None;
+    }
+    let (device, given) = of_word::<B>(word)?;
+    Some(Record {
+        device,
+        context: B::process().contexts().handle(word >> CONTEXT_AT & 0x7f),
+        bytes: given.bytes,
+        origin: if given.counted {
+            Origin::Heap
+        } else {
+            Origin::Uncounted
+        },
+    })
+}
+
+/// The driver has not freed what `word` stands for after all.
+#[cold]
+pub(super) fn put_back<B: Backend>(address: u64, word: u64) {
+    if let Some(record) = unpack::<B>(word) {
+        enter(address, record);
+    }
+}
+
+/// Forgets what stands in the table for a context that is gone, and its number.
+pub(super) fn drop_context<B: Backend>(context: usize) {
+    let process = B::process();
+    let Some((number, place)) = process.contexts().known(context) else {
+        return;
+    };
+    process.addresses().for_each(|_, entry| {
+        let word = entry.whole.load(Ordering::Relaxed);
+        if word != 0
+            && word >> CONTEXT_AT & 0x7f == number
+            && entry
+                .whole
+                .compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            && let Some(record) = unpack::<B>(word)
+        {
+            forget(&record);
+        }
+    });
+    place.store(0, Ordering::Relaxed);
+}
