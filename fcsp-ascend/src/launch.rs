@@ -23,7 +23,7 @@ use crate::process::Ascend;
 /// under it.
 #[inline(always)]
 fn passes() -> bool {
-    straight::<Ascend>() || Launching::is_under_way()
+    straight::<Ascend>() || Launching::is_up()
 }
 
 /// What a wrapper calls in the end. Not a type each: with some sixty wrappers the library would be twice as large, for a
@@ -133,11 +133,16 @@ macro_rules! launches {
             real::$name,
             straight straight::<Ascend>(),
             // A layer under one that was asked.
-            within Launching::is_under_way(),
-            // SAFETY: names are C strings or null, as the driver requires.
-            admitted hook::admits_kernel::<Ascend>(unsafe { $function }, u64::from($blocks as u32), $stream as usize),
+            within Launching::is_up(),
+            admitted {
+                #[allow(unused_unsafe, reason = "handles are numbers already")]
+                // SAFETY: names are C strings or null, as the driver requires.
+                let function = unsafe { $function };
+                hook::admits_kernel::<Ascend>(function, u64::from($blocks as u32), $stream as usize)
+            },
             mark Launching::raise(),
             asking {
+                #[allow(unused_unsafe, reason = "as above")]
                 // SAFETY: as above.
                 let function = unsafe { $function };
                 kernel(function, $blocks, $stream, &|| call_real!($name($($arg),*)))

@@ -20,7 +20,7 @@ macro_rules! launches {
             ) -> synStatus,
             real::$name,
             straight straight::<Gaudi>(),
-            within Inside::is_inside(),
+            within Inside::is_up(),
             admitted admits_graph::<Gaudi>(recipe as usize, streamHandle as usize),
             mark Inside::raise(),
             asking {

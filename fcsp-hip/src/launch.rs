@@ -102,7 +102,7 @@ macro_rules! launches {
             real::$name,
             straight straight::<Hip>(),
             // What the runtime calls of itself.
-            within Inside::is_inside(),
+            within Inside::is_up(),
             admitted admits_kernel::<Hip>($function, $blocks, named($stream, $per_thread)),
             mark Inside::raise(),
             asking kernel($function, $blocks, $stream, $per_thread, || call_real!($name($($arg),*)))
@@ -158,7 +158,7 @@ macro_rules! launches_by {
             $name($config: *const $ty, $($arg: $arg_ty),*) -> hipError_t,
             real::$name,
             straight straight::<Hip>(),
-            within Inside::is_inside(),
+            within Inside::is_up(),
             // SAFETY: the caller passes a configuration or null, as the runtime requires.
             admitted unsafe { $config.as_ref() }
                 .is_some_and(|$shape| admits_kernel::<Hip>($function, $blocks, named($shape.$stream, false))),
@@ -188,7 +188,7 @@ macro_rules! graph_launch {
             $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t,
             real::$name,
             straight straight_graph::<Hip>(),
-            within Inside::is_inside(),
+            within Inside::is_up(),
             admitted admits_graph::<Hip>(graphExec as usize, named(hStream, $per_thread)),
             mark Inside::raise(),
             asking {

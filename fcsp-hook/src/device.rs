@@ -38,6 +38,7 @@ use crate::setup::{SetupOnce, accounts_time, complain, logging};
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
 /// takes.
 pub const NEAR: u64 = 1 << 30;
+
 /// A device that this process uses.
 #[derive(Debug)]
 pub struct Device<B: Backend> {

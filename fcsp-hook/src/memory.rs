@@ -120,22 +120,15 @@ pub fn allocate<B: Backend>(
         small.given();
         return result;
     }
-    let truly = true_bytes();
-    small.taken(truly);
-    let origin = Origin::Heap;
-    enter(
-        address(),
-        Record {
-            device,
-            context,
-            bytes: truly,
-            origin,
-        },
-    );
-    if truly > held {
-        return refuse_if_over(device, truly, address(), free);
-    }
-    B::SUCCESS
+    let bytes = true_bytes();
+    small.taken(bytes);
+    let record = Record {
+        device,
+        context,
+        bytes,
+        origin: Origin::Heap,
+    };
+    enter_taken(address(), record, held, free)
 }
 
 /// The same for what is not small, or near the quota: two atomic changes of the ledger, and one of the process's account or two.
@@ -175,17 +168,27 @@ fn allocate_by_ledger<B: Backend>(
     } else {
         Origin::Uncounted
     };
-    enter(
-        address(),
-        Record {
-            device,
-            context,
-            bytes: truly,
-            origin,
-        },
-    );
-    if truly > held {
-        return refuse_if_over(device, truly, address(), free);
+    let record = Record {
+        device,
+        context,
+        bytes: truly,
+        origin,
+    };
+    enter_taken(address(), record, held, free)
+}
+
+/// Enters what the driver has given, for which `held` bytes were held.
+#[inline]
+fn enter_taken<B: Backend>(
+    address: u64,
+    record: Record<B>,
+    held: u64,
+    free: impl FnOnce(u64) -> B::Status,
+) -> B::Status {
+    let (device, bytes) = (record.device, record.bytes);
+    enter(address, record);
+    if bytes > held {
+        return refuse_if_over(device, bytes, address, free);
     }
     B::SUCCESS
 }

@@ -15,11 +15,8 @@ use core::ptr::NonNull;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
-    /// Raised while this thread is inside a wrapper: a driver that calls its own exported functions must not be
-    /// charged twice.
-    inside: Cell<bool>,
-    /// Raised while this thread launches something, where a driver has layers that all are wrapped.
-    launching: Cell<bool>,
+    /// The flags of [`Inside`] and [`Launching`].
+    flags: [Cell<bool>; 2],
     /// The backend's count of dead contexts when the two below were asked for.
     pub epoch: Cell<u32>,
     /// The context this thread asked about last.
@@ -94,8 +91,7 @@ fn own() -> NonNull<Thread> {
     std::thread_local! {
         static THREAD: Thread = const {
             Thread {
-                inside: Cell::new(false),
-                launching: Cell::new(false),
+                flags: [const { Cell::new(false) }; 2],
                 epoch: Cell::new(0),
                 context: Cell::new(0),
                 ordinal: Cell::new(-1),
@@ -131,35 +127,40 @@ impl Here {
     }
 }
 
-/// Marks this thread as inside a wrapper until dropped. Stays on its thread.
+/// One of the thread's flags, raised until this is dropped. Stays on its thread.
 #[derive(Debug)]
-pub struct Inside(Here);
+pub struct Raised<const FLAG: usize>(Here);
 
-impl Inside {
-    /// `None` if the thread is inside already: the call then comes from the driver itself.
+/// Marks this thread as inside a wrapper: a driver that calls its own exported functions must not be charged twice.
+pub type Inside = Raised<0>;
+
+/// Marks this thread as launching, where a driver has layers that all are wrapped: those under this call must not ask or charge
+/// again. Memory that they take is counted all the same.
+pub type Launching = Raised<1>;
+
+impl<const FLAG: usize> Raised<FLAG> {
+    /// `None` if the flag is up already: the call then comes from the driver itself.
     #[inline]
     pub fn enter() -> Option<Self> {
         let here = Here::now();
         // Not made unless it is handed out: dropping it lowers the flag.
-        (!here.with(|thread| thread.inside.replace(true))).then(|| Self(here))
+        (!here.with(|thread| thread.flags[FLAG].replace(true))).then(|| Self(here))
     }
 
-    /// For who has just been told that the thread is not inside.
+    /// For who has just been told that the flag is down.
     #[inline(always)]
     #[must_use]
     pub fn raise() -> Self {
         let here = Here::now();
-        here.with(|thread| {
-            debug_assert!(!thread.inside.get());
-            thread.inside.set(true);
-        });
+        let was_up = here.with(|thread| thread.flags[FLAG].replace(true));
+        debug_assert!(!was_up);
         Self(here)
     }
 
-    /// Whether the calling thread is inside.
+    /// Whether the calling thread's flag is up.
     #[inline(always)]
-    pub fn is_inside() -> bool {
-        Thread::with(|thread| thread.inside.get())
+    pub fn is_up() -> bool {
+        Thread::with(|thread| thread.flags[FLAG].get())
     }
 
     /// What the thread remembers.
@@ -169,49 +170,10 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl<const FLAG: usize> Drop for Raised<FLAG> {
     #[inline]
     fn drop(&mut self) {
-        self.0.with(|thread| thread.inside.set(false));
-    }
-}
-
-/// Marks this thread as launching until dropped: the layers under this call must not ask or charge again. Memory that they
-/// take is counted all the same.
-#[derive(Debug)]
-pub struct Launching(Here);
-
-impl Launching {
-    /// `None` if the thread is launching already.
-    #[inline]
-    pub fn enter() -> Option<Self> {
-        let here = Here::now();
-        (!here.with(|thread| thread.launching.replace(true))).then(|| Self(here))
-    }
-
-    /// For who has just been told that the thread is not launching.
-    #[inline(always)]
-    #[must_use]
-    pub fn raise() -> Self {
-        let here = Here::now();
-        here.with(|thread| {
-            debug_assert!(!thread.launching.get());
-            thread.launching.set(true);
-        });
-        Self(here)
-    }
-
-    /// Whether the calling thread is launching.
-    #[inline(always)]
-    pub fn is_under_way() -> bool {
-        Thread::with(|thread| thread.launching.get())
-    }
-}
-
-impl Drop for Launching {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.with(|thread| thread.launching.set(false));
+        self.0.with(|thread| thread.flags[FLAG].set(false));
     }
 }
 
@@ -224,25 +186,25 @@ mod tests {
         let outer = Inside::enter();
         assert!(outer.is_some());
         assert!(Inside::enter().is_none());
-        assert!(Inside::is_inside());
+        assert!(Inside::is_up());
         assert!(Inside::enter().is_none(), "asking does not change it");
         let other = std::thread::spawn(|| Inside::enter().is_some()).join();
         assert!(other.unwrap(), "another thread is not");
         drop(outer);
-        assert!(!Inside::is_inside() && Inside::enter().is_some());
+        assert!(!Inside::is_up() && Inside::enter().is_some());
     }
 
     #[test]
     fn a_thread_launches_once_at_a_time() {
         let outer = Launching::enter();
-        assert!(outer.is_some() && Launching::is_under_way());
+        assert!(outer.is_some() && Launching::is_up());
         for _ in 0..2 {
             assert!(Launching::enter().is_none(), "asking does not change it");
         }
-        assert!(!std::thread::spawn(Launching::is_under_way).join().unwrap());
+        assert!(!std::thread::spawn(Launching::is_up).join().unwrap());
         assert!(Inside::enter().is_some(), "and may take memory meanwhile");
         drop(outer);
-        assert!(!Launching::is_under_way() && Launching::enter().is_some());
+        assert!(!Launching::is_up() && Launching::enter().is_some());
     }
 
     #[test]
@@ -250,8 +212,8 @@ mod tests {
         let began = || {
             Thread::with(|thread| {
                 let was = (
-                    thread.inside.get(),
-                    thread.launching.get(),
+                    thread.flags[0].get(),
+                    thread.flags[1].get(),
                     thread.epoch.get(),
                     thread.context.get(),
                     thread.ordinal.get(),

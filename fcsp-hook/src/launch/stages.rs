@@ -112,7 +112,7 @@ macro_rules! staged {
         $(#[$doc])*
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> $result {
             #[inline(never)]
-            #[allow(unused_unsafe, clippy::too_many_arguments, reason = "as many as the driver's function has")]
+            #[allow(clippy::too_many_arguments, reason = "as many as the driver's function has")]
             unsafe extern "C" fn charged($($arg: $ty),*) -> $result {
                 let ($found, $last) = ($real.found(), asked as unsafe extern "C" fn($($ty),*) -> $result);
                 let next = $next;
@@ -121,7 +121,7 @@ macro_rules! staged {
             }
 
             #[inline(never)]
-            #[allow(unused_unsafe, clippy::too_many_arguments, reason = "as many as the driver's function has")]
+            #[allow(clippy::too_many_arguments, reason = "as many as the driver's function has")]
             unsafe extern "C" fn asked($($arg: $ty),*) -> $result {
                 $asking
             }
