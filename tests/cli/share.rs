@@ -91,6 +91,17 @@ fn near(what: &str, value: f64, expected: f64) {
     );
 }
 
+/// Measures again while the machine gives the client too little time: the bounds are those of [`near`].
+fn settles(what: &str, expected: f64, client: &Client) {
+    let settled = (0..4).any(|_| {
+        let value = client.rate();
+        value > expected / COARSE && value < expected * COARSE
+    });
+    if !settled {
+        near(what, client.rate(), expected);
+    }
+}
+
 fn spin(machine: &Machine) -> Option<PathBuf> {
     compile(machine, "spin.c", &[])
 }
@@ -213,16 +224,16 @@ fn limits_change_what_a_running_program_gets() {
     let machine = Machine::new();
     let Some(program) = spin(&machine) else { return };
     let client = Client::busy(&machine, &program, "a", &["--compute", "20%", "--mode", "strict"]);
-    near("before, of the device", client.rate(), 200.0);
+    settles("before, of the device", 200.0, &client);
     machine.json(&["limit", "a", "--compute", "60%", "--json"], 0);
-    near("raised", client.rate(), 600.0);
+    settles("raised", 600.0, &client);
     assert_eq!(figures(&machine, "a")["quota"], 0.6);
     machine.json(&["limit", "a", "--compute", "20%", "--json"], 0);
     // What it had saved up is spent first.
     std::thread::sleep(Duration::from_millis(100));
-    near("lowered", client.rate(), 200.0);
+    settles("lowered", 200.0, &client);
     machine.json(&["limit", "a", "--mode", "balanced", "--json"], 0);
-    near("not strict any more", client.rate(), 1000.0);
+    settles("not strict any more", 1000.0, &client);
 }
 
 #[test]
