@@ -9,30 +9,28 @@ use fcsp::device::Selector;
 use fcsp::share::params::{DEFAULT_FLOOR, Params};
 use fcsp::units::{Percent, WHOLE};
 
-use super::numbers::Numbers;
-
 /// The options.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LimitArgs {
     /// Memory quota: 8GiB, 40%, or per device 0=8GiB,1=40%,GPU-<uuid>=2GiB
     #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
     pub memory: Option<String>,
-    /// Share of the device's time: 25%, or per device 0=25%,1=50%
+    /// Share of the device's time: 25%, or per device 0=25%,1=50%; unlimited is no share
     #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
     pub compute: Option<String>,
-    /// How the share is kept: none (nothing is held back; counted with FCSP_ACCOUNT_TIME=1), strict (a hard cap), balanced (idle time on top), adaptive
+    /// How the share is kept: none (nothing is held back; counted with FCSP_ACCOUNT_TIME=1), strict (a hard cap), balanced (idle time on top), adaptive (balanced, with steps that somebody waits for before throughput work) [default: balanced]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
-    /// Who goes first: high, normal or low
+    /// Who goes first: high never waits, low stands back down to its floor, normal shares [default: normal]
     #[arg(long, value_name = "CLASS")]
     pub priority: Option<String>,
-    /// Share that stays even while tenants of a higher priority have work
+    /// Share that stays even while tenants of a higher priority have work, at most the quota [default: 5%, or the quota where that is less]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub floor: Option<String>,
-    /// Most that may be borrowed of what others leave idle
+    /// Most of the device's time that may be had above the quota, from what others leave idle [default: 100%]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub pool: Option<String>,
-    /// Share up to which saved-up time may be spent, for 100 ms
+    /// Share up to which time saved up while idle may be spent, for 100 ms; at least the quota [default: no burst]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub burst: Option<String>,
 }
@@ -64,7 +62,7 @@ impl LimitArgs {
     }
 
     /// The options that were given, with their variables and values.
-    fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &str)> {
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &str)> {
         OPTIONS
             .iter()
             .filter_map(|&(option, variable, key)| Some((option, variable, key, self.value(option)?)))
@@ -97,7 +95,7 @@ impl LimitArgs {
     }
 
     /// An empty variable says nothing; an empty option is a slip, most often of an unset shell variable.
-    fn refuse_empty(&self) -> Result<(), ConfigError> {
+    pub(super) fn refuse_empty(&self) -> Result<(), ConfigError> {
         match self.given().find(|(_, _, _, value)| value.trim().is_empty()) {
             Some((option, ..)) => Err(ConfigError::new(
                 option,
@@ -108,7 +106,7 @@ impl LimitArgs {
     }
 
     /// The same error with the option's name where the variable stood for it.
-    fn named(&self, error: ConfigError) -> ConfigError {
+    pub(super) fn named(&self, error: ConfigError) -> ConfigError {
         let field = self
             .given()
             .find(|(_, variable, key, _)| *variable == error.field || *key == error.field)
@@ -118,69 +116,6 @@ impl LimitArgs {
             reason: error.reason,
         }
     }
-
-    /// `limits` with what these options say changed and all else kept; a value for every device takes the place of those
-    /// for single ones. Numbers mean what `numbers` says.
-    pub fn merge(&self, limits: &Limits, numbers: &Numbers) -> Result<Limits, ConfigError> {
-        self.refuse_empty()?;
-        let mut merged = limits.clone();
-        if let Some(text) = &self.memory {
-            let rules = Rules::parse("--memory", text, Quota::parse)?;
-            let rules = numbers.settle("--memory", &rules)?;
-            if find(&rules, Selector::All).is_some() {
-                merged.memory = Rules::new();
-            }
-            for (selector, quota) in rules.iter() {
-                merged.memory.set(selector, quota);
-            }
-        }
-        if let Some(text) = &self.compute {
-            let shares = Rules::parse("--compute", text, fcsp::units::parse_percent)?;
-            let shares = numbers.settle("--compute", &shares)?;
-            // A device that is named for the first time starts from what held for every device.
-            let before = merged.compute.clone();
-            if find(&shares, Selector::All).is_some() {
-                merged.compute = Rules::new();
-            }
-            for (selector, share) in shares.iter() {
-                let mut params = find(&before, selector)
-                    .or(find(&before, Selector::All))
-                    .or(before.iter().next().map(|(_, params)| params))
-                    .unwrap_or(Params::balanced(share));
-                params
-                    .set("compute", &Percent(share).to_string())
-                    .map_err(|error| ConfigError::new("--compute", error.reason))?;
-                merged.compute.set(selector, params);
-            }
-        }
-        let others: Vec<_> = self
-            .given()
-            .filter(|(option, ..)| !matches!(*option, "--memory" | "--compute"))
-            .collect();
-        if !others.is_empty() && merged.compute.is_empty() {
-            merged.compute.set(Selector::All, Params::balanced(WHOLE));
-        }
-        let rules: Vec<(Selector, Params)> = merged.compute.iter().collect();
-        for (selector, mut params) in rules {
-            for &(option, _, key, value) in &others {
-                params
-                    .set(key, value)
-                    .map_err(|error| ConfigError::new(option, error.reason))?;
-            }
-            params
-                .validate()
-                .map_err(|error| self.named(ConfigError::new(error.field, &error.reason)))?;
-            merged.compute.set(selector, params);
-        }
-        Ok(merged)
-    }
-}
-
-fn find<T: Copy>(rules: &Rules<T>, selector: Selector) -> Option<T> {
-    rules
-        .iter()
-        .find(|&(known, _)| known == selector)
-        .map(|(_, value)| value)
 }
 
 /// Whether a variable is one that sets limits or a tenant's name.
@@ -220,13 +155,21 @@ pub fn compute_text(rules: &Rules<Params>) -> String {
     let parts: Vec<String> = rules
         .iter()
         .map(|(selector, params)| match selector {
-            Selector::All => params.to_string(),
-            selector => format!("{selector}={params}"),
+            Selector::All => share_text(&params),
+            selector => format!("{selector}={}", share_text(&params)),
         })
         .collect();
     match parts.is_empty() {
         true => "unlimited".into(),
         false => parts.join("; "),
+    }
+}
+
+/// A share for people; "unlimited" where nothing is promised and nothing held back.
+pub fn share_text(params: &Params) -> String {
+    match params.is_unlimited() {
+        true => "unlimited".into(),
+        false => params.to_string(),
     }
 }
 
@@ -237,8 +180,13 @@ pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
     if !limits.memory.is_empty() {
         variables.push(("FCSP_MEMORY_LIMIT", join(&limits.memory, exact)));
     }
-    if let Some((_, first)) = limits.compute.iter().next() {
-        let share = |params: Params| Percent(params.quota).to_string();
+    // A device without a share says nothing of the other parameters; alone it is `--mode none`.
+    let limited = limits.compute.iter().find(|(_, params)| !params.is_unlimited());
+    if let Some((_, first)) = limited.or(limits.compute.iter().next()) {
+        let share = |params: Params| match params.is_unlimited() && limited.is_some() {
+            true => "unlimited".to_owned(),
+            false => Percent(params.quota).to_string(),
+        };
         variables.push(("FCSP_COMPUTE_LIMIT", join(&limits.compute, share)));
         variables.push(("FCSP_MODE", first.mode.to_string()));
         variables.push(("FCSP_PRIORITY", first.priority.to_string()));
@@ -257,6 +205,7 @@ pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::Numbers;
     use super::*;
 
     fn args(memory: Option<&str>, compute: Option<&str>, mode: Option<&str>) -> LimitArgs {
@@ -315,38 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn merging_keeps_what_was_not_named() {
-        let before = limits(&args(Some("0=1GiB,1=2GiB"), Some("25%"), Some("strict")));
-        let after = args(Some("1=3GiB"), None, None)
-            .merge(&before, &Numbers::default())
-            .unwrap();
-        assert_eq!(memory_text(&after.memory), "0=1 GiB, 1=3 GiB");
-        assert_eq!(compute_text(&after.compute), "25% strict");
-        let after = args(None, Some("1=50%"), None)
-            .merge(&after, &Numbers::default())
-            .unwrap();
-        assert_eq!(compute_text(&after.compute), "25% strict; 1=50% strict");
-        let after = args(Some("4GiB"), Some("30%"), None)
-            .merge(&after, &Numbers::default())
-            .unwrap();
-        assert_eq!(memory_text(&after.memory), "4 GiB");
-        assert_eq!(compute_text(&after.compute), "30% strict");
-        let after = args(Some("unlimited,1=1GiB"), Some("0=50%"), None)
-            .merge(&after, &Numbers::default())
-            .unwrap();
-        assert_eq!(memory_text(&after.memory), "unlimited, 1=1 GiB");
-        assert_eq!(compute_text(&after.compute), "30% strict; 0=50% strict");
-        let after = args(None, None, Some("adaptive"))
-            .merge(&Limits::default(), &Numbers::default())
-            .unwrap();
-        assert_eq!(compute_text(&after.compute), "100% adaptive");
-    }
-
-    #[test]
     fn variables_read_back_as_the_same_limits() {
         let original = LimitArgs {
             memory: Some("0=1.3GiB,1=40%,*=7MiB".into()),
-            compute: Some("12.5%".into()),
+            compute: Some("2=unlimited,12.5%".into()),
             mode: Some("adaptive".into()),
             priority: Some("low".into()),
             floor: Some("3%".into()),

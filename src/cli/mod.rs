@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod edit;
 mod gc;
 mod libraries;
 mod limit;

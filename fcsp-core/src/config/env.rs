@@ -106,10 +106,11 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
         "0" | "0m" | "0g" if alias => Ok(Quota::Unlimited),
         text => Quota::parse(text),
     })?;
-    let shares: Rules<Ppm> = per_device(&variables, &COMPUTE, |text, alias| match text {
-        "0" if alias => Ok(units::WHOLE),
-        text if alias && !text.ends_with('%') => units::parse_percent(&format!("{text}%")),
-        text => units::parse_percent(text),
+    let shares: Rules<Option<Ppm>> = per_device(&variables, &COMPUTE, |text, alias| match text {
+        "0" if alias => Ok(Some(units::WHOLE)),
+        "unlimited" | "none" => Ok(None),
+        text if alias && !text.ends_with('%') => units::parse_percent(&format!("{text}%")).map(Some),
+        text => units::parse_percent(text).map(Some),
     })?;
     config.compute = compute(shares, &get)?;
     if let Some(text) = get("FCSP_SPATIAL") {
@@ -168,9 +169,9 @@ fn per_device<T: Copy>(
     Ok(Rules::new())
 }
 
-/// The compute rules: shares by device, and the other parameters for all of them.
+/// The compute rules: shares by device (`None` is no share), and the other parameters for all of them.
 fn compute<'a>(
-    mut shares: Rules<Ppm>,
+    mut shares: Rules<Option<Ppm>>,
     get: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Rules<Params>, ConfigError> {
     const PARAMETERS: [(&str, &[&str]); 5] = [
@@ -189,10 +190,20 @@ fn compute<'a>(
         })
         .collect();
     if shares.is_empty() && !given.is_empty() {
-        shares.set(Selector::All, units::WHOLE);
+        shares.set(Selector::All, Some(units::WHOLE));
     }
+    let general = shares
+        .iter()
+        .any(|(selector, share)| selector == Selector::All && share.is_some());
     let mut rules = Rules::new();
     for (selector, share) in shares.iter() {
+        let Some(share) = share else {
+            // Only beside a share for every device does a device without one need a rule.
+            if general && selector != Selector::All {
+                rules.set(selector, Params::default());
+            }
+            continue;
+        };
         let mut params = Params::balanced(share);
         for &(key, name, text) in &given {
             let text = match name {
@@ -238,6 +249,17 @@ mod tests {
 
     fn from(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
         read(pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())))
+    }
+
+    #[test]
+    fn no_share_is_said_by_the_word_that_listings_print() {
+        for word in ["unlimited", "none"] {
+            let config = from(&[("FCSP_COMPUTE_LIMIT", word)]).unwrap();
+            assert!(config.compute.is_empty(), "{word}");
+        }
+        let config = from(&[("FCSP_COMPUTE_LIMIT", "25%,1=unlimited"), ("FCSP_MODE", "strict")]).unwrap();
+        let rules: Vec<_> = config.compute.iter().map(|(_, params)| params).collect();
+        assert_eq!(rules, [Params::strict(250_000), Params::default()]);
     }
 
     fn quota(config: &Config, index: u32) -> Option<Quota> {

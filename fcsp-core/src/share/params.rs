@@ -291,6 +291,11 @@ impl Params {
         }
     }
 
+    /// Whether nothing is promised and nothing held back.
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or `weight`. Setting
     /// `compute` also sets the weight and takes the floor down to it where they followed the old quota.
     pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
@@ -417,6 +422,9 @@ impl fmt::Display for Params {
         write!(f, "{} {}", Percent(self.quota), self.mode)?;
         if self.priority != Priority::Normal {
             write!(f, ", priority {}", self.priority)?;
+        }
+        if self.floor != self.quota.min(DEFAULT_FLOOR) {
+            write!(f, ", floor {}", Percent(self.floor))?;
         }
         if self.burst != 0 {
             write!(f, ", burst {}", Percent(self.burst))?;
