@@ -4,10 +4,22 @@
 //! `cuMemAlloc_v2=2@3` (the third call returns code 2), `=2@3+` (the third and later), `=2` (every call),
 //! `~50ms` (wait before the effect; `@n` and `@n+` as above), `!kill@2` (the process kills itself before the
 //! effect of the second call), `!killafter@2` (after it, before returning).
+//!
+//! A text that cannot be read, or a rule for a function that no simulated library has, is said on stderr. The library's
+//! initialisation then fails: a fault test that silently tests nothing is worse than a refusal.
 
+use crate::strict;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
+
+/// The environment variable with the rules.
+pub const VARIABLE: &str = "FCSP_SIM_FAULTS";
+
+/// How the names of each simulated library's functions begin.
+const PREFIXES: [&str; 12] = [
+    "cu", "nvml", "hip", "__hip", "rsmi_", "amdsmi_", "ze", "acl", "rt", "dcmi_", "syn", "hlml_",
+];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Act {
@@ -53,8 +65,16 @@ pub struct Faults {
 
 /// Why a fault text was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("FCSP_SIM_FAULTS: '{0}' is not name=code[@n[+]], name~time[@n[+]], name!kill@n or name!killafter@n")]
-pub struct FaultError(String);
+pub enum FaultError {
+    /// A rule of no known form.
+    #[error(
+        "FCSP_SIM_FAULTS: '{0}' is no rule; write name=code[@n[+]], name~time[@n[+]], name!kill@n or name!killafter@n"
+    )]
+    Form(String),
+    /// A rule for a function that no simulated library exports.
+    #[error("FCSP_SIM_FAULTS: no simulated library exports '{0}'; write the name as `nm -D` of the library prints it")]
+    Name(String),
+}
 
 fn duration(text: &str) -> Option<Duration> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
@@ -109,10 +129,30 @@ impl Faults {
     pub fn parse(text: &str) -> Result<Self, FaultError> {
         let mut sites: HashMap<String, Site> = HashMap::new();
         for part in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
-            let (name, r) = rule(part).ok_or_else(|| FaultError(part.to_string()))?;
+            let (name, r) = rule(part).ok_or_else(|| FaultError::Form(part.to_string()))?;
             sites.entry(name).or_default().rules.push(r);
         }
         Ok(Self { sites })
+    }
+
+    /// Refuses rules for functions that no simulated library has.
+    ///
+    /// # Errors
+    /// The first name, in alphabetical order, that begins as one of `mine` and is not `known`, or as no library's names
+    /// do. Names of other libraries are theirs to refuse.
+    pub fn check(&self, mine: &[&str], known: impl Fn(&str) -> bool) -> Result<(), FaultError> {
+        let mut names: Vec<&String> = self.sites.keys().collect();
+        names.sort();
+        for name in names {
+            let prefix = PREFIXES.iter().filter(|p| name.starts_with(**p));
+            let others = prefix
+                .max_by_key(|p| p.len())
+                .is_some_and(|p| !mine.contains(p));
+            if !others && !known(name) {
+                return Err(FaultError::Name(name.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Whether there are no rules, which lets callers skip [`Faults::enter`] entirely.
@@ -138,6 +178,69 @@ impl Faults {
         }
         verdict
     }
+}
+
+type Parsed = Result<Faults, FaultError>;
+
+/// This process's rules. Null until the first call. Not a once-cell: a child forked while another thread computes them
+/// would wait for that thread for ever.
+static PARSED: AtomicPtr<Parsed> = AtomicPtr::new(std::ptr::null_mut());
+
+/// This process's rules as the environment had them at the first call.
+fn from_env() -> &'static Parsed {
+    // Acquire, and release below: who sees the pointer sees what it points to.
+    // SAFETY: null or a leaked value, which is never changed.
+    if let Some(known) = unsafe { PARSED.load(Ordering::Acquire).as_ref() } {
+        return known;
+    }
+    let text = std::env::var(VARIABLE).unwrap_or_default();
+    let mine = Box::into_raw(Box::new(Faults::parse(&text)));
+    let null = std::ptr::null_mut();
+    match PARSED.compare_exchange(null, mine, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: leaked above.
+        Ok(_) => unsafe { &*mine },
+        Err(first) => {
+            // SAFETY: made above and given to nobody; `first` is another thread's leaked value.
+            unsafe {
+                drop(Box::from_raw(mine));
+                &*first
+            }
+        }
+    }
+}
+
+/// Checks what the environment says of faults and strictness, for a library's initialisation. What cannot be read is said
+/// on stderr.
+///
+/// # Errors
+/// The sentence that was written.
+pub fn check_environment(mine: &[&str], known: impl Fn(&str) -> bool) -> Result<(), String> {
+    let faults = match from_env() {
+        Ok(faults) => faults.check(mine, known).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
+    faults
+        .and_then(|()| strict::check())
+        .inspect_err(|text| strict::say(text))
+}
+
+/// Runs an exported function's body, which returns its code, with the faults asked for before and after it. Messages name
+/// the function meanwhile.
+pub fn around(name: &'static str, body: impl FnOnce() -> i32) -> i32 {
+    let _call = strict::enter(name);
+    let faults = match from_env() {
+        Ok(faults) if !faults.is_empty() => faults,
+        _ => return body(),
+    };
+    let verdict = faults.enter(name);
+    if let Some(code) = verdict.code {
+        return code;
+    }
+    let code = body();
+    if verdict.kill_after {
+        kill_self();
+    }
+    code
 }
 
 #[cfg(test)]
@@ -178,6 +281,15 @@ mod tests {
             assert!(Faults::parse(bad).is_err(), "{bad}");
         }
         assert!(Faults::parse(" ; ").unwrap().is_empty());
+        let own = |name: &str| name == "cuInit";
+        for (text, wrong) in [
+            ("cuInit=2;nvmlInit=3;hipInit=1", None),
+            ("cuInt=2;nvmlInit=3", Some("cuInt")),
+            ("malloc=2", Some("malloc")),
+        ] {
+            let refused = Faults::parse(text).unwrap().check(&["cu"], own);
+            assert_eq!(refused.err(), wrong.map(|w| FaultError::Name(w.into())), "{text}");
+        }
         assert!(Faults::parse("a!killafter@2").unwrap().enter("a") == Verdict::default());
     }
 }

@@ -1,9 +1,10 @@
 //! Simulated accelerators: one device model, shared by processes through a mapped file.
 //!
-//! The rooms, from the machine inwards: [`spec`] which devices there are; [`region`] the state file; [`process`] who holds
+//! The modules, from the machine inwards: [`spec`] which devices there are; [`region`] the state file; [`process`] who holds
 //! how much; [`engine`] whose turn it is; [`memory`], [`slab`], [`pool`], [`vmm`] and [`ipc`] device memory over [`host`]
 //! memory; [`program`] and [`launch`] kernels; [`copy`] copies and fills; [`stream`] order; [`graph`] recorded work;
-//! [`faults`] what goes wrong on demand; [`clock`] time. The driver libraries in `cuda/` and `nvml/` put a vendor's ABI
+//! [`faults`] what goes wrong on demand; [`clock`] time; [`table`] handles, [`strict`] what ends a program that misuses
+//! them, [`owner`] forked children. The driver libraries in `cuda/` and `nvml/` put a vendor's ABI
 //! on top. What is modelled and what is not: see the README.
 
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod host;
 pub mod ipc;
 pub mod launch;
 pub mod memory;
+pub mod owner;
 pub mod pool;
 pub mod process;
 pub mod program;
@@ -23,4 +25,6 @@ pub mod region;
 pub mod slab;
 pub mod spec;
 pub mod stream;
+pub mod strict;
+pub mod table;
 pub mod vmm;

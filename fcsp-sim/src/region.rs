@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Processes that can use one machine at a time.
@@ -152,6 +152,8 @@ pub struct Region {
     threads: Mutex<()>,
     /// 1 + the slot that this open of the file holds; its own lock never conflicts with itself.
     own: AtomicU32,
+    /// Set in a forked child once it has let go of the file.
+    abandoned: AtomicBool,
 }
 
 // SAFETY: the mapping lives as long as the value and holds atomics only; the raw pointer is never given out.
@@ -257,6 +259,7 @@ impl Region {
             shared: map.cast(),
             threads: Mutex::new(()),
             own: AtomicU32::new(0),
+            abandoned: AtomicBool::new(false),
         };
         let h = &region.shared().header;
         // Relaxed throughout: the file lock orders one initialiser before every later reader.
@@ -366,8 +369,12 @@ impl Region {
     }
 
     /// Lets go of the file in a forked child, where it shares the parent's liveness lock: were it kept open, the
-    /// parent would seem alive for as long as the child is.
+    /// parent would seem alive for as long as the child is. Does so once, however often it is called.
     pub fn abandon_in_child(&self) {
+        // Relaxed: closing twice is what must not happen, and one thread gets `false`.
+        if self.abandoned.swap(true, Ordering::Relaxed) {
+            return;
+        }
         // The program may have closed it and been given its number again for a file of its own.
         if identity(self.file.as_raw_fd()) == Some(self.id) {
             // SAFETY: close is async-signal-safe; the descriptor is not used again in the child, whose calls are all

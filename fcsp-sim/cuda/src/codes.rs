@@ -1,6 +1,7 @@
 //! Result codes: their numbers, names and descriptions.
 
 use fcsp_sim::error::Error;
+use fcsp_sim::table::Stale;
 
 /// A result code other than success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,12 @@ impl From<Error> for Code {
             Error::CaptureUnjoined => CAPTURE_UNJOINED,
             Error::TooMany => Code(46),
         }
+    }
+}
+
+impl From<Stale> for Code {
+    fn from(_: Stale) -> Self {
+        INVALID_HANDLE
     }
 }
 

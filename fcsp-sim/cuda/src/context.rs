@@ -120,7 +120,7 @@ api! {
         Ok(())
     }
     fn cuCtxGetId(handle: u64, id: Out<u64>) {
-        id.put(named(handle)?.handle >> 4 & 0xffff_ffff)
+        id.put(named(handle)?.id)
     }
     fn cuCtxGetApiVersion(handle: u64, version: Out<u32>) {
         named(handle)?;

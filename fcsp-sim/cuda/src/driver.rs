@@ -1,95 +1,29 @@
 //! The driver's state in this process: objects by handle, contexts, and which one is current on a thread.
 
 use crate::codes::{
-    CONTEXT_IS_DESTROYED, Code, INVALID_CONTEXT, INVALID_DEVICE, INVALID_HANDLE, NO_DEVICE, NOT_INITIALIZED,
-    Reply,
+    CONTEXT_IS_DESTROYED, Code, INVALID_CONTEXT, INVALID_DEVICE, NO_DEVICE, NOT_INITIALIZED, Reply,
 };
 use crate::export;
-use fcsp_sim::faults::Faults;
+use fcsp_sim::faults::check_environment;
 use fcsp_sim::memory::Memory;
+use fcsp_sim::owner;
 use fcsp_sim::process::{Account, Process};
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use fcsp_sim::stream::{LEGACY, Timeline};
+use fcsp_sim::table::Table;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-
-/// Live objects of one kind by handle. A handle is never used twice, so a stale one is found out.
-#[derive(Debug)]
-pub struct Table<T> {
-    kind: u64,
-    next: AtomicU64,
-    live: RwLock<HashMap<u64, Arc<T>>>,
-}
-
-impl<T> Table<T> {
-    fn new(kind: u64) -> Self {
-        Self {
-            kind,
-            next: AtomicU64::new(1),
-            live: RwLock::default(),
-        }
-    }
-
-    /// A handle for an object made from it.
-    pub fn add_with(&self, make: impl FnOnce(u64) -> T) -> (u64, Arc<T>) {
-        // Spaced and tagged so that a handle looks like an address and is none. Relaxed: uniqueness is all it needs.
-        let h = self.kind << 40 | self.next.fetch_add(1, Ordering::Relaxed) << 4;
-        let object = Arc::new(make(h));
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(h, object.clone());
-        (h, object)
-    }
-
-    /// A handle for an object.
-    pub fn add(&self, object: T) -> u64 {
-        self.add_with(|_| object).0
-    }
-
-    /// The object of a handle.
-    pub fn get(&self, h: u64) -> Reply<Arc<T>> {
-        self.live
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&h)
-            .cloned()
-            .ok_or(INVALID_HANDLE)
-    }
-
-    /// Forgets a handle; its object.
-    pub fn remove(&self, h: u64) -> Reply<Arc<T>> {
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&h)
-            .ok_or(INVALID_HANDLE)
-    }
-
-    /// The handle of an object that passes.
-    #[allow(dead_code, reason = "for HIP's simulator, which shares this file")]
-    pub fn handle_of(&self, hit: impl Fn(&T) -> bool) -> Option<u64> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.iter().find(|(_, o)| hit(o)).map(|(h, _)| *h)
-    }
-
-    /// Forgets what does not pass.
-    pub fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, o| keep(o));
-    }
-}
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One context.
 #[derive(Debug)]
 pub struct Context {
-    /// Its handle, which also tags its memory.
+    /// Its handle, which also tags its memory. Another context's once this one is destroyed.
     pub handle: u64,
+    /// A number that no other context of this machine ever has.
+    pub id: u64,
     /// The device's position on the machine.
     pub device: usize,
     /// The device as this process numbers it.
@@ -188,8 +122,8 @@ thread_local! {
     static STACK: RefCell<Vec<Arc<Context>>> = const { RefCell::new(Vec::new()) };
 }
 
-extern "C" fn in_child() {
-    export::mark_forked();
+/// Lets go of the parent's state file in a forked child. Once, however often it is called; async-signal-safe.
+pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
         d.process.region.abandon_in_child();
     }
@@ -200,7 +134,7 @@ fn start() -> Result<Driver, Code> {
         export::log(&text);
         NO_DEVICE
     };
-    Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).map_err(|e| fail(e.to_string()))?;
+    check_environment(export::PREFIXES, export::is_exported).map_err(|_| NO_DEVICE)?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
     let path = path_from_env(&topology);
     let visible = topology.visible(std::env::var(export::VISIBLE).ok().as_deref());
@@ -210,7 +144,7 @@ fn start() -> Result<Driver, Code> {
     let region = Region::open(&path, &topology).map_err(|e| fail(e.to_string()))?;
     let process = Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?;
     let process = Arc::new(process);
-    // SAFETY: the handler only sets a flag and closes a descriptor, both allowed between fork and exec.
+    // SAFETY: the handler only closes a descriptor, which is allowed between fork and exec.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     Ok(Driver {
         memory: Arc::new(Memory::new(process.clone())),
@@ -222,28 +156,31 @@ fn start() -> Result<Driver, Code> {
             .collect(),
         process,
         visible,
-        contexts: Table::new(0x10),
-        streams: Table::new(0x11),
-        events: Table::new(0x12),
-        modules: Table::new(0x13),
-        libraries: Table::new(0x14),
-        functions: Table::new(0x15),
-        arrays: Table::new(0x16),
-        mipmaps: Table::new(0x17),
-        links: Table::new(0x19),
-        externals: Table::new(0x18),
-        graphs: crate::graph::Graphs::new(|kind| 0x20 + kind),
+        contexts: Table::new("context", 0x10),
+        streams: Table::new("stream", 0x11),
+        events: Table::new("event", 0x12),
+        modules: Table::new("module", 0x13),
+        libraries: Table::new("library", 0x14),
+        functions: Table::new("function or kernel", 0x15),
+        arrays: Table::new("array", 0x16),
+        mipmaps: Table::new("mipmapped array", 0x17),
+        links: Table::new("linker state", 0x19),
+        externals: Table::new("external memory", 0x18),
+        graphs: crate::graph::Graphs::new(),
     })
-}
-
-/// Makes a table of handles; for rooms that keep their own kinds.
-pub fn table<T>(kind: u64) -> Table<T> {
-    Table::new(kind)
 }
 
 /// `cuInit`.
 pub fn init() -> Reply {
-    DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c)
+    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for it.
+    if !owner::claim() {
+        return Err(NOT_INITIALIZED);
+    }
+    let done = DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c);
+    if done.is_err() {
+        owner::disclaim();
+    }
+    done
 }
 
 /// The driver.
@@ -383,6 +320,7 @@ impl Driver {
         let timeline = Timeline::new(self.process.clone(), device);
         let (_, c) = self.contexts.add_with(|handle| Context {
             handle,
+            id: self.process.region.fresh_id(),
             device,
             ordinal,
             timeline,
@@ -411,7 +349,7 @@ impl Driver {
 
     /// Ends a context: finishes its work, then gives back all it held.
     pub fn destroy(&self, c: &Arc<Context>) -> Reply {
-        self.contexts.remove(c.handle).map_err(|_| INVALID_CONTEXT)?;
+        self.contexts.take(c.handle).map_err(|_| INVALID_CONTEXT)?;
         c.timeline.shut();
         // Release: pairs with `usable`.
         c.alive.store(false, Ordering::Release);
@@ -420,6 +358,12 @@ impl Driver {
         self.modules.retain(|m| m.context() != c.handle);
         self.functions.retain(|f| f.context != c.handle);
         self.arrays.retain(|a| a.context != c.handle);
+        // Its handle is the next context's: nobody may keep it.
+        self.libraries.each(|l| l.forget_context(c.handle));
+        self.contexts.each(|other| {
+            let mut peers = other.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.retain(|p| *p != c.handle);
+        });
         self.memory.release_context(c.handle);
         let mut streams = c.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stack = c.stack.lock().unwrap_or_else(PoisonError::into_inner);
@@ -435,7 +379,7 @@ impl Driver {
 
     /// The context of a handle.
     pub fn context(&self, handle: u64) -> Reply<Arc<Context>> {
-        self.contexts.get(handle).map_err(|_| INVALID_CONTEXT)
+        self.contexts.look_up(handle).map_err(|_| INVALID_CONTEXT)
     }
 
     fn primary(&self, ordinal: i32) -> Reply<std::sync::MutexGuard<'_, Primary>> {

@@ -73,7 +73,8 @@ api! {
         place.put(driver()?.events.add(e))
     }
     fn cuEventDestroy, cuEventDestroy_v2(event: u64) {
-        driver()?.events.remove(event).map(|_| ())
+        driver()?.events.remove(event)?;
+        Ok(())
     }
     fn cuEventQuery(event: u64) {
         let e = driver()?.events.get(event)?;

@@ -2,10 +2,11 @@
 
 use crate::abi::{In, Out, Text};
 use crate::codes::{GRAPH_EXEC_UPDATE_FAILURE, INVALID_HANDLE, INVALID_VALUE, Reply};
-use crate::driver::{Table, driver, table};
+use crate::driver::driver;
 use crate::export::{api, stream_api};
 use crate::stream::target;
 use fcsp_sim::graph::{Difference, Graph, GraphPool, NodeId};
+use fcsp_sim::table::Table;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -85,10 +86,10 @@ pub fn node_id(handle: u64) -> NodeId {
 
 impl Graphs {
     /// No graphs.
-    pub fn new(kind: impl Fn(u64) -> u64) -> Self {
+    pub fn new() -> Self {
         Self {
-            graphs: table(kind(0)),
-            execs: table(kind(1)),
+            graphs: Table::new("graph", 0x20),
+            execs: Table::new("executable graph", 0x21),
             pool: Arc::default(),
             owners: RwLock::default(),
             shown: Mutex::default(),

@@ -130,6 +130,7 @@ api! {
         state.put(1)
     }
     fn cuFuncLoad(f: u64) {
-        driver()?.functions.get(f).map(|_| ())
+        driver()?.functions.get(f)?;
+        Ok(())
     }
 }

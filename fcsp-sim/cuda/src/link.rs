@@ -67,6 +67,7 @@ api! {
         Ok(())
     }
     fn cuLinkDestroy(state: u64) {
-        driver()?.links.remove(state).map(|_| ())
+        driver()?.links.remove(state)?;
+        Ok(())
     }
 }

@@ -26,6 +26,12 @@ impl Module {
     pub fn context(&self) -> u64 {
         self.context
     }
+
+    /// Forgets a library's module in a context, which ends with the context.
+    pub fn forget_context(&self, context: u64) {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.remove(&context);
+    }
 }
 
 /// A function of a module, or a kernel of a library.

@@ -169,20 +169,19 @@ fn create(place: Out<u64>, flags: u32, priority: i32) -> Reply {
     c.count_stream(true)?;
     let priority = priority.clamp(GREATEST, 0);
     let id = d.process.region.fresh_id();
-    let (handle, _) = d.streams.add_with(|handle| {
-        c.timeline.open(handle, flags & NON_BLOCKING == 0, priority);
-        Stream {
-            queue: handle,
-            context: Arc::downgrade(&c),
-            flags,
-            priority,
-            id,
-            units: AtomicU32::new(0),
-            capture: Mutex::default(),
-            attributes: Mutex::default(),
-        }
-    });
-    place.put(handle)
+    // Not the handle, which a new stream can have while this one's last work still runs.
+    let queue = 3 << 40 | id;
+    c.timeline.open(queue, flags & NON_BLOCKING == 0, priority);
+    place.put(d.streams.add(Stream {
+        queue,
+        context: Arc::downgrade(&c),
+        flags,
+        priority,
+        id,
+        units: AtomicU32::new(0),
+        capture: Mutex::default(),
+        attributes: Mutex::default(),
+    }))
 }
 
 api! {

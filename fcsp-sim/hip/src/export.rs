@@ -5,27 +5,26 @@
 //! `name@@version`.
 
 use crate::codes::{Code, NOT_INITIALIZED, NOT_READY, NOT_SUPPORTED, Reply};
-use fcsp_sim::faults::{Faults, kill_self};
+use fcsp_sim::faults::around;
+use fcsp_sim::owner;
 use std::cell::Cell;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The variable that says which devices a process sees.
 pub const VISIBLE: &str = "HIP_VISIBLE_DEVICES";
 
-/// Set in a child that was forked after the runtime was initialised: nothing works there, and nothing there may wait for
-/// locks that a thread of the parent held.
-static FORKED: AtomicBool = AtomicBool::new(false);
-static FAULTS: OnceLock<Faults> = OnceLock::new();
+/// How the names of this library's functions begin.
+pub const PREFIXES: &[&str] = &["hip", "__hip"];
+
+/// Whether this library exports a function.
+pub fn is_exported(name: &str) -> bool {
+    let names = include_str!("../symbols.txt").lines();
+    names
+        .filter_map(|line| line.split(' ').next())
+        .any(|symbol| symbol == name)
+}
 
 thread_local! {
     static LAST: Cell<i32> = const { Cell::new(0) };
-}
-
-/// Marks this process as such a child.
-pub fn mark_forked() {
-    // Relaxed: the child has one thread when this runs.
-    FORKED.store(true, Ordering::Relaxed);
 }
 
 /// Writes a line to stderr if `FCSP_SIM_LOG` is set.
@@ -35,45 +34,23 @@ pub fn log(text: &str) {
     }
 }
 
-/// This process's faults; a text that cannot be read is reported by `hipInit`.
-pub fn faults() -> &'static Faults {
-    FAULTS.get_or_init(|| {
-        let text = std::env::var("FCSP_SIM_FAULTS").unwrap_or_default();
-        Faults::parse(&text).unwrap_or_default()
-    })
-}
-
 /// The thread's last error, which is forgotten if `take`.
 pub fn last(take: bool) -> i32 {
     LAST.try_with(|l| if take { l.replace(0) } else { l.get() })
         .unwrap_or(0)
 }
 
-/// Runs the body of one of HIP's functions, and remembers its error for `hipGetLastError`.
-pub fn hip(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    let code = if FORKED.load(Ordering::Relaxed) {
+/// Runs the body of one of HIP's functions, and remembers its error for `hipGetLastError`. In a child that was forked after
+/// the runtime was initialised nothing works, and nothing waits for locks that a thread of the parent held.
+pub fn hip(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    let code = if owner::is_child() {
+        crate::driver::in_child();
         NOT_INITIALIZED.0
     } else {
-        faulty(name, body)
+        around(name, || run(name, body))
     };
     if code != 0 && code != NOT_READY.0 {
         let _ = LAST.try_with(|l| l.set(code));
-    }
-    code
-}
-
-fn faulty(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    let faults = faults();
-    if faults.is_empty() {
-        return run(name, body);
-    }
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = run(name, body);
-    if verdict.kill_after {
-        kill_self();
     }
     code
 }
@@ -94,7 +71,7 @@ pub fn cu(code: i32) -> Reply {
 }
 
 /// What an exported function that is not modelled does.
-pub fn unmodelled(name: &str) -> i32 {
+pub fn unmodelled(name: &'static str) -> i32 {
     hip(name, || {
         log(&format!("{name} is not modelled"));
         Err(NOT_SUPPORTED)

@@ -27,7 +27,7 @@ pub fn host_function(f: u64) -> Reply<u64> {
     if let Some(handle) = super::registered::kernel(f)? {
         return Ok(handle);
     }
-    driver()?.functions.get(f).map(|_| f).map_err(|_| Code(98))
+    driver()?.functions.look_up(f).map(|_| f).map_err(|_| Code(98))
 }
 
 /// One launch.

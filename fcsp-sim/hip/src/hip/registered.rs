@@ -4,7 +4,7 @@
 use super::module::image;
 use crate::abi::{In, Out, Text};
 use crate::codes::{Code, NOT_FOUND, Reply};
-use crate::driver::{current, driver};
+use crate::driver::current;
 use crate::export::cu;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_void};
@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// Like the real library: a symbol that nobody registered.
 const INVALID_DEVICE_FUNCTION: Code = Code(98);
 
-/// A binary and the modules it became, by context.
+/// A binary and the modules it became, by the number of their context, which no other context ever has.
 #[derive(Debug)]
 struct Binary {
     data: usize,
@@ -25,6 +25,7 @@ struct Binary {
 struct Symbol {
     binary: u64,
     name: CString,
+    /// By the number of the context.
     functions: HashMap<u64, u64>,
 }
 
@@ -48,9 +49,7 @@ impl Registry {
     /// A binary's module in a context.
     fn module(&mut self, binary: u64, context: u64) -> Reply<u64> {
         let b = self.binaries.get_mut(&binary).ok_or(NOT_FOUND)?;
-        if let Some(m) = b.modules.get(&context)
-            && driver()?.modules.get(*m).is_ok()
-        {
+        if let Some(m) = b.modules.get(&context) {
             return Ok(*m);
         }
         let data = image(In::from_raw(b.data as *const u8))?;
@@ -66,13 +65,13 @@ impl Registry {
 
 /// The function handle of a host function in the current context, if one was registered.
 pub fn kernel(host: u64) -> Reply<Option<u64>> {
-    let context = current()?.handle;
+    let context = current()?.id;
     let mut all = registry();
     let Some(symbol) = all.kernels.get(&host).cloned() else {
         return Ok(None);
     };
     let module = all.module(symbol.binary, context)?;
-    if let Some(f) = symbol.functions.get(&module) {
+    if let Some(f) = symbol.functions.get(&context) {
         return Ok(Some(*f));
     }
     let mut f = 0;
@@ -84,14 +83,14 @@ pub fn kernel(host: u64) -> Reply<Option<u64>> {
     ))
     .map_err(|_| INVALID_DEVICE_FUNCTION)?;
     if let Some(s) = all.kernels.get_mut(&host) {
-        s.functions.insert(module, f);
+        s.functions.insert(context, f);
     }
     Ok(Some(f))
 }
 
 /// Address and size of a registered variable in the current context.
 pub fn variable(host: u64) -> Reply<(u64, u64)> {
-    let context = current()?.handle;
+    let context = current()?.id;
     let mut all = registry();
     let symbol = all.variables.get(&host).cloned().ok_or(Code(13))?;
     let module = all.module(symbol.binary, context)?;
