@@ -8,9 +8,10 @@
 //! A text that cannot be read, or a rule for a function that no simulated library has, is said on stderr. The library's
 //! initialisation then fails: a fault test that silently tests nothing is worse than a refusal.
 
+use crate::first::First;
 use crate::strict;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The environment variable with the rules.
@@ -72,7 +73,9 @@ pub enum FaultError {
     )]
     Form(String),
     /// A rule for a function that no simulated library exports.
-    #[error("FCSP_SIM_FAULTS: no simulated library exports '{0}'; write the name as `nm -D` of the library prints it")]
+    #[error(
+        "FCSP_SIM_FAULTS: no simulated library exports '{0}'; write the name as `nm -D` of the library prints it"
+    )]
     Name(String),
 }
 
@@ -145,9 +148,7 @@ impl Faults {
         names.sort();
         for name in names {
             let prefix = PREFIXES.iter().filter(|p| name.starts_with(**p));
-            let others = prefix
-                .max_by_key(|p| p.len())
-                .is_some_and(|p| !mine.contains(p));
+            let others = prefix.max_by_key(|p| p.len()).is_some_and(|p| !mine.contains(p));
             if !others && !known(name) {
                 return Err(FaultError::Name(name.clone()));
             }
@@ -182,31 +183,11 @@ impl Faults {
 
 type Parsed = Result<Faults, FaultError>;
 
-/// This process's rules. Null until the first call. Not a once-cell: a child forked while another thread computes them
-/// would wait for that thread for ever.
-static PARSED: AtomicPtr<Parsed> = AtomicPtr::new(std::ptr::null_mut());
-
 /// This process's rules as the environment had them at the first call.
+static PARSED: First<Parsed> = First::new();
+
 fn from_env() -> &'static Parsed {
-    // Acquire, and release below: who sees the pointer sees what it points to.
-    // SAFETY: null or a leaked value, which is never changed.
-    if let Some(known) = unsafe { PARSED.load(Ordering::Acquire).as_ref() } {
-        return known;
-    }
-    let text = std::env::var(VARIABLE).unwrap_or_default();
-    let mine = Box::into_raw(Box::new(Faults::parse(&text)));
-    let null = std::ptr::null_mut();
-    match PARSED.compare_exchange(null, mine, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: leaked above.
-        Ok(_) => unsafe { &*mine },
-        Err(first) => {
-            // SAFETY: made above and given to nobody; `first` is another thread's leaked value.
-            unsafe {
-                drop(Box::from_raw(mine));
-                &*first
-            }
-        }
-    }
+    PARSED.get_or(|| Faults::parse(&std::env::var(VARIABLE).unwrap_or_default()))
 }
 
 /// Checks what the environment says of faults and strictness, for a library's initialisation. What cannot be read is said

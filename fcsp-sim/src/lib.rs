@@ -4,7 +4,7 @@
 //! how much; [`engine`] whose turn it is; [`memory`], [`slab`], [`pool`], [`vmm`] and [`ipc`] device memory over [`host`]
 //! memory; [`program`] and [`launch`] kernels; [`copy`] copies and fills; [`stream`] order; [`graph`] recorded work;
 //! [`faults`] what goes wrong on demand; [`clock`] time; [`table`] handles, [`strict`] what ends a program that misuses
-//! them, [`owner`] forked children. The driver libraries in `cuda/` and `nvml/` put a vendor's ABI
+//! them, [`owner`] and [`first`] what forks ask for. The driver libraries in `cuda/` and `nvml/` put a vendor's ABI
 //! on top. What is modelled and what is not: see the README.
 
 pub mod clock;
@@ -12,6 +12,7 @@ pub mod copy;
 pub mod engine;
 pub mod error;
 pub mod faults;
+pub mod first;
 pub mod graph;
 pub mod host;
 pub mod ipc;

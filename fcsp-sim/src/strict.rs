@@ -168,7 +168,10 @@ fn caller() -> Option<String> {
     // SAFETY: dladdr's names live as long as their library is loaded.
     let name = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) };
     let name = name.to_string_lossy();
-    Some(format!("{}+{offset:#x}", name.rsplit('/').next().unwrap_or(&name)))
+    Some(format!(
+        "{}+{offset:#x}",
+        name.rsplit('/').next().unwrap_or(&name)
+    ))
 }
 
 /// Writes one line to stderr, in one piece, without a lock that another thread could have held at a fork.

@@ -4,7 +4,7 @@ use crate::abi::{
     INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED, Out, Reply, Text, VERSION_MISMATCH, fixed, put_text,
 };
 use crate::api;
-use crate::state::{device, handle, machine};
+use crate::state::{Machine, device, handle, machine};
 use fcsp_sim::process::{holdings, used};
 use fcsp_sim::spec::DeviceSpec;
 
@@ -109,6 +109,15 @@ fn clock(d: u64, kind: u32) -> Reply<u32> {
     }
 }
 
+/// A device whose memory this system tells.
+fn told(d: u64) -> Reply<(&'static Machine, &'static DeviceSpec)> {
+    let (m, spec) = device(d)?;
+    if m.variant.unified {
+        return Err(NOT_SUPPORTED);
+    }
+    Ok((m, spec))
+}
+
 fn find(place: Out<u64>, hit: impl Fn(&DeviceSpec) -> bool) -> Reply {
     let spec = machine()?
         .topology
@@ -180,13 +189,13 @@ api! {
         info.put(pci(device(d)?.1))
     }
     fn nvmlDeviceGetMemoryInfo(d: u64, info: Out<Memory>) {
-        let (m, spec) = device(d)?;
+        let (m, spec) = told(d)?;
         let taken = used(&m.region, spec.index) + spec.reserved;
         let total = spec.memory + spec.reserved;
         info.put(Memory { total, free: total.saturating_sub(taken), used: taken })
     }
     fn nvmlDeviceGetMemoryInfo_v2(d: u64, info: Out<Memory2>) {
-        let (m, spec) = device(d)?;
+        let (m, spec) = told(d)?;
         let version = info.get()?.version;
         if version != MEMORY2 {
             return Err(VERSION_MISMATCH);

@@ -9,6 +9,7 @@ mod device;
 mod process;
 mod state;
 mod system;
+mod variant;
 
 use abi::{NOT_SUPPORTED, Reply};
 use fcsp_sim::faults::around;

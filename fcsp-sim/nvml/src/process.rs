@@ -56,12 +56,48 @@ pub struct InfoList {
 
 const INFO_LIST: u32 = std::mem::size_of::<InfoList>() as u32 | 1 << 24;
 
+/// The processes with a context on a device, as this system numbers them and tells their memory.
 fn with_context(d: u64) -> Reply<Vec<Holding>> {
     let (m, spec) = device(d)?;
+    let variant = &m.variant;
+    let as_told = |h: Holding| Holding {
+        pid: variant.number(h.pid),
+        bytes: variant.bytes(h.bytes),
+        ..h
+    };
     Ok(holdings(&m.region, spec.index)
         .into_iter()
-        .filter(|h| h.contexts > 0)
+        .filter(|h| h.contexts > 0 && !variant.unlisted)
+        .map(as_told)
         .collect())
+}
+
+/// The list of processes that compute: those that run under MPS, or the others.
+fn list(d: u64, under_mps: bool) -> Reply<Vec<Holding>> {
+    let all = with_context(d)?;
+    Ok(if device(d)?.0.variant.mps == under_mps {
+        all
+    } else {
+        Vec::new()
+    })
+}
+
+fn list1(d: u64, under_mps: bool) -> Reply<Vec<Process1>> {
+    let one = |h: &Holding| Process1 {
+        pid: h.pid,
+        bytes: h.bytes,
+    };
+    Ok(list(d, under_mps)?.iter().map(one).collect())
+}
+
+fn list2(d: u64, under_mps: bool) -> Reply<Vec<Process2>> {
+    let one = |h: &Holding| Process2 {
+        pid: h.pid,
+        bytes: h.bytes,
+        gpu_instance: u32::MAX,
+        compute_instance: u32::MAX,
+    };
+    Ok(list(d, under_mps)?.iter().map(one).collect())
 }
 
 /// Fills a caller's list, whose length comes in and goes out through `n`.
@@ -84,31 +120,28 @@ fn now_us() -> u64 {
 }
 
 api! {
-    fn nvmlDeviceGetComputeRunningProcesses(d: u64, n: Out<u32>, list: Out<Process1>) {
-        let all: Vec<_> = with_context(d)?.iter().map(|h| Process1 { pid: h.pid, bytes: h.bytes }).collect();
-        fill(n, list, &all)
+    fn nvmlDeviceGetComputeRunningProcesses(d: u64, n: Out<u32>, place: Out<Process1>) {
+        fill(n, place, &list1(d, false)?)
     }
     fn nvmlDeviceGetComputeRunningProcesses_v2, nvmlDeviceGetComputeRunningProcesses_v3(
-        d: u64, n: Out<u32>, list: Out<Process2>,
+        d: u64, n: Out<u32>, place: Out<Process2>,
     ) {
-        let one = |h: &Holding| Process2 {
-            pid: h.pid,
-            bytes: h.bytes,
-            gpu_instance: u32::MAX,
-            compute_instance: u32::MAX,
-        };
-        let all: Vec<_> = with_context(d)?.iter().map(one).collect();
-        fill(n, list, &all)
+        fill(n, place, &list2(d, false)?)
     }
-    /// No process of the simulator draws or runs under MPS.
-    fn nvmlDeviceGetGraphicsRunningProcesses, nvmlDeviceGetMPSComputeRunningProcesses(
-        d: u64, n: Out<u32>, _list: Out<Process1>,
+    fn nvmlDeviceGetMPSComputeRunningProcesses(d: u64, n: Out<u32>, place: Out<Process1>) {
+        fill(n, place, &list1(d, true)?)
+    }
+    fn nvmlDeviceGetMPSComputeRunningProcesses_v2, nvmlDeviceGetMPSComputeRunningProcesses_v3(
+        d: u64, n: Out<u32>, place: Out<Process2>,
     ) {
+        fill(n, place, &list2(d, true)?)
+    }
+    /// No process of the simulator draws.
+    fn nvmlDeviceGetGraphicsRunningProcesses(d: u64, n: Out<u32>, _list: Out<Process1>) {
         device(d)?;
         n.put(0)
     }
-    fn nvmlDeviceGetGraphicsRunningProcesses_v2, nvmlDeviceGetGraphicsRunningProcesses_v3,
-        nvmlDeviceGetMPSComputeRunningProcesses_v2, nvmlDeviceGetMPSComputeRunningProcesses_v3(
+    fn nvmlDeviceGetGraphicsRunningProcesses_v2, nvmlDeviceGetGraphicsRunningProcesses_v3(
         d: u64, n: Out<u32>, _list: Out<Process2>,
     ) {
         device(d)?;

@@ -1,10 +1,11 @@
 //! The machine that this library looks at, between initialisation and shutdown.
 
 use crate::abi::{DRIVER_NOT_LOADED, INVALID_ARGUMENT, Reply, UNINITIALIZED};
+use crate::variant::Variant;
 use fcsp_sim::faults::check_environment;
+use fcsp_sim::first::First;
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The devices and the shared state.
@@ -14,26 +15,35 @@ pub struct Machine {
     pub topology: Topology,
     /// The shared state.
     pub region: Region,
+    /// How this system's library differs from the plain one.
+    pub variant: Variant,
 }
 
-static MACHINE: OnceLock<Option<Machine>> = OnceLock::new();
+static MACHINE: First<Option<Machine>> = First::new();
 /// Initialisations without their shutdown.
 static USERS: AtomicU32 = AtomicU32::new(0);
 
 fn open() -> Option<Machine> {
     let fail = |text: String| crate::log(&text);
     check_environment(&["nvml"], crate::is_exported).ok()?;
+    let variant = Variant::from_env()
+        .inspect_err(|text| fcsp_sim::strict::say(text))
+        .ok()?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string())).ok()?;
     let region = Region::open(&path_from_env(&topology), &topology)
         .map_err(|e| fail(e.to_string()))
         .ok()?;
-    Some(Machine { topology, region })
+    Some(Machine {
+        topology,
+        region,
+        variant,
+    })
 }
 
 /// One more user of the library.
 pub fn init() -> Reply {
-    MACHINE.get_or_init(open).as_ref().ok_or(DRIVER_NOT_LOADED)?;
-    // Relaxed, here and below: a count. The machine itself is published by its once-cell.
+    MACHINE.get_or(open).as_ref().ok_or(DRIVER_NOT_LOADED)?;
+    // Relaxed, here and below: a count. The machine itself is published by its cell.
     USERS.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
