@@ -5,7 +5,7 @@
 mod bench;
 
 use bench::{Client, Machine};
-use fcsp_sim::process::{holdings, used};
+use fcsp_sim::process::used;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
