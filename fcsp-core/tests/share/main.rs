@@ -5,6 +5,7 @@ mod device;
 mod hosts;
 mod labels;
 mod parts;
+mod ranks;
 mod scenarios;
 mod sim;
 mod traces;
