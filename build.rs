@@ -68,7 +68,14 @@ fn main() {
     }
     let built = match env::var_os("FCSP_EMBED_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => {
-            let dir = PathBuf::from(dir);
+            // `include_bytes!` reads relative to the generated file, this script relative to the package.
+            let dir = root.join(dir);
+            let dir = dir.canonicalize().unwrap_or_else(|error| {
+                fail(&format!(
+                    "FCSP_EMBED_DIR: {}: {error}; name a folder that holds the libraries",
+                    dir.display()
+                ))
+            });
             for (file, _) in LIBRARIES {
                 println!("cargo::rerun-if-changed={}", dir.join(file).display());
             }
@@ -103,17 +110,20 @@ fn fail(reason: &str) -> ! {
 fn build(root: &Path, out: &Path) -> PathBuf {
     // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross build.
     let target_dir = out.ancestors().nth(4).unwrap_or(out).join("embed");
-    let (target, host) = (variable("TARGET"), variable("HOST"));
+    let target = variable("TARGET");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
-        .args(["build", "--profile", "preload", "--target-dir"])
+        // The versions of the lock file, and no other. The target is always named: a configuration
+        // file may set `build.target`, and the folder of the result depends on it.
+        .args(["build", "--locked", "--profile", "preload", "--target", &target])
+        .arg("--target-dir")
         .arg(&target_dir);
+    if env::var("CARGO_NET_OFFLINE").is_ok_and(|value| value == "true") {
+        cargo.arg("--offline");
+    }
     for package in PACKAGES {
         cargo.args(["-p", package]);
-    }
-    if target != host {
-        cargo.args(["--target", &target]);
     }
     // What this build was told must not leak into that one: other flags, wrappers such as clippy's and coverage
     // instrumentation would make a library that no tenant should load.
@@ -134,11 +144,7 @@ fn build(root: &Path, out: &Path) -> PathBuf {
         }
         Err(error) => fail(&format!("cannot run cargo for the preload libraries: {error}")),
     }
-    if target == host {
-        target_dir.join("preload")
-    } else {
-        target_dir.join(target).join("preload")
-    }
+    target_dir.join(target).join("preload")
 }
 
 fn leaks(name: &str) -> bool {

@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 
 use crate::vendors::Vendor;
 
+/// The triple of this machine. Builds of the preload libraries name it, since a configuration file may set another one.
+#[cfg(target_arch = "x86_64")]
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+#[cfg(target_arch = "aarch64")]
+const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+
 fn target_dir() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
@@ -55,7 +61,15 @@ fn build(vendor: &Vendor) -> Option<Built> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(root())
-        .args(["build", "--quiet", "--profile", "preload", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "preload",
+            "--target",
+            TRIPLE,
+            "--target-dir",
+        ])
         .arg(&embed);
     for package in vendor.packages {
         cargo.args(["-p", package]);
@@ -71,7 +85,7 @@ fn build(vendor: &Vendor) -> Option<Built> {
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     for (file, name) in vendor.sim {
-        replace(&embed.join("preload").join(file), &sim.join(name));
+        replace(&embed.join(TRIPLE).join("preload").join(file), &sim.join(name));
     }
     for (folder, name) in vendor.fetched {
         let folder = headers.join(folder);
@@ -79,7 +93,7 @@ fn build(vendor: &Vendor) -> Option<Built> {
         replace(&found, &sim.join(name));
     }
     let preload = dir.join(vendor.preload);
-    replace(&embed.join("preload").join(vendor.preload), &preload);
+    replace(&embed.join(TRIPLE).join("preload").join(vendor.preload), &preload);
 
     let client = dir.join("client");
     let fresh = dir.join(format!("client.{}", std::process::id()));

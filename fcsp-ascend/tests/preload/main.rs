@@ -15,6 +15,12 @@ use fcsp_core::share::files;
 use fcsp_core::share::page::Counters;
 use fcsp_core::state::StateDir;
 
+/// The triple of this machine. Builds of the preload libraries name it, since a configuration file may set another one.
+#[cfg(target_arch = "x86_64")]
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+#[cfg(target_arch = "aarch64")]
+const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+
 const MIB: u64 = 1 << 20;
 const OUT_OF_MEMORY: i32 = 207_001;
 const NOT_SUPPORTED: i32 = 207_000;
@@ -72,7 +78,15 @@ fn build() -> Option<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(root())
-        .args(["build", "--quiet", "--profile", "preload", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "preload",
+            "--target",
+            TRIPLE,
+            "--target-dir",
+        ])
         .arg(&embed);
     for package in [
         "fcsp-ascend-preload",
@@ -97,7 +111,7 @@ fn build() -> Option<PathBuf> {
         ("libfcsp_sim_ascend_dcmi.so", "libdcmi.so"),
         ("libfcsp_ascend.so", "libfcsp_ascend.so"),
     ] {
-        std::fs::copy(embed.join("preload").join(file), dir.join(name)).unwrap();
+        std::fs::copy(embed.join(TRIPLE).join("preload").join(file), dir.join(name)).unwrap();
     }
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/preload");
     let include = |command: &mut Command| {

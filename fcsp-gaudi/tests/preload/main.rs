@@ -10,6 +10,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// The triple of this machine. Builds of the preload libraries name it, since a configuration file may set another one.
+#[cfg(target_arch = "x86_64")]
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+#[cfg(target_arch = "aarch64")]
+const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const NO_DEVICE: i32 = 8;
@@ -42,7 +48,15 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["build", "--quiet", "--profile", "preload", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "preload",
+            "--target",
+            TRIPLE,
+            "--target-dir",
+        ])
         .arg(&embed);
     for package in [
         "fcsp-gaudi-preload",
@@ -65,7 +79,7 @@ fn build() -> PathBuf {
         ("libfcsp_sim_gaudi_hlml.so", "libhlml.so"),
         ("libfcsp_gaudi.so", "libfcsp_gaudi.so"),
     ] {
-        std::fs::copy(embed.join("preload").join(file), dir.join(name)).unwrap();
+        std::fs::copy(embed.join(TRIPLE).join("preload").join(file), dir.join(name)).unwrap();
     }
     run(Command::new("cc")
         .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
