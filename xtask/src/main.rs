@@ -3,10 +3,13 @@
 //! ```text
 //! cargo xtask dist [cuda|hip|levelzero|ascend|gaudi|command ...] [--out DIR] [--target-dir DIR]
 //! ```
-//! One tarball a vendor (its preload library) and one with the command, which carries the libraries in itself; each with a
-//! manifest, a bill of materials (CycloneDX 1.5) and the licence; and `SHA256SUMS` over all. Two runs at one commit with
-//! one toolchain give the same bytes. Needs `tar`, `sha256sum`, `nm` and `readelf`.
+//! One tarball a vendor holds its preload library in `lib/fcsp`. One tarball holds the command in `bin`, which
+//! carries the libraries in itself. Unpacked into one prefix, the command finds the libraries. Each tarball has a
+//! manifest, a bill of materials (CycloneDX 1.5), README, CHANGELOG, the licence and the licences of third-party
+//! crates. Its name says the oldest glibc that loads it. `SHA256SUMS` covers all tarballs. Two runs at one commit
+//! with one toolchain give the same bytes. Needs `tar`, `sha256sum`, `nm` and `readelf`.
 
+mod licences;
 mod manifest;
 mod materials;
 
@@ -92,38 +95,49 @@ fn dist(plan: &Plan) -> Result<()> {
 fn one(plan: &Plan, what: &str, metadata: &serde_json::Value) -> Result<PathBuf> {
     let (package, built) = build(plan, what)?;
     let version = env!("CARGO_PKG_VERSION");
-    let name = format!(
-        "fcsp-{}{version}-{}-linux",
-        if what == COMMAND {
-            String::new()
-        } else {
-            format!("{what}-")
-        },
-        std::env::consts::ARCH
-    );
+    let about = manifest::of(what, version, &built)?;
+    let name = name_of(what, version, about["glibc"].as_str());
     let stage = plan.out.join(&name);
     if stage.exists() {
         std::fs::remove_dir_all(&stage)?;
     }
-    let place = stage.join(if what == COMMAND { "bin" } else { "lib" });
+    // Where the command looks: `lib/fcsp` beside its own `bin`.
+    let place = stage.join(if what == COMMAND { "bin" } else { "lib/fcsp" });
     std::fs::create_dir_all(&place)?;
     let file = place.join(built.file_name().context("a built file has a name")?);
     std::fs::copy(&built, &file).with_context(|| format!("cargo built no {}", built.display()))?;
-    std::fs::copy("LICENSE", stage.join("LICENSE"))?;
+    // Vendor tarballs share a prefix with the command's: texts lie in a folder of their own.
+    let texts = stage.join("share/doc/fcsp").join(what);
+    std::fs::create_dir_all(&texts)?;
+    for text in ["LICENSE", "README.md", "CHANGELOG.md"] {
+        std::fs::copy(text, texts.join(text)).with_context(|| format!("cannot copy {text}"))?;
+    }
+    let third_party = texts.join("THIRD-PARTY-LICENCES.txt");
+    std::fs::write(third_party, licences::of(&package, metadata)?)?;
     let pretty =
         |value: &serde_json::Value| -> Result<String> { Ok(serde_json::to_string_pretty(value)? + "\n") };
+    std::fs::write(texts.join("manifest.json"), pretty(&about)?)?;
     std::fs::write(
-        stage.join("manifest.json"),
-        pretty(&manifest::of(what, version, &file)?)?,
-    )?;
-    std::fs::write(
-        stage.join("sbom.cdx.json"),
+        texts.join("sbom.cdx.json"),
         pretty(&materials::of(&package, metadata)?)?,
     )?;
     let tarball = plan.out.join(format!("{name}.tar.gz"));
     pack(&plan.out, &name, &tarball)?;
     std::fs::remove_dir_all(&stage)?;
     Ok(tarball)
+}
+
+/// The name of a tarball without its ending: what, version, machine, and the oldest glibc that loads it.
+fn name_of(what: &str, version: &str, glibc: Option<&str>) -> String {
+    let vendor = if what == COMMAND {
+        String::new()
+    } else {
+        format!("{what}-")
+    };
+    let glibc = glibc.map_or_else(String::new, |version| {
+        format!("-glibc{}", version.trim_start_matches("GLIBC_"))
+    });
+    format!("fcsp-{vendor}{version}-{}-linux{glibc}", std::env::consts::ARCH)
 }
 
 /// Builds the package that `what` stands for; returns its name and the file.
@@ -138,10 +152,14 @@ fn build(plan: &Plan, what: &str) -> Result<(String, PathBuf)> {
     } else {
         // Where the command's own build has built them already.
         let target = plan.target.join("embed");
+        let triple = materials::triple();
         let package = format!("fcsp-{what}-preload");
-        command.args(["--profile", "preload", "--package", &package, "--target-dir"]);
-        command.arg(&target);
-        (package, target.join(format!("preload/libfcsp_{what}.so")))
+        command.args(["--profile", "preload", "--package", &package, "--target", &triple]);
+        command.arg("--target-dir").arg(&target);
+        (
+            package,
+            target.join(triple).join(format!("preload/libfcsp_{what}.so")),
+        )
     };
     let status = command.status().context("cannot run cargo")?;
     if !status.success() {
@@ -202,6 +220,16 @@ mod tests {
             (some.what, some.out),
             (vec!["hip".into(), "cuda".into()], "there".into())
         );
+    }
+
+    #[test]
+    fn a_tarball_says_the_glibc_that_it_needs() {
+        let name = name_of("hip", "1.2.3", Some("GLIBC_2.34"));
+        assert!(
+            name.starts_with("fcsp-hip-1.2.3-") && name.ends_with("-linux-glibc2.34"),
+            "{name}"
+        );
+        assert!(name_of(COMMAND, "1.2.3", None).starts_with("fcsp-1.2.3-"));
     }
 
     #[test]

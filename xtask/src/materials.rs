@@ -6,10 +6,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+/// The target triple of the release: this machine's, with glibc.
+pub fn triple() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
 /// What cargo knows of the workspace and its dependencies on this machine's kind.
 pub fn metadata() -> Result<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let triple = triple();
     let output = Command::new(cargo)
         .args([
             "metadata",
@@ -30,12 +35,12 @@ pub fn metadata() -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("cargo metadata gave no JSON")
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+pub fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value[key].as_array().into_iter().flatten()
 }
 
 /// Packages that `root` links, itself included: dependencies that are neither for tests nor for build scripts.
-fn linked<'a>(metadata: &'a Value, root: &'a str) -> BTreeSet<&'a str> {
+pub fn linked<'a>(metadata: &'a Value, root: &'a str) -> BTreeSet<&'a str> {
     let nodes: BTreeMap<&str, &Value> = list(&metadata["resolve"], "nodes")
         .filter_map(|node| Some((node["id"].as_str()?, node)))
         .collect();
@@ -92,19 +97,27 @@ fn component(package: &Value, kind: &str, sums: &BTreeMap<(String, String), Stri
     component
 }
 
-/// The bill of materials of `package`.
-pub fn of(package: &str, metadata: &Value) -> Result<Value> {
+/// The packages that cargo knows, by their identity, and the identity of the one called `package`.
+pub fn packages<'a>(metadata: &'a Value, package: &str) -> Result<(BTreeMap<&'a str, &'a Value>, &'a str)> {
     let packages: BTreeMap<&str, &Value> = list(metadata, "packages")
         .filter_map(|package| Some((package["id"].as_str()?, package)))
         .collect();
-    let (root, about) = packages
+    let root = packages
         .iter()
         .find(|(_, known)| known["name"] == package)
+        .map(|(&id, _)| id)
         .with_context(|| format!("the workspace has no package {package}"))?;
+    Ok((packages, root))
+}
+
+/// The bill of materials of `package`.
+pub fn of(package: &str, metadata: &Value) -> Result<Value> {
+    let (packages, root) = packages(metadata, package)?;
+    let about = packages[root];
     let sums = checksums();
     let components: Vec<Value> = linked(metadata, root)
         .into_iter()
-        .filter(|id| id != root)
+        .filter(|&id| id != root)
         .filter_map(|id| packages.get(id))
         .map(|known| component(known, "library", &sums))
         .collect();
