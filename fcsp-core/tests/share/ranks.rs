@@ -47,7 +47,7 @@ impl<'p> Rank<'p> {
                 if let Some(since) = self.waiting_since.take() {
                     self.longest_wait = self.longest_wait.max(self.now - since);
                 }
-                if self.launched % 2 == 0 {
+                if self.launched.is_multiple_of(2) {
                     self.receives.push(self.gate.mark());
                 }
                 self.launched += 1;
