@@ -15,12 +15,14 @@ mod ps;
 mod run;
 mod screen;
 mod shares;
+mod signals;
 mod sim;
 mod spatial;
 mod tenants;
 mod top;
 mod vendors;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -171,7 +173,8 @@ fn complain(message: &str) {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    eprintln!("fcsp: error: {}", line.join("; "));
+    // Standard error may be a terminal that is gone, which is no reason to panic.
+    let _ = writeln!(std::io::stderr(), "fcsp: error: {}", line.join("; "));
 }
 
 /// A command line that clap did not understand, or one that asks for help.

@@ -1,6 +1,7 @@
 //! How answers look: JSON documents, aligned tables, bars.
 
 use std::io::Write;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -78,9 +79,62 @@ impl std::fmt::Display for Table {
     }
 }
 
+/// The characters that pictures are made of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Glyphs {
+    /// A full cell of a bar.
+    pub full: &'static str,
+    /// Eighths of a cell, from none.
+    eighths: [char; 8],
+    /// The ground under a bar.
+    pub ground: &'static str,
+    /// In place of text that was cut off.
+    pub cut: char,
+}
+
+static UNICODE: Glyphs = Glyphs {
+    full: "█",
+    eighths: [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'],
+    ground: "·",
+    cut: '…',
+};
+
+static ASCII: Glyphs = Glyphs {
+    full: "#",
+    eighths: [' ', '-', '-', '-', '=', '=', '=', '='],
+    ground: ".",
+    cut: '~',
+};
+
+/// The characters that the locale has. Without a locale the terminal is taken for one of today.
+pub fn glyphs() -> &'static Glyphs {
+    static CHOSEN: OnceLock<&Glyphs> = OnceLock::new();
+    CHOSEN.get_or_init(|| {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        glyphs_of(set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")))
+    })
+}
+
+fn glyphs_of(locale: Option<String>) -> &'static Glyphs {
+    match locale.map(|locale| locale.to_lowercase()) {
+        Some(locale) if !locale.contains("utf-8") && !locale.contains("utf8") => &ASCII,
+        _ => &UNICODE,
+    }
+}
+
+/// Text of at most `width` characters; what was cut off shows as one character.
+pub fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut clipped: String = text.chars().take(width.saturating_sub(1)).collect();
+    clipped.push(glyphs().cut);
+    clipped
+}
+
 /// A bar of `width` cells, filled to `part` of `whole`, in eighths of a cell.
 pub fn bar(part: u64, whole: u64, width: usize) -> String {
-    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let glyphs = glyphs();
     let cells = width as u128 * 8;
     let filled = if whole == 0 {
         0
@@ -93,9 +147,9 @@ pub fn bar(part: u64, whole: u64, width: usize) -> String {
     } else {
         filled
     };
-    let mut text: String = "█".repeat(filled / 8);
+    let mut text: String = glyphs.full.repeat(filled / 8);
     if !filled.is_multiple_of(8) {
-        text.push(EIGHTHS[filled % 8]);
+        text.push(glyphs.eighths[filled % 8]);
     }
     let used = text.chars().count();
     text.extend(std::iter::repeat_n(' ', width.saturating_sub(used)));
@@ -115,17 +169,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_locale_says_which_characters_there_are() {
+        let of = |text: &str| glyphs_of(Some(text.into()));
+        assert_eq!(of("C"), &ASCII);
+        assert_eq!(of("POSIX"), &ASCII);
+        assert_eq!(of("en_US.ISO-8859-1"), &ASCII);
+        assert_eq!(of("C.UTF-8"), &UNICODE);
+        assert_eq!(of("de_DE.utf8"), &UNICODE);
+        assert_eq!(glyphs_of(None), &UNICODE);
+    }
+
+    #[test]
     fn bars_fill_and_keep_their_width() {
-        for (part, whole, text) in [
-            (0, 8, "    "),
-            (8, 8, "████"),
-            (9, 8, "████"),
-            (4, 8, "██  "),
-            (1, 1 << 40, "▏   "),
-            (5, 0, "    "),
-        ] {
+        let full = glyphs().full;
+        for (part, whole, cells) in [(0, 8, 0), (8, 8, 4), (9, 8, 4), (4, 8, 2), (5, 0, 0)] {
+            let text = format!("{:<4}", full.repeat(cells));
             assert_eq!(bar(part, whole, 4), text);
         }
+        // Something held is never shown as nothing.
+        assert_ne!(bar(1, 1 << 40, 4).trim(), "");
         for part in 0..=100 {
             assert_eq!(bar(part, 100, 13).chars().count(), 13);
         }

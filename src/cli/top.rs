@@ -13,13 +13,14 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
+use super::screen::{self, End, Event, Key, Session};
 use super::shares::Sampler;
 use super::tenants::{DeviceView, TenantView};
-use super::{Context, output, ps, screen};
+use super::{Context, output, ps};
 use table::{FULL_WIDTH, columns, label, right, tenant_rows};
 
 const HELP: &str = "\
-Keys: q quit, up and down scroll, a show the dead, too.
+Keys: q quit, up, down, page up, page down, home and end scroll, a show the ended, too, Ctrl-Z suspend.
 Into a pipe or a file it prints once, as --once does.
 
 HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and \
@@ -55,6 +56,8 @@ struct State {
     sampler: Sampler,
     trouble: Option<String>,
     scroll: usize,
+    /// Rows that were drawn: what a page is.
+    page: usize,
     all: bool,
     /// Refusals by tenant and device when last seen, and when they last rose.
     refusals: HashMap<(String, String), (u64, Option<Instant>)>,
@@ -83,6 +86,20 @@ impl State {
         }
     }
 
+    fn scroll(&mut self, key: Key) {
+        let page = self.page.max(1);
+        self.scroll = match key {
+            Key::Up => self.scroll.saturating_sub(1),
+            Key::Down => self.scroll + 1,
+            Key::PageUp => self.scroll.saturating_sub(page),
+            Key::PageDown => self.scroll + page,
+            Key::Home => 0,
+            // As far as there are rows: drawing holds it to that.
+            Key::End => usize::MAX / 2,
+            _ => self.scroll,
+        };
+    }
+
     fn glows(&self, tenant: &TenantView, device: &DeviceView) -> bool {
         self.refusals
             .get(&(tenant.name.clone(), device.region.uuid.clone()))
@@ -102,34 +119,39 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut terminal = ratatui::try_init()?;
-    let result = (|| -> anyhow::Result<()> {
-        let mut state = State {
-            all: args.all,
-            ..State::default()
-        };
-        loop {
-            state.refresh(context);
-            terminal.draw(|frame| draw(frame, &mut state))?;
-            let next = Instant::now() + Duration::from_secs(1) / RATE;
-            loop {
-                match screen::key(next.saturating_duration_since(Instant::now()))? {
-                    None => break,
-                    Some(screen::Key::Quit) => return Ok(()),
-                    Some(screen::Key::Up) => state.scroll = state.scroll.saturating_sub(1),
-                    Some(screen::Key::Down) => state.scroll += 1,
-                    Some(screen::Key::All) => {
-                        state.all = !state.all;
-                        break;
-                    }
-                    Some(screen::Key::Other) => {}
+    let mut state = State {
+        all: args.all,
+        ..State::default()
+    };
+    let end = watch(context, &mut state)?;
+    screen::finish(end)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the picture until something ends it. The terminal is given back at the return, an error's too.
+fn watch(context: &Context, state: &mut State) -> anyhow::Result<End> {
+    let mut session = Session::open()?;
+    loop {
+        state.refresh(context);
+        session.draw(|frame| draw(frame, state))?;
+        let next = Instant::now() + Duration::from_secs(1) / RATE;
+        while let Some(event) = session.wait(next.saturating_duration_since(Instant::now()))? {
+            match event {
+                Event::End(end) => return Ok(end),
+                Event::Suspend { group } => {
+                    session.suspend(group)?;
+                    break;
                 }
-                terminal.draw(|frame| draw(frame, &mut state))?;
+                Event::Key(Key::All) => {
+                    state.all = !state.all;
+                    break;
+                }
+                Event::Key(key) => state.scroll(key),
+                Event::Redraw => {}
             }
+            session.draw(|frame| draw(frame, state))?;
         }
-    })();
-    ratatui::restore();
-    result.map(|()| ExitCode::SUCCESS)
+    }
 }
 
 /// What all tenants together hold of a device.
@@ -281,6 +303,7 @@ fn draw_tenants(frame: &mut Frame, area: Rect, state: &mut State) {
         return;
     }
     let room = usize::from(area.height.saturating_sub(1));
+    state.page = room;
     state.scroll = state.scroll.min(rows.len().saturating_sub(room));
     let rows: Vec<Row> = rows.into_iter().skip(state.scroll).collect();
 
@@ -304,8 +327,9 @@ fn draw_tenants(frame: &mut Frame, area: Rect, state: &mut State) {
 
 #[cfg(test)]
 mod tests {
-    use super::table::{LONG_MIX_WIDTH, MIX_WIDTH, clip};
+    use super::table::{LONG_MIX_WIDTH, MIX_WIDTH};
     use super::*;
+    use crate::cli::output::clip;
     use crate::cli::shares::Share;
     use fcsp::region::RegionSnapshot;
     use ratatui::Terminal;
@@ -403,8 +427,9 @@ mod tests {
     #[test]
     fn long_texts_are_cut_visibly() {
         assert_eq!(clip("train", 5), "train");
-        assert_eq!(clip("training", 5), "trai…");
-        assert_eq!(clip("x", 0), "…");
+        let cut = output::glyphs().cut;
+        assert_eq!(clip("training", 5), format!("trai{cut}"));
+        assert_eq!(clip("x", 0), cut.to_string());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{Machine, stderr, stdout};
 
-fn leftovers(pid: u32) -> bool {
+pub fn leftovers(pid: u32) -> bool {
     ["/dev/shm", "/tmp"].iter().any(|dir| {
         std::path::Path::new(dir)
             .join(format!("fcsp-demo-{pid}"))

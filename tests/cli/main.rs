@@ -6,6 +6,7 @@ mod doctor;
 mod run;
 mod share;
 mod tenants;
+mod terminal;
 mod vendors;
 
 use std::ffi::OsStr;

@@ -9,6 +9,7 @@ use ratatui::widgets::Paragraph;
 
 use super::Show;
 use super::stage::{Stage, Tenant};
+use crate::cli::output;
 use crate::cli::screen::{self, FAINT, HEADING, PALETTE};
 
 fn colour(tenant: usize) -> Color {
@@ -60,6 +61,7 @@ fn draw_head(frame: &mut Frame, area: Rect, show: &Show) {
 /// The device as one bar, in the tenants' colours.
 fn draw_machine(frame: &mut Frame, area: Rect, stage: &Stage) {
     let width = usize::from(area.width);
+    let glyphs = output::glyphs();
     let mut spans = Vec::new();
     let (mut used, mut cells) = (0u64, 0usize);
     for (index, tenant) in stage.tenants.iter().enumerate() {
@@ -67,12 +69,15 @@ fn draw_machine(frame: &mut Frame, area: Rect, stage: &Stage) {
         // From the running sum, so that rounding never adds up to a cell too many.
         let end = (u128::from(used) * width as u128 / u128::from(stage.total.max(1))) as usize;
         spans.push(Span::styled(
-            "█".repeat(end.saturating_sub(cells)),
+            glyphs.full.repeat(end.saturating_sub(cells)),
             Style::new().fg(colour(index)),
         ));
         cells = cells.max(end);
     }
-    spans.push(Span::styled("·".repeat(width.saturating_sub(cells)), FAINT));
+    spans.push(Span::styled(
+        glyphs.ground.repeat(width.saturating_sub(cells)),
+        FAINT,
+    ));
     let lines = vec![
         Line::from(format!(
             "GPU memory: {} of {} in use, as the device itself counts it",

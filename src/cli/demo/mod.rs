@@ -5,7 +5,6 @@ mod stage;
 pub mod worker;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -13,10 +12,11 @@ use fcsp::units::Bytes;
 use serde::Serialize;
 
 use self::stage::{Stage, Tenant};
-use self::worker::{Event, Plan};
+use self::worker::{Event as Told, Plan};
 use super::libraries::Libraries;
 use super::output::{self, Align, Table};
-use super::{Context, screen};
+use super::screen::{self, End, Event, Session};
+use super::{Context, signals};
 
 const HELP: &str = "\
 Four tenants share one simulated H100: an inference server, a training job of two processes, one that always asks for \
@@ -45,14 +45,6 @@ pub struct Args {
     /// Print one JSON document at the end
     #[arg(long)]
     json: bool,
-}
-
-/// Set by Ctrl-C: the demo then ends early and cleans up.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn stop(_signal: libc::c_int) {
-    // Relaxed: a flag of its own.
-    STOP.store(true, Ordering::Relaxed);
 }
 
 const NOTEBOOK: usize = 3;
@@ -103,10 +95,10 @@ impl Show {
     fn step(&mut self) -> anyhow::Result<bool> {
         for (tenant, event) in self.stage.look() {
             match event {
-                Event::Ready { total } => {
+                Told::Ready { total } => {
                     self.note(Some(tenant), format!("started: its GPU has {}", Bytes(total)));
                 }
-                Event::Refused { asked, held } => {
+                Told::Refused { asked, held } => {
                     let recently =
                         self.noted[tenant].is_some_and(|at| at.elapsed() < Duration::from_millis(900));
                     if !recently {
@@ -121,7 +113,7 @@ impl Show {
                         );
                     }
                 }
-                Event::Granted { asked } => {
+                Told::Granted { asked } => {
                     self.note(
                         Some(tenant),
                         format!("started again and got {} at once", Bytes(asked)),
@@ -137,7 +129,7 @@ impl Show {
             self.restarted = true;
             self.stage.start(NOTEBOOK, Plan::Restart, 99)?;
         }
-        Ok(!self.stage.finished()? && !STOP.load(Ordering::Relaxed))
+        Ok(!self.stage.finished()? && signals::ended().is_none())
     }
 
     fn kill(&mut self) -> anyhow::Result<()> {
@@ -193,38 +185,49 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         reclaim: None,
         restarted: false,
     };
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: the handler only stores to an atomic.
-        unsafe { libc::signal(signal, stop as *const () as libc::sighandler_t) };
-    }
-    if args.json {
-        quiet(&mut show)?;
-        output::json(&document(&show, args))?;
-    } else {
-        if args.plain || !screen::is_live() {
-            plain(&mut show)?;
-        } else {
-            live(&mut show)?;
+    signals::catch_ending()?;
+    let live = !args.json && !args.plain && screen::is_live();
+    let end = match (args.json, live) {
+        (true, _) => quiet(&mut show)?,
+        (false, false) => plain(&mut show)?,
+        (false, true) => watch(&mut show)?,
+    };
+    if end.is_none_or(|end| end == End::Key) {
+        match args.json {
+            true => output::json(&document(&show, args))?,
+            false => output::line(&closing(&show))?,
         }
-        output::line(&closing(&show))?;
     }
-    if STOP.load(Ordering::Relaxed) {
-        bail!("stopped before the end");
+    let held = show.held();
+    // Its files go before the process does.
+    drop(show);
+    if let Some(end) = end {
+        screen::finish(end)?;
     }
-    Ok(ExitCode::from(u8::from(!show.held())))
+    Ok(ExitCode::from(u8::from(!held)))
+}
+
+/// The signal that ended a demo without a picture.
+fn ended() -> Option<End> {
+    signals::ended().map(End::Signal)
 }
 
 const SAMPLE: Duration = Duration::from_millis(10);
+/// Time between two pictures.
+const PICTURE: Duration = Duration::from_millis(100);
+/// How long the last picture stands.
+const LAST_PICTURE: Duration = Duration::from_millis(400);
 
-fn quiet(show: &mut Show) -> anyhow::Result<()> {
+fn quiet(show: &mut Show) -> anyhow::Result<Option<End>> {
     show.begin()?;
     while show.step()? {
         std::thread::sleep(SAMPLE);
     }
-    show.stage.close()
+    show.stage.close()?;
+    Ok(ended())
 }
 
-fn plain(show: &mut Show) -> anyhow::Result<()> {
+fn plain(show: &mut Show) -> anyhow::Result<Option<End>> {
     output::line(&format!(
         "one simulated {} with {}; each tenant sees only its quota",
         show.stage.device,
@@ -269,30 +272,42 @@ fn plain(show: &mut Show) -> anyhow::Result<()> {
         }
         std::thread::sleep(SAMPLE);
     }
-    show.stage.close()
+    show.stage.close()?;
+    Ok(ended())
 }
 
-fn live(show: &mut Show) -> anyhow::Result<()> {
-    let mut terminal = ratatui::try_init()?;
-    let result = (|| -> anyhow::Result<()> {
-        show.begin()?;
-        let mut drawn = Instant::now() - Duration::from_secs(1);
-        while show.step()? {
-            if drawn.elapsed() >= Duration::from_millis(100) {
-                terminal.draw(|frame| draw::draw(frame, show))?;
-                drawn = Instant::now();
-            }
-            if screen::key(SAMPLE)? == Some(screen::Key::Quit) {
-                STOP.store(true, Ordering::Relaxed);
-            }
+/// Shows the picture until the end, or until something ends it before. The terminal is given back at the return.
+fn watch(show: &mut Show) -> anyhow::Result<Option<End>> {
+    let mut session = Session::open()?;
+    show.begin()?;
+    let mut drawn: Option<Instant> = None;
+    let mut early = None;
+    while early.is_none() && show.step()? {
+        if drawn.is_none_or(|drawn| drawn.elapsed() >= PICTURE) {
+            session.draw(|frame| draw::draw(frame, show))?;
+            drawn = Some(Instant::now());
         }
-        show.stage.close()?;
-        terminal.draw(|frame| draw::draw(frame, show))?;
-        std::thread::sleep(Duration::from_millis(400));
-        Ok(())
-    })();
-    ratatui::restore();
-    result
+        match session.wait(SAMPLE)? {
+            Some(Event::End(end)) => early = Some(end),
+            Some(Event::Suspend { group }) => {
+                show.stage.pause()?;
+                let away = session.suspend(group)?;
+                show.stage.go_on(away)?;
+                drawn = None;
+            }
+            Some(Event::Redraw) => drawn = None,
+            Some(Event::Key(_)) | None => {}
+        }
+    }
+    show.stage.close()?;
+    if early.is_none() {
+        session.draw(|frame| draw::draw(frame, show))?;
+        // Long enough to see that everything came back.
+        if let Some(Event::End(end @ (End::Signal(_) | End::Closed))) = session.wait(LAST_PICTURE)? {
+            early = Some(end);
+        }
+    }
+    Ok(early.or_else(ended))
 }
 
 #[derive(Debug, Serialize)]

@@ -204,7 +204,6 @@ impl Stage {
     /// Starts a process of a tenant, which ends when the demo does.
     pub fn start(&mut self, tenant: usize, plan: Plan, seed: u64) -> anyhow::Result<()> {
         let name = self.tenants[tenant].name;
-        let left = self.length.saturating_sub(self.begun.elapsed());
         let plan =
             clap::ValueEnum::to_possible_value(&plan).map_or(String::new(), |value| value.get_name().into());
         let mut command = Command::new("/proc/self/exe");
@@ -214,8 +213,7 @@ impl Stage {
             .args([
                 "--seed",
                 &(self.seed.wrapping_mul(31).wrapping_add(seed)).to_string(),
-            ])
-            .args(["--millis", &left.as_millis().to_string()]);
+            ]);
         for (variable, _) in std::env::vars_os() {
             if variable.to_str().is_some_and(limits::is_setting) {
                 command.env_remove(&variable);
@@ -233,7 +231,10 @@ impl Stage {
             .env(STATE_DIR_VARIABLE, self.state.path())
             .env("FCSP_TENANT", name)
             .envs(limits::variables(&tenant_limits(&self.tenants[tenant])?))
-            .stdin(Stdio::null())
+            // Closed, it tells the worker to end.
+            .stdin(Stdio::piped())
+            // Out of reach of what the terminal sends to the demo.
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         // SAFETY: prctl is a plain system call, allowed between fork and exec.
@@ -259,6 +260,31 @@ impl Stage {
             });
         }
         self.workers.push(Worker { tenant, child });
+        Ok(())
+    }
+
+    /// Stops the workers, until [`Stage::go_on`].
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(libc::SIGSTOP)
+    }
+
+    /// Lets the workers go on, and leaves the time that they were stopped for, `away`, out of the demo's.
+    pub fn go_on(&mut self, away: Duration) -> anyhow::Result<()> {
+        self.begun += away;
+        self.signal(libc::SIGCONT)
+    }
+
+    fn signal(&self, signal: libc::c_int) -> anyhow::Result<()> {
+        for worker in &self.workers {
+            // SAFETY: the call takes integers only. The child is not waited for yet, so the number is still its own.
+            if unsafe { libc::kill(worker.child.id().cast_signed(), signal) } != 0 {
+                let error = std::io::Error::last_os_error();
+                // One that has ended needs no signal.
+                if error.raw_os_error() != Some(libc::ESRCH) {
+                    return Err(error.into());
+                }
+            }
+        }
         Ok(())
     }
 
@@ -310,8 +336,12 @@ impl Stage {
 
     /// Whether all workers have ended; one that failed is an error.
     pub fn finished(&mut self) -> anyhow::Result<bool> {
+        let over = self.elapsed() >= self.length;
         let mut all = true;
         for worker in &mut self.workers {
+            if over {
+                drop(worker.child.stdin.take());
+            }
             match worker.child.try_wait()? {
                 Some(status) if status.success() => {}
                 Some(status) => {

@@ -20,12 +20,9 @@ pub struct Args {
     /// What to do.
     #[arg(value_enum)]
     plan: Plan,
-    /// Seed of its choices.
+    /// Seed of its choices. It ends when its standard input is closed.
     #[arg(long)]
     seed: u64,
-    /// When to end, in milliseconds from the start.
-    #[arg(long)]
-    millis: u64,
 }
 
 /// The workloads.
@@ -71,7 +68,6 @@ struct Driver {
     free: cuda::cuMemFree_v2,
     blocks: Vec<(u64, u64)>,
     random: u64,
-    until: Instant,
 }
 
 fn tell(event: Event) -> anyhow::Result<()> {
@@ -100,7 +96,7 @@ fn check(what: &str, code: c_int) -> anyhow::Result<()> {
 }
 
 impl Driver {
-    fn start(args: &Args, begun: Instant) -> anyhow::Result<Self> {
+    fn start(args: &Args) -> anyhow::Result<Self> {
         // SAFETY: the library's initialisers run here, as in any CUDA program.
         let handle = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW) };
         if handle.is_null() {
@@ -127,7 +123,6 @@ impl Driver {
             free: function!(handle, cuMemFree_v2),
             blocks: Vec::new(),
             random: args.seed | 1,
-            until: begun + Duration::from_millis(args.millis),
         })
     }
 
@@ -178,11 +173,25 @@ impl Driver {
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
     }
 
-    /// Waits; false when it is time to end.
+    /// Waits; false when it is time to end, which a closed standard input says.
     fn pause(&self, millis: u64) -> bool {
-        let left = self.until.saturating_duration_since(Instant::now());
-        std::thread::sleep(left.min(Duration::from_millis(millis)));
-        Instant::now() < self.until
+        let until = Instant::now() + Duration::from_millis(millis);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut poll = libc::pollfd {
+                fd: libc::STDIN_FILENO,
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: one entry, which outlives the call.
+            let found = unsafe { libc::poll(&raw mut poll, 1, left.as_micros().div_ceil(1000) as c_int) };
+            // Nobody writes into the pipe: whatever there is to hear is its end. A signal ends a wait too soon.
+            match found {
+                1.. => return false,
+                _ if left.is_zero() => return true,
+                _ => {}
+            }
+        }
     }
 
     fn serve(&mut self) -> anyhow::Result<()> {
@@ -268,7 +277,7 @@ impl Driver {
 
 /// The hidden worker.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut driver = Driver::start(args, Instant::now()).context("demo worker")?;
+    let mut driver = Driver::start(args).context("demo worker")?;
     match args.plan {
         Plan::Serve => driver.serve()?,
         Plan::Train => driver.train()?,

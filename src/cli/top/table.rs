@@ -6,18 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Row};
 
 use super::State;
+use crate::cli::output::clip;
 use crate::cli::tenants::TenantView;
 use crate::cli::{ps, screen, shares};
-
-/// Text of at most `width` characters; what was cut off shows as a dot.
-pub(super) fn clip(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut clipped: String = text.chars().take(width.saturating_sub(1)).collect();
-    clipped.push('…');
-    clipped
-}
 
 /// Width from which everything is shown.
 pub(super) const FULL_WIDTH: u16 = 112;
@@ -159,7 +150,7 @@ fn compute(tenant: &TenantView, columns: &Columns) -> Cell<'static> {
     let text = match tenant.limits.compute.iter().next() {
         Some((_, params)) if full.chars().count() > width => {
             let more = if tenant.limits.compute.iter().count() > 1 {
-                " …"
+                " .."
             } else {
                 ""
             };

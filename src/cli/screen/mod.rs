@@ -1,13 +1,16 @@
 //! What the live pictures of `top` and `demo` have in common.
 
-use std::io::IsTerminal;
-use std::time::Duration;
+mod keys;
+mod terminal;
 
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use std::io::IsTerminal;
+
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::output;
+pub use keys::Key;
+pub use terminal::{End, Event, Session, abandon, finish};
 
 /// Colours that tell tenants apart, in order; from the terminal's own palette, so that they suit its background.
 pub const PALETTE: [Color; 6] = [
@@ -44,41 +47,11 @@ pub fn heat(used: u64, quota: u64) -> Color {
 pub fn bar(used: u64, quota: u64, width: usize, colour: Color) -> Line<'static> {
     let text = output::bar(used, quota, width);
     let filled = text.trim_end_matches(' ').to_owned();
-    let empty = "·".repeat(width.saturating_sub(filled.chars().count()));
+    let empty = output::glyphs()
+        .ground
+        .repeat(width.saturating_sub(filled.chars().count()));
     Line::from(vec![
         Span::styled(filled, Style::new().fg(colour)),
         Span::styled(empty, FAINT),
     ])
-}
-
-/// What a key asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
-    /// End.
-    Quit,
-    /// Towards the start.
-    Up,
-    /// Towards the end.
-    Down,
-    /// Show or hide the dead.
-    All,
-    /// The terminal's size changed, or a key that means nothing.
-    Other,
-}
-
-/// Waits up to `patience` for a key.
-pub fn key(patience: Duration) -> std::io::Result<Option<Key>> {
-    if !event::poll(patience)? {
-        return Ok(None);
-    }
-    Ok(Some(match event::read()? {
-        Event::Key(key) if key.kind == KeyEventKind::Press => match (key.code, key.modifiers) {
-            (KeyCode::Char('c'), KeyModifiers::CONTROL) | (KeyCode::Char('q') | KeyCode::Esc, _) => Key::Quit,
-            (KeyCode::Up | KeyCode::Char('k'), _) => Key::Up,
-            (KeyCode::Down | KeyCode::Char('j'), _) => Key::Down,
-            (KeyCode::Char('a'), _) => Key::All,
-            _ => Key::Other,
-        },
-        _ => Key::Other,
-    }))
 }
