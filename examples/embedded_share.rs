@@ -15,13 +15,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fcsp::classify::Class;
+use fcsp::config::Config;
 use fcsp::device::DeviceUuid;
 use fcsp::governor::{Governor, Markers};
 use fcsp::limiter::{Marker, RateLimiter, Work};
 use fcsp::share::cost;
-use fcsp::share::files::OwnPage;
 use fcsp::share::params::Params;
 use fcsp::state::StateDir;
+use fcsp::tenant::Tenant;
 
 /// How long the tenants run.
 const RUN: Duration = Duration::from_secs(2);
@@ -103,16 +104,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let tenants = [("batch", 250_000), ("serving", 750_000)];
     let mut pages = Vec::new();
+    let mut members = Vec::new();
     for (name, _) in tenants {
-        pages.push(OwnPage::open(&state, &uuid, name)?);
+        let mut config = Config::unlimited();
+        config.tenant = Some(name.into());
+        // Kept to the end: `fcsp ps` lists the tenant for as long as somebody is its member.
+        let tenant = Tenant::join(&state, &config)?;
+        pages.push(tenant.share_page(&uuid)?);
+        members.push(tenant);
     }
     let mut governors = Vec::new();
-    for ((name, quota), page) in tenants.iter().zip(&pages) {
-        governors.push(Governor::new(
-            page,
-            Params::balanced(*quota),
-            (&state, &uuid, name),
-        )?);
+    for ((_, quota), page) in tenants.iter().zip(&pages) {
+        governors.push(Governor::new(page, Params::balanced(*quota))?);
     }
 
     let until = Instant::now() + RUN;

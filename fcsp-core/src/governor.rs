@@ -3,17 +3,22 @@
 //!
 //! ```no_run
 //! use fcsp_core::classify::Class;
+//! use fcsp_core::config::Config;
 //! use fcsp_core::device::DeviceUuid;
 //! use fcsp_core::governor::{Governor, Markers};
 //! use fcsp_core::limiter::{Marker, Work};
-//! use fcsp_core::share::{cost, files::OwnPage, params::Params};
+//! use fcsp_core::share::{cost, params::Params};
 //! use fcsp_core::state::StateDir;
+//! use fcsp_core::tenant::Tenant;
 //! # struct Queue; impl Queue { fn launch(&self) {} }
 //! # impl Markers for Queue { fn put(&mut self, _: Marker) {} fn passed(&mut self) -> Option<Marker> { None } }
 //!
-//! let (state, device) = (StateDir::locate(), DeviceUuid([7; 16]));
-//! let page = OwnPage::open(&state, &device, "serving")?;
-//! let governor = Governor::new(&page, Params::balanced(250_000), (&state, &device, "serving"))?;
+//! let mut config = Config::unlimited();
+//! config.tenant = Some("serving".into());
+//! // Joining makes the tenant visible to `fcsp ps`. Keep it for as long as work is submitted.
+//! let tenant = Tenant::join(&StateDir::locate(), &config)?;
+//! let page = tenant.share_page(&DeviceUuid([7; 16]))?;
+//! let governor = Governor::new(&page, Params::balanced(250_000))?;
 //! let mut queue = Queue;
 //! let work = Work { key: cost::kernel_key(0x7f00, 128), blocks: 128, class: Class::Gemm };
 //! governor.submit(&work, &mut queue, |queue| queue.launch());
@@ -24,15 +29,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::device::DeviceUuid;
 use crate::limiter::{Admission, Marker, RateLimiter, Work};
 use crate::share::cost::CostTable;
 use crate::share::files::{Neighbours, OwnPage};
 use crate::share::gate::{Gate, Verdict};
 use crate::share::page::{Counters, PageError, View};
-use crate::share::params::Params;
+use crate::share::params::{ParamError, Params};
 use crate::share::wait::{self, now_ns};
-use crate::state::StateDir;
 
 /// Kernels whose costs are kept.
 const KEYS: usize = 4_096;
@@ -64,30 +67,46 @@ pub struct Governor<'p> {
     unmarked: AtomicBool,
 }
 
+/// The reason why there is no governor.
+#[derive(Debug, thiserror::Error)]
+pub enum GovernorError {
+    /// The parameters contradict each other, or a share is not above 0 and up to 100 %.
+    #[error(transparent)]
+    Params(#[from] ParamError),
+    /// The page belongs to another version of this library.
+    #[error(transparent)]
+    Page(#[from] PageError),
+}
+
 impl<'p> Governor<'p> {
-    /// A governor for the tenant whose page this is, among the neighbours of the same device. `place` says again where the
-    /// page is: state folder, device, tenant.
-    pub fn new(
-        page: &'p OwnPage,
-        params: Params,
-        place: (&StateDir, &DeviceUuid, &str),
-    ) -> Result<Self, PageError> {
-        let (state, device, tenant) = place;
+    /// Makes a governor for the tenant of this page, among the neighbours of the same device.
+    ///
+    /// # Errors
+    ///
+    /// Parameters that are not valid, or a page of another version.
+    pub fn new(page: &'p OwnPage, params: Params) -> Result<Self, GovernorError> {
+        params.validate()?;
         Ok(Self {
             gate: Gate::new(page.page(), params, now_ns())?,
             costs: CostTable::new(KEYS),
-            neighbours: Mutex::new(Neighbours::new(state, device, tenant)),
+            neighbours: Mutex::new(page.neighbours()),
             rescanned_ns: AtomicU64::new(0),
             unmarked: AtomicBool::new(false),
         })
     }
 
-    /// New limits; felt at the next launch.
-    pub fn set(&self, params: Params, paused: bool) {
+    /// Sets new limits; the next launch feels them.
+    ///
+    /// # Errors
+    ///
+    /// Parameters that are not valid. The limits then stay as they were.
+    pub fn set(&self, params: Params, paused: bool) -> Result<(), GovernorError> {
+        params.validate()?;
         if self.gate.params() != params {
             self.gate.set_params(params, now_ns());
         }
         self.gate.set_paused(paused);
+        Ok(())
     }
 
     /// What the tenant has had so far, all its processes together.
@@ -238,7 +257,9 @@ impl RateLimiter for Governor<'_> {
 mod tests {
     use super::*;
     use crate::classify::Class;
+    use crate::device::DeviceUuid;
     use crate::limiter::Unlimited;
+    use crate::state::StateDir;
 
     const DEVICE: DeviceUuid = DeviceUuid([9; 16]);
     const COST: Duration = Duration::from_micros(200);
@@ -251,17 +272,30 @@ mod tests {
         }
     }
 
-    fn page(dir: &tempfile::TempDir, tenant: &str) -> (StateDir, OwnPage) {
-        let state = StateDir::at(dir.path());
-        let page = OwnPage::open(&state, &DEVICE, tenant).unwrap();
-        (state, page)
+    fn page(dir: &tempfile::TempDir, tenant: &str) -> OwnPage {
+        OwnPage::open(&StateDir::at(dir.path()), &DEVICE, tenant).unwrap()
+    }
+
+    #[test]
+    fn parameters_that_cannot_be_kept_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = page(&dir, "a");
+        for params in [Params::balanced(0), Params::strict(2_000_000)] {
+            assert!(matches!(
+                Governor::new(&page, params),
+                Err(GovernorError::Params(_))
+            ));
+        }
+        let governor = Governor::new(&page, Params::strict(100_000)).unwrap();
+        assert!(governor.set(Params::balanced(0), false).is_err());
+        assert_eq!(governor.gate.params(), Params::strict(100_000));
     }
 
     /// Device time that a lone tenant is let have within a second of a clock that only this moves.
     fn admitted(params: Params) -> f64 {
         let dir = tempfile::tempdir().unwrap();
-        let (state, page) = page(&dir, "a");
-        let governor = Governor::new(&page, params, (&state, &DEVICE, "a")).unwrap();
+        let page = page(&dir, "a");
+        let governor = Governor::new(&page, params).unwrap();
         let work = work(Class::Gemm);
         for _ in 0..32 {
             governor.measured(&work, COST, false);
@@ -297,8 +331,8 @@ mod tests {
     #[test]
     fn work_in_flight_is_bounded_until_markers_pass() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, page) = page(&dir, "a");
-        let governor = Governor::new(&page, Params::balanced(500_000), (&state, &DEVICE, "a")).unwrap();
+        let page = page(&dir, "a");
+        let governor = Governor::new(&page, Params::balanced(500_000)).unwrap();
         let work = work(Class::Other);
         governor.measured(&work, COST, false);
         let now = now_ns();
@@ -320,16 +354,16 @@ mod tests {
     #[test]
     fn a_pause_holds_everything_but_collectives() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, page) = page(&dir, "a");
+        let page = page(&dir, "a");
         let params = Params::balanced(500_000);
-        let governor = Governor::new(&page, params, (&state, &DEVICE, "a")).unwrap();
-        governor.set(params, true);
+        let governor = Governor::new(&page, params).unwrap();
+        governor.set(params, true).unwrap();
         assert!(matches!(governor.admit(&work(Class::Gemm)), Admission::Wait(_)));
         assert!(matches!(
             governor.admit(&work(Class::Collective)),
             Admission::Go { .. }
         ));
-        governor.set(params, false);
+        governor.set(params, false).unwrap();
         assert!(matches!(governor.admit(&work(Class::Gemm)), Admission::Go { .. }));
     }
 
@@ -355,8 +389,8 @@ mod tests {
     #[test]
     fn submitting_waits_puts_markers_and_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, page) = page(&dir, "a");
-        let governor = Governor::new(&page, Params::balanced(900_000), (&state, &DEVICE, "a")).unwrap();
+        let page = page(&dir, "a");
+        let governor = Governor::new(&page, Params::balanced(900_000)).unwrap();
         let work = work(Class::Attention);
         governor.measured(&work, COST, false);
         let mut queue = AtOnce::default();

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name};
 use crate::control::{Control, Limits};
-use crate::device::DeviceIdentity;
+use crate::device::{DeviceIdentity, DeviceUuid};
 use crate::file::SetupLock;
 use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
+use crate::share::files::OwnPage;
 use crate::state::StateDir;
 
 /// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
@@ -61,11 +62,12 @@ impl Tenant {
             paused: false,
         };
         let setup = state.set_up_tenant(&name).map_err(folder)?;
-        // An environment that sets no limit joins whatever limits the tenant has.
+        // A configuration made in code has no source, and asks for limits where it has rules.
+        let asks = config.source == Source::Environment
+            || config.source == Source::Nothing && !(config.memory.is_empty() && config.compute.is_empty());
+        // Whoever asks for no limit joins whatever limits the tenant has.
         let joins = Control::open(&dir).map_err(folder)?.is_some()
-            && (config.source != Source::Environment
-                || state.is_alive(&name).unwrap_or(false)
-                || is_managed(&dir));
+            && (!asks || state.is_alive(&name).unwrap_or(false) || is_managed(&dir));
         if !joins {
             Control::create(&dir)
                 .and_then(|page| page.write(&configured))
@@ -131,6 +133,17 @@ impl Tenant {
             .for_device(device)
             .unwrap_or(Quota::Unlimited)
             .resolve(total)
+    }
+
+    /// Maps this tenant's page for shares of the time of `device`.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason where the page cannot be made or mapped.
+    pub fn share_page(&self, device: &DeviceUuid) -> std::io::Result<OwnPage> {
+        // A tenant's folder lies in `<state>/tenants`.
+        let state = self.dir.ancestors().nth(2).unwrap_or(&self.dir);
+        OwnPage::open(&StateDir::at(state), device, &self.name)
     }
 
     /// Takes a place on `device`.
@@ -248,6 +261,25 @@ mod tests {
     use crate::config::Rules;
     use crate::device::DeviceUuid;
     use crate::region::ledger::used_bytes;
+
+    /// Each run of a program asks for its own quota in code, after the run before has ended.
+    #[test]
+    fn limits_asked_for_in_code_count_in_every_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        for limit in [1 << 30, 8 << 30, 2 << 30] {
+            let mut config = config(limit);
+            config.source = Source::Nothing;
+            let tenant = Tenant::join(&state, &config).unwrap();
+            let (_, limits) = tenant.limits().unwrap();
+            assert_eq!(limits.memory, config.memory);
+            // A second process without rules joins, and changes nothing.
+            let mut without = Config::unlimited();
+            without.tenant = Some("t".into());
+            let second = Tenant::join(&state, &without).unwrap();
+            assert_eq!(second.limits().unwrap().1.memory, config.memory);
+        }
+    }
 
     fn config(limit: u64) -> Config {
         let mut config = Config::unlimited();

@@ -157,7 +157,8 @@ impl<T: Copy> Rules<T> {
     }
 }
 
-/// Where a configuration came from; shown by `fcsp doctor`.
+/// Origin of a configuration, shown by `fcsp doctor`. [`crate::tenant::Tenant::join`] takes rules set in code as seriously as
+/// those of the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// Nobody asked for anything: no limits.

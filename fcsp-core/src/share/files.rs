@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
 use crate::file::{self, Mapping};
 use crate::share::page::{PAGE_BYTES, TenantPage, View};
@@ -34,11 +35,30 @@ fn page_of(mapping: &Mapping) -> &TenantPage {
 #[derive(Debug)]
 pub struct OwnPage {
     mapping: Mapping,
+    state: StateDir,
+    device: DeviceUuid,
+    tenant: String,
 }
 
 impl OwnPage {
-    /// Maps the tenant's page for `device`, making folder and file if need be.
+    /// Maps the page of `tenant` for `device`, making folder and file if need be.
+    ///
+    /// A page alone makes no tenant: `fcsp ps` lists tenants that were joined. A program uses
+    /// [`crate::tenant::Tenant::share_page`].
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot name a tenant, a state folder that is not named from the root, or what
+    /// the system says of the files.
     pub fn open(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
+        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+        check_tenant_name("tenant", tenant).map_err(|error| invalid(error.to_string()))?;
+        if !state.path().is_absolute() {
+            return Err(invalid(format!(
+                "the state folder {} is relative; name it from the root",
+                state.path().display()
+            )));
+        }
         let folder = folder(state, device);
         DirBuilder::new().recursive(true).mode(0o755).create(&folder)?;
         let file = file::open_rw(&folder.join(format!("{tenant}.{EXTENSION}")), true)?;
@@ -47,7 +67,15 @@ impl OwnPage {
         let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
         Ok(Self {
             mapping: Mapping::new(&file, PAGE_BYTES, true)?,
+            state: state.clone(),
+            device: *device,
+            tenant: tenant.to_owned(),
         })
+    }
+
+    /// The pages of the other tenants on the same device. Empty until [`Neighbours::rescan`].
+    pub fn neighbours(&self) -> Neighbours {
+        Neighbours::new(&self.state, &self.device, &self.tenant)
     }
 
     /// The page.
@@ -184,6 +212,19 @@ pub fn remove(state: &StateDir, tenant: &str) {
 mod tests {
     use super::*;
     use crate::share::params::Params;
+
+    #[test]
+    fn a_page_is_made_in_its_own_folder_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = DeviceUuid([3; 16]);
+        for name in ["../../../outside", "", ".hidden", "a/b"] {
+            let error = OwnPage::open(&StateDir::at(dir.path()), &device, name).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        let error = OwnPage::open(&StateDir::at("relative/state"), &device, "a").unwrap_err();
+        assert!(error.to_string().contains("name it from the root"), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn tenants_see_each_other_and_not_themselves() {
