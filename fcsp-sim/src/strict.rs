@@ -28,21 +28,27 @@ pub enum Rule {
     Contexts = 4,
     /// `captures`: calls that a capture in another thread forbids are refused and invalidate that capture.
     Captures = 8,
+    /// `threads`: two threads in calls on one object that is not thread-safe end the program.
+    Threads = 16,
+    /// `busy`: an object that the device still works on may not be destroyed or submitted again.
+    Busy = 32,
 }
 
 /// The rules and their names in `FCSP_SIM_STRICT`.
-const NAMES: [(&str, Rule); 4] = [
+const NAMES: [(&str, Rule); 6] = [
     ("handles", Rule::Handles),
     ("reuse", Rule::Reuse),
     ("contexts", Rule::Contexts),
     ("captures", Rule::Captures),
+    ("threads", Rule::Threads),
+    ("busy", Rule::Busy),
 ];
 
 /// The environment variable: `all`, `none`, or names of rules, separated by commas. `-name` after `all`
 /// takes a rule away: `all,-captures`.
 pub const VARIABLE: &str = "FCSP_SIM_STRICT";
 
-const ALL: u32 = 15;
+const ALL: u32 = 63;
 /// The rules where the variable is not set.
 const DEFAULT: u32 = 0;
 /// Set in [`RULES`] once the environment was read.
@@ -73,7 +79,8 @@ fn parse(text: &str) -> Result<u32, String> {
 /// A sentence that names the variable, the word and the accepted form.
 pub fn check() -> Result<(), String> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
-    let forms = "all, none, or a list of handles, reuse, contexts, captures; -name takes one away";
+    let forms = "all, none, or a list of handles, reuse, contexts, captures, threads, busy; \
+                 -name takes one away";
     parse(&text)
         .map(|_| ())
         .map_err(|word| format!("{VARIABLE}: '{word}' is no rule; write {forms}"))

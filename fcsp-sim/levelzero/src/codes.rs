@@ -1,6 +1,7 @@
 //! Result codes.
 
 use fcsp_sim::error::Error;
+use fcsp_sim::table::Stale;
 
 /// A result code other than success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,17 @@ pub const INVALID_GROUP_SIZE: Code = Code(0x7800_0013);
 pub const INVALID_ARGUMENT_INDEX: Code = Code(0x7800_0015);
 pub const INVALID_ARGUMENT_SIZE: Code = Code(0x7800_0016);
 pub const INVALID_LIST_TYPE: Code = Code(0x7800_0019);
+
+/// A handle that the driver was to follow: the null handle has a code of its own. Any other ends the program before it
+/// comes here, unless the rule is off.
+impl From<Stale> for Code {
+    fn from(stale: Stale) -> Self {
+        match stale {
+            Stale::Null => INVALID_NULL_HANDLE,
+            Stale::Unknown => INVALID_ARGUMENT,
+        }
+    }
+}
 
 impl From<Error> for Code {
     fn from(e: Error) -> Self {

@@ -23,7 +23,7 @@ fn create(handle: u64, desc: In<ContextDesc>, place: Out<u64>) -> Reply {
     if desc.get()?.flags & !1 != 0 {
         return Err(INVALID_ENUMERATION);
     }
-    place.put(d.contexts.add_with(Context::new))
+    place.put(d.contexts.add_with(Context::new).0)
 }
 
 api! {

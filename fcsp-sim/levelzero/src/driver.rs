@@ -2,82 +2,18 @@
 
 use crate::codes::{Code, INVALID_ARGUMENT, INVALID_NULL_HANDLE, Reply, UNINITIALIZED};
 use crate::export;
-use fcsp_sim::faults::Faults;
-use fcsp_sim::memory::Memory;
+use fcsp_sim::faults::check_environment;
+use fcsp_sim::memory::{Memory, Range};
+use fcsp_sim::owner;
 use fcsp_sim::process::{Account, Process};
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use fcsp_sim::stream::Timeline;
+use fcsp_sim::strict::{Rule, fatal, is_on};
+use fcsp_sim::table::Table;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-
-/// Live objects of one kind by handle. A handle is never used twice, so a stale one is found out.
-#[derive(Debug)]
-pub struct Table<T> {
-    kind: u64,
-    next: AtomicU64,
-    live: RwLock<HashMap<u64, Arc<T>>>,
-}
-
-impl<T> Table<T> {
-    fn new(kind: u64) -> Self {
-        Self {
-            kind,
-            next: AtomicU64::new(1),
-            live: RwLock::default(),
-        }
-    }
-
-    /// A handle for an object made from it.
-    pub fn add_with(&self, make: impl FnOnce(u64) -> T) -> u64 {
-        // Spaced and tagged so that a handle looks like an address and is none. Relaxed: uniqueness is all it needs.
-        let h = self.kind << 40 | self.next.fetch_add(1, Ordering::Relaxed) << 4;
-        let object = Arc::new(make(h));
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(h, object);
-        h
-    }
-
-    /// A handle for an object.
-    pub fn add(&self, object: T) -> u64 {
-        self.add_with(|_| object)
-    }
-
-    /// The object of a handle.
-    pub fn get(&self, h: u64) -> Reply<Arc<T>> {
-        if h == 0 {
-            return Err(INVALID_NULL_HANDLE);
-        }
-        self.live
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&h)
-            .cloned()
-            .ok_or(INVALID_ARGUMENT)
-    }
-
-    /// Forgets what passes; the objects.
-    pub fn drain(&self, gone: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        let handles: Vec<u64> = live.iter().filter(|(_, o)| gone(o)).map(|(h, _)| *h).collect();
-        handles.iter().filter_map(|h| live.remove(h)).collect()
-    }
-
-    /// Forgets a handle; its object.
-    pub fn remove(&self, h: u64) -> Reply<Arc<T>> {
-        if h == 0 {
-            return Err(INVALID_NULL_HANDLE);
-        }
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&h)
-            .ok_or(INVALID_ARGUMENT)
-    }
-}
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One context: a space for objects. On each device that it uses it has work of its own.
 #[derive(Debug)]
@@ -122,8 +58,8 @@ pub struct Driver {
     pub images: Table<crate::image::Image>,
     /// Live objects.
     pub physical: Table<crate::vmm::Physical>,
-    /// Live objects; nothing is known of a sampler but that it is there.
-    pub samplers: Table<()>,
+    /// Live objects.
+    pub samplers: Table<crate::image::Sampler>,
 }
 
 static DRIVER: OnceLock<Result<Driver, Code>> = OnceLock::new();
@@ -132,8 +68,8 @@ static DRIVER: OnceLock<Result<Driver, Code>> = OnceLock::new();
 pub const DRIVER_HANDLE: u64 = 0x4c5a_0000_0010;
 const DEVICE_TAG: u64 = 0x4c5a_0001_0000;
 
-extern "C" fn in_child() {
-    export::mark_forked();
+/// Lets go of the parent's state file in a forked child. Once, however often it is called; async-signal-safe.
+pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
         d.process.region.abandon_in_child();
     }
@@ -162,7 +98,7 @@ fn start() -> Result<Driver, Code> {
         export::log(&text);
         UNINITIALIZED
     };
-    Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).map_err(|e| fail(e.to_string()))?;
+    check_environment(export::PREFIXES, export::is_exported).map_err(|_| UNINITIALIZED)?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
     let path = path_from_env(&topology);
     let visible = visible(&topology, std::env::var("ZE_AFFINITY_MASK").ok().as_deref());
@@ -172,31 +108,39 @@ fn start() -> Result<Driver, Code> {
     let region = Region::open(&path, &topology).map_err(|e| fail(e.to_string()))?;
     let process = Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?;
     let process = Arc::new(process);
-    // SAFETY: the handler only sets a flag and closes a descriptor, both allowed between fork and exec.
+    // SAFETY: the handler only closes a descriptor, which is allowed between fork and exec.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     Ok(Driver {
         memory: Arc::new(Memory::new(process.clone())),
         process,
         visible,
         sysman: std::env::var("ZES_ENABLE_SYSMAN").is_ok_and(|v| v == "1"),
-        contexts: Table::new(0x30),
-        queues: Table::new(0x31),
-        lists: Table::new(0x32),
-        pools: Table::new(0x33),
-        events: Table::new(0x34),
-        fences: Table::new(0x35),
-        modules: Table::new(0x36),
-        logs: Table::new(0x37),
-        kernels: Table::new(0x38),
-        images: Table::new(0x39),
-        physical: Table::new(0x3a),
-        samplers: Table::new(0x3b),
+        contexts: Table::new("context", 0x30),
+        queues: Table::new("command queue", 0x31),
+        lists: Table::new("command list", 0x32),
+        pools: Table::new("event pool", 0x33),
+        events: Table::new("event", 0x34),
+        fences: Table::new("fence", 0x35),
+        modules: Table::new("module", 0x36),
+        logs: Table::new("build log", 0x37),
+        kernels: Table::new("kernel", 0x38),
+        images: Table::new("image", 0x39),
+        physical: Table::new("physical memory", 0x3a),
+        samplers: Table::new("sampler", 0x3b),
     })
 }
 
 /// `zeInit`.
 pub fn init() -> Reply {
-    DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c)
+    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for it.
+    if !owner::claim() {
+        return Err(UNINITIALIZED);
+    }
+    let done = DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c);
+    if done.is_err() {
+        owner::disclaim();
+    }
+    done
 }
 
 /// The driver.
@@ -292,7 +236,24 @@ impl Context {
         Ok(self.lock().values().try_for_each(|t| t.check())?)
     }
 
-    /// Finishes the context's work and gives back all it held.
+    /// Whether this context knows an allocation: "Context A has no knowledge of ptrB". Mapped physical memory has no
+    /// context in the model.
+    pub fn has(&self, r: &Range) -> bool {
+        r.context == 0 || r.context == self.handle || !is_on(Rule::Contexts)
+    }
+
+    /// Whether an object of `other` may be used together with one of this context. Ends the program where the
+    /// specification demands one context: "must ensure the command list and events were created on the same context".
+    pub fn must_be(&self, other: &Self, kind: &str, handle: u64) {
+        if self.handle != other.handle && is_on(Rule::Contexts) {
+            let (own, its) = (self.handle, other.handle);
+            fatal(&format!(
+                "{kind} {handle:#x} is of context {its:#x}, not of {own:#x}"
+            ));
+        }
+    }
+
+    /// Finishes the context's work, ends what was made in it and gives back all it held.
     pub fn end(&self) -> Reply {
         let d = driver()?;
         let all = std::mem::take(&mut *self.lock());
@@ -302,14 +263,47 @@ impl Context {
             // A mapping that a larger unmapping ended is gone already.
             let _ = d.memory.physical_unmap(at, size);
         }
-        for id in d.physical.drain(|p| p.context == self.handle) {
-            d.memory.physical_release(id.id)?;
-        }
+        self.end_children(d)?;
         d.memory.release_context(self.handle);
         for device in all.keys() {
             d.process.give(*device, d.spec(*device).context, Account::Process);
             d.process.usage(*device).contexts.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Ends what was made in this context and is alive still. "The implementation of this function may immediately free
+    /// all Host and Device allocations associated with this context": none of it may be used after it, not even to be
+    /// destroyed. That there is some is a leak and no crash on a device; `FCSP_SIM_LOG` tells of it.
+    fn end_children(&self, d: &Driver) -> Reply {
+        let mut left = Vec::new();
+        let mut note = |kind: &str, n: usize| {
+            if n > 0 {
+                left.push(format!("{kind} {n}"));
+            }
+        };
+        note("fences", d.fences.drain(|f| self.is(f.context())).len());
+        note("command lists", d.lists.drain(|l| self.is(&l.context)).len());
+        note("command queues", d.queues.drain(|q| self.is(&q.context)).len());
+        note("events", d.events.drain(|e| self.is(&e.context)).len());
+        note("event pools", d.pools.drain(|p| self.is(&p.context)).len());
+        note("kernels", d.kernels.drain(|k| self.is(&k.module.context)).len());
+        note("modules", d.modules.drain(|m| self.is(&m.context)).len());
+        note("images", d.images.drain(|i| self.is(&i.context)).len());
+        note("samplers", d.samplers.drain(|s| self.is(&s.context)).len());
+        let physical = d.physical.drain(|p| self.is(&p.context));
+        note("physical memories", physical.len());
+        for p in physical {
+            d.memory.physical_release(p.id)?;
+        }
+        if !left.is_empty() {
+            let left = left.join(", ");
+            export::log(&format!("context {:#x} ended with {left} alive", self.handle));
+        }
+        Ok(())
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
     }
 }

@@ -2,13 +2,15 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{
-    Code, INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, INVALID_SYNCHRONIZATION_OBJECT, NOT_READY,
+    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, INVALID_SYNCHRONIZATION_OBJECT, NOT_READY,
     OBJECT_IN_USE, Reply,
 };
 use crate::device::{KERNEL_TIMESTAMP_BITS, ticks};
 use crate::driver::{Context, device, driver};
 use crate::export::api;
+use crate::in_use::Busy;
 use crate::structs::{EventDesc, EventPoolDesc, KernelTimestampData, KernelTimestampResult};
+use fcsp_sim::strict::{Rule, fatal, is_on};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +21,8 @@ const TIMESTAMP: u32 = 4;
 /// One pool.
 #[derive(Debug)]
 pub struct Pool {
-    context: Arc<Context>,
+    /// Its context.
+    pub context: Arc<Context>,
     flags: u32,
     count: u32,
     used: Arc<Mutex<HashSet<u32>>>,
@@ -118,7 +121,10 @@ pub struct EventObject {
     pub flag: Flag,
     /// Whether its pool keeps times.
     pub timed: bool,
-    context: Arc<Context>,
+    /// Work on the device that waits for it, signals it or reads its times.
+    pub busy: Busy,
+    /// Its context.
+    pub context: Arc<Context>,
     index: u32,
     used: Arc<Mutex<HashSet<u32>>>,
 }
@@ -147,24 +153,26 @@ pub fn stamp(t: Times) -> KernelTimestampResult {
     }
 }
 
-/// The events of a list of handles.
-pub fn list(handles: In<u64>, n: u32) -> Reply<Vec<Arc<EventObject>>> {
-    let d = driver()?;
-    let bad = |_: Code| INVALID_SYNCHRONIZATION_OBJECT;
-    handles
-        .list(n as usize)?
-        .into_iter()
-        .map(|h| d.events.get(h).map_err(bad))
-        .collect()
+/// The events of a list of handles, for a command list of `context`.
+pub fn list(handles: In<u64>, n: u32, context: &Context) -> Reply<Vec<Arc<EventObject>>> {
+    let handles = handles.list(n as usize)?;
+    handles.into_iter().map(|h| named(h, context)).collect()
+}
+
+/// The event of a handle, for a command list of `context`.
+pub fn named(handle: u64, context: &Context) -> Reply<Arc<EventObject>> {
+    let e = driver()?.events.get(handle);
+    let e = e.map_err(|_| INVALID_SYNCHRONIZATION_OBJECT)?;
+    context.must_be(&e.context, "event", handle);
+    Ok(e)
 }
 
 /// The event of a handle, or none for no handle.
-pub fn optional(handle: u64) -> Reply<Option<Arc<EventObject>>> {
+pub fn optional(handle: u64, context: &Context) -> Reply<Option<Arc<EventObject>>> {
     if handle == 0 {
         return Ok(None);
     }
-    let e = driver()?.events.get(handle);
-    e.map(Some).map_err(|_| INVALID_SYNCHRONIZATION_OBJECT)
+    named(handle, context).map(Some)
 }
 
 api! {
@@ -188,7 +196,16 @@ api! {
         place.put(d.pools.add(Pool { context, flags: desc.flags, count: desc.count, used: Arc::default() }))
     }
     fn zeEventPoolDestroy(handle: u64) {
-        driver()?.pools.remove(handle).map(|_| ())
+        let d = driver()?;
+        let p = d.pools.remove(handle)?;
+        let own = |e: &EventObject| Arc::ptr_eq(&e.used, &p.used);
+        // "The application must destroy all event handles created from the pool before destroying the pool itself."
+        if let Some(e) = d.events.handle_of(own)
+            && is_on(Rule::Handles)
+        {
+            fatal(&format!("event pool {handle:#x} still has event {e:#x}"));
+        }
+        Ok(())
     }
     fn zeEventCreate(pool: u64, desc: In<EventDesc>, place: Out<u64>) {
         let d = driver()?;
@@ -204,13 +221,15 @@ api! {
         place.put(d.events.add(EventObject {
             flag: Flag::default(),
             timed: p.flags & TIMESTAMP != 0,
+            busy: Busy::default(),
             context: p.context.clone(),
             index,
             used: p.used.clone(),
         }))
     }
     fn zeEventDestroy(handle: u64) {
-        driver()?.events.remove(handle).map(|_| ())
+        driver()?.events.remove(handle)?.busy.must_be_idle("event", handle);
+        Ok(())
     }
     fn zeEventHostSignal(handle: u64) {
         driver()?.events.get(handle)?.flag.signal(None);

@@ -1,19 +1,15 @@
 //! How a function is exported: faults on demand before and after its effect, and refusal in a forked child.
 
 use crate::codes::{Reply, UNINITIALIZED, UNSUPPORTED_FEATURE};
-use fcsp_sim::faults::{Faults, kill_self};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use fcsp_sim::faults::around;
+use fcsp_sim::owner;
 
-/// Set in a child that was forked after the driver was initialised. As with the real driver nothing works there,
-/// and nothing there may wait for locks that a thread of the parent held.
-static FORKED: AtomicBool = AtomicBool::new(false);
-static FAULTS: OnceLock<Faults> = OnceLock::new();
+/// How the names of this library's functions begin.
+pub const PREFIXES: &[&str] = &["ze"];
 
-/// Marks this process as such a child.
-pub fn mark_forked() {
-    // Relaxed: the child has one thread when this runs.
-    FORKED.store(true, Ordering::Relaxed);
+/// Whether this library exports a function.
+pub fn is_exported(name: &str) -> bool {
+    crate::names::FUNCTIONS.iter().any(|(known, _)| *known == name)
 }
 
 /// Writes a line to stderr if `FCSP_SIM_LOG` is set.
@@ -23,41 +19,23 @@ pub fn log(text: &str) {
     }
 }
 
-/// This process's faults; a text that cannot be read is reported by `zeInit`.
-pub fn faults() -> &'static Faults {
-    FAULTS.get_or_init(|| {
-        let text = std::env::var("FCSP_SIM_FAULTS").unwrap_or_default();
-        Faults::parse(&text).unwrap_or_default()
-    })
-}
-
-/// Runs an exported function's body.
-pub fn call(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    if FORKED.load(Ordering::Relaxed) {
+/// Runs an exported function's body. In a child that was forked after the driver was initialised nothing works, as with the
+/// real driver, and nothing waits for locks that a thread of the parent held.
+pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    if owner::is_child() {
+        crate::driver::in_child();
         return UNINITIALIZED.0;
     }
     run(name, body)
 }
 
 /// As [`call`], for the few functions that also work in a forked child.
-pub fn run(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    let faults = faults();
-    if faults.is_empty() {
-        return body().map_or_else(|c| c.0, |()| 0);
-    }
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = body().map_or_else(|c| c.0, |()| 0);
-    if verdict.kill_after {
-        kill_self();
-    }
-    code
+pub fn run(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    around(name, || body().map_or_else(|c| c.0, |()| 0))
 }
 
 /// What an exported function that is not modelled does.
-pub fn unmodelled(name: &str) -> i32 {
+pub fn unmodelled(name: &'static str) -> i32 {
     call(name, || {
         log(&format!("{name} is not modelled"));
         Err(UNSUPPORTED_FEATURE)

@@ -2,16 +2,17 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, Reply, UNSUPPORTED_IMAGE_FORMAT};
-use crate::driver::{device, driver};
+use crate::driver::{Context, device, driver};
 use crate::export::api;
 use crate::structs::{ImageDesc, ImageMemoryPropertiesExp, ImageProperties, ImageRegion};
 use fcsp_sim::copy::Place;
+use std::sync::Arc;
 
 /// One image.
 #[derive(Debug)]
 pub struct Image {
-    /// Its context's handle.
-    pub context: u64,
+    /// Its context.
+    pub context: Arc<Context>,
     /// First byte.
     pub at: u64,
     /// Bytes an element.
@@ -22,6 +23,13 @@ pub struct Image {
     pub pitch: u64,
     /// Whether another image has the memory.
     view: bool,
+}
+
+/// One sampler, of which nothing is known but that it is there.
+#[derive(Debug)]
+pub struct Sampler {
+    /// Its context.
+    pub context: Arc<Context>,
 }
 
 /// Bytes an element of a layout, for the layouts of one plane.
@@ -102,11 +110,13 @@ api! {
         let pitch = (shape[0] * element).next_multiple_of(64);
         let bytes = pitch.checked_mul(shape[1]).and_then(|n| n.checked_mul(shape[2])).ok_or(INVALID_SIZE)?;
         let at = crate::memory::take(d, &c, index, bytes)?;
-        place.put(d.images.add(Image { context, at, element, shape, pitch, view: false }))
+        place.put(d.images.add(Image { context: c, at, element, shape, pitch, view: false }))
     }
     fn zeImageViewCreateExp(context: u64, on: u64, desc: In<ImageDesc>, of: u64, place: Out<u64>) {
         let (d, _) = device(on)?;
+        let context = d.contexts.get(context)?;
         let i = d.images.get(of)?;
+        context.must_be(&i.context, "image", of);
         place.need()?;
         let (element, shape) = shape(&desc.get()?)?;
         if element != i.element || (0..3).any(|k| shape[k] > i.shape[k]) {
@@ -117,7 +127,7 @@ api! {
     fn zeImageDestroy(handle: u64) {
         let d = driver()?;
         let i = d.images.get(handle)?;
-        d.contexts.get(i.context)?.settle()?;
+        i.context.settle()?;
         d.images.remove(handle)?;
         if i.view { Ok(()) } else { Ok(d.memory.free(i.at, false)?) }
     }
@@ -132,20 +142,23 @@ api! {
     fn zeContextMakeImageResident(context: u64, on: u64, image: u64) {
         let (d, _) = device(on)?;
         d.contexts.get(context)?;
-        d.images.get(image).map(|_| ())
+        d.images.get(image)?;
+        Ok(())
     }
     fn zeContextEvictImage(context: u64, on: u64, image: u64) {
         let (d, _) = device(on)?;
         d.contexts.get(context)?;
-        d.images.get(image).map(|_| ())
+        d.images.get(image)?;
+        Ok(())
     }
     fn zeSamplerCreate(context: u64, on: u64, _desc: In<u64>, place: Out<u64>) {
         let (d, _) = device(on)?;
-        d.contexts.get(context)?;
+        let context = d.contexts.get(context)?;
         place.need()?;
-        place.put(d.samplers.add(()))
+        place.put(d.samplers.add(Sampler { context }))
     }
     fn zeSamplerDestroy(handle: u64) {
-        driver()?.samplers.remove(handle).map(|_| ())
+        driver()?.samplers.remove(handle)?;
+        Ok(())
     }
 }

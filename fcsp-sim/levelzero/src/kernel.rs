@@ -6,6 +6,8 @@ use crate::codes::{
 };
 use crate::driver::driver;
 use crate::export::api;
+use crate::in_use::Threads;
+use crate::module::Module;
 use crate::properties::GROUP_SIZE;
 use crate::structs::{GroupCount, KernelDesc, KernelProperties};
 use fcsp_sim::launch::Launch;
@@ -24,8 +26,10 @@ struct Settings {
 pub struct KernelObject {
     tag: u64,
     kernel: Arc<Kernel>,
-    /// The device's position on the machine.
-    pub device: usize,
+    /// Its module.
+    pub module: Arc<Module>,
+    /// The thread that is in a call on it.
+    pub threads: Threads,
     settings: Mutex<Settings>,
 }
 
@@ -86,18 +90,22 @@ api! {
         }
         let name = crate::abi::Text::from_raw(desc.kernel_name as *const _).get()?;
         let kernel = Arc::new(m.kernel(&name)?);
-        place.put(d.kernels.add_with(|tag| KernelObject {
+        let make = |tag| KernelObject {
             tag,
             kernel,
-            device: m.device,
+            module: m,
+            threads: Threads::default(),
             settings: Mutex::new(Settings { group: [1, 1, 1], ..Settings::default() }),
-        }))
+        };
+        place.put(d.kernels.add_with(make).0)
     }
     fn zeKernelDestroy(handle: u64) {
-        driver()?.kernels.remove(handle).map(|_| ())
+        driver()?.kernels.remove(handle)?;
+        Ok(())
     }
     fn zeKernelSetGroupSize(handle: u64, x: u32, y: u32, z: u32) {
         let k = driver()?.kernels.get(handle)?;
+        let _stay = k.threads.enter("kernel", handle);
         let all = u64::from(x) * u64::from(y) * u64::from(z);
         if all == 0 || all > u64::from(GROUP_SIZE) {
             return Err(INVALID_GROUP_SIZE);
@@ -119,11 +127,12 @@ api! {
         let d = driver()?;
         let k = d.kernels.get(handle)?;
         let threads: u32 = k.lock().group.iter().product();
-        let s = d.spec(k.device);
+        let s = d.spec(k.module.device);
         count.put(s.sm * (s.threads_sm / threads.max(1)).clamp(1, 32))
     }
     fn zeKernelSetArgumentValue(handle: u64, index: u32, size: u64, value: In<u8>) {
         let k = driver()?.kernels.get(handle)?;
+        let _stay = k.threads.enter("kernel", handle);
         if index >= ARGUMENTS || k.kernel.params.as_ref().is_some_and(|p| index as usize >= p.len()) {
             return Err(INVALID_ARGUMENT_INDEX);
         }
@@ -141,6 +150,7 @@ api! {
     }
     fn zeKernelSetIndirectAccess(handle: u64, flags: u32) {
         let k = driver()?.kernels.get(handle)?;
+        let _stay = k.threads.enter("kernel", handle);
         if flags & !0b111 != 0 {
             return Err(INVALID_ENUMERATION);
         }
@@ -157,10 +167,12 @@ api! {
         if flags & !0b11 == 0 { Ok(()) } else { Err(INVALID_ENUMERATION) }
     }
     fn zeKernelSetGlobalOffsetExp(handle: u64, _x: u32, _y: u32, _z: u32) {
-        driver()?.kernels.get(handle).map(|_| ())
+        driver()?.kernels.get(handle)?;
+        Ok(())
     }
     fn zeKernelSchedulingHintExp(handle: u64, _hint: In<u64>) {
-        driver()?.kernels.get(handle).map(|_| ())
+        driver()?.kernels.get(handle)?;
+        Ok(())
     }
     fn zeKernelGetProperties(handle: u64, place: Out<KernelProperties>) {
         let k = driver()?.kernels.get(handle)?;

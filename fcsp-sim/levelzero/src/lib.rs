@@ -18,6 +18,7 @@ mod driver;
 mod event;
 mod export;
 mod image;
+mod in_use;
 mod kernel;
 mod layout;
 mod list;

@@ -6,6 +6,7 @@ use crate::codes::{INVALID_ARGUMENT, INVALID_LIST_TYPE, Reply};
 use crate::driver::{Context, Driver, device, driver};
 use crate::event::{EventObject, Times, stamp};
 use crate::export::api;
+use crate::in_use::{Busy, Pin, Pinned, Threads};
 use crate::kernel::KernelObject;
 use crate::properties::{COPY_GROUP, GROUPS};
 use crate::queue::Lane;
@@ -56,12 +57,20 @@ struct Recorded {
 /// One list.
 #[derive(Debug)]
 pub struct List {
+    /// Its handle.
+    pub handle: u64,
     /// Its context.
     pub context: Arc<Context>,
     /// The device's position on the machine.
     pub device: usize,
     /// Where an immediate list's commands go at once.
     pub lane: Option<Lane>,
+    /// The number of the queue group that it is for.
+    pub ordinal: u32,
+    /// The thread that is in a call on it.
+    pub threads: Threads,
+    /// Executions that the device has not finished; of an immediate list none.
+    busy: Busy,
     recorded: Mutex<Recorded>,
 }
 
@@ -91,10 +100,17 @@ fn fill(d: &Driver, device: usize, at: u64, n: u64, pattern: &Arc<Vec<u8>>) -> O
 }
 
 impl Command {
-    /// The operations that the model plays for it.
-    fn ops(&self, d: &'static Driver, device: usize, copies: bool, out: &mut Vec<Op>) -> Reply {
+    /// The operations that the model plays for it. The pins are dropped when it is done, before its event is signalled.
+    fn ops(
+        &self,
+        d: &'static Driver,
+        device: usize,
+        copies: bool,
+        pins: Vec<Pin>,
+        out: &mut Vec<Op>,
+    ) -> Reply {
         for e in &self.waits {
-            let e = e.clone();
+            let e = Pinned::new(e, &e.busy);
             out.push(Op::Until(Box::new(move || e.flag.is_set())));
         }
         let spec = d.spec(device);
@@ -114,7 +130,7 @@ impl Command {
             }),
             Work::Fill(at, n, pattern) => Some(fill(d, device, *at, *n, pattern)),
             Work::Reset(e) => {
-                let e = e.clone();
+                let e = Pinned::new(e, &e.busy);
                 Some(Op::Instant(Box::new(move || {
                     e.flag.reset();
                     Ok(())
@@ -125,7 +141,7 @@ impl Command {
         if let Work::Times(events, at, offsets) = &self.work {
             for (i, e) in events.iter().enumerate() {
                 let to = at + offsets.as_ref().map_or(32 * i as u64, |o| o[i]);
-                let (e, memory) = (e.clone(), d.memory.clone());
+                let (e, memory) = (Pinned::new(e, &e.busy), d.memory.clone());
                 out.push(Op::Instant(Box::new(move || {
                     if let Ok(t) = e.flag.times()
                         && memory.covers(to, 32)
@@ -153,10 +169,14 @@ impl Command {
                 Ok(())
             })));
         }
-        let Some(signal) = self.signal.clone() else {
+        let Some(signal) = &self.signal else {
             out.extend(work);
+            if !pins.is_empty() {
+                out.push(done(pins));
+            }
             return Ok(());
         };
+        let signal = Pinned::new(signal, &signal.busy);
         let ran = match &work {
             Some(Op::Engine(ns, _) | Op::Copy(ns, _)) => *ns,
             _ => 0,
@@ -167,6 +187,8 @@ impl Command {
         out.push(Op::Record(end.clone(), end.record()));
         out.push(Op::Instant(Box::new(move || {
             let (start, end) = (start.time()?, end.time()?);
+            drop(pins);
+            let signal = signal.release();
             signal
                 .flag
                 .signal(signal.timed.then_some(Times { start, end, ran }));
@@ -189,12 +211,15 @@ impl List {
             return Ok(());
         };
         let mut ops = Vec::new();
-        command.ops(d, self.device, lane.copies, &mut ops)?;
+        let pins = vec![lane.busy.pin()];
+        command.ops(d, self.device, lane.copies, pins, &mut ops)?;
         lane.submit(ops)
     }
 
-    /// The operations of a closed list, for a queue to run.
-    pub fn ops(&self, d: &'static Driver, copies: bool, out: &mut Vec<Op>) -> Reply {
+    /// The operations of a closed list, for a queue to run; with their end the pins are dropped. "The application must
+    /// ensure the device is not currently referencing the command list since the implementation is allowed to modify the
+    /// contents of the command list for submission."
+    pub fn ops(&self, d: &'static Driver, copies: bool, mut pins: Vec<Pin>, out: &mut Vec<Op>) -> Reply {
         if self.lane.is_some() {
             return Err(INVALID_LIST_TYPE);
         }
@@ -202,10 +227,40 @@ impl List {
         if !r.closed {
             return Err(INVALID_ARGUMENT);
         }
-        r.commands
-            .iter()
-            .try_for_each(|c| c.ops(d, self.device, copies, out))
+        self.busy.must_be_idle("command list", self.handle);
+        pins.push(self.busy.pin());
+        let Some((last, before)) = r.commands.split_last() else {
+            out.push(done(pins));
+            return Ok(());
+        };
+        for c in before {
+            c.ops(d, self.device, copies, Vec::new(), out)?;
+        }
+        last.ops(d, self.device, copies, pins, out)
     }
+}
+
+/// Work that takes no time and ends the use of what the pins are of.
+fn done(pins: Vec<Pin>) -> Op {
+    Op::Instant(Box::new(move || {
+        drop(pins);
+        Ok(())
+    }))
+}
+
+/// A list's handle.
+fn make(d: &Driver, context: Arc<Context>, device: usize, ordinal: u32, lane: Option<Lane>) -> u64 {
+    let list = |handle| List {
+        handle,
+        context,
+        device,
+        lane,
+        ordinal,
+        threads: Threads::default(),
+        busy: Busy::default(),
+        recorded: Mutex::default(),
+    };
+    d.lists.add_with(list).0
 }
 
 api! {
@@ -213,32 +268,39 @@ api! {
         let (d, device) = device(on)?;
         let context = d.contexts.get(context)?;
         place.need()?;
-        if desc.get()?.command_queue_group_ordinal as usize >= GROUPS.len() {
+        let ordinal = desc.get()?.command_queue_group_ordinal;
+        if ordinal as usize >= GROUPS.len() {
             return Err(INVALID_ARGUMENT);
         }
-        place.put(d.lists.add(List { context, device, lane: None, recorded: Mutex::default() }))
+        place.put(make(d, context, device, ordinal, None))
     }
     fn zeCommandListCreateImmediate(context: u64, on: u64, desc: In<CommandQueueDesc>, place: Out<u64>) {
         let (d, device) = device(on)?;
         let context = d.contexts.get(context)?;
         place.need()?;
-        let lane = Some(Lane::open(d, &context, device, &desc.get()?)?);
-        place.put(d.lists.add(List { context, device, lane, recorded: Mutex::default() }))
+        let lane = Lane::open(d, &context, device, &desc.get()?)?;
+        place.put(make(d, context, device, lane.ordinal, Some(lane)))
     }
     fn zeCommandListDestroy(handle: u64) {
         let l = driver()?.lists.remove(handle)?;
+        let _stay = l.threads.enter("command list", handle);
+        l.busy.must_be_idle("command list", handle);
         if let Some(lane) = &l.lane {
+            lane.busy.must_be_idle("immediate command list", handle);
             lane.close();
         }
         Ok(())
     }
     fn zeCommandListClose(handle: u64) {
         let l = driver()?.lists.get(handle)?;
+        let _stay = l.threads.enter("command list", handle);
         l.recorded.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         Ok(())
     }
     fn zeCommandListReset(handle: u64) {
         let l = driver()?.lists.get(handle)?;
+        let _stay = l.threads.enter("command list", handle);
+        l.busy.must_be_idle("command list", handle);
         *l.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Recorded::default();
         Ok(())
     }

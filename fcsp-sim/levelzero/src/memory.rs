@@ -56,11 +56,11 @@ fn settled(handle: u64) -> Reply<(&'static Driver, Arc<Context>)> {
 }
 
 fn free(context: u64, at: u64) -> Reply {
-    let (d, _) = settled(context)?;
+    let (d, c) = settled(context)?;
     let r = d
         .memory
         .find(at)
-        .filter(|r| r.base == at)
+        .filter(|r| r.base == at && c.has(r))
         .ok_or(INVALID_ARGUMENT)?;
     match r.kind {
         Kind::Host(_) => d.memory.free_host(at)?,
@@ -120,9 +120,9 @@ api! {
         context: u64, at: u64, place: Out<MemoryAllocationProperties>, on: Out<u64>,
     ) {
         let d = driver()?;
-        d.contexts.get(context)?;
+        let c = d.contexts.get(context)?;
         let mut p = place.get()?;
-        let (kind, r) = match d.memory.find(at) {
+        let (kind, r) = match d.memory.find(at).filter(|r| c.has(r)) {
             None => (UNKNOWN, None),
             Some(r) => (
                 match r.kind {
@@ -142,8 +142,8 @@ api! {
     }
     fn zeMemGetAddressRange(context: u64, at: u64, base: Out<u64>, size: Out<u64>) {
         let d = driver()?;
-        d.contexts.get(context)?;
-        let r = d.memory.find(at).ok_or(INVALID_ARGUMENT)?;
+        let c = d.contexts.get(context)?;
+        let r = d.memory.find(at).filter(|r| c.has(r)).ok_or(INVALID_ARGUMENT)?;
         base.set(r.base);
         size.set(r.size);
         Ok(())

@@ -6,18 +6,20 @@ use crate::codes::{
     INVALID_ENUMERATION, INVALID_GLOBAL_NAME, INVALID_KERNEL_NAME, INVALID_NATIVE_BINARY, INVALID_SIZE,
     MODULE_BUILD_FAILURE, Reply,
 };
-use crate::driver::{device, driver};
+use crate::driver::{Context, device, driver};
 use crate::export::api;
 use crate::structs::{ModuleDesc, ModuleProperties};
 use fcsp_sim::memory::Kind;
 use fcsp_sim::program::{Kernel, Program};
+use fcsp_sim::strict::{Rule, fatal, is_on};
 use std::ffi::CString;
+use std::sync::Arc;
 
 /// One module.
 #[derive(Debug)]
 pub struct Module {
-    /// Its context's handle.
-    pub context: u64,
+    /// Its context.
+    pub context: Arc<Context>,
     /// The device's position on the machine.
     pub device: usize,
     program: Program,
@@ -106,7 +108,7 @@ fn create(context: u64, on: u64, desc: In<ModuleDesc>, place: Out<u64>) -> Reply
         .memory
         .alloc_pages(device, c.handle, size, crate::memory::SMALL_PAGE, Kind::Device)?;
     place.put(d.modules.add(Module {
-        context,
+        context: c,
         device,
         program,
         image,
@@ -127,11 +129,14 @@ api! {
     fn zeModuleDestroy(handle: u64) {
         let d = driver()?;
         let m = d.modules.remove(handle)?;
-        if let Ok(c) = d.contexts.get(m.context) {
-            c.settle()?;
-            d.memory.free(m.code, false)?;
+        // "The application must destroy all kernel handles created from the module before destroying the module itself."
+        if let Some(k) = d.kernels.handle_of(|k| Arc::ptr_eq(&k.module, &m))
+            && is_on(Rule::Handles)
+        {
+            fatal(&format!("module {handle:#x} still has kernel {k:#x}"));
         }
-        Ok(())
+        m.context.settle()?;
+        Ok(d.memory.free(m.code, false)?)
     }
     /// Modules are whole here: nothing is left open between them.
     fn zeModuleDynamicLink(count: u32, modules: In<u64>, log: Out<u64>) {
@@ -169,7 +174,8 @@ api! {
         none
     }
     fn zeModuleBuildLogDestroy(handle: u64) {
-        driver()?.logs.remove(handle).map(|_| ())
+        driver()?.logs.remove(handle)?;
+        Ok(())
     }
     fn zeModuleBuildLogGetString(handle: u64, size: Out<u64>, place: Out<u8>) {
         let log = driver()?.logs.get(handle)?;

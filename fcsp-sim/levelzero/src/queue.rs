@@ -1,13 +1,18 @@
 //! Command queues, fences, and the place on a device that queues and immediate lists have alike.
 
 use crate::abi::{In, Out};
-use crate::codes::{INVALID_ARGUMENT, INVALID_ENUMERATION, NOT_READY, Reply};
+use crate::codes::{
+    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_LIST_TYPE, INVALID_SYNCHRONIZATION_OBJECT, NOT_READY,
+    Reply,
+};
 use crate::driver::{Context, Driver, device, driver};
 use crate::event::Flag;
 use crate::export::api;
+use crate::in_use::{Busy, Pin, Pinned};
 use crate::properties::GROUPS;
 use crate::structs::CommandQueueDesc;
 use fcsp_sim::stream::{Op, Timeline};
+use fcsp_sim::strict::{Rule, fatal, is_on};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +24,10 @@ pub struct Lane {
     synchronous: bool,
     /// Whether it only copies.
     pub copies: bool,
+    /// The number of its group, which lists executed on it must have.
+    pub ordinal: u32,
+    /// What it was given and has not done.
+    pub busy: Busy,
 }
 
 impl Lane {
@@ -42,6 +51,8 @@ impl Lane {
             stream,
             synchronous: desc.mode == 1,
             copies: crate::list::copies(desc.ordinal),
+            ordinal: desc.ordinal,
+            busy: Busy::default(),
         })
     }
 
@@ -79,7 +90,8 @@ impl Lane {
 /// One queue.
 #[derive(Debug)]
 pub struct Queue {
-    context: Arc<Context>,
+    /// Its context.
+    pub context: Arc<Context>,
     device: usize,
     lane: Lane,
 }
@@ -87,8 +99,16 @@ pub struct Queue {
 /// One fence: a flag that a queue sets when what was submitted with it is done.
 #[derive(Debug)]
 pub struct Fence {
-    context: Arc<Context>,
-    flag: Arc<Flag>,
+    queue: Arc<Queue>,
+    flag: Flag,
+    busy: Busy,
+}
+
+impl Fence {
+    /// Its queue's context.
+    pub fn context(&self) -> &Context {
+        &self.queue.context
+    }
 }
 
 api! {
@@ -100,7 +120,17 @@ api! {
         place.put(d.queues.add(Queue { context, device, lane }))
     }
     fn zeCommandQueueDestroy(handle: u64) {
-        driver()?.queues.remove(handle)?.lane.close();
+        let d = driver()?;
+        let q = d.queues.remove(handle)?;
+        q.lane.busy.must_be_idle("command queue", handle);
+        // "The application must destroy all fence handles created from the command queue before destroying the command
+        // queue itself."
+        if let Some(f) = d.fences.handle_of(|f| Arc::ptr_eq(&f.queue, &q))
+            && is_on(Rule::Handles)
+        {
+            fatal(&format!("command queue {handle:#x} still has fence {f:#x}"));
+        }
+        q.lane.close();
         Ok(())
     }
     fn zeCommandQueueExecuteCommandLists(handle: u64, n: u32, lists: In<u64>, fence: u64) {
@@ -110,18 +140,31 @@ api! {
             return Err(crate::codes::INVALID_SIZE);
         }
         let fence = if fence == 0 { None } else { Some(d.fences.get(fence)?) };
+        if fence.as_ref().is_some_and(|f| !Arc::ptr_eq(&f.queue, &q)) {
+            return Err(INVALID_SYNCHRONIZATION_OBJECT);
+        }
+        let lists = lists.list(n as usize)?;
+        let lists: Vec<_> = lists.into_iter().map(|h| d.lists.get(h)).collect::<Result<_, _>>()?;
+        let _stays: Vec<_> = lists.iter().map(|l| l.threads.enter("command list", l.handle)).collect();
         let mut ops = Vec::new();
-        for h in lists.list(n as usize)? {
-            let l = d.lists.get(h)?;
+        for (i, l) in lists.iter().enumerate() {
+            q.context.must_be(&l.context, "command list", l.handle);
             if l.device != q.device || l.context.handle != q.context.handle {
                 return Err(INVALID_ARGUMENT);
             }
-            l.ops(d, q.lane.copies, &mut ops)?;
+            if l.ordinal != q.lane.ordinal {
+                return Err(INVALID_LIST_TYPE);
+            }
+            // The host learns of the queue's end by the fence if there is one, else by the last list's.
+            let last = fence.is_none() && i + 1 == lists.len();
+            let pins: Vec<Pin> = last.then(|| q.lane.busy.pin()).into_iter().collect();
+            l.ops(d, q.lane.copies, pins, &mut ops)?;
         }
         if let Some(f) = fence {
-            let flag = f.flag.clone();
+            let (fence, pin) = (Pinned::new(&f, &f.busy), q.lane.busy.pin());
             ops.push(Op::Instant(Box::new(move || {
-                flag.signal(None);
+                drop(pin);
+                fence.release().flag.signal(None);
                 Ok(())
             })));
         }
@@ -134,19 +177,20 @@ api! {
         let d = driver()?;
         let q = d.queues.get(queue)?;
         place.need()?;
-        let flag = Arc::new(Flag::default());
+        let flag = Flag::default();
         // The flags are the low half of the third word: one bit, signalled from the start.
         if desc.get()?[2] & 1 != 0 {
             flag.signal(None);
         }
-        place.put(d.fences.add(Fence { context: q.context.clone(), flag }))
+        place.put(d.fences.add(Fence { queue: q, flag, busy: Busy::default() }))
     }
     fn zeFenceDestroy(handle: u64) {
-        driver()?.fences.remove(handle).map(|_| ())
+        driver()?.fences.remove(handle)?.busy.must_be_idle("fence", handle);
+        Ok(())
     }
     fn zeFenceHostSynchronize(handle: u64, timeout: u64) {
         let f = driver()?.fences.get(handle)?;
-        f.flag.wait(timeout, &f.context)
+        f.flag.wait(timeout, f.context())
     }
     fn zeFenceQueryStatus(handle: u64) {
         if driver()?.fences.get(handle)?.flag.is_set() { Ok(()) } else { Err(NOT_READY) }

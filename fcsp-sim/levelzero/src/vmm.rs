@@ -2,18 +2,18 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_ENUMERATION, INVALID_SIZE, Reply, UNSUPPORTED_SIZE};
-use crate::driver::{device, driver};
+use crate::driver::{Context, device, driver};
 use crate::export::api;
 use crate::structs::PhysicalMemDesc;
 use fcsp_sim::host::PAGE;
 use fcsp_sim::vmm::{Access, Properties};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// One piece of physical memory.
 #[derive(Debug)]
 pub struct Physical {
-    /// Its context's handle.
-    pub context: u64,
+    /// Its context.
+    pub context: Arc<Context>,
     /// The device model's own number of it.
     pub id: u64,
 }
@@ -70,20 +70,23 @@ api! {
         whole(desc.size)?;
         c.on(index)?;
         let id = d.memory.physical_create(desc.size, Properties { device: Some(index), exportable: 0 })?;
-        place.put(d.physical.add(Physical { context, id }))
+        place.put(d.physical.add(Physical { context: c, id }))
     }
     fn zePhysicalMemDestroy(context: u64, handle: u64) {
         let d = driver()?;
-        d.contexts.get(context)?;
-        Ok(d.memory.physical_release(d.physical.remove(handle)?.id)?)
+        let c = d.contexts.get(context)?;
+        let p = d.physical.remove(handle)?;
+        c.must_be(&p.context, "physical memory", handle);
+        Ok(d.memory.physical_release(p.id)?)
     }
     fn zeVirtualMemMap(context: u64, at: u64, size: u64, physical: u64, offset: u64, how: u32) {
         let d = driver()?;
         let c = d.contexts.get(context)?;
-        let id = d.physical.get(physical)?.id;
+        let p = d.physical.get(physical)?;
+        c.must_be(&p.context, "physical memory", physical);
         let how = access(how)?;
         whole(size)?;
-        d.memory.physical_map(at, size, offset, id)?;
+        d.memory.physical_map(at, size, offset, p.id)?;
         d.memory.physical_access(at, size, how)?;
         c.mappings.lock().unwrap_or_else(PoisonError::into_inner).insert(at, size);
         Ok(())

@@ -329,10 +329,12 @@ static int work(void) {
     OK(zeFenceHostSynchronize(fence, UINT64_MAX));
     CHECK(back[3] == 5);
     OK(zeFenceReset(fence));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        /* A list may be submitted again once the device has done with it. */
         OK(zeCommandQueueExecuteCommandLists(queue, 1, &list, i == 2 ? fence : NULL));
-    CHECK(zeCommandQueueSynchronize(queue, 0) == ZE_RESULT_NOT_READY);
-    OK(zeCommandQueueSynchronize(queue, UINT64_MAX));
+        CHECK(zeCommandQueueSynchronize(queue, 0) == ZE_RESULT_NOT_READY);
+        OK(zeCommandQueueSynchronize(queue, UINT64_MAX));
+    }
     OK(zeFenceQueryStatus(fence));
 
     /* An illegal address loses the context. */

@@ -167,20 +167,46 @@ static int sync_all(void) {
     return result ? result : F(zeCommandQueueSynchronize)(queue, UINT64_MAX);
 }
 
+/* Recorded work, in several lists that are alike: a list may be executed again only once the device has done with it. */
+enum { COPIES = 8 };
+struct recording {
+    ze_command_list_handle_t list[COPIES];
+    ze_fence_handle_t fence[COPIES];
+    int played;
+};
 static int record(int launches, u64 ns, u64 *handle) {
     ze_command_list_desc_t desc = {.stype = ZE_STRUCTURE_TYPE_COMMAND_LIST_DESC};
-    ze_command_list_handle_t list;
-    int result = F(zeCommandListCreate)(context, device, &desc, &list);
-    for (int i = 0; result == 0 && i < launches; i++)
-        result = launch(list, "fcsp_spin", ns);
-    *handle = (u64)list;
-    return result ? result : F(zeCommandListClose)(list);
+    ze_fence_desc_t fence_desc = {.stype = ZE_STRUCTURE_TYPE_FENCE_DESC};
+    struct recording *r = calloc(1, sizeof *r);
+    int result = 0;
+    for (int copy = 0; result == 0 && copy < COPIES; copy++) {
+        result = F(zeCommandListCreate)(context, device, &desc, &r->list[copy]);
+        for (int i = 0; result == 0 && i < launches; i++)
+            result = launch(r->list[copy], "fcsp_spin", ns);
+        if (result == 0) result = F(zeCommandListClose)(r->list[copy]);
+        if (result == 0) result = F(zeFenceCreate)(queue, &fence_desc, &r->fence[copy]);
+    }
+    *handle = (u64)r;
+    return result;
 }
 static int play(u64 handle) {
-    ze_command_list_handle_t list = (ze_command_list_handle_t)handle;
-    return F(zeCommandQueueExecuteCommandLists)(queue, 1, &list, NULL);
+    struct recording *r = (struct recording *)handle;
+    int copy = r->played % COPIES, result = 0;
+    if (r->played++ >= COPIES) result = F(zeFenceHostSynchronize)(r->fence[copy], UINT64_MAX);
+    if (result == 0) result = F(zeFenceReset)(r->fence[copy]);
+    return result ? result : F(zeCommandQueueExecuteCommandLists)(queue, 1, &r->list[copy], r->fence[copy]);
 }
-static int norecord(u64 handle) { return F(zeCommandListDestroy)((ze_command_list_handle_t)handle); }
+static int norecord(u64 handle) {
+    struct recording *r = (struct recording *)handle;
+    int result = 0;
+    for (int copy = 0; result == 0 && copy < COPIES; copy++) {
+        if (copy < r->played) result = F(zeFenceHostSynchronize)(r->fence[copy], UINT64_MAX);
+        if (result == 0) result = F(zeFenceDestroy)(r->fence[copy]);
+        if (result == 0) result = F(zeCommandListDestroy)(r->list[copy]);
+    }
+    free(r);
+    return result;
+}
 
 /* The loader's tables, as a static loader reads them, which finds the getters by name: entries that this file uses. */
 #define ENTRY(prefix, class, member)                                    \
@@ -211,6 +237,8 @@ static void *resolve(const char *name) {
           ENTRY(ze, CommandList, AppendLaunchKernel))
     TABLE(ze, Event, ze_event_dditable_t, ENTRY(ze, Event, Create) ENTRY(ze, Event, HostSynchronize)
           ENTRY(ze, Event, HostReset))
+    TABLE(ze, Fence, ze_fence_dditable_t, ENTRY(ze, Fence, Create) ENTRY(ze, Fence, Destroy)
+          ENTRY(ze, Fence, HostSynchronize) ENTRY(ze, Fence, Reset))
     TABLE(ze, Module, ze_module_dditable_t, ENTRY(ze, Module, Create))
     TABLE(ze, Kernel, ze_kernel_dditable_t, ENTRY(ze, Kernel, Create) ENTRY(ze, Kernel, SetArgumentValue))
     TABLE(ze, Image, ze_image_dditable_t, ENTRY(ze, Image, Create) ENTRY(ze, Image, Destroy))
