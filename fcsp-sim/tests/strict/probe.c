@@ -526,10 +526,67 @@ static R two_contexts(void) { begin(); pre_dead = ctx; pre_ctx = context(); obj 
     X(green_event_after, init0, ({ green_make(); CK(D(cuCtxSetCurrent, obj)); ev = event(); CK(D(cuEventRecord, ev, st)); CK(D(cuCtxSynchronize)); CK(D(cuGreenCtxDestroy, green)); D(cuEventQuery, ev); })) \
     X(green_ctx_destroy, init0, ({ green_make(); D(cuCtxDestroy_v2, obj); })) \
     X(green_memory_after, init0, ({ green_make(); CK(D(cuCtxSetCurrent, obj)); mem = alloc(4 << 20); CK(D(cuGreenCtxDestroy, green)); H p; CK(D(cuDevicePrimaryCtxRetain, &p, 0)); CK(D(cuCtxSetCurrent, p)); D(cuMemFree_v2, mem); })) \
+    X(churned_stream, dead_stream, (churn(), D(cuStreamSynchronize, st))) \
+    X(churned_event, dead_event, (churn(), D(cuEventQuery, ev))) \
+    X(churned_module_unload, dead_module, (churn(), D(cuModuleUnload, mod))) \
+    X(churned_module_get_function, dead_module, (churn(), D(cuModuleGetFunction, &obj, mod, "nothing"))) \
+    X(churned_function_launch, dead_module, (churn(), run(fun, st))) \
+    X(churned_function_attribute, dead_module, ({ int v; churn(); D(cuFuncGetAttribute, &v, 0, fun); })) \
+    X(churned_graph_destroy, dead_graph, (churn(), D(cuGraphDestroy, obj))) \
+    X(churned_graph_instantiate, dead_graph, (churn(), D(cuGraphInstantiateWithFlags, &ev, obj, L(0)))) \
+    X(churned_exec_launch, dead_exec, (churn(), D(cuGraphLaunch, obj, st))) \
+    X(churned_exec_destroy, dead_exec, (churn(), D(cuGraphExecDestroy, obj))) \
+    X(churned_pool_attribute, dead_pool, (churn(), D(cuMemPoolGetAttribute, obj, 5, &phys))) \
+    X(churned_pool_destroy, dead_pool, (churn(), D(cuMemPoolDestroy, obj))) \
+    X(churned_pool_alloc, dead_pool, (churn(), D(cuMemAllocFromPoolAsync, &adr, L(64), obj, st))) \
+    X(churned_pool_current, dead_pool, (churn(), D(cuDeviceSetMemPool, 0, obj))) \
+    X(churned_physical_release, dead_physical, (churn(), D(cuMemRelease, phys))) \
+    X(churned_kernel_name, dead_library, ({ const char *v; churn(); D(cuKernelGetName, &v, obj2); })) \
+    X(churned_node_type, dead_graph, ({ int v; churn(); D(cuGraphNodeGetType, obj2, &v); })) \
+    X(churned_context_current, dead_context, (churn(), D(cuCtxSetCurrent, pre_dead))) \
+    X(churned_context_destroy, dead_context, (churn(), D(cuCtxDestroy_v2, pre_dead))) \
+    X(churned_context_stream, dead_context, (churn(), D(cuStreamSynchronize, st))) \
+    X(churned_context_event, dead_context, (churn(), D(cuEventQuery, ev))) \
+    X(churned_context_event_destroy, dead_context, (churn(), D(cuEventDestroy_v2, ev))) \
+    X(churned_context_launch, dead_context, ({ H s = stream(); churn(); run(fun, s); })) \
+    X(churned_context_unload, dead_context, (churn(), D(cuModuleUnload, mod))) \
+    X(churned_reset_event, reset, (churn(), D(cuEventQuery, ev))) \
+    X(churned_reset_elapsed, reset, ({ float f; churn(); D(cuEventElapsedTime, &f, ev, ev); })) \
+    X(churned_reset_launch, reset, ({ CK(D(cuDevicePrimaryCtxRetain, &obj, 0)); churn(); run(fun, NULL); })) \
+    X(reused_stream_dead, dead_stream, ({ H n = stream(); int same = n == st; D(cuStreamSynchronize, st); same; })) \
+    X(reused_event, dead_event, ({ H n = event(); n == ev; })) \
+    X(reused_context, begin0, ({ H a = context(); CK(D(cuCtxDestroy_v2, a)); H b = context(); a == b; })) \
+    X(foreign_event, begin0, D(cuEventQuery, (H)0x123456789a0)) \
+    X(foreign_module, begin0, D(cuModuleUnload, (H)0x123456789a0)) \
+    X(foreign_graph, begin0, D(cuGraphDestroy, (H)0x123456789a0)) \
+    X(foreign_exec, begin0, D(cuGraphLaunch, (H)0x123456789a0, st)) \
+    X(foreign_pool, begin0, D(cuMemPoolTrimTo, (H)0x123456789a0, L(0))) \
+    X(foreign_array, begin0, D(cuArrayDestroy, (H)0x123456789a0)) \
+    X(foreign_library, begin0, D(cuLibraryUnload, (H)0x123456789a0)) \
+    X(foreign_kernel, begin0, D(cuKernelGetFunction, &obj, (H)0x123456789a0)) \
+    X(wrong_kind_stream, begin0, D(cuStreamSynchronize, ev)) \
+    X(wrong_kind_event, begin0, D(cuEventQuery, st)) \
+    X(wrong_kind_graph, begin0, ({ H e = exec(); D(cuGraphDestroy, e); })) \
+    X(green_quiet, init0, green_walk()) \
+    X(stack_quiet, init0, contexts()) \
+    X(keeps, init0, keeps()) \
     X(sizes_arrays, begin0, sizes()) \
     X(sizes_contexts, init0, contexts())
 
 static R begin0(void) { begin(); return 0; }
+/* Overwrites what was freed last, whoever freed it. */
+static R churn(void) {
+    static void *kept[4096];
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 4096; i++) {
+            Z n = 16 + 24 * (Z)(i % 200);
+            kept[i] = malloc(n);
+            memset(kept[i], 0xa5, n);
+        }
+        for (int i = 0; i < 4096; i++) free(kept[i]);
+    }
+    return 0;
+}
 static R init0(void) { CK(D(cuInit, 0)); return 0; }
 static R nothing(void) { return 0; }
 
@@ -598,6 +655,42 @@ static R contexts(void) {
     printf("stack 8 KiB %zd ", f - free_kib());
     CK(D(cuCtxSetLimit, 0, L(1024)));
     printf("back %zd KiB ", f - free_kib());
+    return 0;
+}
+/* Free memory that a pool keeps, and who gets it. */
+static R keeps(void) {
+    begin();
+    Z f, t;
+    H p;
+    CK(D(cuDeviceGetDefaultMemPool, &p, 0));
+    unsigned long long all = ~0ull, was[3];
+    CK(D(cuMemPoolSetAttribute, p, 4, &all));
+    CK(D(cuMemGetInfo_v2, &f, &t));
+    P a, b;
+    CK(D(cuMemAllocAsync, &a, L(f / 3 * 2), st));
+    CK(D(cuMemFreeAsync, a, st));
+    CK(D(cuStreamSynchronize, st));
+    D(cuMemPoolGetAttribute, p, 5, &was[0]);
+    R r = D(cuMemAlloc_v2, &b, L(f / 2));
+    D(cuMemPoolGetAttribute, p, 5, &was[1]);
+    printf("alloc %d: pool had %llu MiB, has %llu; ", r, was[0] >> 20, was[1] >> 20);
+    CK(D(cuMemFree_v2, b));
+    CK(D(cuMemAllocAsync, &a, L(f / 3 * 2), st));
+    CK(D(cuMemFreeAsync, a, st));
+    struct aprop x = {.type = 1, .at = {1, 0}};
+    r = D(cuMemCreate, &phys, L(f / 2) >> 21 << 21, &x, L(0));
+    D(cuMemPoolGetAttribute, p, 5, &was[2]);
+    printf("create without a synchronisation %d, pool has %llu; ", r, was[2] >> 20);
+    if (!r) CK(D(cuMemRelease, phys));
+    H own = pool();
+    CK(D(cuMemPoolSetAttribute, own, 4, &all));
+    D(cuMemPoolTrimTo, p, L(0));
+    CK(D(cuMemAllocFromPoolAsync, &a, L(f / 3 * 2), own, st));
+    CK(D(cuMemFreeAsync, a, st));
+    CK(D(cuStreamSynchronize, st));
+    printf("async from another pool %d ", D(cuMemAllocAsync, &b, L(f / 2), st));
+    D(cuMemPoolGetAttribute, own, 5, &was[0]);
+    printf("that one has %llu; ", was[0] >> 20);
     return 0;
 }
 static R sizes(void) {
