@@ -154,31 +154,43 @@ impl std::fmt::Display for End {
     }
 }
 
-/// Library and offset of the first frame outside this library: the caller of the driver.
-fn caller() -> Option<String> {
-    let locate = |at: *const c_void| -> Option<(u64, libc::Dl_info)> {
+/// Who led to the driver's call: library and offset of the nearest frame outside this library, then those of the libraries
+/// behind it. Nothing where the stack cannot be read.
+fn callers() -> String {
+    let locate = |at: *const c_void| -> Option<(u64, String)> {
         // SAFETY: Dl_info is plain data for which all zeroes is valid.
         let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
         // SAFETY: `info` is valid for the call; any address may be asked for.
-        let known = unsafe { libc::dladdr(at, &mut info) } != 0;
-        known.then_some((info.dli_fbase as u64, info))
+        if unsafe { libc::dladdr(at, &mut info) } == 0 || info.dli_fname.is_null() {
+            return None;
+        }
+        // SAFETY: dladdr's names live as long as their library is loaded.
+        let name = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) };
+        let name = name.to_string_lossy().into_owned();
+        Some((info.dli_fbase as u64, name))
     };
-    let (own, _) = locate(caller as *const c_void)?;
+    let Some((own, _)) = locate(callers as *const c_void) else {
+        return String::new();
+    };
     let mut frames = [std::ptr::null_mut(); 64];
     // SAFETY: the array has as many places as the call is told.
     let n = unsafe { libc::backtrace(frames.as_mut_ptr(), frames.len() as i32) };
-    let outside = frames[..n.max(0) as usize]
-        .iter()
-        .filter_map(|at| locate(*at).map(|(base, info)| (*at as u64 - base, base, info)))
-        .find(|(_, base, _)| *base != own)?;
-    let (offset, _, info) = outside;
-    // SAFETY: dladdr's names live as long as their library is loaded.
-    let name = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) };
-    let name = name.to_string_lossy();
-    Some(format!(
-        "{}+{offset:#x}",
-        name.rsplit('/').next().unwrap_or(&name)
-    ))
+    let mut text = String::new();
+    let mut before = own;
+    for at in &frames[..n.max(0) as usize] {
+        let Some((base, name)) = locate(*at) else { continue };
+        let name = name.rsplit('/').next().unwrap_or(&name);
+        // The C library starts programs and threads: nothing before it is of interest.
+        if base != own && name.starts_with("libc.so") {
+            break;
+        }
+        if base != own && base != before {
+            let how = if text.is_empty() { "; called from" } else { " from" };
+            text += &format!("{how} {name}+{:#x}", *at as u64 - base);
+        }
+        before = base;
+    }
+    text
 }
 
 /// Writes one line to stderr, in one piece, without a lock that another thread could have held at a fork.
@@ -191,8 +203,7 @@ pub fn say(text: &str) {
 
 /// Ends the program as a real driver's crash would: one line on stderr, then `SIGSEGV`.
 pub fn fatal(what: &str) -> ! {
-    let from = caller().map_or_else(String::new, |c| format!("; called from {c}"));
-    say(&format!("{}: {what}{from}", call()));
+    say(&format!("{}: {what}{}", call(), callers()));
     for default in [false, true] {
         // SAFETY: only this thread's mask, the default action and this thread are concerned. A handler of the program's
         // own runs first, as on a device.

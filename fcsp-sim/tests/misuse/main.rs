@@ -4,5 +4,6 @@
 //! A C client a vendor, which loads the vendor's library by name and needs nobody's headers. Each scenario is a process on
 //! a machine of its own.
 
+mod ascend;
 mod bench;
 mod levelzero;

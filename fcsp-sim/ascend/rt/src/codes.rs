@@ -1,6 +1,7 @@
 //! Result codes. The runtime answers with the `ACL_ERROR_RT_*` numbers that ACL hands on.
 
 use fcsp_sim::error::Error;
+use fcsp_sim::table::Stale;
 
 /// A result code other than success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,7 @@ pub const INVALID_DEVICE: Code = Code(107_001);
 pub const CONTEXT_NULL: Code = Code(107_002);
 pub const STREAM_CONTEXT: Code = Code(107_003);
 pub const MODEL_CONTEXT: Code = Code(107_004);
+pub const STREAM_MODEL: Code = Code(107_005);
 pub const EVENT_TIMESTAMP_INVALID: Code = Code(107_006);
 pub const INVALID_MEMORY_TYPE: Code = Code(107_016);
 pub const INVALID_HANDLE: Code = Code(107_017);
@@ -25,6 +27,17 @@ pub const INTERNAL_ERROR: Code = Code(507_000);
 pub const NO_DEVICE: Code = Code(507_004);
 pub const AICORE_EXCEPTION: Code = Code(507_015);
 pub const STREAM_SYNC_TIMEOUT: Code = Code(507_046);
+
+/// A handle that the runtime was to follow. Any but the null handle ends the program before it comes here, unless the rule
+/// is off.
+impl From<Stale> for Code {
+    fn from(stale: Stale) -> Self {
+        match stale {
+            Stale::Null => PARAM_INVALID,
+            Stale::Unknown => INVALID_HANDLE,
+        }
+    }
+}
 
 impl From<Error> for Code {
     fn from(e: Error) -> Self {

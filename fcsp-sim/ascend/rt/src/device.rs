@@ -94,15 +94,15 @@ api! {
         Ok(())
     }
     fn rtCtxDestroyEx(handle: u64) {
-        let d = driver()?;
-        let c = d.contexts.remove(handle).map_err(|_| CONTEXT_NULL)?;
-        if current().is_ok_and(|now| now.handle == handle) {
+        let own = current().is_ok_and(|now| now.handle == handle);
+        driver()?.destroy_context(handle)?;
+        if own {
             set_current(None);
         }
-        d.reset_device(c.open.ordinal, false)
+        Ok(())
     }
     fn rtCtxSetCurrent(handle: u64) {
-        let c = driver()?.contexts.get(handle).map_err(|_| CONTEXT_NULL)?;
+        let c = driver()?.contexts.look_up(handle).map_err(|_| CONTEXT_NULL)?;
         set_current(Some(c));
         Ok(())
     }
@@ -111,7 +111,7 @@ api! {
     }
     fn rtsGetPrimaryCtxState(device: i32, flags: Out<u32>, active: Out<i32>) {
         flags.set(0);
-        active.put(i32::from(driver()?.is_open(device)?))
+        active.put(i32::from(driver()?.is_active(device)?))
     }
     fn rtsCtxGetCurrentDefaultStream(place: Out<u64>) {
         place.put(current()?.default.handle)

@@ -1,83 +1,25 @@
 //! The runtime's state in this process: objects by handle, open devices, contexts, and which one is current on a thread.
 //!
-//! Memory and work belong to a device of a process, which opens with its first context and closes with its last reset;
-//! contexts are light and only group streams.
+//! As in the published sources of CANN (`Runtime::PrimaryContextRelease`, `ApiImpl::ContextDestroy`): memory belongs to a
+//! device of a process, which opens with its first context and closes with its last. Streams and models belong to a
+//! context and go with it. The primary context counts its users, explicit ones are destroyed; neither ends the other.
 
-use crate::codes::{CONTEXT_NULL, Code, INVALID_DEVICE, INVALID_HANDLE, NO_DEVICE, Reply};
+use crate::codes::{CONTEXT_NULL, Code, INVALID_DEVICE, NO_DEVICE, Reply};
 use crate::export;
 use crate::stream::Stream;
-use fcsp_sim::faults::Faults;
+use fcsp_sim::faults::check_environment;
 use fcsp_sim::memory::Memory;
+use fcsp_sim::owner;
 use fcsp_sim::process::{Account, Process};
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use fcsp_sim::stream::Timeline;
+use fcsp_sim::strict::{Rule, is_on};
+use fcsp_sim::table::Table;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-
-/// Live objects of one kind by handle. A handle is never used twice, so a stale one is found out.
-#[derive(Debug)]
-pub struct Table<T> {
-    kind: u64,
-    next: AtomicU64,
-    live: RwLock<HashMap<u64, Arc<T>>>,
-}
-
-impl<T> Table<T> {
-    fn new(kind: u64) -> Self {
-        Self {
-            kind,
-            next: AtomicU64::new(1),
-            live: RwLock::default(),
-        }
-    }
-
-    /// A handle for an object made from it.
-    pub fn add_with(&self, make: impl FnOnce(u64) -> T) -> (u64, Arc<T>) {
-        // Spaced and tagged so that a handle looks like an address and is none. Relaxed: uniqueness is all it needs.
-        let h = self.kind << 40 | self.next.fetch_add(1, Ordering::Relaxed) << 4;
-        let object = Arc::new(make(h));
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(h, object.clone());
-        (h, object)
-    }
-
-    /// A handle for an object.
-    pub fn add(&self, object: T) -> u64 {
-        self.add_with(|_| object).0
-    }
-
-    /// The object of a handle.
-    pub fn get(&self, h: u64) -> Reply<Arc<T>> {
-        self.live
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&h)
-            .cloned()
-            .ok_or(INVALID_HANDLE)
-    }
-
-    /// Forgets a handle; its object.
-    pub fn remove(&self, h: u64) -> Reply<Arc<T>> {
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&h)
-            .ok_or(INVALID_HANDLE)
-    }
-
-    /// Forgets what does not pass.
-    pub fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, o| keep(o));
-    }
-}
 
 /// A device that this process has open.
 #[derive(Debug)]
@@ -96,18 +38,27 @@ pub struct Open {
 /// A context.
 #[derive(Debug)]
 pub struct Context {
-    /// Its handle.
+    /// Its handle. Another context's once this one is destroyed.
     pub handle: u64,
+    /// A number that no other context of this machine ever has.
+    pub id: u64,
     /// Its device.
     pub open: Arc<Open>,
     /// What stream 0 means in it.
     pub default: Arc<Stream>,
+    primary: bool,
+    alive: AtomicBool,
 }
 
+/// What this process has of a device.
 #[derive(Debug, Default)]
 struct Slot {
+    /// Users of the primary context.
     users: u32,
     primary: Option<Arc<Context>>,
+    /// Living explicit contexts.
+    explicit: u32,
+    open: Option<Arc<Open>>,
 }
 
 /// The runtime, from its first use.
@@ -150,8 +101,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
 }
 
-extern "C" fn in_child() {
-    export::mark_forked();
+/// Lets go of the parent's state file in a forked child. Once, however often it is called; async-signal-safe.
+pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
         d.process.region.abandon_in_child();
     }
@@ -162,7 +113,8 @@ fn start() -> Result<Driver, Code> {
         export::log(&text);
         NO_DEVICE
     };
-    Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).map_err(|e| fail(e.to_string()))?;
+    // There is no list of this library's names to compare with.
+    check_environment(export::PREFIXES, |_| true).map_err(|_| NO_DEVICE)?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
     let path = path_from_env(&topology);
     let visible = topology.visible(std::env::var("ASCEND_RT_VISIBLE_DEVICES").ok().as_deref());
@@ -171,21 +123,21 @@ fn start() -> Result<Driver, Code> {
     }
     let region = Region::open(&path, &topology).map_err(|e| fail(e.to_string()))?;
     let process = Arc::new(Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?);
-    // SAFETY: the handler only sets a flag and closes a descriptor, both allowed between fork and exec.
+    // SAFETY: the handler only closes a descriptor, which is allowed between fork and exec.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     Ok(Driver {
         memory: Arc::new(Memory::new(process.clone())),
         slots: visible.iter().map(|_| Mutex::default()).collect(),
         process,
         visible,
-        contexts: Table::new(0x30),
-        streams: Table::new(0x31),
-        events: Table::new(0x32),
-        binaries: Table::new(0x33),
-        functions: Table::new(0x34),
+        contexts: Table::new("context", 0x30),
+        streams: Table::new("stream", 0x31),
+        events: Table::new("event", 0x32),
+        binaries: Table::new("binary", 0x33),
+        functions: Table::new("function", 0x34),
         stubs: RwLock::default(),
-        arguments: Table::new(0x35),
-        models: Table::new(0x36),
+        arguments: Table::new("argument list", 0x35),
+        models: Table::new("model", 0x36),
         spaces: Mutex::default(),
         mapped: Mutex::default(),
         graphs: Arc::default(),
@@ -194,19 +146,31 @@ fn start() -> Result<Driver, Code> {
 
 /// The runtime, started on first use.
 pub fn driver() -> Reply<&'static Driver> {
-    DRIVER.get_or_init(start).as_ref().map_err(|c| *c)
+    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for it.
+    if !owner::claim() {
+        return Err(NO_DEVICE);
+    }
+    let driver = DRIVER.get_or_init(start).as_ref().map_err(|c| *c);
+    if driver.is_err() {
+        owner::disclaim();
+    }
+    driver
 }
 
 /// The context that is current on this thread.
 ///
 /// # Errors
-/// `CONTEXT_NULL` if there is none or its device was reset, or the error that ended its device's work.
+/// `CONTEXT_NULL` if there is none or it was destroyed, or the error that ended its device's work.
 pub fn current() -> Reply<Arc<Context>> {
     let c = CURRENT
         .try_with(|c| c.borrow().clone())
         .ok()
         .flatten()
         .ok_or(CONTEXT_NULL)?;
+    // Acquire: who sees it gone also sees its streams gone.
+    if !c.alive.load(Ordering::Acquire) {
+        return Err(CONTEXT_NULL);
+    }
     c.open.usable()?;
     Ok(c)
 }
@@ -254,18 +218,26 @@ impl Driver {
             .unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn make_context(&self, open: Arc<Open>) -> Arc<Context> {
-        let default = Stream::make(self, &open, 0, 0);
+    fn make_context(&self, open: Arc<Open>, primary: bool) -> Arc<Context> {
+        let id = self.process.region.fresh_id();
+        let default = Stream::make(self, &open, id, 0, 0);
         self.contexts
             .add_with(|handle| Context {
                 handle,
+                id,
                 open,
                 default,
+                primary,
+                alive: AtomicBool::new(true),
             })
             .1
     }
 
-    fn open(&self, ordinal: i32) -> Reply<Arc<Context>> {
+    /// The device, opened if it is not open.
+    fn open(&self, slot: &mut Slot, ordinal: i32) -> Reply<Arc<Open>> {
+        if let Some(open) = &slot.open {
+            return Ok(open.clone());
+        }
         let device = self.device(ordinal)?;
         let bytes = self.process.topology.devices[device].context;
         self.process.take(device, bytes, Account::Process)?;
@@ -273,44 +245,105 @@ impl Driver {
             .usage(device)
             .contexts
             .fetch_add(1, Ordering::Relaxed);
-        Ok(self.make_context(Arc::new(Open {
+        let open = Arc::new(Open {
             device,
             ordinal,
             timeline: Timeline::new(self.process.clone(), device),
             cores: [const { AtomicU32::new(0) }; 2],
             alive: AtomicBool::new(true),
-        })))
+        });
+        slot.open = Some(open.clone());
+        Ok(open)
     }
 
-    /// One more user of a device; its primary context.
+    /// One more user of a device's primary context.
     pub fn set_device(&self, ordinal: i32) -> Reply<Arc<Context>> {
         let mut slot = self.slot(ordinal)?;
         let c = match &slot.primary {
             Some(c) => c.clone(),
-            None => self.open(ordinal)?,
+            None => self.make_context(self.open(&mut slot, ordinal)?, true),
         };
         slot.primary = Some(c.clone());
         slot.users += 1;
         Ok(c)
     }
 
-    /// One user less, or none at all; the last one closes the device and all it held.
+    /// One user of the primary context less, or none at all; the last one ends it.
     pub fn reset_device(&self, ordinal: i32, force: bool) -> Reply {
         let mut slot = self.slot(ordinal)?;
-        let Some(primary) = slot.primary.clone() else {
+        if slot.primary.is_none() {
             return Ok(());
-        };
+        }
         slot.users = if force { 0 } else { slot.users.saturating_sub(1) };
         if slot.users > 0 {
             return Ok(());
         }
-        slot.primary = None;
-        let open = &primary.open;
+        if let Some(primary) = slot.primary.take() {
+            self.end(&primary);
+        }
+        self.close_unused(&mut slot);
+        Ok(())
+    }
+
+    /// An explicit context, which keeps its device open.
+    pub fn create_context(&self, ordinal: i32) -> Reply<Arc<Context>> {
+        let mut slot = self.slot(ordinal)?;
+        let c = self.make_context(self.open(&mut slot, ordinal)?, false);
+        slot.explicit += 1;
+        Ok(c)
+    }
+
+    /// Ends an explicit context. The runtime looks contexts up: one that is none is an error.
+    pub fn destroy_context(&self, handle: u64) -> Reply {
+        let c = self.contexts.look_up(handle).map_err(|_| CONTEXT_NULL)?;
+        if c.primary {
+            return Err(CONTEXT_NULL);
+        }
+        let mut slot = self.slot(c.open.ordinal)?;
+        // Another thread may have been first.
+        let still = self.contexts.look_up(handle).map_err(|_| CONTEXT_NULL)?;
+        if !Arc::ptr_eq(&c, &still) {
+            return Err(CONTEXT_NULL);
+        }
+        self.end(&c);
+        slot.explicit -= 1;
+        self.close_unused(&mut slot);
+        Ok(())
+    }
+
+    /// Ends a context with its streams and models, once its work is done.
+    fn end(&self, c: &Context) {
+        let timeline = &c.open.timeline;
+        let mut own = Vec::new();
+        self.streams
+            .each(|s| own.extend((s.context == c.id).then(|| s.clone())));
+        for s in own {
+            // Work that an error ended has nothing to wait for.
+            let _ = timeline.synchronise_stream(s.queue);
+            timeline.close(s.queue);
+        }
+        // Release: pairs with `current`.
+        c.alive.store(false, Ordering::Release);
+        self.streams.retain(|s| s.context != c.id);
+        self.models.retain(|m| m.context != c.id);
+        if is_on(Rule::Contexts) {
+            self.events.each(|e| e.orphan(c.id));
+        }
+        let _ = self.contexts.take(c.handle);
+    }
+
+    /// Closes a device that has no context left, and frees all it held.
+    fn close_unused(&self, slot: &mut Slot) {
+        if slot.primary.is_some() || slot.explicit > 0 {
+            return;
+        }
+        let Some(open) = slot.open.take() else { return };
         open.timeline.shut();
         // Release: pairs with `usable`.
         open.alive.store(false, Ordering::Release);
-        self.contexts.retain(|c| !Arc::ptr_eq(&c.open, open));
-        self.streams.retain(|s| !s.is_of(open));
+        if is_on(Rule::Contexts) {
+            self.events.retain(|e| !Arc::ptr_eq(&e.open, &open));
+        }
         self.memory.release_context(tag(open.device));
         self.process.give(
             open.device,
@@ -321,17 +354,10 @@ impl Driver {
             .usage(open.device)
             .contexts
             .fetch_sub(1, Ordering::Relaxed);
-        Ok(())
     }
 
-    /// Whether a device is open.
-    pub fn is_open(&self, ordinal: i32) -> Reply<bool> {
+    /// Whether a device's primary context is active.
+    pub fn is_active(&self, ordinal: i32) -> Reply<bool> {
         Ok(self.slot(ordinal)?.primary.is_some())
-    }
-
-    /// Another context of a device, which stays open with it.
-    pub fn create_context(&self, ordinal: i32) -> Reply<Arc<Context>> {
-        let primary = self.set_device(ordinal)?;
-        Ok(self.make_context(primary.open.clone()))
     }
 }

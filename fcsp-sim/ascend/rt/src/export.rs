@@ -1,20 +1,11 @@
 //! How a function is exported: faults on demand before and after its effect, and refusal in a forked child.
 
 use crate::codes::{NO_DEVICE, Reply};
-use fcsp_sim::faults::{Faults, kill_self};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use fcsp_sim::faults::around;
+use fcsp_sim::owner;
 
-/// Set in a child that was forked after the driver was used. Nothing works there, and nothing there may wait for locks
-/// that a thread of the parent held.
-static FORKED: AtomicBool = AtomicBool::new(false);
-static FAULTS: OnceLock<Faults> = OnceLock::new();
-
-/// Marks this process as such a child.
-pub fn mark_forked() {
-    // Relaxed: the child has one thread when this runs.
-    FORKED.store(true, Ordering::Relaxed);
-}
+/// How the names of this library's functions begin.
+pub const PREFIXES: &[&str] = &["rt"];
 
 /// Writes a line to stderr if `FCSP_SIM_LOG` is set.
 pub fn log(text: &str) {
@@ -23,31 +14,14 @@ pub fn log(text: &str) {
     }
 }
 
-fn faults() -> &'static Faults {
-    FAULTS.get_or_init(|| {
-        let text = std::env::var("FCSP_SIM_FAULTS").unwrap_or_default();
-        Faults::parse(&text).unwrap_or_default()
-    })
-}
-
-/// Runs an exported function's body.
-pub fn call(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    if FORKED.load(Ordering::Relaxed) {
+/// Runs an exported function's body. In a child that was forked after the driver was used nothing works, and nothing waits
+/// for locks that a thread of the parent held.
+pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    if owner::is_child() {
+        crate::driver::in_child();
         return NO_DEVICE.0;
     }
-    let faults = faults();
-    if faults.is_empty() {
-        return body().map_or_else(|c| c.0, |()| 0);
-    }
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = body().map_or_else(|c| c.0, |()| 0);
-    if verdict.kill_after {
-        kill_self();
-    }
-    code
+    around(name, || body().map_or_else(|c| c.0, |()| 0))
 }
 
 /// Exports functions. Each body is a closure that may use `?`.

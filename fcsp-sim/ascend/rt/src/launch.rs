@@ -2,7 +2,7 @@
 //! host, on the device or put together.
 
 use crate::abi::{In, Text};
-use crate::codes::{INVALID_HANDLE, PARAM_INVALID, Reply};
+use crate::codes::{PARAM_INVALID, Reply};
 use crate::driver::driver;
 use crate::export::api;
 use crate::module::{stub, tiled};
@@ -53,7 +53,7 @@ fn run(kernel: Arc<Kernel>, blocks: u32, params: Vec<u8>, stream: &Stream) -> Re
 }
 
 fn by_handle(f: u64, blocks: u32, params: Vec<u8>, stream: u64) -> Reply {
-    let f = driver()?.functions.get(f).map_err(|_| INVALID_HANDLE)?;
+    let f = driver()?.functions.get(f)?;
     run(f.kernel.clone(), blocks, params, &*target(stream)?)
 }
 

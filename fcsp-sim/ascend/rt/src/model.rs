@@ -3,20 +3,32 @@
 
 use crate::abi::Out;
 use crate::codes::{CAPTURE_UNMATCHED, MODEL_CONTEXT, Reply, STREAM_CAPTURED};
-use crate::driver::driver;
+use crate::driver::{current, driver};
 use crate::export::api;
-use crate::stream::{Recording, target};
+use crate::stream::{Recording, Stream, named, target};
 use fcsp_sim::graph::Work;
-use std::sync::{Mutex, PoisonError};
+use fcsp_sim::strict::{Rule, is_on};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A model.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Model {
+    /// Its context's number.
+    pub context: u64,
     work: Mutex<Vec<Work>>,
     bound: Mutex<Vec<u64>>,
 }
 
 impl Model {
+    fn new() -> Reply<Self> {
+        Ok(Self {
+            context: current()?.id,
+            work: Mutex::default(),
+            bound: Mutex::default(),
+        })
+    }
+
     fn add(&self, work: Vec<Work>) {
         self.work
             .lock()
@@ -25,8 +37,28 @@ impl Model {
     }
 }
 
-fn execute(model: u64, stream: u64) -> Reply {
+/// The model of a handle, which must be of the current context: "model is not in current ctx".
+fn find(model: u64) -> Reply<Arc<Model>> {
     let m = driver()?.models.get(model).map_err(|_| MODEL_CONTEXT)?;
+    if is_on(Rule::Contexts) && current()?.id != m.context {
+        return Err(MODEL_CONTEXT);
+    }
+    Ok(m)
+}
+
+/// Takes streams out of a model.
+fn unbind(model: u64, gone: impl Fn(&Stream) -> bool) -> Reply {
+    driver()?.streams.each(|s| {
+        if gone(s) {
+            // Relaxed: read by threads that were told of this call's end.
+            let _ = s.model.compare_exchange(model, 0, Relaxed, Relaxed);
+        }
+    });
+    Ok(())
+}
+
+fn execute(model: u64, stream: u64) -> Reply {
+    let m = find(model)?;
     let work = m.work.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let s = target(stream)?;
     work.into_iter().try_for_each(|w| s.run(w))
@@ -37,38 +69,40 @@ const ACTIVE: i32 = 1;
 api! {
     fn rtModelCreate(place: Out<u64>, _flags: u32) {
         place.need()?;
-        crate::driver::current()?;
-        place.put(driver()?.models.add(Model::default()))
+        place.put(driver()?.models.add(Model::new()?))
     }
     fn rtModelDestroy(model: u64) {
-        driver()?.models.remove(model).map(|_| ()).map_err(|_| MODEL_CONTEXT)
+        find(model)?;
+        driver()?.models.remove(model).map_err(|_| MODEL_CONTEXT)?;
+        unbind(model, |_| true)
     }
     fn rtModelBindStream(model: u64, stream: u64, _flags: u32) {
-        let m = driver()?.models.get(model).map_err(|_| MODEL_CONTEXT)?;
+        let m = find(model)?;
         let s = target(stream)?;
         let mut recording = s.recording();
         if recording.is_some() {
             return Err(STREAM_CAPTURED);
         }
         *recording = Some(Recording::default());
+        s.model.store(model, Relaxed);
         m.bound.lock().unwrap_or_else(PoisonError::into_inner).push(s.handle);
         Ok(())
     }
     fn rtModelUnbindStream(model: u64, stream: u64) {
-        let m = driver()?.models.get(model).map_err(|_| MODEL_CONTEXT)?;
+        let m = find(model)?;
         let s = target(stream)?;
         if let Some(r) = s.recording().take() {
             m.add(r.work);
         }
         m.bound.lock().unwrap_or_else(PoisonError::into_inner).retain(|b| *b != s.handle);
-        Ok(())
+        unbind(model, |other| other.queue == s.queue)
     }
     fn rtModelLoadComplete(model: u64) {
         let d = driver()?;
-        let m = d.models.get(model).map_err(|_| MODEL_CONTEXT)?;
+        let m = find(model)?;
         let bound = std::mem::take(&mut *m.bound.lock().unwrap_or_else(PoisonError::into_inner));
         for handle in bound {
-            if let Some(r) = d.streams.get(handle)?.recording().take() {
+            if let Some(r) = d.streams.look_up(handle)?.recording().take() {
                 m.add(r.work);
             }
         }
@@ -87,7 +121,7 @@ api! {
         if recording.is_some() {
             return Err(STREAM_CAPTURED);
         }
-        let model = driver()?.models.add(Model::default());
+        let model = driver()?.models.add(Model::new()?);
         *recording = Some(Recording { model, work: Vec::new() });
         Ok(())
     }
@@ -99,7 +133,7 @@ api! {
         place.put(r.model)
     }
     fn rtStreamGetCaptureInfo(stream: u64, status: Out<i32>, model: Out<u64>) {
-        let s = target(stream)?;
+        let s = named(stream)?;
         let recording = s.recording();
         let r = recording.as_ref().filter(|r| r.model != 0);
         status.put(if r.is_some() { ACTIVE } else { 0 })?;

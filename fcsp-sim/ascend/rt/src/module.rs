@@ -2,17 +2,21 @@
 
 use crate::abi::{In, Out, Text, put_text};
 use crate::codes::{INVALID_HANDLE, PARAM_INVALID, Reply};
-use crate::driver::{current, driver, tag};
+use crate::driver::{Open, current, driver, tag};
 use crate::export::api;
 use fcsp_sim::memory::Kind;
 use fcsp_sim::program::{Kernel, Program};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A loaded binary, which lives in device memory.
 #[derive(Debug)]
 pub struct Binary {
     program: Program,
-    at: u64,
+    /// Where its code is, and on which device; none where no context was current.
+    code: Option<(u64, Weak<Open>)>,
+    /// Its functions by name. They go with it.
+    functions: Mutex<HashMap<String, Arc<Function>>>,
 }
 
 /// A function of a binary.
@@ -58,31 +62,51 @@ fn load(place: Out<u64>, data: In<u8>, length: u64) -> Reply {
     }
     let d = driver()?;
     // Without a current context the code goes to the device later, which this model leaves out.
-    let at = match current() {
-        Ok(c) => d
-            .memory
-            .alloc(c.open.device, tag(c.open.device), length, Kind::Module)?,
-        Err(_) => 0,
+    let code = match current() {
+        Ok(c) => {
+            let device = c.open.device;
+            let at = d.memory.alloc(device, tag(device), length, Kind::Module)?;
+            Some((at, Arc::downgrade(&c.open)))
+        }
+        Err(_) => None,
     };
     place.put(d.binaries.add(Binary {
         program: Program::binary(),
-        at,
+        code,
+        functions: Mutex::default(),
     }))
 }
 
 fn unload(handle: u64) -> Reply {
     let d = driver()?;
     let b = d.binaries.remove(handle)?;
-    if b.at != 0 {
-        d.memory.free(b.at, true)?;
+    let functions = b.functions.lock().unwrap_or_else(PoisonError::into_inner);
+    for f in functions.values() {
+        let _ = d.functions.take(f.handle);
+    }
+    let mut stubs = d.stubs.write().unwrap_or_else(PoisonError::into_inner);
+    stubs.retain(|_, s| !functions.values().any(|f| Arc::ptr_eq(s, f)));
+    drop(stubs);
+    // Code went with its device if that was closed meanwhile.
+    if let Some((at, open)) = &b.code
+        && open.upgrade().is_some_and(|o| o.usable().is_ok())
+    {
+        d.memory.free(*at, true)?;
     }
     Ok(())
 }
 
 fn function(handle: u64, name: &str) -> Reply<Arc<Function>> {
     let d = driver()?;
-    let kernel = Arc::new(d.binaries.get(handle)?.program.kernel(name)?);
-    Ok(d.functions.add_with(|handle| Function { handle, kernel }).1)
+    let b = d.binaries.get(handle)?;
+    let mut functions = b.functions.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = functions.get(name) {
+        return Ok(known.clone());
+    }
+    let kernel = Arc::new(b.program.kernel(name)?);
+    let (_, f) = d.functions.add_with(|handle| Function { handle, kernel });
+    functions.insert(name.to_string(), f.clone());
+    Ok(f)
 }
 
 /// The function of a binary whose variants are numbered by tiling key.
@@ -151,6 +175,7 @@ api! {
         Ok(())
     }
     fn rtsKernelArgsFinalize(handle: u64) {
-        driver()?.arguments.get(handle).map(|_| ())
+        driver()?.arguments.get(handle)?;
+        Ok(())
     }
 }
