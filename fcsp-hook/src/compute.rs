@@ -98,7 +98,14 @@ pub struct Work {
 impl<B: Backend> Compute<B> {
     /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant has one in private
     /// memory, keeps its guarantee, and borrows nothing from neighbours that it cannot see: balanced is then strict.
-    pub fn open(tenant: &Tenant, device: &DeviceIdentity, params: Params, paused: bool) -> Option<Self> {
+    /// `wait_word` is where this process says since when a launch waits.
+    pub fn open(
+        tenant: &Tenant,
+        device: &DeviceIdentity,
+        params: Params,
+        paused: bool,
+        wait_word: &'static AtomicU64,
+    ) -> Option<Self> {
         let state = StateDir::locate();
         let (page, blind) = match OwnPage::open(&state, &device.uuid, tenant.name()) {
             Ok(page) => {
@@ -115,7 +122,8 @@ impl<B: Backend> Compute<B> {
         let now = now_ns();
         let gate = Gate::new(page, seen_by(params, blind), now)
             .map_err(|error| complain(&format!("compute share not kept: {error}")))
-            .ok()?;
+            .ok()?
+            .telling(wait_word);
         gate.set_paused(paused);
         Some(Self {
             gate,

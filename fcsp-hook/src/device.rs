@@ -170,7 +170,13 @@ impl<B: Backend> Device<B> {
         // SAFETY: as in `compute`.
         let made = match unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
             Some(made) => made,
-            None => match Compute::open(self.tenant, &self.identity, params, limits.paused) {
+            None => match Compute::open(
+                self.tenant,
+                &self.identity,
+                params,
+                limits.paused,
+                self.wait_word(),
+            ) {
                 // Lost to another thread's is as good: both speak for the same page.
                 Some(made) => SetupOnce::publish(&self.compute_made, || made),
                 None => return,
@@ -180,6 +186,13 @@ impl<B: Backend> Device<B> {
         B::process().keeps(self, generation, self.page, Some(made));
         self.compute
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
+    }
+
+    /// Where this process says since when a launch waits.
+    fn wait_word(&self) -> &'static AtomicU64 {
+        // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped until the process ends: a
+        // forked child has an empty page there, which it may write.
+        unsafe { &*core::ptr::from_ref(&self.attachment.slot().waiting_since) }
     }
 
     /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`] of the quota.

@@ -1,5 +1,6 @@
 //! `fcsp limit`, `fcsp pause`, `fcsp resume`: change a tenant while its programs run.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -7,28 +8,36 @@ use fcsp::config::{Quota, check_tenant_name, file};
 use fcsp::control::{Control, Limits};
 use fcsp::file::SetupLock;
 use fcsp::units::Bytes;
+use serde::Serialize;
 
 use super::limits::{self, LimitArgs};
 use super::numbers::Numbers;
 use super::tenants::{self, TenantView};
-use super::{Context, output};
+use super::{Context, output, ps};
 
 const LIMIT_HELP: &str = "\
 What is not named stays as it is. A value without a device is for every device and takes the place of all that was \
-said of single ones; --memory unlimited takes quotas away. A quota below what is held refuses new \
+said of single ones; `unlimited` takes the limit away, and `remove` the rule for a device (or, without one, the rule for \
+every device), so that a more general one holds again. A quota below what is held refuses new \
 requests and takes nothing back. Device numbers are those of the tenant's programs when it was set up.
 
 Examples:
   fcsp limit train --memory 12GiB
   fcsp limit train --memory 0=8GiB --compute 0=50% --mode strict
+  fcsp limit train --compute unlimited       no share any more
+  fcsp limit train --memory 1=remove         device 1 as every other
   fcsp limit train                           show the limits
 
-JSON keys: schema, tenant, paused, memory (text), compute (text), used_bytes.";
+JSON keys: schema (fcsp.limit/2), notes[], and those of a tenant in `fcsp ps --json`.
+
+Exit codes: 0 done, 125 no such tenant, it has ended, or the limits do not fit.";
 
 const PAUSE_HELP: &str = "\
 A paused tenant's programs wait at their next launch; their memory stays. `fcsp resume` lets them go on.
 
-JSON keys: schema, tenant, paused, memory (text), compute (text), used_bytes.";
+JSON keys: schema (fcsp.limit/2), notes[], and those of a tenant in `fcsp ps --json`.
+
+Exit codes: 0 done, 125 no such tenant, or it has ended.";
 
 /// Options of `fcsp limit`.
 #[derive(Debug, clap::Args)]
@@ -54,17 +63,37 @@ pub struct PauseArgs {
     json: bool,
 }
 
+/// The tenant of this name, as it is now.
+fn existing(context: &Context, name: &str) -> anyhow::Result<TenantView> {
+    check_tenant_name("TENANT", name)?;
+    match std::fs::metadata(context.state.tenant(name)) {
+        Ok(folder) if folder.is_dir() => Ok(TenantView::read(&context.state, name)),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
+            "state folder {}: {error}; it is another user's: be that user, or choose one with --state-dir",
+            context.state.path().display()
+        ),
+        _ => bail!("no tenant is called \"{name}\"; `fcsp ps` lists them"),
+    }
+}
+
+/// The same, to be changed: one that has ended takes no change.
+fn living(context: &Context, name: &str) -> anyhow::Result<TenantView> {
+    let view = existing(context, name)?;
+    if view.is_dead() {
+        bail!(
+            "tenant {name} has ended, so nothing was changed; `fcsp run --tenant {name}` starts it anew, with limits of its own"
+        );
+    }
+    Ok(view)
+}
+
 /// Rewrites the limits of `name` under its setup lock.
 fn change(
     context: &Context,
     name: &str,
     edit: impl FnOnce(&Limits) -> anyhow::Result<Limits>,
 ) -> anyhow::Result<()> {
-    check_tenant_name("TENANT", name)?;
     let dir = context.state.tenant(name);
-    if !dir.is_dir() {
-        bail!("no tenant is called \"{name}\"; `fcsp ps` lists them");
-    }
     let write = || -> anyhow::Result<()> {
         let _lock = SetupLock::acquire(&dir.join("setup.lock"))?;
         let before = match Control::open(&dir)? {
@@ -86,33 +115,46 @@ fn change(
         .with_context(|| format!("tenant {name}"))
 }
 
-fn report(context: &Context, name: &str, json: bool) -> anyhow::Result<ExitCode> {
+/// What `limit`, `pause` and `resume` answer: the tenant as `fcsp ps` has it.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    notes: &'a [String],
+    #[serde(flatten)]
+    tenant: &'a TenantView,
+}
+
+/// Prints the tenant's limits. `quota` is what a quota below the bytes held is called.
+fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Result<ExitCode> {
     let view = TenantView::read(&context.state, name);
-    if json {
-        output::json(&serde_json::json!({
-            "schema": "fcsp.limit/1",
-            "tenant": name,
-            "paused": view.paused,
-            "memory": limits::memory_text(&view.limits.memory),
-            "compute": limits::compute_text(&view.limits.compute),
-            "used_bytes": view.used_bytes,
-        }))?;
-    } else {
-        output::line(&format!(
-            "{name}: memory {}, compute {}{}",
-            limits::memory_text(&view.limits.memory),
-            limits::compute_text(&view.limits.compute),
-            if view.paused { ", paused" } else { "" }
-        ))?;
-    }
-    for device in view.devices {
-        let region = device.region;
+    let mut notes = Vec::new();
+    for region in view.devices.iter().map(|device| &device.region) {
         if region.limit_bytes.is_some_and(|limit| region.used_bytes > limit) {
-            eprintln!(
-                "fcsp: note: {name} holds more than its new quota on {}: nothing is taken back, new requests are refused",
+            notes.push(format!(
+                "{name} holds more than {quota} on {}: nothing is taken back, new requests are refused",
                 region.uuid
-            );
+            ));
         }
+    }
+    if json {
+        output::json(&Document {
+            schema: "fcsp.limit/2",
+            notes: &notes,
+            tenant: &view,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(&format!(
+        "{name}: memory {}, compute {}{}",
+        limits::memory_text(&view.limits.memory),
+        limits::compute_text(&view.limits.compute),
+        match ps::state(&view) {
+            "running" => String::new(),
+            other => format!(", {other}"),
+        }
+    ))?;
+    for note in notes {
+        let _ = writeln!(std::io::stderr(), "fcsp: note: {note}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -120,29 +162,23 @@ fn report(context: &Context, name: &str, json: bool) -> anyhow::Result<ExitCode>
 /// `fcsp limit`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if args.limits.is_empty() {
-        change_nothing(context, &args.tenant)?;
-    } else {
-        if file::read_authority()?.is_some() {
-            bail!(
-                "{} sets this machine's limits, and programs keep to it: change it there",
-                file::AUTHORITY
-            );
-        }
-        let numbers = Numbers::load(&context.state.tenant(&args.tenant));
-        change(context, &args.tenant, |before| {
-            let after = args.limits.merge(before, &numbers)?;
-            check_devices(context, &args.tenant, before, &after)?;
-            Ok(after)
-        })?;
-        let view = TenantView::read(&context.state, &args.tenant);
-        if view.is_dead() {
-            eprintln!(
-                "fcsp: note: {} has ended; a new tenant of this name sets its own limits",
-                args.tenant
-            );
-        }
+        existing(context, &args.tenant)?;
+        return report(context, &args.tenant, "its quota", args.json);
     }
-    report(context, &args.tenant, args.json)
+    living(context, &args.tenant)?;
+    if file::read_authority()?.is_some() {
+        bail!(
+            "{} sets this machine's limits, and programs keep to it: change it there",
+            file::AUTHORITY
+        );
+    }
+    let numbers = Numbers::load(&context.state.tenant(&args.tenant));
+    change(context, &args.tenant, |before| {
+        let after = args.limits.merge(before, &numbers)?;
+        check_devices(context, &args.tenant, before, &after)?;
+        Ok(after)
+    })?;
+    report(context, &args.tenant, "its new quota", args.json)
 }
 
 /// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as the tenant's programs
@@ -174,21 +210,14 @@ fn check_devices(context: &Context, name: &str, before: &Limits, after: &Limits)
     Ok(())
 }
 
-fn change_nothing(context: &Context, name: &str) -> anyhow::Result<()> {
-    check_tenant_name("TENANT", name)?;
-    if !context.state.tenant(name).is_dir() {
-        bail!("no tenant is called \"{name}\"; `fcsp ps` lists them");
-    }
-    Ok(())
-}
-
 /// `fcsp pause` and `fcsp resume`.
 pub fn pause(context: &Context, args: &PauseArgs, paused: bool) -> anyhow::Result<ExitCode> {
+    living(context, &args.tenant)?;
     change(context, &args.tenant, |before| {
         Ok(Limits {
             paused,
             ..before.clone()
         })
     })?;
-    report(context, &args.tenant, args.json)
+    report(context, &args.tenant, "its quota", args.json)
 }

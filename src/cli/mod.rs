@@ -1,5 +1,6 @@
 //! The command line: what `fcsp` is asked, and how its answers and failures leave the process.
 
+mod arguments;
 mod demo;
 mod doctor;
 mod edit;
@@ -12,6 +13,7 @@ mod output;
 mod probe;
 mod program;
 mod ps;
+mod rules;
 mod run;
 mod screen;
 mod shares;
@@ -40,6 +42,8 @@ Examples:
   fcsp run --sim h100x2 --memory 1GiB -- ./app   the same on simulated accelerators
   fcsp top                                       who holds what, live
   fcsp doctor                                    what works on this machine, and what to mend
+
+With --json a failure is a document, too: schema (fcsp.error/1), error, exit_code.
 
 Exit codes:
   0    done; `run` gives the program's own
@@ -139,9 +143,11 @@ pub fn main() -> ExitCode {
     // Rust ignores SIGPIPE from the start; `fcsp ps | head` must end quietly, and programs must not inherit it.
     // SAFETY: no other thread exists yet; SIG_DFL installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    let cli = match Cli::try_parse() {
+    let arguments = arguments::read();
+    let json = arguments::wants_json(&arguments);
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, json),
     };
     let result = Context::new(cli.state_dir).and_then(|context| match cli.command {
         Command::Run(args) => run::run(&context, args),
@@ -160,25 +166,34 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::from(error.downcast_ref::<Coded>().map_or(OWN_FAILURE, |c| c.code))
+            let code = error.downcast_ref::<Coded>().map_or(OWN_FAILURE, |c| c.code);
+            complain(&format!("{error:#}"), json, code);
+            ExitCode::from(code)
         }
     }
 }
 
-/// One line on stderr, whatever the message held.
-fn complain(message: &str) {
+/// One line on stderr, whatever the message held; with --json a document on stdout, too.
+fn complain(message: &str, json: bool, code: u8) {
     let line: Vec<&str> = message
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
     // Standard error may be a terminal that is gone, which is no reason to panic.
-    let _ = writeln!(std::io::stderr(), "fcsp: error: {}", line.join("; "));
+    let line = line.join("; ");
+    let _ = writeln!(std::io::stderr(), "fcsp: error: {line}");
+    if json {
+        let _ = output::json(&serde_json::json!({
+            "schema": "fcsp.error/1",
+            "error": line,
+            "exit_code": code,
+        }));
+    }
 }
 
 /// A command line that clap did not understand, or one that asks for help.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
     use clap::error::ErrorKind;
     if !error.use_stderr() {
         // Help or version; a closed pipe here ends the process by SIGPIPE.
@@ -195,7 +210,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         .lines()
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .map(str::trim)
-        .filter(|line| !line.is_empty())
+        // Only `run` takes words that are not its own.
+        .filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"))
         .collect();
     let said = said.join("; ").replace(":; ", ": ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
@@ -203,6 +219,6 @@ fn usage(error: &clap::Error) -> ExitCode {
         .nth(1)
         .filter(|arg| Cli::command().find_subcommand(arg).is_some())
         .map_or_else(String::new, |arg| format!(" {arg}"));
-    complain(&format!("{said}; see `fcsp{command} --help`"));
+    complain(&format!("{said}; see `fcsp{command} --help`"), json, OWN_FAILURE);
     ExitCode::from(OWN_FAILURE)
 }

@@ -17,15 +17,16 @@ Examples:
   fcsp ps --sample                     with the compute share had, over 200 ms
   fcsp ps --json | jq '.tenants[] | {name, used_bytes, had: .devices[0].compute.had}'
 
-HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and \
-not yet done, LATE the launches that went because a deadline passed.
+HAD is GPU time had per time passed, HELD the time its launches stood at the gate (at most 100% a process), QUEUE the GPU \
+time submitted and not yet done, LATE the launches that went because a deadline passed.
 
-JSON keys: schema, state_dir, tenants[]: name, alive, managed, paused, used_bytes, refused, \
-memory[] and compute[] (device, value), roots[] (pid, start_time, alive), problems[], \
+JSON keys: schema (fcsp.ps/2), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, paused, used_bytes, \
+refused, memory[] (device, value, bytes, part), compute[] (device, value, quota, mode, priority, floor, pool, burst, weight; \
+parts are of the device, 1 is all of it, null where there is none), roots[] (pid, start_time, alive), problems[], \
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped, \
 processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused; \
-compute (null without a share): quota (1 is the whole device), mode, priority, had, borrowed, throttled (each per time \
-passed, null of the dead), interval_ns, in_flight_ns, consumed_ns, waits, let_through, \
+compute (null without a share): quota, mode, priority, floor, pool, burst, weight as above, had, borrowed, throttled (each per \
+time passed, throttled also per process; null of the ended, and where nothing is counted), interval_ns, in_flight_ns, consumed_ns, waits, let_through, \
 mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning \
 (latency, throughput or none: what the adaptive mode goes by); \
 units (compute units of its own, such as \"0-71\"; null where it runs on all).";
@@ -34,7 +35,7 @@ units (compute units of its own, such as \"0-71\"; null where it runs on all).";
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Show dead tenants that nobody named, and dead processes, too
+    /// Show tenants and processes that have ended, too
     #[arg(long, short)]
     all: bool,
     /// Measure the compute share had, too: takes 200 ms
@@ -45,43 +46,58 @@ pub struct Args {
     json: bool,
 }
 
-/// What a user wants to see: the living, and dead tenants that somebody named.
-pub fn visible(tenant: &TenantView, all: bool) -> bool {
-    all || !tenant.is_dead() || (tenant.managed && !tenant.name.starts_with("run-"))
+/// What is listed.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The tenants.
+    pub tenants: Vec<TenantView>,
+    /// Tenants that have ended and are left out.
+    pub ended: usize,
+}
+
+/// Whether a tenant is listed: the living, and those with something wrong; with `all` every one.
+fn visible(tenant: &TenantView, all: bool) -> bool {
+    all || !tenant.is_dead() || !tenant.problems.is_empty()
 }
 
 /// The whole listing as JSON.
-pub fn document(context: &Context, tenants: &[TenantView]) -> serde_json::Value {
+pub fn document(context: &Context, listing: &Listing) -> serde_json::Value {
     serde_json::json!({
-        "schema": "fcsp.ps/1",
+        "schema": "fcsp.ps/2",
         "state_dir": context.state.path(),
-        "tenants": tenants,
+        "ended": listing.ended,
+        "tenants": listing.tenants,
     })
 }
 
 /// The tenants to list.
-pub fn list(context: &Context, all: bool) -> anyhow::Result<Vec<TenantView>> {
+pub fn list(context: &Context, all: bool) -> anyhow::Result<Listing> {
     let mut tenants = tenants::all(&context.state)
         .with_context(|| format!("state folder {}", context.state.path().display()))?;
+    let there = tenants.len();
     tenants.retain(|tenant| visible(tenant, all));
-    Ok(tenants)
+    Ok(Listing {
+        ended: there - tenants.len(),
+        tenants,
+    })
 }
 
 /// The tenants to list, with what they had of their devices' time between two looks.
-pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Vec<TenantView>> {
-    let mut tenants = list(context, all)?;
-    let shares = tenants
+pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
+    let mut listing = list(context, all)?;
+    let shares = listing
+        .tenants
         .iter()
         .flat_map(|tenant| &tenant.devices)
         .any(|device| device.compute.is_some() && device.region.any_alive());
     if shares {
         let mut sampler = Sampler::default();
-        sampler.compare(&mut tenants);
+        sampler.compare(&mut listing.tenants);
         std::thread::sleep(shares::INTERVAL);
-        tenants = list(context, all)?;
-        sampler.compare(&mut tenants);
+        listing = list(context, all)?;
+        sampler.compare(&mut listing.tenants);
     }
-    Ok(tenants)
+    Ok(listing)
 }
 
 /// A tenant's state in a word.
@@ -194,13 +210,20 @@ pub fn share_cells(share: &Share) -> [String; 5] {
 }
 
 /// Prints tenants for people, and what is wrong with their files.
-pub fn show(listed: &[TenantView], sampled: bool, all: bool) -> anyhow::Result<()> {
-    if listed.is_empty() {
+pub fn show(listing: &Listing, sampled: bool, all: bool) -> anyhow::Result<()> {
+    if listing.tenants.is_empty() {
         output::line("no tenants; start one with `fcsp run --memory 8GiB -- PROGRAM`")?;
     } else {
-        output::line(&table(listed, sampled, all).to_string())?;
+        output::line(&table(&listing.tenants, sampled, all).to_string())?;
     }
-    for problem in listed.iter().flat_map(|tenant| &tenant.problems) {
+    match listing.ended {
+        0 => {}
+        1 => output::line("1 tenant has ended: --all shows it, `fcsp gc` removes it")?,
+        ended => output::line(&format!(
+            "{ended} tenants have ended: --all shows them, `fcsp gc` removes them"
+        ))?,
+    }
+    for problem in listing.tenants.iter().flat_map(|tenant| &tenant.problems) {
         eprintln!("fcsp: warning: {problem}; {}", tenants::MEND);
     }
     Ok(())
@@ -209,15 +232,15 @@ pub fn show(listed: &[TenantView], sampled: bool, all: bool) -> anyhow::Result<(
 /// `fcsp ps`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     let measure = args.sample || args.json;
-    let tenants = if measure {
+    let listing = if measure {
         sampled(context, args.all)?
     } else {
         list(context, args.all)?
     };
     if args.json {
-        output::json(&document(context, &tenants))?;
+        output::json(&document(context, &listing))?;
         return Ok(ExitCode::SUCCESS);
     }
-    show(&tenants, measure, args.all)?;
+    show(&listing, measure, args.all)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,17 +2,19 @@
 //! page that it publishes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 use fcsp::classify::Class;
 use fcsp::device::DeviceUuid;
 use fcsp::file::monotonic_ns;
+use fcsp::region::RegionSnapshot;
 use fcsp::share::files;
 use fcsp::share::params::Params;
 use fcsp::state::StateDir;
-use fcsp::units::WHOLE;
 use serde::Serialize;
 
+use super::rules::Promise;
 use super::tenants::TenantView;
 
 /// How far apart the two looks of a single listing are: some hundred slices of credit.
@@ -23,17 +25,14 @@ const SPAN_NS: u64 = 1_000_000_000;
 /// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after one look only.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Share {
-    /// Share promised, a fraction of the device's time; `None` if none was asked for.
-    pub quota: Option<f64>,
-    /// How it is kept.
-    pub mode: Option<String>,
-    /// Who goes first.
-    pub priority: Option<String>,
+    /// What was promised, where anything was. The tenant's page tells quota, mode, priority and weight only.
+    #[serde(flatten)]
+    pub promise: Promise,
     /// GPU time charged, per time passed.
     pub had: Option<f64>,
     /// The part of it that others left over.
     pub borrowed: Option<f64>,
-    /// Time launches stood at the gate, per time passed; each process counts for itself.
+    /// Time launches stood at the gate, per time passed; each process counts for itself, at most 1.
     pub throttled: Option<f64>,
     /// Time between the two looks, ns.
     pub interval_ns: Option<u64>,
@@ -50,6 +49,9 @@ pub struct Share {
     pub mix: BTreeMap<&'static str, f64>,
     /// Which way the work leans, which the adaptive mode goes by: latency, throughput or none.
     pub leaning: Option<&'static str>,
+    /// Whether a launch stands at the gate now.
+    #[serde(skip)]
+    pub(super) standing: bool,
     #[serde(skip)]
     pub(super) look: Option<Look>,
     /// What part of the device the time is of: less than 1 for a tenant with compute units of its own.
@@ -60,9 +62,7 @@ pub struct Share {
 impl Default for Share {
     fn default() -> Self {
         Self {
-            quota: None,
-            mode: None,
-            priority: None,
+            promise: Promise::default(),
             had: None,
             borrowed: None,
             throttled: None,
@@ -73,6 +73,7 @@ impl Default for Share {
             let_through: 0,
             mix: BTreeMap::new(),
             leaning: None,
+            standing: false,
             look: None,
             part: 1.0,
         }
@@ -96,33 +97,42 @@ impl Share {
         state: &StateDir,
         device: &DeviceUuid,
         tenant: &str,
+        region: &Path,
         promised: Option<Option<Params>>,
     ) -> Option<Self> {
+        let (snapshot, waiting) = settled(state, device, tenant, region);
         let now = monotonic_ns();
-        let snapshot = files::read(state, device, tenant);
-        let promised = promised.unwrap_or_else(|| {
-            snapshot.map(|s| {
-                Params::balanced(s.view.quota)
+        let promise = match promised {
+            Some(params) => params.map(Promise::from),
+            None => snapshot.map(|s| Promise {
+                floor: None,
+                pool: None,
+                burst: None,
+                weight: Some(s.view.weight),
+                ..Params::balanced(s.view.quota)
                     .with_mode(s.view.mode)
                     .with_priority(s.view.priority)
-            })
-        });
-        if promised.is_none() && snapshot.is_none() {
+                    .into()
+            }),
+        };
+        if promise.is_none() && snapshot.is_none() {
             return None;
         }
         let mut share = Self {
-            quota: promised.map(|params| f64::from(params.quota) / f64::from(WHOLE)),
-            mode: promised.map(|params| params.mode.to_string()),
-            priority: promised.map(|params| params.priority.to_string()),
+            promise: promise.unwrap_or_default(),
             ..Self::default()
         };
         if let Some(files::Snapshot { view, counters }) = snapshot {
-            // A launch that stands at the gate now is counted only when it goes.
-            let standing = if view.waits(now) {
-                now.saturating_sub(view.waiting_since)
-            } else {
-                0
+            // A wait is counted when it ends; what stands now is added. A process that does not tell since when it waits
+            // leaves the page's word, which is one for all of them.
+            let standing = match waiting.is_empty() {
+                false => waiting.iter().fold(0, |sum: u64, since| {
+                    sum.saturating_add(now.saturating_sub(*since))
+                }),
+                true if view.waits(now) => now.saturating_sub(view.waiting_since),
+                true => 0,
             };
+            share.standing = standing > 0;
             share.in_flight_ns = view.finish_at.saturating_sub(now);
             share.consumed_ns = counters.consumed;
             share.waits = counters.waits;
@@ -140,10 +150,17 @@ impl Share {
         Some(share)
     }
 
-    fn compare(&mut self, before: Look) {
+    /// Enters what happened since `before`; `living` is the number of processes, each of which can wait once at a time.
+    fn compare(&mut self, before: Look, living: usize) {
         let Some(now) = self.look else { return };
         let interval = now.at.saturating_sub(before.at);
         if interval == 0 {
+            return;
+        }
+        // Without a share nothing is counted unless it was asked for, and that is not the same as none.
+        let moved = now.consumed != before.consumed || now.waited != before.waited;
+        let kept = self.promise.mode.as_deref().is_some_and(|mode| mode != "none");
+        if !kept && !moved && !self.standing {
             return;
         }
         // Signed: corrections may take back more than was charged meanwhile, and a page that was made anew starts at
@@ -154,7 +171,7 @@ impl Share {
         let of_device = |time: Option<f64>| time.map(|time| time * self.part);
         self.had = of_device(part(now.consumed, before.consumed));
         self.borrowed = of_device(part(now.surplus, before.surplus));
-        self.throttled = part(now.waited, before.waited);
+        self.throttled = part(now.waited, before.waited).map(|held| held.min(living as f64));
         self.interval_ns = Some(interval);
         // A page that was made anew counts from nothing.
         let lately = mix(std::array::from_fn(|index| {
@@ -164,6 +181,39 @@ impl Share {
             self.mix = lately;
         }
     }
+}
+
+/// The tenant's page, and since when launches of its living processes stand at their gates, of one moment: a wait that ends
+/// between the two would be counted twice or not at all.
+fn settled(
+    state: &StateDir,
+    device: &DeviceUuid,
+    tenant: &str,
+    region: &Path,
+) -> (Option<files::Snapshot>, Vec<u64>) {
+    const ATTEMPTS: usize = 5;
+    let read = || files::read(state, device, tenant);
+    let waits = |page: &Option<files::Snapshot>| page.map(|page| page.counters.waits);
+    let mut page = read();
+    let mut waiting = Vec::new();
+    for _ in 0..ATTEMPTS {
+        if page.is_none() {
+            break;
+        }
+        let region = RegionSnapshot::read(region);
+        waiting = region
+            .iter()
+            .flat_map(|region| &region.processes)
+            .filter(|process| process.alive && process.waiting_since != 0)
+            .map(|process| process.waiting_since)
+            .collect();
+        let before = waits(&page);
+        page = read();
+        if waits(&page) == before {
+            break;
+        }
+    }
+    (page, waiting)
 }
 
 /// Remembers looks, to say what happened between them.
@@ -178,11 +228,11 @@ impl Sampler {
         let mut known = std::mem::take(&mut self.looks);
         for tenant in tenants {
             for device in &mut tenant.devices {
-                let living = device.region.any_alive();
+                let living = device.region.processes.iter().filter(|p| p.alive).count();
                 let Some(share) = &mut device.compute else {
                     continue;
                 };
-                let Some(look) = share.look.filter(|_| living) else {
+                let Some(look) = share.look.filter(|_| living > 0) else {
                     continue;
                 };
                 let key = (tenant.name.clone(), device.region.uuid.clone());
@@ -194,7 +244,7 @@ impl Sampler {
                     looks.pop_front();
                 }
                 if let Some(&before) = looks.front() {
-                    share.compare(before);
+                    share.compare(before, living);
                 }
                 looks.push_back(look);
                 self.looks.insert(key, looks);
@@ -269,7 +319,7 @@ mod tests {
     #[test]
     fn parts_are_of_the_time_between_looks() {
         let mut later = share(3_000, 700, 900);
-        later.compare(share(2_000, 450, 400).look.unwrap());
+        later.compare(share(2_000, 450, 400).look.unwrap(), 1);
         assert_eq!(
             (later.had, later.throttled, later.interval_ns),
             (Some(0.25), Some(0.5), Some(1_000))
@@ -280,8 +330,26 @@ mod tests {
         let three = BTreeMap::from([("gemm", 0.6), ("memory_bound", 0.3), ("copy", 0.1)]);
         assert_eq!(mostly(&three, 2), "gemm 60% memory-bound 30%");
         let mut corrected = share(3_000, 400, 400);
-        corrected.compare(share(2_000, 450, 400).look.unwrap());
+        corrected.compare(share(2_000, 450, 400).look.unwrap(), 1);
         assert_eq!(corrected.had, Some(0.0));
+        // One process cannot wait longer than the time that passed.
+        let mut long = share(3_000, 700, 4_000);
+        long.compare(share(2_000, 450, 400).look.unwrap(), 1);
+        assert_eq!(long.throttled, Some(1.0));
+    }
+
+    #[test]
+    fn what_is_not_counted_is_not_none() {
+        let without = |at, consumed, waited| Share {
+            promise: Params::default().into(),
+            ..share(at, consumed, waited)
+        };
+        let mut idle = without(3_000, 450, 400);
+        idle.compare(without(2_000, 450, 400).look.unwrap(), 1);
+        assert_eq!((idle.had, idle.throttled, idle.borrowed), (None, None, None));
+        let mut counted = without(3_000, 700, 400);
+        counted.compare(without(2_000, 450, 400).look.unwrap(), 1);
+        assert_eq!((counted.had, counted.throttled), (Some(0.25), Some(0.0)));
     }
 
     #[test]
@@ -289,7 +357,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
         let device = DeviceUuid([3; 16]);
-        assert_eq!(Share::read(&state, &device, "a", Some(None)), None);
+        let none = Path::new("/nonexistent");
+        assert_eq!(Share::read(&state, &device, "a", none, Some(None)), None);
         let page = OwnPage::open(&state, &device, "a").unwrap();
         let now = monotonic_ns();
         let params = Params::strict(250_000).with_priority(Priority::Low);
@@ -300,9 +369,13 @@ mod tests {
         page.page().lean(fcsp::share::mix::Leaning::Throughput);
         page.page().submitted(60_000_000_000, now);
         page.page().wait_begins(now - 1_000, now);
-        let read = Share::read(&state, &device, "a", None).unwrap();
+        let read = Share::read(&state, &device, "a", none, None).unwrap();
         assert_eq!(
-            (read.quota, read.mode.as_deref(), read.priority.as_deref()),
+            (
+                read.promise.quota,
+                read.promise.mode.as_deref(),
+                read.promise.priority.as_deref()
+            ),
             (Some(0.25), Some("strict"), Some("low"))
         );
         assert_eq!(read.consumed_ns, 5_000_000);
@@ -314,9 +387,18 @@ mod tests {
             "a wait that has not ended counts"
         );
         let changed = Params::balanced(500_000).with_mode(Mode::Adaptive);
-        let read = Share::read(&state, &device, "a", Some(Some(changed))).unwrap();
-        assert_eq!((read.quota, read.mode.as_deref()), (Some(0.5), Some("adaptive")));
-        assert_eq!(Share::read(&state, &device, "a", Some(None)).unwrap().quota, None);
+        let read = Share::read(&state, &device, "a", none, Some(Some(changed))).unwrap();
+        assert_eq!(
+            (read.promise.quota, read.promise.mode.as_deref()),
+            (Some(0.5), Some("adaptive"))
+        );
+        assert_eq!(
+            Share::read(&state, &device, "a", none, Some(None))
+                .unwrap()
+                .promise
+                .quota,
+            None
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use fcsp::units::WHOLE;
 use serde::Serialize;
 
 use super::limits;
+use super::rules::{self, ComputeRule, MemoryRule};
 use super::shares::Share;
 
 /// File in a tenant's folder with one line for each program that `fcsp run` started in it: number and start time.
@@ -31,15 +32,6 @@ pub struct Root {
     pub start_time: u64,
     /// Whether it runs.
     pub alive: bool,
-}
-
-/// One rule of a tenant's limits.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub struct Rule {
-    /// "*", a device's number, UUID or PCI address.
-    pub device: String,
-    /// The value as a user would write it.
-    pub value: String,
 }
 
 /// What a tenant has on one device.
@@ -85,9 +77,9 @@ pub struct TenantView {
     /// Requests refused on all devices.
     pub refused: u64,
     /// Memory rules; empty without a limit.
-    pub memory: Vec<Rule>,
+    pub memory: Vec<MemoryRule>,
     /// Compute rules; empty without a share.
-    pub compute: Vec<Rule>,
+    pub compute: Vec<ComputeRule>,
     /// Programs that `fcsp run` started.
     pub roots: Vec<Root>,
     /// What it holds, device by device.
@@ -127,7 +119,9 @@ impl TenantView {
             Ok(regions) => {
                 for (path, region) in regions {
                     match region {
-                        Ok(region) => devices.push(device(state, name, region, page.then_some(&limits))),
+                        Ok(region) => {
+                            devices.push(device(state, name, &path, region, page.then_some(&limits)));
+                        }
                         Err(error) => note(&path, &error),
                     }
                 }
@@ -151,22 +145,8 @@ impl TenantView {
                 .iter()
                 .map(|d| d.region.refused)
                 .fold(0, u64::saturating_add),
-            memory: limits
-                .memory
-                .iter()
-                .map(|(selector, quota)| Rule {
-                    device: selector.to_string(),
-                    value: quota.to_string(),
-                })
-                .collect(),
-            compute: limits
-                .compute
-                .iter()
-                .map(|(selector, params)| Rule {
-                    device: selector.to_string(),
-                    value: params.to_string(),
-                })
-                .collect(),
+            memory: rules::memory(&limits.memory),
+            compute: rules::compute(&limits.compute),
             name: name.to_owned(),
             roots,
             devices,
@@ -201,7 +181,13 @@ impl TenantView {
 
 /// What the tenant has on the region's device. `limits` are those of the control page, which knows of a change at
 /// once; the tenant's own files follow at its next request.
-fn device(state: &StateDir, tenant: &str, mut region: RegionSnapshot, limits: Option<&Limits>) -> DeviceView {
+fn device(
+    state: &StateDir,
+    tenant: &str,
+    path: &Path,
+    mut region: RegionSnapshot,
+    limits: Option<&Limits>,
+) -> DeviceView {
     let Some(identity) = identity(&region) else {
         return DeviceView {
             region,
@@ -216,7 +202,7 @@ fn device(state: &StateDir, tenant: &str, mut region: RegionSnapshot, limits: Op
     }
     let promised = limits.and_then(|limits| rule_for(&limits.compute, &identity));
     let claim = claims::read(state, &uuid, tenant).ok().flatten();
-    let mut compute = Share::read(state, &uuid, tenant, promised);
+    let mut compute = Share::read(state, &uuid, tenant, path, promised);
     if let (Some(share), Some(claim)) = (&mut compute, &claim) {
         share.part = f64::from(claim.part()) / f64::from(WHOLE);
     }

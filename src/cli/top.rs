@@ -41,7 +41,7 @@ pub struct Args {
     /// Print once and end
     #[arg(long)]
     once: bool,
-    /// Show dead tenants that nobody named, and dead processes, too
+    /// Show tenants and processes that have ended, too
     #[arg(long, short)]
     all: bool,
     /// Print one JSON document and end
@@ -53,6 +53,8 @@ pub struct Args {
 #[derive(Debug, Default)]
 struct State {
     tenants: Vec<TenantView>,
+    /// Tenants that ended and are not shown.
+    ended: usize,
     sampler: Sampler,
     trouble: Option<String>,
     scroll: usize,
@@ -66,9 +68,10 @@ struct State {
 impl State {
     fn refresh(&mut self, context: &Context) {
         match ps::list(context, self.all) {
-            Ok(mut tenants) => {
-                self.sampler.compare(&mut tenants);
-                (self.tenants, self.trouble) = (tenants, None);
+            Ok(mut listing) => {
+                self.sampler.compare(&mut listing.tenants);
+                self.ended = listing.ended;
+                (self.tenants, self.trouble) = (listing.tenants, None);
             }
             Err(error) => self.trouble = Some(format!("{error:#}")),
         }
@@ -111,11 +114,11 @@ impl State {
 /// `fcsp top`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if args.json || args.once || !screen::is_live() {
-        let tenants = ps::sampled(context, args.all)?;
+        let listing = ps::sampled(context, args.all)?;
         if args.json {
-            output::json(&ps::document(context, &tenants))?;
+            output::json(&ps::document(context, &listing))?;
         } else {
-            ps::show(&tenants, true, args.all)?;
+            ps::show(&listing, true, args.all)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -214,7 +217,7 @@ fn draw(frame: &mut Frame, state: &mut State) {
         Some(trouble) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
         None => Line::styled(
             format!(
-                "q quit   up/down scroll   a {} the dead   {}",
+                "q quit   up/down scroll   a {} the ended   {}",
                 if state.all { "hide" } else { "show" },
                 if frame.area().width >= FULL_WIDTH {
                     "HELD: launches waiting, LATE: let go by a deadline"
@@ -247,6 +250,13 @@ fn draw_head(frame: &mut Frame, area: Rect, state: &State) {
             plural(alive, "tenant"),
             plural(pids.len(), "process")
         )),
+        Span::styled(
+            match state.ended {
+                0 => String::new(),
+                ended => format!(", {ended} ended"),
+            },
+            screen::FAINT,
+        ),
     ]);
     frame.render_widget(Paragraph::new(line), area);
 }
@@ -330,6 +340,7 @@ mod tests {
     use super::table::{LONG_MIX_WIDTH, MIX_WIDTH};
     use super::*;
     use crate::cli::output::clip;
+    use crate::cli::rules::Promise;
     use crate::cli::shares::Share;
     use fcsp::region::RegionSnapshot;
     use ratatui::Terminal;
@@ -354,10 +365,14 @@ mod tests {
                 allocated_bytes: 6 << 30,
                 overhead_bytes: 0,
                 refused: 12,
+                waiting_since: 0,
             }],
         };
         let share = Share {
-            quota: Some(0.25),
+            promise: Promise {
+                quota: Some(0.25),
+                ..Promise::default()
+            },
             had: Some(0.2496),
             throttled: Some(0.61),
             in_flight_ns: 1_500_000,

@@ -3,6 +3,7 @@
 mod demo;
 mod device;
 mod doctor;
+mod figures;
 mod run;
 mod share;
 mod tenants;

@@ -14,7 +14,7 @@ const KERNEL: &str = "1000";
 const GIB: u64 = 1 << 30;
 
 /// A client that runs until it is dropped, and the words in which it tells how far it is.
-struct Client {
+pub struct Client {
     words: std::fs::File,
     _child: Sleeper,
 }
@@ -56,7 +56,7 @@ impl Client {
         self
     }
 
-    fn busy(machine: &Machine, program: &Path, name: &str, options: &[&str]) -> Self {
+    pub fn busy(machine: &Machine, program: &Path, name: &str, options: &[&str]) -> Self {
         Self::start(machine, program, name, options, ["busy", KERNEL]).begun()
     }
 
@@ -79,7 +79,7 @@ impl Client {
         std::array::from_fn(|i| (clients[i].word(0) - before[i]) as f64 / seconds)
     }
 
-    fn rate(&self) -> f64 {
+    pub fn rate(&self) -> f64 {
         Self::rates([self])[0]
     }
 }
@@ -102,12 +102,12 @@ fn settles(what: &str, expected: f64, client: &Client) {
     }
 }
 
-fn spin(machine: &Machine) -> Option<PathBuf> {
+pub fn spin(machine: &Machine) -> Option<PathBuf> {
     compile(machine, "spin.c", &[])
 }
 
 /// The compute figures of a tenant's only device.
-fn figures(machine: &Machine, tenant: &str) -> serde_json::Value {
+pub fn figures(machine: &Machine, tenant: &str) -> serde_json::Value {
     machine.tenant(tenant).unwrap()["devices"][0]["compute"].clone()
 }
 

@@ -276,6 +276,7 @@ impl Attachment {
         slot.held.store(0, Ordering::Relaxed);
         slot.refused.store(0, Ordering::Relaxed);
         slot.unchecked.store(0, Ordering::Relaxed);
+        slot.waiting_since.store(0, Ordering::Relaxed);
         slot.pid.store(me.pid, Ordering::Relaxed);
         slot.start_time.store(me.start_time, Ordering::Relaxed);
         let mut name = [0u8; 32];

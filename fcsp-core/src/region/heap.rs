@@ -40,6 +40,7 @@ pub fn slot_words() -> SlotWords {
         unchecked: AtomicU64::new(0),
         // Not a constant: the atomics of a model are made at run time.
         name: std::array::from_fn(|_| AtomicU64::new(0)),
+        waiting_since: AtomicU64::new(0),
     }
 }
 

@@ -155,6 +155,9 @@ pub struct SlotWords {
     pub unchecked: AtomicU64,
     /// Command name, four words of eight bytes.
     pub name: [AtomicU64; 4],
+    /// Since when a launch of this process has stood at its gate, ns of CLOCK_MONOTONIC; 0 while none does. This word
+    /// came later; files of before have a zero here.
+    pub waiting_since: AtomicU64,
 }
 
 const _: () = {

@@ -37,6 +37,9 @@ pub struct ProcessSnapshot {
     pub overhead_bytes: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Since when a launch of it has stood at its gate, ns of CLOCK_MONOTONIC; 0 while none does.
+    #[serde(skip)]
+    pub waiting_since: u64,
 }
 
 /// One tenant's use of one device.
@@ -121,6 +124,7 @@ impl RegionSnapshot {
                 allocated_bytes: physical::bytes(word(slot, offset_of!(SlotWords, allocated))),
                 overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
                 refused: word(slot, offset_of!(SlotWords, refused)),
+                waiting_since: word(slot, offset_of!(SlotWords, waiting_since)),
             });
         }
         let limit = word(&header, tenant(offset_of!(TenantWords, limit)));

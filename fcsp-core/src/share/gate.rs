@@ -92,6 +92,8 @@ pub struct Gate<'p> {
     slice: AtomicU64,
     blocked: AtomicU64,
     waiting: AtomicU64,
+    /// Where this process says since when it waits, for readers outside; the tenant's page has one word for all processes.
+    wait_word: Option<&'p crate::sync::AtomicU64>,
     progress_at: AtomicU64,
     meter: Meter,
     turns: Turns,
@@ -122,6 +124,7 @@ impl<'p> Gate<'p> {
             slice: AtomicU64::new(MIN_SLICE_NS),
             blocked: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            wait_word: None,
             progress_at: AtomicU64::new(now),
             meter: Meter::default(),
             turns: Turns::default(),
@@ -136,6 +139,13 @@ impl<'p> Gate<'p> {
             bypassed: AtomicU64::new(0),
         };
         Ok(gate)
+    }
+
+    /// The same gate, which also says in `word` since when it holds a launch back: ns of CLOCK_MONOTONIC, 0 while it does not.
+    #[must_use]
+    pub fn telling(mut self, word: &'p crate::sync::AtomicU64) -> Self {
+        self.wait_word = Some(word);
+        self
     }
 
     /// What every launch reads and writes.

@@ -249,7 +249,10 @@ pub(super) fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns)
                 Cell::from(format!("  {}", process.pid)),
                 Cell::from(""),
                 Cell::from(clip(&process.name, columns.bar.into())),
-                columns.bytes(process.held_bytes),
+                match process.alive {
+                    true => columns.bytes(process.held_bytes),
+                    false => right("-".into()),
+                },
                 right(if process.alive {
                     String::new()
                 } else {

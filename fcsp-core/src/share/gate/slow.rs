@@ -315,7 +315,10 @@ impl Gate<'_> {
             .waiting
             .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
         {
-            Ok(_) => now,
+            Ok(_) => {
+                self.tell_wait(now);
+                now
+            }
             Err(since) => since,
         };
         self.page.wait_begins(since, now);
@@ -364,9 +367,18 @@ impl Gate<'_> {
         let since = self.waiting.swap(0, Ordering::Relaxed);
         if since != 0 {
             self.meter.waited(now.saturating_sub(since));
+            // Before the wait is counted: a reader that meets both halves would see it twice.
+            self.tell_wait(0);
             self.page.wait_ends(since, now);
         }
         since != 0
+    }
+
+    /// Tells readers outside since when a launch waits. Relaxed: a word that stands alone.
+    fn tell_wait(&self, since: u64) {
+        if let Some(word) = self.wait_word {
+            word.store(since, Ordering::Relaxed);
+        }
     }
 }
 
