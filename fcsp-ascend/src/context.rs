@@ -4,13 +4,14 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use fcsp_hook::backend::Backend;
+use fcsp_hook::launch::queue_ends;
 use fcsp_hook::overhead;
 use fcsp_hook::setup::{Inside, shielded};
 
 use crate::ffi::acl::*;
 use crate::ffi::rt::{rtContext_t, rtError_t};
 use crate::process::Ascend;
-use crate::{call_real, cores};
+use crate::{call_real, cores, launch, recording};
 
 /// What stands for an open device among contexts: never 0.
 pub fn key(ordinal: i32) -> usize {
@@ -66,12 +67,14 @@ fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError
     })
 }
 
-/// Runs `call`, which may close devices, and takes those out that it has closed.
-fn closes(call: &dyn Fn() -> aclError) -> aclError {
+/// Runs `call`, which may close devices, and takes those out that it has closed. `before` lets go of what is ours in the
+/// contexts that may end.
+fn closes(before: &dyn Fn(), call: &dyn Fn() -> aclError) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
+        before();
         let result = call();
         if result == ACL_SUCCESS
             && let Some(governed) = Ascend::process().governed()
@@ -80,6 +83,7 @@ fn closes(call: &dyn Fn() -> aclError) -> aclError {
                 let mask = bit(device.ordinal);
                 if OPEN.load(Ordering::Relaxed) & mask != 0 && !is_open(device.ordinal) {
                     OPEN.fetch_and(!mask, Ordering::Relaxed);
+                    recording::RECORDINGS.ended(|origin| origin.device == device.ordinal);
                     overhead::context_died(key(device.ordinal), Some(device));
                 }
             }
@@ -107,7 +111,15 @@ macro_rules! reset_device {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: the last closes the device.")]
         pub unsafe extern "C" fn $name(device: i32) -> aclError {
-            closes(&|| call_real!($name(device)))
+            // Events are kept by the context that they were made in, and all of the device's contexts may end.
+            let before = || {
+                let governed = Ascend::process().governed();
+                let found = governed.and_then(|all| all.devices().find(|one| one.ordinal == device));
+                if let Some(device) = found {
+                    overhead::context_ends_on(None, device);
+                }
+            };
+            closes(&before, &|| call_real!($name(device)))
         }
     )*};
 }
@@ -144,7 +156,12 @@ macro_rules! destroy_context {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(context: aclrtContext) -> aclError {
-            closes(&|| call_real!($name(context)))
+            let before = || overhead::context_ends::<Ascend>(Some(context as usize));
+            let result = closes(&before, &|| call_real!($name(context)));
+            if result == ACL_SUCCESS {
+                recording::RECORDINGS.ended(|origin| origin.context == context as usize);
+            }
+            result
         }
     )*};
 }
@@ -172,5 +189,54 @@ macro_rules! unloads {
 unloads! {
     aclrtBinaryUnLoad(binHandle: aclrtBinHandle);
     rtBinaryUnLoad(hdl: *mut core::ffi::c_void);
-    rtDevBinaryUnRegister(hdl: *mut core::ffi::c_void);
 }
+
+/// `rtDevBinaryUnRegister`: stubs of its functions may be registered for others.
+pub unsafe extern "C" fn rtDevBinaryUnRegister(hdl: *mut core::ffi::c_void) -> rtError_t {
+    shielded(ACL_ERROR_FAILURE, || {
+        launch::forget_names(hdl as usize);
+        overhead::unloads::<Ascend>(|| call_real!(rtDevBinaryUnRegister(hdl)))
+    })
+}
+
+macro_rules! unloads_models {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: handles of its functions may come again. What it frees by the runtime is counted there.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
+            shielded(ACL_ERROR_FAILURE, || {
+                overhead::code_ends::<Ascend>();
+                call_real!($name($($arg),*))
+            })
+        }
+    )*};
+}
+unloads_models! {
+    aclmdlUnload(modelId: u32);
+    aclmdlBundleUnload(bundleId: u32);
+    aclmdlBundleUnloadModel(bundleId: u32, modelId: u32);
+}
+
+macro_rules! destroys_stream {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: its handle may be another stream's next. What was being recorded on it, by a capture \
+                         or for a model that is not complete, is recorded no more.")]
+        pub unsafe extern "C" fn $name(stream: aclrtStream) -> aclError {
+            shielded(ACL_ERROR_FAILURE, || {
+                let queue = stream as usize;
+                queue_ends::<Ascend>(queue);
+                let records = recording::RECORDINGS.began_on(queue);
+                let result = call_real!($name(stream));
+                if records && result == ACL_SUCCESS {
+                    recording::RECORDINGS.ended(|origin| origin.queue == queue);
+                }
+                result
+            })
+        }
+    )*};
+}
+destroys_stream!(
+    aclrtDestroyStream,
+    aclrtDestroyStreamForce,
+    rtStreamDestroy,
+    rtStreamDestroyForce
+);

@@ -21,6 +21,11 @@ pub fn record(event: usize, queue: usize) -> bool {
     call_real!(aclrtRecordEvent(event as aclrtEvent, queue as aclrtStream)) == ACL_SUCCESS
 }
 
+/// Ends an event, passed or not.
+pub fn destroy(event: usize) {
+    call_real!(aclrtDestroyEvent(event as aclrtEvent));
+}
+
 /// How far the device has come with an event.
 pub fn progress(event: usize) -> Progress {
     let mut status = 0;

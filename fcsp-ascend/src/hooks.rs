@@ -11,8 +11,8 @@ use crate::driver::{ACL, DCMI, HCCL, RT};
 macro_rules! for_each_acl_hook {
     ($callback:ident) => {
         $callback! {
-            aclInit, aclmdlRICaptureBegin, aclmdlRICaptureEnd, aclmdlRIDestroy, aclmdlRIExecute,
-            aclmdlRIExecuteAsync, aclrtBinaryUnLoad, aclrtCreateContext, aclrtDestroyContext, aclrtFree,
+            aclInit, aclmdlBundleUnload, aclmdlBundleUnloadModel, aclmdlRICaptureBegin, aclmdlRICaptureEnd, aclmdlRIDestroy, aclmdlRIExecute,
+            aclmdlRIExecuteAsync, aclmdlUnload, aclrtBinaryUnLoad, aclrtCreateContext, aclrtDestroyContext, aclrtDestroyStream, aclrtDestroyStreamForce, aclrtFree,
             aclrtFreePhysical, aclrtFreeWithDevSync, aclrtGetDeviceInfo, aclrtGetMemInfo, aclrtLaunchKernel,
             aclrtLaunchKernelV2, aclrtLaunchKernelWithArgsArray, aclrtLaunchKernelWithConfig,
             aclrtLaunchKernelWithHostArgs, aclrtMalloc, aclrtMallocAlign32, aclrtMallocCached,
@@ -42,7 +42,7 @@ macro_rules! for_each_rt_hook {
             rtMemGetInfoEx, rtModelBindStream, rtModelDestroy, rtModelExecute, rtModelExecuteSync,
             rtModelLoadComplete, rtModelUnbindStream, rtMultipleTaskInfoLaunch,
             rtMultipleTaskInfoLaunchWithFlag, rtSetDevice, rtStarsTaskLaunch, rtStarsTaskLaunchWithFlag,
-            rtStreamBeginCapture, rtStreamEndCapture, rtStreamSynchronize, rtStreamSynchronizeWithTimeout,
+            rtStreamBeginCapture, rtStreamDestroy, rtStreamDestroyForce, rtStreamEndCapture, rtStreamSynchronize, rtStreamSynchronizeWithTimeout,
             rtUnmapMem, rtVectorCoreKernelLaunch, rtVectorCoreKernelLaunchWithHandle, rtsDeviceGetInfo,
             rtsLaunchKernelWithConfig, rtsLaunchKernelWithDevArgs, rtsLaunchKernelWithHostArgs, rtsMalloc,
         }

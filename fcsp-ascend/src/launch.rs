@@ -66,28 +66,39 @@ unsafe fn by_name(name: *const c_char) -> usize {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     let number = (hasher.finish() & 0x7fff_ffff_ffff) as usize | ODD;
-    remember(number, name, false);
+    remember(number, name, 0);
     number
 }
 
-/// Names of functions without a handle.
-static NAMES: Mutex<Option<HashMap<usize, String>>> = Mutex::new(None);
+/// Names of functions without a handle: the name, and the binary that a stub was registered with, 0 for others.
+static NAMES: Mutex<Option<HashMap<usize, (String, usize)>>> = Mutex::new(None);
 
-fn remember(number: usize, name: &CStr, again: bool) {
+fn remember(number: usize, name: &CStr, binary: usize) {
     // Somebody else remembering something is no reason to wait, and a child may inherit the lock: the name is then
     // missed, and the function is of no class.
     if let Ok(mut names) = NAMES.try_lock() {
         let names = names.get_or_insert_default();
-        if again || !names.contains_key(&number) {
-            names.insert(number, name.to_string_lossy().into_owned());
+        if binary != 0 || !names.contains_key(&number) {
+            names.insert(number, (name.to_string_lossy().into_owned(), binary));
         }
+    }
+}
+
+/// Forgets the stubs of a binary that is about to be unregistered.
+pub(crate) fn forget_names(binary: usize) {
+    if binary != 0
+        && let Ok(mut names) = NAMES.try_lock()
+        && let Some(names) = names.as_mut()
+    {
+        names.retain(|_, (_, of)| *of != binary);
     }
 }
 
 /// The name of a function.
 pub fn name_of(function: usize) -> Option<String> {
     if function & ODD != 0 {
-        return NAMES.try_lock().ok()?.as_ref()?.get(&function).cloned();
+        let names = NAMES.try_lock().ok()?;
+        return names.as_ref()?.get(&function).map(|(name, _)| name.clone());
     }
     let mut text = [0 as c_char; 256];
     let handle = function as aclrtFuncHandle;
@@ -120,7 +131,8 @@ pub unsafe extern "C" fn rtFunctionRegister(
     ));
     if result == ACL_SUCCESS && !stubName.is_null() {
         // SAFETY: the driver has taken it for a C string.
-        remember(by_stub(stubFunc), unsafe { CStr::from_ptr(stubName) }, true);
+        let name = unsafe { CStr::from_ptr(stubName) };
+        remember(by_stub(stubFunc), name, binHandle as usize);
     }
     result
 }

@@ -7,6 +7,7 @@ use fcsp_hook::backend::{Backend, Progress};
 use fcsp_hook::device::Device;
 use fcsp_hook::memory::{Given, Record};
 use fcsp_hook::process::Process;
+use fcsp_hook::recordings::Question;
 
 use crate::call_real;
 use crate::ffi::acl::*;
@@ -98,7 +99,7 @@ impl Backend for Ascend {
     fn forget_in_child() {
         memory::vmm::PHYSICAL.forget_in_child();
         context::forget_everything();
-        recording::forget_everything();
+        recording::RECORDINGS.forget_in_child();
     }
 
     /// Nothing until it is measured on the device at hand: a launch until then costs a little more than it should
@@ -108,17 +109,17 @@ impl Backend for Ascend {
 
     #[inline]
     fn is_recording() -> bool {
-        recording::any()
+        recording::RECORDINGS.any()
     }
 
     fn records(queue: usize) -> bool {
         recording::on(queue)
     }
 
-    type Beside = Option<recording::BesideCaptures>;
+    type Beside = Question<recording::BesideCaptures>;
 
     fn beside_recordings() -> Self::Beside {
-        recording::beside_captures()
+        recording::RECORDINGS.ask(recording::BesideCaptures::begin)
     }
 
     fn event_context(_queue: usize) -> Option<usize> {
@@ -131,6 +132,10 @@ impl Backend for Ascend {
 
     fn record_event(event: usize, queue: usize) -> bool {
         events::record(event, queue)
+    }
+
+    fn destroy_event(event: usize) {
+        events::destroy(event);
     }
 
     fn event_progress(event: usize) -> Progress {

@@ -1,30 +1,26 @@
 //! What is recorded now and launched later: captures of a stream, and streams that are bound to a model being built, as
 //! loading an offline model does. Launches recorded there are charged when the model is executed.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
+use fcsp_hook::backend::Backend;
 use fcsp_hook::launch;
+use fcsp_hook::recordings::{Origin, Recordings};
+use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtModel_t, rtStream_t};
 use crate::process::Ascend;
 
-/// Recordings of this process that are open.
-static OPEN: AtomicU32 = AtomicU32::new(0);
-
-/// Whether anything is being recorded.
-#[inline]
-pub fn any() -> bool {
-    // Relaxed: the thread that records has counted itself; another's launch may go either way at that moment.
-    OPEN.load(Ordering::Relaxed) != 0
-}
+/// Captures and bindings of this process that are open.
+pub static RECORDINGS: Recordings = Recordings::new();
 
 /// Whether this stream records. A capture may have spread to streams that wait for its events, so the driver is asked.
 pub fn on(stream: usize) -> bool {
-    if bound(|list| list.iter().any(|&(_, at)| at == stream)).unwrap_or(true) {
-        return true;
-    }
+    RECORDINGS.began_on(stream) || captures(stream)
+}
+
+/// Whether the driver says that a stream is being captured.
+fn captures(stream: usize) -> bool {
     let (mut status, mut model) = (ACL_MODEL_RI_CAPTURE_STATUS_NONE, core::ptr::null_mut());
     call_real!(aclmdlRICaptureGetInfo(
         stream as aclrtStream,
@@ -37,16 +33,17 @@ pub fn on(stream: usize) -> bool {
 /// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
 /// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
 /// by for that: one capture left open would be a way around the share.
+#[derive(Debug)]
 pub struct BesideCaptures(aclmdlRICaptureMode);
 
-/// Asked for only while something is recorded.
-pub fn beside_captures() -> Option<BesideCaptures> {
-    if !any() {
-        return None;
+impl BesideCaptures {
+    /// Exchanges the calling thread's mode, if the driver can.
+    #[cold]
+    pub(crate) fn begin() -> Option<Self> {
+        let mut mode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
+        // The driver exchanges the mode for the one that the thread had.
+        (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS).then_some(Self(mode))
     }
-    let mut mode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
-    // The driver exchanges the mode for the one that the thread had.
-    (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS).then_some(BesideCaptures(mode))
 }
 
 impl Drop for BesideCaptures {
@@ -55,22 +52,23 @@ impl Drop for BesideCaptures {
     }
 }
 
-/// In a forked child: nothing is.
-pub fn forget_everything() {
-    OPEN.store(0, Ordering::Relaxed);
-}
-
-fn opened(result: aclError) -> aclError {
-    if result == ACL_SUCCESS {
-        OPEN.fetch_add(1, Ordering::Relaxed);
-    }
-    result
-}
-
-fn closed(by: u32) {
-    let _ = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-        Some(open.saturating_sub(by))
-    });
+/// Runs `call`, which begins to record on `stream`, for `model` if that is known.
+fn begins(stream: aclrtStream, model: usize, call: &dyn Fn() -> aclError) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        if Ascend::process().is_free() {
+            return call();
+        }
+        let began = |result| {
+            let (context, device) = Ascend::process().current().unwrap_or((0, -1));
+            (result == ACL_SUCCESS).then_some(Origin {
+                queue: stream as usize,
+                context,
+                device,
+                graph: model,
+            })
+        };
+        RECORDINGS.begins(call, began)
+    })
 }
 
 std::thread_local! {
@@ -89,11 +87,11 @@ fn outermost(call: impl FnOnce() -> aclError) -> Option<aclError> {
 }
 
 macro_rules! begins {
-    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            let call = || call_real!($name($($arg),*));
-            outermost(call).map_or_else(call, opened)
+    ($($name:ident($stream:ident: $stream_ty:ty $(, $arg:ident: $ty:ty)*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: counts from before the call, so that no question of ours spoils it.")]
+        pub unsafe extern "C" fn $name($stream: $stream_ty $(, $arg: $ty)*) -> aclError {
+            let call = || call_real!($name($stream $(, $arg)*));
+            outermost(|| begins($stream, 0, &call)).unwrap_or_else(call)
         }
     )*};
 }
@@ -102,18 +100,25 @@ begins! {
     rtStreamBeginCapture(stm: rtStream_t, mode: i32);
 }
 
+/// Runs `call`, which ends a capture on `stream`, whether it succeeds or not, unless it came from the wrong thread.
+fn ends(stream: aclrtStream, call: &dyn Fn() -> aclError) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        let queue = stream as usize;
+        let was = RECORDINGS.began_on(queue);
+        let result = call();
+        if was && !captures(queue) {
+            RECORDINGS.ended_on(queue);
+        }
+        result
+    })
+}
+
 macro_rules! ends {
-    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: it ends whether it succeeds or not.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            let call = || call_real!($name($($arg),*));
-            match outermost(call) {
-                Some(result) => {
-                    closed(1);
-                    result
-                }
-                None => call(),
-            }
+    ($($name:ident($stream:ident: $stream_ty:ty $(, $arg:ident: $ty:ty)*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name($stream: $stream_ty $(, $arg: $ty)*) -> aclError {
+            let call = || call_real!($name($stream $(, $arg)*));
+            outermost(|| ends($stream, &call)).unwrap_or_else(call)
         }
     )*};
 }
@@ -122,61 +127,45 @@ ends! {
     rtStreamEndCapture(stm: rtStream_t, captureMdl: *mut rtModel_t);
 }
 
-/// Streams bound to models that are being built.
-static BOUND: std::sync::Mutex<Vec<(usize, usize)>> = std::sync::Mutex::new(Vec::new());
-
-fn bound<R>(work: impl FnOnce(&mut Vec<(usize, usize)>) -> R) -> Option<R> {
-    // A thread that held this at a fork does not exist in the child: such a child goes without.
-    match BOUND.try_lock() {
-        Ok(mut list) => Some(work(&mut list)),
-        Err(std::sync::TryLockError::Poisoned(poison)) => Some(work(&mut poison.into_inner())),
-        Err(std::sync::TryLockError::WouldBlock) => {
-            std::thread::sleep(std::time::Duration::from_micros(50));
-            BOUND.try_lock().ok().map(|mut list| work(&mut list))
-        }
-    }
-}
-
 /// `rtModelBindStream`: what is launched on the stream is recorded from here on.
 pub unsafe extern "C" fn rtModelBindStream(mdl: rtModel_t, stm: rtStream_t, flag: u32) -> rtError_t {
-    let result = call_real!(rtModelBindStream(mdl, stm, flag));
-    if result == ACL_SUCCESS && bound(|list| list.push((mdl as usize, stm as usize))).is_some() {
-        opened(result);
-    }
-    result
+    begins(stm, mdl as usize, &|| {
+        call_real!(rtModelBindStream(mdl, stm, flag))
+    })
+}
+
+/// Runs `call`; if it succeeds, what `ended` names is recorded no more.
+fn unbinds(ended: impl Fn(&Origin) -> bool, call: &dyn Fn() -> aclError) -> aclError {
+    shielded(ACL_ERROR_FAILURE, || {
+        let result = call();
+        if result == ACL_SUCCESS {
+            RECORDINGS.ended(ended);
+        }
+        result
+    })
 }
 
 /// `rtModelUnbindStream`.
 pub unsafe extern "C" fn rtModelUnbindStream(mdl: rtModel_t, stm: rtStream_t) -> rtError_t {
-    let result = call_real!(rtModelUnbindStream(mdl, stm));
-    unbind(|&(model, stream)| (model, stream) == (mdl as usize, stm as usize));
-    result
+    let bound = (stm as usize, mdl as usize);
+    unbinds(|origin| (origin.queue, origin.graph) == bound, &|| {
+        call_real!(rtModelUnbindStream(mdl, stm))
+    })
 }
 
 /// `rtModelLoadComplete`: the model is built.
 pub unsafe extern "C" fn rtModelLoadComplete(mdl: rtModel_t) -> rtError_t {
-    let result = call_real!(rtModelLoadComplete(mdl));
-    unbind(|&(model, _)| model == mdl as usize);
-    result
-}
-
-fn unbind(gone: impl Fn(&(usize, usize)) -> bool) {
-    let ended = bound(|list| {
-        let before = list.len();
-        list.retain(|entry| !gone(entry));
-        before - list.len()
-    });
-    closed(ended.unwrap_or(0) as u32);
+    unbinds(|origin| origin.graph == mdl as usize, &|| {
+        call_real!(rtModelLoadComplete(mdl))
+    })
 }
 
 macro_rules! destroys {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: its handle may come again.")]
         pub unsafe extern "C" fn $name(model: rtModel_t) -> aclError {
-            let result = call_real!($name(model));
-            unbind(|&(built, _)| built == model as usize);
-            launch::graph_changed::<Ascend>(model as usize);
-            result
+            launch::graph_ends::<Ascend>(model as usize);
+            unbinds(|origin| origin.graph == model as usize, &|| call_real!($name(model)))
         }
     )*};
 }

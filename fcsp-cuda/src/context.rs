@@ -5,12 +5,15 @@ use core::ffi::{c_char, c_void};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_hook::backend::Backend;
-use fcsp_hook::overhead::{self, context_died, makes_context, takes_memory};
+use fcsp_hook::launch::queue_ends;
+use fcsp_hook::memory::pool;
+use fcsp_hook::overhead::{self, context_died, context_ends, makes_context, takes_memory};
 
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::memory::books;
-use crate::process::{self, Cuda, Inside, Scope, scope, scope_of, shielded};
+use crate::memory::graph::GRAPHS;
+use crate::process::{self, Cuda, Device, Inside, Scope, scope, scope_of, shielded};
 
 fn primary_is_active(device: CUdevice) -> bool {
     let (mut flags, mut active) = (0, 0);
@@ -24,17 +27,17 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUd
         let Some(_inside) = Inside::enter() else {
             return call();
         };
-        if process::governed().is_some() && primary_is_active(dev) {
-            return call();
-        }
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *pctx } as usize;
-        let result = makes_context(scope_of(dev), call, made, || {
-            call_real!(cuDevicePrimaryCtxRelease_v2(dev));
-        });
+        let result = if process::governed().is_some() && primary_is_active(dev) {
+            call()
+        } else {
+            makes_context(scope_of(dev), call, made, || {
+                call_real!(cuDevicePrimaryCtxRelease_v2(dev));
+            })
+        };
         if result == CUDA_SUCCESS {
-            // SAFETY: the driver has written there with success.
-            books().primary.remember(dev, unsafe { *pctx } as usize);
+            books().primary.remember(dev, made());
         }
         result
     })
@@ -56,40 +59,97 @@ impl PrimaryContexts {
         });
     }
 
+    /// The handle of an active primary context. One that only libraries out of our sight have retained is asked for.
     fn of(&self, device: CUdevice) -> Option<usize> {
-        self.with(|known| {
-            known
-                .iter()
-                .find(|&&(d, _)| d == device)
-                .map(|&(_, context)| context)
-        })
+        if !primary_is_active(device) {
+            return None;
+        }
+        let known = self.with(|known| known.iter().find(|&&(d, _)| d == device).copied());
+        if let Some((_, context)) = known {
+            return Some(context);
+        }
+        let mut context: CUcontext = core::ptr::null_mut();
+        if call_real!(cuDevicePrimaryCtxRetain(&mut context, device)) != CUDA_SUCCESS {
+            return None;
+        }
+        call_real!(cuDevicePrimaryCtxRelease_v2(device));
+        Some(context as usize)
     }
 }
 
+/// How often each context was attached to beyond its making: only the last detachment ends it. Of a context that is not here,
+/// the next is the last.
+#[derive(Default)]
+pub struct Attached(Mutex<Vec<usize>>);
+
+impl Attached {
+    fn with<R>(&self, work: impl FnOnce(&mut Vec<usize>) -> R) -> R {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn more(&self, context: usize) {
+        self.with(|attached| attached.push(context));
+    }
+
+    /// Takes one out; whether there was one.
+    fn less(&self, context: usize) -> bool {
+        self.with(|attached| {
+            let at = attached.iter().position(|&known| known == context);
+            at.map(|at| attached.swap_remove(at)).is_some()
+        })
+    }
+
+    fn forget(&self, context: usize) {
+        self.with(|attached| attached.retain(|&known| known != context));
+    }
+}
+
+/// After a context has ended.
+fn died(context: usize, device: Option<&'static Device>) {
+    GRAPHS.recordings_ended(|origin| origin.context == context);
+    books().attached.forget(context);
+    context_died(context, device);
+}
+
+/// Runs `call`, which may end the primary context of `dev`; `surely` if it does whenever it succeeds.
+fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUresult {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    let Some(governed) = process::governed() else {
+        return call();
+    };
+    let Some(context) = books().primary.of(dev) else {
+        return call();
+    };
+    context_ends::<Cuda>(Some(context));
+    let device = governed.devices().find(|device| device.ordinal == dev);
+    let pools = device.map(pool::device_ends);
+    let result = call();
+    if result == CUDA_SUCCESS && (surely || !primary_is_active(dev)) {
+        if let Some(pools) = pools {
+            pools.died();
+        }
+        died(context, governed.device(dev));
+    } else if let Some(pools) = pools {
+        pools.survived();
+    }
+    result
+}
+
 macro_rules! primary_ends {
-    ($($name:ident),*) => {$(
+    ($($name:ident $surely:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dev: CUdevice) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                let result = call_real!($name(dev));
-                let Some(_inside) = Inside::enter() else { return result };
-                if result == CUDA_SUCCESS
-                    && let Some(governed) = process::governed()
-                    && let Some(context) = books().primary.of(dev)
-                    && !primary_is_active(dev)
-                {
-                    context_died(context, governed.device(dev));
-                }
-                result
-            })
+            shielded(CUDA_ERROR_UNKNOWN, || primary_ends(dev, $surely, &|| call_real!($name(dev))))
         }
     )*};
 }
 primary_ends!(
-    cuDevicePrimaryCtxRelease,
-    cuDevicePrimaryCtxRelease_v2,
-    cuDevicePrimaryCtxReset,
-    cuDevicePrimaryCtxReset_v2
+    cuDevicePrimaryCtxRelease false,
+    cuDevicePrimaryCtxRelease_v2 false,
+    cuDevicePrimaryCtxReset true,
+    cuDevicePrimaryCtxReset_v2 true
 );
 
 macro_rules! create {
@@ -135,13 +195,46 @@ pub unsafe extern "C" fn cuGreenCtxCreate(
     })
 }
 
-/// `cuGreenCtxDestroy`.
+/// `cuGreenCtxDestroy`: what was launched in it left events of ours in the context that the driver has for it.
 pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuGreenCtxDestroy(hCtx));
+        let call = || call_real!(cuGreenCtxDestroy(hCtx));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let mut context: CUcontext = core::ptr::null_mut();
+        let known = process::governed().is_some()
+            && call_real!(cuCtxFromGreenCtx(&mut context, hCtx)) == CUDA_SUCCESS;
+        if known {
+            context_ends::<Cuda>(Some(context as usize));
+        }
+        let result = call();
+        if known && result == CUDA_SUCCESS {
+            GRAPHS.recordings_ended(|origin| origin.context == context as usize);
+        }
         Cuda::process().forget_context();
         result
     })
+}
+
+/// Runs `call`, which ends `ctx` if `last`.
+fn context_goes(ctx: CUcontext, last: bool, call: &dyn Fn() -> CUresult) -> CUresult {
+    let mut device = None;
+    if process::governed().is_some() && last {
+        if call_real!(cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS {
+            if let Scope::On(found, _) = scope() {
+                device = Some(found);
+            }
+            let mut popped = core::ptr::null_mut();
+            call_real!(cuCtxPopCurrent_v2(&mut popped));
+        }
+        context_ends::<Cuda>(Some(ctx as usize));
+    }
+    let result = call();
+    if result == CUDA_SUCCESS && last {
+        died(ctx as usize, device);
+    }
+    result
 }
 
 macro_rules! destroy {
@@ -151,24 +244,40 @@ macro_rules! destroy {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name(ctx));
                 let Some(_inside) = Inside::enter() else { return call() };
-                let mut device = None;
-                if process::governed().is_some() && call_real!(cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS {
-                    if let Scope::On(found, _) = scope() {
-                        device = Some(found);
-                    }
-                    let mut popped = core::ptr::null_mut();
-                    call_real!(cuCtxPopCurrent_v2(&mut popped));
-                }
-                let result = call();
-                if result == CUDA_SUCCESS {
-                    context_died(ctx as usize, device);
-                }
-                result
+                context_goes(ctx, true, &call)
             })
         }
     )*};
 }
 destroy!(cuCtxDestroy, cuCtxDestroy_v2);
+
+/// `cuCtxAttach`: the next detachment is not the last.
+pub unsafe extern "C" fn cuCtxAttach(pctx: *mut CUcontext, flags: u32) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let result = call_real!(cuCtxAttach(pctx, flags));
+        if result == CUDA_SUCCESS && process::governed().is_some() {
+            // SAFETY: the driver has written there with success.
+            books().attached.more(unsafe { *pctx } as usize);
+        }
+        result
+    })
+}
+
+/// `cuCtxDetach`: the last ends the context.
+pub unsafe extern "C" fn cuCtxDetach(ctx: CUcontext) -> CUresult {
+    shielded(CUDA_ERROR_UNKNOWN, || {
+        let call = || call_real!(cuCtxDetach(ctx));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        let last = !books().attached.less(ctx as usize);
+        let result = context_goes(ctx, last, &call);
+        if result != CUDA_SUCCESS && !last {
+            books().attached.more(ctx as usize);
+        }
+        result
+    })
+}
 
 /// `cuCtxSetLimit`: a larger stack costs its bytes for every thread the device can hold at once (measured, H100: from
 /// 1 KiB to 16 KiB takes 132 x 2048 x 15 KiB), so it is refused before it is asked for; the heap is checked likewise.
@@ -290,6 +399,27 @@ makes_stream! {
     cuStreamCreateWithPriority(phStream, flags: u32, priority: i32);
     cuGreenCtxStreamCreate(phStream, greenCtx: CUgreenCtx, flags: u32, priority: i32);
 }
+
+macro_rules! destroys_stream {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: its handle may be another stream's next. A capture ends with its stream.")]
+        pub unsafe extern "C" fn $name(hStream: CUstream) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                let call = || call_real!($name(hStream));
+                let Some(_inside) = Inside::enter() else { return call() };
+                let queue = hStream as usize;
+                queue_ends::<Cuda>(queue);
+                let captures = GRAPHS.recordings().began_on(queue);
+                let result = call();
+                if captures && result == CUDA_SUCCESS {
+                    GRAPHS.recordings_ended(|origin| origin.queue == queue);
+                }
+                result
+            })
+        }
+    )*};
+}
+destroys_stream!(cuStreamDestroy, cuStreamDestroy_v2);
 
 macro_rules! unloads {
     ($($name:ident($code:ident: $ty:ty);)*) => {$(

@@ -24,10 +24,10 @@ pub mod real {
 
     // Asked by the wrappers, not wrapped themselves.
     reals!(cu, CUDA:
-        cuCtxGetCurrent, cuCtxGetDevice, cuCtxPopCurrent_v2, cuCtxPushCurrent_v2, cuCtxGetLimit,
+        cuCtxFromGreenCtx, cuCtxGetCurrent, cuCtxGetDevice, cuCtxPopCurrent_v2, cuCtxPushCurrent_v2, cuCtxGetLimit,
         cuDeviceGetCount, cuDeviceGetAttribute, cuDeviceGetUuid, cuDeviceGetUuid_v2, cuDeviceGetDefaultMemPool,
         cuDeviceGetMemPool, cuDeviceGetGraphMemAttribute, cuDevicePrimaryCtxGetState, cuDriverGetVersion,
-        cuMemPoolGetAttribute, cuPointerGetAttribute, cuStreamDestroy_v2, cuStreamGetCtx,
+        cuMemPoolGetAttribute, cuPointerGetAttribute, cuStreamGetCtx,
         cuStreamGetCaptureInfo_v2, cuStreamIsCapturing, cuThreadExchangeStreamCaptureMode,
         cuGraphGetNodes, cuGraphNodeGetType, cuGraphKernelNodeGetParams_v2,
         cuGetErrorName, cuFuncGetName, cuKernelGetName, cuEventCreate, cuEventRecord, cuEventQuery,

@@ -37,6 +37,11 @@ pub fn record(event: usize, stream: usize) -> bool {
     call_real!(cuEventRecord(event as CUevent, stream as CUstream)) == CUDA_SUCCESS
 }
 
+/// Ends an event, passed or not.
+pub fn destroy(event: usize) {
+    call_real!(cuEventDestroy_v2(event as CUevent));
+}
+
 /// How far the device has come with an event.
 pub fn progress(event: usize) -> Progress {
     match call_real!(cuEventQuery(event as CUevent)) {

@@ -12,8 +12,8 @@ macro_rules! for_each_cuda_hook {
     ($callback:ident) => {
         $callback! {
             cuArray3DCreate, cuArray3DCreate_v2, cuArrayCreate, cuArrayCreate_v2, cuArrayDestroy,
-            cuCtxCreate, cuCtxCreate_v2, cuCtxCreate_v3, cuCtxCreate_v4, cuCtxDestroy, cuCtxDestroy_v2,
-            cuCtxSetLimit, cuCtxSynchronize, cuCtxSynchronize_v2, cuDeviceGraphMemTrim,
+            cuCtxAttach, cuCtxCreate, cuCtxCreate_v2, cuCtxCreate_v3, cuCtxCreate_v4, cuCtxDestroy, cuCtxDestroy_v2,
+            cuCtxDetach, cuCtxSetLimit, cuCtxSynchronize, cuCtxSynchronize_v2, cuDeviceGraphMemTrim,
             cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, cuDevicePrimaryCtxReset,
             cuDevicePrimaryCtxReset_v2, cuDevicePrimaryCtxRetain, cuDeviceSetMemPool, cuDeviceTotalMem,
             cuDeviceTotalMem_v2, cuEventSynchronize, cuFuncLoad, cuGetProcAddress, cuGetProcAddress_v2,
@@ -56,7 +56,7 @@ macro_rules! for_each_cuda_hook {
             cuModuleUnload, cuStreamBeginCapture, cuStreamBeginCaptureToGraph,
             cuStreamBeginCaptureToGraph_ptsz, cuStreamBeginCapture_ptsz, cuStreamBeginCapture_v2,
             cuStreamBeginCapture_v2_ptsz, cuStreamBeginRecaptureToGraph, cuStreamBeginRecaptureToGraph_ptsz,
-            cuStreamCreate, cuStreamCreateWithPriority, cuStreamEndCapture, cuStreamEndCapture_ptsz,
+            cuStreamCreate, cuStreamCreateWithPriority, cuStreamDestroy, cuStreamDestroy_v2, cuStreamEndCapture, cuStreamEndCapture_ptsz,
             cuStreamSynchronize, cuStreamSynchronize_ptsz,
         }
     };

@@ -6,13 +6,14 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
 use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::process::Process;
+use fcsp_hook::recordings::Question;
 pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
 
 use crate::device::{self, PerDevice};
 use crate::driver::real;
 use crate::ffi::cuda::*;
 use crate::info::process_memory;
-use crate::launch::{BesideCaptures, beside_captures, copies};
+use crate::launch::{BesideCaptures, copies};
 use crate::memory;
 use crate::memory::graph::{GRAPHS, is_capturing};
 use crate::memory::pool::POOLS;
@@ -143,18 +144,17 @@ impl Backend for Cuda {
 
     #[inline]
     fn is_recording() -> bool {
-        GRAPHS.recording()
+        GRAPHS.recordings().any()
     }
 
     fn records(stream: usize) -> bool {
         is_capturing(stream as CUstream)
     }
 
-    type Beside = Option<BesideCaptures>;
+    type Beside = Question<BesideCaptures>;
 
-    #[inline]
     fn beside_recordings() -> Self::Beside {
-        beside_captures()
+        GRAPHS.recordings().ask(BesideCaptures::begin)
     }
 
     fn is_pageable(memory: *const c_void) -> bool {
@@ -171,6 +171,10 @@ impl Backend for Cuda {
 
     fn record_event(event: usize, stream: usize) -> bool {
         events::record(event, stream)
+    }
+
+    fn destroy_event(event: usize) {
+        events::destroy(event);
     }
 
     fn event_progress(event: usize) -> Progress {

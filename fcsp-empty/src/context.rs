@@ -4,7 +4,7 @@ use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 
 use fcsp_hook::backend::Backend;
-use fcsp_hook::overhead::{context_died, makes_context};
+use fcsp_hook::overhead::{context_died, context_ends, makes_context};
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
 
@@ -46,9 +46,14 @@ pub unsafe extern "C" fn emptySetDevice(ordinal: c_int) -> emptyStatus {
 /// `emptyReleaseDevice`.
 pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
     shielded(EMPTY_UNKNOWN, || {
-        let result = call_real!(emptyReleaseDevice(ordinal));
+        let call = || call_real!(emptyReleaseDevice(ordinal));
+        let Some(_inside) = Inside::enter() else {
+            return call();
+        };
+        // Before the call: a thread that launches must not find an event of ours in what ends.
+        context_ends::<Empty>(Some(context(ordinal)));
+        let result = call();
         if result == EMPTY_SUCCESS
-            && let Some(_inside) = Inside::enter()
             && let Scope::On(device, _) = Empty::process().scope_of(ordinal)
         {
             device.own.store(false, Ordering::Relaxed);

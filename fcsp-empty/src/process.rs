@@ -122,6 +122,8 @@ impl Backend for Empty {
         false
     }
 
+    fn destroy_event(_event: usize) {}
+
     fn event_progress(_event: usize) -> Progress {
         Progress::Failed
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::state::StateDir;
 use fcsp_hook::backend::Backend;
-use fcsp_hook::overhead::{context_died, makes_context};
+use fcsp_hook::overhead::{context_died, context_ends, makes_context};
 use fcsp_hook::process::{Governed, Scope, Status};
 use fcsp_hook::setup::{Inside, complain, shielded};
 
@@ -273,6 +273,9 @@ fn let_go(call: impl Fn() -> synStatus) -> synStatus {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
+        if let Some(ordinal) = process::acquired() {
+            context_ends::<Gaudi>(Some(context(ordinal)));
+        }
         let result = call();
         if result == synSuccess
             && let Some(ordinal) = set_acquired(None)

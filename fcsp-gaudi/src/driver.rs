@@ -24,6 +24,7 @@ pub mod real {
         synDeviceGetModuleIDs,
         synDeviceGetPCIBusId,
         synEventCreate,
+        synEventDestroy,
         synEventRecord,
         synEventQuery,
         synEventElapsedTime,

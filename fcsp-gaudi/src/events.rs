@@ -18,6 +18,11 @@ pub fn record(event: usize, stream: usize) -> bool {
     call_real!(synEventRecord(event as synEventHandle, stream as synStreamHandle)) == synSuccess
 }
 
+/// Ends an event, passed or not.
+pub fn destroy(event: usize) {
+    call_real!(synEventDestroy(event as synEventHandle));
+}
+
 /// How far the card has come with an event.
 pub fn progress(event: usize) -> Progress {
     match call_real!(synEventQuery(event as synEventHandle)) {

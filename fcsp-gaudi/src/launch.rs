@@ -41,12 +41,7 @@ launches! {
 /// `synRecipeDestroy`: its handle may be another recipe's next, whose cost is its own.
 pub unsafe extern "C" fn synRecipeDestroy(recipeHandle: synRecipeHandle) -> synStatus {
     shielded(synFail, || {
-        let result = call_real!(synRecipeDestroy(recipeHandle));
-        if result == synSuccess
-            && let Some(_inside) = Inside::enter()
-        {
-            launch::graph_changed::<Gaudi>(recipeHandle as usize);
-        }
-        result
+        launch::graph_ends::<Gaudi>(recipeHandle as usize);
+        call_real!(synRecipeDestroy(recipeHandle))
     })
 }

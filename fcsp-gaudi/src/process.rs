@@ -128,6 +128,10 @@ impl Backend for Gaudi {
         events::record(event, queue)
     }
 
+    fn destroy_event(event: usize) {
+        events::destroy(event);
+    }
+
     fn event_progress(event: usize) -> Progress {
         events::progress(event)
     }

@@ -7,21 +7,41 @@
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering;
 
-use fcsp_hook::overhead::{self, context_died, takes_memory};
+use fcsp_hook::launch::queue_ends;
+use fcsp_hook::memory::pool;
+use fcsp_hook::overhead::{self, code_ends, context_died, context_ends, context_ends_on, takes_memory};
 
 use crate::call_real;
+use crate::driver::real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
+use crate::memory::graph::GRAPHS;
 use crate::process::{self, Hip, Inside, Scope, context_of, scope, shielded};
 
-/// The device's memory is gone, ours and the runtime's own.
-fn device_reset(ordinal: hipDevice_t) {
-    if let Some(governed) = process::governed()
-        && let Some(device) = governed.devices().find(|device| device.ordinal == ordinal)
-    {
+/// Runs `call`, which resets a device: its memory is gone then, ours and the runtime's own, and so are its streams, events,
+/// pools and code.
+fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipError_t {
+    let Some(_inside) = Inside::enter() else {
+        return call();
+    };
+    let Some(governed) = process::governed() else {
+        return call();
+    };
+    let device = governed.devices().find(|device| Some(device.ordinal) == ordinal);
+    let Some(device) = device else { return call() };
+    let context = context_of(device.ordinal);
+    context_ends_on(Some(context), device);
+    let pools = pool::device_ends(device);
+    let result = call();
+    if result == hipSuccess {
+        pools.died();
+        GRAPHS.recordings_ended(|origin| origin.context == context);
         device.own.in_use.store(false, Ordering::Release);
-        context_died(context_of(ordinal), Some(device));
+        context_died(context, Some(device));
+    } else {
+        pools.survived();
     }
+    result
 }
 
 /// `hipDeviceReset`.
@@ -29,29 +49,56 @@ pub unsafe extern "C" fn hipDeviceReset() -> hipError_t {
     shielded(hipErrorUnknown, || {
         let mut ordinal = 0;
         let known = call_real!(hipGetDevice(&mut ordinal)) == hipSuccess;
-        let result = call_real!(hipDeviceReset());
-        if result == hipSuccess
-            && known
-            && let Some(_inside) = Inside::enter()
-        {
-            device_reset(ordinal);
-        }
-        result
+        resets(known.then_some(ordinal), &|| call_real!(hipDeviceReset()))
     })
 }
 
 /// `hipDevicePrimaryCtxReset`.
 pub unsafe extern "C" fn hipDevicePrimaryCtxReset(dev: hipDevice_t) -> hipError_t {
     shielded(hipErrorUnknown, || {
-        let result = call_real!(hipDevicePrimaryCtxReset(dev));
-        if result == hipSuccess
-            && let Some(_inside) = Inside::enter()
-        {
-            device_reset(dev);
-        }
-        result
+        resets(Some(dev), &|| call_real!(hipDevicePrimaryCtxReset(dev)))
     })
 }
+
+macro_rules! may_end {
+    ($($name:ident($arg:ident: $ty:ty);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: a shell around the device's own context. Should a version of the runtime let that go, \
+                         no event of ours is in it.")]
+        pub unsafe extern "C" fn $name($arg: $ty) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                if let Some(_inside) = Inside::enter() {
+                    context_ends::<Hip>(None);
+                }
+                call_real!($name($arg))
+            })
+        }
+    )*};
+}
+may_end! {
+    hipCtxDestroy(ctx: hipCtx_t);
+    hipDevicePrimaryCtxRelease(dev: hipDevice_t);
+}
+
+macro_rules! destroys_stream {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: its handle may be another stream's next. A capture ends with its stream.")]
+        pub unsafe extern "C" fn $name(stream: hipStream_t) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                let call = || call_real!($name(stream));
+                let Some(_inside) = Inside::enter() else { return call() };
+                let queue = stream as usize;
+                queue_ends::<Hip>(queue);
+                let captures = GRAPHS.recordings().began_on(queue);
+                let result = call();
+                if captures && result == hipSuccess {
+                    GRAPHS.recordings_ended(|origin| origin.queue == queue);
+                }
+                result
+            })
+        }
+    )*};
+}
+destroys_stream!(hipStreamDestroy);
 
 macro_rules! begins {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
@@ -162,6 +209,17 @@ macro_rules! unloads {
 unloads! {
     hipModuleUnload(module: hipModule_t);
     hipLibraryUnload(library: hipLibrary_t);
+}
+
+/// `__hipUnregisterFatBinary`: a library is unloaded, and the addresses of its host functions may be another's next.
+pub unsafe extern "C" fn __hipUnregisterFatBinary(modules: *mut *mut c_void) {
+    shielded((), || {
+        code_ends::<Hip>();
+        if let Some(real) = real::__hipUnregisterFatBinary.get() {
+            // SAFETY: the caller vouches for the argument, as it would to the runtime.
+            unsafe { real(modules) };
+        }
+    });
 }
 
 macro_rules! loads_lazily {

@@ -43,8 +43,8 @@ pub mod real {
     reals!(hp, HIP:
         hipGetDevice, hipGetDeviceCount, hipDeviceGetUuid, hipDeviceGetMemPool, hipMemPoolGetAttribute,
         hipDeviceGetGraphMemAttribute, hipDeviceGetLimit, hipPointerGetAttributes, hipStreamIsCapturing,
-        hipStreamGetCaptureInfo_v2, hipThreadExchangeStreamCaptureMode, hipStreamDestroy, hipStreamGetDevice,
-        hipEventCreateWithFlags, hipEventRecord, hipEventQuery, hipEventElapsedTime, hipDriverGetVersion,
+        hipStreamGetCaptureInfo_v2, hipThreadExchangeStreamCaptureMode, hipStreamGetDevice,
+        hipEventCreateWithFlags, hipEventDestroy, hipEventRecord, hipEventQuery, hipEventElapsedTime, hipDriverGetVersion,
         hipKernelNameRef, hipKernelNameRefByPtr,
     );
     reals!(amd, AMD_SMI: amdsmi_get_gpu_device_bdf);

@@ -30,6 +30,11 @@ pub fn record(event: usize, stream: usize) -> bool {
     call_real!(hipEventRecord(event as hipEvent_t, stream as hipStream_t)) == hipSuccess
 }
 
+/// Ends an event, passed or not.
+pub fn destroy(event: usize) {
+    call_real!(hipEventDestroy(event as hipEvent_t));
+}
+
 /// How far the device has come with an event.
 pub fn progress(event: usize) -> Progress {
     match call_real!(hipEventQuery(event as hipEvent_t)) {

@@ -12,9 +12,8 @@ macro_rules! for_each_hip_hook {
     ($callback:ident) => {
         $callback! {
 
-
-            hipArray3DCreate, hipArrayCreate, hipArrayDestroy, hipCtxCreate, hipCtxSynchronize,
-            hipDeviceGetAttribute, hipDeviceGraphMemTrim, hipDevicePrimaryCtxReset, hipDeviceReset,
+            hipArray3DCreate, hipArrayCreate, hipArrayDestroy, hipCtxCreate, hipCtxDestroy, hipCtxSynchronize,
+            hipDeviceGetAttribute, hipDeviceGraphMemTrim, hipDevicePrimaryCtxRelease, hipDevicePrimaryCtxReset, hipDeviceReset,
             hipDeviceSetLimit, hipDeviceSetMemPool, hipDeviceSynchronize, hipDeviceTotalMem, hipDrvLaunchKernelEx,
             hipDrvMemcpy2DUnaligned, hipDrvMemcpy3D, hipDrvMemcpy3DAsync, hipEventSynchronize, hipExtGetLastError,
             hipExtLaunchKernel, hipExtLaunchMultiKernelMultiDevice, hipExtMallocWithFlags,
@@ -50,19 +49,21 @@ macro_rules! for_each_hip_hook {
             hipModuleLaunchCooperativeKernelMultiDevice, hipModuleLaunchKernel, hipModuleLoad, hipModuleLoadData,
             hipModuleLoadDataEx, hipModuleLoadFatBinary, hipModuleUnload, hipPeekAtLastError, hipStreamBeginCapture,
             hipStreamBeginCaptureToGraph, hipStreamBeginCapture_spt, hipStreamCreate, hipStreamCreateWithFlags,
-            hipStreamCreateWithPriority, hipStreamEndCapture, hipStreamEndCapture_spt, hipStreamSynchronize,
+            hipStreamCreateWithPriority, hipStreamDestroy, hipStreamEndCapture, hipStreamEndCapture_spt, hipStreamSynchronize,
             hipStreamSynchronize_spt,
         }
     };
 }
 
-/// Hands the names of wrapped functions of the runtime that C++ has mangled to a macro. Sorted by name.
+/// Hands the names of wrapped functions of the runtime that begin with an underscore to a macro: C++ has mangled them, or only
+/// compiled code calls them. Sorted by name.
 #[macro_export]
 macro_rules! for_each_hip_cpp_hook {
     ($callback:ident) => {
         $callback! {
             _Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j,
             _Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_,
+            __hipUnregisterFatBinary,
         }
     };
 }

@@ -21,7 +21,7 @@ pub mod legacy;
 
 /// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
 #[inline]
-fn named(stream: hipStream_t, per_thread: bool) -> usize {
+pub(crate) fn named(stream: hipStream_t, per_thread: bool) -> usize {
     let named = match (stream.is_null(), per_thread) {
         (true, true) => STREAM_PER_THREAD,
         (true, false) => STREAM_LEGACY,
@@ -68,23 +68,17 @@ fn kernel(
 /// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
 /// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
 /// by for that: one capture left open would be a way around the share.
+#[derive(Debug)]
 pub struct BesideCaptures(hipStreamCaptureMode);
 
-/// Asked for only while something is captured.
-#[inline]
-pub(crate) fn beside_captures() -> Option<BesideCaptures> {
-    if GRAPHS.recording() {
-        allow_questions()
-    } else {
-        None
+impl BesideCaptures {
+    /// Exchanges the calling thread's mode, if the runtime can.
+    #[cold]
+    pub(crate) fn begin() -> Option<Self> {
+        let mut mode = hipStreamCaptureModeRelaxed;
+        // The runtime exchanges the mode for the one that the thread had.
+        (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess).then_some(Self(mode))
     }
-}
-
-#[cold]
-fn allow_questions() -> Option<BesideCaptures> {
-    let mut mode = hipStreamCaptureModeRelaxed;
-    // The runtime exchanges the mode for the one that the thread had.
-    (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess).then_some(BesideCaptures(mode))
 }
 
 impl Drop for BesideCaptures {

@@ -10,12 +10,13 @@ use fcsp_hook::backend::{Backend, Progress};
 use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::overhead;
 use fcsp_hook::process::Process;
+use fcsp_hook::recordings::Question;
 pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
 
 use crate::device::{self, PerDevice};
 use crate::ffi::hip::*;
 use crate::info::process_memory;
-use crate::launch::{BesideCaptures, beside_captures, copies};
+use crate::launch::{BesideCaptures, copies};
 use crate::memory;
 use crate::memory::graph::{GRAPHS, is_capturing};
 use crate::memory::pool::POOLS;
@@ -142,18 +143,17 @@ impl Backend for Hip {
 
     #[inline]
     fn is_recording() -> bool {
-        GRAPHS.recording()
+        GRAPHS.recordings().any()
     }
 
     fn records(stream: usize) -> bool {
         is_capturing(stream as hipStream_t)
     }
 
-    type Beside = Option<BesideCaptures>;
+    type Beside = Question<BesideCaptures>;
 
-    #[inline]
     fn beside_recordings() -> Self::Beside {
-        beside_captures()
+        GRAPHS.recordings().ask(BesideCaptures::begin)
     }
 
     fn is_pageable(memory: *const c_void) -> bool {
@@ -170,6 +170,10 @@ impl Backend for Hip {
 
     fn record_event(event: usize, stream: usize) -> bool {
         events::record(event, stream)
+    }
+
+    fn destroy_event(event: usize) {
+        events::destroy(event);
     }
 
     fn event_progress(event: usize) -> Progress {

@@ -141,9 +141,10 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     }
     /// What lives while this thread makes and asks events beside recordings; `()` where those do not mind.
     type Beside;
-    /// Lets this thread ask events and make them although another is recording. Where such a question would break the
-    /// recording, a launch on a queue that is not recorded must not be let by for that: one recording left open would be
-    /// a way around the share.
+    /// Begins a question to the driver: until what this returns is dropped, this thread may make, record, query and
+    /// destroy events although another thread is recording. One for each question, and none around the program's own
+    /// call. Where such a question would break the recording, a launch on a queue that is not recorded must not be let
+    /// by for that: one recording left open would be a way around the share.
     fn beside_recordings() -> Self::Beside;
     /// The context in which events for `queue` are made.
     fn event_context(queue: usize) -> Option<usize>;
@@ -152,6 +153,16 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     fn create_event(context: usize, timed: bool) -> Option<usize>;
     /// Records an event, new or passed, at the end of `queue`; returns whether that was done.
     fn record_event(event: usize, queue: usize) -> bool;
+    /// Ends an event that [`Backend::create_event`] made. Called while the event's context is alive, and never for an event
+    /// that another thread may be asked about.
+    fn destroy_event(event: usize);
+    /// Whether a call that waits for `queue` may put an event on it. False where one thread at a time may use a queue:
+    /// another may be in the middle of a launch on it.
+    fn marks_while_waiting(_queue: usize) -> bool {
+        true
+    }
+    /// Whether a queue may only be destroyed once the device has passed everything on it, our own events included.
+    const QUEUES_END_IDLE: bool = false;
     /// How far the device has come with it.
     fn event_progress(event: usize) -> Progress;
     /// Ns between two timed events that have passed.

@@ -30,7 +30,7 @@ mod timing;
 use events::Events;
 pub use functions::{Functions, Known};
 use marks::{Marks, Since, Span};
-use prices::Prices;
+use prices::{Prices, kernel_keys};
 use timing::Timing;
 
 /// Time between two looks at the folder of pages, ns.
@@ -206,11 +206,39 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// `queue` is gone, and its handle may be another thing's next.
-    pub fn queue_gone(&self, queue: usize) {
+    /// `queue` is about to end, and its handle may be another thing's next.
+    pub fn queue_ends(&self, queue: usize) {
+        if self.gate.line().stream.load(Ordering::Relaxed) == queue {
+            self.forget_queue(queue);
+        }
+        if B::QUEUES_END_IDLE {
+            self.let_pass(queue);
+        }
+    }
+
+    #[cold]
+    fn forget_queue(&self, queue: usize) {
         let last = &self.gate.line().stream;
         // Relaxed: whoever is given the handle again heard of it after this.
-        let _ = last.compare_exchange(queue, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if last
+            .compare_exchange(queue, 0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            // What it was given may still be at work when the next queue is found empty.
+            self.several_queues.store(true, Ordering::Relaxed);
+            self.mixed_queues.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the device has passed our own events on `queue`: they lie behind work that the program knows to be
+    /// done, so this takes no time.
+    fn let_pass(&self, queue: usize) {
+        let until = now_ns().saturating_add(DRAIN_NS);
+        while (self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue))
+            && now_ns() < until
+        {
+            std::thread::yield_now();
+        }
     }
 
     #[cold]
@@ -243,6 +271,10 @@ impl<B: Backend> Compute<B> {
                     B::process().notice_new_limits();
                 }
             }
+        }
+        if B::is_recording() && B::records(queue) {
+            // Another thread has begun to record here meanwhile: no event of ours may get into that.
+            return call();
         }
         let result = if work.sample {
             self.submit_timed(work, queue, call)
@@ -373,10 +405,15 @@ impl<B: Backend> Compute<B> {
     pub fn synchronise(&self, drains: Drains, call: &dyn Fn() -> B::Status) -> B::Status {
         let before = now_ns();
         let line = self.gate.line();
-        if line.unmarked.load(Ordering::Relaxed) != 0
+        // Only a queue that this call names is sure to be there and to be the caller's to use. The queue of the last
+        // launch may be destroyed by now, or in the hands of another thread.
+        if let Some(queue) = drains.named()
+            && line.stream.load(Ordering::Relaxed) == queue
+            && line.unmarked.load(Ordering::Relaxed) != 0
             && before.saturating_sub(self.marked_ns.load(Ordering::Relaxed)) > MARK_NS
+            && B::marks_while_waiting(queue)
         {
-            self.mark(line.stream.load(Ordering::Relaxed), before);
+            self.mark(queue, before);
         }
         self.gate.block(before);
         let result = call();
@@ -389,7 +426,7 @@ impl<B: Backend> Compute<B> {
             Drains::Queue(queue) => {
                 !self.several_queues.load(Ordering::Relaxed) && line.stream.load(Ordering::Relaxed) == queue
             }
-            Drains::Something => false,
+            Drains::PartOf(_) | Drains::Something => false,
         };
         if idle && result == B::SUCCESS {
             self.gate.drained(now);
@@ -419,7 +456,10 @@ impl<B: Backend> Compute<B> {
     pub fn graph_made(&self, executable: usize, kernels: &[(usize, u64)]) {
         let mut time = [0u64; Class::ALL.len()];
         for &(function, blocks) in kernels {
-            let class = self.functions.class_of(function, B::kernel_name);
+            let (class, stranger) = self.functions.class_of(function, B::kernel_name);
+            if stranger {
+                self.prices.forget_kernel(function);
+            }
             let cost = self
                 .prices
                 .cost(cost::kernel_key(function as u64, blocks), blocks);
@@ -434,16 +474,55 @@ impl<B: Backend> Compute<B> {
             .graph_made(executable, most.unwrap_or(Class::Other));
     }
 
-    /// An executable graph was updated or destroyed: its cost must be learned anew.
+    /// An executable graph was updated: its cost must be learned anew.
     pub fn graph_changed(&self, executable: usize) {
         self.functions.graph_changed(executable);
-        self.prices.forget(cost::graph_key(executable as u64));
+        self.forget_graph(executable);
     }
 
-    /// Modules were unloaded: handles may be used again for other functions.
-    pub fn code_unloaded(&self) {
-        self.functions.forget();
-        self.prices.handles_changed();
+    /// An executable graph is about to end: its handle may be another one's next.
+    pub fn graph_ends(&self, executable: usize) {
+        self.functions.graph_ends(executable);
+        self.forget_graph(executable);
+    }
+
+    /// A function that was launched under this handle before was another one.
+    #[cold]
+    pub(crate) fn forget_kernel_price(&self, function: usize) {
+        self.prices.forget_kernel(function);
+    }
+
+    fn forget_graph(&self, executable: usize) {
+        let changed = cost::graph_key(executable as u64);
+        self.prices.forget(changed);
+        self.forget_keys(|key| key == changed);
+    }
+
+    /// A kernel is about to end: its handle may be another one's next.
+    pub fn function_ends(&self, function: usize) {
+        self.functions.doubt(function);
+        self.prices.doubt_kernel(function);
+        let changed: Vec<u64> = kernel_keys(function).collect();
+        self.forget_keys(|key| changed.contains(&key));
+    }
+
+    /// Code is about to be unloaded: handles of its functions may be used again for others.
+    pub fn code_ends(&self) {
+        self.functions.doubt_all();
+        self.prices.doubt_all();
+        self.forget_keys(|_| true);
+    }
+
+    /// What is in flight under these keys says nothing about what they stand for from now on.
+    fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
+        let launched = &self.gate.line().key;
+        let key = launched.load(Ordering::Relaxed);
+        if key != 0 && key != SEVERAL && changed(key) {
+            // Relaxed: a key that another thread enters meanwhile is that of a launch after this.
+            let _ = launched.compare_exchange(key, SEVERAL, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.marks.forget_keys(&changed);
+        self.timing.forget_keys(&changed);
     }
 
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.
@@ -452,11 +531,30 @@ impl<B: Backend> Compute<B> {
         self.gate.in_flight() > 0
     }
 
-    /// A context is gone, and its events with it.
-    pub fn context_died(&self, context: usize) {
-        self.marks.forget(context);
-        self.events.forget(context);
-        self.timing.forget(context);
+    /// `context` is about to end, or all of the device's: from here on no thread finds an event of ours in it. Should it not
+    /// end after all, new events are made.
+    pub fn context_ends(&self, context: Option<usize>) {
+        let mut gone = Vec::new();
+        // In this order: an event is given back to the free ones under the lock of the list that it is taken from.
+        self.marks.take_out(context, &mut gone);
+        self.timing.take_out(context, &mut gone);
+        self.events.take_out(context, &mut gone);
+        if gone.is_empty() {
+            return;
+        }
+        let _question = B::beside_recordings();
+        gone.into_iter().for_each(B::destroy_event);
+    }
+
+    /// A context is gone, with its queues and its code.
+    pub fn context_died(&self) {
+        self.code_ends();
+        let line = self.gate.line();
+        line.stream.store(0, Ordering::Relaxed);
+        line.unmarked.store(0, Ordering::Relaxed);
+        self.several_queues.store(false, Ordering::Relaxed);
+        self.mixed_queues.store(true, Ordering::Relaxed);
+        self.interrupted.store(true, Ordering::Relaxed);
         self.gate.drained(now_ns());
     }
 }
@@ -474,10 +572,22 @@ fn seen_by(params: Params, blind: bool) -> Params {
 pub enum Drains {
     /// The whole context.
     Everything,
-    /// One queue.
+    /// One queue, which the call names.
     Queue(usize),
+    /// Some of the work on a queue, which the call names.
+    PartOf(usize),
     /// Some work, nobody can say which.
     Something,
+}
+
+impl Drains {
+    /// The queue that the call names: it is there, and the caller may use it.
+    fn named(self) -> Option<usize> {
+        match self {
+            Self::Queue(queue) | Self::PartOf(queue) => Some(queue),
+            Self::Everything | Self::Something => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -135,6 +135,13 @@ impl<B: Backend> Device<B> {
         unsafe { self.compute.load(Ordering::Acquire).as_ref() }
     }
 
+    /// The compute share of this device if there ever was one to keep: what it remembers of handles must be forgotten in
+    /// time although the limit is lifted for now.
+    pub fn compute_made(&self) -> Option<&'static Compute<B>> {
+        // SAFETY: compute states are leaked, never freed. Acquire pairs with their publication.
+        unsafe { self.compute_made.load(Ordering::Acquire).as_ref() }
+    }
+
     /// Takes in what the control page says now. Damaged, or half-written by somebody who died, it
     /// leaves the last known limits.
     #[cold]

@@ -9,6 +9,7 @@ use fcsp_core::share::cost;
 
 use crate::backend::Backend;
 use crate::compute::{Compute, Drains, Known, Work};
+use crate::device::Device;
 use crate::setup::shielded;
 
 pub mod copies;
@@ -145,14 +146,18 @@ pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
 
 /// The share that work on `queue`, on the calling thread's device, has to keep to; `None` if there is none, and for what
 /// is only recorded.
+///
+/// Shielded, as it may open files: a launch without its share goes on, ungoverned.
 #[inline]
 fn share<B: Backend>(queue: usize) -> Option<&'static Compute<B>> {
-    let process = B::process();
-    if process.is_free() {
-        return None;
-    }
-    let compute = process.compute()?;
-    (!B::is_recording() || !B::records(queue)).then_some(compute)
+    shielded(None, || {
+        let process = B::process();
+        if process.is_free() {
+            return None;
+        }
+        let compute = process.compute()?;
+        (!B::is_recording() || !B::records(queue)).then_some(compute)
+    })
 }
 
 /// Submits a kernel, known by the handle that the launch names, on the calling thread's device.
@@ -166,10 +171,7 @@ pub fn kernel<B: Backend>(
     let Some(compute) = share::<B>(queue) else {
         return call();
     };
-    shielded(B::UNKNOWN, || {
-        let _beside = B::beside_recordings();
-        compute.kernel(function, blocks, queue, call)
-    })
+    shielded(B::UNKNOWN, || compute.kernel(function, blocks, queue, call))
 }
 
 /// Submits an executable graph or recorded list: one key each.
@@ -178,10 +180,7 @@ pub fn graph<B: Backend>(executable: usize, queue: usize, call: impl Fn() -> B::
     let Some(compute) = share::<B>(queue) else {
         return call();
     };
-    shielded(B::UNKNOWN, || {
-        let _beside = B::beside_recordings();
-        compute.graph(executable, queue, call)
-    })
+    shielded(B::UNKNOWN, || compute.graph(executable, queue, call))
 }
 
 /// Around a call in which the host waits for the device.
@@ -209,26 +208,34 @@ pub fn graph_made<B: Backend>(executable: usize, kernels: impl FnOnce() -> Vec<(
     }
 }
 
-/// An executable graph was updated or is gone: its cost must be learned anew.
-pub fn graph_changed<B: Backend>(executable: usize) {
-    if let Some(governed) = B::process().governed() {
-        for device in governed.devices() {
-            if let Some(compute) = device.compute() {
-                compute.graph_changed(executable);
-            }
-        }
-    }
+fn each_share<B: Backend>(told: impl Fn(&Compute<B>)) {
+    shielded((), || {
+        let Some(governed) = B::process().governed() else {
+            return;
+        };
+        governed.devices().filter_map(Device::compute_made).for_each(told);
+    });
 }
 
-/// A queue is gone: its handle may be another thing's next.
-pub fn queue_gone<B: Backend>(queue: usize) {
-    if let Some(governed) = B::process().governed() {
-        for device in governed.devices() {
-            if let Some(compute) = device.compute() {
-                compute.queue_gone(queue);
-            }
-        }
-    }
+/// An executable graph was updated: its cost must be learned anew.
+pub fn graph_changed<B: Backend>(executable: usize) {
+    each_share::<B>(|compute| compute.graph_changed(executable));
+}
+
+/// An executable graph, model or recipe is about to be destroyed: its handle may be another one's next. Before the
+/// driver's call, as another thread may have the handle before that comes back.
+pub fn graph_ends<B: Backend>(executable: usize) {
+    each_share::<B>(|compute| compute.graph_ends(executable));
+}
+
+/// The same for a kernel.
+pub fn function_ends<B: Backend>(function: usize) {
+    each_share::<B>(|compute| compute.function_ends(function));
+}
+
+/// The same for a queue.
+pub fn queue_ends<B: Backend>(queue: usize) {
+    each_share::<B>(|compute| compute.queue_ends(queue));
 }
 
 /// What backends whose calls name their device use: they find the share with
@@ -241,7 +248,11 @@ impl<B: Backend> Compute<B> {
             class,
             sample,
             settled,
+            stranger,
         } = self.functions.kernel(function, self.countdown(), B::kernel_name);
+        if stranger {
+            self.forget_kernel_price(function);
+        }
         Work {
             key: cost::kernel_key(function as u64, blocks),
             blocks,
@@ -269,6 +280,7 @@ impl<B: Backend> Compute<B> {
             class,
             sample,
             settled,
+            ..
         } = self.functions.graph(executable, self.countdown());
         let work = Work {
             key: cost::graph_key(executable as u64),

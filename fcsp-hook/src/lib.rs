@@ -20,6 +20,7 @@
 //! | [`info`] | the answers that show a tenant its own device |
 //! | [`compute`] | one device's compute share: costs, marks, waits |
 //! | [`launch`] | everything that starts work on the device |
+//! | [`recordings`] | queues that are being recorded, and questions to the driver beside them |
 //!
 //! Everything is generic or a macro, so each backend gets code of its own, with its own statics and without indirect
 //! calls. Nothing here names a vendor.
@@ -38,6 +39,7 @@ pub mod lookup;
 pub mod memory;
 pub mod overhead;
 pub mod process;
+pub mod recordings;
 pub mod setup;
 pub mod symbols;
 pub mod table;

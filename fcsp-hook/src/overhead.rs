@@ -125,21 +125,49 @@ fn free_if_unmeasured<B: Backend>(device: &Device<B>) -> Option<u64> {
     B::free_by_driver(device)
 }
 
-/// A context is gone, with its memory and its events.
+/// A context is about to end, or may be: `None` for every context of the process. Before the driver's call, and whatever that
+/// answers: another thread must not find an event of ours in it while it ends. One that does not end gets new ones.
+pub fn context_ends<B: Backend>(context: Option<usize>) {
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            context_ends_on(context, device);
+        }
+    }
+}
+
+/// The same for one device; `None` for every context there.
+pub fn context_ends_on<B: Backend>(context: Option<usize>, device: &'static Device<B>) {
+    if let Some(compute) = device.compute_made() {
+        compute.context_ends(context);
+    }
+}
+
+/// A context is gone, with its memory. [`context_ends`] came before.
 pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
     memory::context_died::<B>(context);
     B::context_died(context);
     B::process().forget_context();
     if let Some(device) = device {
         device.context_gone(context);
-        if let Some(compute) = device.compute() {
-            compute.context_died(context);
+        if let Some(compute) = device.compute_made() {
+            compute.context_died();
         }
         B::refresh(device);
         // The context's own overhead went with it; without this the tenant would look fuller than it is until its
         // next request near the quota.
         if device.limit() != u64::MAX && device.attachment().slot().overhead.load(Ordering::Relaxed) > 0 {
             device.measure_now();
+        }
+    }
+}
+
+/// Code is about to be unloaded. Before the driver's call: another thread may have a handle again before that comes back.
+pub fn code_ends<B: Backend>() {
+    if let Some(governed) = B::process().governed() {
+        for device in governed.devices() {
+            if let Some(compute) = device.compute_made() {
+                compute.code_ends();
+            }
         }
     }
 }
@@ -160,6 +188,7 @@ fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
         _ => None,
     };
     let before = device.and_then(free_if_unmeasured);
+    code_ends::<B>();
     let result = call();
     if let (Some(device), Some(before)) = (device, before)
         && let Some(after) = free_if_unmeasured(device)
@@ -167,12 +196,7 @@ fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
         device.saw_less(after.saturating_sub(before));
     }
     if let Some(governed) = B::process().governed() {
-        for device in governed.devices() {
-            device.overhead_moved();
-            if let Some(compute) = device.compute() {
-                compute.code_unloaded();
-            }
-        }
+        governed.devices().for_each(Device::overhead_moved);
     }
     result
 }

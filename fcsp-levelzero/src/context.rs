@@ -88,10 +88,12 @@ fn used_first(context: usize, device: &'static Device, word: u64, result: ze_res
 /// `zeContextDestroy`: the driver frees all that was allocated in it.
 pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        let result = call_real!(zeContextDestroy(hContext));
         let Some(_inside) = Inside::enter() else {
-            return result;
+            return call_real!(zeContextDestroy(hContext));
         };
+        // The API wants everything in a context destroyed before it, our own events included.
+        overhead::context_ends::<LevelZero>(Some(hContext as usize));
+        let result = call_real!(zeContextDestroy(hContext));
         if result == ZE_RESULT_SUCCESS
             && let Some(governed) = process().governed()
         {
@@ -153,7 +155,7 @@ pub unsafe extern "C" fn zeModuleDestroy(hModule: ze_module_handle_t) -> ze_resu
 /// `zeKernelDestroy`: its handle may come again for another kernel, which is then a stranger.
 pub unsafe extern "C" fn zeKernelDestroy(hKernel: ze_kernel_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        fcsp_hook::launch::graph_changed::<LevelZero>(hKernel as usize);
+        fcsp_hook::launch::function_ends::<LevelZero>(hKernel as usize);
         call_real!(zeKernelDestroy(hKernel))
     })
 }

@@ -3,7 +3,7 @@
 //! An event is signalled by a barrier, which the driver gives the times of its passing; a bare signal has none. On a
 //! command queue the barrier lies in a list of its own, one for each group of queues.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_hook::backend::Progress;
@@ -13,11 +13,14 @@ use crate::device;
 use crate::ffi::ze::*;
 use crate::queues::{self, Place};
 
-/// One event. Leaked: there are few, and they are used again and again.
+/// One event, used again and again until its context ends.
 #[derive(Debug)]
 struct Event {
     handle: usize,
+    pool: usize,
     context: usize,
+    /// Whether a barrier that signals it was submitted since it was last reset.
+    submitted: AtomicBool,
     /// The device where it was recorded last.
     device: AtomicUsize,
     /// Lists with a barrier that signals it: the device, the group and the list.
@@ -54,7 +57,9 @@ pub fn create(context: usize, timed: bool) -> Option<usize> {
     }
     let event = Box::leak(Box::new(Event {
         handle: handle as usize,
+        pool: pool as usize,
         context,
+        submitted: AtomicBool::new(false),
         device: AtomicUsize::new(0),
         lists: Mutex::default(),
     }));
@@ -62,8 +67,24 @@ pub fn create(context: usize, timed: bool) -> Option<usize> {
 }
 
 fn known(event: usize) -> &'static Event {
-    // SAFETY: only ever made by `create`, and leaked.
+    // SAFETY: only ever made by `create`, and there until `destroy`, which is called for events that nobody else has.
     unsafe { &*(event as *const Event) }
+}
+
+/// Ends an event, with its pool and its lists: the API wants them destroyed before their context. One that the device has yet to
+/// pass is left to the driver: that can only be where the program destroys what is still at work.
+pub fn destroy(event: usize) {
+    if known(event).submitted.load(Ordering::Relaxed) && progress(event) == Progress::Pending {
+        return;
+    }
+    // SAFETY: made by `create` from a box, and in no list any more, so this is its only user.
+    let event = unsafe { Box::from_raw(event as *mut Event) };
+    let lists = event.lists.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (_, _, list) in lists {
+        call_real!(zeCommandListDestroy(list as ze_command_list_handle_t));
+    }
+    call_real!(zeEventDestroy(event.handle as ze_event_handle_t));
+    call_real!(zeEventPoolDestroy(event.pool as ze_event_pool_handle_t));
 }
 
 /// A closed list with one barrier that signals the event.
@@ -98,6 +119,13 @@ fn make_list(event: &Event, place: &Place) -> Option<usize> {
 /// Records an event, new or passed, at the end of a queue or immediate list.
 pub fn record(event: usize, queue: usize) -> bool {
     let event = known(event);
+    let done = submit(event, queue);
+    // Relaxed: read by whoever takes it out of every list.
+    event.submitted.store(done, Ordering::Relaxed);
+    done
+}
+
+fn submit(event: &Event, queue: usize) -> bool {
     let Some(place) = queues::place(queue).filter(|place| place.context == event.context) else {
         return false;
     };

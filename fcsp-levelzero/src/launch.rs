@@ -113,7 +113,11 @@ macro_rules! launches {
                         let collective = share.is_some_and(|share| {
                             share.kernel_work($kernel as usize, blocks).class.bypasses_gate()
                         });
-                        queues::appended($list as usize, $kernel as u64, blocks, collective);
+                        // With its name: the handle may be another kernel's next.
+                        let kernel = share.map_or($kernel as u64, |share| {
+                            share.functions.identity($kernel as usize)
+                        });
+                        queues::appended($list as usize, kernel, blocks, collective);
                         call()
                     }
                     Governed::Not => call(),

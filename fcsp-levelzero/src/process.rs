@@ -141,6 +141,18 @@ impl Backend for LevelZero {
         events::record(event, queue)
     }
 
+    fn destroy_event(event: usize) {
+        events::destroy(event);
+    }
+
+    /// Several threads may execute lists on a command queue; a list belongs to one thread at a time, which may not be the one
+    /// that waits for it.
+    fn marks_while_waiting(queue: usize) -> bool {
+        queues::lane(queue).is_some_and(|lane| !lane.immediate)
+    }
+
+    const QUEUES_END_IDLE: bool = true;
+
     fn event_progress(event: usize) -> Progress {
         events::progress(event)
     }

@@ -235,22 +235,59 @@ fn enter(handle: usize, place: Place, lane: Lane) {
     }
 }
 
-fn leave(handle: usize) {
-    take_out(handle);
-    fcsp_hook::launch::queue_gone::<LevelZero>(handle);
+/// Forgets a queue or list; returns what was known of it.
+fn leave(handle: usize) -> Option<Known> {
+    let known = take_out(handle);
+    fcsp_hook::launch::queue_ends::<LevelZero>(handle);
+    known
 }
 
-fn take_out(handle: usize) {
+/// All that is known of a queue or list.
+struct Known {
+    place: Place,
+    lane: Lane,
+    content: u64,
+    blocks: u64,
+    collective: bool,
+}
+
+fn take_out(handle: usize) -> Option<Known> {
     let mut places = places().lock().unwrap_or_else(PoisonError::into_inner);
-    places.remove(&(handle as u64));
-    for slot in slots(handle) {
-        match slot.handle.load(Ordering::Relaxed) {
-            0 => return,
-            // What lies behind it is still found.
-            found if found == handle => return slot.handle.store(GONE, Ordering::Relaxed),
-            _ => {}
+    let (place, lane) = places.remove(&(handle as u64))?;
+    let mut known = Known {
+        place,
+        lane,
+        content: 0,
+        blocks: 0,
+        collective: false,
+    };
+    if let Some(slot) = slot(handle) {
+        known.content = slot.content.load(Ordering::Relaxed);
+        known.blocks = slot.blocks.load(Ordering::Relaxed);
+        known.collective = slot.collective.load(Ordering::Relaxed);
+        // What lies behind it is still found.
+        slot.handle.store(GONE, Ordering::Relaxed);
+    }
+    Some(known)
+}
+
+/// Runs `call`, which destroys a queue or list. Out first: the driver may give the handle to the next one at once. One that
+/// the driver keeps is put back as it was.
+fn destroys(handle: *mut core::ffi::c_void, call: impl FnOnce() -> ze_result_t) -> ze_result_t {
+    let handle = handle as usize;
+    let known = leave(handle);
+    let result = call();
+    if result != ZE_RESULT_SUCCESS
+        && let Some(known) = known
+    {
+        enter(handle, known.place, known.lane);
+        if let Some(slot) = slot(handle) {
+            slot.content.store(known.content, Ordering::Relaxed);
+            slot.blocks.store(known.blocks, Ordering::Relaxed);
+            slot.collective.store(known.collective, Ordering::Relaxed);
         }
     }
+    result
 }
 
 /// Forgets what was made in a context that is gone.
@@ -260,7 +297,9 @@ pub fn context_died(context: usize) {
         let inside = places.iter().filter(|(_, (place, _))| place.context == context);
         inside.map(|(handle, _)| *handle as usize).collect()
     };
-    gone.into_iter().for_each(leave);
+    for handle in gone {
+        leave(handle);
+    }
 }
 
 /// Whether a queue group only copies.
@@ -384,17 +423,14 @@ pub unsafe extern "C" fn zeCommandListCreate(
 /// `zeCommandQueueDestroy`.
 pub unsafe extern "C" fn zeCommandQueueDestroy(hCommandQueue: ze_command_queue_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        // Out first: the driver may give the handle to the next one at once.
-        leave(hCommandQueue as usize);
-        call_real!(zeCommandQueueDestroy(hCommandQueue))
+        destroys(hCommandQueue, || call_real!(zeCommandQueueDestroy(hCommandQueue)))
     })
 }
 
 /// `zeCommandListDestroy`.
 pub unsafe extern "C" fn zeCommandListDestroy(hCommandList: ze_command_list_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        leave(hCommandList as usize);
-        call_real!(zeCommandListDestroy(hCommandList))
+        destroys(hCommandList, || call_real!(zeCommandListDestroy(hCommandList)))
     })
 }
 
@@ -454,7 +490,14 @@ mod tests {
         assert!(content(&lists).collective && !of(lists[1]).collective);
         emptied(lists[0] as usize);
         assert!(!of(lists[0]).collective);
-        lists.iter().for_each(|list| leave(*list as usize));
+        let refused = destroys(lists[1], || ZE_RESULT_ERROR_UNKNOWN);
+        assert_eq!(refused, ZE_RESULT_ERROR_UNKNOWN);
+        assert_eq!(super::lane(lists[1] as usize), Some(lane));
+        assert_eq!((of(lists[1]).blocks, of(lists[1]).collective), (6, false));
+        for list in lists {
+            assert_eq!(destroys(list, || ZE_RESULT_SUCCESS), ZE_RESULT_SUCCESS);
+            assert!(super::lane(list as usize).is_none());
+        }
     }
 
     #[test]

@@ -306,6 +306,8 @@ fcsp_hook::functions! {
     aclrtCreateEventExWithFlag(event: *mut aclrtEvent, flag: u32);
     aclrtDestroyContext(context: aclrtContext);
     aclrtDestroyEvent(event: aclrtEvent);
+    aclrtDestroyStream(stream: aclrtStream);
+    aclrtDestroyStreamForce(stream: aclrtStream);
     aclrtDeviceGetUuid(deviceId: i32, uuid: *mut aclrtUuid);
     aclrtEventElapsedTime(ms: *mut f32, startEvent: aclrtEvent, endEvent: aclrtEvent);
     aclrtFree(devPtr: *mut c_void);

@@ -162,6 +162,8 @@ fcsp_hook::functions! {
     rtStreamBeginCapture(stm: rtStream_t, mode: i32);
     rtStreamEndCapture(stm: rtStream_t, captureMdl: *mut rtModel_t);
 
+    rtStreamDestroy(stm: rtStream_t);
+    rtStreamDestroyForce(stm: rtStream_t);
     rtStreamSynchronize(stm: rtStream_t);
     rtStreamSynchronizeWithTimeout(stm: rtStream_t, timeout: i32);
     rtDeviceSynchronize();

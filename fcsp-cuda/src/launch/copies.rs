@@ -4,6 +4,7 @@
 
 use core::ffi::c_void;
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
 use super::named;
@@ -22,6 +23,7 @@ fn share_of(stream: CUstream, per_thread: bool) -> Option<Share<Cuda>> {
 
 /// The kind of memory at an address, as far as the driver knows it: host memory of its own is `CU_MEMORYTYPE_HOST`.
 fn kind_of(address: CUdeviceptr) -> Option<CUmemorytype> {
+    let _question = Cuda::beside_recordings();
     let mut kind: CUmemorytype = 0;
     (call_real!(cuPointerGetAttribute(
         (&raw mut kind).cast(),

@@ -100,8 +100,5 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
     if graph::capturing() && launches.iter().any(|launch| graph::is_capturing(launch.hStream)) {
         return call();
     }
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let _beside = Cuda::beside_recordings();
-        pass_all(launches, &call)
-    })
+    shielded(CUDA_ERROR_UNKNOWN, || pass_all(launches, &call))
 }

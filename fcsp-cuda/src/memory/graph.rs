@@ -1,12 +1,15 @@
 //! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they are charged is in
 //! [`fcsp_hook::memory::graph`].
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
+use fcsp_hook::recordings::Origin;
 
 use super::pages;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
+use crate::launch::named;
 use crate::process::{Cuda, Device, shielded};
 
 /// The graphs of this process.
@@ -44,7 +47,7 @@ impl GraphMemory for Cuda {
 /// Whether any stream may be capturing.
 #[inline]
 pub fn capturing() -> bool {
-    GRAPHS.recording()
+    GRAPHS.recordings().any()
 }
 
 /// Whether `stream` is capturing.
@@ -56,19 +59,8 @@ pub(crate) fn is_capturing(stream: CUstream) -> bool {
 
 /// An allocation of `bytes` was captured on `stream`: it became a node of the graph being made.
 pub(crate) fn captured(stream: CUstream, bytes: u64) {
-    let (mut status, mut id, mut graph, mut count) =
-        (CU_STREAM_CAPTURE_STATUS_NONE, 0u64, core::ptr::null_mut(), 0usize);
-    let mut dependencies = core::ptr::null();
-    call_real!(cuStreamGetCaptureInfo_v2(
-        stream,
-        &mut status,
-        &mut id,
-        &mut graph,
-        &mut dependencies,
-        &mut count
-    ));
     // A graph that could not be asked for is found out after its launch.
-    GRAPHS.node_added::<Cuda>(graph as usize, bytes);
+    GRAPHS.node_added::<Cuda>(graph_of_capture(stream), bytes);
 }
 
 /// `cuGraphAddMemAllocNode`.
@@ -251,7 +243,7 @@ pub unsafe extern "C" fn cuGraphDestroy(hGraph: CUgraph) -> CUresult {
 pub unsafe extern "C" fn cuGraphExecDestroy(hGraphExec: CUgraphExec) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         GRAPHS.executable_gone(hGraphExec as usize);
-        fcsp_hook::launch::graph_changed::<Cuda>(hGraphExec as usize);
+        fcsp_hook::launch::graph_ends::<Cuda>(hGraphExec as usize);
         call_real!(cuGraphExecDestroy(hGraphExec))
     })
 }
@@ -265,46 +257,102 @@ pub unsafe extern "C" fn cuDeviceGraphMemTrim(device: CUdevice) -> CUresult {
     })
 }
 
+/// The graph that is being made by a capture on `stream`; 0 if it cannot be asked for.
+fn graph_of_capture(stream: CUstream) -> usize {
+    let (mut status, mut id, mut graph, mut count) =
+        (CU_STREAM_CAPTURE_STATUS_NONE, 0u64, core::ptr::null_mut(), 0usize);
+    let mut dependencies = core::ptr::null();
+    let result = call_real!(cuStreamGetCaptureInfo_v2(
+        stream,
+        &mut status,
+        &mut id,
+        &mut graph,
+        &mut dependencies,
+        &mut count
+    ));
+    if result == CUDA_SUCCESS && status == CU_STREAM_CAPTURE_STATUS_ACTIVE {
+        graph as usize
+    } else {
+        0
+    }
+}
+
+/// Runs `call`, which begins a capture on `stream`, of a graph of its own if `fresh`.
+fn begins(stream: CUstream, per_thread: bool, fresh: bool, call: &dyn Fn() -> CUresult) -> CUresult {
+    if Cuda::process().is_free() {
+        return call();
+    }
+    let began = |result| {
+        if result != CUDA_SUCCESS {
+            return None;
+        }
+        let queue = named(stream, per_thread);
+        let graph = if fresh {
+            graph_of_capture(queue as CUstream)
+        } else {
+            0
+        };
+        // A capture that failed frees its graph without a call.
+        GRAPHS.graph_gone(graph);
+        Some(Origin {
+            queue,
+            context: Cuda::current_context().unwrap_or(0),
+            device: -1,
+            graph,
+        })
+    };
+    GRAPHS.recordings().begins(call, began)
+}
+
 macro_rules! begin_capture {
-    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            let result = call_real!($name($($arg),*));
-            if result == CUDA_SUCCESS {
-                GRAPHS.recording_began();
-            }
-            result
+    ($($name:ident($stream:ident: CUstream $(, $arg:ident: $ty:ty)*) $per_thread:literal $fresh:literal;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: counts from before the call, so that no question of ours spoils it.")]
+        pub unsafe extern "C" fn $name($stream: CUstream $(, $arg: $ty)*) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                begins($stream, $per_thread, $fresh, &|| call_real!($name($stream $(, $arg)*)))
+            })
         }
     )*};
 }
 begin_capture! {
-    cuStreamBeginCapture(hStream: CUstream);
-    cuStreamBeginCapture_ptsz(hStream: CUstream);
-    cuStreamBeginCapture_v2(hStream: CUstream, mode: CUstreamCaptureMode);
-    cuStreamBeginCapture_v2_ptsz(hStream: CUstream, mode: CUstreamCaptureMode);
+    cuStreamBeginCapture(hStream: CUstream) false true;
+    cuStreamBeginCapture_ptsz(hStream: CUstream) true true;
+    cuStreamBeginCapture_v2(hStream: CUstream, mode: CUstreamCaptureMode) false true;
+    cuStreamBeginCapture_v2_ptsz(hStream: CUstream, mode: CUstreamCaptureMode) true true;
     cuStreamBeginCaptureToGraph(hStream: CUstream, graph: CUgraph, dependencies: *const CUgraphNode,
-        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode);
+        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode) false false;
     cuStreamBeginCaptureToGraph_ptsz(hStream: CUstream, graph: CUgraph, dependencies: *const CUgraphNode,
-        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode);
+        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode) true false;
     cuStreamBeginRecaptureToGraph(hStream: CUstream, mode: CUstreamCaptureMode, graph: CUgraph,
-        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void);
+        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void) false false;
     cuStreamBeginRecaptureToGraph_ptsz(hStream: CUstream, mode: CUstreamCaptureMode, graph: CUgraph,
-        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void);
+        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void) true false;
+}
+
+/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on this stream is over, unless
+/// the call came from the wrong thread: then it is still capturing.
+fn ends(stream: CUstream, per_thread: bool, call: &dyn Fn() -> CUresult) -> CUresult {
+    let queue = named(stream, per_thread);
+    let was = GRAPHS.recordings().began_on(queue) && is_capturing(queue as CUstream);
+    let result = call();
+    if was
+        && !is_capturing(queue as CUstream)
+        && let Some(origin) = GRAPHS.recordings().ended_on(queue)
+        && result != CUDA_SUCCESS
+    {
+        GRAPHS.graph_gone(origin.graph);
+    }
+    result
 }
 
 macro_rules! end_capture {
-    ($($name:ident),*) => {$(
+    ($($name:ident $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(hStream: CUstream, phGraph: *mut CUgraph) -> CUresult {
-            // Whatever the result, a capture that was begun on this stream is over, unless the stream was not the
-            // capture's origin: then it is still capturing.
-            let was = capturing() && is_capturing(hStream);
-            let result = call_real!($name(hStream, phGraph));
-            if was && !is_capturing(hStream) {
-                GRAPHS.recording_ended();
-            }
-            result
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                ends(hStream, $per_thread, &|| call_real!($name(hStream, phGraph)))
+            })
         }
     )*};
 }
-end_capture!(cuStreamEndCapture, cuStreamEndCapture_ptsz);
+end_capture!(cuStreamEndCapture false, cuStreamEndCapture_ptsz true);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use fcsp_hook::memory::physical::Physical;
 
-use crate::context::PrimaryContexts;
+use crate::context::{Attached, PrimaryContexts};
 use crate::process::{Cuda, SetupOnce};
 
 /// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece (measured, H100, driver
@@ -40,6 +40,8 @@ pub enum Origin {
 pub struct Books {
     /// Primary contexts by device.
     pub primary: PrimaryContexts,
+    /// Attachments to contexts.
+    pub attached: Attached,
 }
 
 static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
@@ -54,6 +56,7 @@ pub fn books() -> &'static Books {
     }
     SetupOnce::publish(&BOOKS, || Books {
         primary: PrimaryContexts::default(),
+        attached: Attached::default(),
     })
 }
 

@@ -164,7 +164,7 @@ fcsp_hook::constants! {
         hipMemoryTypeUnified = 11;
     }
     hipStreamCaptureMode { hipStreamCaptureModeRelaxed = 2; }
-    hipStreamCaptureStatus { hipStreamCaptureStatusNone = 0; }
+    hipStreamCaptureStatus { hipStreamCaptureStatusNone = 0; hipStreamCaptureStatusActive = 1; }
     u32 {
         hipEventDefault = 0;
         hipEventDisableTiming = 2;

@@ -4,6 +4,7 @@
 
 use core::ffi::c_void;
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
 use super::named;
@@ -24,6 +25,7 @@ fn kind_of(address: *const c_void) -> Option<hipMemoryType> {
     if major() < 6 {
         return None;
     }
+    let _question = Hip::beside_recordings();
     let mut known = hipPointerAttribute_t::zeroed();
     let result = call_real!(hipPointerGetAttributes(&mut known, address));
     (result == hipSuccess && known.type_ != hipMemoryTypeUnregistered).then_some(known.type_)

@@ -78,10 +78,7 @@ fn several<T>(
     if graph::capturing() && parts.iter().any(|part| graph::is_capturing(part.stream)) {
         return call();
     }
-    shielded(hipErrorUnknown, || {
-        let _beside = Hip::beside_recordings();
-        pass_all(&parts, call)
-    })
+    shielded(hipErrorUnknown, || pass_all(&parts, call))
 }
 
 fn host_part(p: &hipLaunchParams) -> Part {

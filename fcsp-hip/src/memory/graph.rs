@@ -1,12 +1,15 @@
 //! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they are charged is in
 //! [`fcsp_hook::memory::graph`].
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
+use fcsp_hook::recordings::Origin;
 
 use super::pages;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
+use crate::launch::named;
 use crate::process::{Device, Hip, shielded};
 
 /// The graphs of this process.
@@ -44,7 +47,7 @@ impl GraphMemory for Hip {
 /// Whether any stream may be capturing.
 #[inline]
 pub fn capturing() -> bool {
-    GRAPHS.recording()
+    GRAPHS.recordings().any()
 }
 
 /// Whether `stream` is capturing.
@@ -56,19 +59,8 @@ pub(crate) fn is_capturing(stream: hipStream_t) -> bool {
 
 /// An allocation of `bytes` was captured on `stream`: it became a node of the graph being made.
 pub(crate) fn captured(stream: hipStream_t, bytes: u64) {
-    let (mut status, mut id, mut graph, mut count) =
-        (hipStreamCaptureStatusNone, 0u64, core::ptr::null_mut(), 0usize);
-    let mut dependencies = core::ptr::null();
-    call_real!(hipStreamGetCaptureInfo_v2(
-        stream,
-        &mut status,
-        &mut id,
-        &mut graph,
-        &mut dependencies,
-        &mut count
-    ));
     // A graph that could not be asked for is found out after its launch.
-    GRAPHS.node_added::<Hip>(graph as usize, bytes);
+    GRAPHS.node_added::<Hip>(graph_of_capture(stream), bytes);
 }
 
 /// `hipGraphAddMemAllocNode`.
@@ -185,7 +177,7 @@ pub unsafe extern "C" fn hipGraphDestroy(hGraph: hipGraph_t) -> hipError_t {
 pub unsafe extern "C" fn hipGraphExecDestroy(hGraphExec: hipGraphExec_t) -> hipError_t {
     shielded(hipErrorUnknown, || {
         GRAPHS.executable_gone(hGraphExec as usize);
-        fcsp_hook::launch::graph_changed::<Hip>(hGraphExec as usize);
+        fcsp_hook::launch::graph_ends::<Hip>(hGraphExec as usize);
         call_real!(hipGraphExecDestroy(hGraphExec))
     })
 }
@@ -199,38 +191,94 @@ pub unsafe extern "C" fn hipDeviceGraphMemTrim(device: hipDevice_t) -> hipError_
     })
 }
 
+/// The graph that is being made by a capture on `stream`; 0 if it cannot be asked for.
+fn graph_of_capture(stream: hipStream_t) -> usize {
+    let (mut status, mut id, mut graph, mut count) =
+        (hipStreamCaptureStatusNone, 0u64, core::ptr::null_mut(), 0usize);
+    let mut dependencies = core::ptr::null();
+    let result = call_real!(hipStreamGetCaptureInfo_v2(
+        stream,
+        &mut status,
+        &mut id,
+        &mut graph,
+        &mut dependencies,
+        &mut count
+    ));
+    if result == hipSuccess && status == hipStreamCaptureStatusActive {
+        graph as usize
+    } else {
+        0
+    }
+}
+
+/// Runs `call`, which begins a capture on `stream`, of a graph of its own if `fresh`.
+fn begins(stream: hipStream_t, per_thread: bool, fresh: bool, call: &dyn Fn() -> hipError_t) -> hipError_t {
+    if Hip::process().is_free() {
+        return call();
+    }
+    let began = |result| {
+        if result != hipSuccess {
+            return None;
+        }
+        let queue = named(stream, per_thread);
+        let graph = if fresh {
+            graph_of_capture(queue as hipStream_t)
+        } else {
+            0
+        };
+        // A capture that failed frees its graph without a call.
+        GRAPHS.graph_gone(graph);
+        Some(Origin {
+            queue,
+            context: Hip::current_context().unwrap_or(0),
+            device: -1,
+            graph,
+        })
+    };
+    GRAPHS.recordings().begins(call, began)
+}
+
 macro_rules! begin_capture {
-    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
-            let result = call_real!($name($($arg),*));
-            if result == hipSuccess {
-                GRAPHS.recording_began();
-            }
-            result
+    ($($name:ident($stream:ident: hipStream_t $(, $arg:ident: $ty:ty)*) $per_thread:literal $fresh:literal;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: counts from before the call, so that no question of ours spoils it.")]
+        pub unsafe extern "C" fn $name($stream: hipStream_t $(, $arg: $ty)*) -> hipError_t {
+            shielded(hipErrorUnknown, || {
+                begins($stream, $per_thread, $fresh, &|| call_real!($name($stream $(, $arg)*)))
+            })
         }
     )*};
 }
 begin_capture! {
-    hipStreamBeginCapture(stream: hipStream_t, mode: hipStreamCaptureMode);
-    hipStreamBeginCapture_spt(stream: hipStream_t, mode: hipStreamCaptureMode);
+    hipStreamBeginCapture(stream: hipStream_t, mode: hipStreamCaptureMode) false true;
+    hipStreamBeginCapture_spt(stream: hipStream_t, mode: hipStreamCaptureMode) true true;
     hipStreamBeginCaptureToGraph(stream: hipStream_t, graph: hipGraph_t, dependencies: *const hipGraphNode_t,
-        data: *const hipGraphEdgeData, count: usize, mode: hipStreamCaptureMode);
+        data: *const hipGraphEdgeData, count: usize, mode: hipStreamCaptureMode) false false;
+}
+
+/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on this stream is over, unless
+/// the call came from the wrong thread: then it is still capturing.
+fn ends(stream: hipStream_t, per_thread: bool, call: &dyn Fn() -> hipError_t) -> hipError_t {
+    let queue = named(stream, per_thread);
+    let was = GRAPHS.recordings().began_on(queue) && is_capturing(queue as hipStream_t);
+    let result = call();
+    if was
+        && !is_capturing(queue as hipStream_t)
+        && let Some(origin) = GRAPHS.recordings().ended_on(queue)
+        && result != hipSuccess
+    {
+        GRAPHS.graph_gone(origin.graph);
+    }
+    result
 }
 
 macro_rules! end_capture {
-    ($($name:ident),*) => {$(
+    ($($name:ident $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(hStream: hipStream_t, phGraph: *mut hipGraph_t) -> hipError_t {
-            // Whatever the result, a capture that was begun on this stream is over, unless the stream was not the
-            // capture's origin: then it is still capturing.
-            let was = capturing() && is_capturing(hStream);
-            let result = call_real!($name(hStream, phGraph));
-            if was && !is_capturing(hStream) {
-                GRAPHS.recording_ended();
-            }
-            result
+            shielded(hipErrorUnknown, || {
+                ends(hStream, $per_thread, &|| call_real!($name(hStream, phGraph)))
+            })
         }
     )*};
 }
-end_capture!(hipStreamEndCapture, hipStreamEndCapture_spt);
+end_capture!(hipStreamEndCapture false, hipStreamEndCapture_spt true);

@@ -1,4 +1,5 @@
-//! Events of our own, kept for reuse: they belong to a context and die with it.
+//! Events of our own, kept for reuse. They belong to a context: before it ends they are taken out of every list and
+//! destroyed ([`super::Compute::context_ends`]).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -64,12 +65,15 @@ impl Events {
         give(&self.timed, pair.2, pair.1);
     }
 
-    /// The context is gone.
-    pub fn forget(&self, context: usize) {
+    /// Takes out the events of `context`, or all.
+    pub fn take_out(&self, context: Option<usize>, gone: &mut Vec<usize>) {
         for free in [&self.plain, &self.timed] {
-            free.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|&(owner, _)| owner != context);
+            let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+            let ends = |owner: usize| context.is_none_or(|context| owner == context);
+            gone.extend(
+                free.extract_if(.., |&mut (owner, _)| ends(owner))
+                    .map(|(_, event)| event),
+            );
         }
     }
 }

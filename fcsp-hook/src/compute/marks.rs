@@ -105,6 +105,7 @@ impl Marks {
     /// Puts a mark at the end of what is queued on the queue `on`.
     pub fn record<B: Backend>(&self, gate: &Gate<'_>, events: &Events, on: usize, since: Since, now: u64) {
         let marker = gate.mark();
+        let _question = B::beside_recordings();
         let Some((event, context)) = events.record::<B>(on, since.timed) else {
             return;
         };
@@ -159,6 +160,7 @@ impl Marks {
     pub fn poll<B: Backend>(&self, gate: &Gate<'_>, events: &Events, now: u64, mut settle: impl FnMut(Span)) {
         let mut queue = self.queue();
         let mut steady = true;
+        let _question = (!queue.waiting.is_empty()).then(B::beside_recordings);
         while let Some(first) = queue.waiting.front() {
             // Anything but "pending" ends the waiting: an error is the application's to find.
             if B::event_progress(first.event) == Progress::Pending {
@@ -206,14 +208,40 @@ impl Marks {
         }
     }
 
-    /// A context is gone, and its events with it.
-    pub fn forget(&self, context: usize) {
+    /// Takes out the events of `context`, or all.
+    pub fn take_out(&self, context: Option<usize>, gone: &mut Vec<usize>) {
         let mut queue = self.queue();
-        queue.waiting.retain(|mark| mark.context != context);
-        if queue.passed.as_ref().is_some_and(|mark| mark.context == context) {
-            queue.passed = None;
-        }
+        let mut ends = |mark: &Mark| {
+            let ends = context.is_none_or(|context| mark.context == context);
+            if ends {
+                gone.push(mark.event);
+            }
+            ends
+        };
+        queue.waiting.retain(|mark| !ends(mark));
+        queue.passed.take_if(|mark| ends(mark));
         queue.seen = None;
+        queue.began = None;
+    }
+
+    /// Forgets the names of keys that `changed` says stand for something else from now on: what was launched is
+    /// not to be taken for a launch of theirs.
+    pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
+        let mut queue = self.queue();
+        let Queue { waiting, passed, .. } = &mut *queue;
+        for mark in waiting.iter_mut().chain(passed) {
+            if changed(mark.key) {
+                mark.key = 0;
+            }
+        }
+    }
+
+    /// Whether the device has yet to pass a mark on the queue `on`.
+    pub fn is_pending_on<B: Backend>(&self, on: usize) -> bool {
+        let queue = self.queue();
+        let _question = B::beside_recordings();
+        let mut there = queue.waiting.iter().filter(|mark| mark.queue == on);
+        there.any(|mark| B::event_progress(mark.event) == Progress::Pending)
     }
 }
 

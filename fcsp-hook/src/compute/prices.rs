@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::classify::Class;
-use fcsp_core::share::cost::{CostTable, Sample};
+use fcsp_core::share::cost::{CostTable, Sample, kernel_key};
 use fcsp_core::share::recent::Recent;
 
 /// A scale of one.
@@ -133,19 +133,34 @@ impl Prices {
     pub fn forget(&self, key: u64) {
         self.costs.forget(key);
         self.recent.forget(key);
-        self.exact[place(key)].store(0, Ordering::Relaxed);
+        // Another key may have the place by now.
+        let _ = self.exact[place(key)].compare_exchange(key, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Handles may be used again for other functions: nothing told lately holds.
-    pub fn handles_changed(&self) {
+    /// Forgets what was learned of a kernel, whatever its grid.
+    pub fn forget_kernel(&self, function: usize) {
+        kernel_keys(function).for_each(|key| self.forget(key));
+    }
+
+    /// The kernel's price holds only once it is known to be the same kernel: nothing told lately of it does.
+    pub fn doubt_kernel(&self, function: usize) {
+        kernel_keys(function).for_each(|key| self.recent.forget(key));
+    }
+
+    /// The same for all kernels.
+    pub fn doubt_all(&self) {
         self.recent.clear();
     }
+}
+
+/// The keys of a kernel: one for each binary logarithm of its blocks.
+pub fn kernel_keys(function: usize) -> impl Iterator<Item = u64> {
+    (0..u64::BITS).map(move |power| kernel_key(function as u64, 1 << power))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fcsp_core::share::cost::kernel_key;
 
     const KEY: u64 = 0x7f00_1234_5670;
 
@@ -216,5 +231,29 @@ mod tests {
         assert_eq!(prices.told(key), None);
         prices.forget(key);
         assert_ne!(prices.cost(key, 64), 8_000, "a guess again");
+    }
+
+    #[test]
+    fn a_kernel_is_forgotten_with_every_grid_and_nothing_else_is() {
+        let prices = Prices::default();
+        let (dead, living) = (0x7f00_1234_5600, 0x7f00_1234_5700);
+        for function in [dead, living] {
+            for blocks in [1, 64, 70_000] {
+                let key = kernel_key(function as u64, blocks);
+                prices.fix(key, 5_000);
+                prices.tell(key, Class::Collective, 5_000);
+            }
+        }
+        prices.forget_kernel(dead);
+        for blocks in [1, 64, 70_000] {
+            let (dead, living) = (kernel_key(dead as u64, blocks), kernel_key(living as u64, blocks));
+            assert_eq!(prices.told(dead), None);
+            assert_ne!(prices.cost(dead, blocks), 5_000, "a guess again");
+            assert_eq!(prices.cost(living, blocks), 5_000);
+            assert!(prices.told(living).is_some());
+        }
+        prices.doubt_kernel(living);
+        assert_eq!(prices.told(kernel_key(living as u64, 64)), None);
+        assert_eq!(prices.cost(kernel_key(living as u64, 64), 64), 5_000);
     }
 }

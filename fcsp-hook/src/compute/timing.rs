@@ -33,6 +33,8 @@ const MOST: usize = 32;
 #[derive(Debug)]
 struct Timed {
     pair: (usize, usize, usize),
+    queue: usize,
+    /// What was launched; 0 once the key stands for something else.
     key: u64,
     blocks: u64,
     contended: bool,
@@ -79,16 +81,13 @@ impl Timing {
         if self.pending.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
             return call();
         }
-        let Some(pair) = events.pair::<B>(queue) else {
+        let Some(pair) = begin::<B>(events, queue) else {
             return call();
         };
-        if !B::record_event(pair.0, queue) {
-            events.give_back_pair(pair);
-            return call();
-        }
         let before = now_ns();
         let result = call();
         let after = now_ns();
+        let _question = B::beside_recordings();
         // Not reached yet although the launch is submitted: the device was busy, and the span is the launch's own.
         let busy = B::event_progress(pair.0) == Progress::Pending;
         let host_ns = after.saturating_sub(before);
@@ -106,6 +105,7 @@ impl Timing {
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(Timed {
                 pair,
+                queue,
                 key,
                 blocks,
                 contended,
@@ -119,6 +119,7 @@ impl Timing {
     /// Hands over the times that are known by now.
     pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(u64, u64, Sample, bool)) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _question = (!pending.is_empty()).then(B::beside_recordings);
         while let Some(first) = pending.front() {
             let progress = B::event_progress(first.pair.1);
             if progress == Progress::Pending {
@@ -132,6 +133,7 @@ impl Timing {
                 events.give_back(third, context, true);
             }
             if progress == Progress::Done
+                && first.key != 0
                 && let Some(ns) = B::elapsed_ns(first.pair.0, first.pair.1)
                 && (first.off_ns <= HOST_MOST_NS || ns >= HOST_PARTS.saturating_mul(first.off_ns))
             {
@@ -173,13 +175,46 @@ impl Timing {
         }
     }
 
-    /// The context is gone, and its events with it.
-    pub fn forget(&self, context: usize) {
-        self.pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|timed| timed.pair.2 != context);
+    /// Takes out the events of `context`, or all.
+    pub fn take_out(&self, context: Option<usize>, gone: &mut Vec<usize>) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|timed| {
+            let ends = context.is_none_or(|context| timed.pair.2 == context);
+            if ends {
+                gone.extend([timed.pair.0, timed.pair.1]);
+                gone.extend(timed.third.map(|(event, _)| event));
+            }
+            !ends
+        });
     }
+
+    /// Learns nothing more of the keys that `changed` says stand for something else from now on.
+    pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for timed in pending.iter_mut().filter(|timed| changed(timed.key)) {
+            timed.key = 0;
+        }
+    }
+
+    /// Whether the device has yet to pass an event on `queue`.
+    pub fn is_pending_on<B: Backend>(&self, queue: usize) -> bool {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _question = B::beside_recordings();
+        let is_pending = |event| B::event_progress(event) == Progress::Pending;
+        let mut there = pending.iter().filter(|timed| timed.queue == queue);
+        there.any(|timed| is_pending(timed.pair.1) || timed.third.is_some_and(|(event, _)| is_pending(event)))
+    }
+}
+
+/// Two events for `queue`, the first of which is recorded there.
+fn begin<B: Backend>(events: &Events, queue: usize) -> Option<(usize, usize, usize)> {
+    let _question = B::beside_recordings();
+    let pair = events.pair::<B>(queue)?;
+    if B::record_event(pair.0, queue) {
+        return Some(pair);
+    }
+    events.give_back_pair(pair);
+    None
 }
 
 #[cfg(test)]

@@ -100,16 +100,13 @@ pub unsafe fn transfer<B: Backend>(
     let Some(Share { compute, queue }) = share else {
         return call();
     };
-    shielded(B::UNKNOWN, || {
-        let _beside = B::beside_recordings();
-        match what {
-            Transfer::Inside(kind, bytes) if bytes >= SMALL => compute.copy(kind, bytes, queue, call),
-            Transfer::ToHost(memory) if compute.is_busy() && B::is_pageable(memory) => {
-                waiting::<B>(Drains::Queue(queue), call)
-            }
-            Transfer::Waits => waiting::<B>(Drains::Something, call),
-            _ => call(),
+    shielded(B::UNKNOWN, || match what {
+        Transfer::Inside(kind, bytes) if bytes >= SMALL => compute.copy(kind, bytes, queue, call),
+        Transfer::ToHost(memory) if compute.is_busy() && B::is_pageable(memory) => {
+            waiting::<B>(Drains::Queue(queue), call)
         }
+        Transfer::Waits => waiting::<B>(Drains::PartOf(queue), call),
+        _ => call(),
     })
 }
 
@@ -128,6 +125,7 @@ impl<B: Backend> Compute<B> {
             class,
             sample,
             settled,
+            ..
         } = self.functions.copy(key, self.countdown());
         let work = Work {
             key: cost::graph_key(key),

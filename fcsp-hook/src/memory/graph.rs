@@ -2,13 +2,14 @@
 //! nodes is launched and kept until trimmed; it is charged as a whole, like any pool. Nodes come from explicit calls or from
 //! allocations on a queue that is recorded.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::Backend;
 use crate::device::Device;
 use crate::process::Scope;
+use crate::recordings::{Origin, Recordings};
 use crate::setup::{Inside, SetupOnce};
 
 /// What a driver with memory nodes is asked.
@@ -29,7 +30,7 @@ pub struct Graphs {
     /// Set once any graph of this process has a memory node; until then launches ask nothing.
     any: AtomicBool,
     /// Queues being recorded, in all threads.
-    recordings: AtomicU32,
+    recordings: Recordings,
     books: AtomicPtr<Books>,
 }
 
@@ -59,7 +60,7 @@ impl Graphs {
     pub const fn new() -> Self {
         Self {
             any: AtomicBool::new(false),
-            recordings: AtomicU32::new(0),
+            recordings: Recordings::new(),
             books: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
@@ -67,6 +68,7 @@ impl Graphs {
     /// In a forked child: the old books may be locked by a thread that does not exist here.
     pub fn forget_in_child(&self) {
         self.books.store(core::ptr::null_mut(), Ordering::Release);
+        self.recordings.forget_in_child();
     }
 
     fn books(&self) -> &'static Books {
@@ -79,23 +81,17 @@ impl Graphs {
         unsafe { &*known }
     }
 
-    /// Whether any queue may be recorded. For [`Backend::is_recording`].
+    /// The queues that are being recorded.
     #[inline]
-    pub fn recording(&self) -> bool {
-        self.recordings.load(Ordering::Relaxed) != 0
+    pub fn recordings(&self) -> &Recordings {
+        &self.recordings
     }
 
-    /// A queue is being recorded from now on.
-    pub fn recording_began(&self) {
-        self.recordings.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A queue is recorded no more.
-    pub fn recording_ended(&self) {
-        let less = |n: u32| Some(n.saturating_sub(1));
-        let _ = self
-            .recordings
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    /// Takes out the recordings that `ended` names, and what is known of graphs that will never be finished.
+    pub fn recordings_ended(&self, ended: impl Fn(&Origin) -> bool) {
+        for origin in self.recordings.ended(ended) {
+            self.graph_gone(origin.graph);
+        }
     }
 
     /// Whether any graph of this process has a memory node.
@@ -126,15 +122,25 @@ impl Graphs {
 
     /// An executable graph was made from `graph`.
     pub fn instantiated(&self, executable: usize, graph: usize) {
-        if self.any()
-            && let Some(bytes) = self.bytes_of(graph)
-        {
-            let reserved = false;
-            locked(&self.books().executables).insert(executable, Executable { bytes, reserved });
+        if !self.any() {
+            return;
         }
+        let bytes = self.bytes_of(graph);
+        let mut executables = locked(&self.books().executables);
+        // One that was known by this handle before is gone, whether or not that was seen.
+        match bytes {
+            Some(bytes) => executables.insert(
+                executable,
+                Executable {
+                    bytes,
+                    reserved: false,
+                },
+            ),
+            None => executables.remove(&executable),
+        };
     }
 
-    /// A graph is about to be destroyed: its address may name another one later.
+    /// A graph is about to be destroyed, or is new: what was known by its address is another one's.
     pub fn graph_gone(&self, graph: usize) {
         if self.any() {
             locked(&self.books().graphs).remove(&graph);

@@ -6,7 +6,7 @@
 //! difference to the truth is settled. Far from the quota small requests are settled now and then.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::backend::Backend;
 use crate::device::Device;
@@ -47,9 +47,30 @@ pub struct Pool<B: Backend> {
     served: AtomicU32,
     /// One thread settles at a time.
     settling: Mutex<()>,
+    /// Whether the driver has the pool. Written before the call that destroys it, so nobody asks about it from then on;
+    /// held for reading during a question.
+    alive: RwLock<bool>,
 }
 
 impl<B: Pooled> Pool<B> {
+    /// Asks the driver about the pool; `None` if it is destroyed or being destroyed, maybe by another thread.
+    fn ask<R>(&self, question: impl FnOnce(usize) -> R) -> Option<R> {
+        let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
+        alive.then(|| question(self.handle))
+    }
+
+    /// Says whether the driver has the pool. Waits for questions that are being answered, and for a settlement.
+    fn set_alive(&self, alive: bool) {
+        let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.alive.write().unwrap_or_else(PoisonError::into_inner) = alive;
+    }
+
+    /// Gives back what the pool does not use.
+    fn trim(&self) {
+        let _question = B::beside_recordings();
+        self.ask(|handle| B::trim(handle, B::used(handle)));
+    }
+
     /// By how much a request of `bytes` may make the pool grow. Far from the quota, what its own figures say: should its room
     /// be in pieces, it grows by more, and that is settled afterwards. Near it, the most that is possible, but for requests
     /// so small against the room that they find a place in it.
@@ -57,7 +78,7 @@ impl<B: Pooled> Pool<B> {
         let room = self
             .charged
             .load(Ordering::Relaxed)
-            .saturating_sub(B::used(self.handle));
+            .saturating_sub(self.ask(B::used).unwrap_or(0));
         // A request near 2^64 can be met by nobody.
         let steps = |bytes: u64| bytes.checked_next_multiple_of(B::STEP).unwrap_or(u64::MAX);
         if !fits_anyhow(bytes, room) && !self.device.has_room_for(steps(bytes)) {
@@ -68,13 +89,13 @@ impl<B: Pooled> Pool<B> {
 
     /// Whether the pool has reserved another sum than is charged for it.
     fn has_moved(&self) -> bool {
-        B::reserved(self.handle) != Some(self.charged.load(Ordering::Relaxed))
+        self.ask(B::reserved) != Some(Some(self.charged.load(Ordering::Relaxed)))
     }
 
     /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and are settled with it.
     fn settle(&self, ahead: u64) {
         let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(reserved) = B::reserved(self.handle) else {
+        let Some(reserved) = self.ask(B::reserved).flatten() else {
             self.device.release(ahead);
             return;
         };
@@ -165,15 +186,14 @@ impl<B: Backend> Pools<B> {
             charged: AtomicU64::new(0),
             served: AtomicU32::new(0),
             settling: Mutex::new(()),
+            alive: RwLock::new(true),
         }));
         known.push(pool);
         pool
     }
 
-    fn forget(&self, handle: usize) -> Option<&'static Pool<B>> {
-        let mut known = self.known();
-        let at = known.iter().position(|pool| pool.handle == handle)?;
-        Some(known.swap_remove(at))
+    fn forget(&self, pool: &'static Pool<B>) {
+        self.known().retain(|known| !core::ptr::eq(*known, pool));
     }
 }
 
@@ -282,7 +302,7 @@ fn allocate_much<B: Pooled>(
     let mut ahead = pool.growth(bytes);
     if ahead > 0 && device.hold(ahead).is_err() {
         // Room in pieces becomes room under the quota; and the pool may have shrunk since it was last asked.
-        B::trim(pool.handle, B::used(pool.handle));
+        pool.trim();
         pool.settle_now(0);
         ahead = pool.growth(bytes);
         if ahead > 0
@@ -316,8 +336,11 @@ fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Sta
     }
     pool.device.attachment().count_refusal(ahead);
     // Freed at once and trimmed: nothing has used the address yet.
-    if B::free_now(address) == B::SUCCESS {
-        B::trim(pool.handle, B::used(pool.handle));
+    let question = B::beside_recordings();
+    let freed = B::free_now(address);
+    drop(question);
+    if freed == B::SUCCESS {
+        pool.trim();
         pool.settle_now(0);
     }
     B::OUT_OF_MEMORY
@@ -329,26 +352,71 @@ pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B:
     let Some(_inside) = Inside::enter() else {
         return call();
     };
-    let Some(known) = B::pools().forget(handle) else {
+    let known = B::pools()
+        .known()
+        .iter()
+        .find(|pool| pool.handle == handle)
+        .copied();
+    let Some(pool) = known else {
         return call();
     };
-    let device = known.device;
-    let outstanding = B::used(handle);
+    let device = pool.device;
+    let outstanding = pool.ask(B::used).unwrap_or(0);
+    let ending = ends(vec![pool]);
     let change = device.change();
     let result = call();
+    drop(change);
     if result == B::SUCCESS {
-        let charged = known.charged.swap(0, Ordering::Relaxed);
-        change.lost(charged);
-        drop(change);
+        ending.died();
         device.saw_overhead(outstanding);
-        device.release(charged);
         device.overhead_moved();
-        forget_default_pools::<B>();
     } else {
-        drop(change);
-        B::pools().known().push(known);
+        ending.survived();
     }
     result
+}
+
+/// Pools that are about to be destroyed: nobody asks about them from here on. They stay in the list until that is done, so
+/// that a thread which is told of one by the driver in the meantime does not take it for a new one.
+#[derive(Debug)]
+#[must_use]
+pub struct Ending<B: Pooled>(Vec<&'static Pool<B>>);
+
+fn ends<B: Pooled>(pools: Vec<&'static Pool<B>>) -> Ending<B> {
+    for pool in &pools {
+        pool.set_alive(false);
+    }
+    forget_default_pools::<B>();
+    Ending(pools)
+}
+
+/// All pools of a device are about to be destroyed with it or with its context.
+pub fn device_ends<B: Pooled>(device: &Device<B>) -> Ending<B> {
+    let known = B::pools().known();
+    let here = known.iter().filter(|pool| core::ptr::eq(pool.device, device));
+    let here = here.copied().collect();
+    drop(known);
+    ends(here)
+}
+
+impl<B: Pooled> Ending<B> {
+    /// They are gone, and what was charged for them.
+    pub fn died(self) {
+        for pool in self.0 {
+            let charged = pool.charged.swap(0, Ordering::Relaxed);
+            pool.device.lost(charged);
+            pool.device.release(charged);
+            B::pools().forget(pool);
+        }
+        forget_default_pools::<B>();
+    }
+
+    /// They are there as before.
+    pub fn survived(self) {
+        for pool in self.0 {
+            pool.set_alive(true);
+        }
+    }
 }
 
 /// A pool was trimmed.

@@ -105,6 +105,9 @@ pub type _Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_t
         hipEvent_t,
     ) -> hipError_t;
 
+/// Called by compiled code when a library with device code is unloaded; in no header.
+pub type __hipUnregisterFatBinary = unsafe extern "C" fn(modules: *mut *mut c_void);
+
 /// The name of a function handle's kernel.
 pub type hipKernelNameRef = unsafe extern "C" fn(f: hipFunction_t) -> *const c_char;
 /// The name of a host function's kernel.
