@@ -18,6 +18,7 @@ mod hip_only;
 mod hip_units;
 mod information;
 mod levelzero_only;
+mod lifetimes;
 mod machine;
 mod memory;
 mod processes;
@@ -146,6 +147,7 @@ mod levelzero {
         levelzero_only::devices_have_quotas_of_their_own,
         levelzero_only::deaths_inside_a_call_leave_nothing_behind,
         levelzero_only::limits_that_cannot_be_kept_leave_no_device,
+        lifetimes::handles_of_level_zero_come_and_go,
     );
 }
 
@@ -157,6 +159,7 @@ mod gaudi {
         gaudi_only::recipes_become_launches,
         gaudi_only::what_a_recipe_needs_counts,
         gaudi_only::launches_are_counted_and_never_held_back,
+        lifetimes::handles_of_gaudi_come_and_go,
     );
 }
 
@@ -171,6 +174,7 @@ mod ascend {
     physical!(ASCEND);
     recorded!(ASCEND);
     shares!(ASCEND);
+    cases!(ASCEND: lifetimes::handles_of_ascend_come_and_go);
 }
 
 mod hip {
@@ -193,5 +197,6 @@ mod hip {
         hip_units::what_cannot_be_kept_is_refused_before_the_start,
         hip_units::a_programs_own_masks_are_narrowed,
         hip_units::units_are_the_share,
+        lifetimes::handles_of_hip_come_and_go,
     );
 }

@@ -10,6 +10,7 @@ mod habits;
 mod imports;
 mod information;
 mod library;
+mod lifetimes;
 mod limits;
 mod lookup;
 mod memory;

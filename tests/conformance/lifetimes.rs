@@ -1,0 +1,85 @@
+//! Handles that come and go: streams, events, graphs, modules, contexts, pools and cards are created, used and destroyed,
+//! by one thread and by eight, in every mode. The simulated driver ends a program where a dead handle is named.
+
+use crate::hip_only::program;
+use crate::machine::Machine;
+use crate::vendors::Vendor;
+
+/// A quota of memory alone, with device time counted, and the modes of a share.
+const MODES: [&[(&str, &str)]; 5] = [
+    &[],
+    &[("FCSP_ACCOUNT_TIME", "1")],
+    &[("FCSP_COMPUTE_LIMIT", "60%"), ("FCSP_MODE", "strict")],
+    &[("FCSP_COMPUTE_LIMIT", "60%"), ("FCSP_MODE", "balanced")],
+    &[("FCSP_COMPUTE_LIMIT", "60%"), ("FCSP_MODE", "adaptive")],
+];
+
+/// Runs scenarios of `clients/lifetimes_<vendor>.c`, each with its rounds.
+fn are_right(vendor: &'static Vendor, scenarios: &[(&str, u32)]) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, &format!("lifetimes_{}.c", vendor.name));
+    for (scenario, rounds) in scenarios {
+        for settings in MODES {
+            for threads in ["1", "8"] {
+                let quota = [("FCSP_TENANT", "t"), ("FCSP_MEMORY_LIMIT", "4GiB")];
+                let output = machine
+                    .program(&program, &[&quota[..], settings].concat())
+                    .args([scenario, &*rounds.to_string(), threads])
+                    .output()
+                    .unwrap();
+                assert!(
+                    output.status.success() && output.stdout.starts_with(b"right"),
+                    "{scenario} on {threads} threads with {settings:?}: {}\n{}",
+                    output.status,
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+        }
+    }
+}
+
+pub fn handles_of_hip_come_and_go(vendor: &'static Vendor) {
+    are_right(
+        vendor,
+        &[
+            ("streams", 10),
+            ("graphs", 20),
+            ("captures", 60),
+            ("modules", 20),
+            ("pools", 20),
+            ("resets", 5),
+        ],
+    );
+}
+
+pub fn handles_of_ascend_come_and_go(vendor: &'static Vendor) {
+    are_right(
+        vendor,
+        &[
+            ("streams", 10),
+            ("contexts", 10),
+            ("resets", 10),
+            ("bindings", 5),
+            ("captures", 60),
+        ],
+    );
+}
+
+pub fn handles_of_level_zero_come_and_go(vendor: &'static Vendor) {
+    are_right(
+        vendor,
+        &[
+            ("lists", 10),
+            ("several", 40),
+            ("queues", 20),
+            ("contexts", 10),
+            ("kernels", 20),
+        ],
+    );
+}
+
+pub fn handles_of_gaudi_come_and_go(vendor: &'static Vendor) {
+    are_right(vendor, &[("cards", 10)]);
+}

@@ -1,0 +1,63 @@
+//! Streams, events, graphs, modules, contexts and pools that come and go, on one thread and on eight, in every mode: no
+//! handle is used after its end, no code is wrong, no data is wrong. The program is `benches/device/lifetimes.c`, which runs on a
+//! real device, too; here the simulated driver ends it where a dead handle is named.
+
+use std::process::Output;
+
+use crate::{Machine, compiled, stderr, stdout};
+
+/// A quota of memory alone, and the modes of a share.
+const MODES: [&[(&str, &str)]; 4] = [
+    &[],
+    &[("FCSP_COMPUTE_LIMIT", "60%"), ("FCSP_MODE", "strict")],
+    &[("FCSP_COMPUTE_LIMIT", "60%"), ("FCSP_MODE", "balanced")],
+    &[("FCSP_COMPUTE_LIMIT", "60%"), ("FCSP_MODE", "adaptive")],
+];
+
+fn run(settings: &[(&str, &str)], scenario: &str, rounds: u32, threads: u32) -> Output {
+    let machine = Machine::with("h100,memory=8GiB,context=16MiB");
+    let program = compiled("../../benches/device/lifetimes.c", "lifetimes", &[]);
+    machine
+        .governed(program, "t", "4GiB")
+        .envs(settings.iter().copied())
+        .args([scenario, &rounds.to_string(), &threads.to_string()])
+        .output()
+        .unwrap()
+}
+
+fn is_right(scenario: &str, rounds: u32) {
+    for settings in MODES {
+        for threads in [1, 8] {
+            let output = run(settings, scenario, rounds, threads);
+            assert!(
+                output.status.success() && stdout(&output).contains("\"skipped\""),
+                "{scenario} on {threads} threads with {settings:?}: {}\n{}",
+                output.status,
+                stderr(&output)
+            );
+        }
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $scenario:literal $rounds:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            is_right($scenario, $rounds);
+        }
+    )*};
+}
+scenarios! {
+    streams_that_are_gone_are_not_used: "streams" 60;
+    streams_that_are_gone_are_not_used_at_a_wait_for_the_device: "copies" 16;
+    events_come_and_go: "events" 40;
+    graphs_come_and_go: "graphs" 40;
+    captures_are_not_spoiled_by_threads_that_wait_at_their_gate: "captures" 150;
+    modules_come_and_go: "modules" 60;
+    libraries_come_and_go: "libraries" 60;
+    pools_come_and_go: "pools" 60;
+    contexts_come_and_go_beside_others: "contexts" 400;
+    contexts_that_are_detached_from_are_gone: "detached" 400;
+    primary_contexts_come_and_go: "primaries" 200;
+    contexts_with_units_of_their_own_come_and_go: "greens" 200;
+}
