@@ -4,6 +4,7 @@
 //! straight through.
 
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use fcsp_hook::launch as hook;
 
@@ -30,10 +31,15 @@ pub fn name_of(function: usize) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Limits on cores go before the first collective.
+/// Limits on cores go before the first collective. Two threads that begin together may both do that; nobody waits, so a
+/// child that is forked meanwhile does not either.
 fn first() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(crate::cores::lift);
+    static DONE: AtomicBool = AtomicBool::new(false);
+    // Acquire pairs with the Release: whoever finds it done finds the limits gone.
+    if !DONE.load(Ordering::Acquire) {
+        crate::cores::lift();
+        DONE.store(true, Ordering::Release);
+    }
 }
 
 macro_rules! collectives {

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use crate::config::{Quota, Rules};
 use crate::device::{DeviceUuid, PciAddress, Selector};
-use crate::file::{self, Mapping};
+use crate::file::{self, Mapping, Transient};
 use crate::share::params::Params;
 use crate::state::MEMBER_LOCK;
 use crate::sync::{AtomicU64, Ordering};
@@ -90,7 +90,7 @@ impl Control {
 
     /// Makes the page under a temporary name and gives it its own: who dies halfway, or finds the disk full, leaves
     /// nothing that the next one would trip over.
-    fn make(path: &Path) -> io::Result<File> {
+    fn make(path: &Path) -> io::Result<Transient> {
         use std::os::unix::fs::FileExt;
         let temporary = path.with_extension(format!("new-{}", std::process::id()));
         let fill = || {

@@ -1,115 +1,46 @@
-//! Small files shared by processes: mapping, byte-range locks that the kernel drops at death, setup locks.
+//! Small files shared by processes: opening, mapping, byte-range locks that the kernel drops at death, setup locks.
 //!
 //! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15): they belong to the open file, not to a process
 //! number, so they mean the same in every PID namespace and vanish when the last descriptor and the last mapping of the
-//! file are gone, whatever killed the holder.
+//! file are gone, whatever killed the holder. A forked child shares the open files of its parent, and their locks with
+//! them: see [`forget_in_child`].
 //!
 //! What a program keeps for long it keeps by a mapping, and closes the descriptor: a program may close any number that it
 //! did not open, as daemons do, and be given it again for a file of its own.
 
-use std::fs::{File, OpenOptions};
+mod mapping;
+mod setup_lock;
+mod transient;
+
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::ptr::NonNull;
-use std::time::{Duration, Instant};
 
-/// A shared mapping of the start of a file.
-#[derive(Debug)]
-pub struct Mapping {
-    base: NonNull<u8>,
-    len: usize,
-}
+pub use crate::clock::now_ns as monotonic_ns;
+pub use mapping::Mapping;
+pub use setup_lock::SetupLock;
+pub use transient::Transient;
 
-// SAFETY: the mapping is plain memory that lives until drop; what is done with it through raw pointers is argued for
-// where it is done.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; `Mapping` itself only hands out its address.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Maps `len` bytes of `file`, shared, for reading and, if asked, for writing. `len` may exceed the file: pages
-    /// past its end fault with SIGBUS until the file grows, so callers stay below the size they have checked.
-    pub fn new(file: &File, len: usize, writable: bool) -> io::Result<Self> {
-        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
-        // SAFETY: a fresh mapping at an address the kernel chooses overlaps nothing; the descriptor is open.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
-        Ok(Self { base, len })
-    }
-
-    /// First byte of the mapping; page-aligned.
-    pub fn base(&self) -> NonNull<u8> {
-        self.base
-    }
-
-    /// Bytes mapped.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Puts zeroes of this process's own in the mapping's place, which then refers to no file. Async-signal-safe. Whoever
-    /// still holds an address into it reads and writes what nobody else sees.
-    pub fn replace_by_nothing(&self) {
-        // SAFETY: exactly the range that `new` mapped, which stays mapped; it is unmapped by `drop` as before. A failure
-        // leaves the old mapping, which is sound too.
-        unsafe {
-            libc::mmap(
-                self.base.as_ptr().cast(),
-                self.len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-    }
-
-    /// Whether nothing is mapped.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: exactly the range that `new` mapped, unmapped once.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
-    }
-}
-
-/// Opens for reading and writing, creating with `mode` if asked, never following a symbolic link at the last step
+/// Opens for reading and writing, creating with mode 0600 if asked, never following a symbolic link at the last step
 /// (a tenant must not be able to point a shared file elsewhere), closed on exec.
-pub fn open_rw(path: &Path, create: bool) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-        .open(path)
+pub fn open_rw(path: &Path, create: bool) -> io::Result<Transient> {
+    Transient::open(path, libc::O_RDWR | if create { libc::O_CREAT } else { 0 })
 }
 
 /// Opens for reading only, never following a symbolic link at the last step.
-pub fn open_ro(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-        .open(path)
+pub fn open_ro(path: &Path) -> io::Result<Transient> {
+    Transient::open(path, libc::O_RDONLY)
+}
+
+/// Lets go, in a forked child, of what its parent had open at the moment of the fork and of the mappings that stand for
+/// the parent: the parent's locks then die with the parent. Async-signal-safe.
+///
+/// Whoever holds an address into such a mapping reads and writes zeroes that nobody else sees.
+pub fn forget_in_child() {
+    transient::close_in_child();
+    mapping::forget_in_child();
 }
 
 /// Makes the file at least `len` bytes, with its blocks really allocated: a full tmpfs is an error here and not a
@@ -242,50 +173,6 @@ fn find_lock(file: &File, mut lock: libc::flock) -> io::Result<bool> {
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-/// An exclusive lock on a whole file for the length of a setup step. The kernel drops it if the holder dies.
-#[derive(Debug)]
-pub struct SetupLock {
-    _file: File,
-}
-
-impl SetupLock {
-    /// Longest wait for somebody else's setup, which takes well under a millisecond unless its process is stopped.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
-
-    /// Waits for the lock on `path`, creating the file if need be. The file that was locked is the one at `path`: a
-    /// lock on a file that was removed while this waited keeps nobody out. `NotFound` if its folder is gone.
-    pub fn acquire(path: &Path) -> io::Result<Self> {
-        let deadline = Instant::now() + Self::PATIENCE;
-        let mut file = open_rw(path, true)?;
-        loop {
-            if try_lock(&file, 0, 0)? {
-                if is_at(&file, path)? {
-                    return Ok(Self { _file: file });
-                }
-                file = open_rw(path, true)?;
-                continue;
-            }
-            if Instant::now() >= deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!(
-                        "{} has been held for {:?} by a process that is stopped",
-                        path.display(),
-                        Self::PATIENCE
-                    ),
-                ));
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    /// The lock if it is free right now.
-    pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
-        let file = open_rw(path, true)?;
-        Ok((try_lock(&file, 0, 0)? && is_at(&file, path)?).then_some(Self { _file: file }))
-    }
-}
-
 /// A file's identity: what its path named when it was opened, and may not name any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
@@ -302,27 +189,23 @@ impl FileId {
             inode: meta.ino(),
         })
     }
+
+    /// The identity of the file at `path`, which is not followed if it is a link; `None` if there is none.
+    pub fn at(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) => Ok(Some(Self {
+                device: meta.dev(),
+                inode: meta.ino(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Whether `path` still names this open file.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let mine = file.metadata()?;
-    match std::fs::symlink_metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (mine.dev(), mine.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC: one clock for every process of a machine.
-pub fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the kernel writes the timespec, which outlives the call; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    Ok(FileId::at(path)? == Some(FileId::of(file)?))
 }
 
 #[cfg(test)]
@@ -367,36 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn a_setup_lock_on_a_removed_file_is_not_had() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let first = SetupLock::acquire(&path).unwrap();
-        let waiter = std::thread::spawn({
-            let path = path.clone();
-            move || SetupLock::acquire(&path)
-        });
-        std::thread::sleep(Duration::from_millis(20));
-        std::fs::remove_file(&path).unwrap();
-        drop(first);
-        let second = waiter.join().unwrap().unwrap();
-        assert!(is_at(&second._file, &path).unwrap());
-        assert!(SetupLock::try_acquire(&path).unwrap().is_none());
-    }
-
-    #[test]
     fn allocation_only_grows() {
         let dir = tempfile::tempdir().unwrap();
         let file = open_rw(&dir.path().join("f"), true).unwrap();
         allocate(&file, 8192).unwrap();
         allocate(&file, 4096).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 8192);
-    }
-
-    #[test]
-    fn a_symbolic_link_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("target"), "x").unwrap();
-        std::os::unix::fs::symlink(dir.path().join("target"), dir.path().join("link")).unwrap();
-        assert!(open_rw(&dir.path().join("link"), true).is_err());
     }
 }

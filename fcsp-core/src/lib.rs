@@ -16,6 +16,7 @@
 pub mod allocations;
 pub mod classifier;
 pub mod classify;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod device;

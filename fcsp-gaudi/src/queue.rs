@@ -4,13 +4,12 @@
 //! its place; who comes before holds a lock on a lesser one. The kernel drops the locks of the dead. A file that cannot be
 //! used (another user's) leaves no order, only the driver's own "busy".
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::time::Duration;
 
+use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceUuid;
-use fcsp_core::file;
+use fcsp_core::file::{self, Transient};
 use fcsp_core::share::files::folder;
 use fcsp_core::share::params::Priority;
 use fcsp_core::state::StateDir;
@@ -23,7 +22,8 @@ const DRAWING: u64 = 1 << 60;
 /// A card's queue.
 #[derive(Debug)]
 pub struct Queue {
-    file: File,
+    /// A child forked meanwhile does not stand in the queue.
+    file: Transient,
     /// The first place of this process's priority.
     base: u64,
     /// The place held, if any.
@@ -56,7 +56,7 @@ impl Queue {
     /// Takes a place, behind everybody of the same priority.
     pub fn join(&mut self) -> io::Result<()> {
         while !file::try_lock(&self.file, DRAWING, 1)? {
-            std::thread::sleep(Duration::from_millis(1));
+            nap(1_000_000);
         }
         let drawn = self.draw();
         file::unlock(&self.file, DRAWING, 1);

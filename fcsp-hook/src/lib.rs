@@ -11,6 +11,8 @@
 //! | [`ffi`] | a vendor's types by hand, recorded for comparison with its headers |
 //! | [`setup`] | making things once, the shield between our code and the host's, the log |
 //! | [`thread`] | what a thread remembers: whether it is inside a wrapper |
+//! | [`frames`] | whether a function of ours still runs, or was left by a jump |
+//! | [`fork`] | forks, noticed in the child |
 //! | [`backend`] | what a backend says about its vendor's driver: the one trait it implements |
 //! | [`embedding`] | what a program that links backends asks for, in place of the environment |
 //! | [`process`] | this process's tenant and devices; fork |
@@ -32,6 +34,8 @@ pub mod device;
 pub mod elf;
 pub mod embedding;
 pub mod ffi;
+pub mod fork;
+pub mod frames;
 pub mod info;
 pub mod launch;
 pub mod library;

@@ -3,18 +3,20 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::allocations::Allocations;
+use fcsp_core::clock::now_ns;
 use fcsp_core::config::Source;
 use fcsp_core::state::StateDir;
-use fcsp_core::tenant::Tenant;
+use fcsp_core::tenant::{Tenant, TenantError};
 
 use crate::addresses::Addresses;
 use crate::backend::Backend;
 use crate::compute::Compute;
 use crate::device::Device;
 use crate::embedding;
+use crate::fork;
 use crate::launch::Straight;
 use crate::memory::{Contexts, Record};
-use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, complain};
+use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain};
 
 /// What this process is to FCSP.
 #[derive(Debug)]
@@ -57,6 +59,9 @@ const FREE: u32 = 1;
 /// A tenant's process.
 const GOVERNED: u32 = 2;
 
+/// Time between two attempts to set up where the first failed for a reason that may pass, ns.
+const RETRY_NS: u64 = 1_000_000_000;
+
 /// Everything that a backend knows of this process. A static of each backend; see [`Backend::process`].
 #[derive(Debug)]
 pub struct Process<B: Backend> {
@@ -72,6 +77,11 @@ pub struct Process<B: Backend> {
     sole: AtomicPtr<Device<B>>,
     /// Null until the first call that matters; replaced by null in a forked child.
     status: AtomicPtr<Status<B>>,
+    /// The last attempt to set up that failed for a reason which may pass; null if there was none. Kept beside `status`,
+    /// which stays null.
+    failed: AtomicPtr<Status<B>>,
+    /// When to try again, ns of CLOCK_MONOTONIC. Written before `failed`.
+    retry_ns: AtomicU64,
     live: AtomicPtr<Allocations<Record<B>>>,
     addresses: Addresses,
     contexts: Contexts,
@@ -89,6 +99,8 @@ impl<B: Backend> Process<B> {
             only: AtomicPtr::new(core::ptr::null_mut()),
             sole: AtomicPtr::new(core::ptr::null_mut()),
             status: AtomicPtr::new(core::ptr::null_mut()),
+            failed: AtomicPtr::new(core::ptr::null_mut()),
+            retry_ns: AtomicU64::new(0),
             live: AtomicPtr::new(core::ptr::null_mut()),
             addresses: Addresses::new(),
             contexts: Contexts::new(),
@@ -125,18 +137,29 @@ impl<B: Backend> Process<B> {
 
     #[cold]
     fn set_up(&'static self) -> Option<&'static Status<B>> {
-        let _turn = self.setting_up.take();
-        let known = self.status.load(Ordering::Acquire);
-        if !known.is_null() {
-            // SAFETY: as in `status`.
-            return Some(unsafe { &*known });
+        if let Some(failed) = self.failed_lately() {
+            return Some(failed);
         }
+        let _lasting = Uncancelled::begin();
         let config = match embedding::in_force() {
             Ok(config) => config,
             Err(error) => return Some(self.publish(Status::Broken(error.to_string()))),
         };
         if config.source == Source::Nothing && config.tenant.is_none() {
             return Some(self.publish(Status::Ungoverned));
+        }
+        // Before anything is locked or opened: a child that is forked at any later instant begins anew.
+        fork::watch(after_fork_in_child::<B>);
+        fork::check();
+        let _undisturbed = Undisturbed::begin();
+        let _turn = self.setting_up.take();
+        let known = self.status.load(Ordering::Acquire);
+        if !known.is_null() {
+            // SAFETY: as in `status`.
+            return Some(unsafe { &*known });
+        }
+        if let Some(failed) = self.failed_lately() {
+            return Some(failed);
         }
         if !config.spatial.is_empty() {
             // What keeps a process on some units must be there before it starts, and `fcsp run` takes this variable away.
@@ -148,8 +171,6 @@ impl<B: Backend> Process<B> {
         // Before the driver is initialised there is nothing to govern and nothing to be asked; it refuses allocations by
         // itself.
         let count = B::device_count()?;
-        // SAFETY: the handler is a plain function for the life of the process, and the library is never unloaded.
-        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child::<B>)) };
         let status = match Tenant::join(&StateDir::locate(), &config) {
             Ok(tenant) if names_no_device::<B>(&tenant, count) => Status::Broken(
                 "the memory limits name none of the devices that this process has; a limit for all of them has no device in front"
@@ -163,9 +184,35 @@ impl<B: Backend> Process<B> {
                     })
                     .collect(),
             }),
-            Err(error) => Status::Broken(error.to_string()),
+            Err(error @ TenantError::Config(_)) => Status::Broken(error.to_string()),
+            Err(error) => return Some(self.fail_for_now(error.to_string())),
         };
         Some(self.publish(status))
+    }
+
+    /// The answer of an attempt that failed a short while ago.
+    fn failed_lately(&self) -> Option<&'static Status<B>> {
+        // SAFETY: leaked, never freed. Acquire pairs with the Release in `fail_for_now`.
+        let failed = unsafe { self.failed.load(Ordering::Acquire).as_ref() }?;
+        (now_ns() < self.retry_ns.load(Ordering::Relaxed)).then_some(failed)
+    }
+
+    /// Refuses for [`RETRY_NS`]: a lock that a stopped process holds, a full disk or a table without a free descriptor
+    /// may be another thing then.
+    fn fail_for_now(&self, reason: String) -> &'static Status<B> {
+        self.retry_ns
+            .store(now_ns().saturating_add(RETRY_NS), Ordering::Relaxed);
+        // SAFETY: as in `failed_lately`.
+        if let Some(last @ Status::Broken(known)) = unsafe { self.failed.load(Ordering::Acquire).as_ref() }
+            && *known == reason
+        {
+            return last;
+        }
+        complain(&reason);
+        let leaked: &'static mut Status<B> = Box::leak(Box::new(Status::Broken(reason)));
+        // Release pairs with the Acquire in `failed_lately`.
+        self.failed.store(leaked, Ordering::Release);
+        leaked
     }
 
     fn publish(&self, status: Status<B>) -> &'static Status<B> {
@@ -328,6 +375,8 @@ impl<B: Backend> Process<B> {
                 self.state.store(GOVERNED, Ordering::Relaxed);
                 false
             }
+            // Not for good: the next launch asks again.
+            Some(_) if self.status.load(Ordering::Relaxed).is_null() => true,
             Some(_) => {
                 self.state.store(FREE, Ordering::Relaxed);
                 self.straight.open_for_good();
@@ -405,12 +454,13 @@ fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
             .all(|device| limits.memory.for_device(&device).is_none())
 }
 
-/// Async-signal-safe: plain stores and closes. Most drivers do not survive a fork, but a child that forked before its
-/// parent used the device may use it, and then joins with a slot of its own.
-extern "C" fn after_fork_in_child<B: Backend>() {
+/// Async-signal-safe: plain stores. Most drivers do not survive a fork, but a child that forked before its parent used the
+/// device may use it, and then joins with a slot of its own. The parent's places are let go of by [`crate::fork`].
+fn after_fork_in_child<B: Backend>() {
     let process = B::process();
     process.sole.store(core::ptr::null_mut(), Ordering::Release);
-    let known = process.status.swap(core::ptr::null_mut(), Ordering::AcqRel);
+    process.status.store(core::ptr::null_mut(), Ordering::Release);
+    process.failed.store(core::ptr::null_mut(), Ordering::Release);
     process.setting_up.forget();
     // Fresh books: the old ones may hold locks of threads that do not exist here.
     process.live.store(core::ptr::null_mut(), Ordering::Release);
@@ -418,12 +468,6 @@ extern "C" fn after_fork_in_child<B: Backend>() {
     B::forget_in_child();
     process.state.store(UNKNOWN, Ordering::Relaxed);
     process.devices_changed(None);
-    // SAFETY: statuses are leaked, never freed; the child has this one thread.
-    if let Some(Status::Governed(governed)) = unsafe { known.as_ref() } {
-        for device in governed.devices() {
-            device.attachment().abandon_in_child();
-        }
-    }
 }
 
 impl<B: Backend> Governed<B> {
@@ -453,6 +497,7 @@ impl<B: Backend> Governed<B> {
     #[cold]
     fn attach(&'static self, ordinal: i32, cell: &DeviceCell<B>) -> Option<&'static Device<B>> {
         let process = B::process();
+        let _undisturbed = Undisturbed::begin();
         let _turn = process.setting_up.take();
         let known = cell.device.load(Ordering::Acquire);
         if !known.is_null() {

@@ -3,7 +3,16 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use fcsp_core::clock::nap;
+
+use crate::frames::stack_pointer;
 pub use crate::thread::{Inside, Thread};
+
+// `pthread.h`; the crate `libc` does not have it for this system.
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
+}
+const PTHREAD_CANCEL_DISABLE: i32 = 1;
 
 /// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
 #[derive(Debug, Default)]
@@ -23,7 +32,7 @@ impl SetupTurns {
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
             .is_err()
         {
-            std::thread::sleep(std::time::Duration::from_micros(50));
+            nap(50_000);
         }
         SetupTurn(self)
     }
@@ -68,9 +77,125 @@ impl SetupOnce {
 }
 
 /// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
+///
+/// The thread cannot be cancelled meanwhile: a cancellation unwinds too, and whoever catches it ends the process. It
+/// takes effect at the program's own next point of cancellation.
 #[inline]
 pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
+    let _lasting = Uncancelled::begin();
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
+}
+
+/// Keeps the calling thread from being cancelled until it is dropped.
+///
+/// Only the outermost one on a thread does anything. Where it was left by a jump, the next one that begins further up
+/// the stack takes its place, with the state that it found.
+#[derive(Debug)]
+pub struct Uncancelled {
+    outermost: bool,
+    /// Stays on its thread.
+    _thread: core::marker::PhantomData<*const ()>,
+}
+
+impl Uncancelled {
+    /// Begins.
+    #[inline(always)]
+    pub fn begin() -> Self {
+        let stack = stack_pointer();
+        let outermost = Thread::with(|thread| {
+            let other = thread.shield.stack.get();
+            // The same function may begin twice, where one is inlined into the other.
+            if stack <= other {
+                return false;
+            }
+            thread.shield.stack.set(stack);
+            if other == 0 {
+                thread
+                    .shield
+                    .cancellation
+                    .set(cancellation(PTHREAD_CANCEL_DISABLE));
+            }
+            true
+        });
+        Self {
+            outermost,
+            _thread: core::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for Uncancelled {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.outermost {
+            let before = Thread::with(|thread| {
+                thread.shield.stack.set(0);
+                thread.shield.cancellation.get()
+            });
+            cancellation(before);
+        }
+    }
+}
+
+/// Sets the calling thread's state of cancellation and gives the one before.
+#[inline(always)]
+fn cancellation(state: i32) -> i32 {
+    let mut before = 0;
+    // SAFETY: writes one integer, which outlives the call.
+    unsafe { pthread_setcancelstate(state, &mut before) };
+    before
+}
+
+/// Keeps the calling thread from being cancelled and from handling signals until it is dropped: for steps that hold a
+/// lock of this process. A handler may leave by a jump, fork, or call the driver.
+///
+/// Signals that stand for a fault of the thread itself are not kept from it.
+#[derive(Debug)]
+pub struct Undisturbed {
+    mask: libc::sigset_t,
+    _uncancelled: Uncancelled,
+}
+
+impl Undisturbed {
+    /// Begins.
+    #[inline(always)]
+    pub fn begin() -> Self {
+        let uncancelled = Uncancelled::begin();
+        Self {
+            mask: without_signals(),
+            _uncancelled: uncancelled,
+        }
+    }
+}
+
+fn without_signals() -> libc::sigset_t {
+    let faults = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGSYS,
+    ];
+    let mut all = core::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut before = core::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: both sets outlive the calls, which write no more than them; zeroes are a set as well.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        for signal in faults {
+            libc::sigdelset(all.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
+    }
+}
+
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        // SAFETY: the mask that this thread had before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, core::ptr::null_mut()) };
+    }
 }
 
 /// 0 until asked, then 1 for silence and 2 for speech.
@@ -114,9 +239,12 @@ pub fn accounts_time() -> bool {
 /// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
 pub fn complain(reason: &str) {
     if logging() {
-        use std::io::Write;
-        // The host's standard error may be closed; that is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "fcsp[{}]: {reason}", std::process::id());
+        let line = format!("fcsp[{}]: {reason}\n", std::process::id());
+        let _lasting = Uncancelled::begin();
+        // By one system call: the library's own stream has a lock, which a forked child may find taken for good. Where
+        // standard error is closed nobody wants to hear it.
+        // SAFETY: the line outlives the call.
+        unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     }
 }
 

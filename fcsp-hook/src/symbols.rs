@@ -7,10 +7,12 @@
 //! A table is text, one function a line: `symbol role base since note`, separated by tabs, the note optional; lines that
 //! begin with `#` are comments.
 
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::OnceLock;
+
+use crate::setup::SetupOnce;
 
 /// What a call does that FCSP must know about.
 ///
@@ -106,7 +108,8 @@ pub struct Symbol {
 #[derive(Debug)]
 pub struct Table {
     text: &'static str,
-    read: OnceLock<Read>,
+    /// Null until it is read, then leaked. Without a lock, which a forked child might find taken.
+    read: AtomicPtr<Read>,
 }
 
 #[derive(Debug)]
@@ -120,12 +123,16 @@ impl Table {
     pub const fn new(text: &'static str) -> Self {
         Self {
             text,
-            read: OnceLock::new(),
+            read: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
     fn read(&self) -> &Read {
-        self.read.get_or_init(|| {
+        // SAFETY: leaked by `publish`, never freed. Acquire: read before its address was published.
+        if let Some(read) = unsafe { self.read.load(Ordering::Acquire).as_ref() } {
+            return read;
+        }
+        SetupOnce::publish(&self.read, || {
             let symbols = parse(self.text);
             let places = symbols.iter().enumerate().map(|(at, symbol)| (symbol.name, at));
             Read {

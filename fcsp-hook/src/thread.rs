@@ -2,7 +2,7 @@
 //!
 //! Rust's own thread-locals are of the general-dynamic model in a shared library: each look-up is a call of `__tls_get_addr`, 4.4 ns
 //! where this form takes 2.4 (a launch in the thousands a second passes here two or three times), and a call that saves every
-//! register on the way. A library of the initial-exec model is loaded into the space that the loader keeps for such: 24 bytes of
+//! register on the way. A library of the initial-exec model is loaded into the space that the loader keeps for such: 72 bytes of
 //! glibc's 1 664, also where the library comes by `dlopen`.
 //!
 //! Source of the access sequences: "ELF Handling for Thread-Local Storage" (Drepper), sections 4.3.2 and 4.4; for aarch64 "ELF for
@@ -11,24 +11,42 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+use crate::frames::{code_address, runs_beneath, stack_pointer};
+
 /// What a thread remembers. Together, so that one look-up serves a whole call.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
-    /// The flags of [`Inside`] and [`Launching`].
-    flags: [Cell<bool>; 2],
-    /// The backend's count of dead contexts when the two below were asked for.
-    pub epoch: Cell<u32>,
+    /// The flags of [`Inside`] and [`Launching`]: the stack pointer of the function that has raised each; 0 while down.
+    raised: [Cell<usize>; 2],
     /// The context this thread asked about last.
     pub context: Cell<usize>,
-    /// Its device.
+    /// The backend's count of dead contexts when the two beside it were asked for.
+    pub epoch: Cell<u32>,
+    /// The context's device.
     pub ordinal: Cell<i32>,
+    /// An address in the code of the function that has raised each flag.
+    code: [Cell<usize>; 2],
+    /// How often each flag was found up since it was raised.
+    claims: [Cell<u32>; 2],
+    /// The outermost shield; see [`crate::setup::shielded`].
+    pub(crate) shield: Shield,
+}
+
+/// What the outermost shield on a thread has set aside.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Shield {
+    /// Its stack pointer; 0 where there is none.
+    pub(crate) stack: Cell<usize>,
+    /// The state of cancellation that it found.
+    pub(crate) cancellation: Cell<i32>,
 }
 
 // What the assembly below reserves and fills, byte for byte.
 const _: () = assert!(!core::mem::needs_drop::<Thread>());
-const _: () = assert!(size_of::<Thread>() == 24 && align_of::<Thread>() == 8);
-const _: () = assert!(core::mem::offset_of!(Thread, ordinal) == 16);
+const _: () = assert!(size_of::<Thread>() == 72 && align_of::<Thread>() == 8);
+const _: () = assert!(core::mem::offset_of!(Thread, ordinal) == 28);
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 core::arch::global_asm!(
@@ -38,11 +56,11 @@ core::arch::global_asm!(
     ".globl fcsp_hook_thread",
     ".hidden fcsp_hook_thread",
     ".type fcsp_hook_thread, @object",
-    ".size fcsp_hook_thread, 24",
+    ".size fcsp_hook_thread, 72",
     "fcsp_hook_thread:",
-    ".zero 16",
+    ".zero 28",
     ".4byte 0xffffffff",
-    ".zero 4",
+    ".zero 40",
     ".popsection",
 );
 
@@ -91,10 +109,16 @@ fn own() -> NonNull<Thread> {
     std::thread_local! {
         static THREAD: Thread = const {
             Thread {
-                flags: [const { Cell::new(false) }; 2],
-                epoch: Cell::new(0),
+                raised: [const { Cell::new(0) }; 2],
                 context: Cell::new(0),
+                epoch: Cell::new(0),
                 ordinal: Cell::new(-1),
+                code: [const { Cell::new(0) }; 2],
+                claims: [const { Cell::new(0) }; 2],
+                shield: Shield {
+                    stack: Cell::new(0),
+                    cancellation: Cell::new(0),
+                },
             }
         };
     }
@@ -106,6 +130,39 @@ impl Thread {
     #[inline(always)]
     pub fn with<R>(work: impl FnOnce(&Self) -> R) -> R {
         Here::now().with(work)
+    }
+
+    #[inline(always)]
+    fn raise(&self, flag: usize, stack: usize, code: usize) {
+        self.raised[flag].set(stack);
+        self.code[flag].set(code);
+        self.claims[flag].set(0);
+    }
+
+    /// Whether a function whose stack pointer is `stack` runs beneath the one that has raised a flag.
+    #[inline(always)]
+    fn is_beneath(&self, flag: usize, stack: usize) -> bool {
+        // A frame that lies above: the function that has raised the flag is gone, or on another stack.
+        stack < self.raised[flag].get() && self.looks(flag)
+    }
+
+    /// Looks whether the function that has raised a flag still runs. Lowers the flag if not.
+    #[cold]
+    #[inline(never)]
+    fn looks(&self, flag: usize) -> bool {
+        let runs = runs_beneath(self.raised[flag].get(), self.code[flag].get());
+        if !runs {
+            self.raised[flag].set(0);
+        }
+        runs
+    }
+
+    /// The same, as often as it is worth its time.
+    #[inline]
+    fn believes(&self, flag: usize) -> bool {
+        let claims = self.claims[flag].get().wrapping_add(1);
+        self.claims[flag].set(claims);
+        claims < BELIEVED || !claims.is_power_of_two() || self.looks(flag)
     }
 }
 
@@ -128,6 +185,10 @@ impl Here {
 }
 
 /// One of the thread's flags, raised until this is dropped. Stays on its thread.
+///
+/// A program may leave the driver by a jump, so that this is never dropped. The flag therefore remembers the function
+/// that has raised it, and holds only for calls that come from beneath that function: whoever finds a flag that was left
+/// up takes it over. Functions that raise a flag hand the guard to nobody who outlives them.
 #[derive(Debug)]
 pub struct Raised<const FLAG: usize>(Here);
 
@@ -138,29 +199,42 @@ pub type Inside = Raised<0>;
 /// again. Memory that they take is counted all the same.
 pub type Launching = Raised<1>;
 
+/// So often a flag that is found up by launches is believed before it is looked into, and again at each doubling: a
+/// look costs a hundred times as much as a launch under another one.
+const BELIEVED: u32 = 16;
+
 impl<const FLAG: usize> Raised<FLAG> {
-    /// `None` if the flag is up already: the call then comes from the driver itself.
-    #[inline]
+    /// `None` if the call comes from the driver itself, beneath the function that has raised the flag.
+    #[inline(always)]
     pub fn enter() -> Option<Self> {
+        crate::fork::check();
+        // Both of the function that this is inlined into, and not of a closure.
+        let (stack, code) = (stack_pointer(), code_address());
         let here = Here::now();
         // Not made unless it is handed out: dropping it lowers the flag.
-        (!here.with(|thread| thread.flags[FLAG].replace(true))).then(|| Self(here))
+        here.with(|thread| !thread.is_beneath(FLAG, stack)).then(|| {
+            here.with(|thread| thread.raise(FLAG, stack, code));
+            Self(here)
+        })
     }
 
     /// For who has just been told that the flag is down.
     #[inline(always)]
     #[must_use]
     pub fn raise() -> Self {
+        let (stack, code) = (stack_pointer(), code_address());
         let here = Here::now();
-        let was_up = here.with(|thread| thread.flags[FLAG].replace(true));
-        debug_assert!(!was_up);
+        here.with(|thread| thread.raise(FLAG, stack, code));
         Self(here)
     }
 
-    /// Whether the calling thread's flag is up.
+    /// Whether the call comes from beneath the function that has raised the calling thread's flag.
+    ///
+    /// For launches. Where the flag was left up by a jump, some launches from deeper on the stack may pass for such.
     #[inline(always)]
     pub fn is_up() -> bool {
-        Thread::with(|thread| thread.flags[FLAG].get())
+        let stack = stack_pointer();
+        Thread::with(|thread| stack < thread.raised[FLAG].get() && thread.believes(FLAG))
     }
 
     /// What the thread remembers.
@@ -173,38 +247,114 @@ impl<const FLAG: usize> Raised<FLAG> {
 impl<const FLAG: usize> Drop for Raised<FLAG> {
     #[inline]
     fn drop(&mut self) {
-        self.0.with(|thread| thread.flags[FLAG].set(false));
+        self.0.with(|thread| thread.raised[FLAG].set(0));
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
+    use core::ffi::{c_int, c_void};
+
     use super::*;
+
+    /// Runs `work` as a driver runs its own exported functions: beneath the caller, through code that is not ours.
+    #[inline(never)]
+    fn within_a_driver<W: FnMut()>(mut work: W) {
+        unsafe extern "C" fn compare<W: FnMut()>(work: *const c_void, _element: *const c_void) -> c_int {
+            // SAFETY: what `within_a_driver` passed, which nothing else uses meanwhile.
+            unsafe { (*work.cast_mut().cast::<W>())() };
+            0
+        }
+        let element = 0u8;
+        // SAFETY: one element of one byte; the key goes to `compare` as it is.
+        unsafe {
+            libc::bsearch(
+                (&raw mut work).cast(),
+                (&raw const element).cast(),
+                1,
+                1,
+                Some(compare::<W>),
+            )
+        };
+    }
+
+    #[inline(never)]
+    fn enters<const FLAG: usize>() -> bool {
+        core::hint::black_box(Raised::<FLAG>::enter()).is_some()
+    }
+
+    #[inline(never)]
+    fn is_up<const FLAG: usize>() -> bool {
+        core::hint::black_box(Raised::<FLAG>::is_up())
+    }
 
     #[test]
     fn a_thread_is_inside_once() {
         let outer = Inside::enter();
         assert!(outer.is_some());
-        assert!(Inside::enter().is_none());
-        assert!(Inside::is_up());
-        assert!(Inside::enter().is_none(), "asking does not change it");
-        let other = std::thread::spawn(|| Inside::enter().is_some()).join();
-        assert!(other.unwrap(), "another thread is not");
+        let mut asked = 0;
+        within_a_driver(|| {
+            for _ in 0..2 {
+                assert!(!enters::<0>() && is_up::<0>(), "asking does not change it");
+                asked += 1;
+            }
+        });
+        assert_eq!(asked, 2);
+        assert!(!enters::<0>(), "nor beneath functions of ours");
+        assert!(
+            std::thread::spawn(enters::<0>).join().unwrap(),
+            "another thread is not"
+        );
         drop(outer);
-        assert!(!Inside::is_up() && Inside::enter().is_some());
+        assert!(!is_up::<0>() && enters::<0>());
     }
 
     #[test]
     fn a_thread_launches_once_at_a_time() {
         let outer = Launching::enter();
-        assert!(outer.is_some() && Launching::is_up());
-        for _ in 0..2 {
-            assert!(Launching::enter().is_none(), "asking does not change it");
-        }
-        assert!(!std::thread::spawn(Launching::is_up).join().unwrap());
-        assert!(Inside::enter().is_some(), "and may take memory meanwhile");
+        assert!(outer.is_some() && is_up::<1>());
+        assert!(!std::thread::spawn(is_up::<1>).join().unwrap());
+        assert!(enters::<0>(), "and may take memory meanwhile");
+        within_a_driver(|| {
+            for _ in 0..100 {
+                assert!(is_up::<1>() && !enters::<1>(), "asking does not change it");
+            }
+        });
         drop(outer);
-        assert!(!Launching::is_up() && Launching::enter().is_some());
+        assert!(!is_up::<1>() && enters::<1>());
+    }
+
+    /// Raises a flag and never lowers it, as a function that is left by a jump.
+    #[inline(never)]
+    fn left<const FLAG: usize>() {
+        core::mem::forget(core::hint::black_box(Raised::<FLAG>::raise()));
+    }
+
+    /// Runs `work` so many bytes deeper on the stack.
+    #[inline(never)]
+    fn deeper<const BYTES: usize>(work: fn() -> bool) -> bool {
+        let space = core::hint::black_box([0u8; BYTES]);
+        let result = core::hint::black_box(work)();
+        core::hint::black_box(space);
+        result
+    }
+
+    #[test]
+    fn a_flag_that_was_left_up_is_taken_over() {
+        for enters_at in [
+            enters::<0> as fn() -> bool,
+            || deeper::<64>(enters::<0>),
+            || deeper::<512>(enters::<0>),
+            || deeper::<20_000>(enters::<0>),
+        ] {
+            left::<0>();
+            assert!(enters_at());
+            assert!(!is_up::<0>(), "and lowered as ever");
+        }
+        // Launches do not look each time. They find out soon.
+        left::<1>();
+        let passed = (0..1000).filter(|_| deeper::<4096>(is_up::<1>)).count();
+        assert!(passed < BELIEVED as usize, "{passed}");
     }
 
     #[test]
@@ -212,11 +362,12 @@ mod tests {
         let began = || {
             Thread::with(|thread| {
                 let was = (
-                    thread.flags[0].get(),
-                    thread.flags[1].get(),
+                    thread.raised[0].get(),
+                    thread.raised[1].get(),
                     thread.epoch.get(),
                     thread.context.get(),
                     thread.ordinal.get(),
+                    thread.shield.stack.get(),
                 );
                 thread.epoch.set(7);
                 thread.context.set(0x5555);
@@ -226,7 +377,7 @@ mod tests {
         };
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(began)).collect();
         for thread in threads {
-            assert_eq!(thread.join().unwrap(), (false, false, 0, 0, -1));
+            assert_eq!(thread.join().unwrap(), (0, 0, 0, 0, -1, 0));
         }
     }
 }

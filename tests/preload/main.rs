@@ -6,6 +6,7 @@
 mod bypass;
 mod charged;
 mod death;
+mod forks;
 mod habits;
 mod imports;
 mod information;

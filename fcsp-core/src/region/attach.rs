@@ -10,7 +10,7 @@ use super::layout::{
 };
 use super::ledger::{self, Ledger};
 use crate::device::DeviceIdentity;
-use crate::file::{self, FileId, Mapping, SetupLock};
+use crate::file::{self, FileId, Mapping, SetupLock, Transient};
 use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::process;
 use crate::sync::Ordering;
@@ -134,7 +134,7 @@ impl Attachment {
         if len < HEADER_BYTES as u64 {
             return Err(unusable(format!("is truncated to {len} bytes")));
         }
-        let mapping = Mapping::new(&file, WINDOW_BYTES, true).map_err(io_error("map", path))?;
+        let mapping = Mapping::new_own(&file, WINDOW_BYTES).map_err(io_error("map", path))?;
         // SAFETY: the file has at least a header's worth of bytes, the mapping is page-aligned, and Identity is plain
         // integers that nobody writes after the file got its name.
         let identity = unsafe { mapping.base().cast::<Identity>().read() };
@@ -312,7 +312,7 @@ impl Attachment {
     }
 
     /// The region, if its path still leads to it. Its locks conflict with this process's own, whose slot is never tried.
-    fn reopen(&self) -> Option<File> {
+    fn reopen(&self) -> Option<Transient> {
         let file = file::open_rw(&self.path, false).ok()?;
         (FileId::of(&file).ok()? == self.id).then_some(file)
     }
@@ -406,13 +406,6 @@ impl Attachment {
         tenant.refused_bytes.store(bytes, Ordering::Relaxed);
         self.slot().refused.fetch_add(1, Ordering::Relaxed);
     }
-
-    /// In a forked child: lets go of the inherited file, so that the parent's lock dies with the parent. The child
-    /// must not use this attachment again (and does not: it attaches anew).
-    pub fn abandon_in_child(&self) {
-        // A lock of an open file lives as long as anything refers to that file, mappings included.
-        self.mapping.replace_by_nothing();
-    }
 }
 
 impl Drop for Attachment {
@@ -455,7 +448,7 @@ impl MemoryTracker for Governed<'_> {
 }
 
 /// Writes a new region under a temporary name and gives it its own: nobody ever opens a half-made one.
-fn create(path: &Path, device: &DeviceIdentity, total: u64, limit: u64) -> Result<File, RegionError> {
+fn create(path: &Path, device: &DeviceIdentity, total: u64, limit: u64) -> Result<Transient, RegionError> {
     use std::os::unix::fs::FileExt;
     let temporary = path.with_extension(format!("new-{}", std::process::id()));
     let file = file::open_rw(&temporary, true).map_err(io_error("create", &temporary))?;

@@ -86,7 +86,8 @@ fn invalid(reason: String) -> io::Error {
 impl RegionSnapshot {
     /// Reads the region at `path`.
     pub fn read(path: &Path) -> io::Result<Self> {
-        Self::read_file(&file::open_ro(path)?)
+        let file = file::open_ro(path)?;
+        Self::read_file(&file)
     }
 
     /// Reads an open region.

@@ -1,21 +1,18 @@
 //! Sleeping until an instant or a wake-up, across processes and containers.
 //!
 //! A futex on a word of a shared file mapping is known to the kernel by the file and the offset, so processes that map
-//! the same page in different containers meet on it, and a process may sleep on a page it can only read. The wait ends
-//! at an absolute instant of CLOCK_MONOTONIC, the clock that all times in pages are in.
+//! the same page in different containers meet on it, and a process may sleep on a page it can only read.
+//!
+//! A wait is a row of relative sleeps of at most [`crate::clock::PIECE_NS`]. A wake-up that is lost, and a clock that
+//! stops or jumps (a restored checkpoint), costs one of them.
 
 use std::sync::atomic::AtomicU32;
 
-/// Ns of CLOCK_MONOTONIC.
-pub fn now_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is valid for writing; this clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
+use rustix::io::Errno;
+use rustix::thread::futex;
+
+pub use crate::clock::now_ns;
+use crate::clock::{Countdown, timespec};
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,50 +25,28 @@ pub enum Woken {
 
 /// Sleeps until `until` (ns of CLOCK_MONOTONIC), or a wake-up, or the word is not `expected`. Signals do not end it.
 pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
-    let deadline = libc::timespec {
-        tv_sec: (until / 1_000_000_000) as libc::time_t,
-        tv_nsec: (until % 1_000_000_000) as libc::c_long,
-    };
-    loop {
-        // SAFETY: the word is valid for the call and aligned; the kernel only reads it, so a read-only mapping will
-        // do; the timeout outlives the call. Without FUTEX_PRIVATE_FLAG: other processes wake it.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                std::ptr::from_ref(word),
-                libc::FUTEX_WAIT_BITSET,
-                expected,
-                &raw const deadline,
-                std::ptr::null::<u32>(),
-                libc::FUTEX_BITSET_MATCH_ANY,
-            )
-        };
-        if result == 0 {
-            return Woken::Event;
-        }
-        match std::io::Error::last_os_error().raw_os_error() {
-            Some(libc::ETIMEDOUT) => return Woken::Deadline,
-            Some(libc::EINTR) if now_ns() < until => {}
-            Some(libc::EINTR) => return Woken::Deadline,
-            // EAGAIN: the word moved on before the sleep began. Anything else (a kernel without futexes, a sandbox)
+    let mut left = Countdown::new(now_ns(), until);
+    while let Some(piece) = left.piece(now_ns(), u64::MAX) {
+        // Without the flag PRIVATE: other processes wake it. The kernel only reads the word, so a read-only mapping will
+        // do.
+        match futex::wait(word, futex::Flags::empty(), expected, Some(&timespec(piece))) {
+            Ok(()) => return Woken::Event,
+            Err(Errno::TIMEDOUT) => left.slept(piece),
+            // A signal was handled, after some part of the piece.
+            Err(Errno::INTR) => {}
+            // AGAIN: the word moved on before the sleep began. Anything else (a kernel without futexes, a sandbox)
             // must not turn into a busy loop that never ends, nor into a sleep: asking again is always allowed.
-            _ => return Woken::Event,
+            Err(_) => return Woken::Event,
         }
     }
+    Woken::Deadline
 }
 
 /// Wakes everyone who sleeps on `word`. Change the word before ([`crate::share::page::TenantPage::bump`]), or a waiter
 /// about to sleep misses it. Costs a system call: call it only when some neighbour's page says that it waits.
 pub fn wake(word: &AtomicU32) {
-    // SAFETY: as in `wait`; waking reads nothing.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            std::ptr::from_ref(word),
-            libc::FUTEX_WAKE,
-            i32::MAX,
-        );
-    }
+    // A kernel or sandbox without futexes has no sleepers.
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
 }
 
 #[cfg(test)]

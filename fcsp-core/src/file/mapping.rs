@@ -1,0 +1,155 @@
+//! Mappings of shared files.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// A shared mapping of the start of a file.
+#[derive(Debug)]
+pub struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+    /// The entry of [`OWN`] that a forked child goes by; `None` for a mapping that it may keep.
+    own: Option<&'static Own>,
+}
+
+// SAFETY: the mapping is plain memory that lives until drop; what is done with it through raw pointers is argued for
+// where it is done.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `Mapping` itself only hands out its address.
+unsafe impl Sync for Mapping {}
+
+/// A range of addresses that a forked child must not share with its parent.
+#[derive(Debug)]
+struct Own {
+    /// First byte; null for a free entry, [`TAKEN`] for one that is being filled in.
+    base: AtomicPtr<u8>,
+    /// Bytes. Written before `base`.
+    len: AtomicUsize,
+}
+
+/// Stands for an entry whose range is not known yet: nothing is mapped there.
+const TAKEN: *mut u8 = usize::MAX as *mut u8;
+
+/// Ranges of this process's own: more than any machine has devices.
+static OWN: [Own; 256] = [const {
+    Own {
+        base: AtomicPtr::new(null_mut()),
+        len: AtomicUsize::new(0),
+    }
+}; 256];
+
+fn map(
+    at: *mut libc::c_void,
+    len: usize,
+    protection: libc::c_int,
+    flags: libc::c_int,
+    file: libc::c_int,
+) -> io::Result<NonNull<u8>> {
+    // SAFETY: callers pass either no address, and the kernel chooses one that overlaps nothing, or a range that they
+    // have reserved before and that nobody uses.
+    let base = unsafe { libc::mmap(at, len, protection, flags, file, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
+}
+
+const NOTHING: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+impl Mapping {
+    /// Maps `len` bytes of `file`, shared, for reading and, if asked, for writing. `len` may exceed the file: pages
+    /// past its end fault with SIGBUS until the file grows, so callers stay below the size they have checked.
+    pub fn new(file: &File, len: usize, writable: bool) -> io::Result<Self> {
+        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        let base = map(null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd())?;
+        Ok(Self { base, len, own: None })
+    }
+
+    /// The same, writable, for a file in which this process holds locks of its own. A child forked at any moment finds
+    /// zeroes in its place ([`super::forget_in_child`]), so that the locks end with this process.
+    pub fn new_own(file: &File, len: usize) -> io::Result<Self> {
+        let Some(own) = OWN.iter().find(|own| {
+            // Acquire: whoever freed the entry is done with it.
+            own.base
+                .compare_exchange(null_mut(), TAKEN, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+        }) else {
+            return Err(io::Error::other("too many regions are mapped"));
+        };
+        // The range is known before the file is mapped there: there is no moment at which a child could share the file
+        // without knowing where.
+        let free = |error| {
+            own.base.store(null_mut(), Ordering::Release);
+            error
+        };
+        let base = map(null_mut(), len, libc::PROT_NONE, NOTHING, -1).map_err(free)?;
+        own.len.store(len, Ordering::Relaxed);
+        // Release: the length belongs to it.
+        own.base.store(base.as_ptr(), Ordering::Release);
+        let this = Self {
+            base,
+            len,
+            own: Some(own),
+        };
+        map(
+            base.as_ptr().cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_FIXED,
+            file.as_raw_fd(),
+        )?;
+        Ok(this)
+    }
+
+    /// First byte of the mapping; page-aligned.
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes mapped.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Puts zeroes of this process's own in a range's place, which then refers to no file.
+fn replace_by_nothing(base: *mut u8, len: usize) {
+    // A failure leaves the old mapping, which is sound too.
+    let _ = map(
+        base.cast(),
+        len,
+        libc::PROT_READ | libc::PROT_WRITE,
+        NOTHING | libc::MAP_FIXED,
+        -1,
+    );
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Some(own) = self.own {
+            // In this order: a child forked in between finds a range that is still reserved, and no file in it.
+            replace_by_nothing(self.base.as_ptr(), self.len);
+            own.base.store(null_mut(), Ordering::Release);
+        }
+        // SAFETY: exactly the range that was mapped, unmapped once.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// In a forked child: see [`super::forget_in_child`].
+pub(super) fn forget_in_child() {
+    for own in &OWN {
+        let base = own.base.swap(null_mut(), Ordering::Acquire);
+        if !base.is_null() && base != TAKEN {
+            replace_by_nothing(base, own.len.load(Ordering::Relaxed));
+        }
+    }
+}

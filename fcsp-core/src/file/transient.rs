@@ -1,0 +1,320 @@
+//! Files that are open for a moment, and how a child that is forked at that moment closes them.
+//!
+//! A forked child has a copy of each descriptor, and with it a part in the locks of the open file. Nobody knows a
+//! descriptor's number before the kernel has given it. So what is written down beforehand is the path, and afterwards
+//! the file's identity; the child looks through its descriptors for those files.
+
+use std::ffi::{CString, c_char};
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::FileId;
+
+/// Descriptors that programs seldom use begin here. A daemon that closes or replaces the first few hundred numbers, at
+/// the very moment at which a file of ours is open, then misses it.
+const HIGH: RawFd = 500;
+/// Attempts to open a file that is replaced at the same moment, each time.
+const ATTEMPTS: u32 = 8;
+
+/// Nobody's place.
+const FREE: u32 = 0;
+/// The file at `path` is being opened.
+const OPENING: u32 = 1;
+/// The file with this identity is open.
+const OPEN: u32 = 2;
+
+/// What is known of one open file.
+#[derive(Debug)]
+struct Place {
+    /// [`FREE`], [`OPENING`] or [`OPEN`]. Written after the fields that it speaks for.
+    state: AtomicU32,
+    /// The path while it is being opened: on the opener's heap, of which a child has a copy.
+    path: AtomicPtr<c_char>,
+    device: AtomicU64,
+    inode: AtomicU64,
+}
+
+/// More than a process has threads in slow paths. A file that finds no place is open all the same.
+static PLACES: [Place; 128] = [const {
+    Place {
+        state: AtomicU32::new(FREE),
+        path: AtomicPtr::new(null_mut()),
+        device: AtomicU64::new(0),
+        inode: AtomicU64::new(0),
+    }
+}; 128];
+
+/// A place taken, given back on drop.
+#[derive(Debug)]
+struct Noted(Option<&'static Place>);
+
+impl Noted {
+    fn path(path: &CString) -> Self {
+        Self(PLACES.iter().find(|place| {
+            let taken = place
+                .state
+                .compare_exchange(FREE, OPENING, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+            if taken {
+                place.path.store(path.as_ptr().cast_mut(), Ordering::Release);
+            }
+            taken
+        }))
+    }
+
+    fn is(&self, file: FileId) {
+        if let Some(place) = self.0 {
+            place.device.store(file.device, Ordering::Relaxed);
+            place.inode.store(file.inode, Ordering::Relaxed);
+            // Release: the identity is there before the state says so.
+            place.state.store(OPEN, Ordering::Release);
+            place.path.store(null_mut(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.path.store(null_mut(), Ordering::Relaxed);
+            place.state.store(FREE, Ordering::Release);
+        }
+    }
+}
+
+/// An open file that is closed soon, and that a forked child closes at once.
+#[derive(Debug)]
+pub struct Transient {
+    // The order counts: closed, then forgotten.
+    file: File,
+    _noted: Noted,
+}
+
+impl Deref for Transient {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Transient {
+    /// Opens `path`; a file that is made gets mode 0600.
+    pub(super) fn open(path: &Path, flags: libc::c_int) -> io::Result<Self> {
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        for _ in 0..ATTEMPTS {
+            let noted = Noted::path(&name);
+            let file = open(&name, flags).map_err(|error| explained(error, path))?;
+            let id = FileId::of(&file)?;
+            noted.is(id);
+            let file = raised(file);
+            // A program that closes all numbers may have taken ours for a file of its own, which must not be locked,
+            // grown or given another mode.
+            if FileId::of(&file).ok() == Some(id) && FileId::at(path)? == Some(id) {
+                return Ok(Self { file, _noted: noted });
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{} is being replaced over and over", path.display()),
+        ))
+    }
+}
+
+fn open(name: &CString, flags: libc::c_int) -> io::Result<File> {
+    loop {
+        // SAFETY: a C string, flags and a mode.
+        let number = unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOFOLLOW, 0o600) };
+        if number >= 0 {
+            // SAFETY: just opened, and nobody else's.
+            return Ok(unsafe { File::from_raw_fd(number) });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Says what to do where the system's words do not.
+fn explained(error: io::Error, path: &Path) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => io::Error::other(format!(
+            "no descriptor is left to open {}; raise the limit (`ulimit -n`) or close some",
+            path.display()
+        )),
+        Some(libc::ENFILE) => io::Error::other(format!(
+            "the machine has no descriptor left to open {} (sysctl fs.file-max)",
+            path.display()
+        )),
+        _ => error,
+    }
+}
+
+/// The same file under a high number, if there is one to be had.
+fn raised(file: File) -> File {
+    if file.as_raw_fd() >= HIGH {
+        return file;
+    }
+    // SAFETY: no memory is passed.
+    let number = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HIGH) };
+    if number < 0 {
+        return file;
+    }
+    // SAFETY: just made, and nobody else's.
+    let high = unsafe { File::from_raw_fd(number) };
+    // Not what the program may have put in the low number's place meanwhile.
+    if FileId::of(&file).ok() != FileId::of(&high).ok() {
+        let _ = file.into_raw_fd();
+    }
+    high
+}
+
+/// In a forked child: closes every descriptor of the files that its parent had open. Async-signal-safe: system calls and
+/// plain stores.
+pub(super) fn close_in_child() {
+    let mut found = [FileId { device: 0, inode: 0 }; PLACES.len()];
+    let mut count = 0;
+    for place in &PLACES {
+        let file = match place.state.load(Ordering::Acquire) {
+            OPEN => Some(FileId {
+                device: place.device.load(Ordering::Relaxed),
+                inode: place.inode.load(Ordering::Relaxed),
+            }),
+            OPENING => identity(|about| {
+                let path = place.path.load(Ordering::Acquire);
+                // SAFETY: null, or a C string whose memory the child has a copy of; the record outlives the call.
+                if path.is_null() {
+                    -1
+                } else {
+                    unsafe { libc::lstat(path, about) }
+                }
+            }),
+            _ => continue,
+        };
+        place.path.store(null_mut(), Ordering::Relaxed);
+        place.state.store(FREE, Ordering::Relaxed);
+        if let Some(file) = file {
+            found[count] = file;
+            count += 1;
+        }
+    }
+    if count > 0 {
+        close_all(&found[..count]);
+    }
+}
+
+fn identity(ask: impl FnOnce(*mut libc::stat) -> libc::c_int) -> Option<FileId> {
+    let mut about = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    if ask(about.as_mut_ptr()) != 0 {
+        return None;
+    }
+    // SAFETY: the system has filled the record, for which zeroes would do as well.
+    let about = unsafe { about.assume_init() };
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+    Some(FileId {
+        device: about.st_dev as u64,
+        inode: about.st_ino as u64,
+    })
+}
+
+fn close_all(files: &[FileId]) {
+    let close = |number: RawFd| {
+        // SAFETY: the record outlives the call; a number that is not open is an error, and no more.
+        let is = identity(|about| unsafe { libc::fstat(number, about) });
+        if is.is_some_and(|is| files.contains(&is)) {
+            // SAFETY: a file of ours, which nobody in this child knows of.
+            unsafe { libc::close(number) };
+        }
+    };
+    if !each_descriptor(close) {
+        (0..4096).for_each(close);
+    }
+}
+
+/// Calls `work` with the number of each open descriptor; false if they cannot be listed.
+fn each_descriptor(work: impl Fn(RawFd)) -> bool {
+    /// `struct linux_dirent64` of getdents64(2), whose name follows.
+    const RECORD_LENGTH_AT: usize = 16;
+    const NAME_AT: usize = 19;
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: a C string and flags.
+    let folder = unsafe { libc::open(c"/proc/self/fd".as_ptr(), flags) };
+    if folder < 0 {
+        return false;
+    }
+    let mut buffer = [0u8; 4096];
+    loop {
+        // SAFETY: the kernel writes no more than the buffer's length.
+        let read = unsafe { libc::syscall(libc::SYS_getdents64, folder, buffer.as_mut_ptr(), buffer.len()) };
+        let Ok(read) = usize::try_from(read) else { break };
+        if read == 0 {
+            break;
+        }
+        let mut at = 0;
+        while at + NAME_AT < read {
+            let length = usize::from(u16::from_ne_bytes([
+                buffer[at + RECORD_LENGTH_AT],
+                buffer[at + RECORD_LENGTH_AT + 1],
+            ]));
+            let digits = buffer[at + NAME_AT..read]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .fold(None, |number: Option<RawFd>, byte| {
+                    Some(number.unwrap_or(0) * 10 + RawFd::from(byte - b'0'))
+                });
+            if let Some(number) = digits.filter(|&number| number != folder) {
+                work(number);
+            }
+            if length == 0 {
+                break;
+            }
+            at += length;
+        }
+    }
+    // SAFETY: opened above.
+    unsafe { libc::close(folder) };
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{open_ro, open_rw};
+    use super::*;
+
+    #[test]
+    fn numbers_are_high_and_a_link_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = open_rw(&path, true).unwrap();
+        assert!(file.as_raw_fd() >= HIGH);
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+        assert!(open_rw(&dir.path().join("link"), true).is_err());
+        assert_eq!(
+            open_ro(&dir.path().join("none")).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+
+    #[test]
+    fn descriptors_are_found_by_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = std::fs::File::create(dir.path().join("ours")).unwrap();
+        let other = std::fs::File::create(dir.path().join("other")).unwrap();
+        let again = ours.try_clone().unwrap();
+        let id = FileId::of(&ours).unwrap();
+        close_all(&[id]);
+        for gone in [ours, again] {
+            // The number may be another test's by now.
+            assert_ne!(FileId::of(&gone).ok(), Some(id));
+            let _ = gone.into_raw_fd();
+        }
+        assert!(other.metadata().is_ok());
+    }
+}
