@@ -187,15 +187,15 @@ pub(super) fn close_in_child() {
                 device: place.device.load(Ordering::Relaxed),
                 inode: place.inode.load(Ordering::Relaxed),
             }),
-            OPENING => identity(|about| {
+            OPENING => {
                 let path = place.path.load(Ordering::Acquire);
-                // SAFETY: null, or a C string whose memory the child has a copy of; the record outlives the call.
                 if path.is_null() {
-                    -1
+                    None
                 } else {
-                    unsafe { libc::lstat(path, about) }
+                    // SAFETY: a C string whose memory the child has a copy of; the record outlives the call.
+                    identity(|about| unsafe { libc::lstat(path, about) })
                 }
-            }),
+            }
             _ => continue,
         };
         place.path.store(null_mut(), Ordering::Relaxed);
