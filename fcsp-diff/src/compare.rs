@@ -1,0 +1,316 @@
+//! Whether two runs of a program agree.
+//!
+//! Without refusals every record must be the same: code, values, contents; amounts of memory within a tolerance. Where the
+//! quota is tight, an operation that takes memory may be refused with the driver's own code for it. What depends on a refused
+//! operation is then not compared; everything else is, and wrong arguments above all.
+
+use crate::program::{Argument, Code, Operation, Program};
+use crate::record::{Record, Value};
+use std::collections::HashSet;
+
+/// `CUDA_ERROR_OUT_OF_MEMORY`.
+const OUT_OF_MEMORY: i32 = 2;
+
+/// What a comparison allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Whether operations may be refused for the quota's sake.
+    pub refusals: bool,
+    /// Bytes that the tenant has left for a program's objects; a refusal of less than that is false.
+    pub room: u64,
+    /// Bytes by which amounts of memory may differ; `None` compares none.
+    pub tolerance: Option<u64>,
+    /// Most bytes that a context takes.
+    pub context: u64,
+}
+
+/// Where two runs differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Index of the operation; `usize::MAX` for the destruction afterwards.
+    pub at: usize,
+    /// The operation, or nothing for the destruction.
+    pub operation: Option<Operation>,
+    /// What came of it natively.
+    pub native: String,
+    /// What came of it under the preload library.
+    pub governed: String,
+    /// What kind of difference it is; equal for differences that likely have one cause.
+    pub kind: String,
+}
+
+/// Whether two values agree.
+fn agree(native: &Value, governed: &Value, tolerance: Option<u64>) -> bool {
+    match (native, governed) {
+        (Value::Exact(native), Value::Exact(governed)) => native == governed,
+        (Value::Bytes(native), Value::Bytes(governed)) => {
+            tolerance.is_none_or(|tolerance| native.abs_diff(*governed) <= tolerance)
+        }
+        (Value::Shown(_), Value::Shown(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether two records agree.
+fn same(native: &Record, governed: &Record, tolerance: Option<u64>) -> bool {
+    let (native, governed) = (&native.outcome, &governed.outcome);
+    native.code == governed.code
+        && native.values.len() == governed.values.len()
+        && native
+            .values
+            .iter()
+            .zip(&governed.values)
+            .all(|(native, governed)| agree(native, governed, tolerance))
+}
+
+fn difference(program: &Program, native: Option<&Record>, governed: Option<&Record>, what: &str) -> Difference {
+    let at = native.or(governed).map_or(usize::MAX, |record| record.at);
+    let operation = program.operations.get(at).copied();
+    let text = |record: Option<&Record>| record.map_or("nothing".into(), ToString::to_string);
+    let code = |record: Option<&Record>| record.map_or(-2, |record| record.outcome.code);
+    let mut name = operation.map_or("end".to_owned(), |operation| operation.code.name().to_owned());
+    if let Some(operation) = operation.filter(|operation| operation.code == Code::Wrong) {
+        name = format!("wrong {}", operation.arguments[0] % crate::worker::wrong_calls() as u64);
+    }
+    Difference {
+        at,
+        operation,
+        native: text(native),
+        governed: text(governed),
+        kind: format!("{name}: {what} {} -> {}", code(native), code(governed)),
+    }
+}
+
+/// The first difference between two runs of a program.
+pub fn compare(program: &Program, native: &[Record], governed: &[Record], rules: &Rules) -> Option<Difference> {
+    if rules.refusals {
+        return compare_refused(program, native, governed, rules);
+    }
+    for pair in 0..native.len().max(governed.len()) {
+        match (native.get(pair), governed.get(pair)) {
+            (Some(one), Some(other)) if one.at == other.at && same(one, other, rules.tolerance) => {}
+            (one, other) => return Some(difference(program, one, other, "differs")),
+        }
+    }
+    None
+}
+
+/// Whether an operation can be refused for the quota's sake: it, or what it sets off, takes device memory.
+fn takes_memory(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::Wrong
+            | Code::CtxDestroy
+            | Code::CtxPush
+            | Code::CtxPop
+            | Code::CtxSet
+            | Code::CtxSync
+            | Code::CtxAsk
+            | Code::LimitGet
+            | Code::DeviceAsk
+            | Code::MemInfo
+            | Code::Fork
+            | Code::StreamDestroy
+            | Code::StreamSync
+            | Code::StreamQuery
+            | Code::StreamAsk
+            | Code::StreamWait
+            | Code::EventDestroy
+            | Code::EventRecord
+            | Code::EventQuery
+            | Code::EventSync
+            | Code::EventElapsed
+            | Code::MemFree
+            | Code::MemFreeAsync
+            | Code::HostFree
+            | Code::MemHost
+            | Code::MemRange
+            | Code::PointerAsk
+            | Code::HostWrite
+            | Code::HostRead
+            | Code::PoolDestroy
+            | Code::PoolGet
+            | Code::ArrayDestroy
+            | Code::MipmapDestroy
+            | Code::PhysicalRelease
+            | Code::RangeFree
+            | Code::RangeUnmap
+            | Code::RangeReserve
+            | Code::ModuleUnload
+            | Code::LibraryUnload
+            | Code::GraphDestroy
+            | Code::ExecDestroy
+            | Code::GraphTrim
+            | Code::CaptureAsk
+            | Code::CaptureMode
+    )
+}
+
+/// Most bytes that the objects of the operations before one can hold, with that one.
+fn at_most(program: &Program, before: usize, governed: &[Record], rules: &Rules) -> u64 {
+    const PAGE: u64 = 2 << 20;
+    let succeeded = |at: usize| {
+        governed
+            .iter()
+            .any(|record| record.at == at && record.outcome.code == 0)
+    };
+    let mut sum = 4 * PAGE;
+    let mut pooled = false;
+    for (at, operation) in program.operations.iter().enumerate() {
+        // Of other threads everything may have come before.
+        let earlier = at <= before || program.threads() > 0;
+        if !earlier || (at != before && !succeeded(at)) {
+            continue;
+        }
+        let [_, b, c, ..] = operation.arguments;
+        sum += match operation.code {
+            Code::MemAlloc | Code::MemManaged => b.next_multiple_of(PAGE) + PAGE,
+            Code::MemPitch => b.next_multiple_of(512) * c + 2 * PAGE,
+            Code::MemAsync | Code::MemPool | Code::GraphMemory => {
+                pooled = true;
+                2 * b.next_multiple_of(PAGE) + 64 * PAGE
+            }
+            Code::GraphLaunch | Code::CaptureEnd | Code::GraphInstantiate => 16 * PAGE,
+            Code::CtxCreate | Code::PrimaryReset | Code::PrimaryRetain => rules.context,
+            Code::LimitSet => 1 << 30,
+            Code::PhysicalCreate => 4 * PAGE,
+            Code::PhysicalImport => 4 * PAGE,
+            Code::ArrayCreate | Code::ArrayCreate3D | Code::MipmapCreate => (b + 64) * (c + 64) * 16 * 16 + PAGE,
+            _ => PAGE,
+        };
+    }
+    sum + if pooled { 64 * PAGE } else { 0 }
+}
+
+fn compare_refused(program: &Program, native: &[Record], governed: &[Record], rules: &Rules) -> Option<Difference> {
+    let mut apart: HashSet<u64> = HashSet::new();
+    let objects = |operation: &Operation| -> Vec<u64> {
+        operation
+            .code
+            .arguments()
+            .zip(operation.arguments)
+            .filter(|(argument, _)| !matches!(argument, Argument::Number(_)))
+            .map(|(_, value)| value)
+            .filter(|&id| id >= u64::from(crate::program::FIRST_ID))
+            .collect()
+    };
+    // Places whose operations can be told apart from what a refusal has changed.
+    for one in native.iter().filter(|record| record.at != usize::MAX) {
+        let Some(operation) = program.operations.get(one.at) else { continue };
+        let Some(other) = governed.iter().find(|record| record.at == one.at) else {
+            return Some(difference(program, Some(one), None, "is missing"));
+        };
+        if same(one, other, None) && objects(operation).iter().all(|id| !apart.contains(id)) {
+            continue;
+        }
+        if operation.code == Code::Wrong {
+            return Some(difference(program, Some(one), Some(other), "wrong arguments"));
+        }
+        let touched = objects(operation).iter().any(|id| apart.contains(id));
+        if touched || one.outcome.is_skip() || other.outcome.is_skip() {
+            apart.extend(objects(operation));
+            continue;
+        }
+        if other.outcome.code == OUT_OF_MEMORY && one.outcome.code == 0 && takes_memory(operation.code) {
+            let most = at_most(program, one.at, governed, rules);
+            if most < rules.room {
+                return Some(difference(program, Some(one), Some(other), "refused though it fits"));
+            }
+            apart.extend(objects(operation));
+            // Without its context, and with other limits, a thread does other things altogether.
+            if matches!(operation.code, Code::CtxCreate | Code::LimitSet | Code::PrimaryReset | Code::PrimaryRetain) {
+                return None;
+            }
+            continue;
+        }
+        // A capture that a refusal has kept out of a graph ends otherwise; so does whatever reads contents not written.
+        if !apart.is_empty() && disturbed(operation.code) {
+            apart.extend(objects(operation));
+            continue;
+        }
+        return Some(difference(program, Some(one), Some(other), "differs"));
+    }
+    None
+}
+
+/// Operations whose outcome depends on more than their own objects.
+fn disturbed(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CaptureEnd
+            | Code::CaptureAsk
+            | Code::StreamDestroy
+            | Code::PoolDestroy
+            | Code::GraphAsk
+            | Code::GraphUpdate
+            | Code::PoolGet
+            | Code::PoolCurrent
+            | Code::CtxDestroy
+            | Code::LimitGet
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        refusals: false,
+        room: 0,
+        tolerance: Some(100),
+        context: 0,
+    };
+
+    fn records(text: &str) -> Vec<Record> {
+        text.lines().map(|line| Record::parse(line).unwrap()).collect()
+    }
+
+    fn program() -> Program {
+        Program::parse("0 mem_alloc m8 4194304\n0 read m8\n0 wrong 0\n0 mem_info").unwrap()
+    }
+
+    fn differs(native: &str, governed: &str, rules: Rules) -> Option<String> {
+        compare(&program(), &records(native), &records(governed), &rules).map(|found| found.kind)
+    }
+
+    #[test]
+    fn codes_values_and_amounts_are_compared() {
+        let native = "0 0 1\n1 0 0 77\n2 1 1\n3 0 1 1 ~500 ?7\nend 0";
+        assert_eq!(differs(native, native, RULES), None);
+        for (governed, what) in [
+            (native.replace("0 0 1", "0 2"), "mem_alloc: differs 0 -> 2"),
+            (native.replace("77", "78"), "read: differs 0 -> 0"),
+            (native.replace("2 1 1", "2 2 1"), "wrong 0: differs 1 -> 2"),
+            (native.replace("~500", "~700"), "mem_info: differs 0 -> 0"),
+            (native.replace("end 0", "end 1"), "end: differs 0 -> 1"),
+            (native.replace("\nend 0", ""), "end: differs 0 -> -2"),
+        ] {
+            assert_eq!(differs(native, &governed, RULES).as_deref(), Some(what));
+        }
+        assert_eq!(differs(native, &native.replace("~500", "~450").replace("?7", "?8"), RULES), None);
+    }
+
+    #[test]
+    fn a_refusal_excuses_what_depends_on_it_and_nothing_else() {
+        let rules = Rules {
+            refusals: true,
+            ..RULES
+        };
+        let native = "0 0 1\n1 0 0 77\n2 1 1\n3 0 1 1 ~500 ?7";
+        let refused = "0 2\n1 -\n2 1 1\n3 0 1 1 ~500 ?7";
+        assert_eq!(differs(native, refused, rules), None);
+        let argument = refused.replace("2 1 1", "2 2 1");
+        assert_eq!(
+            differs(native, &argument, rules).as_deref(),
+            Some("wrong 0: wrong arguments 1 -> 2")
+        );
+        let roomy = Rules {
+            room: 1 << 30,
+            ..rules
+        };
+        assert_eq!(
+            differs(native, refused, roomy).as_deref(),
+            Some("mem_alloc: refused though it fits 0 -> 2")
+        );
+    }
+}

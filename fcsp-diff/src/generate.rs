@@ -1,0 +1,207 @@
+//! From a seed to a program.
+//!
+//! The generator keeps a list of what would be alive if every call succeeded, so that most operations have something to
+//! work on. It need not be right: the worker skips what cannot be done.
+
+use crate::program::{Argument, Code, FIRST_ID, Kind, MOST, OPERATIONS, Operation, Program};
+use crate::random::Random;
+
+/// What a thread may use.
+#[derive(Clone, Default)]
+struct Shelf {
+    objects: Vec<(Kind, u64)>,
+}
+
+impl Shelf {
+    fn of(&self, kind: Kind) -> impl Iterator<Item = u64> + '_ {
+        self.objects
+            .iter()
+            .filter(move |object| object.0 == kind)
+            .map(|object| object.1)
+    }
+}
+
+/// A program while it grows.
+struct Growing {
+    random: Random,
+    next: u64,
+    operations: Vec<Operation>,
+}
+
+/// The program of a seed: mostly one thread, sometimes up to four.
+pub fn generate(seed: u64) -> Program {
+    let mut growing = Growing {
+        random: Random::new(seed),
+        next: u64::from(FIRST_ID),
+        operations: Vec::new(),
+    };
+    let threads = match growing.random.below(8) {
+        0 => 2,
+        1 => 4,
+        _ => 0u8,
+    };
+    // Programs differ in what they are about: some operations are taken much more often, others not at all.
+    let mut weights: Vec<u64> = OPERATIONS
+        .iter()
+        .map(|row| {
+            let weight = u64::from(row.3) * 4;
+            match growing.random.below(8) {
+                0 => 0,
+                1 => weight * 4,
+                _ => weight,
+            }
+        })
+        .collect();
+    // A context takes a tenth of a second on a device, a fork ten milliseconds.
+    for (code, often) in [(Code::CtxCreate, 24), (Code::PrimaryReset, 24), (Code::Fork, 8), (Code::LimitSet, 8)] {
+        if !growing.random.one_in(often) {
+            weights[code as usize] = 0;
+        }
+    }
+    let mut shared = Shelf::default();
+    let length = 8 + growing.random.below(56) as usize;
+    if growing.random.below(4) != 0 {
+        growing.add(0, Code::ModuleLoad, &mut shared);
+    }
+    if threads == 0 {
+        growing.grow(0, length, &weights, &mut shared);
+    } else {
+        growing.grow(0, length / 4, &weights, &mut shared);
+        let mut shelves = vec![shared; usize::from(threads)];
+        for _ in 0..length {
+            let thread = 1 + growing.random.below(u64::from(threads)) as u8;
+            growing.grow(thread, 1, &weights, &mut shelves[usize::from(thread) - 1]);
+        }
+    }
+    Program {
+        operations: growing.operations,
+    }
+}
+
+impl Growing {
+    fn grow(&mut self, thread: u8, count: usize, weights: &[u64], shelf: &mut Shelf) {
+        let all: u64 = weights.iter().sum();
+        for _ in 0..count {
+            // An operation without objects to work on gives way to another; a program may turn out shorter.
+            for _ in 0..8 {
+                let mut at = self.random.below(all);
+                let row = OPERATIONS
+                    .iter()
+                    .zip(weights)
+                    .find(|(_, weight)| match at.checked_sub(**weight) {
+                        Some(rest) => {
+                            at = rest;
+                            false
+                        }
+                        None => true,
+                    });
+                if let Some((row, _)) = row
+                    && self.add(thread, row.0, shelf)
+                {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, thread: u8, code: Code, shelf: &mut Shelf) -> bool {
+        let mut arguments = [0; MOST];
+        for (argument, into) in code.arguments().zip(&mut arguments) {
+            *into = match argument {
+                Argument::Number(class) => self.number(class),
+                Argument::New(_) => self.next,
+                Argument::End(kind) | Argument::Use(kind) => match self.object(kind, argument, shelf) {
+                    Some(id) => id,
+                    None => return false,
+                },
+            };
+        }
+        for (argument, value) in code.arguments().zip(arguments) {
+            match argument {
+                Argument::New(kind) => {
+                    shelf.objects.push((kind, value));
+                    self.next += 1;
+                }
+                Argument::End(kind) => shelf.objects.retain(|object| *object != (kind, value)),
+                _ => {}
+            }
+        }
+        self.operations.push(Operation {
+            thread,
+            code,
+            arguments,
+        });
+        true
+    }
+
+    /// An object, mostly one of the youngest; of kinds that have objects that always exist, one of those now and then.
+    fn object(&mut self, kind: Kind, argument: Argument, shelf: &Shelf) -> Option<u64> {
+        let always = match (kind, argument) {
+            (_, Argument::End(_)) => 0,
+            ('s', _) => 3,
+            ('p' | 'c', _) => 1,
+            _ => 0,
+        };
+        let all: Vec<u64> = shelf.of(kind).collect();
+        if always > 0 && (all.is_empty() || self.random.one_in(4)) {
+            return Some(self.random.below(always));
+        }
+        if all.is_empty() {
+            return None;
+        }
+        let reach = if self.random.one_in(2) { all.len().min(3) } else { all.len() };
+        Some(all[all.len() - 1 - self.random.below(reach as u64) as usize])
+    }
+
+    fn number(&mut self, class: char) -> u64 {
+        match class {
+            'z' => match self.random.below(40) {
+                0 => 0,
+                1 => (8 << 20) + self.random.below(24 << 20),
+                2..8 => 1 + self.random.below(4 << 20),
+                8..12 => 2 << 20 << self.random.below(2),
+                _ => 1 << self.random.below(21),
+            },
+            'q' => match self.random.below(8) {
+                0 => 0,
+                1 | 2 => 1 + self.random.below(64 << 10),
+                _ => 4 << self.random.below(15),
+            },
+            'f' => self.random.below(4) * self.random.below(2),
+            'w' => match self.random.below(8) {
+                0 => 1,
+                1 => 1 + self.random.below(2048),
+                _ => 1 + self.random.below(256),
+            },
+            'v' => self.random.below(1 << 32),
+            _ => self.random.below(1 << 16),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_one_program_for_ever_and_its_text_can_be_read() {
+        for seed in 0..500 {
+            let program = generate(seed);
+            assert_eq!(generate(seed), program);
+            assert_eq!(Program::parse(&program.to_string()).unwrap(), program);
+        }
+    }
+
+    #[test]
+    fn every_operation_occurs() {
+        let mut seen = vec![0u32; OPERATIONS.len()];
+        for seed in 0..5_000 {
+            for operation in generate(seed).operations {
+                seen[operation.code as usize] += 1;
+            }
+        }
+        for (row, count) in OPERATIONS.iter().zip(seen) {
+            assert!(count > 0, "{} never occurs", row.1);
+        }
+    }
+}

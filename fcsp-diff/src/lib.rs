@@ -1,0 +1,19 @@
+//! A differential tester for the CUDA driver API: random programs of driver calls run natively and under the preload library
+//! with a memory quota, a compute share or both, and must come to the same but for what the quota refuses.
+//!
+//! [`generate`] makes a [`program`] from a seed. A worker process ([`serve`], [`worker`]) runs programs against whatever
+//! driver it finds. [`campaign`] starts workers, [`compare`]s their [`record`]s and [`shrink`]s programs that differ.
+
+pub mod campaign;
+pub mod compare;
+pub mod driver;
+pub mod generate;
+pub mod kernels;
+pub mod process;
+pub mod program;
+pub mod random;
+pub mod record;
+pub mod report;
+pub mod serve;
+pub mod shrink;
+pub mod worker;

@@ -1,0 +1,136 @@
+//! A worker process, seen from the tester: it is sent programs, and may die or hang over one.
+
+use crate::program::Program;
+use crate::record::Record;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// A program that takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a worker ended before it had an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// By a signal or a status, or not at all.
+    pub how: String,
+    /// The end of what it wrote to stderr.
+    pub stderr: String,
+}
+
+/// What a worker answers to a program.
+pub type Answer = Result<Vec<Record>, Death>;
+
+/// A running worker.
+pub struct Process {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Process {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// That the program cannot be started.
+    pub fn start(mut command: Command) -> std::io::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let (send, lines) = channel();
+        if let Some(output) = child.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if send.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        let (send, stderr) = channel();
+        if let Some(mut errors) = child.stderr.take() {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                let _ = errors.read_to_end(&mut all);
+                let text = String::from_utf8_lossy(&all);
+                let from = text.len().saturating_sub(2000);
+                let from = (from..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+                let _ = send.send(text[from..].to_owned());
+            });
+        }
+        Ok(Self {
+            input: child.stdin.take(),
+            child,
+            lines,
+            stderr,
+        })
+    }
+
+    /// Sends a command; whether it went out is seen by the answer.
+    pub fn tell(&mut self, command: &str) {
+        if let Some(input) = &mut self.input {
+            let _ = input.write_all(command.as_bytes());
+            let _ = input.flush();
+        }
+    }
+
+    /// Sends a program.
+    pub fn send(&mut self, program: &Program) {
+        self.tell(&format!("program {}\n{program}", program.operations.len()));
+    }
+
+    /// Waits for the answer to the oldest program sent.
+    pub fn answer(&mut self) -> Answer {
+        let mut records = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line == "." => return Ok(records),
+                Ok(line) => match Record::parse(&line) {
+                    Some(record) => records.push(record),
+                    None => {
+                        return Err(self.end(&format!("said {line:?}")));
+                    }
+                },
+                Err(RecvTimeoutError::Timeout) => return Err(self.end("hangs")),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.end("")),
+            }
+        }
+    }
+
+    /// Asks for a number.
+    pub fn ask(&mut self, command: &str) -> Option<u64> {
+        self.tell(command);
+        let line = self.lines.recv_timeout(PATIENCE).ok()?;
+        line.parse().ok()
+    }
+
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn end(&mut self, how: &str) -> Death {
+        if !how.is_empty() {
+            let _ = self.child.kill();
+        }
+        drop(self.input.take());
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let stderr = self.stderr.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
+        Death {
+            how: if how.is_empty() { status } else { how.to_owned() },
+            stderr,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,68 @@
+//! What a campaign found, as JSON and as text.
+
+use crate::campaign::{Account, Finding};
+use serde_json::{Value, json};
+
+fn finding(found: &Finding) -> Value {
+    json!({
+        "configuration": found.configuration,
+        "kind": found.difference.kind,
+        "seed": found.seed,
+        "route": format!("{:?}", found.route),
+        "programs": found.count,
+        "repeats_of_3": found.repeats,
+        "native_unstable": found.unstable,
+        "at": found.difference.operation.map(|operation| operation.to_string()),
+        "native": found.difference.native,
+        "governed": found.difference.governed,
+        "program": found.program.to_string().lines().collect::<Vec<_>>(),
+    })
+}
+
+/// The whole account.
+pub fn json(account: &Account) -> Value {
+    let mut operations = serde_json::Map::new();
+    for ((name, code), count) in &account.operations {
+        let entry = operations.entry(*name).or_insert_with(|| json!({}));
+        entry[if *code < 0 { "skipped".to_owned() } else { code.to_string() }] = json!(count);
+    }
+    json!({
+        "compared": account.compared,
+        "findings": account.findings.values().map(finding).collect::<Vec<_>>(),
+        "native_deaths": account
+            .native_deaths
+            .iter()
+            .map(|(how, (seed, count))| json!({"how": how, "seed": seed, "programs": count}))
+            .collect::<Vec<_>>(),
+        "kept_bytes": account.kept,
+        "operations": operations,
+        "next_seed": account.next,
+    })
+}
+
+/// Findings for a reader.
+pub fn text(account: &Account) -> String {
+    let mut out = String::new();
+    for found in account.findings.values() {
+        out += &format!(
+            "{}{} [{}] seed {}, {} programs, {} of 3 repeats, {:?}\n  native:   {}\n  governed: {}\n",
+            if found.unstable { "(native runs differ among themselves) " } else { "" },
+            found.difference.kind,
+            found.configuration,
+            found.seed.map_or("kept".into(), |seed| seed.to_string()),
+            found.count,
+            found.repeats,
+            found.route,
+            found.difference.native,
+            found.difference.governed,
+        );
+        for line in found.program.to_string().lines() {
+            out += &format!("    {line}\n");
+        }
+    }
+    for (how, (seed, count)) in &account.native_deaths {
+        out += &format!("native worker died ({count} programs, first seed {seed}): {how}\n");
+    }
+    out += &format!("compared: {:?}; bytes kept beyond native: {:?}\n", account.compared, account.kept);
+    out
+}

@@ -1,0 +1,60 @@
+//! The worker's side of the conversation: commands from stdin, records to stdout.
+//!
+//! `seed N` and `program N` (with N lines after it) run a program and are answered by its records and a line `.`. `settle`
+//! is answered by the bytes still in use, `renew` by 0 after a reset of the primary context.
+
+use crate::driver::{Driver, Route};
+use crate::generate::generate;
+use crate::program::Program;
+use crate::worker::Session;
+use std::io::{BufRead, Write};
+
+/// Serves until the end of input.
+///
+/// # Errors
+/// What kept the session from opening, or the input from being read.
+pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String> {
+    let session = Session::open(Driver::load(route)?, total, loud)?;
+    let mut input = std::io::stdin().lock();
+    let mut output = std::io::BufWriter::new(std::io::stdout());
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if input.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
+            return Ok(());
+        }
+        let mut words = line.split_ascii_whitespace();
+        let command = words.next().unwrap_or_default();
+        let number = words.next().and_then(|word| word.parse::<u64>().ok());
+        let program = match (command, number) {
+            ("seed", Some(seed)) => generate(seed),
+            ("program", Some(count)) => {
+                let mut text = String::new();
+                for _ in 0..count {
+                    input.read_line(&mut text).map_err(|error| error.to_string())?;
+                }
+                Program::parse(&text)?
+            }
+            ("settle", None) => {
+                let used = session.settle();
+                writeln!(output, "{used}").and_then(|()| output.flush()).map_err(|error| error.to_string())?;
+                continue;
+            }
+            ("renew", None) => {
+                let renewed = session.renew();
+                if let Err(why) = &renewed {
+                    eprintln!("renew: {why}");
+                }
+                writeln!(output, "{}", u8::from(renewed.is_err()))
+                    .and_then(|()| output.flush())
+                    .map_err(|error| error.to_string())?;
+                continue;
+            }
+            _ => return Err(format!("no command: {line}")),
+        };
+        for record in session.run(&program) {
+            writeln!(output, "{record}").map_err(|error| error.to_string())?;
+        }
+        writeln!(output, ".").and_then(|()| output.flush()).map_err(|error| error.to_string())?;
+    }
+}
