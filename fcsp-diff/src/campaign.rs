@@ -24,6 +24,8 @@ pub struct Place {
     pub simulator: Option<(PathBuf, String)>,
     /// A folder for state.
     pub scratch: PathBuf,
+    /// Operations to leave out, to look past what is known: names, and `wrong 3` for one wrong call.
+    pub without: Vec<String>,
     /// Variables for every worker.
     pub environment: Vec<(String, String)>,
 }
@@ -109,13 +111,19 @@ impl Place {
         let mut command = Command::new(&self.runner);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["FCSP_", "BUD_", "LD_PRELOAD", "CUDA_DEVICE_"].iter().any(|prefix| text.starts_with(prefix)) {
+            if ["FCSP_", "BUD_", "LD_PRELOAD", "CUDA_DEVICE_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
                 command.env_remove(&name);
             }
         }
         command.args(["worker", "--route", word(route)]);
         if loud {
             command.arg("--loud");
+        }
+        if !self.without.is_empty() {
+            command.args(["--without", &self.without.join(",")]);
         }
         command.env("FCSP_STATE_DIR", self.scratch.join("state"));
         if let Some((folder, machine)) = &self.simulator {
@@ -138,7 +146,14 @@ impl Place {
     }
 }
 
-/// A worker that is started anew when it has died.
+/// Whether a worker is of no more use: it has died, or its context is lost.
+fn spoilt(answer: &Answer) -> bool {
+    answer.as_ref().map_or(true, |records| {
+        records.last().is_none_or(|last| last.outcome.code != 0)
+    })
+}
+
+/// A worker that is started anew when it has died or lost its context.
 pub struct Desk<'p> {
     place: &'p Place,
     configuration: Option<&'p Configuration>,
@@ -183,7 +198,7 @@ impl<'p> Desk<'p> {
         let process = self.process()?;
         process.send(program);
         let answer = process.answer();
-        if answer.is_err() {
+        if spoilt(&answer) {
             self.process = None;
         }
         answer
@@ -201,12 +216,16 @@ impl<'p> Desk<'p> {
                     continue;
                 }
             };
-            process.tell(&(from..seeds.end).map(|seed| format!("seed {seed}\n")).collect::<String>());
+            process.tell(
+                &(from..seeds.end)
+                    .map(|seed| format!("seed {seed}\n"))
+                    .collect::<String>(),
+            );
             for _ in from..seeds.end {
                 let answer = process.answer();
-                let died = answer.is_err();
+                let spoilt = spoilt(&answer);
                 answers.push(answer);
-                if died {
+                if spoilt {
                     self.process = None;
                     break;
                 }
@@ -223,7 +242,9 @@ impl<'p> Desk<'p> {
     }
 
     fn rules(&self, sizes: Sizes) -> Rules {
-        let tight = self.configuration.is_some_and(|configuration| configuration.tight);
+        let tight = self
+            .configuration
+            .is_some_and(|configuration| configuration.tight);
         Rules {
             refusals: tight,
             room: sizes.tight.saturating_sub(self.base),
@@ -320,7 +341,12 @@ pub struct Plan {
 }
 
 /// Runs a campaign. `progress` is told after each chunk.
-pub fn run(place: &Place, configurations: &[Configuration], plan: &Plan, progress: &(dyn Fn(&Account) + Sync)) -> Account {
+pub fn run(
+    place: &Place,
+    configurations: &[Configuration],
+    plan: &Plan,
+    progress: &(dyn Fn(&Account) + Sync),
+) -> Account {
     let next = AtomicU64::new(plan.seeds.start);
     let account = Mutex::new(Account {
         next: plan.seeds.end,
@@ -373,14 +399,17 @@ fn chunk(
                 scope.spawn(move || desk.run_seeds(seeds))
             })
             .collect();
-        running.into_iter().map(|desk| desk.join().unwrap_or_default()).collect()
+        running
+            .into_iter()
+            .map(|desk| desk.join().unwrap_or_default())
+            .collect()
     });
     let settled: Vec<Option<(u64, u64)>> = desks.iter_mut().map(Desk::settled).collect();
     let rules: Vec<Rules> = desks.iter().map(|desk| desk.rules(plan.sizes)).collect();
     drop(desks);
     let native = &answers[0];
     for (at, seed) in seeds.clone().enumerate() {
-        let program = generate(seed);
+        let program = generate(seed).without(&place.without);
         if let (Some(Ok(records)), Ok(mut account)) = (native.get(at), account.lock()) {
             for record in records {
                 if let Some(operation) = program.operations.get(record.at) {
@@ -392,9 +421,20 @@ fn chunk(
             }
         }
         for ((configuration, governed), rules) in configurations.iter().zip(&answers[1..]).zip(&rules[1..]) {
-            let (Some(native), Some(governed)) = (native.get(at), governed.get(at)) else { continue };
+            let (Some(native), Some(governed)) = (native.get(at), governed.get(at)) else {
+                continue;
+            };
             let verdict = judge(&program, native, governed, rules);
-            note(place, configuration, plan, seed, route, &program, verdict, account);
+            note(
+                place,
+                configuration,
+                plan,
+                seed,
+                route,
+                &program,
+                verdict,
+                account,
+            );
         }
     }
     if let (Some((base, now)), Ok(mut account)) = (settled[0], account.lock()) {
@@ -423,7 +463,10 @@ fn note(
         let Ok(mut account) = account.lock() else { return };
         match verdict {
             Verdict::NativeDied(death) => {
-                let entry = account.native_deaths.entry(death.how + ": " + death.stderr.trim()).or_insert((seed, 0));
+                let entry = account
+                    .native_deaths
+                    .entry(death.how + ": " + death.stderr.trim())
+                    .or_insert((seed, 0));
                 entry.1 += 1;
                 return;
             }
@@ -456,13 +499,16 @@ fn note(
     let (repeats, unstable) = repeat(place, configuration, plan.sizes, route, program, &difference);
     let smallest = if repeats > 0 && !unstable {
         shrink(program, plan.trials, plan.deadline, |smaller| {
-            shows(place, configuration, plan.sizes, route, smaller).is_some_and(|found| found.kind == difference.kind)
+            shows(place, configuration, plan.sizes, route, smaller)
+                .is_some_and(|found| found.kind == difference.kind)
         })
     } else {
         program.clone()
     };
     if let Ok(mut account) = account.lock()
-        && let Some(finding) = account.findings.get_mut(&(configuration.name, difference.kind.clone()))
+        && let Some(finding) = account
+            .findings
+            .get_mut(&(configuration.name, difference.kind.clone()))
     {
         if let Some(found) = shows(place, configuration, plan.sizes, route, &smallest) {
             finding.difference = found;
@@ -501,7 +547,8 @@ fn repeat(
 ) -> (u32, bool) {
     let repeats = (0..3)
         .filter(|_| {
-            shows(place, configuration, sizes, route, program).is_some_and(|found| found.kind == difference.kind)
+            shows(place, configuration, sizes, route, program)
+                .is_some_and(|found| found.kind == difference.kind)
         })
         .count() as u32;
     let rules = Rules {
@@ -510,7 +557,9 @@ fn repeat(
         tolerance: place.simulator.is_some().then_some(TOLERANCE),
         context: 0,
     };
-    let runs: Vec<Answer> = (0..3).map(|_| Desk::new(place, None, route).run(program)).collect();
+    let runs: Vec<Answer> = (0..3)
+        .map(|_| Desk::new(place, None, route).run(program))
+        .collect();
     let unstable = runs[1..]
         .iter()
         .any(|other| !matches!(judge(program, &runs[0], other, &rules), Verdict::Agrees));

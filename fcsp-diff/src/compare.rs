@@ -63,15 +63,17 @@ fn same(native: &Record, governed: &Record, tolerance: Option<u64>) -> bool {
             .all(|(native, governed)| agree(native, governed, tolerance))
 }
 
-fn difference(program: &Program, native: Option<&Record>, governed: Option<&Record>, what: &str) -> Difference {
+fn difference(
+    program: &Program,
+    native: Option<&Record>,
+    governed: Option<&Record>,
+    what: &str,
+) -> Difference {
     let at = native.or(governed).map_or(usize::MAX, |record| record.at);
     let operation = program.operations.get(at).copied();
     let text = |record: Option<&Record>| record.map_or("nothing".into(), ToString::to_string);
     let code = |record: Option<&Record>| record.map_or(-2, |record| record.outcome.code);
-    let mut name = operation.map_or("end".to_owned(), |operation| operation.code.name().to_owned());
-    if let Some(operation) = operation.filter(|operation| operation.code == Code::Wrong) {
-        name = format!("wrong {}", operation.arguments[0] % crate::worker::wrong_calls() as u64);
-    }
+    let name = operation.map_or("end".to_owned(), |operation| operation.label());
     Difference {
         at,
         operation,
@@ -82,7 +84,12 @@ fn difference(program: &Program, native: Option<&Record>, governed: Option<&Reco
 }
 
 /// The first difference between two runs of a program.
-pub fn compare(program: &Program, native: &[Record], governed: &[Record], rules: &Rules) -> Option<Difference> {
+pub fn compare(
+    program: &Program,
+    native: &[Record],
+    governed: &[Record],
+    rules: &Rules,
+) -> Option<Difference> {
     if rules.refusals {
         return compare_refused(program, native, governed, rules);
     }
@@ -175,14 +182,21 @@ fn at_most(program: &Program, before: usize, governed: &[Record], rules: &Rules)
             Code::LimitSet => 1 << 30,
             Code::PhysicalCreate => 4 * PAGE,
             Code::PhysicalImport => 4 * PAGE,
-            Code::ArrayCreate | Code::ArrayCreate3D | Code::MipmapCreate => (b + 64) * (c + 64) * 16 * 16 + PAGE,
+            Code::ArrayCreate | Code::ArrayCreate3D | Code::MipmapCreate => {
+                (b + 64) * (c + 64) * 16 * 16 + PAGE
+            }
             _ => PAGE,
         };
     }
     sum + if pooled { 64 * PAGE } else { 0 }
 }
 
-fn compare_refused(program: &Program, native: &[Record], governed: &[Record], rules: &Rules) -> Option<Difference> {
+fn compare_refused(
+    program: &Program,
+    native: &[Record],
+    governed: &[Record],
+    rules: &Rules,
+) -> Option<Difference> {
     let mut apart: HashSet<u64> = HashSet::new();
     let objects = |operation: &Operation| -> Vec<u64> {
         operation
@@ -196,7 +210,9 @@ fn compare_refused(program: &Program, native: &[Record], governed: &[Record], ru
     };
     // Places whose operations can be told apart from what a refusal has changed.
     for one in native.iter().filter(|record| record.at != usize::MAX) {
-        let Some(operation) = program.operations.get(one.at) else { continue };
+        let Some(operation) = program.operations.get(one.at) else {
+            continue;
+        };
         let Some(other) = governed.iter().find(|record| record.at == one.at) else {
             return Some(difference(program, Some(one), None, "is missing"));
         };
@@ -214,11 +230,19 @@ fn compare_refused(program: &Program, native: &[Record], governed: &[Record], ru
         if other.outcome.code == OUT_OF_MEMORY && one.outcome.code == 0 && takes_memory(operation.code) {
             let most = at_most(program, one.at, governed, rules);
             if most < rules.room {
-                return Some(difference(program, Some(one), Some(other), "refused though it fits"));
+                return Some(difference(
+                    program,
+                    Some(one),
+                    Some(other),
+                    "refused though it fits",
+                ));
             }
             apart.extend(objects(operation));
             // Without its context, and with other limits, a thread does other things altogether.
-            if matches!(operation.code, Code::CtxCreate | Code::LimitSet | Code::PrimaryReset | Code::PrimaryRetain) {
+            if matches!(
+                operation.code,
+                Code::CtxCreate | Code::LimitSet | Code::PrimaryReset | Code::PrimaryRetain
+            ) {
                 return None;
             }
             continue;
@@ -287,7 +311,10 @@ mod tests {
         ] {
             assert_eq!(differs(native, &governed, RULES).as_deref(), Some(what));
         }
-        assert_eq!(differs(native, &native.replace("~500", "~450").replace("?7", "?8"), RULES), None);
+        assert_eq!(
+            differs(native, &native.replace("~500", "~450").replace("?7", "?8"), RULES),
+            None
+        );
     }
 
     #[test]

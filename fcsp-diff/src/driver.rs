@@ -63,7 +63,9 @@ impl Driver {
         let (Some(resolver), Some(symbol)) = (self.resolver, fcsp_cuda::symbols::find(name)) else {
             return 0;
         };
-        let Ok(base) = CString::new(symbol.base) else { return 0 };
+        let Ok(base) = CString::new(symbol.base) else {
+            return 0;
+        };
         let (mut address, mut status) = (0u64, 0u64);
         // SAFETY: the function's own address; a name, two places to write to, a version and flags as it documents.
         let code = unsafe {
@@ -93,7 +95,11 @@ impl Driver {
             Route::Addresses => self.by_address(name, false),
             Route::AddressesPerThread => self.by_address(name, true),
         };
-        let address = if address == 0 { self.by_symbol(name) } else { address };
+        let address = if address == 0 {
+            self.by_symbol(name)
+        } else {
+            address
+        };
         if let Ok(mut found) = self.found.write() {
             found.insert(name, address);
         }

@@ -6,10 +6,45 @@
 use crate::program::{Argument, Code, FIRST_ID, Kind, MOST, OPERATIONS, Operation, Program};
 use crate::random::Random;
 
+/// What often comes next, with the same object.
+const NEXT: &[(Code, Code)] = &[
+    (Code::RangeReserve, Code::RangeMap),
+    (Code::RangeMap, Code::RangeAccess),
+    (Code::RangeAccess, Code::RangeUse),
+    (Code::PhysicalCreate, Code::PhysicalImport),
+    (Code::GraphCreate, Code::GraphKernel),
+    (Code::GraphKernel, Code::GraphInstantiate),
+    (Code::GraphMemory, Code::GraphInstantiate),
+    (Code::GraphFill, Code::GraphCopy),
+    (Code::GraphCopy, Code::GraphInstantiate),
+    (Code::GraphInstantiate, Code::GraphLaunch),
+    (Code::GraphLaunch, Code::ExecDestroy),
+    (Code::CaptureBegin, Code::LaunchFill),
+    (Code::CaptureEnd, Code::GraphInstantiate),
+    (Code::EventCreate, Code::EventRecord),
+    (Code::EventRecord, Code::StreamWait),
+    (Code::EventDestroy, Code::CtxSync),
+    (Code::StreamCreate, Code::LaunchSpin),
+    (Code::LaunchSpin, Code::StreamDestroy),
+    (Code::StreamDestroy, Code::CtxSync),
+    (Code::PoolCreate, Code::MemPool),
+    (Code::LibraryLoad, Code::LaunchLibrary),
+    (Code::MemAlloc, Code::FillAsync),
+    (Code::MemAsync, Code::LaunchFill),
+    (Code::LaunchFill, Code::Read),
+    (Code::ModuleLoad, Code::LaunchFill),
+    (Code::ModuleUnload, Code::CtxSync),
+    (Code::CtxCreate, Code::ModuleLoad),
+    (Code::CtxDestroy, Code::CtxSync),
+    (Code::PrimaryReset, Code::ModuleLoad),
+];
+
 /// What a thread may use.
 #[derive(Clone, Default)]
 struct Shelf {
     objects: Vec<(Kind, u64)>,
+    /// Captures that were begun and not ended.
+    captures: u32,
 }
 
 impl Shelf {
@@ -52,16 +87,23 @@ pub fn generate(seed: u64) -> Program {
             }
         })
         .collect();
-    // A context takes a tenth of a second on a device, a fork ten milliseconds.
-    for (code, often) in [(Code::CtxCreate, 24), (Code::PrimaryReset, 24), (Code::Fork, 8), (Code::LimitSet, 8)] {
-        if !growing.random.one_in(often) {
-            weights[code as usize] = 0;
+    // A context takes a tenth of a second on a device, a reset as much, a fork ten milliseconds: few programs have them, and
+    // those that do are about them.
+    for (codes, often) in [
+        (&[Code::CtxCreate, Code::CtxDestroy][..], 20),
+        (&[Code::PrimaryReset], 48),
+        (&[Code::Fork], 10),
+        (&[Code::LimitSet], 12),
+    ] {
+        let chosen = growing.random.one_in(often);
+        for &code in codes {
+            weights[code as usize] = if chosen { u64::from(code.weight()) * 120 } else { 0 };
         }
     }
     let mut shared = Shelf::default();
     let length = 8 + growing.random.below(56) as usize;
     if growing.random.below(4) != 0 {
-        growing.add(0, Code::ModuleLoad, &mut shared);
+        growing.add(0, Code::ModuleLoad, &mut shared, None);
     }
     if threads == 0 {
         growing.grow(0, length, &weights, &mut shared);
@@ -95,25 +137,50 @@ impl Growing {
                         }
                         None => true,
                     });
-                if let Some((row, _)) = row
-                    && self.add(thread, row.0, shelf)
-                {
+                let Some((row, _)) = row else { continue };
+                if let Some(mut last) = self.add(thread, row.0, shelf, None) {
+                    // One thing leads to another.
+                    while let Some(&(_, next)) = NEXT.iter().find(|pair| pair.0 == last.code)
+                        && self.random.one_in(2)
+                        && weights[next as usize] > 0
+                    {
+                        match self.add(thread, next, shelf, Some(last)) {
+                            Some(added) => last = added,
+                            None => break,
+                        }
+                    }
                     break;
                 }
             }
         }
     }
 
-    fn add(&mut self, thread: u8, code: Code, shelf: &mut Shelf) -> bool {
+    /// Adds an operation, with objects of the one before it where it takes their kind; nothing if there are none for it.
+    fn add(
+        &mut self,
+        thread: u8,
+        code: Code,
+        shelf: &mut Shelf,
+        last: Option<Operation>,
+    ) -> Option<Operation> {
+        if code == Code::CaptureEnd && shelf.captures == 0 {
+            return None;
+        }
         let mut arguments = [0; MOST];
-        for (argument, into) in code.arguments().zip(&mut arguments) {
-            *into = match argument {
+        for (place, argument) in code.arguments().enumerate() {
+            arguments[place] = match argument {
                 Argument::Number(class) => self.number(class),
                 Argument::New(_) => self.next,
-                Argument::End(kind) | Argument::Use(kind) => match self.object(kind, argument, shelf) {
-                    Some(id) => id,
-                    None => return false,
-                },
+                Argument::End(kind) | Argument::Use(kind) => {
+                    let before: Vec<u64> = code
+                        .arguments()
+                        .zip(arguments)
+                        .take(place)
+                        .filter(|(other, _)| *other == Argument::Use(kind))
+                        .map(|(_, value)| value)
+                        .collect();
+                    self.object(code, kind, argument, shelf, last, &before)?
+                }
             };
         }
         for (argument, value) in code.arguments().zip(arguments) {
@@ -126,30 +193,66 @@ impl Growing {
                 _ => {}
             }
         }
-        self.operations.push(Operation {
+        match code {
+            Code::CaptureBegin => shelf.captures += 1,
+            Code::CaptureEnd => shelf.captures -= 1,
+            _ => {}
+        }
+        let operation = Operation {
             thread,
             code,
             arguments,
-        });
-        true
+        };
+        self.operations.push(operation);
+        Some(operation)
     }
 
-    /// An object, mostly one of the youngest; of kinds that have objects that always exist, one of those now and then.
-    fn object(&mut self, kind: Kind, argument: Argument, shelf: &Shelf) -> Option<u64> {
-        let always = match (kind, argument) {
-            (_, Argument::End(_)) => 0,
-            ('s', _) => 3,
-            ('p' | 'c', _) => 1,
+    /// An object: the one of the operation before, or mostly one of the youngest; of kinds that have objects that always
+    /// exist, one of those now and then. Not one of `before`, if there is another.
+    fn object(
+        &mut self,
+        code: Code,
+        kind: Kind,
+        argument: Argument,
+        shelf: &Shelf,
+        last: Option<Operation>,
+        before: &[u64],
+    ) -> Option<u64> {
+        let same = last.and_then(|last| {
+            last.code
+                .arguments()
+                .zip(last.arguments)
+                .find_map(|(argument, value)| match argument {
+                    Argument::New(other) | Argument::Use(other) if other == kind => Some(value),
+                    _ => None,
+                })
+        });
+        if let Some(same) =
+            same.filter(|same| !before.contains(same) && shelf.objects.contains(&(kind, *same)))
+        {
+            return Some(same);
+        }
+        let always = match (kind, argument, code) {
+            (_, Argument::End(_), _) | (_, _, Code::CaptureBegin | Code::PoolSet | Code::PoolAccess) => 0,
+            ('s', ..) => 3,
+            ('p' | 'c', ..) => 1,
             _ => 0,
         };
-        let all: Vec<u64> = shelf.of(kind).collect();
+        let mut all: Vec<u64> = shelf.of(kind).collect();
+        if all.iter().any(|id| !before.contains(id)) {
+            all.retain(|id| !before.contains(id));
+        }
         if always > 0 && (all.is_empty() || self.random.one_in(4)) {
             return Some(self.random.below(always));
         }
         if all.is_empty() {
             return None;
         }
-        let reach = if self.random.one_in(2) { all.len().min(3) } else { all.len() };
+        let reach = if self.random.one_in(2) {
+            all.len().min(3)
+        } else {
+            all.len()
+        };
         Some(all[all.len() - 1 - self.random.below(reach as u64) as usize])
     }
 

@@ -64,6 +64,9 @@ enum Task {
         /// What the device's memory must be, in bytes
         #[arg(long)]
         total: Option<u64>,
+        /// Operations to leave out of the programs of seeds
+        #[arg(long, value_delimiter = ',')]
+        without: Vec<String>,
         /// Write each operation to stderr first
         #[arg(long)]
         loud: bool,
@@ -93,6 +96,9 @@ struct Where {
     /// Configurations, separated by commas: quota, share, both, tight
     #[arg(long, default_value = "quota,share,both,tight")]
     configurations: String,
+    /// Operations to leave out, to look past what is known: names, and `wrong 3` for one wrong call
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
     /// A variable for every worker, NAME=VALUE
     #[arg(long)]
     env: Vec<String>,
@@ -125,7 +131,9 @@ impl Where {
             .env
             .iter()
             .map(|text| {
-                let (name, value) = text.split_once('=').ok_or(format!("--env {text}: give NAME=VALUE"))?;
+                let (name, value) = text
+                    .split_once('=')
+                    .ok_or(format!("--env {text}: give NAME=VALUE"))?;
                 Ok((name.to_owned(), value.to_owned()))
             })
             .collect::<Result<_, String>>()?;
@@ -137,6 +145,7 @@ impl Where {
                 None => None,
             },
             scratch: scratch.path().to_owned(),
+            without: self.without.clone(),
             environment,
         };
         let all = campaign::configurations(self.sizes());
@@ -147,7 +156,9 @@ impl Where {
                 all.iter()
                     .find(|configuration| configuration.name == name)
                     .cloned()
-                    .ok_or(format!("no configuration {name}: give quota, share, both or tight"))
+                    .ok_or(format!(
+                        "no configuration {name}: give quota, share, both or tight"
+                    ))
             })
             .collect::<Result<_, _>>()?;
         Ok((place, chosen))
@@ -171,7 +182,12 @@ fn perform(task: Task) -> Result<bool, String> {
             print!("{}", generate(seed));
             Ok(true)
         }
-        Task::Worker { route, total, loud } => serve::serve(route, total, loud).map(|()| true),
+        Task::Worker {
+            route,
+            total,
+            without,
+            loud,
+        } => serve::serve(route, total, &without, loud).map(|()| true),
         Task::Run {
             place,
             from,
@@ -196,7 +212,8 @@ fn perform(task: Task) -> Result<bool, String> {
                 eprintln!("{:?}, {} findings", account.compared, account.findings.len());
             });
             if let Some(out) = out {
-                let text = serde_json::to_string_pretty(&report::json(&account)).map_err(|error| error.to_string())?;
+                let text = serde_json::to_string_pretty(&report::json(&account))
+                    .map_err(|error| error.to_string())?;
                 std::fs::write(&out, text).map_err(|error| format!("{}: {error}", out.display()))?;
             }
             print!("{}", report::text(&account));
@@ -207,12 +224,15 @@ fn perform(task: Task) -> Result<bool, String> {
             let (there, configurations) = place.place(&scratch)?;
             let mut good = true;
             for file in files {
-                let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+                let text =
+                    std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
                 let program = Program::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
                 for configuration in &configurations {
                     for turn in 0..3 {
                         let route = campaign::route(turn);
-                        if let Some(found) = campaign::shows(&there, configuration, place.sizes(), route, &program) {
+                        if let Some(found) =
+                            campaign::shows(&there, configuration, place.sizes(), route, &program)
+                        {
                             good = false;
                             println!(
                                 "{}: {} [{}] {route:?}\n  native:   {}\n  governed: {}",

@@ -58,7 +58,9 @@ impl Process {
                 let _ = errors.read_to_end(&mut all);
                 let text = String::from_utf8_lossy(&all);
                 let from = text.len().saturating_sub(2000);
-                let from = (from..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+                let from = (from..=text.len())
+                    .find(|&at| text.is_char_boundary(at))
+                    .unwrap_or(0);
                 let _ = send.send(text[from..].to_owned());
             });
         }
@@ -118,8 +120,14 @@ impl Process {
             let _ = self.child.kill();
         }
         drop(self.input.take());
-        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let stderr = self.stderr.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
+        let status = self
+            .child
+            .wait()
+            .map_or_else(|error| error.to_string(), |status| status.to_string());
+        let stderr = self
+            .stderr
+            .recv_timeout(Duration::from_secs(5))
+            .unwrap_or_default();
         Death {
             how: if how.is_empty() { status } else { how.to_owned() },
             stderr,

@@ -353,7 +353,11 @@ pub struct Program {
 impl Program {
     /// The highest thread.
     pub fn threads(&self) -> u8 {
-        self.operations.iter().map(|operation| operation.thread).max().unwrap_or(0)
+        self.operations
+            .iter()
+            .map(|operation| operation.thread)
+            .max()
+            .unwrap_or(0)
     }
 
     /// One more than the highest object.
@@ -367,6 +371,16 @@ impl Program {
             }
         }
         most
+    }
+
+    /// The program without some operations, by name; `wrong 3` leaves out one wrong call.
+    #[must_use]
+    pub fn without(mut self, names: &[String]) -> Self {
+        if !names.is_empty() {
+            self.operations
+                .retain(|operation| !names.contains(&operation.label()));
+        }
+        self
     }
 
     /// Reads the text; what follows a `#` says nothing.
@@ -390,6 +404,17 @@ impl Program {
 }
 
 impl Operation {
+    /// The name, with which wrong call it is.
+    pub fn label(&self) -> String {
+        match self.code {
+            Code::Wrong => format!(
+                "wrong {}",
+                self.arguments[0] % crate::worker::wrong_calls() as u64
+            ),
+            code => code.name().to_owned(),
+        }
+    }
+
     /// The object that the operation makes.
     pub fn makes(&self) -> Option<u64> {
         self.code
@@ -400,7 +425,10 @@ impl Operation {
 
     fn parse(line: &str) -> Result<Self, String> {
         let mut words = line.split_ascii_whitespace();
-        let thread = words.next().and_then(|word| word.parse().ok()).ok_or("no thread")?;
+        let thread = words
+            .next()
+            .and_then(|word| word.parse().ok())
+            .ok_or("no thread")?;
         let name = words.next().ok_or("no operation")?;
         let &(code, ..) = OPERATIONS
             .iter()
@@ -421,7 +449,11 @@ impl Operation {
             }
         }
         match words.next() {
-            None => Ok(Self { thread, code, arguments }),
+            None => Ok(Self {
+                thread,
+                code,
+                arguments,
+            }),
             Some(word) => Err(format!("{word} is one argument too many")),
         }
     }
@@ -433,7 +465,9 @@ impl fmt::Display for Operation {
         for (argument, value) in self.code.arguments().zip(&self.arguments) {
             match argument {
                 Argument::Number(_) => write!(out, " {value}")?,
-                Argument::New(kind) | Argument::End(kind) | Argument::Use(kind) => write!(out, " {kind}{value}")?,
+                Argument::New(kind) | Argument::End(kind) | Argument::Use(kind) => {
+                    write!(out, " {kind}{value}")?
+                }
             }
         }
         Ok(())
@@ -442,7 +476,9 @@ impl fmt::Display for Operation {
 
 impl fmt::Display for Program {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.operations.iter().try_for_each(|operation| writeln!(out, "{operation}"))
+        self.operations
+            .iter()
+            .try_for_each(|operation| writeln!(out, "{operation}"))
     }
 }
 
@@ -455,7 +491,12 @@ mod tests {
         for (at, row) in OPERATIONS.iter().enumerate() {
             assert_eq!(row.0 as usize, at);
             assert!(row.0.arguments().count() <= MOST, "{}", row.1);
-            assert_eq!(OPERATIONS.iter().filter(|other| other.1 == row.1).count(), 1, "{}", row.1);
+            assert_eq!(
+                OPERATIONS.iter().filter(|other| other.1 == row.1).count(),
+                1,
+                "{}",
+                row.1
+            );
         }
     }
 
@@ -468,7 +509,7 @@ mod tests {
                 code: row.0,
                 arguments: [0; MOST],
             });
-            for (value, into) in (9..).zip(0..row.0.arguments().count()) {
+            for (value, into) in (at as u64 * 10..).zip(0..row.0.arguments().count()) {
                 program.operations[at].arguments[into] = value;
             }
         }
@@ -477,7 +518,15 @@ mod tests {
 
     #[test]
     fn a_text_that_cannot_be_read_names_its_line() {
-        assert!(Program::parse("0 ctx_sync\n0 mem_alloc m9").unwrap_err().starts_with("line 2: too few"));
-        assert!(Program::parse("0 mem_alloc s9 1").unwrap_err().contains("s9 is no m"));
+        assert!(
+            Program::parse("0 ctx_sync\n0 mem_alloc m9")
+                .unwrap_err()
+                .starts_with("line 2: too few")
+        );
+        assert!(
+            Program::parse("0 mem_alloc s9 1")
+                .unwrap_err()
+                .contains("s9 is no m")
+        );
     }
 }

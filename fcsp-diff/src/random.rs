@@ -8,12 +8,12 @@ impl Random {
     /// Starts the sequence of a seed.
     pub fn new(seed: u64) -> Self {
         let mut random = Self(seed ^ 0x6a09_e667_f3bc_c908);
-        random.next();
+        random.draw();
         random
     }
 
     /// Draws 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Random {
 
     /// Draws a number below `n`; 0 for `n == 0`.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.draw() % n }
     }
 
     /// Draws true once in `n` times.
@@ -45,9 +45,9 @@ mod tests {
     #[test]
     fn numbers_of_a_seed_never_change() {
         let mut random = Random::new(1);
-        let first: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        let first: Vec<u64> = (0..3).map(|_| random.draw()).collect();
         let mut again = Random::new(1);
-        assert_eq!(first, (0..3).map(|_| again.next()).collect::<Vec<_>>());
-        assert_ne!(Random::new(2).next(), first[0]);
+        assert_eq!(first, (0..3).map(|_| again.draw()).collect::<Vec<_>>());
+        assert_ne!(Random::new(2).draw(), first[0]);
     }
 }

@@ -101,7 +101,12 @@ impl Record {
             number => number.parse().ok()?,
         };
         let code = match words.next()? {
-            "-" => return words.next().is_none().then_some(Self { at, outcome: Outcome::SKIP }),
+            "-" => {
+                return words.next().is_none().then_some(Self {
+                    at,
+                    outcome: Outcome::SKIP,
+                });
+            }
             number => number.parse().ok()?,
         };
         let values = words
@@ -124,9 +129,9 @@ impl Record {
 
 /// FNV-1a over bytes: what stands for contents in a record.
 pub fn checksum(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -135,7 +140,10 @@ mod tests {
 
     #[test]
     fn a_record_survives_its_text() {
-        let outcome = Outcome::new(2).exact(u64::MAX).with(Value::Bytes(-5)).with(Value::Shown(9));
+        let outcome = Outcome::new(2)
+            .exact(u64::MAX)
+            .with(Value::Bytes(-5))
+            .with(Value::Shown(9));
         for record in [
             Record { at: 7, outcome },
             Record {

@@ -24,7 +24,11 @@ pub fn json(account: &Account) -> Value {
     let mut operations = serde_json::Map::new();
     for ((name, code), count) in &account.operations {
         let entry = operations.entry(*name).or_insert_with(|| json!({}));
-        entry[if *code < 0 { "skipped".to_owned() } else { code.to_string() }] = json!(count);
+        entry[if *code < 0 {
+            "skipped".to_owned()
+        } else {
+            code.to_string()
+        }] = json!(count);
     }
     json!({
         "compared": account.compared,
@@ -46,7 +50,11 @@ pub fn text(account: &Account) -> String {
     for found in account.findings.values() {
         out += &format!(
             "{}{} [{}] seed {}, {} programs, {} of 3 repeats, {:?}\n  native:   {}\n  governed: {}\n",
-            if found.unstable { "(native runs differ among themselves) " } else { "" },
+            if found.unstable {
+                "(native runs differ among themselves) "
+            } else {
+                ""
+            },
             found.difference.kind,
             found.configuration,
             found.seed.map_or("kept".into(), |seed| seed.to_string()),
@@ -63,6 +71,9 @@ pub fn text(account: &Account) -> String {
     for (how, (seed, count)) in &account.native_deaths {
         out += &format!("native worker died ({count} programs, first seed {seed}): {how}\n");
     }
-    out += &format!("compared: {:?}; bytes kept beyond native: {:?}\n", account.compared, account.kept);
+    out += &format!(
+        "compared: {:?}; bytes kept beyond native: {:?}\n",
+        account.compared, account.kept
+    );
     out
 }

@@ -13,7 +13,7 @@ use std::io::{BufRead, Write};
 ///
 /// # Errors
 /// What kept the session from opening, or the input from being read.
-pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String> {
+pub fn serve(route: Route, total: Option<u64>, without: &[String], loud: bool) -> Result<(), String> {
     let session = Session::open(Driver::load(route)?, total, loud)?;
     let mut input = std::io::stdin().lock();
     let mut output = std::io::BufWriter::new(std::io::stdout());
@@ -27,7 +27,7 @@ pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String>
         let command = words.next().unwrap_or_default();
         let number = words.next().and_then(|word| word.parse::<u64>().ok());
         let program = match (command, number) {
-            ("seed", Some(seed)) => generate(seed),
+            ("seed", Some(seed)) => generate(seed).without(without),
             ("program", Some(count)) => {
                 let mut text = String::new();
                 for _ in 0..count {
@@ -37,7 +37,9 @@ pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String>
             }
             ("settle", None) => {
                 let used = session.settle();
-                writeln!(output, "{used}").and_then(|()| output.flush()).map_err(|error| error.to_string())?;
+                writeln!(output, "{used}")
+                    .and_then(|()| output.flush())
+                    .map_err(|error| error.to_string())?;
                 continue;
             }
             ("renew", None) => {
@@ -55,6 +57,8 @@ pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String>
         for record in session.run(&program) {
             writeln!(output, "{record}").map_err(|error| error.to_string())?;
         }
-        writeln!(output, ".").and_then(|()| output.flush()).map_err(|error| error.to_string())?;
+        writeln!(output, ".")
+            .and_then(|()| output.flush())
+            .map_err(|error| error.to_string())?;
     }
 }

@@ -1,10 +1,15 @@
 //! Makes a program that shows a difference smaller: without operations, without threads, with smaller numbers.
 
-use crate::program::{Argument, Program};
+use crate::program::{Argument, Code, NULL_STREAM, Program};
 use std::time::Instant;
 
 /// The smallest program found within so many trials for which `shows` holds. It holds for the one given.
-pub fn shrink(program: &Program, trials: u32, deadline: Option<Instant>, mut shows: impl FnMut(&Program) -> bool) -> Program {
+pub fn shrink(
+    program: &Program,
+    trials: u32,
+    deadline: Option<Instant>,
+    mut shows: impl FnMut(&Program) -> bool,
+) -> Program {
     let mut best = program.clone();
     let mut left = trials;
     let mut attempt = |best: &mut Program, candidate: Program| -> bool {
@@ -42,9 +47,44 @@ pub fn shrink(program: &Program, trials: u32, deadline: Option<Instant>, mut sho
         }
         attempt(&mut best, candidate);
     }
+    // Streams: the null stream instead of one that has to be made, which then goes.
+    for at in (0..best.operations.len()).rev() {
+        if at >= best.operations.len() {
+            continue;
+        }
+        for (place, argument) in best.operations[at]
+            .code
+            .arguments()
+            .enumerate()
+            .collect::<Vec<_>>()
+        {
+            let mut candidate = best.clone();
+            candidate.operations[at].arguments[place] = u64::from(NULL_STREAM);
+            if argument == Argument::Use('s') && attempt(&mut best, candidate) {
+                for maker in (0..best.operations.len()).rev() {
+                    if maker >= best.operations.len() {
+                        continue;
+                    }
+                    let mut candidate = best.clone();
+                    if matches!(
+                        candidate.operations.remove(maker).code,
+                        Code::StreamCreate | Code::StreamCreatePriority
+                    ) {
+                        attempt(&mut best, candidate);
+                    }
+                }
+                break;
+            }
+        }
+    }
     // Numbers: the simplest first.
     for at in 0..best.operations.len() {
-        for (place, argument) in best.operations[at].code.arguments().enumerate().collect::<Vec<_>>() {
+        for (place, argument) in best.operations[at]
+            .code
+            .arguments()
+            .enumerate()
+            .collect::<Vec<_>>()
+        {
             if !matches!(argument, Argument::Number(_)) {
                 continue;
             }

@@ -55,7 +55,14 @@ impl Thread<'_> {
         (descriptor, bytes * u64::from(channels))
     }
 
-    pub(super) fn array_create_3d(&mut self, id: u64, width: u64, height: u64, choice: u64, flags: u64) -> Done {
+    pub(super) fn array_create_3d(
+        &mut self,
+        id: u64,
+        width: u64,
+        height: u64,
+        choice: u64,
+        flags: u64,
+    ) -> Done {
         let (descriptor, more) = Self::descriptor(width, height, choice, flags);
         let mut handle = 0u64;
         let made = self.call(
@@ -71,7 +78,14 @@ impl Thread<'_> {
         self.keep(id, made, object)
     }
 
-    pub(super) fn mipmap_create(&mut self, id: u64, width: u64, height: u64, choice: u64, flags: u64) -> Done {
+    pub(super) fn mipmap_create(
+        &mut self,
+        id: u64,
+        width: u64,
+        height: u64,
+        choice: u64,
+        flags: u64,
+    ) -> Done {
         let (descriptor, _) = Self::descriptor(width, height, choice, flags);
         let mut handle = 0u64;
         let levels = 1 + (choice ^ flags) % 4;
@@ -111,7 +125,10 @@ impl Thread<'_> {
         let object = self.here(id, 'a')?;
         // SAFETY: a struct of integers, for which zero is a value.
         let mut descriptor: CUDA_ARRAY3D_DESCRIPTOR = unsafe { std::mem::zeroed() };
-        let got = self.call("cuArray3DGetDescriptor_v2", &[&raw mut descriptor as u64, object.handle]);
+        let got = self.call(
+            "cuArray3DGetDescriptor_v2",
+            &[&raw mut descriptor as u64, object.handle],
+        );
         Some(
             Outcome::new(got)
                 .exact(descriptor.Width as u64)
@@ -131,8 +148,14 @@ impl Thread<'_> {
         let bytes = object.bytes * object.more;
         let source = pattern(value, bytes);
         let mut back = vec![0u8; bytes as usize];
-        let wrote = self.call("cuMemcpyHtoA_v2", &[object.handle, 0, source.as_ptr() as u64, bytes]);
-        let read = self.call("cuMemcpyAtoH_v2", &[back.as_mut_ptr() as u64, object.handle, 0, bytes]);
+        let wrote = self.call(
+            "cuMemcpyHtoA_v2",
+            &[object.handle, 0, source.as_ptr() as u64, bytes],
+        );
+        let read = self.call(
+            "cuMemcpyAtoH_v2",
+            &[back.as_mut_ptr() as u64, object.handle, 0, bytes],
+        );
         Some(Outcome::new(wrote).and(read).exact(checksum(&back)))
     }
 }

@@ -38,7 +38,8 @@ impl Thread<'_> {
                 let got = self.call("cuDeviceGetName", &[name.as_mut_ptr() as u64, 128, device]);
                 Outcome::new(got).exact(checksum(&name))
             }
-            4 => Outcome::new(self.call("cuDeviceGetDefaultMemPool", &[at, device])).exact(word == self.default_pool()),
+            4 => Outcome::new(self.call("cuDeviceGetDefaultMemPool", &[at, device]))
+                .exact(word == self.default_pool()),
             5 => Outcome::new(self.call("cuDeviceGetMemPool", &[at, device])).exact(word != 0),
             6 => {
                 let mut uuid = [0u8; 16];

@@ -56,7 +56,11 @@ impl Thread<'_> {
         parts.dedup();
         // Memory that two streams of the capture used is in no order.
         for &part in &parts {
-            let mut streams = capture.parts.iter().filter(|other| other.0 == part).map(|other| other.1);
+            let mut streams = capture
+                .parts
+                .iter()
+                .filter(|other| other.0 == part)
+                .map(|other| other.1);
             let first = streams.next();
             if streams.any(|other| Some(other) != first) {
                 parts.push(u32::MAX);

@@ -61,12 +61,9 @@ impl Thread<'_> {
         for id in self.world.objects.alive() {
             let object = self.world.objects.get(id);
             let ordered = object.kind == 'm' && object.form == super::objects::Form::Ordered;
-            if (object.context == context || object.context == PROCESS) && (kinds.contains(&object.kind) || ordered) {
-                if object.context == context && object.owner == self.number {
-                    self.destroy(id);
-                } else if context == PRIMARY && object.owner == self.number {
-                    self.destroy(id);
-                }
+            let within = object.context == context || context == PRIMARY && object.context == PROCESS;
+            if within && object.owner == self.number && (kinds.contains(&object.kind) || ordered) {
+                self.destroy(id);
             }
         }
         if self.current() != current {
@@ -192,7 +189,10 @@ impl Thread<'_> {
 
     pub(super) fn primary_retain(&mut self) -> Done {
         let (mut handle, mut flags, mut active) = (0u64, 0u32, 0i32);
-        let retained = self.call("cuDevicePrimaryCtxRetain", &[&raw mut handle as u64, self.device()]);
+        let retained = self.call(
+            "cuDevicePrimaryCtxRetain",
+            &[&raw mut handle as u64, self.device()],
+        );
         let state = self.call(
             "cuDevicePrimaryCtxGetState",
             &[self.device(), &raw mut flags as u64, &raw mut active as u64],

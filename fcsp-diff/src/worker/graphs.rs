@@ -54,7 +54,12 @@ impl Thread<'_> {
         let mut node = 0u64;
         let added = self.call(
             "cuGraphAddEmptyNode",
-            &[&raw mut node as u64, graph.handle, dependencies.as_ptr() as u64, count],
+            &[
+                &raw mut node as u64,
+                graph.handle,
+                dependencies.as_ptr() as u64,
+                count,
+            ],
         );
         self.grown(id, added, node, &[])
     }
@@ -62,7 +67,9 @@ impl Thread<'_> {
     pub(super) fn graph_kernel(&mut self, id: u64, module: u64, memory: u64, value: u64) -> Done {
         let (graph, dependencies, count) = self.growing(id)?;
         let function = self.function(module, c"fcsp_fill")?;
-        let object = self.memory(memory).filter(|object| self.fits(object, false) && object.bytes >= 4)?;
+        let object = self
+            .memory(memory)
+            .filter(|object| self.fits(object, false) && object.bytes >= 4)?;
         let arguments = FillArguments {
             address: object.handle,
             value: value as u32,
@@ -124,7 +131,9 @@ impl Thread<'_> {
 
     pub(super) fn graph_fill(&mut self, id: u64, memory: u64, value: u64) -> Done {
         let (graph, ..) = self.growing(id)?;
-        let object = self.memory(memory).filter(|object| self.fits(object, false) && object.bytes >= 4)?;
+        let object = self
+            .memory(memory)
+            .filter(|object| self.fits(object, false) && object.bytes >= 4)?;
         let words = object.bytes.min(WINDOW) / 4;
         let (added, node) = self.add_fill(&graph, graph.extra, object.handle, value, words);
         self.grown(id, added, node, &[memory])
@@ -346,6 +355,15 @@ impl Thread<'_> {
         let object = self.launchable(id)?;
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
+        let early = object.parts.iter().any(|&part| {
+            part != UNORDERED && {
+                let memory = self.world.objects.get(part);
+                memory.kind == 'm' && !self.reaches(&memory, recorded, stream)
+            }
+        });
+        if early {
+            return None;
+        }
         let done = self.call("cuGraphLaunch", &[object.handle, handle]);
         if done != 0 {
             return code(done);

@@ -46,7 +46,7 @@ impl Thread<'_> {
         let object = self.memory(id)?;
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
-        (self.fits(&object, recorded) && object.bytes >= 4).then_some((object, handle, recorded))
+        (self.reaches(&object, recorded, stream) && object.bytes >= 4).then_some((object, handle, recorded))
     }
 
     /// Notes that recorded work needs an object other than memory.
@@ -82,31 +82,57 @@ impl Thread<'_> {
         code(done)
     }
 
-    pub(super) fn launch_fill(&mut self, module: u64, memory: u64, value: u64, bytes: u64, stream: u64) -> Done {
+    pub(super) fn launch_fill(
+        &mut self,
+        module: u64,
+        memory: u64,
+        value: u64,
+        bytes: u64,
+        stream: u64,
+    ) -> Done {
         let function = self.function(module, c"fcsp_fill")?;
         let place = (memory, stream, bytes / 4);
-        self.fill_by(module, function, place, value, |thread, function, blocks, handle, arguments| {
-            let arguments = arguments.as_ptr() as u64;
-            thread.call(
-                "cuLaunchKernel",
-                &[function, blocks, 1, 1, BLOCK, 1, 1, 0, handle, arguments, 0],
-            )
-        })
+        self.fill_by(
+            module,
+            function,
+            place,
+            value,
+            |thread, function, blocks, handle, arguments| {
+                let arguments = arguments.as_ptr() as u64;
+                thread.call(
+                    "cuLaunchKernel",
+                    &[function, blocks, 1, 1, BLOCK, 1, 1, 0, handle, arguments, 0],
+                )
+            },
+        )
     }
 
     pub(super) fn launch_cooperative(&mut self, module: u64, memory: u64, value: u64, stream: u64) -> Done {
         let function = self.function(module, c"fcsp_fill")?;
         let place = (memory, stream, WINDOW);
-        self.fill_by(module, function, place, value, |thread, function, blocks, handle, arguments| {
-            let arguments = arguments.as_ptr() as u64;
-            thread.call(
-                "cuLaunchCooperativeKernel",
-                &[function, blocks, 1, 1, BLOCK, 1, 1, 0, handle, arguments],
-            )
-        })
+        self.fill_by(
+            module,
+            function,
+            place,
+            value,
+            |thread, function, blocks, handle, arguments| {
+                let arguments = arguments.as_ptr() as u64;
+                thread.call(
+                    "cuLaunchCooperativeKernel",
+                    &[function, blocks, 1, 1, BLOCK, 1, 1, 0, handle, arguments],
+                )
+            },
+        )
     }
 
-    pub(super) fn launch_ex(&mut self, module: u64, memory: u64, value: u64, stream: u64, choice: u64) -> Done {
+    pub(super) fn launch_ex(
+        &mut self,
+        module: u64,
+        memory: u64,
+        value: u64,
+        stream: u64,
+        choice: u64,
+    ) -> Done {
         let function = self.function(module, c"fcsp_fill")?;
         let place = (memory, stream, WINDOW);
         let mut attribute = CUlaunchAttribute {
@@ -115,24 +141,30 @@ impl Thread<'_> {
             value: CUlaunchAttributeValue { pad: [0; 64] },
         };
         attribute.value.priority = 0;
-        self.fill_by(module, function, place, value, |thread, function, blocks, handle, arguments| {
-            let config = CUlaunchConfig {
-                gridDimX: blocks as u32,
-                gridDimY: 1,
-                gridDimZ: 1,
-                blockDimX: BLOCK as u32,
-                blockDimY: 1,
-                blockDimZ: 1,
-                sharedMemBytes: 0,
-                hStream: handle as *mut _,
-                attrs: &raw mut attribute,
-                numAttrs: u32::from(choice % 4 < 2),
-            };
-            thread.call(
-                "cuLaunchKernelEx",
-                &[&raw const config as u64, function, arguments.as_ptr() as u64, 0],
-            )
-        })
+        self.fill_by(
+            module,
+            function,
+            place,
+            value,
+            |thread, function, blocks, handle, arguments| {
+                let config = CUlaunchConfig {
+                    gridDimX: blocks as u32,
+                    gridDimY: 1,
+                    gridDimZ: 1,
+                    blockDimX: BLOCK as u32,
+                    blockDimY: 1,
+                    blockDimZ: 1,
+                    sharedMemBytes: 0,
+                    hStream: handle as *mut _,
+                    attrs: &raw mut attribute,
+                    numAttrs: u32::from(choice % 4 < 2),
+                };
+                thread.call(
+                    "cuLaunchKernelEx",
+                    &[&raw const config as u64, function, arguments.as_ptr() as u64, 0],
+                )
+            },
+        )
     }
 
     pub(super) fn launch_library(&mut self, library: u64, memory: u64, value: u64, stream: u64) -> Done {
@@ -140,18 +172,28 @@ impl Thread<'_> {
         let mut kernel = 0u64;
         let got = self.call(
             "cuLibraryGetKernel",
-            &[&raw mut kernel as u64, object.handle, c"fcsp_fill".as_ptr() as u64],
+            &[
+                &raw mut kernel as u64,
+                object.handle,
+                c"fcsp_fill".as_ptr() as u64,
+            ],
         );
         if got != 0 {
             return code(got);
         }
-        self.fill_by(library, kernel, (memory, stream, WINDOW), value, |thread, kernel, blocks, handle, arguments| {
-            let arguments = arguments.as_ptr() as u64;
-            thread.call(
-                "cuLaunchKernel",
-                &[kernel, blocks, 1, 1, BLOCK, 1, 1, 0, handle, arguments, 0],
-            )
-        })
+        self.fill_by(
+            library,
+            kernel,
+            (memory, stream, WINDOW),
+            value,
+            |thread, kernel, blocks, handle, arguments| {
+                let arguments = arguments.as_ptr() as u64;
+                thread.call(
+                    "cuLaunchKernel",
+                    &[kernel, blocks, 1, 1, BLOCK, 1, 1, 0, handle, arguments, 0],
+                )
+            },
+        )
     }
 
     pub(super) fn launch_saxpy(&mut self, module: u64, to: u64, from: u64, value: u64, stream: u64) -> Done {
@@ -172,7 +214,19 @@ impl Thread<'_> {
         ];
         let done = self.call(
             "cuLaunchKernel",
-            &[function, blocks(words), 1, 1, BLOCK, 1, 1, 0, handle, arguments.as_ptr() as u64, 0],
+            &[
+                function,
+                blocks(words),
+                1,
+                1,
+                BLOCK,
+                1,
+                1,
+                0,
+                handle,
+                arguments.as_ptr() as u64,
+                0,
+            ],
         );
         if done == 0 {
             self.needs(module, recorded);
@@ -182,7 +236,7 @@ impl Thread<'_> {
             };
             let determined = known(self, to) && known(self, from);
             let (first, second) = (self.used(from, stream, recorded), self.used(to, stream, recorded));
-            if !recorded && !(determined && first && second) {
+            if !(recorded || determined && first && second) {
                 self.world.objects.lock(to as u32).known = 0;
             }
         }
@@ -197,7 +251,19 @@ impl Thread<'_> {
         let arguments = [&raw const nanoseconds as u64];
         let done = self.call(
             "cuLaunchKernel",
-            &[function, 1, 1, 1, 1, 1, 1, 0, handle, arguments.as_ptr() as u64, 0],
+            &[
+                function,
+                1,
+                1,
+                1,
+                1,
+                1,
+                1,
+                0,
+                handle,
+                arguments.as_ptr() as u64,
+                0,
+            ],
         );
         if done == 0 {
             self.needs(module, recorded);

@@ -31,7 +31,10 @@ impl Thread<'_> {
         let (mut handle, mut pitch) = (0u64, 0u64);
         let element = [4, 8, 16, 4, 4, 3][choice as usize % 6];
         let at = &raw mut handle as u64;
-        let made = self.call("cuMemAllocPitch_v2", &[at, &raw mut pitch as u64, width, height, element]);
+        let made = self.call(
+            "cuMemAllocPitch_v2",
+            &[at, &raw mut pitch as u64, width, height, element],
+        );
         let object = self.of_here('m', handle);
         let bytes = pitch.saturating_mul(height);
         let outcome = self.keep(id, made, Object { bytes, ..object })?;
@@ -46,7 +49,15 @@ impl Thread<'_> {
         let made = self.call("cuMemAllocManaged", &[&raw mut handle as u64, bytes, flags]);
         let object = self.of_here('m', handle);
         let form = Form::Managed;
-        self.keep(id, made, Object { bytes, form, ..object })
+        self.keep(
+            id,
+            made,
+            Object {
+                bytes,
+                form,
+                ..object
+            },
+        )
     }
 
     pub(super) fn mem_host(&mut self, id: u64, bytes: u64, choice: u64) -> Done {
@@ -85,7 +96,15 @@ impl Thread<'_> {
         };
         let object = self.of_here('m', address);
         let form = if recorded { Form::Recorded } else { Form::Ordered };
-        let outcome = self.keep(id, made, Object { bytes, form, ..object });
+        let outcome = self.keep(
+            id,
+            made,
+            Object {
+                bytes,
+                form,
+                ..object
+            },
+        );
         if made == 0 {
             let mut object = self.world.objects.lock(id as u32);
             object.pending = stream as u32;
@@ -102,7 +121,9 @@ impl Thread<'_> {
     }
 
     pub(super) fn mem_free(&mut self, id: u64) -> Done {
-        let object = self.usable(id, 'm').filter(|object| object.owner == self.number)?;
+        let object = self
+            .usable(id, 'm')
+            .filter(|object| object.owner == self.number)?;
         if object.form == Form::Recorded {
             return None;
         }
@@ -128,7 +149,9 @@ impl Thread<'_> {
     }
 
     pub(super) fn mem_range(&mut self, id: u64) -> Done {
-        let object = self.here(id, 'm').filter(|object| object.form != Form::Recorded)?;
+        let object = self
+            .here(id, 'm')
+            .filter(|object| object.form != Form::Recorded)?;
         let (mut base, mut bytes) = (0u64, 0u64);
         let inside = object.handle + object.bytes / 2;
         let got = self.call(
@@ -139,10 +162,15 @@ impl Thread<'_> {
     }
 
     pub(super) fn pointer_ask(&mut self, id: u64, choice: u64) -> Done {
-        let object = self.here(id, 'm').filter(|object| object.form != Form::Recorded)?;
+        let object = self
+            .here(id, 'm')
+            .filter(|object| object.form != Form::Recorded)?;
         let (attribute, address) = ATTRIBUTES[choice as usize % ATTRIBUTES.len()];
         let mut word = 0u64;
-        let got = self.call("cuPointerGetAttribute", &[&raw mut word as u64, attribute, object.handle]);
+        let got = self.call(
+            "cuPointerGetAttribute",
+            &[&raw mut word as u64, attribute, object.handle],
+        );
         let outcome = Outcome::new(got);
         Some(if address {
             outcome.exact(word != 0).with(Value::Shown(word))

@@ -77,7 +77,10 @@ impl Session {
 
     fn retain(&self) -> Result<(), String> {
         let mut context = 0u64;
-        self.must("cuDevicePrimaryCtxRetain", &[&raw mut context as u64, self.device])?;
+        self.must(
+            "cuDevicePrimaryCtxRetain",
+            &[&raw mut context as u64, self.device],
+        )?;
         self.primary.store(context, Relaxed);
         self.must("cuCtxSetCurrent", &[context])?;
         let mut pool = 0u64;
@@ -117,7 +120,14 @@ impl Session {
     }
 
     /// Runs a program and destroys what it left; a record for each operation, then those of the destruction.
+    ///
+    /// In a thread of its own: contexts that a program leaves on its thread's stack are not the next one's.
     pub fn run(&self, program: &Program) -> Vec<Record> {
+        std::thread::scope(|scope| scope.spawn(|| self.run_here(program)).join().unwrap_or_default())
+    }
+
+    fn run_here(&self, program: &Program) -> Vec<Record> {
+        self.call("cuCtxSetCurrent", &[self.primary.load(Relaxed)]);
         let world = World {
             session: self,
             objects: Objects::new(program.objects()),
@@ -260,7 +270,8 @@ impl<'w> Thread<'w> {
     /// An object that this thread may use.
     fn usable(&self, id: u64, kind: char) -> Option<Object> {
         let object = self.world.objects.get(id as u32);
-        (object.live && object.kind == kind && (object.owner == self.number || object.owner == 0)).then_some(object)
+        (object.live && object.kind == kind && (object.owner == self.number || object.owner == 0))
+            .then_some(object)
     }
 
     /// The same, of the current context or of none.
@@ -346,7 +357,9 @@ impl<'w> Thread<'w> {
             Some(Outcome::new(last).with(Value::Exact(pool as u64)))
         });
         // What others depend on goes after them; memory in stream order before its pool.
-        for kind in ['x', 'g', 'r', 'y', 'm', 'h', 'a', 'i', 'p', 'u', 'l', 'e', 's', 'c'] {
+        for kind in [
+            'x', 'g', 'r', 'y', 'm', 'h', 'a', 'i', 'p', 'u', 'l', 'e', 's', 'c',
+        ] {
             for id in self.world.objects.alive() {
                 if self.world.objects.lock(id).kind == kind {
                     self.step(usize::MAX, &nothing, |thread| thread.destroy(id));
@@ -367,7 +380,11 @@ impl<'w> Thread<'w> {
             let mut object = self.world.objects.lock(id);
             object.owner = 0;
             object.pending = NOWHERE;
-            let context = if object.context == PROCESS { PRIMARY } else { object.context };
+            let context = if object.context == PROCESS {
+                PRIMARY
+            } else {
+                object.context
+            };
             drop(object);
             if self.stack.last() != Some(&context) && self.world.objects.get(id).kind != 'c' {
                 self.call("cuCtxSetCurrent", &[self.context_handle(context)]);

@@ -58,7 +58,10 @@ impl Thread<'_> {
         let wrote = self.call("cuMemcpyHtoD_v2", &[address, source.as_ptr() as u64, bytes]);
         let read = self.call("cuMemcpyDtoH_v2", &[back.as_mut_ptr() as u64, address, bytes]);
         let (mut base, mut size) = (0u64, 0u64);
-        let range = self.call("cuMemGetAddressRange_v2", &[&raw mut base as u64, &raw mut size as u64, address]);
+        let range = self.call(
+            "cuMemGetAddressRange_v2",
+            &[&raw mut base as u64, &raw mut size as u64, address],
+        );
         Some(
             Outcome::new(got)
                 .exact(bytes)

@@ -86,7 +86,10 @@ impl Objects {
 
     /// The numbers of all that live, from the youngest.
     pub fn alive(&self) -> Vec<u32> {
-        (0..self.0.len() as u32).rev().filter(|&id| self.lock(id).live).collect()
+        (0..self.0.len() as u32)
+            .rev()
+            .filter(|&id| self.lock(id).live)
+            .collect()
     }
 
     /// Changes every object.

@@ -43,7 +43,11 @@ impl Thread<'_> {
             kind: 'y',
             handle,
             bytes,
-            form: if kind % 2 == 1 { Form::Exportable } else { Form::Plain },
+            form: if kind % 2 == 1 {
+                Form::Exportable
+            } else {
+                Form::Plain
+            },
             context: PROCESS,
             ..Object::default()
         };
@@ -191,7 +195,10 @@ impl Thread<'_> {
     pub(super) fn range_retain(&mut self, id: u64) -> Done {
         let range = self.ending(id, 'r').filter(|object| object.extra != 0)?;
         let mut handle = 0u64;
-        let retained = self.call("cuMemRetainAllocationHandle", &[&raw mut handle as u64, range.handle]);
+        let retained = self.call(
+            "cuMemRetainAllocationHandle",
+            &[&raw mut handle as u64, range.handle],
+        );
         if retained != 0 {
             return code(retained);
         }

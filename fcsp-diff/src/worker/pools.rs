@@ -83,7 +83,10 @@ impl Thread<'_> {
             _ => (77, 0),
         };
         let mut value = value;
-        let set = self.call("cuMemPoolSetAttribute", &[object.handle, attribute, &raw mut value as u64]);
+        let set = self.call(
+            "cuMemPoolSetAttribute",
+            &[object.handle, attribute, &raw mut value as u64],
+        );
         Some(Outcome::new(set))
     }
 
@@ -110,7 +113,11 @@ impl Thread<'_> {
         };
         let set = self.call(
             "cuMemPoolSetAccess",
-            &[object.handle, &raw const description as u64, [1, 1, 1, 1, 0][choice as usize % 5]],
+            &[
+                object.handle,
+                &raw const description as u64,
+                [1, 1, 1, 1, 0][choice as usize % 5],
+            ],
         );
         let (mut flags, location) = (0u32, self.location());
         let got = self.call(

@@ -32,9 +32,8 @@ impl Thread<'_> {
 
     /// Whether work on `next` comes after all work on `last` without anybody's help.
     pub(super) fn in_order(&self, last: u32, next: u32) -> bool {
-        let blocking = |stream: u32| {
-            stream >= FIRST_ID && self.world.objects.lock(stream).form != Form::NonBlocking
-        };
+        let blocking =
+            |stream: u32| stream >= FIRST_ID && self.world.objects.lock(stream).form != Form::NonBlocking;
         last == NOWHERE
             || last == next
             || self.legacy(last) && (self.legacy(next) || blocking(next))

@@ -12,7 +12,12 @@ pub(super) const WINDOW: u64 = 64 << 10;
 /// Bytes that follow from a value.
 pub(super) fn pattern(value: u64, bytes: u64) -> Vec<u8> {
     (0..bytes)
-        .map(|at| (value.wrapping_mul(0x9e37_79b9).wrapping_add(at.wrapping_mul(0x85eb_ca6b)) >> 11) as u8)
+        .map(|at| {
+            (value
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(at.wrapping_mul(0x85eb_ca6b))
+                >> 11) as u8
+        })
         .collect()
 }
 
@@ -24,7 +29,14 @@ impl Thread<'_> {
 
     /// Whether memory may be touched here: recorded allocations only by recorded work, and others' work never.
     pub(super) fn fits(&self, object: &Object, recorded: bool) -> bool {
-        (object.form != Form::Recorded || recorded) && !(self.world.threads > 0 && object.owner != self.number)
+        (object.form != Form::Recorded || recorded)
+            && !(self.world.threads > 0 && object.owner != self.number)
+    }
+
+    /// The same in a stream: memory in stream order is there only after its allocation.
+    pub(super) fn reaches(&self, object: &Object, recorded: bool, stream: u64) -> bool {
+        self.fits(object, recorded)
+            && (object.form != Form::Ordered || !recorded && self.in_order(object.pending, stream as u32))
     }
 
     /// Notes that work of a stream has used memory; whether it came in order after what was there.
@@ -76,7 +88,7 @@ impl Thread<'_> {
         let at = stream.unwrap_or(u64::from(NULL_STREAM));
         let handle = self.stream(at)?;
         let recorded = stream.is_some() && self.recording(at, handle);
-        if !self.fits(&object, recorded) {
+        if !self.reaches(&object, recorded, at) {
             return None;
         }
         let window = object.bytes.min(WINDOW);
@@ -97,7 +109,9 @@ impl Thread<'_> {
     }
 
     pub(super) fn fill_2d(&mut self, id: u64, value: u64, width: u64, height: u64) -> Done {
-        let object = self.memory(id).filter(|object| self.fits(object, false))?;
+        let object = self
+            .memory(id)
+            .filter(|object| self.reaches(object, false, u64::from(NULL_STREAM)))?;
         let (width, height) = (width % 256, height % 64);
         let pitch = width.next_multiple_of(64) + 64;
         if pitch * height > object.bytes.min(WINDOW) {
@@ -114,7 +128,9 @@ impl Thread<'_> {
     }
 
     pub(super) fn write(&mut self, id: u64, value: u64, bytes: u64) -> Done {
-        let object = self.memory(id).filter(|object| self.fits(object, false))?;
+        let object = self
+            .memory(id)
+            .filter(|object| self.reaches(object, false, u64::from(NULL_STREAM)))?;
         let bytes = bytes.min(WINDOW).min(object.bytes);
         let source = pattern(value, bytes);
         let done = self.call("cuMemcpyHtoD_v2", &[object.handle, source.as_ptr() as u64, bytes]);
@@ -129,13 +145,16 @@ impl Thread<'_> {
         let at = stream.unwrap_or(u64::from(NULL_STREAM));
         let handle = self.stream(at)?;
         let recorded = stream.is_some() && self.recording(at, handle);
-        if to == from || !self.fits(&target, recorded) || !self.fits(&source, recorded) {
+        if to == from || !self.reaches(&target, recorded, at) || !self.reaches(&source, recorded, at) {
             return None;
         }
         let bytes = bytes.min(WINDOW).min(target.bytes).min(source.bytes);
         let done = match stream {
             None => self.call("cuMemcpyDtoD_v2", &[target.handle, source.handle, bytes]),
-            Some(_) => self.call("cuMemcpyDtoDAsync_v2", &[target.handle, source.handle, bytes, handle]),
+            Some(_) => self.call(
+                "cuMemcpyDtoDAsync_v2",
+                &[target.handle, source.handle, bytes, handle],
+            ),
         };
         if done == 0 && bytes > 0 {
             self.copied(to, from, at, recorded, bytes);
@@ -145,7 +164,8 @@ impl Thread<'_> {
 
     pub(super) fn copy_2d(&mut self, to: u64, from: u64, width: u64, height: u64) -> Done {
         let (target, source) = (self.memory(to)?, self.memory(from)?);
-        if to == from || !self.fits(&target, false) || !self.fits(&source, false) {
+        let null = u64::from(NULL_STREAM);
+        if to == from || !self.reaches(&target, false, null) || !self.reaches(&source, false, null) {
             return None;
         }
         let (width, height) = (width % 256 + 1, height % 64 + 1);
@@ -160,7 +180,6 @@ impl Thread<'_> {
         (copy.WidthInBytes, copy.Height) = (width as usize, height as usize);
         let done = self.call("cuMemcpy2D_v2", &[&raw const copy as u64]);
         if done == 0 {
-            let null = u64::from(NULL_STREAM);
             let known = self.world.objects.lock(from as u32).known;
             self.used(from, null, false);
             self.used(to, null, false);
@@ -179,13 +198,18 @@ impl Thread<'_> {
         let quiet = self.quiet();
         let bytes = if object.tainted { 0 } else { object.known };
         let mut into = vec![0u8; bytes.max(8).min(object.bytes) as usize];
-        let done = self.call("cuMemcpyDtoH_v2", &[into.as_mut_ptr() as u64, object.handle, into.len() as u64]);
+        let done = self.call(
+            "cuMemcpyDtoH_v2",
+            &[into.as_mut_ptr() as u64, object.handle, into.len() as u64],
+        );
         into.truncate(bytes as usize);
         Some(Outcome::new(done).and(quiet).exact(checksum(&into)))
     }
 
     pub(super) fn host_write(&mut self, id: u64, value: u64) -> Done {
-        let object = self.usable(id, 'h').filter(|object| object.owner == self.number)?;
+        let object = self
+            .usable(id, 'h')
+            .filter(|object| object.owner == self.number)?;
         if object.pending != NOWHERE || object.bytes == 0 {
             return None;
         }
@@ -205,14 +229,20 @@ impl Thread<'_> {
         let memory = self.here(host, 'h').filter(|object| object.bytes > 0)?;
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
-        if !self.fits(&device, recorded) || !self.fits(&memory, recorded) {
+        if !self.reaches(&device, recorded, stream) || !self.fits(&memory, recorded) {
             return None;
         }
         let bytes = bytes.min(WINDOW).min(device.bytes).min(memory.bytes);
         let done = if to_device {
-            self.call("cuMemcpyHtoDAsync_v2", &[device.handle, memory.handle, bytes, handle])
+            self.call(
+                "cuMemcpyHtoDAsync_v2",
+                &[device.handle, memory.handle, bytes, handle],
+            )
         } else {
-            self.call("cuMemcpyDtoHAsync_v2", &[memory.handle, device.handle, bytes, handle])
+            self.call(
+                "cuMemcpyDtoHAsync_v2",
+                &[memory.handle, device.handle, bytes, handle],
+            )
         };
         if done == 0 && bytes > 0 {
             let (to, from) = if to_device { (id, host) } else { (host, id) };
@@ -238,10 +268,13 @@ impl Thread<'_> {
         let object = self.memory(id).filter(|object| object.bytes >= 4)?;
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
-        if !self.fits(&object, recorded) {
+        if !self.reaches(&object, recorded, stream) {
             return None;
         }
-        let done = self.call("cuStreamWriteValue32_v2", &[handle, object.handle, value & 0xffff_ffff, 0]);
+        let done = self.call(
+            "cuStreamWriteValue32_v2",
+            &[handle, object.handle, value & 0xffff_ffff, 0],
+        );
         if done == 0 {
             self.used(id, stream, recorded);
         }

@@ -1,0 +1,184 @@
+//! The tester on the simulated driver: fixed seeds and kept programs agree in every configuration, and a fault that is
+//! planted is found and made small.
+
+use fcsp_diff::campaign::{self, Account, Configuration, Place, Plan, Sizes};
+use fcsp_diff::program::Program;
+use fcsp_diff::report;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const MACHINE: &str = "h100,memory=8GiB,context=64MiB";
+const SIZES: Sizes = Sizes {
+    ample: 6 << 30,
+    tight: 160 << 20,
+    context: 64 << 20,
+};
+
+/// What differs today and is being mended: programs run without it. `seeds/open` has the programs.
+const OPEN: &[&str] = &[
+    "mem_free_async",
+    "array_create",
+    "array_create_3d",
+    "mipmap_create",
+    "wrong 3",
+    "wrong 10",
+    "wrong 11",
+    "wrong 23",
+    "wrong 27",
+    "wrong 91",
+    "wrong 121",
+    "wrong 122",
+    "wrong 123",
+    "wrong 130",
+];
+
+/// The preload library, and a folder with the simulated driver under its real names.
+fn libraries() -> &'static (PathBuf, PathBuf) {
+    static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let runner = Path::new(env!("CARGO_BIN_EXE_fcsp-diff"));
+        let profile = runner.parent().unwrap();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--manifest-path"]);
+        cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+        for package in ["fcsp-sim-cuda", "fcsp-sim-nvml", "fcsp-cuda-preload"] {
+            cargo.args(["--package", package]);
+        }
+        cargo.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the libraries do not build");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential-driver");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (built, name) in [
+            ("libfcsp_sim_cuda.so", "libcuda.so.1"),
+            ("libfcsp_sim_nvml.so", "libnvidia-ml.so.1"),
+        ] {
+            std::fs::copy(profile.join(built), folder.join(name)).unwrap();
+        }
+        (profile.join("libfcsp_cuda.so"), folder)
+    })
+}
+
+/// A place with state of its own, which goes away with the folder.
+fn place(scratch: &Path) -> Place {
+    let (preload, driver) = libraries();
+    Place {
+        runner: env!("CARGO_BIN_EXE_fcsp-diff").into(),
+        preload: preload.clone(),
+        simulator: Some((driver.clone(), MACHINE.into())),
+        scratch: scratch.to_owned(),
+        without: OPEN.iter().map(ToString::to_string).collect(),
+        environment: Vec::new(),
+    }
+}
+
+fn run(place: &Place, configurations: &[Configuration], seeds: std::ops::Range<u64>, chunk: u64) -> Account {
+    let plan = Plan {
+        seeds,
+        chunk,
+        lanes: 1,
+        deadline: None,
+        trials: 80,
+        sizes: SIZES,
+    };
+    campaign::run(place, configurations, &plan, &|_| {})
+}
+
+#[test]
+fn fixed_seeds_agree_in_every_configuration() {
+    let scratch = tempfile::tempdir().unwrap();
+    let configurations = campaign::configurations(SIZES);
+    let account = run(&place(scratch.path()), &configurations, 0..300, 100);
+    assert!(account.findings.is_empty(), "{}", report::text(&account));
+    assert!(account.native_deaths.is_empty(), "{}", report::text(&account));
+    for configuration in &configurations {
+        assert_eq!(account.compared[configuration.name], 300);
+    }
+    // Programs that did nothing would agree as well.
+    let done = |name: &str| {
+        account
+            .operations
+            .iter()
+            .any(|((other, code), _)| *other == name && *code >= 0)
+    };
+    for name in [
+        "mem_alloc",
+        "launch_fill",
+        "read",
+        "graph_launch",
+        "capture_end",
+        "mem_pool",
+        "fork",
+    ] {
+        assert!(done(name), "{name} never ran");
+    }
+}
+
+#[test]
+fn kept_programs_agree_in_every_configuration() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = place(scratch.path());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        let program = Program::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for configuration in campaign::configurations(SIZES) {
+            if let Some(difference) =
+                campaign::shows(&place, &configuration, SIZES, campaign::route(0), &program)
+            {
+                found.push(format!(
+                    "{} [{}]: {difference:?}",
+                    path.display(),
+                    configuration.name
+                ));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// A driver that answers wrongly only where it is governed stands for a fault of the library.
+#[test]
+fn a_planted_fault_is_found_and_made_small() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut broken = campaign::configurations(SIZES).swap_remove(1);
+    broken.variables.push((
+        "FCSP_SIM_FAULTS",
+        "cuMemsetD8Async=1;cuMemsetD16Async=1;cuMemsetD32Async=1".into(),
+    ));
+    let account = run(&place(scratch.path()), &[broken], 0..30, 10);
+    let finding = account
+        .findings
+        .values()
+        .find(|finding| finding.difference.kind == "fill_async: differs 0 -> 1")
+        .unwrap_or_else(|| panic!("not found: {}", report::text(&account)));
+    assert!(!finding.unstable);
+    assert_eq!(finding.repeats, 3);
+    assert!(finding.program.operations.len() <= 2, "{}", finding.program);
+}
+
+/// A process that ends is a difference, and the campaign goes on with another.
+#[test]
+fn a_worker_that_dies_is_found() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut broken = campaign::configurations(SIZES).swap_remove(0);
+    broken
+        .variables
+        .push(("FCSP_SIM_FAULTS", "cuStreamCreate!kill@3".into()));
+    let account = run(&place(scratch.path()), &[broken], 0..20, 10);
+    assert!(
+        account
+            .findings
+            .values()
+            .any(|finding| finding.difference.kind.contains("signal: 9")),
+        "{}",
+        report::text(&account)
+    );
+}
