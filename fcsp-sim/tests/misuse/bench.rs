@@ -83,6 +83,8 @@ impl Vendor {
             .stdin(Stdio::null());
         let out = client.output().unwrap();
         let _ = std::fs::remove_file(&state);
+        // A card of Gaudi's has a file beside the machine's.
+        let _ = std::fs::remove_file(format!("{}.accel0", state.display()));
         out
     }
 

@@ -6,4 +6,5 @@
 
 mod ascend;
 mod bench;
+mod gaudi;
 mod levelzero;

@@ -8,7 +8,7 @@ use fcsp_sim::process::Account;
 use fcsp_sim::region::path_from_env;
 use fcsp_sim::spec::DeviceSpec;
 use fcsp_sim::stream::Timeline;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -77,18 +77,19 @@ fn acquire(id: *mut u32, wanted: impl Fn(&DeviceSpec) -> bool, kind: i32, busy: 
             file,
             memory: HashMap::new(),
             timeline: Timeline::new(driver.process.clone(), spec.index),
-            streams: HashSet::new(),
         });
         return put(id, DEVICE);
     }
     Err(answer)
 }
 
-/// Lets go of the card, with everything in its memory.
+/// Lets go of the card, with everything in its memory, its streams and its events. The next card's have the same handles.
 fn release(driver: &Driver) -> Reply {
     // What is queued is done first, while its memory is there.
     driver.timeline(DEVICE)?.shut();
-    let card = lock(&driver.card).take().ok_or(INVALID_ARGUMENT)?;
+    let card = lock(&driver.card).take().ok_or(FAIL)?;
+    driver.streams.drain(|_| true);
+    driver.events.drain(|_| true);
     let memory: u64 = card.memory.values().map(|(_, bytes)| bytes).sum();
     let bytes = memory + driver.spec(card.index).context;
     driver.process.give(card.index, bytes, Account::Process);

@@ -1,7 +1,10 @@
 //! Events.
 
 use crate::stream::queue;
-use crate::{BUSY, FAIL, Handle, INVALID_ARGUMENT, OBJECT_NOT_INITIALIZED, Reply, api, driver, put};
+use crate::{
+    BUSY, DEVICE, FAIL, Handle, INVALID_ARGUMENT, INVALID_EVENT_HANDLE, OBJECT_NOT_INITIALIZED, Reply, api,
+    driver, number, opaque, put,
+};
 use fcsp_sim::stream::{Event, Op};
 use std::sync::Arc;
 
@@ -15,14 +18,26 @@ pub struct EventObject {
     timed: bool,
 }
 
-/// The event of a handle.
+/// The event of a handle. Synapse looks events up (`DeviceCommon::loadAndValidateEvent`): "event handle is incorrect,
+/// probably event was destroyed".
+fn object(event: Handle) -> Reply<Arc<EventObject>> {
+    let driver = driver()?;
+    driver.timeline(DEVICE)?;
+    driver
+        .events
+        .look_up(number(event))
+        .map_err(|_| INVALID_EVENT_HANDLE)
+}
+
+/// The event of a handle, as the device knows it.
 pub fn find(event: Handle) -> Reply<Arc<Event>> {
-    Ok(driver()?.events.get(event)?.event.clone())
+    Ok(object(event)?.event.clone())
 }
 
 /// When an event was reached, on the shared clock.
 fn time(event: Handle) -> Reply<u64> {
-    let object = driver()?.events.get(event)?;
+    // Only here the code is a general one (`synSingleton::eventElapsedTime`).
+    let object = object(event).map_err(|_| FAIL)?;
     if !object.timed {
         return Err(INVALID_ARGUMENT);
     }
@@ -40,11 +55,16 @@ api! {
             return Err(INVALID_ARGUMENT);
         }
         let made = EventObject { event: Arc::default(), timed: flags == COLLECTS_TIME };
-        put(event, driver.events.add(made))
+        put(event, opaque(driver.events.add(made)))
     }
 
     fn synEventDestroy(event: Handle) {
-        driver()?.events.remove(event).map(drop)
+        if event.is_null() {
+            return Err(INVALID_ARGUMENT);
+        }
+        let driver = driver()?;
+        driver.timeline(DEVICE)?;
+        driver.events.take(number(event)).map(drop).map_err(|_| FAIL)
     }
 
     fn synEventRecord(event: Handle, stream: Handle) {

@@ -1,7 +1,8 @@
 //! Graphs as programs describe them: tensors, the sections that they lie in, nodes.
 
 use crate::{
-    Handle, INVALID_ARGUMENT, NAME_IS_ALREADY_USED, Reply, UNSUPPORTED, api, driver, lock, put, text,
+    Handle, INVALID_ARGUMENT, NAME_IS_ALREADY_USED, Reply, UNSUPPORTED, api, driver, lock, number, opaque,
+    put, stale, text,
 };
 use core::ffi::c_void;
 use std::ffi::c_char;
@@ -94,7 +95,7 @@ fn places(graph: &Graph, list: *const Handle, count: u32) -> Reply<Vec<usize>> {
     for at in 0..count as usize {
         // SAFETY: by the API's contract `count` of them.
         let handle = unsafe { list.add(at).read_unaligned() };
-        let tensor = driver()?.tensors.get(handle)?;
+        let tensor = driver()?.tensors.look_up(number(handle)).map_err(stale)?;
         let own = graph.tensors.iter().position(|own| Arc::ptr_eq(own, &tensor));
         places.push(own.ok_or(INVALID_ARGUMENT)?);
     }
@@ -106,34 +107,36 @@ api! {
         if graph.is_null() {
             return Err(INVALID_ARGUMENT);
         }
-        put(graph, driver()?.graphs.add(Mutex::default()))
+        put(graph, opaque(driver()?.graphs.add(Mutex::default())))
     }
 
     fn synGraphDestroy(graph: Handle) {
-        driver()?.graphs.remove(graph).map(drop)
+        driver()?.graphs.remove(number(graph)).map(drop).map_err(stale)
     }
 
     fn synSectionCreate(section: *mut Handle, _descriptor: u64, graph: Handle) {
         let driver = driver()?;
-        driver.graphs.get(graph)?;
+        driver.graphs.get(number(graph)).map_err(stale)?;
         if section.is_null() {
             return Err(INVALID_ARGUMENT);
         }
-        put(section, driver.sections.add(Section::default()))
+        put(section, opaque(driver.sections.add(Section::default())))
     }
 
     fn synSectionSetPersistent(section: Handle, persistent: bool) {
-        *lock(&driver()?.sections.get(section)?.persistent) = persistent;
+        *lock(&driver()?.sections.look_up(number(section)).map_err(stale)?.persistent) = persistent;
         Ok(())
     }
 
     fn synSectionDestroy(section: Handle) {
-        driver()?.sections.remove(section).map(drop)
+        // One that is gone is none to complain of (`synSingleton::sectionDestroy`).
+        let _ = driver()?.sections.take(number(section));
+        Ok(())
     }
 
     fn synTensorHandleCreate(tensor: *mut Handle, graph: Handle, kind: i32, name: *const c_char) {
         let driver = driver()?;
-        let graph = driver.graphs.get(graph)?;
+        let graph = driver.graphs.get(number(graph)).map_err(stale)?;
         // DATA_TENSOR
         if tensor.is_null() || kind != 0 {
             return Err(INVALID_ARGUMENT);
@@ -143,13 +146,13 @@ api! {
         if !name.is_empty() && graph.tensors.iter().any(|other| lock(other).name == name) {
             return Err(NAME_IS_ALREADY_USED);
         }
-        let handle = driver.tensors.add(Mutex::new(Tensor { name, ..Tensor::default() }));
-        graph.tensors.push(driver.tensors.get(handle)?);
-        put(tensor, handle)
+        let (handle, made) = driver.tensors.add_with(|_| Mutex::new(Tensor { name, ..Tensor::default() }));
+        graph.tensors.push(made);
+        put(tensor, opaque(handle))
     }
 
     fn synTensorSetGeometry(tensor: Handle, geometry: *const Geometry, _kind: i32) {
-        let tensor = driver()?.tensors.get(tensor)?;
+        let tensor = driver()?.tensors.look_up(number(tensor)).map_err(stale)?;
         // SAFETY: null or a geometry, by the API's contract.
         let geometry = unsafe { geometry.as_ref() }.ok_or(INVALID_ARGUMENT)?;
         let sizes = geometry.sizes.get(..geometry.dims as usize).ok_or(INVALID_ARGUMENT)?;
@@ -158,21 +161,21 @@ api! {
     }
 
     fn synTensorSetDeviceDataType(tensor: Handle, kind: i32) {
-        let tensor = driver()?.tensors.get(tensor)?;
+        let tensor = driver()?.tensors.look_up(number(tensor)).map_err(stale)?;
         lock(&tensor).element = bytes_of(kind)?;
         Ok(())
     }
 
     fn synTensorAssignToSection(tensor: Handle, section: Handle, offset: u64) {
         let driver = driver()?;
-        let (tensor, section) = (driver.tensors.get(tensor)?, driver.sections.get(section)?);
+        let (tensor, section) = (driver.tensors.look_up(number(tensor)).map_err(stale)?, driver.sections.look_up(number(section)).map_err(stale)?);
         let mut tensor = lock(&tensor);
         (tensor.section, tensor.offset) = (Some(section), offset);
         Ok(())
     }
 
     fn synTensorDestroy(tensor: Handle) {
-        driver()?.tensors.remove(tensor).map(drop)
+        driver()?.tensors.take(number(tensor)).map(drop).map_err(stale)
     }
 
     fn synNodeCreate(
@@ -180,7 +183,7 @@ api! {
         parameters: *const c_void, parameter_bytes: u32, guid: *const c_char, _name: *const c_char,
         _input_layouts: *const *const c_char, _output_layouts: *const *const c_char,
     ) {
-        let graph = driver()?.graphs.get(graph)?;
+        let graph = driver()?.graphs.get(number(graph)).map_err(stale)?;
         let mut graph = lock(&graph);
         let guid = text(guid).filter(|guid| !guid.is_empty()).ok_or(INVALID_ARGUMENT)?;
         let parameters = match parameters.is_null() {

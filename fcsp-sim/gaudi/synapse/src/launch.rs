@@ -3,7 +3,9 @@
 use crate::graph::MOST_DIMENSIONS;
 use crate::recipe::Recipe;
 use crate::stream::queue;
-use crate::{Card, DEVICE, DRIVER, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, text};
+use crate::{
+    Card, DEVICE, DRIVER, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, stale, text,
+};
 use fcsp_sim::error::Error;
 use fcsp_sim::stream::{Effect, Op};
 use std::ffi::c_char;
@@ -96,7 +98,7 @@ fn launch(
 ) -> Reply {
     let driver = driver()?;
     let (timeline, queue) = queue(stream)?;
-    let recipe = driver.recipes.get(recipe)?;
+    let recipe = driver.recipes.get(number(recipe)).map_err(stale)?;
     let (addresses, bandwidth) = driver.with_card(DEVICE, |card| {
         let addresses = addresses(&recipe, card, tensors, count, workspace, flags)?;
         Ok((addresses, driver.spec(card.index).bandwidth))

@@ -20,17 +20,18 @@ mod memory;
 mod recipe;
 mod stream;
 
-use fcsp_sim::faults::{Faults, kill_self};
+use fcsp_sim::faults::{around, check_environment};
 use fcsp_sim::host::Mapping;
 use fcsp_sim::process::Process;
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use fcsp_sim::stream::Timeline;
-use std::collections::{HashMap, HashSet};
+use fcsp_sim::table::{Stale, Table};
+use std::collections::HashMap;
 use std::ffi::{CStr, c_char};
 use std::fs::File;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 /// `synStatus`.
 type Status = i32;
@@ -50,6 +51,7 @@ const NAME_IS_ALREADY_USED: Status = 21;
 const BUSY: Status = 22;
 const FAIL: Status = 26;
 const UNINITIALIZED: Status = 28;
+const INVALID_EVENT_HANDLE: Status = 33;
 
 /// The number of the one card that a process can hold.
 const DEVICE: u32 = 0;
@@ -70,35 +72,26 @@ struct Driver {
     tensors: Table<Mutex<graph::Tensor>>,
     /// What graphs were compiled to.
     recipes: Table<recipe::Recipe>,
-    /// Events.
+    /// Events of the card.
     events: Table<event::EventObject>,
+    /// Streams of the card.
+    streams: Table<stream::Stream>,
 }
 
-/// Objects by handle.
-#[derive(Debug)]
-struct Table<T>(Mutex<HashMap<usize, Arc<T>>>);
+/// A handle that Synapse follows as a pointer: of a recipe or a graph. Any but the null handle ends the program before it
+/// comes here, unless the rule is off. Handles of streams, events, sections and tensors are looked up.
+fn stale(_: Stale) -> Status {
+    INVALID_ARGUMENT
+}
 
-impl<T> Table<T> {
-    fn new() -> Self {
-        Self(Mutex::default())
-    }
+/// A handle as the table of its objects knows it.
+fn number(handle: Handle) -> u64 {
+    handle.addr() as u64
+}
 
-    /// A handle that no other object of this process has: 64 apart, as addresses would be.
-    fn add(&self, object: T) -> Handle {
-        static NEXT: AtomicUsize = AtomicUsize::new(0x5000_0000);
-        // Relaxed: a number.
-        let handle = NEXT.fetch_add(64, Ordering::Relaxed);
-        lock(&self.0).insert(handle, Arc::new(object));
-        core::ptr::without_provenance_mut(handle)
-    }
-
-    fn get(&self, handle: Handle) -> Reply<Arc<T>> {
-        lock(&self.0).get(&handle.addr()).cloned().ok_or(INVALID_ARGUMENT)
-    }
-
-    fn remove(&self, handle: Handle) -> Reply<Arc<T>> {
-        lock(&self.0).remove(&handle.addr()).ok_or(INVALID_ARGUMENT)
-    }
+/// A handle as programs know it.
+fn opaque(number: u64) -> Handle {
+    core::ptr::without_provenance_mut(number as usize)
 }
 
 /// An opaque handle.
@@ -114,8 +107,6 @@ struct Card {
     memory: HashMap<u64, (Mapping, u64)>,
     /// What is queued on it.
     timeline: Arc<Timeline>,
-    /// Handles of its streams.
-    streams: HashSet<u64>,
 }
 
 impl Card {
@@ -163,17 +154,20 @@ fn start() -> Reply {
         log(&text);
         FAIL
     };
+    // There is no list of this library's names to compare with.
+    check_environment(&["syn"], |_| true).map_err(|_| FAIL)?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
     let region = Region::open(&path_from_env(&topology), &topology).map_err(|e| fail(e.to_string()))?;
     let driver = Driver {
         process: Arc::new(Process::join(topology, Arc::new(region)).map_err(|e| fail(format!("{e:?}")))?),
         card: Mutex::new(None),
         host: Mutex::default(),
-        graphs: Table::new(),
-        sections: Table::new(),
-        tensors: Table::new(),
-        recipes: Table::new(),
-        events: Table::new(),
+        graphs: Table::new("graph", 0x50),
+        sections: Table::new("section", 0x51),
+        tensors: Table::new("tensor", 0x52),
+        recipes: Table::new("recipe", 0x53),
+        events: Table::new("event", 0x54),
+        streams: Table::new("stream", 0x55),
     };
     // SAFETY: a plain function; the library is never unloaded.
     FORKS.call_once(|| unsafe {
@@ -198,7 +192,9 @@ impl Driver {
     fn with_card<T>(&self, device: u32, work: impl FnOnce(&mut Card) -> Reply<T>) -> Reply<T> {
         match lock(&self.card).as_mut() {
             Some(card) if device == DEVICE => work(card),
-            _ => Err(INVALID_ARGUMENT),
+            Some(_) => Err(INVALID_ARGUMENT),
+            // As Synapse's `GET_DEV_INTERFACE_RTN_IF_ERR`.
+            None => Err(FAIL),
         }
     }
 
@@ -215,23 +211,13 @@ fn text(at: *const c_char) -> Option<String> {
 }
 
 /// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &str, body: impl FnOnce() -> Reply) -> Status {
-    static FAULTS: OnceLock<Faults> = OnceLock::new();
-    let faults = FAULTS.get_or_init(|| {
-        Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).unwrap_or_default()
-    });
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
-        Ok(reply) => reply.err().unwrap_or(0),
-        Err(_) => FAIL,
-    };
-    if verdict.kill_after {
-        kill_self();
-    }
-    code
+fn call(name: &'static str, body: impl FnOnce() -> Reply) -> Status {
+    around(name, || {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+            Ok(reply) => reply.err().unwrap_or(0),
+            Err(_) => FAIL,
+        }
+    })
 }
 
 /// Stores a result in a caller's place.

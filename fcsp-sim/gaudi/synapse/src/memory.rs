@@ -37,6 +37,10 @@ api! {
         if flags != 0 {
             return Err(INVALID_ARGUMENT);
         }
+        if lock(&driver.card).is_none() {
+            // Without a card there is nothing to free, which is no error (`DeviceManager::deallocateDeviceMemory`).
+            return Ok(());
+        }
         driver.with_card(device, |card| {
             let (_, bytes) = card.memory.remove(&buffer).ok_or(FAILED_TO_FREE_DEVICE_MEMORY)?;
             driver.process.give(card.index, bytes, Account::Process);

@@ -1,7 +1,9 @@
 //! Recipes: what a graph is compiled to, kept in host memory and in files, the same for every card.
 
 use crate::graph::{Graph, Tensor};
-use crate::{Handle, INVALID_ARGUMENT, Reply, UNSUPPORTED, api, driver, lock, put, text};
+use crate::{
+    Handle, INVALID_ARGUMENT, Reply, UNSUPPORTED, api, driver, lock, number, opaque, put, stale, text,
+};
 use std::ffi::c_char;
 use std::fmt::Write as _;
 
@@ -173,20 +175,23 @@ impl Recipe {
 api! {
     fn synGraphCompile(recipe: *mut Handle, graph: Handle, _name: *const c_char, _log: *const c_char) {
         let driver = driver()?;
-        let graph = driver.graphs.get(graph)?;
+        let graph = driver.graphs.get(number(graph)).map_err(stale)?;
         if recipe.is_null() {
             return Err(INVALID_ARGUMENT);
         }
         let made = Recipe::compile(&lock(&graph))?;
-        put(recipe, driver.recipes.add(made))
+        put(recipe, opaque(driver.recipes.add(made)))
     }
 
     fn synRecipeDestroy(recipe: Handle) {
-        driver()?.recipes.remove(recipe).map(drop)
+        if recipe.is_null() {
+            return Ok(());
+        }
+        driver()?.recipes.remove(number(recipe)).map(drop).map_err(stale)
     }
 
     fn synRecipeSerialize(recipe: Handle, path: *const c_char) {
-        let recipe = driver()?.recipes.get(recipe)?;
+        let recipe = driver()?.recipes.get(number(recipe)).map_err(stale)?;
         let path = text(path).ok_or(INVALID_ARGUMENT)?;
         std::fs::write(path, recipe.text()).map_err(|_| INVALID_ARGUMENT)
     }
@@ -197,15 +202,15 @@ api! {
         }
         let path = text(path).ok_or(INVALID_ARGUMENT)?;
         let read = std::fs::read_to_string(path).map_err(|_| INVALID_ARGUMENT)?;
-        put(recipe, driver()?.recipes.add(Recipe::parse(&read).ok_or(UNSUPPORTED)?))
+        put(recipe, opaque(driver()?.recipes.add(Recipe::parse(&read).ok_or(UNSUPPORTED)?)))
     }
 
     fn synWorkspaceGetSize(bytes: *mut u64, recipe: Handle) {
-        put(bytes, driver()?.recipes.get(recipe)?.workspace)
+        put(bytes, driver()?.recipes.get(number(recipe)).map_err(stale)?.workspace)
     }
 
     fn synTensorRetrieveIds(recipe: Handle, names: *const *const c_char, ids: *mut u64, count: u32) {
-        let recipe = driver()?.recipes.get(recipe)?;
+        let recipe = driver()?.recipes.get(number(recipe)).map_err(stale)?;
         if names.is_null() || ids.is_null() {
             return Err(INVALID_ARGUMENT);
         }

@@ -1,18 +1,25 @@
 //! Streams, copies and fills. A copy or fill waits for what is before it in its stream, and is done when the call returns.
 
-use crate::{BUSY, Card, DEVICE, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, lock, put};
+use crate::{
+    BUSY, Card, DEVICE, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, opaque, put,
+};
 use fcsp_sim::stream::{Op, Timeline};
 use std::sync::Arc;
 
-/// The queue of a stream, and the card's queues.
+/// A stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its queue, which no other stream of the machine ever has.
+    queue: u64,
+}
+
+/// The queue of a stream, and the card's queues. Synapse looks streams up (`StreamsContainer`): "handle is incorrect,
+/// probably stream was already destroyed".
 pub fn queue(stream: Handle) -> Reply<(Arc<Timeline>, u64)> {
-    let queue = stream.addr() as u64;
-    driver()?.with_card(DEVICE, |card| {
-        let known = card.streams.contains(&queue);
-        known
-            .then(|| (card.timeline.clone(), queue))
-            .ok_or(INVALID_ARGUMENT)
-    })
+    let driver = driver()?;
+    let timeline = driver.timeline(DEVICE)?;
+    let stream = driver.streams.look_up(number(stream));
+    Ok((timeline, stream.map_err(|_| INVALID_ARGUMENT)?.queue))
 }
 
 /// Waits for what is in the stream.
@@ -52,21 +59,23 @@ api! {
     fn synStreamCreateGeneric(stream: *mut Handle, device: u32, _flags: u32) {
         let driver = driver()?;
         driver.with_card(device, |card| {
-            // One of its own on the machine: streams of a released card are not streams of the next.
+            if stream.is_null() {
+                return Err(INVALID_ARGUMENT);
+            }
             let queue = driver.process.region.fresh_id() << 8 | 1;
-            put(stream, core::ptr::without_provenance_mut(queue as usize))?;
             card.timeline.open(queue, false, 0);
-            card.streams.insert(queue);
-            Ok(())
+            put(stream, opaque(driver.streams.add(Stream { queue })))
         })
     }
 
     fn synStreamDestroy(stream: Handle) {
-        let (timeline, queue) = queue(stream)?;
-        timeline.close(queue);
-        if let Some(card) = lock(&driver()?.card).as_mut() {
-            card.streams.remove(&queue);
+        if stream.is_null() {
+            return Ok(());
         }
+        let (timeline, queue) = queue(stream)?;
+        timeline.synchronise_stream(queue).map_err(|_| FAIL)?;
+        driver()?.streams.take(number(stream)).map_err(|_| INVALID_ARGUMENT)?;
+        timeline.close(queue);
         Ok(())
     }
 
