@@ -9,9 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
+use crate::clock::nap;
 use crate::config::{Quota, Rules};
 use crate::device::{DeviceUuid, PciAddress, Selector};
-use crate::file::{self, Mapping, Transient};
+use crate::file::{self, Mapping, SetupLock, Transient};
 use crate::share::params::Params;
 use crate::state::MEMBER_LOCK;
 use crate::sync::{AtomicU64, Ordering};
@@ -239,13 +240,31 @@ impl Control {
         Some((before, limits))
     }
 
+    /// The limits, as they are when nobody writes them: a writer that is not given the processor is waited for, as long
+    /// as for any setup. The caller does not hold the tenant's setup lock.
+    pub fn read_when_settled(&self) -> io::Result<(u64, Limits)> {
+        if let Some(read) = self.read() {
+            return Ok(read);
+        }
+        // Whoever has the lock is the only one that writes.
+        let lock = self
+            .path
+            .parent()
+            .map(|dir| SetupLock::acquire(&dir.join("setup.lock")));
+        match lock {
+            Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(error),
+            // A folder that is out of sight, in another root, leaves only the page itself.
+            _ => self.read_settled(),
+        }
+    }
+
     /// The limits; tries again while they are being written, for ten milliseconds and more.
     pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
         for _ in 0..100 {
             if let Some(read) = self.read() {
                 return Ok(read);
             }
-            std::thread::sleep(std::time::Duration::from_micros(100));
+            nap(100_000);
         }
         Err(invalid(
             &self.path,
@@ -402,6 +421,40 @@ mod tests {
         );
         writer.write(&Limits::default()).unwrap();
         assert!(writer.read().is_some());
+    }
+
+    /// A writer that was stopped between two of its stores holds the setup lock. Whoever needs the limits waits for it.
+    #[test]
+    fn a_writer_that_is_slow_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = Control::create(dir.path()).unwrap();
+        page.write(&Limits::default()).unwrap();
+        let lock = SetupLock::acquire(&dir.path().join("setup.lock")).unwrap();
+        let generation = page.generation();
+        page.word(WORD_GENERATION)
+            .store(generation | 1, Ordering::Relaxed);
+        let reader = Control::open(dir.path()).unwrap().unwrap();
+        assert!(reader.read_settled().is_err(), "longer than a busy moment");
+        let waits = std::thread::spawn(move || reader.read_when_settled());
+        nap(30_000_000);
+        page.word(WORD_GENERATION)
+            .store(generation + 2, Ordering::Release);
+        drop(lock);
+        assert_eq!(
+            waits.join().unwrap().unwrap(),
+            (generation + 2, Limits::default())
+        );
+        // One that died there has left the lock, and the page says nothing.
+        page.word(WORD_GENERATION)
+            .store(generation | 1, Ordering::Relaxed);
+        let reader = Control::open(dir.path()).unwrap().unwrap();
+        assert!(
+            reader
+                .read_when_settled()
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
     }
 
     #[test]

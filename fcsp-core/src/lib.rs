@@ -14,6 +14,7 @@
 //! processes share lives in small files (see [`region`]) that survive `kill -9` at any instruction.
 
 pub mod allocations;
+pub mod boot;
 pub mod classifier;
 pub mod classify;
 pub mod clock;

@@ -112,18 +112,35 @@ impl Tenant {
     /// The limits in force, with the generation of the control page they were read at. While the page is being
     /// written by somebody who died, an error: the caller keeps the limits it had.
     pub fn limits(&self) -> Result<(u64, Limits), TenantError> {
-        let (generation, mut limits) = self
+        let (generation, limits) = self
             .control
             .read_settled()
-            .map_err(|source| TenantError::Folder {
-                path: self.dir.clone(),
-                source,
-            })?;
+            .map_err(|source| self.folder_error(source))?;
+        Ok((generation, self.fix(limits)))
+    }
+
+    /// The same for a process that has no limits yet to keep: whoever writes the page at this moment is waited for.
+    pub fn limits_when_settled(&self) -> Result<(u64, Limits), TenantError> {
+        self.control
+            .read_when_settled()
+            .map(|(generation, limits)| (generation, self.fix(limits)))
+            .map_err(|source| self.folder_error(source))
+    }
+
+    /// What the root-owned file fixes, whatever the page says.
+    fn fix(&self, mut limits: Limits) -> Limits {
         if let Some(fixed) = &self.fixed {
             limits.memory = fixed.memory.clone();
             limits.compute = fixed.compute.clone();
         }
-        Ok((generation, limits))
+        limits
+    }
+
+    fn folder_error(&self, source: std::io::Error) -> TenantError {
+        TenantError::Folder {
+            path: self.dir.clone(),
+            source,
+        }
     }
 
     /// The quota in bytes that `limits` give on `device`, which has `total` bytes.
@@ -300,7 +317,8 @@ mod tests {
     }
 
     fn attach(tenant: &Tenant) -> (Attachment, u64) {
-        let (_, limits) = tenant.limits().unwrap();
+        // Another thread may have been stopped in the middle of writing them.
+        let (_, limits) = tenant.limits_when_settled().unwrap();
         let limit = Tenant::memory_limit(&limits, &device(), 1 << 30);
         (tenant.attach(&device(), 1 << 30, limit).unwrap(), limit)
     }

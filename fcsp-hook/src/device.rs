@@ -83,7 +83,7 @@ impl<B: Backend> Device<B> {
         identity: DeviceIdentity,
     ) -> Result<Self, TenantError> {
         let total = B::total_memory(ordinal);
-        let (generation, limits) = tenant.limits()?;
+        let (generation, limits) = tenant.limits_when_settled()?;
         let limit = Tenant::memory_limit(&limits, &identity, total);
         Ok(Self {
             ordinal,

@@ -444,7 +444,7 @@ impl<B: Backend> Process<B> {
 /// Whether there are memory limits, and none of them is for any of the `count` devices. Somebody asked for limits and
 /// would get none.
 fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
-    let Ok((_, limits)) = tenant.limits() else {
+    let Ok((_, limits)) = tenant.limits_when_settled() else {
         return false;
     };
     !limits.memory.is_empty()

@@ -1,19 +1,21 @@
-//! Making, checking and mapping a region file; taking a slot; clearing up after processes that died.
+//! Mapping a region file; taking a slot; clearing up after processes that died.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::layout::{
-    FIRST_SLOTS, HEADER_BYTES, Identity, MAGIC, MAX_SLOTS, SLOT_BYTES, SLOT_FREE, SLOT_LIVE, SlotWords,
-    TENANT_WORDS_AT, TenantWords, VERSION, WINDOW_BYTES,
+    FIRST_SLOTS, HEADER_BYTES, Identity, MAX_SLOTS, SLOT_FREE, SLOT_LIVE, SlotWords, TENANT_WORDS_AT,
+    TenantWords, WINDOW_BYTES,
 };
 use super::ledger::{self, Ledger};
+use super::made::{check_identity, create, is_of_another_boot, lock_offset, slots_in};
+use crate::boot;
 use crate::device::DeviceIdentity;
 use crate::file::{self, FileId, Mapping, SetupLock, Transient};
 use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::process;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
 
 /// Why a region cannot be used. Memory fails closed: a backend that gets this refuses allocations.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ pub enum RegionError {
     },
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RegionError {
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RegionError {
     let path = path.to_owned();
     move |source| RegionError::Io { action, path, source }
 }
@@ -64,51 +66,8 @@ pub struct Attachment {
     /// Keeps the slot's lock, too: there is no descriptor that the program could close.
     mapping: Mapping,
     index: u32,
-}
-
-fn identity_of(device: &DeviceIdentity) -> Identity {
-    let pci = device.pci;
-    let mut identity = Identity {
-        magic: MAGIC,
-        version: VERSION,
-        header_bytes: HEADER_BYTES as u32,
-        slot_bytes: SLOT_BYTES as u32,
-        has_pci: u32::from(pci.is_some()),
-        uuid: device.uuid.0,
-        pci_domain: pci.map_or(0, |p| p.domain),
-        pci_bdf: pci.map_or([0; 4], |p| [p.bus, p.device, p.function, 0]),
-        check: 0,
-    };
-    identity.check = identity.expected_check();
-    identity
-}
-
-/// Byte in the file that a slot's owner keeps locked.
-pub(super) fn lock_offset(index: u32) -> u64 {
-    HEADER_BYTES as u64 + u64::from(index) * SLOT_BYTES as u64
-}
-
-/// Checks a header that came from a file of `len` bytes.
-pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String> {
-    if identity.magic != MAGIC {
-        return Err("is not an FCSP region".into());
-    }
-    if identity.version != VERSION {
-        return Err(format!(
-            "has layout version {}, this build speaks {VERSION}",
-            identity.version
-        ));
-    }
-    if identity.check != identity.expected_check()
-        || identity.header_bytes as usize != HEADER_BYTES
-        || identity.slot_bytes as usize != SLOT_BYTES
-    {
-        return Err("has a damaged header".into());
-    }
-    if len < lock_offset(FIRST_SLOTS) {
-        return Err(format!("is truncated to {len} bytes"));
-    }
-    Ok(())
+    /// Slots that are known to lie in the file, whatever its words say.
+    backed: AtomicU32,
 }
 
 impl Attachment {
@@ -125,6 +84,13 @@ impl Attachment {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, device, total, limit)?,
             Err(error) => return Err(io_error("open", path)(error)),
+        };
+        // Nobody of another boot lives. What was counted then, and when, means nothing now.
+        let file = if is_of_another_boot(&file) {
+            drop(file);
+            create(path, device, total, limit)?
+        } else {
+            file
         };
         let unusable = |reason: String| RegionError::Unusable {
             path: path.to_owned(),
@@ -147,6 +113,7 @@ impl Attachment {
             id: FileId::of(&file).map_err(io_error("inspect", path))?,
             mapping,
             index: u32::MAX,
+            backed: AtomicU32::new(slots_in(len)),
         };
         let capacity = this.tenant().capacity.load(Ordering::Relaxed);
         if !(FIRST_SLOTS..=MAX_SLOTS).contains(&capacity) || len < lock_offset(capacity) {
@@ -156,7 +123,9 @@ impl Attachment {
             });
         }
         this.index = this.take_slot(&file)?;
-        if this.high() <= FEW || this.is_due() {
+        // A region that does not say its boot may be of another one, with any number of dead.
+        let knows_boot = this.tenant().boot.swap(boot::id(), Ordering::Relaxed) == boot::id();
+        if this.high() <= FEW || !knows_boot || this.is_due() {
             this.reap_in(&file);
         }
         Ok(this)
@@ -210,11 +179,26 @@ impl Attachment {
     fn high(&self) -> u32 {
         let tenant = self.tenant();
         // Acquire on both: a slot below `high` is initialised, its bytes below `capacity` are allocated.
-        tenant
+        let said = tenant
             .high
             .load(Ordering::Acquire)
             .min(tenant.capacity.load(Ordering::Acquire))
-            .min(MAX_SLOTS)
+            .min(MAX_SLOTS);
+        // Relaxed: a number that only grows, as the file does.
+        if said <= self.backed.load(Ordering::Relaxed) {
+            return said;
+        }
+        self.look_for(said)
+    }
+
+    /// The slots that lie in the file, of so many that its words speak of. Whoever wrote over the words must not have
+    /// the tenant's processes ended by a fault.
+    #[cold]
+    fn look_for(&self, said: u32) -> u32 {
+        if self.mapping.reaches(lock_offset(said) as usize) {
+            self.backed.fetch_max(said, Ordering::Relaxed);
+        }
+        said.min(self.backed.load(Ordering::Relaxed))
     }
 
     fn take_slot(&self, file: &File) -> Result<u32, RegionError> {
@@ -255,12 +239,15 @@ impl Attachment {
             });
         }
         let tenant = self.tenant();
-        let capacity = tenant.capacity.load(Ordering::Acquire);
-        if index >= capacity {
-            let capacity = (capacity * 2).min(MAX_SLOTS);
-            file::allocate(file, lock_offset(capacity)).map_err(io_error("grow", &self.path))?;
+        let mut backed = slots_in(file.metadata().map_err(io_error("inspect", &self.path))?.len());
+        if index >= backed {
+            backed = (index * 2).clamp(FIRST_SLOTS, MAX_SLOTS);
+            file::allocate(file, lock_offset(backed)).map_err(io_error("grow", &self.path))?;
+        }
+        self.backed.fetch_max(backed, Ordering::Relaxed);
+        if index >= tenant.capacity.load(Ordering::Acquire) {
             // Release: the bytes are there before anybody may touch them.
-            tenant.capacity.store(capacity, Ordering::Release);
+            tenant.capacity.store(backed, Ordering::Release);
         }
         Ok(())
     }
@@ -359,7 +346,10 @@ impl Attachment {
             return false;
         }
         let interval = (REAP_INTERVAL_NS * (1 + high / 64)).min(MOST_REAP_INTERVAL_NS);
-        file::monotonic_ns().saturating_sub(tenant.reaped_ns.load(Ordering::Relaxed)) >= interval
+        // A time that is still to come is another clock's.
+        file::monotonic_ns()
+            .checked_sub(tenant.reaped_ns.load(Ordering::Relaxed))
+            .is_none_or(|since| since >= interval)
     }
 
     /// Looks for dead processes if that is due.
@@ -445,33 +435,4 @@ impl MemoryTracker for Governed<'_> {
     fn usage(&self) -> Usage {
         self.attachment.ledger().usage(self.limit)
     }
-}
-
-/// Writes a new region under a temporary name and gives it its own: nobody ever opens a half-made one.
-fn create(path: &Path, device: &DeviceIdentity, total: u64, limit: u64) -> Result<Transient, RegionError> {
-    use std::os::unix::fs::FileExt;
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let file = file::open_rw(&temporary, true).map_err(io_error("create", &temporary))?;
-    let fill = || -> io::Result<()> {
-        file.set_len(0)?;
-        file::allocate(&file, lock_offset(FIRST_SLOTS))?;
-        let identity = identity_of(device);
-        // SAFETY: Identity is repr(C) integers without padding that matters: its bytes may be read.
-        let bytes =
-            unsafe { std::slice::from_raw_parts((&raw const identity).cast::<u8>(), size_of::<Identity>()) };
-        file.write_all_at(bytes, 0)?;
-        let at = |offset: usize| (TENANT_WORDS_AT + offset) as u64;
-        file.write_all_at(&total.to_le_bytes(), at(std::mem::offset_of!(TenantWords, total)))?;
-        file.write_all_at(&limit.to_le_bytes(), at(std::mem::offset_of!(TenantWords, limit)))?;
-        file.write_all_at(
-            &FIRST_SLOTS.to_le_bytes(),
-            at(std::mem::offset_of!(TenantWords, capacity)),
-        )?;
-        std::fs::rename(&temporary, path)
-    };
-    fill().map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        io_error("create", path)(error)
-    })?;
-    Ok(file)
 }

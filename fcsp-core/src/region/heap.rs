@@ -22,6 +22,7 @@ pub fn tenant_words(total: u64) -> TenantWords {
         refused: AtomicU64::new(0),
         refused_bytes: AtomicU64::new(0),
         reaped: AtomicU64::new(0),
+        boot: AtomicU64::new(0),
     }
 }
 

@@ -6,7 +6,8 @@
 //! 4096   slot 0: one process                                        (256 bytes each)
 //! 4352   slot 1 ...
 //! ```
-//! All numbers are little-endian machine words at fixed offsets; a layout change raises [`VERSION`].
+//! All numbers are little-endian machine words at fixed offsets. Words are only appended, and zero means absent; a word
+//! that moves or changes its meaning raises [`VERSION`].
 
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -121,6 +122,8 @@ pub struct TenantWords {
     pub refused_bytes: AtomicU64,
     /// Dead processes whose memory was given back.
     pub reaped: AtomicU64,
+    /// The boot of the machine that the region is of ([`crate::boot::id`]); 0 in regions of builds that did not write it.
+    pub boot: AtomicU64,
 }
 
 /// Nobody owns the slot.

@@ -4,7 +4,8 @@
 //! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
 //! - [`ahead`]: bytes held before small requests want them.
 //! - [`physical`]: what the driver holds for a process by the process's own account.
-//! - [`attach`]: making, checking and mapping the file, taking a slot, clearing after the dead.
+//! - `made`: making and checking the file.
+//! - [`attach`]: mapping it, taking a slot, clearing after the dead.
 //! - [`snapshot`]: reading a region from outside without trusting it.
 //! - [`heap`]: the same words in private memory, for embedders and tests.
 
@@ -13,8 +14,11 @@ pub mod attach;
 pub mod heap;
 pub mod layout;
 pub mod ledger;
+mod made;
 pub mod physical;
 pub mod snapshot;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use attach::{Attachment, Governed, RegionError};
 pub use ledger::Ledger;

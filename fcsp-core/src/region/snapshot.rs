@@ -9,11 +9,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::attach::{check_identity, lock_offset};
 use super::layout::{
     HEADER_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT, TenantWords,
 };
 use super::ledger::UNIT;
+use super::made::{check_identity, lock_offset};
 use super::physical;
 use crate::device::{DeviceUuid, PciAddress};
 use crate::file;

@@ -253,4 +253,39 @@ mod tests {
         others.rescan();
         assert!(others.views().is_empty());
     }
+
+    /// Its times are of a clock that begins anew with each boot: neighbours do not believe them, and its own tenant is
+    /// not bound by them.
+    #[test]
+    fn a_page_of_another_boot_begins_anew() {
+        use std::os::unix::fs::FileExt;
+        const BOOT_AT: u64 = 48;
+        let (now, ahead) = (1_000_000_000_000, 30 * 86_400_000_000_000);
+        let params = Params::strict(100_000);
+        for stored in [crate::boot::id() ^ 4, 0] {
+            let dir = tempfile::tempdir().unwrap();
+            let state = StateDir::at(dir.path());
+            let device = DeviceUuid([3; 16]);
+            let old = OwnPage::open(&state, &device, "a").unwrap();
+            old.page().attach(&params, now + ahead).unwrap();
+            old.page().submitted(5_000_000, now + ahead);
+            old.page().block(now + ahead);
+            old.page().count(7);
+            drop(old);
+            let path = folder(&state, &device).join("a.page");
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.write_all_at(&stored.to_le_bytes(), BOOT_AT).unwrap();
+            let mut others = Neighbours::new(&state, &device, "b");
+            others.rescan();
+            assert_eq!(others.views().is_empty(), stored != 0);
+            let own = OwnPage::open(&state, &device, "a").unwrap();
+            own.page().attach(&params, now).unwrap();
+            own.page().publish(now);
+            let view = others.views().remove(0);
+            assert_eq!(
+                (view.seen, view.finish_at, view.blocked_since, view.consumed),
+                (now, 0, 0, 7)
+            );
+        }
+    }
 }

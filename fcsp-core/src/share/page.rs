@@ -8,6 +8,9 @@
 //!
 //! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container they are in.
 
+mod renew;
+
+use crate::boot;
 use crate::classify::Class;
 use crate::share::arrivals::Expected;
 use crate::share::bucket::{Rate, wall_of};
@@ -57,7 +60,10 @@ pub struct TenantPage {
     /// [`Expected`]: written with every step of a tenant of high priority. Pages of before have zeros here.
     expected_at: AtomicU64,
     expected_spread: AtomicU64,
-    _line0: [u64; 2],
+    /// The boot of the machine that the times are of ([`crate::boot::id`]). Pages of before have zero here.
+    boot: AtomicU64,
+    /// Not used.
+    _spare: AtomicU64,
 
     empty_at: AtomicU64,
     vtime: AtomicU64,
@@ -151,7 +157,8 @@ impl TenantPage {
             attached: AtomicU32::new(0),
             expected_at: zero(),
             expected_spread: zero(),
-            _line0: [0; 2],
+            boot: zero(),
+            _spare: zero(),
             empty_at: zero(),
             vtime: zero(),
             finish_at: zero(),
@@ -200,6 +207,7 @@ impl TenantPage {
             Ok(_) | Err(MAGIC) => {}
             Err(found) => return Err(PageError::Version { found }),
         }
+        self.renew(boot::id(), now);
         self.set_params(params, now);
         self.attached.fetch_add(1, Ordering::AcqRel);
         Ok(())
@@ -258,9 +266,9 @@ impl TenantPage {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// What the page says, or `None` if it is not one of this version or says nothing that makes sense.
+    /// What the page says, or `None` if it is not one of this version and boot or says nothing that makes sense.
     pub fn view(&self) -> Option<View> {
-        if !self.is_valid() {
+        if !self.is_valid() || boot::is_another(self.boot.load(Ordering::Relaxed)) {
             return None;
         }
         // Acquire: pairs with the Release in `publish`, so that every word below is at least as new as this one. A
@@ -482,6 +490,7 @@ impl Default for TenantPage {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<TenantPage>() == 256);
+    assert!(std::mem::offset_of!(TenantPage, boot) == 48);
     assert!(std::mem::offset_of!(TenantPage, empty_at) == 64);
     assert!(std::mem::offset_of!(TenantPage, floor_empty_at) == 128);
     assert!(std::mem::offset_of!(TenantPage, classes) == 192);

@@ -1,0 +1,113 @@
+//! The file of a region: making it, and checking one that is there.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::attach::{RegionError, io_error};
+use super::layout::{
+    FIRST_SLOTS, HEADER_BYTES, Identity, MAGIC, MAX_SLOTS, SLOT_BYTES, TENANT_WORDS_AT, TenantWords, VERSION,
+};
+use crate::boot;
+use crate::device::DeviceIdentity;
+use crate::file::{self, Transient};
+
+fn identity_of(device: &DeviceIdentity) -> Identity {
+    let pci = device.pci;
+    let mut identity = Identity {
+        magic: MAGIC,
+        version: VERSION,
+        header_bytes: HEADER_BYTES as u32,
+        slot_bytes: SLOT_BYTES as u32,
+        has_pci: u32::from(pci.is_some()),
+        uuid: device.uuid.0,
+        pci_domain: pci.map_or(0, |p| p.domain),
+        pci_bdf: pci.map_or([0; 4], |p| [p.bus, p.device, p.function, 0]),
+        check: 0,
+    };
+    identity.check = identity.expected_check();
+    identity
+}
+
+/// Byte in the file that a slot's owner keeps locked.
+pub(super) fn lock_offset(index: u32) -> u64 {
+    HEADER_BYTES as u64 + u64::from(index) * SLOT_BYTES as u64
+}
+
+/// Slots that lie in a file of `len` bytes as a whole.
+pub(super) fn slots_in(len: u64) -> u32 {
+    let slots = len.saturating_sub(HEADER_BYTES as u64) / SLOT_BYTES as u64;
+    u32::try_from(slots).unwrap_or(u32::MAX).min(MAX_SLOTS)
+}
+
+/// Whether a region was made in another boot. One that somebody holds a lock in is of this one, whatever it says: a
+/// process that was brought here from another machine.
+pub(super) fn is_of_another_boot(file: &File) -> bool {
+    use std::os::unix::fs::FileExt;
+    let mut word = [0; 8];
+    let at = TENANT_WORDS_AT + std::mem::offset_of!(TenantWords, boot);
+    file.read_exact_at(&mut word, at as u64).is_ok()
+        && boot::is_another(u64::from_le_bytes(word))
+        && matches!(file::is_held(file, 0, 0), Ok(false))
+}
+
+/// Checks a header that came from a file of `len` bytes.
+pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String> {
+    if identity.magic != MAGIC {
+        return Err("is not an FCSP region".into());
+    }
+    if identity.version != VERSION {
+        return Err(format!(
+            "has layout version {}, this build speaks {VERSION}",
+            identity.version
+        ));
+    }
+    if identity.check != identity.expected_check()
+        || identity.header_bytes as usize != HEADER_BYTES
+        || identity.slot_bytes as usize != SLOT_BYTES
+    {
+        return Err("has a damaged header".into());
+    }
+    if len < lock_offset(FIRST_SLOTS) {
+        return Err(format!("is truncated to {len} bytes"));
+    }
+    Ok(())
+}
+
+/// Writes a new region under a temporary name and gives it its own: nobody ever opens a half-made one.
+pub(super) fn create(
+    path: &Path,
+    device: &DeviceIdentity,
+    total: u64,
+    limit: u64,
+) -> Result<Transient, RegionError> {
+    use std::os::unix::fs::FileExt;
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let file = file::open_rw(&temporary, true).map_err(io_error("create", &temporary))?;
+    let fill = || -> io::Result<()> {
+        file.set_len(0)?;
+        file::allocate(&file, lock_offset(FIRST_SLOTS))?;
+        let identity = identity_of(device);
+        // SAFETY: Identity is repr(C) integers without padding that matters: its bytes may be read.
+        let bytes =
+            unsafe { std::slice::from_raw_parts((&raw const identity).cast::<u8>(), size_of::<Identity>()) };
+        file.write_all_at(bytes, 0)?;
+        let at = |offset: usize| (TENANT_WORDS_AT + offset) as u64;
+        file.write_all_at(&total.to_le_bytes(), at(std::mem::offset_of!(TenantWords, total)))?;
+        file.write_all_at(&limit.to_le_bytes(), at(std::mem::offset_of!(TenantWords, limit)))?;
+        file.write_all_at(
+            &FIRST_SLOTS.to_le_bytes(),
+            at(std::mem::offset_of!(TenantWords, capacity)),
+        )?;
+        file.write_all_at(
+            &boot::id().to_le_bytes(),
+            at(std::mem::offset_of!(TenantWords, boot)),
+        )?;
+        std::fs::rename(&temporary, path)
+    };
+    fill().map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        io_error("create", path)(error)
+    })?;
+    Ok(file)
+}

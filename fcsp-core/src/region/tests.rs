@@ -1,0 +1,139 @@
+//! Regions that another boot has left, and regions whose words somebody wrote over.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::attach::Attachment;
+use super::layout::{HEADER_BYTES, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT, TenantWords};
+use super::ledger::{UNIT, used_bytes};
+use crate::boot;
+use crate::clock::now_ns;
+use crate::device::{DeviceIdentity, DeviceUuid};
+use crate::file::SetupLock;
+use crate::sync::Ordering;
+
+const LIMIT: u64 = 1 << 20;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("t.region")
+    }
+
+    fn attach(&self) -> Attachment {
+        let device = DeviceIdentity {
+            index: Some(0),
+            uuid: DeviceUuid([9; 16]),
+            pci: None,
+        };
+        let setup = SetupLock::acquire(&self.0.path().join("setup.lock")).unwrap();
+        Attachment::open(&self.path(), &device, 1 << 30, LIMIT, &setup).unwrap()
+    }
+}
+
+fn put(path: &Path, offset: usize, value: u64) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&value.to_le_bytes(), offset as u64).unwrap();
+}
+
+fn put_word(path: &Path, offset: usize, value: u64) {
+    put(path, TENANT_WORDS_AT + offset, value);
+}
+
+/// A region in which so many processes hold all of the quota and have died without a word, looked through just now by
+/// a clock that is `ahead` of this one.
+fn left_behind(folder: &Folder, dead: u32, boot: u64, ahead: u64) {
+    let places: Vec<Attachment> = (0..dead).map(|_| folder.attach()).collect();
+    drop(places);
+    let path = folder.path();
+    for index in 0..dead as usize {
+        let slot = HEADER_BYTES + index * SLOT_BYTES;
+        put(
+            &path,
+            slot + std::mem::offset_of!(SlotWords, state),
+            u64::from(SLOT_LIVE),
+        );
+        put(
+            &path,
+            slot + std::mem::offset_of!(SlotWords, held),
+            LIMIT / UNIT / u64::from(dead),
+        );
+    }
+    put_word(&path, std::mem::offset_of!(TenantWords, used), LIMIT / UNIT);
+    put_word(&path, std::mem::offset_of!(TenantWords, boot), boot);
+    put_word(
+        &path,
+        std::mem::offset_of!(TenantWords, reaped_ns),
+        now_ns() + ahead,
+    );
+}
+
+#[test]
+fn the_dead_of_another_boot_hold_nothing() {
+    const MONTH_NS: u64 = 30 * 86_400_000_000_000;
+    // Few and many, by the number of the boot and, in regions of older builds, by the time alone.
+    for (dead, boot) in [(40, boot::id() ^ 4), (200, boot::id() ^ 4), (40, 0), (200, 0)] {
+        let folder = Folder::new();
+        left_behind(&folder, dead, boot, MONTH_NS);
+        let next = folder.attach();
+        next.reserve(LIMIT, LIMIT)
+            .unwrap_or_else(|denied| panic!("{dead} dead of boot {boot}: {denied}"));
+        assert_eq!(used_bytes(next.tenant()), LIMIT);
+        assert_eq!(next.tenant().boot.load(Ordering::Relaxed), boot::id());
+    }
+}
+
+#[test]
+fn the_living_are_never_of_another_boot() {
+    let folder = Folder::new();
+    let first = folder.attach();
+    first.reserve(LIMIT / 2, LIMIT).unwrap();
+    // As a checkpoint that was restored elsewhere would have it.
+    put_word(
+        &folder.path(),
+        std::mem::offset_of!(TenantWords, boot),
+        boot::id() ^ 4,
+    );
+    let second = folder.attach();
+    assert_eq!(used_bytes(second.tenant()), LIMIT / 2);
+    assert!(second.reserve(LIMIT, LIMIT).is_err());
+}
+
+/// More slots than the file has: to touch them would end the process by SIGBUS.
+#[test]
+fn words_written_over_fault_nobody() {
+    let folder = Folder::new();
+    let first = folder.attach();
+    let second = folder.attach();
+    for value in [1_000u32, 60_000, u32::MAX] {
+        for place in [&first, &second] {
+            place.tenant().capacity.store(value, Ordering::Relaxed);
+            place.tenant().high.store(value, Ordering::Relaxed);
+            place.reap();
+            place.reserve(LIMIT, LIMIT).unwrap();
+            assert!(place.reserve(UNIT, LIMIT).is_err());
+            place.release(LIMIT);
+        }
+    }
+    assert_eq!(used_bytes(first.tenant()), 0);
+}
+
+/// A file that others have grown is seen to its end.
+#[test]
+fn slots_that_come_later_are_seen() {
+    let folder = Folder::new();
+    let first = folder.attach();
+    let others: Vec<Attachment> = (0..100).map(|_| folder.attach()).collect();
+    for place in &others {
+        place.reserve(UNIT, u64::MAX).unwrap();
+    }
+    first.reap();
+    assert_eq!(used_bytes(first.tenant()), 100 * UNIT);
+    drop(others);
+    first.reserve(LIMIT, LIMIT).unwrap();
+}
