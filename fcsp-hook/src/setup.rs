@@ -101,8 +101,17 @@ impl Uncancelled {
     /// Begins.
     #[inline(always)]
     pub fn begin() -> Self {
-        let stack = stack_pointer();
-        let outermost = Thread::with(|thread| {
+        Self {
+            outermost: Self::is_outermost(stack_pointer()),
+            _thread: core::marker::PhantomData,
+        }
+    }
+
+    /// Takes the place of the outermost shield for the function whose stack pointer is `stack`.
+    /// False: another shield further up the stack has it. Not inlined: every wrapper begins here.
+    #[inline(never)]
+    fn is_outermost(stack: usize) -> bool {
+        Thread::with(|thread| {
             let other = thread.shield.stack.get();
             // The same function may begin twice, where one is inlined into the other.
             if stack <= other {
@@ -116,11 +125,17 @@ impl Uncancelled {
                     .set(cancellation(PTHREAD_CANCEL_DISABLE));
             }
             true
+        })
+    }
+
+    /// Gives up the place of the outermost shield.
+    #[inline(never)]
+    fn leave() {
+        let before = Thread::with(|thread| {
+            thread.shield.stack.set(0);
+            thread.shield.cancellation.get()
         });
-        Self {
-            outermost,
-            _thread: core::marker::PhantomData,
-        }
+        cancellation(before);
     }
 }
 
@@ -128,11 +143,7 @@ impl Drop for Uncancelled {
     #[inline(always)]
     fn drop(&mut self) {
         if self.outermost {
-            let before = Thread::with(|thread| {
-                thread.shield.stack.set(0);
-                thread.shield.cancellation.get()
-            });
-            cancellation(before);
+            Self::leave();
         }
     }
 }
