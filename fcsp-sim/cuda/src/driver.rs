@@ -349,16 +349,17 @@ impl Driver {
 
     /// Ends a context: finishes its work, then gives back all it held.
     pub fn destroy(&self, c: &Arc<Context>) -> Reply {
-        self.contexts.take(c.handle).map_err(|_| INVALID_CONTEXT)?;
+        // Release: pairs with `usable`. Of two that destroy it, one does.
+        if !c.alive.swap(false, Ordering::AcqRel) {
+            return Err(INVALID_CONTEXT);
+        }
         c.timeline.shut();
-        // Release: pairs with `usable`.
-        c.alive.store(false, Ordering::Release);
         let mine = |weak: &std::sync::Weak<Context>| weak.upgrade().is_some_and(|o| o.handle == c.handle);
         self.streams.retain(|s| !mine(&s.context));
         self.modules.retain(|m| m.context() != c.handle);
         self.functions.retain(|f| f.context != c.handle);
         self.arrays.retain(|a| a.context != c.handle);
-        // Its handle is the next context's: nobody may keep it.
+        // Its handle will be the next context's: nobody may keep it.
         self.libraries.each(|l| l.forget_context(c.handle));
         self.contexts.each(|other| {
             let mut peers = other.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -374,6 +375,9 @@ impl Driver {
             .usage(c.device)
             .contexts
             .fetch_sub(1, Ordering::Relaxed);
+        drop((streams, stack));
+        // Last: what is found by the handle above must not be the next context's.
+        self.contexts.take(c.handle).map_err(|_| INVALID_CONTEXT)?;
         Ok(())
     }
 

@@ -81,7 +81,11 @@ api! {
         create(handle, desc, place)
     }
     fn zeContextDestroy(handle: u64) {
-        driver()?.contexts.remove(handle)?.end()
+        let d = driver()?;
+        d.contexts.get(handle)?.end()?;
+        // Last: the next context may have the handle, and memory is found by it.
+        d.contexts.remove(handle)?;
+        Ok(())
     }
     fn zeContextGetStatus(handle: u64) {
         driver()?.contexts.get(handle)?.check()
