@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::queue_ends;
-use fcsp_hook::memory::pool;
-use fcsp_hook::overhead::{self, context_died, context_ends, makes_context, takes_memory};
+use fcsp_hook::memory::{self, pool};
+use fcsp_hook::overhead::{self, context_died, context_died_as, context_ends, makes_context, takes_memory};
 
 use crate::call_real;
 use crate::ffi::cuda::*;
@@ -104,11 +104,24 @@ impl Attached {
     }
 }
 
-/// After a context has ended.
-fn died(context: usize, device: Option<&'static Device>) {
-    GRAPHS.recordings_ended(|origin| origin.context == context);
-    books().attached.forget(context);
-    context_died(context, device);
+/// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before, and its memory has a name of its
+/// own meanwhile: another thread may be given the handle for a new context before the call comes back.
+fn surely_ends(context: usize, device: Option<&'static Device>, call: &dyn Fn() -> CUresult) -> CUresult {
+    context_ends::<Cuda>(Some(context));
+    let name = memory::dying(context);
+    memory::rename_context::<Cuda>(context, name);
+    let recorded = GRAPHS.recordings().begun_in(context);
+    let result = call();
+    if result == CUDA_SUCCESS {
+        for origin in recorded {
+            GRAPHS.recordings_ended(|known| *known == origin);
+        }
+        books().attached.forget(context);
+        context_died_as(context, name, device);
+    } else {
+        memory::rename_context::<Cuda>(name, context);
+    }
+    result
 }
 
 /// Runs `call`, which may end the primary context of `dev`; `surely` if it does whenever it succeeds.
@@ -122,17 +135,25 @@ fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUr
     let Some(context) = books().primary.of(dev) else {
         return call();
     };
-    context_ends::<Cuda>(Some(context));
     let device = governed.devices().find(|device| device.ordinal == dev);
     let pools = device.map(pool::device_ends);
-    let result = call();
-    if result == CUDA_SUCCESS && (surely || !primary_is_active(dev)) {
-        if let Some(pools) = pools {
-            pools.died();
-        }
-        died(context, governed.device(dev));
-    } else if let Some(pools) = pools {
-        pools.survived();
+    let (result, ended) = if surely {
+        let result = surely_ends(context, governed.device(dev), call);
+        (result, result == CUDA_SUCCESS)
+    } else {
+        context_ends::<Cuda>(Some(context));
+        let result = call();
+        (result, result == CUDA_SUCCESS && !primary_is_active(dev))
+    };
+    match pools {
+        Some(pools) if ended => pools.died(),
+        Some(pools) => pools.survived(),
+        None => {}
+    }
+    if ended && !surely {
+        GRAPHS.recordings_ended(|origin| origin.context == context);
+        books().attached.forget(context);
+        context_died(context, governed.device(dev));
     }
     result
 }
@@ -217,24 +238,20 @@ pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
     })
 }
 
-/// Runs `call`, which ends `ctx` if `last`.
-fn context_goes(ctx: CUcontext, last: bool, call: &dyn Fn() -> CUresult) -> CUresult {
+/// Runs `call`, which ends `ctx`.
+fn context_goes(ctx: CUcontext, call: &dyn Fn() -> CUresult) -> CUresult {
+    if process::governed().is_none() {
+        return call();
+    }
     let mut device = None;
-    if process::governed().is_some() && last {
-        if call_real!(cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS {
-            if let Scope::On(found, _) = scope() {
-                device = Some(found);
-            }
-            let mut popped = core::ptr::null_mut();
-            call_real!(cuCtxPopCurrent_v2(&mut popped));
+    if call_real!(cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS {
+        if let Scope::On(found, _) = scope() {
+            device = Some(found);
         }
-        context_ends::<Cuda>(Some(ctx as usize));
+        let mut popped = core::ptr::null_mut();
+        call_real!(cuCtxPopCurrent_v2(&mut popped));
     }
-    let result = call();
-    if result == CUDA_SUCCESS && last {
-        died(ctx as usize, device);
-    }
-    result
+    surely_ends(ctx as usize, device, call)
 }
 
 macro_rules! destroy {
@@ -244,7 +261,7 @@ macro_rules! destroy {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name(ctx));
                 let Some(_inside) = Inside::enter() else { return call() };
-                context_goes(ctx, true, &call)
+                context_goes(ctx, &call)
             })
         }
     )*};
@@ -270,9 +287,11 @@ pub unsafe extern "C" fn cuCtxDetach(ctx: CUcontext) -> CUresult {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
-        let last = !books().attached.less(ctx as usize);
-        let result = context_goes(ctx, last, &call);
-        if result != CUDA_SUCCESS && !last {
+        if !books().attached.less(ctx as usize) {
+            return context_goes(ctx, &call);
+        }
+        let result = call();
+        if result != CUDA_SUCCESS {
             books().attached.more(ctx as usize);
         }
         result

@@ -40,6 +40,8 @@ const RESCAN_NS: u64 = 100_000_000;
 const SPIN_NS: u64 = 250_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
+/// The longest a thread waits, before it destroys a queue, for events of ours there, ns. A device that hangs never passes them.
+const QUEUE_END_NS: u64 = 1_000_000_000;
 /// The longest a thread waits for its queue to drain before it asks the gate again, ns.
 const DRAIN_NS: u64 = 2_000_000;
 
@@ -230,14 +232,18 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// Waits until the device has passed our own events on `queue`: they lie behind work that the program knows to be
-    /// done, so this takes no time.
+    /// Waits until the device has passed our own events on `queue`. They lie behind work that the program knows to be
+    /// done; only work of other queues may come before them.
     fn let_pass(&self, queue: usize) {
-        let until = now_ns().saturating_add(DRAIN_NS);
-        while (self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue))
-            && now_ns() < until
-        {
-            std::thread::yield_now();
+        let since = now_ns();
+        while self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue) {
+            match now_ns().saturating_sub(since) {
+                waited if waited < SPIN_NS => std::thread::yield_now(),
+                waited if waited < QUEUE_END_NS => {
+                    std::thread::sleep(std::time::Duration::from_nanos(NAP_NS));
+                }
+                _ => return,
+            }
         }
     }
 

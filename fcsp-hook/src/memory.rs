@@ -368,6 +368,39 @@ pub fn forget<B: Backend>(record: &Record<B>) {
     }
 }
 
+/// What a context that is about to end is called in the books: no handle, and nothing that stands for one. The driver may
+/// give the handle to a new context before its call comes back, and what is allocated there must not go with the old one.
+pub fn dying(context: usize) -> usize {
+    !context
+}
+
+/// Has the books call a context otherwise from here on. What is allocated in it stays, and can be freed.
+pub fn rename_context<B: Backend>(from: usize, to: usize) {
+    if from == 0 {
+        return;
+    }
+    let process = B::process();
+    process.contexts().rename(from, to);
+    let mut addresses = Vec::new();
+    let records = process.live().drain(|address, record| {
+        let is_there = record.context == from;
+        if is_there {
+            addresses.push(address);
+        }
+        is_there
+    });
+    for (address, record) in addresses.into_iter().zip(records) {
+        process.live().insert(
+            address,
+            Record {
+                context: to,
+                ..record
+            },
+        );
+    }
+    pieces::rename_context::<B>(from, to);
+}
+
 /// Forgets everything that lived in a context that is gone and gives its bytes back.
 pub fn context_died<B: Backend>(context: usize) {
     if context == 0 {

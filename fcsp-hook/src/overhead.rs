@@ -99,7 +99,9 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
         device.measure_if_stale();
         if device.is_over() {
             let over = device.over();
+            let question = B::beside_recordings();
             undo();
+            drop(question);
             device.measure_now();
             device.attachment().count_refusal(over);
             complain(&format!(
@@ -144,8 +146,13 @@ pub fn context_ends_on<B: Backend>(context: Option<usize>, device: &'static Devi
 
 /// A context is gone, with its memory. [`context_ends`] came before.
 pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
-    memory::context_died::<B>(context);
-    B::context_died(context);
+    context_died_as(context, context, device);
+}
+
+/// The same for one whose memory has another name in the books by now, see [`memory::rename_context`].
+pub fn context_died_as<B: Backend>(context: usize, name: usize, device: Option<&'static Device<B>>) {
+    memory::context_died::<B>(name);
+    B::context_died(name);
     B::process().forget_context();
     if let Some(device) = device {
         device.context_gone(context);

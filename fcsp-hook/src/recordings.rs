@@ -121,6 +121,16 @@ impl Recordings {
         Some(gone)
     }
 
+    /// The recordings that were begun in `context` and have not ended.
+    pub fn begun_in(&self, context: usize) -> Vec<Origin> {
+        if !self.any() {
+            return Vec::new();
+        }
+        let origins = self.origins();
+        let there = origins.iter().filter(|origin| origin.context == context);
+        there.copied().collect()
+    }
+
     /// Whether a recording was begun on `queue` and has not ended.
     pub fn began_on(&self, queue: usize) -> bool {
         self.any() && self.origins().iter().any(|origin| origin.queue == queue)

@@ -85,35 +85,49 @@ fn used_first(context: usize, device: &'static Device, word: u64, result: ze_res
     device.release(CONTEXT_ESTIMATE);
 }
 
-/// `zeContextDestroy`: the driver frees all that was allocated in it.
+/// `zeContextDestroy`: the driver frees all that was allocated in it. What is known of it goes before the call or has another name
+/// meanwhile: another thread may be given the handle for a new context before the call comes back.
 pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+        let call = || call_real!(zeContextDestroy(hContext));
         let Some(_inside) = Inside::enter() else {
-            return call_real!(zeContextDestroy(hContext));
+            return call();
         };
+        let Some(governed) = process().governed() else {
+            return call();
+        };
+        let context = hContext as usize;
         // The API wants everything in a context destroyed before it, our own events included.
-        overhead::context_ends::<LevelZero>(Some(hContext as usize));
-        let result = call_real!(zeContextDestroy(hContext));
-        if result == ZE_RESULT_SUCCESS
-            && let Some(governed) = process().governed()
-        {
-            let context = hContext as usize;
-            queues::context_died(context);
+        overhead::context_ends::<LevelZero>(Some(context));
+        let queues = queues::context_ends(context);
+        let used = forget_uses(context);
+        let name = memory::dying(context);
+        memory::rename_context::<LevelZero>(context, name);
+        let result = call();
+        if result == ZE_RESULT_SUCCESS {
             vmm::PHYSICAL.context_died(context);
-            memory::context_died::<LevelZero>(context);
+            memory::context_died::<LevelZero>(name);
             for device in governed.devices() {
-                let was = uses()
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&(context, device.ordinal));
-                if was {
-                    overhead::context_died::<LevelZero>(context, Some(device));
+                if used.contains(&(context, device.ordinal)) {
+                    overhead::context_died_as::<LevelZero>(context, name, Some(device));
                 }
             }
-            LAST.store(0, Ordering::Relaxed);
+        } else {
+            memory::rename_context::<LevelZero>(name, context);
+            uses().lock().unwrap_or_else(PoisonError::into_inner).extend(used);
+            queues::put_back(queues);
         }
         result
     })
+}
+
+/// Takes out the uses of a context; returns them.
+fn forget_uses(context: usize) -> Vec<(usize, i32)> {
+    let mut known = uses().lock().unwrap_or_else(PoisonError::into_inner);
+    let gone = known.extract_if(|&(of, _)| of == context).collect();
+    // Under the lock: whoever finds a use here enters it there.
+    LAST.store(0, Ordering::Relaxed);
+    gone
 }
 
 /// `zeModuleCreate`: code lives in device memory.

@@ -243,7 +243,8 @@ fn leave(handle: usize) -> Option<Known> {
 }
 
 /// All that is known of a queue or list.
-struct Known {
+#[derive(Debug)]
+pub struct Known {
     place: Place,
     lane: Lane,
     content: u64,
@@ -280,6 +281,14 @@ fn destroys(handle: *mut core::ffi::c_void, call: impl FnOnce() -> ze_result_t) 
     if result != ZE_RESULT_SUCCESS
         && let Some(known) = known
     {
+        put_back([(handle, known)]);
+    }
+    result
+}
+
+/// Enters queues and lists again that the driver has kept, as they were.
+pub fn put_back(kept: impl IntoIterator<Item = (usize, Known)>) {
+    for (handle, known) in kept {
         enter(handle, known.place, known.lane);
         if let Some(slot) = slot(handle) {
             slot.content.store(known.content, Ordering::Relaxed);
@@ -287,19 +296,17 @@ fn destroys(handle: *mut core::ffi::c_void, call: impl FnOnce() -> ze_result_t) 
             slot.collective.store(known.collective, Ordering::Relaxed);
         }
     }
-    result
 }
 
-/// Forgets what was made in a context that is gone.
-pub fn context_died(context: usize) {
-    let gone: Vec<usize> = {
+/// Forgets what was made in a context that is about to end; returns it.
+pub fn context_ends(context: usize) -> Vec<(usize, Known)> {
+    let inside: Vec<usize> = {
         let places = places().lock().unwrap_or_else(PoisonError::into_inner);
         let inside = places.iter().filter(|(_, (place, _))| place.context == context);
         inside.map(|(handle, _)| *handle as usize).collect()
     };
-    for handle in gone {
-        leave(handle);
-    }
+    let leave = |handle| leave(handle).map(|known| (handle, known));
+    inside.into_iter().filter_map(leave).collect()
 }
 
 /// Whether a queue group only copies.
@@ -524,7 +531,12 @@ mod tests {
         leave(handles[5]);
         assert_eq!(lane(handles[5]), None);
         assert_eq!(context_of(handles[6]), Some(7));
-        context_died(7);
+        let gone = context_ends(7);
+        assert!(handles.iter().all(|handle| lane(*handle).is_none()));
+        // The driver has kept the context after all.
+        put_back(gone);
+        assert_eq!(lane(handles[6]), Some(lane_of(6)));
+        context_ends(7);
         assert!(handles.iter().all(|handle| lane(*handle).is_none()));
     }
 }

@@ -102,12 +102,17 @@ impl Contexts {
         }
     }
 
-    fn known(&self, context: usize) -> Option<(u64, &AtomicUsize)> {
-        let index = self
-            .0
-            .iter()
-            .position(|place| place.load(Ordering::Relaxed) == context)?;
-        Some((index as u64 + 1, &self.0[index]))
+    /// The numbers of `context`, of which there may be several after it was called otherwise for a while.
+    fn known(&self, context: usize) -> impl Iterator<Item = (u64, &AtomicUsize)> {
+        let numbered = (1..).zip(&self.0);
+        numbered.filter(move |(_, place)| place.load(Ordering::Relaxed) == context)
+    }
+
+    /// Has the numbers of `from` stand for `to`.
+    pub(super) fn rename(&self, from: usize, to: usize) {
+        for (_, place) in self.known(from) {
+            place.store(to, Ordering::Relaxed);
+        }
     }
 }
 
@@ -177,11 +182,14 @@ pub(super) fn put_back<B: Backend>(address: u64, word: u64) {
 
 /// Forgets what stands in the table for a context that is gone, and its number.
 pub(super) fn drop_context<B: Backend>(context: usize) {
-    let process = B::process();
-    let Some((number, place)) = process.contexts().known(context) else {
-        return;
-    };
-    process.addresses().for_each(|_, entry| {
+    for (number, place) in B::process().contexts().known(context) {
+        drop_number::<B>(number);
+        place.store(0, Ordering::Relaxed);
+    }
+}
+
+fn drop_number<B: Backend>(number: u64) {
+    B::process().addresses().for_each(|_, entry| {
         let word = entry.whole.load(Ordering::Relaxed);
         if word != 0
             && word >> CONTEXT_AT & 0x7f == number
@@ -194,5 +202,4 @@ pub(super) fn drop_context<B: Backend>(context: usize) {
             forget(&record);
         }
     });
-    place.store(0, Ordering::Relaxed);
 }

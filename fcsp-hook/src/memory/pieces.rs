@@ -202,6 +202,18 @@ fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     fits
 }
 
+/// For [`super::rename_context`].
+pub(super) fn rename_context<B: Backend>(from: usize, to: usize) {
+    B::process().addresses().for_each(|_, entry| {
+        if let Some(slab) = slab_of(entry) {
+            // Relaxed: whoever may allocate in the old one still has its handle.
+            let _ = slab
+                .context
+                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    });
+}
+
 /// Gives back the slabs of a context that is gone. For [`Backend::context_died`].
 pub fn context_died<B: Backend>(context: usize) {
     B::process().addresses().for_each(|_, entry| {

@@ -231,6 +231,8 @@ fn fits_anyhow(bytes: u64, room: u64) -> bool {
 /// Asks every pool of `device` how much it has reserved, within a [`Device::change`].
 pub fn refresh<B: Pooled>(device: &Device<B>) {
     let known = B::pools().known().clone();
+    // Asked around calls that are allowed beside captures of other threads, where this question is not.
+    let _question = (!known.is_empty()).then(B::beside_recordings);
     for pool in known {
         if core::ptr::eq(pool.device, device) {
             pool.settle(0);
