@@ -96,6 +96,10 @@ static void begin(Own *own) {
     OK(cuModuleGetFunction(&own->fill, own->module, "fcsp_fill"));
     OK(cuStreamCreate(&own->stream, NON_BLOCKING));
     OK(cuMemAlloc_v2(&own->words, WORDS * 4));
+    // A pool that has been used: whoever counts memory has to ask it from now on.
+    P pooled;
+    OK(cuMemAllocAsync(&pooled, MIB, own->stream));
+    OK(cuMemFreeAsync(pooled, own->stream));
     // Code that is loaded with its first launch must not be loaded in the middle of another thread's capture.
     OK(spin(own->spin, own->stream, US));
     OK(fill(own->fill, own->stream, own->words, 0));
@@ -194,10 +198,16 @@ static void graphs(Own *own) {
     is(own, own->words, value);
 }
 
-// One thread captures in the mode that forbids others to ask anything; the others launch, and wait at a gate if there is one.
+// One thread captures in the mode that forbids others to ask most things; the others launch, wait at a gate if there is one, and
+// ask what they may: how much memory is free.
 static void captures(Own *own) {
     H graph;
-    if (own->number) { OK(spin(own->spin, own->stream, 40 * US)); return; }
+    if (own->number) {
+        size_t free, total;
+        OK(spin(own->spin, own->stream, 40 * US));
+        if (own->turn % 8 == 0) OK(cuMemGetInfo_v2(&free, &total));
+        return;
+    }
     OK(cuStreamBeginCapture_v2(own->stream, GLOBAL));
     for (int i = 0; i < 4; i++) OK(spin(own->spin, own->stream, US));
     usleep(200);

@@ -32,7 +32,7 @@ def environment(a, mode, scenario):
     if a.sim:
         # One simulated machine a process: what one leaves behind cannot be the next one's trouble.
         where = scratch()
-        e |= {"LD_LIBRARY_PATH": a.sim, "FCSP_SIM": os.environ.get("FCSP_SIM", "h100,memory=80GiB,context=64MiB"), "FCSP_SIM_STATE": where + "/device", "FCSP_STATE_DIR": where + "/state"}
+        e |= {"LD_LIBRARY_PATH": a.sim, "FCSP_SIM": os.environ.get("FCSP_SIM", "h100,memory=80GiB,context=64MiB"), "FCSP_SIM_STATE": where + "/device", "FCSP_STATE_DIR": where + "/state", "FCSP_SIM_STRICT": "all"}
     return e
 
 

@@ -26,6 +26,7 @@ fn are_right(vendor: &'static Vendor, scenarios: &[(&str, u32)]) {
                 let quota = [("FCSP_TENANT", "t"), ("FCSP_MEMORY_LIMIT", "4GiB")];
                 let output = machine
                     .program(&program, &[&quota[..], settings].concat())
+                    .env("FCSP_SIM_STRICT", "all")
                     .args([scenario, &*rounds.to_string(), threads])
                     .output()
                     .unwrap();

@@ -19,6 +19,7 @@ fn run(settings: &[(&str, &str)], scenario: &str, rounds: u32, threads: u32) -> 
     let program = compiled("../../benches/device/lifetimes.c", "lifetimes", &[]);
     machine
         .governed(program, "t", "4GiB")
+        .env("FCSP_SIM_STRICT", "all")
         .envs(settings.iter().copied())
         .args([scenario, &rounds.to_string(), &threads.to_string()])
         .output()

@@ -70,8 +70,8 @@ static void resets(Turn t) {
     OK(aclrtSynchronizeDevice());
     (void)t;
 }
-/* A stream that is bound to a model is destroyed before the model is complete. What is launched on the next stream, which may
-   have its handle, is no recording. */
+/* A model is destroyed before it is complete, and the stream that was bound to it after that. What is launched on the next
+   stream, which may have its handle, is no recording. */
 static void bindings(Turn t) {
     void *model;
     aclrtStream stream;
@@ -79,8 +79,8 @@ static void bindings(Turn t) {
     OK(aclrtCreateStream(&stream));
     OK(rtModelBindStream(model, stream, 0));
     OK(spin(stream, 10));
-    OK(aclrtDestroyStream(stream));
     OK(rtModelDestroy(model));
+    OK(aclrtDestroyStream(stream));
     OK(aclrtCreateStream(&stream));
     for (int i = 0; i < 4; i++) OK(spin(stream, 1000));
     OK(aclrtSynchronizeStream(stream));
