@@ -27,7 +27,7 @@ typedef unsigned long long P;
     X(cuCtxSetCurrent, (H)) X(cuCtxSynchronize, (void)) X(cuModuleLoadData, (H *, const void *)) X(cuModuleUnload, (H)) \
     X(cuModuleGetFunction, (H *, H, const char *)) X(cuStreamCreate, (H *, unsigned)) X(cuStreamDestroy_v2, (H)) \
     X(cuStreamSynchronize, (H)) X(cuEventCreate, (H *, unsigned)) X(cuEventDestroy_v2, (H)) X(cuEventRecord, (H, H)) \
-    X(cuEventSynchronize, (H)) X(cuEventQuery, (H)) X(cuEventElapsedTime, (float *, H, H)) \
+    X(cuEventSynchronize, (H)) X(cuEventQuery, (H)) X(cuStreamWaitEvent, (H, H, unsigned)) X(cuEventElapsedTime, (float *, H, H)) \
     X(cuLaunchKernel, (H, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, H, void **, void **)) \
     X(cuStreamBeginCapture_v2, (H, int)) X(cuStreamEndCapture, (H, H *)) X(cuGraphDestroy, (H)) X(cuGraphLaunch, (H, H)) \
     X(cuGraphInstantiateWithFlags, (H *, H, P)) X(cuGraphExecDestroy, (H)) \
@@ -47,7 +47,7 @@ typedef unsigned long long P;
 FUNCTIONS(DECLARE)
 LATER(DECLARE)
 
-enum { NOT_READY = 600, NOT_SUPPORTED = 801, NON_BLOCKING = 1, NO_TIMING = 2 };
+enum { NOT_READY = 600, NOT_SUPPORTED = 801, UNJOINED = 904, NON_BLOCKING = 1, NO_TIMING = 2 };
 enum { GLOBAL = 0, THREAD_LOCAL = 1 };
 
 static int failed, rounds, threads;
@@ -198,16 +198,72 @@ static void graphs(Own *own) {
     is(own, own->words, value);
 }
 
+// What one thread has used another destroys, as soon as the call that used it is back.
+static H handed_streams[8], handed_graphs[8];
+static void handed(Own *own) {
+    H stream, graph, executable, found;
+    OK(cuStreamCreate(&stream, NON_BLOCKING));
+    OK(cuStreamBeginCapture_v2(stream, THREAD_LOCAL));
+    OK(spin(own->spin, stream, 20 * US));
+    OK(cuStreamEndCapture(stream, &graph));
+    OK(cuGraphInstantiateWithFlags(&executable, graph, 0));
+    OK(cuGraphDestroy(graph));
+    for (int i = 0; i < 4; i++) OK(spin(own->spin, stream, 40 * US));
+    OK(cuGraphLaunch(executable, stream));
+    int slot = (own->turn + own->number) % 8;
+    found = __atomic_exchange_n(&handed_graphs[slot], executable, __ATOMIC_SEQ_CST);
+    if (found) OK(cuGraphExecDestroy(found));
+    found = __atomic_exchange_n(&handed_streams[slot], stream, __ATOMIC_SEQ_CST);
+    if (found) OK(cuStreamDestroy_v2(found));
+    if (own->turn % 2) OK(cuCtxSynchronize()); else OK(cuStreamSynchronize(own->stream));
+}
+
+// Captures that fail take their graphs with them, and the memory that those would have had.
+static void failures(Own *own) {
+    H stream, event, graph = NULL, executable;
+    P at;
+    OK(cuStreamCreate(&stream, NON_BLOCKING));
+    OK(cuEventCreate(&event, NO_TIMING));
+    for (int i = 0; i < 40; i++) {
+        OK(cuStreamBeginCapture_v2(stream, THREAD_LOCAL));
+        OK(cuMemAllocAsync(&at, 32 * MIB, stream));
+        OK(cuEventRecord(event, stream));
+        OK(cuStreamWaitEvent(own->stream, event, 0));
+        OK(spin(own->spin, own->stream, US));
+        WANT(UNJOINED, cuStreamEndCapture(stream, &graph));
+    }
+    OK(cuStreamBeginCapture_v2(stream, THREAD_LOCAL));
+    OK(cuMemAllocAsync(&at, 4 * MIB, stream));
+    OK(spin(own->spin, stream, 20 * US));
+    OK(cuMemFreeAsync(at, stream));
+    OK(cuStreamEndCapture(stream, &graph));
+    OK(cuGraphInstantiateWithFlags(&executable, graph, 0));
+    OK(cuGraphLaunch(executable, stream));
+    OK(cuStreamSynchronize(stream));
+    OK(cuGraphExecDestroy(executable));
+    OK(cuGraphDestroy(graph));
+    OK(cuEventDestroy_v2(event));
+    OK(cuStreamDestroy_v2(stream));
+}
+
 // One thread captures in the mode that forbids others to ask most things; the others launch, wait at a gate if there is one, and
 // ask what they may: how much memory is free.
+static int through;
+// Launches of known cost, so that a gate has something to wait for.
+static void known(Own *own) {
+    for (int i = 0; i < 8; i++) { OK(spin(own->spin, own->stream, 1000 * US)); OK(cuStreamSynchronize(own->stream)); }
+}
 static void captures(Own *own) {
     H graph;
     if (own->number) {
         size_t free, total;
-        OK(spin(own->spin, own->stream, 40 * US));
+        OK(spin(own->spin, own->stream, 1000 * US));
         if (own->turn % 8 == 0) OK(cuMemGetInfo_v2(&free, &total));
+        if (own->turn == rounds - 1) __atomic_add_fetch(&through, 1, __ATOMIC_SEQ_CST);
         return;
     }
+    // As long as there is anybody to disturb.
+    if (__atomic_load_n(&through, __ATOMIC_SEQ_CST) < threads - 1) own->turn = 0;
     OK(cuStreamBeginCapture_v2(own->stream, GLOBAL));
     for (int i = 0; i < 4; i++) OK(spin(own->spin, own->stream, US));
     usleep(200);
@@ -366,7 +422,8 @@ static void greens(Own *own) {
 // `less`: one round in so many, for what takes a tenth of a second a piece. `alone`: on one thread, without a context at first.
 static const struct { const char *name; void (*round)(Own *); int less, alone; } SCENARIOS[] = {
     {"streams", streams, 1, 0}, {"copies", copies, 4, 0}, {"events", events, 1, 0}, {"graphs", graphs, 1, 0},
-    {"captures", captures, 1, 0}, {"modules", modules, 2, 0}, {"libraries", libraries, 2, 0}, {"pools", pools, 1, 0},
+    {"handed", handed, 1, 0}, {"failures", failures, 20, 0},
+    {"captures", captures, 4, 0}, {"modules", modules, 2, 0}, {"libraries", libraries, 2, 0}, {"pools", pools, 1, 0},
     {"contexts", contexts, 100, 0}, {"detached", detached, 100, 0}, {"primaries", primaries, 50, 1}, {"greens", greens, 50, 0},
 };
 static int chosen = -1;
@@ -378,6 +435,7 @@ static void *work(void *argument) {
     own.number = (int)(intptr_t)argument;
     int alone = SCENARIOS[chosen].alone;
     if (!alone) begin(&own);
+    if (SCENARIOS[chosen].round == captures) known(&own);
     pthread_barrier_wait(&together);
     for (own.turn = 0; own.turn < rounds && !STOP() && !*skipped; own.turn++) SCENARIOS[chosen].round(&own);
     pthread_barrier_wait(&together);
