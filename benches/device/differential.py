@@ -1,0 +1,143 @@
+"""Random programs of driver calls, natively and under the preload library in four configurations, on the device at hand.
+
+    python3 benches/device/differential.py --preload libfcsp_cuda.so --runner fcsp-diff --out differential.json --seconds 480
+
+The runner is `cargo build --release -p fcsp-diff`. Sizes fit the device: the tight quota is what a process with a context
+holds, and 160 MiB. A record that exists is continued from its first seed that was not run, unless --fresh is given.
+"""
+import json, os, shutil, subprocess, sys, tempfile, time
+
+import common
+from common import GIB, MIB
+
+CONFIGURATIONS = ("quota", "share", "both", "tight")
+
+
+def extra(p):
+    p.add_argument("--runner", required=True, help="path of fcsp-diff")
+    p.add_argument("--sequences", type=int, default=10_000, help="programs a configuration")
+    p.add_argument("--from", dest="first", type=int, default=0, help="first seed")
+    p.add_argument("--seconds", type=int, default=480, help="begin nothing new after so long")
+    p.add_argument("--chunk", type=int, default=100, help="programs of one worker process")
+    p.add_argument("--lanes", type=int, default=min(4, max(1, (os.cpu_count() or 2) // 4)), help="groups of five workers at once")
+    p.add_argument("--without", default="", help="operations to leave out, separated by commas")
+    p.add_argument("--fresh", action="store_true", help="do not continue a record that exists")
+    p.add_argument("--sim", help="a folder with the simulated driver: for a trial of this script without a device")
+
+
+def held_by_a_worker(args, folder):
+    """Bytes that a governed process with a context and nothing else holds, by its own memory information."""
+    env = common.preload_env(args.preload, common.tenant_name("diff"), memory=8 * GIB if not args.sim else 6 * GIB, **simulated(args, folder))
+    r = subprocess.run([args.runner, "worker"], input="settle\n", env=env, capture_output=True, text=True, timeout=120)
+    if r.returncode or not r.stdout.strip().isdigit():
+        raise RuntimeError(f"the worker did not answer: {r.stdout[-200:]} {r.stderr[-500:]}")
+    return int(r.stdout)
+
+
+def simulated(args, folder):
+    if not args.sim:
+        return {"FCSP_STATE_DIR": folder}
+    return {"FCSP_STATE_DIR": folder, "FCSP_SIM": "h100,memory=8GiB,context=64MiB", "LD_LIBRARY_PATH": args.sim, "FCSP_SIM_STATE": os.path.join(folder, "machine")}
+
+
+def used_now():
+    try:
+        return common.Nvml().used()
+    except Exception:  # a machine without the management library: nothing to compare
+        return None
+
+
+def merged(old, new):
+    """Two records of the runner as one."""
+    for name, count in new["compared"].items():
+        old["compared"][name] = old["compared"].get(name, 0) + count
+    known = {(f["configuration"], f["kind"]): f for f in old["findings"]}
+    for f in new["findings"]:
+        seen = known.get((f["configuration"], f["kind"]))
+        if seen:
+            seen["programs"] += f["programs"]
+        else:
+            old["findings"].append(f)
+    deaths = {d["how"]: d for d in old["native_deaths"]}
+    for d in new["native_deaths"]:
+        seen = deaths.get(d["how"])
+        if seen:
+            seen["programs"] += d["programs"]
+        else:
+            old["native_deaths"].append(d)
+    for name, codes in new["operations"].items():
+        mine = old["operations"].setdefault(name, {})
+        for code, count in codes.items():
+            mine[code] = mine.get(code, 0) + count
+    for name, bytes_kept in new["kept_bytes"].items():
+        old["kept_bytes"][name] = max(old["kept_bytes"].get(name, 0), bytes_kept)
+    old["next_seed"] = new["next_seed"]
+    return old
+
+
+def campaign(args, folder, first, count, seconds):
+    base = held_by_a_worker(args, folder)
+    context = -(-base // MIB) + 64
+    out = os.path.join(folder, "part.json")
+    argv = [args.runner, "run", "--preload", args.preload, "--from", str(first), "--count", str(count), "--chunk", str(args.chunk), "--lanes", str(args.lanes),
+            "--seconds", str(seconds), "--trials", "40", "--out", out, "--tight", str(base // MIB + 160), "--context", str(context)]
+    argv += ["--sim", args.sim] if args.sim else ["--ample", "32768"]
+    if args.without:
+        argv += ["--without", args.without]
+    child = common.Child(argv, common.clean_env() | {"TMPDIR": folder})
+    child.p.stdin.close()
+    rc = child.wait(seconds + 110)
+    if not os.path.exists(out):
+        raise RuntimeError(f"the runner ended with {rc}: {child.tail()}")
+    with open(out) as f:
+        return json.load(f), {"held_by_a_worker": base, "tight_mib": base // MIB + 160, "context_mib": context, "rc": rc}
+
+
+def main():
+    args = common.arguments(__doc__, extra)
+    args.runner = os.path.abspath(args.runner)
+    args.sim = args.sim and os.path.abspath(args.sim)
+    before, first, previous = used_now(), args.first, None
+    if os.path.exists(args.out) and not args.fresh:
+        with open(args.out) as f:
+            previous = json.load(f).get("cases", {}).get("programs")
+        if previous:
+            first = previous["next_seed"]
+    record = common.Record(args, "differential")
+    count = args.first + (1000 if args.quick else args.sequences) - first
+    if previous:
+        record.data["cases"]["programs"] = previous
+    folder = tempfile.mkdtemp(prefix="fcsp-differential-")
+    try:
+        if count > 0:
+            new, sizes = campaign(args, folder, first, count, args.seconds)
+            record.case("sizes", sizes)
+            record.case("programs", merged(previous, new) if previous else new)
+    finally:
+        shutil.rmtree(folder, True)
+    p = record.data["cases"]["programs"]
+    wanted = args.first + (1000 if args.quick else args.sequences)
+    record.check("first seed not run", p["next_seed"], f">= {wanted}", p["next_seed"] >= wanted)
+    for name in CONFIGURATIONS:
+        stable = [f for f in p["findings"] if f["configuration"] == name and not f["native_unstable"]]
+        record.check(f"{name}: kinds of difference", len(stable), "0", not stable, "; ".join(f["kind"] for f in stable)[:300])
+        kept = p["kept_bytes"].get(name, 0)
+        record.check(f"{name}: MiB still counted at the end of a worker, beyond native", kept / MIB, "<= 64", kept <= 64 * MIB)
+    unstable = sorted({f["kind"] for f in p["findings"] if f["native_unstable"]})
+    record.check("programs whose native runs differ among themselves, by kind", len(unstable), "any", True, "; ".join(unstable)[:300])
+    deaths = sum(d["programs"] for d in p["native_deaths"])
+    record.check("programs that end a native worker", deaths, "0", deaths == 0, "; ".join(d["how"][:80] for d in p["native_deaths"])[:300])
+    if before is not None and not args.sim:
+        time.sleep(1)  # the driver gives a dead process's memory back a moment after it
+        left = used_now() - before
+        record.check("MiB left on the device", left / MIB, "<= 16", left <= 16 * MIB)
+    for f in p["findings"]:
+        print(f"\n{f['kind']} [{f['configuration']}], seed {f['seed']}, {f['programs']} programs, {f['repeats_of_3']} of 3 repeats{', native unstable' if f['native_unstable'] else ''}")
+        print(f"  native:   {f['native'][:300]}\n  governed: {f['governed'][:300]}")
+        for line in f["program"][:30]:
+            print("    " + line)
+    return record.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

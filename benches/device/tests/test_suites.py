@@ -1,0 +1,63 @@
+"""The comparison of suites.py and the joining of records of differential.py, on recorded outputs:
+python3 -m unittest discover benches/device/tests"""
+import os, sys, unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import differential, suites
+
+JUNIT = """<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="5">
+<testcase classname="numba.cuda.tests.cudadrv.test_cuda_memory.TestCudaMemory" name="test_allocate" time="0.1" />
+<testcase classname="numba.cuda.tests.cudadrv.test_cuda_memory.TestCudaMemory" name="test_view" time="0.1"><failure message="x">tb</failure></testcase>
+<testcase classname="numba.cuda.tests.cudadrv.test_cuda_memory.TestCudaMemory" name="test_view" time="0.1"><error message="x">tb</error></testcase>
+<testcase classname="numba.cuda.tests.cudadrv.test_cuda_memory.TestCudaMemory" name="test_finalize[a.b-1]" time="0.0"><skipped message="m" /></testcase>
+</testsuite></testsuites>"""
+
+VERBOSE = """============================= test session starts ==============================
+collected 3 items
+
+cupy_tests/cuda_tests/test_memory.py::TestUnownedMemory::test_inherits_device[a.b-1] PASSED [ 33%]
+cupy_tests/cuda_tests/test_memory.py::TestUnownedMemory::test_prints a line of its own
+FAILED
+cupy_tests/cuda_tests/test_memory.py::TestPool::test_alloc_async Fatal Python error: Segmentation fault
+""".splitlines()
+
+
+class Outcomes(unittest.TestCase):
+    def test_of_a_record(self):
+        self.assertEqual(suites.same_names(suites.outcomes_of_xml(JUNIT)), {
+            "test_cuda_memory::TestCudaMemory::test_allocate": "passed",
+            "test_cuda_memory::TestCudaMemory::test_view": "error",
+            "test_cuda_memory::TestCudaMemory::test_finalize[a.b-1]": "skipped",
+        })
+
+    def test_of_a_process_that_died(self):
+        self.assertEqual(suites.same_names(suites.outcomes_of_lines(VERBOSE)), {
+            "test_memory::TestUnownedMemory::test_inherits_device[a.b-1]": "passed",
+            "test_memory::TestUnownedMemory::test_prints": "failed",
+            "test_memory::TestPool::test_alloc_async": "died",
+        })
+
+    def test_both_forms_name_a_test_alike(self):
+        line = ["pkg/test_cuda_memory.py::TestCudaMemory::test_allocate PASSED [ 1%]"]
+        self.assertIn("test_cuda_memory::TestCudaMemory::test_allocate", suites.same_names(suites.outcomes_of_lines(line)))
+
+    def test_differences_and_flaky_tests(self):
+        good = {"a": "passed", "b": "failed", "c": "passed"}
+        runs = {"native": good, "native again": good | {"c": "failed"}, "quota": good, "share": {"a": "died", "b": "failed"}}
+        differences, flaky = suites.compared(runs)
+        self.assertEqual(differences, {"a": {"native": "passed", "native again": "passed", "quota": "passed", "share": "died"}})
+        self.assertEqual(list(flaky), ["c"])
+
+
+class Joining(unittest.TestCase):
+    def test_counts_add_up_and_findings_are_one(self):
+        part = lambda seed: {"compared": {"quota": 10}, "findings": [{"configuration": "quota", "kind": "k", "programs": 2, "seed": seed}], "native_deaths": [{"how": "s", "seed": seed, "programs": 1}],
+                             "operations": {"mem_alloc": {"0": 5}}, "kept_bytes": {"quota": seed}, "next_seed": seed + 10}
+        whole = differential.merged(part(0), part(10))
+        self.assertEqual(whole["compared"], {"quota": 20})
+        self.assertEqual([(f["programs"], f["seed"]) for f in whole["findings"]], [(4, 0)])
+        self.assertEqual((whole["native_deaths"][0]["programs"], whole["operations"]["mem_alloc"]["0"], whole["kept_bytes"]["quota"], whole["next_seed"]), (2, 10, 10, 20))
+
+
+if __name__ == "__main__":
+    unittest.main()
