@@ -19,7 +19,7 @@ def extra(p):
     p.add_argument("--from", dest="first", type=int, default=0, help="first seed")
     p.add_argument("--seconds", type=int, default=480, help="begin nothing new after so long")
     p.add_argument("--chunk", type=int, default=100, help="programs of one worker process")
-    p.add_argument("--lanes", type=int, default=min(4, max(1, (os.cpu_count() or 2) // 4)), help="groups of five workers at once")
+    p.add_argument("--lanes", type=int, default=min(6, max(1, (os.cpu_count() or 2) // 2)), help="groups of five workers at once")
     p.add_argument("--without", default="", help="operations to leave out, separated by commas")
     p.add_argument("--fresh", action="store_true", help="do not continue a record that exists")
     p.add_argument("--sim", help="a folder with the simulated driver: for a trial of this script without a device")
@@ -71,6 +71,10 @@ def merged(old, new):
             mine[code] = mine.get(code, 0) + count
     for name, bytes_kept in new["kept_bytes"].items():
         old["kept_bytes"][name] = max(old["kept_bytes"].get(name, 0), bytes_kept)
+    old["left_out_as_fatal_natively"] = sorted({*old.get("left_out_as_fatal_natively", []), *new.get("left_out_as_fatal_natively", [])})
+    for name, times in new.get("milliseconds_native_and_governed", {}).items():
+        mine = old.setdefault("milliseconds_native_and_governed", {}).setdefault(name, [0, 0])
+        old["milliseconds_native_and_governed"][name] = [a + b for a, b in zip(mine, times)]
     old["next_seed"] = new["next_seed"]
     return old
 
@@ -80,13 +84,14 @@ def campaign(args, folder, first, count, seconds):
     context = -(-base // MIB) + 64
     out = os.path.join(folder, "part.json")
     argv = [args.runner, "run", "--preload", args.preload, "--from", str(first), "--count", str(count), "--chunk", str(args.chunk), "--lanes", str(args.lanes),
-            "--seconds", str(seconds), "--trials", "40", "--out", out, "--tight", str(base // MIB + 160), "--context", str(context)]
+            "--seconds", str(seconds), "--trials", "60", "--shrinking", "60", "--out", out, "--tight", str(base // MIB + 160), "--context", str(context)]
     argv += ["--sim", args.sim] if args.sim else ["--ample", "32768"]
     if args.without:
         argv += ["--without", args.without]
-    child = common.Child(argv, common.clean_env() | {"TMPDIR": folder})
+    # PTX is compiled once for all workers.
+    child = common.Child(argv, common.clean_env() | {"TMPDIR": folder, "CUDA_CACHE_PATH": os.path.join(folder, "cache")})
     child.p.stdin.close()
-    rc = child.wait(seconds + 110)
+    rc = child.wait(seconds + 170)
     if not os.path.exists(out):
         raise RuntimeError(f"the runner ended with {rc}: {child.tail()}")
     with open(out) as f:
@@ -131,6 +136,8 @@ def main():
         time.sleep(1)  # the driver gives a dead process's memory back a moment after it
         left = used_now() - before
         record.check("MiB left on the device", left / MIB, "<= 16", left <= 16 * MIB)
+    times = sorted(p.get("milliseconds_native_and_governed", {}).items(), key=lambda item: -sum(item[1]))
+    print("\nslowest operations, ms natively and with both in all: " + ", ".join(f"{name} {a} {b}" for name, (a, b) in times[:12]))
     for f in p["findings"]:
         print(f"\n{f['kind']} [{f['configuration']}], seed {f['seed']}, {f['programs']} programs, {f['repeats_of_3']} of 3 repeats{', native unstable' if f['native_unstable'] else ''}")
         print(f"  native:   {f['native'][:300]}\n  governed: {f['governed'][:300]}")

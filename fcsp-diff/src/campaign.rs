@@ -4,9 +4,9 @@ use crate::compare::{Difference, Rules, compare};
 use crate::driver::Route;
 use crate::generate::generate;
 use crate::process::{Answer, Death, Process};
-use crate::program::Program;
+use crate::program::{OPERATIONS, Program};
 use crate::shrink::shrink;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -178,9 +178,14 @@ impl<'p> Desk<'p> {
     fn process(&mut self) -> Result<&mut Process, Death> {
         if self.process.is_none() {
             let command = self.place.worker(self.configuration, self.route, false);
-            let mut process = Process::start(command).map_err(|error| Death {
+            let progress = self
+                .place
+                .scratch
+                .join(format!("progress-{}", SERIAL.fetch_add(1, Relaxed)));
+            let mut process = Process::start(command, progress).map_err(|error| Death {
                 how: error.to_string(),
                 stderr: String::new(),
+                doing: Vec::new(),
             })?;
             if let Some(base) = process.ask("settle\n") {
                 self.base = base;
@@ -190,6 +195,7 @@ impl<'p> Desk<'p> {
         self.process.as_mut().ok_or(Death {
             how: "no worker".into(),
             stderr: String::new(),
+            doing: Vec::new(),
         })
     }
 
@@ -241,6 +247,14 @@ impl<'p> Desk<'p> {
         Some((base, now))
     }
 
+    /// Nanoseconds by operation.
+    fn times(&mut self) -> Vec<u64> {
+        self.process
+            .as_mut()
+            .map(|process| process.ask_all("times\n"))
+            .unwrap_or_default()
+    }
+
     fn rules(&self, sizes: Sizes) -> Rules {
         let tight = self
             .configuration
@@ -264,20 +278,47 @@ pub enum Verdict {
     Agrees,
     /// They differ.
     Differs(Difference),
-    /// The native run itself died: nothing can be compared.
-    NativeDied(Death),
+    /// The native run itself died, in this way: nothing can be compared.
+    NativeDied {
+        /// How, for a reader.
+        how: String,
+        /// The operations over which it may have.
+        over: String,
+    },
 }
 
 /// Compares a governed answer with the native one.
 pub fn judge(program: &Program, native: &Answer, governed: &Answer, rules: &Rules) -> Verdict {
+    let over = |death: &Death| -> String {
+        let doing: Vec<String> = death
+            .doing
+            .iter()
+            .map(|at| {
+                at.and_then(|at| program.operations.get(at))
+                    .map_or("end".into(), |operation| operation.label())
+            })
+            .collect();
+        doing.join(", ")
+    };
     match (native, governed) {
-        (Err(death), _) => Verdict::NativeDied(death.clone()),
+        (Err(death), _) => Verdict::NativeDied {
+            how: format!("{} over {} {}", death.how, over(death), death.stderr.trim()),
+            over: over(death),
+        },
         (Ok(_), Err(death)) => Verdict::Differs(Difference {
             at: usize::MAX,
             operation: None,
             native: "ends".into(),
-            governed: format!("{}; {}", death.how, death.stderr.trim()),
-            kind: format!("worker {}", death.how),
+            governed: format!("{} over {}; {}", death.how, over(death), death.stderr.trim()),
+            kind: format!(
+                "worker {} over {}",
+                death.how,
+                if program.threads() == 0 {
+                    over(death)
+                } else {
+                    "threads".into()
+                }
+            ),
         }),
         (Ok(native), Ok(governed)) => {
             compare(program, native, governed, rules).map_or(Verdict::Agrees, Verdict::Differs)
@@ -317,8 +358,12 @@ pub struct Account {
     pub findings: BTreeMap<(&'static str, String), Finding>,
     /// Seeds whose native run died, with how.
     pub native_deaths: BTreeMap<String, (u64, u64)>,
+    /// Wrong calls over which a native worker died.
+    pub fatal: BTreeSet<String>,
     /// Amounts in use that did not come back, by configuration.
     pub kept: BTreeMap<&'static str, i64>,
+    /// Nanoseconds that operations took natively and in the last configuration, by name.
+    pub times: BTreeMap<&'static str, [u64; 2]>,
     /// The first seed that was not run.
     pub next: u64,
 }
@@ -336,6 +381,8 @@ pub struct Plan {
     pub deadline: Option<Instant>,
     /// Trials that shrinking one finding may take.
     pub trials: u32,
+    /// How long all of it may take; without, as long as it does.
+    pub shrinking: Option<Duration>,
     /// Quotas.
     pub sizes: Sizes,
 }
@@ -364,7 +411,12 @@ pub fn run(
                         return;
                     }
                     let to = (from + plan.chunk).min(plan.seeds.end);
-                    chunk(place, configurations, plan, from..to, &account);
+                    // What ends a native process is left out from then on: a restart costs a second on a device.
+                    let mut place = place.clone();
+                    if let Ok(account) = account.lock() {
+                        place.without.extend(account.fatal.iter().cloned());
+                    }
+                    chunk(&place, configurations, plan, from..to, &account);
                     if let Ok(account) = account.lock() {
                         progress(&account);
                     }
@@ -376,7 +428,9 @@ pub fn run(
             });
         }
     });
-    account.into_inner().unwrap_or_default()
+    let mut account = account.into_inner().unwrap_or_default();
+    settle_findings(place, configurations, plan, &mut account);
+    account
 }
 
 fn chunk(
@@ -405,6 +459,15 @@ fn chunk(
             .collect()
     });
     let settled: Vec<Option<(u64, u64)>> = desks.iter_mut().map(Desk::settled).collect();
+    let times: Vec<Vec<u64>> = desks.iter_mut().map(Desk::times).collect();
+    if let Ok(mut account) = account.lock() {
+        for (at, row) in OPERATIONS.iter().enumerate() {
+            let entry = account.times.entry(row.1).or_default();
+            for (sum, all) in entry.iter_mut().zip([times.first(), times.last()]) {
+                *sum += all.and_then(|all| all.get(at)).copied().unwrap_or(0);
+            }
+        }
+    }
     let rules: Vec<Rules> = desks.iter().map(|desk| desk.rules(plan.sizes)).collect();
     drop(desks);
     let native = &answers[0];
@@ -425,16 +488,7 @@ fn chunk(
                 continue;
             };
             let verdict = judge(&program, native, governed, rules);
-            note(
-                place,
-                configuration,
-                plan,
-                seed,
-                route,
-                &program,
-                verdict,
-                account,
-            );
+            note(configuration, seed, route, &program, verdict, account);
         }
     }
     if let (Some((base, now)), Ok(mut account)) = (settled[0], account.lock()) {
@@ -448,74 +502,122 @@ fn chunk(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of what a verdict is about")]
+/// Enters a verdict.
 fn note(
-    place: &Place,
     configuration: &Configuration,
-    plan: &Plan,
     seed: u64,
     route: Route,
     program: &Program,
     verdict: Verdict,
     account: &Mutex<Account>,
 ) {
-    let difference = {
-        let Ok(mut account) = account.lock() else { return };
-        match verdict {
-            Verdict::NativeDied(death) => {
-                let entry = account
-                    .native_deaths
-                    .entry(death.how + ": " + death.stderr.trim())
-                    .or_insert((seed, 0));
-                entry.1 += 1;
+    let Ok(mut account) = account.lock() else { return };
+    match verdict {
+        Verdict::NativeDied { how, over } => {
+            if over.starts_with("wrong ") && !over.contains(',') {
+                account.fatal.insert(over);
+            }
+            let entry = account.native_deaths.entry(how).or_insert((seed, 0));
+            entry.1 += 1;
+        }
+        Verdict::Agrees => {
+            *account.compared.entry(configuration.name).or_default() += 1;
+        }
+        Verdict::Differs(difference) => {
+            *account.compared.entry(configuration.name).or_default() += 1;
+            let key = (configuration.name, difference.kind.clone());
+            if let Some(known) = account.findings.get_mut(&key) {
+                known.count += 1;
                 return;
             }
-            Verdict::Agrees => {
-                *account.compared.entry(configuration.name).or_default() += 1;
-                return;
-            }
-            Verdict::Differs(difference) => {
-                *account.compared.entry(configuration.name).or_default() += 1;
-                let key = (configuration.name, difference.kind.clone());
-                if let Some(known) = account.findings.get_mut(&key) {
-                    known.count += 1;
-                    return;
-                }
-                let finding = Finding {
-                    configuration: configuration.name,
-                    seed: Some(seed),
-                    difference: difference.clone(),
-                    count: 1,
-                    program: program.clone(),
-                    repeats: 0,
-                    unstable: false,
-                    route,
-                };
-                account.findings.insert(key, finding);
-                difference
+            let finding = Finding {
+                configuration: configuration.name,
+                seed: Some(seed),
+                difference,
+                count: 1,
+                program: program.clone(),
+                repeats: 0,
+                unstable: false,
+                route,
+            };
+            account.findings.insert(key, finding);
+        }
+    }
+}
+
+/// Makes the findings' programs small: repeats each, and shrinks one of each kind. Until `deadline`.
+fn settle_findings(place: &Place, configurations: &[Configuration], plan: &Plan, account: &mut Account) {
+    let deadline = plan.shrinking.map(|time| Instant::now() + time);
+    let mut done: BTreeMap<String, Finding> = BTreeMap::new();
+    for finding in account.findings.values_mut() {
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return;
+        }
+        // What is refused with a quota is refused with both: one program stands for all.
+        let simple = finding.difference.kind.replace("wrong arguments", "differs");
+        if let Some(known) = done.get(&simple) {
+            finding.program.clone_from(&known.program);
+            finding.difference = known.difference.clone();
+            (finding.repeats, finding.unstable) = (known.repeats, known.unstable);
+            continue;
+        }
+        let Some(configuration) = configurations
+            .iter()
+            .find(|other| other.name == finding.configuration)
+        else {
+            continue;
+        };
+        let mut bench = Bench::new(place, configuration, finding.route, plan.sizes);
+        let kind = finding.difference.kind.clone();
+        let program = finding.program.clone();
+        finding.repeats = (0..3)
+            .filter(|_| bench.shows(&program).is_some_and(|found| found.kind == kind))
+            .count() as u32;
+        finding.unstable = bench.unstable(&program);
+        if finding.repeats > 0 && !finding.unstable {
+            finding.program = shrink(&program, plan.trials, deadline, |smaller| {
+                bench.shows(smaller).is_some_and(|found| found.kind == kind)
+            });
+            if let Some(found) = bench.shows(&finding.program) {
+                finding.difference = found;
             }
         }
-    };
-    let (repeats, unstable) = repeat(place, configuration, plan.sizes, route, program, &difference);
-    let smallest = if repeats > 0 && !unstable {
-        shrink(program, plan.trials, plan.deadline, |smaller| {
-            shows(place, configuration, plan.sizes, route, smaller)
-                .is_some_and(|found| found.kind == difference.kind)
-        })
-    } else {
-        program.clone()
-    };
-    if let Ok(mut account) = account.lock()
-        && let Some(finding) = account
-            .findings
-            .get_mut(&(configuration.name, difference.kind.clone()))
-    {
-        if let Some(found) = shows(place, configuration, plan.sizes, route, &smallest) {
-            finding.difference = found;
+        done.insert(simple, finding.clone());
+    }
+}
+
+/// A native worker and a governed one, kept for many programs.
+struct Bench<'p> {
+    native: Desk<'p>,
+    governed: Desk<'p>,
+    sizes: Sizes,
+}
+
+impl<'p> Bench<'p> {
+    fn new(place: &'p Place, configuration: &'p Configuration, route: Route, sizes: Sizes) -> Self {
+        Self {
+            native: Desk::new(place, None, route),
+            governed: Desk::new(place, Some(configuration), route),
+            sizes,
         }
-        finding.program = smallest;
-        finding.repeats = repeats;
-        finding.unstable = unstable;
+    }
+
+    fn shows(&mut self, program: &Program) -> Option<Difference> {
+        let native = self.native.run(program);
+        let governed = self.governed.run(program);
+        match judge(program, &native, &governed, &self.governed.rules(self.sizes)) {
+            Verdict::Differs(difference) => Some(difference),
+            _ => None,
+        }
+    }
+
+    /// Whether native runs differ among themselves.
+    fn unstable(&mut self, program: &Program) -> bool {
+        let rules = self.native.rules(self.sizes);
+        let runs: Vec<Answer> = (0..4).map(|_| self.native.run(program)).collect();
+        runs[1..]
+            .iter()
+            .any(|other| !matches!(judge(program, &runs[0], other, &rules), Verdict::Agrees))
     }
 }
 
@@ -527,43 +629,7 @@ pub fn shows(
     route: Route,
     program: &Program,
 ) -> Option<Difference> {
-    let native = Desk::new(place, None, route).run(program);
-    let mut desk = Desk::new(place, Some(configuration), route);
-    let governed = desk.run(program);
-    match judge(program, &native, &governed, &desk.rules(sizes)) {
-        Verdict::Differs(difference) => Some(difference),
-        _ => None,
-    }
-}
-
-/// How many of three repeats show a difference, and whether native runs differ among themselves.
-fn repeat(
-    place: &Place,
-    configuration: &Configuration,
-    sizes: Sizes,
-    route: Route,
-    program: &Program,
-    difference: &Difference,
-) -> (u32, bool) {
-    let repeats = (0..3)
-        .filter(|_| {
-            shows(place, configuration, sizes, route, program)
-                .is_some_and(|found| found.kind == difference.kind)
-        })
-        .count() as u32;
-    let rules = Rules {
-        refusals: false,
-        room: 0,
-        tolerance: place.simulator.is_some().then_some(TOLERANCE),
-        context: 0,
-    };
-    let runs: Vec<Answer> = (0..3)
-        .map(|_| Desk::new(place, None, route).run(program))
-        .collect();
-    let unstable = runs[1..]
-        .iter()
-        .any(|other| !matches!(judge(program, &runs[0], other, &rules), Verdict::Agrees));
-    (repeats, unstable)
+    Bench::new(place, configuration, route, sizes).shows(program)
 }
 
 /// A folder that is removed with this.

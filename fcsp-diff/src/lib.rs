@@ -11,6 +11,7 @@ pub mod generate;
 pub mod kernels;
 pub mod process;
 pub mod program;
+pub mod progress;
 pub mod random;
 pub mod record;
 pub mod report;

@@ -8,6 +8,7 @@ use fcsp_diff::program::Program;
 use fcsp_diff::{report, serve};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Runs random programs of CUDA driver calls with and without the preload library, and compares what comes of them.
 #[derive(Parser)]
@@ -37,6 +38,9 @@ enum Task {
         /// Begin nothing new after so many seconds
         #[arg(long)]
         seconds: Option<u64>,
+        /// Seconds that making findings smaller may take in all
+        #[arg(long)]
+        shrinking: Option<u64>,
         /// Trials that making one finding smaller may take
         #[arg(long, default_value_t = 400)]
         trials: u32,
@@ -195,6 +199,7 @@ fn perform(task: Task) -> Result<bool, String> {
             chunk,
             lanes,
             seconds,
+            shrinking,
             trials,
             out,
         } => {
@@ -206,10 +211,18 @@ fn perform(task: Task) -> Result<bool, String> {
                 lanes,
                 deadline: campaign::after(seconds),
                 trials,
+                shrinking: shrinking.map(Duration::from_secs),
                 sizes: place.sizes(),
             };
+            let began = Instant::now();
             let account = campaign::run(&there, &configurations, &plan, &|account| {
-                eprintln!("{:?}, {} findings", account.compared, account.findings.len());
+                let most = account.compared.values().max().copied().unwrap_or(0);
+                eprintln!(
+                    "{most} programs compared, {:.1} a second, {} kinds of difference, {} native deaths",
+                    most as f64 / began.elapsed().as_secs_f64(),
+                    account.findings.len(),
+                    account.native_deaths.values().map(|entry| entry.1).sum::<u64>(),
+                );
             });
             if let Some(out) = out {
                 let text = serde_json::to_string_pretty(&report::json(&account))

@@ -1,8 +1,11 @@
 //! A worker process, seen from the tester: it is sent programs, and may die or hang over one.
 
 use crate::program::Program;
+use crate::progress;
 use crate::record::Record;
+use crate::serve::PROGRESS;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -17,6 +20,8 @@ pub struct Death {
     pub how: String,
     /// The end of what it wrote to stderr.
     pub stderr: String,
+    /// What each of its threads was about to do.
+    pub doing: Vec<Option<usize>>,
 }
 
 /// What a worker answers to a program.
@@ -28,6 +33,7 @@ pub struct Process {
     input: Option<ChildStdin>,
     lines: Receiver<String>,
     stderr: Receiver<String>,
+    progress: PathBuf,
 }
 
 impl Process {
@@ -35,8 +41,9 @@ impl Process {
     ///
     /// # Errors
     /// That the program cannot be started.
-    pub fn start(mut command: Command) -> std::io::Result<Self> {
+    pub fn start(mut command: Command, progress: PathBuf) -> std::io::Result<Self> {
         let mut child = command
+            .env(PROGRESS, &progress)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -69,6 +76,7 @@ impl Process {
             child,
             lines,
             stderr,
+            progress,
         })
     }
 
@@ -110,6 +118,15 @@ impl Process {
         line.parse().ok()
     }
 
+    /// Asks for numbers.
+    pub fn ask_all(&mut self, command: &str) -> Vec<u64> {
+        self.tell(command);
+        let line = self.lines.recv_timeout(PATIENCE).unwrap_or_default();
+        line.split_ascii_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect()
+    }
+
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -131,6 +148,7 @@ impl Process {
         Death {
             how: if how.is_empty() { status } else { how.to_owned() },
             stderr,
+            doing: progress::read(&self.progress),
         }
     }
 }
@@ -140,5 +158,6 @@ impl Drop for Process {
         drop(self.input.take());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.progress);
     }
 }

@@ -38,8 +38,14 @@ pub fn json(account: &Account) -> Value {
             .iter()
             .map(|(how, (seed, count))| json!({"how": how, "seed": seed, "programs": count}))
             .collect::<Vec<_>>(),
+        "left_out_as_fatal_natively": account.fatal,
         "kept_bytes": account.kept,
         "operations": operations,
+        "milliseconds_native_and_governed": account
+            .times
+            .iter()
+            .map(|(name, times)| ((*name).to_owned(), json!(times.map(|time| time / 1_000_000))))
+            .collect::<serde_json::Map<_, _>>(),
         "next_seed": account.next,
     })
 }

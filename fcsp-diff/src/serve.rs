@@ -1,20 +1,29 @@
 //! The worker's side of the conversation: commands from stdin, records to stdout.
 //!
 //! `seed N` and `program N` (with N lines after it) run a program and are answered by its records and a line `.`. `settle`
-//! is answered by the bytes still in use, `renew` by 0 after a reset of the primary context.
+//! is answered by the bytes still in use, `renew` by 0 after a reset of the primary context, `times` by the nanoseconds that
+//! each operation took so far.
 
 use crate::driver::{Driver, Route};
 use crate::generate::generate;
 use crate::program::Program;
+use crate::progress::Progress;
 use crate::worker::Session;
 use std::io::{BufRead, Write};
+
+/// Names the file in which a worker says what it is about to do.
+pub const PROGRESS: &str = "DIFF_PROGRESS";
 
 /// Serves until the end of input.
 ///
 /// # Errors
 /// What kept the session from opening, or the input from being read.
 pub fn serve(route: Route, total: Option<u64>, without: &[String], loud: bool) -> Result<(), String> {
-    let session = Session::open(Driver::load(route)?, total, loud)?;
+    let progress = match std::env::var_os(PROGRESS) {
+        Some(path) => Some(Progress::create(path.as_ref()).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let session = Session::open(Driver::load(route)?, total, loud, progress)?;
     let mut input = std::io::stdin().lock();
     let mut output = std::io::BufWriter::new(std::io::stdout());
     let mut line = String::new();
@@ -38,6 +47,13 @@ pub fn serve(route: Route, total: Option<u64>, without: &[String], loud: bool) -
             ("settle", None) => {
                 let used = session.settle();
                 writeln!(output, "{used}")
+                    .and_then(|()| output.flush())
+                    .map_err(|error| error.to_string())?;
+                continue;
+            }
+            ("times", None) => {
+                let times: Vec<String> = session.times().map(|time| time.to_string()).collect();
+                writeln!(output, "{}", times.join(" "))
                     .and_then(|()| output.flush())
                     .map_err(|error| error.to_string())?;
                 continue;

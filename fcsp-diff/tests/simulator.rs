@@ -82,6 +82,7 @@ fn run(place: &Place, configurations: &[Configuration], seeds: std::ops::Range<u
         lanes: 1,
         deadline: None,
         trials: 80,
+        shrinking: None,
         sizes: SIZES,
     };
     campaign::run(place, configurations, &plan, &|_| {})

@@ -23,12 +23,11 @@ impl Thread<'_> {
 
     pub(super) fn capture_begin(&mut self, id: u64, mode: u64) -> Done {
         let object = self.here(id, 's').filter(|object| object.owner == self.number)?;
-        // Threads with one context: a capture must not forbid others anything, nor meet the null stream of others.
-        let threads = self.world.threads > 0;
-        if threads && (object.form != Form::NonBlocking || self.number == 0) || self.captures.len() > 2 {
+        // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode (driver 580).
+        if self.world.threads > 0 || self.captures.len() > 2 {
             return None;
         }
-        let mode = if threads { 1 + mode % 2 } else { mode % 3 };
+        let mode = mode % 3;
         let begun = self.call("cuStreamBeginCapture_v2", &[object.handle, mode]);
         if begun == 0 {
             self.captures.push(Capture {

@@ -17,10 +17,12 @@ mod transfers;
 mod wrong;
 
 use crate::driver::Driver;
-use crate::program::{Code, DEFAULT_POOL, FIRST_ID, NULL_STREAM, Operation, PRIMARY, Program};
+use crate::program::{Code, DEFAULT_POOL, FIRST_ID, NULL_STREAM, OPERATIONS, Operation, PRIMARY, Program};
+use crate::progress::Progress;
 use crate::record::{Outcome, Record, Value};
 use objects::{NOWHERE, Object, Objects, PROCESS};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 /// What all programs of a process share.
 pub struct Session {
@@ -34,6 +36,10 @@ pub struct Session {
     pool: AtomicU64,
     /// Whether each operation is written to stderr before it is carried out.
     loud: bool,
+    /// Nanoseconds by operation.
+    times: Vec<AtomicU64>,
+    /// What each thread is about to do, for the tester to read when this process has died.
+    progress: Option<Progress>,
 }
 
 impl Session {
@@ -42,7 +48,12 @@ impl Session {
     ///
     /// # Errors
     /// Names the call that failed, and its code.
-    pub fn open(driver: Driver, total: Option<u64>, loud: bool) -> Result<Self, String> {
+    pub fn open(
+        driver: Driver,
+        total: Option<u64>,
+        loud: bool,
+        progress: Option<Progress>,
+    ) -> Result<Self, String> {
         let mut session = Self {
             driver,
             device: 0,
@@ -50,6 +61,8 @@ impl Session {
             primary: AtomicU64::new(0),
             pool: AtomicU64::new(0),
             loud,
+            times: OPERATIONS.iter().map(|_| AtomicU64::new(0)).collect(),
+            progress,
         };
         session.must("cuInit", &[0])?;
         let mut device = 0i32;
@@ -93,6 +106,11 @@ impl Session {
         self.pool.load(Relaxed)
     }
 
+    /// Nanoseconds that each operation has taken so far, in the order of [`OPERATIONS`].
+    pub fn times(&self) -> impl Iterator<Item = u64> + '_ {
+        self.times.iter().map(|time| time.load(Relaxed))
+    }
+
     /// Free bytes by the driver, or 0.
     fn free_memory(&self) -> u64 {
         let (mut free, mut total) = (0u64, 0u64);
@@ -127,6 +145,9 @@ impl Session {
     }
 
     fn run_here(&self, program: &Program) -> Vec<Record> {
+        if let Some(progress) = &self.progress {
+            progress.clear();
+        }
         self.call("cuCtxSetCurrent", &[self.primary.load(Relaxed)]);
         let world = World {
             session: self,
@@ -251,7 +272,15 @@ impl<'w> Thread<'w> {
                 None => eprintln!("{at}: end of thread {}", self.number),
             }
         }
+        if let Some(progress) = &self.world.session.progress {
+            progress.note(self.number, at);
+        }
+        let began = Instant::now();
         let outcome = perform(self).unwrap_or(Outcome::SKIP);
+        if let Some(operation) = operation {
+            self.world.session.times[operation.code as usize]
+                .fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
+        }
         self.records.push(Record { at, outcome });
     }
 
