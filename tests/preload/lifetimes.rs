@@ -4,7 +4,7 @@
 
 use std::process::Output;
 
-use crate::{Machine, compiled, stderr, stdout};
+use crate::{Machine, compiled, program, stderr, stdout};
 
 /// A quota of memory alone, one that everything is near to, and the modes of a share.
 const MODES: [&[(&str, &str)]; 5] = [
@@ -17,9 +17,9 @@ const MODES: [&[(&str, &str)]; 5] = [
 
 fn run(settings: &[(&str, &str)], scenario: &str, rounds: u32, threads: u32) -> Output {
     let machine = Machine::with("h100,memory=8GiB,context=16MiB");
-    let program = compiled("../../benches/device/lifetimes.c", "lifetimes", &[]);
+    let file = compiled("../../benches/device/lifetimes.c", "lifetimes", &[]);
     machine
-        .governed(program, "t", "4GiB")
+        .governed(file, "t", "4GiB")
         .env("FCSP_SIM_STRICT", "all")
         .envs(settings.iter().copied())
         .args([scenario, &rounds.to_string(), &threads.to_string()])
@@ -75,4 +75,28 @@ scenarios! {
     contexts_that_are_detached_from_are_gone: "detached" 1000;
     primary_contexts_come_and_go: "primaries" 400;
     contexts_with_units_of_their_own_come_and_go: "greens" 200;
+}
+
+/// A collective is never held back. A kernel that is none, and has the handle of one that is gone, is held to its share.
+#[test]
+fn a_handle_that_comes_again_is_a_stranger() {
+    for end in ["module", "context"] {
+        let machine = Machine::new();
+        let output = machine
+            .governed(program("strangers"), "t", "1GiB")
+            .envs([("FCSP_COMPUTE_LIMIT", "10%"), ("FCSP_MODE", "strict")])
+            .env("FCSP_SIM_STRICT", "reuse")
+            .args([end, "3"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{end}: {}", stderr(&output));
+        let text = stdout(&output);
+        let words: Vec<u64> = text
+            .split_ascii_whitespace()
+            .map(|word| word.parse().unwrap())
+            .collect();
+        assert_eq!(words[0], 1, "{end}: the handle did not come again");
+        // As a collective it would have all of the device.
+        assert!(words[1] < 300, "{end}: had {} thousandths", words[1]);
+    }
 }
