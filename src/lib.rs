@@ -70,8 +70,8 @@
 //! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features = false }`.
 
 pub use fcsp_core::{
-    allocations, classifier, classify, config, control, device, file, governor, limiter, memory, process,
-    region, share, spatial, state, tenant, units,
+    allocations, classifier, classify, config, control, device, file, governor, limiter, memory, places,
+    process, region, share, spatial, state, tenant, tree, units,
 };
 
 #[cfg(feature = "ascend")]

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use crate::clock::nap;
 use crate::config::{Quota, Rules};
-use crate::device::{DeviceUuid, PciAddress, Selector};
+use crate::device::{DeviceUuid, PciAddress, Selector, UuidStart};
 use crate::file::{self, Mapping, SetupLock, Transient};
 use crate::share::params::Params;
 use crate::state::MEMBER_LOCK;
@@ -304,10 +304,11 @@ fn put_selector(entry: &mut [u64; ENTRY_WORDS], selector: Selector) {
     match selector {
         Selector::All => entry[1] = 0,
         Selector::Index(index) => (entry[1], entry[2]) = (1, u64::from(index)),
-        Selector::Uuid(uuid) => {
-            let word =
-                |half: usize| u64::from_le_bytes(uuid.0[half * 8..half * 8 + 8].try_into().unwrap_or([0; 8]));
-            (entry[1], entry[2], entry[3]) = (2, word(0), word(1));
+        Selector::Uuid(uuid) => (entry[1], [entry[2], entry[3]]) = (2, uuid_words(&uuid.0)),
+        Selector::UuidStart(start) => {
+            let (bytes, digits) = start.parts();
+            (entry[1], [entry[2], entry[3]]) = (4, uuid_words(&bytes));
+            entry[4] = u64::from(digits);
         }
         Selector::Pci(pci) => {
             (entry[1], entry[2]) = (3, u64::from(pci.domain));
@@ -316,16 +317,23 @@ fn put_selector(entry: &mut [u64; ENTRY_WORDS], selector: Selector) {
     }
 }
 
+fn uuid_words(bytes: &[u8; 16]) -> [u64; 2] {
+    [0, 8].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or([0; 8])))
+}
+
+fn uuid_bytes(entry: &[u64; ENTRY_WORDS]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&entry[2].to_le_bytes());
+    bytes[8..].copy_from_slice(&entry[3].to_le_bytes());
+    bytes
+}
+
 fn get_selector(entry: &[u64; ENTRY_WORDS]) -> Option<Selector> {
     Some(match entry[1] {
         0 => Selector::All,
         1 => Selector::Index(entry[2] as u32),
-        2 => {
-            let mut uuid = [0; 16];
-            uuid[..8].copy_from_slice(&entry[2].to_le_bytes());
-            uuid[8..].copy_from_slice(&entry[3].to_le_bytes());
-            Selector::Uuid(DeviceUuid(uuid))
-        }
+        2 => Selector::Uuid(DeviceUuid(uuid_bytes(entry))),
+        4 => Selector::UuidStart(UuidStart::new(uuid_bytes(entry), u8::try_from(entry[4]).ok()?)?),
         3 => {
             let [_, bus, device, function] = (entry[3] as u32).to_be_bytes();
             Selector::Pci(PciAddress {
@@ -349,6 +357,8 @@ mod tests {
             Just(Selector::All),
             any::<u32>().prop_map(Selector::Index),
             any::<[u8; 16]>().prop_map(|b| Selector::Uuid(DeviceUuid(b))),
+            (any::<[u8; 16]>(), 4u8..32).prop_filter_map("a number of digits", |(b, n)| UuidStart::new(b, n)
+                .map(Selector::UuidStart)),
             any::<(u32, u8, u8, u8)>().prop_map(|(domain, bus, device, function)| Selector::Pci(
                 PciAddress {
                     domain,

@@ -48,6 +48,84 @@ impl FromStr for DeviceUuid {
     }
 }
 
+/// The beginning of a UUID, as people copy it from a listing: `GPU-a04154c4`. Names a device where only one begins so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UuidStart {
+    /// The digits, the first one in the upper half of the first byte; zero after the last.
+    bytes: [u8; 16],
+    /// How many digits there are, from [`UuidStart::LEAST`] to 31.
+    digits: u8,
+}
+
+impl UuidStart {
+    /// Fewest digits that name a device.
+    pub const LEAST: u8 = 4;
+
+    /// From its parts; `None` for a number of digits that is none of a beginning.
+    pub fn new(bytes: [u8; 16], digits: u8) -> Option<Self> {
+        (Self::LEAST..32)
+            .contains(&digits)
+            .then_some(Self { bytes, digits })
+    }
+
+    /// The bytes and the number of digits in them.
+    pub fn parts(&self) -> ([u8; 16], u8) {
+        (self.bytes, self.digits)
+    }
+
+    fn digit(bytes: &[u8; 16], at: u8) -> u8 {
+        let byte = bytes[usize::from(at / 2)];
+        if at.is_multiple_of(2) {
+            byte >> 4
+        } else {
+            byte & 15
+        }
+    }
+
+    /// Whether `uuid` begins so.
+    pub fn begins(&self, uuid: &DeviceUuid) -> bool {
+        (0..self.digits).all(|at| Self::digit(&self.bytes, at) == Self::digit(&uuid.0, at))
+    }
+}
+
+impl fmt::Display for UuidStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GPU-")?;
+        for at in 0..self.digits {
+            if matches!(at, 8 | 12 | 16 | 20) {
+                f.write_str("-")?;
+            }
+            write!(f, "{:x}", Self::digit(&self.bytes, at))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for UuidStart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("\"{text}\" does not begin a device UUID; write GPU- and at least four digits");
+        // With its prefix only: digits alone are a device's number.
+        let body = ["GPU-", "MIG-", "gpu-"]
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix))
+            .ok_or_else(form)?;
+        let (mut bytes, mut digits) = ([0u8; 16], 0u8);
+        for letter in body.chars().filter(|&letter| letter != '-') {
+            let digit = letter.to_digit(16).ok_or_else(form)? as u8;
+            let byte = bytes.get_mut(usize::from(digits / 2)).ok_or_else(form)?;
+            *byte |= if digits.is_multiple_of(2) {
+                digit << 4
+            } else {
+                digit
+            };
+            digits += 1;
+        }
+        Self::new(bytes, digits).ok_or_else(form)
+    }
+}
+
 /// A PCI address, `domain:bus:device.function`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PciAddress {
@@ -116,6 +194,8 @@ pub enum Selector {
     Index(u32),
     /// The device with this UUID.
     Uuid(DeviceUuid),
+    /// The device whose UUID begins so.
+    UuidStart(UuidStart),
     /// The device at this PCI address.
     Pci(PciAddress),
 }
@@ -127,7 +207,8 @@ impl Selector {
             Self::All => Some(0),
             Self::Index(index) => (device.index == Some(index)).then_some(1),
             Self::Pci(pci) => (device.pci == Some(pci)).then_some(2),
-            Self::Uuid(uuid) => (device.uuid == uuid).then_some(3),
+            Self::UuidStart(start) => start.begins(&device.uuid).then_some(3),
+            Self::Uuid(uuid) => (device.uuid == uuid).then_some(4),
         }
     }
 }
@@ -138,6 +219,7 @@ impl fmt::Display for Selector {
             Self::All => f.write_str("*"),
             Self::Index(index) => index.fmt(f),
             Self::Uuid(uuid) => uuid.fmt(f),
+            Self::UuidStart(start) => start.fmt(f),
             Self::Pci(pci) => pci.fmt(f),
         }
     }
@@ -156,6 +238,9 @@ impl FromStr for Selector {
         }
         if let Ok(uuid) = text.parse() {
             return Ok(Self::Uuid(uuid));
+        }
+        if let Ok(start) = text.parse() {
+            return Ok(Self::UuidStart(start));
         }
         text.parse().map(Self::Pci).map_err(|_| {
             format!(
@@ -185,6 +270,20 @@ mod tests {
         }
 
         #[test]
+        fn a_beginning_is_one_of_its_uuid(bytes: [u8; 16], digits in 4usize..32, changed in 0usize..4) {
+            let uuid = DeviceUuid(bytes);
+            let dashes = |digits: usize| digits + [8, 12, 16, 20].iter().filter(|&&at| digits > at).count();
+            let text = &uuid.to_string()[..4 + dashes(digits)];
+            let start: UuidStart = text.parse().unwrap();
+            prop_assert_eq!(start.to_string(), text);
+            prop_assert_eq!(usize::from(start.digits), digits);
+            prop_assert!(start.begins(&uuid));
+            let mut other = uuid;
+            other.0[changed / 2] ^= if changed % 2 == 0 { 16 } else { 1 };
+            prop_assert!(!start.begins(&other));
+        }
+
+        #[test]
         fn selectors_never_panic(text in ".{0,48}") {
             let _ = text.parse::<Selector>();
         }
@@ -194,6 +293,11 @@ mod tests {
     fn selectors_read_all_three_forms() {
         assert_eq!("3".parse(), Ok(Selector::Index(3)));
         assert_eq!("*".parse(), Ok(Selector::All));
+        assert!(matches!("GPU-a04154c4".parse(), Ok(Selector::UuidStart(_))));
+        assert_eq!("12345678".parse(), Ok(Selector::Index(12_345_678)));
+        for text in ["GPU-", "GPU-a04", "GPU-a04154cg", "a04154c4"] {
+            assert!(text.parse::<Selector>().is_err(), "{text}");
+        }
         assert!(matches!(
             "0000:3b:00.0".parse(),
             Ok(Selector::Pci(PciAddress { bus: 0x3b, .. }))

@@ -10,6 +10,7 @@
 
 mod mapping;
 mod setup_lock;
+mod small;
 mod transient;
 
 use std::fs::File;
@@ -21,11 +22,23 @@ use std::path::Path;
 pub use crate::clock::now_ns as monotonic_ns;
 pub use mapping::Mapping;
 pub use setup_lock::SetupLock;
+pub use small::{read_text, replace};
 pub use transient::Transient;
 
 /// Opens for reading and writing, creating with mode 0600 if asked, never following a symbolic link at the last step
-/// (a tenant must not be able to point a shared file elsewhere), closed on exec.
+/// (a tenant must not be able to point a shared file elsewhere), closed on exec. In a folder that every user may write to, a
+/// new file is every user's to write as well.
 pub fn open_rw(path: &Path, create: bool) -> io::Result<Transient> {
+    if create && small::is_everybodys(path) {
+        // Not by O_CREAT: the kernel may refuse that for another user's file in such a folder (fs.protected_regular).
+        return match Transient::open(path, libc::O_RDWR) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                small::make_everybodys(path)?;
+                Transient::open(path, libc::O_RDWR)
+            }
+            file => file,
+        };
+    }
     Transient::open(path, libc::O_RDWR | if create { libc::O_CREAT } else { 0 })
 }
 

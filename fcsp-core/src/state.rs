@@ -5,29 +5,34 @@
 //! <state>/tenants/<tenant>/<device uuid>.region what the tenant's processes hold
 //! <state>/tenants/<tenant>/setup.lock           taken while files are made
 //! <state>/tenants/.<tenant>.<pid>.<n>           a dead tenant's folder on its way out
+//! <state>/open/<key>/tenants/<tenant>/          a tenant of root's whose programs may change their user
 //! ```
-//! `<state>` is `$FCSP_STATE_DIR`, or `/run/fcsp` for root, or `$XDG_RUNTIME_DIR/fcsp`, or `/dev/shm/fcsp-<uid>`.
+//! `<state>` is `$FCSP_STATE_DIR`, or the first folder of [`crate::places`] that serves.
+//!
+//! A program that root starts may become another user (`setpriv`, `gosu`, `su`) and must still reach its tenant's files.
+//! Such a tenant lies behind a key: a folder with a random name of 128 bits, in a folder that nobody but root can list.
+//! `fcsp run` names it in the program's environment, so whoever has that environment may write the tenant's files, and
+//! nobody else. `<state>/tenants/<tenant>` is then a link, and root's commands see the tenant as any other.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::config::{Source, file as authority, initial};
 use crate::file::{self, SetupLock};
+use crate::places::{self, Kind, Passed, uid};
 use crate::region::RegionSnapshot;
 
 /// The variable that moves the state folder.
 pub const STATE_DIR_VARIABLE: &str = "FCSP_STATE_DIR";
+/// The folder of the keys.
+const OPEN: &str = "open";
 
 /// The folder that holds every tenant's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
-
-fn uid() -> u32 {
-    // SAFETY: geteuid takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
-}
 
 fn make_private(path: &Path) -> io::Result<()> {
     match DirBuilder::new().recursive(true).mode(0o700).create(path) {
@@ -37,21 +42,48 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether this process is in a user namespace, where owners that it does not know all look alike.
+fn in_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+/// The owner that the kernel shows where it has no other.
+const UNKNOWN_OWNER: u32 = 65_534;
+
+/// Whether files of this owner are to be trusted: one's own, root's, or, in a user namespace, those of an owner that it
+/// has no number for, as root is there.
+fn is_trusted(owner: u32) -> bool {
+    owner == uid() || owner == 0 || (owner == UNKNOWN_OWNER && in_user_namespace())
+}
+
 impl StateDir {
-    /// The folder for this user, by the rule at the top of this page. Does not create it.
+    /// The folder for this process, by the rule at the top of this page. Does not make it.
     pub fn locate() -> Self {
-        if let Some(path) = std::env::var_os(STATE_DIR_VARIABLE).filter(|v| !v.is_empty()) {
-            return Self(path.into());
+        Self::find(false).0
+    }
+
+    /// The folder for this process, made if need be.
+    pub fn provide() -> Self {
+        Self::find(true).0
+    }
+
+    /// The folder for this process, and the candidates that were passed by.
+    pub fn find(make: bool) -> (Self, Vec<Passed>) {
+        if let Some(path) = initial::variable(STATE_DIR_VARIABLE) {
+            return (Self(path.into()), Vec::new());
         }
-        if uid() == 0 {
-            return Self("/run/fcsp".into());
-        }
-        if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty())
-            && Path::new(&runtime).is_dir()
-        {
-            return Self(Path::new(&runtime).join("fcsp"));
-        }
-        Self(format!("/dev/shm/fcsp-{}", uid()).into())
+        // A file that cannot be read governs all the same: its tenant is then nobody's.
+        let kind = match authority::read_authority() {
+            Ok(None) => Kind::Private,
+            Ok(Some(config)) => match config.state_dir {
+                Some(path) => return (Self(path.into_path_buf()), Vec::new()),
+                None => Kind::Common,
+            },
+            Err(_) => Kind::Common,
+        };
+        let (path, passed) = places::choose(kind, make);
+        (Self(path), passed)
     }
 
     /// This folder.
@@ -69,8 +101,14 @@ impl StateDir {
         self.0.join("tenants").join(name)
     }
 
-    /// Makes a tenant's folder, private to its owner. A folder under a world-writable parent that belongs to somebody
-    /// else is refused: its owner could swap the files.
+    /// Makes the state folder if need be; its path.
+    pub fn provide_at(&self) -> io::Result<&Path> {
+        make_private(&self.0)?;
+        Ok(&self.0)
+    }
+
+    /// Makes a tenant's folder, private to its owner, or every user's in a common state folder. A state folder that
+    /// belongs to somebody else is refused: its owner could swap the files.
     pub fn create_tenant(&self, name: &str) -> io::Result<PathBuf> {
         let dir = self.tenant(name);
         // Processes that stand in different folders would each have a tenant of their own, with the whole quota.
@@ -84,22 +122,60 @@ impl StateDir {
             ));
         }
         make_private(&self.0)?;
-        let owner = std::fs::metadata(&self.0)?.uid();
-        if owner != uid() && owner != 0 {
+        let meta = std::fs::metadata(&self.0)?;
+        let common = places::is_open(&meta) && meta.mode() & 0o1000 != 0;
+        if !common && !is_trusted(meta.uid()) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("{} belongs to another user", self.0.display()),
             ));
         }
-        make_private(&dir)?;
+        let tenants = self.0.join("tenants");
+        match std::fs::metadata(&tenants) {
+            Ok(meta) if places::is_open(&meta) && meta.mode() & 0o1000 != 0 => {
+                places::make_open(&dir, 0o777)?
+            }
+            _ => make_private(&dir)?,
+        }
         Ok(dir)
+    }
+
+    /// Refuses a tenant's folder that another user made, who could swap its files and write its limits. A root-owned file
+    /// has one tenant for all users, and its limits are not read from a folder.
+    pub fn check_owner(&self, name: &str, source: Source) -> io::Result<()> {
+        let dir = self.tenant(name);
+        let meta = std::fs::metadata(&dir)?;
+        if meta.is_dir() && (source == Source::File || is_trusted(meta.uid())) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "belongs to another user, who could change its limits; remove it, or name another tenant or state folder",
+        ))
     }
 
     /// Makes a tenant's folder if need be and takes its setup lock, trying again where a collector removes the folder
     /// in between.
     pub fn set_up_tenant(&self, name: &str) -> io::Result<SetupLock> {
+        self.set_up(name, Self::create_tenant)
+    }
+
+    /// The same for a tenant whose programs may change their user: a new one lies behind a key.
+    pub fn set_up_behind_key(&self, name: &str) -> io::Result<SetupLock> {
+        self.set_up(name, |state, name| {
+            state.make_key(name)?;
+            state.create_tenant(name)
+        })
+    }
+
+    fn set_up(
+        &self,
+        name: &str,
+        create: impl Fn(&Self, &str) -> io::Result<PathBuf>,
+    ) -> io::Result<SetupLock> {
         for _ in 0..64 {
-            match SetupLock::acquire(&self.create_tenant(name)?.join("setup.lock")) {
+            let made = create(self, name).and_then(|dir| SetupLock::acquire(&dir.join("setup.lock")));
+            match made {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 lock => return lock,
             }
@@ -110,10 +186,100 @@ impl StateDir {
         )))
     }
 
-    /// Makes the state folder itself, readable by everybody so that `fcsp ps` can list it, when the caller is root.
-    pub fn create_shared(&self) -> io::Result<()> {
-        make_private(&self.0)?;
-        std::fs::set_permissions(&self.0, Permissions::from_mode(0o755))
+    /// Puts a new tenant's folder behind a key. One that is there stays as it is.
+    fn make_key(&self, name: &str) -> io::Result<()> {
+        use std::io::Read;
+        let link = self.tenant(name);
+        if std::fs::symlink_metadata(&link).is_ok() || self.home().is_some() {
+            return Ok(());
+        }
+        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+        make_private(&self.0.join("tenants"))?;
+        make_private(&self.0.join("devices"))?;
+        // Others may go through to a place that they know, and list nothing.
+        let open = self.0.join(OPEN);
+        make_private(&open)?;
+        mode(&self.0, 0o711)?;
+        mode(&open, 0o711)?;
+        let mut random = [0u8; 16];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+        let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (root, tenants) = (open.join(&key), open.join(&key).join("tenants"));
+        let made = make_private(&tenants)
+            .and_then(|()| places::make_open(&tenants.join(name), 0o777))
+            .and_then(|()| std::os::unix::fs::symlink("../../devices", root.join("devices")))
+            .and_then(|()| mode(&tenants, 0o755))
+            .and_then(|()| mode(&root, 0o755))
+            .and_then(|()| {
+                let target = Path::new("..").join(OPEN).join(&key).join("tenants").join(name);
+                std::os::unix::fs::symlink(target, &link)
+            });
+        made.or_else(|error| {
+            let _ = std::fs::remove_dir_all(&root);
+            match error.kind() {
+                // Another command was faster: its key is as good.
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(error),
+            }
+        })
+    }
+
+    /// The folder behind a key in which a tenant's folder lies, if it does.
+    fn key_of(&self, name: &str) -> Option<PathBuf> {
+        let target = std::fs::read_link(self.tenant(name)).ok()?;
+        let key = target
+            .strip_prefix(Path::new("..").join(OPEN))
+            .ok()?
+            .iter()
+            .next()?;
+        Some(self.0.join(OPEN).join(key))
+    }
+
+    /// The state folder as the tenant's programs are to find it.
+    pub fn for_programs(&self, name: &str) -> Self {
+        self.key_of(name).map_or_else(|| self.clone(), Self)
+    }
+
+    /// The state folder that this one belongs to, where this one lies behind a key.
+    pub fn home(&self) -> Option<Self> {
+        let open = self.0.parent()?;
+        (open.file_name()? == OPEN && self.0.file_name()?.len() == 32)
+            .then(|| open.parent().map(|home| Self(home.to_owned())))?
+    }
+
+    /// Tenants behind keys that some process carries in the environment it was started with: it may join at any time.
+    /// Only root can tell.
+    pub fn carried(&self) -> Vec<String> {
+        let marker = format!("{STATE_DIR_VARIABLE}={}/", self.0.join(OPEN).display()).into_bytes();
+        let keys: std::collections::BTreeSet<Vec<u8>> = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit())
+            .filter_map(|entry| std::fs::read(entry.path().join("environ")).ok())
+            .filter_map(|environ| {
+                let entry = environ
+                    .split(|&byte| byte == 0)
+                    .find(|entry| entry.starts_with(&marker))?;
+                Some(entry[marker.len()..].to_vec())
+            })
+            .collect();
+        let is_carried = |name: &String| {
+            let key = self.key_of(name);
+            key.is_some_and(|key| {
+                key.file_name()
+                    .is_some_and(|key| keys.contains(key.as_encoded_bytes()))
+            })
+        };
+        match keys.is_empty() {
+            true => Vec::new(),
+            false => self
+                .tenants()
+                .unwrap_or_default()
+                .into_iter()
+                .filter(is_carried)
+                .collect(),
+        }
     }
 
     /// Names of the tenants that have a folder, sorted.
@@ -189,9 +355,13 @@ impl StateDir {
             std::process::id(),
             REMOVED.fetch_add(1, Ordering::Relaxed)
         ));
+        let key = self.key_of(tenant);
         std::fs::rename(&dir, &grave)?;
-        // What cannot be removed now is removed by the next `sweep`.
+        // What cannot be removed now is removed by the next `sweep`. Of a link this removes the link.
         let _ = std::fs::remove_dir_all(&grave);
+        if let Some(key) = key {
+            let _ = std::fs::remove_dir_all(key);
+        }
         Ok(true)
     }
 
@@ -204,6 +374,32 @@ impl StateDir {
         {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 // Somebody else at the same work is as good.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        self.sweep_keys();
+    }
+
+    /// Removes keys that no tenant has, unless they were made just now: their link may still be to come.
+    fn sweep_keys(&self) {
+        let used: Vec<PathBuf> = self
+            .tenants()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|name| self.key_of(name))
+            .collect();
+        for entry in std::fs::read_dir(self.0.join(OPEN))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let age = entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .ok()
+                .and_then(|made| made.elapsed().ok());
+            let is_old = age.is_some_and(|age| age > std::time::Duration::from_secs(60));
+            if is_old && !used.contains(&entry.path()) {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
@@ -240,5 +436,72 @@ mod tests {
         assert_eq!(state.tenants().unwrap(), ["b"]);
         state.sweep();
         assert!(!left.exists() && state.tenant("b").exists());
+    }
+
+    #[test]
+    fn a_tenant_behind_a_key_looks_like_any_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("s"));
+        let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o7777;
+        drop(state.set_up_behind_key("a").unwrap());
+        drop(state.set_up_behind_key("a").unwrap());
+        state.create_tenant("b").unwrap();
+        assert_eq!(state.tenants().unwrap(), ["a", "b"]);
+        let keys = || std::fs::read_dir(state.path().join(OPEN)).unwrap().count();
+        assert_eq!(keys(), 1);
+        let inside = state.for_programs("a");
+        assert_eq!(inside.tenants().unwrap(), ["a"]);
+        assert_eq!(inside.home(), Some(state.clone()));
+        assert_eq!((state.for_programs("b"), state.home()), (state.clone(), None));
+        // Nobody lists keys, nobody swaps the tenant's folder, everybody with the key writes in it.
+        assert_eq!(
+            (mode(state.path()), mode(&state.path().join(OPEN))),
+            (0o711, 0o711)
+        );
+        assert_eq!(mode(&state.path().join("tenants")), 0o700);
+        assert_eq!(mode(&inside.path().join("tenants")), 0o755);
+        assert_eq!(mode(&inside.tenant("a")), 0o777);
+        assert_eq!(mode(&inside.tenant("a").join("setup.lock")), 0o666);
+        assert!(inside.path().join("devices").is_dir());
+        // Removed by its name, the key with it.
+        state.sweep();
+        assert_eq!(keys(), 1);
+        assert!(state.remove_if_dead("a").unwrap());
+        assert_eq!((state.tenants().unwrap(), keys()), (vec!["b".to_owned()], 0));
+        // One whose link was never made.
+        let stray = state.path().join(OPEN).join("0".repeat(32));
+        std::fs::create_dir(&stray).unwrap();
+        state.sweep();
+        assert!(stray.exists(), "its link may be to come");
+    }
+
+    #[test]
+    fn a_common_folder_has_tenants_of_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("common");
+        places::provide(&path, Kind::Common, true).unwrap();
+        let state = StateDir::at(&path);
+        drop(state.set_up_tenant("t").unwrap());
+        let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&state.tenant("t")), 0o777);
+        assert_eq!(mode(&state.tenant("t").join("setup.lock")), 0o666);
+        assert!(state.remove_if_dead("t").unwrap());
+    }
+
+    #[test]
+    fn a_tenant_of_somebody_elses_is_refused() {
+        // SAFETY: geteuid takes nothing and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            println!("SKIPPED: only root can make a folder of another user's");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("s"));
+        let folder = state.create_tenant("t").unwrap();
+        state.check_owner("t", Source::Environment).unwrap();
+        std::os::unix::fs::chown(&folder, Some(4242), None).unwrap();
+        let error = state.check_owner("t", Source::Environment).unwrap_err();
+        assert!(error.to_string().contains("another user"), "{error}");
+        state.check_owner("t", Source::File).unwrap();
     }
 }

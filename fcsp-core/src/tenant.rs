@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name};
+use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name, file as authority};
 use crate::control::{Control, Limits};
 use crate::device::{DeviceIdentity, DeviceUuid};
 use crate::file::SetupLock;
@@ -10,6 +10,7 @@ use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
 use crate::share::files::OwnPage;
 use crate::state::StateDir;
+use crate::tree;
 
 /// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,7 @@ pub enum TenantError {
 #[derive(Debug)]
 pub struct Tenant {
     name: String,
+    state: StateDir,
     dir: PathBuf,
     source: Source,
     /// Limits from a root-owned file: they cannot be changed by a control page.
@@ -43,12 +45,14 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Joins the tenant that `config` names, or the one of this process's tree if it names none. The first process
+    /// Joins the tenant that `config` names, or the one of this process's tree if it names none; a root-owned file that
+    /// names none has one tenant for all. The first process
     /// writes the configuration into the control page; from then on the page speaks, until nobody of the tenant lives.
     pub fn join(state: &StateDir, config: &Config) -> Result<Self, TenantError> {
         let name = match &config.tenant {
             Some(name) => name.clone(),
-            None => process_tree_name(),
+            None if config.source == Source::File => authority::tenant_name(),
+            None => tree::name(config),
         };
         check_tenant_name("tenant", &name)?;
         let dir = state.tenant(&name);
@@ -62,6 +66,7 @@ impl Tenant {
             paused: false,
         };
         let setup = state.set_up_tenant(&name).map_err(folder)?;
+        state.check_owner(&name, config.source).map_err(folder)?;
         // A configuration made in code has no source, and asks for limits where it has rules.
         let asks = config.source == Source::Environment
             || config.source == Source::Nothing && !(config.memory.is_empty() && config.compute.is_empty());
@@ -82,6 +87,7 @@ impl Tenant {
         };
         Ok(Self {
             name,
+            state: state.clone(),
             dir,
             source,
             fixed,
@@ -92,6 +98,11 @@ impl Tenant {
     /// The tenant's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The state folder that it was joined in.
+    pub fn state(&self) -> &StateDir {
+        &self.state
     }
 
     /// The tenant's folder.
@@ -215,61 +226,14 @@ fn is_managed(dir: &std::path::Path) -> bool {
 /// variables must not replace it.
 pub const MANAGED_MARK: &str = "managed";
 
-/// The name of a tenant nobody named: the process tree that was started with these settings. The root of the tree is
-/// the highest ancestor whose environment carries the same FCSP variables.
-fn process_tree_name() -> String {
-    let mine = settings_of_self();
-    let mut root = (
-        std::process::id().to_string(),
-        process::stat("self").map_or(0, |(_, start)| start),
-    );
-    let mut pid = root.0.clone();
-    // Bounded: a tree of processes is not deep, and /proc may be odd inside containers.
-    for _ in 0..64 {
-        let Some(parent) = parent_of(&pid) else { break };
-        if settings_of(&parent) != Some(mine.clone()) {
-            break;
-        }
-        let Some((_, start)) = process::stat(&parent) else {
-            break;
-        };
-        root = (parent.clone(), start);
-        pid = parent;
-    }
-    format!("tree-{}-{}", root.0, root.1)
-}
+/// File in a tenant's folder that names the folder of the tenant that it is a part of.
+pub const OUTER_FILE: &str = "outer";
 
-fn parent_of(pid: &str) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let after = text.get(text.rfind(')')? + 1..)?;
-    let parent = after.split_ascii_whitespace().nth(1)?;
-    (parent != "0").then(|| parent.to_owned())
-}
-
-fn is_setting(name: &[u8]) -> bool {
-    use crate::config::env::PREFIXES;
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
-}
-
-fn settings_of_self() -> Vec<Vec<u8>> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut settings: Vec<Vec<u8>> = std::env::vars_os()
-        .filter(|(name, _)| is_setting(name.as_bytes()))
-        .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
-        .collect();
-    settings.sort();
-    settings
-}
-
-fn settings_of(pid: &str) -> Option<Vec<Vec<u8>>> {
-    let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut settings: Vec<Vec<u8>> = environ
-        .split(|&byte| byte == 0)
-        .filter(|entry| is_setting(entry))
-        .map(<[u8]>::to_vec)
-        .collect();
-    settings.sort();
-    Some(settings)
+/// The folder of the tenant that the tenant of this folder is a part of, if it is.
+pub fn outer_of(dir: &std::path::Path) -> Option<PathBuf> {
+    let text = crate::file::read_text(&dir.join(OUTER_FILE));
+    let path = PathBuf::from(text.trim_end_matches('\n'));
+    path.is_absolute().then_some(path)
 }
 
 #[cfg(test)]
@@ -453,11 +417,5 @@ mod tests {
         assert!(!region().any_alive() && state.is_alive("t").unwrap());
         drop(tenant);
         assert!(!state.is_alive("t").unwrap());
-    }
-
-    #[test]
-    fn a_tree_has_one_name() {
-        assert_eq!(process_tree_name(), process_tree_name());
-        check_tenant_name("tenant", &process_tree_name()).unwrap();
     }
 }

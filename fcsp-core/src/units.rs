@@ -37,28 +37,36 @@ fn split(text: &str) -> (&str, &str) {
     (&trimmed[..end], trimmed[end..].trim_start())
 }
 
-/// Bytes from text. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti`, and single letters in either case) are powers of 1024;
-/// `KB MB GB TB` are powers of 1000; no unit means bytes. Zero is an error: a quota of nothing is a mistake, and
-/// leaving a quota out is how to ask for none.
+/// Bytes from text. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti` and `K M G T`) are powers of 1024; `KB MB GB TB` are powers
+/// of 1000; no unit means bytes. Upper and lower case mean the same, but for `Gb` and its like, which are bits. Zero is
+/// an error: a quota of nothing is a mistake, and leaving a quota out is how to ask for none.
 pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = split(text);
-    let scale: u64 = match unit {
-        "" | "B" => 1,
-        "K" | "k" | "Ki" | "KiB" => 1 << 10,
-        "M" | "m" | "Mi" | "MiB" => 1 << 20,
-        "G" | "g" | "Gi" | "GiB" => 1 << 30,
-        "T" | "t" | "Ti" | "TiB" => 1 << 40,
-        "KB" | "kB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
+    let scale: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "ki" | "kib" => 1 << 10,
+        "m" | "mi" | "mib" => 1 << 20,
+        "g" | "gi" | "gib" => 1 << 30,
+        "t" | "ti" | "tib" => 1 << 40,
+        "kb" | "mb" | "gb" | "tb"
+            if unit.starts_with(|c: char| c.is_ascii_uppercase()) && unit.ends_with('b') =>
+        {
+            return Err(error(
+                text,
+                format!("counts bits by its unit \"{unit}\"; {BYTE_FORMS}"),
+            ));
+        }
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
         _ if number.is_empty() => {
             return Err(error(text, format!("is not an amount of memory; {BYTE_FORMS}")));
         }
-        other => {
+        _ => {
             return Err(error(
                 text,
-                format!("has the unknown unit \"{other}\"; {BYTE_FORMS}"),
+                format!("has the unknown unit \"{unit}\"; {BYTE_FORMS}"),
             ));
         }
     };
@@ -79,6 +87,34 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
             "is no memory at all; leave the limit out to have none",
         )),
         Some(bytes) => Ok(bytes),
+    }
+}
+
+/// Below this an amount without a unit was meant to have one.
+const LEAST_BARE: u64 = 1 << 20;
+
+/// Says what a small number without a unit probably meant: as bytes it is less than anything on a device takes.
+pub fn lacks_its_unit(text: &str) -> Option<UnitError> {
+    let number = text.trim().parse::<u64>().ok()?;
+    if number == 0 || number >= LEAST_BARE {
+        return None;
+    }
+    let meant = match number {
+        1..=100 => format!("{number}GiB or {number}%"),
+        101..=999 => format!("{number}MiB or {number}GiB"),
+        _ => format!("{number}MiB"),
+    };
+    Some(error(
+        text,
+        format!("has no unit, and so few bytes are of no use; did you mean {meant}?"),
+    ))
+}
+
+/// A share of the whole from "25%", or from a fraction of 1 with its point, such as "0.25".
+pub fn parse_share(text: &str) -> Result<Ppm, UnitError> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if text.contains('.') && value > 0.0 && value <= 1.0 => percent(text, value * 100.0),
+        _ => parse_percent(text),
     }
 }
 
@@ -152,18 +188,29 @@ mod tests {
             ("1.5GiB", 3 << 29),
             ("4096", 4096),
             ("512m", 512 << 20),
+            ("8gib", 8 << 30),
+            ("8GIB", 8 << 30),
+            ("8 Gib", 8 << 30),
+            ("8gI", 8 << 30),
+            ("8gb", 8_000_000_000),
+            ("8kB", 8_000),
+            ("2097152b", 2 << 20),
         ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
         assert_eq!(parse_percent("40%"), Ok(400_000));
         assert_eq!(parse_percent(" 12.5 %"), Ok(125_000));
+        assert_eq!(parse_share("0.25"), Ok(250_000));
+        assert_eq!(parse_share("25%"), Ok(250_000));
+        assert_eq!(parse_share("1.0"), Ok(1_000_000));
     }
 
     #[test]
     fn refuses_and_names_the_accepted_form() {
         for text in [
-            "8 Gib",
-            "8GIB",
+            "8 gigs",
+            "8Gb",
+            "8Mb",
             "",
             "GiB",
             "-1",
@@ -176,10 +223,19 @@ mod tests {
             let message = parse_bytes(text).expect_err(text).to_string();
             assert!(message.contains(&format!("\"{text}\"")), "{message}");
         }
-        assert!(parse_bytes("8 Gib").unwrap_err().to_string().contains("8GiB"));
+        assert!(parse_bytes("8 gigs").unwrap_err().to_string().contains("8GiB"));
         for text in ["101%", "0%", "40", "%", "-5%", "nan%", "inf%"] {
             let message = parse_percent(text).expect_err(text).to_string();
             assert!(message.contains("100%"), "{message}");
+        }
+        for text in ["25", "1", "0.0", "1.5", "0"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+        for text in ["8", "40", "512", "81920", "1048575"] {
+            assert!(lacks_its_unit(text).is_some(), "{text}");
+        }
+        for text in ["0", "1048576", "8GiB", "8B", "x"] {
+            assert!(lacks_its_unit(text).is_none(), "{text}");
         }
     }
 
@@ -199,6 +255,8 @@ mod tests {
         fn never_panics(text in ".{0,24}") {
             let _ = parse_bytes(&text);
             let _ = parse_percent(&text);
+            let _ = parse_share(&text);
+            let _ = lacks_its_unit(&text);
         }
     }
 }

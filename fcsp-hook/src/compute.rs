@@ -15,7 +15,6 @@ use fcsp_core::share::files::{Neighbours, OwnPage};
 use fcsp_core::share::gate::{Gate, SEVERAL, Verdict};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::share::wait::{self, now_ns};
-use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
 
 use crate::backend::Backend;
@@ -108,7 +107,7 @@ impl<B: Backend> Compute<B> {
         paused: bool,
         wait_word: &'static AtomicU64,
     ) -> Option<Self> {
-        let state = StateDir::locate();
+        let state = tenant.state().clone();
         let (page, blind) = match OwnPage::open(&state, &device.uuid, tenant.name()) {
             Ok(page) => {
                 let page: &'static OwnPage = Box::leak(Box::new(page));
@@ -118,7 +117,11 @@ impl<B: Backend> Compute<B> {
                 complain(&format!(
                     "no shared page, so the share is kept as strict: {error}"
                 ));
-                (&*Box::leak(Box::default()), true)
+                // One account for the tenant's processes that cannot have the shared one, else one for this process.
+                match OwnPage::open_apart(&state, &device.uuid, tenant.name()) {
+                    Ok(page) => (Box::leak(Box::new(page)).page(), true),
+                    Err(_) => (&*Box::leak(Box::default()), true),
+                }
             }
         };
         let now = now_ns();

@@ -49,7 +49,7 @@ fn tenant() -> Option<Tenant> {
     if config.memory.is_empty() && config.tenant.is_none() {
         return None;
     }
-    Tenant::join(&StateDir::locate(), &config).ok()
+    Tenant::join(&StateDir::provide(), &config).ok()
 }
 
 /// The place of a device with the management library's number `index` among those that a variable of this environment
@@ -69,7 +69,7 @@ pub fn visible_index(variable: &str, index: u32) -> Option<u32> {
 pub fn own_processes() -> Option<Vec<u32>> {
     let tenant = tenant()?;
     let mut pids = vec![std::process::id()];
-    if let Ok(alive) = (StateDir::locate(), tenant.name().to_owned()).alive() {
+    if let Ok(alive) = (tenant.state().clone(), tenant.name().to_owned()).alive() {
         pids.extend(alive.into_iter().map(|process| process.pid));
     }
     Some(pids)

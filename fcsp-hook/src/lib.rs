@@ -48,3 +48,4 @@ pub mod setup;
 pub mod symbols;
 pub mod table;
 pub mod thread;
+mod tree;

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::allocations::Allocations;
 use fcsp_core::clock::now_ns;
-use fcsp_core::config::Source;
+use fcsp_core::config::{Source, names};
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::{Tenant, TenantError};
 
@@ -16,7 +16,7 @@ use crate::embedding;
 use crate::fork;
 use crate::launch::Straight;
 use crate::memory::{Contexts, Record};
-use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain};
+use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain, logging};
 
 /// What this process is to FCSP.
 #[derive(Debug)]
@@ -145,6 +145,9 @@ impl<B: Backend> Process<B> {
             Ok(config) => config,
             Err(error) => return Some(self.publish(Status::Broken(error.to_string()))),
         };
+        if logging() {
+            say_wrong_names();
+        }
         if config.source == Source::Nothing && config.tenant.is_none() {
             return Some(self.publish(Status::Ungoverned));
         }
@@ -171,7 +174,7 @@ impl<B: Backend> Process<B> {
         // Before the driver is initialised there is nothing to govern and nothing to be asked; it refuses allocations by
         // itself.
         let count = B::device_count()?;
-        let status = match Tenant::join(&StateDir::locate(), &config) {
+        let status = match Tenant::join(&StateDir::provide(), &config) {
             Ok(tenant) if names_no_device::<B>(&tenant, count) => Status::Broken(
                 "the memory limits name none of the devices that this process has; a limit for all of them has no device in front"
                     .to_owned(),
@@ -437,6 +440,16 @@ impl<B: Backend> Process<B> {
         match compute {
             None => self.straight.open(word, generation),
             Some(compute) => self.straight.settle(word, generation, compute),
+        }
+    }
+}
+
+/// Says which variables were meant for FCSP and are read by nobody.
+#[cold]
+fn say_wrong_names() {
+    for (name, _) in std::env::vars_os() {
+        if let Some(wrong) = name.to_str().and_then(names::wrong) {
+            complain(&wrong.to_string());
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Finding the preload libraries and the simulated accelerator, and writing them out where they are only embedded.
 //!
-//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball); a private folder named by
-//! the embedded files' content, in the user's cache or, where that cannot hold programs, in the state folder.
+//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball); a folder named by the embedded
+//! files' content, in the first place that can hold programs: the user's cache, the state folder, and the other places of
+//! a state folder. Root's is one that every user can read, since a program of root's may become another user.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use fcsp::places::{self, Kind};
 use fcsp::state::StateDir;
 use serde::Serialize;
 
@@ -37,7 +39,7 @@ Examples:
   fcsp lib --to /usr/lib/fcsp                            write the libraries there, for an image or a package
 
 JSON keys: schema, preload (of --vendor), vendors (vendor: library, null where there is none), sim, origin (variable, \
-beside, cache, state, written).";
+beside, cache, state, place, written).";
 
 /// Options of `fcsp lib`.
 #[derive(Debug, clap::Args)]
@@ -69,6 +71,8 @@ pub enum Origin {
     Cache,
     /// Written to the state folder.
     State,
+    /// Written to another place where a state folder could be.
+    Place,
     /// Written just now, by `fcsp lib --to`.
     Written,
 }
@@ -118,13 +122,17 @@ impl Libraries {
             );
         }
         let mut refusals = Vec::new();
-        let candidates = [
-            (cache().map(|dir| dir.join(embedded::HASH)), Origin::Cache),
-            (Some(state.path().join("lib").join(embedded::HASH)), Origin::State),
-        ];
-        for (dir, origin) in candidates {
-            let Some(dir) = dir else { continue };
-            match loadable(&dir).and_then(|()| unpack(&dir)) {
+        for (dir, origin) in candidates(state) {
+            let done = match origin {
+                // Beside state of one's own only: above it somebody else could swap folders.
+                Origin::Place => places::provide(&dir, Kind::Private, true),
+                _ => Ok(()),
+            };
+            let dir = match origin {
+                Origin::Cache => dir.join(embedded::HASH),
+                _ => dir.join("lib").join(embedded::HASH),
+            };
+            match done.and_then(|()| loadable(&dir)).and_then(|()| unpack(&dir)) {
                 Ok(()) => return Ok(Self::in_folder(&dir, origin)),
                 Err(error) => refusals.push(format!("{}: {error}", dir.display())),
             }
@@ -153,15 +161,35 @@ fn beside() -> Option<PathBuf> {
     Some(exe.parent()?.parent()?.join("lib/fcsp"))
 }
 
-fn cache() -> Option<PathBuf> {
+/// Folders that may hold the libraries, best first. For root, one that every user can read comes before its own cache.
+fn candidates(state: &StateDir) -> Vec<(PathBuf, Origin)> {
     let set = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .map(|dir| dir.join("fcsp"))
+    // `sudo` may keep another user's home.
+    let is_ours = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.uid() == uid());
+    let root = (uid() == 0).then(|| PathBuf::from("/var/cache/fcsp"));
+    let home = set("HOME").filter(is_ours).map(|home| home.join(".cache/fcsp"));
+    let explicit = set("XDG_CACHE_HOME").map(|dir| dir.join("fcsp"));
+    let caches = match explicit {
+        Some(dir) => vec![dir],
+        None => root.into_iter().chain(home).collect(),
+    };
+    let state = (state.path().to_owned(), Origin::State);
+    let others = places::all_private().into_iter().map(|dir| (dir, Origin::Place));
+    caches
+        .into_iter()
+        .map(|dir| (dir, Origin::Cache))
+        .chain([state])
+        .chain(others)
+        .collect()
+}
+
+fn uid() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// Whether the dynamic linker would load a library from `dir`, as far as can be known without trying.
@@ -196,16 +224,19 @@ fn mount_flags(path: &Path) -> io::Result<libc::c_ulong> {
     Ok(stat.f_flag)
 }
 
-/// Makes a folder of the user's own, refusing one in which somebody else could swap the files.
+/// Makes a folder of the user's own, refusing one in which somebody else could swap the files. Everybody can read root's.
 fn private(dir: &Path) -> io::Result<()> {
+    let mode = if uid() == 0 { 0o755 } else { 0o700 };
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(mode)
         .create(dir)?;
     let meta = std::fs::metadata(dir)?;
-    // SAFETY: geteuid takes nothing and cannot fail.
-    let me = unsafe { libc::geteuid() };
-    if (meta.uid() != me && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
+    if meta.uid() == 0 && uid() == 0 && meta.mode() & 0o022 == 0 {
+        // Whatever the umask was when it was made.
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(meta.mode() | 0o555))?;
+    }
+    if (meta.uid() != uid() && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "others may write there",
@@ -246,7 +277,10 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o644)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|mut file| {
+            file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            file.write_all(bytes)
+        })
         .and_then(|()| std::fs::rename(&temporary, path));
     if result.is_err() {
         let _ = std::fs::remove_file(&temporary);
@@ -344,7 +378,6 @@ mod tests {
 
     #[test]
     fn a_folder_that_others_may_write_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let shared = dir.path().join("shared");
         std::fs::create_dir(&shared).unwrap();

@@ -7,7 +7,7 @@ use fcsp::config::{Config, ConfigError, Quota, Rules, env};
 use fcsp::control::Limits;
 use fcsp::device::Selector;
 use fcsp::share::params::{DEFAULT_FLOOR, Params};
-use fcsp::units::{Percent, WHOLE};
+use fcsp::units::{Percent, WHOLE, lacks_its_unit};
 
 /// The options.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -126,6 +126,8 @@ pub fn is_setting(name: &str) -> bool {
 /// A quota exactly as it is, for a program to read back. (The form for people rounds.)
 fn exact(quota: Quota) -> String {
     match quota {
+        // So few bytes without a unit would be taken for a slip.
+        Quota::Bytes(bytes) if lacks_its_unit(&bytes.to_string()).is_some() => format!("{bytes}B"),
         Quota::Bytes(bytes) => bytes.to_string(),
         other => other.to_string(),
     }
@@ -233,7 +235,7 @@ mod tests {
     #[test]
     fn errors_name_the_option() {
         for (args, option) in [
-            (args(Some("8 Gib"), None, None), "--memory"),
+            (args(Some("8 gigs"), None, None), "--memory"),
             (args(Some(""), None, None), "--memory"),
             (args(None, Some("101%"), None), "--compute"),
             (args(None, None, Some("fast")), "--mode"),
@@ -266,7 +268,7 @@ mod tests {
     #[test]
     fn variables_read_back_as_the_same_limits() {
         let original = LimitArgs {
-            memory: Some("0=1.3GiB,1=40%,*=7MiB".into()),
+            memory: Some("0=1.3GiB,1=40%,*=7MiB,2=1KiB".into()),
             compute: Some("2=unlimited,12.5%".into()),
             mode: Some("adaptive".into()),
             priority: Some("low".into()),

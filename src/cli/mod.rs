@@ -12,6 +12,7 @@ mod numbers;
 mod output;
 mod probe;
 mod program;
+mod promises;
 mod ps;
 mod rules;
 mod run;
@@ -61,7 +62,7 @@ Exit codes:
     max_term_width = 100
 )]
 struct Cli {
-    /// Folder of the tenants' shared state [default: /run/fcsp for root, $XDG_RUNTIME_DIR/fcsp, /dev/shm/fcsp-<uid>]
+    /// Folder of the tenants' shared state [default: /run/fcsp for root, $XDG_RUNTIME_DIR/fcsp, /dev/shm/fcsp-<uid>, /tmp/fcsp-<uid>]
     #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     state_dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -115,8 +116,8 @@ impl std::error::Error for Coded {}
 #[derive(Debug)]
 struct Context {
     state: StateDir,
-    /// The state folder where it is not the default: programs started from here must be told.
-    state_override: Option<PathBuf>,
+    /// Whether somebody named it: it is then taken as it is.
+    is_chosen: bool,
 }
 
 impl Context {
@@ -127,13 +128,14 @@ impl Context {
                 .map(Into::into)
         });
         // Absolute: the program may change its folder before it looks.
-        let state_override = chosen.map(std::path::absolute).transpose()?;
+        let chosen = chosen.map(std::path::absolute).transpose()?.map(StateDir::at);
+        let is_chosen = chosen.is_some();
+        let state = chosen.unwrap_or_else(StateDir::locate);
+        // In a program of root's tenant that has stayed root, the command sees every tenant of root's.
+        let home = state.home().filter(|home| home.tenants().is_ok());
         Ok(Self {
-            state: match &state_override {
-                Some(path) => StateDir::at(path),
-                None => StateDir::locate(),
-            },
-            state_override,
+            state: home.unwrap_or(state),
+            is_chosen,
         })
     }
 }

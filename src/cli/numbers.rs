@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use fcsp::config::{ConfigError, Rules};
 use fcsp::control::Limits;
-use fcsp::device::{DeviceIdentity, DeviceUuid, Selector};
+use fcsp::device::{DeviceIdentity, DeviceUuid, Selector, UuidStart};
+use fcsp::file;
 use fcsp_sim::spec::Topology;
 
 use super::probe::{self, Device};
@@ -87,9 +88,9 @@ fn select(all: &[Device], list: Option<&str>) -> Vec<Device> {
     chosen
 }
 
-/// Whether a rule goes by number.
+/// Whether a rule goes by number, or by the beginning of a UUID.
 pub fn any(limits: &Limits) -> bool {
-    let number = |selector| matches!(selector, Selector::Index(_));
+    let number = |selector| matches!(selector, Selector::Index(_) | Selector::UuidStart(_));
     limits.memory.iter().any(|(selector, _)| number(selector))
         || limits.compute.iter().any(|(selector, _)| number(selector))
 }
@@ -106,7 +107,7 @@ impl Numbers {
 
     /// What a tenant's folder says; none where nobody wrote it, and numbers are then what each program takes them for.
     pub fn load(dir: &Path) -> Self {
-        let text = std::fs::read_to_string(dir.join(FILE)).unwrap_or_default();
+        let text = file::read_text(&dir.join(FILE));
         let devices = text.lines().enumerate().map_while(|(index, line)| {
             let uuid: DeviceUuid = line.trim().parse().ok()?;
             Some(DeviceIdentity {
@@ -121,10 +122,34 @@ impl Numbers {
     /// Keeps the numbers in a tenant's folder.
     pub fn save(&self, dir: &Path) -> std::io::Result<()> {
         let lines: Vec<String> = self.0.iter().map(|device| device.uuid.to_string()).collect();
-        std::fs::write(dir.join(FILE), lines.join("\n"))
+        file::replace(&dir.join(FILE), lines.join("\n").as_bytes())
     }
 
-    /// `rules` with numbers replaced by what they stand for. A rule that names the same device more exactly stays and
+    /// The one device whose UUID begins so.
+    fn begun(&self, option: &str, start: UuidStart) -> Result<DeviceUuid, ConfigError> {
+        let found: Vec<String> = self
+            .0
+            .iter()
+            .filter(|device| start.begins(&device.uuid))
+            .map(|device| device.uuid.to_string())
+            .collect();
+        match self.0.iter().find(|device| start.begins(&device.uuid)) {
+            Some(device) if found.len() == 1 => Ok(device.uuid),
+            Some(_) => Err(ConfigError::new(
+                option,
+                format!(
+                    "{start} begins more than one UUID, {}: write more of it",
+                    found.join(" and ")
+                ),
+            )),
+            None => Err(ConfigError::new(
+                option,
+                format!("device {start} does not exist; `fcsp doctor` lists the devices"),
+            )),
+        }
+    }
+
+    /// `rules` with numbers and beginnings of UUIDs replaced by what they stand for. A rule that names the same device more exactly stays and
     /// wins, as it would have.
     pub fn settle<T: Copy>(&self, option: &str, rules: &Rules<T>) -> Result<Rules<T>, ConfigError> {
         if self.0.is_empty() {
@@ -132,9 +157,19 @@ impl Numbers {
         }
         let mut settled = Rules::new();
         for (selector, value) in rules.iter() {
-            let Selector::Index(index) = selector else {
-                settled.set(selector, value);
-                continue;
+            let index = match selector {
+                Selector::Index(index) => index,
+                Selector::UuidStart(start) => {
+                    let uuid = Selector::Uuid(self.begun(option, start)?);
+                    if !rules.iter().any(|(other, _)| other == uuid) {
+                        settled.set(uuid, value);
+                    }
+                    continue;
+                }
+                selector => {
+                    settled.set(selector, value);
+                    continue;
+                }
             };
             let Some(device) = self.0.get(index as usize) else {
                 return Err(ConfigError::new(
@@ -211,6 +246,39 @@ mod tests {
             settled(&numbers, "2=1GiB")
                 .unwrap_err()
                 .contains("device 2 does not exist")
+        );
+        // As a listing shows it.
+        assert_eq!(
+            settled(&numbers, &format!("{}=1GiB,2GiB", &second[..12])).unwrap(),
+            format!("{second}=1 GiB, 2 GiB")
+        );
+        assert!(
+            settled(&numbers, "GPU-0123=1GiB")
+                .unwrap_err()
+                .contains("does not exist")
+        );
+        let twins = [
+            "GPU-a0415400-0000-4000-8000-000000000000",
+            "GPU-a04154ff-0000-4000-8000-000000000000",
+        ];
+        let twins = Numbers(
+            twins
+                .map(|uuid| DeviceIdentity {
+                    index: None,
+                    uuid: uuid.parse().unwrap(),
+                    pci: None,
+                })
+                .into(),
+        );
+        let error = settled(&twins, "GPU-a04154=1GiB").unwrap_err();
+        assert!(
+            error.contains("more than one") && error.contains("a04154ff"),
+            "{error}"
+        );
+        assert!(
+            settled(&twins, "GPU-a04154f=1GiB")
+                .unwrap()
+                .starts_with("GPU-a04154ff")
         );
         // Nobody knows what numbers mean: they stay.
         assert_eq!(settled(&Numbers::default(), "7=1GiB").unwrap(), "7=1 GiB");

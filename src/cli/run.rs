@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
-use fcsp::config::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, file};
+use fcsp::config::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, file, names};
 use fcsp::control::{Control, Limits};
 use fcsp::device::Selector;
 use fcsp::file::SetupLock;
 use fcsp::spatial::Wish;
-use fcsp::state::STATE_DIR_VARIABLE;
+use fcsp::state::{STATE_DIR_VARIABLE, StateDir};
 use fcsp::tenant::MANAGED_MARK;
+use fcsp::tree;
 use fcsp::units::Bytes;
 
 use super::libraries::Libraries;
 use super::limits::{self, LimitArgs};
 use super::numbers::{self, Numbers};
 use super::probe::Device;
+use super::program::Obstacle;
 use super::tenants::{self, TenantView};
 use super::vendors::{self, Choice, Vendor};
-use super::{Coded, Context, program, sim, spatial};
+use super::{Coded, Context, program, promises, sim, spatial};
 
 /// The variable by which Level Zero's loader makes its management functions answer.
 const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
@@ -39,7 +41,7 @@ Examples:
   fcsp run --memory 8GiB -- python train.py
   fcsp run --memory 40% --compute 25% --mode strict -- ./serve
   fcsp run --tenant team-a --memory 16GiB -- ./one &
-  fcsp run --tenant team-a -- ./two               both share the 16 GiB
+  fcsp run --tenant team-a --memory 16GiB -- ./two   both share the 16 GiB
   fcsp run --sim h100x2 --memory 1GiB -- ./app    two simulated H100s
   fcsp run --vendor hip --memory 8GiB -- ./app    HIP that comes with the program
   fcsp run --compute 25% --spatial -- ./app       compute units of its own (AMD)
@@ -59,9 +61,12 @@ pub struct Args {
     /// per device 0=0-71,1=auto
     #[arg(long, value_name = "RULES", num_args = 0..=1, require_equals = true, default_missing_value = "auto", conflicts_with = "sim")]
     spatial: Option<String>,
-    /// Name of the tenant; one that lives is joined [default: run-<pid>]
+    /// Name of the tenant; one that lives is joined, without limits or with equal ones [default: run-<pid>]
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
+    /// Refuse where more memory or time would be promised than a device has, instead of warning
+    #[arg(long)]
+    no_overcommit: bool,
     /// Run on simulated accelerators: MODEL[xCOUNT][,memory=SIZE], models h100, a100, l4, tiny
     #[arg(long, value_name = "SPEC")]
     sim: Option<String>,
@@ -175,7 +180,9 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
         else {
             continue;
         };
-        if bytes > largest.total_bytes {
+        // A listing rounds: what it shows as the device's size is the device's size.
+        let is_rounded = Bytes(bytes).to_string() == Bytes(largest.total_bytes).to_string();
+        if bytes > largest.total_bytes && !is_rounded {
             return Err(ConfigError::new(
                 "--memory",
                 format!(
@@ -192,8 +199,54 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
     Ok(())
 }
 
+/// Memory that a context takes where nothing better is known, in bytes: less than on any large device of today.
+const LEAST_CONTEXT: u64 = 256 << 20;
+
+/// Says which quotas are too small for a program to begin with. `contexts` are the devices with what a context takes.
+fn small_quotas(limits: &Limits, devices: &[Device], context: Option<u64>) -> Vec<String> {
+    let least = context.unwrap_or(LEAST_CONTEXT);
+    let mut lines = Vec::new();
+    for device in devices.iter().filter(|device| device.total_bytes > 0) {
+        let Some(quota) = limits.memory.for_device(&device.identity()) else {
+            continue;
+        };
+        let bytes = quota.resolve(device.total_bytes);
+        if bytes >= least {
+            continue;
+        }
+        // The unit below the one that was meant is the usual slip.
+        let meant = bytes
+            .checked_mul(1024)
+            .filter(|&meant| meant <= device.total_bytes && meant >= least)
+            .map_or(String::new(), |meant| format!("; did you mean {}?", Bytes(meant)));
+        lines.push(format!(
+            "--memory: {} on device {} is less than a context takes ({}): programs get no memory there{meant}",
+            Bytes(bytes),
+            device.index,
+            match context {
+                Some(bytes) => Bytes(bytes).to_string(),
+                None => "300 to 600 MiB on large devices".to_owned(),
+            }
+        ));
+    }
+    lines
+}
+
+/// Refuses variables that were meant for FCSP and are read by nobody: a misspelt limit is no limit.
+fn check_names() -> Result<(), names::Unknown> {
+    let mut wrong: Vec<names::Unknown> = std::env::vars_os()
+        .filter_map(|(name, _)| names::wrong(name.to_str()?))
+        .collect();
+    wrong.sort_by(|a, b| a.name.cmp(&b.name));
+    match wrong.into_iter().next() {
+        Some(wrong) => Err(wrong),
+        None => Ok(()),
+    }
+}
+
 /// The configuration of the options and the environment; an authority leaves nothing to choose.
 fn configuration(args: &Args) -> anyhow::Result<Config> {
+    check_names()?;
     if let Some(reason) = file::passed_over() {
         eprintln!("fcsp: warning: {reason}");
     }
@@ -232,7 +285,7 @@ fn take_place(
     context: &Context,
     args: &Args,
     config: &Config,
-    numbers: &Numbers,
+    (numbers, visible): (&Numbers, &[Device]),
     devices: &[spatial::Place],
 ) -> anyhow::Result<Place> {
     let name = config
@@ -245,14 +298,34 @@ fn take_place(
         compute: numbers.settle("--compute", &config.compute)?,
         paused: false,
     };
-    // What a dead tenant of this name left, its highest use and its refusals, is not this one's; nor need this version be
-    // able to read it.
     let dead = || TenantView::read(state, &name).is_dead();
+    // A name alone is a wish to join: without anybody to join it would be a tenant without a limit.
+    let says_nothing = asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();
+    let needs_to_live = config.tenant.is_some() && says_nothing;
+    let not_there = || {
+        anyhow::anyhow!(
+            "no tenant {name} runs, so there are no limits to join: give them, such as --memory 16GiB (equal ones join a tenant that runs), or --memory unlimited for none"
+        )
+    };
     if dead() {
-        let _ = state.remove_if(&name, dead);
+        if needs_to_live {
+            return Err(not_there());
+        }
+        // What a dead tenant of this name left, its highest use and its refusals, is not this one's; nor need this version
+        // be able to read it. One whose program may still come stays.
+        if !state.carried().contains(&name) {
+            let _ = state.remove_if(&name, dead);
+        }
     }
-    let lock = state.set_up_tenant(&name)?;
+    // Held until the tenant is written: two commands at once must not both find the rest of a device free.
+    let promises = SetupLock::acquire(&state.provide_at()?.join("promises.lock"))?;
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let lock = match unsafe { libc::geteuid() } {
+        0 => state.set_up_behind_key(&name)?,
+        _ => state.set_up_tenant(&name)?,
+    };
     let dir = state.tenant(&name);
+    state.check_owner(&name, config.source)?;
     let there = TenantView::read(state, &name);
     let joins = Control::open(&dir)?.is_some() && !there.is_dead();
     let limits = if joins {
@@ -271,6 +344,21 @@ fn take_place(
         }
         there.limits
     } else {
+        if needs_to_live {
+            drop(lock);
+            let _ = state.remove_if(&name, dead);
+            return Err(not_there());
+        }
+        let beyond = promises::beyond(state, &name, &asked, visible);
+        if let (Some(first), true) = (beyond.first(), args.no_overcommit) {
+            let message = format!("--no-overcommit: {first}");
+            drop(lock);
+            let _ = state.remove_if(&name, dead);
+            bail!("{message}");
+        }
+        for line in beyond {
+            eprintln!("fcsp: warning: {line}");
+        }
         Control::create(&dir)?.write(&asked)?;
         numbers.save(&dir)?;
         asked
@@ -279,7 +367,7 @@ fn take_place(
     // good if this command were killed in between.
     tenants::add_root(&dir)?;
     if !joins || there.managed {
-        std::fs::write(dir.join(MANAGED_MARK), "")?;
+        fcsp::file::replace(&dir.join(MANAGED_MARK), b"")?;
     }
     let joining = spatial::Joining {
         tenant: &name,
@@ -288,6 +376,7 @@ fn take_place(
     };
     let claimed = spatial::claim_all(state, joining, &config.spatial, devices);
     drop(lock);
+    drop(promises);
     let units = claimed.and_then(|units| match units {
         None if joins => spatial::inherited(state, &name),
         units => Ok(units),
@@ -340,6 +429,11 @@ fn leave_place(context: &Context, place: &Place) {
 /// `fcsp run`. Returns only where the program could not be started.
 pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     let config = configuration(&args)?;
+    let state = match context.is_chosen {
+        true => context.state.clone(),
+        false => StateDir::provide(),
+    };
+    let context = &Context { state, ..*context };
     if let Some(wrong) = vendors::wrong_settings().into_iter().next() {
         bail!("{wrong}");
     }
@@ -372,17 +466,25 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
             .compute
             .iter()
             .any(|(selector, _)| selector != Selector::All);
-    let mut order = Numbers::default();
-    if (exact || machine.is_some())
-        && let Some(devices) = numbers::devices(machine.as_ref(), numbers::any(&limits))
-    {
-        if exact {
-            check_devices(&limits, &devices)?;
-        }
-        order = Numbers::of(&devices);
+    let visible = match exact || machine.is_some() {
+        true => numbers::devices(machine.as_ref(), numbers::any(&limits)),
+        false => None,
+    };
+    if let (Some(devices), true) = (&visible, exact) {
+        check_devices(&limits, devices)?;
     }
-    if let Some(reason) = program::unreachable(&path) {
-        eprintln!("fcsp: warning: {reason}");
+    let visible = visible.unwrap_or_default();
+    let order = Numbers::of(&visible);
+    let context_bytes = machine
+        .as_ref()
+        .and_then(|machine| machine.devices.iter().map(|device| device.context).min());
+    for line in small_quotas(&limits, &visible, context_bytes) {
+        eprintln!("fcsp: warning: {line}");
+    }
+    match program::obstacle(&path) {
+        Some(Obstacle::Unreached(reason)) => eprintln!("fcsp: warning: {reason}"),
+        Some(Obstacle::Unloadable(message)) => return Err(Coded { code: 126, message }.into()),
+        None => {}
     }
 
     let mut command = Command::new(&path);
@@ -397,9 +499,9 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if preloaded.contains(&Vendor::LevelZero) && std::env::var_os(SYSMAN_VARIABLE).is_none() {
         command.env(SYSMAN_VARIABLE, "1");
     }
-    if let Some(dir) = &context.state_override {
-        command.env(STATE_DIR_VARIABLE, dir);
-    }
+    // Always: a child in another user namespace, or with another XDG_RUNTIME_DIR, would look elsewhere.
+    command.env(STATE_DIR_VARIABLE, context.state.path());
+    command.env_remove(tree::VARIABLE);
     if let (Some(text), Some(machine)) = (&args.sim, &machine) {
         command
             .env("FCSP_SIM", text)
@@ -415,13 +517,20 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if config.source != Source::File {
         // Best effort: what cannot be collected now is collected later.
         let _ = tenants::collect(&context.state, false);
-        let place = take_place(context, &args, &config, &order, &devices).map_err(|error| {
+        let place = take_place(context, &args, &config, (&order, &visible), &devices).map_err(|error| {
             match error.downcast::<std::io::Error>() {
                 Ok(error) => unusable(context, error),
                 Err(error) => error,
             }
         })?;
         command.envs(place.units.clone());
+        if place.limits.memory.is_empty() && place.limits.compute.is_empty() && place.units.is_none() {
+            eprintln!(
+                "fcsp: note: tenant {} has no limit: its programs have the whole device (give --memory or --compute, or --memory unlimited to say so)",
+                place.name
+            );
+        }
+        command.env(STATE_DIR_VARIABLE, context.state.for_programs(&place.name).path());
         command.env("FCSP_TENANT", &place.name);
         command.envs(limits::variables(&place.limits));
         taken = Some(place);
@@ -477,6 +586,29 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_below_a_context_is_told_what_it_meant() {
+        let small = |rules: &str, context| {
+            let limits = Limits {
+                memory: Rules::parse("--memory", rules, Quota::parse).unwrap(),
+                ..Limits::default()
+            };
+            small_quotas(&limits, &machine(), context)
+        };
+        assert_eq!(small("600MiB", None), Vec::<String>::new());
+        assert_eq!(small("1GiB,1=unlimited", Some(518 << 20)), Vec::<String>::new());
+        let both = small("2MiB", None);
+        assert_eq!(both.len(), 2);
+        assert!(
+            both[0].contains("device 0") && both[0].contains("did you mean 2 GiB?"),
+            "{both:?}"
+        );
+        assert!(
+            small("1=500MiB", Some(518 << 20))[0].contains("device 1 is less than a context takes (518 MiB)")
+        );
+        assert!(small("1%", None)[0].contains("40.96 MiB"));
+    }
+
+    #[test]
     fn devices_are_checked_by_all_their_names() {
         let devices = machine();
         let uuid = &devices[1].uuid;
@@ -497,5 +629,10 @@ mod tests {
             "{error}"
         );
         assert!(check("1GiB", &[]).unwrap_err().contains("CUDA_VISIBLE_DEVICES"));
+        let mut odd = machine();
+        odd[0].total_bytes = 81_559 << 20;
+        let shown = Bytes(odd[0].total_bytes).to_string();
+        check(&format!("0={shown}"), &odd).unwrap();
+        assert!(check("0=79.66GiB", &odd).is_err());
     }
 }

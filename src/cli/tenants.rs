@@ -5,6 +5,7 @@ use std::path::Path;
 use fcsp::config::{Quota, Rules};
 use fcsp::control::{Control, Limits};
 use fcsp::device::{DeviceIdentity, Selector};
+use fcsp::file;
 use fcsp::process;
 use fcsp::region::RegionSnapshot;
 use fcsp::spatial::claims;
@@ -70,6 +71,8 @@ pub struct TenantView {
     pub alive: bool,
     /// Whether `fcsp run` or the node agent set it up, rather than a program's own environment.
     pub managed: bool,
+    /// The tenant that it is a part of, if it is.
+    pub outer: Option<String>,
     /// Whether its work is held back.
     pub paused: bool,
     /// Bytes held on all devices.
@@ -136,6 +139,8 @@ impl TenantView {
                 || devices.iter().any(|d| d.region.any_alive())
                 || state.is_alive(name).unwrap_or(false),
             managed: dir.join(MANAGED_MARK).exists(),
+            outer: fcsp::tenant::outer_of(&dir)
+                .and_then(|outer| Some(outer.file_name()?.to_str()?.to_owned())),
             paused: limits.paused,
             used_bytes: devices
                 .iter()
@@ -235,7 +240,7 @@ pub fn all(state: &StateDir) -> std::io::Result<Vec<TenantView>> {
 
 /// The programs that `fcsp run` started in the tenant of this folder.
 fn roots(dir: &Path) -> Vec<Root> {
-    let text = std::fs::read_to_string(dir.join(ROOTS)).unwrap_or_default();
+    let text = file::read_text(&dir.join(ROOTS));
     text.lines()
         .filter_map(|line| {
             let (pid, start) = line.split_once(' ')?;
@@ -289,15 +294,16 @@ pub fn remove_root(dir: &Path) -> std::io::Result<()> {
 
 /// In one step: a full file system or a kill must not leave a tenant whose programs nobody knows.
 fn replace_roots(dir: &Path, text: &str) -> std::io::Result<()> {
-    let temporary = dir.join(format!(".{ROOTS}"));
-    std::fs::write(&temporary, text)?;
-    std::fs::rename(&temporary, dir.join(ROOTS))
+    file::replace(&dir.join(ROOTS), text.as_bytes())
 }
 
 /// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names. What another
 /// process is setting up at this moment is left alone.
 pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
     let mut removed = Vec::new();
+    // A daemon that was started in a tenant and has not used the device yet counts as alive. Asked once: who carries a
+    // tenant in its environment has it from a process that did.
+    let carried = std::cell::OnceCell::new();
     for name in state.tenants()? {
         if !named && !name.starts_with("run-") && !name.starts_with("tree-") {
             continue;
@@ -305,7 +311,10 @@ pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
         // Asked twice: most live, and their setup locks are not to be taken for that; and once more under the lock,
         // since a program may have been started meanwhile.
         let dead = || TenantView::read(state, &name).is_dead();
-        if dead() && state.remove_if(&name, dead).unwrap_or(false) {
+        if dead()
+            && !carried.get_or_init(|| state.carried()).contains(&name)
+            && state.remove_if(&name, dead).unwrap_or(false)
+        {
             removed.push(name);
         }
     }

@@ -384,6 +384,7 @@ mod tests {
             name: "train".into(),
             alive: true,
             managed: true,
+            outer: None,
             paused: false,
             used_bytes: 6 << 30,
             refused: 12,

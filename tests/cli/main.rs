@@ -1,9 +1,11 @@
 //! The `fcsp` command as a user meets it: real processes, real files, simulated devices.
 
+mod closed;
 mod demo;
 mod device;
 mod doctor;
 mod figures;
+mod places;
 mod run;
 mod share;
 mod tenants;

@@ -39,6 +39,9 @@ impl Client {
         let (path, program) = (path.to_str().unwrap(), program.to_str().unwrap());
         let mut args = vec!["run", "--sim", "h100", "--tenant", name];
         args.extend(options);
+        if !options.contains(&"--memory") {
+            args.extend(["--memory", "unlimited"]);
+        }
         args.push("--");
         args.extend(before);
         args.extend([program, path]);
@@ -332,7 +335,7 @@ fn gc_removes_a_simulated_machine_that_nobody_uses() {
         Ok(entries) => entries.count(),
         Err(_) => 0,
     };
-    let args = ["run", "--sim", "tiny", "--tenant", "a", "--"];
+    let args = ["run", "--sim", "tiny", "--tenant", "a", "--memory", "100%", "--"];
     let args = [
         &args[..],
         &[program.to_str().unwrap(), path.to_str().unwrap(), "watch", "4096"],

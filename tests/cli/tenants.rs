@@ -55,7 +55,7 @@ fn limits_change_and_merge_while_the_tenant_runs() {
     );
 
     refuses(
-        &machine.fcsp(&["limit", "a", "--memory", "8 Gib"]),
+        &machine.fcsp(&["limit", "a", "--memory", "8 gigs"]),
         125,
         &["--memory", "8GiB"],
     );
@@ -114,8 +114,8 @@ fn what_a_limit_or_a_pause_will_not_do_is_said() {
 #[test]
 fn gc_takes_the_dead_and_leaves_the_living() {
     let machine = Machine::new();
-    let _living = machine.sleeper("living", &[]);
-    drop(machine.sleeper("dead", &[]));
+    let _living = machine.sleeper("living", &["--memory", "unlimited"]);
+    drop(machine.sleeper("dead", &["--memory", "unlimited"]));
     assert_eq!(
         machine.json(&["gc", "--json"], 0)["removed"],
         serde_json::json!(["dead"])

@@ -112,7 +112,7 @@ fn a_vendor_whose_driver_is_installed_is_preloaded_unasked() {
     ] {
         let machine = Machine::new();
         let output = machine
-            .command(&["run", "--", "env"])
+            .command(&["run", "--memory", "unlimited", "--", "env"])
             .env("LD_LIBRARY_PATH", installed(&machine, file))
             .output()
             .unwrap();

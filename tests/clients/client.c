@@ -205,6 +205,10 @@ static void *allocate_and_free(void *rounds) {
 
 static int run(char *text);
 
+static void *run_apart(void *command) { return (void *)(long)run(command); }
+
+static int run(char *text);
+
 /* A forked child runs `text`; the answer is its last code. With `keep`, it then waits to be killed, and its number is
  * given too. */
 static int in_child(char *text, int keep) {
@@ -520,6 +524,33 @@ static int run(char *text) {
             bad += (u64)each;
         }
         return (int)bad;
+    }
+    /* Daemons clear their environment before they do anything else. */
+    if (IS("clearenv")) {
+        /* But for the simulated machine, which a device would not find in there. */
+        static char machine[2][4096];
+        const char *names[] = { "FCSP_SIM", "FCSP_SIM_STATE" };
+        for (int i = 0; i < 2; i++)
+            snprintf(machine[i], sizeof machine[i], "%s=%s", names[i], getenv(names[i]) ? getenv(names[i]) : "");
+        clearenv();
+        return putenv(machine[0]) | putenv(machine[1]);
+    }
+    /* From here on no file can be opened. */
+    if (IS("nofile")) {
+        struct rlimit none = { 0, 0 };
+        return setrlimit(RLIMIT_NOFILE, &none);
+    }
+    /* small KIB COMMAND: the command on a thread whose stack has so many KiB. */
+    if (IS("small")) {
+        pthread_attr_t attributes;
+        pthread_t thread;
+        void *answer = NULL;
+        char *command = rest + strspn(rest, "0123456789 ");
+        pthread_attr_init(&attributes);
+        if (pthread_attr_setstacksize(&attributes, a[0] << 10) || pthread_create(&thread, &attributes, run_apart, command))
+            return 9994;
+        pthread_join(thread, &answer);
+        return (int)(long)answer;
     }
     if (IS("storm")) storm(a[0], a[1] ? a[1] : 15);
     if (IS("exit")) exit((int)a[0]);

@@ -79,7 +79,7 @@ pub fn tenants_run_on_units_of_their_own(vendor: &'static Vendor) {
     };
     let program = program(vendor, &machine, "masks_hip.c");
     let start = |options: &[&str]| Seen::start(&machine, &program, options, None);
-    let free = start(&["--tenant", "free"]);
+    let free = start(&["--tenant", "free", "--memory", "unlimited"]);
     assert_eq!(free.units("null"), range(0, 303));
     assert_eq!(free.words["processors"], [304, 304]);
     free.exit();
@@ -146,7 +146,12 @@ pub fn what_cannot_be_kept_is_refused_before_the_start(vendor: &'static Vendor) 
         &["--tenant", "holder", "--compute", "50%", "--spatial"],
         None,
     );
-    let everywhere = Seen::start(&machine, &program, &["--tenant", "everywhere"], None);
+    let everywhere = Seen::start(
+        &machine,
+        &program,
+        &["--tenant", "everywhere", "--memory", "unlimited"],
+        None,
+    );
     let refused = |options: &[&str], variables: &[(&str, &str)]| {
         let output = machine
             .run(options, &program)
@@ -216,7 +221,12 @@ pub fn a_programs_own_masks_are_narrowed(vendor: &'static Vendor) {
         outside.exit();
     }
     // Nobody narrows a mask where nobody divides the device.
-    let free = Seen::start(&machine, &program, &["--tenant", "free"], Some((0, 39)));
+    let free = Seen::start(
+        &machine,
+        &program,
+        &["--tenant", "free", "--memory", "unlimited"],
+        Some((0, 39)),
+    );
     assert_eq!(free.units("own"), range(0, 39));
     filler.exit();
 }

@@ -125,10 +125,11 @@ fn a_state_folder_that_depends_on_where_one_stands_is_refused() {
         .current_dir(machine.path())
         .output()
         .unwrap();
-    assert_eq!(
-        crate::stdout(&output).trim(),
-        machine.state().to_str().unwrap(),
-        "{}",
+    // Under root it is the tenant's own view of that folder.
+    let told = std::path::PathBuf::from(crate::stdout(&output).trim());
+    assert!(
+        told.starts_with(machine.state()),
+        "{told:?} {}",
         crate::stderr(&output)
     );
 }

@@ -66,7 +66,7 @@ fn limits_that_cannot_be_understood() {
     for (limit, parts) in [
         ("0", &["FCSP_MEMORY_LIMIT", "leave the limit out"][..]),
         ("101%", &["FCSP_MEMORY_LIMIT", "100%"]),
-        ("8 Gib", &["FCSP_MEMORY_LIMIT", "\"8 Gib\"", "8GiB"]),
+        ("8 gigs", &["FCSP_MEMORY_LIMIT", "\"8 gigs\"", "8GiB"]),
         ("-1", &["FCSP_MEMORY_LIMIT"]),
         ("lots", &["FCSP_MEMORY_LIMIT", "\"lots\""]),
         ("0=1GiB,0=2GiB", &["FCSP_MEMORY_LIMIT", "twice"]),

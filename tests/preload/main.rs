@@ -17,6 +17,7 @@ mod lookup;
 mod memory;
 mod overhead;
 mod processes;
+mod together;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};

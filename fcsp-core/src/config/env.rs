@@ -13,13 +13,13 @@
 //! For each quantity the first column that sets anything decides alone; columns are never mixed. In the aliases a
 //! value of 0 means "no limit", as their own documentation has it; in FCSP's variables it is an error.
 
-use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name};
+use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, initial};
 use crate::device::Selector;
 use crate::share::params::Params;
 use crate::spatial::Wish;
 use crate::units::{self, Ppm};
 
-/// Beginnings of the names this module reads; also what makes two processes part of one unnamed tenant.
+/// Beginnings of the names this module reads. [`super::names`] has the names themselves.
 pub const PREFIXES: &[&str] = &[
     "FCSP_MEMORY_LIMIT",
     "FCSP_COMPUTE_LIMIT",
@@ -103,14 +103,14 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
         config.tenant = Some(name.to_owned());
     }
     config.memory = per_device(&variables, &MEMORY, |text, alias| match text {
-        "0" | "0m" | "0g" if alias => Ok(Quota::Unlimited),
+        text if alias && is_nothing(text) => Ok(Quota::Unlimited),
         text => Quota::parse(text),
     })?;
     let shares: Rules<Option<Ppm>> = per_device(&variables, &COMPUTE, |text, alias| match text {
         "0" if alias => Ok(Some(units::WHOLE)),
         "unlimited" | "none" => Ok(None),
         text if alias && !text.ends_with('%') => units::parse_percent(&format!("{text}%")).map(Some),
-        text => units::parse_percent(text).map(Some),
+        text => units::parse_share(text).map(Some),
     })?;
     config.compute = compute(shares, &get)?;
     if let Some(text) = get("FCSP_SPATIAL") {
@@ -122,14 +122,16 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Reads a configuration from this process's environment.
+/// Whether this is HAMi's and the published product's way to say "no limit": 0 with any unit, or none.
+fn is_nothing(text: &str) -> bool {
+    let unit = text.trim().trim_start_matches('0');
+    unit.len() < text.trim().len() && unit.trim().bytes().all(|byte| b"kmgtibKMGTIB".contains(&byte))
+}
+
+/// Reads a configuration from this process's environment, or, where that says nothing, from the one that the process
+/// was started with: daemons clear their environment before they do anything else.
 pub fn read_own() -> Result<Config, ConfigError> {
-    // A value that is no text is not passed over: it fails to parse, and its variable is named.
-    read(
-        std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        }),
-    )
+    read_all(initial::settings())
 }
 
 fn per_device<T: Copy>(
@@ -290,8 +292,15 @@ mod tests {
         assert_eq!(quota(&config, 1), Some(Quota::Share(400_000)));
         let config = from(&[("BUD_MEMORY_LIMIT_DEV2", "8589934592")]).unwrap();
         assert_eq!(quota(&config, 2), Some(Quota::Bytes(8 << 30)));
-        let config = from(&[("CUDA_DEVICE_MEMORY_LIMIT", "0")]).unwrap();
-        assert_eq!(quota(&config, 0), Some(Quota::Unlimited));
+        for nothing in ["0", "0m", "0M", "0g", "0G", "0k", "0K", "0MiB", "0 g", "00"] {
+            let config = from(&[("CUDA_DEVICE_MEMORY_LIMIT", nothing)]).unwrap();
+            assert_eq!(quota(&config, 0), Some(Quota::Unlimited), "{nothing}");
+        }
+        let config = from(&[("FCSP_COMPUTE_LIMIT", "0.25")]).unwrap();
+        assert_eq!(
+            config.compute.iter().next().map(|rule| rule.1.quota),
+            Some(250_000)
+        );
     }
 
     #[test]
@@ -299,7 +308,8 @@ mod tests {
         for (name, value) in [
             ("FCSP_MEMORY_LIMIT", "0"),
             ("FCSP_MEMORY_LIMIT", "101%"),
-            ("FCSP_MEMORY_LIMIT_1", "8 Gib"),
+            ("FCSP_MEMORY_LIMIT", "8"),
+            ("FCSP_MEMORY_LIMIT_1", "8 gigs"),
             ("FCSP_MEMORY_LIMIT_X", "8GiB"),
             ("BUD_MEMORY_LIMIT", "lots"),
             ("CUDA_DEVICE_MEMORY_LIMIT_0", "-1"),

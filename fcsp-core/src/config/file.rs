@@ -9,6 +9,7 @@
 //! floor = "20%"
 //! shared_pool = "40%"
 //! burst = "60%"
+//! state_dir = "/run/fcsp"    # a folder that the owner has made: see `crate::places` for what is taken otherwise
 //! ```
 
 use std::fs::Metadata;
@@ -34,6 +35,7 @@ struct Text {
     floor: Option<String>,
     shared_pool: Option<String>,
     burst: Option<String>,
+    state_dir: Option<std::path::PathBuf>,
 }
 
 /// Reads a configuration from TOML text; `name` stands in errors.
@@ -60,8 +62,32 @@ pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
             .map_or("", |(key, _, _)| key);
         ConfigError::new(format!("{name}: {key}"), error.reason)
     })?;
+    if let Some(path) = text.state_dir {
+        if !path.is_absolute() {
+            return Err(ConfigError::new(
+                format!("{name}: state_dir"),
+                format!(
+                    "\"{}\" is relative; name the folder from the root",
+                    path.display()
+                ),
+            ));
+        }
+        config.state_dir = Some(path.into_boxed_path());
+    }
     config.source = Source::File;
     Ok(config)
+}
+
+/// The name of the tenant that the file makes where it gives none: one for all processes that see this file, whoever runs
+/// them. It goes by the folder of the file, which stays the same when the file is written anew, and differs between
+/// containers.
+pub fn tenant_name() -> String {
+    let folder = Path::new(AUTHORITY).parent().unwrap_or(Path::new("/"));
+    match std::fs::metadata(folder) {
+        Ok(meta) => format!("container-{:x}-{:x}", meta.dev(), meta.ino()),
+        // It cannot be looked at any more: still one name for all.
+        Err(_) => "container".to_owned(),
+    }
 }
 
 /// The authority's configuration: `None` if there is no such file, or if it is not root's alone to write and so says
@@ -138,6 +164,7 @@ mod tests {
             ("memory = \"101%\"", "f: memory"),
             ("memroy = \"1GiB\"", "f"),
             ("memory = 8", "f"),
+            ("state_dir = \"here\"", "f: state_dir"),
         ] {
             let error = parse("f", text).unwrap_err();
             assert_eq!(error.field, key, "{error}");

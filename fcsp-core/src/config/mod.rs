@@ -6,6 +6,8 @@
 
 pub mod env;
 pub mod file;
+pub mod initial;
+pub mod names;
 
 use std::fmt;
 
@@ -60,7 +62,12 @@ impl Quota {
         match text.trim() {
             "unlimited" | "none" => Ok(Self::Unlimited),
             text if text.ends_with('%') => units::parse_percent(text).map(Self::Share),
-            text => units::parse_bytes(text).map(Self::Bytes),
+            text => {
+                if let Some(reason) = units::lacks_its_unit(text) {
+                    return Err(reason);
+                }
+                units::parse_bytes(text).map(Self::Bytes)
+            }
         }
     }
 }
@@ -182,6 +189,8 @@ pub struct Config {
     pub compute: Rules<crate::share::params::Params>,
     /// Compute units of its own; kept by `fcsp run`, which must know them before the program starts.
     pub spatial: Rules<crate::spatial::Wish>,
+    /// The state folder, where a root-owned file names one.
+    pub state_dir: Option<Box<std::path::Path>>,
     /// Where this came from.
     pub source: Source,
 }
@@ -194,6 +203,7 @@ impl Config {
             memory: Rules::new(),
             compute: Rules::new(),
             spatial: Rules::new(),
+            state_dir: None,
             source: Source::Nothing,
         }
     }
@@ -246,7 +256,10 @@ mod tests {
     #[test]
     fn errors_name_the_field() {
         for (text, part) in [
-            ("8 Gib", "8GiB"),
+            ("8 gigs", "8GiB"),
+            ("8", "8GiB or 8%"),
+            ("40", "40GiB or 40%"),
+            ("512", "512MiB"),
             ("101%", "100%"),
             ("0", "leave the limit out"),
             ("gpu=8GiB", "names no device"),

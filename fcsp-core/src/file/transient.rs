@@ -111,6 +111,13 @@ impl Transient {
         for _ in 0..ATTEMPTS {
             let noted = Noted::path(&name);
             let file = open(&name, flags).map_err(|error| explained(error, path))?;
+            // A pipe or a device in a file's place is somebody's trap.
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "is not a regular file",
+                ));
+            }
             let id = FileId::of(&file)?;
             noted.is(id);
             let file = raised(file);
@@ -130,7 +137,13 @@ impl Transient {
 fn open(name: &CString, flags: libc::c_int) -> io::Result<File> {
     loop {
         // SAFETY: a C string, flags and a mode.
-        let number = unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOFOLLOW, 0o600) };
+        let number = unsafe {
+            libc::open(
+                name.as_ptr(),
+                flags | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK,
+                0o600,
+            )
+        };
         if number >= 0 {
             // SAFETY: just opened, and nobody else's.
             return Ok(unsafe { File::from_raw_fd(number) });

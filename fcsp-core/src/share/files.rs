@@ -7,7 +7,7 @@
 //! A tenant that cannot see the folder keeps its guarantee and borrows nothing from neighbours it cannot see.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
 use crate::file::{self, Mapping};
+use crate::places;
 use crate::share::page::{PAGE_BYTES, TenantPage, View};
 use crate::state::StateDir;
 
@@ -60,13 +61,31 @@ impl OwnPage {
             )));
         }
         let folder = folder(state, device);
-        DirBuilder::new().recursive(true).mode(0o755).create(&folder)?;
+        let common = std::fs::metadata(state.path().join("devices")).is_ok_and(|meta| places::is_open(&meta));
+        match common {
+            // As its parent: every user's processes are of one tenant there, or bring a tenant of their own.
+            true => places::make_open(&folder, 0o1777)?,
+            false => DirBuilder::new().recursive(true).mode(0o755).create(&folder)?,
+        }
         let file = file::open_rw(&folder.join(format!("{tenant}.{EXTENSION}")), true)?;
-        file::allocate(&file, PAGE_BYTES as u64)?;
-        // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
-        let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+        if !common {
+            // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
+            let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+        }
+        Self::map(&file, state, device, tenant)
+    }
+
+    /// Maps a page in the tenant's own folder, which no neighbour sees: for processes that may not write in the folder of
+    /// the device's pages, since their user is not the one that the tenant was made by. They have one account together.
+    pub fn open_apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
+        let path = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
+        Self::map(&*file::open_rw(&path, true)?, state, device, tenant)
+    }
+
+    fn map(file: &File, state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
+        file::allocate(file, PAGE_BYTES as u64)?;
         Ok(Self {
-            mapping: Mapping::new(&file, PAGE_BYTES, true)?,
+            mapping: Mapping::new(file, PAGE_BYTES, true)?,
             state: state.clone(),
             device: *device,
             tenant: tenant.to_owned(),

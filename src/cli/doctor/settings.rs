@@ -95,7 +95,10 @@ pub fn authority(findings: &mut Findings) {
             format!(
                 "{} beats every variable: tenant {}, memory {}, compute {}",
                 file::AUTHORITY,
-                config.tenant.as_deref().unwrap_or("(one a process tree)"),
+                config
+                    .tenant
+                    .as_deref()
+                    .unwrap_or("(one for all users, by the file)"),
                 limits::memory_text(&config.memory),
                 limits::compute_text(&config.compute)
             ),

@@ -1,0 +1,78 @@
+//! What runs when the library is loaded: an unnamed tree of processes gets its name, for all descendants to inherit.
+//!
+//! At this moment the program has one thread and has not begun, so its environment can be changed. Later that would race
+//! with the program's own threads, and children that were started before would not have the name. A process that sets no
+//! limits pays for a look at its environment, which allocates nothing.
+
+use core::ffi::{CStr, c_char};
+
+use fcsp_core::config::{Source, env, names};
+use fcsp_core::tree;
+
+use crate::setup::shielded;
+
+/// Called by the dynamic linker, once, after the C library is ready.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+unsafe extern "C" {
+    /// The C library's list of this process's variables, with a null pointer after the last.
+    static environ: *const *const c_char;
+}
+
+extern "C" fn at_load() {
+    shielded((), || {
+        if is_unnamed() {
+            name();
+        }
+    });
+}
+
+/// Whether the environment sets limits and names no tenant.
+fn is_unnamed() -> bool {
+    let mut limited = false;
+    // SAFETY: read while the linker loads libraries, before any thread of the program could change it.
+    let mut at = unsafe { environ };
+    if at.is_null() {
+        return false;
+    }
+    loop {
+        // SAFETY: the list ends with a null pointer, at which this loop stops.
+        let entry = unsafe { *at };
+        if entry.is_null() {
+            return limited;
+        }
+        // SAFETY: entries are strings with a zero byte at their end.
+        let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
+        if entry.starts_with(b"FCSP_TENANT=") && entry.len() > b"FCSP_TENANT=".len() {
+            return false;
+        }
+        if [&b"FCSP_"[..], b"BUD_", b"CUDA_"]
+            .iter()
+            .any(|prefix| entry.starts_with(prefix))
+        {
+            let name = entry.split(|&byte| byte == b'=').next().unwrap_or_default();
+            limited |= core::str::from_utf8(name).is_ok_and(names::is_setting);
+        }
+        // SAFETY: not at the end yet.
+        at = unsafe { at.add(1) };
+    }
+}
+
+#[cold]
+fn name() {
+    let Ok(config) = env::read_own() else { return };
+    if config.source != Source::Environment || config.tenant.is_some() {
+        return;
+    }
+    let Some(name) = tree::name_at_load(&config) else {
+        return;
+    };
+    // A library that a running program loads late, as a plug-in, comes upon threads that may read the environment.
+    let alone = std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1);
+    if alone {
+        // SAFETY: this process has no other thread.
+        unsafe { std::env::set_var(tree::VARIABLE, name) };
+    }
+}
