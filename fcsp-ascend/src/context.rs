@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::overhead;
+use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
 
 use crate::ffi::acl::*;
@@ -54,12 +55,18 @@ fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError
         if process.governed().is_none() && !process.is_broken() {
             return call();
         }
+        let scope = process.scope_of(ordinal);
+        // One thread opens a device: who finds it open finds it counted.
+        let _turn = match &scope {
+            Scope::On(device, _) => Some(device.context_turn()),
+            _ => None,
+        };
+        // Relaxed: read and written in the device's turn.
         if OPEN.load(Ordering::Relaxed) & bit(ordinal) != 0 && is_open(ordinal) {
             return call();
         }
-        let result = overhead::makes_context(process.scope_of(ordinal), call, || key(ordinal), undo);
+        let result = overhead::makes_context(scope, call, || key(ordinal), undo);
         if result == ACL_SUCCESS {
-            // Relaxed: two threads that open the same device at once both find it open afterwards.
             OPEN.fetch_or(bit(ordinal), Ordering::Relaxed);
             cores::apply(ordinal);
         }

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
-use fcsp_hook::device::Device;
+use fcsp_hook::device::{Device, Listed};
 use fcsp_hook::memory::{Given, Record};
 use fcsp_hook::process::Process;
 use fcsp_hook::recordings::Question;
@@ -70,14 +70,21 @@ impl Backend for Ascend {
         process_memory::of_this_process(device::ordinal(device)?)
     }
 
+    const LISTS: bool = true;
+
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        process_memory::listed(device::ordinal(device)?)
+    }
+
+    fn with_block(device: &AscendDevice, _context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        memory::with_block(device.ordinal, bytes, look)
+    }
+
     fn has_management() -> bool {
         process_memory::is_there()
     }
 
-    fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-        if fcsp_hook::info::sees_own_numbers() {
-            return None;
-        }
+    fn free(device: &DeviceIdentity) -> Option<u64> {
         let (total, used) = process_memory::of_chip(device::ordinal(device)?)?;
         Some(total.saturating_sub(used))
     }

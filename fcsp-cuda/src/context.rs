@@ -7,7 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::memory::{self, pool};
-use fcsp_hook::overhead::{self, context_died, context_died_as, context_ends, makes_context, takes_memory};
+use fcsp_hook::overhead::{
+    self, context_died, context_died_as, context_ends, lowered_limit, makes_context, raises_limit,
+    takes_memory,
+};
 
 use crate::call_real;
 use crate::ffi::cuda::*;
@@ -29,10 +32,16 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUd
         };
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *pctx } as usize;
-        let result = if process::governed().is_some() && primary_is_active(dev) {
+        let scope = scope_of(dev);
+        // One thread makes the context: who finds it there finds it counted.
+        let turn = match &scope {
+            Scope::On(device, _) => Some(device.context_turn()),
+            _ => None,
+        };
+        let result = if turn.is_some() && primary_is_active(dev) {
             call()
         } else {
-            makes_context(scope_of(dev), call, made, || {
+            makes_context(scope, call, made, || {
                 call_real!(cuDevicePrimaryCtxRelease_v2(dev));
             })
         };
@@ -132,10 +141,11 @@ fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUr
     let Some(governed) = process::governed() else {
         return call();
     };
+    let device = governed.devices().find(|device| device.ordinal == dev);
+    let _turn = device.map(Device::context_turn);
     let Some(context) = books().primary.of(dev) else {
         return call();
     };
-    let device = governed.devices().find(|device| device.ordinal == dev);
     let pools = device.map(pool::device_ends);
     let (result, ended) = if surely {
         let result = surely_ends(context, governed.device(dev), call);
@@ -298,6 +308,10 @@ pub unsafe extern "C" fn cuCtxDetach(ctx: CUcontext) -> CUresult {
     })
 }
 
+/// The largest stack of a thread, in bytes, that the driver grants: local memory of a thread is at most 512 KiB (CUDA C++
+/// Programming Guide, table of technical specifications).
+const LARGEST_STACK: u64 = 512 << 10;
+
 /// `cuCtxSetLimit`: a larger stack costs its bytes for every thread the device can hold at once (measured, H100: from
 /// 1 KiB to 16 KiB takes 132 x 2048 x 15 KiB), so it is refused before it is asked for; the heap is checked likewise.
 pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult {
@@ -313,29 +327,27 @@ pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult
         };
         let mut before = 0usize;
         call_real!(cuCtxGetLimit(&mut before, limit));
-        let growth = (value as u64).saturating_sub(before as u64);
-        let cost = match limit {
-            CU_LIMIT_STACK_SIZE => growth.saturating_mul(device.own.resident_threads),
-            CU_LIMIT_MALLOC_HEAP_SIZE | CU_LIMIT_PRINTF_FIFO_SIZE => growth,
+        let (value, before_bytes) = (value as u64, before as u64);
+        let each = match limit {
+            CU_LIMIT_STACK_SIZE => device.own.resident_threads,
+            CU_LIMIT_MALLOC_HEAP_SIZE | CU_LIMIT_PRINTF_FIFO_SIZE => 1,
             _ => 0,
         };
-        if cost == 0 {
-            let result = call();
-            device.overhead_changed();
-            return result;
+        // The driver refuses a larger stack in its own words.
+        let is_valid = limit != CU_LIMIT_STACK_SIZE || value <= LARGEST_STACK;
+        let cost = value.saturating_sub(before_bytes).saturating_mul(each);
+        if cost > 0 && is_valid {
+            let undo = || {
+                call_real!(cuCtxSetLimit(limit, before));
+            };
+            // A heap is taken by the driver later, when code that uses it is loaded, and shows then.
+            let now = limit == CU_LIMIT_STACK_SIZE;
+            return raises_limit(device, "cuCtxSetLimit", cost, now, &call, &undo);
         }
-        // Held only while the driver is asked; then the measurement has it. A heap is taken by the driver later, when
-        // code that uses it is loaded, and shows then.
-        if let Err(denied) = device.hold(cost) {
-            device.refused("cuCtxSetLimit", &denied);
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-        let result = takes_memory(Scope::On(device, 0), call, || {
-            call_real!(cuCtxSetLimit(limit, before));
-        });
-        device.release(cost);
-        if result == CUDA_SUCCESS && limit == CU_LIMIT_STACK_SIZE && device.limit() != u64::MAX {
-            device.measure_now();
+        let result = call();
+        if result == CUDA_SUCCESS {
+            let freed = before_bytes.saturating_sub(value).saturating_mul(each);
+            lowered_limit(device, if limit == CU_LIMIT_STACK_SIZE { freed } else { 0 });
         }
         result
     })
@@ -425,11 +437,11 @@ macro_rules! destroys_stream {
         pub unsafe extern "C" fn $name(hStream: CUstream) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name(hStream));
-                let Some(_inside) = Inside::enter() else { return call() };
+                let Some(inside) = Inside::enter() else { return call() };
                 let queue = hStream as usize;
                 queue_ends::<Cuda>(queue);
                 let captures = GRAPHS.recordings().began_on(queue);
-                let result = call();
+                let result = overhead::gives_back::<Cuda>(&inside, call);
                 if captures && result == CUDA_SUCCESS {
                     GRAPHS.recordings_ended(|origin| origin.queue == queue);
                 }

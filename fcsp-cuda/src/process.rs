@@ -4,6 +4,7 @@ use core::ffi::c_void;
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
+use fcsp_hook::device::Listed;
 use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::process::Process;
 use fcsp_hook::recordings::Question;
@@ -91,8 +92,14 @@ impl Backend for Cuda {
         process_memory::is_there()
     }
 
-    fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-        process_memory::free_if_unseen(device)
+    const LISTS: bool = true;
+
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        process_memory::processes(device)
+    }
+
+    fn with_block(_device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        memory::with_block(context, bytes, look)
     }
 
     fn free_by_driver(_device: &Device) -> Option<u64> {
@@ -116,6 +123,10 @@ impl Backend for Cuda {
             drop(change);
         }
         PHYSICAL.refresh(device);
+    }
+
+    fn reclaim(device: &Device) -> bool {
+        pool::reclaim(device)
     }
 
     fn leaves(_record: &Record, origin: &memory::Origin) -> Given {

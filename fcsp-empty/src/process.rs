@@ -87,10 +87,6 @@ impl Backend for Empty {
         true
     }
 
-    fn free_if_unseen(_device: &DeviceIdentity) -> Option<u64> {
-        None
-    }
-
     fn free_by_driver(_device: &Device<Self>) -> Option<u64> {
         None
     }

@@ -83,10 +83,6 @@ impl Backend for Gaudi {
         true
     }
 
-    fn free_if_unseen(_device: &DeviceIdentity) -> Option<u64> {
-        None
-    }
-
     fn free_by_driver(_device: &Device<Self>) -> Option<u64> {
         None
     }

@@ -9,7 +9,9 @@ use core::sync::atomic::Ordering;
 
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::memory::pool;
-use fcsp_hook::overhead::{self, code_ends, context_died, context_ends, context_ends_on, takes_memory};
+use fcsp_hook::overhead::{
+    self, code_ends, context_died, context_ends, context_ends_on, lowered_limit, raises_limit, takes_memory,
+};
 
 use crate::call_real;
 use crate::driver::real;
@@ -29,6 +31,7 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     };
     let device = governed.devices().find(|device| Some(device.ordinal) == ordinal);
     let Some(device) = device else { return call() };
+    let _turn = device.context_turn();
     let context = context_of(device.ordinal);
     context_ends_on(Some(context), device);
     let pools = pool::device_ends(device);
@@ -85,11 +88,11 @@ macro_rules! destroys_stream {
         pub unsafe extern "C" fn $name(stream: hipStream_t) -> hipError_t {
             shielded(hipErrorUnknown, || {
                 let call = || call_real!($name(stream));
-                let Some(_inside) = Inside::enter() else { return call() };
+                let Some(inside) = Inside::enter() else { return call() };
                 let queue = stream as usize;
                 queue_ends::<Hip>(queue);
                 let captures = GRAPHS.recordings().began_on(queue);
-                let result = call();
+                let result = overhead::gives_back::<Hip>(&inside, call);
                 if captures && result == hipSuccess {
                     GRAPHS.recordings_ended(|origin| origin.queue == queue);
                 }
@@ -134,30 +137,27 @@ pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> h
         };
         let mut before = 0usize;
         call_real!(hipDeviceGetLimit(&mut before, limit));
-        let growth = (value as u64).saturating_sub(before as u64);
-        let cost = match limit {
-            hipLimitStackSize => growth.saturating_mul(device.own.resident_threads),
-            hipLimitMallocHeapSize | hipLimitPrintfFifoSize => growth,
+        let (value, before_bytes) = (value as u64, before as u64);
+        let each = match limit {
+            hipLimitStackSize => device.own.resident_threads,
+            hipLimitMallocHeapSize | hipLimitPrintfFifoSize => 1,
             _ => 0,
         };
-        if cost == 0 {
-            let result = call();
-            device.overhead_changed();
-            return result;
+        let cost = value.saturating_sub(before_bytes).saturating_mul(each);
+        if cost > 0 {
+            let undo = || {
+                call_real!(hipDeviceSetLimit(limit, before));
+            };
+            // A heap is taken by the runtime later, when code that uses it is loaded, and shows then.
+            let now = limit == hipLimitStackSize;
+            return answered(raises_limit(device, "hipDeviceSetLimit", cost, now, &call, &undo));
         }
-        // Held only while the runtime is asked; then the measurement has it.
-        if let Err(denied) = device.hold(cost) {
-            device.refused("hipDeviceSetLimit", &denied);
-            return answered(hipErrorOutOfMemory);
+        let result = call();
+        if result == hipSuccess {
+            let freed = before_bytes.saturating_sub(value).saturating_mul(each);
+            lowered_limit(device, if limit == hipLimitStackSize { freed } else { 0 });
         }
-        let result = takes_memory(Scope::On(device, 0), call, || {
-            call_real!(hipDeviceSetLimit(limit, before));
-        });
-        device.release(cost);
-        if result == hipSuccess && limit == hipLimitStackSize && device.limit() != u64::MAX {
-            device.measure_now();
-        }
-        answered(result)
+        result
     })
 }
 

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::units::{Ppm, WHOLE};
 use fcsp_hook::backend::{Backend, Progress};
+use fcsp_hook::device::Listed;
 use fcsp_hook::memory::{Given, graph, pieces, pool};
 use fcsp_hook::overhead;
 use fcsp_hook::process::Process;
@@ -94,8 +95,14 @@ impl Backend for Hip {
         process_memory::is_there()
     }
 
-    fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-        process_memory::free_if_unseen(device)
+    const LISTS: bool = true;
+
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        process_memory::listed(device)
+    }
+
+    fn with_block(device: &Device, _context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        memory::with_block(device.ordinal, bytes, look)
     }
 
     fn free_by_driver(_device: &Device) -> Option<u64> {
@@ -119,6 +126,10 @@ impl Backend for Hip {
             drop(change);
         }
         PHYSICAL.refresh(device);
+    }
+
+    fn reclaim(device: &Device) -> bool {
+        pool::reclaim(device)
     }
 
     fn leaves(_record: &Record, origin: &Infallible) -> Given {
@@ -250,6 +261,10 @@ fn first_use(device: &'static Device) -> Scope {
         let (mut free, mut total) = (0usize, 0usize);
         call_real!(hipMemGetInfo(&mut free, &mut total))
     };
+    let _turn = device.context_turn();
+    if device.own.in_use.load(Ordering::Acquire) {
+        return Scope::On(device, context);
+    }
     let result = overhead::makes_context(Scope::On(device, context), call, || context, || {});
     if result == hipErrorOutOfMemory {
         return Scope::Refuse;

@@ -9,7 +9,7 @@ use core::fmt::Debug;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::units::{Ppm, WHOLE};
 
-use crate::device::Device;
+use crate::device::{Device, Listed};
 use crate::memory::{Given, Record};
 use crate::process::Process;
 
@@ -81,17 +81,27 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     /// What a context is taken to hold, in bytes, until it is measured, and for good where that cannot be done: more than
     /// the most that has been seen.
     const CONTEXT_ESTIMATE: u64;
-    /// Bytes the driver holds for this process on a device, as the management library says; `None` if there is none or
-    /// it does not show this process.
+    /// Bytes the driver holds for this process on a device, as the management library says of this process's number;
+    /// `None` if there is no such library, or it does not show this process or does not know its figure.
     fn held_by_this_process(device: &DeviceIdentity) -> Option<u64>;
+    /// Whether the management library lists processes by numbers of the first PID namespace. [`Backend::listed`] and
+    /// [`Backend::with_block`] then find this process where it has another number.
+    const LISTS: bool = false;
+    /// The processes on a device as the management library lists them; `None` if it cannot be asked.
+    fn listed(_device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        None
+    }
+    /// Takes `bytes` on a device from the driver, calls `look`, and gives them back. Returns whether they were taken.
+    /// `context` is a live one of this process's there, and need not be current.
+    fn with_block(_device: &Device<Self>, _context: usize, _bytes: u64, _look: &mut dyn FnMut()) -> bool {
+        false
+    }
     /// Whether this machine has the management library at all.
     fn has_management() -> bool;
-    /// The device's free bytes as the management library says, only where it does not show this process.
-    fn free_if_unseen(device: &DeviceIdentity) -> Option<u64>;
     /// The device's free bytes as the driver says, where there is no management library.
     fn free_by_driver(device: &Device<Self>) -> Option<u64>;
-    /// The device's free bytes as the management library says. Asked around the end of memory that was exported; a backend
-    /// that tells [`crate::memory::physical::Books::exported`] of none needs no answer.
+    /// The device's free bytes as the management library says. Asked around calls that take or give back memory where that
+    /// library does not know what this process holds, and around the end of memory that was exported.
     fn free(_device: &DeviceIdentity) -> Option<u64> {
         None
     }
@@ -102,6 +112,11 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     }
     /// Asks again how much memory pools and the like have reserved: before a refusal, and for an answer.
     fn refresh(_device: &Device<Self>) {}
+    /// Has pools give back what they keep and no allocation uses, as the driver does before it refuses a request. Returns
+    /// whether anything was given back. Asked before a refusal.
+    fn reclaim(_device: &Device<Self>) -> bool {
+        false
+    }
     /// An allocation with an origin of the backend's own is about to be freed, or is gone with its context: what the
     /// driver gives up with it.
     fn leaves(record: &Record<Self>, origin: &Self::Origin) -> Given;

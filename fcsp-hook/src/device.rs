@@ -8,19 +8,24 @@
 //! close to the quota. Away from the quota the figure may lag; at the quota it does not. A new context counts with
 //! [`Backend::CONTEXT_ESTIMATE`] until then.
 //!
-//! Where that library cannot be asked (a container without it) or does not show this process (a PID namespace), the overhead is
-//! what contexts are estimated at and what the device's free memory fell by while code was loaded or a limit raised.
-//! Neighbours that allocate at that moment are then counted as ours, those that free hide as much; code that the
-//! driver loads lazily and its memory for streams are not seen at all.
+//! In a PID namespace the library lists this process under a number that it does not know: [`listed`] finds its entry.
+//!
+//! Where that library cannot be asked (a container without it), lists no process, or does not know their figures, the
+//! overhead is what contexts are estimated at and what the device's free memory fell by while code was loaded or a limit
+//! raised, less what this process allocated meanwhile. Neighbours that allocate at that moment are then counted as ours,
+//! those that free hide as much; code that the driver loads lazily is not seen at all.
 
 mod calls;
+mod listed;
 mod measure;
 mod small;
 
 pub use calls::{Change, Passing};
+pub use listed::Listed;
+pub(crate) use measure::Free;
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::memory::{Denied, Usage};
@@ -32,6 +37,7 @@ use fcsp_core::tenant::{Tenant, TenantError};
 
 use crate::backend::Backend;
 use crate::compute::Compute;
+use crate::info::sees_own_numbers;
 use crate::memory::pool::Pool;
 use crate::setup::{SetupOnce, accounts_time, complain, logging};
 
@@ -55,6 +61,14 @@ pub struct Device<B: Backend> {
     /// The generation of the control page, and the one that `limit` and `compute` are of.
     page: &'static AtomicU64,
     generation: AtomicU64,
+    /// Whether process numbers here are those that the management library lists.
+    own_numbers: bool,
+    /// Whether the last measurement found that the management library does not know what this process holds.
+    unknown: AtomicBool,
+    /// Whether anything has been measured yet.
+    asked: AtomicBool,
+    /// Held by the thread that makes or ends a context which other threads may use at once.
+    turn: Mutex<()>,
     /// Set when something may have changed the overhead.
     stale: AtomicBool,
     measured_ns: AtomicU64,
@@ -96,6 +110,10 @@ impl<B: Backend> Device<B> {
             // Not the generation read: the first look also sets up the compute share.
             generation: AtomicU64::new(generation.wrapping_sub(2)),
             page: tenant.control().generation_word(),
+            own_numbers: sees_own_numbers(),
+            unknown: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            turn: Mutex::new(()),
             stale: AtomicBool::new(true),
             measured_ns: AtomicU64::new(0),
             measure: Mutex::new(()),
@@ -230,8 +248,19 @@ impl<B: Backend> Device<B> {
                 self.measure_now();
             }
             B::refresh(self);
+            if self.attachment.ledger().reserve(bytes, limit).is_ok() {
+                return Ok(());
+            }
+            // Before it refuses, the driver takes back what pools keep and nothing uses.
+            B::reclaim(self);
         }
         self.attachment.reserve(bytes, limit)
+    }
+
+    /// Waits for the calling thread's turn to make or end a context that several threads may use: whoever finds the context
+    /// there finds it counted.
+    pub fn context_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back what was held, after the driver has freed it or refused it.

@@ -1,7 +1,7 @@
 //! What the answers of a management library are made from: a program that only looks never initialises the driver, so
 //! nothing is attached for it; the tenant's region file is read from outside.
 
-use fcsp_core::device::DeviceIdentity;
+use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::process::ProcessManager;
 use fcsp_core::region::RegionSnapshot;
 use fcsp_core::state::StateDir;
@@ -52,39 +52,98 @@ fn tenant() -> Option<Tenant> {
     Tenant::join(&StateDir::provide(), &config).ok()
 }
 
-/// The place of a device with the management library's number `index` among those that a variable of this environment
-/// makes visible to programs by number, which is what programs call it; the number itself without such a variable, or
-/// with one that names devices otherwise.
-pub fn visible_index(variable: &str, index: u32) -> Option<u32> {
+/// The place of a device, with the management library's number `index`, among those that a variable of this environment makes
+/// visible, which is what programs call it; the number itself without such a variable. `is_it` says whether a word that is
+/// no number names the device. What follows a word that the vendors' rules end the list at is not visible.
+pub fn visible_index(variable: &str, index: u32, is_it: impl Fn(&str) -> bool) -> Option<u32> {
     match std::env::var(variable) {
-        Ok(list) if list.split(',').all(|n| n.trim().parse::<u32>().is_ok()) => list
-            .split(',')
-            .position(|n| n.trim().parse() == Ok(index))
-            .map(|place| place as u32),
-        _ => Some(index),
+        Ok(list) => place_in(&list, index, is_it),
+        Err(_) => Some(index),
     }
 }
 
-/// Process numbers of the tenant; `None` if this process is in no tenant.
-pub fn own_processes() -> Option<Vec<u32>> {
+fn place_in(list: &str, index: u32, is_it: impl Fn(&str) -> bool) -> Option<u32> {
+    let mut words = list.split(',').map(str::trim).enumerate();
+    words.find_map(|(place, word)| match word.parse::<i64>() {
+        Ok(number) if number < 0 => Some(None),
+        Ok(number) => (number == i64::from(index)).then_some(Some(place as u32)),
+        Err(_) if word.is_empty() => Some(None),
+        Err(_) => is_it(word).then_some(Some(place as u32)),
+    })?
+}
+
+/// Whether `word` names the device with this UUID: by all of it or by its beginning, which is how the vendors let a device
+/// be named. Prefixes of one word, as `GPU-` and `MIG-`, say nothing else.
+pub fn names(word: &str, uuid: DeviceUuid) -> bool {
+    let digits = |text: &str| text.to_ascii_lowercase().replace('-', "");
+    let known = digits(&uuid.to_string()[4..]);
+    match word.split_once('-') {
+        Some((kind, rest)) if matches!(kind, "GPU" | "MIG") && !rest.is_empty() => {
+            known.starts_with(&digits(rest))
+        }
+        _ => false,
+    }
+}
+
+/// The processes of a tenant, by their numbers here and by those under which a management library lists them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Numbers in this namespace.
+    here: Vec<u32>,
+    /// The library's number and the one here, of processes for which they differ.
+    listed: Vec<(u32, u32)>,
+}
+
+impl Own {
+    /// The number here of the process that the library lists under `number`; `None` if it is not the tenant's.
+    pub fn here(&self, number: u32) -> Option<u32> {
+        if let Some(&(_, here)) = self.listed.iter().find(|&&(listed, _)| listed == number) {
+            return Some(here);
+        }
+        // A number of one of ours that is listed under another is somebody else's.
+        let is_ours = self.here.contains(&number) && self.listed.iter().all(|&(_, here)| here != number);
+        is_ours.then_some(number)
+    }
+
+    /// Whether the process that the library lists under this number is the tenant's.
+    pub fn contains(&self, number: &u32) -> bool {
+        self.here(*number).is_some()
+    }
+}
+
+/// The tenant's processes; `None` if this process is in no tenant.
+pub fn own_processes() -> Option<Own> {
     let tenant = tenant()?;
-    let mut pids = vec![std::process::id()];
+    let mut own = Own {
+        here: vec![std::process::id()],
+        listed: Vec::new(),
+    };
     if let Ok(alive) = (tenant.state().clone(), tenant.name().to_owned()).alive() {
-        pids.extend(alive.into_iter().map(|process| process.pid));
+        own.here.extend(alive.into_iter().map(|process| process.pid));
     }
-    Some(pids)
+    let files = std::fs::read_dir(tenant.dir()).into_iter().flatten().flatten();
+    let regions = files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "region"));
+    for region in regions.filter_map(|path| RegionSnapshot::read(&path).ok()) {
+        let processes = region.processes.iter();
+        let listed = processes.filter(|process| process.alive && process.listed != 0);
+        own.listed
+            .extend(listed.map(|process| (process.listed, process.pid)));
+    }
+    Some(own)
 }
 
-/// Keeps the first entries of a list that `keep` says yes to; returns how many.
+/// Keeps the entries of a list that `keep` says yes to, in order, as it leaves them; returns how many.
 ///
 /// # Safety
 /// `list` points to `count` initialised entries.
-pub unsafe fn retain<T: Copy>(list: *mut T, count: u32, keep: impl Fn(&T) -> bool) -> u32 {
+pub unsafe fn retain<T: Copy>(list: *mut T, count: u32, keep: impl Fn(&mut T) -> bool) -> u32 {
     // SAFETY: by this function's contract.
     let entries = unsafe { std::slice::from_raw_parts_mut(list, count as usize) };
     let mut kept = 0;
     for index in 0..entries.len() {
-        if keep(&entries[index]) {
+        if keep(&mut entries[index]) {
             entries[kept] = entries[index];
             kept += 1;
         }
@@ -106,7 +165,7 @@ mod tests {
     fn lists_are_cut_in_place() {
         let mut list = [1, 2, 3, 4, 5];
         // SAFETY: the list has five entries.
-        let kept = unsafe { retain(list.as_mut_ptr(), 5, |n| n % 2 == 1) };
+        let kept = unsafe { retain(list.as_mut_ptr(), 5, |n| *n % 2 == 1) };
         assert_eq!((kept, &list[..3]), (3, &[1, 3, 5][..]));
     }
 
@@ -114,5 +173,32 @@ mod tests {
     fn free_is_never_more_than_the_device_has() {
         let view = View { limit: 10, used: 4 };
         assert_eq!((view.free(100), view.free(5)), (6, 5));
+    }
+
+    #[test]
+    fn a_device_has_its_place_in_the_variable() {
+        let uuid: DeviceUuid = "GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778".parse().unwrap();
+        let place = |list: &str| place_in(list, 1, |word| names(word, uuid));
+        assert_eq!(place("0,1"), Some(1));
+        assert_eq!(place("2, 1"), Some(1));
+        assert_eq!(place("0"), None);
+        assert_eq!(place("GPU-a04154c4"), Some(0));
+        assert_eq!(place("GPU-12345678,GPU-A04154C4-0b"), Some(1));
+        assert_eq!(place("0,GPU-12345678"), None);
+        assert_eq!(place("0,-1,1"), None, "a negative number ends the list");
+        assert_eq!(place(""), None);
+        assert_eq!(place("MIG-a04154c4-0b88-4afd-81e5-c47e2fe78778"), Some(0));
+    }
+
+    #[test]
+    fn processes_are_known_by_either_number() {
+        let own = Own {
+            here: vec![1, 7],
+            listed: vec![(4001, 1)],
+        };
+        assert_eq!(own.here(4001), Some(1));
+        assert_eq!(own.here(1), None, "somebody else has that number there");
+        assert_eq!(own.here(7), Some(7));
+        assert_eq!(own.here(8), None);
     }
 }

@@ -208,6 +208,27 @@ fn refuse_if_over<B: Backend>(
     B::SUCCESS
 }
 
+/// A wrapper's answer. A refusal stands where the driver would accept the request's other arguments, as `usable` says. Where
+/// it would not, the driver answers in its own words. What it grants all the same is given back through `undo`.
+#[inline]
+pub fn or_wrong_argument<B: Backend>(
+    result: B::Status,
+    usable: impl FnOnce() -> bool,
+    call: impl FnOnce() -> B::Status,
+    undo: impl FnOnce(),
+) -> B::Status {
+    if result != B::OUT_OF_MEMORY || usable() {
+        return result;
+    }
+    let _inside = Inside::enter();
+    let by_driver = call();
+    if by_driver == B::SUCCESS {
+        undo();
+        return B::OUT_OF_MEMORY;
+    }
+    by_driver
+}
+
 /// Holds `bytes` around a call that takes them, and has the management library's count expect them. For memory that the
 /// backend keeps its own books of; it must give them back with [`Device::lost`] and [`Device::release`].
 pub fn take<B: Backend>(

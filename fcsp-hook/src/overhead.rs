@@ -33,20 +33,53 @@ fn takes<B: Backend>(scope: Scope<B>, call: &dyn Fn() -> B::Status, undo: &mut d
         Scope::Pass => return call(),
         Scope::Refuse => return B::OUT_OF_MEMORY,
     };
-    let before = free_if_unmeasured(device);
+    let before = device.free_around_call();
     let result = call();
     if result != B::SUCCESS {
         return result;
     }
     let seen = before
-        .zip(free_if_unmeasured(device))
-        .map_or(0, |(before, after)| before.saturating_sub(after));
+        .zip(device.free_around_call())
+        .map_or(0, |(before, after)| before.fell_to(after));
     device.saw_overhead(seen);
     device.overhead_moved();
     refuse_if_over(device, &mut || {
         undo();
         device.saw_less(seen);
     })
+}
+
+/// As [`takes_memory`], for a call that raises a limit, for which the driver is known to take `cost` bytes now or later. They
+/// are held first. `now` says whether it takes them with the call.
+pub fn raises_limit<B: Backend>(
+    device: &'static Device<B>,
+    what: &'static str,
+    cost: u64,
+    now: bool,
+    call: &dyn Fn() -> B::Status,
+    undo: &dyn Fn(),
+) -> B::Status {
+    if let Err(denied) = device.hold(cost) {
+        device.refused(what, &denied);
+        return B::OUT_OF_MEMORY;
+    }
+    let result = call();
+    if result != B::SUCCESS || !now {
+        device.release(cost);
+        device.overhead_moved();
+        return result;
+    }
+    device.held_became_overhead(cost, cost);
+    refuse_if_over(device, &mut || {
+        undo();
+        device.saw_less(cost);
+    })
+}
+
+/// After a call that lowered a limit, for which the driver has given `freed` bytes back.
+pub fn lowered_limit<B: Backend>(device: &Device<B>, freed: u64) {
+    device.saw_less(freed);
+    device.overhead_moved();
 }
 
 /// As [`takes_memory`], for calls that make a context; `made` reads its handle.
@@ -76,15 +109,16 @@ fn makes<B: Backend>(
         Scope::Pass => return call(),
         Scope::Refuse => return B::OUT_OF_MEMORY,
     };
-    let before = B::free_if_unseen(&device.identity);
+    let before = device.free_around_context();
     let result = call();
     if result != B::SUCCESS {
         return result;
     }
     let seen = before
-        .zip(B::free_if_unseen(&device.identity))
-        .map(|(before, after)| before.saturating_sub(after));
+        .zip(device.free_around_context())
+        .map(|(before, after)| before.fell_to(after));
     let context = made();
+    device.find_entry(context);
     device.context_made(context, seen);
     refuse_if_over(device, &mut || {
         undo();
@@ -97,6 +131,10 @@ fn makes<B: Backend>(
 fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::Status {
     if device.is_near() {
         device.measure_if_stale();
+        if device.is_over() {
+            // What pools keep and nothing uses goes first, as with the driver.
+            B::reclaim(device);
+        }
         if device.is_over() {
             let over = device.over();
             let question = B::beside_recordings();
@@ -113,18 +151,6 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
         }
     }
     B::SUCCESS
-}
-
-/// The device's free bytes where the management library cannot say what this process holds: a change of them is then all
-/// there is.
-fn free_if_unmeasured<B: Backend>(device: &Device<B>) -> Option<u64> {
-    if device.limit() == u64::MAX {
-        return None;
-    }
-    if B::has_management() {
-        return B::free_if_unseen(&device.identity);
-    }
-    B::free_by_driver(device)
 }
 
 /// A context is about to end, or may be: `None` for every context of the process. Before the driver's call, and whatever that
@@ -179,6 +205,27 @@ pub fn code_ends<B: Backend>() {
     }
 }
 
+/// Around a call that may give back memory of the driver's own on the calling thread's device, as the end of a stream does.
+#[inline]
+pub fn gives_back<B: Backend>(inside: &Inside, call: impl Fn() -> B::Status) -> B::Status {
+    match B::process().scope_inside(inside) {
+        Scope::On(device, _) => gives_back_on(device, &call),
+        _ => call(),
+    }
+}
+
+fn gives_back_on<B: Backend>(device: &Device<B>, call: &dyn Fn() -> B::Status) -> B::Status {
+    let before = device.free_around_call();
+    let result = call();
+    if let Some(before) = before
+        && let Some(after) = device.free_around_call()
+    {
+        device.saw_less(after.fell_to(before));
+    }
+    device.overhead_changed();
+    result
+}
+
 /// Around a call that unloads code on the calling thread's device: what it took is free, and handles of its functions may
 /// come again.
 #[inline]
@@ -194,13 +241,13 @@ fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
         Scope::On(device, _) => Some(device),
         _ => None,
     };
-    let before = device.and_then(free_if_unmeasured);
+    let before = device.and_then(Device::free_around_call);
     code_ends::<B>();
     let result = call();
     if let (Some(device), Some(before)) = (device, before)
-        && let Some(after) = free_if_unmeasured(device)
+        && let Some(after) = device.free_around_call()
     {
-        device.saw_less(after.saturating_sub(before));
+        device.saw_less(after.fell_to(before));
     }
     if let Some(governed) = B::process().governed() {
         governed.devices().for_each(Device::overhead_moved);

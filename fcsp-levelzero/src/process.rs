@@ -95,8 +95,8 @@ impl Backend for LevelZero {
         process_memory::is_there()
     }
 
-    fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-        process_memory::free_if_unseen(device)
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        process_memory::free(device)
     }
 
     /// The core API does not tell free memory.

@@ -357,6 +357,7 @@ mod tests {
             refused: 12,
             reaped: 0,
             processes: vec![fcsp::region::ProcessSnapshot {
+                listed: 0,
                 pid: 4711,
                 start_time: 1,
                 name: "python3".into(),

@@ -3,6 +3,7 @@
 //! What a process holds is judged from outside, by a process without the preload that asks the management library, and
 //! by `fcsp ps --json`. Every test has a machine of its own. Needs a C compiler.
 
+mod accounting;
 mod bypass;
 mod charged;
 mod death;
@@ -34,6 +35,7 @@ const CONTEXT: u64 = 64 * MIB;
 const SPEC: &str = "h100,memory=8GiB,context=64MiB";
 /// The driver's words.
 const OUT_OF_MEMORY: i32 = 2;
+const INVALID_VALUE: i32 = 1;
 
 /// The preload library and the simulated driver, as `fcsp lib --to` writes them.
 struct Libraries {

@@ -82,6 +82,7 @@ fcsp_hook::constants! {
         ACL_ERROR_RT_MEMORY_ALLOCATION = 207_001;
     }
     i32 {
+        ACL_MEM_MALLOC_HUGE_FIRST = 0;
         ACL_MEM_MALLOC_NORMAL_ONLY = 2;
         ACL_MEM_MALLOC_NORMAL_ONLY_P2P = 5;
         ACL_MEM_MALLOC_HUGE1G_ONLY = 6;

@@ -21,7 +21,7 @@ fn device(card: i32, chip: i32) -> Option<DeviceIdentity> {
     if call_dcmi!(dcmi_get_device_logic_id(&mut number, card, chip)) != DCMI_OK {
         return None;
     }
-    let index = visible_index(VISIBLE, u32::try_from(number).ok()?)?;
+    let index = visible_index(VISIBLE, u32::try_from(number).ok()?, |_| false)?;
     Ascend::identify(i32::try_from(index).ok()?)
 }
 

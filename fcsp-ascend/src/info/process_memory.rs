@@ -4,6 +4,8 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
+use fcsp_hook::device::Listed;
+
 use crate::driver::real;
 use crate::ffi::dcmi::*;
 
@@ -114,8 +116,8 @@ pub fn of_chip(ordinal: i32) -> Option<(u64, u64)> {
         .then_some((memory.memory_size * MEBIBYTE, memory.memory_usage * MEBIBYTE))
 }
 
-/// Bytes the driver holds for this process; `None` if DCMI cannot be asked or does not show this process.
-pub fn of_this_process(ordinal: i32) -> Option<u64> {
+/// The processes that use a chip, with what each holds there; `None` if DCMI cannot be asked.
+pub fn listed(ordinal: i32) -> Option<Vec<Listed>> {
     let (card, chip) = chip(ordinal)?;
     let mut list = [dcmi_proc_mem_info::zeroed(); PROCESSES];
     let mut count = 0;
@@ -128,11 +130,23 @@ pub fn of_this_process(ordinal: i32) -> Option<u64> {
     {
         return None;
     }
-    let me = i32::try_from(std::process::id()).ok()?;
-    list.iter()
-        .take(usize::try_from(count).unwrap_or(0))
-        .find(|entry| entry.proc_id == me)
-        .map(|entry| entry.proc_mem_usage)
+    let entry = |entry: &dcmi_proc_mem_info| {
+        Some(Listed {
+            number: u32::try_from(entry.proc_id).ok()?,
+            bytes: Some(entry.proc_mem_usage),
+        })
+    };
+    let count = usize::try_from(count).unwrap_or(0);
+    Some(list.iter().take(count).filter_map(entry).collect())
+}
+
+/// Bytes the driver holds for this process; `None` if DCMI cannot be asked or does not show this process.
+pub fn of_this_process(ordinal: i32) -> Option<u64> {
+    let me = std::process::id();
+    listed(ordinal)?
+        .iter()
+        .find(|entry| entry.number == me)
+        .and_then(|entry| entry.bytes)
         // The driver forgets a process that has closed the device: then it holds nothing.
         .or_else(|| fcsp_hook::info::sees_own_numbers().then_some(0))
 }

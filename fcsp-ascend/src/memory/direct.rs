@@ -49,7 +49,7 @@ fn allocate(
 /// The body of a wrapper that allocates: `$call` alone where another wrapper is at work already, as ACL's calls of the
 /// runtime are; what else is to be known is looked at only then.
 macro_rules! allocates {
-    ($name:ident, $device:expr, $bytes:expr, $counted:expr, $place:expr, $call:expr) => {
+    ($name:ident, $device:expr, $size:expr, $bytes:expr, $counted:expr, $place:expr, $call:expr) => {
         shielded(ACL_ERROR_FAILURE, || {
             let Some(inside) = Inside::enter() else {
                 return $call;
@@ -59,7 +59,18 @@ macro_rules! allocates {
                 bytes: $bytes,
                 counted: $counted,
             };
-            allocate(&inside, $device, request, $place, &|| $call)
+            let result = allocate(&inside, $device, request, $place, &|| $call);
+            let usable = || $size > 0 && !$place.is_null();
+            memory::or_wrong_argument::<Ascend>(
+                result,
+                usable,
+                || $call,
+                || {
+                    // SAFETY: the driver has written there with success.
+                    let granted = unsafe { *$place };
+                    call_real!(aclrtFree(granted));
+                },
+            )
         })
     };
 }
@@ -82,7 +93,7 @@ macro_rules! acl_malloc {
             policy: aclrtMemMallocPolicy,
         ) -> aclError {
             let bytes = || by_policy(size, policy, $pads);
-            allocates!($name, None, bytes(), true, devPtr, call_real!($name(devPtr, size, policy)))
+            allocates!($name, None, size, bytes(), true, devPtr, call_real!($name(devPtr, size, policy)))
         }
     )*};
 }
@@ -114,7 +125,7 @@ macro_rules! acl_malloc_with {
             // SAFETY: the caller passes a configuration or null, as the driver requires.
             let device = || unsafe { named_device(cfg) };
             let bytes = || by_policy(size, policy, false);
-            allocates!($name, device(), bytes(), true, devPtr, call_real!($name(devPtr, size, policy, cfg)))
+            allocates!($name, device(), size, bytes(), true, devPtr, call_real!($name(devPtr, size, policy, cfg)))
         }
     )*};
 }
@@ -126,6 +137,7 @@ pub unsafe extern "C" fn aclrtMemAllocManaged(ptr: *mut *mut c_void, size: u64, 
     allocates!(
         aclrtMemAllocManaged,
         None,
+        size,
         pages(size),
         false,
         ptr,
@@ -137,7 +149,7 @@ macro_rules! rt_malloc {
     ($($name:ident($place:ident, $size:ident $(, $arg:ident: $ty:ty)*): $counted:literal;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($place: *mut *mut c_void, $size: u64 $(, $arg: $ty)*) -> rtError_t {
-            allocates!($name, None, pages($size), $counted, $place, call_real!($name($place, $size $(, $arg)*)))
+            allocates!($name, None, $size, pages($size), $counted, $place, call_real!($name($place, $size $(, $arg)*)))
         }
     )*};
 }
@@ -163,6 +175,7 @@ pub unsafe extern "C" fn rtsMalloc(
     allocates!(
         rtsMalloc,
         device(),
+        size,
         bytes(),
         true,
         devPtr,

@@ -11,6 +11,9 @@
 pub mod direct;
 pub mod vmm;
 
+use crate::call_real;
+use crate::ffi::acl::{ACL_MEM_MALLOC_HUGE_FIRST, ACL_SUCCESS};
+
 /// Up to here requests are served from small pages.
 const SMALL: u64 = 1 << 20;
 const SMALL_PAGE: u64 = 4 << 10;
@@ -18,6 +21,24 @@ const HUGE_PAGE: u64 = 2 << 20;
 const HUGE1G_PAGE: u64 = 1 << 30;
 /// What ACL aligns to, and puts behind a request for reads beyond its end.
 const ALIGN: u64 = 32;
+
+/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives them back. Returns whether
+/// they were taken: only on the calling thread's device.
+pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
+    let mut current = -1;
+    if call_real!(aclrtGetDevice(&mut current)) != ACL_SUCCESS || current != ordinal {
+        return false;
+    }
+    let mut address = core::ptr::null_mut();
+    // With what ACL puts behind a request that is all of the pages.
+    let size = bytes.saturating_sub(2 * ALIGN) as usize;
+    let taken = call_real!(aclrtMalloc(&mut address, size, ACL_MEM_MALLOC_HUGE_FIRST)) == ACL_SUCCESS;
+    if taken {
+        look();
+        call_real!(aclrtFree(address));
+    }
+    taken
+}
 
 /// What the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB above, as documented. A request for small
 /// pages only takes less; the difference errs to the safe side. One near 2^64 cannot be rounded up and cannot be met

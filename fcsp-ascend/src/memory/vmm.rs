@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use fcsp_hook::backend::Backend;
+use fcsp_hook::memory::or_wrong_argument;
 use fcsp_hook::memory::physical::Books;
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
@@ -23,6 +24,7 @@ fn make(
     size: usize,
     handle: *mut *mut c_void,
     call: &dyn Fn() -> aclError,
+    undo: &dyn Fn(),
 ) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
@@ -37,7 +39,9 @@ fn make(
         // Physical memory comes in large pages however little is asked for.
         let bytes = pages((size as u64).max((1 << 20) + 1));
         // SAFETY: read after the driver has written there with success.
-        PHYSICAL.create(device, 0, what, bytes, call, || unsafe { *handle } as u64)
+        let result = PHYSICAL.create(device, 0, what, bytes, call, || unsafe { *handle } as u64);
+        let usable = || size > 0 && !handle.is_null();
+        or_wrong_argument::<Ascend>(result, usable, call, undo)
     })
 }
 
@@ -52,8 +56,11 @@ pub unsafe extern "C" fn aclrtMallocPhysical(
     let device = unsafe { prop.as_ref() }
         .filter(|prop| prop.location.type_ == ACL_MEM_LOCATION_TYPE_DEVICE)
         .and_then(|prop| i32::try_from(prop.location.id).ok());
-    make("aclrtMallocPhysical", device, size, handle, &|| {
-        call_real!(aclrtMallocPhysical(handle, size, prop, flags))
+    let call = || call_real!(aclrtMallocPhysical(handle, size, prop, flags));
+    make("aclrtMallocPhysical", device, size, handle, &call, &|| {
+        // SAFETY: the driver has written there with success.
+        let made = unsafe { *handle };
+        call_real!(aclrtFreePhysical(made));
     })
 }
 
@@ -68,8 +75,11 @@ pub unsafe extern "C" fn rtMallocPhysical(
     let device = unsafe { prop.as_ref() }
         .filter(|prop| prop.side == MEM_DEV_SIDE)
         .and_then(|prop| i32::try_from(prop.devid).ok());
-    make("rtMallocPhysical", device, size, handle, &|| {
-        call_real!(rtMallocPhysical(handle, size, prop, flags))
+    let call = || call_real!(rtMallocPhysical(handle, size, prop, flags));
+    make("rtMallocPhysical", device, size, handle, &call, &|| {
+        // SAFETY: as in `aclrtMallocPhysical`.
+        let made = unsafe { *handle };
+        call_real!(rtFreePhysical(made));
     })
 }
 

@@ -33,7 +33,7 @@ pub fn slot_words() -> SlotWords {
         name_len: AtomicU32::new(0),
         held: AtomicU64::new(0),
         pid: AtomicU32::new(0),
-        spare: AtomicU32::new(0),
+        listed: AtomicU32::new(0),
         start_time: AtomicU64::new(0),
         allocated: AtomicU64::new(0),
         overhead: AtomicU64::new(0),

@@ -143,8 +143,8 @@ pub struct SlotWords {
     pub held: AtomicU64,
     /// Process number in the process's own namespace.
     pub pid: AtomicU32,
-    /// Not used.
-    pub spare: AtomicU32,
+    /// Number under which the management library lists the process, where that differs from its own; 0 if not known.
+    pub listed: AtomicU32,
     /// Start time in clock ticks since boot (field 22 of /proc/PID/stat).
     pub start_time: AtomicU64,
     /// `{changes: 18 bits, under way: 10 bits, units: 36 bits}`: units of 512 bytes of live allocations, as the driver

@@ -23,6 +23,9 @@ use crate::file;
 pub struct ProcessSnapshot {
     /// Number in the process's own PID namespace.
     pub pid: u32,
+    /// Number under which the management library lists it, where that differs; 0 if not known.
+    #[serde(skip)]
+    pub listed: u32,
     /// Start time in clock ticks since boot.
     pub start_time: u64,
     /// Command name.
@@ -115,6 +118,7 @@ impl RegionSnapshot {
             let name_len = half(slot, offset_of!(SlotWords, name_len)).min(32) as usize;
             processes.push(ProcessSnapshot {
                 pid: half(slot, offset_of!(SlotWords, pid)),
+                listed: half(slot, offset_of!(SlotWords, listed)),
                 start_time: word(slot, offset_of!(SlotWords, start_time)),
                 name: String::from_utf8_lossy(&slot[name_at..name_at + name_len])
                     .chars()

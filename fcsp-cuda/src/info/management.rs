@@ -6,10 +6,11 @@
 use std::ffi::CStr;
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
-use fcsp_hook::info::{View, own_processes, retain, visible_index};
+use fcsp_hook::info::{Own, View, names, own_processes, retain, visible_index};
 use fcsp_hook::setup::shielded;
 
-use crate::driver::real;
+use crate::device;
+use crate::driver::{CUDA, real};
 use crate::ffi::nvml::*;
 
 macro_rules! call_nvml {
@@ -35,20 +36,28 @@ fn uuid_of(device: nvmlDevice_t) -> Option<DeviceUuid> {
         .ok()
 }
 
-/// The number a CUDA program of this environment would give the device: its place among those made visible by number,
-/// or else NVML's own order.
-fn index_of(device: nvmlDevice_t) -> Option<u32> {
+/// The number a CUDA program of this environment would give the device: the driver's own, where this program uses it, or
+/// the place among those that the environment makes visible. Unlike devices have another order in CUDA than in NVML unless
+/// `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`: there, only the driver knows.
+fn index_of(device: nvmlDevice_t, uuid: DeviceUuid) -> Option<u32> {
+    if !CUDA.loaded().is_null()
+        && let Some(count) = device::count()
+    {
+        let is_it = |&ordinal: &i32| device::identify(ordinal).is_some_and(|known| known.uuid == uuid);
+        return (0..count).find(is_it).map(i32::cast_unsigned);
+    }
     let mut index = 0;
     if call_nvml!(nvmlDeviceGetIndex(device, &mut index)) != NVML_SUCCESS {
         return None;
     }
-    visible_index("CUDA_VISIBLE_DEVICES", index)
+    visible_index("CUDA_VISIBLE_DEVICES", index, |word| names(word, uuid))
 }
 
 fn view(device: nvmlDevice_t, total: u64) -> Option<View> {
+    let uuid = uuid_of(device)?;
     let identity = DeviceIdentity {
-        uuid: uuid_of(device)?,
-        index: index_of(device),
+        uuid,
+        index: index_of(device, uuid),
         pci: None,
     };
     View::of(&identity, total)
@@ -95,6 +104,13 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(
     })
 }
 
+/// Whether an entry is the tenant's; its number is then the one that the process has here.
+fn renumber(own: &Own, number: &mut u32) -> bool {
+    let here = own.here(*number);
+    *number = here.unwrap_or(*number);
+    here.is_some()
+}
+
 macro_rules! process_lists {
     ($($name:ident: $entry:ty),* $(,)?) => {$(
         #[doc = concat!("`", stringify!($name), "`: the tenant's own processes.")]
@@ -107,7 +123,7 @@ macro_rules! process_lists {
                 let result = call_nvml!($name(device, infoCount, infos));
                 if result == NVML_SUCCESS && !infos.is_null() && let Some(own) = own_processes() {
                     // SAFETY: NVML has written `*infoCount` entries with success.
-                    unsafe { *infoCount = retain(infos, *infoCount, |entry| own.contains(&entry.pid)) };
+                    unsafe { *infoCount = retain(infos, *infoCount, |entry| renumber(&own, &mut entry.pid)) };
                 }
                 result
             })
@@ -147,7 +163,7 @@ pub unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
             // SAFETY: NVML has written as many entries with success.
             unsafe {
                 *processSamplesCount = retain(utilization, *processSamplesCount, |entry| {
-                    own.contains(&entry.pid)
+                    renumber(&own, &mut entry.pid)
                 });
             }
         }
@@ -166,7 +182,7 @@ macro_rules! process_structs {
                     && !list.$array.is_null() && let Some(own) = own_processes()
                 {
                     // SAFETY: NVML has written as many entries as it says.
-                    list.$count = unsafe { retain(list.$array, list.$count, |entry| own.contains(&entry.pid)) };
+                    list.$count = unsafe { retain(list.$array, list.$count, |entry| renumber(&own, &mut entry.pid)) };
                 }
                 result
             })

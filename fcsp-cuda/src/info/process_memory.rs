@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 
-use fcsp_hook::info::sees_own_numbers;
+use fcsp_hook::device::Listed;
 
 use crate::driver::real;
 use crate::ffi::nvml::{
@@ -90,25 +90,54 @@ fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
     }
 }
 
-fn compute_processes(handle: nvmlDevice_t) -> Option<Vec<nvmlProcessInfo_t>> {
+/// NVML's answer where it does not know a figure (WSL2, devices that share the host's memory, guests of a vGPU).
+const NOT_AVAILABLE: u64 = u64::MAX;
+
+/// NVML's lists of processes that compute and of those that use an MPS server, as one list. Numbers that one list has twice
+/// are of two processes.
+pub fn processes(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+    let handle = handle(device)?;
+    let mut all = computing(handle)?;
+    add(&mut all, under_mps(handle));
+    Some(all)
+}
+
+fn computing(handle: nvmlDevice_t) -> Option<Vec<Listed>> {
     let ask = real::nvmlDeviceGetComputeRunningProcesses_v3
         .get()
         .or_else(|| real::nvmlDeviceGetComputeRunningProcesses_v2.get())?;
-    list(handle, ask)
+    listed(handle, ask)
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked or does not show this process.
+fn under_mps(handle: nvmlDevice_t) -> Vec<Listed> {
+    let ask = real::nvmlDeviceGetMPSComputeRunningProcesses_v3.get();
+    ask.and_then(|ask| listed(handle, ask)).unwrap_or_default()
+}
+
+/// Adds another list. A process in several of them has the same figure in each.
+fn add(all: &mut Vec<Listed>, mut more: Vec<Listed>) {
+    more.retain(|entry| all.iter().all(|known| known.number != entry.number));
+    all.extend(more);
+}
+
+fn listed(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<Listed>> {
+    let entry = |entry: &nvmlProcessInfo_t| Listed {
+        number: entry.pid,
+        bytes: (entry.usedGpuMemory != NOT_AVAILABLE).then_some(entry.usedGpuMemory),
+    };
+    Some(list(handle, ask)?.iter().map(entry).collect())
+}
+
+/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked, does not show this process or does
+/// not know its figure.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     let me = std::process::id();
-    // A process may stand in the list once for each of its contexts' kinds.
-    let bytes: Option<u64> = compute_processes(handle(device)?)?
-        .iter()
-        .filter(|entry| entry.pid == me)
-        .map(|entry| entry.usedGpuMemory)
-        .filter(|&bytes| bytes != u64::MAX)
-        .fold(None, |sum, bytes| Some(sum.unwrap_or(0).max(bytes)));
-    // The driver forgets a process whose last context is gone: then it holds nothing.
-    bytes.or_else(|| sees_own_numbers().then_some(0))
+    let handle = handle(device)?;
+    let find = |list: Vec<Listed>| {
+        let mine = list.iter().filter(|entry| entry.number == me);
+        mine.map(|entry| entry.bytes).max()
+    };
+    find(computing(handle)?).or_else(|| find(under_mps(handle)))?
 }
 
 /// Bytes in use on the device that NVML shows with no process; what it does not know of processes it cannot see included.
@@ -123,19 +152,20 @@ pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     if unsafe { real::nvmlDeviceGetMemoryInfo_v2.get()?(handle, &mut memory) } != NVML_SUCCESS {
         return None;
     }
-    let mut processes = compute_processes(handle)?;
+    let mut processes = processes(device)?;
     if let Some(ask) = real::nvmlDeviceGetGraphicsRunningProcesses_v3.get() {
-        processes.extend(list(handle, ask).unwrap_or_default());
+        add(&mut processes, listed(handle, ask).unwrap_or_default());
     }
-    // A process in both lists stands there with the same figure.
-    processes.sort_by_key(|entry| entry.pid);
-    processes.dedup_by_key(|entry| entry.pid);
+    // A process whose figure is not known may have any part of what is in use.
     let shown = processes
         .iter()
-        .map(|entry| entry.usedGpuMemory)
-        .filter(|&bytes| bytes != u64::MAX)
-        .fold(0, u64::saturating_add);
-    Some(memory.used.saturating_sub(shown))
+        .map(|entry| entry.bytes)
+        .collect::<Option<Vec<_>>>()?;
+    Some(
+        memory
+            .used
+            .saturating_sub(shown.into_iter().fold(0, u64::saturating_add)),
+    )
 }
 
 /// The device's free bytes as NVML says.
@@ -144,12 +174,4 @@ pub fn free(device: &DeviceIdentity) -> Option<u64> {
     // SAFETY: a handle from NVML and a struct that outlives the call.
     let result = unsafe { real::nvmlDeviceGetMemoryInfo.get()?(handle(device)?, &mut memory) };
     (result == NVML_SUCCESS).then_some(memory.free)
-}
-
-/// The device's free bytes, asked only in a process that NVML does not show.
-pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-    if sees_own_numbers() {
-        return None;
-    }
-    free(device)
 }

@@ -57,7 +57,33 @@ fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     sum
 }
 
-fn create(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> u64) -> CUresult {
+/// The longest side that an array may have on any device so far, in elements; the driver knows the device's own.
+const LONGEST_SIDE: usize = 131_072;
+
+/// Whether the driver would accept a shape: of sides that it has, and one, two or four channels.
+fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
+    descriptor.is_some_and(|d| {
+        let sides = [d.Width, d.Height, d.Depth];
+        d.Width > 0 && sides.iter().all(|&side| side <= LONGEST_SIDE) && [1, 2, 4].contains(&d.NumChannels)
+    })
+}
+
+/// Makes an array of `levels` levels through `call`; `handle` reads the result, and `destroy` destroys it.
+fn create(
+    descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>,
+    levels: u32,
+    call: &dyn Fn() -> CUresult,
+    place: *mut CUarray,
+    destroy: &dyn Fn(),
+) -> CUresult {
+    // SAFETY: read after the driver has written there with success.
+    let handle = || unsafe { *place } as u64;
+    let result = create_counted(bytes_of(descriptor, levels), call, &handle);
+    let usable = || !place.is_null() && levels > 0 && is_shape(descriptor);
+    memory::or_wrong_argument::<Cuda>(result, usable, call, destroy)
+}
+
+fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> u64) -> CUresult {
     let Some(_inside) = Inside::enter() else {
         return call();
     };
@@ -106,6 +132,28 @@ fn widened(d: &CUDA_ARRAY_DESCRIPTOR) -> CUDA_ARRAY3D_DESCRIPTOR {
     }
 }
 
+fn widened_v1(d: &CUDA_ARRAY_DESCRIPTOR_v1) -> CUDA_ARRAY3D_DESCRIPTOR {
+    CUDA_ARRAY3D_DESCRIPTOR {
+        Width: d.Width as usize,
+        Height: d.Height as usize,
+        Depth: 0,
+        Format: d.Format,
+        NumChannels: d.NumChannels,
+        Flags: 0,
+    }
+}
+
+fn widened_3d_v1(d: &CUDA_ARRAY3D_DESCRIPTOR_v1) -> CUDA_ARRAY3D_DESCRIPTOR {
+    CUDA_ARRAY3D_DESCRIPTOR {
+        Width: d.Width as usize,
+        Height: d.Height as usize,
+        Depth: d.Depth as usize,
+        Format: d.Format,
+        NumChannels: d.NumChannels,
+        Flags: d.Flags,
+    }
+}
+
 /// Bytes for a descriptor; none for arrays whose memory comes later, by mapping. Null is the driver's to refuse.
 fn bytes_of(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
     match descriptor {
@@ -116,112 +164,33 @@ fn bytes_of(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
     }
 }
 
-/// `cuArrayCreate`.
-pub unsafe extern "C" fn cuArrayCreate_v2(
-    pHandle: *mut CUarray,
-    pAllocateArray: *const CUDA_ARRAY_DESCRIPTOR,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        // SAFETY: the caller passes a descriptor or null, as the driver requires.
-        let bytes = bytes_of(unsafe { pAllocateArray.as_ref() }.map(widened), 1);
-        // SAFETY: read after the driver has written there with success.
-        create(
-            bytes,
-            &|| call_real!(cuArrayCreate_v2(pHandle, pAllocateArray)),
-            &|| unsafe { *pHandle } as u64,
-        )
-    })
+macro_rules! create {
+    ($($name:ident($desc:ident: $ty:ty $(, $levels:ident)?) = $described:expr, undone by $undo:ident;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub unsafe extern "C" fn $name(pHandle: *mut CUarray, $desc: *const $ty $(, $levels: u32)?) -> CUresult {
+            shielded(CUDA_ERROR_UNKNOWN, || {
+                // SAFETY: the caller passes a descriptor or null, as the driver requires.
+                let descriptor = unsafe { $desc.as_ref() }.map($described);
+                let levels = 1 $(* $levels)?;
+                let call = || call_real!($name(pHandle, $desc $(, $levels)?));
+                let undo = || {
+                    // SAFETY: the driver has written there with success.
+                    let made = unsafe { *pHandle };
+                    call_real!($undo(made));
+                };
+                create(descriptor, levels, &call, pHandle, &undo)
+            })
+        }
+    )*};
 }
-
-/// `cuArray3DCreate`.
-pub unsafe extern "C" fn cuArray3DCreate_v2(
-    pHandle: *mut CUarray,
-    pAllocateArray: *const CUDA_ARRAY3D_DESCRIPTOR,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        // SAFETY: as in `cuArrayCreate_v2`.
-        let bytes = bytes_of(unsafe { pAllocateArray.as_ref() }.copied(), 1);
-        // SAFETY: as above.
-        create(
-            bytes,
-            &|| call_real!(cuArray3DCreate_v2(pHandle, pAllocateArray)),
-            &|| unsafe { *pHandle } as u64,
-        )
-    })
-}
-
-/// `cuArrayCreate` of the 32-bit ABI.
-pub unsafe extern "C" fn cuArrayCreate(
-    pHandle: *mut CUarray,
-    pAllocateArray: *const CUDA_ARRAY_DESCRIPTOR_v1,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        // SAFETY: as in `cuArrayCreate_v2`.
-        let descriptor = unsafe { pAllocateArray.as_ref() }.map(|d| CUDA_ARRAY3D_DESCRIPTOR {
-            Width: d.Width as usize,
-            Height: d.Height as usize,
-            Depth: 0,
-            Format: d.Format,
-            NumChannels: d.NumChannels,
-            Flags: 0,
-        });
-        let bytes = bytes_of(descriptor, 1);
-        // SAFETY: as above.
-        create(
-            bytes,
-            &|| call_real!(cuArrayCreate(pHandle, pAllocateArray)),
-            &|| unsafe { *pHandle } as u64,
-        )
-    })
-}
-
-/// `cuArray3DCreate` of the 32-bit ABI.
-pub unsafe extern "C" fn cuArray3DCreate(
-    pHandle: *mut CUarray,
-    pAllocateArray: *const CUDA_ARRAY3D_DESCRIPTOR_v1,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        // SAFETY: as in `cuArrayCreate_v2`.
-        let descriptor = unsafe { pAllocateArray.as_ref() }.map(|d| CUDA_ARRAY3D_DESCRIPTOR {
-            Width: d.Width as usize,
-            Height: d.Height as usize,
-            Depth: d.Depth as usize,
-            Format: d.Format,
-            NumChannels: d.NumChannels,
-            Flags: d.Flags,
-        });
-        let bytes = bytes_of(descriptor, 1);
-        // SAFETY: as above.
-        create(
-            bytes,
-            &|| call_real!(cuArray3DCreate(pHandle, pAllocateArray)),
-            &|| unsafe { *pHandle } as u64,
-        )
-    })
-}
-
-/// `cuMipmappedArrayCreate`.
-pub unsafe extern "C" fn cuMipmappedArrayCreate(
-    pHandle: *mut CUmipmappedArray,
-    pMipmappedArrayDesc: *const CUDA_ARRAY3D_DESCRIPTOR,
-    numMipmapLevels: u32,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        // SAFETY: as in `cuArrayCreate_v2`.
-        let bytes = bytes_of(unsafe { pMipmappedArrayDesc.as_ref() }.copied(), numMipmapLevels);
-        create(
-            bytes,
-            &|| {
-                call_real!(cuMipmappedArrayCreate(
-                    pHandle,
-                    pMipmappedArrayDesc,
-                    numMipmapLevels
-                ))
-            },
-            // SAFETY: as above.
-            &|| unsafe { *pHandle } as u64,
-        )
-    })
+create! {
+    cuArrayCreate_v2(pAllocateArray: CUDA_ARRAY_DESCRIPTOR) = widened, undone by cuArrayDestroy;
+    cuArray3DCreate_v2(pAllocateArray: CUDA_ARRAY3D_DESCRIPTOR) = |d| *d, undone by cuArrayDestroy;
+    // The 32-bit ABI.
+    cuArrayCreate(pAllocateArray: CUDA_ARRAY_DESCRIPTOR_v1) = widened_v1, undone by cuArrayDestroy;
+    cuArray3DCreate(pAllocateArray: CUDA_ARRAY3D_DESCRIPTOR_v1) = widened_3d_v1, undone by cuArrayDestroy;
+    cuMipmappedArrayCreate(pMipmappedArrayDesc: CUDA_ARRAY3D_DESCRIPTOR, numMipmapLevels) = |d| *d,
+        undone by cuMipmappedArrayDestroy;
 }
 
 /// `cuArrayDestroy`.

@@ -8,9 +8,28 @@ use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope_inside, shielded};
 
-/// Hold, call, enter or roll back. `address` reads the result once the driver has written it, `true_bytes` the size where
-/// the driver decides it.
+/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, the size apart. `address`
+/// reads the result once the driver has written it, `true_bytes` the size where the driver decides it.
 fn allocate(
+    bytes: u64,
+    managed: bool,
+    usable: impl Fn() -> bool,
+    call: impl Fn() -> CUresult,
+    address: impl Fn() -> u64,
+    true_bytes: impl Fn() -> u64,
+) -> CUresult {
+    let result = allocate_counted(bytes, managed, &call, &address, true_bytes);
+    memory::or_wrong_argument::<Cuda>(
+        result,
+        || bytes > 0 && usable(),
+        call,
+        || {
+            taken_back(address());
+        },
+    )
+}
+
+fn allocate_counted(
     bytes: u64,
     managed: bool,
     call: impl Fn() -> CUresult,
@@ -57,6 +76,7 @@ pub unsafe extern "C" fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) 
         allocate(
             bytesize as u64,
             false,
+            || !dptr.is_null(),
             || call_real!(cuMemAlloc_v2(dptr, bytesize)),
             // SAFETY: read after the driver has written there with success.
             || unsafe { *dptr },
@@ -71,6 +91,7 @@ pub unsafe extern "C" fn cuMemAlloc(dptr: *mut CUdeviceptr_v1, bytesize: u32) ->
         allocate(
             u64::from(bytesize),
             false,
+            || !dptr.is_null(),
             || call_real!(cuMemAlloc(dptr, bytesize)),
             // SAFETY: as in `cuMemAlloc_v2`.
             || u64::from(unsafe { *dptr }),
@@ -88,6 +109,11 @@ fn pitched(width: u64, height: u64) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
+/// Sizes of the elements that a pitched row may have, in bytes, as documented.
+fn is_element(bytes: u32) -> bool {
+    [4, 8, 16].contains(&bytes)
+}
+
 /// `cuMemAllocPitch`: charged by the pitch that the driver returns.
 pub unsafe extern "C" fn cuMemAllocPitch_v2(
     dptr: *mut CUdeviceptr,
@@ -100,6 +126,7 @@ pub unsafe extern "C" fn cuMemAllocPitch_v2(
         allocate(
             pitched(WidthInBytes as u64, Height as u64),
             false,
+            || !dptr.is_null() && !pPitch.is_null() && is_element(ElementSizeBytes),
             || {
                 call_real!(cuMemAllocPitch_v2(
                     dptr,
@@ -129,6 +156,7 @@ pub unsafe extern "C" fn cuMemAllocPitch(
         allocate(
             pitched(u64::from(WidthInBytes), u64::from(Height)),
             false,
+            || !dptr.is_null() && !pPitch.is_null() && is_element(ElementSizeBytes),
             || {
                 call_real!(cuMemAllocPitch(
                     dptr,
@@ -153,6 +181,7 @@ pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usi
         allocate(
             bytesize as u64,
             true,
+            || !dptr.is_null() && [CU_MEM_ATTACH_GLOBAL, CU_MEM_ATTACH_HOST].contains(&flags),
             || call_real!(cuMemAllocManaged(dptr, bytesize, flags)),
             // SAFETY: as in `cuMemAlloc_v2`.
             || unsafe { *dptr },

@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 use fcsp_hook::memory::physical::Physical;
 
+use crate::call_real;
 use crate::context::{Attached, PrimaryContexts};
+use crate::ffi::cuda::{CUDA_SUCCESS, CUcontext};
 use crate::process::{Cuda, SetupOnce};
 
 /// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece (measured, H100, driver
@@ -66,6 +68,22 @@ pub fn forget_everything() {
     vmm::PHYSICAL.forget_in_child();
     pool::POOLS.forget_in_child();
     graph::GRAPHS.forget_in_child();
+}
+
+/// Takes `bytes` from the driver in `context`, calls `look`, and gives them back. Returns whether they were taken.
+pub fn with_block(context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+    if call_real!(cuCtxPushCurrent_v2(context as CUcontext)) != CUDA_SUCCESS {
+        return false;
+    }
+    let mut address = 0;
+    let taken = call_real!(cuMemAlloc_v2(&mut address, bytes as usize)) == CUDA_SUCCESS;
+    if taken {
+        look();
+        call_real!(cuMemFree_v2(address));
+    }
+    let mut popped = core::ptr::null_mut();
+    call_real!(cuCtxPopCurrent_v2(&mut popped));
+    taken
 }
 
 /// What the driver takes for a request of `bytes` that is no piece: whole 2 MiB pages (measured, H100, driver 580). A request

@@ -1,7 +1,7 @@
 //! Stream-ordered allocation and memory pools. What a pool is charged is in [`fcsp_hook::memory::pool`].
 
-use fcsp_hook::memory::pieces;
 use fcsp_hook::memory::pool::{self, Pooled, Pools, forget_default_pools};
+use fcsp_hook::memory::{self, pieces};
 
 use super::graph;
 use crate::call_real;
@@ -106,6 +106,7 @@ fn allocate_async(
     bytes: usize,
     stream: CUstream,
     named: CUmemoryPool,
+    usable: bool,
     call: impl Fn() -> CUresult,
     address: impl Fn() -> u64,
 ) -> CUresult {
@@ -125,7 +126,15 @@ fn allocate_async(
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
     let named = (!named.is_null()).then_some(named as usize);
-    pool::allocate(device, named, "cuMemAllocAsync", bytes as u64, call, address)
+    let result = pool::allocate(device, named, "cuMemAllocAsync", bytes as u64, &call, &address);
+    memory::or_wrong_argument::<Cuda>(
+        result,
+        || bytes > 0 && usable,
+        call,
+        || {
+            call_real!(cuMemFree_v2(address()));
+        },
+    )
 }
 
 macro_rules! allocate_async {
@@ -137,6 +146,7 @@ macro_rules! allocate_async {
                     bytesize,
                     hStream,
                     core::ptr::null_mut(),
+                    !dptr.is_null(),
                     || call_real!($name(dptr, bytesize, hStream)),
                     // SAFETY: read after the driver has written there with success.
                     || unsafe { *dptr },
@@ -161,6 +171,7 @@ macro_rules! allocate_from_pool {
                     bytesize,
                     hStream,
                     pool,
+                    !dptr.is_null() && !pool.is_null(),
                     || call_real!($name(dptr, bytesize, pool, hStream)),
                     // SAFETY: as in `cuMemAllocAsync`.
                     || unsafe { *dptr },

@@ -13,6 +13,9 @@ use crate::process::{Cuda, Inside, Record, Scope, scope_of, shielded};
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Cuda> = Books::new();
 
+/// Physical memory on a device comes in multiples of so many bytes (measured, H100, driver 580).
+const GRANULARITY: usize = 2 << 20;
+
 /// `cuMemCreate`: charged to the device in the properties; memory placed on the host is not charged.
 pub unsafe extern "C" fn cuMemCreate(
     handle: *mut CUmemGenericAllocationHandle,
@@ -39,7 +42,17 @@ pub unsafe extern "C" fn cuMemCreate(
         };
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *handle };
-        PHYSICAL.create(device, 0, "cuMemCreate", size as u64, call, made)
+        let result = PHYSICAL.create(device, 0, "cuMemCreate", size as u64, call, made);
+        let usable = || {
+            !handle.is_null()
+                && size > 0
+                && size.is_multiple_of(GRANULARITY)
+                && flags == 0
+                && properties.type_ == CU_MEM_ALLOCATION_TYPE_PINNED
+        };
+        memory::or_wrong_argument::<Cuda>(result, usable, call, || {
+            call_real!(cuMemRelease(made()));
+        })
     })
 }
 

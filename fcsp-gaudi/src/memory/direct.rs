@@ -5,7 +5,7 @@ use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::synapse::*;
-use crate::process::Gaudi;
+use crate::process::{DEVICE, Gaudi};
 
 /// Buffers begin at multiples of this.
 const ALIGNMENT: u64 = 128;
@@ -28,14 +28,15 @@ pub unsafe extern "C" fn synDeviceMalloc(
             bytes,
             counted: true,
         };
-        memory::allocate_here::<Gaudi>(
-            request,
-            || call_real!(synDeviceMalloc(deviceId, size, reqAddr, flags, buffer)),
-            // SAFETY: read after Synapse has written there with success.
-            || unsafe { *buffer },
-            || bytes,
-            |address| call_real!(synDeviceFree(deviceId, address, 0)),
-        )
+        let call = || call_real!(synDeviceMalloc(deviceId, size, reqAddr, flags, buffer));
+        // SAFETY: read after Synapse has written there with success.
+        let address = || unsafe { *buffer };
+        let free = |address| call_real!(synDeviceFree(deviceId, address, 0));
+        let result = memory::allocate_here::<Gaudi>(request, call, address, || bytes, free);
+        let usable = || size > 0 && !buffer.is_null() && deviceId == DEVICE;
+        memory::or_wrong_argument::<Gaudi>(result, usable, call, || {
+            free(address());
+        })
     })
 }
 

@@ -4,7 +4,7 @@
 //! tenant's region file from outside.
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
-use fcsp_hook::info::{View, own_processes, retain, visible_index};
+use fcsp_hook::info::{View, names, own_processes, retain, visible_index};
 use fcsp_hook::setup::{Inside, shielded};
 
 use super::process_memory::{address, unique};
@@ -39,7 +39,7 @@ pub(super) fn identity(index: u32) -> Option<DeviceIdentity> {
     };
     Some(DeviceIdentity {
         uuid,
-        index: visible_index("HIP_VISIBLE_DEVICES", index),
+        index: visible_index("HIP_VISIBLE_DEVICES", index, |word| names(word, uuid)),
         pci,
     })
 }

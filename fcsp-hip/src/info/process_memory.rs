@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+use fcsp_hook::device::Listed;
 use fcsp_hook::info::sees_own_numbers;
 
 use crate::driver::real;
@@ -148,6 +149,23 @@ fn processes() -> Option<Vec<rsmi_process_info_t>> {
     Some(list)
 }
 
+/// The processes that use the device, with what each holds there.
+pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+    let index = index(device)?;
+    let entry = |process: &rsmi_process_info_t| {
+        let number = process.process_id;
+        match of_process(number, index)? {
+            Ok(bytes) => Some(Listed {
+                number,
+                bytes: Some(bytes),
+            }),
+            // It uses another device, or has ended meanwhile.
+            Err(_) => None,
+        }
+    };
+    Some(processes()?.iter().filter_map(entry).collect())
+}
+
 /// Bytes in use on the device that ROCm SMI shows with no process: what the driver has reserved for itself, and what it does
 /// not know of processes it cannot see, included. `None` if it cannot be asked.
 pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
@@ -176,12 +194,4 @@ fn memory(index: u32) -> Option<(u64, u64)> {
 pub fn free(device: &DeviceIdentity) -> Option<u64> {
     let (total, used) = memory(index(device)?)?;
     Some(total.saturating_sub(used))
-}
-
-/// The device's free bytes, asked only in a process that ROCm SMI does not show.
-pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-    if sees_own_numbers() {
-        return None;
-    }
-    free(device)
 }

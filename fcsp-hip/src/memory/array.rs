@@ -140,34 +140,36 @@ fn flat(width: usize, height: usize) -> hipExtent {
 
 /// Wraps functions that make an array: `$bytes` says from the arguments what it will take.
 macro_rules! creates {
-    ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) = $bytes:expr;)*) => {$(
+    ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) = $bytes:expr, undone by $undo:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($place: *mut $handle $(, $arg: $ty)*) -> hipError_t {
             shielded(hipErrorUnknown, || {
                 // SAFETY: the caller passes descriptions or null, as the runtime requires.
                 let bytes = unsafe { $bytes };
-                answered(create(
-                    bytes,
-                    || call_real!($name($place $(, $arg)*)),
-                    // SAFETY: read after the runtime has written there with success.
-                    || unsafe { *$place } as u64,
-                ))
+                let call = || call_real!($name($place $(, $arg)*));
+                // SAFETY: read after the runtime has written there with success.
+                let made = || unsafe { *$place };
+                let result = create(bytes, call, || made() as u64);
+                let usable = || !$place.is_null() && bytes > 0;
+                answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
+                    call_real!($undo(made()));
+                }))
             })
         }
     )*};
 }
 creates! {
-    hipArrayCreate(place: hipArray_t, desc: *const HIP_ARRAY_DESCRIPTOR) = bytes_of(desc.as_ref().map(widened), 1);
-    hipArray3DCreate(place: hipArray_t, desc: *const HIP_ARRAY3D_DESCRIPTOR) = bytes_of(desc.as_ref().copied(), 1);
+    hipArrayCreate(place: hipArray_t, desc: *const HIP_ARRAY_DESCRIPTOR) = bytes_of(desc.as_ref().map(widened), 1), undone by hipArrayDestroy;
+    hipArray3DCreate(place: hipArray_t, desc: *const HIP_ARRAY3D_DESCRIPTOR) = bytes_of(desc.as_ref().copied(), 1), undone by hipArrayDestroy;
     hipMallocArray(place: hipArray_t, desc: *const hipChannelFormatDesc, width: usize, height: usize, flags: u32)
-        = bytes_of(described(desc, flat(width, height), flags), 1);
+        = bytes_of(described(desc, flat(width, height), flags), 1), undone by hipFreeArray;
     hipMalloc3DArray(place: hipArray_t, desc: *const hipChannelFormatDesc, extent: hipExtent, flags: u32)
-        = bytes_of(described(desc, extent, flags), 1);
+        = bytes_of(described(desc, extent, flags), 1), undone by hipFreeArray;
     hipMipmappedArrayCreate(place: hipMipmappedArray_t, desc: *mut HIP_ARRAY3D_DESCRIPTOR, levels: u32)
-        = bytes_of(desc.as_ref().copied(), levels);
+        = bytes_of(desc.as_ref().copied(), levels), undone by hipMipmappedArrayDestroy;
     hipMallocMipmappedArray(
         place: hipMipmappedArray_t, desc: *const hipChannelFormatDesc, extent: hipExtent, levels: u32, flags: u32
-    ) = bytes_of(described(desc, extent, flags), levels);
+    ) = bytes_of(described(desc, extent, flags), levels), undone by hipFreeMipmappedArray;
 }
 
 macro_rules! destroys {

@@ -10,9 +10,23 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Hip, Inside, Scope, scope_inside, shielded};
 
-/// Hold, call, enter or roll back. `address` reads the result once the runtime has written it, `true_bytes` the size where
-/// the runtime decides it.
+/// Hold, call, enter or roll back. `usable` says whether the runtime would accept the arguments, the size apart. `address`
+/// reads the result once the runtime has written it, `true_bytes` the size where the runtime decides it.
 fn allocate(
+    bytes: u64,
+    managed: bool,
+    usable: impl Fn() -> bool,
+    call: impl Fn() -> hipError_t,
+    address: impl Fn() -> u64,
+    true_bytes: impl Fn() -> u64,
+) -> hipError_t {
+    let result = allocate_counted(bytes, managed, &call, &address, true_bytes);
+    answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
+        taken_back(address());
+    }))
+}
+
+fn allocate_counted(
     bytes: u64,
     managed: bool,
     call: impl Fn() -> hipError_t,
@@ -57,28 +71,34 @@ fn taken_back(address: u64) -> hipError_t {
     call_real!(hipFree(address as *mut c_void))
 }
 
+/// Flags that `hipExtMallocWithFlags` knows: default, fine-grained, signal, uncached, contiguous (`hip_runtime_api.h`).
+const EXTENDED_FLAGS: [u32; 5] = [0, 1, 2, 3, 4];
+/// Flags that `hipMallocManaged` knows: for all devices, for the host.
+const MANAGED_FLAGS: [u32; 2] = [1, 2];
+
 macro_rules! plain {
-    ($($name:ident($ptr:ident, $size:ident $(, $arg:ident: $ty:ty)*) $managed:literal;)*) => {$(
+    ($($name:ident($ptr:ident, $size:ident $(, $arg:ident: $ty:ty)*) $managed:literal, $usable:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($ptr: *mut *mut c_void, $size: usize $(, $arg: $ty)*) -> hipError_t {
             shielded(hipErrorUnknown, || {
-                answered(allocate(
+                allocate(
                     $size as u64,
                     $managed,
+                    || !$ptr.is_null() && $usable,
                     || call_real!($name($ptr, $size $(, $arg)*)),
                     // SAFETY: read after the runtime has written there with success.
                     || unsafe { *$ptr } as u64,
                     || $size as u64,
-                ))
+                )
             })
         }
     )*};
 }
 plain! {
-    hipMalloc(ptr, size) false;
-    hipExtMallocWithFlags(ptr, sizeBytes, flags: u32) false;
+    hipMalloc(ptr, size) false, true;
+    hipExtMallocWithFlags(ptr, sizeBytes, flags: u32) false, EXTENDED_FLAGS.contains(&flags);
     // Charged in full when it is asked for, though the runtime takes device memory only when it is touched there.
-    hipMallocManaged(dev_ptr, size, flags: u32) true;
+    hipMallocManaged(dev_ptr, size, flags: u32) true, MANAGED_FLAGS.contains(&flags);
 }
 
 /// The least a pitched allocation takes: rows are aligned to 256 bytes at least. The runtime's own pitch is read after the
@@ -101,15 +121,16 @@ macro_rules! pitch {
             $(, $arg: $ty)*
         ) -> hipError_t {
             shielded(hipErrorUnknown, || {
-                answered(allocate(
+                allocate(
                     pitched($width, $height),
                     false,
+                    || !$ptr.is_null() && !$pitch.is_null(),
                     || call_real!($name($ptr, $pitch, $width, $height $(, $arg)*)),
                     // SAFETY: read after the runtime has written there with success.
                     || unsafe { *$ptr } as u64,
                     // SAFETY: as above.
                     || (unsafe { *$pitch } as u64).saturating_mul($height as u64),
-                ))
+                )
             })
         }
     )*};
@@ -123,15 +144,16 @@ pitch! {
 pub unsafe extern "C" fn hipMalloc3D(pitchedDevPtr: *mut hipPitchedPtr, extent: hipExtent) -> hipError_t {
     shielded(hipErrorUnknown, || {
         let rows = extent.height.saturating_mul(extent.depth);
-        answered(allocate(
+        allocate(
             pitched(extent.width, rows),
             false,
+            || !pitchedDevPtr.is_null(),
             || call_real!(hipMalloc3D(pitchedDevPtr, extent)),
             // SAFETY: read after the runtime has written there with success.
             || unsafe { (*pitchedDevPtr).ptr } as u64,
             // SAFETY: as above.
             || (unsafe { (*pitchedDevPtr).pitch } as u64).saturating_mul(rows as u64),
-        ))
+        )
     })
 }
 

@@ -17,6 +17,9 @@ pub mod graph;
 pub mod pool;
 pub mod vmm;
 
+use crate::call_real;
+use crate::ffi::hip::{hipDevice_t, hipSuccess};
+
 /// Largest request that is taken to be cut from a block of 2 MiB, which is freed with its last piece. No AMD device was at
 /// hand: where blocks are cut otherwise, what is charged differs from what is taken, and ROCm SMI's figure for the process
 /// puts that right.
@@ -27,6 +30,22 @@ pub fn forget_everything() {
     vmm::PHYSICAL.forget_in_child();
     pool::POOLS.forget_in_child();
     graph::GRAPHS.forget_in_child();
+}
+
+/// Takes `bytes` on a device from the runtime, calls `look`, and gives them back. Returns whether they were
+/// taken: only on the calling thread's device.
+pub fn with_block(ordinal: hipDevice_t, bytes: u64, look: &mut dyn FnMut()) -> bool {
+    let mut current = -1;
+    if call_real!(hipGetDevice(&mut current)) != hipSuccess || current != ordinal {
+        return false;
+    }
+    let mut address = core::ptr::null_mut();
+    let taken = call_real!(hipMalloc(&mut address, bytes as usize)) == hipSuccess;
+    if taken {
+        look();
+        call_real!(hipFree(address));
+    }
+    taken
 }
 
 /// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages, which is more than any

@@ -2,8 +2,8 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::memory::pieces;
 use fcsp_hook::memory::pool::{self, Pooled, Pools, forget_default_pools};
+use fcsp_hook::memory::{self, pieces};
 
 use super::graph;
 use crate::call_real;
@@ -87,6 +87,7 @@ fn allocate_async(
     bytes: usize,
     stream: hipStream_t,
     named: hipMemPool_t,
+    usable: bool,
     call: impl Fn() -> hipError_t,
     address: impl Fn() -> u64,
 ) -> hipError_t {
@@ -106,7 +107,15 @@ fn allocate_async(
         Scope::Refuse => return hipErrorOutOfMemory,
     };
     let named = (!named.is_null()).then_some(named as usize);
-    pool::allocate(device, named, "hipMallocAsync", bytes as u64, call, address)
+    let result = pool::allocate(device, named, "hipMallocAsync", bytes as u64, &call, &address);
+    memory::or_wrong_argument::<Hip>(
+        result,
+        || usable,
+        call,
+        || {
+            call_real!(hipFree(address() as *mut c_void));
+        },
+    )
 }
 
 /// `hipMallocAsync`.
@@ -120,6 +129,7 @@ pub unsafe extern "C" fn hipMallocAsync(
             size,
             stream,
             core::ptr::null_mut(),
+            !dev_ptr.is_null(),
             || call_real!(hipMallocAsync(dev_ptr, size, stream)),
             // SAFETY: read after the runtime has written there with success.
             || unsafe { *dev_ptr } as u64,
@@ -139,6 +149,7 @@ pub unsafe extern "C" fn hipMallocFromPoolAsync(
             size,
             stream,
             mem_pool,
+            !dev_ptr.is_null() && !mem_pool.is_null(),
             || call_real!(hipMallocFromPoolAsync(dev_ptr, size, mem_pool, stream)),
             // SAFETY: as in `hipMallocAsync`.
             || unsafe { *dev_ptr } as u64,

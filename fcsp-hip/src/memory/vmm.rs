@@ -1,6 +1,7 @@
 //! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the
 //! device that its properties name, for just as long.
 
+use fcsp_hook::memory;
 use fcsp_hook::memory::physical::Books;
 
 use crate::call_real;
@@ -11,6 +12,11 @@ use core::ffi::c_void;
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Hip> = Books::new();
+
+/// Physical memory on a device comes in multiples of pages, the smallest of which is taken here. No AMD device was at hand.
+const GRANULARITY: usize = 4 << 10;
+/// `hipMemAllocationTypePinned`, the one kind that there is.
+const PINNED: u32 = 1;
 
 /// `hipMemCreate`: charged to the device in the properties; memory placed on the host is not charged.
 pub unsafe extern "C" fn hipMemCreate(
@@ -42,7 +48,17 @@ pub unsafe extern "C" fn hipMemCreate(
         };
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *handle } as u64;
-        answered(PHYSICAL.create(device, 0, "hipMemCreate", size as u64, call, made))
+        let result = PHYSICAL.create(device, 0, "hipMemCreate", size as u64, call, made);
+        let usable = || {
+            !handle.is_null()
+                && size > 0
+                && size.is_multiple_of(GRANULARITY)
+                && flags == 0
+                && properties.type_ == PINNED
+        };
+        answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
+            call_real!(hipMemRelease(made() as hipMemGenericAllocationHandle_t));
+        }))
     })
 }
 

@@ -13,62 +13,95 @@ use crate::backend::Backend;
 const MEASURE_INTERVAL_NS: u64 = 20_000_000;
 
 impl<B: Backend> Device<B> {
-    /// Measures, unless that was done a short while ago and nothing is known to have changed.
+    /// Measures, unless that was done a short while ago and nothing is known to have changed. Waits for a measurement that is
+    /// being taken.
     pub fn measure_if_stale(&self) {
         let now = monotonic_ns();
-        let age = now.saturating_sub(self.measured_ns.load(Ordering::Relaxed));
+        // Acquire, and before the count is read: whoever sees the time of a measurement sees that it has begun.
+        let age = now.saturating_sub(self.measured_ns.load(Ordering::Acquire));
         // Code is loaded lazily, by launches that nobody announces: an old figure is stale whatever the flag says.
-        if age >= MEASURE_INTERVAL_NS
-            && (self.stale.load(Ordering::Relaxed) || age >= 10 * MEASURE_INTERVAL_NS)
-        {
+        let is_old = age >= MEASURE_INTERVAL_NS
+            && (self.stale.load(Ordering::Relaxed) || age >= 10 * MEASURE_INTERVAL_NS);
+        if is_old || !self.measurements.load(Ordering::Acquire).is_multiple_of(2) {
             self.measure_now();
         }
     }
 
     /// Brings the overhead up to date with what the driver says.
     pub fn measure_now(&self) {
-        // Somebody else measuring is as good.
-        let Ok(_only) = self.measure.try_lock() else {
+        self.measure_settling(0);
+    }
+
+    /// The same, and turns `held` bytes into overhead by the same change: they were held for what the driver has just
+    /// taken, and the measurement has that.
+    pub(crate) fn measure_settling(&self, held: u64) {
+        // Acquire: what was entered before the count was read is in a measurement that begins later.
+        let seen = self.measurements.load(Ordering::Acquire);
+        let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that began and ended while this thread waited is as good. The count is odd while one is taken.
+        let begun_since = self.measurements.load(Ordering::Acquire).wrapping_sub(seen);
+        if held == 0 && begun_since >= 2 + seen % 2 {
             return;
-        };
-        self.measured_ns.store(monotonic_ns(), Ordering::Relaxed);
-        self.stale.store(false, Ordering::Relaxed);
+        }
         // AcqRel, with those of `ahead`: a small request that takes its bytes after they are drained sees that this has begun.
         self.measurements.fetch_add(1, Ordering::AcqRel);
-        self.compare_with_driver();
+        // Release: as in `measure_if_stale`.
+        self.measured_ns.store(monotonic_ns(), Ordering::Release);
+        self.asked.store(true, Ordering::Relaxed);
+        self.stale.store(false, Ordering::Relaxed);
+        self.compare_with_driver(held);
         self.measurements.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn compare_with_driver(&self) {
+    fn compare_with_driver(&self, held: u64) {
         for attempt in 0..4 {
             // What is held ahead is in the account, and the driver knows nothing of it.
             self.drain_ahead();
             let before = self.physical().read();
-            let Some(held) = B::held_by_this_process(&self.identity) else {
-                // It does not show this process (a PID namespace): what was seen by differences stands.
-                self.set_overhead(self.unseen.load(Ordering::Relaxed));
-                return;
+            let Some(by_driver) = self.held_by_driver() else {
+                return self.take_estimate(held);
             };
+            self.unknown.store(false, Ordering::Relaxed);
             let same = before.is_settled() && self.physical().read() == before;
-            let overhead = held.saturating_sub(before.bytes());
+            let overhead = by_driver.saturating_sub(before.bytes());
             if same {
-                self.set_overhead(overhead);
-                return;
+                return self.set_overhead(overhead, held);
             }
             // Between calls of other threads the two figures belong to different moments. If it stays so, take the
             // figure only where it errs to the safe side.
-            if attempt == 3 && overhead > self.attachment.slot().overhead.load(Ordering::Relaxed) {
-                self.set_overhead(overhead);
+            if attempt == 3 {
+                let known = self.attachment.slot().overhead.load(Ordering::Relaxed) + held;
+                self.set_overhead(overhead.max(known), held);
             }
         }
         self.stale.store(true, Ordering::Relaxed);
     }
 
-    fn set_overhead(&self, now: u64) {
+    /// The management library does not know what this process holds: what was estimated and seen by differences stands. Without
+    /// a context the driver holds nothing, whatever noise the differences had.
+    fn take_estimate(&self, held: u64) {
+        self.unknown.store(true, Ordering::Relaxed);
+        if self.known_contexts().is_empty() {
+            self.unseen.store(0, Ordering::Relaxed);
+        }
+        self.set_overhead(self.unseen.load(Ordering::Relaxed), held);
+    }
+
+    /// Whether the management library is not known to say what this process holds.
+    pub(crate) fn is_unknown(&self) -> bool {
+        if self.unknown.load(Ordering::Relaxed) {
+            return true;
+        }
+        !self.own_numbers && B::LISTS && self.attachment.slot().listed.load(Ordering::Relaxed) == 0
+    }
+
+    /// Puts `now` in place of the overhead known so far and of `held` bytes, in one change of the ledger: nobody sees both
+    /// counted, or neither.
+    fn set_overhead(&self, now: u64, held: u64) {
         // Only called with `measure` held, so the two halves belong together. The ledger counts whole units.
-        let now = now.next_multiple_of(fcsp_core::region::ledger::UNIT);
-        let slot = self.attachment.slot();
-        let before = slot.overhead.swap(now, Ordering::Relaxed);
+        let unit = |bytes: u64| bytes.next_multiple_of(fcsp_core::region::ledger::UNIT);
+        let (now, slot) = (unit(now), self.attachment.slot());
+        let before = slot.overhead.swap(now, Ordering::Relaxed) + unit(held);
         if now > before {
             self.charge(now - before);
         } else {
@@ -79,14 +112,15 @@ impl<B: Backend> Device<B> {
     /// Enters a context that was just made. Near the quota it is measured; elsewhere it counts by what was `seen` of
     /// it or by an estimate: a process that then idles would otherwise hold it unknown to the tenant's others.
     pub fn context_made(&self, context: usize, seen: Option<u64>) {
-        let bytes = seen.filter(|&bytes| bytes > 0).unwrap_or(B::CONTEXT_ESTIMATE);
+        let seen = seen.filter(|&bytes| bytes > 0 && bytes <= B::CONTEXT_ESTIMATE);
+        let bytes = seen.unwrap_or(B::CONTEXT_ESTIMATE);
         self.known_contexts().push((context, bytes));
         self.unseen.fetch_add(bytes, Ordering::Relaxed);
         let limit = self.limit();
         let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
         if limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
             let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
-            self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes);
+            self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes, 0);
             self.overhead_moved();
         } else {
             self.measure_now();
@@ -102,15 +136,27 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    fn known_contexts(&self) -> MutexGuard<'_, Vec<(usize, u64)>> {
+    pub(super) fn known_contexts(&self) -> MutexGuard<'_, Vec<(usize, u64)>> {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an overhead seen as a difference of the device's free memory, for a process that the management library does not show.
+    /// Adds an overhead seen as a difference of the device's free memory, for a process whose figure the management library
+    /// does not know.
     pub fn saw_overhead(&self, bytes: u64) {
         if bytes > 0 {
             self.unseen.fetch_add(bytes, Ordering::Relaxed);
             self.measure_now();
+        }
+    }
+
+    /// The driver has taken `taken` bytes of its own, for which `held` were held.
+    pub fn held_became_overhead(&self, held: u64, taken: u64) {
+        self.unseen.fetch_add(taken, Ordering::Relaxed);
+        if self.limit() == u64::MAX {
+            self.release(held);
+            self.overhead_moved();
+        } else {
+            self.measure_settling(held);
         }
     }
 
@@ -122,5 +168,67 @@ impl<B: Backend> Device<B> {
                 Some(old.saturating_sub(bytes))
             });
         self.overhead_changed();
+    }
+
+    /// The device's free bytes around a call that makes a context; `None` where the context will be measured, or counts by
+    /// its estimate.
+    pub(crate) fn free_around_context(&self) -> Option<Free> {
+        if self.limit() == u64::MAX || self.own_numbers || !self.is_unknown() {
+            return None;
+        }
+        Some(self.free(B::free(&self.identity)?))
+    }
+
+    /// The device's free bytes around a call that takes or gives back memory of the driver's own; `None` where that is
+    /// measured.
+    pub(crate) fn free_around_call(&self) -> Option<Free> {
+        if self.limit() == u64::MAX {
+            return None;
+        }
+        let by_driver = || B::free_by_driver(self);
+        if !B::has_management() {
+            return Some(self.free(by_driver()?));
+        }
+        // Once, to find out what the library knows.
+        if !self.asked.load(Ordering::Relaxed) {
+            self.measure_now();
+        }
+        if !self.is_unknown() {
+            return None;
+        }
+        Some(self.free(B::free(&self.identity).or_else(by_driver)?))
+    }
+
+    /// The device's free bytes now, as the management library says, or else the driver.
+    pub(crate) fn free_now(&self) -> Option<Free> {
+        let bytes = B::free(&self.identity).or_else(|| B::free_by_driver(self))?;
+        Some(self.free(bytes))
+    }
+
+    fn free(&self, bytes: u64) -> Free {
+        Free {
+            bytes,
+            allocated: self.physical().read().bytes(),
+        }
+    }
+}
+
+/// The device's free bytes at one moment, and what this process had allocated then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Free {
+    bytes: u64,
+    allocated: u64,
+}
+
+impl Free {
+    /// Whether `bytes` more are free on the device `later`.
+    pub(crate) fn rose_by(self, bytes: u64, later: Self) -> bool {
+        later.bytes >= self.bytes.saturating_add(bytes)
+    }
+
+    /// Bytes that the driver has taken for itself from here to `later`: what other threads of this process allocated
+    /// meanwhile is not among them.
+    pub(crate) fn fell_to(self, later: Self) -> u64 {
+        (self.bytes + self.allocated).saturating_sub(later.bytes + later.allocated)
     }
 }

@@ -6,6 +6,10 @@
 //! again it would be nobody's, and descriptors alone could keep any amount of the device. So it stays charged when
 //! its last hold goes, unless the device's free memory rose by it: it is then *adrift*, until no more than the rest of what
 //! is adrift is shown with no process. By then it is gone, or some process has it and is shown with it.
+//!
+//! Where the management library does not show processes, what is adrift is what the device's free memory and this
+//! process's own account have fallen by together since before the first of it left. Neighbours that take memory keep it
+//! charged meanwhile, those that give memory back let go of it too early.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::take;
 use crate::backend::Backend;
-use crate::device::Device;
+use crate::device::{Device, Free};
 use crate::process::Scope;
 use crate::setup::{Inside, SetupOnce};
 
@@ -62,6 +66,8 @@ struct Inner<B: Backend> {
     mappings: Mappings<B>,
     /// Bytes still charged that nothing here holds.
     adrift: Vec<(&'static Device<B>, u64)>,
+    /// By device: its free bytes before the first of what is adrift there left.
+    before: Vec<(&'static Device<B>, Free)>,
 }
 
 impl<B: Backend> Inner<B> {
@@ -98,6 +104,7 @@ impl<B: Backend> Books<B> {
                     handles: HashMap::new(),
                     mappings: BTreeMap::new(),
                     adrift: Vec::new(),
+                    before: Vec::new(),
                 })
             })
         } else {
@@ -258,14 +265,20 @@ impl<B: Backend> Books<B> {
 
     /// The last hold on `physical` is about to be dropped, after the driver was called.
     fn leave(&self, leaving: Leaving, physical: &Physical<B>) {
-        let now = B::free(&physical.device.identity);
-        let rose = leaving
-            .free
-            .zip(now)
-            .is_some_and(|(before, after)| after >= before.saturating_add(physical.bytes));
+        let device = physical.device;
+        let before = leaving.free;
+        let rose = before
+            .zip(device.free_now())
+            .is_some_and(|(before, after)| before.rose_by(physical.bytes, after));
         if !rose {
             physical.adrift.store(true, Ordering::Relaxed);
-            self.with(|inner| inner.adrift.push((physical.device, physical.bytes)));
+            self.with(|inner| {
+                let known = inner.before.iter().any(|&(on, _)| core::ptr::eq(on, device));
+                if let (false, Some(before)) = (known, before) {
+                    inner.before.push((device, before));
+                }
+                inner.adrift.push((device, physical.bytes));
+            });
             // Release: whoever sees it finds the entry.
             self.any_adrift.store(true, Ordering::Release);
         }
@@ -281,7 +294,17 @@ impl<B: Backend> Books<B> {
             let on_it = inner.adrift.iter().filter(|(on, _)| here(on));
             on_it.map(|(_, bytes)| bytes).sum()
         };
-        let Some(nobodys) = B::of_nobody(&device.identity) else {
+        let fallen = || {
+            let before = self.with(|inner| {
+                let mut known = inner.before.iter();
+                known.find(|&&(on, _)| here(on)).map(|&(_, before)| before)
+            });
+            Some(before?.fell_to(device.free_now()?))
+        };
+        // A library that does not list this process may not list others either.
+        let shown = !device.is_unknown();
+        let by_library = shown.then(|| B::of_nobody(&device.identity)).flatten();
+        let Some(nobodys) = by_library.or_else(fallen) else {
             return;
         };
         if self.with(|inner| sum(inner)) <= nobodys {
@@ -300,6 +323,9 @@ impl<B: Backend> Books<B> {
                 })
                 .map(|(_, bytes)| bytes)
                 .collect();
+            if left == 0 {
+                inner.before.retain(|&(on, _)| !here(on));
+            }
             self.any_adrift.store(!inner.adrift.is_empty(), Ordering::Release);
             gone
         });
@@ -339,13 +365,13 @@ impl<B: Backend> Books<B> {
 
 /// Exported memory about to lose its last hold: the device's free bytes before.
 struct Leaving {
-    free: Option<u64>,
+    free: Option<Free>,
 }
 
 impl Leaving {
     fn of<B: Backend>(physical: &Physical<B>) -> Option<Self> {
         physical.is_exported().then(|| Self {
-            free: B::free(&physical.device.identity),
+            free: physical.device.free_now(),
         })
     }
 }

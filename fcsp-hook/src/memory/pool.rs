@@ -2,8 +2,9 @@
 //!
 //! What a pool costs is what it has reserved from the driver, not what is allocated from it, so that is what is held
 //! against the quota: one figure a pool, read from the driver (33 ns, H100) when it may have grown or shrunk. Single
-//! allocations are not entered anywhere. Before a call that may make a pool grow by much, the growth is held; after it, the
-//! difference to the truth is settled. Far from the quota small requests are settled now and then.
+//! allocations are not entered anywhere. Before a call that may make a pool grow, the growth is held; after it, the
+//! difference to the truth is settled. Far from the quota, small requests that the pool has a place for are settled now and
+//! then: a pool whose room is in pieces may have grown.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,9 +13,10 @@ use crate::backend::Backend;
 use crate::device::Device;
 use crate::setup::{Inside, SetupOnce};
 
-/// Largest request that is settled afterwards, in bytes. With one in [`SETTLE_EVERY`] looked at and sixty threads at
-/// it, what is not settled stays below [`crate::device::NEAR`].
+/// Largest request that is settled afterwards, in bytes, where the pool is known to have a place for it.
 const SMALL: u64 = 4 << 20;
+/// Grain of what pools hand out, in bytes (measured, H100, driver 580).
+const GRAIN: u64 = 512;
 /// Small requests for each look at what the pool has reserved.
 const SETTLE_EVERY: u32 = 4;
 
@@ -45,6 +47,8 @@ pub struct Pool<B: Backend> {
     charged: AtomicU64,
     /// Allocations served; a hint for how often to look.
     served: AtomicU32,
+    /// Bytes that small requests may take before anybody looks again: they are in what the pool has reserved and charged.
+    credit: AtomicU64,
     /// One thread settles at a time.
     settling: Mutex<()>,
     /// Whether the driver has the pool. Written before the call that destroys it, so nobody asks about it from then on;
@@ -71,20 +75,45 @@ impl<B: Pooled> Pool<B> {
         self.ask(|handle| B::trim(handle, B::used(handle)));
     }
 
+    /// Bytes that the pool has reserved and no allocation uses, by what is charged for it.
+    fn room(&self) -> u64 {
+        let used = self.ask(B::used).unwrap_or(0);
+        self.charged.load(Ordering::Relaxed).saturating_sub(used)
+    }
+
     /// By how much a request of `bytes` may make the pool grow. Far from the quota, what its own figures say: should its room
     /// be in pieces, it grows by more, and that is settled afterwards. Near it, the most that is possible, but for requests
     /// so small against the room that they find a place in it.
     fn growth(&self, bytes: u64) -> u64 {
-        let room = self
-            .charged
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.ask(B::used).unwrap_or(0));
+        let room = self.room();
         // A request near 2^64 can be met by nobody.
         let steps = |bytes: u64| bytes.checked_next_multiple_of(B::STEP).unwrap_or(u64::MAX);
-        if !fits_anyhow(bytes, room) && !self.device.has_room_for(steps(bytes)) {
+        if !fits_anyhow(bytes, room) && self.device.is_near() {
             return steps(bytes);
         }
         steps(bytes.saturating_sub(room))
+    }
+
+    /// Whether a small request finds a place in what the pool has reserved. One in many asks the driver: half of the room is
+    /// then given out without asking again, by one atomic change a request.
+    #[inline]
+    fn has_place(&self, bytes: u64) -> bool {
+        // However small, a request takes a grain. Relaxed: the credit says nothing of other memory.
+        let bytes = bytes.next_multiple_of(GRAIN);
+        let take = |credit: u64| credit.checked_sub(bytes);
+        self.credit
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+            || self.look_for_place(bytes)
+    }
+
+    #[cold]
+    fn look_for_place(&self, bytes: u64) -> bool {
+        let room = self.room();
+        let fits = fits_anyhow(bytes, room);
+        self.credit
+            .store(if fits { room / 2 - bytes } else { 0 }, Ordering::Relaxed);
+        fits
     }
 
     /// Whether the pool has reserved another sum than is charged for it.
@@ -100,6 +129,9 @@ impl<B: Pooled> Pool<B> {
             return;
         };
         let before = self.charged.swap(reserved, Ordering::Relaxed);
+        if reserved < before {
+            self.credit.store(0, Ordering::Relaxed);
+        }
         let held = before + ahead;
         if reserved > before {
             self.device.gained(reserved - before);
@@ -113,7 +145,20 @@ impl<B: Pooled> Pool<B> {
         }
     }
 
-    /// The same, bracketed.
+    /// Gives back what the pool does not use, and settles. Returns whether there was anything.
+    fn reclaim(&self) -> bool {
+        let before = self.charged.load(Ordering::Relaxed);
+        if self.ask(B::used).is_none_or(|used| used >= before) {
+            return false;
+        }
+        let change = self.device.change();
+        self.trim();
+        self.settle(0);
+        drop(change);
+        self.charged.load(Ordering::Relaxed) < before
+    }
+
+    /// [`Pool::settle`], bracketed.
     fn settle_now(&self, ahead: u64) {
         let change = self.device.change();
         self.settle(ahead);
@@ -185,6 +230,7 @@ impl<B: Backend> Pools<B> {
             device,
             charged: AtomicU64::new(0),
             served: AtomicU32::new(0),
+            credit: AtomicU64::new(0),
             settling: Mutex::new(()),
             alive: RwLock::new(true),
         }));
@@ -240,6 +286,22 @@ pub fn refresh<B: Pooled>(device: &Device<B>) {
     }
 }
 
+/// Has every pool of `device` give back what it keeps and no allocation uses. Returns whether any did. For
+/// [`Backend::reclaim`].
+pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
+    if !B::pools().any() {
+        return false;
+    }
+    let known = B::pools().known().clone();
+    let mut any = false;
+    for pool in known {
+        if core::ptr::eq(pool.device, device) {
+            any |= pool.reclaim();
+        }
+    }
+    any
+}
+
 /// After a synchronisation: pools without a release threshold have given memory back to the driver. For
 /// [`Backend::after_synchronisation`].
 #[inline]
@@ -276,7 +338,7 @@ pub fn allocate<B: Pooled>(
     };
     let Some(pool) = pool else { return call() };
     let near = device.is_near();
-    if bytes <= SMALL && !near {
+    if bytes <= SMALL && !near && pool.has_place(bytes) {
         let result = call();
         if result == B::SUCCESS {
             // Not a counted step: a lost one is no harm.

@@ -78,13 +78,8 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     Some(mine.iter().map(|entry| entry.memSize).sum())
 }
 
-/// The device's free bytes as Sysman says, only where it does not show this process.
-pub fn free_if_unseen(device: &DeviceIdentity) -> Option<u64> {
-    let list = of(device)?;
-    let me = std::process::id();
-    if fcsp_hook::info::sees_own_numbers() || list.iter().any(|entry| entry.processId == me) {
-        return None;
-    }
+/// The device's free bytes as Sysman says.
+pub fn free(device: &DeviceIdentity) -> Option<u64> {
     let handle = device::by_uuid(device.uuid)?.handle as zes_device_handle_t;
     let mut count = 0;
     call_real!(zesDeviceEnumMemoryModules(

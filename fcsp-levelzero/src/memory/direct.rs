@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::memory::{Request, allocate, free};
+use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 
 use super::{is_import, large_pages, pages};
 use crate::call_real;
@@ -11,9 +11,31 @@ use crate::device;
 use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, process, scope_of, shielded};
 
-/// Hold, call, enter or roll back.
+/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, were there memory.
 #[inline(always)]
 fn take(
+    scope: Scope,
+    hContext: ze_context_handle_t,
+    request: Request,
+    usable: bool,
+    place: *mut *mut c_void,
+    call: impl Fn() -> ze_result_t,
+) -> ze_result_t {
+    let result = take_counted(scope, hContext, request, place, &call);
+    or_wrong_argument::<LevelZero>(
+        result,
+        || usable && !hContext.is_null(),
+        call,
+        || {
+            // SAFETY: the driver has written there with success.
+            let granted = unsafe { *place };
+            call_real!(zeMemFree(hContext, granted));
+        },
+    )
+}
+
+#[inline(always)]
+fn take_counted(
     scope: Scope,
     hContext: ze_context_handle_t,
     request: Request,
@@ -37,6 +59,11 @@ fn take(
             |address| call_real!(zeMemFree(hContext, address as *mut c_void)),
         )
     })
+}
+
+/// Whether the driver knows an alignment: none, or a power of two.
+fn is_alignment(bytes: usize) -> bool {
+    bytes == 0 || bytes.is_power_of_two()
 }
 
 /// `zeMemAllocDevice`.
@@ -71,7 +98,8 @@ pub unsafe extern "C" fn zeMemAllocDevice(
             bytes: pages(size as u64),
             counted: true,
         };
-        take(scope_of(hDevice), hContext, request, pptr, call)
+        let usable = size > 0 && !device_desc.is_null() && is_alignment(alignment);
+        take(scope_of(hDevice), hContext, request, usable, pptr, call)
     })
 }
 
@@ -117,7 +145,9 @@ pub unsafe extern "C" fn zeMemAllocShared(
             bytes: large_pages(size as u64),
             counted: false,
         };
-        take(scope, hContext, request, pptr, call)
+        let described = !device_desc.is_null() && !host_desc.is_null();
+        let usable = size > 0 && described && is_alignment(alignment);
+        take(scope, hContext, request, usable, pptr, call)
     })
 }
 

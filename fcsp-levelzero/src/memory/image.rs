@@ -1,7 +1,7 @@
 //! Images: device memory with a shape, of which the driver alone knows the layout. What it may take at most is held before
 //! it is asked; what it took is asked of it after, where it can tell.
 
-use fcsp_hook::memory::{Request, allocate, free};
+use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 
 use super::{is_import, pages};
 use crate::call_real;
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn zeImageCreate(
         };
         // SAFETY: asked after the driver has written there with success.
         let image = || unsafe { *phImage };
-        context::using(hContext, device, || {
+        let result = context::using(hContext, device, || {
             allocate::<LevelZero>(
                 device,
                 hContext as usize,
@@ -88,6 +88,10 @@ pub unsafe extern "C" fn zeImageCreate(
                 || taken(image()).unwrap_or(request.bytes),
                 |handle| call_real!(zeImageDestroy(handle as ze_image_handle_t)),
             )
+        });
+        let usable = || !hContext.is_null() && shape.width > 0;
+        or_wrong_argument::<LevelZero>(result, usable, call, || {
+            call_real!(zeImageDestroy(image()));
         })
     })
 }

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 
+use fcsp_hook::memory::or_wrong_argument;
 use fcsp_hook::memory::physical::Books;
 
 use super::pages;
@@ -43,7 +44,7 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
         let bytes = pages(wanted.size as u64);
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *phPhysicalMemory } as u64;
-        context::using(hContext, device, || {
+        let result = context::using(hContext, device, || {
             PHYSICAL.create(
                 device,
                 hContext as usize,
@@ -52,6 +53,10 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
                 call,
                 made,
             )
+        });
+        let usable = || !hContext.is_null() && wanted.size > 0;
+        or_wrong_argument::<LevelZero>(result, usable, call, || {
+            call_real!(zePhysicalMemDestroy(hContext, made() as ze_physical_mem_handle_t));
         })
     })
 }

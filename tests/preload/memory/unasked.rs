@@ -1,7 +1,7 @@
 //! Memory that no call asks for: contexts, loaded code, streams, stacks.
 
 use super::{BLOCK, QUOTA, agrees, settled};
-use crate::{CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, wait_for};
+use crate::{CONTEXT, Client, GIB, INVALID_VALUE, MIB, Machine, OUT_OF_MEMORY, wait_for};
 
 /// A larger stack costs its bytes for every thread that the device runs at once.
 #[test]
@@ -9,9 +9,11 @@ fn stack_limit() {
     let machine = Machine::with("h100,memory=64GiB,context=64MiB");
     let mut judge = machine.observer();
     let mut client = machine.open("t", "4GiB");
-    // 132 x 2048 threads: 16 KiB take just under 4 GiB, 8 KiB half of that.
-    client.refused("stack 16384");
+    // 132 x 2048 threads: 17 KiB take 4.1 GiB, 8 KiB half of that.
+    client.refused("stack 17408");
     settled(&machine, &mut client, CONTEXT);
+    // A stack that no driver grants is refused in the driver's own words.
+    assert_eq!(client.code("stack 1048576"), INVALID_VALUE);
     client.ok("stack 8192");
     client.ok("info");
     assert!(machine.used("t") > GIB);
@@ -23,6 +25,29 @@ fn stack_limit() {
         machine.used("t") == judge.held(client.pid())
     });
     assert!(judge.peak(client.pid()) <= 4 * GIB);
+}
+
+/// What is held while the driver is asked is not counted a second time when it is measured: the smallest quota that has
+/// the bytes is enough.
+#[test]
+fn stack_limit_to_the_last_byte() {
+    const STACK: u64 = 132 * 2048 * 3072;
+    let mib = MIB.cast_signed();
+    for (spare, code) in [(0, 0), (mib, 0), (-mib, OUT_OF_MEMORY)] {
+        let machine = Machine::with("h100,memory=8GiB,context=64MiB");
+        let mut judge = machine.observer();
+        let quota = (CONTEXT + STACK).saturating_add_signed(spare);
+        let mut client = machine.open("t", &quota.to_string());
+        assert_eq!(client.code("stack 4096"), code, "{spare} beside");
+        let held = if code == 0 { CONTEXT + STACK } else { CONTEXT };
+        assert_eq!(judge.held(client.pid()), held);
+        client.ok("info");
+        assert_eq!(machine.used("t"), held);
+        // And back again: at once, with nothing lost.
+        client.ok("stack 1024");
+        assert_eq!(client.call("info").1, vec![quota - CONTEXT, quota]);
+        assert_eq!(machine.used("t"), CONTEXT);
+    }
 }
 
 /// Loads modules of 128 MiB until refused, by `load`; 960 MiB hold seven of them.
