@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::clock::nap;
 use crate::limiter::{Admission, Marker, RateLimiter, Work};
 use crate::share::cost::CostTable;
 use crate::share::files::{Neighbours, OwnPage};
@@ -152,7 +153,7 @@ impl<'p> Governor<'p> {
                 Verdict::Drain { to } => {
                     self.mark(queue);
                     while self.gate.in_flight() > to && now_ns() < now + DRAIN_NS {
-                        std::thread::sleep(Duration::from_nanos(NAP_NS));
+                        nap(NAP_NS);
                         self.poll(queue);
                     }
                 }

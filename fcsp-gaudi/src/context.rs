@@ -1,8 +1,9 @@
 //! Acquiring a card and letting go of it: the queue, and memory that no allocation asks for.
 
 use core::ffi::{CStr, c_char};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use fcsp_core::clock::{nap, now_ns};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::state::StateDir;
 use fcsp_hook::backend::Backend;
@@ -119,22 +120,24 @@ fn in_turn(
         }
     }
     complain(&format!("waits: {about}"));
-    let begun = Instant::now();
+    let begun = now_ns();
+    let elapsed = || Duration::from_nanos(now_ns().saturating_sub(begun));
     let mut pause = SOONEST;
     loop {
         for one in candidates.iter().filter(|one| !one.queue.is_anybody_before()) {
             let tried = call_real!(synDeviceAcquireByModuleId(pDeviceId, one.card.module));
             if tried != synNoDeviceFound {
-                let seconds = begun.elapsed().as_secs_f64();
+                let seconds = elapsed().as_secs_f64();
                 complain(&format!("has module {} after {seconds:.1} s", one.card.module));
                 return tried;
             }
         }
-        if begun.elapsed() >= patience {
+        if elapsed() >= patience {
             complain(&format!("gives up after {} s: {about}", patience.as_secs_f64()));
             return result;
         }
-        std::thread::sleep(pause.min(patience.saturating_sub(begun.elapsed())));
+        let next = pause.min(patience.saturating_sub(elapsed()));
+        nap(u64::try_from(next.as_nanos()).unwrap_or(u64::MAX));
         pause = (pause * 2).min(LATEST);
     }
 }

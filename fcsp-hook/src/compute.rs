@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::classify::Class;
+use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost;
 use fcsp_core::share::files::{Neighbours, OwnPage};
@@ -381,7 +382,7 @@ impl<B: Backend> Compute<B> {
     fn drain(&self, to: u64, since: u64) {
         if self.marks.is_empty() {
             // No event was to be had: nobody says when, and the gate asked at once would answer the same.
-            std::thread::sleep(std::time::Duration::from_nanos(NAP_NS));
+            nap(NAP_NS);
         }
         loop {
             self.poll();
@@ -393,7 +394,7 @@ impl<B: Backend> Compute<B> {
                 // Whoever else wants this core has it: on a full machine it may be the work that is waited for.
                 std::thread::yield_now();
             } else {
-                std::thread::sleep(std::time::Duration::from_nanos(NAP_NS));
+                nap(NAP_NS);
             }
         }
     }

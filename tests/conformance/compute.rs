@@ -13,18 +13,16 @@ fn near(what: &str, value: f64, expected: f64) {
     );
 }
 
-/// Measures again while the machine gives the clients too little time to keep the device busy.
+/// Waits until a rate of running programs is what it should be, for some ten seconds: costs are learned meanwhile, and the
+/// machine may give the clients too little time to keep the device busy.
 pub fn settles(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
-    if !settled(expected, &mut measure) {
-        near(what, measure(), expected);
-    }
-}
-
-fn settled(expected: f64, mut measure: impl FnMut() -> f64) -> bool {
-    (0..9).any(|_| {
+    let settled = (0..9).any(|_| {
         let value = measure();
         value > expected / COARSE && value < expected * COARSE
-    })
+    });
+    if !settled {
+        near(what, measure(), expected);
+    }
 }
 
 pub fn strict_is_its_quota(vendor: &'static Vendor) {
@@ -48,28 +46,14 @@ pub fn neighbours_get_their_quotas(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
     };
-    let pair = |round: u32| {
-        let start = |who: &str, quota| {
-            machine.busy(&format!("{who}{round}"), &[("FCSP_COMPUTE_LIMIT", quota)], false)
-        };
-        (start("small", "25%"), start("large", "75%"))
-    };
-    let (mut small, mut large) = pair(0);
+    let start = |who: &str, quota| machine.busy(who, &[("FCSP_COMPUTE_LIMIT", quota)], false);
+    let (small, large) = (start("small", "25%"), start("large", "75%"));
     let mut both = 0.0;
     let mut ratio = |small: &Busy, large: &Busy| {
         let [few, many] = Busy::rates([small, large]);
         both = few + many;
         many / few
     };
-    // Costs that were learned on a machine that gave the clients no time for it stay wrong as long as the two run beside each
-    // other (a known weakness, 1 in some 20 on a machine with twice the work that it has processors for): others are started.
-    for round in 1..3 {
-        if settled(3.0, || ratio(&small, &large)) {
-            break;
-        }
-        drop((small, large));
-        (small, large) = pair(round);
-    }
     settles("large of small", 3.0, || ratio(&small, &large));
     drop(large);
     settles("alone, of both before", 1.0, || small.rate() / both);

@@ -11,6 +11,7 @@ mod forks;
 mod habits;
 mod imports;
 mod information;
+mod interrupted;
 mod library;
 mod lifetimes;
 mod limits;

@@ -59,7 +59,8 @@ struct Entry {
     /// The least of the current window so far, ns; 0 is none.
     least_now: AtomicU64,
     samples: AtomicU64,
-    /// `{contended samples in this window that were long: 8 bits, all of them: 8 bits, the least in ns: 48 bits}`.
+    /// `{contended samples in this window that were odd: 8 bits, all of them: 8 bits, the least in ns: 48 bits}`. Odd are
+    /// long ones, and for long work those that are far shorter than what is known.
     calm: AtomicU64,
     /// `{samples in this window that are bounds: 16 bits, the least of them in ns: 48 bits}`.
     bound: AtomicU64,
@@ -253,11 +254,17 @@ impl Entry {
     /// least of several in a row has no slice in it.
     fn learn_among_others(&self, ns: u64, exact: bool) {
         const NS: u64 = (1 << 48) - 1;
-        const LONG_ONE: u64 = 1 << 56;
+        const ODD_ONE: u64 = 1 << 56;
         const ONE: u64 = 1 << 48;
         let mean = self.mean.load(Ordering::Relaxed);
         let known = mean >> 4;
+        let is_long_work = known >= CALM_SPAN_NS.end;
+        if is_long_work && !exact {
+            return;
+        }
         let long = ns > known / 2 * 3;
+        // Of long work most samples have slices in them. What is odd are those far below what is known.
+        let odd = if is_long_work { ns < known / 3 * 2 } else { long };
         // What is too much in a bound is long against short work.
         let counts = CALM_SPAN_NS.contains(&known) || (exact && (1..CALM_SPAN_NS.end).contains(&known));
         if counts && !long {
@@ -265,7 +272,7 @@ impl Entry {
         }
         // A sample lost to another thread's is a sample less.
         let old = self.calm.load(Ordering::Relaxed);
-        let now = ((old & !NS) + ONE + if long { LONG_ONE } else { 0 }) | lesser(old & NS, ns.min(NS));
+        let now = ((old & !NS) + ONE + if odd { ODD_ONE } else { 0 }) | lesser(old & NS, ns.min(NS));
         if now >> 48 & 0xff < CALM_WINDOW {
             self.calm.store(now, Ordering::Relaxed);
             return;
@@ -275,6 +282,12 @@ impl Entry {
         if mean == 0 {
             // Never seen without others about: the least is what there is to begin with.
             if CALM_SPAN_NS.contains(&least) {
+                self.mean.store(least << 4, Ordering::Relaxed);
+            }
+        } else if is_long_work {
+            // Slices of others only add. What was learned alone had more than the work in it: the host had been kept
+            // from its processor, and the device stood idle between the two events.
+            if (now >> 56) * 4 >= CALM_WINDOW {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
         } else if CALM_SPAN_NS.contains(&known) && (now >> 56) * 8 >= CALM_WINDOW * 7 && least < known / 2 * 5

@@ -399,6 +399,35 @@ fn work_among_others_costs_what_its_undisturbed_runs_take() {
     );
 }
 
+/// What was learned alone on a host that was kept from its processor has idle time of the device in it. It does not stay
+/// while others are about; what was right does.
+#[test]
+fn long_work_that_was_learned_too_long_is_put_right_among_others() {
+    for (learned, right) in [
+        (2_500_000u64, 1_000_000u64),
+        (1_000_000, 1_000_000),
+        (4_000_000, 4_000_000),
+    ] {
+        let table = CostTable::new(64);
+        let key = kernel_key(0x60, 64);
+        for _ in 0..40 {
+            table.learn(key, 64, learned, false);
+        }
+        table.correct(key, learned);
+        // Half of a kernel of a millisecond, and most of a longer one, have slices of two in them.
+        for i in 0..160u64 {
+            let slices = if right > 2_000_000 {
+                1 + i % 3
+            } else {
+                i % 4 / 2 * (1 + i % 2)
+            };
+            table.learn(key, 64, right + i * 5 % 9 * 5_000 + slices * 2_000_000, true);
+        }
+        let cost = table.cost(key, 64);
+        assert!(cost.abs_diff(right) < right / 10, "{cost} where {right} is right");
+    }
+}
+
 /// A tenant that was never alone learns what its work takes all the same.
 #[test]
 fn work_that_was_never_alone_is_learned_among_others() {

@@ -1,0 +1,78 @@
+//! Threads that are interrupted in driver calls, or make them in odd circumstances: a jump out of a signal handler, a
+//! cancellation, a small stack, a clock that was put in the C library's place.
+
+use crate::{MIB, Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
+
+/// What the client takes at a time.
+const BLOCK: u64 = 64 * MIB;
+
+/// Runs the client as a tenant with 1 GiB and a tenth of the device; the numbers that it prints.
+fn run(machine: &Machine, tenant: &str, arguments: &[&str]) -> Vec<i64> {
+    let program = compiled("interrupted.c", "interrupted", &["-rdynamic".as_ref()]);
+    let output = machine
+        .governed(program, tenant, "1GiB")
+        .env("FCSP_COMPUTE_LIMIT", "10%")
+        .env("FCSP_MODE", "strict")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {} {text} {}",
+        output.status,
+        stderr(&output)
+    );
+    text.split_ascii_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect()
+}
+
+/// An interactive program's Ctrl-C leaves a call that waits for a kernel. The quota holds for that thread as before,
+/// from wherever on its stack it calls.
+#[test]
+fn a_jump_out_of_a_call_is_no_way_past_the_quota() {
+    let machine = Machine::new();
+    for deeper in ["0", "200", "4000", "100000"] {
+        let blocks = run(&machine, &format!("t{deeper}"), &["jump", deeper])[0] as u64;
+        // What the call that was left had in hand stays counted.
+        assert!((13..=1024 * MIB / BLOCK - 1).contains(&blocks), "{blocks}");
+    }
+}
+
+/// A thread that is cancelled ends, as it does without the library, and takes nothing with it.
+#[test]
+fn a_cancelled_thread_ends_and_the_process_goes_on() {
+    let machine = Machine::new();
+    let mut rounds = Vec::new();
+    for what in ["launch", "alloc"] {
+        rounds.extend([0, 700, 3000].map(|after| (what, after)));
+    }
+    rounds.extend((0..10).map(|round| ("open", round * 400)));
+    for (what, after) in rounds {
+        let tenant = format!("{what}{after}");
+        let numbers = run(&machine, &tenant, &["cancel", what, &after.to_string()]);
+        assert_eq!(numbers, [1, 0, i64::from(OUT_OF_MEMORY)], "{tenant}");
+    }
+}
+
+/// The first use of a device needs no more of a thread's stack than there is.
+#[test]
+fn the_smallest_stack_will_do() {
+    let machine = Machine::new();
+    assert_eq!(run(&machine, "t", &["stack", "0"]), [0, i64::from(OUT_OF_MEMORY)]);
+}
+
+/// The library asks the kernel for the time, and sleeps by it: a clock that was put in the C library's place, and stands
+/// still, holds up nobody.
+#[test]
+fn the_clock_is_the_kernels() {
+    let machine = Machine::new();
+    assert_eq!(
+        run(&machine, "t", &["clock"]),
+        [0],
+        "calls of the C library's clock"
+    );
+    let share = machine.tenant("t")["devices"][0]["compute"].clone();
+    assert!(share["waits"].as_u64().unwrap() > 0, "nothing waited: {share}");
+}
