@@ -259,9 +259,6 @@ impl Entry {
         let mean = self.mean.load(Ordering::Relaxed);
         let known = mean >> 4;
         let is_long_work = known >= CALM_SPAN_NS.end;
-        if is_long_work && !exact {
-            return;
-        }
         let long = ns > known / 2 * 3;
         // Of long work most samples have slices in them. What is odd are those far below what is known.
         let odd = if is_long_work { ns < known / 3 * 2 } else { long };
@@ -285,8 +282,8 @@ impl Entry {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
         } else if is_long_work {
-            // Slices of others only add. What was learned alone had more than the work in it: the host had been kept
-            // from its processor, and the device stood idle between the two events.
+            // Slices of others only add, and bounds are no less than the work. What was learned had more in it: the
+            // host had been kept from its processor, and the device stood idle between the two events.
             if (now >> 56) * 4 >= CALM_WINDOW {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
