@@ -32,16 +32,20 @@ pub enum Rule {
     Threads = 16,
     /// `busy`: an object that the device still works on may not be destroyed or submitted again.
     Busy = 32,
+    /// `checked`: a dead handle ends the program also where the driver was seen to refuse it by a code. Not among `all`: it
+    /// is for tests of a library that must never name a dead handle, in programs that do not either.
+    Checked = 64,
 }
 
 /// The rules and their names in `FCSP_SIM_STRICT`.
-const NAMES: [(&str, Rule); 6] = [
+const NAMES: [(&str, Rule); 7] = [
     ("handles", Rule::Handles),
     ("reuse", Rule::Reuse),
     ("contexts", Rule::Contexts),
     ("captures", Rule::Captures),
     ("threads", Rule::Threads),
     ("busy", Rule::Busy),
+    ("checked", Rule::Checked),
 ];
 
 /// The environment variable: `all`, `none`, or names of rules, separated by commas. `-name` after `all`
@@ -79,7 +83,7 @@ fn parse(text: &str) -> Result<u32, String> {
 /// A sentence that names the variable, the word and the accepted form.
 pub fn check() -> Result<(), String> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
-    let forms = "all, none, or a list of handles, reuse, contexts, captures, threads, busy; \
+    let forms = "all, none, or a list of handles, reuse, contexts, captures, threads, busy, checked; \
                  -name takes one away";
     parse(&text)
         .map(|_| ())

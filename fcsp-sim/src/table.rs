@@ -26,13 +26,13 @@ struct State<T> {
     ended: HashMap<u64, End>,
     /// Handles made so far.
     made: u64,
+    tag: u64,
 }
 
 /// Live objects of one kind by handle.
 #[derive(Debug)]
 pub struct Table<T> {
     kind: &'static str,
-    tag: u64,
     reuse: bool,
     state: RwLock<State<T>>,
 }
@@ -41,7 +41,10 @@ impl<T> State<T> {
     fn end(&mut self, handle: u64) -> Option<Arc<T>> {
         let object = self.live.remove(&handle)?;
         self.ended.insert(handle, End::now());
-        self.free.push(handle);
+        // Not what `put` was given: that handle is its caller's to use again.
+        if handle >> 40 == self.tag {
+            self.free.push(handle);
+        }
         Some(object)
     }
 }
@@ -55,13 +58,13 @@ impl<T> Table<T> {
     fn with_reuse(kind: &'static str, tag: u64, reuse: bool) -> Self {
         Self {
             kind,
-            tag,
             reuse,
             state: RwLock::new(State {
                 live: HashMap::new(),
                 free: Vec::new(),
                 ended: HashMap::new(),
                 made: 0,
+                tag,
             }),
         }
     }
@@ -81,7 +84,7 @@ impl<T> Table<T> {
             let mut state = self.write();
             state.made += 1;
             // Spaced and tagged, so that it looks like an address and is none.
-            self.tag << 40 | state.made << 4
+            state.tag << 40 | state.made << 4
         });
         // Without the lock: making an object may need other tables, or this one.
         let object = Arc::new(make(handle));
@@ -94,6 +97,43 @@ impl<T> Table<T> {
     /// A handle for an object.
     pub fn add(&self, object: T) -> u64 {
         self.add_with(|_| object).0
+    }
+
+    /// Makes an object live under a handle of the caller's own, which has another tag than this table's.
+    pub fn put(&self, handle: u64, object: Arc<T>) {
+        let mut state = self.write();
+        state.ended.remove(&handle);
+        state.live.insert(handle, object);
+    }
+
+    /// The object of a handle that the real driver follows, and refuses by a code if the object is dead. Ends the program
+    /// if there never was one, except for the null handle; for a dead one under [`Rule::Checked`].
+    ///
+    /// # Errors
+    /// What is wrong with the handle.
+    pub fn checked(&self, handle: u64) -> Result<Arc<T>, Stale> {
+        self.look_up(handle)
+            .map_err(|s| self.refuse_unless_dead(handle, s))
+    }
+
+    /// Destroys a handle as [`Table::checked`] finds it; its object.
+    ///
+    /// # Errors
+    /// As [`Table::checked`].
+    pub fn take_checked(&self, handle: u64) -> Result<Arc<T>, Stale> {
+        self.take(handle).map_err(|s| self.refuse_unless_dead(handle, s))
+    }
+
+    fn refuse_unless_dead(&self, handle: u64, stale: Stale) -> Stale {
+        if self.is_dead(handle) && !is_on(Rule::Checked) {
+            return stale;
+        }
+        self.refuse(handle, stale)
+    }
+
+    /// Whether a handle's object was destroyed, and no other has it since.
+    pub fn is_dead(&self, handle: u64) -> bool {
+        self.read().ended.contains_key(&handle)
     }
 
     /// The object of a handle that the real driver follows without a look. Ends the program if there is none, except for
@@ -135,7 +175,7 @@ impl<T> Table<T> {
     }
 
     /// Ends the program for a handle that names no live object, unless it is null or the rule is off.
-    fn refuse(&self, handle: u64, stale: Stale) -> Stale {
+    pub fn refuse(&self, handle: u64, stale: Stale) -> Stale {
         if stale == Stale::Null || !is_on(Rule::Handles) {
             return stale;
         }
@@ -146,7 +186,10 @@ impl<T> Table<T> {
     pub fn describe(&self, handle: u64) -> String {
         match self.read().ended.get(&handle) {
             Some(end) => format!("{} {handle:#x} was destroyed by {end}", self.kind),
-            None => format!("{handle:#x} never was a {} of this process", self.kind),
+            None => format!(
+                "{handle:#x} never was a handle of a {} in this process",
+                self.kind
+            ),
         }
     }
 
@@ -197,7 +240,7 @@ mod tests {
         assert!(t.describe(c).contains("was destroyed by"), "{}", t.describe(c));
         assert_eq!((t.add(4), t.add(5)), (c, a));
         assert_eq!((*t.get(c).unwrap(), *t.get(b).unwrap()), (4, 2));
-        assert!(t.describe(0x1234).contains("never was a thing"));
+        assert!(t.describe(0x1234).contains("never was a handle of a thing"));
         assert_eq!(t.get(0), Err(Stale::Null));
     }
 

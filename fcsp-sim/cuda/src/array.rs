@@ -1,10 +1,13 @@
 //! Arrays and mipmaps: memory with a shape. Their elements lie row by row without gaps; whole pages are taken.
 
 use crate::abi::{In, Out};
+use crate::capture::forbid_by;
 use crate::codes::{INVALID_HANDLE, INVALID_VALUE, OUT_OF_MEMORY, Reply};
-use crate::driver::{current, driver};
+use crate::driver::{driver, none_or_usable};
 use crate::export::api;
+use crate::memory::may_allocate;
 use fcsp_sim::memory::Kind;
+use fcsp_sim::strict::Rule;
 
 /// A shape.
 #[repr(C)]
@@ -44,6 +47,8 @@ pub struct Array {
 /// One mipmap.
 #[derive(Debug)]
 pub struct Mipmap {
+    /// The context it belongs to.
+    pub context: u64,
     at: u64,
     levels: Vec<u64>,
 }
@@ -74,7 +79,11 @@ impl Desc3 {
         {
             return Err(INVALID_VALUE);
         }
+        let most = [131_072, 65_536, 16_384];
         let sizes = [self.width, self.height.max(1), self.depth.max(1)];
+        if sizes.iter().zip(most).any(|(n, most)| *n > most) {
+            return Err(INVALID_VALUE);
+        }
         sizes
             .iter()
             .try_fold(self.unit(), |a, n| a.checked_mul(*n))
@@ -111,14 +120,13 @@ impl Array {
 }
 
 fn create(place: Out<u64>, desc: Desc3) -> Reply {
+    let c = may_allocate()?;
     place.need()?;
-    crate::capture::forbid()?;
-    let c = current()?;
     let bytes = desc.bytes()?;
     let d = driver()?;
-    let at = d.memory.alloc(c.device, c.handle, bytes, Kind::Array)?;
+    let at = d.memory.alloc(c.device, c.tag(), bytes, Kind::Array)?;
     place.put(d.arrays.add(Array {
-        context: c.handle,
+        context: c.tag(),
         at,
         bytes,
         desc,
@@ -137,7 +145,8 @@ api! {
     }
     fn cuArrayDestroy(array: u64) {
         let d = driver()?;
-        current()?;
+        none_or_usable()?;
+        forbid_by(Rule::Captures)?;
         let a = d.arrays.get(array)?;
         if a.level {
             return Err(INVALID_HANDLE);
@@ -175,9 +184,8 @@ api! {
         Err(INVALID_VALUE)
     }
     fn cuMipmappedArrayCreate(place: Out<u64>, desc: In<Desc3>, levels: u32) {
+        let c = may_allocate()?;
         place.need()?;
-        crate::capture::forbid()?;
-        let c = current()?;
         let desc = desc.get()?;
         let most = 64 - desc.width.max(desc.height).max(1).leading_zeros();
         if levels == 0 {
@@ -186,14 +194,14 @@ api! {
         let shapes: Vec<Desc3> = (0..levels.min(most)).map(|l| desc.at_level(l)).collect();
         let sizes = shapes.iter().map(Desc3::bytes).collect::<Reply<Vec<u64>>>()?;
         let d = driver()?;
-        let at = d.memory.alloc(c.device, c.handle, sizes.iter().sum(), Kind::Array)?;
+        let at = d.memory.alloc(c.device, c.tag(), sizes.iter().sum(), Kind::Array)?;
         let mut next = at;
         let levels = shapes.into_iter().zip(sizes).map(|(desc, bytes)| {
-            let a = Array { context: c.handle, at: next, bytes, desc, level: true };
+            let a = Array { context: c.tag(), at: next, bytes, desc, level: true };
             next += bytes;
             d.arrays.add(a)
         });
-        place.put(d.mipmaps.add(Mipmap { at, levels: levels.collect() }))
+        place.put(d.mipmaps.add(Mipmap { context: c.tag(), at, levels: levels.collect() }))
     }
     fn cuMipmappedArrayGetLevel(place: Out<u64>, mipmap: u64, level: u32) {
         let m = driver()?.mipmaps.get(mipmap)?;
@@ -201,7 +209,8 @@ api! {
     }
     fn cuMipmappedArrayDestroy(mipmap: u64) {
         let d = driver()?;
-        current()?;
+        none_or_usable()?;
+        forbid_by(Rule::Captures)?;
         let m = d.mipmaps.get(mipmap)?;
         crate::memory::settle(m.at)?;
         d.mipmaps.remove(mipmap)?;

@@ -14,6 +14,7 @@ use crate::graph::{GraphObject, node_handle, node_id};
 use crate::stream::{Target, target};
 use fcsp_sim::graph::{NodeId, Work};
 use fcsp_sim::stream::LEGACY;
+use fcsp_sim::strict::{Rule, is_on};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,15 +22,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 const ILLEGAL_STATE: Code = Code(401);
 const GLOBAL: i32 = 0;
-const THREAD_LOCAL: i32 = 1;
 const RELAXED: i32 = 2;
 
-/// Sessions in global mode: while there is one, no thread in global mode may make unsafe calls.
-static GLOBAL_SESSIONS: AtomicUsize = AtomicUsize::new(0);
+/// All open sessions.
+static SESSIONS: Mutex<Vec<Weak<Session>>> = Mutex::new(Vec::new());
+/// How many there are, so that a call without any to mind takes no lock.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static MODE: Cell<i32> = const { Cell::new(GLOBAL) };
-    static OWN_SESSIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// One recording of a graph.
@@ -40,6 +41,8 @@ pub struct Session {
     graph: u64,
     object: Arc<GraphObject>,
     origin: u64,
+    /// The number of the context of the stream that it began on.
+    context_id: u64,
     thread: std::thread::ThreadId,
     spoiled: AtomicBool,
     branches: Mutex<Vec<Weak<Stream>>>,
@@ -61,16 +64,61 @@ pub struct Point {
     tail: Vec<NodeId>,
 }
 
-/// Fails for calls that may not be made while this thread's rules and some session forbid them, such as allocations.
+/// Keeps the open sessions that pass. Those of destroyed streams are gone.
+fn keep_sessions(mut keep: impl FnMut(&Arc<Session>) -> bool) {
+    let mut all = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|weak| weak.upgrade().is_some_and(|s| keep(&s)));
+    OPEN.store(all.len(), Ordering::Relaxed);
+}
+
+/// Runs `f` on every open session.
+fn each_session(mut f: impl FnMut(&Session)) {
+    keep_sessions(|s| {
+        f(s);
+        true
+    });
+}
+
+/// Fails for calls that may not be made while some session forbids them to this thread, such as allocations, and
+/// invalidates that session. The check comes before those of arguments; measured.
 pub fn forbid() -> Reply {
-    let mode = MODE.with(Cell::get);
-    let own = OWN_SESSIONS.with(Cell::get) > 0;
     // Relaxed: a thread that must be kept out began after the session did, by whatever ordered the two.
-    let any = GLOBAL_SESSIONS.load(Ordering::Relaxed) > 0;
-    if (mode == GLOBAL && (any || own)) || (mode == THREAD_LOCAL && own) {
-        return Err(CAPTURE_UNSUPPORTED);
+    let mode = MODE.with(Cell::get);
+    if mode == RELAXED || OPEN.load(Ordering::Relaxed) == 0 {
+        return Ok(());
     }
-    Ok(())
+    let me = std::thread::current().id();
+    let mut forbidden = false;
+    each_session(|s| {
+        let own = s.mode != RELAXED && s.thread == me;
+        if own || (mode == GLOBAL && s.mode == GLOBAL) {
+            forbidden = true;
+            if is_on(Rule::Captures) {
+                s.spoiled.store(true, Ordering::Relaxed);
+            }
+        }
+    });
+    if forbidden {
+        Err(CAPTURE_UNSUPPORTED)
+    } else {
+        Ok(())
+    }
+}
+
+/// [`forbid`] where a rule holds.
+pub fn forbid_by(rule: Rule) -> Reply {
+    if is_on(rule) { forbid() } else { Ok(()) }
+}
+
+/// Invalidates the sessions of a context, after a call that they may not stand beside in any mode.
+pub fn spoil_context(c: &Context) {
+    if is_on(Rule::Captures) {
+        each_session(|s| {
+            if s.context_id == c.id {
+                s.spoiled.store(true, Ordering::Relaxed);
+            }
+        });
+    }
 }
 
 impl Recording {
@@ -105,15 +153,17 @@ impl Recording {
     }
 
     fn leave(&self) {
-        if self.blocking
-            && let Some(c) = self.context.upgrade()
-        {
-            c.captures.fetch_sub(1, Ordering::Relaxed);
+        if let Some(c) = self.context.upgrade() {
+            c.recordings.fetch_sub(1, Ordering::Relaxed);
+            if self.blocking {
+                c.captures.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }
 
 fn enter(t: &Target, session: &Arc<Session>, tail: Vec<NodeId>) -> Recording {
+    t.context.recordings.fetch_add(1, Ordering::Relaxed);
     if t.is_blocking() {
         t.context.captures.fetch_add(1, Ordering::Relaxed);
     }
@@ -179,16 +229,15 @@ fn begin(t: &Target, mode: i32, graph: Option<(u64, Vec<NodeId>)>) -> Reply {
         graph,
         object,
         origin: t.stream.queue,
+        context_id: t.context.id,
         thread: std::thread::current().id(),
         spoiled: AtomicBool::new(false),
         branches: Mutex::default(),
     });
-    if mode == GLOBAL {
-        GLOBAL_SESSIONS.fetch_add(1, Ordering::Relaxed);
-    }
-    if mode != RELAXED {
-        OWN_SESSIONS.with(|n| n.set(n.get() + 1));
-    }
+    let mut open = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    open.push(Arc::downgrade(&session));
+    OPEN.store(open.len(), Ordering::Relaxed);
+    drop(open);
     *recording = Some(enter(t, &session, tail));
     Ok(())
 }
@@ -208,12 +257,8 @@ fn end(t: &Target, place: Out<u64>) -> Reply {
     };
     drop(recording);
     r.leave();
-    if session.mode == GLOBAL {
-        GLOBAL_SESSIONS.fetch_sub(1, Ordering::Relaxed);
-    }
-    if session.mode != RELAXED {
-        OWN_SESSIONS.with(|n| n.set(n.get().saturating_sub(1)));
-    }
+    // Out of the list: events can keep a session that has ended.
+    keep_sessions(|s| !Arc::ptr_eq(s, &session));
     let mut loose = false;
     let reached = ancestors(&session, &r.tail);
     for s in session

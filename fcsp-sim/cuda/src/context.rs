@@ -2,19 +2,21 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{
-    CAPTURE_UNSUPPORTED, INVALID_CONTEXT, INVALID_VALUE, PEER_ACCESS_ALREADY_ENABLED,
+    CAPTURE_UNSUPPORTED, CONTEXT_IS_DESTROYED, INVALID_CONTEXT, INVALID_VALUE, PEER_ACCESS_ALREADY_ENABLED,
     PEER_ACCESS_NOT_ENABLED, Reply, UNSUPPORTED_LIMIT,
 };
 use crate::driver::{Context, current, current_or_none, driver, pop, push, set_current};
 use crate::export::api;
+use fcsp_sim::strict::{Rule, is_on};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
 const FLAGS: u32 = 0xff;
 
 fn create(place: Out<u64>, flags: u32, device: i32) -> Reply {
-    place.need()?;
     let d = driver()?;
+    d.device(device)?;
+    place.need()?;
     if flags & !FLAGS != 0 || flags & 7 > 4 {
         return Err(INVALID_VALUE);
     }
@@ -24,12 +26,27 @@ fn create(place: Out<u64>, flags: u32, device: i32) -> Reply {
     Ok(())
 }
 
+/// Ends a context, and takes it off the calling thread's stack if it is on top.
+pub fn end(c: &Arc<Context>) -> Reply {
+    // One that is dead already says so.
+    if c.usable() == Err(CONTEXT_IS_DESTROYED) {
+        return Err(CONTEXT_IS_DESTROYED);
+    }
+    driver()?.destroy(c)?;
+    if current_or_none().is_some_and(|now| Arc::ptr_eq(&now, c)) {
+        let _ = pop();
+    }
+    Ok(())
+}
+
 /// The context of a handle, or the current one for none.
 pub fn named(handle: u64) -> Reply<Arc<Context>> {
     if handle == 0 {
         current()
     } else {
-        driver()?.context(handle)
+        let c = driver()?.context_or_dead(handle)?;
+        c.usable()?;
+        Ok(c)
     }
 }
 
@@ -38,7 +55,9 @@ pub fn finish(c: &Arc<Context>) -> Reply {
     if fcsp_sim::stream::on_device_thread() {
         return Err(crate::codes::NOT_PERMITTED);
     }
-    if c.captures.load(Relaxed) > 0 {
+    // Refused whatever the thread's mode is: it would wait for a stream that records. Measured.
+    if c.captures.load(Relaxed) > 0 || (is_on(Rule::Captures) && c.recordings.load(Relaxed) > 0) {
+        crate::capture::spoil_context(c);
         return Err(CAPTURE_UNSUPPORTED);
     }
     c.timeline.synchronise()?;
@@ -75,18 +94,33 @@ api! {
     }
     fn cuCtxDestroy, cuCtxDestroy_v2(handle: u64) {
         let d = driver()?;
-        let c = d.context(handle)?;
-        if c.primary {
+        let c = d.context_or_dead(handle)?;
+        if c.primary || c.is_green() {
             return Err(INVALID_CONTEXT);
         }
-        d.destroy(&c)?;
-        if current_or_none().is_some_and(|now| now.handle == handle) {
-            let _ = pop();
+        end(&c)
+    }
+    /// One more use of the current context.
+    fn cuCtxAttach(place: Out<u64>, flags: u32) {
+        let c = current()?;
+        if flags != 0 {
+            return Err(INVALID_VALUE);
         }
+        place.put(c.handle)?;
+        c.uses.fetch_add(1, Relaxed);
         Ok(())
     }
+    /// One use less of the current context; the last one ends it. A primary context has its own count.
+    fn cuCtxDetach(handle: u64) {
+        let c = current()?;
+        if c.handle != handle {
+            return Err(INVALID_CONTEXT);
+        }
+        let last = c.uses.fetch_sub(1, Relaxed) == 1;
+        if last && !c.primary { end(&c) } else { Ok(()) }
+    }
     fn cuCtxPushCurrent, cuCtxPushCurrent_v2(handle: u64) {
-        let c = driver()?.context(handle)?;
+        let c = driver()?.context_or_dead(handle)?;
         push(c);
         Ok(())
     }
@@ -98,7 +132,7 @@ api! {
     }
     fn cuCtxSetCurrent(handle: u64) {
         let d = driver()?;
-        let c = if handle == 0 { None } else { Some(d.context(handle)?) };
+        let c = if handle == 0 { None } else { Some(d.context_or_dead(handle)?) };
         set_current(c);
         Ok(())
     }
@@ -106,8 +140,10 @@ api! {
         driver()?;
         place.put(current_or_none().map_or(0, |c| c.handle))
     }
+    /// Answered by a destroyed context as well; measured.
     fn cuCtxGetDevice(device: Out<i32>) {
-        device.put(current()?.ordinal)
+        driver()?;
+        device.put(current_or_none().ok_or(INVALID_CONTEXT)?.ordinal)
     }
     fn cuCtxGetDevice_v2(device: Out<i32>, handle: u64) {
         device.put(named(handle)?.ordinal)
@@ -123,7 +159,7 @@ api! {
         id.put(named(handle)?.id)
     }
     fn cuCtxGetApiVersion(handle: u64, version: Out<u32>) {
-        named(handle)?;
+        named(handle).map_err(|c| if c == CONTEXT_IS_DESTROYED { INVALID_CONTEXT } else { c })?;
         version.put(3020)
     }
     fn cuCtxSynchronize() {
@@ -134,7 +170,8 @@ api! {
     }
     fn cuCtxSetLimit(limit: i32, value: u64) {
         let c = current()?;
-        let i = usize::try_from(limit).ok().filter(|i| *i < 7).ok_or(UNSUPPORTED_LIMIT)?;
+        crate::capture::forbid()?;
+        let i = usize::try_from(limit).ok().filter(|i| *i < 7).ok_or(INVALID_VALUE)?;
         if i == 0 {
             let value = value.next_multiple_of(16);
             if value > 512 << 10 {
@@ -177,7 +214,8 @@ api! {
     }
     fn cuCtxEnablePeerAccess(peer: u64, flags: u32) {
         let c = current()?;
-        let other = driver()?.context(peer)?;
+        let other = driver()?.context_or_dead(peer)?;
+        other.usable()?;
         if flags != 0 || other.handle == c.handle {
             return Err(INVALID_VALUE);
         }
@@ -196,6 +234,7 @@ api! {
         Ok(())
     }
     fn cuDevicePrimaryCtxRetain(place: Out<u64>, device: i32) {
+        driver()?.device(device)?;
         place.need()?;
         place.put(driver()?.primary_retain(device)?.handle)
     }

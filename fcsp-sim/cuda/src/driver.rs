@@ -11,6 +11,7 @@ use fcsp_sim::process::{Account, Process};
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use fcsp_sim::stream::{LEGACY, Timeline};
+use fcsp_sim::strict::{Rule, is_on};
 use fcsp_sim::table::Table;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -46,6 +47,16 @@ pub struct Context {
     pub peers: Mutex<Vec<u64>>,
     /// Blocking streams that record a graph now.
     pub captures: AtomicU32,
+    /// Streams of either kind that record a graph now.
+    pub recordings: AtomicU32,
+    /// For a green context: the primary context that memory, modules and events made in it belong to.
+    owner: Option<Arc<Context>>,
+    /// Multiprocessors that its work runs on; 0 for all.
+    pub units: u32,
+    /// Bytes beside those of streams and stacks that it keeps until it ends.
+    kept: AtomicU64,
+    /// Uses that `cuCtxAttach` added and `cuCtxDetach` has not taken away, and the creator's.
+    pub uses: AtomicU32,
     alive: AtomicBool,
     stack: Mutex<u64>,
 }
@@ -94,6 +105,8 @@ pub struct Driver {
     pub pools: Vec<(OnceLock<u64>, AtomicU64)>,
     /// Live objects.
     pub contexts: Table<Context>,
+    /// Destroyed contexts by handle. The driver keeps them: they can be made current, and then refuse what is asked of them.
+    graves: Mutex<HashMap<u64, Arc<Context>>>,
     /// Live objects.
     pub streams: Table<Stream>,
     /// Live objects.
@@ -102,8 +115,18 @@ pub struct Driver {
     pub modules: Table<crate::module::Module>,
     /// Live objects.
     pub libraries: Table<crate::module::Module>,
-    /// Live objects; kernels and functions are one kind, as launches take either.
+    /// Live objects: functions of modules.
     pub functions: Table<crate::module::Function>,
+    /// Live objects: kernels of libraries, and their functions in a context.
+    pub kernels: Table<crate::module::Function>,
+    /// The physical memory, by the model's number, that handles name.
+    pub physical: Table<u64>,
+    /// The pools, by the model's number, that handles name.
+    pub pool_handles: Table<u64>,
+    /// Green contexts.
+    pub greens: Table<Arc<Context>>,
+    /// Descriptions of resources: how many multiprocessors.
+    pub resources: Table<u32>,
     /// Live objects.
     pub arrays: Table<crate::array::Array>,
     /// Live objects.
@@ -157,11 +180,17 @@ fn start() -> Result<Driver, Code> {
         process,
         visible,
         contexts: Table::new("context", 0x10),
+        graves: Mutex::default(),
         streams: Table::new("stream", 0x11),
         events: Table::new("event", 0x12),
         modules: Table::new("module", 0x13),
         libraries: Table::new("library", 0x14),
-        functions: Table::new("function or kernel", 0x15),
+        functions: Table::new("function", 0x15),
+        kernels: Table::new("kernel", KERNEL),
+        physical: Table::new("physical allocation", 0x1c),
+        pool_handles: Table::new("memory pool", 0x2e),
+        greens: Table::new("green context", 0x1d),
+        resources: Table::new("resource description", 0x1e),
         arrays: Table::new("array", 0x16),
         mipmaps: Table::new("mipmapped array", 0x17),
         links: Table::new("linker state", 0x19),
@@ -207,8 +236,28 @@ pub fn current_or_none() -> Option<Arc<Context>> {
 pub fn current() -> Reply<Arc<Context>> {
     driver()?;
     let c = current_or_none().ok_or(INVALID_CONTEXT)?;
+    // A primary context that was reset and retained again is the same one, for whoever has it current.
+    let c = match driver()?.primary_again(&c) {
+        Some(again) => {
+            set_current(Some(again.clone()));
+            again
+        }
+        None => c,
+    };
     c.usable()?;
     Ok(c)
+}
+
+/// Fails if the context that is current on this thread is gone or lost. No context at all is as good as any.
+///
+/// # Errors
+/// As [`current`].
+pub fn none_or_usable() -> Reply {
+    driver()?;
+    match current_or_none() {
+        Some(_) => current().map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// Replaces the current context of this thread.
@@ -234,6 +283,14 @@ pub fn pop() -> Reply<Arc<Context>> {
         .ok_or(INVALID_CONTEXT)
 }
 
+/// The tag of primary contexts.
+const PRIMARY: u64 = 0x1a << 40;
+/// The tag of kernels.
+const KERNEL: u64 = 0x1b;
+
+/// What the device's primary context keeps for each green context ever made; measured on an H200.
+const GREEN_BYTES: u64 = 4 << 20;
+
 /// The API's default for a context's stack a thread.
 const STACK_DEFAULT: u64 = 1024;
 
@@ -245,6 +302,21 @@ impl Context {
             return Err(CONTEXT_IS_DESTROYED);
         }
         Ok(self.timeline.check()?)
+    }
+
+    /// The handle that tags its memory and modules: its own, or a green context's primary context's.
+    pub fn tag(&self) -> u64 {
+        self.owner.as_ref().map_or(self.handle, |o| o.handle)
+    }
+
+    /// The number of the context that its events die with.
+    pub fn owner_id(&self) -> u64 {
+        self.owner.as_ref().map_or(self.id, |o| o.id)
+    }
+
+    /// Whether it is a green context's.
+    pub fn is_green(&self) -> bool {
+        self.owner.is_some()
     }
 
     /// Its device.
@@ -305,27 +377,23 @@ impl Driver {
         self.visible.iter().position(|d| *d == device).unwrap_or(0) as i32
     }
 
-    /// Makes a context, taking its bytes of the device.
-    pub fn create(&self, ordinal: i32, flags: u32, primary: bool) -> Reply<Arc<Context>> {
-        let device = self.device(ordinal)?;
-        self.process.take(
-            device,
-            self.process.topology.devices[device].context,
-            Account::Process,
-        )?;
-        self.process
-            .usage(device)
-            .contexts
-            .fetch_add(1, Ordering::Relaxed);
-        let timeline = Timeline::new(self.process.clone(), device);
-        let (_, c) = self.contexts.add_with(|handle| Context {
+    fn make(
+        &self,
+        handle: u64,
+        ordinal: i32,
+        device: usize,
+        flags: u32,
+        owner: Option<Arc<Context>>,
+        units: u32,
+    ) -> Context {
+        Context {
             handle,
             id: self.process.region.fresh_id(),
             device,
             ordinal,
-            timeline,
+            timeline: Timeline::new(self.process.clone(), device),
             flags: AtomicU32::new(flags),
-            primary,
+            primary: handle >> 40 == PRIMARY >> 40,
             limits: Mutex::new([STACK_DEFAULT, 1 << 20, 8 << 20, 2, 2048, 128, 0, 0, 0, 0, 0]),
             legacy: Arc::new(Stream {
                 queue: LEGACY,
@@ -341,9 +409,49 @@ impl Driver {
             streams: Mutex::default(),
             peers: Mutex::default(),
             captures: AtomicU32::new(0),
+            recordings: AtomicU32::new(0),
+            owner,
+            units,
+            kept: AtomicU64::new(0),
+            uses: AtomicU32::new(1),
             alive: AtomicBool::new(true),
             stack: Mutex::new(0),
-        });
+        }
+    }
+
+    /// Makes a green context of a device: one that has `units` multiprocessors, and the primary context's memory.
+    pub fn create_green(&self, ordinal: i32, units: u32) -> Reply<Arc<Context>> {
+        let owner = self.primary_retain(ordinal)?;
+        let device = owner.device;
+        if let Err(e) = self.process.take(device, GREEN_BYTES, Account::Process) {
+            self.primary_release(ordinal)?;
+            return Err(e.into());
+        }
+        // Relaxed: read when the owner ends, after everything else.
+        owner.kept.fetch_add(GREEN_BYTES, Ordering::Relaxed);
+        let make = |handle| self.make(handle, ordinal, device, 0, Some(owner), units);
+        Ok(self.contexts.add_with(make).1)
+    }
+
+    /// Makes a context, taking its bytes of the device.
+    pub fn create(&self, ordinal: i32, flags: u32, primary: bool) -> Reply<Arc<Context>> {
+        let device = self.device(ordinal)?;
+        self.process.take(
+            device,
+            self.process.topology.devices[device].context,
+            Account::Process,
+        )?;
+        self.process
+            .usage(device)
+            .contexts
+            .fetch_add(1, Ordering::Relaxed);
+        let make = |handle| self.make(handle, ordinal, device, flags, None, 0);
+        if !primary {
+            return Ok(self.contexts.add_with(make).1);
+        }
+        // A device's primary context has one handle for good.
+        let c = Arc::new(make(PRIMARY | (ordinal as u64 + 1) << 4));
+        self.contexts.put(c.handle, c.clone());
         Ok(c)
     }
 
@@ -354,10 +462,19 @@ impl Driver {
             return Err(INVALID_CONTEXT);
         }
         c.timeline.shut();
+        let mut graves = self.graves.lock().unwrap_or_else(PoisonError::into_inner);
+        graves.insert(c.handle, c.clone());
+        drop(graves);
+        if is_on(Rule::Contexts) {
+            self.events.retain(|e| e.context_id != c.id);
+            self.mipmaps.retain(|m| m.context != c.handle);
+            self.links.retain(|l| l.context != c.handle);
+        }
         let mine = |weak: &std::sync::Weak<Context>| weak.upgrade().is_some_and(|o| o.handle == c.handle);
         self.streams.retain(|s| !mine(&s.context));
         self.modules.retain(|m| m.context() != c.handle);
         self.functions.retain(|f| f.context != c.handle);
+        self.kernels.retain(|f| f.context != c.handle);
         self.arrays.retain(|a| a.context != c.handle);
         // Its handle will be the next context's: nobody may keep it.
         self.libraries.each(|l| l.forget_context(c.handle));
@@ -368,9 +485,17 @@ impl Driver {
         self.memory.release_context(c.handle);
         let mut streams = c.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stack = c.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = self.process.topology.devices[c.device].context + streams.1 + *stack;
+        let own = if c.owner.is_some() {
+            0
+        } else {
+            self.process.topology.devices[c.device].context
+        };
+        let held = own + streams.1 + *stack + c.kept.load(Ordering::Relaxed);
         (*streams, *stack) = ((0, 0), 0);
         self.process.give(c.device, held, Account::Process);
+        if c.owner.is_some() {
+            return self.primary_release(c.ordinal);
+        }
         self.process
             .usage(c.device)
             .contexts
@@ -381,9 +506,39 @@ impl Driver {
         Ok(())
     }
 
-    /// The context of a handle.
+    /// The live context of a handle.
     pub fn context(&self, handle: u64) -> Reply<Arc<Context>> {
         self.contexts.look_up(handle).map_err(|_| INVALID_CONTEXT)
+    }
+
+    /// The context of a handle that a caller named, alive or dead.
+    ///
+    /// # Errors
+    /// `INVALID_CONTEXT` for the null handle. What never was a context ends the program.
+    pub fn context_or_dead(&self, handle: u64) -> Reply<Arc<Context>> {
+        let dead = || {
+            let graves = self.graves.lock().unwrap_or_else(PoisonError::into_inner);
+            graves.get(&handle).cloned()
+        };
+        match self.contexts.look_up(handle).ok().or_else(dead) {
+            Some(c) => Ok(c),
+            None => self.contexts.get(handle).map_err(|_| INVALID_CONTEXT),
+        }
+    }
+
+    /// The function or kernel of a handle; launches take either.
+    pub fn function(&self, handle: u64) -> Reply<Arc<crate::module::Function>> {
+        Ok(if handle >> 40 == KERNEL {
+            self.kernels.get(handle)?
+        } else {
+            self.functions.checked(handle)?
+        })
+    }
+
+    /// The primary context that has taken the place of a dead one.
+    fn primary_again(&self, c: &Context) -> Option<Arc<Context>> {
+        let gone = c.primary && !c.alive.load(Ordering::Acquire);
+        gone.then(|| self.context(c.handle).ok()).flatten()
     }
 
     fn primary(&self, ordinal: i32) -> Reply<std::sync::MutexGuard<'_, Primary>> {
@@ -454,7 +609,10 @@ impl Driver {
             return Ok(*id);
         }
         let id = self.memory.pool_create(device, 0, true)?;
-        let id = *cell.get_or_init(|| id);
+        let id = *cell.get_or_init(|| {
+            self.pool_handles.add(id);
+            id
+        });
         // Fails if another pool was made current meanwhile, which then stays.
         let _ = current.compare_exchange(0, id, Ordering::Relaxed, Ordering::Relaxed);
         Ok(id)

@@ -1,17 +1,23 @@
 //! Events.
 
 use crate::abi::Out;
+use crate::capture::forbid_by;
 use crate::codes::{CAPTURED_EVENT, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply};
 use crate::driver::{current, driver};
 use crate::export::{api, stream_api};
 use crate::stream::{Target, target};
 use fcsp_sim::graph::Work;
-use fcsp_sim::stream::{Event, Op};
+use fcsp_sim::stream::{Event, Op, Timeline};
+use fcsp_sim::strict::{Rule, is_on};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One event of the API.
 #[derive(Debug)]
 pub struct EventObject {
+    /// The number of its context, with which it dies.
+    pub context_id: u64,
+    /// Its context's work, whose loss it reports.
+    timeline: Arc<Timeline>,
     /// The event itself.
     pub event: Arc<Event>,
     /// Flags it was created with.
@@ -40,6 +46,9 @@ fn record(t: &Target, event: u64, flags: u32) -> Reply {
     if flags > 1 {
         return Err(INVALID_VALUE);
     }
+    if is_on(Rule::Contexts) && e.context_id != t.context.owner_id() {
+        return Err(INVALID_HANDLE);
+    }
     t.implicit()?;
     if let Some(r) = t.recording().as_mut() {
         if flags == 1 {
@@ -55,7 +64,8 @@ fn record(t: &Target, event: u64, flags: u32) -> Reply {
 fn elapsed(ms: Out<f32>, start: u64, end: u64) -> Reply {
     let d = driver()?;
     let (a, b) = (d.events.get(start)?, d.events.get(end)?);
-    if (a.flags | b.flags) & NO_TIMING != 0 {
+    let apart = is_on(Rule::Contexts) && a.context_id != b.context_id;
+    if apart || (a.flags | b.flags) & NO_TIMING != 0 {
         return Err(INVALID_HANDLE);
     }
     let (a, b) = (a.event.time()?, b.event.time()?);
@@ -64,12 +74,18 @@ fn elapsed(ms: Out<f32>, start: u64, end: u64) -> Reply {
 
 api! {
     fn cuEventCreate(place: Out<u64>, flags: u32) {
+        let c = current()?;
         place.need()?;
-        current()?;
         if flags > 7 || (flags & INTERPROCESS != 0 && flags & NO_TIMING == 0) {
             return Err(INVALID_VALUE);
         }
-        let e = EventObject { event: Arc::default(), flags, captured: Mutex::default() };
+        let e = EventObject {
+            context_id: c.owner_id(),
+            timeline: c.timeline.clone(),
+            event: Arc::default(),
+            flags,
+            captured: Mutex::default(),
+        };
         place.put(driver()?.events.add(e))
     }
     fn cuEventDestroy, cuEventDestroy_v2(event: u64) {
@@ -78,16 +94,16 @@ api! {
     }
     fn cuEventQuery(event: u64) {
         let e = driver()?.events.get(event)?;
+        forbid_by(Rule::Captures)?;
         if e.captured.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Err(CAPTURED_EVENT);
         }
-        if let Some(c) = crate::driver::current_or_none() {
-            c.timeline.check()?;
-        }
+        e.timeline.check()?;
         if e.event.is_done() { Ok(()) } else { Err(NOT_READY) }
     }
     fn cuEventSynchronize(event: u64) {
         let e = driver()?.events.get(event)?;
+        forbid_by(Rule::Captures)?;
         if e.captured.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Err(CAPTURED_EVENT);
         }
@@ -95,8 +111,8 @@ api! {
             return Err(NOT_PERMITTED);
         }
         e.event.wait();
+        e.timeline.check()?;
         if let Some(c) = crate::driver::current_or_none() {
-            c.timeline.check()?;
             driver()?.memory.pools_synchronised(c.device);
         }
         Ok(())

@@ -1,11 +1,13 @@
 //! Graphs: making, changing, instantiating and launching them.
 
 use crate::abi::{In, Out, Text};
+use crate::capture::forbid_by;
 use crate::codes::{GRAPH_EXEC_UPDATE_FAILURE, INVALID_HANDLE, INVALID_VALUE, Reply};
 use crate::driver::driver;
 use crate::export::{api, stream_api};
 use crate::stream::target;
 use fcsp_sim::graph::{Difference, Graph, GraphPool, NodeId};
+use fcsp_sim::strict::{End, Rule, fatal, is_on};
 use fcsp_sim::table::Table;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +64,8 @@ pub struct Graphs {
     /// Memory of memory nodes.
     pub pool: Arc<GraphPool>,
     owners: RwLock<HashMap<NodeId, u64>>,
+    /// How the nodes ended that are gone.
+    ended: Mutex<HashMap<NodeId, End>>,
     /// Parameters that callers were pointed to, by node.
     pub shown: Mutex<HashMap<NodeId, Shown>>,
     /// Attributes of kernel nodes, by node and number. Kept for the application; nothing depends on them.
@@ -92,6 +96,7 @@ impl Graphs {
             execs: Table::new("executable graph", 0x21),
             pool: Arc::default(),
             owners: RwLock::default(),
+            ended: Mutex::default(),
             shown: Mutex::default(),
             attributes: Mutex::default(),
         }
@@ -115,22 +120,23 @@ impl Graphs {
 
     /// The graph of a handle.
     pub fn get(&self, handle: u64) -> Reply<Arc<GraphObject>> {
-        self.graphs.get(handle).map_err(|_| INVALID_VALUE)
+        self.graphs.checked(handle).map_err(|_| INVALID_VALUE)
     }
 
     /// The launchable graph of a handle.
     pub fn exec(&self, handle: u64) -> Reply<Arc<Exec>> {
-        self.execs.get(handle).map_err(|_| INVALID_VALUE)
+        self.execs.checked(handle).map_err(|_| INVALID_VALUE)
     }
 
     /// Forgets a graph.
     pub fn remove(&self, handle: u64) -> Reply {
-        let g = self.graphs.remove(handle).map_err(|_| INVALID_VALUE)?;
+        let g = self.graphs.take_checked(handle).map_err(|_| INVALID_VALUE)?;
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         for id in g.lock().nodes() {
             owners.remove(&id);
             shown.remove(&id);
+            self.note_end(id);
         }
         let mut attributes = self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
         attributes.retain(|(id, _), _| owners.contains_key(id));
@@ -145,6 +151,23 @@ impl Graphs {
             .insert(id, graph);
     }
 
+    fn note_end(&self, id: NodeId) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.insert(id, End::now());
+    }
+
+    /// Ends the program for a node that is gone, which the driver follows without a look.
+    fn refuse(&self, node: u64) {
+        if node == 0 || !is_on(Rule::Handles) {
+            return;
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        fatal(&match ended.get(&node_id(node)) {
+            Some(end) => format!("graph node {node:#x} was destroyed by {end}"),
+            None => format!("{node:#x} never was a handle of a graph node in this process"),
+        })
+    }
+
     /// The graph that a node is in.
     pub fn of(&self, node: u64) -> Reply<(Arc<GraphObject>, NodeId)> {
         let id = node_id(node);
@@ -154,7 +177,8 @@ impl Graphs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .copied();
-        Ok((self.get(graph.ok_or(INVALID_VALUE)?)?, id))
+        let graph = graph.ok_or(INVALID_VALUE).inspect_err(|_| self.refuse(node))?;
+        Ok((self.get(graph)?, id))
     }
 }
 
@@ -212,6 +236,7 @@ fn neighbours(node: u64, before: bool, list: Out<u64>, data: Out<u64>, n: Out<u6
 }
 
 fn instantiate(place: Out<u64>, graph: u64, flags: u64) -> Reply {
+    forbid_by(Rule::Captures)?;
     place.need()?;
     let d = driver()?;
     if flags & !0xf != 0 {
@@ -331,6 +356,7 @@ api! {
         let (g, id) = d.graphs.of(node)?;
         g.lock().remove(id)?;
         d.graphs.owners.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        d.graphs.note_end(id);
         Ok(())
     }
     fn cuGraphInstantiate, cuGraphInstantiate_v2(place: Out<u64>, graph: u64, node: Out<u64>, _log: Text, _len: u64) {
@@ -344,7 +370,8 @@ api! {
         flags.put(driver()?.graphs.exec(exec)?.flags)
     }
     fn cuGraphExecDestroy(exec: u64) {
-        driver()?.graphs.execs.remove(exec).map(|_| ()).map_err(|_| INVALID_HANDLE)
+        forbid_by(Rule::Captures)?;
+        driver()?.graphs.execs.take_checked(exec).map(|_| ()).map_err(|_| INVALID_VALUE)
     }
     fn cuGraphExecUpdate(exec: u64, graph: u64, node: Out<u64>, result: Out<i32>) {
         let r = update(exec, graph)?;

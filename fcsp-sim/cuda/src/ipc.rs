@@ -16,7 +16,7 @@ fn open(place: Out<u64>, handle: &Handle, flags: u32) -> Reply {
     if flags > 1 {
         return Err(INVALID_VALUE);
     }
-    place.put(driver()?.memory.ipc_open(&handle.0, c.handle)?)
+    place.put(driver()?.memory.ipc_open(&handle.0, c.tag())?)
 }
 
 api! {

@@ -25,7 +25,7 @@ const SIZE: u64 = 2;
 
 /// A launch as the API describes it: parameters one by one, or packed in a buffer named in `extra`.
 pub fn build(function: u64, shape: Shape, params: In<In<u8>>, extra: In<u64>) -> Reply<Launch> {
-    let f = driver()?.functions.get(function)?;
+    let f = driver()?.function(function)?;
     let threads: u64 = shape.block.iter().map(|n| u64::from(*n)).product();
     if shape.grid.contains(&0) || threads == 0 || shape.grid[1] > 65_535 || shape.grid[2] > 65_535 {
         return Err(INVALID_VALUE);
@@ -90,8 +90,8 @@ pub struct Config {
 
 fn launch(f: u64, shape: Shape, stream: u64, pt: bool, params: In<In<u8>>, extra: In<u64>) -> Reply {
     let t = target(stream, pt)?;
-    let owner = driver()?.functions.get(f).map_err(|_| INVALID_HANDLE)?.context;
-    if owner != 0 && owner != t.context.handle {
+    let owner = driver()?.function(f)?.context;
+    if owner != 0 && owner != t.context.tag() {
         return Err(INVALID_HANDLE);
     }
     t.run(Work::Kernel(build(f, shape, params, extra)?))
@@ -126,11 +126,11 @@ stream_api! {
 
 api! {
     fn cuFuncIsLoaded(state: Out<i32>, f: u64) {
-        driver()?.functions.get(f)?;
+        driver()?.function(f)?;
         state.put(1)
     }
     fn cuFuncLoad(f: u64) {
-        driver()?.functions.get(f)?;
+        driver()?.function(f)?;
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod driver;
 mod event;
 mod export;
 mod graph;
+mod green;
 mod init;
 mod ipc;
 mod launch;

@@ -9,8 +9,10 @@ use fcsp_sim::program::Program;
 use std::sync::{Mutex, PoisonError};
 
 /// A link under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Link {
+    /// The context it belongs to.
+    pub context: u64,
     image: Mutex<Vec<u8>>,
 }
 
@@ -38,8 +40,8 @@ fn append(state: u64, bytes: &[u8]) -> Reply {
 api! {
     fn cuLinkCreate, cuLinkCreate_v2(_n: u32, _options: u64, _values: u64, place: Out<u64>) {
         place.need()?;
-        current()?;
-        place.put(driver()?.links.add(Link::default()))
+        let context = current()?.handle;
+        place.put(driver()?.links.add(Link { context, image: Mutex::default() }))
     }
     fn cuLinkAddData, cuLinkAddData_v2(
         state: u64, _kind: i32, data: In<u8>, size: u64, _name: Text, _n: u32, _options: u64, _values: u64,

@@ -1,34 +1,44 @@
 //! Plain device memory, managed memory, and pinned host memory.
 
 use crate::abi::Out;
-use crate::capture::forbid;
+use crate::capture::{forbid, forbid_by};
 use crate::codes::{HOST_MEMORY_ALREADY_REGISTERED, HOST_MEMORY_NOT_REGISTERED, INVALID_VALUE, Reply};
-use crate::driver::{current, driver};
+use crate::driver::{Context, current, current_or_none, driver, none_or_usable};
 use crate::export::{api, stream_api};
 use crate::stream::target;
 use fcsp_sim::graph::Work;
 use fcsp_sim::memory::Kind;
 use fcsp_sim::slab::UNIT;
+use fcsp_sim::strict::Rule;
+use std::sync::Arc;
 
 fn alloc(size: u64) -> Reply<u64> {
+    let c = may_allocate()?;
+    Ok(driver()?.memory.alloc(c.device, c.tag(), size, Kind::Device)?)
+}
+
+/// The context to allocate in. What it refuses comes before what is wrong with arguments; measured.
+pub fn may_allocate() -> Reply<Arc<Context>> {
+    driver()?;
     forbid()?;
-    let c = current()?;
-    Ok(driver()?.memory.alloc(c.device, c.handle, size, Kind::Device)?)
+    current()
 }
 
 /// Waits for the work that may use an allocation, as freeing does.
 pub fn settle(at: u64) -> Reply {
     let d = driver()?;
     let r = d.memory.find(at).ok_or(INVALID_VALUE)?;
-    let owner = d.context(r.context).or_else(|_| current())?;
-    if !fcsp_sim::stream::on_device_thread() {
+    let owner = d.context(r.context).ok().or_else(current_or_none);
+    if let Some(owner) = owner
+        && !fcsp_sim::stream::on_device_thread()
+    {
         owner.timeline.synchronise()?;
     }
     Ok(())
 }
 
 fn free(at: u64) -> Reply {
-    current()?;
+    none_or_usable()?;
     if at == 0 {
         return Ok(());
     }
@@ -42,6 +52,7 @@ fn free(at: u64) -> Reply {
 }
 
 fn pitched(place: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u32) -> Reply {
+    may_allocate()?;
     place.need()?;
     pitch.need()?;
     if width == 0 || height == 0 || !matches!(element, 4 | 8 | 16) {
@@ -54,22 +65,26 @@ fn pitched(place: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u
 }
 
 fn host(place: Out<u64>, size: u64, flags: u32) -> Reply {
-    place.need()?;
+    driver()?;
+    forbid_by(Rule::Captures)?;
     let c = current()?;
+    place.need()?;
     if flags & !7 != 0 {
         return Err(INVALID_VALUE);
     }
-    place.put(driver()?.memory.alloc_host(c.device, c.handle, size, flags)?)
+    if size == 0 {
+        return place.put(0);
+    }
+    place.put(driver()?.memory.alloc_host(c.device, c.tag(), size, flags)?)
 }
 
 fn register(at: u64, size: u64, flags: u32) -> Reply {
+    forbid_by(Rule::Captures)?;
     let c = current()?;
     if at == 0 || size == 0 || flags & !0xf != 0 {
         return Err(INVALID_VALUE);
     }
-    let fresh = driver()?
-        .memory
-        .register_host(c.device, c.handle, at, size, flags);
+    let fresh = driver()?.memory.register_host(c.device, c.tag(), at, size, flags);
     if fresh {
         Ok(())
     } else {
@@ -158,6 +173,7 @@ api! {
         Ok(())
     }
     fn cuMemAlloc_v2(place: Out<u64>, size: u64) {
+        may_allocate()?;
         place.need()?;
         place.put(alloc(size)?)
     }
@@ -210,13 +226,12 @@ api! {
         }
     }
     fn cuMemAllocManaged(place: Out<u64>, size: u64, flags: u32) {
+        let c = may_allocate()?;
         place.need()?;
-        forbid()?;
-        let c = current()?;
         if !matches!(flags, 1 | 2) {
             return Err(INVALID_VALUE);
         }
-        place.put(driver()?.memory.alloc_managed(c.device, c.handle, size)?)
+        place.put(driver()?.memory.alloc_managed(c.device, c.tag(), size)?)
     }
     fn cuMemAdvise(at: u64, size: u64, advice: i32, _device: i32) {
         advise(at, size, advice)

@@ -1,11 +1,13 @@
 //! Modules, libraries, functions and kernels.
 
 use crate::abi::{In, Out, Text};
+use crate::capture::forbid_by;
 use crate::codes::{Code, FILE_NOT_FOUND, INVALID_HANDLE, INVALID_VALUE, NOT_FOUND, Reply};
-use crate::driver::{current, driver};
+use crate::driver::{current, driver, none_or_usable};
 use crate::export::api;
 use fcsp_sim::memory::Kind;
 use fcsp_sim::program::{Kernel, Program};
+use fcsp_sim::strict::Rule;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -15,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Module {
     context: u64,
+    /// Whether it is a library or a library's module in a context. The driver follows handles of their kernels and functions
+    /// without a look, and refuses dead ones of other modules; measured.
+    of_library: bool,
     program: Arc<Program>,
     variables: Vec<(String, u64, u64)>,
     functions: Mutex<HashMap<String, u64>>,
@@ -59,18 +64,19 @@ fn read(image: In<u8>) -> Reply<Program> {
     )?)
 }
 
-fn load(place: Out<u64>, program: Program) -> Reply {
+fn load(place: Out<u64>, program: impl FnOnce() -> Reply<Program>) -> Reply {
+    current()?;
     place.need()?;
-    crate::capture::forbid()?;
+    let program = program()?;
     let c = current()?;
-    place.put(load_in(&c, Arc::new(program))?)
+    place.put(load_in(&c, Arc::new(program), false)?)
 }
 
-fn load_in(c: &Arc<crate::driver::Context>, program: Arc<Program>) -> Reply<u64> {
+fn load_in(c: &Arc<crate::driver::Context>, program: Arc<Program>, of_library: bool) -> Reply<u64> {
     let d = driver()?;
     let mut variables = Vec::new();
     for v in program.variables.iter().filter(|v| v.size > 0) {
-        match d.memory.alloc(c.device, c.handle, v.size as u64, Kind::Module) {
+        match d.memory.alloc(c.device, c.tag(), v.size as u64, Kind::Module) {
             Ok(at) => variables.push((v.name.clone(), at, v.size as u64)),
             Err(e) => {
                 for (_, at, _) in &variables {
@@ -82,7 +88,8 @@ fn load_in(c: &Arc<crate::driver::Context>, program: Arc<Program>) -> Reply<u64>
     }
     let (functions, modules) = (Mutex::default(), Mutex::default());
     Ok(d.modules.add(Module {
-        context: c.handle,
+        context: c.tag(),
+        of_library,
         program,
         variables,
         functions,
@@ -112,7 +119,12 @@ fn function(m: &Module, owner: u64, name: &str) -> Reply<u64> {
         name: CString::new(name).map_err(|_| INVALID_VALUE)?,
         carveout: AtomicI32::new(-1),
     };
-    let h = driver()?.functions.add(f);
+    let d = driver()?;
+    let h = if m.of_library {
+        d.kernels.add(f)
+    } else {
+        d.functions.add(f)
+    };
     known.insert(name.to_string(), h);
     Ok(h)
 }
@@ -125,7 +137,7 @@ fn unload(m: &Module) -> Reply {
         .unwrap_or_else(PoisonError::into_inner)
         .values()
     {
-        let _ = d.functions.remove(*h);
+        let _ = d.functions.take(*h).or_else(|_| d.kernels.take(*h));
     }
     for (_, at, _) in &m.variables {
         // Gone already if its context is.
@@ -140,11 +152,11 @@ fn module_of(library: u64) -> Reply<u64> {
     let c = current()?;
     let l = d.libraries.get(library)?;
     let mut modules = l.modules.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(h) = modules.get(&c.handle) {
+    if let Some(h) = modules.get(&c.tag()) {
         return Ok(*h);
     }
-    let h = load_in(&c, l.program.clone())?;
-    modules.insert(c.handle, h);
+    let h = load_in(&c, l.program.clone(), true)?;
+    modules.insert(c.tag(), h);
     Ok(h)
 }
 
@@ -205,23 +217,24 @@ fn parameter(f: &Function, i: u64, offset: Out<u64>, size: Out<u64>) -> Reply {
 
 api! {
     fn cuModuleLoad(place: Out<u64>, name: Text) {
-        load(place, file(name)?)
+        load(place, || file(name))
     }
     fn cuModuleLoadData, cuModuleLoadFatBinary(place: Out<u64>, image: In<u8>) {
-        load(place, read(image)?)
+        load(place, || read(image))
     }
     fn cuModuleLoadDataEx(place: Out<u64>, image: In<u8>, _n: u32, _options: u64, _values: u64) {
-        load(place, read(image)?)
+        load(place, || read(image))
     }
     fn cuModuleUnload(module: u64) {
-        current()?;
         let d = driver()?;
-        let m = d.modules.get(module)?;
+        let m = d.modules.checked(module)?;
+        none_or_usable()?;
+        forbid_by(Rule::Captures)?;
         // Work in flight may use its variables.
         if let Ok(c) = d.context(m.context) {
             c.timeline.synchronise()?;
         }
-        d.modules.remove(module)?;
+        d.modules.take_checked(module)?;
         unload(&m)
     }
     fn cuModuleGetLoadingMode(mode: Out<i32>) {
@@ -230,17 +243,17 @@ api! {
     }
     fn cuModuleGetFunction(place: Out<u64>, module: u64, name: Text) {
         place.need()?;
-        let m = driver()?.modules.get(module)?;
+        let m = driver()?.modules.checked(module)?;
         place.put(function(&m, module, &name.get()?)?)
     }
     fn cuModuleGetFunctionCount(n: Out<u32>, module: u64) {
-        n.put(driver()?.modules.get(module)?.program.kernels.len() as u32)
+        n.put(driver()?.modules.checked(module)?.program.kernels.len() as u32)
     }
     fn cuModuleEnumerateFunctions(place: Out<u64>, n: u32, module: u64) {
-        list(&*driver()?.modules.get(module)?, module, place, n)
+        list(&*driver()?.modules.checked(module)?, module, place, n)
     }
     fn cuModuleGetGlobal_v2(at: Out<u64>, size: Out<u64>, module: u64, name: Text) {
-        global(&*driver()?.modules.get(module)?, name, at, size)
+        global(&*driver()?.modules.checked(module)?, name, at, size)
     }
     fn cuLibraryLoadData(
         place: Out<u64>, image: In<u8>, _jit: u64, _jit_values: u64, _n: u32, _options: u64, _values: u64, _m: u32,
@@ -248,7 +261,7 @@ api! {
         place.need()?;
         let program = Arc::new(read(image)?);
         let (functions, modules) = (Mutex::default(), Mutex::default());
-        let l = Module { context: 0, program, variables: Vec::new(), functions, modules };
+        let l = Module { context: 0, of_library: true, program, variables: Vec::new(), functions, modules };
         place.put(driver()?.libraries.add(l))
     }
     fn cuLibraryLoadFromFile(
@@ -257,14 +270,16 @@ api! {
         place.need()?;
         let program = Arc::new(file(name)?);
         let (functions, modules) = (Mutex::default(), Mutex::default());
-        let l = Module { context: 0, program, variables: Vec::new(), functions, modules };
+        let l = Module { context: 0, of_library: true, program, variables: Vec::new(), functions, modules };
         place.put(driver()?.libraries.add(l))
     }
     fn cuLibraryUnload(library: u64) {
         let d = driver()?;
+        d.libraries.get(library)?;
+        forbid_by(Rule::Captures)?;
         let l = d.libraries.remove(library)?;
         for h in l.modules.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            if let Ok(m) = d.modules.remove(*h) {
+            if let Ok(m) = d.modules.take(*h) {
                 if let Ok(c) = d.context(m.context) {
                     c.timeline.synchronise()?;
                 }
@@ -298,13 +313,13 @@ api! {
     fn cuKernelGetFunction(place: Out<u64>, kernel: u64) {
         place.need()?;
         let d = driver()?;
-        let k = d.functions.get(kernel)?;
+        let k = d.function(kernel)?;
         let module = module_of(k.owner)?;
         let m = d.modules.get(module)?;
         place.put(function(&m, module, &k.kernel.name)?)
     }
     fn cuKernelGetLibrary(place: Out<u64>, kernel: u64) {
-        let k = driver()?.functions.get(kernel)?;
+        let k = driver()?.function(kernel)?;
         if k.context != 0 {
             return Err(INVALID_HANDLE);
         }
@@ -312,49 +327,49 @@ api! {
     }
     fn cuKernelGetName(name: Out<*const c_char>, kernel: u64) {
         // The function, and with it the text, lives as long as its handle.
-        name.put(driver()?.functions.get(kernel)?.name.as_ptr())
+        name.put(driver()?.function(kernel)?.name.as_ptr())
     }
     fn cuFuncGetName(name: Out<*const c_char>, f: u64) {
-        name.put(driver()?.functions.get(f)?.name.as_ptr())
+        name.put(driver()?.function(f)?.name.as_ptr())
     }
     fn cuFuncGetModule(place: Out<u64>, f: u64) {
-        let f = driver()?.functions.get(f)?;
+        let f = driver()?.function(f)?;
         if f.context == 0 {
             return Err(Code(400));
         }
         place.put(f.owner)
     }
     fn cuFuncGetAttribute(value: Out<i32>, which: i32, f: u64) {
-        value.put(attribute(&*driver()?.functions.get(f)?, which)?)
+        value.put(attribute(&*driver()?.function(f)?, which)?)
     }
     fn cuFuncSetAttribute(f: u64, which: i32, value: i32) {
-        set_attribute(&*driver()?.functions.get(f)?, which, value)
+        set_attribute(&*driver()?.function(f)?, which, value)
     }
     fn cuFuncSetCacheConfig(f: u64, config: i32) {
-        driver()?.functions.get(f)?;
+        driver()?.function(f)?;
         if (0..=3).contains(&config) { Ok(()) } else { Err(INVALID_VALUE) }
     }
     fn cuFuncSetSharedMemConfig(f: u64, config: i32) {
-        driver()?.functions.get(f)?;
+        driver()?.function(f)?;
         if (0..=2).contains(&config) { Ok(()) } else { Err(INVALID_VALUE) }
     }
     fn cuFuncGetParamInfo(f: u64, i: u64, offset: Out<u64>, size: Out<u64>) {
-        parameter(&*driver()?.functions.get(f)?, i, offset, size)
+        parameter(&*driver()?.function(f)?, i, offset, size)
     }
     fn cuKernelGetParamInfo(k: u64, i: u64, offset: Out<u64>, size: Out<u64>) {
-        parameter(&*driver()?.functions.get(k)?, i, offset, size)
+        parameter(&*driver()?.function(k)?, i, offset, size)
     }
     fn cuKernelGetAttribute(value: Out<i32>, which: i32, k: u64, device: i32) {
         driver()?.device(device)?;
-        value.put(attribute(&*driver()?.functions.get(k)?, which)?)
+        value.put(attribute(&*driver()?.function(k)?, which)?)
     }
     fn cuKernelSetAttribute(which: i32, value: i32, k: u64, device: i32) {
         driver()?.device(device)?;
-        set_attribute(&*driver()?.functions.get(k)?, which, value)
+        set_attribute(&*driver()?.function(k)?, which, value)
     }
     fn cuKernelSetCacheConfig(k: u64, config: i32, device: i32) {
         driver()?.device(device)?;
-        driver()?.functions.get(k)?;
+        driver()?.function(k)?;
         if (0..=3).contains(&config) { Ok(()) } else { Err(INVALID_VALUE) }
     }
 }

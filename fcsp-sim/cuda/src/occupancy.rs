@@ -11,7 +11,7 @@ type SharedOf = extern "C" fn(i32) -> u64;
 
 fn blocks(f: u64, threads: i32, shared: u64) -> Reply<i32> {
     let spec = current()?.spec()?;
-    let f = driver()?.functions.get(f)?;
+    let f = driver()?.function(f)?;
     if threads <= 0 {
         return Err(INVALID_VALUE);
     }
@@ -61,7 +61,7 @@ api! {
     }
     fn cuOccupancyAvailableDynamicSMemPerBlock(bytes: Out<u64>, f: u64, n: i32, threads: i32) {
         let spec = current()?.spec()?;
-        let k = driver()?.functions.get(f)?.kernel.shared as u64;
+        let k = driver()?.function(f)?.kernel.shared as u64;
         if n <= 0 || threads <= 0 {
             return Err(INVALID_VALUE);
         }
@@ -69,7 +69,7 @@ api! {
     }
     fn cuOccupancyMaxPotentialClusterSize(size: Out<i32>, f: u64, config: In<Config>) {
         config.get()?;
-        driver()?.functions.get(f)?;
+        driver()?.function(f)?;
         size.put(8)
     }
     fn cuOccupancyMaxActiveClusters(n: Out<i32>, f: u64, config: In<Config>) {

@@ -42,7 +42,7 @@ fn value(r: &Range, at: u64, which: i32) -> Reply<(u64, usize)> {
             (flags, 4)
         }
         17 => match r.kind {
-            Kind::Pool(id) => (crate::pool::handle(id), 8),
+            Kind::Pool(id) => (crate::pool::handle(id)?, 8),
             _ => (0, 8),
         },
         18 => (r.size, 8),

@@ -1,6 +1,7 @@
 //! Memory pools and stream-ordered allocation.
 
 use crate::abi::{In, Out};
+use crate::capture::forbid_by;
 use crate::codes::{INVALID_VALUE, NOT_SUPPORTED, Reply};
 use crate::driver::driver;
 use crate::export::{api, stream_api};
@@ -8,6 +9,7 @@ use crate::memory::Location;
 use crate::stream::{Target, target};
 use fcsp_sim::graph::Work;
 use fcsp_sim::memory::Kind;
+use fcsp_sim::strict::Rule;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How a pool is made.
@@ -26,19 +28,18 @@ pub struct Props {
     rest: [u8; 56],
 }
 
-const TAG: u64 = 0x2e << 40;
-
 /// A pool's handle.
-pub fn handle(id: u64) -> u64 {
-    TAG | id << 4
+pub fn handle(id: u64) -> Reply<u64> {
+    driver()?
+        .pool_handles
+        .handle_of(|p| *p == id)
+        .ok_or(INVALID_VALUE)
 }
 
+/// The model's number of a pool. The driver refuses dead ones by a code; measured.
 fn id(handle: u64) -> Reply<u64> {
-    if handle >> 40 == TAG >> 40 {
-        Ok((handle & 0xff_ffff_ffff) >> 4)
-    } else {
-        Err(INVALID_VALUE)
-    }
+    let pool = driver()?.pool_handles.checked(handle);
+    Ok(*pool.map_err(|_| INVALID_VALUE)?)
 }
 
 fn alloc(t: &Target, place: Out<u64>, size: u64, pool: Option<u64>) -> Reply {
@@ -46,7 +47,7 @@ fn alloc(t: &Target, place: Out<u64>, size: u64, pool: Option<u64>) -> Reply {
     let d = driver()?;
     t.implicit()?;
     if size == 0 {
-        return Err(INVALID_VALUE);
+        return place.put(0);
     }
     if t.recording().is_some() {
         let node = d.graphs.pool.node(&d.memory, t.context.device, size)?;
@@ -54,6 +55,7 @@ fn alloc(t: &Target, place: Out<u64>, size: u64, pool: Option<u64>) -> Reply {
         t.run(Work::Alloc(node))?;
         return place.put(at);
     }
+    forbid_by(Rule::Captures)?;
     let pool = match pool {
         Some(p) => p,
         None => d.current_pool(t.context.ordinal)?,
@@ -106,6 +108,7 @@ fn set_current(device: i32, pool: u64) -> Reply {
 
 api! {
     fn cuMemPoolCreate(place: Out<u64>, props: In<Props>) {
+        forbid_by(Rule::Captures)?;
         place.need()?;
         let p = props.get()?;
         if p.kind != 1 {
@@ -115,12 +118,15 @@ api! {
             return Err(NOT_SUPPORTED);
         }
         let d = driver()?;
-        place.put(handle(d.memory.pool_create(d.device(p.location.id)?, p.max, false)?))
+        let device = d.device(p.location.id).map_err(|_| INVALID_VALUE)?;
+        place.put(d.pool_handles.add(d.memory.pool_create(device, p.max, false)?))
     }
     fn cuMemPoolDestroy(pool: u64) {
         let d = driver()?;
-        let pool = id(pool)?;
+        forbid_by(Rule::Captures)?;
+        let (handle, pool) = (pool, id(pool)?);
         d.memory.pool_destroy(pool)?;
+        let _ = d.pool_handles.take(handle);
         for (_, current) in &d.pools {
             // A destroyed pool stops being its device's current one.
             let _ = current.compare_exchange(pool, 0, Relaxed, Relaxed);
@@ -128,9 +134,11 @@ api! {
         Ok(())
     }
     fn cuMemPoolTrimTo(pool: u64, keep: u64) {
+        forbid_by(Rule::Captures)?;
         Ok(driver()?.memory.pool_trim(id(pool)?, keep)?)
     }
     fn cuMemPoolSetAttribute(pool: u64, which: i32, value: In<u8>) {
+        forbid_by(Rule::Captures)?;
         let wide = || In::<u64>::from_raw(value.address() as *const u64).get();
         let narrow = || In::<u32>::from_raw(value.address() as *const u32).get();
         let memory = &driver()?.memory;
@@ -151,6 +159,7 @@ api! {
         Ok(())
     }
     fn cuMemPoolGetAttribute(pool: u64, which: i32, value: Out<u8>) {
+        forbid_by(Rule::Captures)?;
         value.need()?;
         let d = driver()?;
         let (reuse, threshold, s, device, max) =
@@ -182,19 +191,19 @@ api! {
         flags.put(3)
     }
     fn cuDeviceGetDefaultMemPool(place: Out<u64>, device: i32) {
-        place.put(handle(driver()?.default_pool(device)?))
+        place.put(handle(driver()?.default_pool(device)?)?)
     }
     fn cuDeviceGetMemPool(place: Out<u64>, device: i32) {
-        place.put(handle(driver()?.current_pool(device)?))
+        place.put(handle(driver()?.current_pool(device)?)?)
     }
     fn cuDeviceSetMemPool(device: i32, pool: u64) {
         set_current(device, pool)
     }
     fn cuMemGetDefaultMemPool(place: Out<u64>, at: In<Location>, _kind: i32) {
-        place.put(handle(driver()?.default_pool(location(at)?)?))
+        place.put(handle(driver()?.default_pool(location(at)?)?)?)
     }
     fn cuMemGetMemPool(place: Out<u64>, at: In<Location>, _kind: i32) {
-        place.put(handle(driver()?.current_pool(location(at)?)?))
+        place.put(handle(driver()?.current_pool(location(at)?)?)?)
     }
     fn cuMemSetMemPool(at: In<Location>, _kind: i32, pool: u64) {
         set_current(location(at)?, pool)

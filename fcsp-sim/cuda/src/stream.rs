@@ -1,7 +1,7 @@
 //! Streams.
 
 use crate::abi::{In, Out};
-use crate::capture::Recording;
+use crate::capture::{Recording, forbid_by};
 use crate::codes::{
     CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply,
 };
@@ -9,6 +9,7 @@ use crate::driver::{Context, Stream, current, driver};
 use crate::export::{api, stream_api};
 use fcsp_sim::graph::{HostCall, Work};
 use fcsp_sim::stream::{LEGACY, Op};
+use fcsp_sim::strict::Rule;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,6 +124,7 @@ impl Target {
         let own = self.stream.units.load(Relaxed);
         let all = driver()?.units.get(self.context.ordinal as usize);
         Ok(match own {
+            0 if self.context.units > 0 => self.context.units,
             0 => all.map_or(0, |units| units.load(Relaxed)),
             own => own,
         })
@@ -161,10 +163,15 @@ impl Target {
 
 fn create(place: Out<u64>, flags: u32, priority: i32) -> Reply {
     place.need()?;
-    let c = current()?;
     if flags & !NON_BLOCKING != 0 {
         return Err(INVALID_VALUE);
     }
+    let c = current()?;
+    open(place, &c, flags, priority)
+}
+
+/// Makes a stream of a context.
+pub fn open(place: Out<u64>, c: &Arc<Context>, flags: u32, priority: i32) -> Reply {
     let d = driver()?;
     c.count_stream(true)?;
     let priority = priority.clamp(GREATEST, 0);
@@ -174,7 +181,7 @@ fn create(place: Out<u64>, flags: u32, priority: i32) -> Reply {
     c.timeline.open(queue, flags & NON_BLOCKING == 0, priority);
     place.put(d.streams.add(Stream {
         queue,
-        context: Arc::downgrade(&c),
+        context: Arc::downgrade(c),
         flags,
         priority,
         id,
@@ -257,12 +264,16 @@ type Callback = extern "C" fn(u64, i32, usize);
 
 stream_api! {
     fn cuStreamSynchronize, cuStreamSynchronize_ptsz[pt](stream: u64) {
-        target(stream, pt)?.finish()
+        let t = target(stream, pt)?;
+        t.refuse_capture()?;
+        forbid_by(Rule::Captures)?;
+        t.finish()
     }
     fn cuStreamQuery, cuStreamQuery_ptsz[pt](stream: u64) {
         let t = target(stream, pt)?;
         t.implicit()?;
         t.refuse_capture()?;
+        forbid_by(Rule::Captures)?;
         if !t.context.timeline.query(t.stream.queue)? {
             return Err(NOT_READY);
         }
@@ -288,8 +299,11 @@ stream_api! {
         context.put(target(stream, pt)?.context.handle)
     }
     fn cuStreamGetCtx_v2, cuStreamGetCtx_v2_ptsz[pt](stream: u64, context: Out<u64>, green: Out<u64>) {
-        context.put(target(stream, pt)?.context.handle)?;
-        green.set(0);
+        let c = target(stream, pt)?.context;
+        // One of the two is told, the other is null.
+        let of_green = driver()?.greens.handle_of(|g| Arc::ptr_eq(g, &c));
+        context.put(if of_green.is_some() { 0 } else { c.handle })?;
+        green.set(of_green.unwrap_or(0));
         Ok(())
     }
     fn cuStreamGetDevice, cuStreamGetDevice_ptsz[pt](stream: u64, device: Out<i32>) {

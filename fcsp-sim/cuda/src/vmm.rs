@@ -73,6 +73,19 @@ fn properties(p: &Prop) -> Reply<Properties> {
     })
 }
 
+/// The model's number of physical memory.
+fn physical(handle: u64) -> Reply<u64> {
+    let number = driver()?.physical.get(handle);
+    Ok(*number.map_err(|_| INVALID_VALUE)?)
+}
+
+/// A handle for physical memory: the one it has, or a new one.
+fn handle_of(id: u64) -> Reply<u64> {
+    let handles = &driver()?.physical;
+    let known = handles.handle_of(|p| *p == id);
+    Ok(known.unwrap_or_else(|| handles.add(id)))
+}
+
 fn settle() -> Reply {
     if let Some(c) = current_or_none()
         && !fcsp_sim::stream::on_device_thread()
@@ -111,16 +124,23 @@ api! {
             return Err(INVALID_VALUE);
         }
         let p = properties(&prop.get()?)?;
-        place.put(driver()?.memory.physical_create(size, p)?)
+        place.put(driver()?.physical.add(driver()?.memory.physical_create(size, p)?))
     }
+    /// A handle that is released already is refused by a code; measured.
     fn cuMemRelease(handle: u64) {
-        Ok(driver()?.memory.physical_release(handle)?)
+        let d = driver()?;
+        let id = *d.physical.checked(handle).map_err(|_| INVALID_VALUE)?;
+        d.memory.physical_release(id)?;
+        if d.memory.physical_properties(id).is_err() {
+            let _ = d.physical.take(handle);
+        }
+        Ok(())
     }
     fn cuMemMap(at: u64, size: u64, offset: u64, handle: u64, flags: u64) {
         if flags != 0 {
             return Err(INVALID_VALUE);
         }
-        Ok(driver()?.memory.physical_map(at, size, offset, handle)?)
+        Ok(driver()?.memory.physical_map(at, size, offset, physical(handle)?)?)
     }
     fn cuMemUnmap(at: u64, size: u64) {
         unmap(at, size)
@@ -148,11 +168,11 @@ api! {
     }
     fn cuMemRetainAllocationHandle(place: Out<u64>, at: u64) {
         place.need()?;
-        place.put(driver()?.memory.physical_retain(at)?)
+        place.put(handle_of(driver()?.memory.physical_retain(at)?)?)
     }
     fn cuMemGetAllocationPropertiesFromHandle(prop: Out<Prop>, handle: u64) {
         let d = driver()?;
-        let (p, _) = d.memory.physical_properties(handle)?;
+        let (p, _) = d.memory.physical_properties(physical(handle)?)?;
         let location = match p.device {
             Some(device) => Location { kind: 1, id: d.ordinal(device) },
             None => Location { kind: 2, id: 0 },
@@ -164,14 +184,14 @@ api! {
         if kind != FD || flags != 0 {
             return Err(if kind == FD { INVALID_VALUE } else { NOT_SUPPORTED });
         }
-        place.put(driver()?.memory.physical_export(handle)?)
+        place.put(driver()?.memory.physical_export(physical(handle)?)?)
     }
     fn cuMemImportFromShareableHandle(place: Out<u64>, fd: u64, kind: i32) {
         place.need()?;
         if kind != FD {
             return Err(NOT_SUPPORTED);
         }
-        place.put(driver()?.memory.physical_import(fd as i32)?)
+        place.put(driver()?.physical.add(driver()?.memory.physical_import(fd as i32)?))
     }
     /// Descriptors that `cuMemExportToShareableHandle` made are the only ones there are to import.
     fn cuImportExternalMemory(place: Out<u64>, desc: In<ExternalDesc>) {

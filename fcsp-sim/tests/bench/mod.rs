@@ -81,9 +81,14 @@ impl Machine {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut c = Command::new(bench().join("client"));
-        c.args(args)
-            .env("LD_LIBRARY_PATH", bench())
+        let mut c = self.command_of(&bench().join("client"));
+        c.args(args);
+        c
+    }
+
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut c = Command::new(program);
+        c.env("LD_LIBRARY_PATH", bench())
             .env("FCSP_SIM", &self.spec)
             .env("FCSP_SIM_STATE", &self.state);
         c.env_remove("CUDA_VISIBLE_DEVICES")

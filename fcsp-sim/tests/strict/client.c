@@ -22,6 +22,11 @@ R cuDeviceGetCount(int *);
 R cuDevicePrimaryCtxRetain(H *, int);
 R cuCtxSetCurrent(H);
 R cuMemAlloc_v2(P *, size_t);
+R cuStreamCreate(H *, unsigned);
+R cuStreamDestroy_v2(H);
+R cuStreamSynchronize(H);
+R cuEventCreate(H *, unsigned);
+R cuEventRecord(H, H);
 R cuMemGetInfo_v2(size_t *, size_t *);
 
 #define CK(call) do { R r_ = (call); if (r_) { printf("%s = %d\n", #call, r_); exit(2); } } while (0)
@@ -123,6 +128,27 @@ static void forks_in_init(void) {
     printf("%d\n", cuInit(0));
 }
 
+static void handler(int number) {
+    (void)number;
+    if (write(2, "handled\n", 8) != 8)
+        _exit(5);
+}
+
+/* Uses a stream that is dead or never was one. */
+static void crash(const char *what) {
+    H s, e;
+    begin();
+    CK(cuStreamCreate(&s, 0));
+    CK(cuEventCreate(&e, 0));
+    CK(cuStreamDestroy_v2(s));
+    if (!strcmp(what, "handled"))
+        signal(SIGSEGV, handler);
+    if (!strcmp(what, "foreign"))
+        cuStreamSynchronize((H)0x123450);
+    else
+        cuEventRecord(e, s);
+}
+
 int main(int n, char **args) {
     const char *what = n > 1 ? args[1] : "";
     if (!strcmp(what, "nvml"))
@@ -131,6 +157,8 @@ int main(int n, char **args) {
         forked(args[2]);
     else if (!strcmp(what, "forks_in_init"))
         forks_in_init();
+    else if (!strcmp(what, "crash"))
+        crash(args[2]);
     else if (!strcmp(what, "init"))
         printf("%d\n", cuInit(0));
     else

@@ -5,6 +5,121 @@ mod bench;
 
 use bench::Machine;
 
+/// Probes whose answer is stricter than the device's was. A device that answers is one whose freed memory happened to be
+/// whole, or one that goes on with what it should not.
+const STRICTER: &[&str] = &[
+    // The names of kernels and the kinds of nodes were read from freed memory.
+    "kernel_get_name",
+    "churned_kernel_name",
+    "node_get_type",
+    "churned_node_type",
+    "physical_properties",
+    // Objects of a destroyed context: 709 where their memory was whole, a crash where it was not.
+    "context_stream_synchronize",
+    "context_stream_destroy",
+    "context_event_query",
+    "context_event_destroy",
+    "context_event_elapsed",
+    "context_event_record",
+    "green_stream_after",
+    "churned_context_stream",
+    "reset_event_query",
+    "reset_again_event_query",
+    // What is no object at all, or one of another kind.
+    "stream_host_memory",
+    "wrong_kind_stream",
+    "wrong_kind_event",
+    "wrong_kind_graph",
+    // The device took a destroyed pool for its current one.
+    "pool_make_current",
+    "churned_pool_current",
+    // Handles of events and contexts are reused at once here, so that stale ones are found.
+    "reused_event",
+    "reused_context",
+];
+
+/// The answers of an H200 with driver 580.159.04, in the order of the probes.
+const DEVICE: &str = include_str!("h200.txt");
+
+#[test]
+fn misuse_is_answered_as_by_the_device() {
+    let m = Machine::new("probe", "h100");
+    let dir = bench::bench();
+    let probe = dir.join("probe");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strict/probe.c");
+    let cc = std::process::Command::new("cc")
+        .args(["-O1", "-w", "-o"])
+        .arg(&probe)
+        .args([source, "-ldl", "-lpthread"])
+        .status()
+        .unwrap();
+    assert!(cc.success(), "the probe does not compile");
+    let out = m
+        .command_of(&probe)
+        .env("FCSP_SIM_STRICT", "all")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let said = |name: &str| {
+        let line = text.lines().find(|l| l.split(' ').next() == Some(name));
+        line.map_or("nothing", |l| l[name.len()..].trim())
+    };
+    let mut wrong = Vec::new();
+    for line in DEVICE.lines() {
+        let (name, device) = line.split_once(' ').unwrap();
+        let here = said(name);
+        // Of captures the state is told as well; the code that ends the line is the same as the first.
+        let captured = here.contains(" asked ");
+        let here = if captured {
+            here.rsplit_once(" = ").map_or(here, |(state, _)| state)
+        } else {
+            here
+        };
+        let stricter = STRICTER.contains(&name);
+        if (here == device) == stricter {
+            wrong.push(format!("{name}: device {device}, here {here}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // Every crash comes with its line.
+    let err = String::from_utf8(out.stderr).unwrap();
+    let crashes = text.lines().filter(|l| l.ends_with("signal 11")).count();
+    let lines = err.lines().filter(|l| l.starts_with("fcsp-sim: ")).count();
+    // One crash is not the simulator's: a copy from an address that is no device's any more.
+    assert_eq!(lines + 1, crashes, "{err}");
+}
+
+#[test]
+fn a_crash_names_call_handle_end_and_caller() {
+    use std::os::unix::process::ExitStatusExt;
+    let m = Machine::new("crash", "tiny");
+    let crash = |what: &str| {
+        let mut command = m.command(&["crash", what]);
+        let out = command.env("FCSP_SIM_STRICT", "all").output().unwrap();
+        (String::from_utf8(out.stderr).unwrap(), out.status.signal())
+    };
+    let (line, signal) = crash("stale");
+    assert_eq!(signal, Some(11), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    for part in [
+        "fcsp-sim: cuEventRecord: stream 0x11",
+        " was destroyed by cuStreamDestroy_v2 in thread ",
+        "; called from client+0x",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    let (line, signal) = crash("foreign");
+    assert_eq!(signal, Some(11), "{line}");
+    assert!(
+        line.contains("cuStreamSynchronize: 0x123450 never was a handle of a stream in this process"),
+        "{line}"
+    );
+    // The program's own handler runs, and cannot keep the program.
+    let (line, signal) = crash("handled");
+    assert_eq!(signal, Some(11), "{line}");
+    assert!(line.ends_with("handled\n"), "{line}");
+}
+
 /// What a client says, and its stderr.
 fn told(m: &Machine, args: &[&str], env: &[(&str, &str)]) -> (String, String) {
     let out = m.command(args).envs(env.iter().copied()).output().unwrap();

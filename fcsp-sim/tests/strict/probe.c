@@ -570,6 +570,7 @@ static R two_contexts(void) { begin(); pre_dead = ctx; pre_ctx = context(); obj 
     X(green_quiet, init0, green_walk()) \
     X(stack_quiet, init0, contexts()) \
     X(keeps, init0, keeps()) \
+    X(async_zero_is, begin0, ({ P p = 1, q = 1; R a = D(cuMemAllocAsync, &p, L(0), st), b = D(cuMemAllocAsync, &q, L(0), st); printf("%d %d %llx %llx free ", a, b, p, q); D(cuMemFreeAsync, p, st); })) \
     X(sizes_arrays, begin0, sizes()) \
     X(sizes_contexts, init0, contexts())
 
