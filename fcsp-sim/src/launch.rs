@@ -6,6 +6,10 @@ use crate::program::Kernel;
 use crate::spec::DeviceSpec;
 use crate::stream::{Effect, Op};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Launches of `fcsp_vary` so far, in this process.
+static VARIED: AtomicU64 = AtomicU64::new(0);
 
 /// A kernel's launch, with its parameters as bytes.
 #[derive(Debug, Clone)]
@@ -35,12 +39,22 @@ impl Launch {
         u64::from_le_bytes(b)
     }
 
-    /// Device time in nanoseconds. A kernel that the simulator does not know takes 2 us and 5 us a wave of blocks,
+    /// Device time in nanoseconds. `fcsp_vary` takes its second parameter in one launch of as many as its third says, and its
+    /// first in the others, as work that depends on data does. A kernel that the simulator does not know takes 2 us and 5 us a wave of blocks,
     /// one block a multiprocessor.
     pub fn duration(&self, device: &DeviceSpec) -> u64 {
         let moved = |bytes: u64| 2_000 + bytes.saturating_mul(1000) / device.bandwidth;
         match self.kernel.name.as_str() {
             "fcsp_spin" => self.u64(0),
+            "fcsp_vary" => {
+                // Relaxed: a count; which launch is the long one is nobody's to rely on.
+                let nth = VARIED.fetch_add(1, Ordering::Relaxed) + 1;
+                self.u64(if nth.is_multiple_of(self.u64(2).max(1)) {
+                    1
+                } else {
+                    0
+                })
+            }
             "fcsp_fill" => moved(self.u64(2).saturating_mul(4)),
             "fcsp_saxpy" => moved(self.u64(3).saturating_mul(12)),
             "fcsp_trap" => 1_000,
@@ -130,5 +144,9 @@ mod tests {
             0,
             "a parameter that was not given is zero"
         );
+        let params: Vec<u8> = [100u64, 7000, 4].iter().flat_map(|n| n.to_le_bytes()).collect();
+        let vary = launch("fcsp_vary", [1, 1, 1], &params);
+        let times: Vec<u64> = (0..9).map(|_| vary.duration(&d)).collect();
+        assert_eq!(times, [100, 100, 100, 7000, 100, 100, 100, 7000, 100]);
     }
 }

@@ -86,6 +86,9 @@ struct Managed {
 pub(crate) struct Inner {
     pub ranges: BTreeMap<u64, Range>,
     slabs: HashMap<u64, Vec<(usize, Slab, Option<File>)>>,
+    /// Slabs of arrays and of modules' variables, by context and whether they are of modules. None is shared with plain
+    /// memory; measured.
+    apart: HashMap<(u64, bool), Vec<(usize, Slab)>>,
     pub blocks: HashMap<u64, Block>,
     managed: HashMap<u64, Managed>,
     host: HashMap<u64, Mapping>,
@@ -166,8 +169,19 @@ impl Memory {
         true
     }
 
-    fn pages(&self, device: usize, bytes: u64) -> Result<Block> {
-        self.process.take(device, bytes, Account::Process)?;
+    /// Takes bytes of a device. Where it has no room the free memory that this process's pools keep goes back first; measured
+    /// for plain and for physical memory.
+    pub(crate) fn take(&self, inner: &mut Inner, device: usize, bytes: u64) -> Result {
+        self.process.take(device, bytes, Account::Process).or_else(|e| {
+            for pool in inner.pools.values_mut().filter(|p| p.device == device) {
+                self.trim(pool, 0);
+            }
+            self.process.take(device, bytes, Account::Process).map_err(|_| e)
+        })
+    }
+
+    fn pages(&self, inner: &mut Inner, device: usize, bytes: u64) -> Result<Block> {
+        self.take(inner, device, bytes)?;
         match Mapping::zeroed(bytes, PAGE) {
             Ok(mapping) => Ok(Block {
                 mapping,
@@ -203,10 +217,10 @@ impl Memory {
             let slabs = inner.slabs.entry(context).or_default();
             let mut at = slabs.iter_mut().find_map(|(_, s, _)| s.alloc(size));
             if at.is_none() {
-                let b = self.pages(device, PAGE)?;
+                let b = self.pages(&mut inner, device, PAGE)?;
                 let mut slab = Slab::new(b.mapping);
                 at = slab.alloc(size);
-                slabs.push((device, slab, None));
+                inner.slabs.entry(context).or_default().push((device, slab, None));
             }
             let at = at.ok_or(Error::OutOfMemory)?;
             self.add(&mut inner, at, size, kind, device, context);
@@ -218,9 +232,32 @@ impl Memory {
             PAGE
         };
         let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
-        let block = self.pages(device, bytes)?;
+        let block = self.pages(&mut inner, device, bytes)?;
         let at = block.mapping.base();
         inner.blocks.insert(at, block);
+        self.add(&mut inner, at, size, kind, device, context);
+        Ok(at)
+    }
+
+    /// Allocates memory of an array or a module, from slabs of its own if it is small. `size` is what the device takes.
+    ///
+    /// # Errors
+    /// As [`Memory::alloc`].
+    pub fn alloc_apart(&self, device: usize, context: u64, size: u64, kind: Kind) -> Result<u64> {
+        if size == 0 || size > SMALL {
+            return self.alloc(device, context, size, kind);
+        }
+        let key = (context, kind == Kind::Module);
+        let mut inner = self.lock();
+        let slabs = inner.apart.entry(key).or_default();
+        let mut at = slabs.iter_mut().find_map(|(_, s)| s.alloc(size));
+        if at.is_none() {
+            let b = self.pages(&mut inner, device, PAGE)?;
+            let mut slab = Slab::new(b.mapping);
+            at = slab.alloc(size);
+            inner.apart.entry(key).or_default().push((device, slab));
+        }
+        let at = at.ok_or(Error::OutOfMemory)?;
         self.add(&mut inner, at, size, kind, device, context);
         Ok(at)
     }
@@ -234,9 +271,9 @@ impl Memory {
             return Err(Error::InvalidValue);
         }
         let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
-        let block = self.pages(device, bytes)?;
-        let at = block.mapping.base();
         let mut inner = self.lock();
+        let block = self.pages(&mut inner, device, bytes)?;
+        let at = block.mapping.base();
         inner.blocks.insert(at, block);
         self.add(&mut inner, at, size, kind, device, context);
         Ok(at)
@@ -274,6 +311,17 @@ impl Memory {
         if let Some(b) = inner.blocks.remove(&address) {
             drop(inner);
             self.drop_block(b);
+            return Ok(());
+        }
+        let key = (r.context, r.kind == Kind::Module);
+        let slabs = inner.apart.entry(key).or_default();
+        if let Some(i) = slabs.iter().position(|(_, s)| s.holds(address)) {
+            if slabs[i].1.free(address, r.size) {
+                let (device, slab) = slabs.swap_remove(i);
+                drop(inner);
+                drop(slab);
+                self.process.give(device, PAGE, Account::Process);
+            }
             return Ok(());
         }
         let slabs = inner.slabs.entry(r.context).or_default();
@@ -427,9 +475,11 @@ impl Memory {
             blocks.extend(inner.blocks.remove(&r.base));
         }
         let slabs = inner.slabs.remove(&context).unwrap_or_default();
+        let apart = [false, true].map(|module| inner.apart.remove(&(context, module)));
         drop(inner);
         blocks.into_iter().for_each(|b| self.drop_block(b));
-        for (device, slab, _) in slabs {
+        let plain = slabs.into_iter().map(|(device, slab, _)| (device, slab));
+        for (device, slab) in plain.chain(apart.into_iter().flatten().flatten()) {
             drop(slab);
             self.process.give(device, PAGE, Account::Process);
         }

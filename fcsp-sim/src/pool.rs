@@ -282,10 +282,8 @@ impl Memory {
         self.pool_bury(id);
     }
 
-    /// Gives unused steps back to the device until `keep` bytes are reserved.
-    pub fn pool_trim(&self, id: u64, keep: u64) -> Result {
-        let mut inner = self.lock();
-        let p = inner.pools.get_mut(&id).ok_or(Error::InvalidValue)?;
+    /// Gives unused steps of a pool back to its device until `keep` bytes are reserved.
+    pub(crate) fn trim(&self, p: &mut Pool, keep: u64) {
         let gone = p.releasable(keep);
         for i in &gone {
             p.steps[*i] = false;
@@ -296,6 +294,13 @@ impl Memory {
         if bytes > 0 {
             self.process.give(p.device, bytes, Account::Process);
         }
+    }
+
+    /// Gives unused steps back to the device until `keep` bytes are reserved.
+    pub fn pool_trim(&self, id: u64, keep: u64) -> Result {
+        let mut inner = self.lock();
+        let p = inner.pools.get_mut(&id).ok_or(Error::InvalidValue)?;
+        self.trim(p, keep);
         Ok(())
     }
 
@@ -386,6 +391,27 @@ mod tests {
             m.find(a).is_some(),
             "the old free does not take the new allocation away"
         );
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn plain_memory_gets_what_a_pool_keeps() {
+        let (m, path) = memory("keeps", "tiny,memory=256MiB");
+        let id = m.pool_create(0, 0, false).unwrap();
+        m.pool(id, |p| p.threshold = u64::MAX).unwrap();
+        let kept = m.pool_alloc(id, 160 << 20, 1).unwrap();
+        let used = m.pool_alloc(id, 1 << 20, 1).unwrap();
+        let (p, t) = m.pool_free(m.find(kept).unwrap(), 1).unwrap();
+        m.pool_retire(p, t);
+        m.pools_synchronised(0);
+        let reserved = |m: &Memory| m.pool(id, |p| p.sizes.reserved).unwrap();
+        assert_eq!(reserved(&m), 192 << 20);
+        // Natively the driver takes it back before it refuses; what is in use stays.
+        let plain = m.alloc(0, 1, 128 << 20, Kind::Device).unwrap();
+        assert_eq!(reserved(&m), 32 << 20);
+        m.free(plain, false).unwrap();
+        assert_eq!(m.alloc(0, 1, 226 << 20, Kind::Device), Err(Error::OutOfMemory));
+        assert!(m.find(used).is_some());
         std::fs::remove_file(path).unwrap();
     }
 

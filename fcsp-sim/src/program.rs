@@ -47,6 +47,7 @@ fn built_in(name: &str) -> Option<&'static [usize]> {
         "fcsp_fill" => &[8, 4, 8],
         "fcsp_saxpy" => &[8, 8, 4, 8],
         "fcsp_spin" => &[8],
+        "fcsp_vary" => &[8, 8, 8],
         "fcsp_trap" => &[],
         _ => return None,
     })

@@ -32,19 +32,22 @@ pub enum Rule {
     Threads = 16,
     /// `busy`: an object that the device still works on may not be destroyed or submitted again.
     Busy = 32,
+    /// `sizes`: arrays and modules take of the device what was measured.
+    Sizes = 128,
     /// `checked`: a dead handle ends the program also where the driver was seen to refuse it by a code. Not among `all`: it
     /// is for tests of a library that must never name a dead handle, in programs that do not either.
     Checked = 64,
 }
 
 /// The rules and their names in `FCSP_SIM_STRICT`.
-const NAMES: [(&str, Rule); 7] = [
+const NAMES: [(&str, Rule); 8] = [
     ("handles", Rule::Handles),
     ("reuse", Rule::Reuse),
     ("contexts", Rule::Contexts),
     ("captures", Rule::Captures),
     ("threads", Rule::Threads),
     ("busy", Rule::Busy),
+    ("sizes", Rule::Sizes),
     ("checked", Rule::Checked),
 ];
 
@@ -52,7 +55,7 @@ const NAMES: [(&str, Rule); 7] = [
 /// takes a rule away: `all,-captures`.
 pub const VARIABLE: &str = "FCSP_SIM_STRICT";
 
-const ALL: u32 = 63;
+const ALL: u32 = 63 | 128;
 /// The rules where the variable is not set.
 const DEFAULT: u32 = 0;
 /// Set in [`RULES`] once the environment was read.
@@ -83,7 +86,7 @@ fn parse(text: &str) -> Result<u32, String> {
 /// A sentence that names the variable, the word and the accepted form.
 pub fn check() -> Result<(), String> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
-    let forms = "all, none, or a list of handles, reuse, contexts, captures, threads, busy, checked; \
+    let forms = "all, none, or a list of handles, reuse, contexts, captures, threads, busy, sizes, checked; \
                  -name takes one away";
     parse(&text)
         .map(|_| ())

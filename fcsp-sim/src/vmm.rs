@@ -258,7 +258,7 @@ impl Memory {
             return Err(Error::InvalidValue);
         }
         if let Some(d) = properties.device {
-            self.process.take(d, size, Account::Process)?;
+            self.take(&mut self.lock(), d, size)?;
         }
         let refund = |e| {
             if let Some(d) = properties.device {

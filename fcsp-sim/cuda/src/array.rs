@@ -1,13 +1,14 @@
-//! Arrays and mipmaps: memory with a shape. Their elements lie row by row without gaps; whole pages are taken.
+//! Arrays and mipmaps: memory with a shape. Their elements lie row by row without gaps; what they take of the device is more,
+//! as its blocks of elements are whole.
 
 use crate::abi::{In, Out};
 use crate::capture::forbid_by;
 use crate::codes::{INVALID_HANDLE, INVALID_VALUE, OUT_OF_MEMORY, Reply};
-use crate::driver::{driver, none_or_usable};
+use crate::driver::{Context, driver, none_or_usable};
 use crate::export::api;
 use crate::memory::may_allocate;
 use fcsp_sim::memory::Kind;
-use fcsp_sim::strict::Rule;
+use fcsp_sim::strict::{Rule, is_on};
 
 /// A shape.
 #[repr(C)]
@@ -53,6 +54,7 @@ pub struct Mipmap {
     levels: Vec<u64>,
 }
 
+const LAYERED: u32 = 1;
 const CUBE: u32 = 4;
 const SPARSE: u32 = 0x40;
 const DEFERRED: u32 = 0x80;
@@ -75,7 +77,7 @@ impl Desc3 {
         let good = element(self.format).is_some() && matches!(self.channels, 1 | 2 | 4) && self.width > 0;
         if !good
             || self.flags & (SPARSE | DEFERRED) != 0
-            || (self.depth > 0 && self.height == 0 && self.flags & 1 == 0)
+            || (self.depth > 0 && self.height == 0 && self.flags & LAYERED == 0)
         {
             return Err(INVALID_VALUE);
         }
@@ -90,10 +92,27 @@ impl Desc3 {
             .ok_or(OUT_OF_MEMORY)
     }
 
+    /// Bytes that the device takes for it, measured on an H200: rows of 64 bytes, in blocks of 8 to 128 rows, and of up to 8
+    /// slices.
+    fn footprint(&self) -> Reply<u64> {
+        self.bytes()?;
+        let rows = self.height.max(1);
+        let rows = rows.next_multiple_of(rows.next_power_of_two().clamp(8, 128));
+        let slices = self.depth.max(1);
+        let slices = if self.flags & (LAYERED | CUBE) != 0 {
+            slices
+        } else {
+            slices.next_multiple_of(slices.next_power_of_two().min(8))
+        };
+        let row = (self.width * self.unit()).next_multiple_of(64);
+        let whole = row.checked_mul(rows).and_then(|n| n.checked_mul(slices));
+        whole.ok_or(OUT_OF_MEMORY)
+    }
+
     fn at_level(&self, level: u32) -> Desc3 {
         let half = |n: u64| if n == 0 { 0 } else { (n >> level).max(1) };
         // Layers and faces stay as many at every level.
-        let depth = if self.flags & (1 | CUBE) != 0 {
+        let depth = if self.flags & (LAYERED | CUBE) != 0 {
             self.depth
         } else {
             half(self.depth)
@@ -119,12 +138,22 @@ impl Array {
     }
 }
 
+/// Memory for elements of `bytes` that take `footprint` on the device.
+fn allocate(c: &Context, bytes: u64, footprint: u64) -> Reply<u64> {
+    let memory = &driver()?.memory;
+    Ok(if crate::export::SIZES_ARE_KNOWN && is_on(Rule::Sizes) {
+        memory.alloc_apart(c.device, c.tag(), footprint, Kind::Array)?
+    } else {
+        memory.alloc(c.device, c.tag(), bytes, Kind::Array)?
+    })
+}
+
 fn create(place: Out<u64>, desc: Desc3) -> Reply {
     let c = may_allocate()?;
     place.need()?;
     let bytes = desc.bytes()?;
     let d = driver()?;
-    let at = d.memory.alloc(c.device, c.tag(), bytes, Kind::Array)?;
+    let at = allocate(&c, bytes, desc.footprint()?)?;
     place.put(d.arrays.add(Array {
         context: c.tag(),
         at,
@@ -194,7 +223,8 @@ api! {
         let shapes: Vec<Desc3> = (0..levels.min(most)).map(|l| desc.at_level(l)).collect();
         let sizes = shapes.iter().map(Desc3::bytes).collect::<Reply<Vec<u64>>>()?;
         let d = driver()?;
-        let at = d.memory.alloc(c.device, c.tag(), sizes.iter().sum(), Kind::Array)?;
+        let whole = shapes.iter().map(Desc3::footprint).collect::<Reply<Vec<u64>>>()?;
+        let at = allocate(&c, sizes.iter().sum(), whole.iter().sum())?;
         let mut next = at;
         let levels = shapes.into_iter().zip(sizes).map(|(desc, bytes)| {
             let a = Array { context: c.tag(), at: next, bytes, desc, level: true };

@@ -11,6 +11,9 @@ pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 /// How the names of this library's functions begin.
 pub const PREFIXES: &[&str] = &["cu"];
 
+/// Whether it was measured what arrays and modules take of a device.
+pub const SIZES_ARE_KNOWN: bool = true;
+
 /// Whether this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     include_str!("../symbols.txt").lines().any(|line| line == name)

@@ -7,7 +7,7 @@ use crate::driver::{current, driver, none_or_usable};
 use crate::export::api;
 use fcsp_sim::memory::Kind;
 use fcsp_sim::program::{Kernel, Program};
-use fcsp_sim::strict::Rule;
+use fcsp_sim::strict::{Rule, is_on};
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -76,7 +76,13 @@ fn load_in(c: &Arc<crate::driver::Context>, program: Arc<Program>, of_library: b
     let d = driver()?;
     let mut variables = Vec::new();
     for v in program.variables.iter().filter(|v| v.size > 0) {
-        match d.memory.alloc(c.device, c.tag(), v.size as u64, Kind::Module) {
+        let size = v.size as u64;
+        let made = if crate::export::SIZES_ARE_KNOWN && is_on(Rule::Sizes) {
+            d.memory.alloc_apart(c.device, c.tag(), size, Kind::Module)
+        } else {
+            d.memory.alloc(c.device, c.tag(), size, Kind::Module)
+        };
+        match made {
             Ok(at) => variables.push((v.name.clone(), at, v.size as u64)),
             Err(e) => {
                 for (_, at, _) in &variables {

@@ -15,6 +15,9 @@ pub const VISIBLE: &str = "HIP_VISIBLE_DEVICES";
 /// How the names of this library's functions begin.
 pub const PREFIXES: &[&str] = &["hip", "__hip"];
 
+/// Whether it was measured what arrays and modules take of a device. No such device was at hand.
+pub const SIZES_ARE_KNOWN: bool = false;
+
 /// Whether this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     let names = include_str!("../symbols.txt").lines();

@@ -4,6 +4,8 @@
 mod bench;
 
 use bench::Machine;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Probes whose answer is stricter than the device's was. A device that answers is one whose freed memory happened to be
 /// whole, or one that goes on with what it should not.
@@ -41,21 +43,29 @@ const STRICTER: &[&str] = &[
 /// The answers of an H200 with driver 580.159.04, in the order of the probes.
 const DEVICE: &str = include_str!("h200.txt");
 
+/// The probe, compiled.
+fn probe() -> PathBuf {
+    static PROBE: OnceLock<PathBuf> = OnceLock::new();
+    let compile = || {
+        let probe = bench::bench().join("probe");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strict/probe.c");
+        let cc = std::process::Command::new("cc")
+            .args(["-O1", "-w", "-o"])
+            .arg(&probe)
+            .args([source, "-ldl", "-lpthread"])
+            .status()
+            .unwrap();
+        assert!(cc.success(), "the probe does not compile");
+        probe
+    };
+    PROBE.get_or_init(compile).clone()
+}
+
 #[test]
 fn misuse_is_answered_as_by_the_device() {
     let m = Machine::new("probe", "h100");
-    let dir = bench::bench();
-    let probe = dir.join("probe");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strict/probe.c");
-    let cc = std::process::Command::new("cc")
-        .args(["-O1", "-w", "-o"])
-        .arg(&probe)
-        .args([source, "-ldl", "-lpthread"])
-        .status()
-        .unwrap();
-    assert!(cc.success(), "the probe does not compile");
     let out = m
-        .command_of(&probe)
+        .command_of(&probe())
         .env("FCSP_SIM_STRICT", "all")
         .output()
         .unwrap();
@@ -87,6 +97,24 @@ fn misuse_is_answered_as_by_the_device() {
     let lines = err.lines().filter(|l| l.starts_with("fcsp-sim: ")).count();
     // One crash is not the simulator's: a copy from an address that is no device's any more.
     assert_eq!(lines + 1, crashes, "{err}");
+}
+
+/// What the device had in use after each step, printed by the probes of sizes.
+const SIZES: &str = include_str!("h200-sizes.txt");
+
+#[test]
+fn arrays_and_green_contexts_take_what_they_took_on_the_device() {
+    let m = Machine::new("sizes-probe", "h100");
+    let probe = probe();
+    let said = |name: &str| {
+        let mut command = m.command_of(&probe);
+        command.arg(name).env("FCSP_SIM_STRICT", "all");
+        let out = command.output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let here = said("sizes_arrays") + &said("green_quiet");
+    let lines = |text: &str| -> Vec<String> { text.lines().map(|l| l.trim().to_string()).collect() };
+    assert_eq!(lines(&here), lines(SIZES));
 }
 
 #[test]
