@@ -493,16 +493,14 @@ impl Driver {
         let held = own + streams.1 + *stack + c.kept.load(Ordering::Relaxed);
         (*streams, *stack) = ((0, 0), 0);
         self.process.give(c.device, held, Account::Process);
-        if c.owner.is_some() {
-            return self.primary_release(c.ordinal);
-        }
-        self.process
-            .usage(c.device)
-            .contexts
-            .fetch_sub(1, Ordering::Relaxed);
         drop((streams, stack));
         // Last: what is found by the handle above must not be the next context's.
         self.contexts.take(c.handle).map_err(|_| INVALID_CONTEXT)?;
+        if c.owner.is_some() {
+            return self.primary_release(c.ordinal);
+        }
+        let usage = self.process.usage(c.device);
+        usage.contexts.fetch_sub(1, Ordering::Relaxed);
         Ok(())
     }
 

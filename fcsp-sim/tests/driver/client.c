@@ -379,9 +379,12 @@ static void capture(void) {
     void *args[] = {&p, &value, &n};
     volatile int hits = 0;
     size_t f0 = freebytes();
+    /* An allocation is refused beside a capture, and ends it. */
+    OK(cuStreamBeginCapture_v2(a, 0));
+    IS(cuMemAlloc_v2(&tmp, 1), 900);
+    IS(cuStreamEndCapture(a, &g), 901);
     OK(cuStreamBeginCapture_v2(a, 0));
     OK(launch(fill, a, args));
-    IS(cuMemAlloc_v2(&tmp, 1), 900);
     OK(cuEventRecord(e, a));
     OK(cuStreamWaitEvent(b, e, 0));
     OK(cuMemAllocAsync(&tmp, 3 << 20, b));

@@ -572,6 +572,7 @@ static R two_contexts(void) { begin(); pre_dead = ctx; pre_ctx = context(); obj 
     X(keeps, init0, keeps()) \
     X(async_zero_is, begin0, ({ P p = 1, q = 1; R a = D(cuMemAllocAsync, &p, L(0), st), b = D(cuMemAllocAsync, &q, L(0), st); printf("%d %d %llx %llx free ", a, b, p, q); D(cuMemFreeAsync, p, st); })) \
     X(sizes_arrays, begin0, sizes()) \
+    X(sizes_more, begin0, shapes(27, 99)) \
     X(sizes_contexts, init0, contexts())
 
 static R begin0(void) { begin(); return 0; }
@@ -694,7 +695,7 @@ static R keeps(void) {
     printf("that one has %llu; ", was[0] >> 20);
     return 0;
 }
-static R sizes(void) {
+static R shapes(unsigned from, unsigned to) {
     static const struct { Z w, h, d; unsigned format, channels, flags; int n; } all[] = {
         {1, 0, 0, 0x20, 1, 0, 64}, {1, 1, 0, 0x20, 1, 0, 64}, {64, 64, 0, 0x20, 4, 0, 64}, {65, 64, 0, 0x20, 4, 0, 64},
         {100, 100, 0, 0x20, 4, 0, 64}, {128, 64, 0, 0x20, 4, 0, 64}, {128, 128, 0, 0x20, 4, 0, 64}, {256, 256, 0, 0x20, 4, 0, 16},
@@ -703,7 +704,7 @@ static R sizes(void) {
         {500, 500, 0, 0x20, 4, 0, 8}, {16, 16, 16, 0x20, 4, 0, 64}, {17, 17, 17, 0x20, 4, 0, 64}, {64, 64, 6, 0x20, 4, 5, 16}, {64, 64, 4, 0x20, 4, 1, 16},
         {2048, 1, 0, 0x20, 4, 0, 64}, {1, 2048, 0, 0x20, 4, 0, 64}, {8193, 1, 0, 1, 1, 0, 64}, {129, 129, 0, 0x10, 2, 0, 64},
         {1920, 1080, 0, 0x20, 4, 0, 4}, {1000, 1000, 0, 0x20, 4, 0, 4}, {128, 128, 128, 0x20, 4, 0, 4}, {100, 257, 3, 0x20, 4, 0, 32}};
-    for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+    for (unsigned i = from; i < to && i < sizeof all / sizeof *all; i++) {
         H a[64];
         Z before = free_kib();
         struct desc3 d = {all[i].w, all[i].h, all[i].d, all[i].format, all[i].channels, all[i].flags};
@@ -716,6 +717,10 @@ static R sizes(void) {
         for (int k = 0; k < n; k++) CK(D(cuArrayDestroy, a[k]));
         printf("\n  %zux%zux%zu format %x x%u flags %u: %d arrays (code %d), first %zd KiB, all %zd KiB, after %zd KiB", all[i].w, all[i].h, all[i].d, all[i].format, all[i].channels, all[i].flags, n, r, first, used, before - free_kib());
     }
+    return 0;
+}
+static R sizes(void) {
+    shapes(0, 27);
     /* Arrays and plain memory side by side: do they share a slab? */
     Z before = free_kib();
     P p[8];

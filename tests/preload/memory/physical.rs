@@ -62,7 +62,7 @@ fn physical_memory_by_mapping() {
 
     // Refused by the driver: nothing stays charged.
     assert_ne!(client.code("create 12345 0"), 0);
-    assert_ne!(client.code("hrelease 4660"), 0);
+    assert_ne!(client.code(&format!("hrelease {retained}")), 0);
     check(&mut client, &mut judge, 0, "a failed call");
 }
 
