@@ -185,6 +185,22 @@ pub unsafe extern "C" fn aclInit(configPath: *const core::ffi::c_char) -> aclErr
     })
 }
 
+macro_rules! finalizes {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: may end contexts. What it frees by the runtime is counted there.")]
+        pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
+            shielded(ACL_ERROR_FAILURE, || {
+                overhead::context_ends::<Ascend>(None);
+                call_real!($name($($arg),*))
+            })
+        }
+    )*};
+}
+finalizes! {
+    aclFinalize();
+    aclFinalizeReference(refCount: *mut u64);
+}
+
 macro_rules! unloads {
     ($($name:ident($arg:ident: $ty:ty);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: handles of its functions may come again.")]

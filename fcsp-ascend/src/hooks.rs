@@ -11,7 +11,7 @@ use crate::driver::{ACL, DCMI, HCCL, RT};
 macro_rules! for_each_acl_hook {
     ($callback:ident) => {
         $callback! {
-            aclInit, aclmdlBundleUnload, aclmdlBundleUnloadModel, aclmdlRICaptureBegin, aclmdlRICaptureEnd, aclmdlRIDestroy, aclmdlRIExecute,
+            aclFinalize, aclFinalizeReference, aclInit, aclmdlBundleUnload, aclmdlBundleUnloadModel, aclmdlRICaptureBegin, aclmdlRICaptureEnd, aclmdlRIDestroy, aclmdlRIExecute,
             aclmdlRIExecuteAsync, aclmdlUnload, aclrtBinaryUnLoad, aclrtCreateContext, aclrtDestroyContext, aclrtDestroyStream, aclrtDestroyStreamForce, aclrtFree,
             aclrtFreePhysical, aclrtFreeWithDevSync, aclrtGetDeviceInfo, aclrtGetMemInfo, aclrtLaunchKernel,
             aclrtLaunchKernelV2, aclrtLaunchKernelWithArgsArray, aclrtLaunchKernelWithConfig,

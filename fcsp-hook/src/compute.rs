@@ -21,6 +21,7 @@ use fcsp_core::tenant::Tenant;
 use crate::backend::Backend;
 use crate::setup::complain;
 
+mod ends;
 mod events;
 mod functions;
 mod marks;
@@ -30,7 +31,7 @@ mod timing;
 use events::Events;
 pub use functions::{Functions, Known};
 use marks::{Marks, Since, Span};
-use prices::{Prices, kernel_keys};
+use prices::Prices;
 use timing::Timing;
 
 /// Time between two looks at the folder of pages, ns.
@@ -40,8 +41,6 @@ const RESCAN_NS: u64 = 100_000_000;
 const SPIN_NS: u64 = 250_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
-/// The longest a thread waits, before it destroys a queue, for events of ours there, ns. A device that hangs never passes them.
-const QUEUE_END_NS: u64 = 1_000_000_000;
 /// The longest a thread waits for its queue to drain before it asks the gate again, ns.
 const DRAIN_NS: u64 = 2_000_000;
 
@@ -209,45 +208,6 @@ impl<B: Backend> Compute<B> {
         if left > enough {
             // An uneven distance, so that a loop of launches does not always show the same one.
             countdown.store(enough + left % 7, Ordering::Relaxed);
-        }
-    }
-
-    /// `queue` is about to end, and its handle may be another thing's next.
-    pub fn queue_ends(&self, queue: usize) {
-        if self.gate.line().stream.load(Ordering::Relaxed) == queue {
-            self.forget_queue(queue);
-        }
-        if B::QUEUES_END_IDLE {
-            self.let_pass(queue);
-        }
-    }
-
-    #[cold]
-    fn forget_queue(&self, queue: usize) {
-        let last = &self.gate.line().stream;
-        // Relaxed: whoever is given the handle again heard of it after this.
-        if last
-            .compare_exchange(queue, 0, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-        {
-            // What it was given may still be at work when the next queue is found empty.
-            self.several_queues.store(true, Ordering::Relaxed);
-            self.mixed_queues.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits until the device has passed our own events on `queue`. They lie behind work that the program knows to be
-    /// done; only work of other queues may come before them.
-    fn let_pass(&self, queue: usize) {
-        let since = now_ns();
-        while self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue) {
-            match now_ns().saturating_sub(since) {
-                waited if waited < SPIN_NS => std::thread::yield_now(),
-                waited if waited < QUEUE_END_NS => {
-                    std::thread::sleep(std::time::Duration::from_nanos(NAP_NS));
-                }
-                _ => return,
-            }
         }
     }
 
@@ -484,88 +444,10 @@ impl<B: Backend> Compute<B> {
             .graph_made(executable, most.unwrap_or(Class::Other));
     }
 
-    /// An executable graph was updated: its cost must be learned anew.
-    pub fn graph_changed(&self, executable: usize) {
-        self.functions.graph_changed(executable);
-        self.forget_graph(executable);
-    }
-
-    /// An executable graph is about to end: its handle may be another one's next.
-    pub fn graph_ends(&self, executable: usize) {
-        self.functions.graph_ends(executable);
-        self.forget_graph(executable);
-    }
-
-    /// A function that was launched under this handle before was another one.
-    #[cold]
-    pub(crate) fn forget_kernel_price(&self, function: usize) {
-        self.prices.forget_kernel(function);
-    }
-
-    fn forget_graph(&self, executable: usize) {
-        let changed = cost::graph_key(executable as u64);
-        self.prices.forget(changed);
-        self.forget_keys(|key| key == changed);
-    }
-
-    /// A kernel is about to end: its handle may be another one's next.
-    pub fn function_ends(&self, function: usize) {
-        self.functions.doubt(function);
-        self.prices.doubt_kernel(function);
-        let changed: Vec<u64> = kernel_keys(function).collect();
-        self.forget_keys(|key| changed.contains(&key));
-    }
-
-    /// Code is about to be unloaded: handles of its functions may be used again for others.
-    pub fn code_ends(&self) {
-        self.functions.doubt_all();
-        self.prices.doubt_all();
-        self.forget_keys(|_| true);
-    }
-
-    /// What is in flight under these keys says nothing about what they stand for from now on.
-    fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
-        let launched = &self.gate.line().key;
-        let key = launched.load(Ordering::Relaxed);
-        if key != 0 && key != SEVERAL && changed(key) {
-            // Relaxed: a key that another thread enters meanwhile is that of a launch after this.
-            let _ = launched.compare_exchange(key, SEVERAL, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        self.marks.forget_keys(&changed);
-        self.timing.forget_keys(&changed);
-    }
-
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.gate.in_flight() > 0
-    }
-
-    /// `context` is about to end, or all of the device's: from here on no thread finds an event of ours in it. Should it not
-    /// end after all, new events are made.
-    pub fn context_ends(&self, context: Option<usize>) {
-        let mut gone = Vec::new();
-        // In this order: an event is given back to the free ones under the lock of the list that it is taken from.
-        self.marks.take_out(context, &mut gone);
-        self.timing.take_out(context, &mut gone);
-        self.events.take_out(context, &mut gone);
-        if gone.is_empty() {
-            return;
-        }
-        let _question = B::beside_recordings();
-        gone.into_iter().for_each(B::destroy_event);
-    }
-
-    /// A context is gone, with its queues and its code.
-    pub fn context_died(&self) {
-        self.code_ends();
-        let line = self.gate.line();
-        line.stream.store(0, Ordering::Relaxed);
-        line.unmarked.store(0, Ordering::Relaxed);
-        self.several_queues.store(false, Ordering::Relaxed);
-        self.mixed_queues.store(true, Ordering::Relaxed);
-        self.interrupted.store(true, Ordering::Relaxed);
-        self.gate.drained(now_ns());
     }
 }
 

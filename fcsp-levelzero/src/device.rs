@@ -230,3 +230,29 @@ pub fn is_one(handle: usize) -> bool {
             &mut properties
         )) == ZE_RESULT_SUCCESS
 }
+
+/// Whether a queue group only copies.
+pub(crate) fn only_copies(device: ze_device_handle_t, group: u32) -> bool {
+    let mut count = 0;
+    if call_real!(zeDeviceGetCommandQueueGroupProperties(
+        device,
+        &mut count,
+        core::ptr::null_mut()
+    )) != ZE_RESULT_SUCCESS
+        || group >= count
+    {
+        return false;
+    }
+    let mut empty = ze_command_queue_group_properties_t::zeroed();
+    empty.stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_GROUP_PROPERTIES;
+    let mut groups = vec![empty; count as usize];
+    let result = call_real!(zeDeviceGetCommandQueueGroupProperties(
+        device,
+        &mut count,
+        groups.as_mut_ptr()
+    ));
+    result == ZE_RESULT_SUCCESS
+        && groups
+            .get(group as usize)
+            .is_some_and(|group| group.flags & ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COMPUTE == 0)
+}

@@ -169,9 +169,21 @@ fn emptied(list: usize) {
 
 impl Slot {
     fn clear(&self) {
-        self.content.store(0, Ordering::Relaxed);
-        self.blocks.store(0, Ordering::Relaxed);
-        self.collective.store(false, Ordering::Relaxed);
+        self.record((0, 0, false));
+    }
+
+    fn record(&self, (content, blocks, collective): (u64, u64, bool)) {
+        self.content.store(content, Ordering::Relaxed);
+        self.blocks.store(blocks, Ordering::Relaxed);
+        self.collective.store(collective, Ordering::Relaxed);
+    }
+
+    fn recorded(&self) -> (u64, u64, bool) {
+        (
+            self.content.load(Ordering::Relaxed),
+            self.blocks.load(Ordering::Relaxed),
+            self.collective.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -247,29 +259,24 @@ fn leave(handle: usize) -> Option<Known> {
 pub struct Known {
     place: Place,
     lane: Lane,
-    content: u64,
-    blocks: u64,
-    collective: bool,
+    /// As in its slot, if it has one: content, blocks, collective.
+    recorded: (u64, u64, bool),
 }
 
 fn take_out(handle: usize) -> Option<Known> {
     let mut places = places().lock().unwrap_or_else(PoisonError::into_inner);
     let (place, lane) = places.remove(&(handle as u64))?;
-    let mut known = Known {
-        place,
-        lane,
-        content: 0,
-        blocks: 0,
-        collective: false,
-    };
+    let mut recorded = (0, 0, false);
     if let Some(slot) = slot(handle) {
-        known.content = slot.content.load(Ordering::Relaxed);
-        known.blocks = slot.blocks.load(Ordering::Relaxed);
-        known.collective = slot.collective.load(Ordering::Relaxed);
+        recorded = slot.recorded();
         // What lies behind it is still found.
         slot.handle.store(GONE, Ordering::Relaxed);
     }
-    Some(known)
+    Some(Known {
+        place,
+        lane,
+        recorded,
+    })
 }
 
 /// Runs `call`, which destroys a queue or list. Out first: the driver may give the handle to the next one at once. One that
@@ -291,9 +298,7 @@ pub fn put_back(kept: impl IntoIterator<Item = (usize, Known)>) {
     for (handle, known) in kept {
         enter(handle, known.place, known.lane);
         if let Some(slot) = slot(handle) {
-            slot.content.store(known.content, Ordering::Relaxed);
-            slot.blocks.store(known.blocks, Ordering::Relaxed);
-            slot.collective.store(known.collective, Ordering::Relaxed);
+            slot.record(known.recorded);
         }
     }
 }
@@ -307,32 +312,6 @@ pub fn context_ends(context: usize) -> Vec<(usize, Known)> {
     };
     let leave = |handle| leave(handle).map(|known| (handle, known));
     inside.into_iter().filter_map(leave).collect()
-}
-
-/// Whether a queue group only copies.
-fn only_copies(device: ze_device_handle_t, group: u32) -> bool {
-    let mut count = 0;
-    if call_real!(zeDeviceGetCommandQueueGroupProperties(
-        device,
-        &mut count,
-        core::ptr::null_mut()
-    )) != ZE_RESULT_SUCCESS
-        || group >= count
-    {
-        return false;
-    }
-    let mut empty = ze_command_queue_group_properties_t::zeroed();
-    empty.stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_GROUP_PROPERTIES;
-    let mut groups = vec![empty; count as usize];
-    let result = call_real!(zeDeviceGetCommandQueueGroupProperties(
-        device,
-        &mut count,
-        groups.as_mut_ptr()
-    ));
-    result == ZE_RESULT_SUCCESS
-        && groups
-            .get(group as usize)
-            .is_some_and(|group| group.flags & ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COMPUTE == 0)
 }
 
 /// Makes a queue or list and enters it. A queue is a use of its device. A process that nobody governs keeps no books.
@@ -360,7 +339,7 @@ fn make(
         let lane = Lane {
             ordinal: known.ordinal,
             immediate,
-            copies: only_copies(device, group),
+            copies: device::only_copies(device, group),
         };
         let place = Place {
             context: context as usize,
