@@ -191,6 +191,22 @@ impl Memory {
         Ok(())
     }
 
+    /// Ends all pools of a device with what was allocated from them; their numbers. Nothing may use the memory any more.
+    pub fn pools_end(&self, device: usize) -> Vec<u64> {
+        let mut inner = self.lock();
+        let of_device = inner.pools.iter().filter(|(_, p)| p.device == device);
+        let gone: Vec<u64> = of_device.map(|(id, _)| *id).collect();
+        inner
+            .ranges
+            .retain(|_, r| !matches!(r.kind, Kind::Pool(id) if gone.contains(&id)));
+        for id in &gone {
+            if let Some(p) = inner.pools.remove(id) {
+                self.process.give(p.device, p.sizes.reserved, Account::Process);
+            }
+        }
+        gone
+    }
+
     fn pool_bury(&self, id: u64) {
         let mut inner = self.lock();
         if inner

@@ -102,7 +102,7 @@ pub struct Driver {
     /// Compute units that this process's work runs on, for each visible device; 0 for all.
     pub units: Vec<AtomicU32>,
     /// The pools of each visible device: default and current.
-    pub pools: Vec<(OnceLock<u64>, AtomicU64)>,
+    pub pools: Vec<(AtomicU64, AtomicU64)>,
     /// Live objects.
     pub contexts: Table<Context>,
     /// Destroyed contexts by handle. The driver keeps them: they can be made current, and then refuse what is asked of them.
@@ -175,7 +175,7 @@ fn start() -> Result<Driver, Code> {
         units: visible.iter().map(|_| AtomicU32::new(0)).collect(),
         pools: visible
             .iter()
-            .map(|_| (OnceLock::new(), AtomicU64::new(0)))
+            .map(|_| (AtomicU64::new(0), AtomicU64::new(0)))
             .collect(),
         process,
         visible,
@@ -529,7 +529,10 @@ impl Driver {
         Ok(if handle >> 40 == KERNEL {
             self.kernels.get(handle)?
         } else {
-            self.functions.checked(handle)?
+            match export::CHECKS_FUNCTIONS {
+                true => self.functions.checked(handle)?,
+                false => self.functions.get(handle)?,
+            }
         })
     }
 
@@ -602,18 +605,33 @@ impl Driver {
     /// A device's default pool.
     pub fn default_pool(&self, ordinal: i32) -> Reply<u64> {
         let device = self.device(ordinal)?;
-        let (cell, current) = &self.pools[ordinal as usize];
-        if let Some(id) = cell.get() {
-            return Ok(*id);
+        let (default, current) = &self.pools[ordinal as usize];
+        // Relaxed: the pool itself is behind the memory's lock.
+        match default.load(Ordering::Relaxed) {
+            0 => {}
+            id => return Ok(id),
         }
-        let id = self.memory.pool_create(device, 0, true)?;
-        let id = *cell.get_or_init(|| {
+        let made = self.memory.pool_create(device, 0, true)?;
+        let first = default.compare_exchange(0, made, Ordering::Relaxed, Ordering::Relaxed);
+        let id = first.map_or_else(|other| other, |_| made);
+        if id == made {
             self.pool_handles.add(id);
-            id
-        });
+        }
         // Fails if another pool was made current meanwhile, which then stays.
         let _ = current.compare_exchange(0, id, Ordering::Relaxed, Ordering::Relaxed);
         Ok(id)
+    }
+
+    /// Ends a device's pools with all that was allocated from them. The next use makes a new default pool.
+    #[allow(dead_code, reason = "for HIP's simulator, which shares this file")]
+    pub fn end_pools(&self, ordinal: i32) -> Reply {
+        let gone = self.memory.pools_end(self.device(ordinal)?);
+        let (default, current) = &self.pools[ordinal as usize];
+        // Relaxed: as in `default_pool`.
+        default.store(0, Ordering::Relaxed);
+        current.store(0, Ordering::Relaxed);
+        self.pool_handles.retain(|p| !gone.contains(p));
+        Ok(())
     }
 
     /// The pool that a device allocates from.

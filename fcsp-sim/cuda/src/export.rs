@@ -14,6 +14,13 @@ pub const PREFIXES: &[&str] = &["cu"];
 /// Whether it was measured what arrays and modules take of a device.
 pub const SIZES_ARE_KNOWN: bool = true;
 
+/// Dead functions of modules are refused by a code; measured.
+pub const CHECKS_FUNCTIONS: bool = true;
+
+/// Whether graphs, executables and nodes are looked up. Dead graphs and executables are refused by a code, and dead nodes
+/// are followed; measured.
+pub const LOOKS_UP_GRAPHS: bool = false;
+
 /// Whether this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     include_str!("../symbols.txt").lines().any(|line| line == name)

@@ -18,6 +18,12 @@ pub const PREFIXES: &[&str] = &["hip", "__hip"];
 /// Whether it was measured what arrays and modules take of a device. No such device was at hand.
 pub const SIZES_ARE_KNOWN: bool = false;
 
+/// Dead functions of modules are followed: `hip::DeviceFunc::asFunction` is a cast.
+pub const CHECKS_FUNCTIONS: bool = false;
+
+/// Graphs, executables and nodes are looked up, dead or not (`isGraphValid`, `isGraphExecValid`, `isNodeValid`).
+pub const LOOKS_UP_GRAPHS: bool = true;
+
 /// Whether this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     let names = include_str!("../symbols.txt").lines();
@@ -156,3 +162,17 @@ macro_rules! same_api {
     )* };
 }
 pub(crate) use same_api;
+
+/// As [`same_api`], after a look at one of the handles.
+macro_rules! handle_api {
+    ($( fn $name:ident [$check:ident $handle:ident] = $module:ident::$driver:ident ($($a:ident : $t:ty),* $(,)?); )*) => { $(
+        pub extern "C" fn $name($($a: $t),*) -> i32 {
+            crate::export::hip(stringify!($name), || -> crate::codes::Reply {
+                crate::hip::thread::ready()?;
+                crate::hip::handles::$check($handle)?;
+                crate::export::cu(crate::$module::$driver($($a),*))
+            })
+        }
+    )* };
+}
+pub(crate) use handle_api;

@@ -99,7 +99,7 @@ fn ascend_destroyed_handles_end_the_program() {
     ASCEND.dies(
         "never_a_stream",
         "rtStreamSynchronize",
-        &[" never was a stream of this process"],
+        &[" never was a handle of a stream in this process"],
     );
     let words = [
         "the context of event 0x",

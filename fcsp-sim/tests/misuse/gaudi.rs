@@ -34,7 +34,7 @@ fn gaudi_destroyed_recipes_and_graphs_end_the_program() {
     GAUDI.dies(
         "never_a_recipe",
         "synLaunch",
-        &[" never was a recipe of this process"],
+        &[" never was a handle of a recipe in this process"],
     );
 }
 

@@ -91,7 +91,7 @@ fn levelzero_destroyed_handles_end_the_program() {
     LEVELZERO.dies(
         "never_a_queue",
         "zeCommandQueueSynchronize",
-        &[" never was a command queue of this process"],
+        &[" never was a handle of a command queue in this process"],
     );
 }
 

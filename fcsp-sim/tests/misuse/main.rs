@@ -7,4 +7,5 @@
 mod ascend;
 mod bench;
 mod gaudi;
+mod hip;
 mod levelzero;

@@ -4,8 +4,7 @@ use super::memory::Extent;
 use crate::abi::{In, Out};
 use crate::array::Desc2;
 use crate::codes::{INVALID_VALUE, Reply};
-use crate::driver::driver;
-use crate::export::{cu, hip_api, same_api};
+use crate::export::{cu, handle_api, hip_api, same_api};
 
 /// Bits of each channel, and what they are.
 #[repr(C)]
@@ -128,9 +127,11 @@ hip_api! {
         if array == 0 {
             return Ok(());
         }
+        super::handles::array_to_destroy(array)?;
         cu(crate::array::cuArrayDestroy(array))
     }
     fn hipArrayGetInfo(desc: Out<Channels>, extent: Out<Extent>, flags: Out<u32>, array: u64) {
+        super::handles::array(array)?;
         let d = description(array)?;
         desc.set(channels(&d)?);
         extent.set(Extent { width: d.width, height: d.height, depth: d.depth });
@@ -138,17 +139,22 @@ hip_api! {
         Ok(())
     }
     fn hipGetChannelDesc(desc: Out<Channels>, array: u64) {
-        driver()?.arrays.get(array)?;
+        super::handles::array(array)?;
         desc.put(channels(&description(array)?)?)
     }
+}
+
+handle_api! {
+    fn hipArrayDestroy[array_to_destroy array] = array::cuArrayDestroy(array: u64);
+    fn hipArrayGetDescriptor[array array] = array::cuArrayGetDescriptor_v2(desc: Out<Desc2>, array: u64);
+    fn hipArray3DGetDescriptor[array array] = array::cuArray3DGetDescriptor_v2(
+        desc: Out<crate::array::Desc3>, array: u64,
+    );
 }
 
 same_api! {
     fn hipArrayCreate = array::cuArrayCreate_v2(place: Out<u64>, desc: In<Desc2>);
     fn hipArray3DCreate = array::cuArray3DCreate_v2(place: Out<u64>, desc: In<crate::array::Desc3>);
-    fn hipArrayDestroy = array::cuArrayDestroy(array: u64);
-    fn hipArrayGetDescriptor = array::cuArrayGetDescriptor_v2(desc: Out<Desc2>, array: u64);
-    fn hipArray3DGetDescriptor = array::cuArray3DGetDescriptor_v2(desc: Out<crate::array::Desc3>, array: u64);
     fn hipMipmappedArrayCreate = array::cuMipmappedArrayCreate(
         place: Out<u64>, desc: In<crate::array::Desc3>, levels: u32,
     );

@@ -5,6 +5,15 @@ use crate::codes::{INVALID_VALUE, Reply};
 use crate::driver::driver;
 use crate::export::{cu, early_api, hip_api, same_api};
 
+/// "Calling this function deletes all streams created, memory allocated, kernels running, events created" (its
+/// documentation). Pools go as well, default ones not excepted, with all that was allocated from them (`Device::Reset`).
+/// Modules stay in the runtime, but their memory on the device goes (`MemObjMap::Purge`); here they go.
+fn reset(device: i32) -> Reply {
+    let d = driver()?;
+    d.primary_reset(device)?;
+    d.end_pools(device)
+}
+
 early_api! {
     fn hipSetDevice(device: i32) {
         super::thread::choose(device)
@@ -20,7 +29,7 @@ early_api! {
     }
     /// Ends the device's context with all it holds; the next call makes a new one.
     fn hipDeviceReset() {
-        driver()?.primary_reset(super::thread::chosen())
+        reset(super::thread::chosen())
     }
     fn hipCtxCreate(place: Out<u64>, flags: u32, device: i32) {
         cu(crate::context::cuCtxCreate_v2(place, flags, device))
@@ -45,7 +54,7 @@ early_api! {
         driver()?.device(device).map(|_| ())
     }
     fn hipDevicePrimaryCtxReset(device: i32) {
-        driver()?.primary_reset(device)
+        reset(device)
     }
     fn hipDevicePrimaryCtxSetFlags(device: i32, flags: u32) {
         cu(crate::context::cuDevicePrimaryCtxSetFlags_v2(device, flags))

@@ -2,7 +2,7 @@
 
 use crate::abi::Out;
 use crate::codes::INVALID_VALUE;
-use crate::export::{cu, hip_api, same_api};
+use crate::export::{cu, handle_api, hip_api, same_api};
 
 hip_api! {
     fn hipEventCreate(place: Out<u64>) {
@@ -17,8 +17,11 @@ hip_api! {
     }
 }
 
+handle_api! {
+    fn hipEventDestroy[event_to_destroy event] = event::cuEventDestroy_v2(event: u64);
+}
+
 same_api! {
-    fn hipEventDestroy = event::cuEventDestroy_v2(event: u64);
     fn hipEventRecord = event::cuEventRecord(event: u64, stream: u64);
     fn hipEventRecord_spt = event::cuEventRecord_ptsz(event: u64, stream: u64);
     fn hipEventRecordWithFlags = event::cuEventRecordWithFlags(event: u64, stream: u64, flags: u32);

@@ -7,6 +7,7 @@ pub mod device;
 pub mod event;
 pub mod fill;
 pub mod graph;
+pub mod handles;
 pub mod init;
 pub mod launch;
 pub mod memory;

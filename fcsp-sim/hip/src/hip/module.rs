@@ -4,8 +4,7 @@
 use super::launch::host_function;
 use crate::abi::{In, Out, Text};
 use crate::codes::{INVALID_VALUE, Reply};
-use crate::driver::driver;
-use crate::export::{cu, hip_api, same_api};
+use crate::export::{cu, handle_api, hip_api, same_api};
 use std::ffi::c_char;
 
 /// What the fat binaries that a compiler embeds begin with, and where the pointer to their bundle is.
@@ -47,7 +46,7 @@ hip_api! {
     }
     /// Texture references are not modelled, so no module has any.
     fn hipModuleGetTexRef(_place: Out<u64>, module: u64, _name: Text) {
-        driver()?.modules.get(module)?;
+        super::handles::module(module)?;
         Err(crate::codes::NOT_FOUND)
     }
     fn hipFuncGetAttribute(value: Out<i32>, which: i32, f: u64) {
@@ -108,10 +107,6 @@ const _: () = assert!(size_of::<Attributes>() == 56);
 
 same_api! {
     fn hipModuleLoad = module::cuModuleLoad(place: Out<u64>, name: Text);
-    fn hipModuleUnload = module::cuModuleUnload(module: u64);
-    fn hipModuleGetFunction = module::cuModuleGetFunction(place: Out<u64>, module: u64, name: Text);
-    fn hipModuleGetFunctionCount = module::cuModuleGetFunctionCount(n: Out<u32>, module: u64);
-    fn hipModuleGetGlobal = module::cuModuleGetGlobal_v2(at: Out<u64>, size: Out<u64>, module: u64, name: Text);
     fn hipLibraryLoadFromFile = module::cuLibraryLoadFromFile(
         place: Out<u64>, name: Text, jit: u64, jit_values: u64, n: u32, options: u64, values: u64, m: u32,
     );
@@ -125,6 +120,15 @@ same_api! {
     fn hipLinkAddFile = link::cuLinkAddFile_v2(state: u64, kind: i32, name: Text, n: u32, options: u64, values: u64);
     fn hipLinkComplete = link::cuLinkComplete(state: u64, image: Out<u64>, size: Out<u64>);
     fn hipLinkDestroy = link::cuLinkDestroy(state: u64);
+}
+
+handle_api! {
+    fn hipModuleUnload[module module] = module::cuModuleUnload(module: u64);
+    fn hipModuleGetFunction[module module] = module::cuModuleGetFunction(place: Out<u64>, module: u64, name: Text);
+    fn hipModuleGetFunctionCount[module module] = module::cuModuleGetFunctionCount(n: Out<u32>, module: u64);
+    fn hipModuleGetGlobal[module module] = module::cuModuleGetGlobal_v2(
+        at: Out<u64>, size: Out<u64>, module: u64, name: Text,
+    );
 }
 
 /// The name of a function, which lives as long as its handle; none for what is no function.
