@@ -12,10 +12,7 @@ mod state;
 mod system;
 
 use abi::{NOT_SUPPORTED, Reply};
-use fcsp_sim::faults::{Faults, kill_self};
-use std::sync::OnceLock;
-
-static FAULTS: OnceLock<Faults> = OnceLock::new();
+use fcsp_sim::faults::around;
 
 /// Writes a line to stderr if `FCSP_SIM_LOG` is set.
 fn log(text: &str) {
@@ -24,29 +21,20 @@ fn log(text: &str) {
     }
 }
 
-/// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    let faults = FAULTS.get_or_init(|| {
-        Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).unwrap_or_else(|e| {
-            log(&e.to_string());
-            Faults::default()
-        })
-    });
-    if faults.is_empty() {
-        return body().err().unwrap_or(0);
-    }
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = body().err().unwrap_or(0);
-    if verdict.kill_after {
-        kill_self();
-    }
-    code
+/// How the names of this library's functions begin.
+const PREFIXES: &[&str] = &["amdsmi_"];
+
+/// Whether this library exports a function.
+fn is_exported(name: &str) -> bool {
+    include_str!("../symbols.txt").lines().any(|line| line == name)
 }
 
-fn unmodelled(name: &str) -> i32 {
+/// Runs an exported function's body, with the faults asked for before and after it.
+fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    around(name, || body().err().unwrap_or(0))
+}
+
+fn unmodelled(name: &'static str) -> i32 {
     call(name, || {
         state::machine()?;
         Err(NOT_SUPPORTED)

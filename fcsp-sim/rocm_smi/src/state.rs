@@ -1,6 +1,7 @@
 //! The machine that this library looks at, between initialisation and shutdown.
 
 use crate::abi::{INIT_ERROR, INVALID_ARGS, Reply};
+use fcsp_sim::faults::check_environment;
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use std::sync::OnceLock;
@@ -21,6 +22,7 @@ static USERS: AtomicU32 = AtomicU32::new(0);
 
 fn open() -> Option<Machine> {
     let fail = |text: String| crate::log(&text);
+    check_environment(crate::PREFIXES, crate::is_exported).ok()?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string())).ok()?;
     let region = Region::open(&path_from_env(&topology), &topology)
         .map_err(|e| fail(e.to_string()))

@@ -7,8 +7,7 @@ mod device;
 mod process;
 mod state;
 
-use fcsp_sim::faults::{Faults, kill_self};
-use std::sync::OnceLock;
+use fcsp_sim::faults::around;
 
 /// What an exported function's body returns: a code of the library, all of them negative.
 type Reply<T = ()> = Result<T, i32>;
@@ -26,23 +25,8 @@ fn log(text: &str) {
 }
 
 /// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    static FAULTS: OnceLock<Faults> = OnceLock::new();
-    let faults = FAULTS.get_or_init(|| {
-        Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).unwrap_or_default()
-    });
-    if faults.is_empty() {
-        return body().err().unwrap_or(0);
-    }
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = body().err().unwrap_or(0);
-    if verdict.kill_after {
-        kill_self();
-    }
-    code
+fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    around(name, || body().err().unwrap_or(0))
 }
 
 /// Stores a result in a caller's place.

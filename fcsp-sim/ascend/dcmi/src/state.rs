@@ -1,6 +1,7 @@
 //! The machine that this library looks at, from its initialisation on.
 
 use crate::{INVALID_DEVICE_ID, NOT_READY, Reply, api};
+use fcsp_sim::faults::check_environment;
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
 use std::sync::OnceLock;
@@ -18,6 +19,8 @@ static MACHINE: OnceLock<Option<Machine>> = OnceLock::new();
 
 fn open() -> Option<Machine> {
     let fail = |text: String| crate::log(&text);
+    // There is no list of this library's names to compare with.
+    check_environment(&["dcmi_"], |_| true).ok()?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string())).ok()?;
     let region = Region::open(&path_from_env(&topology), &topology)
         .map_err(|e| fail(e.to_string()))

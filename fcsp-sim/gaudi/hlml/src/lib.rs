@@ -7,7 +7,7 @@
 #![allow(non_snake_case, missing_docs)]
 
 use core::ffi::{CStr, c_char, c_void};
-use fcsp_sim::faults::{Faults, kill_self};
+use fcsp_sim::faults::{around, check_environment};
 use fcsp_sim::process::{holdings, used};
 use fcsp_sim::region::{Region, path_from_env};
 use fcsp_sim::spec::{DeviceSpec, Topology};
@@ -66,6 +66,8 @@ pub struct PciInfo {
 }
 
 fn open() -> Option<Machine> {
+    // There is no list of this library's names to compare with.
+    check_environment(&["hlml_"], |_| true).ok()?;
     let topology = Topology::from_env().ok()?;
     let region = Region::open(&path_from_env(&topology), &topology).ok()?;
     Some(Machine { topology, region })
@@ -120,20 +122,8 @@ fn text_of(text: *const c_char) -> Reply<String> {
 }
 
 /// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &str, body: impl FnOnce() -> Reply) -> i32 {
-    static FAULTS: OnceLock<Faults> = OnceLock::new();
-    let faults = FAULTS.get_or_init(|| {
-        Faults::parse(&std::env::var("FCSP_SIM_FAULTS").unwrap_or_default()).unwrap_or_default()
-    });
-    let verdict = faults.enter(name);
-    if let Some(code) = verdict.code {
-        return code;
-    }
-    let code = body().err().unwrap_or(0);
-    if verdict.kill_after {
-        kill_self();
-    }
-    code
+fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
+    around(name, || body().err().unwrap_or(0))
 }
 
 /// Stores a result in a caller's place.
