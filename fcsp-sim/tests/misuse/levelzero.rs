@@ -179,6 +179,17 @@ fn levelzero_handles_come_back_last_first() {
 }
 
 #[test]
+fn levelzero_rules_can_be_switched_off() {
+    let said = |rules: &str| {
+        let out = LEVELZERO.run("dead_event", &[("FCSP_SIM_STRICT", rules)]);
+        text(&out.stdout)
+    };
+    assert_eq!(said("none"), "ready\nsurvived");
+    assert_eq!(said("all,-handles"), "ready\nsurvived");
+    assert_eq!(said("handles"), "ready");
+}
+
+#[test]
 fn levelzero_codes_stay_codes() {
     // Freed through another context and freed twice: invalid argument. A null handle. A copy beyond its memory: device lost.
     assert_eq!(
