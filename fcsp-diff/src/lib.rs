@@ -2,13 +2,16 @@
 //! with a memory quota, a compute share or both, and must come to the same but for what the quota refuses.
 //!
 //! [`generate`] makes a [`program`] from a seed. A worker process ([`serve`], [`worker`]) runs programs against whatever
-//! driver it finds. [`campaign`] starts workers, [`compare`]s their [`record`]s and [`shrink`]s programs that differ.
+//! driver it finds. A [`desk`] starts workers in a [`place`] and [`compare`]s their
+//! [`record`]s; a [`campaign`] does so for many programs and [`shrink`]s those that differ.
 
 pub mod campaign;
 pub mod compare;
+pub mod desk;
 pub mod driver;
 pub mod generate;
 pub mod kernels;
+pub mod place;
 pub mod process;
 pub mod program;
 pub mod progress;

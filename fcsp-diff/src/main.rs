@@ -1,9 +1,11 @@
 //! The command of the differential tester.
 
 use clap::{Parser, Subcommand};
-use fcsp_diff::campaign::{self, Configuration, Place, Plan, Scratch, Sizes};
+use fcsp_diff::campaign::{self, Account, Plan};
+use fcsp_diff::desk::{Bench, Verdict};
 use fcsp_diff::driver::Route;
 use fcsp_diff::generate::generate;
+use fcsp_diff::place::{self, Configuration, Place, Scratch, Sizes};
 use fcsp_diff::program::Program;
 use fcsp_diff::{report, serve};
 use std::path::PathBuf;
@@ -32,10 +34,13 @@ enum Task {
         /// Seeds that one worker process runs
         #[arg(long, default_value_t = 250)]
         chunk: u64,
+        /// Seeds between two comparisons, and two lines of progress; default: a chunk on the simulator, 20 on a device
+        #[arg(long)]
+        slice: Option<u64>,
         /// Groups of workers that run at once; each has one worker natively and one a configuration
         #[arg(long, default_value_t = 1)]
         lanes: u64,
-        /// Begin nothing new after so many seconds
+        /// Stop after so many seconds
         #[arg(long)]
         seconds: Option<u64>,
         /// Seconds that making findings smaller may take in all
@@ -68,9 +73,6 @@ enum Task {
         /// What the device's memory must be, in bytes
         #[arg(long)]
         total: Option<u64>,
-        /// Operations to leave out of the programs of seeds
-        #[arg(long, value_delimiter = ',')]
-        without: Vec<String>,
         /// Write each operation to stderr first
         #[arg(long)]
         loud: bool,
@@ -152,7 +154,7 @@ impl Where {
             without: self.without.clone(),
             environment,
         };
-        let all = campaign::configurations(self.sizes());
+        let all = place::configurations(self.sizes());
         let chosen = self
             .configurations
             .split(',')
@@ -186,17 +188,13 @@ fn perform(task: Task) -> Result<bool, String> {
             print!("{}", generate(seed));
             Ok(true)
         }
-        Task::Worker {
-            route,
-            total,
-            without,
-            loud,
-        } => serve::serve(route, total, &without, loud).map(|()| true),
+        Task::Worker { route, total, loud } => serve::serve(route, total, loud).map(|()| true),
         Task::Run {
-            place,
+            place: options,
             from,
             count,
             chunk,
+            slice,
             lanes,
             seconds,
             shrinking,
@@ -204,37 +202,52 @@ fn perform(task: Task) -> Result<bool, String> {
             out,
         } => {
             let scratch = Scratch::new().map_err(|error| error.to_string())?;
-            let (there, configurations) = place.place(&scratch)?;
+            let (there, configurations) = options.place(&scratch)?;
             let plan = Plan {
                 seeds: from..from + count,
                 chunk: chunk.max(1),
+                slice: slice
+                    .unwrap_or(if options.sim.is_some() { chunk } else { 20 })
+                    .max(1),
                 lanes,
+                turns: options.sim.is_none(),
                 deadline: campaign::after(seconds),
                 trials,
                 shrinking: shrinking.map(Duration::from_secs),
-                sizes: place.sizes(),
+                sizes: options.sizes(),
             };
             let began = Instant::now();
-            let account = campaign::run(&there, &configurations, &plan, &|account| {
-                let most = account.compared.values().max().copied().unwrap_or(0);
-                eprintln!(
-                    "{most} programs compared, {:.1} a second, {} kinds of difference, {} native deaths",
-                    most as f64 / began.elapsed().as_secs_f64(),
-                    account.findings.len(),
-                    account.native_deaths.values().map(|entry| entry.1).sum::<u64>(),
-                );
-            });
-            if let Some(out) = out {
-                let text = serde_json::to_string_pretty(&report::json(&account))
+            let write = |account: &Account| -> Result<(), String> {
+                let Some(out) = &out else { return Ok(()) };
+                let text = serde_json::to_string_pretty(&report::json(account))
                     .map_err(|error| error.to_string())?;
-                std::fs::write(&out, text).map_err(|error| format!("{}: {error}", out.display()))?;
-            }
+                let part = out.with_extension("part");
+                std::fs::write(&part, text)
+                    .and_then(|()| std::fs::rename(&part, out))
+                    .map_err(|error| format!("{}: {error}", out.display()))
+            };
+            let account = campaign::run(&there, &configurations, &plan, &|account| {
+                eprintln!(
+                    "{:.0} s: {}",
+                    began.elapsed().as_secs_f64(),
+                    report::line(account)
+                );
+                // What is written now stands if this process is ended.
+                if let Err(why) = write(account) {
+                    eprintln!("{why}");
+                }
+            });
+            write(&account)?;
             print!("{}", report::text(&account));
             Ok(account.findings.is_empty())
         }
-        Task::Replay { place, files } => {
+        Task::Replay {
+            place: options,
+            files,
+        } => {
             let scratch = Scratch::new().map_err(|error| error.to_string())?;
-            let (there, configurations) = place.place(&scratch)?;
+            let (there, configurations) = options.place(&scratch)?;
+            let sizes = options.sizes();
             let mut good = true;
             for file in files {
                 let text =
@@ -242,20 +255,21 @@ fn perform(task: Task) -> Result<bool, String> {
                 let program = Program::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
                 for configuration in &configurations {
                     for turn in 0..3 {
-                        let route = campaign::route(turn);
-                        if let Some(found) =
-                            campaign::shows(&there, configuration, place.sizes(), route, &program)
-                        {
-                            good = false;
-                            println!(
-                                "{}: {} [{}] {route:?}\n  native:   {}\n  governed: {}",
-                                file.display(),
-                                found.kind,
-                                configuration.name,
-                                found.native,
-                                found.governed
-                            );
-                        }
+                        let route = place::route(turn);
+                        let (seen, native, governed) =
+                            match Bench::new(&there, configuration, route, sizes).verdict(&program) {
+                                Verdict::Agrees => continue,
+                                Verdict::Differs(found) => (found.kind, found.native, found.governed),
+                                Verdict::NativeDied { how, .. } => {
+                                    ("native worker died".into(), how, String::new())
+                                }
+                            };
+                        good = false;
+                        println!(
+                            "{}: {seen} [{}] {route:?}\n  native:   {native}\n  governed: {governed}",
+                            file.display(),
+                            configuration.name,
+                        );
                     }
                 }
             }

@@ -8,10 +8,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A program that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a worker ended before it had an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,21 +93,29 @@ impl Process {
         self.tell(&format!("program {}\n{program}", program.operations.len()));
     }
 
-    /// Waits for the answer to the oldest program sent.
-    pub fn answer(&mut self) -> Answer {
+    /// Waits for the answer to the oldest program sent; nothing if the deadline passes first.
+    pub fn answer(&mut self, deadline: Option<Instant>) -> Option<Answer> {
         let mut records = Vec::new();
+        let began = Instant::now();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line == "." => return Ok(records),
+            let patience = began + PATIENCE;
+            let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+            let line = self
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()));
+            return Some(match line {
+                Ok(line) if line == "." => Ok(records),
                 Ok(line) => match Record::parse(&line) {
-                    Some(record) => records.push(record),
-                    None => {
-                        return Err(self.end(&format!("said {line:?}")));
+                    Some(record) => {
+                        records.push(record);
+                        continue;
                     }
+                    None => Err(self.end(&format!("said {line:?}"))),
                 },
-                Err(RecvTimeoutError::Timeout) => return Err(self.end("hangs")),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.end("")),
-            }
+                Err(RecvTimeoutError::Timeout) if until < patience => return None,
+                Err(RecvTimeoutError::Timeout) => Err(self.end("hangs")),
+                Err(RecvTimeoutError::Disconnected) => Err(self.end("")),
+            });
         }
     }
 

@@ -46,8 +46,33 @@ pub fn json(account: &Account) -> Value {
             .iter()
             .map(|(name, times)| ((*name).to_owned(), json!(times.map(|time| time / 1_000_000))))
             .collect::<serde_json::Map<_, _>>(),
-        "next_seed": account.next,
+        "programs_and_seconds": account
+            .speed
+            .iter()
+            .map(|(name, (count, time))| ((*name).to_owned(), json!([count, time.as_secs_f64()])))
+            .collect::<serde_json::Map<_, _>>(),
+        "next_seed": account.next(),
     })
+}
+
+/// How far a campaign is, in a line.
+pub fn line(account: &Account) -> String {
+    let speeds: Vec<String> = account
+        .speed
+        .iter()
+        .map(|(name, (count, time))| {
+            format!(
+                "{name} {count} at {:.1}/s",
+                *count as f64 / time.as_secs_f64().max(1e-9)
+            )
+        })
+        .collect();
+    format!(
+        "{}; {} kinds of difference, {} native deaths",
+        speeds.join(", "),
+        account.findings.len(),
+        account.native_deaths.values().map(|entry| entry.1).sum::<u64>(),
+    )
 }
 
 /// Findings for a reader.

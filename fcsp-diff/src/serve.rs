@@ -2,7 +2,7 @@
 //!
 //! `seed N` and `program N` (with N lines after it) run a program and are answered by its records and a line `.`. `settle`
 //! is answered by the bytes still in use, `renew` by 0 after a reset of the primary context, `times` by the nanoseconds that
-//! each operation took so far.
+//! each operation took since.
 
 use crate::driver::{Driver, Route};
 use crate::generate::generate;
@@ -18,7 +18,7 @@ pub const PROGRESS: &str = "DIFF_PROGRESS";
 ///
 /// # Errors
 /// What kept the session from opening, or the input from being read.
-pub fn serve(route: Route, total: Option<u64>, without: &[String], loud: bool) -> Result<(), String> {
+pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String> {
     let progress = match std::env::var_os(PROGRESS) {
         Some(path) => Some(Progress::create(path.as_ref()).map_err(|error| error.to_string())?),
         None => None,
@@ -36,7 +36,7 @@ pub fn serve(route: Route, total: Option<u64>, without: &[String], loud: bool) -
         let command = words.next().unwrap_or_default();
         let number = words.next().and_then(|word| word.parse::<u64>().ok());
         let program = match (command, number) {
-            ("seed", Some(seed)) => generate(seed).without(without),
+            ("seed", Some(seed)) => generate(seed),
             ("program", Some(count)) => {
                 let mut text = String::new();
                 for _ in 0..count {

@@ -1,7 +1,9 @@
 //! The tester on the simulated driver: fixed seeds and kept programs agree in every configuration, and a fault that is
 //! planted is found and made small.
 
-use fcsp_diff::campaign::{self, Account, Configuration, Place, Plan, Sizes};
+use fcsp_diff::campaign::{self, Account, Plan};
+use fcsp_diff::desk::{Bench, Verdict};
+use fcsp_diff::place::{self, Configuration, Place, Sizes};
 use fcsp_diff::program::Program;
 use fcsp_diff::report;
 use std::path::{Path, PathBuf};
@@ -63,7 +65,7 @@ fn libraries() -> &'static (PathBuf, PathBuf) {
 }
 
 /// A place with state of its own, which goes away with the folder.
-fn place(scratch: &Path) -> Place {
+fn here(scratch: &Path) -> Place {
     let (preload, driver) = libraries();
     Place {
         runner: env!("CARGO_BIN_EXE_fcsp-diff").into(),
@@ -79,7 +81,9 @@ fn run(place: &Place, configurations: &[Configuration], seeds: std::ops::Range<u
     let plan = Plan {
         seeds,
         chunk,
+        slice: chunk,
         lanes: 1,
+        turns: false,
         deadline: None,
         trials: 80,
         shrinking: None,
@@ -91,8 +95,8 @@ fn run(place: &Place, configurations: &[Configuration], seeds: std::ops::Range<u
 #[test]
 fn fixed_seeds_agree_in_every_configuration() {
     let scratch = tempfile::tempdir().unwrap();
-    let configurations = campaign::configurations(SIZES);
-    let account = run(&place(scratch.path()), &configurations, 0..300, 100);
+    let configurations = place::configurations(SIZES);
+    let account = run(&here(scratch.path()), &configurations, 0..300, 100);
     assert!(account.findings.is_empty(), "{}", report::text(&account));
     assert!(account.native_deaths.is_empty(), "{}", report::text(&account));
     for configuration in &configurations {
@@ -121,7 +125,7 @@ fn fixed_seeds_agree_in_every_configuration() {
 #[test]
 fn kept_programs_agree_in_every_configuration() {
     let scratch = tempfile::tempdir().unwrap();
-    let place = place(scratch.path());
+    let place = here(scratch.path());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -130,12 +134,11 @@ fn kept_programs_agree_in_every_configuration() {
             continue;
         }
         let program = Program::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        for configuration in campaign::configurations(SIZES) {
-            if let Some(difference) =
-                campaign::shows(&place, &configuration, SIZES, campaign::route(0), &program)
-            {
+        for configuration in place::configurations(SIZES) {
+            let verdict = Bench::new(&place, &configuration, place::route(0), SIZES).verdict(&program);
+            if !matches!(verdict, Verdict::Agrees) {
                 found.push(format!(
-                    "{} [{}]: {difference:?}",
+                    "{} [{}]: {verdict:?}",
                     path.display(),
                     configuration.name
                 ));
@@ -149,12 +152,12 @@ fn kept_programs_agree_in_every_configuration() {
 #[test]
 fn a_planted_fault_is_found_and_made_small() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut broken = campaign::configurations(SIZES).swap_remove(1);
+    let mut broken = place::configurations(SIZES).swap_remove(1);
     broken.variables.push((
         "FCSP_SIM_FAULTS",
         "cuMemsetD8Async=1;cuMemsetD16Async=1;cuMemsetD32Async=1".into(),
     ));
-    let account = run(&place(scratch.path()), &[broken], 0..30, 10);
+    let account = run(&here(scratch.path()), &[broken], 0..30, 10);
     let finding = account
         .findings
         .values()
@@ -169,11 +172,11 @@ fn a_planted_fault_is_found_and_made_small() {
 #[test]
 fn a_worker_that_dies_is_found() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut broken = campaign::configurations(SIZES).swap_remove(0);
+    let mut broken = place::configurations(SIZES).swap_remove(0);
     broken
         .variables
         .push(("FCSP_SIM_FAULTS", "cuStreamCreate!kill@3".into()));
-    let account = run(&place(scratch.path()), &[broken], 0..20, 10);
+    let account = run(&here(scratch.path()), &[broken], 0..20, 10);
     assert!(
         account
             .findings

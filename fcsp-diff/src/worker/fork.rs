@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 const HUNG: i32 = 9_998;
 /// Reported for a child that died.
 const DIED: i32 = 9_997;
-/// Long enough for any child on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A child that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 impl Thread<'_> {
     pub(super) fn fork(&mut self, choice: u64) -> Done {

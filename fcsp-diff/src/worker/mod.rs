@@ -106,9 +106,9 @@ impl Session {
         self.pool.load(Relaxed)
     }
 
-    /// Nanoseconds that each operation has taken so far, in the order of [`OPERATIONS`].
+    /// Nanoseconds that each operation has taken since this was last asked, in the order of [`OPERATIONS`].
     pub fn times(&self) -> impl Iterator<Item = u64> + '_ {
-        self.times.iter().map(|time| time.load(Relaxed))
+        self.times.iter().map(|time| time.swap(0, Relaxed))
     }
 
     /// Free bytes by the driver, or 0.

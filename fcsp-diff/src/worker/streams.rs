@@ -145,7 +145,12 @@ impl Thread<'_> {
         if self.foreign(stream) || object.owner != self.number {
             return None;
         }
-        code(self.call("cuEventRecord", &[object.handle, handle]))
+        let recorded = self.recording(stream, handle);
+        let done = self.call("cuEventRecord", &[object.handle, handle]);
+        if done == 0 {
+            self.world.objects.lock(id as u32).more = u64::from(!recorded);
+        }
+        code(done)
     }
 
     pub(super) fn event_query(&mut self, id: u64) -> Done {
@@ -160,6 +165,10 @@ impl Thread<'_> {
 
     pub(super) fn event_elapsed(&mut self, from: u64, to: u64) -> Done {
         let (from, to) = (self.here(from, 'e')?, self.here(to, 'e')?);
+        // Of an unfinished event and one that was never recorded, it depends on time which is complained of.
+        if from.more != to.more {
+            return None;
+        }
         let mut milliseconds = 0f32;
         ready(self.call(
             "cuEventElapsedTime",
