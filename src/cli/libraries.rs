@@ -80,12 +80,16 @@ pub enum Origin {
 /// Where the libraries are.
 #[derive(Debug, Clone)]
 pub struct Libraries {
-    /// The preload library for CUDA. Those of the other vendors lie beside it.
+    /// The preload library for CUDA.
     pub preload: PathBuf,
     /// The folder with the simulated `libcuda.so.1` and `libnvidia-ml.so.1`.
     pub sim: PathBuf,
     /// How they were found.
     pub origin: Origin,
+    /// The folder that they were found in.
+    folder: PathBuf,
+    /// A folder with what the first one lacks: a tarball brings the library of one vendor.
+    rest: Option<PathBuf>,
 }
 
 impl Libraries {
@@ -94,7 +98,24 @@ impl Libraries {
             preload: dir.join(PRELOAD),
             sim: dir.join(SIM),
             origin,
+            folder: dir.to_owned(),
+            rest: None,
         }
+    }
+
+    /// The libraries in `dir`. Those that `dir` lacks come from the command itself, as far as a folder can hold them.
+    fn completed(dir: &Path, state: &StateDir) -> Self {
+        let mut found = Self::in_folder(dir, Origin::Beside);
+        if embedded::FILES.iter().any(|(name, _)| !dir.join(name).is_file()) {
+            found.rest = written_out(state).ok().map(|(folder, _)| folder);
+        }
+        if let Some(rest) = found.rest.as_ref().filter(|_| !found.has_sim()) {
+            found.sim = rest.join(SIM);
+        }
+        if let Some(preload) = found.of(Vendor::Cuda) {
+            found.preload = preload;
+        }
+        found
     }
 
     /// Finds the libraries; writes them out if need be.
@@ -111,48 +132,60 @@ impl Libraries {
             return Ok(Self::in_folder(&dir, Origin::Variable));
         }
         if let Some(dir) = beside()
-            && dir.join(PRELOAD).is_file()
+            && Vendor::ALL
+                .iter()
+                .any(|vendor| dir.join(vendor.library()).is_file())
             && loadable(&dir).is_ok()
         {
-            return Ok(Self::in_folder(&dir, Origin::Beside));
+            return Ok(Self::completed(&dir, state));
         }
-        if embedded::FILES.is_empty() {
-            bail!(
-                "this build carries no preload library; put {PRELOAD} into ../lib/fcsp beside the command or point {LIB_DIR_VARIABLE} at it"
-            );
-        }
-        let mut refusals = Vec::new();
-        for (dir, origin) in candidates(state) {
-            let done = match origin {
-                // Beside state of one's own only: above it somebody else could swap folders.
-                Origin::Place => places::provide(&dir, Kind::Private, true),
-                _ => Ok(()),
-            };
-            let dir = match origin {
-                Origin::Cache => dir.join(embedded::HASH),
-                _ => dir.join("lib").join(embedded::HASH),
-            };
-            match done.and_then(|()| loadable(&dir)).and_then(|()| unpack(&dir)) {
-                Ok(()) => return Ok(Self::in_folder(&dir, origin)),
-                Err(error) => refusals.push(format!("{}: {error}", dir.display())),
-            }
-        }
-        bail!(
-            "no folder can hold the preload library ({}); point {LIB_DIR_VARIABLE} at a folder that `fcsp lib --to` wrote",
-            refusals.join("; ")
-        )
+        let (dir, origin) = written_out(state)?;
+        Ok(Self::in_folder(&dir, origin))
     }
 
     /// A vendor's preload library. A folder of somebody else's making may hold only some of them.
     pub fn of(&self, vendor: Vendor) -> Option<PathBuf> {
-        let path = self.preload.with_file_name(vendor.library());
-        path.is_file().then_some(path)
+        let own = self.folder.join(vendor.library());
+        let rest = self.rest.as_ref().map(|dir| dir.join(vendor.library()));
+        [Some(own), rest]
+            .into_iter()
+            .flatten()
+            .find(|path| path.is_file())
     }
 
     /// Whether the simulated libraries are there.
     pub fn has_sim(&self) -> bool {
         self.sim.join("libcuda.so.1").is_file()
     }
+}
+
+/// Writes the embedded libraries out, unless they are there; returns the folder.
+fn written_out(state: &StateDir) -> anyhow::Result<(PathBuf, Origin)> {
+    if embedded::FILES.is_empty() {
+        bail!(
+            "this build carries no preload library; put {PRELOAD} into ../lib/fcsp beside the command or point {LIB_DIR_VARIABLE} at it"
+        );
+    }
+    let mut refusals = Vec::new();
+    for (dir, origin) in candidates(state) {
+        let done = match origin {
+            // Beside state of one's own only: above it somebody else could swap folders.
+            Origin::Place => places::provide(&dir, Kind::Private, true),
+            _ => Ok(()),
+        };
+        let dir = match origin {
+            Origin::Cache => dir.join(embedded::HASH),
+            _ => dir.join("lib").join(embedded::HASH),
+        };
+        match done.and_then(|()| loadable(&dir)).and_then(|()| unpack(&dir)) {
+            Ok(()) => return Ok((dir, origin)),
+            Err(error) => refusals.push(format!("{}: {error}", dir.display())),
+        }
+    }
+    bail!(
+        "no folder can hold the preload library ({}); point {LIB_DIR_VARIABLE} at a folder that `fcsp lib --to` wrote",
+        refusals.join("; ")
+    )
 }
 
 /// `<prefix>/lib/fcsp` where the command is `<prefix>/bin/fcsp`.
@@ -334,7 +367,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         let Some(path) = libraries.of(args.vendor) else {
             bail!(
                 "--vendor: {} has no {}; `fcsp lib --list` shows what there is",
-                libraries.preload.parent().unwrap_or(Path::new(".")).display(),
+                libraries.folder.display(),
                 args.vendor.library()
             );
         };
@@ -367,6 +400,22 @@ mod tests {
             before,
             "a file that may be mapped is replaced, not overwritten"
         );
+    }
+
+    #[test]
+    fn a_folder_with_one_vendors_library_hides_no_other() {
+        if embedded::FILES.is_empty() {
+            return;
+        }
+        let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let hip = dir.path().join(Vendor::Hip.library());
+        std::fs::write(&hip, "the tarball's").unwrap();
+        let found = Libraries::completed(dir.path(), &StateDir::at(state.path()));
+        assert_eq!(found.of(Vendor::Hip), Some(hip));
+        for vendor in Vendor::ALL {
+            assert!(found.of(vendor).is_some(), "{}", vendor.name());
+        }
+        assert!(found.has_sim());
     }
 
     #[test]
