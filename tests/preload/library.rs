@@ -65,7 +65,7 @@ fn needs_no_vendor_library_and_runs_nothing_when_loaded() {
 }
 
 #[test]
-fn weighs_less_than_a_mebibyte() {
+fn weighs_no_more_than_its_bound() {
     let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stripped-{}.so", std::process::id()));
     let status = Command::new("strip")
         .arg("-o")
@@ -75,7 +75,8 @@ fn weighs_less_than_a_mebibyte() {
     assert!(status.success());
     let bytes = std::fs::metadata(&stripped).unwrap().len();
     std::fs::remove_file(&stripped).unwrap();
-    assert!(bytes < 1 << 20, "{bytes}");
+    // As in scripts/check-preload.sh: 1.25 MiB.
+    assert!(bytes < 5 << 18, "{bytes}");
 }
 
 #[test]
