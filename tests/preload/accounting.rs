@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{GIB, MIB, Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
+use crate::{CONTEXT, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
 
 /// A machine whose contexts have their real size.
 const REAL: &str = "h100,memory=16GiB";
@@ -238,6 +238,35 @@ fn the_last_part_of_a_quota_can_be_had() {
         assert_eq!(number(&answer, "code"), OUT_OF_MEMORY as u64);
         assert!(number(&answer, "free") < block.max(2 << 20), "{block}: {answer}");
     }
+}
+
+/// Many processes that each draw a little from a pool of their own: none of it is drawn unseen. Far from the quota, each pool
+/// would reserve a step of 32 MiB, and all together pass it.
+#[test]
+fn what_many_pools_draw_is_held() {
+    const PROCESSES: u64 = 48;
+    let machine = Machine::with("h100,memory=32GiB,context=64MiB");
+    let mut judge = machine.observer();
+    // A context and a full pool each, and less than a step for each of them beside NEAR.
+    let quota = PROCESSES * (CONTEXT + 32 * MIB) + GIB + 128 * MIB;
+    let mut clients: Vec<_> = (0..PROCESSES)
+        .map(|_| machine.open("t", &quota.to_string()))
+        .collect();
+    for client in &mut clients {
+        client.ok("info");
+        client.ok(&format!("async {}", 28 * MIB));
+        client.ok(&format!("async {}", 4 * MIB));
+    }
+    for client in &mut clients {
+        client.tell(&format!("async {}", 4 * MIB));
+    }
+    let codes: Vec<_> = clients
+        .iter_mut()
+        .map(|client| client.hear().unwrap().0)
+        .collect();
+    let granted = codes.iter().filter(|&&code| code == 0).count() as u64;
+    assert_eq!(granted, (GIB + 128 * MIB) / (32 * MIB), "{codes:?}");
+    assert!(judge.sum() <= quota, "{} of {quota}", judge.sum());
 }
 
 /// The library's list in a container has the tenant's processes, by the numbers that they have there.
