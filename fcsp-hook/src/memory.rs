@@ -229,6 +229,34 @@ pub fn or_wrong_argument<B: Backend>(
     by_driver
 }
 
+/// As [`allocate`], for what shares pages with others of its kind: the driver may take up to `spare` bytes more for it. Near
+/// the quota they are held until it is measured what it took; far from it, a later measurement has it.
+pub fn allocate_sharing<B: Backend>(
+    device: &'static Device<B>,
+    context: usize,
+    request: Request,
+    spare: u64,
+    call: impl Fn() -> B::Status,
+    address: impl Fn() -> u64,
+) -> B::Status {
+    let spare = if device.is_near() { spare } else { 0 };
+    if let Err(denied) = device.hold(spare) {
+        device.refused(request.what, &denied);
+        return B::OUT_OF_MEMORY;
+    }
+    // Never taken back: what is held is what is entered.
+    let keep = |_| B::UNKNOWN;
+    let result = allocate(device, context, request, call, address, || request.bytes, keep);
+    if spare == 0 {
+        device.overhead_changed();
+    } else if result == B::SUCCESS {
+        device.held_became_overhead(spare, 0);
+    } else {
+        device.release(spare);
+    }
+    result
+}
+
 /// Holds `bytes` around a call that takes them, and has the management library's count expect them. For memory that the
 /// backend keeps its own books of; it must give them back with [`Device::lost`] and [`Device::release`].
 pub fn take<B: Backend>(

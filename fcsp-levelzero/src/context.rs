@@ -48,7 +48,10 @@ pub fn using(
     // Ordinals fit 16 bits with room to spare, and addresses 48.
     let word = (context as u64) << 16 | u64::from(device.ordinal as u16);
     // Relaxed: the word is complete in itself.
-    let first = LAST.load(Ordering::Relaxed) != word && !is_used(context as usize, device, word);
+    let unknown = LAST.load(Ordering::Relaxed) != word && !is_used(context as usize, device, word);
+    // One thread makes the first use: the others find it counted, and hold nothing for it.
+    let _turn = unknown.then(|| device.context_turn());
+    let first = unknown && !is_used(context as usize, device, word);
     if first && let Err(denied) = device.hold(CONTEXT_ESTIMATE) {
         device.refused("a context's first use", &denied);
         return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY;

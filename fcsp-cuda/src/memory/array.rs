@@ -57,14 +57,13 @@ fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     sum
 }
 
-/// The longest side that an array may have on any device so far, in elements; the driver knows the device's own.
-const LONGEST_SIDE: usize = 131_072;
+/// More bytes than any device has: such a shape has sides that no device has, and the driver says which code that is.
+const BEYOND_ANY_DEVICE: u64 = 1 << 42;
 
-/// Whether the driver would accept a shape: of sides that it has, and one, two or four channels.
+/// Whether the driver would accept a shape: something wide, no larger than a device, of one, two or four channels.
 fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
     descriptor.is_some_and(|d| {
-        let sides = [d.Width, d.Height, d.Depth];
-        d.Width > 0 && sides.iter().all(|&side| side <= LONGEST_SIDE) && [1, 2, 4].contains(&d.NumChannels)
+        d.Width > 0 && mipmap_bytes(&d, 1) < BEYOND_ANY_DEVICE && [1, 2, 4].contains(&d.NumChannels)
     })
 }
 
@@ -92,25 +91,19 @@ fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> 
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    // Small arrays share pages; what the sharing costs shows in the overhead.
+    // Small arrays share pages: which of them takes one shows in the overhead.
+    let taken = pages(bytes);
     let bytes = if bytes <= SMALL_ARRAY {
         bytes.next_multiple_of(512)
     } else {
-        pages(bytes)
+        taken
     };
     let request = Request {
         what: "cuArrayCreate",
         bytes,
         counted: true,
     };
-    // Never taken back: what is held is what is entered.
-    let keep = |_| CUDA_ERROR_UNKNOWN;
-    let result = memory::allocate(device, context, request, call, handle, || bytes, keep);
-    if result == CUDA_SUCCESS {
-        // Padding beyond the computed size shows in the overhead.
-        device.overhead_changed();
-    }
-    result
+    memory::allocate_sharing(device, context, request, taken - bytes, call, handle)
 }
 
 fn destroy(array: u64, call: impl Fn() -> CUresult) -> CUresult {

@@ -62,25 +62,19 @@ fn create(bytes: u64, call: impl Fn() -> hipError_t, handle: impl Fn() -> u64) -
         Scope::Pass => return call(),
         Scope::Refuse => return hipErrorOutOfMemory,
     };
-    // Small arrays share pages; what the sharing costs shows in the overhead.
+    // Small arrays share pages: which of them takes one shows in the overhead.
+    let taken = pages(bytes);
     let bytes = if bytes <= LARGEST_PIECE {
         bytes.next_multiple_of(512)
     } else {
-        pages(bytes)
+        taken
     };
     let request = Request {
         what: "hipMallocArray",
         bytes,
         counted: true,
     };
-    // Never taken back: what is held is what is entered.
-    let keep = |_| hipErrorUnknown;
-    let result = memory::allocate(device, context, request, call, handle, || bytes, keep);
-    if result == hipSuccess {
-        // Padding beyond the computed size shows in the overhead.
-        device.overhead_changed();
-    }
-    result
+    memory::allocate_sharing(device, context, request, taken - bytes, call, handle)
 }
 
 fn destroy(array: u64, call: impl Fn() -> hipError_t) -> hipError_t {
