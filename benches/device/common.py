@@ -133,6 +133,13 @@ class Child:
                 if not self._news.wait(max(0.0, end - time.monotonic())) and time.monotonic() >= end:
                     return None
 
+    def later(self, at):
+        """Line `at` of standard error, once it is there; None at its end."""
+        with self._news:
+            while len(self.err) <= at:
+                self._news.wait()
+            return self.err[at]
+
     def say(self, text):
         try:
             self.p.stdin.write(text + "\n")

@@ -5,7 +5,7 @@
 The runner is `cargo build --release -p fcsp-diff`. Sizes fit the device: the tight quota is what a process with a context
 holds, and 160 MiB. A record that exists is continued from its first seed that was not run, unless --fresh is given.
 """
-import json, os, shutil, subprocess, sys, tempfile, time
+import json, os, shutil, subprocess, sys, tempfile, threading, time
 
 import common
 from common import GIB, MIB
@@ -18,8 +18,9 @@ def extra(p):
     p.add_argument("--sequences", type=int, default=10_000, help="programs a configuration")
     p.add_argument("--from", dest="first", type=int, default=0, help="first seed")
     p.add_argument("--seconds", type=int, default=480, help="begin nothing new after so long")
-    p.add_argument("--chunk", type=int, default=100, help="programs of one worker process")
-    p.add_argument("--lanes", type=int, default=min(6, max(1, (os.cpu_count() or 2) // 2)), help="groups of five workers at once")
+    p.add_argument("--chunk", type=int, default=500, help="programs of one worker process")
+    p.add_argument("--lanes", type=int, default=1, help="groups of five workers, of which one runs at a time")
+    p.add_argument("--shrinking", type=int, default=60, help="seconds after that to make differences small")
     p.add_argument("--without", default="", help="operations to leave out, separated by commas")
     p.add_argument("--fresh", action="store_true", help="do not continue a record that exists")
     p.add_argument("--sim", help="a folder with the simulated driver: for a trial of this script without a device")
@@ -75,23 +76,39 @@ def merged(old, new):
     for name, times in new.get("milliseconds_native_and_governed", {}).items():
         mine = old.setdefault("milliseconds_native_and_governed", {}).setdefault(name, [0, 0])
         old["milliseconds_native_and_governed"][name] = [a + b for a, b in zip(mine, times)]
+    for name, spent in new.get("programs_and_seconds", {}).items():
+        mine = old.setdefault("programs_and_seconds", {}).setdefault(name, [0, 0])
+        old["programs_and_seconds"][name] = [a + b for a, b in zip(mine, spent)]
     old["next_seed"] = new["next_seed"]
     return old
+
+
+def echo(child):
+    """Prints what the runner says as it says it: a line a slice, with sequences a second."""
+    at = 0
+    while True:
+        line = child.later(at)
+        if line is None:
+            return
+        print(line, flush=True)
+        at += 1
 
 
 def campaign(args, folder, first, count, seconds):
     base = held_by_a_worker(args, folder)
     context = -(-base // MIB) + 64
-    out = os.path.join(folder, "part.json")
+    # Beside the record, written by the runner after each slice: it is there even if this script is ended.
+    out = args.out + ".programs.json"
     argv = [args.runner, "run", "--preload", args.preload, "--from", str(first), "--count", str(count), "--chunk", str(args.chunk), "--lanes", str(args.lanes),
-            "--seconds", str(seconds), "--trials", "60", "--shrinking", "60", "--out", out, "--tight", str(base // MIB + 160), "--context", str(context)]
+            "--seconds", str(seconds), "--trials", "60", "--shrinking", str(args.shrinking), "--out", out, "--tight", str(base // MIB + 160), "--context", str(context)]
     argv += ["--sim", args.sim] if args.sim else ["--ample", "32768"]
     if args.without:
         argv += ["--without", args.without]
     # PTX is compiled once for all workers.
     child = common.Child(argv, common.clean_env() | {"TMPDIR": folder, "CUDA_CACHE_PATH": os.path.join(folder, "cache")})
     child.p.stdin.close()
-    rc = child.wait(seconds + 170)
+    threading.Thread(target=echo, args=(child,), daemon=True).start()
+    rc = child.wait(seconds + 100)
     if not os.path.exists(out):
         raise RuntimeError(f"the runner ended with {rc}: {child.tail()}")
     with open(out) as f:
@@ -121,6 +138,8 @@ def main():
     finally:
         shutil.rmtree(folder, True)
     p = record.data["cases"]["programs"]
+    for name, (programs, seconds) in p.get("programs_and_seconds", {}).items():
+        record.data["cases"].setdefault("programs_a_second", {})[name] = programs / max(seconds, 1e-9)
     wanted = args.first + (1000 if args.quick else args.sequences)
     record.check("first seed not run", p["next_seed"], f">= {wanted}", p["next_seed"] >= wanted)
     for name in CONFIGURATIONS:

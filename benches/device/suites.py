@@ -3,10 +3,10 @@
     python3 benches/device/suites.py --preload libfcsp_cuda.so --out suites.json --seconds 480
     python3 benches/device/suites.py ... --only numba,cupy --folder cupy=/path/to/cupy/tests
 
-Each suite runs four times: natively twice, with a memory quota, and with a share. A test whose two native outcomes differ is
-flaky and counts for nothing. A suite is split into files; each file is one pytest process, so that a crash costs that file
-only. What a process that died had not reported counts as `died`. With --seconds the files that fit are run, in a fixed order
-that takes from every suite in turn; the record says which were left out.
+Each suite runs natively, with a memory quota and with a share; where something differs, natively again. A test whose two
+native outcomes differ is flaky and counts for nothing. A suite is split into units of some files, each a process, so that a
+crash costs its unit only. A test that a process died in is `died`; those after it are missing. With --seconds the units that fit
+are run, from every suite in turn; the record says which were left out.
 
 | suite | needs |
 |---|---|
@@ -22,24 +22,26 @@ import common
 from common import GIB
 
 SETTINGS = ("native", "native again", "quota", "share")
-# Files of a suite, first the ones about memory, streams and launches. Folders are searched for test_*.py and *_test.py.
+# Units of a suite, first the ones about memory, streams and launches. A folder is one unit; one with a star is cut into units of
+# UNIT files. Files are named test_*.py or *_test.py.
+UNIT = 10
 CHOSEN = {
-    "numba": ["cudadrv", "cudapy/test_array.py", "cudapy/test_stream_api.py", "cudapy/test_multithreads.py", "cudapy/test_ipc.py", "cudapy/test_cooperative_groups.py",
-              "cudapy/test_dispatcher.py", "cudapy/test_gufunc.py", "cudapy/test_fastmath.py", "cudapy/test_reduction.py", "cudapy"],
-    "cupy": ["cupy_tests/cuda_tests", "cupy_tests/core_tests/test_raw.py", "cupy_tests/core_tests/test_ndarray.py", "cupy_tests/creation_tests"],
-    "torch": ["test_cuda.py", "test_cuda_multigpu.py", "test_cuda_expandable_segments.py", "test_cuda_primary_ctx.py"],
-    "triton": ["runtime", "cuda", "language/test_core.py"],
-    "jax": ["memories_test.py", "pmap_test.py", "random_test.py", "lax_test.py"],
+    "numba": ["cudadrv/*", "cudapy/*"],
+    "cupy": ["cupy_tests/cuda_tests/test_memory.py", "cupy_tests/cuda_tests/test_stream.py", "cupy_tests/cuda_tests/test_graph.py", "cupy_tests/cuda_tests", "cupy_tests/core_tests/test_raw.py", "cupy_tests/core_tests/test_ndarray.py"],
+    "torch": ["test_cuda.py", "test_cuda_expandable_segments.py", "test_cuda_primary_ctx.py"],
+    "triton": ["runtime", "cuda"],
+    "jax": ["memories_test.py", "pmap_test.py", "lax_test.py"],
 }
 
 
 def extra(p):
     p.add_argument("--only", default=",".join(CHOSEN), help="suites, separated by commas")
     p.add_argument("--folder", action="append", default=[], metavar="SUITE=FOLDER", help="where a suite's tests are")
-    p.add_argument("--seconds", type=int, default=480, help="begin no file after so long")
-    p.add_argument("--file-seconds", type=int, default=90, help="longest time for one file in one setting")
+    p.add_argument("--seconds", type=int, default=480, help="end after so long")
+    p.add_argument("--unit-seconds", type=int, default=120, help="longest time for one unit in one setting")
     p.add_argument("--memory", default=str(32 * GIB), help="the memory quota")
     p.add_argument("--share", type=float, default=50, help="the share, in percent")
+    p.add_argument("--sim", help="a folder with the simulated driver: for a trial of this script without a device")
     p.add_argument("--select", default="", help="only tests that this pytest expression (-k) selects")
 
 
@@ -80,6 +82,25 @@ def outcomes_of_lines(lines):
     return found
 
 
+_UNITTEST = re.compile(r"^(?P<test>\w+) \((?P<where>[\w.]+)\)")
+_ENDS = re.compile(r"\.\.\. (?P<outcome>ok|FAIL|ERROR|skipped|expected failure|unexpected success)\b|^(?P<alone>ok|FAIL|ERROR)$")
+_UNITTEST_WORDS = {"ok": "passed", "FAIL": "failed", "ERROR": "error", "skipped": "skipped", "expected failure": "skipped", "unexpected success": "failed"}
+
+
+def outcomes_of_unittest(lines):
+    """{test: outcome} of `unittest -v`, which writes to stderr. A test prints between its name and its outcome; the one that a process died in is `died`."""
+    found, begun = {}, None
+    for line in lines:
+        start, end = _UNITTEST.match(line), _ENDS.search(line)
+        if start and "." in start["where"]:
+            where = start["where"].split(".")
+            begun = "::".join([*(where if where[-1] != start["test"] else where[:-1]), start["test"]])
+            found[begun] = "died"
+        if begun and end:
+            found[begun], begun = _UNITTEST_WORDS[end["outcome"] or end["alone"]], None
+    return found
+
+
 def same_names(found):
     """Test names as both forms can be told: without the classes' dots and the folder in front."""
     short = {}
@@ -116,51 +137,62 @@ def folder_of(suite, given):
     return None
 
 
-def files_of(suite, folder):
-    """The suite's files in order, each once."""
-    files = []
+def units_of(suite, folder):
+    """The suite's units in order, each a list of files; no file twice."""
+    units, seen = [], set()
     for chosen in CHOSEN[suite]:
-        path = os.path.join(folder, chosen)
+        path, files = os.path.join(folder, chosen.removesuffix("/*")), []
         if os.path.isfile(path):
             files.append(path)
         for top, folders, names in os.walk(path):
             folders.sort()
             files += [os.path.join(top, name) for name in sorted(names) if re.fullmatch(r"test_.*\.py|.*_test\.py", name)]
-    return list(dict.fromkeys(files))
-
-
-def target(suite, folder, file, given):
-    """How pytest is told a file: numba's tests belong to a package, whose import the path alone would miss."""
-    if suite == "numba" and suite not in given:
-        return ["--pyargs", "numba.cuda.tests." + os.path.relpath(file, folder)[:-3].replace(os.sep, ".")]
-    return [file]
+        files = [file for file in dict.fromkeys(files) if file not in seen]
+        seen.update(files)
+        step = UNIT if chosen.endswith("/*") else max(1, len(files))
+        units += [files[at:at + step] for at in range(0, len(files), step)]
+    return units
 
 
 def environment(args, setting):
     if setting == "quota":
-        return common.preload_env(args.preload, common.tenant_name("suite"), memory=args.memory)
-    if setting == "share":
-        return common.preload_env(args.preload, common.tenant_name("suite"), compute=args.share, mode="balanced")
-    return common.clean_env()
+        env = common.preload_env(args.preload, common.tenant_name("suite"), memory=args.memory)
+    elif setting == "share":
+        env = common.preload_env(args.preload, common.tenant_name("suite"), compute=args.share, mode="balanced")
+    else:
+        env = common.clean_env()
+    if args.sim:
+        env |= {"LD_LIBRARY_PATH": os.path.abspath(args.sim), "FCSP_SIM": "h100"}
+    return env
 
 
-def run_file(args, suite, folder, file, given, setting, scratch, limit):
+def run_unit(args, suite, folder, files, given, setting, scratch, limit):
     record = os.path.join(scratch, "junit.xml")
     if os.path.exists(record):
         os.remove(record)
-    argv = [sys.executable, "-m", "pytest", "-v", "-rN", "--tb=line", "-p", "no:cacheprovider", "-p", "no:randomly", "--color=no", f"--junitxml={record}"]
-    if args.select:
-        argv += ["-k", args.select]
-    child = common.Child(argv + target(suite, folder, file, given), environment(args, setting), scratch if suite == "numba" else folder)
+    own = suite == "numba" and suite not in given
+    if own:
+        # numba's own runner: pytest takes the package's folder for one named cuda and imports none of it.
+        names = ["numba.cuda.tests." + os.path.relpath(file, folder)[:-3].replace(os.sep, ".") for file in files]
+        argv = [sys.executable, "-m", "numba.runtests", "-v", *names]
+    else:
+        argv = [sys.executable, "-m", "pytest", "-v", "-rN", "--tb=line", "-p", "no:cacheprovider", "--color=no", f"--junitxml={record}", *files]
+        if args.select:
+            argv += ["-k", args.select]
+    child = common.Child(argv, environment(args, setting), scratch if own else folder)
     child.p.stdin.close()
     rc = child.wait(limit)
-    try:
-        with open(record) as f:
-            found = same_names(outcomes_of_xml(f.read()))
-    except (OSError, xml.etree.ElementTree.ParseError):
-        found = same_names(outcomes_of_lines(child.stdout()))
-    reasons = [line for line in child.stdout() if re.match(r"^(/|\S+\.py:\d+: |E  )", line)][-20:]
-    return {"rc": rc, "seconds": round(time.monotonic() - child.began, 1), "outcomes": found, "end": child.tail(8) if rc not in (0, 1, 5) else "", "reasons": reasons}
+    err = [line for line in child.err if line is not None]
+    if own:
+        found = outcomes_of_unittest(err)
+    else:
+        try:
+            with open(record) as f:
+                found = outcomes_of_xml(f.read())
+        except (OSError, xml.etree.ElementTree.ParseError):
+            found = outcomes_of_lines(child.stdout())
+    told = [line for line in (err if own else child.stdout() + err) if re.search(r"\b(Error|error|E  |FAIL|CUDA_ERROR|Exception)", line)][-20:]
+    return {"rc": rc, "seconds": round(time.monotonic() - child.began, 1), "outcomes": same_names(found), "errors": told, "end": (err + child.stdout())[-6:] if rc != 0 else []}
 
 
 def counted(found):
@@ -181,45 +213,51 @@ def main():
         if folder is None:
             record.case(suite, {"left_out": "not installed with its tests, and no --folder"})
             continue
-        queues[suite] = (folder, files_of(suite, folder))
-        record.case(suite, {"folder": folder, "files": {}, "differences": {}, "flaky": {}, "not_run": []})
-    while any(files for _, files in queues.values()):
-        for suite, (folder, files) in queues.items():
-            if not files:
+        queues[suite] = (folder, units_of(suite, folder))
+        record.case(suite, {"folder": folder, "units": {}, "differences": {}, "flaky": {}, "not_run": []})
+    while any(units for _, units in queues.values()):
+        for suite, (folder, units) in queues.items():
+            if not units:
                 continue
-            file, case = files.pop(0), record.data["cases"][suite]
-            name = os.path.relpath(file, folder)
-            left = deadline - time.monotonic()
-            if left < 10:
+            files, case = units.pop(0), record.data["cases"][suite]
+            name = os.path.relpath(files[0], folder) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+            runs, told = {}, {}
+
+            def go(setting):
+                left = deadline - time.monotonic()
+                if left < 5:
+                    return False
+                ran = run_unit(args, suite, folder, files, given, setting, scratch, min(args.unit_seconds, left))
+                runs[setting] = ran.pop("outcomes")
+                told[setting] = {"counts": counted(runs[setting])} | {key: value for key, value in ran.items() if value}
+                return True
+
+            # What one setting had no time for is missing there, and says nothing.
+            if not all(go(setting) for setting in ("native", "quota", "share")):
                 case["not_run"].append(name)
                 continue
-            runs, told = {}, {}
-            for setting in SETTINGS:
-                limit = min(args.file_seconds, max(10, deadline + 60 - time.monotonic()))
-                ran = run_file(args, suite, folder, file, given, setting, scratch, limit)
-                told[setting] = {"rc": ran["rc"], "seconds": ran["seconds"], "counts": counted(ran["outcomes"])} | ({"end": ran["end"]} if ran["end"] else {})
-                runs[setting] = ran["outcomes"]
-                if setting != "native" and ran["outcomes"] != runs["native"]:
-                    told[setting]["reasons"] = ran["reasons"]
-                if setting == "native" and not ran["outcomes"]:
-                    break
-            case["files"][name] = told
-            if len(runs) == len(SETTINGS):
-                differences, flaky = compared(runs)
-                case["differences"].update(differences)
-                case["flaky"].update(flaky)
-                line = ", ".join(f"{setting} {told[setting]['counts']} {told[setting]['rc']}" for setting in SETTINGS)
-                print(f"{suite} {name}: {line}" + (f"  DIFFERS: {differences}" if differences else ""), flush=True)
+            if any(runs[setting] != runs["native"] for setting in ("quota", "share")):
+                if not go("native again"):
+                    runs["native again"] = runs["native"]
+                    told["native again"] = {"counts": {}, "end": ["no time was left"]}
             else:
-                print(f"{suite} {name}: nothing ran natively ({told['native']['rc']}): {told['native'].get('end', '')[-300:]}", flush=True)
+                runs["native again"] = runs["native"]
+            case["units"][name] = told
+            differences, flaky = compared(runs)
+            case["differences"].update(differences)
+            case["flaky"].update(flaky)
+            line = ", ".join(f"{setting} {t['counts']} rc {t.get('rc', 0)} {t.get('seconds', 0)} s" for setting, t in told.items())
+            print(f"{suite} {name}: {line}" + (f"\n  DIFFERS: {differences}" if differences else ""), flush=True)
+            if not runs["native"] or set(runs["native"].values()) == {"error"}:
+                print(f"  natively: {told['native'].get('end')}", flush=True)
             record.write()
     for suite, (_, _) in queues.items():
         case = record.data["cases"][suite]
-        tests = sum(sum(told["native"]["counts"].values()) for told in case["files"].values())
+        tests = sum(sum(told["native"]["counts"].values()) for told in case["units"].values())
         record.check(f"{suite}: tests compared", tests, "> 0", tests > 0)
         record.check(f"{suite}: tests that end otherwise", len(case["differences"]), "0", not case["differences"], ", ".join(case["differences"])[:300])
         record.check(f"{suite}: flaky natively", len(case["flaky"]), "any", True)
-        record.check(f"{suite}: files left out for want of time", len(case["not_run"]), "any", True)
+        record.check(f"{suite}: units left out for want of time", len(case["not_run"]), "any", True)
     return record.finish()
 
 

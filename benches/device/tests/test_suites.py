@@ -22,7 +22,24 @@ cupy_tests/cuda_tests/test_memory.py::TestPool::test_alloc_async Fatal Python er
 """.splitlines()
 
 
+UNITTEST = """test_device_view (numba.cuda.tests.cudadrv.test_cuda_memory.TestCudaMemory.test_device_view) ... ok
+test_ipc (numba.cuda.tests.cudapy.test_ipc.TestIpc.test_ipc) ... skipped 'no peers'
+test_reset (numba.cuda.tests.cudadrv.test_reset.TestReset.test_reset) ... some text of its own
+ERROR
+test_old (numba.cuda.tests.cudadrv.test_old.TestOld) ... FAIL
+test_crash (numba.cuda.tests.cudadrv.test_old.TestOld.test_crash) ... """.splitlines()
+
+
 class Outcomes(unittest.TestCase):
+    def test_of_unittest(self):
+        self.assertEqual(suites.same_names(suites.outcomes_of_unittest(UNITTEST)), {
+            "test_cuda_memory::TestCudaMemory::test_device_view": "passed",
+            "test_ipc::TestIpc::test_ipc": "skipped",
+            "test_reset::TestReset::test_reset": "error",
+            "test_old::TestOld::test_old": "failed",
+            "test_old::TestOld::test_crash": "died",
+        })
+
     def test_of_a_record(self):
         self.assertEqual(suites.same_names(suites.outcomes_of_xml(JUNIT)), {
             "test_cuda_memory::TestCudaMemory::test_allocate": "passed",
