@@ -241,7 +241,7 @@ pub fn units_are_the_share(vendor: &'static Vendor) {
     };
     // Side by side at the same time, each with what its units can do: the share is not taken of it once more.
     settles("half of the units beside the other half", 0.5, || {
-        let free = busy("free", &[]).rate();
+        let free = busy("free", &["--memory", "unlimited"]).rate();
         let half = ["--compute", "50%", "--mode", "strict", "--spatial"];
         let (a, b) = (busy("a", &half), busy("b", &half));
         let [a, b] = Busy::rates([&a, &b]);
@@ -249,7 +249,7 @@ pub fn units_are_the_share(vendor: &'static Vendor) {
     });
     // A quarter of the device's time on half of its units is half of the time there.
     settles("a quarter on half", 0.25, || {
-        let free = busy("free", &[]).rate();
+        let free = busy("free", &["--memory", "unlimited"]).rate();
         busy("a", &["--compute", "25%", "--mode", "strict", "--spatial=0-151"]).rate() / free
     });
 }
