@@ -215,7 +215,8 @@ static void handed(Own *own) {
     if (found) OK(cuGraphExecDestroy(found));
     found = __atomic_exchange_n(&handed_streams[slot], stream, __ATOMIC_SEQ_CST);
     if (found) OK(cuStreamDestroy_v2(found));
-    if (own->turn % 2) OK(cuCtxSynchronize()); else OK(cuStreamSynchronize(own->stream));
+    // Not the context: a device refuses that while any thread captures in it, and the capture is invalid then.
+    OK(cuStreamSynchronize(own->stream));
 }
 
 // Captures that fail take their graphs with them, and the memory that those would have had.

@@ -154,7 +154,9 @@ impl Recording {
 
     fn leave(&self) {
         if let Some(c) = self.context.upgrade() {
-            c.recordings.fetch_sub(1, Ordering::Relaxed);
+            if self.session.mode != RELAXED {
+                c.recordings.fetch_sub(1, Ordering::Relaxed);
+            }
             if self.blocking {
                 c.captures.fetch_sub(1, Ordering::Relaxed);
             }
@@ -163,7 +165,9 @@ impl Recording {
 }
 
 fn enter(t: &Target, session: &Arc<Session>, tail: Vec<NodeId>) -> Recording {
-    t.context.recordings.fetch_add(1, Ordering::Relaxed);
+    if session.mode != RELAXED {
+        t.context.recordings.fetch_add(1, Ordering::Relaxed);
+    }
     if t.is_blocking() {
         t.context.captures.fetch_add(1, Ordering::Relaxed);
     }

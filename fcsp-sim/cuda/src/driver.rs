@@ -47,7 +47,7 @@ pub struct Context {
     pub peers: Mutex<Vec<u64>>,
     /// Blocking streams that record a graph now.
     pub captures: AtomicU32,
-    /// Streams of either kind that record a graph now.
+    /// Streams of either kind that record a graph now, in a mode that is not relaxed.
     pub recordings: AtomicU32,
     /// For a green context: the primary context that memory, modules and events made in it belong to.
     owner: Option<Arc<Context>>,

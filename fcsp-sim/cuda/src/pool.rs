@@ -56,11 +56,18 @@ fn alloc(t: &Target, place: Out<u64>, size: u64, pool: Option<u64>) -> Reply {
         return place.put(at);
     }
     forbid_by(Rule::Captures)?;
-    let pool = match pool {
-        Some(p) => p,
-        None => d.current_pool(t.context.ordinal)?,
-    };
-    place.put(d.memory.pool_alloc(pool, size, t.stream.queue)?)
+    if let Some(pool) = pool {
+        return place.put(d.memory.pool_alloc(pool, size, t.stream.queue)?);
+    }
+    loop {
+        let pool = d.current_pool(t.context.ordinal)?;
+        match d.memory.pool_alloc(pool, size, t.stream.queue) {
+            Ok(at) => return place.put(at),
+            // Another thread destroyed the current pool meanwhile: there is another one now.
+            Err(_) if d.current_pool(t.context.ordinal)? != pool => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 fn free(t: &Target, at: u64) -> Reply {
@@ -125,12 +132,15 @@ api! {
         let d = driver()?;
         forbid_by(Rule::Captures)?;
         let (handle, pool) = (pool, id(pool)?);
-        d.memory.pool_destroy(pool)?;
-        let _ = d.pool_handles.take(handle);
+        if d.memory.pool(pool, |p| p.default)? {
+            return Err(INVALID_VALUE);
+        }
         for (_, current) in &d.pools {
-            // A destroyed pool stops being its device's current one.
+            // A destroyed pool stops being its device's current one. First, so that nobody is given a dead one.
             let _ = current.compare_exchange(pool, 0, Relaxed, Relaxed);
         }
+        d.memory.pool_destroy(pool)?;
+        let _ = d.pool_handles.take(handle);
         Ok(())
     }
     fn cuMemPoolTrimTo(pool: u64, keep: u64) {
