@@ -8,6 +8,7 @@ use fcsp_core::file::monotonic_ns;
 
 use super::{Device, NEAR};
 use crate::backend::Backend;
+use crate::setup::Undisturbed;
 
 /// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
 const MEASURE_INTERVAL_NS: u64 = 20_000_000;
@@ -37,6 +38,8 @@ impl<B: Backend> Device<B> {
     pub(crate) fn measure_settling(&self, held: u64) {
         // Acquire: what was entered before the count was read is in a measurement that begins later.
         let seen = self.measurements.load(Ordering::Acquire);
+        // A signal handler that left by a jump would leave the lock taken for good.
+        let _undisturbed = Undisturbed::begin();
         let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
         // One that began and ended while this thread waited is as good. The count is odd while one is taken.
         let begun_since = self.measurements.load(Ordering::Acquire).wrapping_sub(seen);
@@ -119,6 +122,7 @@ impl<B: Backend> Device<B> {
         let limit = self.limit();
         let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
         if limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
+            let _undisturbed = Undisturbed::begin();
             let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
             self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes, 0);
             self.overhead_moved();
