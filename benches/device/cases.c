@@ -3,6 +3,7 @@
 //   cases first THREADS [BYTES]        threads that begin at once; each looks at free memory, or takes BYTES
 //   cases stack BYTES                  raises the stack limit and lowers it again
 //   cases pool LEAVE KEEP ASK alloc|create   leaves LEAVE bytes of the device (0: all), has a pool keep KEEP bytes, asks for ASK
+//   cases reuse BYTES ROUNDS           takes from a pool, launches and frees in one stream, without waiting
 //   cases arrays WIDTH HEIGHT MOST     arrays of four floats until refused, then waits for a line
 //   cases export MODE ROUNDS BYTES     physical memory, exported as a descriptor (1), imported (2), retained (3), and let go of
 //   cases cycles                       what long-lived servers do again and again
@@ -95,6 +96,9 @@ static void stack(u64 bytes) {
     printf("{\"code\":%d,\"before\":%llu,\"raised\":%llu,\"after\":%llu}\n", code, before, raised, available());
 }
 
+// The simulated device takes the argument for the kernel's duration.
+static const char *SPIN = ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry fcsp_spin(.param .u64 ns){ret;}\n";
+
 static u64 keeping_pool(void) {
     struct pool_props props = {.type = 1, .location = {1, 0}};
     u64 pool = 0, threshold = ~0ull;
@@ -118,6 +122,24 @@ static void pool(u64 leave, u64 keep, u64 ask, const char *how) {
     u64 left = 0;
     CHECK(C3("cuMemPoolGetAttribute", made, 5, &left));
     printf("{\"code\":%d,\"free\":%llu,\"kept\":%llu,\"left\":%llu}\n", code, before, kept, left);
+}
+
+static void reuse(u64 bytes, int rounds) {
+    typedef int (*launch)(u64, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, u64, void **, void **);
+    u64 module = 0, kernel = 0, address = 0, ns = 3000000;
+    void *arguments[] = {&ns};
+    int refused = 0;
+    open_device();
+    CHECK(C2("cuModuleLoadData", &module, SPIN));
+    CHECK(C3("cuModuleGetFunction", &kernel, module, "fcsp_spin"));
+    launch run = (launch)dlsym(driver, "cuLaunchKernel");
+    for (int i = 0; i < rounds; i++) {
+        if (C3("cuMemAllocAsync", &address, bytes, 0)) { refused++; continue; }
+        CHECK(run(kernel, 1, 1, 1, 1, 1, 1, 0, 0, arguments, NULL));
+        CHECK(C2("cuMemFreeAsync", address, 0));
+    }
+    CHECK(C1("cuStreamSynchronize", 0));
+    printf("{\"refused\":%d,\"free\":%llu}\n", refused, available());
 }
 
 static void arrays(size_t width, size_t height, u64 at_most) {
@@ -318,6 +340,7 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[1], "first")) first((int)NUMBER(2), NUMBER(3));
     else if (!strcmp(argv[1], "stack")) stack(NUMBER(2));
     else if (!strcmp(argv[1], "pool")) pool(NUMBER(2), NUMBER(3), NUMBER(4), argc > 5 ? argv[5] : "alloc");
+    else if (!strcmp(argv[1], "reuse")) reuse(NUMBER(2), (int)NUMBER(3));
     else if (!strcmp(argv[1], "arrays")) arrays(NUMBER(2), NUMBER(3), NUMBER(4));
     else if (!strcmp(argv[1], "export")) exports((int)NUMBER(2), (int)NUMBER(3), NUMBER(4));
     else if (!strcmp(argv[1], "cycles")) cycles();

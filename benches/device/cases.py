@@ -87,6 +87,10 @@ def pools(c):
             c.each(f"a pool keeps 12.5 GiB, {how} of 12 GiB {name}", x, "code 0", lambda g: (g["code"], g["code"] == 0), f"pool had {x['got']['kept'] // MIB}, has {x['got']['left'] // MIB} MiB" if x["got"] else "")
 
 
+    x = c.go(["reuse", 1200 * MIB, 50], 2 * GIB)
+    c.each("1200 MiB taken and freed behind work 50 times at 2 GiB: refused", x, "0", lambda g: (g["refused"], g["refused"] == 0))
+
+
 def arrays(c):
     quota = GIB
     nvml = Nvml()

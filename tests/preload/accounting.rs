@@ -212,6 +212,23 @@ fn what_a_pool_keeps_is_no_reason_to_refuse() {
     }
 }
 
+/// What was freed behind work that runs is handed out again in the stream's order: it is not counted twice meanwhile.
+#[test]
+fn what_was_freed_behind_work_can_be_taken_again() {
+    let machine = Machine::with("h100,memory=16GiB,context=64MiB");
+    for bytes in [300 * MIB, 600 * MIB, 900 * MIB] {
+        let answer = case(
+            &machine,
+            Some("1GiB"),
+            &[],
+            "",
+            &["reuse", &bytes.to_string(), "20"],
+        );
+        assert_eq!(number(&answer, "refused"), 0, "{bytes}");
+        assert_eq!(number(&answer, "free"), GIB - CONTEXT, "{bytes}");
+    }
+}
+
 /// A wrong argument is refused by the driver in its own words, whatever the size beside it.
 #[test]
 fn wrong_arguments_are_the_drivers_to_refuse() {

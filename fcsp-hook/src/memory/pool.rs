@@ -353,6 +353,12 @@ pub fn allocate<B: Pooled>(
     allocate_much(pool, what, bytes, &call, &address)
 }
 
+/// Whether pools may have memory that was freed behind work which the device has not done yet: nobody has waited for it since.
+/// Neither do the pools' figures say how much that is, nor can they give it back.
+fn is_freed_behind_work<B: Pooled>() -> bool {
+    B::pools().may_have_shrunk.load(Ordering::Relaxed)
+}
+
 /// A request that is settled at once. One copy of the code for all callers: what it asks of the driver takes longer than an
 /// indirect call.
 fn allocate_much<B: Pooled>(
@@ -369,7 +375,10 @@ fn allocate_much<B: Pooled>(
         pool.trim();
         pool.settle_now(0);
         ahead = pool.growth(bytes);
-        if ahead > 0
+        if is_freed_behind_work::<B>() && !device.has_room_for(ahead) {
+            // The driver may hand it out again in the order of its queue. Growth past the quota is taken back below.
+            ahead = 0;
+        } else if ahead > 0
             && let Err(denied) = device.hold(ahead)
         {
             device.refused(what, &denied);
