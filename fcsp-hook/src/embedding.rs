@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use fcsp_core::config::{Config, ConfigError, file};
+use fcsp_core::config::{Config, ConfigError, Source, file};
 
 /// Null until somebody asks or looks; then what was asked for, leaked, or [`LATE`].
 static ASKED: AtomicPtr<Config> = AtomicPtr::new(core::ptr::null_mut());
@@ -14,7 +14,8 @@ static ASKED: AtomicPtr<Config> = AtomicPtr::new(core::ptr::null_mut());
 const LATE: *mut Config = usize::MAX as *mut Config;
 
 /// Says what this process is to be held to, before the first call through a wrapper of any backend. The file of the
-/// machine's owner still beats it, and a tenant of that name which lives keeps the limits that it has.
+/// machine's owner beats it, and so do limits and a tenant's name in the environment, such as those of `fcsp run`: a program
+/// does not leave the tenant that it was started in. A tenant of that name which lives keeps the limits that it has.
 ///
 /// # Errors
 /// Gives `config` back if the process has its limits already: a backend has looked, or this was called before.
@@ -28,7 +29,7 @@ pub fn configure(config: Config) -> Result<(), Config> {
     }
 }
 
-/// The configuration in force: the authority's, or else what was asked for, or else the environment's.
+/// The configuration in force: the authority's, or else the environment's, or else what was asked for.
 pub(crate) fn in_force() -> Result<Config, ConfigError> {
     // Acquire: what was asked for was made before its address was published.
     let asked =
@@ -37,7 +38,12 @@ pub(crate) fn in_force() -> Result<Config, ConfigError> {
             // SAFETY: leaked in `configure`, never freed.
             Err(asked) => unsafe { &*asked },
         };
-    Ok(file::read_authority()?.unwrap_or_else(|| asked.clone()))
+    // Whoever started the program decides: `fcsp run` leaves a tenant's name and limits in the environment.
+    let outer = file::in_force()?;
+    if outer.source != Source::Nothing || outer.tenant.is_some() {
+        return Ok(outer);
+    }
+    Ok(asked.clone())
 }
 
 #[cfg(test)]

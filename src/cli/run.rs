@@ -298,6 +298,13 @@ fn take_place(
         compute: numbers.settle("--compute", &config.compute)?,
         paused: false,
     };
+    // A program does not leave its tenant by another name: it would have that tenant's limit and the new one's together.
+    let outer = std::env::var("FCSP_TENANT").unwrap_or_default();
+    if outer != name && !outer.is_empty() && !TenantView::read(state, &outer).is_dead() {
+        bail!(
+            "--tenant: this runs in tenant {outer}, which a program does not leave; leave the name out to use that tenant's limits, or start {name} outside of it"
+        );
+    }
     let dead = || TenantView::read(state, &name).is_dead();
     // A name alone is a wish to join: without anybody to join it would be a tenant without a limit.
     let says_nothing = asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();

@@ -229,6 +229,23 @@ fn promises_beyond_the_device_are_told_or_refused() {
 }
 
 #[test]
+fn a_program_does_not_leave_its_tenant_by_another_name() {
+    let machine = Machine::new();
+    let inside = |script: &str| {
+        let script = script.replace("FCSP ", &format!("{} ", env!("CARGO_BIN_EXE_fcsp")));
+        machine.fcsp(&[
+            "run", "--tenant", "outer", "--memory", "4GiB", "--", "sh", "-c", &script,
+        ])
+    };
+    let output = inside("FCSP run --tenant big --memory 70GiB -- true");
+    refuses(&output, 125, &["this runs in tenant outer", "start big outside"]);
+    let output = inside("FCSP run --memory 20GiB -- true");
+    refuses(&output, 125, &["tenant outer lives"]);
+    let output = inside("FCSP run -- sh -c 'echo $FCSP_TENANT'");
+    assert_eq!(stdout(&output), "outer\n", "{}", stderr(&output));
+}
+
+#[test]
 fn what_is_no_program_is_refused_at_once() {
     let machine = Machine::new();
     let pipe = machine.path().join("pipe");
