@@ -5,6 +5,7 @@
 //! limits pays for a look at its environment, which allocates nothing.
 
 use core::ffi::{CStr, c_char};
+use std::ffi::CString;
 
 use fcsp_core::config::{Source, env, names};
 use fcsp_core::tree;
@@ -18,7 +19,7 @@ static AT_LOAD: extern "C" fn() = at_load;
 
 unsafe extern "C" {
     /// The C library's list of this process's variables, with a null pointer after the last.
-    static environ: *const *const c_char;
+    static mut environ: *const *const c_char;
 }
 
 extern "C" fn at_load() {
@@ -73,6 +74,38 @@ fn name() {
     let alone = std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1);
     if alone {
         // SAFETY: this process has no other thread.
-        unsafe { std::env::set_var(tree::VARIABLE, name) };
+        unsafe { put_first(name) };
     }
+}
+
+/// Puts the name in front of all other variables. Programs that write their title over the environment take the end of
+/// the last variable for the end of that memory, so a new one must not be the last, as `setenv` would have it.
+///
+/// # Safety
+/// No other thread reads or changes the environment at the same time.
+unsafe fn put_first(name: &str) {
+    let prefix = format!("{}=", tree::VARIABLE);
+    let Ok(entry) = CString::new(format!("{prefix}{name}")) else {
+        return;
+    };
+    let mut list = vec![entry.into_raw().cast_const()];
+    // SAFETY: as in `is_unnamed`, and by this function's contract.
+    let mut at = unsafe { environ };
+    // SAFETY: the list ends with a null pointer, at which this loop stops.
+    while let Some(variable) = unsafe { at.as_ref() }.filter(|variable| !variable.is_null()) {
+        // SAFETY: entries are strings with a zero byte at their end.
+        if !unsafe { CStr::from_ptr(*variable) }
+            .to_bytes()
+            .starts_with(prefix.as_bytes())
+        {
+            list.push(*variable);
+        }
+        // SAFETY: not at the end yet.
+        at = unsafe { at.add(1) };
+    }
+    list.push(core::ptr::null());
+    // For the life of the process, as the strings in it. The C library never frees a list that it has not made.
+    let list: &'static [*const c_char] = list.leak();
+    // SAFETY: the list is whole, ends with a null pointer and stays.
+    unsafe { environ = list.as_ptr() };
 }

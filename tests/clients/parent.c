@@ -13,23 +13,27 @@
 
 extern char **environ;
 
-static void hide_environment(void) {
-    char *copies[4096];
+/* As simple programs do it: all memory from the first argument to the end of the last variable is the title's. */
+static void hide_environment(char *begin) {
+    char *copies[4096], *end = begin;
     int count = 0;
     for (char **entry = environ; *entry && count < 4095; entry++, count++) {
         copies[count] = strdup(*entry);
-        memset(*entry, 'x', strlen(*entry));
+        end = *entry + strlen(*entry) + 1;
     }
     environ = calloc(count + 1, sizeof *environ);
     memcpy(environ, copies, count * sizeof *environ);
+    memset(begin, 0, end - begin);
+    strcpy(begin, "a title");
 }
 
 int main(int argc, char **argv) {
     if (argc != 4)
         return 64;
     int detach = !strcmp(argv[1], "detach"), count = atoi(argv[2]);
+    char *script = strdup(argv[3]);
     if (!detach)
-        hide_environment();
+        hide_environment(argv[0]);
     for (int i = 0; i < count; i++) {
         pid_t child = fork();
         if (child) {
@@ -45,7 +49,7 @@ int main(int argc, char **argv) {
             while (getppid() == getpgrp())
                 usleep(1000);
         }
-        execl("/bin/sh", "sh", "-c", argv[3], (char *)NULL);
+        execl("/bin/sh", "sh", "-c", script, (char *)NULL);
         _exit(127);
     }
     while (!detach && wait(NULL) > 0) {
