@@ -57,7 +57,7 @@ pub const VARIABLE: &str = "FCSP_SIM_STRICT";
 
 const ALL: u32 = 63 | 128;
 /// The rules where the variable is not set.
-const DEFAULT: u32 = ALL & !(Rule::Sizes as u32);
+const DEFAULT: u32 = ALL;
 /// Set in [`RULES`] once the environment was read.
 const READ: u32 = 1 << 31;
 
