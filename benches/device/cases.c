@@ -328,6 +328,10 @@ static void errors(void) {
     CASE("module null", C2("cuModuleLoadData", 0, CODE));
     CASE("stream null", C2("cuStreamCreate", 0, 1));
     CASE("context null", C3("cuCtxCreate_v2", 0, 0, 0));
+    // Where there is no memory, a null address is left in the place of it.
+    CASE("address of alloc", (x = 7, C2("cuMemAlloc_v2", &x, huge), (int)x));
+    CASE("address of pitch", (x = 7, C5("cuMemAllocPitch_v2", &x, &y, 1 << 30, 1 << 20, 4), (int)x));
+    CASE("address of async", (x = 7, C3("cuMemAllocAsync", &x, huge, 0), (int)x));
     printf("}\n");
 }
 

@@ -3,7 +3,7 @@
 
 use fcsp_hook::memory::{self, Request, pieces};
 
-use super::{LARGEST_PIECE, pages};
+use super::{LARGEST_PIECE, pages, without_address};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope_inside, shielded};
@@ -73,7 +73,7 @@ fn taken_back(address: u64) -> CUresult {
 /// `cuMemAlloc`.
 pub unsafe extern "C" fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        allocate(
+        let result = allocate(
             bytesize as u64,
             false,
             || !dptr.is_null(),
@@ -81,7 +81,9 @@ pub unsafe extern "C" fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) 
             // SAFETY: read after the driver has written there with success.
             || unsafe { *dptr },
             || bytesize as u64,
-        )
+        );
+        // SAFETY: the caller's place.
+        unsafe { without_address(result, dptr) }
     })
 }
 
@@ -123,7 +125,7 @@ pub unsafe extern "C" fn cuMemAllocPitch_v2(
     ElementSizeBytes: u32,
 ) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
-        allocate(
+        let result = allocate(
             pitched(WidthInBytes as u64, Height as u64),
             false,
             || !dptr.is_null() && !pPitch.is_null() && is_element(ElementSizeBytes),
@@ -140,7 +142,9 @@ pub unsafe extern "C" fn cuMemAllocPitch_v2(
             || unsafe { *dptr },
             // SAFETY: as above.
             || (unsafe { *pPitch } as u64).saturating_mul(Height as u64),
-        )
+        );
+        // SAFETY: the caller's place.
+        unsafe { without_address(result, dptr) }
     })
 }
 

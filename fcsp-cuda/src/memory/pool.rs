@@ -142,7 +142,7 @@ macro_rules! allocate_async {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
-                allocate_async(
+                let result = allocate_async(
                     bytesize,
                     hStream,
                     core::ptr::null_mut(),
@@ -150,7 +150,9 @@ macro_rules! allocate_async {
                     || call_real!($name(dptr, bytesize, hStream)),
                     // SAFETY: read after the driver has written there with success.
                     || unsafe { *dptr },
-                )
+                );
+                // SAFETY: the caller's place.
+                unsafe { super::without_address(result, dptr) }
             })
         }
     )*};

@@ -3,7 +3,7 @@
 //! By the ABI's contract a pointer argument is null or points to what the prototype says. These types carry that
 //! contract from the exported function's signature to the one spot where it is used.
 
-use crate::codes::{INVALID_VALUE, Reply};
+use crate::codes::{Code, INVALID_VALUE, OUT_OF_MEMORY, Reply};
 
 /// A pointer through which results go out.
 #[repr(transparent)]
@@ -30,6 +30,17 @@ impl<T: Copy> Out<T> {
     /// Stores a result if the caller wants it.
     pub fn set(self, value: T) {
         self.set_at(0, value);
+    }
+
+    /// Leaves what a device leaves where it has no memory: zeroes (measured, H200, driver 580.159.04).
+    pub fn nowhere<R>(self, code: Code) -> Reply<R>
+    where
+        T: Default,
+    {
+        if code == OUT_OF_MEMORY {
+            self.set(T::default());
+        }
+        Err(code)
     }
 
     /// Stores an element of an array if the caller gave one.

@@ -59,7 +59,8 @@ fn pitched(place: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u
         return Err(INVALID_VALUE);
     }
     let row = width.checked_next_multiple_of(UNIT).ok_or(INVALID_VALUE)?;
-    let at = alloc(row.checked_mul(height).ok_or(crate::codes::OUT_OF_MEMORY)?)?;
+    let bytes = row.checked_mul(height).ok_or(crate::codes::OUT_OF_MEMORY);
+    let at = bytes.and_then(alloc).or_else(|code| place.nowhere(code))?;
     place.put(at)?;
     pitch.put(row)
 }
@@ -175,7 +176,7 @@ api! {
     fn cuMemAlloc_v2(place: Out<u64>, size: u64) {
         may_allocate()?;
         place.need()?;
-        place.put(alloc(size)?)
+        place.put(alloc(size).or_else(|code| place.nowhere(code))?)
     }
     fn cuMemAlloc(_place: Out<u32>, _size: u32) {
         NARROW

@@ -222,7 +222,7 @@ api! {
 
 stream_api! {
     fn cuMemAllocAsync, cuMemAllocAsync_ptsz[pt](place: Out<u64>, size: u64, stream: u64) {
-        alloc(&target(stream, pt)?, place, size, None)
+        alloc(&target(stream, pt)?, place, size, None).or_else(|code| place.nowhere(code))
     }
     fn cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz[pt](
         place: Out<u64>, size: u64, pool: u64, stream: u64,
