@@ -2,6 +2,7 @@
 
 mod arguments;
 mod demo;
+mod devices;
 mod doctor;
 mod edit;
 mod gc;
@@ -42,6 +43,7 @@ Examples:
   fcsp run --memory 0=8GiB,1=40% -- ./app        per device, absolute or a share of it
   fcsp run --sim h100x2 --memory 1GiB -- ./app   the same on simulated accelerators
   fcsp top                                       who holds what, live
+  fcsp devices                                   accelerators, and what is promised of them
   fcsp doctor                                    what works on this machine, and what to mend
 
 With --json a failure is a document, too: schema (fcsp.error/1), error, exit_code.
@@ -77,6 +79,8 @@ enum Command {
     Ps(ps::Args),
     /// Watch tenants, live
     Top(top::Args),
+    /// List accelerators: memory in use, what is promised, to whom
+    Devices(devices::Args),
     /// Change a running tenant's limits
     Limit(limit::Args),
     /// Make a tenant's work wait; its memory stays
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&context, args),
         Command::Ps(args) => ps::run(&context, &args),
         Command::Top(args) => top::run(&context, &args),
+        Command::Devices(args) => devices::run(&context, &args),
         Command::Limit(args) => limit::run(&context, &args),
         Command::Pause(args) => limit::pause(&context, &args, true),
         Command::Resume(args) => limit::pause(&context, &args, false),

@@ -23,7 +23,8 @@ time submitted and not yet done, LATE the launches that went because a deadline 
 JSON keys: schema (fcsp.ps/2), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, paused, used_bytes, \
 refused, memory[] (device, value, bytes, part), compute[] (device, value, quota, mode, priority, floor, pool, burst, weight; \
 parts are of the device, 1 is all of it, null where there is none), roots[] (pid, start_time, alive), problems[], \
-devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped, \
+devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped (all null for a \
+tenant that only submits work through fcsp-core), \
 processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused; \
 compute (null without a share): quota, mode, priority, floor, pool, burst, weight as above, had, borrowed, throttled (each per \
 time passed, throttled also per process; null of the ended, and where nothing is counted), interval_ns, in_flight_ns, consumed_ns, waits, let_through, \
@@ -89,7 +90,7 @@ pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
         .tenants
         .iter()
         .flat_map(|tenant| &tenant.devices)
-        .any(|device| device.compute.is_some() && device.region.any_alive());
+        .any(|device| device.compute.is_some() && device.living > 0);
     if shares {
         let mut sampler = Sampler::default();
         sampler.compare(&mut listing.tenants);
@@ -165,16 +166,20 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
         }
         for device in &tenant.devices {
             let region = &device.region;
+            let memory = [
+                bytes(region.used_bytes),
+                limit(region),
+                output::percent(region.used_bytes, region.limit_bytes),
+                bytes(region.peak_bytes),
+                region.refused.to_string(),
+            ];
             head(
                 &mut table,
                 &short(&region.uuid),
-                [
-                    bytes(region.used_bytes),
-                    limit(region),
-                    output::percent(region.used_bytes, region.limit_bytes),
-                    bytes(region.peak_bytes),
-                    region.refused.to_string(),
-                ],
+                match device.counts_memory {
+                    true => memory,
+                    false => memory.map(|_| "-".to_owned()),
+                },
                 device.compute.as_ref(),
             );
             for process in region.processes.iter().filter(|process| all || process.alive) {

@@ -228,7 +228,7 @@ impl Sampler {
         let mut known = std::mem::take(&mut self.looks);
         for tenant in tenants {
             for device in &mut tenant.devices {
-                let living = device.region.processes.iter().filter(|p| p.alive).count();
+                let living = device.living;
                 let Some(share) = &mut device.compute else {
                     continue;
                 };

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use fcsp::config::{Quota, Rules};
 use fcsp::control::{Control, Limits};
-use fcsp::device::{DeviceIdentity, Selector};
+use fcsp::device::{DeviceIdentity, DeviceUuid, Selector};
 use fcsp::file;
 use fcsp::process;
 use fcsp::region::RegionSnapshot;
+use fcsp::share::files;
+use fcsp::share::params::Params;
 use fcsp::spatial::claims;
 use fcsp::state::StateDir;
 use fcsp::tenant::MANAGED_MARK;
@@ -36,11 +38,14 @@ pub struct Root {
 }
 
 /// What a tenant has on one device.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct DeviceView {
-    /// Memory.
-    #[serde(flatten)]
+    /// Memory; nothing but the device's UUID where [`DeviceView::counts_memory`] is false.
     pub region: RegionSnapshot,
+    /// Whether the tenant's memory is counted here. One that only submits work has a share and no region.
+    pub counts_memory: bool,
+    /// Processes of it that live here; 1 where they are not counted and the tenant lives.
+    pub living: usize,
     /// Time; `None` without a share.
     pub compute: Option<Share>,
     /// Compute units of its own, such as "0-71"; `None` where it runs on all.
@@ -51,6 +56,42 @@ impl DeviceView {
     /// Which device it is.
     pub fn identity(&self) -> Option<DeviceIdentity> {
         identity(&self.region)
+    }
+}
+
+impl Serialize for DeviceView {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// The device as listings have it: null where memory is not counted.
+        #[derive(Serialize)]
+        struct Listed<'a> {
+            uuid: &'a str,
+            pci: &'a Option<String>,
+            total_bytes: Option<u64>,
+            limit_bytes: Option<u64>,
+            used_bytes: Option<u64>,
+            peak_bytes: Option<u64>,
+            refused: Option<u64>,
+            reaped: Option<u64>,
+            processes: &'a [fcsp::region::ProcessSnapshot],
+            compute: &'a Option<Share>,
+            units: &'a Option<String>,
+        }
+        let region = &self.region;
+        let counted = |value: u64| self.counts_memory.then_some(value);
+        Listed {
+            uuid: &region.uuid,
+            pci: &region.pci,
+            total_bytes: counted(region.total_bytes),
+            limit_bytes: region.limit_bytes,
+            used_bytes: counted(region.used_bytes),
+            peak_bytes: counted(region.peak_bytes),
+            refused: counted(region.refused),
+            reaped: counted(region.reaped),
+            processes: &region.processes,
+            compute: &self.compute,
+            units: &self.units,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -134,10 +175,19 @@ impl TenantView {
             Err(error) => note(&dir, &error),
         }
         let roots = roots(&dir);
+        let alive = roots.iter().any(|root| root.alive)
+            || devices.iter().any(|device| device.living > 0)
+            || state.is_alive(name).unwrap_or(false);
+        for uuid in files::devices(state, name) {
+            if devices
+                .iter()
+                .all(|device| device.region.uuid != uuid.to_string())
+            {
+                devices.push(without_memory(state, name, uuid, alive, page.then_some(&limits)));
+            }
+        }
         Self {
-            alive: roots.iter().any(|root| root.alive)
-                || devices.iter().any(|d| d.region.any_alive())
-                || state.is_alive(name).unwrap_or(false),
+            alive,
             managed: dir.join(MANAGED_MARK).exists(),
             outer: fcsp::tenant::outer_of(&dir)
                 .and_then(|outer| Some(outer.file_name()?.to_str()?.to_owned())),
@@ -195,26 +245,101 @@ fn device(
 ) -> DeviceView {
     let Some(identity) = identity(&region) else {
         return DeviceView {
+            living: living(&region),
+            counts_memory: true,
             region,
             compute: None,
             units: None,
         };
     };
-    let uuid = identity.uuid;
     if let Some(quota) = limits.and_then(|limits| rule_for(&limits.memory, &identity)) {
         let limit = quota.unwrap_or(Quota::Unlimited).resolve(region.total_bytes);
         region.limit_bytes = (limit != u64::MAX).then_some(limit);
     }
-    let promised = limits.and_then(|limits| rule_for(&limits.compute, &identity));
-    let claim = claims::read(state, &uuid, tenant).ok().flatten();
-    let mut compute = Share::read(state, &uuid, tenant, path, promised);
+    let (compute, units) = shared(state, tenant, path, &identity, limits);
+    DeviceView {
+        living: living(&region),
+        counts_memory: true,
+        region,
+        compute,
+        units,
+    }
+}
+
+fn living(region: &RegionSnapshot) -> usize {
+    region.processes.iter().filter(|process| process.alive).count()
+}
+
+/// A device on which the tenant submits work and holds no memory that FCSP counts.
+fn without_memory(
+    state: &StateDir,
+    tenant: &str,
+    uuid: DeviceUuid,
+    alive: bool,
+    limits: Option<&Limits>,
+) -> DeviceView {
+    let device = DeviceIdentity {
+        index: None,
+        uuid,
+        pci: None,
+    };
+    let (compute, units) = shared(state, tenant, Path::new(""), &device, limits);
+    DeviceView {
+        region: RegionSnapshot {
+            uuid: uuid.to_string(),
+            pci: None,
+            total_bytes: 0,
+            limit_bytes: None,
+            used_bytes: 0,
+            peak_bytes: 0,
+            refused: 0,
+            reaped: 0,
+            processes: Vec::new(),
+        },
+        counts_memory: false,
+        living: usize::from(alive),
+        compute,
+        units,
+    }
+}
+
+/// The tenant's share of the device's time, and compute units of its own.
+fn shared(
+    state: &StateDir,
+    tenant: &str,
+    region: &Path,
+    device: &DeviceIdentity,
+    limits: Option<&Limits>,
+) -> (Option<Share>, Option<String>) {
+    let promised = limits.and_then(|limits| rule_for(&limits.compute, device));
+    let claim = claims::read(state, &device.uuid, tenant).ok().flatten();
+    let mut compute = Share::read(state, &device.uuid, tenant, region, promised);
     if let (Some(share), Some(claim)) = (&mut compute, &claim) {
         share.part = f64::from(claim.part()) / f64::from(WHOLE);
     }
-    DeviceView {
-        region,
-        compute,
-        units: claim.map(|claim| claim.set.to_string()),
+    (compute, claim.map(|claim| claim.set.to_string()))
+}
+
+/// What a tenant is promised of one device.
+#[derive(Debug, Default)]
+pub struct Promised {
+    /// Its memory quota, where a rule says one.
+    pub memory: Option<Quota>,
+    /// Its share of the time, where a rule says one.
+    pub compute: Option<Params>,
+    /// Whether a rule names this device, and not merely every device.
+    pub by_name: bool,
+}
+
+/// What the tenant is promised of the device, as far as its limits say it from outside.
+pub fn promise(tenant: &TenantView, device: &DeviceIdentity) -> Promised {
+    let named = |selector: Selector| selector != Selector::All && selector.matches(device).is_some();
+    let limits = &tenant.limits;
+    Promised {
+        memory: rule_for(&limits.memory, device).flatten(),
+        compute: rule_for(&limits.compute, device).flatten(),
+        by_name: limits.memory.iter().any(|(selector, _)| named(selector))
+            || limits.compute.iter().any(|(selector, _)| named(selector)),
     }
 }
 

@@ -394,6 +394,8 @@ mod tests {
             roots: Vec::new(),
             devices: vec![DeviceView {
                 region,
+                counts_memory: true,
+                living: 1,
                 compute: Some(share),
                 units: None,
             }],

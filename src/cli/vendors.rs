@@ -126,6 +126,24 @@ impl Vendor {
             .or_else(|| SYSTEM.iter().find_map(|dir| self.driver_in(Path::new(dir))))
     }
 
+    /// The file that would be its driver, usable or not; one that is usable before one that is not.
+    pub fn present(self) -> Option<Present> {
+        if let Some(path) = self.driver() {
+            return Some(Present { path, fault: None });
+        }
+        let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let named: Vec<PathBuf> = std::env::split_paths(&named)
+            .filter(|dir| dir.is_absolute())
+            .collect();
+        let system = SYSTEM.iter().map(PathBuf::from);
+        let path = named
+            .into_iter()
+            .chain(system)
+            .find_map(|dir| self.files_in(&dir).into_iter().next())?;
+        let fault = Some(fault_of(&path));
+        Some(Present { path, fault })
+    }
+
     fn is_driver(self, file: &[u8]) -> bool {
         self.drivers().iter().any(|name| match name.strip_suffix('*') {
             Some(beginning) => file.starts_with(beginning.as_bytes()),
@@ -134,16 +152,19 @@ impl Vendor {
     }
 
     fn driver_in(self, dir: &Path) -> Option<PathBuf> {
+        self.files_in(dir).into_iter().find(|path| is_native(path))
+    }
+
+    /// The files of a folder that have its driver's name.
+    fn files_in(self, dir: &Path) -> Vec<PathBuf> {
         let mut found: Vec<OsString> = std::fs::read_dir(dir)
-            .ok()?
+            .into_iter()
+            .flatten()
             .filter_map(|entry| Some(entry.ok()?.file_name()))
             .filter(|name| self.is_driver(name.as_bytes()))
             .collect();
         found.sort();
-        found
-            .into_iter()
-            .map(|name| dir.join(name))
-            .find(|path| is_native(path))
+        found.into_iter().map(|name| dir.join(name)).collect()
     }
 
     /// In the loader's cache every library stands with its whole path, between zero bytes; which hardware a line is for
@@ -185,6 +206,26 @@ const SYSTEM: [&str; 7] = [
     "/usr/lib/aarch64-linux-gnu",
     "/usr/lib/habanalabs",
 ];
+
+/// A file that has a driver's name.
+#[derive(Debug)]
+pub struct Present {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it, as the end of a sentence; `None` if it is a library of this machine.
+    pub fault: Option<String>,
+}
+
+/// What is wrong with a file that is no library of this machine.
+fn fault_of(path: &Path) -> String {
+    let mut start = [0; 5];
+    match std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "is no library".into(),
+        Err(error) => format!("cannot be read: {error}"),
+        Ok(()) if start.starts_with(b"\x7fELF") => "is a library of another word size".into(),
+        Ok(()) => "is no library".into(),
+    }
+}
 
 /// Whether the file is an ELF object with this command's word size; of a multilib pair, only that one can be loaded.
 fn is_native(path: &Path) -> bool {
@@ -306,6 +347,9 @@ mod tests {
         }
         assert_eq!(Vendor::Hip.driver_of(&cache), Some(right.clone()));
         assert_eq!(Vendor::Hip.driver_in(dir.path()), Some(right));
+        assert_eq!(fault_of(&old), "is a library of another word size");
+        assert_eq!(fault_of(&write("text", b"hello")), "is no library");
+        assert!(fault_of(&dir.path().join("none")).starts_with("cannot be read: "));
         assert_eq!(Vendor::Gaudi.driver_of(&cache), None);
         assert_eq!(Vendor::Cuda.driver_in(dir.path()), None);
     }

@@ -3,7 +3,9 @@
 mod closed;
 mod demo;
 mod device;
+mod devices;
 mod doctor;
+mod doctor_driver;
 mod figures;
 mod places;
 mod run;

@@ -62,12 +62,20 @@ impl OwnPage {
         }
         let folder = folder(state, device);
         let common = std::fs::metadata(state.path().join("devices")).is_ok_and(|meta| places::is_open(&meta));
-        match common {
-            // As its parent: every user's processes are of one tenant there, or bring a tenant of their own.
-            true => places::make_open(&folder, 0o1777)?,
-            false => DirBuilder::new().recursive(true).mode(0o755).create(&folder)?,
-        }
-        let file = file::open_rw(&folder.join(format!("{tenant}.{EXTENSION}")), true)?;
+        let path = folder.join(format!("{tenant}.{EXTENSION}"));
+        let make = || {
+            match common {
+                // As its parent: every user's processes are of one tenant there, or bring a tenant of their own.
+                true => places::make_open(&folder, 0o1777)?,
+                false => DirBuilder::new().recursive(true).mode(0o755).create(&folder)?,
+            }
+            file::open_rw(&path, true)
+        };
+        let file = match make() {
+            // The folder was empty, and a collector removed it between the two calls.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make(),
+            made => made,
+        }?;
         if !common {
             // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
             let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
@@ -224,7 +232,22 @@ pub fn remove(state: &StateDir, tenant: &str) {
     for device in devices.flatten() {
         // Gone already is as good.
         let _ = std::fs::remove_file(device.path().join(format!("{tenant}.{EXTENSION}")));
+        // A folder with anybody's page in it stays.
+        let _ = std::fs::remove_dir(device.path());
     }
+}
+
+/// The devices for which the tenant has a page.
+pub fn devices(state: &StateDir, tenant: &str) -> Vec<DeviceUuid> {
+    let mut found: Vec<DeviceUuid> = std::fs::read_dir(state.path().join("devices"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|device| device.path().join(format!("{tenant}.{EXTENSION}")).exists())
+        .filter_map(|device| device.file_name().to_str()?.parse().ok())
+        .collect();
+    found.sort();
+    found
 }
 
 #[cfg(test)]
@@ -268,9 +291,14 @@ mod tests {
         assert_eq!(others.views().len(), 1);
         assert_eq!(read(&state, &device, "a").unwrap().view.quota, 250_000);
         assert!(read(&state, &device, "short").is_none() && read(&state, &device, "none").is_none());
+        assert_eq!(devices(&state, "a"), [device]);
         remove(&state, "a");
         others.rescan();
         assert!(others.views().is_empty());
+        assert!(folder(&state, &device).exists(), "somebody else's page is in it");
+        std::fs::remove_file(folder(&state, &device).join("short.page")).unwrap();
+        remove(&state, "a");
+        assert!(!folder(&state, &device).exists());
     }
 
     /// Its times are of a clock that begins anew with each boot: neighbours do not believe them, and its own tenant is

@@ -10,8 +10,9 @@ use fcsp::control::{Control, Limits};
 use fcsp::file::SetupLock;
 use fcsp::units::Bytes;
 
-use super::{Findings, cuda_version};
+use super::Findings;
 use crate::cli::Context;
+use crate::cli::devices;
 use crate::cli::probe::Probe;
 use crate::cli::tenants;
 use crate::cli::vendors::Vendor;
@@ -55,76 +56,6 @@ pub fn loads(library: &Path, findings: &mut Findings) {
             format!("{program}: {error}"),
             "mend the system's own programs",
         ),
-    }
-}
-
-/// The driver as it described itself.
-pub fn driver(probe: &Probe, simulated: bool, findings: &mut Findings) {
-    let nodes = Path::new("/dev/nvidiactl").exists() || Path::new("/dev/dxg").exists();
-    match (&probe.cuda.path, &probe.cuda.error) {
-        (None, _) if nodes => findings.problem(
-            "driver",
-            "the machine has NVIDIA device nodes and no libcuda.so.1",
-            "in a container, ask for the driver's libraries (NVIDIA_DRIVER_CAPABILITIES=compute,utility); on a host, install the driver's user-space part",
-        ),
-        (None, Some(error)) if simulated || !error.contains("cannot open shared object file") => {
-            findings.problem(
-                "driver",
-                format!("libcuda.so.1 cannot be used: {error}"),
-                "reinstall that library; `ldd` on it says what it lacks",
-            );
-        }
-        (None, _) => findings.note(
-            "driver",
-            "there is no NVIDIA driver here",
-            Some("simulated accelerators work: `fcsp demo`, `fcsp run --sim h100 ...`"),
-        ),
-        (Some(path), Some(error)) => findings.problem(
-            "driver",
-            format!("{path}: {error}"),
-            "run nvidia-smi; library and kernel module must be of one release, and this user needs /dev/nvidia*",
-        ),
-        (Some(path), None) => findings.ok(
-            "driver",
-            format!(
-                "{path}{}",
-                probe
-                    .cuda_version
-                    .map(|number| format!(" speaks CUDA {}", cuda_version(number)))
-                    .unwrap_or_default()
-            ),
-        ),
-    }
-    match (&probe.nvml.path, &probe.nvml.error) {
-        (Some(path), Some(error)) => findings.problem(
-            "driver",
-            format!("{path}: {error}"),
-            "run nvidia-smi, which uses the same library",
-        ),
-        (Some(path), None) => findings.ok("driver", format!("{path} answers")),
-        (None, _) if probe.cuda.path.is_some() => findings.warning(
-            "driver",
-            "there is no libnvidia-ml.so.1: what contexts and code take for themselves cannot be measured",
-            "in a container, add `utility` to NVIDIA_DRIVER_CAPABILITIES",
-        ),
-        (None, _) => {}
-    }
-    if probe.cuda.path.is_some() && probe.cuda.error.is_none() && probe.devices.is_empty() {
-        findings.problem(
-            "devices",
-            "the driver shows no device",
-            "check CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES and the container's device list",
-        );
-    }
-    for device in probe.devices.iter().filter(|device| device.mig) {
-        findings.note(
-            "devices",
-            format!(
-                "device {} is partitioned by MIG: programs see its instances",
-                device.index
-            ),
-            Some("limits then hold inside the instance that a program uses; name instances by UUID"),
-        );
     }
 }
 
@@ -201,6 +132,24 @@ const RIVALS: [&str; 4] = [
     "libxpushim.so",
 ];
 
+/// Variables by which MPS limits its clients.
+const MPS_LIMITS: [&str; 2] = [
+    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
+    "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT",
+];
+
+/// Devices of which more has been promised than they have.
+pub fn promises(context: &Context, driver: Option<&Probe>, findings: &mut Findings) {
+    let devices = driver.map_or(&[][..], |driver| &driver.devices);
+    for text in devices::over_promised(context, devices) {
+        findings.warning(
+            "promises",
+            text,
+            "lower the quotas with `fcsp limit`; until then the last to ask is refused by the device itself",
+        );
+    }
+}
+
 /// Other things that stand between a program and the driver.
 pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
     let mut lists: Vec<(String, Vec<PathBuf>)> = Vec::new();
@@ -221,7 +170,14 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
             let name = entry.file_name().and_then(OsStr::to_str).unwrap_or("");
             let shown = entry.display();
             let ours = Vendor::ALL.iter().any(|vendor| vendor.library() == name);
-            if RIVALS.contains(&name) {
+            let names_a_file = entry.as_os_str().as_bytes().contains(&b'/');
+            if names_a_file && !entry.exists() && !RIVALS.contains(&name) {
+                findings.warning(
+                    "conflicts",
+                    format!("{place} names {shown}, which is not there: the loader complains and goes on without it"),
+                    "take it out",
+                );
+            } else if RIVALS.contains(&name) {
                 findings.problem(
                     "conflicts",
                     format!("{place} loads {shown}, which wraps the same functions"),
@@ -229,14 +185,18 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
                 );
             } else if ours && place != "LD_PRELOAD" {
                 findings.ok("conflicts", format!("{place} loads {shown} into every program"));
-            } else if !entry.exists() && name.contains('/') {
-                findings.warning(
+            } else if ours {
+                findings.note(
                     "conflicts",
-                    format!("{place} names {shown}, which is not there"),
-                    "take it out",
+                    format!("{place} loads {shown} already: this shell's programs are governed"),
+                    Some("`fcsp run` puts its own library in front, which then counts alone"),
                 );
-            } else if !ours {
-                findings.note("conflicts", format!("{place} also loads {shown}"), None);
+            } else {
+                findings.note(
+                    "conflicts",
+                    format!("{place} also loads {shown}"),
+                    Some("`fcsp run` keeps it, behind its own library"),
+                );
             }
         }
     }
@@ -248,6 +208,15 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
             format!("an MPS daemon has its pipes in {}", pipe.display()),
             Some("memory quotas hold under MPS; a fault of one program can end its neighbours"),
         );
+    }
+    for variable in MPS_LIMITS {
+        if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+            findings.note(
+                "conflicts",
+                format!("{variable} is set: MPS keeps a limit of its own beside FCSP's"),
+                Some("unset it if only one of the two should hold"),
+            );
+        }
     }
     let devices = driver.map_or(0, |driver| driver.devices.len());
     if devices > 0 && std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| list.trim().is_empty()) {

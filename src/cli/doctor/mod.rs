@@ -2,6 +2,8 @@
 
 mod checks;
 mod coverage;
+mod driver;
+mod nodes;
 mod roles;
 mod settings;
 mod vendors;
@@ -24,8 +26,9 @@ Examples:
   fcsp doctor --roles                            every vendor's functions, counted by what they do
   fcsp doctor --json | jq '.findings[] | select(.level == \"problem\")'
 
-JSON keys: schema, version, verdict (ok, problems), driver (cuda and nvml: path, error; driver, cuda_version, devices[]: \
-index, name, uuid, pci, total_bytes, used_bytes, mig), preload (path, origin), vendors[] (name, driver, preload, \
+JSON keys: schema (fcsp.doctor/1), version, verdict (ok, problems), driver (cuda and nvml: path, error, code; driver, \
+cuda_version, devices[]: index, name, uuid, pci, total_bytes, used_bytes, mig; order: UUIDs as programs count; unidentified[]: index, \
+code), preload (path, origin), vendors[] (name, driver, preload, \
 wrapped), state_dir, coverage[] (library, path, exported, wrapped, unknown[], roles[]: role, exported, wrapped, \
 unwrapped[]), settings[] (quantity, variable, value, counts), findings[] (level: ok, note, warning, problem; topic, text, remedy).
 With --roles: schema, version, vendors[] (name, libraries[]: library, functions, wrapped, roles[]: role, functions, wrapped).
@@ -186,6 +189,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     settings::authority(&mut findings);
     let settings = settings::variables(&mut findings);
     checks::conflicts(driver.as_ref(), &mut findings);
+    checks::promises(context, driver.as_ref(), &mut findings);
 
     let problems = findings.0.iter().any(|finding| finding.level == Level::Problem);
     let report = Report {
@@ -215,7 +219,7 @@ fn ask(simulated: Option<&Simulated>, findings: &mut Findings) -> Option<Probe> 
     // A driver that has to load its kernel module or wake a device takes seconds.
     match probe::ask(simulated, true, Duration::from_secs(20)) {
         Ok(probe) => {
-            checks::driver(&probe, simulated.is_some(), findings);
+            driver::look(&probe, simulated.is_some(), findings);
             Some(probe)
         }
         Err(error) => {

@@ -1,11 +1,13 @@
 //! Who says what a program may have: the authority's file, and the variables of this environment.
 
 use fcsp::config::{env, file};
+use fcsp_sim::faults::Faults;
+use fcsp_sim::spec::Topology;
 use serde::Serialize;
 
 use super::Findings;
 use crate::cli::limits;
-use crate::cli::vendors::wrong_settings;
+use crate::cli::vendors::{Vendor, wrong_settings};
 
 /// A variable that is set.
 #[derive(Debug, Serialize)]
@@ -126,6 +128,7 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
             format!("correct or unset {}", error.field),
         );
     }
+    simulator(findings);
     for wrong in wrong_settings() {
         let name = wrong.split(':').next().unwrap_or_default().to_owned();
         findings.problem("settings", wrong, format!("correct or unset {name}"));
@@ -161,6 +164,54 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
         );
     }
     settings
+}
+
+/// The simulator's own variables. It refuses to start with one that it cannot read, which programs see as a machine
+/// without devices.
+fn simulator(findings: &mut Findings) {
+    let value = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    if let Some(text) = value("FCSP_SIM")
+        && let Err(error) = text.parse::<Topology>()
+    {
+        findings.problem(
+            "settings",
+            error.to_string(),
+            "correct or unset FCSP_SIM; docs/simulator.md has the form",
+        );
+    }
+    let Some(text) = value("FCSP_SIM_FAULTS") else {
+        return;
+    };
+    if let Err(error) = Faults::parse(&text) {
+        findings.problem(
+            "settings",
+            format!("{error}: no simulated device is visible until then"),
+            "correct or unset FCSP_SIM_FAULTS; docs/simulator.md has the form",
+        );
+        return;
+    }
+    for name in fault_names(&text) {
+        let known = Vendor::ALL
+            .into_iter()
+            .any(|vendor| vendor.symbol(name).is_some());
+        if !known {
+            findings.problem(
+                "settings",
+                format!(
+                    "FCSP_SIM_FAULTS names {name}, which no vendor's library has: no simulated device is visible until then"
+                ),
+                "correct the name of the function",
+            );
+        }
+    }
+}
+
+/// The functions that a text of faults names.
+fn fault_names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(';')
+        .map(str::trim)
+        .filter(|rule| !rule.is_empty())
+        .filter_map(|rule| rule.split(['=', '~', '!']).next())
 }
 
 fn ranked(set: &[(String, String)]) -> Vec<Setting> {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::coverage::{self, Coverage};
-use super::{Findings, checks};
+use super::{Findings, checks, nodes};
 use crate::cli::libraries::Libraries;
-use crate::cli::probe::Simulated;
-use crate::cli::vendors::Vendor;
+use crate::cli::probe::{self, Simulated};
+use crate::cli::vendors::{Present, Vendor};
 
 /// One vendor.
 #[derive(Debug, Serialize)]
@@ -56,13 +56,17 @@ pub fn look(
     };
     Vendor::ALL
         .into_iter()
-        .map(|vendor| section(vendor, driver(vendor), libraries, coverage, findings))
+        .map(|vendor| {
+            let simulated = simulated.is_some();
+            section(vendor, driver(vendor), simulated, libraries, coverage, findings)
+        })
         .collect()
 }
 
 fn section(
     vendor: Vendor,
     driver: Option<PathBuf>,
+    simulated: bool,
     libraries: Option<&Libraries>,
     coverage: &mut Vec<Coverage>,
     findings: &mut Findings,
@@ -76,7 +80,12 @@ fn section(
         .into_iter()
         .filter(|name| vendor.symbol(name).is_some())
         .collect();
+    let wanted = driver.is_some() || vendor == Vendor::Cuda;
+    if wanted && !simulated {
+        nodes::look(vendor, findings);
+    }
     if vendor != Vendor::Cuda {
+        usable(vendor, driver.as_deref(), findings);
         match (&driver, &preload) {
             (Some(driver), None) => findings.problem(
                 "vendors",
@@ -106,6 +115,34 @@ fn section(
         driver,
         preload,
         wrapped: wrapped.len(),
+    }
+}
+
+/// Whether the loader takes the driver, and what stands in its place where it is no library of this machine.
+fn usable(vendor: Vendor, driver: Option<&Path>, findings: &mut Findings) {
+    let Some(path) = driver else {
+        if let Some(Present {
+            path,
+            fault: Some(fault),
+        }) = vendor.present()
+        {
+            findings.problem(
+                "vendors",
+                format!("{} is there and {fault}", path.display()),
+                format!("install {}'s 64-bit driver, readable by everybody", vendor.name()),
+            );
+        }
+        return;
+    };
+    if let Err(error) = probe::loads(path) {
+        findings.problem(
+            "vendors",
+            format!("{} is there and cannot be loaded: {error}", path.display()),
+            format!(
+                "`ldd {}` says what it lacks; reinstall the driver",
+                path.display()
+            ),
+        );
     }
 }
 

@@ -196,6 +196,10 @@ pub(super) fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns)
     for device in &tenant.devices {
         let region = &device.region;
         let quota = region.limit_bytes.unwrap_or(region.total_bytes);
+        let amount = |bytes| match device.counts_memory {
+            true => columns.bytes(bytes),
+            false => right("-".into()),
+        };
         let mut cells = vec![
             name(),
             Cell::from(region.uuid.chars().skip(4).take(8).collect::<String>()),
@@ -205,16 +209,20 @@ pub(super) fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns)
                 columns.bar.into(),
                 screen::heat(region.used_bytes, quota),
             )),
-            columns.bytes(region.used_bytes),
+            amount(region.used_bytes),
             match region.limit_bytes {
                 Some(limit) => columns.bytes(limit),
+                None if !device.counts_memory => right("-".into()),
                 None => right("unlimited".into()),
             },
         ];
         if columns.full {
-            cells.push(columns.bytes(region.peak_bytes));
+            cells.push(amount(region.peak_bytes));
         }
-        let refused = columns.count(region.refused);
+        let refused = match device.counts_memory {
+            true => columns.count(region.refused),
+            false => right("-".into()),
+        };
         cells.push(if state.glows(tenant, device) {
             refused.style(Style::new().fg(Color::Red))
         } else {

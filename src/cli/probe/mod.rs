@@ -1,9 +1,13 @@
 //! What the driver at hand says of itself and its devices, asked in a child process: a driver that hangs or crashes
 //! takes down the child only.
 
-use std::ffi::{CStr, c_char, c_void};
+pub mod codes;
+mod vendors;
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +15,7 @@ use fcsp::cuda::ffi::{cuda, nvml};
 use fcsp::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use serde::{Deserialize, Serialize};
 
+use super::vendors::Vendor;
 use super::{output, sim, spatial};
 
 /// A driver library as the dynamic linker found it.
@@ -20,6 +25,51 @@ pub struct Library {
     pub path: Option<String>,
     /// Why it cannot be used.
     pub error: Option<String>,
+    /// The code of the call that failed.
+    #[serde(default)]
+    pub code: Option<i32>,
+}
+
+impl Library {
+    fn failed(&mut self, failure: Failure, known: fn(i32) -> Option<&'static codes::Code>) {
+        match failure {
+            Failure::Text(text) => self.error = Some(text),
+            Failure::Call(call, code) => {
+                self.error = Some(codes::sentence(call, code, known(code)));
+                self.code = Some(code);
+            }
+        }
+    }
+}
+
+/// Why a library could not be asked.
+enum Failure {
+    /// It lacks something.
+    Text(String),
+    /// This call gave this code.
+    Call(&'static str, i32),
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+fn check(call: &'static str, code: i32) -> Result<(), Failure> {
+    match code {
+        0 => Ok(()),
+        code => Err(Failure::Call(call, code)),
+    }
+}
+
+/// A device that does not tell its identity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unidentified {
+    /// Its number as the compute library counts.
+    pub index: u32,
+    /// The code that it answered.
+    pub code: i32,
 }
 
 /// A device as the driver describes it.
@@ -68,6 +118,9 @@ pub struct Probe {
     /// UUIDs as the compute library counts devices, in this environment; empty unless it was asked.
     #[serde(default)]
     pub order: Vec<String>,
+    /// Devices that do not tell their identity, without which no quota holds.
+    #[serde(default)]
+    pub unidentified: Vec<Unidentified>,
 }
 
 /// Options of the hidden child.
@@ -79,6 +132,12 @@ pub struct Args {
     /// Ask AMD's runtime for its devices instead.
     #[arg(long)]
     hip: bool,
+    /// Only load this library, and say why it cannot be loaded.
+    #[arg(long)]
+    load: Option<PathBuf>,
+    /// Ask this vendor's driver for its devices instead.
+    #[arg(long)]
+    vendor: Option<Vendor>,
 }
 
 /// A simulated machine to ask instead of the real one.
@@ -124,6 +183,30 @@ pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Res
     serde_json::from_str(&answer(command, patience)?).map_err(|error| error.to_string())
 }
 
+/// The devices of a vendor other than NVIDIA, asked in a child that is given `patience`.
+pub fn of_vendor(vendor: Vendor, patience: Duration) -> Result<Vec<Device>, String> {
+    let mut command = child_command(&["--vendor", vendor.name()]);
+    if vendor == Vendor::LevelZero {
+        // Says how much memory is in use.
+        command.env("ZES_ENABLE_SYSMAN", "1");
+    }
+    let found: Result<Vec<Device>, String> =
+        serde_json::from_str(&answer(command, patience)?).map_err(|error| error.to_string())?;
+    found
+}
+
+/// Whether the loader takes the library, asked in a child: its initialisers run.
+pub fn loads(path: &Path) -> Result<(), String> {
+    let mut command = child_command(&["--load"]);
+    command.arg(path);
+    let answer: Result<(), String> =
+        serde_json::from_str(&answer(command, LOAD_PATIENCE)?).map_err(|error| error.to_string())?;
+    answer
+}
+
+/// How long a library may take to be loaded.
+const LOAD_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the child writes.
 pub fn answer(mut command: Command, patience: Duration) -> Result<String, String> {
     let mut child = command
@@ -158,11 +241,22 @@ pub fn child(args: &Args) -> anyhow::Result<ExitCode> {
         output::json(&spatial::devices())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(path) = &args.load {
+        let loaded = Handle::open_path(path).map(drop);
+        output::json(&loaded)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(vendor) = args.vendor {
+        output::json(&vendors::devices(vendor))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut probe = Probe::default();
     match Handle::open(c"libnvidia-ml.so.1", c"nvmlInit_v2") {
         Ok(library) => {
             probe.nvml.path = library.path.clone();
-            probe.nvml.error = ask_nvml(&library, &mut probe).err();
+            if let Err(failure) = ask_nvml(&library, &mut probe) {
+                probe.nvml.failed(failure, codes::nvml);
+            }
         }
         Err(error) => probe.nvml.error = Some(error),
     }
@@ -170,7 +264,9 @@ pub fn child(args: &Args) -> anyhow::Result<ExitCode> {
         match Handle::open(c"libcuda.so.1", c"cuInit") {
             Ok(library) => {
                 probe.cuda.path = library.path.clone();
-                probe.cuda.error = ask_cuda(&library, &mut probe).err();
+                if let Err(failure) = ask_cuda(&library, &mut probe) {
+                    probe.cuda.failed(failure, codes::cuda);
+                }
             }
             Err(error) => probe.cuda.error = Some(error),
         }
@@ -217,6 +313,17 @@ impl Handle {
         Ok(this)
     }
 
+    /// Loads the library at `path`.
+    fn open_path(path: &Path) -> Result<Self, String> {
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+        // SAFETY: as in `open`.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        match handle.is_null() {
+            true => Err(last_error()),
+            false => Ok(Self { handle, path: None }),
+        }
+    }
+
     fn address(&self, symbol: &CStr) -> Result<*mut c_void, String> {
         // SAFETY: the handle is open, the name ends with a zero byte.
         let address = unsafe { libc::dlsym(self.handle, symbol.as_ptr()) };
@@ -255,15 +362,7 @@ fn text(bytes: &[c_char]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), String> {
-    let check = |what: &str, code: i32| match code {
-        0 => Ok(()),
-        9 => Err(format!("{what}: driver not loaded (9)")),
-        18 => Err(format!(
-            "{what}: library and kernel module have different versions (18)"
-        )),
-        code => Err(format!("{what}: error {code}")),
-    };
+fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
     let init = function!(library, nvml::nvmlInit_v2)?;
     let version = function!(library, nvml::nvmlSystemGetDriverVersion)?;
     let count = function!(library, nvml::nvmlDeviceGetCount_v2)?;
@@ -324,15 +423,7 @@ fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), String> {
 }
 
 /// No context is made: that would take half a gigabyte of the device.
-fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), String> {
-    let check = |what: &str, code: i32| match code {
-        0 => Ok(()),
-        100 => Err(format!("{what}: no device is visible (100)")),
-        803 => Err(format!(
-            "{what}: library and kernel module have different versions (803)"
-        )),
-        code => Err(format!("{what}: error {code}")),
-    };
+fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
     let version = function!(library, cuda::cuDriverGetVersion)?;
     let init = function!(library, cuda::cuInit)?;
     let count = function!(library, cuda::cuDeviceGetCount)?;
@@ -340,7 +431,11 @@ fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), String> {
     let name = function!(library, cuda::cuDeviceGetName)?;
     let total = function!(library, cuda::cuDeviceTotalMem_v2)?;
     let pci = function!(library, cuda::cuDeviceGetPCIBusId)?;
-    let uuid = function!(library, cuda::cuDeviceGetUuid_v2)?;
+    // The second version tells MIG instances apart; the first is all that drivers before 11.4 have.
+    let uuid = match function!(library, cuda::cuDeviceGetUuid_v2) {
+        Ok(uuid) => uuid,
+        Err(_) => function!(library, cuda::cuDeviceGetUuid)?,
+    };
     // SAFETY: as in `ask_nvml`.
     unsafe {
         let mut number = 0;
@@ -355,9 +450,13 @@ fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), String> {
             let mut device = 0;
             check("cuDeviceGet", get(&mut device, index))?;
             let mut id: cuda::CUuuid = std::mem::zeroed();
-            let known = uuid(&mut id, device) == 0;
+            let code = uuid(&mut id, device);
+            let known = code == 0;
             if known {
                 probe.order.push(DeviceUuid(id.bytes).to_string());
+            } else {
+                let index = index as u32;
+                probe.unidentified.push(Unidentified { index, code });
             }
             if managed {
                 continue;

@@ -1,0 +1,138 @@
+//! The devices of every vendor but NVIDIA, asked in the hidden child through the vendor's backend: so they have the
+//! identities that tenants' files go by.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use fcsp::ascend::process::Ascend;
+use fcsp::device::DeviceIdentity;
+use fcsp::gaudi::process::Gaudi;
+use fcsp::hip::process::Hip;
+use fcsp::hook::backend::Backend;
+use fcsp::levelzero::process::LevelZero;
+
+use super::{Device, Handle, text};
+use crate::cli::vendors::Vendor;
+
+/// The vendor's devices, in the order of this process.
+pub fn devices(vendor: Vendor) -> Result<Vec<Device>, String> {
+    match vendor {
+        Vendor::Cuda => Err("is asked by its own libraries".into()),
+        Vendor::Hip => {
+            let name = |ordinal, _: &DeviceIdentity| hip_name(ordinal);
+            found::<Hip>("hipInit", Ok(()), name, |_, identity, total| {
+                Some(total.saturating_sub(fcsp::hip::info::process_memory::free(identity)?))
+            })
+        }
+        Vendor::LevelZero => {
+            let init = match fcsp::levelzero::driver::real::zeInit.get() {
+                // SAFETY: the function has its header's type; 0 asks for every driver.
+                Some(init) => code(unsafe { init(0) } as i64),
+                None => Err("cannot be loaded".into()),
+            };
+            found::<LevelZero>(
+                "zeInit",
+                init,
+                |_, identity| levelzero_name(identity),
+                |_, identity, total| Some(total.saturating_sub(LevelZero::free_if_unseen(identity)?)),
+            )
+        }
+        Vendor::Ascend => {
+            let init = match fcsp::ascend::driver::real::aclInit.get() {
+                // SAFETY: the function has its header's type and takes no configuration as null.
+                Some(init) => code(i64::from(unsafe { init(std::ptr::null()) })),
+                None => Err("cannot be loaded".into()),
+            };
+            found::<Ascend>(
+                "aclInit",
+                init,
+                |_, _| soc_name(),
+                |ordinal, _, _| fcsp::ascend::info::process_memory::of_chip(ordinal).map(|(_, used)| used),
+            )
+        }
+        Vendor::Gaudi => {
+            let init = initialize_synapse();
+            found::<Gaudi>("synInitialize", init, |_, _| None, |_, _, _| None)
+        }
+    }
+}
+
+fn code(code: i64) -> Result<(), String> {
+    match code {
+        0 => Ok(()),
+        code => Err(format!("error {code}")),
+    }
+}
+
+/// A backend's devices, once `init` has gone well. What a device does not tell is left out of it.
+fn found<B: Backend>(
+    what: &str,
+    init: Result<(), String>,
+    name: impl Fn(i32, &DeviceIdentity) -> Option<String>,
+    used: impl Fn(i32, &DeviceIdentity, u64) -> Option<u64>,
+) -> Result<Vec<Device>, String> {
+    init.map_err(|error| format!("{what}: {error}"))?;
+    let count = B::device_count().ok_or("the driver does not count its devices")?;
+    (0..count)
+        .map(|ordinal| {
+            let identity =
+                B::identify(ordinal).ok_or(format!("device {ordinal} does not tell its identity"))?;
+            let total = B::total_memory(ordinal);
+            Ok(Device {
+                index: ordinal.cast_unsigned(),
+                name: name(ordinal, &identity).unwrap_or_default(),
+                uuid: identity.uuid.to_string(),
+                pci: identity.pci.map(|pci| pci.to_string()),
+                total_bytes: total,
+                used_bytes: used(ordinal, &identity, total),
+                mig: false,
+            })
+        })
+        .collect()
+}
+
+/// Initialises Synapse, which then counts its cards; none is acquired by that.
+fn initialize_synapse() -> Result<(), String> {
+    type Initialize = unsafe extern "C" fn() -> c_int;
+    let driver = Vendor::Gaudi.driver().ok_or("cannot be loaded")?;
+    let library = Handle::open_path(&driver)?;
+    // SAFETY: the type is that of synapse_api.h, and the function takes nothing.
+    code(i64::from(unsafe {
+        library.function::<Initialize>(c"synInitialize")?()
+    }))
+}
+
+fn hip_name(ordinal: i32) -> Option<String> {
+    type Name = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+    let driver = Vendor::Hip.driver()?;
+    let library = Handle::open_path(&driver).ok()?;
+    // SAFETY: the type is that of hip_runtime_api.h.
+    let function = unsafe { library.function::<Name>(c"hipDeviceGetName") }.ok()?;
+    let mut buffer = [0 as c_char; 256];
+    // SAFETY: the buffer is as long as said.
+    let result = unsafe { function(buffer.as_mut_ptr(), buffer.len() as c_int, ordinal) };
+    (result == 0).then(|| text(&buffer))
+}
+
+fn levelzero_name(identity: &DeviceIdentity) -> Option<String> {
+    use fcsp::levelzero::ffi::ze::*;
+    let known = fcsp::levelzero::device::by_uuid(identity.uuid)?;
+    let properties = fcsp::levelzero::driver::real::zeDeviceGetProperties.get()?;
+    // SAFETY: plain data for which all zeroes is valid.
+    let mut answer: ze_device_properties_t = unsafe { std::mem::zeroed() };
+    answer.stype = ZE_STRUCTURE_TYPE_DEVICE_PROPERTIES;
+    // SAFETY: the handle came from the driver, and the answer outlives the call.
+    let result = unsafe { properties(known.handle as ze_device_handle_t, &mut answer) };
+    (result == ZE_RESULT_SUCCESS).then(|| text(&answer.name))
+}
+
+fn soc_name() -> Option<String> {
+    type Name = unsafe extern "C" fn() -> *const c_char;
+    let library = Handle::open_path(&Vendor::Ascend.driver()?).ok()?;
+    // SAFETY: the type is that of acl_rt.h.
+    let function = unsafe { library.function::<Name>(c"aclrtGetSocName") }.ok()?;
+    // SAFETY: the function takes nothing; its answer is null or a string that lives as long as the library.
+    unsafe {
+        let name = function();
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
