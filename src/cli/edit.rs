@@ -6,8 +6,8 @@
 use fcsp::config::{ConfigError, Quota, Rules};
 use fcsp::control::Limits;
 use fcsp::device::Selector;
-use fcsp::share::params::{Params, parse_share};
-use fcsp::units::{Percent, Ppm, WHOLE};
+use fcsp::share::params::Params;
+use fcsp::units::{Percent, Ppm, WHOLE, parse_share};
 
 use super::limits::LimitArgs;
 use super::numbers::Numbers;
@@ -61,8 +61,7 @@ fn merge(options: &LimitArgs, limits: &Limits, numbers: &Numbers) -> Result<Limi
     }
     let mut lifted = Vec::new();
     if let Some(text) = &options.compute {
-        let share = |value: &str| parse_share("compute", value).map_err(|error| error.reason);
-        let rules = said("--compute", text, numbers, share)?;
+        let rules = said("--compute", text, numbers, parse_share)?;
         merged.compute = compute(&limits.compute, &rules)?;
         lifted = rules
             .iter()

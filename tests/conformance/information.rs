@@ -73,3 +73,42 @@ pub fn each_tenant_sees_its_own_processes(vendor: &'static Vendor) {
     assert_eq!(seen(&mut b), [b.pid()]);
     assert_eq!(machine.judge().processes().len(), 3);
 }
+
+/// `fcsp devices` asks the vendor's own driver, and finds the tenant by the identity that its files go by.
+pub fn its_devices_are_listed(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let mut client = machine.open("a", GIB);
+    let real = machine.free().ok("total 0");
+    let output = machine.fcsp(&["devices", "--json"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let devices = report["devices"].as_array().unwrap();
+    let ours: Vec<_> = devices
+        .iter()
+        .filter(|device| device["vendor"] == vendor.name)
+        .collect();
+    assert_eq!(
+        ours.len(),
+        devices.len(),
+        "no device of unknown origin: {report:#}"
+    );
+    let first = ours[0];
+    assert_eq!(
+        (first["number"].as_u64(), first["total_bytes"].as_u64()),
+        (Some(0), Some(real)),
+        "{report:#}"
+    );
+    assert_eq!(first["promised_bytes"].as_u64(), Some(GIB), "{report:#}");
+    assert_eq!(first["tenants"][0]["name"], "a");
+    assert!(first["tenants"][0]["used_bytes"].as_u64().unwrap() >= vendor.context);
+    assert!(
+        first["used_bytes"]
+            .as_u64()
+            .is_none_or(|used| used >= vendor.context),
+        "{report:#}"
+    );
+    client.exit();
+}

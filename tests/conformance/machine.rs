@@ -262,6 +262,13 @@ impl Machine {
         command
     }
 
+    /// The command itself, on this machine.
+    pub fn fcsp(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(env!("CARGO_BIN_EXE_fcsp"));
+        command.args(arguments);
+        command
+    }
+
     /// A program by `fcsp run` with these options.
     pub fn run(&self, options: &[&str], program: &Path) -> Command {
         let mut command = self.bare(env!("CARGO_BIN_EXE_fcsp"));

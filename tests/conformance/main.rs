@@ -119,6 +119,7 @@ macro_rules! collectives {
 
 mod cuda {
     basics!(CUDA);
+    cases!(CUDA: information::its_devices_are_listed);
     sharing!(CUDA);
     pools!(CUDA);
     physical!(CUDA);
@@ -131,6 +132,7 @@ mod cuda {
 
 mod levelzero {
     basics!(LEVELZERO);
+    cases!(LEVELZERO: information::its_devices_are_listed);
     sharing!(LEVELZERO);
     physical!(LEVELZERO);
     cases!(LEVELZERO: memory::managed_memory_counts_in_full, memory::arrays_fill_the_quota);
@@ -154,6 +156,7 @@ mod levelzero {
 /// A card belongs to one process at a time: nothing of what several share.
 mod gaudi {
     basics!(GAUDI);
+    cases!(GAUDI: information::its_devices_are_listed);
     cases!(GAUDI:
         recorded::recorded_work_runs,
         gaudi_only::recipes_become_launches,
@@ -170,6 +173,7 @@ mod empty {
 
 mod ascend {
     basics!(ASCEND);
+    cases!(ASCEND: information::its_devices_are_listed);
     sharing!(ASCEND);
     physical!(ASCEND);
     recorded!(ASCEND);
@@ -179,6 +183,7 @@ mod ascend {
 
 mod hip {
     basics!(HIP);
+    cases!(HIP: information::its_devices_are_listed);
     sharing!(HIP);
     pools!(HIP);
     physical!(HIP);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use fcsp::control::{Control, Limits};
 use fcsp::file::SetupLock;
+use fcsp::state::StateDir;
 use fcsp::units::Bytes;
 
 use super::Findings;
@@ -76,6 +77,15 @@ fn space(path: &Path) -> io::Result<(u64, bool)> {
 
 /// Makes and removes a tenant, as `fcsp run` would.
 pub fn state(context: &Context, findings: &mut Findings) {
+    if context.state_override.is_none() {
+        for passed in StateDir::find(false).1 {
+            findings.note(
+                "state",
+                format!("{} was passed by: {}", passed.path.display(), passed.reason),
+                Some("FCSP_STATE_DIR or --state-dir names a folder that serves"),
+            );
+        }
+    }
     let path = context.state.path().to_owned();
     let shown = path.display();
     let name = format!("doctor-{}", std::process::id());

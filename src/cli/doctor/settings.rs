@@ -1,6 +1,6 @@
 //! Who says what a program may have: the authority's file, and the variables of this environment.
 
-use fcsp::config::{env, file};
+use fcsp::config::{env, file, names};
 use fcsp_sim::faults::Faults;
 use fcsp_sim::spec::Topology;
 use serde::Serialize;
@@ -50,36 +50,6 @@ const QUANTITIES: [(&str, &[&str]); 9] = [
     ("burst", &["FCSP_BURST", "BUD_BURST_MAX_PCT"]),
     ("spatial", &["FCSP_SPATIAL"]),
 ];
-
-/// The variables that set no limit.
-const OTHERS: [&str; 11] = [
-    "FCSP_ACCOUNT_TIME",
-    "FCSP_ASCEND_CORES",
-    "FCSP_EMBED_DIR",
-    "FCSP_GAUDI_WAIT",
-    "FCSP_HEADERS",
-    "FCSP_LEVELZERO_DRIVER",
-    "FCSP_LIB_DIR",
-    "FCSP_LOG",
-    "FCSP_OFFLINE",
-    "FCSP_SIM",
-    "FCSP_STATE_DIR",
-];
-
-/// Whether anything of FCSP reads a variable of this name.
-fn is_known(name: &str) -> bool {
-    let is = |known: &str, per_device: bool| {
-        name.strip_prefix(known).is_some_and(|rest| {
-            rest.is_empty()
-                || (per_device && rest.strip_prefix('_').is_some_and(|n| n.parse::<u32>().is_ok()))
-        })
-    };
-    OTHERS.iter().any(|known| is(known, false))
-        || name.starts_with("FCSP_SIM_")
-        || QUANTITIES
-            .iter()
-            .any(|(quantity, known)| is(known[0], matches!(*quantity, "memory" | "compute")))
-}
 
 /// Looks at the root-owned file.
 pub fn authority(findings: &mut Findings) {
@@ -145,17 +115,16 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
             Some("unset the ones that should not count"),
         );
     }
-    let unknown: Vec<String> = std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("FCSP_") && !is_known(name))
-        .collect();
-    if !unknown.is_empty() {
-        findings.warning(
-            "settings",
-            format!("FCSP knows no {}: nothing is set by it", unknown.join(", ")),
-            "correct the name; README.md lists them all",
-        );
+    for (name, _) in std::env::vars_os() {
+        if let Some(unknown) = name.to_str().and_then(names::wrong) {
+            findings.problem(
+                "settings",
+                unknown.to_string(),
+                format!("correct or unset {}: `fcsp run` refuses it", unknown.name),
+            );
+        }
     }
+    environment(findings);
     if let Ok(tenant) = std::env::var("FCSP_TENANT") {
         findings.note(
             "settings",
@@ -164,6 +133,22 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
         );
     }
     settings
+}
+
+/// What a preload library knows of programs that clear their environment: the one that they were started with.
+fn environment(findings: &mut Findings) {
+    match std::fs::read("/proc/self/environ") {
+        Ok(_) => findings.ok(
+            "settings",
+            "a program that clears its environment keeps its limits (by /proc); what it then starts has them only by \
+             `fcsp run` or /etc/ld.so.preload",
+        ),
+        Err(error) => findings.warning(
+            "settings",
+            format!("/proc/self/environ: {error}: a program that clears its environment loses its limits"),
+            "mount /proc, or let /etc/fcsp/tenant.toml decide",
+        ),
+    }
 }
 
 /// The simulator's own variables. It refuses to start with one that it cannot read, which programs see as a machine
@@ -242,26 +227,6 @@ fn ranked(set: &[(String, String)]) -> Vec<Setting> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_slip_of_the_pen_is_known_for_one() {
-        for name in [
-            "FCSP_MEMORY_LIMIT",
-            "FCSP_COMPUTE_LIMIT_3",
-            "FCSP_SIM_FAULTS",
-            "FCSP_LOG",
-        ] {
-            assert!(is_known(name), "{name}");
-        }
-        for name in [
-            "FCSP_MEMORY_LIMT",
-            "FCSP_MEMORY_LIMIT_x",
-            "FCSP_MODE_0",
-            "FCSP_MODES",
-        ] {
-            assert!(!is_known(name), "{name}");
-        }
-    }
 
     #[test]
     fn the_variable_that_is_said_to_count_is_the_one_that_the_reader_takes() {
