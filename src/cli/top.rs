@@ -216,15 +216,13 @@ fn draw(frame: &mut Frame, state: &mut State) {
     let foot_text = match &state.trouble {
         Some(trouble) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
         None => Line::styled(
-            format!(
-                "q quit   up/down scroll   a {} the ended   {}",
-                if state.all { "hide" } else { "show" },
-                if frame.area().width >= FULL_WIDTH {
-                    "HELD: launches waiting, LATE: let go by a deadline"
-                } else {
-                    "HELD: launches waiting"
-                }
-            ),
+            match (frame.area().width, if state.all { "hide" } else { "show" }) {
+                (0..60, word) => format!("q quit  a {word} ended  up/down"),
+                (FULL_WIDTH.., word) => format!(
+                    "q quit   up/down scroll   a {word} the ended   HELD: launches waiting, LATE: let go by a deadline"
+                ),
+                (_, word) => format!("q quit   up/down scroll   a {word} the ended   HELD: launches waiting"),
+            },
             screen::FAINT,
         ),
     };
@@ -246,9 +244,10 @@ fn draw_head(frame: &mut Frame, area: Rect, state: &State) {
     let line = Line::from(vec![
         Span::styled("fcsp top", screen::HEADING),
         Span::raw(format!(
-            "   {}, {} on a device",
+            "   {}, {}{}",
             plural(alive, "tenant"),
-            plural(pids.len(), "process")
+            plural(pids.len(), "process"),
+            if area.width >= 60 { " on a device" } else { "" }
         )),
         Span::styled(
             match state.ended {
@@ -263,6 +262,8 @@ fn draw_head(frame: &mut Frame, area: Rect, state: &State) {
 
 fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum>) {
     let wide = area.width >= 100;
+    // Below that the amounts are cut before the bar says anything.
+    let bar = area.width >= 60;
     let width = usize::from(area.width)
         .saturating_sub(if wide { 87 } else { 63 })
         .max(8);
@@ -270,13 +271,12 @@ fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum
         .iter()
         .map(|(uuid, sum)| {
             let mut line = Line::from(format!("{}  ", ps::short(uuid)));
-            line.spans
-                .extend(screen::bar(sum.used, sum.total, width, Color::Cyan).spans);
-            line.push_span(Span::raw(format!(
-                "  {} of {}",
-                Bytes(sum.used),
-                Bytes(sum.total)
-            )));
+            if bar {
+                line.spans
+                    .extend(screen::bar(sum.used, sum.total, width, Color::Cyan).spans);
+                line.push_span(Span::raw("  "));
+            }
+            line.push_span(Span::raw(format!("{} of {}", Bytes(sum.used), Bytes(sum.total))));
             if let Some(had) = sum.had {
                 line.push_span(Span::raw(format!("  {:.0}% busy", had * 100.0)));
             }
@@ -473,9 +473,13 @@ mod tests {
     fn a_narrow_terminal_shows_who_holds_how_much() {
         for width in [30, 40, 60, 78] {
             let picture = picture(width, 20);
-            for part in ["train", "USED", "6 GiB", "QUOTA", "8 GiB", "4711"] {
+            for part in ["train", "USED", "6 GiB", "QUOTA", "8 GiB", "4711", "q quit"] {
                 assert!(picture.contains(part), "{part} at {width}:\n{picture}");
             }
+            assert!(
+                width < 40 || picture.contains("6 GiB of 80 GiB"),
+                "{width}:\n{picture}"
+            );
         }
     }
 

@@ -205,3 +205,17 @@ fn another_users_state_folder_is_said_to_be_one() {
         refuses(&output, 125, &["Permission denied", "state folder"]);
     }
 }
+
+#[test]
+fn a_quota_below_what_is_held_is_new_only_when_it_was_changed() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let _client = Client::busy(&machine, &program, "a", &["--memory", "2GiB"]);
+    let note = |args: &[&str]| machine.json(args, 0)["notes"][0].as_str().unwrap().to_owned();
+    let changed = note(&["limit", "a", "--memory", "300MiB", "--json"]);
+    assert!(changed.contains("holds more than its new quota"), "{changed}");
+    for args in [&["pause", "a", "--json"][..], &["limit", "a", "--json"]] {
+        let said = note(args);
+        assert!(said.contains("holds more than its quota"), "{args:?}: {said}");
+    }
+}

@@ -44,11 +44,14 @@ fn draw_head(frame: &mut Frame, area: Rect, show: &Show) {
     let lines = vec![
         Line::from(vec![
             Span::styled("fcsp demo", HEADING),
-            Span::raw(format!(
-                "   one simulated {}, {} tenants",
-                show.stage.device,
-                show.stage.tenants.len()
-            )),
+            Span::raw(match area.width {
+                0..60 => format!("   {} tenants, simulated", show.stage.tenants.len()),
+                _ => format!(
+                    "   one simulated {}, {} tenants",
+                    show.stage.device,
+                    show.stage.tenants.len()
+                ),
+            }),
         ]),
         Line::styled(
             format!("{:.0} s left, q ends it", left.as_secs_f64().ceil()),
@@ -80,9 +83,14 @@ fn draw_machine(frame: &mut Frame, area: Rect, stage: &Stage) {
     ));
     let lines = vec![
         Line::from(format!(
-            "GPU memory: {} of {} in use, as the device itself counts it",
+            "GPU memory: {} of {}{}",
             Bytes(used),
-            Bytes(stage.total)
+            Bytes(stage.total),
+            if width >= 72 {
+                " in use, as the device itself counts it"
+            } else {
+                ""
+            }
         )),
         Line::from(spans),
     ];
@@ -97,9 +105,14 @@ fn draw_tenant(frame: &mut Frame, area: Rect, index: usize, tenant: &Tenant) {
         (1, _) => "1 process".to_owned(),
         (count, _) => format!("{count} processes"),
     };
+    // On a narrow screen the counts matter more than what the tenant plays.
+    let about = match width {
+        0..72 => String::new(),
+        _ => format!("{:<37}", tenant.about),
+    };
     let title = Line::from(vec![
         Span::styled(format!("{:<9}", tenant.name), HEADING.fg(colour(index))),
-        Span::raw(format!("{:<37}", tenant.about)),
+        Span::raw(about),
         Span::styled(format!("{processes:<13}"), FAINT),
         Span::styled(
             format!("{} refused", tenant.refused),
