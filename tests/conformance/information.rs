@@ -79,8 +79,11 @@ pub fn its_devices_are_listed(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
     };
-    let mut client = machine.open("a", GIB);
-    let real = machine.free().ok("total 0");
+    // Before: a card may belong to one process at a time.
+    let mut alone = machine.free();
+    let real = alone.ok("total 0");
+    alone.exit();
+    let client = machine.open("a", GIB);
     let output = machine.fcsp(&["devices", "--json"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
@@ -96,10 +99,12 @@ pub fn its_devices_are_listed(vendor: &'static Vendor) {
         "no device of unknown origin: {report:#}"
     );
     let first = ours[0];
-    assert_eq!(
-        (first["number"].as_u64(), first["total_bytes"].as_u64()),
-        (Some(0), Some(real)),
-        "{report:#}"
+    assert_eq!(first["number"].as_u64(), Some(0), "{report:#}");
+    // A management library counts what the driver keeps for itself, too.
+    let total = first["total_bytes"].as_u64().unwrap();
+    assert!(
+        total >= real && total < real + GIB,
+        "{total} of {real}: {report:#}"
     );
     assert_eq!(first["promised_bytes"].as_u64(), Some(GIB), "{report:#}");
     assert_eq!(first["tenants"][0]["name"], "a");

@@ -77,7 +77,7 @@ fn space(path: &Path) -> io::Result<(u64, bool)> {
 
 /// Makes and removes a tenant, as `fcsp run` would.
 pub fn state(context: &Context, findings: &mut Findings) {
-    if context.state_override.is_none() {
+    if !context.is_chosen {
         for passed in StateDir::find(false).1 {
             findings.note(
                 "state",
