@@ -17,24 +17,14 @@ use crate::cli::vendors::Vendor;
 pub fn devices(vendor: Vendor) -> Result<Vec<Device>, String> {
     match vendor {
         Vendor::Cuda => Err("is asked by its own libraries".into()),
-        Vendor::Hip => {
-            let name = |ordinal, _: &DeviceIdentity| hip_name(ordinal);
-            found::<Hip>("hipInit", Ok(()), name, |_, identity, total| {
-                Some(total.saturating_sub(fcsp::hip::info::process_memory::free(identity)?))
-            })
-        }
+        Vendor::Hip => found::<Hip>("hipInit", Ok(()), |ordinal, _| hip_name(ordinal)),
         Vendor::LevelZero => {
             let init = match fcsp::levelzero::driver::real::zeInit.get() {
                 // SAFETY: the function has its header's type; 0 asks for every driver.
                 Some(init) => code(unsafe { init(0) } as i64),
                 None => Err("cannot be loaded".into()),
             };
-            found::<LevelZero>(
-                "zeInit",
-                init,
-                |_, identity| levelzero_name(identity),
-                |_, identity, total| Some(total.saturating_sub(LevelZero::free_if_unseen(identity)?)),
-            )
+            found::<LevelZero>("zeInit", init, |_, identity| levelzero_name(identity))
         }
         Vendor::Ascend => {
             let init = match fcsp::ascend::driver::real::aclInit.get() {
@@ -42,17 +32,9 @@ pub fn devices(vendor: Vendor) -> Result<Vec<Device>, String> {
                 Some(init) => code(i64::from(unsafe { init(std::ptr::null()) })),
                 None => Err("cannot be loaded".into()),
             };
-            found::<Ascend>(
-                "aclInit",
-                init,
-                |_, _| soc_name(),
-                |ordinal, _, _| fcsp::ascend::info::process_memory::of_chip(ordinal).map(|(_, used)| used),
-            )
+            found::<Ascend>("aclInit", init, |_, _| soc_name())
         }
-        Vendor::Gaudi => {
-            let init = initialize_synapse();
-            found::<Gaudi>("synInitialize", init, |_, _| None, |_, _, _| None)
-        }
+        Vendor::Gaudi => found::<Gaudi>("synInitialize", initialize_synapse(), |_, _| None),
     }
 }
 
@@ -68,7 +50,6 @@ fn found<B: Backend>(
     what: &str,
     init: Result<(), String>,
     name: impl Fn(i32, &DeviceIdentity) -> Option<String>,
-    used: impl Fn(i32, &DeviceIdentity, u64) -> Option<u64>,
 ) -> Result<Vec<Device>, String> {
     init.map_err(|error| format!("{what}: {error}"))?;
     let count = B::device_count().ok_or("the driver does not count its devices")?;
@@ -83,7 +64,7 @@ fn found<B: Backend>(
                 uuid: identity.uuid.to_string(),
                 pci: identity.pci.map(|pci| pci.to_string()),
                 total_bytes: total,
-                used_bytes: used(ordinal, &identity, total),
+                used_bytes: B::free(&identity).map(|free| total.saturating_sub(free)),
                 mig: false,
             })
         })
