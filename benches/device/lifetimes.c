@@ -361,7 +361,10 @@ static void pools(Own *own) {
     size_t free, total;
     PoolProps props = {1, 0, 1, 0, NULL, 0, {0}};
     if (own->number % 2) {
-        OK(cuMemAllocAsync(&other, MIB, own->stream));
+        // By name: natively an H200's driver crashes where cuMemAllocAsync meets the end of the pool that was current.
+        H usual;
+        OK(cuDeviceGetDefaultMemPool(&usual, 0));
+        OK(cuMemAllocFromPoolAsync(&other, MIB, usual, own->stream));
         OK(cuMemGetInfo_v2(&free, &total));
         OK(cuMemFreeAsync(other, own->stream));
         OK(cuStreamSynchronize(own->stream));
@@ -369,8 +372,12 @@ static void pools(Own *own) {
     }
     OK(cuMemPoolCreate(&pool, &props));
     int chosen = own->number == 0 && own->turn % 2;
-    if (chosen) OK(cuDeviceSetMemPool(0, pool));
-    OK(cuMemAllocFromPoolAsync(&at, 8 * MIB, pool, own->stream));
+    if (chosen) {
+        OK(cuDeviceSetMemPool(0, pool));
+        OK(cuMemAllocAsync(&at, 8 * MIB, own->stream));
+    } else {
+        OK(cuMemAllocFromPoolAsync(&at, 8 * MIB, pool, own->stream));
+    }
     OK(spin(own->spin, own->stream, 20 * US));
     OK(fill(own->fill, own->stream, at, own->turn));
     OK(cuStreamSynchronize(own->stream));
