@@ -148,3 +148,19 @@ fn a_failure_at_any_step_is_a_refusal_or_nothing() {
         });
     }
 }
+
+/// What stands in the way of the set-up may pass. The same process then has its limits.
+#[test]
+fn a_set_up_that_was_prevented_is_tried_again() {
+    let machine = Machine::new();
+    let mut client = machine.client("t", "1GiB");
+    // A file where the folder of the tenants is to be.
+    let tenants = machine.state().join("tenants");
+    std::fs::create_dir_all(machine.state()).unwrap();
+    std::fs::write(&tenants, "").unwrap();
+    assert_eq!(i64::from(client.code("open 0")), OPERATING_SYSTEM);
+    std::fs::remove_file(&tenants).unwrap();
+    wait_for("another attempt", || client.code("open 0") == 0);
+    client.ok(&format!("alloc {}", 512 << 20));
+    client.refused(&format!("alloc {}", 512 << 20));
+}
