@@ -34,7 +34,7 @@ fail() {
 # How a vendor's entry points begin, by the library's name.
 case $(basename "$library") in
     libfcsp_empty*) kinds='empty' ;;
-    libfcsp_ascend*) kinds='acl(rt|mdlRI)? rts? Hccl dcmi' ;;
+    libfcsp_ascend*) kinds='acl(rt|mdl(RI)?)? rts? Hccl dcmi' ;;
     # Two of its functions are exported with the names that C++ gives them.
     libfcsp_hip*) kinds='hip _Z24hip rsmi amdsmi' ;;
     libfcsp_gaudi*) kinds='syn hlml' ;;

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name, file as authority};
 use crate::control::{Control, Limits};
-use crate::device::{DeviceIdentity, DeviceUuid};
+use crate::device::DeviceIdentity;
 use crate::file::SetupLock;
 use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
+#[cfg(not(loom))]
 use crate::share::files::OwnPage;
 use crate::state::StateDir;
 use crate::tree;
@@ -168,7 +169,8 @@ impl Tenant {
     /// # Errors
     ///
     /// The system's reason where the page cannot be made or mapped.
-    pub fn share_page(&self, device: &DeviceUuid) -> std::io::Result<OwnPage> {
+    #[cfg(not(loom))]
+    pub fn share_page(&self, device: &crate::device::DeviceUuid) -> std::io::Result<OwnPage> {
         // A tenant's folder lies in `<state>/tenants`.
         let state = self.dir.ancestors().nth(2).unwrap_or(&self.dir);
         OwnPage::open(&StateDir::at(state), device, &self.name)

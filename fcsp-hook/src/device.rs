@@ -8,7 +8,7 @@
 //! close to the quota. Away from the quota the figure may lag; at the quota it does not. A new context counts with
 //! [`Backend::CONTEXT_ESTIMATE`] until then.
 //!
-//! In a PID namespace the library lists this process under a number that it does not know: [`listed`] finds its entry.
+//! In a PID namespace the library lists this process under a number that it does not know: `device/listed.rs` finds its entry.
 //!
 //! Where that library cannot be asked (a container without it), lists no process, or does not know their figures, the
 //! overhead is what contexts are estimated at and what the device's free memory fell by while code was loaded or a limit

@@ -1,5 +1,7 @@
 //! The quota, for every kind of memory.
 
+use std::time::{Duration, Instant};
+
 use crate::machine::{Client, Machine};
 use crate::vendors::{GIB, MIB, Vendor};
 
@@ -90,12 +92,20 @@ pub fn small_requests_are_counted(vendor: &'static Vendor) {
     for block in blocks {
         client.ok(&format!("free {block}"));
     }
-    client.values("info");
-    assert_eq!(
-        (machine.used("a"), judge.held(client.pid())),
-        (idle, nothing),
-        "everything was given back"
-    );
+    // The overhead may be 200 ms old, and have been measured while the driver held a page for part of its bytes.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        client.values("info");
+        let now = (machine.used("a"), judge.held(client.pid()));
+        if now == (idle, nothing) {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "not given back: {now:?} of {idle} and {nothing}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // And what is held ahead dies with its process.
     client.ok("alloc 4096");
     client.kill();
