@@ -8,7 +8,7 @@
 
 use fcsp_hook::memory::{self, Request};
 
-use super::{pages, vmm};
+use super::{forbidden_by_capture, pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope, shielded};
@@ -76,10 +76,17 @@ fn part_of_slab(bytes: u64) -> u64 {
 /// More bytes than any device has: such a shape has sides that no device has, and the driver says which code that is.
 const BEYOND_ANY_DEVICE: u64 = 1 << 42;
 
-/// Whether the driver would accept a shape: something wide, no larger than a device, of one, two or four channels.
+/// The formats that every driver has: integers and floats of one channel's width.
+const PLAIN_FORMATS: [CUarray_format; 8] = [0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x10, 0x20];
+
+/// Whether the driver would surely accept a shape: something wide, no larger than a device, of one, two or four channels of
+/// a plain format.
 fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
     descriptor.is_some_and(|d| {
-        d.Width > 0 && mipmap_bytes(&d, 1) < BEYOND_ANY_DEVICE && [1, 2, 4].contains(&d.NumChannels)
+        d.Width > 0
+            && mipmap_bytes(&d, 1) < BEYOND_ANY_DEVICE
+            && [1, 2, 4].contains(&d.NumChannels)
+            && PLAIN_FORMATS.contains(&d.Format)
     })
 }
 
@@ -94,6 +101,11 @@ fn create(
     // SAFETY: read after the driver has written there with success.
     let handle = || unsafe { *place } as u64;
     let result = create_counted(bytes_of(descriptor, levels), call, &handle);
+    if result == CUDA_ERROR_OUT_OF_MEMORY
+        && let Some(code) = forbidden_by_capture()
+    {
+        return code;
+    }
     let usable = || !place.is_null() && levels > 0 && is_shape(descriptor);
     memory::or_wrong_argument::<Cuda>(result, usable, call, destroy)
 }

@@ -3,7 +3,7 @@
 
 use fcsp_hook::memory::{self, Request, pieces};
 
-use super::{LARGEST_PIECE, pages, without_address};
+use super::{LARGEST_PIECE, forbidden_by_capture, pages, without_address};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope_inside, shielded};
@@ -19,6 +19,11 @@ fn allocate(
     true_bytes: impl Fn() -> u64,
 ) -> CUresult {
     let result = allocate_counted(bytes, managed, &call, &address, true_bytes);
+    if result == CUDA_ERROR_OUT_OF_MEMORY
+        && let Some(code) = forbidden_by_capture()
+    {
+        return code;
+    }
     memory::or_wrong_argument::<Cuda>(
         result,
         || bytes > 0 && usable(),

@@ -24,12 +24,29 @@ use fcsp_hook::memory::physical::Physical;
 
 use crate::call_real;
 use crate::context::{Attached, PrimaryContexts};
-use crate::ffi::cuda::{CUDA_ERROR_OUT_OF_MEMORY, CUDA_SUCCESS, CUcontext, CUdeviceptr, CUresult};
+use crate::ffi::cuda::{
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_SUCCESS, CUcontext, CUdeviceptr, CUresult,
+};
 use crate::process::{Cuda, SetupOnce};
 
 /// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece (measured, H100, driver
 /// 580: requests of 1 to 2 MiB take what smaller ones leave of a slab, and leave them the rest of theirs).
 pub const LARGEST_PIECE: u64 = (2 << 20) - 1;
+
+/// Returns the code by which the driver refuses any allocation of this thread because of a capture; `None` if it allows them.
+///
+/// The driver looks at captures before arguments and sizes, and ends the capture that it refuses for (measured, H200, driver
+/// 580). A refusal for the quota's sake must not come before that. An allocation of no bytes asks, and takes nothing.
+fn forbidden_by_capture() -> Option<CUresult> {
+    if !graph::capturing() {
+        return None;
+    }
+    let mut address = 0;
+    match call_real!(cuMemAlloc_v2(&mut address, 0)) {
+        CUDA_ERROR_INVALID_VALUE => None,
+        code => Some(code),
+    }
+}
 
 /// Passes `result` on. Where there is no memory the driver leaves a null address in the caller's place (measured, H200,
 /// driver 580, for `cuMemAlloc`, `cuMemAllocPitch` and `cuMemAllocAsync`), and so does a refusal.
