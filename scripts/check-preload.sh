@@ -36,7 +36,7 @@ case $(basename "$library") in
     libfcsp_empty*) kinds='empty' ;;
     libfcsp_ascend*) kinds='acl(rt|mdl(RI)?)? rts? Hccl dcmi' ;;
     # Two of its functions are exported with the names that C++ gives them.
-    libfcsp_hip*) kinds='hip _Z24hip rsmi amdsmi' ;;
+    libfcsp_hip*) kinds='hip __hip _Z24hip rsmi amdsmi' ;;
     libfcsp_gaudi*) kinds='syn hlml' ;;
     libfcsp_levelzero*) kinds='zes? zet' ;;
     *) kinds='cu nvml' ;;
