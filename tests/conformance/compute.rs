@@ -13,10 +13,10 @@ fn near(what: &str, value: f64, expected: f64) {
     );
 }
 
-/// Waits until a rate of running programs is what it should be, for some ten seconds: costs are learned meanwhile, and the
-/// machine may give the clients too little time to keep the device busy.
+/// Waits until a rate of running programs is what it should be, for 40 measurements at most: costs are learned meanwhile, and
+/// the machine may give the clients too little time to keep the device busy.
 pub fn settles(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
-    let settled = (0..9).any(|_| {
+    let settled = (0..40).any(|_| {
         let value = measure();
         value > expected / COARSE && value < expected * COARSE
     });

@@ -121,7 +121,10 @@ fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> 
     };
     // Which of the small ones takes a new slab shows in the overhead.
     let taken = pages(bytes);
-    let bytes = if bytes <= SMALL_ARRAY {
+    let bytes = if bytes == 0 {
+        // Nothing wide, or mapped later: the driver takes nothing now.
+        0
+    } else if bytes <= SMALL_ARRAY {
         part_of_slab(bytes)
     } else {
         taken
