@@ -19,7 +19,7 @@ pub fn on(stream: usize) -> bool {
     RECORDINGS.began_on(stream) || captures(stream)
 }
 
-/// Whether the driver says that a stream is being captured.
+/// Asks the driver whether a stream is being captured.
 fn captures(stream: usize) -> bool {
     let (mut status, mut model) = (ACL_MODEL_RI_CAPTURE_STATUS_NONE, core::ptr::null_mut());
     call_real!(aclmdlRICaptureGetInfo(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::region::layout::Fnv;
 
-/// Where the kernel says it: the same text for every process of a machine, in containers too.
+/// The kernel's file with the identity of this boot: the same text for every process of a machine, in containers too.
 const SOURCE: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Not asked yet.
@@ -34,7 +34,7 @@ fn number(text: &[u8]) -> u64 {
     hash.finish() | 2
 }
 
-/// Whether a file that says `stored` is of another boot. One that says 0 does not know: an older build made it.
+/// Tells whether a file with the identity `stored` is of another boot. An older build stored 0, which is of no other boot.
 pub fn is_another(stored: u64) -> bool {
     let current = id();
     stored != 0 && current != 0 && stored != current

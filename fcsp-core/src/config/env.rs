@@ -122,7 +122,7 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Whether this is HAMi's and the published product's way to say "no limit": 0 with any unit, or none.
+/// Tells whether `text` means no limit to HAMi and the published product: 0 with any unit, or none.
 fn is_nothing(text: &str) -> bool {
     let unit = text.trim().trim_start_matches('0');
     unit.len() < text.trim().len() && unit.trim().bytes().all(|byte| b"kmgtibKMGTIB".contains(&byte))

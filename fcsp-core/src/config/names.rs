@@ -8,9 +8,9 @@
 pub struct Known {
     /// The name.
     pub name: &'static str,
-    /// What stands between the name and a device's number, where there may be one.
+    /// The separator between the name and a device's number, for variables that may have a number.
     pub per_device: Option<&'static str>,
-    /// Whether the variable decides what a tenant may have, or which tenant it is.
+    /// True for a variable that sets a limit or names the tenant.
     pub setting: bool,
 }
 
@@ -92,7 +92,7 @@ impl Known {
     }
 }
 
-/// Whether the variable decides what a tenant may have, or which tenant it is.
+/// Tells whether the variable sets a limit or names the tenant.
 pub fn is_setting(name: &str) -> bool {
     KNOWN.iter().any(|known| known.setting && known.is(name))
 }

@@ -128,7 +128,7 @@ fn allocate_async(
     let named = (!named.is_null()).then_some(named as usize);
     let result = pool::allocate(device, named, "cuMemAllocAsync", bytes as u64, &call, &address);
     if result == CUDA_ERROR_OUT_OF_MEMORY && graph::capturing() {
-        // As in `forbidden_by_capture`. No bytes of a stream are granted where it may be used now.
+        // As in `forbidden_by_capture`, for this stream: an allocation of no bytes asks, and takes nothing.
         let mut nothing = 0;
         let code = call_real!(cuMemAllocAsync(&mut nothing, 0, stream));
         if code != CUDA_SUCCESS {
