@@ -336,11 +336,18 @@ impl TenantPage {
     }
 
     /// Charges `gpu` ns to the floor, which everything counts against.
-    pub fn charge_floor(&self, floor: Rate, gpu: i64, now: u64) {
+    ///
+    /// Time that was there for other reasons makes a debt of at most the bucket's depth: whatever a
+    /// tenant has had, its floor begins again within that. Time had on the floor `alone` is paid
+    /// back in full.
+    pub fn charge_floor(&self, floor: Rate, gpu: u64, alone: bool, now: u64) {
+        let gpu = i64::try_from(gpu).unwrap_or(i64::MAX);
         let _ = self
             .floor_empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-                Some(floor.after(at, now, gpu))
+                let after = floor.after(at, now, gpu);
+                let most = floor.settle(at, now).max(now.saturating_add(floor.span()));
+                Some(if alone { after } else { after.min(most) })
             });
     }
 

@@ -26,7 +26,7 @@
 //! queue claimed could take at the share claimed.
 
 use crate::share::arrivals::Foreseen;
-use crate::share::bucket::{Rate, wall_of};
+use crate::share::bucket::{Rate, gpu_of, wall_of};
 use crate::share::margin;
 use crate::share::mix::Leaning;
 use crate::share::page::View;
@@ -132,6 +132,8 @@ pub struct Own {
     pub standing_back: bool,
     /// Whether the bucket ran empty and has not filled up to a piece since.
     pub spent: bool,
+    /// The same of the floor's bucket.
+    pub floor_spent: bool,
     /// Distances.
     pub tuning: Tuning,
     /// How many neighbours are active.
@@ -190,6 +192,22 @@ impl Own {
     /// The floor's bucket: a tenth of a second deep.
     pub fn floor_rate(&self) -> Rate {
         floor_rate(&self.params)
+    }
+
+    /// The time in the floor's bucket that may be spent now, ns of GPU time. A bucket that ran
+    /// empty gives nothing until it holds a piece.
+    pub fn floor_tokens(&self, now: u64) -> u64 {
+        if self.params.floor == 0 {
+            return 0;
+        }
+        let rate = self.floor_rate();
+        let tokens = rate.tokens(self.floor_empty_at, now).max(0).cast_unsigned();
+        let piece = gpu_of(filling_ns(rate.quota).min(rate.span() / 2), rate.quota);
+        if self.floor_spent && tokens < piece {
+            0
+        } else {
+            tokens
+        }
     }
 
     /// The pool's bucket.
@@ -252,6 +270,8 @@ pub enum Decision {
     Go(Funds),
     /// Go, with one short kernel in flight.
     GoPolite(Funds),
+    /// Go, with up to [`Tuning::depth`] in flight, for so many ns of the floor's GPU time.
+    GoFloor(Funds, u64),
     /// Go, for what is left of this turn.
     GoTurn(Funds, Turn),
     /// Go, with up to [`Tuning::depth`] in flight that is done within so many ns.
@@ -369,17 +389,19 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let rivals = || neighbours.iter().filter(|n| n.mode != Mode::None);
     let above = rivals().any(|n| n.priority > priority && has_work(n, now));
     let higher_about = rivals().any(|n| n.priority > priority && n.about(now));
-    // What stays even while tenants of a higher class have work, or say that they will.
-    let has_floor = || own.params.floor > 0 && own.floor_rate().lag(own.floor_empty_at, now) > 0;
+    // What stays even while tenants of a higher class have work, or say that they will. It goes at
+    // full depth: one short kernel in each of the device's slices would be less than the floor.
+    let on_floor = |funds| match own.floor_tokens(now) {
+        0 => None,
+        tokens => Some(Decision::GoFloor(funds, tokens)),
+    };
     if above {
-        if !has_floor() {
-            return wait(now + RECHECK_NS, Reason::Priority);
-        }
-        return Decision::GoPolite(if has_tokens {
+        let funds = if has_tokens {
             Funds::Guarantee
         } else {
             Funds::Surplus
-        });
+        };
+        return on_floor(funds).unwrap_or_else(|| wait(now + RECHECK_NS, Reason::Priority));
     }
 
     let window = own.window();
@@ -397,18 +419,17 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         waits => return waits,
     };
     if higher_about {
+        if let Some(decision) = on_floor(funds) {
+            return decision;
+        }
         let above = rivals().filter(|n| n.priority > priority && n.about(now));
         return match Foreseen::of(above, now) {
             None => Decision::GoPolite(funds),
             // What does not fit between two steps would never go.
             Some(next) if own.cost > next.longest => Decision::GoPolite(funds),
             Some(next) if now + own.queued + own.cost > next.free_by => {
-                if has_floor() {
-                    Decision::GoPolite(funds)
-                } else {
-                    // Asked again before the claim to be waiting is stale: whoever ends its step wakes those that wait.
-                    wait(next.late_at.min(now + WAITER_STALE_NS / 2), Reason::Priority)
-                }
+                // Asked again before the claim to be waiting is stale: whoever ends its step wakes those that wait.
+                wait(next.late_at.min(now + WAITER_STALE_NS / 2), Reason::Priority)
             }
             Some(next) => Decision::GoWithin(funds, next.free_by.saturating_sub(now)),
         };

@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 
 mod device;
+mod floors;
 mod hosts;
 mod labels;
 mod parts;

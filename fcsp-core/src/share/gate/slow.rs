@@ -33,7 +33,13 @@ enum How {
     InTurn(Turn),
     /// Up to the depth in flight, done within so many ns.
     Within(u64),
+    /// Up to the depth in flight, for so many ns of the floor.
+    OnFloor(u64),
 }
+
+/// Bits of [`Gate::spent`]: the bucket of the guarantee, and that of the floor.
+const GUARANTEE_SPENT: u32 = 1;
+const FLOOR_SPENT: u32 = 2;
 
 impl Gate<'_> {
     /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice. The slice
@@ -84,12 +90,18 @@ impl Gate<'_> {
         } else {
             policy::decide(&own, neighbours, now)
         };
-        self.spent
-            .store(u32::from(!own.has_tokens(now)), Ordering::Relaxed);
+        let spent = |empty, bit| if empty { bit } else { 0 };
+        self.spent.store(
+            spent(!own.has_tokens(now), GUARANTEE_SPENT) | spent(own.floor_tokens(now) == 0, FLOOR_SPENT),
+            Ordering::Relaxed,
+        );
         let before = self.granted.load(Ordering::Relaxed);
         let verdict = match decision {
             Decision::Go(funds) => self.go(&own, funds, How::Freely, cost, now, last, neighbours),
             Decision::GoPolite(funds) => self.go(&own, funds, How::Politely, cost, now, last, neighbours),
+            Decision::GoFloor(funds, room) => {
+                self.go(&own, funds, How::OnFloor(room), cost, now, last, neighbours)
+            }
             Decision::GoTurn(funds, turn) => {
                 self.go(&own, funds, How::InTurn(turn), cost, now, last, neighbours)
             }
@@ -126,6 +138,7 @@ impl Gate<'_> {
     fn own(&self, params: Params, cost: u64, neighbours: &[View], now: u64) -> Own {
         let company = neighbours.iter().filter(|n| n.active(now)).count() as u64;
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
+        let spent = self.spent.load(Ordering::Relaxed);
         let (empty_at, vtime, finish_at) = self.page.view().map_or((0, 0, u64::MAX), |view| {
             (view.empty_at, view.vtime, view.finish_at)
         });
@@ -152,7 +165,8 @@ impl Gate<'_> {
             pool_empty_at,
             vtime,
             standing_back: self.back.load(Ordering::Relaxed) != 0,
-            spent: self.spent.load(Ordering::Relaxed) != 0,
+            spent: spent & GUARANTEE_SPENT != 0,
+            floor_spent: spent & FLOOR_SPENT != 0,
             tuning,
             company,
             leaning,
@@ -230,6 +244,7 @@ impl Gate<'_> {
                 let some = WITHIN_SLICE_NS.min(room.saturating_sub(own.queued) / 2);
                 cost.max(some).saturating_add_signed(-credit).max(1)
             }
+            How::OnFloor(room) => grant.min(room.max(cost.saturating_add_signed(-credit))).max(1),
             How::InTurn(turn) => {
                 let left = turn.left.max(0).cast_unsigned().min(depth);
                 left.max(cost.saturating_add_signed(-credit)).max(1)
@@ -239,6 +254,7 @@ impl Gate<'_> {
             self.turns.take(turn, grant);
         }
         self.pay(own, funds, grant, now);
+        self.pay_floor(own, grant, matches!(how, How::OnFloor(_)), now);
         self.granted.fetch_add(grant, Ordering::Relaxed);
         self.line
             .credit
@@ -299,9 +315,13 @@ impl Gate<'_> {
                     .charge_surplus(params.weight, policy::pool_rate(params), grant, now);
             }
         }
-        if params.floor > 0 {
-            self.page
-                .charge_floor(policy::floor_rate(params), grant as i64, now);
+    }
+
+    /// Counts `grant` ns against the floor, in full where the launch went on the floor alone.
+    fn pay_floor(&self, own: &Own, grant: u64, alone: bool, now: u64) {
+        if own.params.floor > 0 {
+            let rate = policy::floor_rate(&own.params);
+            self.page.charge_floor(rate, grant, alone, now);
         }
     }
 
@@ -334,9 +354,15 @@ impl Gate<'_> {
         } else {
             u64::MAX
         };
-        let overdue_at = since.max(own.rate().settle(own.empty_at, since)) + OVERDUE_NS;
-        let deadline = stuck_at.min(overdue_at.max(since + OVERDUE_NS));
-        let deadline = if reason == Reason::Quota {
+        // What waits for a tenant of a higher class has its floor, and is due when that has filled.
+        let on_floor = reason == Reason::Priority && own.params.floor > 0;
+        let filled_at = if on_floor {
+            own.floor_rate().settle(own.floor_empty_at, since)
+        } else {
+            own.rate().settle(own.empty_at, since)
+        };
+        let deadline = stuck_at.min(since.max(filled_at) + OVERDUE_NS);
+        let deadline = if reason == Reason::Quota || on_floor {
             deadline
         } else {
             deadline.min(since + MAX_WAIT_NS)
@@ -355,6 +381,7 @@ impl Gate<'_> {
         self.finish_wait(now);
         self.page.note_let_through();
         self.pay(own, Funds::Guarantee, cost, now);
+        self.pay_floor(own, cost, true, now);
         self.granted.fetch_add(cost, Ordering::Relaxed);
         self.progress_at.fetch_max(now, Ordering::Relaxed);
         self.flush(now);
