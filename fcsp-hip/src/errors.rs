@@ -29,6 +29,19 @@ pub fn answered(result: hipError_t) -> hipError_t {
     result
 }
 
+/// Asks the runtime something on our own behalf: the thread's last error is afterwards what it was.
+pub fn unnoticed(ask: impl FnOnce() -> hipError_t) -> hipError_t {
+    let before = call_real!(hipPeekAtLastError());
+    let code = ask();
+    if code != hipSuccess {
+        call_real!(hipGetLastError());
+        if before != hipSuccess {
+            let _ = REFUSED.try_with(|last| last.set(before));
+        }
+    }
+    code
+}
+
 fn last(forget: bool) -> hipError_t {
     let noted = |last: &Cell<hipError_t>| {
         if forget {

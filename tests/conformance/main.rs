@@ -101,6 +101,11 @@ macro_rules! recorded {
     };
 }
 
+/// Captures of streams.
+macro_rules! captures {
+    ($vendor:ident) => { cases!($vendor: recorded::a_captures_refusal_comes_before_the_quotas); };
+}
+
 /// Shares of the device's time.
 macro_rules! shares {
     ($vendor:ident) => {
@@ -126,6 +131,7 @@ mod cuda {
     shaped!(CUDA);
     modules!(CUDA);
     recorded!(CUDA);
+    captures!(CUDA);
     shares!(CUDA);
     collectives!(CUDA);
 }
@@ -177,6 +183,7 @@ mod ascend {
     sharing!(ASCEND);
     physical!(ASCEND);
     recorded!(ASCEND);
+    captures!(ASCEND);
     shares!(ASCEND);
     cases!(ASCEND: lifetimes::handles_of_ascend_come_and_go);
 }
@@ -190,6 +197,7 @@ mod hip {
     shaped!(HIP);
     modules!(HIP);
     recorded!(HIP);
+    captures!(HIP);
     shares!(HIP);
     collectives!(HIP);
     cases!(HIP:

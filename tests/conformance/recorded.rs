@@ -1,6 +1,7 @@
 //! Work that is recorded once and submitted often: graphs, command lists.
 
 use crate::compute::settles;
+use crate::hip_only::program;
 use crate::machine::Machine;
 use crate::vendors::{GIB, Vendor};
 
@@ -28,4 +29,20 @@ pub fn recorded_work_is_held_to_the_share(vendor: &'static Vendor) {
         let free = machine.busy("free", &[], true).rate();
         machine.busy("strict", &settings, true).rate() / free
     });
+}
+
+/// What a capture forbids is refused for its sake, and ends it; what it allows is refused for the quota's sake, and does not.
+pub fn a_captures_refusal_comes_before_the_quotas(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, &format!("captures_{}.c", vendor.name));
+    let quota = GIB.to_string();
+    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
+    let output = machine.program(&program, &settings).arg(&quota).output().unwrap();
+    assert!(
+        output.status.success() && output.stdout == b"right\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -3,10 +3,11 @@
 use fcsp_hook::memory::pool::{self, Pooled, Pools, forget_default_pools};
 use fcsp_hook::memory::{self, pieces};
 
-use super::graph;
+use super::{forbidden_by_capture, graph};
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
+use crate::launch::named;
 use crate::process::{self, Cuda, Device, Inside, Scope, shielded};
 
 /// The pools of this process.
@@ -102,6 +103,18 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
     there
 }
 
+/// Returns the code by which the driver refuses an allocation on a stream because of a capture elsewhere. Asked first: the
+/// questions that a pool is asked before it grows would end a capture which the refusal leaves alone.
+#[cold]
+fn forbidden_on(stream: CUstream) -> Option<CUresult> {
+    // As in `forbidden_by_capture`, for this stream: an allocation of no bytes asks, and takes nothing.
+    let mut nothing = 0;
+    match call_real!(cuMemAllocAsync(&mut nothing, 0, stream)) {
+        CUDA_SUCCESS => forbidden_by_capture(),
+        code => Some(code),
+    }
+}
+
 fn allocate_async(
     bytes: usize,
     stream: CUstream,
@@ -125,16 +138,14 @@ fn allocate_async(
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
+    if graph::capturing()
+        && usable
+        && let Some(code) = forbidden_on(stream)
+    {
+        return code;
+    }
     let named = (!named.is_null()).then_some(named as usize);
     let result = pool::allocate(device, named, "cuMemAllocAsync", bytes as u64, &call, &address);
-    if result == CUDA_ERROR_OUT_OF_MEMORY && graph::capturing() {
-        // As in `forbidden_by_capture`, for this stream: an allocation of no bytes asks, and takes nothing.
-        let mut nothing = 0;
-        let code = call_real!(cuMemAllocAsync(&mut nothing, 0, stream));
-        if code != CUDA_SUCCESS {
-            return code;
-        }
-    }
     memory::or_wrong_argument::<Cuda>(
         result,
         || bytes > 0 && usable,
@@ -146,13 +157,13 @@ fn allocate_async(
 }
 
 macro_rules! allocate_async {
-    ($($name:ident),*) => {$(
+    ($($name:ident $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 let result = allocate_async(
                     bytesize,
-                    hStream,
+                    named(hStream, $per_thread) as CUstream,
                     core::ptr::null_mut(),
                     !dptr.is_null(),
                     || call_real!($name(dptr, bytesize, hStream)),
@@ -165,10 +176,10 @@ macro_rules! allocate_async {
         }
     )*};
 }
-allocate_async!(cuMemAllocAsync, cuMemAllocAsync_ptsz);
+allocate_async!(cuMemAllocAsync false, cuMemAllocAsync_ptsz true);
 
 macro_rules! allocate_from_pool {
-    ($($name:ident),*) => {$(
+    ($($name:ident $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(
             dptr: *mut CUdeviceptr,
@@ -179,7 +190,7 @@ macro_rules! allocate_from_pool {
             shielded(CUDA_ERROR_UNKNOWN, || {
                 allocate_async(
                     bytesize,
-                    hStream,
+                    named(hStream, $per_thread) as CUstream,
                     pool,
                     !dptr.is_null() && !pool.is_null(),
                     || call_real!($name(dptr, bytesize, pool, hStream)),
@@ -190,7 +201,7 @@ macro_rules! allocate_from_pool {
         }
     )*};
 }
-allocate_from_pool!(cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz);
+allocate_from_pool!(cuMemAllocFromPoolAsync false, cuMemAllocFromPoolAsync_ptsz true);
 
 macro_rules! free_async {
     ($($name:ident),*) => {$(

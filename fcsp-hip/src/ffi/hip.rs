@@ -121,6 +121,8 @@ fcsp_hook::constants! {
         hipErrorOperatingSystem = 304;
         hipErrorSharedObjectSymbolNotFound = 302;
         hipErrorNotReady = 600;
+        hipErrorStreamCaptureUnsupported = 900;
+        hipErrorStreamCaptureImplicit = 906;
         hipErrorUnknown = 999;
     }
     hipDeviceAttribute_t {

@@ -6,8 +6,7 @@
 
 use fcsp_hook::memory::{self, Request};
 
-use super::LARGEST_PIECE;
-use super::pages;
+use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
@@ -144,6 +143,9 @@ macro_rules! creates {
                 // SAFETY: read after the runtime has written there with success.
                 let made = || unsafe { *$place };
                 let result = create(bytes, call, || made() as u64);
+                if result == hipErrorOutOfMemory && let Some(code) = forbidden_by_capture() {
+                    return code;
+                }
                 let usable = || !$place.is_null() && bytes > 0;
                 answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
                     call_real!($undo(made()));

@@ -4,23 +4,31 @@ use core::ffi::c_void;
 
 use fcsp_hook::memory::{self, Request, pieces};
 
-use super::{LARGEST_PIECE, pages};
+use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Hip, Inside, Scope, scope_inside, shielded};
 
-/// Hold, call, enter or roll back. `usable` says whether the runtime would accept the arguments, the size apart. `address`
-/// reads the result once the runtime has written it, `true_bytes` the size where the runtime decides it.
+/// Hold, call, enter or roll back. `minds` says whether the runtime refuses this function because of captures, `usable`
+/// whether it would accept the arguments, the size apart. `address` reads the result once the runtime has written it,
+/// `true_bytes` the size where the runtime decides it.
 fn allocate(
     bytes: u64,
     managed: bool,
+    minds: bool,
     usable: impl Fn() -> bool,
     call: impl Fn() -> hipError_t,
     address: impl Fn() -> u64,
     true_bytes: impl Fn() -> u64,
 ) -> hipError_t {
     let result = allocate_counted(bytes, managed, &call, &address, true_bytes);
+    if result == hipErrorOutOfMemory
+        && minds
+        && let Some(code) = forbidden_by_capture()
+    {
+        return code;
+    }
     answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
         taken_back(address());
     }))
@@ -77,13 +85,14 @@ const EXTENDED_FLAGS: [u32; 5] = [0, 1, 2, 3, 4];
 const MANAGED_FLAGS: [u32; 2] = [1, 2];
 
 macro_rules! plain {
-    ($($name:ident($ptr:ident, $size:ident $(, $arg:ident: $ty:ty)*) $managed:literal, $usable:expr;)*) => {$(
+    ($($name:ident($ptr:ident, $size:ident $(, $arg:ident: $ty:ty)*) $managed:literal, $minds:literal, $usable:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($ptr: *mut *mut c_void, $size: usize $(, $arg: $ty)*) -> hipError_t {
             shielded(hipErrorUnknown, || {
                 allocate(
                     $size as u64,
                     $managed,
+                    $minds,
                     || !$ptr.is_null() && $usable,
                     || call_real!($name($ptr, $size $(, $arg)*)),
                     // SAFETY: read after the runtime has written there with success.
@@ -95,10 +104,10 @@ macro_rules! plain {
     )*};
 }
 plain! {
-    hipMalloc(ptr, size) false, true;
-    hipExtMallocWithFlags(ptr, sizeBytes, flags: u32) false, EXTENDED_FLAGS.contains(&flags);
+    hipMalloc(ptr, size) false, true, true;
+    hipExtMallocWithFlags(ptr, sizeBytes, flags: u32) false, false, EXTENDED_FLAGS.contains(&flags);
     // Charged in full when it is asked for, though the runtime takes device memory only when it is touched there.
-    hipMallocManaged(dev_ptr, size, flags: u32) true, MANAGED_FLAGS.contains(&flags);
+    hipMallocManaged(dev_ptr, size, flags: u32) true, true, MANAGED_FLAGS.contains(&flags);
 }
 
 /// The least a pitched allocation takes: rows are aligned to 256 bytes at least. The runtime's own pitch is read after the
@@ -124,6 +133,7 @@ macro_rules! pitch {
                 allocate(
                     pitched($width, $height),
                     false,
+                    true,
                     || !$ptr.is_null() && !$pitch.is_null(),
                     || call_real!($name($ptr, $pitch, $width, $height $(, $arg)*)),
                     // SAFETY: read after the runtime has written there with success.
@@ -147,6 +157,7 @@ pub unsafe extern "C" fn hipMalloc3D(pitchedDevPtr: *mut hipPitchedPtr, extent: 
         allocate(
             pitched(extent.width, rows),
             false,
+            true,
             || !pitchedDevPtr.is_null(),
             || call_real!(hipMalloc3D(pitchedDevPtr, extent)),
             // SAFETY: read after the runtime has written there with success.

@@ -18,12 +18,28 @@ pub mod pool;
 pub mod vmm;
 
 use crate::call_real;
-use crate::ffi::hip::{hipDevice_t, hipSuccess};
+use crate::ffi::hip::{hipDevice_t, hipError_t, hipSuccess};
 
 /// Largest request that is taken to be cut from a block of 2 MiB, which is freed with its last piece. No AMD device was at
 /// hand: where blocks are cut otherwise, what is charged differs from what is taken, and ROCm SMI's figure for the process
 /// puts that right.
 pub const LARGEST_PIECE: u64 = 1 << 20;
+
+/// Returns the code by which the runtime refuses allocations of this thread because of a capture; `None` if it allows them.
+///
+/// The runtime looks at captures before arguments and sizes, and ends the captures that it refuses for
+/// (`CHECK_STREAM_CAPTURE_SUPPORTED` in its published sources). A refusal for the quota's sake must not come before that.
+/// An allocation of no bytes asks, and takes nothing.
+pub(crate) fn forbidden_by_capture() -> Option<hipError_t> {
+    if !graph::capturing() {
+        return None;
+    }
+    let mut nothing = core::ptr::null_mut();
+    match call_real!(hipMalloc(&mut nothing, 0)) {
+        hipSuccess => None,
+        code => Some(code),
+    }
+}
 
 /// In a forked child: fresh books. The old ones may hold locks of threads that do not exist here.
 pub fn forget_everything() {

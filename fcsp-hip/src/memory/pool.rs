@@ -8,7 +8,7 @@ use fcsp_hook::memory::{self, pieces};
 use super::graph;
 use crate::call_real;
 use crate::driver::real;
-use crate::errors::answered;
+use crate::errors::{answered, unnoticed};
 use crate::ffi::hip::*;
 use crate::process::{self, Device, Hip, Inside, Scope, shielded};
 
@@ -83,6 +83,18 @@ fn device_of_stream(inside: &Inside, stream: hipStream_t) -> Scope {
     Scope::On(device, context)
 }
 
+/// Returns the code by which the runtime refuses an allocation on a stream because of a capture elsewhere. To free nothing
+/// asks. Asked first, as with CUDA: a pool is asked before it grows, and not every capture may stand that.
+#[cold]
+fn forbidden_on(stream: hipStream_t) -> Option<hipError_t> {
+    let code = unnoticed(|| call_real!(hipFreeAsync(core::ptr::null_mut(), stream)));
+    matches!(
+        code,
+        hipErrorStreamCaptureUnsupported | hipErrorStreamCaptureImplicit
+    )
+    .then_some(code)
+}
+
 fn allocate_async(
     bytes: usize,
     stream: hipStream_t,
@@ -107,6 +119,14 @@ fn allocate_async(
         Scope::Refuse => return hipErrorOutOfMemory,
     };
     let named = (!named.is_null()).then_some(named as usize);
+    // From a pool that it names, the runtime may always allocate.
+    if graph::capturing()
+        && usable
+        && named.is_none()
+        && let Some(code) = forbidden_on(stream)
+    {
+        return code;
+    }
     let result = pool::allocate(device, named, "hipMallocAsync", bytes as u64, &call, &address);
     memory::or_wrong_argument::<Hip>(
         result,

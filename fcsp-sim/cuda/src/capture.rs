@@ -22,7 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 const ILLEGAL_STATE: Code = Code(401);
 const GLOBAL: i32 = 0;
-const RELAXED: i32 = 2;
+/// The mode in which nothing is forbidden.
+pub const RELAXED: i32 = 2;
 
 /// All open sessions.
 static SESSIONS: Mutex<Vec<Weak<Session>>> = Mutex::new(Vec::new());

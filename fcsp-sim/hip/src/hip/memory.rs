@@ -1,6 +1,7 @@
 //! Plain, managed, pitched and pinned memory, and memory of other processes.
 
 use crate::abi::Out;
+use crate::capture::{RELAXED, cuThreadExchangeStreamCaptureMode, forbid};
 use crate::codes::{INVALID_VALUE, Reply};
 use crate::driver::driver;
 use crate::export::{cu, hip_api, same_api};
@@ -35,6 +36,8 @@ pub struct Extent {
 const _: () = assert!(size_of::<Pitched>() == 32 && size_of::<Extent>() == 24);
 
 fn alloc(place: Out<u64>, size: u64) -> Reply {
+    // What a capture forbids comes before everything else (`CHECK_STREAM_CAPTURE_SUPPORTED`).
+    forbid()?;
     place.need()?;
     if size == 0 {
         // No error here: nothing is what is asked for.
@@ -57,6 +60,7 @@ fn host(place: Out<u64>, size: u64, flags: u32) -> Reply {
 }
 
 fn pitched(place: Out<u64>, pitch: Out<u64>, width: u64, height: u64) -> Reply {
+    forbid()?;
     if width == 0 || height == 0 {
         return place.put(0);
     }
@@ -71,7 +75,12 @@ hip_api! {
         if !matches!(flags, 0..=4) {
             return Err(INVALID_VALUE);
         }
-        alloc(place, size)
+        // No capture minds this one.
+        let mut mode = RELAXED;
+        cu(cuThreadExchangeStreamCaptureMode(Out::from_raw(&raw mut mode)))?;
+        let result = alloc(place, size);
+        cu(cuThreadExchangeStreamCaptureMode(Out::from_raw(&raw mut mode)))?;
+        result
     }
     fn hipFree(at: u64) {
         if at == 0 {

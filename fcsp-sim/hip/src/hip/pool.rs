@@ -1,13 +1,37 @@
 //! Memory pools and stream-ordered allocation.
 
 use crate::abi::{In, Out};
-use crate::export::{handle_api, same_api};
+use crate::codes::{CAPTURE_UNSUPPORTED, Reply};
+use crate::export::{cu, handle_api, hip_api, same_api};
 use crate::memory::Location;
-use crate::pool::Props;
+use crate::pool::{Props, cuMemAllocAsync, cuMemFreeAsync};
+use crate::stream::target;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Refuses a stream that is not captured while a blocking one of its device is (`hip::Device::StreamCaptureBlocking`).
+fn beside_captures(stream: u64) -> Reply {
+    let t = target(stream, false)?;
+    // Relaxed: a thread that must be kept out began after the capture did, by whatever ordered the two.
+    let refused = t.context.captures.load(Relaxed) > 0 && t.recording().is_none();
+    if refused { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
+}
+
+hip_api! {
+    fn hipMallocAsync(place: Out<u64>, size: u64, stream: u64) {
+        place.need()?;
+        if size == 0 {
+            return place.put(0);
+        }
+        beside_captures(stream)?;
+        cu(cuMemAllocAsync(place, size, stream))
+    }
+    fn hipFreeAsync(at: u64, stream: u64) {
+        beside_captures(stream)?;
+        cu(cuMemFreeAsync(at, stream))
+    }
+}
 
 same_api! {
-    fn hipMallocAsync = pool::cuMemAllocAsync(place: Out<u64>, size: u64, stream: u64);
-    fn hipFreeAsync = pool::cuMemFreeAsync(at: u64, stream: u64);
     fn hipMemPoolCreate = pool::cuMemPoolCreate(place: Out<u64>, props: In<Props>);
     fn hipDeviceGetDefaultMemPool = pool::cuDeviceGetDefaultMemPool(place: Out<u64>, device: i32);
     fn hipDeviceGetMemPool = pool::cuDeviceGetMemPool(place: Out<u64>, device: i32);
