@@ -40,9 +40,7 @@ impl Place {
         Control::create(dir.path())
             .and_then(|page| page.write(&Limits::default()))
             .expect("a control page");
-        let control = Control::open(dir.path())
-            .expect("the page just written")
-            .expect("the page just written");
+        let control = Control::open_as_member(dir.path()).expect("the page just written");
         Self {
             generation: control.generation(),
             attachment,

@@ -3,6 +3,11 @@
 //!
 //! One writer at a time (it holds the tenant's setup lock), any number of readers, no lock for them: a generation that
 //! is odd while the writer writes, as in a seqlock. A reader that finds it odd keeps what it knew.
+//!
+//! Only the tenant's own processes map the page. Everybody else reads and writes the file ([`ControlFile`]): a tenant that
+//! cuts its file short must not end a command of root's by a fault.
+
+mod outside;
 
 use std::fs::File;
 use std::io;
@@ -12,10 +17,12 @@ use std::ptr::NonNull;
 use crate::clock::nap;
 use crate::config::{Quota, Rules};
 use crate::device::{DeviceUuid, PciAddress, Selector, UuidStart};
-use crate::file::{self, Mapping, SetupLock, Transient};
+use crate::file::{self, Mapping, SetupLock};
 use crate::share::params::Params;
 use crate::state::MEMBER_LOCK;
 use crate::sync::{AtomicU64, Ordering};
+
+pub use outside::ControlFile;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x02");
 const ENTRY_WORDS: usize = 16;
@@ -46,7 +53,7 @@ pub struct Limits {
     pub paused: bool,
 }
 
-/// A mapped control page.
+/// A control page, mapped by a process of the tenant.
 #[derive(Debug)]
 pub struct Control {
     path: PathBuf,
@@ -58,14 +65,14 @@ fn invalid(path: &Path, reason: &str) -> io::Error {
 }
 
 impl Control {
-    /// Maps the page in a tenant's folder for reading; `None` if there is none.
-    pub fn open(dir: &Path) -> io::Result<Option<Self>> {
-        let path = dir.join("control");
-        match file::open_ro(&path) {
-            Ok(file) => Self::map(path, &file, false).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Opens the page in a tenant's folder for who is no process of the tenant, or is not yet; `None` if there is none.
+    pub fn open(dir: &Path) -> io::Result<Option<ControlFile>> {
+        ControlFile::open(dir)
+    }
+
+    /// Opens the page for writing, making it if need be. The caller holds the tenant's setup lock.
+    pub fn create(dir: &Path) -> io::Result<ControlFile> {
+        ControlFile::create(dir)
     }
 
     /// Maps the page for reading as one of the tenant's processes: a lock says that it lives, for as long as the page is
@@ -76,42 +83,14 @@ impl Control {
         if !file::try_lock_shared(&file, MEMBER_LOCK, 1)? {
             return Err(invalid(&path, "is held for writing by somebody"));
         }
-        Self::map(path, &file, false)
+        Self::map(path, &file)
     }
 
-    /// Maps the page for writing, making it if need be. The caller holds the tenant's setup lock.
-    pub fn create(dir: &Path) -> io::Result<Self> {
-        let path = dir.join("control");
-        let file = match file::open_rw(&path, false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(&path)?,
-            file => file?,
-        };
-        Self::map(path, &file, true)
-    }
-
-    /// Makes the page under a temporary name and gives it its own: who dies halfway, or finds the disk full, leaves
-    /// nothing that the next one would trip over.
-    fn make(path: &Path) -> io::Result<Transient> {
-        use std::os::unix::fs::FileExt;
-        let temporary = path.with_extension(format!("new-{}", std::process::id()));
-        let fill = || {
-            let file = file::open_rw(&temporary, true)?;
-            file.set_len(0)?;
-            file::allocate(&file, FILE_BYTES as u64)?;
-            file.write_all_at(&MAGIC.to_le_bytes(), 0)?;
-            std::fs::rename(&temporary, path)?;
-            Ok(file)
-        };
-        fill().inspect_err(|_: &io::Error| {
-            let _ = std::fs::remove_file(&temporary);
-        })
-    }
-
-    fn map(path: PathBuf, file: &File, writable: bool) -> io::Result<Self> {
+    fn map(path: PathBuf, file: &File) -> io::Result<Self> {
         if file.metadata()?.len() < FILE_BYTES as u64 {
             return Err(invalid(&path, "is truncated"));
         }
-        let mapping = Mapping::new(file, FILE_BYTES, writable)?;
+        let mapping = Mapping::new(file, FILE_BYTES, false)?;
         let this = Self { path, mapping };
         if this.word(WORD_MAGIC).load(Ordering::Relaxed) != MAGIC {
             return Err(invalid(&this.path, "is not a control page of this version"));
@@ -137,51 +116,6 @@ impl Control {
     /// The generation word itself, for a hot path that keeps its address.
     pub fn generation_word(&self) -> &AtomicU64 {
         self.word(WORD_GENERATION)
-    }
-
-    /// Replaces the limits. The caller holds the tenant's setup lock and mapped the page with [`Control::create`].
-    pub fn write(&self, limits: &Limits) -> io::Result<()> {
-        let mut entries: Vec<[u64; ENTRY_WORDS]> = Vec::new();
-        for (selector, quota) in limits.memory.iter() {
-            let mut entry = [0; ENTRY_WORDS];
-            entry[0] = KIND_MEMORY;
-            put_selector(&mut entry, selector);
-            (entry[5], entry[6]) = match quota {
-                Quota::Unlimited => (0, 0),
-                Quota::Bytes(bytes) => (1, bytes),
-                Quota::Share(ppm) => (2, u64::from(ppm)),
-            };
-            entries.push(entry);
-        }
-        for (selector, params) in limits.compute.iter() {
-            let mut entry = [0; ENTRY_WORDS];
-            entry[0] = KIND_COMPUTE;
-            put_selector(&mut entry, selector);
-            entry[5..13].copy_from_slice(&params.to_words());
-            entries.push(entry);
-        }
-        if entries.len() > MAX_RULES {
-            return Err(invalid(&self.path, "has no room for so many rules"));
-        }
-        let generation = self.word(WORD_GENERATION);
-        let before = generation.load(Ordering::Relaxed) | 1;
-        generation.store(before, Ordering::Relaxed);
-        // Release fence: a reader that sees a new entry also sees the odd generation.
-        std::sync::atomic::fence(Ordering::Release);
-        self.word(WORD_RULES)
-            .store(entries.len() as u64, Ordering::Relaxed);
-        self.word(WORD_PAUSED)
-            .store(u64::from(limits.paused), Ordering::Relaxed);
-        self.word(WORD_CHECK)
-            .store(check(u64::from(limits.paused), &entries), Ordering::Relaxed);
-        for (i, entry) in entries.iter().enumerate() {
-            for (j, &value) in entry.iter().enumerate() {
-                self.word(FIRST_ENTRY + i * ENTRY_WORDS + j)
-                    .store(value, Ordering::Relaxed);
-            }
-        }
-        generation.store(before.wrapping_add(1), Ordering::Release);
-        Ok(())
     }
 
     /// The limits, with their generation; `None` while they are being written, and where they are damaged: nobody's limits
@@ -210,34 +144,7 @@ impl Control {
         if self.word(WORD_GENERATION).load(Ordering::Relaxed) != before || sum != check(paused, &entries) {
             return None;
         }
-        let mut limits = Limits {
-            paused: paused != 0,
-            ..Limits::default()
-        };
-        for entry in &entries {
-            let Some(selector) = get_selector(entry) else {
-                continue;
-            };
-            match entry[0] {
-                KIND_MEMORY => {
-                    let quota = match (entry[5], entry[6]) {
-                        (0, _) => Quota::Unlimited,
-                        (1, bytes) => Quota::Bytes(bytes),
-                        (_, ppm) => Quota::Share(ppm as u32),
-                    };
-                    limits.memory.set(selector, quota);
-                }
-                KIND_COMPUTE => {
-                    let mut words = [0u64; 8];
-                    words.copy_from_slice(&entry[5..13]);
-                    if let Some(params) = Params::from_words(&words) {
-                        limits.compute.set(selector, params);
-                    }
-                }
-                _ => {}
-            }
-        }
-        Some((before, limits))
+        Some((before, limits_of(paused, &entries)))
     }
 
     /// The limits, as they are when nobody writes them: a writer that is not given the processor is waited for, as long
@@ -260,17 +167,76 @@ impl Control {
 
     /// The limits; tries again while they are being written, for ten milliseconds and more.
     pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
-        for _ in 0..100 {
-            if let Some(read) = self.read() {
-                return Ok(read);
-            }
-            nap(100_000);
-        }
-        Err(invalid(
-            &self.path,
-            "is half-written or damaged; write the limits again with `fcsp limit`",
-        ))
+        settled(&self.path, || Ok(self.read()))
     }
+}
+
+/// What `read` gives once the page says something; for ten milliseconds and more.
+fn settled<T>(path: &Path, mut read: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    for _ in 0..100 {
+        if let Some(read) = read()? {
+            return Ok(read);
+        }
+        nap(100_000);
+    }
+    Err(invalid(
+        path,
+        "is half-written or damaged; write the limits again with `fcsp limit`",
+    ))
+}
+
+fn entries_of(limits: &Limits) -> Vec<[u64; ENTRY_WORDS]> {
+    let mut entries: Vec<[u64; ENTRY_WORDS]> = Vec::new();
+    for (selector, quota) in limits.memory.iter() {
+        let mut entry = [0; ENTRY_WORDS];
+        entry[0] = KIND_MEMORY;
+        put_selector(&mut entry, selector);
+        (entry[5], entry[6]) = match quota {
+            Quota::Unlimited => (0, 0),
+            Quota::Bytes(bytes) => (1, bytes),
+            Quota::Share(ppm) => (2, u64::from(ppm)),
+        };
+        entries.push(entry);
+    }
+    for (selector, params) in limits.compute.iter() {
+        let mut entry = [0; ENTRY_WORDS];
+        entry[0] = KIND_COMPUTE;
+        put_selector(&mut entry, selector);
+        entry[5..13].copy_from_slice(&params.to_words());
+        entries.push(entry);
+    }
+    entries
+}
+
+fn limits_of(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> Limits {
+    let mut limits = Limits {
+        paused: paused != 0,
+        ..Limits::default()
+    };
+    for entry in entries {
+        let Some(selector) = get_selector(entry) else {
+            continue;
+        };
+        match entry[0] {
+            KIND_MEMORY => {
+                let quota = match (entry[5], entry[6]) {
+                    (0, _) => Quota::Unlimited,
+                    (1, bytes) => Quota::Bytes(bytes),
+                    (_, ppm) => Quota::Share(ppm as u32),
+                };
+                limits.memory.set(selector, quota);
+            }
+            KIND_COMPUTE => {
+                let mut words = [0u64; 8];
+                words.copy_from_slice(&entry[5..13]);
+                if let Some(params) = Params::from_words(&words) {
+                    limits.compute.set(selector, params);
+                }
+            }
+            _ => {}
+        }
+    }
+    limits
 }
 
 /// Puts the right check into a page's bytes, whatever else they say: for tests that want to get past it.
@@ -388,11 +354,38 @@ mod tests {
             }
             let writer = Control::create(dir.path()).unwrap();
             let reader = Control::open(dir.path()).unwrap().unwrap();
-            let before = reader.generation();
+            let member = Control::open_as_member(dir.path()).unwrap();
+            let before = reader.generation().unwrap();
             writer.write(&limits).unwrap();
-            prop_assert_ne!(reader.generation(), before);
+            prop_assert_ne!(reader.generation().unwrap(), before);
+            prop_assert_eq!(reader.generation().unwrap(), member.generation());
+            prop_assert_eq!(&member.read().unwrap().1, &limits);
             prop_assert_eq!(reader.read_settled().unwrap().1, limits);
         }
+    }
+
+    fn set_generation(dir: &Path, generation: u64) {
+        use std::os::unix::fs::FileExt;
+        let file = file::open_rw(&dir.join("control"), false).unwrap();
+        file.write_all_at(&generation.to_le_bytes(), WORD_GENERATION as u64 * 8)
+            .unwrap();
+    }
+
+    /// A tenant cuts its page short while a command of root's has it open: an error, and no fault.
+    #[test]
+    fn a_page_that_is_cut_short_is_an_error_from_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = Control::create(dir.path()).unwrap();
+        page.write(&Limits::default()).unwrap();
+        let file = file::open_rw(&dir.path().join("control"), false).unwrap();
+        for bytes in [0, 8, 4096] {
+            file.set_len(bytes).unwrap();
+            let error = page.read_settled().unwrap_err();
+            assert!(error.to_string().contains("is truncated"), "{error}");
+        }
+        file.set_len(0).unwrap();
+        assert!(page.write(&Limits::default()).is_err());
+        assert!(Control::open(dir.path()).is_err());
     }
 
     #[test]
@@ -420,8 +413,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writer = Control::create(dir.path()).unwrap();
         writer.write(&Limits::default()).unwrap();
-        writer.word(WORD_GENERATION).fetch_add(1, Ordering::Relaxed);
-        assert!(writer.read().is_none());
+        set_generation(dir.path(), 3);
+        assert!(writer.read().unwrap().is_none());
         assert!(
             writer
                 .read_settled()
@@ -430,7 +423,7 @@ mod tests {
                 .contains("half-written")
         );
         writer.write(&Limits::default()).unwrap();
-        assert!(writer.read().is_some());
+        assert!(writer.read().unwrap().is_some());
     }
 
     /// A writer that was stopped between two of its stores holds the setup lock. Whoever needs the limits waits for it.
@@ -440,24 +433,21 @@ mod tests {
         let page = Control::create(dir.path()).unwrap();
         page.write(&Limits::default()).unwrap();
         let lock = SetupLock::acquire(&dir.path().join("setup.lock")).unwrap();
-        let generation = page.generation();
-        page.word(WORD_GENERATION)
-            .store(generation | 1, Ordering::Relaxed);
-        let reader = Control::open(dir.path()).unwrap().unwrap();
+        let generation = page.generation().unwrap();
+        set_generation(dir.path(), generation | 1);
+        let reader = Control::open_as_member(dir.path()).unwrap();
         assert!(reader.read_settled().is_err(), "longer than a busy moment");
         let waits = std::thread::spawn(move || reader.read_when_settled());
         nap(30_000_000);
-        page.word(WORD_GENERATION)
-            .store(generation + 2, Ordering::Release);
+        set_generation(dir.path(), generation + 2);
         drop(lock);
         assert_eq!(
             waits.join().unwrap().unwrap(),
             (generation + 2, Limits::default())
         );
         // One that died there has left the lock, and the page says nothing.
-        page.word(WORD_GENERATION)
-            .store(generation | 1, Ordering::Relaxed);
-        let reader = Control::open(dir.path()).unwrap().unwrap();
+        set_generation(dir.path(), generation | 1);
+        let reader = Control::open_as_member(dir.path()).unwrap();
         assert!(
             reader
                 .read_when_settled()

@@ -8,6 +8,7 @@
 //! What a program keeps for long it keeps by a mapping, and closes the descriptor: a program may close any number that it
 //! did not open, as daemons do, and be given it again for a file of its own.
 
+mod folder;
 mod mapping;
 mod setup_lock;
 mod small;
@@ -20,29 +21,49 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 pub use crate::clock::now_ns as monotonic_ns;
+pub use folder::{Folder, is_trusted};
 pub use mapping::Mapping;
 pub use setup_lock::SetupLock;
-pub use small::{read_text, replace};
+pub use small::{MOST_BYTES, make, read, read_text, replace};
 pub use transient::Transient;
 
-/// Opens for reading and writing, creating with mode 0600 if asked, never following a symbolic link at the last step
-/// (a tenant must not be able to point a shared file elsewhere), closed on exec. In a folder that every user may write to, a
-/// new file is every user's to write as well.
+/// Opens for reading and writing, closed on exec; `create` makes a file that is not there, with mode 0600. In a folder that
+/// every user may write to, a new file is every user's to write as well.
+///
+/// No other user can point a file elsewhere: no link at the last step is followed, nor one on the way that is neither
+/// this user's nor root's. What is opened is a regular file with one name, of this user, of root or of its folder's owner
+/// ([`Folder`]); a pipe or a device is an error and no wait.
 pub fn open_rw(path: &Path, create: bool) -> io::Result<Transient> {
-    if create && small::is_everybodys(path) {
-        // Not by O_CREAT: the kernel may refuse that for another user's file in such a folder (fs.protected_regular).
-        return match Transient::open(path, libc::O_RDWR) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                small::make_everybodys(path)?;
-                Transient::open(path, libc::O_RDWR)
-            }
-            file => file,
-        };
+    if !create {
+        return Transient::open(path, libc::O_RDWR);
     }
-    Transient::open(path, libc::O_RDWR | if create { libc::O_CREAT } else { 0 })
+    match Transient::open(path, libc::O_RDWR) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            small::make_everybodys(path)?;
+            Transient::open_or_make(path)
+        }
+        file => file,
+    }
 }
 
-/// Opens for reading only, never following a symbolic link at the last step.
+/// The same for a file that this user's processes alone write, whoever may make files beside it.
+///
+/// # Errors
+///
+/// As above; `PermissionDenied` where another user has made the file.
+pub fn open_own(path: &Path) -> io::Result<Transient> {
+    let file = Transient::open_or_make(path)?;
+    let meta = file.metadata()?;
+    if !is_trusted(meta.uid()) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} belongs to another user", path.display()),
+        ));
+    }
+    Ok(file)
+}
+
+/// Opens for reading only, as guarded as [`open_rw`].
 pub fn open_ro(path: &Path) -> io::Result<Transient> {
     Transient::open(path, libc::O_RDONLY)
 }
@@ -70,6 +91,13 @@ pub fn allocate(file: &File, len: u64) -> io::Result<()> {
         true => Ok(()),
         false => Err(error),
     }
+}
+
+/// Writes at a place in the file. Where the program may not write there (`RLIMIT_FSIZE`) that is an error, and not the
+/// signal that ends it.
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    without_size_signal(|| file.write_all_at(bytes, offset))
 }
 
 /// Runs `work` with SIGXFSZ held back from this thread, and takes back one that it caused.
@@ -222,8 +250,16 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Makes a pipe.
+    pub(crate) fn make_pipe(path: &Path) {
+        use std::os::unix::ffi::OsStrExt;
+        let text = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the string outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o644) }, 0);
+    }
 
     #[test]
     fn locks_belong_to_the_open_file() {

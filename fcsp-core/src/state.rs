@@ -20,9 +20,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::{Source, file as authority, initial};
-use crate::file::{self, SetupLock};
-use crate::places::{self, Kind, Passed, uid};
+use crate::config::{Source, check_tenant_name, file as authority, initial};
+use crate::device::DeviceUuid;
+use crate::file::{self, Folder, SetupLock, is_trusted};
+use crate::places::{self, Kind, Passed};
 use crate::region::RegionSnapshot;
 
 /// The variable that moves the state folder.
@@ -40,21 +41,6 @@ fn make_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Whether this process is in a user namespace, where owners that it does not know all look alike.
-fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
-}
-
-/// The owner that the kernel shows where it has no other.
-const UNKNOWN_OWNER: u32 = 65_534;
-
-/// Whether files of this owner are to be trusted: one's own, root's, or, in a user namespace, those of an owner that it
-/// has no number for, as root is there.
-fn is_trusted(owner: u32) -> bool {
-    owner == uid() || owner == 0 || (owner == UNKNOWN_OWNER && in_user_namespace())
 }
 
 impl StateDir {
@@ -107,9 +93,15 @@ impl StateDir {
         Ok(&self.0)
     }
 
-    /// Makes a tenant's folder, private to its owner, or every user's in a common state folder. A state folder that
-    /// belongs to somebody else is refused: its owner could swap the files.
+    /// Makes a tenant's folder, private to its owner. A state folder that belongs to somebody else is refused: its owner
+    /// could swap the files.
     pub fn create_tenant(&self, name: &str) -> io::Result<PathBuf> {
+        self.create_tenant_of(name, Source::Nothing)
+    }
+
+    /// The same for a tenant with limits of this source: a root-owned file has one tenant for all users, whose folder in a
+    /// common state folder is every user's.
+    fn create_tenant_of(&self, name: &str, source: Source) -> io::Result<PathBuf> {
         let dir = self.tenant(name);
         // Processes that stand in different folders would each have a tenant of their own, with the whole quota.
         if !self.0.is_absolute() {
@@ -122,49 +114,60 @@ impl StateDir {
             ));
         }
         make_private(&self.0)?;
+        let is_common = |meta: &std::fs::Metadata| places::is_open(meta) && meta.mode() & 0o1000 != 0;
         let meta = std::fs::metadata(&self.0)?;
-        let common = places::is_open(&meta) && meta.mode() & 0o1000 != 0;
-        if !common && !is_trusted(meta.uid()) {
+        if !is_common(&meta) && !is_trusted(meta.uid()) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("{} belongs to another user", self.0.display()),
             ));
         }
-        let tenants = self.0.join("tenants");
-        match std::fs::metadata(&tenants) {
-            Ok(meta) if places::is_open(&meta) && meta.mode() & 0o1000 != 0 => {
-                places::make_open(&dir, 0o777)?
-            }
+        match std::fs::metadata(self.0.join("tenants")) {
+            Ok(meta) if source == Source::File && is_common(&meta) => places::make_open(&dir, 0o777)?,
             _ => make_private(&dir)?,
         }
         Ok(dir)
     }
 
-    /// Refuses a tenant's folder that another user made, who could swap its files and write its limits. A root-owned file
-    /// has one tenant for all users, and its limits are not read from a folder.
+    /// Refuses a tenant's folder that another user made, or may write, who could swap its files and write its limits. A
+    /// root-owned file has one tenant for all users, and its limits are not read from a folder; a tenant behind a key is
+    /// written by everybody who has the key.
     pub fn check_owner(&self, name: &str, source: Source) -> io::Result<()> {
         let dir = self.tenant(name);
-        let meta = std::fs::metadata(&dir)?;
-        if meta.is_dir() && (source == Source::File || is_trusted(meta.uid())) {
+        let folder = Folder::open(&dir)?;
+        let reason = if source == Source::File {
             return Ok(());
-        }
+        } else if !is_trusted(folder.owner()) {
+            "belongs to another user, who could change its limits"
+        } else if folder.is_open() && self.home().is_none() && self.key_of(name).is_none() {
+            "may be written by other users, who could change its limits"
+        } else {
+            return Ok(());
+        };
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "belongs to another user, who could change its limits; remove it, or name another tenant or state folder",
+            format!("{reason}; remove it, or name another tenant or state folder"),
         ))
     }
 
     /// Makes a tenant's folder if need be and takes its setup lock, trying again where a collector removes the folder
     /// in between.
-    pub fn set_up_tenant(&self, name: &str) -> io::Result<SetupLock> {
-        self.set_up(name, Self::create_tenant)
+    pub fn set_up_tenant(&self, name: &str, source: Source) -> io::Result<SetupLock> {
+        self.set_up(name, |state, name| {
+            let dir = state.create_tenant_of(name, source)?;
+            // Before anything is made in it.
+            state.check_owner(name, source)?;
+            Ok(dir)
+        })
     }
 
     /// The same for a tenant whose programs may change their user: a new one lies behind a key.
     pub fn set_up_behind_key(&self, name: &str) -> io::Result<SetupLock> {
         self.set_up(name, |state, name| {
             state.make_key(name)?;
-            state.create_tenant(name)
+            let dir = state.create_tenant(name)?;
+            state.check_owner(name, Source::Nothing)?;
+            Ok(dir)
         })
     }
 
@@ -196,9 +199,16 @@ impl StateDir {
         let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
         make_private(&self.0.join("tenants"))?;
         make_private(&self.0.join("devices"))?;
-        // Others may go through to a place that they know, and list nothing.
+        // Others may go through to a place that they know, and list nothing. Where they may make entries themselves a key
+        // keeps nobody out, and a mode would be given to whatever they have put there.
         let open = self.0.join(OPEN);
         make_private(&open)?;
+        for folder in [&self.0, &open] {
+            let folder = Folder::open(folder)?;
+            if folder.owner() != places::uid() || folder.is_open() {
+                return Ok(());
+            }
+        }
         mode(&self.0, 0o711)?;
         mode(&open, 0o711)?;
         let mut random = [0u8; 16];
@@ -232,7 +242,7 @@ impl StateDir {
             .ok()?
             .iter()
             .next()?;
-        Some(self.0.join(OPEN).join(key))
+        is_key(key).then(|| self.0.join(OPEN).join(key))
     }
 
     /// The state folder as the tenant's programs are to find it.
@@ -243,7 +253,7 @@ impl StateDir {
     /// The state folder that this one belongs to, where this one lies behind a key.
     pub fn home(&self) -> Option<Self> {
         let open = self.0.parent()?;
-        (open.file_name()? == OPEN && self.0.file_name()?.len() == 32)
+        (open.file_name()? == OPEN && is_key(self.0.file_name()?))
             .then(|| open.parent().map(|home| Self(home.to_owned())))?
     }
 
@@ -282,7 +292,8 @@ impl StateDir {
         }
     }
 
-    /// Names of the tenants that have a folder, sorted.
+    /// Names of the tenants that have a folder, sorted. A name that no tenant can have is passed by: names are printed on
+    /// terminals.
     pub fn tenants(&self) -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(self.0.join("tenants")) {
             Ok(entries) => entries,
@@ -292,7 +303,7 @@ impl StateDir {
         let mut names: Vec<String> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| !name.starts_with('.'))
+            .filter(|name| check_tenant_name("tenant", name).is_ok())
             .collect();
         names.sort();
         Ok(names)
@@ -302,8 +313,9 @@ impl StateDir {
     pub fn regions(&self, tenant: &str) -> io::Result<Vec<(PathBuf, io::Result<RegionSnapshot>)>> {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(self.tenant(tenant))?
             .flatten()
+            .filter(|entry| is_region(&entry.file_name()))
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|e| e == "region"))
+            .take(MOST_DEVICES)
             .collect();
         paths.sort();
         Ok(paths
@@ -406,6 +418,21 @@ impl StateDir {
     }
 }
 
+/// Whether a folder's name is a key: 32 hexadecimal digits.
+fn is_key(name: &std::ffi::OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Devices of one tenant that are looked at: more than any machine has. A tenant cannot have its readers read for ever.
+const MOST_DEVICES: usize = 256;
+
+/// Whether a file's name is that of a region: names are printed on terminals.
+fn is_region(name: &std::ffi::OsStr) -> bool {
+    let uuid = name.to_str().and_then(|name| name.strip_suffix(".region"));
+    uuid.is_some_and(|uuid| uuid.parse::<DeviceUuid>().is_ok())
+}
+
 /// Byte of a tenant's control page that each of its processes keeps read-locked from joining to its end.
 pub(crate) const MEMBER_LOCK: u64 = 0;
 
@@ -469,6 +496,7 @@ mod tests {
         assert!(state.remove_if_dead("a").unwrap());
         assert_eq!((state.tenants().unwrap(), keys()), (vec!["b".to_owned()], 0));
         // One whose link was never made.
+        assert!(!is_key("..".as_ref()) && !is_key("z".repeat(32).as_ref()));
         let stray = state.path().join(OPEN).join("0".repeat(32));
         std::fs::create_dir(&stray).unwrap();
         state.sweep();
@@ -481,11 +509,19 @@ mod tests {
         let path = dir.path().join("common");
         places::provide(&path, Kind::Common, true).unwrap();
         let state = StateDir::at(&path);
-        drop(state.set_up_tenant("t").unwrap());
+        drop(state.set_up_tenant("t", Source::File).unwrap());
         let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o7777;
         assert_eq!(mode(&state.tenant("t")), 0o777);
         assert_eq!(mode(&state.tenant("t").join("setup.lock")), 0o666);
         assert!(state.remove_if_dead("t").unwrap());
+        // A tenant of one user's own in it is no other's to write.
+        drop(state.set_up_tenant("t", Source::Environment).unwrap());
+        assert_eq!(mode(&state.tenant("t")), 0o700);
+        assert_eq!(mode(&state.tenant("t").join("setup.lock")), 0o600);
+        state.check_owner("t", Source::Environment).unwrap();
+        std::fs::set_permissions(state.tenant("t"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let error = state.set_up_tenant("t", Source::Environment).unwrap_err();
+        assert!(error.to_string().contains("written by other users"), "{error}");
     }
 
     #[test]
@@ -503,5 +539,24 @@ mod tests {
         let error = state.check_owner("t", Source::Environment).unwrap_err();
         assert!(error.to_string().contains("another user"), "{error}");
         state.check_owner("t", Source::File).unwrap();
+        let before = std::fs::read_dir(&folder).unwrap().count();
+        assert!(state.set_up_tenant("t", Source::Environment).is_err());
+        assert!(state.set_up_behind_key("t").is_err());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), before);
+    }
+
+    /// Folders and files of whatever name another user gave them are neither listed nor opened.
+    #[test]
+    fn names_that_no_tenant_can_have_are_passed_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        state.create_tenant("t").unwrap();
+        for name in ["\u{1b}[31mred", "two\nlines", "-", "\u{202e}txt", ".hidden"] {
+            std::fs::create_dir_all(state.tenant(name)).unwrap();
+            std::fs::write(state.tenant("t").join(format!("{name}.region")), "").unwrap();
+        }
+        std::fs::create_dir(state.tenant("t").join("control")).unwrap();
+        assert_eq!(state.tenants().unwrap(), ["-", "t"]);
+        assert!(state.regions("t").unwrap().is_empty());
     }
 }

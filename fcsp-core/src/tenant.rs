@@ -66,8 +66,7 @@ impl Tenant {
             compute: config.compute.clone(),
             paused: false,
         };
-        let setup = state.set_up_tenant(&name).map_err(folder)?;
-        state.check_owner(&name, config.source).map_err(folder)?;
+        let setup = state.set_up_tenant(&name, config.source).map_err(folder)?;
         // A configuration made in code has no source, and asks for limits where it has rules.
         let asks = config.source == Source::Environment
             || config.source == Source::Nothing && !(config.memory.is_empty() && config.compute.is_empty());

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 
-use fcsp_core::clock::nap;
+use fcsp_core::clock::Countdown;
 use fcsp_core::device::DeviceUuid;
 use fcsp_core::file::{self, Transient};
 use fcsp_core::share::files::folder;
@@ -18,6 +18,13 @@ use fcsp_core::state::StateDir;
 const CLASS: u64 = 1 << 40;
 /// The byte that is locked while a number is drawn.
 const DRAWING: u64 = 1 << 60;
+
+/// The longest wait for somebody else's drawing, which takes microseconds unless its process is stopped.
+const PATIENCE_NS: u64 = 5_000_000_000;
+/// The sleep between two looks, ns.
+const NAP_NS: u64 = 1_000_000;
+/// Places that are tried in turn: more than any card has processes that wait.
+const MOST_TRIED: u64 = 4096;
 
 /// A card's queue.
 #[derive(Debug)]
@@ -55,8 +62,14 @@ impl Queue {
 
     /// Takes a place, behind everybody of the same priority.
     pub fn join(&mut self) -> io::Result<()> {
+        let mut left = Countdown::of(PATIENCE_NS);
         while !file::try_lock(&self.file, DRAWING, 1)? {
-            nap(1_000_000);
+            if !left.nap(NAP_NS) {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "a process that is stopped draws a number in the card's queue",
+                ));
+            }
         }
         let drawn = self.draw();
         file::unlock(&self.file, DRAWING, 1);
@@ -72,12 +85,17 @@ impl Queue {
             Ok(()) => u64::from_le_bytes(word),
             Err(_) => 0,
         };
-        self.file.write_all_at(&(number + 1).to_le_bytes(), at)?;
-        let place = self.base + number % (CLASS - 1);
-        match file::try_lock(&self.file, place, 1)? {
-            true => Ok(place),
-            false => Err(io::Error::other("somebody holds the place that was drawn")),
+        // Numbers that were written over lead to places that somebody has.
+        for tried in 0..MOST_TRIED {
+            let number = number.wrapping_add(tried);
+            let place = self.base + number % (CLASS - 1);
+            if file::try_lock(&self.file, place, 1)? {
+                self.file
+                    .write_all_at(&number.wrapping_add(1).to_le_bytes(), at)?;
+                return Ok(place);
+            }
         }
+        Err(io::Error::other("somebody holds the places that were drawn"))
     }
 }
 
@@ -111,5 +129,45 @@ mod tests {
         assert!(!second.is_anybody_before() && low.is_anybody_before());
         drop(second);
         assert!(!low.is_anybody_before());
+    }
+
+    /// Numbers that somebody wrote over, and a process that was stopped while it drew one.
+    #[test]
+    fn a_scribbled_or_locked_queue_is_waited_for_so_long_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let uuid = DeviceUuid([7; 16]);
+        let open = || Queue::open(&state, &uuid, Priority::Normal).unwrap();
+        let mut places = Vec::new();
+        for number in [u64::MAX, u64::MAX - 1, 0, CLASS - 1, CLASS, CLASS - 2] {
+            let mut queue = open();
+            let at = queue.base / CLASS * 8;
+            queue.file.write_all_at(&number.to_le_bytes(), at).unwrap();
+            queue.join().unwrap();
+            let place = queue.place.unwrap();
+            assert!((queue.base..queue.base + CLASS).contains(&place));
+            assert!(places.iter().all(|other: &Queue| other.place != Some(place)));
+            places.push(queue);
+        }
+        let stopped = file::open_rw(&folder(&state, &uuid).join("queue"), false).unwrap();
+        assert!(file::try_lock(&stopped, DRAWING, 1).unwrap());
+        let error = open().join().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(stopped);
+        open().join().unwrap();
+    }
+
+    #[test]
+    fn a_pipe_in_the_queues_place_is_an_error_and_no_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let folder = folder(&state, &DeviceUuid([7; 16]));
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.join("queue"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        assert!(Queue::open(&state, &DeviceUuid([7; 16]), Priority::Normal).is_err());
     }
 }

@@ -121,11 +121,8 @@ pub fn own_processes() -> Option<Own> {
     if let Ok(alive) = (tenant.state().clone(), tenant.name().to_owned()).alive() {
         own.here.extend(alive.into_iter().map(|process| process.pid));
     }
-    let files = std::fs::read_dir(tenant.dir()).into_iter().flatten().flatten();
-    let regions = files
-        .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "region"));
-    for region in regions.filter_map(|path| RegionSnapshot::read(&path).ok()) {
+    let regions = tenant.state().regions(tenant.name()).unwrap_or_default();
+    for region in regions.into_iter().filter_map(|(_, region)| region.ok()) {
         let processes = region.processes.iter();
         let listed = processes.filter(|process| process.alive && process.listed != 0);
         own.listed

@@ -27,10 +27,11 @@ pub fn run(data: &[u8]) {
     let Ok(Some(page)) = Control::open(dir.path()) else {
         return;
     };
-    let odd = page.generation() & 1 == 1;
+    let generation = || page.generation().expect("the page is whole");
+    let odd = generation() & 1 == 1;
     let bytes = std::fs::read(&path).expect("the page is there");
     let many = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes")) > MAX_RULES as u64;
-    let Some((generation, limits)) = page.read() else {
+    let Some((read, limits)) = page.read().expect("the page is whole") else {
         let mut sealed = bytes.clone();
         seal(&mut sealed);
         assert!(
@@ -40,13 +41,16 @@ pub fn run(data: &[u8]) {
         return;
     };
     assert!(!odd && !many, "such a page says nothing");
-    assert_eq!(generation, page.generation());
+    assert_eq!(read, generation());
     assert!(limits.memory.iter().count() + limits.compute.iter().count() <= MAX_RULES);
     // Written back, the page says the same, in another generation.
     let writer = Control::create(dir.path()).expect("the page is there");
     writer.write(&limits).expect("it came from a page");
-    let (after, again) = page.read().expect("nobody writes");
-    assert_ne!(after, generation);
+    let (after, again) = page
+        .read()
+        .expect("the page is whole")
+        .expect("nobody writes");
+    assert_ne!(after, read);
     assert_eq!(again, limits);
 }
 

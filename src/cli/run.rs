@@ -329,10 +329,9 @@ fn take_place(
     // SAFETY: geteuid takes nothing and cannot fail.
     let lock = match unsafe { libc::geteuid() } {
         0 => state.set_up_behind_key(&name)?,
-        _ => state.set_up_tenant(&name)?,
+        _ => state.set_up_tenant(&name, config.source)?,
     };
     let dir = state.tenant(&name);
-    state.check_owner(&name, config.source)?;
     let there = TenantView::read(state, &name);
     let joins = Control::open(&dir)?.is_some() && !there.is_dead();
     let limits = if joins {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fcsp::config::{Quota, Rules};
+use fcsp::config::{Quota, Rules, check_tenant_name};
 use fcsp::control::{Control, Limits};
 use fcsp::device::{DeviceIdentity, DeviceUuid, Selector};
 use fcsp::file;
@@ -190,7 +190,8 @@ impl TenantView {
             alive,
             managed: dir.join(MANAGED_MARK).exists(),
             outer: fcsp::tenant::outer_of(&dir)
-                .and_then(|outer| Some(outer.file_name()?.to_str()?.to_owned())),
+                .and_then(|outer| Some(outer.file_name()?.to_str()?.to_owned()))
+                .filter(|outer| check_tenant_name("outer", outer).is_ok()),
             paused: limits.paused,
             used_bytes: devices
                 .iter()

@@ -12,6 +12,7 @@ mod run;
 mod share;
 mod tenants;
 mod terminal;
+mod traps;
 mod vendors;
 
 use std::ffi::OsStr;

@@ -76,7 +76,7 @@ fn walk(mode: &str, error: i32, check: impl Fn(&Machine, &str, &Outcome)) {
         let folder = machine.state().join("tenants").join(&tenant);
         for entry in std::fs::read_dir(folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(!name.contains("new-"), "{mode} at {step} leaves {name}");
+            assert!(!name.starts_with('.'), "{mode} at {step} leaves {name}");
         }
         if outcome.child > 255 {
             // SAFETY: the number of a child that sleeps until it is killed.

@@ -1,80 +1,132 @@
 //! Small files that are written in one step and read whole, and files that every user may write.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A name beside `path` that nobody else uses.
-fn temporary(path: &Path) -> PathBuf {
+use super::transient::Noted;
+use super::{FileId, Folder, Transient};
+
+/// Most bytes of a small file that are read.
+pub const MOST_BYTES: u64 = 1 << 16;
+
+/// A name beside `name` that nobody else uses.
+fn temporary(name: &CStr) -> io::Result<CString> {
     static MADE: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(
-        ".{name}.{}.{}",
-        std::process::id(),
-        MADE.fetch_add(1, Ordering::Relaxed)
-    ))
+    let mut text = b".".to_vec();
+    text.extend(name.to_bytes());
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    text.extend(format!(".{}.{number}", std::process::id()).bytes());
+    Ok(CString::new(text)?)
 }
 
-fn make(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-        .open(path)
-}
-
-/// Whether a file made at `path` is to be every user's, as its folder is.
-pub(super) fn is_everybodys(path: &Path) -> bool {
-    path.parent()
-        .and_then(|folder| std::fs::metadata(folder).ok())
-        .is_some_and(|meta| crate::places::is_open(&meta))
-}
-
-/// Makes an empty file that every user may write, unless there is one of that name. It gets its mode before its name:
-/// nobody ever finds it closed.
-pub(super) fn make_everybodys(path: &Path) -> io::Result<()> {
-    let temporary = temporary(path);
-    let done = make(&temporary, 0o600)
-        .and_then(|file| file.set_permissions(Permissions::from_mode(0o666)))
-        .and_then(|()| crate::places::rename_new(&temporary, path));
-    done.or_else(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => Ok(()),
-            _ => Err(error),
-        }
+/// Makes a file under a temporary name beside `path`, in `folder`, has it filled, and gives it its own name by `rename`.
+fn put(
+    path: &Path,
+    folder: &Folder,
+    name: &CStr,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+    rename: impl FnOnce(&CStr) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = temporary(name)?;
+    let whole = path.with_file_name(OsStr::from_bytes(temporary.to_bytes()));
+    let whole = CString::new(whole.into_os_string().into_vec())?;
+    // A child that is forked meanwhile closes it.
+    let noted = Noted::path(&whole);
+    let done = folder.make_at(&temporary, 0o600).and_then(|mut file| {
+        noted.is(FileId::of(&file)?);
+        fill(&mut file)?;
+        rename(&temporary)
+    });
+    done.inspect_err(|_| {
+        let _ = folder.remove_at(&temporary);
     })
 }
 
-/// Writes a small file under a temporary name and gives it its own, in one step and without following a link: a full
-/// file system, a kill or a trap of another user's leaves the old file or none.
-pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let temporary = temporary(path);
-    make(&temporary, 0o644)
-        .and_then(|mut file| file.write_all(contents))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .inspect_err(|_| {
-            let _ = std::fs::remove_file(&temporary);
-        })
+/// Writes a file that several processes share under a temporary name and gives it its own: nobody ever opens a half-made
+/// one, and who dies halfway, or finds the disk full, leaves nothing that the next one would trip over. A file that has the
+/// name is replaced.
+pub fn make(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<Transient> {
+    let (folder, name) = Folder::of(path)?;
+    put(
+        path,
+        &folder,
+        &name,
+        |file| {
+            if folder.is_open() {
+                file.set_permissions(Permissions::from_mode(0o666))?;
+            }
+            fill(file)
+        },
+        |temporary| folder.rename(temporary, &name),
+    )?;
+    super::open_rw(path, false)
 }
 
-/// The text of a small file, at most 64 KiB of it; empty where there is none or it is no text.
-pub fn read_text(path: &Path) -> String {
-    let mut text = String::new();
-    match super::open_ro(path) {
-        Ok(file) if (&*file).take(1 << 16).read_to_string(&mut text).is_ok() => text,
-        _ => String::new(),
+/// Makes an empty file that every user may write, if its folder is every user's and has no file of that name. It gets its
+/// mode before its name: nobody ever finds it closed.
+pub(super) fn make_everybodys(path: &Path) -> io::Result<()> {
+    let (folder, name) = Folder::of(path)?;
+    if !folder.is_open() {
+        return Ok(());
     }
+    let done = put(
+        path,
+        &folder,
+        &name,
+        |file| file.set_permissions(Permissions::from_mode(0o666)),
+        |temporary| folder.rename_new(temporary, &name),
+    );
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes a small file that everybody who reaches it may read, in one step and without following a link: a full file
+/// system, a kill or a trap of another user's leaves the old file or none.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let (folder, name) = Folder::of(path)?;
+    put(
+        path,
+        &folder,
+        &name,
+        |file| {
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            file.write_all(contents)
+        },
+        |temporary| folder.rename(temporary, &name),
+    )
+}
+
+/// The bytes of a small file, at most [`MOST_BYTES`] of them.
+///
+/// # Errors
+///
+/// `NotFound` where there is none; otherwise why it is not read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = super::open_ro(path)?;
+    let mut bytes = Vec::new();
+    (&*file).take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a small file, at most [`MOST_BYTES`] of it; empty where there is none or it is no text.
+pub fn read_text(path: &Path) -> String {
+    read(path)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{FileId, open_ro, open_rw};
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;
 
     #[test]
@@ -97,9 +149,7 @@ mod tests {
     fn nobody_waits_at_a_pipe_and_nothing_is_written_through_a_link() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
-        let path = std::ffi::CString::new(pipe.as_os_str().as_bytes()).unwrap();
-        // SAFETY: the string outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        super::super::tests::make_pipe(&pipe);
         for opened in [open_ro(&pipe), open_rw(&pipe, false), open_rw(&pipe, true)] {
             assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::InvalidData);
         }

@@ -4,7 +4,7 @@
 //! descriptor's number before the kernel has given it. So what is written down beforehand is the path, and afterwards
 //! the file's identity; the child looks through its descriptors for those files.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::FileId;
+use super::{FileId, Folder};
 
 /// Descriptors that programs seldom use begin here. A daemon that closes or replaces the first few hundred numbers, at
 /// the very moment at which a file of ours is open, then misses it.
@@ -52,10 +52,10 @@ static PLACES: [Place; 128] = [const {
 
 /// A place taken, given back on drop.
 #[derive(Debug)]
-struct Noted(Option<&'static Place>);
+pub(super) struct Noted(Option<&'static Place>);
 
 impl Noted {
-    fn path(path: &CString) -> Self {
+    pub(super) fn path(path: &CStr) -> Self {
         Self(PLACES.iter().find(|place| {
             let taken = place
                 .state
@@ -68,7 +68,7 @@ impl Noted {
         }))
     }
 
-    fn is(&self, file: FileId) {
+    pub(super) fn is(&self, file: FileId) {
         if let Some(place) = self.0 {
             place.device.store(file.device, Ordering::Relaxed);
             place.inode.store(file.inode, Ordering::Relaxed);
@@ -105,19 +105,33 @@ impl Deref for Transient {
 }
 
 impl Transient {
-    /// Opens `path`; a file that is made gets mode 0600.
+    /// Opens `path`, for reading only or for writing as well.
     pub(super) fn open(path: &Path, flags: libc::c_int) -> io::Result<Self> {
-        let name = CString::new(path.as_os_str().as_bytes())?;
+        Self::opened(path, |folder, name| folder.open_at(name, flags, 0))
+    }
+
+    /// The same; a file that is not there is made with mode 0600.
+    pub(super) fn open_or_make(path: &Path) -> io::Result<Self> {
+        // Not by O_CREAT alone: the kernel may refuse that for another user's file in a folder of everybody
+        // (fs.protected_regular).
+        Self::opened(path, |folder, name| match folder.open_at(name, libc::O_RDWR, 0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => folder.make_at(name, 0o600),
+            file => file,
+        })
+    }
+
+    fn opened(path: &Path, open: impl Fn(&Folder, &CStr) -> io::Result<File>) -> io::Result<Self> {
+        let whole = CString::new(path.as_os_str().as_bytes())?;
         for _ in 0..ATTEMPTS {
-            let noted = Noted::path(&name);
-            let file = open(&name, flags).map_err(|error| explained(error, path))?;
-            // A pipe or a device in a file's place is somebody's trap.
-            if !file.metadata()?.is_file() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "is not a regular file",
-                ));
-            }
+            let (folder, name) = Folder::of(path).map_err(|error| explained(error, path))?;
+            let noted = Noted::path(&whole);
+            let file = match open(&folder, &name) {
+                // Made by another process at this moment.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                file => file.map_err(|error| explained(error, path))?,
+            };
+            let meta = file.metadata()?;
+            folder.check(&meta)?;
             let id = FileId::of(&file)?;
             noted.is(id);
             let file = raised(file);
@@ -131,27 +145,6 @@ impl Transient {
             io::ErrorKind::NotFound,
             format!("{} is being replaced over and over", path.display()),
         ))
-    }
-}
-
-fn open(name: &CString, flags: libc::c_int) -> io::Result<File> {
-    loop {
-        // SAFETY: a C string, flags and a mode.
-        let number = unsafe {
-            libc::open(
-                name.as_ptr(),
-                flags | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK,
-                0o600,
-            )
-        };
-        if number >= 0 {
-            // SAFETY: just opened, and nobody else's.
-            return Ok(unsafe { File::from_raw_fd(number) });
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
     }
 }
 
@@ -171,7 +164,7 @@ fn explained(error: io::Error, path: &Path) -> io::Error {
 }
 
 /// The same file under a high number, if there is one to be had.
-fn raised(file: File) -> File {
+pub(super) fn raised(file: File) -> File {
     if file.as_raw_fd() >= HIGH {
         return file;
     }

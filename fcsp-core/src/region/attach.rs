@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::layout::{
-    FIRST_SLOTS, HEADER_BYTES, Identity, MAX_SLOTS, SLOT_FREE, SLOT_LIVE, SlotWords, TENANT_WORDS_AT,
-    TenantWords, WINDOW_BYTES,
+    FIRST_SLOTS, HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_FREE, SLOT_LIVE, SlotWords,
+    TENANT_WORDS_AT, TenantWords, WINDOW_BYTES,
 };
 use super::ledger::{self, Ledger};
 use super::made::{check_identity, create, is_of_another_boot, lock_offset, slots_in};
@@ -100,11 +101,13 @@ impl Attachment {
         if len < HEADER_BYTES as u64 {
             return Err(unusable(format!("is truncated to {len} bytes")));
         }
-        let mapping = Mapping::new_own(&file, WINDOW_BYTES).map_err(io_error("map", path))?;
-        // SAFETY: the file has at least a header's worth of bytes, the mapping is page-aligned, and Identity is plain
-        // integers that nobody writes after the file got its name.
-        let identity = unsafe { mapping.base().cast::<Identity>().read() };
+        // Read, and not by the mapping: the identity is no atomic, and somebody may write over it at this moment.
+        let mut identity = [0; IDENTITY_BYTES];
+        file.read_exact_at(&mut identity, 0)
+            .map_err(io_error("read", path))?;
+        let identity = Identity::from_bytes(&identity);
         check_identity(&identity, len).map_err(unusable)?;
+        let mapping = Mapping::new_own(&file, WINDOW_BYTES).map_err(io_error("map", path))?;
         if identity.uuid != device.uuid.0 {
             return Err(unusable("belongs to another device".into()));
         }

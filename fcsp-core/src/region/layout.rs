@@ -50,7 +50,52 @@ pub struct Identity {
     pub check: u64,
 }
 
+/// Bytes of an [`Identity`] in a file.
+pub const IDENTITY_BYTES: usize = size_of::<Identity>();
+
 impl Identity {
+    /// The identity as it lies in a file.
+    pub fn to_bytes(self) -> [u8; IDENTITY_BYTES] {
+        let mut bytes = [0; IDENTITY_BYTES];
+        let mut at = 0;
+        let mut put = |field: &[u8]| {
+            bytes[at..at + field.len()].copy_from_slice(field);
+            at += field.len();
+        };
+        put(&self.magic.to_le_bytes());
+        put(&self.version.to_le_bytes());
+        put(&self.header_bytes.to_le_bytes());
+        put(&self.slot_bytes.to_le_bytes());
+        put(&self.has_pci.to_le_bytes());
+        put(&self.uuid);
+        put(&self.pci_domain.to_le_bytes());
+        put(&self.pci_bdf);
+        put(&self.check.to_le_bytes());
+        bytes
+    }
+
+    /// The identity that lies in a file so.
+    pub fn from_bytes(bytes: &[u8; IDENTITY_BYTES]) -> Self {
+        fn take<const N: usize>(bytes: &[u8], at: &mut usize) -> [u8; N] {
+            let mut field = [0; N];
+            field.copy_from_slice(&bytes[*at..*at + N]);
+            *at += N;
+            field
+        }
+        let at = &mut 0;
+        Self {
+            magic: u64::from_le_bytes(take(bytes, at)),
+            version: u32::from_le_bytes(take(bytes, at)),
+            header_bytes: u32::from_le_bytes(take(bytes, at)),
+            slot_bytes: u32::from_le_bytes(take(bytes, at)),
+            has_pci: u32::from_le_bytes(take(bytes, at)),
+            uuid: take(bytes, at),
+            pci_domain: u32::from_le_bytes(take(bytes, at)),
+            pci_bdf: take(bytes, at),
+            check: u64::from_le_bytes(take(bytes, at)),
+        }
+    }
+
     /// The check value that belongs to the other fields.
     pub fn expected_check(&self) -> u64 {
         let mut hash = Fnv::new();
@@ -164,7 +209,7 @@ pub struct SlotWords {
 }
 
 const _: () = {
-    assert!(size_of::<Identity>() <= 128);
+    assert!(IDENTITY_BYTES == 56);
     #[cfg(not(loom))]
     assert!(size_of::<SlotWords>() <= SLOT_BYTES);
     #[cfg(not(loom))]

@@ -1,7 +1,6 @@
 //! The file of a region: making it, and checking one that is there.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use super::attach::{RegionError, io_error};
@@ -74,7 +73,7 @@ pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String
     Ok(())
 }
 
-/// Writes a new region under a temporary name and gives it its own: nobody ever opens a half-made one.
+/// Makes a new region; nobody ever opens a half-made one.
 pub(super) fn create(
     path: &Path,
     device: &DeviceIdentity,
@@ -82,16 +81,9 @@ pub(super) fn create(
     limit: u64,
 ) -> Result<Transient, RegionError> {
     use std::os::unix::fs::FileExt;
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let file = file::open_rw(&temporary, true).map_err(io_error("create", &temporary))?;
-    let fill = || -> io::Result<()> {
-        file.set_len(0)?;
-        file::allocate(&file, lock_offset(FIRST_SLOTS))?;
-        let identity = identity_of(device);
-        // SAFETY: Identity is repr(C) integers without padding that matters: its bytes may be read.
-        let bytes =
-            unsafe { std::slice::from_raw_parts((&raw const identity).cast::<u8>(), size_of::<Identity>()) };
-        file.write_all_at(bytes, 0)?;
+    file::make(path, |file| {
+        file::allocate(file, lock_offset(FIRST_SLOTS))?;
+        file.write_all_at(&identity_of(device).to_bytes(), 0)?;
         let at = |offset: usize| (TENANT_WORDS_AT + offset) as u64;
         file.write_all_at(&total.to_le_bytes(), at(std::mem::offset_of!(TenantWords, total)))?;
         file.write_all_at(&limit.to_le_bytes(), at(std::mem::offset_of!(TenantWords, limit)))?;
@@ -102,12 +94,7 @@ pub(super) fn create(
         file.write_all_at(
             &boot::id().to_le_bytes(),
             at(std::mem::offset_of!(TenantWords, boot)),
-        )?;
-        std::fs::rename(&temporary, path)
-    };
-    fill().map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        io_error("create", path)(error)
-    })?;
-    Ok(file)
+        )
+    })
+    .map_err(io_error("create", path))
 }

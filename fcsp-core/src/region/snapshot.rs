@@ -10,7 +10,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::layout::{
-    HEADER_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT, TenantWords,
+    HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT,
+    TenantWords,
 };
 use super::ledger::UNIT;
 use super::made::{check_identity, lock_offset};
@@ -82,6 +83,13 @@ fn half(bytes: &[u8], at: usize) -> u32 {
         .map_or(0, u32::from_le_bytes)
 }
 
+/// Whether a character is printed as one, and changes nothing about those beside it: no control character, and none that
+/// reverses or joins text.
+fn is_printable(c: char) -> bool {
+    let is_format = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_control() && !is_format
+}
+
 fn invalid(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
@@ -99,8 +107,9 @@ impl RegionSnapshot {
         let mut header = vec![0u8; HEADER_BYTES];
         file.read_exact_at(&mut header, 0)
             .map_err(|_| invalid(format!("is truncated to {len} bytes")))?;
-        // SAFETY: the buffer is longer than Identity, which is plain integers; the read does not assume alignment.
-        let identity = unsafe { header.as_ptr().cast::<Identity>().read_unaligned() };
+        let mut identity = [0; IDENTITY_BYTES];
+        identity.copy_from_slice(&header[..IDENTITY_BYTES]);
+        let identity = Identity::from_bytes(&identity);
         check_identity(&identity, len).map_err(invalid)?;
         let tenant = |offset: usize| TENANT_WORDS_AT + offset;
         let high = half(&header, tenant(offset_of!(TenantWords, high))).min(MAX_SLOTS);
@@ -122,7 +131,7 @@ impl RegionSnapshot {
                 start_time: word(slot, offset_of!(SlotWords, start_time)),
                 name: String::from_utf8_lossy(&slot[name_at..name_at + name_len])
                     .chars()
-                    .filter(|c| !c.is_control())
+                    .filter(|&c| is_printable(c))
                     .collect(),
                 alive: file::is_locked(file, lock_offset(index as u32), 1)?,
                 held_bytes: word(slot, offset_of!(SlotWords, held)).saturating_mul(UNIT),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
-use crate::file::{self, Mapping};
+use crate::file::{self, Folder, Mapping};
 use crate::places;
 use crate::share::page::{PAGE_BYTES, TenantPage, View};
 use crate::state::StateDir;
@@ -61,22 +61,27 @@ impl OwnPage {
             )));
         }
         let folder = folder(state, device);
-        let common = std::fs::metadata(state.path().join("devices")).is_ok_and(|meta| places::is_open(&meta));
+        let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| places::is_open(&meta));
+        let common = is_open(&state.path().join("devices"));
+        // As its tenant: all users' processes are of one, or each user's are of one of their own.
+        let everybodys = common && is_open(&state.tenant(tenant));
         let path = folder.join(format!("{tenant}.{EXTENSION}"));
         let make = || {
             match common {
-                // As its parent: every user's processes are of one tenant there, or bring a tenant of their own.
                 true => places::make_open(&folder, 0o1777)?,
                 false => DirBuilder::new().recursive(true).mode(0o755).create(&folder)?,
             }
-            file::open_rw(&path, true)
+            match everybodys {
+                true => file::open_rw(&path, true),
+                false => file::open_own(&path),
+            }
         };
         let file = match make() {
             // The folder was empty, and a collector removed it between the two calls.
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(),
             made => made,
         }?;
-        if !common {
+        if !everybodys {
             // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
             let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
         }
@@ -158,7 +163,7 @@ impl Neighbours {
         let there: BTreeMap<String, u64> = entries
             .flatten()
             .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.ino())))
-            .filter(|(name, _)| name.ends_with(".page") && *name != self.own)
+            .filter(|(name, _)| tenant_of(name).is_some() && *name != self.own)
             .collect();
         // By file, not by name alone: a tenant removed and made again has another page.
         self.pages
@@ -189,6 +194,12 @@ impl Neighbours {
             }
         }
     }
+}
+
+/// The tenant whose page has this name; `None` for a name that no tenant can have.
+fn tenant_of(file: &str) -> Option<&str> {
+    let name = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+    check_tenant_name("tenant", name).is_ok().then_some(name)
 }
 
 fn map_read_only(path: &Path) -> io::Result<Mapping> {
@@ -231,7 +242,9 @@ pub fn remove(state: &StateDir, tenant: &str) {
     };
     for device in devices.flatten() {
         // Gone already is as good.
-        let _ = std::fs::remove_file(device.path().join(format!("{tenant}.{EXTENSION}")));
+        if let Ok(folder) = Folder::open(&device.path()) {
+            let _ = folder.remove(&format!("{tenant}.{EXTENSION}"));
+        }
         // A folder with anybody's page in it stays.
         let _ = std::fs::remove_dir(device.path());
     }
@@ -299,6 +312,53 @@ mod tests {
         std::fs::remove_file(folder(&state, &device).join("short.page")).unwrap();
         remove(&state, "a");
         assert!(!folder(&state, &device).exists());
+    }
+
+    /// In a folder that every user may write to, others make pipes, links and pages under any name.
+    #[test]
+    fn traps_in_the_folder_of_pages_are_passed_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let device = DeviceUuid([3; 16]);
+        let a = OwnPage::open(&state, &device, "a").unwrap();
+        a.page().attach(&Params::balanced(250_000), 1_000).unwrap();
+        a.page().publish(1_000);
+        let folder = folder(&state, &device);
+        crate::file::tests::make_pipe(&folder.join("pipe.page"));
+        std::os::unix::fs::symlink(folder.join("a.page"), folder.join("link.page")).unwrap();
+        std::fs::copy(folder.join("a.page"), folder.join("\u{1b}[2J.page")).unwrap();
+        std::fs::copy(folder.join("a.page"), folder.join("b.page")).unwrap();
+        let mut others = Neighbours::new(&state, &device, "c");
+        others.rescan();
+        assert_eq!(others.views().len(), 2);
+        assert!(read(&state, &device, "pipe").is_none() && read(&state, &device, "link").is_none());
+        for name in ["pipe", "link"] {
+            assert!(OwnPage::open(&state, &device, name).is_err(), "{name}");
+        }
+        std::fs::hard_link(folder.join("b.page"), folder.join("second")).unwrap();
+        let error = OwnPage::open(&state, &device, "b").unwrap_err();
+        assert!(error.to_string().contains("more than one name"), "{error}");
+        if crate::places::uid() != 0 {
+            println!("SKIPPED: only root can make a page of another user's");
+            return;
+        }
+        // One's own page that another user was faster to make: it could write the tenant's account.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        std::fs::set_permissions(folder.parent().unwrap(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        let squatted = folder.join("d.page");
+        std::fs::copy(folder.join("a.page"), &squatted).unwrap();
+        std::os::unix::fs::chown(&squatted, Some(4242), None).unwrap();
+        let error = OwnPage::open(&state, &device, "d").unwrap_err();
+        assert!(error.to_string().contains("another user"), "{error}");
+        others.rescan();
+        assert_eq!(others.views().len(), 3, "a, b and the neighbour d");
+        // A tenant of one user's own keeps its page to that user also there.
+        use std::os::unix::fs::MetadataExt;
+        OwnPage::open(&state, &device, "e").unwrap();
+        assert_eq!(
+            std::fs::metadata(folder.join("e.page")).unwrap().mode() & 0o777,
+            0o644
+        );
     }
 
     /// Its times are of a clock that begins anew with each boot: neighbours do not believe them, and its own tenant is

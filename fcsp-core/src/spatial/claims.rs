@@ -9,11 +9,12 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 
 use super::{Layout, SpatialError, UnitSet, Wish, place};
+use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
-use crate::file::SetupLock;
+use crate::file::{self, Folder, SetupLock};
 use crate::share::files;
 use crate::state::StateDir;
 use crate::units::Ppm;
@@ -101,8 +102,8 @@ impl Claim {
 /// The file cannot be read, or is not a claim.
 pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Option<Claim>> {
     let path = files::folder(state, device).join(format!("{tenant}.{EXTENSION}"));
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bytes = match file::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -112,7 +113,8 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<O
             format!("{} is no claim", path.display()),
         )
     };
-    Claim::parse(&text).map(Some).ok_or_else(odd)
+    let claim = String::from_utf8(bytes).ok().and_then(|text| Claim::parse(&text));
+    claim.map(Some).ok_or_else(odd)
 }
 
 /// Units of `device` for `tenant`: those it has if it lives and they are what it wishes, or else new ones beside those of
@@ -146,6 +148,7 @@ pub fn claim(
         let Some(other) = name
             .to_str()
             .and_then(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.'))
+            .filter(|other| check_tenant_name("tenant", other).is_ok())
         else {
             continue;
         };
@@ -154,7 +157,7 @@ pub fn claim(
         }
         if !lives(other) {
             // Gone already is as good.
-            let _ = std::fs::remove_file(entry.path());
+            let _ = Folder::open(&folder).and_then(|folder| folder.remove(&format!("{other}.{EXTENSION}")));
         } else if let Some(claim) = read(state, device, other)? {
             holders.push((other.to_owned(), claim.set));
         }
@@ -163,12 +166,11 @@ pub fn claim(
     let taken: Vec<UnitSet> = holders.iter().map(|(_, set)| set.clone()).collect();
     let set = place(layout, &taken, wish, share).map_err(|reason| ClaimError::Spatial { reason, holders })?;
     let claim = Claim { layout, set };
-    // In one step: a reader finds all of it or none.
-    let fresh = folder.join(format!(".{tenant}.{}.{EXTENSION}", std::process::id()));
-    std::fs::write(&fresh, claim.text())?;
-    // The tenant's programs may be another user's than who started them.
-    let _ = std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o644));
-    std::fs::rename(&fresh, folder.join(format!("{tenant}.{EXTENSION}")))?;
+    // The tenant's programs may be another user's than who started them, and read it.
+    file::replace(
+        &folder.join(format!("{tenant}.{EXTENSION}")),
+        claim.text().as_bytes(),
+    )?;
     Ok(claim.set)
 }
 
@@ -179,7 +181,8 @@ pub fn release(state: &StateDir, tenant: &str) {
     };
     for device in devices.flatten() {
         // Gone already is as good.
-        let _ = std::fs::remove_file(device.path().join(format!("{tenant}.{EXTENSION}")));
+        let _ =
+            Folder::open(&device.path()).and_then(|folder| folder.remove(&format!("{tenant}.{EXTENSION}")));
     }
 }
 
@@ -259,6 +262,40 @@ mod tests {
             // Whose units those are cannot be told: nobody gets any.
             assert!(take(&state, "b", "auto", 250_000, &["a"]).is_err());
         }
+    }
+
+    /// Another user's traps in the folder of claims: nobody waits, and nothing is written elsewhere.
+    #[test]
+    fn a_pipe_or_a_link_in_a_claims_place_is_an_error_and_no_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        take(&state, "a", "auto", 250_000, &[]).unwrap();
+        let path = files::folder(&state, &DEVICE).join("a.units");
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::write(&elsewhere, "kept").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        crate::file::tests::make_pipe(&path);
+        assert!(
+            read(&state, &DEVICE, "a")
+                .unwrap_err()
+                .to_string()
+                .contains("regular")
+        );
+        assert!(take(&state, "b", "auto", 250_000, &["a"]).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(read(&state, &DEVICE, "a").is_err());
+        // The claim takes the link's place.
+        assert_eq!(take(&state, "a", "auto", 250_000, &[]).unwrap(), "0-71");
+        assert_eq!(
+            read(&state, &DEVICE, "a").unwrap().unwrap().set.to_string(),
+            "0-71"
+        );
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept");
+        // One that never ends is read to its bound.
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(1 << 40).unwrap();
+        assert!(read(&state, &DEVICE, "a").unwrap().is_some());
     }
 
     #[test]

@@ -1,0 +1,162 @@
+//! The control page as a file: for commands and for a process that is about to join.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::{
+    ENTRY_WORDS, FILE_BYTES, FIRST_ENTRY, Limits, MAGIC, MAX_RULES, WORD_CHECK, WORD_GENERATION, WORD_MAGIC,
+    WORD_PAUSED, WORD_RULES, check, entries_of, invalid, limits_of, settled,
+};
+use crate::file::{self, Mapping, Transient};
+
+/// A control page, read and written by system calls.
+#[derive(Debug)]
+pub struct ControlFile {
+    path: PathBuf,
+    file: Transient,
+}
+
+fn word_of(bytes: &[u8], index: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[index * 8..index * 8 + 8]);
+    u64::from_le_bytes(word)
+}
+
+impl ControlFile {
+    pub(super) fn open(dir: &Path) -> io::Result<Option<Self>> {
+        let path = dir.join("control");
+        match file::open_ro(&path) {
+            Ok(file) => Self::checked(path, file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn create(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("control");
+        let file = match file::open_rw(&path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => file::make(&path, |file| {
+                file::allocate(file, FILE_BYTES as u64)?;
+                file::write_at(file, &MAGIC.to_le_bytes(), 0)
+            }),
+            file => file,
+        }?;
+        Self::checked(path, file)
+    }
+
+    fn checked(path: PathBuf, file: Transient) -> io::Result<Self> {
+        let this = Self { path, file };
+        if this.file.metadata()?.len() < FILE_BYTES as u64 {
+            return Err(invalid(&this.path, "is truncated"));
+        }
+        if this.word(WORD_MAGIC)? != MAGIC {
+            return Err(invalid(&this.path, "is not a control page of this version"));
+        }
+        Ok(this)
+    }
+
+    fn bytes(&self, words: usize, first: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; words * 8];
+        match self.file.read_exact_at(&mut bytes, first as u64 * 8) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(invalid(&self.path, "is truncated"))
+            }
+            done => done.map(|()| bytes),
+        }
+    }
+
+    fn word(&self, index: usize) -> io::Result<u64> {
+        Ok(word_of(&self.bytes(1, index)?, 0))
+    }
+
+    /// Changes whenever the limits change; odd while they are being written.
+    ///
+    /// # Errors
+    ///
+    /// The file was cut short, or the system's reason.
+    pub fn generation(&self) -> io::Result<u64> {
+        self.word(WORD_GENERATION)
+    }
+
+    /// The limits, with their generation; `None` while they are being written, and where they are damaged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlFile::generation`].
+    pub fn read(&self) -> io::Result<Option<(u64, Limits)>> {
+        let before = self.generation()?;
+        if before & 1 == 1 {
+            return Ok(None);
+        }
+        // The generation was read before what it speaks for, and is read again after it.
+        fence(Ordering::Acquire);
+        let bytes = self.bytes(FILE_BYTES / 8, 0)?;
+        fence(Ordering::Acquire);
+        let (rules, paused) = (word_of(&bytes, WORD_RULES), word_of(&bytes, WORD_PAUSED));
+        let Some(rules) = usize::try_from(rules).ok().filter(|&rules| rules <= MAX_RULES) else {
+            return Ok(None);
+        };
+        let entries: Vec<[u64; ENTRY_WORDS]> = (0..rules)
+            .map(|i| std::array::from_fn(|j| word_of(&bytes, FIRST_ENTRY + i * ENTRY_WORDS + j)))
+            .collect();
+        let is_whole = self.generation()? == before && word_of(&bytes, WORD_CHECK) == check(paused, &entries);
+        Ok(is_whole.then(|| (before, limits_of(paused, &entries))))
+    }
+
+    /// The limits; tries again while they are being written, for ten milliseconds and more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlFile::generation`]; `InvalidData` where the page is half-written or damaged.
+    pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
+        settled(&self.path, || self.read())
+    }
+
+    /// Replaces the limits. The caller holds the tenant's setup lock and opened the page with
+    /// [`super::Control::create`].
+    ///
+    /// # Errors
+    ///
+    /// There is no room for so many rules, or the system's reason.
+    pub fn write(&self, limits: &Limits) -> io::Result<()> {
+        let entries = entries_of(limits);
+        if entries.len() > MAX_RULES {
+            return Err(invalid(&self.path, "has no room for so many rules"));
+        }
+        let before = self.generation()? | 1;
+        self.put(&[before], WORD_GENERATION)?;
+        // A reader that sees a new word also sees the odd generation, and one that sees the even one sees all of them.
+        fence(Ordering::SeqCst);
+        let paused = u64::from(limits.paused);
+        let mut words = vec![0; FIRST_ENTRY - WORD_RULES];
+        words[0] = entries.len() as u64;
+        words[WORD_PAUSED - WORD_RULES] = paused;
+        words[WORD_CHECK - WORD_RULES] = check(paused, &entries);
+        words.extend(entries.iter().flatten());
+        self.put(&words, WORD_RULES)?;
+        fence(Ordering::SeqCst);
+        self.put(&[before.wrapping_add(1)], WORD_GENERATION)
+    }
+
+    fn put(&self, words: &[u64], first: usize) -> io::Result<()> {
+        let bytes: Vec<u8> = words.iter().copied().flat_map(u64::to_le_bytes).collect();
+        match file::write_at(&self.file, &bytes, first as u64 * 8) {
+            Err(error) if error.raw_os_error() == Some(libc::EFBIG) => self.put_by_mapping(words, first),
+            done => done,
+        }
+    }
+
+    /// The same for a process that may write to no file (`RLIMIT_FSIZE`), though it may to a mapping of one.
+    fn put_by_mapping(&self, words: &[u64], first: usize) -> io::Result<()> {
+        let mapping = Mapping::new(&self.file, FILE_BYTES, true)?;
+        for (index, &word) in (first..FILE_BYTES / 8).zip(words) {
+            // SAFETY: the index is inside the mapping, whose file was checked to be as long; others read the words as
+            // atomics, too.
+            let at = unsafe { mapping.base().cast::<AtomicU64>().add(index).as_ref() };
+            at.store(word, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
