@@ -167,7 +167,8 @@ def usable(a, r, exe, nvml, quotas):
 def race(a, r, exe, judge, seconds):
     for largest, label in ((64 * MIB, "64 MiB"), (2 * MIB, "2 MiB")):
         e = preload_env(a.preload, tenant_name("race"), memory=QUOTA)
-        x = run(["/bin/sh", "-c", f'"{exe}" churn {seconds} 1 {largest} & p=$!; "{exe}" churn {seconds} 2 {largest}; s=$?; wait $p && exit $s'], e, timeout=seconds + 40)
+        meet = scratch()
+        x = run(["/bin/sh", "-c", f'"{exe}" churn {seconds} 1 {largest} "{meet}" & p=$!; "{exe}" churn {seconds} 2 {largest} "{meet}"; s=$?; wait $p && exit $s'], e, timeout=seconds + 100)
         m = (judge_report(judge)["groups"].get(str(x["pid"])) or {})
         done = [o for o in x["json"] if o["event"] == "done"]
         r.case(f"race {label}", x | {"nvml": m})

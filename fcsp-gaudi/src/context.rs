@@ -7,7 +7,7 @@ use fcsp_core::clock::{nap, now_ns};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::state::StateDir;
 use fcsp_hook::backend::Backend;
-use fcsp_hook::overhead::{context_died, context_ends, makes_context};
+use fcsp_hook::overhead::{context_died, context_ends, made_context};
 use fcsp_hook::process::{Governed, Scope, Status};
 use fcsp_hook::setup::{Inside, complain, shielded};
 
@@ -235,7 +235,7 @@ fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
         }
     }
     set_acquired(Some(ordinal));
-    makes_context(scope, || synSuccess, || context(ordinal), release)
+    made_context(scope, context(ordinal), release)
 }
 
 /// `synDeviceAcquireByDeviceType`: the first that is free.

@@ -6,7 +6,7 @@
 //! the allocations this process knows of, is the overhead. Measuring takes 22 us (NVML, H100), so it is done where it can change an answer: when a
 //! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
 //! close to the quota. Away from the quota the figure may lag; at the quota it does not. A new context counts with
-//! [`Backend::CONTEXT_ESTIMATE`] until then.
+//! [`Backend::CONTEXT_ESTIMATE`] until then; what it is known to take is held before it is made (`device/contexts.rs`).
 //!
 //! In a PID namespace the library lists this process under a number that it does not know: `device/listed.rs` finds its entry.
 //!
@@ -16,11 +16,13 @@
 //! those that free hide as much; code that the driver loads lazily is not seen at all.
 
 mod calls;
+mod contexts;
 mod listed;
 mod measure;
 mod small;
 
 pub use calls::{Change, Passing};
+pub use contexts::Making;
 pub use listed::Listed;
 pub(crate) use measure::Free;
 
@@ -81,6 +83,8 @@ pub struct Device<B: Backend> {
     unseen: AtomicU64,
     /// The part of it that each context of this process stands for.
     contexts: Mutex<Vec<(usize, u64)>>,
+    /// Bytes held for contexts that the driver is making.
+    under_way: AtomicU64,
     /// The compute share to keep; null while there is none, or none that holds anything back.
     compute: AtomicPtr<Compute<B>>,
     /// The same once made: it is made once and taken up again.
@@ -121,6 +125,7 @@ impl<B: Backend> Device<B> {
             ahead: Ahead::new(),
             unseen: AtomicU64::new(0),
             contexts: Mutex::new(Vec::new()),
+            under_way: AtomicU64::new(0),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
@@ -235,6 +240,21 @@ impl<B: Backend> Device<B> {
     }
 
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.try_hold_near(bytes, limit)
+            .inspect_err(|denied| self.attachment.count_refusal(denied.wanted))
+    }
+
+    /// [`Device::hold`] for a caller who can do with less, or tries again: a refusal is not counted.
+    fn try_hold(&self, bytes: u64) -> Result<(), Denied> {
+        let limit = self.limit();
+        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
+        match used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
+            true => self.attachment.try_reserve(bytes, limit),
+            false => self.try_hold_near(bytes, limit),
+        }
+    }
+
+    fn try_hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         self.drain_ahead();
         // More than the whole quota: no measurement and no pool can make room.
         if bytes <= limit {
@@ -254,7 +274,7 @@ impl<B: Backend> Device<B> {
             // Before it refuses, the driver takes back what pools keep and nothing uses.
             B::reclaim(self);
         }
-        self.attachment.reserve(bytes, limit)
+        self.attachment.try_reserve(bytes, limit)
     }
 
     /// Waits for the calling thread's turn to make or end a context that several threads may use: whoever finds the context

@@ -6,7 +6,7 @@
 use core::sync::atomic::Ordering;
 
 use crate::backend::Backend;
-use crate::device::Device;
+use crate::device::{Device, Making};
 use crate::memory;
 use crate::process::Scope;
 use crate::setup::{Inside, complain};
@@ -82,7 +82,8 @@ pub fn lowered_limit<B: Backend>(device: &Device<B>, freed: u64) {
     device.overhead_moved();
 }
 
-/// As [`takes_memory`], for calls that make a context; `made` reads its handle.
+/// As [`takes_memory`], for calls that make a context; `made` reads its handle. What a context is known to take is held
+/// before the call.
 #[inline]
 pub fn makes_context<B: Backend>(
     scope: Scope<B>,
@@ -109,6 +110,13 @@ fn makes<B: Backend>(
         Scope::Pass => return call(),
         Scope::Refuse => return B::OUT_OF_MEMORY,
     };
+    let making = match device.make_context(true) {
+        Ok(making) => making,
+        Err(denied) => {
+            device.refused("a context", &denied);
+            return B::OUT_OF_MEMORY;
+        }
+    };
     let before = device.free_around_context();
     let result = call();
     if result != B::SUCCESS {
@@ -117,9 +125,28 @@ fn makes<B: Backend>(
     let seen = before
         .zip(device.free_around_context())
         .map(|(before, after)| before.fell_to(after));
-    let context = made();
+    enters(device, making, made(), seen, undo)
+}
+
+/// Enters a context that the driver has made already, as [`makes_context`] does: for a driver that chooses the device
+/// itself, which therefore has none that could be held for.
+pub fn made_context<B: Backend>(scope: Scope<B>, context: usize, mut undo: impl FnMut()) -> B::Status {
+    match scope {
+        Scope::On(device, _) => enters(device, device.make_context_held(), context, None, &mut undo),
+        Scope::Pass => B::SUCCESS,
+        Scope::Refuse => B::OUT_OF_MEMORY,
+    }
+}
+
+fn enters<B: Backend>(
+    device: &Device<B>,
+    making: Making<'_, B>,
+    context: usize,
+    seen: Option<u64>,
+    undo: &mut dyn FnMut(),
+) -> B::Status {
     device.find_entry(context);
-    device.context_made(context, seen);
+    making.made(context, seen);
     refuse_if_over(device, &mut || {
         undo();
         device.context_gone(context);

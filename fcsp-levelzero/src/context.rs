@@ -7,11 +7,11 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use fcsp_hook::device::Making;
 use fcsp_hook::setup::SetupOnce;
 use fcsp_hook::{memory, overhead};
 
 use crate::call_real;
-use crate::device::CONTEXT_ESTIMATE;
 use crate::ffi::ze::*;
 use crate::process::{Device, Inside, LevelZero, Scope, process, scope_of, shielded};
 use crate::{memory::vmm, queues};
@@ -52,14 +52,18 @@ pub fn using(
     // One thread makes the first use: the others find it counted, and hold nothing for it.
     let _turn = unknown.then(|| device.context_turn());
     let first = unknown && !is_used(context as usize, device, word);
-    if first && let Err(denied) = device.hold(CONTEXT_ESTIMATE) {
-        device.refused("a context's first use", &denied);
-        return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY;
+    if !first {
+        return call();
     }
+    let making = match device.make_context(false) {
+        Ok(making) => making,
+        Err(denied) => {
+            device.refused("a context's first use", &denied);
+            return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY;
+        }
+    };
     let result = call();
-    if first {
-        used_first(context as usize, device, word, result);
-    }
+    used_first(context as usize, device, word, result, making);
     result
 }
 
@@ -74,18 +78,23 @@ fn is_used(context: usize, device: &'static Device, word: u64) -> bool {
     used
 }
 
-/// After the first use, for which [`CONTEXT_ESTIMATE`] was held.
+/// After the first use; `making` is what was held for it.
 #[cold]
-fn used_first(context: usize, device: &'static Device, word: u64, result: ze_result_t) {
+fn used_first(
+    context: usize,
+    device: &'static Device,
+    word: u64,
+    result: ze_result_t,
+    making: Making<'_, LevelZero>,
+) {
     let insert = || {
         let mut known = uses().lock().unwrap_or_else(PoisonError::into_inner);
         known.insert((context, device.ordinal))
     };
     if result == ZE_RESULT_SUCCESS && insert() {
-        device.context_made(context, None);
+        making.made(context, None);
         LAST.store(word, Ordering::Relaxed);
     }
-    device.release(CONTEXT_ESTIMATE);
 }
 
 /// `zeContextDestroy`: the driver frees all that was allocated in it. What is known of it goes before the call or has another name

@@ -140,6 +140,12 @@ impl Process {
                 return Err(Error::OutOfMemory);
             }
         }
+        let peak = &self.region.engine(device).peak;
+        if self.total(device).saturating_add(bytes) > peak.load(Relaxed) {
+            // The dead hold nothing.
+            self.reap_all(&lock);
+            peak.fetch_max(self.total(device).saturating_add(bytes), Relaxed);
+        }
         self.word(device, account).fetch_add(bytes, Relaxed);
         Ok(())
     }
@@ -175,6 +181,11 @@ pub fn used(region: &Region, device: usize) -> u64 {
             u.bytes.load(Relaxed).saturating_add(u.managed.load(Relaxed))
         })
         .sum()
+}
+
+/// Most bytes that live processes ever held on a device at once: what no observer could miss.
+pub fn peak(region: &Region, device: usize) -> u64 {
+    region.engine(device).peak.load(Relaxed)
 }
 
 /// Live processes and their slots, read without changing anything.
@@ -248,9 +259,11 @@ mod tests {
         assert_eq!(b.memory(0), (0, 64 << 20));
         b.give(0, 1 << 20, Account::Managed);
         assert_eq!(a.memory(0).0, 1 << 20);
+        assert_eq!(peak(&a.region, 0), 64 << 20);
         // Closing the file is what the kernel does for a process that dies, whatever killed it.
         drop(a);
         b.take(0, 41 << 20, Account::Process).unwrap();
+        assert_eq!(peak(&b.region, 0), 64 << 20, "the dead are in no peak");
         assert_eq!(b.take(0, 1, Account::Process), Err(Error::OutOfMemory));
         std::fs::remove_file(path).unwrap();
     }

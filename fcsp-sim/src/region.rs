@@ -91,7 +91,9 @@ pub struct EngineState {
     pub busy_ns: AtomicU64,
     /// Times the engine went from one context to another.
     pub switches: AtomicU64,
-    _reserved: [u64; 3],
+    /// Most bytes that live processes ever held on the device at once.
+    pub peak: AtomicU64,
+    _reserved: [u64; 2],
     /// The contexts.
     pub lanes: [LaneState; MAX_LANES],
 }

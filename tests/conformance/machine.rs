@@ -366,6 +366,13 @@ impl Machine {
             .clone()
     }
 
+    /// The most that all processes together ever held on the first device, by the machine's own account.
+    pub fn peak(&self) -> u64 {
+        let topology = self.vendor.spec.parse().unwrap();
+        let region = fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();
+        fcsp_sim::process::peak(&region, 0)
+    }
+
     /// Bytes that a tenant holds, by `fcsp ps`.
     pub fn used(&self, tenant: &str) -> u64 {
         self.tenant(tenant)["used_bytes"].as_u64().unwrap()

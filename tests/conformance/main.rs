@@ -64,6 +64,7 @@ macro_rules! sharing {
             information::each_tenant_sees_its_own_processes,
             information::no_more_is_promised_than_the_device_has,
             processes::several_processes_share_one_quota,
+            processes::what_a_process_begins_with_is_held_beforehand,
             processes::two_tenants_do_not_meet,
             processes::killed_processes_give_everything_back,
             processes::a_forked_child_counts_by_itself,

@@ -67,6 +67,36 @@ pub fn threads_pass_between_far_and_near(vendor: &'static Vendor) {
     }
 }
 
+/// A process that comes to a full tenant: the driver makes nothing for it, not even for a moment. Where there is room for
+/// exactly what the driver makes, it gets that.
+pub fn what_a_process_begins_with_is_held_beforehand(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let quota = 2 * vendor.context + 8 * BLOCK;
+    let mut first = machine.open("a", quota);
+    first.ok("info");
+    let taken: Vec<u64> = std::iter::from_fn(|| {
+        let (code, values) = first.call(&format!("alloc {BLOCK}"));
+        (code == 0).then(|| values[0])
+    })
+    .collect();
+    assert_eq!(taken.len() as u64, vendor.context / BLOCK + 8);
+    let begin = |client: &mut Client| [client.code("open 0"), client.code(&format!("alloc {BLOCK}"))];
+    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &*quota.to_string())];
+    let mut second = machine.governed(&settings);
+    assert!(begin(&mut second).contains(&vendor.out_of_memory));
+    assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
+    for block in &taken[..taken.len() - 7] {
+        first.ok(&format!("free {block}"));
+    }
+    let mut third = machine.governed(&settings);
+    assert_eq!(begin(&mut third), [0, 0]);
+    assert_eq!(machine.peak(), quota);
+    assert_eq!(third.code(&format!("alloc {BLOCK}")), vendor.out_of_memory);
+    assert_eq!(machine.peak(), quota);
+}
+
 pub fn several_processes_share_one_quota(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{CONTEXT, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
+use crate::{CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, program, stderr, stdout};
 
 /// A machine whose contexts have their real size.
 const REAL: &str = "h100,memory=16GiB";
@@ -93,6 +93,98 @@ fn first_use_by_many_threads() {
         assert_eq!(number(&free, "most"), GIB - REAL_CONTEXT);
         let taken = case(&machine, Some("1GiB"), &[], "", &["first", "8", "943718400"]);
         assert_eq!(number(&taken, "granted"), 0);
+    }
+}
+
+/// Clients that make their contexts at once, each after the others have asked for theirs; how many got one.
+fn contexts_at_once(machine: &Machine, quota: u64, processes: usize, inside: &[&str]) -> usize {
+    let start = |_| {
+        let mut command = match inside.split_first() {
+            Some((first, rest)) => {
+                let mut command = machine.governed(first, "t", &quota.to_string());
+                command.args(rest).arg(program("client"));
+                command
+            }
+            None => machine.governed(program("client"), "t", &quota.to_string()),
+        };
+        command.env("FCSP_SIM_FAULTS", "cuDevicePrimaryCtxRetain~40ms");
+        Client::start(command)
+    };
+    let mut clients: Vec<_> = (0..processes).map(start).collect();
+    for client in &mut clients {
+        client.tell("open 0");
+    }
+    // All answers before anybody leaves.
+    let codes: Vec<_> = clients
+        .iter_mut()
+        .map(|client| client.hear().unwrap().0)
+        .collect();
+    assert!(
+        codes.iter().all(|code| [0, OUT_OF_MEMORY].contains(code)),
+        "{codes:?}"
+    );
+    codes.iter().filter(|&&code| code == 0).count()
+}
+
+/// Processes that make contexts at once: as many get one as fit, and the driver makes no more, not even for a moment.
+#[test]
+fn contexts_made_at_once_never_pass_a_quota() {
+    for (quota, fit) in [
+        (2 * GIB, 3),
+        (4 * REAL_CONTEXT, 4),
+        (4 * REAL_CONTEXT - MIB, 3),
+        (REAL_CONTEXT, 1),
+    ] {
+        let machine = Machine::with(REAL);
+        assert_eq!(contexts_at_once(&machine, quota, 8, &[]), fit, "{quota}");
+        assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
+        // Those that were refused hold nothing, and all have left.
+        assert_eq!(contexts_at_once(&machine, quota, 8, &[]), fit, "{quota}");
+        assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
+    }
+}
+
+/// The same where a process must find itself in the library's list first.
+#[test]
+fn contexts_made_at_once_in_a_container_never_pass_a_quota() {
+    let Some(inside) = in_namespace() else { return };
+    let machine = Machine::with(REAL);
+    assert_eq!(contexts_at_once(&machine, 2 * GIB, 6, inside), 3);
+    assert!(machine.peak() <= 2 * GIB, "{}", machine.peak());
+}
+
+/// A process that comes to a full tenant is refused before the driver makes its context, and gets one when there is exactly
+/// room for it.
+#[test]
+fn a_context_is_refused_before_it_is_made_and_has_the_last_room() {
+    let machine = Machine::with(REAL);
+    let mut first = machine.open("t", "4GiB");
+    let mut blocks = first.fill(32 * MIB);
+    let mut second = machine.client("t", "4GiB");
+    second.refused("open 0");
+    assert!(machine.peak() <= 4 * GIB, "{}", machine.peak());
+    while 4 * GIB - machine.used("t") < REAL_CONTEXT {
+        first.ok(&format!("free {}", blocks.pop().unwrap()));
+    }
+    let spare = 4 * GIB - machine.used("t") - REAL_CONTEXT;
+    first.ok(&format!("alloc {spare}"));
+    second.ok("open 0");
+    assert_eq!(machine.used("t"), 4 * GIB);
+    assert_eq!(machine.peak(), 4 * GIB);
+}
+
+/// One process that makes contexts until it is refused.
+#[test]
+fn further_contexts_are_held_before_they_are_made() {
+    let machine = Machine::with(REAL);
+    for _ in 0..2 {
+        let mut client = machine.open("t", "3GiB");
+        let mut made = 1;
+        while client.code("ctx 0") == 0 {
+            made += 1;
+        }
+        assert_eq!(made, 3 * GIB / REAL_CONTEXT);
+        assert!(machine.peak() <= 3 * GIB, "{}", machine.peak());
     }
 }
 

@@ -197,6 +197,14 @@ impl Machine {
         }
     }
 
+    /// The most that all processes together ever held on the first device, by the machine's own account: no observer's
+    /// samples could miss it.
+    fn peak(&self) -> u64 {
+        let topology = self.spec.parse().unwrap();
+        let region = fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();
+        fcsp_sim::process::peak(&region, 0)
+    }
+
     fn ps(&self) -> serde_json::Value {
         let output = self
             .bare(env!("CARGO_BIN_EXE_fcsp"))

@@ -1,8 +1,10 @@
 // Fills, churns and watches device memory on request. Run by quota.py.
 //
 //   memory serve            reads commands: fill BYTES | free | info | quit; answers each with one JSON line
-//   memory churn SECONDS SEED LARGEST    allocates and frees random sizes, keeps to no limit of its own
+//   memory churn SECONDS SEED LARGEST [FOLDER]    allocates and frees random sizes, keeps to no limit of its own; begins
+//                           when two of them have a file in FOLDER
 #include "../driver.h"
+#include <dirent.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,6 +46,20 @@ static int serve(void) {
     return 0;
 }
 
+// Both racers have their contexts before either fills the quota: a context that comes too late is refused.
+static void meet(const char *folder) {
+    char path[512]; snprintf(path, sizeof path, "%s/%d", folder, getpid());
+    FILE *file = fopen(path, "w"); if (!file) exit(6);
+    fclose(file);
+    for (double end = now() + 60; now() < end; usleep(1000)) {
+        int there = 0; DIR *dir = opendir(folder); if (!dir) exit(6);
+        for (struct dirent *entry; (entry = readdir(dir)); ) there += entry->d_name[0] != '.';
+        closedir(dir);
+        if (there >= 2) return;
+    }
+    fprintf(stderr, "the other racer did not come\n"); exit(7);
+}
+
 static int churn(double seconds, unsigned seed, size_t largest) {
     size_t granted = 0, refused = 0, now_held = 0, most = 0; double end = now() + seconds; info("ready", 0);
     while (now() < end) {
@@ -69,6 +85,7 @@ int main(int argc, char **argv) {
     driver_load("proc", &api, &direct);
     CHECK(api.Init(0)); CHECK(api.DeviceGet(&device, 0)); CHECK(api.DevicePrimaryCtxRetain(&context, device)); CHECK(api.CtxSetCurrent(context));
     if (!strcmp(argv[1], "serve")) return serve();
-    if (!strcmp(argv[1], "churn") && argc == 5) return churn(atof(argv[2]), (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 10));
+    if (!strcmp(argv[1], "churn") && argc == 6) meet(argv[5]);
+    if (!strcmp(argv[1], "churn") && (argc == 5 || argc == 6)) return churn(atof(argv[2]), (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 10));
     return 2;
 }

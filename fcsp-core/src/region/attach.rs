@@ -66,7 +66,7 @@ pub struct Attachment {
     id: FileId,
     /// Keeps the slot's lock, too: there is no descriptor that the program could close.
     mapping: Mapping,
-    index: u32,
+    pub(super) index: u32,
     /// Slots that are known to lie in the file, whatever its words say.
     backed: AtomicU32,
 }
@@ -147,7 +147,7 @@ impl Attachment {
         }
     }
 
-    fn slot_at(&self, index: u32) -> &SlotWords {
+    pub(super) fn slot_at(&self, index: u32) -> &SlotWords {
         debug_assert!(index < MAX_SLOTS);
         // SAFETY: callers pass an index below `capacity`, and the file was allocated up to that slot before
         // `capacity` was raised; atomics as above; slots are 256-aligned.
@@ -179,7 +179,7 @@ impl Attachment {
     }
 
     /// Slots that scans must look at.
-    fn high(&self) -> u32 {
+    pub(super) fn high(&self) -> u32 {
         let tenant = self.tenant();
         // Acquire on both: a slot below `high` is initialised, its bytes below `capacity` are allocated.
         let said = tenant
@@ -267,6 +267,7 @@ impl Attachment {
         slot.refused.store(0, Ordering::Relaxed);
         slot.unchecked.store(0, Ordering::Relaxed);
         slot.waiting_since.store(0, Ordering::Relaxed);
+        slot.making_since.store(0, Ordering::Relaxed);
         slot.pid.store(me.pid, Ordering::Relaxed);
         slot.listed.store(0, Ordering::Relaxed);
         slot.start_time.store(me.start_time, Ordering::Relaxed);
@@ -363,13 +364,22 @@ impl Attachment {
         }
     }
 
-    /// Reserves `bytes` under `limit`. Before refusing, looks whether a dead process still counts.
+    /// Reserves `bytes` under `limit`. Before refusing, looks whether a dead process still counts. A refusal is counted.
     #[inline]
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         match self.ledger().reserve(bytes, limit) {
             Ok(()) => Ok(()),
-            Err(denied) => self.reserve_again(denied),
+            Err(denied) => self.reserve_again(denied).inspect_err(|denied| {
+                self.count_refusal(denied.wanted);
+            }),
         }
+    }
+
+    /// [`Attachment::reserve`] for a caller who can do with less, or tries again: a refusal is not counted.
+    pub fn try_reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.ledger()
+            .reserve(bytes, limit)
+            .or_else(|denied| self.reserve_again(denied))
     }
 
     /// Gives `bytes` back that this process has reserved or charged.
@@ -384,11 +394,8 @@ impl Attachment {
     fn reserve_again(&self, denied: Denied) -> Result<(), Denied> {
         if self.is_due() {
             self.reap();
-            if self.ledger().reserve(denied.wanted, denied.limit).is_ok() {
-                return Ok(());
-            }
+            return self.ledger().reserve(denied.wanted, denied.limit);
         }
-        self.count_refusal(denied.wanted);
         Err(denied)
     }
 

@@ -23,6 +23,8 @@ pub fn tenant_words(total: u64) -> TenantWords {
         refused_bytes: AtomicU64::new(0),
         reaped: AtomicU64::new(0),
         boot: AtomicU64::new(0),
+        first_context: AtomicU64::new(0),
+        further_context: AtomicU64::new(0),
     }
 }
 
@@ -42,6 +44,7 @@ pub fn slot_words() -> SlotWords {
         // Not a constant: the atomics of a model are made at run time.
         name: std::array::from_fn(|_| AtomicU64::new(0)),
         waiting_since: AtomicU64::new(0),
+        making_since: AtomicU64::new(0),
     }
 }
 

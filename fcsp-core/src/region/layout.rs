@@ -169,6 +169,11 @@ pub struct TenantWords {
     pub reaped: AtomicU64,
     /// The boot of the machine that the region is of ([`crate::boot::id`]); 0 in regions of builds that did not write it.
     pub boot: AtomicU64,
+    /// Bytes of the smallest context that one of the tenant's processes began with; 0 while none is known. See
+    /// [`super::contexts`].
+    pub first_context: AtomicU64,
+    /// Bytes of the smallest context that a process made beside another; 0 while none is known.
+    pub further_context: AtomicU64,
 }
 
 /// Nobody owns the slot.
@@ -206,6 +211,9 @@ pub struct SlotWords {
     /// Since when a launch of this process has stood at its gate, ns of CLOCK_MONOTONIC; 0 while none does. This word
     /// came later; files of before have a zero here.
     pub waiting_since: AtomicU64,
+    /// Since when this process has the driver make a context, ns of CLOCK_MONOTONIC; 0 while it does not. This word
+    /// came later.
+    pub making_since: AtomicU64,
 }
 
 const _: () = {

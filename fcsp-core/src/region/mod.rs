@@ -2,6 +2,7 @@
 //!
 //! - [`layout`]: the bytes.
 //! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
+//! - [`contexts`]: what a context is known to take, and who is making one.
 //! - [`ahead`]: bytes held before small requests want them.
 //! - [`physical`]: what the driver holds for a process by the process's own account.
 //! - `made`: making and checking the file.
@@ -11,6 +12,7 @@
 
 pub mod ahead;
 pub mod attach;
+pub mod contexts;
 pub mod heap;
 pub mod layout;
 pub mod ledger;

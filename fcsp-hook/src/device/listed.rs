@@ -26,6 +26,8 @@ pub struct Listed {
 const BLOCK: u64 = 2 << 20;
 /// Blocks differ in size by up to so many units, so that two processes which try at once are told apart.
 const SIZES: u64 = 8;
+/// The largest block, in bytes.
+pub(super) const LARGEST_BLOCK: u64 = BLOCK * SIZES;
 /// Rounds that must agree on one entry.
 const AGREE: u32 = 2;
 /// Most rounds: a round in which another thread allocates tells nothing.
@@ -108,7 +110,7 @@ impl<B: Backend> Device<B> {
     fn try_block(&self, context: usize, bytes: u64) -> Option<Vec<u32>> {
         let before = B::listed(&self.identity)?;
         // The block counts like any other while it is there.
-        self.attachment.ledger().reserve(bytes, self.limit()).ok()?;
+        self.attachment.try_reserve(bytes, self.limit()).ok()?;
         let change = self.change();
         // Another thread's capture must not mind.
         let beside = B::beside_recordings();

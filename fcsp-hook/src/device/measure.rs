@@ -2,11 +2,11 @@
 //! this process's own account has.
 
 use core::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use fcsp_core::file::monotonic_ns;
 
-use super::{Device, NEAR};
+use super::Device;
 use crate::backend::Backend;
 use crate::setup::Undisturbed;
 
@@ -30,12 +30,12 @@ impl<B: Backend> Device<B> {
 
     /// Brings the overhead up to date with what the driver says.
     pub fn measure_now(&self) {
-        self.measure_settling(0);
+        self.measure_settling(0, 0);
     }
 
     /// The same, and turns `held` bytes into overhead by the same change: they were held for what the driver has just
-    /// taken, and the measurement has that.
-    pub(crate) fn measure_settling(&self, held: u64) {
+    /// taken, and the measurement has that. `made` of them were held for a context, which is under way no longer.
+    pub(super) fn measure_settling(&self, held: u64, made: u64) {
         // Acquire: what was entered before the count was read is in a measurement that begins later.
         let seen = self.measurements.load(Ordering::Acquire);
         // A signal handler that left by a jump would leave the lock taken for good.
@@ -46,6 +46,8 @@ impl<B: Backend> Device<B> {
         if held == 0 && begun_since >= 2 + seen % 2 {
             return;
         }
+        // Relaxed: read with the lock held, or for a figure that the settling of the context puts right.
+        self.under_way.fetch_sub(made, Ordering::Relaxed);
         // AcqRel, with those of `ahead`: a small request that takes its bytes after they are drained sees that this has begun.
         self.measurements.fetch_add(1, Ordering::AcqRel);
         // Release: as in `measure_if_stale`.
@@ -66,8 +68,11 @@ impl<B: Backend> Device<B> {
             };
             self.unknown.store(false, Ordering::Relaxed);
             let same = before.is_settled() && self.physical().read() == before;
-            let overhead = by_driver.saturating_sub(before.bytes());
+            let overhead = self.without_those_under_way(by_driver.saturating_sub(before.bytes()));
             if same {
+                if self.under_way.load(Ordering::Relaxed) > 0 {
+                    self.stale.store(true, Ordering::Relaxed);
+                }
                 return self.set_overhead(overhead, held);
             }
             // Between calls of other threads the two figures belong to different moments. If it stays so, take the
@@ -100,7 +105,7 @@ impl<B: Backend> Device<B> {
 
     /// Puts `now` in place of the overhead known so far and of `held` bytes, in one change of the ledger: nobody sees both
     /// counted, or neither.
-    fn set_overhead(&self, now: u64, held: u64) {
+    pub(super) fn set_overhead(&self, now: u64, held: u64) {
         // Only called with `measure` held, so the two halves belong together. The ledger counts whole units.
         let unit = |bytes: u64| bytes.next_multiple_of(fcsp_core::region::ledger::UNIT);
         let (now, slot) = (unit(now), self.attachment.slot());
@@ -110,38 +115,6 @@ impl<B: Backend> Device<B> {
         } else {
             self.release(before - now);
         }
-    }
-
-    /// Enters a context that was just made. Near the quota it is measured; elsewhere it counts by what was `seen` of
-    /// it or by an estimate: a process that then idles would otherwise hold it unknown to the tenant's others.
-    pub fn context_made(&self, context: usize, seen: Option<u64>) {
-        let seen = seen.filter(|&bytes| bytes > 0 && bytes <= B::CONTEXT_ESTIMATE);
-        let bytes = seen.unwrap_or(B::CONTEXT_ESTIMATE);
-        self.known_contexts().push((context, bytes));
-        self.unseen.fetch_add(bytes, Ordering::Relaxed);
-        let limit = self.limit();
-        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
-        if limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
-            let _undisturbed = Undisturbed::begin();
-            let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
-            self.set_overhead(self.attachment.slot().overhead.load(Ordering::Relaxed) + bytes, 0);
-            self.overhead_moved();
-        } else {
-            self.measure_now();
-        }
-    }
-
-    /// Takes a context out again that is gone.
-    pub fn context_gone(&self, context: usize) {
-        let mut known = self.known_contexts();
-        if let Some(at) = known.iter().position(|&(handle, _)| handle == context) {
-            let (_, bytes) = known.swap_remove(at);
-            self.saw_less(bytes);
-        }
-    }
-
-    pub(super) fn known_contexts(&self) -> MutexGuard<'_, Vec<(usize, u64)>> {
-        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an overhead seen as a difference of the device's free memory, for a process whose figure the management library
@@ -160,7 +133,7 @@ impl<B: Backend> Device<B> {
             self.release(held);
             self.overhead_moved();
         } else {
-            self.measure_settling(held);
+            self.measure_settling(held, 0);
         }
     }
 
@@ -172,15 +145,6 @@ impl<B: Backend> Device<B> {
                 Some(old.saturating_sub(bytes))
             });
         self.overhead_changed();
-    }
-
-    /// The device's free bytes around a call that makes a context; `None` where the context will be measured, or counts by
-    /// its estimate.
-    pub(crate) fn free_around_context(&self) -> Option<Free> {
-        if self.limit() == u64::MAX || self.own_numbers || !self.is_unknown() {
-            return None;
-        }
-        Some(self.free(B::free(&self.identity)?))
     }
 
     /// The device's free bytes around a call that takes or gives back memory of the driver's own; `None` where that is
@@ -209,7 +173,7 @@ impl<B: Backend> Device<B> {
         Some(self.free(bytes))
     }
 
-    fn free(&self, bytes: u64) -> Free {
+    pub(super) fn free(&self, bytes: u64) -> Free {
         Free {
             bytes,
             allocated: self.physical().read().bytes(),
