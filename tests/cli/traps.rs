@@ -189,6 +189,9 @@ fn traps_in_a_devices_folder_hang_and_end_no_command() {
     ] {
         for trap in TRAPS {
             std::fs::create_dir_all(&folder).unwrap();
+            // It has a share here, so its claim is looked at.
+            std::fs::write(folder.join("evil.page"), [0; 4096]).unwrap();
+            let _ = std::fs::remove_file(folder.join(file));
             trap.set(&folder.join(file));
             let what = format!("{trap:?} as {file}");
             for args in [
@@ -318,7 +321,6 @@ fn root_writes_nothing_through_another_users_links() {
                 false => shared.link(&file, &evil.join(name)),
                 true => std::fs::hard_link(&file, evil.join(name)).unwrap(),
             }
-            // A process of the tenant's, so that the commands do not take it for one that has ended.
             let what = format!("{name} is a {} link", if hard { "second" } else { "symbolic" });
             all_commands(&shared.machine, &what);
             shared.nothing_happened(&what);
@@ -359,41 +361,56 @@ fn root_goes_into_no_folder_that_anothers_link_leads_to() {
     assert!(shared.machine.path().join("state/tenants").is_dir());
 }
 
+/// A program of another user's in the tenant of this folder; `None`, with a note, where none can be started.
+fn living(folder: &Path) -> Option<crate::Sleeper> {
+    let command = "--reuid 65534 --regid 65534 --clear-groups sleep 600";
+    let sleeper = match Command::new("setpriv").args(command.split(' ')).spawn() {
+        Ok(child) => crate::Sleeper(child),
+        Err(error) => {
+            println!("SKIPPED: no setpriv: {error}");
+            return None;
+        }
+    };
+    let pid = sleeper.0.id();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after = stat.rsplit_once(')').unwrap().1;
+    let start = after.split_whitespace().nth(19).unwrap();
+    std::fs::write(folder.join("root"), format!("{pid} {start}\n")).unwrap();
+    chown(folder.join("root"), Some(ANOTHER), Some(ANOTHER)).unwrap();
+    Some(sleeper)
+}
+
+/// A second name for root's own file in a tenant's folder: where the kernel lets users make one (`protected_hardlinks`),
+/// a change of that tenant's limits would be one of the other's.
+#[test]
+fn roots_own_limits_are_not_written_by_a_second_name() {
+    let Some(shared) = Shared::new() else { return };
+    let own = shared.tenants().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let page = fcsp::control::Control::create(&own).unwrap();
+    page.write(&fcsp::control::Limits::default()).unwrap();
+    let before = std::fs::read(own.join("control")).unwrap();
+    let evil = shared.theirs("evil");
+    let Some(_sleeper) = living(&evil) else { return };
+    std::fs::hard_link(own.join("control"), evil.join("control")).unwrap();
+    for args in [&["limit", "evil", "--memory", "2GiB"][..], &["pause", "evil"]] {
+        let output = bounded(&shared.machine, args, "a second name");
+        assert_ne!(output.status.code(), Some(0), "{args:?}");
+        assert!(
+            stderr(&output).contains("more than one name"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(std::fs::read(own.join("control")).unwrap(), before);
+}
+
 /// A tenant of another user's is changed by root, and stays its user's.
 #[test]
 fn what_root_makes_in_a_tenants_folder_is_the_tenants() {
     let Some(shared) = Shared::new() else { return };
     let folder = shared.theirs("evil");
-    let mut live = Command::new("setpriv");
-    live.args([
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        "sleep",
-        "600",
-    ])
-    .uid(0);
-    let mut sleeper = match live.spawn() {
-        Ok(child) => crate::Sleeper(child),
-        Err(error) => {
-            println!("SKIPPED: no setpriv: {error}");
-            return;
-        }
-    };
-    let pid = sleeper.0.id();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let start = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .nth(19)
-        .unwrap()
-        .to_owned();
-    std::fs::write(folder.join("root"), format!("{pid} {start}\n")).unwrap();
-    chown(folder.join("root"), Some(ANOTHER), Some(ANOTHER)).unwrap();
+    let Some(_sleeper) = living(&folder) else { return };
     let output = bounded(&shared.machine, &["limit", "evil", "--memory", "2GiB"], "limit");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     for entry in std::fs::read_dir(&folder).unwrap().flatten() {
@@ -411,5 +428,4 @@ fn what_root_makes_in_a_tenants_folder_is_the_tenants() {
         "{}",
         stderr(&output)
     );
-    let _ = sleeper.0.kill();
 }
