@@ -10,7 +10,7 @@
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -296,7 +296,12 @@ fn temporary_name(path: &Path) -> PathBuf {
 /// A folder with exactly this mode, whatever the process's umask.
 fn open_folder(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode))
+    // By the open folder: where others may write beside it, the name may be a link of theirs by now.
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
+        .open(path)?
+        .set_permissions(Permissions::from_mode(mode))
 }
 
 /// Gives `from` the name `to` unless somebody has it.

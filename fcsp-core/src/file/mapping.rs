@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
 /// A shared mapping of the start of a file.
 #[derive(Debug)]
@@ -135,6 +135,43 @@ impl Mapping {
         io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
     }
 
+    /// Copies the first bytes, if the file has so many at this moment. To read them where it has not is a fault: this is for
+    /// files that another user may cut short while they are mapped.
+    pub fn copy(&self, bytes: &mut [u8]) -> bool {
+        if bytes.len() > self.len {
+            return false;
+        }
+        let mut to = libc::iovec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: bytes.len(),
+        };
+        let from = libc::iovec {
+            iov_base: self.base.as_ptr().cast(),
+            iov_len: bytes.len(),
+        };
+        // SAFETY: the kernel writes no more than the buffer's length, and reads inside the mapping or says EFAULT. A
+        // process may always read its own memory so.
+        let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw mut to, 1, &raw const from, 1, 0) };
+        match usize::try_from(copied) {
+            Ok(copied) => copied == bytes.len(),
+            Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT) => false,
+            // A sandbox without that call: the look beforehand has to do.
+            Err(_) => self.copy_after_a_look(bytes),
+        }
+    }
+
+    fn copy_after_a_look(&self, bytes: &mut [u8]) -> bool {
+        if !self.reaches(bytes.len().max(8)) {
+            return false;
+        }
+        let words = self.base.cast::<AtomicU8>();
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            // SAFETY: inside the mapping, which the file reached a moment ago; others write it as atomics, too.
+            *byte = unsafe { words.add(index).as_ref() }.load(Ordering::Relaxed);
+        }
+        true
+    }
+
     /// Whether nothing is mapped.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -172,5 +209,30 @@ pub(super) fn forget_in_child() {
         if !base.is_null() && base != TAKEN {
             replace_by_nothing(base, own.len.load(Ordering::Relaxed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{allocate, open_rw};
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_short_is_not_copied_and_faults_nobody() {
+        use std::os::unix::fs::FileExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = open_rw(&dir.path().join("f"), true).unwrap();
+        allocate(&file, 4096).unwrap();
+        file.write_all_at(b"sixteen letters.", 0).unwrap();
+        let mapping = Mapping::new(&file, 4096, false).unwrap();
+        let mut bytes = [0; 16];
+        for copy in [Mapping::copy, Mapping::copy_after_a_look] {
+            assert!(copy(&mapping, &mut bytes));
+            assert_eq!(&bytes, b"sixteen letters.");
+            bytes = [0; 16];
+        }
+        file.set_len(0).unwrap();
+        assert!(!mapping.copy(&mut bytes) && !mapping.copy_after_a_look(&mut bytes));
+        assert!(!mapping.copy(&mut [0; 8192]));
     }
 }
