@@ -23,6 +23,7 @@ bench share-balanced 420 share.py --part balanced "$@"
 bench share-victims 420 share.py --part victims,live "$@"
 bench lifetimes 560 lifetimes.py "$@"
 bench turns 120 turns.py "$@"
+bench attacks 420 attacks.py "$@"
 if [ "$(nvidia-smi -L 2>/dev/null | wc -l)" -ge 2 ]; then bench nccl 420 nccl.py "$@"; fi
 echo "$failed benches with a bound that was not met; records in $out"
 exit "$failed"
