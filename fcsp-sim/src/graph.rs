@@ -111,6 +111,8 @@ impl Drop for GraphMemory {
 #[derive(Debug, Default)]
 pub struct GraphPool {
     all: Mutex<Vec<Weak<GraphMemory>>>,
+    /// Memory that a launch has got to and none has ended: it outlives its graph, by address.
+    live: Mutex<BTreeMap<u64, Arc<GraphMemory>>>,
     high: Mutex<BTreeMap<usize, (u64, u64)>>,
 }
 
@@ -227,6 +229,7 @@ impl GraphPool {
         s.coming = s.coming.saturating_sub(1);
         if !std::mem::replace(&mut s.live, true) {
             drop(s);
+            self.live().insert(m.address(), m.clone());
             let mut inner = memory.lock();
             memory.add(&mut inner, m.address(), m.size, Kind::Graph, m.device, 0);
             drop(inner);
@@ -240,8 +243,13 @@ impl GraphPool {
         let was = std::mem::take(&mut m.state().live);
         if was {
             memory.lock().ranges.remove(&address);
+            self.live().remove(&address);
         }
         was
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<GraphMemory>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -569,6 +577,26 @@ mod tests {
         g.remove(a).unwrap();
         assert_eq!(g.edges(), []);
         assert_eq!(g.add(Work::Empty, &[a]), Err(Error::InvalidValue));
+    }
+
+    #[test]
+    fn memory_in_use_outlives_its_graph() {
+        let path = std::env::temp_dir().join(format!("fcsp-sim-graph-{}-outlives", std::process::id()));
+        let t: crate::spec::Topology = "tiny".parse().unwrap();
+        let region = crate::region::Region::open(&path, &t).unwrap();
+        let memory = Memory::new(Arc::new(Process::join(t, Arc::new(region)).unwrap()));
+        let pool = GraphPool::default();
+        let node = pool.node(&memory, 0, 4096).unwrap();
+        let at = node.address();
+        pool.take(std::slice::from_ref(&node)).unwrap();
+        pool.start(&memory, &node);
+        drop(node); // As when the executable is destroyed behind a launch.
+        assert!(memory.covers(at, 4096));
+        assert_eq!(pool.sizes(0)[0], 4096);
+        assert!(pool.end(&memory, at));
+        assert!(!memory.covers(at, 1) && !pool.end(&memory, at));
+        assert_eq!(pool.sizes(0)[..2], [0, 0]);
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -85,6 +85,8 @@ struct Managed {
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
     pub ranges: BTreeMap<u64, Range>,
+    /// Freed in the order of a stream that has not got there, by ticket: no call may name them, earlier work may use them.
+    pub leaving: HashMap<u64, Range>,
     slabs: HashMap<u64, Vec<(usize, Slab, Option<File>)>>,
     /// Slabs of arrays and of modules' variables, by context and whether they are of modules. None is shared with plain
     /// memory; measured.
@@ -108,6 +110,11 @@ impl Inner {
     pub fn find(&self, address: u64) -> Option<Range> {
         let (_, r) = self.ranges.range(..=address).next_back()?;
         (address < r.base + r.size.max(1)).then_some(*r)
+    }
+
+    fn leaving(&self, address: u64) -> Option<Range> {
+        let here = |r: &&Range| r.base <= address && address < r.base + r.size.max(1);
+        self.leaving.values().find(here).copied()
     }
 }
 
@@ -158,7 +165,7 @@ impl Memory {
         let mut at = address;
         let end = address.saturating_add(len);
         while at < end {
-            match inner.find(at) {
+            match inner.find(at).or_else(|| inner.leaving(at)) {
                 // Mapped memory is only reachable once access was granted, and neighbours may be contiguous.
                 Some(r) if r.kind != Kind::Mapped || inner.vmm.readable(r.base) => {
                     at = r.base + r.size.max(1)

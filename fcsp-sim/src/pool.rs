@@ -199,6 +199,9 @@ impl Memory {
         inner
             .ranges
             .retain(|_, r| !matches!(r.kind, Kind::Pool(id) if gone.contains(&id)));
+        inner
+            .leaving
+            .retain(|_, r| !matches!(r.kind, Kind::Pool(id) if gone.contains(&id)));
         for id in &gone {
             if let Some(p) = inner.pools.remove(id) {
                 self.process.give(p.device, p.sizes.reserved, Account::Process);
@@ -282,12 +285,14 @@ impl Memory {
             offset,
             size,
         });
+        inner.leaving.insert(ticket, r);
         Ok((id, ticket))
     }
 
     /// The stream has reached a free: unless the same stream took the memory again, everybody may have it now.
     pub fn pool_retire(&self, id: u64, ticket: u64) {
         let mut inner = self.lock();
+        inner.leaving.remove(&ticket);
         let Some(p) = inner.pools.get_mut(&id) else { return };
         if let Some(i) = p.pending.iter().position(|q| q.ticket == ticket) {
             let q = p.pending.swap_remove(i);
@@ -407,6 +412,26 @@ mod tests {
             m.find(a).is_some(),
             "the old free does not take the new allocation away"
         );
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn work_before_a_free_still_finds_its_memory() {
+        let (m, path) = memory("before", "tiny");
+        let id = m.pool_create(0, 0, false).unwrap();
+        let a = m.pool_alloc(id, 4096, 1).unwrap();
+        let (_, first) = m.pool_free(m.find(a).unwrap(), 1).unwrap();
+        assert!(m.find(a).is_none(), "no call may name it any more");
+        assert!(m.covers(a, 4096), "the stream has not got there yet");
+        assert!(!m.covers(a, 4097));
+        // The stream's next allocation is smaller, at the same place.
+        assert_eq!(m.pool_alloc(id, 4000, 1).unwrap(), a);
+        assert!(m.covers(a, 4096), "work before the free may use all of it");
+        m.pool_retire(id, first);
+        assert!(m.covers(a, 4000) && !m.covers(a, 4096));
+        let (_, second) = m.pool_free(m.find(a).unwrap(), 1).unwrap();
+        m.pool_retire(id, second);
+        assert!(!m.covers(a, 1), "the stream has got there");
         std::fs::remove_file(path).unwrap();
     }
 

@@ -2,16 +2,17 @@
 
 use crate::abi::{In, Out, Text};
 use crate::capture::forbid_by;
-use crate::codes::{GRAPH_EXEC_UPDATE_FAILURE, INVALID_HANDLE, INVALID_VALUE, Reply};
+use crate::codes::{GRAPH_EXEC_UPDATE_FAILURE, INVALID_HANDLE, INVALID_VALUE, NOT_SUPPORTED, Reply};
 use crate::driver::driver;
 use crate::export::{LOOKS_UP_GRAPHS, api, stream_api};
 use crate::stream::target;
-use fcsp_sim::graph::{Difference, Graph, GraphPool, NodeId};
+use fcsp_sim::graph::{Difference, Graph, GraphPool, NodeId, Work};
+use fcsp_sim::stream::Event;
 use fcsp_sim::strict::{End, Rule, fatal, is_on};
 use fcsp_sim::table::Table;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 /// A graph of the API.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub struct GraphObject {
     graph: Mutex<Graph>,
     origin: BTreeMap<NodeId, NodeId>,
     ended: AtomicBool,
+    /// The latest executable made of it, while that lives.
+    made: Mutex<Weak<()>>,
+    /// Reached at the end of a launch that uses its memory nodes, by whatever executable.
+    turn: Arc<Event>,
 }
 
 impl GraphObject {
@@ -44,6 +49,9 @@ pub struct Exec {
     /// The graph as it was, with later changes of parameters.
     pub graph: Mutex<Graph>,
     flags: u64,
+    /// Reached at the end of a launch: two launches of one executable never run at once.
+    turn: Arc<Event>,
+    _alive: Arc<()>,
 }
 
 impl Exec {
@@ -113,6 +121,8 @@ impl Graphs {
             graph: Mutex::new(graph),
             origin,
             ended: AtomicBool::new(true),
+            made: Mutex::default(),
+            turn: Arc::default(),
         });
         ids.into_iter().for_each(|id| self.own(id, h));
         h
@@ -254,11 +264,27 @@ fn instantiate(place: Out<u64>, graph: u64, flags: u64) -> Reply {
     if flags & !0xf != 0 {
         return Err(INVALID_VALUE);
     }
-    let copy = d.graphs.get(graph)?.lock().clone();
+    let object = d.graphs.get(graph)?;
+    let copy = object.lock().clone();
     copy.order()?;
+    let alive = Arc::new(());
+    let mut made = object.made.lock().unwrap_or_else(PoisonError::into_inner);
+    // Memory nodes have one address, and one executable at a time uses it.
+    let has_memory = !copy.memories().is_empty();
+    if has_memory && made.strong_count() > 0 {
+        return Err(NOT_SUPPORTED);
+    }
+    let turn = if has_memory {
+        object.turn.clone()
+    } else {
+        Arc::default()
+    };
+    *made = Arc::downgrade(&alive);
     place.put(d.graphs.execs.add(Exec {
         graph: Mutex::new(copy),
         flags,
+        turn,
+        _alive: alive,
     }))
 }
 
@@ -297,11 +323,15 @@ fn launch(exec: u64, stream: u64, pt: bool) -> Reply {
     t.implicit()?;
     let graph = e.lock().clone();
     if t.recording().is_some() {
-        return t.run(fcsp_sim::graph::Work::Graph(graph));
+        return t.run(Work::Graph(graph));
     }
     // Memory is what a launch may be refused; nothing of the graph has run then.
     d.graphs.pool.take(&graph.memories())?;
-    t.run(fcsp_sim::graph::Work::Graph(graph))
+    let mut whole = Graph::default();
+    let before = whole.add(Work::Wait(e.turn.clone()), &[])?;
+    let inner = whole.add(Work::Graph(graph), &[before])?;
+    whole.add(Work::Record(e.turn.clone()), &[inner])?;
+    t.run(Work::Graph(whole))
 }
 
 api! {
@@ -318,7 +348,12 @@ api! {
     fn cuGraphClone(place: Out<u64>, graph: u64) {
         place.need()?;
         let d = driver()?;
-        let (copy, origin) = d.graphs.get(graph)?.lock().copy();
+        let object = d.graphs.get(graph)?;
+        let original = object.lock();
+        if !original.memories().is_empty() {
+            return Err(NOT_SUPPORTED);
+        }
+        let (copy, origin) = original.copy();
         place.put(d.graphs.add_copy(copy, origin))
     }
     fn cuGraphNodeFindInClone(place: Out<u64>, node: u64, clone: u64) {

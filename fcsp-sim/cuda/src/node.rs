@@ -301,6 +301,9 @@ api! {
     }
     fn cuGraphAddChildGraphNode(place: Out<u64>, graph: u64, after: In<u64>, n: u64, child: u64) {
         let child = driver()?.graphs.get(child)?.lock().copy().0;
+        if !child.memories().is_empty() {
+            return Err(NOT_SUPPORTED);
+        }
         add(place, graph, after, n, Work::Graph(child))
     }
     fn cuGraphAddEmptyNode(place: Out<u64>, graph: u64, after: In<u64>, n: u64) {
