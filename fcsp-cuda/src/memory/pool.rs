@@ -82,7 +82,7 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
         return current;
     };
     // No context was asked for: there is only one device.
-    if context == 0 || stream.is_null() || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
+    if context == 0 || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
         return Scope::On(device, context);
     }
     let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
@@ -115,10 +115,11 @@ fn forbidden_on(stream: CUstream) -> Option<CUresult> {
     }
 }
 
+/// Allocates in the order of `stream`, by its true name.
 fn allocate_async(
     bytes: usize,
     stream: CUstream,
-    named: CUmemoryPool,
+    pool: CUmemoryPool,
     usable: bool,
     call: impl Fn() -> CUresult,
     address: impl Fn() -> u64,
@@ -144,8 +145,13 @@ fn allocate_async(
     {
         return code;
     }
-    let named = (!named.is_null()).then_some(named as usize);
-    let result = pool::allocate(device, named, "cuMemAllocAsync", bytes as u64, &call, &address);
+    let pool = (!pool.is_null()).then_some(pool as usize);
+    // What the driver refuses for its arguments must not make a pool give back what it keeps.
+    let result = if usable {
+        pool::allocate(device, pool, "cuMemAllocAsync", bytes as u64, &call, &address)
+    } else {
+        CUDA_ERROR_OUT_OF_MEMORY
+    };
     memory::or_wrong_argument::<Cuda>(
         result,
         || bytes > 0 && usable,

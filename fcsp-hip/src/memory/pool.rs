@@ -127,7 +127,12 @@ fn allocate_async(
     {
         return code;
     }
-    let result = pool::allocate(device, named, "hipMallocAsync", bytes as u64, &call, &address);
+    // What the runtime refuses for its arguments must not make a pool give back what it keeps.
+    let result = if usable {
+        pool::allocate(device, named, "hipMallocAsync", bytes as u64, &call, &address)
+    } else {
+        hipErrorOutOfMemory
+    };
     memory::or_wrong_argument::<Hip>(
         result,
         || usable,

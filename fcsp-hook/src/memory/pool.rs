@@ -57,9 +57,11 @@ pub struct Pool<B: Backend> {
 }
 
 impl<B: Pooled> Pool<B> {
-    /// Asks the driver about the pool; `None` if it is destroyed or being destroyed, maybe by another thread.
+    /// Asks the driver about the pool; `None` if it is destroyed or being destroyed, maybe by another thread. Beside
+    /// recordings of any thread, which the question would end.
     fn ask<R>(&self, question: impl FnOnce(usize) -> R) -> Option<R> {
         let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
+        let _question = alive.then(B::beside_recordings);
         alive.then(|| question(self.handle))
     }
 
@@ -71,7 +73,6 @@ impl<B: Pooled> Pool<B> {
 
     /// Gives back what the pool does not use.
     fn trim(&self) {
-        let _question = B::beside_recordings();
         self.ask(|handle| B::trim(handle, B::used(handle)));
     }
 
@@ -277,8 +278,6 @@ fn fits_anyhow(bytes: u64, room: u64) -> bool {
 /// Asks every pool of `device` how much it has reserved, within a [`Device::change`].
 pub fn refresh<B: Pooled>(device: &Device<B>) {
     let known = B::pools().known().clone();
-    // Asked around calls that are allowed beside captures of other threads, where this question is not.
-    let _question = (!known.is_empty()).then(B::beside_recordings);
     for pool in known {
         if core::ptr::eq(pool.device, device) {
             pool.settle(0);
