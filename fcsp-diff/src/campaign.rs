@@ -302,7 +302,7 @@ fn settle_findings(place: &Place, configurations: &[Configuration], plan: &Plan,
         }
         // What is refused with a quota is refused with both: one program stands for all.
         let simple = finding.difference.kind.replace("wrong arguments", "differs");
-        if let Some(known) = done.get(&simple) {
+        if let Some(known) = done.get(&simple).filter(|known| known.repeats > 0) {
             finding.program.clone_from(&known.program);
             finding.difference = known.difference.clone();
             (finding.repeats, finding.unstable) = (known.repeats, known.unstable);

@@ -2,6 +2,7 @@
 //! called with integers and pointers. Both calling conventions in use (x86-64 and aarch64 Linux) pass those alike,
 //! whatever the function's own parameter types, and let a caller pass more than a function takes.
 
+use crate::crash;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::RwLock;
@@ -118,7 +119,11 @@ impl Driver {
         let mut all = [0; 11];
         all[..arguments.len()].copy_from_slice(arguments);
         let [a, b, c, d, e, f, g, h, i, j, k] = all;
+        crash::note(name);
         // SAFETY: the function's own address; the caller answers for the arguments.
-        unsafe { std::mem::transmute::<usize, Function>(address)(a, b, c, d, e, f, g, h, i, j, k) }
+        let code =
+            unsafe { std::mem::transmute::<usize, Function>(address)(a, b, c, d, e, f, g, h, i, j, k) };
+        crash::note("");
+        code
     }
 }

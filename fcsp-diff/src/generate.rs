@@ -61,6 +61,8 @@ struct Growing {
     random: Random,
     next: u64,
     operations: Vec<Operation>,
+    /// How often each operation may still be taken.
+    most: Vec<u32>,
 }
 
 /// The program of a seed: mostly one thread, sometimes up to four.
@@ -69,6 +71,7 @@ pub fn generate(seed: u64) -> Program {
         random: Random::new(seed),
         next: u64::from(FIRST_ID),
         operations: Vec::new(),
+        most: vec![u32::MAX; OPERATIONS.len()],
     };
     let threads = match growing.random.below(8) {
         0 => 2,
@@ -87,17 +90,18 @@ pub fn generate(seed: u64) -> Program {
             }
         })
         .collect();
-    // A context takes a tenth of a second on a device, a reset as much, a fork ten milliseconds: few programs have them, and
-    // those that do are about them.
-    for (codes, often) in [
-        (&[Code::CtxCreate, Code::CtxDestroy][..], 20),
-        (&[Code::PrimaryReset], 48),
-        (&[Code::Fork], 10),
-        (&[Code::LimitSet], 12),
+    // A context takes a tenth of a second on a device, a reset as much, a fork four milliseconds: few programs have them,
+    // and those have few of them.
+    for (codes, often, most) in [
+        (&[Code::CtxCreate, Code::CtxDestroy][..], 80, 2),
+        (&[Code::PrimaryReset], 200, 2),
+        (&[Code::Fork], 20, 3),
+        (&[Code::LimitSet], 12, 6),
     ] {
         let chosen = growing.random.one_in(often);
         for &code in codes {
             weights[code as usize] = if chosen { u64::from(code.weight()) * 120 } else { 0 };
+            growing.most[code as usize] = most;
         }
     }
     let mut shared = Shelf::default();
@@ -163,7 +167,7 @@ impl Growing {
         shelf: &mut Shelf,
         last: Option<Operation>,
     ) -> Option<Operation> {
-        if code == Code::CaptureEnd && shelf.captures == 0 {
+        if code == Code::CaptureEnd && shelf.captures == 0 || self.most[code as usize] == 0 {
             return None;
         }
         let mut arguments = [0; MOST];
@@ -198,6 +202,7 @@ impl Growing {
             Code::CaptureEnd => shelf.captures -= 1,
             _ => {}
         }
+        self.most[code as usize] -= 1;
         let operation = Operation {
             thread,
             code,

@@ -7,6 +7,7 @@
 
 pub mod campaign;
 pub mod compare;
+pub mod crash;
 pub mod desk;
 pub mod driver;
 pub mod generate;
@@ -17,6 +18,7 @@ pub mod program;
 pub mod progress;
 pub mod random;
 pub mod record;
+pub mod repeat;
 pub mod report;
 pub mod serve;
 pub mod shrink;

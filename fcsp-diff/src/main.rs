@@ -7,8 +7,9 @@ use fcsp_diff::driver::Route;
 use fcsp_diff::generate::generate;
 use fcsp_diff::place::{self, Configuration, Place, Scratch, Sizes};
 use fcsp_diff::program::Program;
+use fcsp_diff::repeat::{self, Subject};
 use fcsp_diff::{report, serve};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,28 @@ enum Task {
     Replay {
         #[command(flatten)]
         place: Where,
+        /// Files that `print` or a report wrote
+        files: Vec<PathBuf>,
+    },
+    /// Runs a program many times, each time by a fresh worker, natively and governed; counts outcomes, shows last words
+    Repeat {
+        #[command(flatten)]
+        place: Where,
+        /// Seeds, separated by commas
+        #[arg(long, value_delimiter = ',')]
+        seeds: Vec<u64>,
+        /// How many seeds before each the worker runs first
+        #[arg(long, default_value_t = 0)]
+        before: u64,
+        /// How many times natively, and how many times a configuration
+        #[arg(long, default_value_t = 20)]
+        times: u32,
+        /// symbols, addresses or per-thread
+        #[arg(long, value_parser = route, default_value = "addresses")]
+        route: Route,
+        /// Stop after so many seconds
+        #[arg(long)]
+        seconds: Option<u64>,
         /// Files that `print` or a report wrote
         files: Vec<PathBuf>,
     },
@@ -171,6 +194,11 @@ impl Where {
     }
 }
 
+fn read(file: &Path) -> Result<Program, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Program::parse(&text).map_err(|why| format!("{}: {why}", file.display()))
+}
+
 fn main() -> ExitCode {
     match perform(Arguments::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
@@ -241,6 +269,56 @@ fn perform(task: Task) -> Result<bool, String> {
             print!("{}", report::text(&account));
             Ok(account.findings.is_empty())
         }
+        Task::Repeat {
+            place: options,
+            seeds,
+            before,
+            times,
+            route,
+            seconds,
+            files,
+        } => {
+            let scratch = Scratch::new().map_err(|error| error.to_string())?;
+            let (there, configurations) = options.place(&scratch)?;
+            let deadline = campaign::after(seconds);
+            let program = |seed: u64| generate(seed).without(&there.without);
+            let mut subjects: Vec<Subject> = seeds
+                .iter()
+                .map(|&seed| Subject {
+                    name: format!("seed {seed}"),
+                    before: (seed.saturating_sub(before)..seed).map(program).collect(),
+                    program: program(seed),
+                })
+                .collect();
+            for file in &files {
+                subjects.push(Subject {
+                    name: file.display().to_string(),
+                    before: Vec::new(),
+                    program: read(file)?,
+                });
+            }
+            let mut good = true;
+            for subject in &subjects {
+                let mut reference = None;
+                let all = std::iter::once(None).chain(configurations.iter().map(Some));
+                for configuration in all {
+                    let tally = repeat::tally(
+                        &there,
+                        configuration,
+                        route,
+                        options.sizes(),
+                        subject,
+                        times,
+                        deadline,
+                        &mut reference,
+                    );
+                    good &= tally.keys().all(|kind| kind == "agrees");
+                    let name = configuration.map_or("native", |configuration| configuration.name);
+                    print!("{}", repeat::text(&subject.name, name, route, &tally));
+                }
+            }
+            Ok(good)
+        }
         Task::Replay {
             place: options,
             files,
@@ -250,9 +328,7 @@ fn perform(task: Task) -> Result<bool, String> {
             let sizes = options.sizes();
             let mut good = true;
             for file in files {
-                let text =
-                    std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-                let program = Program::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
+                let program = read(&file)?;
                 for configuration in &configurations {
                     for turn in 0..3 {
                         let route = place::route(turn);

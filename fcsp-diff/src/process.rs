@@ -64,7 +64,7 @@ impl Process {
                 let mut all = Vec::new();
                 let _ = errors.read_to_end(&mut all);
                 let text = String::from_utf8_lossy(&all);
-                let from = text.len().saturating_sub(2000);
+                let from = text.len().saturating_sub(8000);
                 let from = (from..=text.len())
                     .find(|&at| text.is_char_boundary(at))
                     .unwrap_or(0);

@@ -4,6 +4,7 @@
 //! is answered by the bytes still in use, `renew` by 0 after a reset of the primary context, `times` by the nanoseconds that
 //! each operation took since.
 
+use crate::crash;
 use crate::driver::{Driver, Route};
 use crate::generate::generate;
 use crate::program::Program;
@@ -19,6 +20,7 @@ pub const PROGRESS: &str = "DIFF_PROGRESS";
 /// # Errors
 /// What kept the session from opening, or the input from being read.
 pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String> {
+    crash::install();
     let progress = match std::env::var_os(PROGRESS) {
         Some(path) => Some(Progress::create(path.as_ref()).map_err(|error| error.to_string())?),
         None => None,

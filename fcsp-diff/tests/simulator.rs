@@ -6,8 +6,10 @@ use fcsp_diff::desk::{Bench, Verdict};
 use fcsp_diff::place::{self, Configuration, Place, Sizes};
 use fcsp_diff::program::Program;
 use fcsp_diff::report;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 const MACHINE: &str = "h100,memory=8GiB,context=64MiB";
@@ -16,24 +18,6 @@ const SIZES: Sizes = Sizes {
     tight: 160 << 20,
     context: 64 << 20,
 };
-
-/// What differs today and is being mended: programs run without it. `seeds/open` has the programs.
-const OPEN: &[&str] = &[
-    "mem_free_async",
-    "array_create",
-    "array_create_3d",
-    "mipmap_create",
-    "wrong 3",
-    "wrong 10",
-    "wrong 11",
-    "wrong 23",
-    "wrong 27",
-    "wrong 91",
-    "wrong 121",
-    "wrong 122",
-    "wrong 123",
-    "wrong 130",
-];
 
 /// The preload library, and a folder with the simulated driver under its real names.
 fn libraries() -> &'static (PathBuf, PathBuf) {
@@ -72,7 +56,7 @@ fn here(scratch: &Path) -> Place {
         preload: preload.clone(),
         simulator: Some((driver.clone(), MACHINE.into())),
         scratch: scratch.to_owned(),
-        without: OPEN.iter().map(ToString::to_string).collect(),
+        without: Vec::new(),
         environment: Vec::new(),
     }
 }
@@ -127,21 +111,27 @@ fn kept_programs_agree_in_every_configuration() {
     let scratch = tempfile::tempdir().unwrap();
     let place = here(scratch.path());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
-    let mut found = Vec::new();
+    let (mut found, mut programs) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "txt") {
             continue;
         }
         let program = Program::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        programs.push((path, program));
+    }
+    assert!(programs.len() > 8);
+    // One worker a route and configuration runs them all.
+    for turn in 0..3 {
+        let route = place::route(turn);
         for configuration in place::configurations(SIZES) {
-            let verdict = Bench::new(&place, &configuration, place::route(0), SIZES).verdict(&program);
-            if !matches!(verdict, Verdict::Agrees) {
-                found.push(format!(
-                    "{} [{}]: {verdict:?}",
-                    path.display(),
-                    configuration.name
-                ));
+            let mut bench = Bench::new(&place, &configuration, route, SIZES);
+            for (path, program) in &programs {
+                let verdict = bench.verdict(program);
+                if !matches!(verdict, Verdict::Agrees) {
+                    let (path, name) = (path.display(), configuration.name);
+                    found.push(format!("{path} [{name}] {route:?}: {verdict:?}"));
+                }
             }
         }
     }
@@ -185,4 +175,32 @@ fn a_worker_that_dies_is_found() {
         "{}",
         report::text(&account)
     );
+}
+
+/// Last words: the signal, whether a driver call was under way, and the frames as module and offset.
+#[test]
+fn a_worker_that_crashes_says_where() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = here(scratch.path());
+    let mut worker = place
+        .worker(None, place::route(0), false)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // An answer: the handlers are there.
+    worker.stdin.as_mut().unwrap().write_all(b"settle\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(worker.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    // SAFETY: a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(worker.id() as i32, libc::SIGSEGV) }, 0);
+    let out = worker.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.signal(), Some(libc::SIGSEGV), "{words}");
+    assert!(words.contains("signal 11"), "{words}");
+    assert!(words.contains("in no driver call"), "{words}");
+    assert!(words.contains("fcsp-diff+0x"), "{words}");
 }

@@ -1,5 +1,6 @@
 //! Questions to the device, the driver, a context and the quota: what a program sees must be what it sees natively.
 
+use super::objects::Form;
 use super::{Done, Thread};
 use crate::record::{Outcome, Value, checksum};
 
@@ -16,8 +17,15 @@ impl Thread<'_> {
         let mut outcome = Outcome::new(got)
             .exact(free <= total)
             .exact(total == self.world.session.total);
-        if self.world.threads == 0 {
-            outcome = outcome.with(Value::Bytes(self.world.free_at_start as i64 - free as i64));
+        // A quota counts managed memory at once, the driver once the device touches it.
+        let managed = self.world.objects.alive().into_iter().any(|id| {
+            let object = self.world.objects.lock(id);
+            object.form == Form::Managed
+        });
+        if self.world.threads == 0 && self.captures.is_empty() && !managed {
+            // When a pool gives back depends on when the driver noticed that work had ended: pools are left out.
+            let used = self.world.free_at_start as i64 - free as i64;
+            outcome = outcome.with(Value::Bytes(used - self.reserved_by_pools() as i64));
         }
         Some(outcome.with(Value::Shown(free)).with(Value::Shown(total)))
     }

@@ -63,6 +63,9 @@ impl Thread<'_> {
             let ordered = object.kind == 'm' && object.form == super::objects::Form::Ordered;
             let within = object.context == context || context == PRIMARY && object.context == PROCESS;
             if within && object.owner == self.number && (kinds.contains(&object.kind) || ordered) {
+                if ordered && object.pending != NOWHERE {
+                    self.quiet_everywhere();
+                }
                 self.destroy(id);
             }
         }
@@ -144,7 +147,7 @@ impl Thread<'_> {
         let current = self.current().unwrap_or(PROCESS);
         self.world.objects.each(|_, object| {
             if object.owner == self.number && (object.context == current || object.context == PROCESS) {
-                object.pending = NOWHERE;
+                (object.pending, object.racing) = (NOWHERE, false);
             }
         });
     }
@@ -175,6 +178,11 @@ impl Thread<'_> {
 
     pub(super) fn primary_reset(&mut self) -> Done {
         if self.world.threads > 0 || !self.captures.is_empty() || self.stack != [PRIMARY] {
+            return None;
+        }
+        // Pools are the device's: other contexts' memory from them would lose its pool.
+        let others = |id: &u32| self.world.objects.lock(*id).kind == 'c';
+        if self.world.objects.alive().iter().any(others) {
             return None;
         }
         self.end_dependants(PRIMARY, &['x', 'g', 'r', 'y', 'p']);

@@ -28,9 +28,14 @@ impl Thread<'_> {
         self.end(id, ended)
     }
 
+    /// A graph whose nodes the driver may read: it follows them to functions, events and memory.
+    fn readable(&self, id: u64) -> Option<Object> {
+        self.ending(id, 'g').filter(|graph| self.alive(graph))
+    }
+
     /// A graph to which this thread may add a node, and what the node depends on.
     fn growing(&self, id: u64) -> Option<(Object, [u64; 1], u64)> {
-        let graph = self.ending(id, 'g')?;
+        let graph = self.readable(id)?;
         let count = u64::from(graph.extra != 0);
         let dependencies = [graph.extra];
         Some((graph, dependencies, count))
@@ -212,7 +217,7 @@ impl Thread<'_> {
 
     pub(super) fn graph_child(&mut self, id: u64, child: u64) -> Done {
         let (graph, dependencies, count) = self.growing(id)?;
-        let inner = self.ending(child, 'g')?;
+        let inner = self.readable(child)?;
         if id == child {
             return None;
         }
@@ -295,7 +300,7 @@ impl Thread<'_> {
     }
 
     pub(super) fn graph_clone(&mut self, id: u64, from: u64) -> Done {
-        let source = self.ending(from, 'g')?;
+        let source = self.readable(from)?;
         let mut handle = 0u64;
         let made = self.call("cuGraphClone", &[&raw mut handle as u64, source.handle]);
         let object = Object {
@@ -317,10 +322,7 @@ impl Thread<'_> {
     }
 
     pub(super) fn graph_instantiate(&mut self, id: u64, from: u64, choice: u64) -> Done {
-        let graph = self.ending(from, 'g')?;
-        if !self.alive(&graph) {
-            return None;
-        }
+        let graph = self.readable(from)?;
         let flags = [0, 0, 0, 1, 8, 64][choice as usize % 6];
         let mut handle = 0u64;
         let made = self.call(
@@ -335,6 +337,14 @@ impl Thread<'_> {
             ..graph
         };
         self.keep(id, made, object)
+    }
+
+    /// Whether a graph or an executable that lives uses an object.
+    pub(super) fn in_graph(&self, id: u64) -> bool {
+        self.world.objects.alive().into_iter().any(|other| {
+            let other = self.world.objects.lock(other);
+            matches!(other.kind, 'g' | 'x') && other.parts.contains(&(id as u32))
+        })
     }
 
     /// Whether all that a graph's nodes use is there.
@@ -402,7 +412,7 @@ impl Thread<'_> {
 
     pub(super) fn graph_update(&mut self, id: u64, from: u64) -> Done {
         let object = self.launchable(id)?;
-        let graph = self.ending(from, 'g').filter(|graph| self.alive(graph))?;
+        let graph = self.readable(from)?;
         let mut information = CUgraphExecUpdateResultInfo {
             result: 0,
             errorNode: std::ptr::null_mut(),

@@ -1,8 +1,8 @@
 //! Operations that allocate and free memory.
 
-use super::objects::{Form, Object};
+use super::objects::{Form, NOWHERE, Object};
 use super::{Done, Thread, code};
-use crate::program::FIRST_ID;
+use crate::program::{FIRST_ID, PRIMARY};
 use crate::record::{Outcome, Value};
 
 /// What `cuPointerGetAttribute` is asked, with whether the answer is an address or the like, and only compared with 0.
@@ -74,7 +74,7 @@ impl Thread<'_> {
 
     pub(super) fn host_free(&mut self, id: u64) -> Done {
         let object = self.ending(id, 'h')?;
-        if !self.captures.is_empty() || (object.pending != super::NOWHERE && self.quiet() != 0) {
+        if !self.captures.is_empty() || ((object.pending != NOWHERE || object.racing) && self.quiet() != 0) {
             return None;
         }
         let ended = self.call("cuMemFreeHost", &[object.handle]);
@@ -124,7 +124,12 @@ impl Thread<'_> {
         let object = self
             .usable(id, 'm')
             .filter(|object| object.owner == self.number)?;
-        if object.form == Form::Recorded {
+        // What was allocated in stream order is freed at once, without waiting for work that uses it.
+        let waits = object.form == Form::Ordered && object.pending != NOWHERE;
+        if object.form == Form::Recorded
+            || waits
+                && (Some(object.context) != self.current() || !self.captures.is_empty() || self.quiet() != 0)
+        {
             return None;
         }
         let ended = self.call("cuMemFree_v2", &[object.handle]);
@@ -186,6 +191,31 @@ impl Thread<'_> {
             self.all_ended();
         }
         done
+    }
+
+    /// Waits for this thread's work in every context; whether it all ended well.
+    pub(super) fn quiet_everywhere(&mut self) -> bool {
+        let mut good = true;
+        let others: Vec<u32> = self
+            .world
+            .objects
+            .alive()
+            .into_iter()
+            .filter(|&id| {
+                let object = self.world.objects.lock(id);
+                object.kind == 'c' && object.owner == self.number
+            })
+            .chain([PRIMARY])
+            .collect();
+        for context in others {
+            good &= self.call("cuCtxPushCurrent_v2", &[self.context_handle(context)]) == 0;
+            self.stack.push(context);
+            good &= self.quiet() == 0;
+            let mut popped = 0u64;
+            good &= self.call("cuCtxPopCurrent_v2", &[&raw mut popped as u64]) == 0;
+            self.stack.pop();
+        }
+        good
     }
 
     /// Ends an object after its work has ended.

@@ -22,7 +22,7 @@ use crate::progress::Progress;
 use crate::record::{Outcome, Record, Value};
 use objects::{NOWHERE, Object, Objects, PROCESS};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What all programs of a process share.
 pub struct Session {
@@ -34,6 +34,8 @@ pub struct Session {
     primary: AtomicU64,
     /// The device's default pool.
     pool: AtomicU64,
+    /// The most free bytes before a program so far.
+    most_free: AtomicU64,
     /// Whether each operation is written to stderr before it is carried out.
     loud: bool,
     /// Nanoseconds by operation.
@@ -60,6 +62,7 @@ impl Session {
             total: 0,
             primary: AtomicU64::new(0),
             pool: AtomicU64::new(0),
+            most_free: AtomicU64::new(0),
             loud,
             times: OPERATIONS.iter().map(|_| AtomicU64::new(0)).collect(),
             progress,
@@ -118,6 +121,22 @@ impl Session {
         free
     }
 
+    /// Free bytes before a program. The library measures what the driver takes for itself every 20 ms at most: what the
+    /// program before gave back may not show until then.
+    fn free_when_settled(&self, program: &Program) -> u64 {
+        let asks = |operation: &Operation| operation.code == Code::MemInfo;
+        let waits = program.threads() == 0 && program.operations.iter().any(asks);
+        let mut free = self.free_memory();
+        for _ in 0..3 {
+            if !waits || free >= self.most_free.fetch_max(free, Relaxed) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            free = self.free_memory();
+        }
+        free
+    }
+
     /// Ends everything that the device keeps for this process, and begins anew.
     ///
     /// # Errors
@@ -153,7 +172,7 @@ impl Session {
             session: self,
             objects: Objects::new(program.objects()),
             threads: program.threads(),
-            free_at_start: self.free_memory(),
+            free_at_start: self.free_when_settled(program),
         };
         for id in 0..FIRST_ID {
             let mut object = world.objects.lock(id);
@@ -374,13 +393,15 @@ impl<'w> Thread<'w> {
             thread.stack = vec![PRIMARY];
             thread.captures.clear();
             thread.number = 0;
+            thread.world.objects.each(|_, object| object.owner = 0);
+            let default = thread.default_pool();
+            thread.call("cuCtxSetCurrent", &[thread.context_handle(PRIMARY)]);
             for (limit, value) in std::mem::take(&mut thread.limits) {
                 thread.call("cuCtxSetLimit", &[limit, value]);
             }
-            let default = thread.default_pool();
-            thread.call("cuCtxSetCurrent", &[thread.context_handle(PRIMARY)]);
             let last = thread.call("cuCtxSynchronize", &[]);
             let pool = thread.call("cuDeviceSetMemPool", &[thread.device(), default]);
+            thread.quiet_everywhere();
             let mut mode = 0u32;
             thread.call("cuThreadExchangeStreamCaptureMode", &[&raw mut mode as u64]);
             Some(Outcome::new(last).with(Value::Exact(pool as u64)))

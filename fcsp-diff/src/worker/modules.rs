@@ -23,6 +23,10 @@ impl Thread<'_> {
 
     pub(super) fn module_unload(&mut self, id: u64) -> Done {
         let object = self.ending(id, 'u')?;
+        // What ends a graph may still look at the functions of its nodes.
+        if self.in_graph(id) {
+            return None;
+        }
         self.end_quietly(id, "cuModuleUnload", object.handle)
     }
 
@@ -120,7 +124,7 @@ impl Thread<'_> {
     pub(super) fn library_unload(&mut self, id: u64) -> Done {
         let object = self.ending(id, 'l')?;
         // Its kernels may run in any context that this thread has used.
-        if !self.captures.is_empty() || self.stack.len() > 1 || self.quiet() != 0 {
+        if !self.captures.is_empty() || self.in_graph(id) || !self.quiet_everywhere() {
             return None;
         }
         let ended = self.call("cuLibraryUnload", &[object.handle]);

@@ -57,6 +57,8 @@ pub struct Object {
     pub tainted: bool,
     /// The stream whose work on it may not have ended.
     pub pending: u32,
+    /// Whether work of another stream, in no order with that, may not have ended either.
+    pub racing: bool,
     /// Other objects that must live while this one is used.
     pub parts: Vec<u32>,
     /// For a range: the physical memory mapped, and whether it may be used. For a graph: its last node.

@@ -6,6 +6,9 @@ use crate::program::{DEFAULT_POOL, FIRST_ID};
 use crate::record::{Outcome, Value};
 use fcsp_cuda::ffi::cuda::{CUmemAccessDesc, CUmemLocation, CUmemPoolProps};
 
+/// `CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT`.
+const RESERVED: u64 = 5;
+
 impl Thread<'_> {
     /// The device's default pool.
     pub(super) fn default_pool(&self) -> u64 {
@@ -18,6 +21,21 @@ impl Thread<'_> {
             return Some(self.default_pool());
         }
         self.usable(id, 'p').map(|object| object.handle)
+    }
+
+    /// Bytes that the default pool and the program's own have reserved.
+    pub(super) fn reserved_by_pools(&self) -> u64 {
+        let own = self.world.objects.alive().into_iter().filter_map(|id| {
+            let object = self.world.objects.lock(id);
+            (object.kind == 'p').then_some(object.handle)
+        });
+        own.chain([self.default_pool()])
+            .map(|pool| {
+                let mut bytes = 0u64;
+                self.call("cuMemPoolGetAttribute", &[pool, RESERVED, &raw mut bytes as u64]);
+                bytes
+            })
+            .sum()
     }
 
     fn location(&self) -> CUmemLocation {

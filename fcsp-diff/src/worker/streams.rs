@@ -134,7 +134,7 @@ impl Thread<'_> {
     }
 
     pub(super) fn event_destroy(&mut self, id: u64) -> Done {
-        let object = self.ending(id, 'e')?;
+        let object = self.ending(id, 'e').filter(|_| !self.in_graph(id))?;
         let ended = self.call("cuEventDestroy_v2", &[object.handle]);
         self.end(id, ended)
     }

@@ -47,12 +47,15 @@ impl Thread<'_> {
             }
             return false;
         }
-        let last = self.world.objects.lock(id as u32).pending;
-        let ordered = self.in_order(last, stream as u32);
+        let (last, racing) = {
+            let object = self.world.objects.lock(id as u32);
+            (object.pending, object.racing)
+        };
+        let ordered = !racing && self.in_order(last, stream as u32);
         let mut object = self.world.objects.lock(id as u32);
         object.pending = stream as u32;
         if !ordered {
-            object.tainted = true;
+            (object.tainted, object.racing) = (true, true);
             object.known = 0;
         }
         ordered
@@ -210,7 +213,7 @@ impl Thread<'_> {
         let object = self
             .usable(id, 'h')
             .filter(|object| object.owner == self.number)?;
-        if object.pending != NOWHERE || object.bytes == 0 {
+        if object.pending != NOWHERE || object.racing || object.bytes == 0 {
             return None;
         }
         let bytes = object.bytes.min(WINDOW);
