@@ -41,9 +41,11 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUd
         let result = if turn.is_some() && primary_is_active(dev) {
             call()
         } else {
-            makes_context(scope, call, made, || {
+            let undo = || {
                 call_real!(cuDevicePrimaryCtxRelease_v2(dev));
-            })
+            };
+            let result = makes_context(scope, call, made, undo);
+            memory::or_wrong_argument::<Cuda>(result, || !pctx.is_null(), call, undo)
         };
         if result == CUDA_SUCCESS {
             books().primary.remember(dev, made());
@@ -183,27 +185,35 @@ primary_ends!(
     cuDevicePrimaryCtxReset_v2 true
 );
 
+/// Whether the driver would accept flags of a context: one way to wait at most, and what it knows beside that.
+fn are_known(flags: u32) -> bool {
+    const KNOWN: u32 = 0xff;
+    flags & !KNOWN == 0 && matches!(flags & 7, 0 | 1 | 2 | 4)
+}
+
 macro_rules! create {
-    ($($name:ident($pctx:ident $(, $arg:ident: $ty:ty)*; $dev:ident);)*) => {$(
+    ($($name:ident($pctx:ident $(, $arg:ident: $ty:ty)*; $flags:ident, $dev:ident);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($pctx: *mut CUcontext $(, $arg: $ty)*, $dev: CUdevice) -> CUresult {
+        pub unsafe extern "C" fn $name($pctx: *mut CUcontext $(, $arg: $ty)*, $flags: u32, $dev: CUdevice) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
-                let call = || call_real!($name($pctx $(, $arg)*, $dev));
+                let call = || call_real!($name($pctx $(, $arg)*, $flags, $dev));
                 let Some(_inside) = Inside::enter() else { return call() };
                 // SAFETY: read after the driver has written there with success.
                 let made = || unsafe { *$pctx } as usize;
-                makes_context(scope_of($dev), call, made, || {
+                let undo = || {
                     call_real!(cuCtxDestroy_v2(made() as CUcontext));
-                })
+                };
+                let result = makes_context(scope_of($dev), call, made, undo);
+                memory::or_wrong_argument::<Cuda>(result, || !$pctx.is_null() && are_known($flags), call, undo)
             })
         }
     )*};
 }
 create! {
-    cuCtxCreate(pctx, flags: u32; dev);
-    cuCtxCreate_v2(pctx, flags: u32; dev);
-    cuCtxCreate_v3(pctx, params: *mut CUexecAffinityParam, count: i32, flags: u32; dev);
-    cuCtxCreate_v4(pctx, params: *mut CUctxCreateParams, flags: u32; dev);
+    cuCtxCreate(pctx; flags, dev);
+    cuCtxCreate_v2(pctx; flags, dev);
+    cuCtxCreate_v3(pctx, params: *mut CUexecAffinityParam, count: i32; flags, dev);
+    cuCtxCreate_v4(pctx, params: *mut CUctxCreateParams; flags, dev);
 }
 
 /// `cuGreenCtxCreate`.

@@ -7,7 +7,7 @@ use fcsp_diff::driver::Route;
 use fcsp_diff::generate::generate;
 use fcsp_diff::place::{self, Configuration, Place, Scratch, Sizes};
 use fcsp_diff::program::Program;
-use fcsp_diff::repeat::{self, Subject};
+use fcsp_diff::repeat::{self, Subject, Trials};
 use fcsp_diff::{report, serve};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -280,7 +280,13 @@ fn perform(task: Task) -> Result<bool, String> {
         } => {
             let scratch = Scratch::new().map_err(|error| error.to_string())?;
             let (there, configurations) = options.place(&scratch)?;
-            let deadline = campaign::after(seconds);
+            let trials = Trials {
+                place: &there,
+                route,
+                sizes: options.sizes(),
+                times,
+                deadline: campaign::after(seconds),
+            };
             let program = |seed: u64| generate(seed).without(&there.without);
             let mut subjects: Vec<Subject> = seeds
                 .iter()
@@ -302,16 +308,7 @@ fn perform(task: Task) -> Result<bool, String> {
                 let mut reference = None;
                 let all = std::iter::once(None).chain(configurations.iter().map(Some));
                 for configuration in all {
-                    let tally = repeat::tally(
-                        &there,
-                        configuration,
-                        route,
-                        options.sizes(),
-                        subject,
-                        times,
-                        deadline,
-                        &mut reference,
-                    );
+                    let tally = trials.tally(configuration, subject, &mut reference);
                     good &= tally.keys().all(|kind| kind == "agrees");
                     let name = configuration.map_or("native", |configuration| configuration.name);
                     print!("{}", repeat::text(&subject.name, name, route, &tally));

@@ -39,60 +39,73 @@ fn over(program: &Program, death: &Death) -> String {
     names.join(", ")
 }
 
-/// Runs a subject `trials` times, until `deadline` at most; each answer is compared with `reference`, or with the first one.
-pub fn tally(
-    place: &Place,
-    configuration: Option<&Configuration>,
-    route: Route,
-    sizes: Sizes,
-    subject: &Subject,
-    trials: u32,
-    deadline: Option<Instant>,
-    reference: &mut Option<Answer>,
-) -> Tally {
-    let mut tally = Tally::new();
-    for _ in 0..trials {
-        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            break;
-        }
-        let mut desk = Desk::new(place, configuration, route);
-        let mut answers = desk.run_all(&subject.before, None);
-        let earlier = answers.iter().position(Result::is_err);
-        let (program, answer) = match earlier {
-            Some(at) => (&subject.before[at], answers.swap_remove(at)),
-            None => (&subject.program, desk.run(&subject.program)),
-        };
-        let (kind, full) = match (&answer, reference.as_ref()) {
-            (Err(death), _) => (
-                format!(
-                    "{}dies: {} over {}",
-                    if earlier.is_some() {
-                        "an earlier program "
-                    } else {
-                        ""
-                    },
-                    death.how,
-                    over(program, death)
-                ),
-                death.stderr.trim().to_owned(),
-            ),
-            (Ok(_), Some(native @ Ok(_))) => {
-                match judge(&subject.program, native, &answer, &desk.rules(sizes)) {
-                    Verdict::Differs(found) => (
-                        found.kind,
-                        format!("native: {}\ngoverned: {}", found.native, found.governed),
+/// How subjects are repeated.
+#[derive(Debug, Clone)]
+pub struct Trials<'p> {
+    /// Where.
+    pub place: &'p Place,
+    /// How functions are looked up.
+    pub route: Route,
+    /// Quotas.
+    pub sizes: Sizes,
+    /// How many times.
+    pub times: u32,
+    /// When to stop.
+    pub deadline: Option<Instant>,
+}
+
+impl Trials<'_> {
+    /// Runs a subject as often as asked; each answer is compared with `reference`, or with the first one.
+    pub fn tally(
+        &self,
+        configuration: Option<&Configuration>,
+        subject: &Subject,
+        reference: &mut Option<Answer>,
+    ) -> Tally {
+        let mut tally = Tally::new();
+        for _ in 0..self.times {
+            if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                break;
+            }
+            let mut desk = Desk::new(self.place, configuration, self.route);
+            let mut answers = desk.run_all(&subject.before, None);
+            let earlier = answers.iter().position(Result::is_err);
+            let (program, answer) = match earlier {
+                Some(at) => (&subject.before[at], answers.swap_remove(at)),
+                None => (&subject.program, desk.run(&subject.program)),
+            };
+            let (kind, full) = match (&answer, reference.as_ref()) {
+                (Err(death), _) => (
+                    format!(
+                        "{}dies: {} over {}",
+                        if earlier.is_some() {
+                            "an earlier program "
+                        } else {
+                            ""
+                        },
+                        death.how,
+                        over(program, death)
                     ),
-                    _ => ("agrees".to_owned(), String::new()),
+                    death.stderr.trim().to_owned(),
+                ),
+                (Ok(_), Some(native @ Ok(_))) => {
+                    match judge(&subject.program, native, &answer, &desk.rules(self.sizes)) {
+                        Verdict::Differs(found) => (
+                            found.kind,
+                            format!("native: {}\ngoverned: {}", found.native, found.governed),
+                        ),
+                        _ => ("agrees".to_owned(), String::new()),
+                    }
                 }
-            }
-            (Ok(_), _) => {
-                *reference = Some(answer);
-                ("agrees".to_owned(), String::new())
-            }
-        };
-        tally.entry(kind).or_insert((0, full)).0 += 1;
+                (Ok(_), _) => {
+                    *reference = Some(answer);
+                    ("agrees".to_owned(), String::new())
+                }
+            };
+            tally.entry(kind).or_insert((0, full)).0 += 1;
+        }
+        tally
     }
-    tally
 }
 
 /// Outcomes for a reader.

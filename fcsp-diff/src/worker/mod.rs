@@ -129,11 +129,13 @@ impl Session {
         let mut free = self.free_memory();
         for _ in 0..3 {
             if !waits || free >= self.most_free.fetch_max(free, Relaxed) {
-                break;
+                return free;
             }
             std::thread::sleep(Duration::from_millis(10));
             free = self.free_memory();
         }
+        // What is still missing stays: the next program need not wait for it.
+        self.most_free.store(free, Relaxed);
         free
     }
 
