@@ -4,9 +4,10 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use fcsp_hook::backend::Backend;
+use fcsp_hook::device::Device;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::overhead;
-use fcsp_hook::process::Scope;
+use fcsp_hook::process::{Governed, Scope};
 use fcsp_hook::setup::{Inside, shielded};
 
 use crate::ffi::acl::*;
@@ -75,16 +76,24 @@ fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError
 }
 
 /// Runs `call`, which may close devices, and takes those out that it has closed. `before` lets go of what is ours in the
-/// contexts that may end.
-fn closes(before: &dyn Fn(), call: &dyn Fn() -> aclError) -> aclError {
+/// contexts that may end, `after` forgets what has ended with them. Who opens a device waits meanwhile: what is taken in it
+/// anew must not be forgotten with what was there before, nor the new context have the old one's handle in our books.
+fn closes(before: &dyn Fn(), call: &dyn Fn() -> aclError, after: &dyn Fn()) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
+        let governed = Ascend::process().governed();
+        // Of every device, in their order: a context does not say which it is of.
+        let all = governed.into_iter().flat_map(Governed::devices);
+        let _turns: Vec<_> = all.map(Device::context_turn).collect();
         before();
         let result = call();
+        if result == ACL_SUCCESS {
+            after();
+        }
         if result == ACL_SUCCESS
-            && let Some(governed) = Ascend::process().governed()
+            && let Some(governed) = governed
         {
             for device in governed.devices() {
                 let mask = bit(device.ordinal);
@@ -126,7 +135,7 @@ macro_rules! reset_device {
                     overhead::context_ends_on(None, device);
                 }
             };
-            closes(&before, &|| call_real!($name(device)))
+            closes(&before, &|| call_real!($name(device)), &|| {})
         }
     )*};
 }
@@ -164,11 +173,10 @@ macro_rules! destroy_context {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(context: aclrtContext) -> aclError {
             let before = || overhead::context_ends::<Ascend>(Some(context as usize));
-            let result = closes(&before, &|| call_real!($name(context)));
-            if result == ACL_SUCCESS {
+            let after = || {
                 recording::RECORDINGS.ended(|origin| origin.context == context as usize);
-            }
-            result
+            };
+            closes(&before, &|| call_real!($name(context)), &after)
         }
     )*};
 }

@@ -8,8 +8,7 @@ use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::memory::{self, pool};
 use fcsp_hook::overhead::{
-    self, context_died, context_died_as, context_ends, lowered_limit, makes_context, raises_limit,
-    takes_memory,
+    self, context_died, context_ends, context_left, lowered_limit, makes_context, raises_limit, takes_memory,
 };
 
 use crate::call_real;
@@ -115,12 +114,11 @@ impl Attached {
     }
 }
 
-/// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before, and its memory has a name of its
-/// own meanwhile: another thread may be given the handle for a new context before the call comes back.
+/// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before, and the books of its memory are
+/// set aside: another thread may be given the handle for a new context before the call comes back.
 fn surely_ends(context: usize, device: Option<&'static Device>, call: &dyn Fn() -> CUresult) -> CUresult {
     context_ends::<Cuda>(Some(context));
-    let name = memory::dying(context);
-    memory::rename_context::<Cuda>(context, name);
+    let ending = memory::context_ends::<Cuda>(context);
     let recorded = GRAPHS.recordings().begun_in(context);
     let result = call();
     if result == CUDA_SUCCESS {
@@ -128,9 +126,10 @@ fn surely_ends(context: usize, device: Option<&'static Device>, call: &dyn Fn() 
             GRAPHS.recordings_ended(|known| *known == origin);
         }
         books().attached.forget(context);
-        context_died_as(context, name, device);
+        ending.died::<Cuda>();
+        context_left(context, device);
     } else {
-        memory::rename_context::<Cuda>(name, context);
+        ending.survived::<Cuda>();
     }
     result
 }

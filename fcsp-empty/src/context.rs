@@ -4,6 +4,7 @@ use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 
 use fcsp_hook::backend::Backend;
+use fcsp_hook::device::Device;
 use fcsp_hook::overhead::{context_died, context_ends, makes_context};
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
@@ -28,7 +29,9 @@ pub unsafe extern "C" fn emptySetDevice(ordinal: c_int) -> emptyStatus {
         let Scope::On(device, _) = scope else {
             return makes_context(scope, call, || 0, || {});
         };
-        // Relaxed: a thread that loses the race passes, as one that comes later does.
+        // One thread makes or ends the state at a time: who finds it there finds it counted.
+        let _turn = device.context_turn();
+        // Relaxed: written in the device's turn.
         if device.own.swap(true, Ordering::Relaxed) {
             return call();
         }
@@ -50,6 +53,10 @@ pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
+        let governed = Empty::process().governed();
+        let _turn = governed
+            .and_then(|all| all.device(ordinal))
+            .map(Device::context_turn);
         // Before the call: a thread that launches must not find an event of ours in what ends.
         context_ends::<Empty>(Some(context(ordinal)));
         let result = call();

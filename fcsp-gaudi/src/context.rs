@@ -7,7 +7,9 @@ use fcsp_core::clock::{nap, now_ns};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::state::StateDir;
 use fcsp_hook::backend::Backend;
-use fcsp_hook::overhead::{context_died, context_ends, made_context};
+use fcsp_hook::device::Device;
+use fcsp_hook::memory;
+use fcsp_hook::overhead::{context_ends, context_left, made_context};
 use fcsp_hook::process::{Governed, Scope, Status};
 use fcsp_hook::setup::{Inside, complain, shielded};
 
@@ -62,9 +64,13 @@ fn acquire(pDeviceId: *mut synDeviceId, wanted: Wanted, call: impl Fn() -> synSt
             Some(Status::Broken(_)) => return synNoDeviceFound,
             _ => return call(),
         };
-        if process::acquired().is_some() {
-            // One a process. The driver says so.
-            return call();
+        if let Some(ordinal) = process::acquired() {
+            // One a process. The driver says so, unless another thread is letting go of it.
+            let device = governed.device(ordinal);
+            let _turn = device.map(Device::context_turn);
+            if process::acquired().is_some() {
+                return call();
+            }
         }
         let result = in_turn(governed, pDeviceId, wanted, &call);
         match result {
@@ -276,15 +282,22 @@ fn let_go(call: impl Fn() -> synStatus) -> synStatus {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
-        if let Some(ordinal) = process::acquired() {
-            context_ends::<Gaudi>(Some(context(ordinal)));
-        }
+        let found = process::acquired().zip(Gaudi::process().governed());
+        let found = found.and_then(|(ordinal, governed)| Some((ordinal, governed.device(ordinal)?)));
+        let Some((ordinal, device)) = found else {
+            return call();
+        };
+        // Who acquires a card meanwhile waits for this turn, and what it takes there is not forgotten with the old one's.
+        let _turn = device.context_turn();
+        context_ends::<Gaudi>(Some(context(ordinal)));
+        let ending = memory::context_ends::<Gaudi>(context(ordinal));
         let result = call();
-        if result == synSuccess
-            && let Some(ordinal) = set_acquired(None)
-            && let Scope::On(device, _) = Gaudi::process().scope_of(ordinal)
-        {
-            context_died::<Gaudi>(context(ordinal), Some(device));
+        if result == synSuccess {
+            ending.died::<Gaudi>();
+            set_acquired(None);
+            context_left::<Gaudi>(context(ordinal), Some(device));
+        } else {
+            ending.survived::<Gaudi>();
         }
         result
     })

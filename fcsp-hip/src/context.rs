@@ -8,9 +8,9 @@ use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering;
 
 use fcsp_hook::launch::queue_ends;
-use fcsp_hook::memory::pool;
+use fcsp_hook::memory::{self, pool};
 use fcsp_hook::overhead::{
-    self, code_ends, context_died, context_ends, context_ends_on, lowered_limit, raises_limit, takes_memory,
+    self, code_ends, context_ends, context_ends_on, context_left, lowered_limit, raises_limit, takes_memory,
 };
 
 use crate::call_real;
@@ -21,7 +21,7 @@ use crate::memory::graph::GRAPHS;
 use crate::process::{self, Hip, Inside, Scope, context_of, scope, shielded};
 
 /// Runs `call`, which resets a device: its memory is gone then, ours and the runtime's own, and so are its streams, events,
-/// pools and code.
+/// pools and code. Another thread may use the device anew before the call comes back; what it takes then is not forgotten.
 fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipError_t {
     let Some(_inside) = Inside::enter() else {
         return call();
@@ -35,14 +35,22 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     let context = context_of(device.ordinal);
     context_ends_on(Some(context), device);
     let pools = pool::device_ends(device);
+    let ending = memory::context_ends::<Hip>(context);
+    let recorded = GRAPHS.recordings().begun_in(context);
+    // Whoever finds the device out of use waits for this turn, and then counts what the runtime takes for it.
+    let was_in_use = device.own.in_use.swap(false, Ordering::AcqRel);
     let result = call();
     if result == hipSuccess {
         pools.died();
-        GRAPHS.recordings_ended(|origin| origin.context == context);
-        device.own.in_use.store(false, Ordering::Release);
-        context_died(context, Some(device));
+        for origin in recorded {
+            GRAPHS.recordings_ended(|known| *known == origin);
+        }
+        ending.died::<Hip>();
+        context_left(context, Some(device));
     } else {
+        device.own.in_use.store(was_in_use, Ordering::Release);
         pools.survived();
+        ending.survived::<Hip>();
     }
     result
 }

@@ -11,12 +11,14 @@
 //! | [`physical`] | physical memory by handle and mapping |
 //! | [`graph`] | graphs with memory nodes |
 
+mod ending;
 mod entered;
 pub mod graph;
 pub mod physical;
 pub mod pieces;
 pub mod pool;
 
+pub use ending::{Ending, context_ends};
 pub(crate) use entered::Contexts;
 pub use entered::enter;
 use entered::{of_word, put_back, take_out, take_word};
@@ -415,39 +417,6 @@ pub fn forget<B: Backend>(record: &Record<B>) {
         }
         record.device.release(given.bytes);
     }
-}
-
-/// What a context that is about to end is called in the books: no handle, and nothing that stands for one. The driver may
-/// give the handle to a new context before its call comes back, and what is allocated there must not go with the old one.
-pub fn dying(context: usize) -> usize {
-    !context
-}
-
-/// Has the books call a context otherwise from here on. What is allocated in it stays, and can be freed.
-pub fn rename_context<B: Backend>(from: usize, to: usize) {
-    if from == 0 {
-        return;
-    }
-    let process = B::process();
-    process.contexts().rename(from, to);
-    let mut addresses = Vec::new();
-    let records = process.live().drain(|address, record| {
-        let is_there = record.context == from;
-        if is_there {
-            addresses.push(address);
-        }
-        is_there
-    });
-    for (address, record) in addresses.into_iter().zip(records) {
-        process.live().insert(
-            address,
-            Record {
-                context: to,
-                ..record
-            },
-        );
-    }
-    pieces::rename_context::<B>(from, to);
 }
 
 /// Forgets everything that lived in a context that is gone and gives its bytes back.

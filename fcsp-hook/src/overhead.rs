@@ -199,13 +199,13 @@ pub fn context_ends_on<B: Backend>(context: Option<usize>, device: &'static Devi
 
 /// A context is gone, with its memory. [`context_ends`] came before.
 pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
-    context_died_as(context, context, device);
+    memory::context_died::<B>(context);
+    B::context_died(context);
+    context_left(context, device);
 }
 
-/// The same for one whose memory has another name in the books by now, see [`memory::rename_context`].
-pub fn context_died_as<B: Backend>(context: usize, name: usize, device: Option<&'static Device<B>>) {
-    memory::context_died::<B>(name);
-    B::context_died(name);
+/// The same for one whose memory was taken aside before the call and has been given back, see [`memory::Ending`].
+pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
     B::process().forget_context();
     if let Some(device) = device {
         device.context_gone(context);

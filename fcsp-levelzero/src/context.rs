@@ -97,7 +97,7 @@ fn used_first(
     }
 }
 
-/// `zeContextDestroy`: the driver frees all that was allocated in it. What is known of it goes before the call or has another name
+/// `zeContextDestroy`: the driver frees all that was allocated in it. What is known of it goes before the call or is set aside
 /// meanwhile: another thread may be given the handle for a new context before the call comes back.
 pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
@@ -113,19 +113,18 @@ pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_r
         overhead::context_ends::<LevelZero>(Some(context));
         let queues = queues::context_ends(context);
         let used = forget_uses(context);
-        let name = memory::dying(context);
-        memory::rename_context::<LevelZero>(context, name);
+        let ending = memory::context_ends::<LevelZero>(context);
         let result = call();
         if result == ZE_RESULT_SUCCESS {
             vmm::PHYSICAL.context_died(context);
-            memory::context_died::<LevelZero>(name);
+            ending.died::<LevelZero>();
             for device in governed.devices() {
                 if used.contains(&(context, device.ordinal)) {
-                    overhead::context_died_as::<LevelZero>(context, name, Some(device));
+                    overhead::context_left::<LevelZero>(context, Some(device));
                 }
             }
         } else {
-            memory::rename_context::<LevelZero>(name, context);
+            ending.survived::<LevelZero>();
             uses().lock().unwrap_or_else(PoisonError::into_inner).extend(used);
             queues::put_back(queues);
         }

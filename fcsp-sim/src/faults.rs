@@ -2,7 +2,7 @@
 //!
 //! Rules are separated by `;`, each for one exported function:
 //! `cuMemAlloc_v2=2@3` (the third call returns code 2), `=2@3+` (the third and later), `=2` (every call),
-//! `~50ms` (wait before the effect; `@n` and `@n+` as above), `!kill@2` (the process kills itself before the
+//! `~50ms` (wait before the effect; `@n` and `@n+` as above), `~~50ms` (wait after it, before returning), `!kill@2` (the process kills itself before the
 //! effect of the second call), `!killafter@2` (after it, before returning).
 //!
 //! A text that cannot be read, or a rule for a function that no simulated library has, is said on stderr. The library's
@@ -26,6 +26,7 @@ const PREFIXES: [&str; 12] = [
 enum Act {
     Return(i32),
     Delay(Duration),
+    DelayAfter(Duration),
     Kill,
     KillAfter,
 }
@@ -54,6 +55,8 @@ struct Site {
 pub struct Verdict {
     /// Return this code and have no effect.
     pub code: Option<i32>,
+    /// Wait once the effect is there.
+    pub delay_after: Duration,
     /// Kill the process once the effect is there.
     pub kill_after: bool,
 }
@@ -69,7 +72,7 @@ pub struct Faults {
 pub enum FaultError {
     /// A rule of no known form.
     #[error(
-        "FCSP_SIM_FAULTS: '{0}' is no rule; write name=code[@n[+]], name~time[@n[+]], name!kill@n or name!killafter@n"
+        "FCSP_SIM_FAULTS: '{0}' is no rule; write name=code[@n[+]], name~time[@n[+]], name~~time[@n[+]], name!kill@n or name!killafter@n"
     )]
     Form(String),
     /// A rule for a function that no simulated library exports.
@@ -107,6 +110,7 @@ fn rule(text: &str) -> Option<(String, Rule)> {
     };
     let act = match (&rest[..1], what) {
         ("=", code) => Act::Return(code.parse().ok()?),
+        ("~", time) if time.starts_with('~') => Act::DelayAfter(duration(&time[1..])?),
         ("~", time) => Act::Delay(duration(time)?),
         ("!", "kill") => Act::Kill,
         ("!", "killafter") => Act::KillAfter,
@@ -173,6 +177,7 @@ impl Faults {
             match r.act {
                 Act::Return(code) => verdict.code = Some(code),
                 Act::Delay(d) => std::thread::sleep(d),
+                Act::DelayAfter(d) => verdict.delay_after = d,
                 Act::Kill => kill_self(),
                 Act::KillAfter => verdict.kill_after = true,
             }
@@ -218,6 +223,7 @@ pub fn around(name: &'static str, body: impl FnOnce() -> i32) -> i32 {
         return code;
     }
     let code = body();
+    std::thread::sleep(verdict.delay_after);
     if verdict.kill_after {
         kill_self();
     }
@@ -245,6 +251,9 @@ mod tests {
         f.enter("a");
         assert!(t.elapsed() >= Duration::from_millis(20));
         assert!(f.enter("a").code.is_none());
+        let after = Faults::parse("a~~20ms@2").unwrap();
+        assert_eq!(after.enter("a"), Verdict::default());
+        assert_eq!(after.enter("a").delay_after, Duration::from_millis(20));
     }
 
     #[test]
@@ -255,6 +264,7 @@ mod tests {
             "a=2@0",
             "a~5",
             "a~5weeks",
+            "a~~",
             "a!explode@1",
             "=2",
             "a=2@",

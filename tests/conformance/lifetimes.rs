@@ -3,7 +3,7 @@
 
 use crate::hip_only::program;
 use crate::machine::Machine;
-use crate::vendors::Vendor;
+use crate::vendors::{GIB, Vendor};
 
 /// A quota of memory alone, with device time counted, and the modes of a share.
 const MODES: [&[(&str, &str)]; 5] = [
@@ -51,6 +51,7 @@ pub fn handles_of_hip_come_and_go(vendor: &'static Vendor) {
             ("modules", 20),
             ("pools", 20),
             ("resets", 5),
+            ("resets_beside", 5),
         ],
     );
 }
@@ -64,6 +65,7 @@ pub fn handles_of_ascend_come_and_go(vendor: &'static Vendor) {
             ("resets", 10),
             ("bindings", 5),
             ("captures", 60),
+            ("resets_beside", 5),
         ],
     );
 }
@@ -83,4 +85,39 @@ pub fn handles_of_level_zero_come_and_go(vendor: &'static Vendor) {
 
 pub fn handles_of_gaudi_come_and_go(vendor: &'static Vendor) {
     are_right(vendor, &[("cards", 10)]);
+}
+
+/// A device that another thread uses anew before the call that ended it comes back. `ends` is that call, `figures` one that the
+/// management library needs for its own: what is lost in between would be found by a measurement.
+fn what_is_taken_anew_counts(vendor: &'static Vendor, ends: &str, figures: Option<&str>) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, &format!("again_{}.c", vendor.name));
+    let quota = GIB.to_string();
+    let without = figures.map(|call| format!(";{call}=3"));
+    for lacks in [String::new()].into_iter().chain(without) {
+        let settings = [("FCSP_TENANT", "t"), ("FCSP_MEMORY_LIMIT", &quota)];
+        let output = machine
+            .program(&program, &settings)
+            .env("FCSP_SIM_FAULTS", format!("{ends}~~100ms{lacks}"))
+            .arg(&quota)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success() && output.stdout == b"right\n",
+            "{ends}{lacks}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+pub fn a_device_used_anew_while_its_reset_ends_counts(vendor: &'static Vendor) {
+    match vendor.name {
+        "cuda" => what_is_taken_anew_counts(vendor, "cuCtxDestroy_v2", None),
+        "hip" => what_is_taken_anew_counts(vendor, "hipDeviceReset", Some("rsmi_init")),
+        "ascend" => what_is_taken_anew_counts(vendor, "rtDeviceResetForce", Some("dcmi_init")),
+        _ => what_is_taken_anew_counts(vendor, "synDeviceRelease", None),
+    }
 }

@@ -133,6 +133,7 @@ mod cuda {
     modules!(CUDA);
     recorded!(CUDA);
     captures!(CUDA);
+    cases!(CUDA: lifetimes::a_device_used_anew_while_its_reset_ends_counts);
     shares!(CUDA);
     collectives!(CUDA);
 }
@@ -170,6 +171,7 @@ mod gaudi {
         gaudi_only::what_a_recipe_needs_counts,
         gaudi_only::launches_are_counted_and_never_held_back,
         lifetimes::handles_of_gaudi_come_and_go,
+        lifetimes::a_device_used_anew_while_its_reset_ends_counts,
     );
 }
 
@@ -186,7 +188,10 @@ mod ascend {
     recorded!(ASCEND);
     captures!(ASCEND);
     shares!(ASCEND);
-    cases!(ASCEND: lifetimes::handles_of_ascend_come_and_go);
+    cases!(ASCEND:
+        lifetimes::handles_of_ascend_come_and_go,
+        lifetimes::a_device_used_anew_while_its_reset_ends_counts,
+    );
 }
 
 mod hip {
@@ -212,5 +217,6 @@ mod hip {
         hip_units::a_programs_own_masks_are_narrowed,
         hip_units::units_are_the_share,
         lifetimes::handles_of_hip_come_and_go,
+        lifetimes::a_device_used_anew_while_its_reset_ends_counts,
     );
 }

@@ -202,16 +202,61 @@ fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     fits
 }
 
-/// For [`super::rename_context`].
-pub(super) fn rename_context<B: Backend>(from: usize, to: usize) {
+/// A slab whose context is about to end, out of the books, with its pieces: where each begins, and its grains.
+pub(super) struct Detached {
+    slab: &'static Slab,
+    ordinal: i32,
+    context: usize,
+    pieces: Vec<(usize, u16)>,
+}
+
+impl core::fmt::Debug for Detached {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} pieces", self.pieces.len())
+    }
+}
+
+/// Takes the slabs of a context out of the books. They stay charged.
+pub(super) fn detach<B: Backend>(context: usize) -> Vec<Detached> {
+    let mut all = Vec::new();
     B::process().addresses().for_each(|_, entry| {
-        if let Some(slab) = slab_of(entry) {
-            // Relaxed: whoever may allocate in the old one still has its handle.
-            let _ = slab
-                .context
-                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        let Some(slab) = slab_of(entry) else { return };
+        // Relaxed: whoever may allocate in a context that is about to end has said so to this thread.
+        if slab.context.load(Ordering::Relaxed) != context || slab.state.load(Ordering::Relaxed) < PIECE {
+            return;
         }
+        let pieces = (0..GRAINS).filter_map(|at| slab.take(at).map(|(grains, _)| (at, grains)));
+        all.push(Detached {
+            slab,
+            ordinal: slab.ordinal.load(Ordering::Relaxed),
+            context,
+            pieces: pieces.collect(),
+        });
     });
+    all
+}
+
+/// Enters slabs again whose context lives on.
+pub(super) fn attach(slabs: &[Detached]) {
+    for one in slabs {
+        for &(at, grains) in &one.pieces {
+            one.slab.put(at, grains);
+        }
+        one.slab.ordinal.store(one.ordinal, Ordering::Relaxed);
+        one.slab.context.store(one.context, Ordering::Relaxed);
+    }
+}
+
+/// Gives back the slabs of a context that is gone.
+pub(super) fn gone<B: Backend>(slabs: &[Detached]) {
+    for one in slabs.iter().filter(|one| !one.pieces.is_empty()) {
+        if let Some(device) = B::process()
+            .governed()
+            .and_then(|governed| governed.device(one.ordinal))
+        {
+            closed(device);
+        }
+    }
 }
 
 /// Gives back the slabs of a context that is gone. For [`Backend::context_died`].

@@ -13,6 +13,10 @@ static int failed, threads;
 #define OK(call) do { int r_ = (int)(call); if (r_) { \
     fprintf(stderr, "%s:%d: %s returned %d\n", __FILE__, __LINE__, #call, r_); __atomic_store_n(&failed, 1, __ATOMIC_SEQ_CST); return; } } while (0)
 
+/* The same where other threads wait for this one at a barrier. */
+#define OK_OR_END(call) do { int r_ = (int)(call); if (r_) { \
+    fprintf(stderr, "%s:%d: %s returned %d\n", __FILE__, __LINE__, #call, r_); exit(1); } } while (0)
+
 /* What a round is told: the thread's number, and how many rounds it has had. */
 typedef struct { int number, turn; } Turn;
 struct scenario {

@@ -70,6 +70,38 @@ static void resets(Turn t) {
     OK(aclrtSynchronizeDevice());
     (void)t;
 }
+/* Every thread opens the device, takes memory there, and lets go of it again: the last of them closes it. Afterwards all is as it
+   was. */
+static void resets_beside(Turn t) {
+    static size_t at_first;
+    size_t unused, total;
+    void *at;
+    if (t.turn == 0) {
+        OK_OR_END(aclrtResetDevice(0));
+        pthread_barrier_wait(&together);
+        if (t.number == 0) {
+            OK_OR_END(aclrtSetDevice(0));
+            OK_OR_END(aclrtGetMemInfo(ACL_HBM_MEM, &at_first, &total));
+            OK_OR_END(aclrtResetDevice(0));
+        }
+        pthread_barrier_wait(&together);
+    }
+    for (int i = 0; i < 20; i++) {
+        OK_OR_END(aclrtSetDevice(0));
+        OK_OR_END(aclrtMalloc(&at, 4 << 20, ACL_MEM_MALLOC_HUGE_FIRST));
+        if (i % 2) OK_OR_END(aclrtFree(at));
+        OK_OR_END(aclrtResetDevice(0));
+    }
+    pthread_barrier_wait(&together);
+    if (t.number == 0) {
+        OK_OR_END(aclrtSetDevice(0));
+        OK_OR_END(aclrtGetMemInfo(ACL_HBM_MEM, &unused, &total));
+        OK_OR_END(unused != at_first);
+        OK_OR_END(aclrtMalloc(&at, 3ul << 30, ACL_MEM_MALLOC_HUGE_FIRST));
+        OK_OR_END(aclrtResetDevice(0));
+    }
+    pthread_barrier_wait(&together);
+}
 /* A model is destroyed before it is complete, and the stream that was bound to it after that. What is launched on the next
    stream, which may have its handle, is no recording. */
 static void bindings(Turn t) {
@@ -104,5 +136,5 @@ static void captures(Turn t) {
 
 const struct scenario SCENARIOS[] = {
     {"streams", streams, 0}, {"contexts", contexts, 0}, {"resets", resets, 1}, {"bindings", bindings, 0},
-    {"captures", captures, 0}, {0},
+    {"captures", captures, 0}, {"resets_beside", resets_beside, 0}, {0},
 };

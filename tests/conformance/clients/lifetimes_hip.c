@@ -117,8 +117,36 @@ static void resets(Turn t) {
     OK(hipDeviceSynchronize());
     (void)t;
 }
+/* One thread resets the device while the others take memory there, which may be gone before they give it back. Afterwards all is
+   as it was. */
+static void resets_beside(Turn t) {
+    static size_t at_first;
+    size_t unused = 0, total;
+    void *at;
+    if (t.number == 0 && t.turn == 0) {
+        OK_OR_END(hipDeviceReset());
+        OK_OR_END(hipMemGetInfo(&at_first, &total));
+    }
+    pthread_barrier_wait(&together);
+    if (t.number == 0) {
+        for (int i = 0; i < 8; i++) OK_OR_END(hipDeviceReset());
+    } else {
+        for (int i = 0; i < 100; i++) {
+            if (hipMalloc(&at, i % 3 ? 4 << 20 : 4096) == hipSuccess && i % 2) hipFree(at);
+        }
+    }
+    pthread_barrier_wait(&together);
+    if (t.number == 0) {
+        OK_OR_END(hipDeviceReset());
+        OK_OR_END(hipMemGetInfo(&unused, &total));
+        OK_OR_END(unused != at_first);
+        OK_OR_END(hipMalloc(&at, 3ul << 30));
+        OK_OR_END(hipFree(at));
+    }
+    pthread_barrier_wait(&together);
+}
 
 const struct scenario SCENARIOS[] = {
     {"streams", streams, 0}, {"graphs", graphs, 0}, {"captures", captures, 0}, {"modules", modules, 0},
-    {"pools", pools, 0}, {"resets", resets, 1}, {0},
+    {"pools", pools, 0}, {"resets", resets, 1}, {"resets_beside", resets_beside, 0}, {0},
 };
