@@ -245,7 +245,7 @@ impl FileId {
 }
 
 /// Whether `path` still names this open file.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok(FileId::at(path)? == Some(FileId::of(file)?))
 }
 

@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,14 +34,13 @@ use crate::limiter::{Admission, Marker, RateLimiter, Work};
 use crate::share::cost::CostTable;
 use crate::share::files::{Neighbours, OwnPage};
 use crate::share::gate::{Gate, Verdict};
-use crate::share::page::{Counters, PageError, View};
+use crate::share::page::{Counters, PageError};
 use crate::share::params::{ParamError, Params};
 use crate::share::wait::{self, now_ns};
 
 /// Kernels whose costs are kept.
 const KEYS: usize = 4_096;
 /// Time between two looks at the folder of pages, ns.
-const RESCAN_NS: u64 = 100_000_000;
 /// The longest a thread waits for its queue to drain before it asks again, ns.
 const DRAIN_NS: u64 = 2_000_000;
 /// The sleep between two questions for a marker, ns.
@@ -63,7 +62,6 @@ pub struct Governor<'p> {
     gate: Gate<'p>,
     costs: CostTable,
     neighbours: Mutex<Neighbours>,
-    rescanned_ns: AtomicU64,
     /// Whether anything was submitted since the last marker.
     unmarked: AtomicBool,
 }
@@ -91,7 +89,6 @@ impl<'p> Governor<'p> {
             gate: Gate::new(page.page(), params, now_ns())?,
             costs: CostTable::new(KEYS),
             neighbours: Mutex::new(page.neighbours()),
-            rescanned_ns: AtomicU64::new(0),
             unmarked: AtomicBool::new(false),
         })
     }
@@ -186,17 +183,8 @@ impl<'p> Governor<'p> {
     }
 
     fn ask(&self, work: &Work, cost: u64, now: u64) -> Verdict {
-        self.gate.acquire_as(work.class, cost, now, &self.look(now))
-    }
-
-    /// What the neighbours say; the folder itself is looked at now and then.
-    fn look(&self, now: u64) -> Vec<View> {
         let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_sub(self.rescanned_ns.load(Ordering::Relaxed)) >= RESCAN_NS {
-            self.rescanned_ns.store(now, Ordering::Relaxed);
-            neighbours.rescan();
-        }
-        neighbours.views()
+        self.gate.acquire_as(work.class, cost, now, neighbours.look(now))
     }
 
     fn admit_at(&self, work: &Work, now: u64) -> Admission {

@@ -25,11 +25,14 @@ use crate::device::DeviceUuid;
 use crate::file::{self, Folder, SetupLock, is_trusted};
 use crate::places::{self, Kind, Passed};
 use crate::region::RegionSnapshot;
+use crate::tree;
 
 /// The variable that moves the state folder.
 pub const STATE_DIR_VARIABLE: &str = "FCSP_STATE_DIR";
 /// The folder of the keys.
 const OPEN: &str = "open";
+/// Dead tenants that a program which sets itself up looks for.
+const MOST_COLLECTED: usize = 16;
 
 /// The folder that holds every tenant's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -358,6 +361,7 @@ impl StateDir {
         #[cfg(not(loom))]
         {
             crate::share::files::remove(self, tenant);
+            crate::share::authority::forget(self, tenant);
             crate::spatial::claims::release(self, tenant);
         }
         // In one step, and not file by file: a process that finds half a folder would make the missing half anew, to
@@ -375,6 +379,30 @@ impl StateDir {
             let _ = std::fs::remove_dir_all(key);
         }
         Ok(true)
+    }
+
+    /// Removes a few unnamed tenants beside `own` that have died: what programs leave behind is
+    /// collected by those that come after them, without anybody asking.
+    pub fn collect_some(&self, own: &str) {
+        let names = self.tenants().unwrap_or_default();
+        let unnamed: Vec<&String> = names
+            .iter()
+            .filter(|name| *name != own && tree::is_tree(name))
+            .collect();
+        // Not always the same ones: those may all live.
+        let first = std::process::id() as usize % unnamed.len().max(1);
+        for name in unnamed
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(MOST_COLLECTED.min(unnamed.len()))
+        {
+            // One that cannot be removed is another user's, or is being joined.
+            let _ = self
+                .is_alive(name)
+                .is_ok_and(|lives| !lives)
+                .then(|| self.remove_if_dead(name));
+        }
     }
 
     /// Removes what collectors that were killed have left of tenants' folders.
@@ -558,5 +586,26 @@ mod tests {
         std::fs::create_dir(state.tenant("t").join("control")).unwrap();
         assert_eq!(state.tenants().unwrap(), ["-", "t"]);
         assert!(state.regions("t").unwrap().is_empty());
+    }
+
+    #[test]
+    fn programs_collect_what_dead_trees_have_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        for number in 0..3 * MOST_COLLECTED {
+            drop(
+                state
+                    .set_up_tenant(&format!("tree-1-{number}-0-00000000"), Source::Environment)
+                    .unwrap(),
+            );
+        }
+        drop(state.set_up_tenant("named", Source::Environment).unwrap());
+        let mut config = crate::config::Config::unlimited();
+        config.tenant = Some("tree-1-lives-0-00000000".into());
+        let living = crate::tenant::Tenant::join(&state, &config).unwrap();
+        for _ in 0..3 {
+            state.collect_some("tree-other");
+        }
+        assert_eq!(state.tenants().unwrap(), ["named", living.name()]);
     }
 }

@@ -80,6 +80,13 @@ impl Tenant {
         }
         let control = Control::open_as_member(&dir).map_err(folder)?;
         drop(setup);
+        state.collect_some(&name);
+        // What a root-owned file says of priorities is root's word, if root says it.
+        #[cfg(not(loom))]
+        if config.source == Source::File && crate::places::uid() == 0 {
+            // Best effort: without it a priority counts for less.
+            let _ = crate::share::authority::enter(state, &name, 0, &config.compute);
+        }
         let fixed = (config.source == Source::File).then_some(configured);
         let source = match config.source {
             Source::Nothing | Source::Environment => Source::Control,

@@ -56,9 +56,14 @@ fn limits_of(config: &Config) -> String {
     format!("{:08x}", hash(rules.join(",").bytes()) as u32)
 }
 
+/// Whether `name` is that of a tree.
+pub(crate) fn is_tree(name: &str) -> bool {
+    name.starts_with("tree-")
+}
+
 /// Whether `name` is one of a tree with these limits.
 fn belongs(name: &str, limits: &str) -> bool {
-    name.starts_with("tree-")
+    is_tree(name)
         && name.strip_suffix(limits).is_some_and(|rest| rest.ends_with('-'))
         && check_tenant_name(VARIABLE, name).is_ok()
 }

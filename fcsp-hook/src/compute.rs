@@ -14,6 +14,7 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost;
 use fcsp_core::share::files::{Neighbours, OwnPage};
 use fcsp_core::share::gate::{Gate, SEVERAL, Verdict};
+use fcsp_core::share::page::TenantPage;
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::tenant::Tenant;
@@ -34,8 +35,6 @@ use marks::{Marks, Since, Span};
 use prices::Prices;
 use timing::Timing;
 
-/// Time between two looks at the folder of pages, ns.
-const RESCAN_NS: u64 = 100_000_000;
 /// How long a thread asks again and again for a marker, yielding its core, before it sleeps between questions, ns: a kernel or two. A sleep ends
 /// 50 us late and more, for which a device that is given one kernel at a time would stand idle.
 const SPIN_NS: u64 = 250_000;
@@ -57,7 +56,6 @@ pub struct Compute<B: Backend> {
     neighbours: Mutex<Neighbours>,
     /// No neighbour can be seen, so nothing is known to be left over.
     blind: bool,
-    rescanned_ns: AtomicU64,
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
     /// Whether queues other than that of the last launch have had work since the device was last known idle.
@@ -125,10 +123,18 @@ impl<B: Backend> Compute<B> {
             }
         };
         let now = now_ns();
-        let gate = Gate::new(page, seen_by(params, blind), now)
-            .map_err(|error| complain(&format!("compute share not kept: {error}")))
-            .ok()?
-            .telling(wait_word);
+        let (gate, blind) = match Gate::new(page, seen_by(params, blind), now) {
+            Ok(gate) => (gate, blind),
+            // Another version's, in use. The share is kept in an account of this process's own, which sees nobody.
+            Err(error) => {
+                complain(&format!(
+                    "no usable page, so the share is kept as strict: {error}"
+                ));
+                let own: &'static TenantPage = Box::leak(Box::default());
+                (Gate::new(own, seen_by(params, true), now).ok()?, true)
+            }
+        };
+        let gate = gate.telling(wait_word);
         gate.set_paused(paused);
         Some(Self {
             gate,
@@ -139,7 +145,6 @@ impl<B: Backend> Compute<B> {
             marks: Marks::default(),
             neighbours: Mutex::new(Neighbours::new(&state, &device.uuid, tenant.name())),
             blind,
-            rescanned_ns: AtomicU64::new(0),
             contended: AtomicBool::new(false),
             several_queues: AtomicBool::new(false),
             mixed_queues: AtomicBool::new(false),
@@ -226,8 +231,7 @@ impl<B: Backend> Compute<B> {
             // Read before the page is asked, so that a wake-up in between is not slept through.
             let event = self.gate.page().event_word().load(Ordering::Acquire);
             let now = now_ns();
-            let views = self.look(now);
-            match self.gate.acquire_as(work.class, cost, now, &views) {
+            match self.ask(work.class, cost, now) {
                 Verdict::Go { .. } | Verdict::LetOne => break,
                 Verdict::Drain { to } => {
                     self.mark_tail(queue, now);
@@ -261,17 +265,13 @@ impl<B: Backend> Compute<B> {
         result
     }
 
-    /// What the neighbours say; the folder itself is looked at now and then.
-    fn look(&self, now: u64) -> Vec<fcsp_core::share::page::View> {
+    /// Asks the gate, beside what the neighbours say.
+    fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict {
         let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_sub(self.rescanned_ns.load(Ordering::Relaxed)) >= RESCAN_NS {
-            self.rescanned_ns.store(now, Ordering::Relaxed);
-            neighbours.rescan();
-        }
-        let views = neighbours.views();
+        let views = neighbours.look(now);
         self.contended
             .store(views.iter().any(|view| view.active(now)), Ordering::Relaxed);
-        views
+        self.gate.acquire_as(class, cost, now, views)
     }
 
     /// Puts a mark at the end of what is queued on `queue`.
@@ -317,8 +317,7 @@ impl<B: Backend> Compute<B> {
     /// then in what was measured.
     fn disturbed(&self, since: u64) -> bool {
         let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
-        neighbours.refresh();
-        neighbours.views().iter().any(|view| view.seen >= since)
+        neighbours.any_since(since)
     }
 
     /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,

@@ -103,6 +103,7 @@ fn change(
         };
         let after = edit(&before)?;
         Control::create(&dir)?.write(&after)?;
+        tenants::enter_priority(&context.state, name, &after);
         Ok(())
     };
     write()

@@ -366,6 +366,7 @@ fn take_place(
             eprintln!("fcsp: warning: {line}");
         }
         Control::create(&dir)?.write(&asked)?;
+        tenants::enter_priority(state, &name, &asked);
         numbers.save(&dir)?;
         asked
     };

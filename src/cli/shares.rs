@@ -129,7 +129,7 @@ impl Share {
                 false => waiting.iter().fold(0, |sum: u64, since| {
                     sum.saturating_add(now.saturating_sub(*since))
                 }),
-                true if view.waits(now) => now.saturating_sub(view.waiting_since),
+                true if view.waits(now) => now.saturating_sub(view.waiting_at).max(1),
                 true => 0,
             };
             share.standing = standing > 0;
@@ -368,7 +368,7 @@ mod tests {
         page.page().count_class(Class::Collective, 1_000_000);
         page.page().lean(fcsp::share::mix::Leaning::Throughput);
         page.page().submitted(60_000_000_000, now);
-        page.page().wait_begins(now - 1_000, now);
+        page.page().waits(now - 1_000);
         let read = Share::read(&state, &device, "a", none, None).unwrap();
         assert_eq!(
             (

@@ -8,8 +8,8 @@ use fcsp::device::{DeviceIdentity, DeviceUuid, Selector};
 use fcsp::file;
 use fcsp::process;
 use fcsp::region::RegionSnapshot;
-use fcsp::share::files;
 use fcsp::share::params::Params;
+use fcsp::share::{authority, files};
 use fcsp::spatial::claims;
 use fcsp::state::StateDir;
 use fcsp::tenant::MANAGED_MARK;
@@ -393,6 +393,25 @@ fn runs(pid: u32, start_time: u64) -> bool {
         })
         .unwrap_or(true);
     start == start_time && !zombie
+}
+
+/// Enters the priorities of a tenant where its neighbours of other users can rely on them. Only root
+/// can: what another user says of its own tenants decides the surplus only.
+pub fn enter_priority(state: &StateDir, tenant: &str, limits: &Limits) {
+    use std::os::unix::fs::MetadataExt;
+    // SAFETY: geteuid takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    let owner = files::devices(state, tenant)
+        .first()
+        .and_then(|device| {
+            let page = files::folder(state, device).join(format!("{tenant}.page"));
+            std::fs::symlink_metadata(page).ok()
+        })
+        .map_or(0, |page| page.uid());
+    // Best effort: without it a priority counts for less.
+    let _ = authority::enter(state, tenant, owner, &limits.compute);
 }
 
 /// Enters this process among the tenant's programs, and forgets those that ended. The caller holds the setup lock.

@@ -5,19 +5,36 @@
 //! <state>/devices/<device uuid>/<tenant>.page
 //! ```
 //! A tenant that cannot see the folder keeps its guarantee and borrows nothing from neighbours it cannot see.
+//!
+//! Each process holds a lock on its tenant's page for as long as it has it mapped; the kernel drops it
+//! at death. A page that nobody holds is a dead tenant's: neighbours pass it by, and the next
+//! process of that tenant puts a new file in its place, which neighbours notice at once.
 
-use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::clock::nap;
 use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
-use crate::file::{self, Folder, Mapping};
+use crate::file::{self, Folder, Mapping, Transient};
 use crate::places;
 use crate::share::page::{PAGE_BYTES, TenantPage, View};
+use crate::share::policy::ABOUT_NS;
+use crate::share::wait::now_ns;
 use crate::state::StateDir;
+
+mod neighbours;
+
+pub use neighbours::Neighbours;
+
+/// The byte of a page's file that its tenant's processes hold a shared lock on.
+const LIFE_LOCK: u64 = PAGE_BYTES as u64;
+/// How often a page is tried again in whose place another process is putting a new one.
+const ATTEMPTS: u32 = 64;
+/// The pause between two attempts, ns.
+const PAUSE_NS: u64 = 1_000_000;
 
 const EXTENSION: &str = "page";
 
@@ -76,14 +93,17 @@ impl OwnPage {
                 false => file::open_own(&path),
             }
         };
-        let file = match make() {
+        let made = || match make() {
             // The folder was empty, and a collector removed it between the two calls.
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(),
             made => made,
-        }?;
-        if !everybodys {
-            // Neighbours of other users read it. Not being allowed to say so leaves them without our figures, no more.
-            let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+        };
+        // Neighbours of other users read it.
+        let mode = (!everybodys).then_some(0o644);
+        let file = held(&path, mode, made)?;
+        if let Some(mode) = mode {
+            // Not being allowed to say so leaves them without our figures, no more.
+            let _ = file.set_permissions(Permissions::from_mode(mode));
         }
         Self::map(&file, state, device, tenant)
     }
@@ -92,7 +112,8 @@ impl OwnPage {
     /// the device's pages, since their user is not the one that the tenant was made by. They have one account together.
     pub fn open_apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
         let path = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
-        Self::map(&*file::open_rw(&path, true)?, state, device, tenant)
+        let file = held(&path, None, || file::open_rw(&path, true))?;
+        Self::map(&file, state, device, tenant)
     }
 
     fn map(file: &File, state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
@@ -116,84 +137,49 @@ impl OwnPage {
     }
 }
 
-/// The other tenants' pages of one device, as last looked up.
-#[derive(Debug)]
-pub struct Neighbours {
-    folder: PathBuf,
-    own: String,
-    pages: BTreeMap<String, (u64, Mapping)>,
-    /// Last change of the folder that was looked into, ns since the epoch.
-    changed: i64,
+/// The page's file, held. One that nobody held is replaced by a new file, of this `mode` if any, that
+/// says the same.
+fn held(path: &Path, mode: Option<u32>, open: impl Fn() -> io::Result<Transient>) -> io::Result<Transient> {
+    for _ in 0..ATTEMPTS {
+        let file = open()?;
+        // Where nothing can be locked, pages are told apart by when they were written to.
+        if file::try_lock(&file, LIFE_LOCK, 1).unwrap_or(false) && file::is_at(&file, path)? {
+            if replace(path, mode, &file).unwrap_or(false) {
+                continue;
+            }
+            // It is new, or in use by a build that holds nothing, or not this user's to replace.
+            let _ = file::try_lock_shared(&file, LIFE_LOCK, 1);
+            return Ok(file);
+        }
+        match file::try_lock_shared(&file, LIFE_LOCK, 1) {
+            Ok(true) if file::is_at(&file, path)? => return Ok(file),
+            // It has another file in its place now.
+            Ok(true) => {}
+            Ok(false) => nap(PAUSE_NS),
+            Err(_) => return Ok(file),
+        }
+    }
+    Err(io::Error::other("the page is being replaced over and over"))
 }
 
-impl Neighbours {
-    /// Everybody but `tenant` on `device`; nobody until [`Neighbours::rescan`].
-    pub fn new(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Self {
-        Self {
-            folder: folder(state, device),
-            own: format!("{tenant}.{EXTENSION}"),
-            pages: BTreeMap::new(),
-            changed: 0,
+/// Puts a new file in the place of one that this process alone holds, unless that one is new.
+fn replace(path: &Path, mode: Option<u32>, old: &File) -> io::Result<bool> {
+    if old.metadata()?.len() < PAGE_BYTES as u64 {
+        return Ok(false);
+    }
+    let (before, now) = (read_page(old)?, now_ns());
+    if before.is_blank() || before.is_valid() && before.seen().abs_diff(now) < ABOUT_NS {
+        return Ok(false);
+    }
+    file::make(path, |file| {
+        if let Some(mode) = mode {
+            file.set_permissions(Permissions::from_mode(mode))?;
         }
-    }
-
-    /// Looks into the folder if a page has come or gone since the last time: otherwise one `stat`.
-    pub fn refresh(&mut self) {
-        use std::os::unix::fs::MetadataExt;
-        let changed = std::fs::metadata(&self.folder).map_or(0, |folder| {
-            folder
-                .mtime()
-                .wrapping_mul(1_000_000_000)
-                .wrapping_add(folder.mtime_nsec())
-        });
-        if changed != self.changed {
-            self.changed = changed;
-            self.rescan();
-        }
-    }
-
-    /// Maps pages that are new and forgets those whose files are gone. A few tens of microseconds; called about ten
-    /// times a second.
-    pub fn rescan(&mut self) {
-        use std::os::unix::fs::DirEntryExt;
-        let Ok(entries) = std::fs::read_dir(&self.folder) else {
-            self.pages.clear();
-            return;
-        };
-        let there: BTreeMap<String, u64> = entries
-            .flatten()
-            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.ino())))
-            .filter(|(name, _)| tenant_of(name).is_some() && *name != self.own)
-            .collect();
-        // By file, not by name alone: a tenant removed and made again has another page.
-        self.pages
-            .retain(|known, (file, _)| there.get(known) == Some(file));
-        for (name, file) in there {
-            if !self.pages.contains_key(&name)
-                && let Ok(mapping) = map_read_only(&self.folder.join(&name))
-            {
-                self.pages.insert(name, (file, mapping));
-            }
-        }
-    }
-
-    /// What each neighbour says now.
-    pub fn views(&self) -> Vec<View> {
-        self.pages
-            .values()
-            .filter_map(|(_, mapping)| page_of(mapping).view())
-            .collect()
-    }
-
-    /// Wakes the neighbours that stand at their gates.
-    pub fn wake_waiting(&self, now: u64) {
-        for (_, mapping) in self.pages.values() {
-            let page = page_of(mapping);
-            if page.view().is_some_and(|view| view.waits(now)) {
-                crate::share::wait::wake(page.event_word());
-            }
-        }
-    }
+        file::allocate(file, PAGE_BYTES as u64)?;
+        page_of(&Mapping::new(file, PAGE_BYTES, true)?).succeed(&before, now);
+        Ok(())
+    })?;
+    Ok(true)
 }
 
 /// The tenant whose page has this name; `None` for a name that no tenant can have.
@@ -202,24 +188,22 @@ fn tenant_of(file: &str) -> Option<&str> {
     check_tenant_name("tenant", name).is_ok().then_some(name)
 }
 
-fn map_read_only(path: &Path) -> io::Result<Mapping> {
-    let file = file::open_ro(path)?;
-    if file.metadata()?.len() < PAGE_BYTES as u64 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "shorter than a page"));
-    }
-    Mapping::new(&file, PAGE_BYTES, false)
-}
-
-/// A tenant's page for a device, read from outside; `None` if it has none. Read and not mapped: a tenant that cuts its
-/// file short must not fault who looks at it.
-pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snapshot> {
+/// What stands in a page's file. Read and not mapped: a tenant that cuts its file short must not
+/// fault who looks at it.
+fn read_page(file: &File) -> io::Result<TenantPage> {
     use std::os::unix::fs::FileExt;
-    let file = file::open_ro(&folder(state, device).join(format!("{tenant}.{EXTENSION}"))).ok()?;
     let mut page = TenantPage::new();
     // SAFETY: the page is this function's own and made of atomics, for which any bytes are valid.
     let bytes =
         unsafe { std::slice::from_raw_parts_mut((&raw mut page).cast::<u8>(), size_of::<TenantPage>()) };
-    file.read_exact_at(bytes, 0).ok()?;
+    file.read_exact_at(bytes, 0)?;
+    Ok(page)
+}
+
+/// A tenant's page for a device, read from outside; `None` if it has none.
+pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snapshot> {
+    let file = file::open_ro(&folder(state, device).join(format!("{tenant}.{EXTENSION}"))).ok()?;
+    let page = read_page(&file).ok()?;
     Some(Snapshot {
         view: page.view()?,
         counters: page.counters(),
@@ -322,7 +306,7 @@ mod tests {
         let device = DeviceUuid([3; 16]);
         let a = OwnPage::open(&state, &device, "a").unwrap();
         a.page().attach(&Params::balanced(250_000), 1_000).unwrap();
-        a.page().publish(1_000);
+        a.page().publish(now_ns());
         let folder = folder(&state, &device);
         crate::file::tests::make_pipe(&folder.join("pipe.page"));
         std::os::unix::fs::symlink(folder.join("a.page"), folder.join("link.page")).unwrap();
@@ -384,10 +368,11 @@ mod tests {
             file.write_all_at(&stored.to_le_bytes(), BOOT_AT).unwrap();
             let mut others = Neighbours::new(&state, &device, "b");
             others.rescan();
-            assert_eq!(others.views().is_empty(), stored != 0);
+            assert!(others.views().is_empty());
             let own = OwnPage::open(&state, &device, "a").unwrap();
             own.page().attach(&params, now).unwrap();
             own.page().publish(now);
+            others.rescan();
             let view = others.views().remove(0);
             assert_eq!(
                 (view.seen, view.finish_at, view.blocked_since, view.consumed),

@@ -10,6 +10,7 @@
 //! | [`margin`] | proportion where a contended device delivers less than was promised |
 //! | [`turns`] | turns with neighbours whose hosts do most of the work |
 //! | [`arrivals`] | when a tenant of high priority begins its next step |
+//! | [`authority`] | whose priority counts between tenants of different owners |
 //! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
 //! | [`recent`] | the costs of the kernels launched lately, one cache line a launch |
@@ -55,6 +56,7 @@
 //! sleep misses it, and looks again after 50 us, which is also what covers a neighbour that never wakes anyone.
 
 pub mod arrivals;
+pub mod authority;
 pub mod bucket;
 pub mod cost;
 // A model has no files, and its atomics cannot be mapped.

@@ -13,6 +13,7 @@ mod renew;
 use crate::boot;
 use crate::classify::Class;
 use crate::share::arrivals::Expected;
+use crate::share::authority::Authority;
 use crate::share::bucket::{Rate, wall_of};
 use crate::share::mix::Leaning;
 use crate::share::params::{Mode, Params, Priority};
@@ -26,7 +27,10 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPSHR\x01");
 /// Bytes of a page in a file: one page of memory for each tenant and device.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Why a page cannot be used. Compute then fails open, and says so.
+/// Where a page says when it was last written to, bytes from its start.
+pub(super) const SEEN_AT: u64 = 112;
+
+/// Why a page cannot be used. The share is then kept without it, as strict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// Another layout or something else altogether.
@@ -70,7 +74,7 @@ pub struct TenantPage {
     finish_at: AtomicU64,
     blocked_since: AtomicU64,
     pressed_at: AtomicU64,
-    waiting_since: AtomicU64,
+    waiting_at: AtomicU64,
     seen: AtomicU64,
     consumed: AtomicU64,
 
@@ -97,8 +101,10 @@ pub struct View {
     pub quota: Ppm,
     /// The weight in what is left over.
     pub weight: u32,
-    /// Who goes first.
+    /// The class that the page says, for the surplus.
     pub priority: Priority,
+    /// The classes that count for the guarantee.
+    pub authority: Authority,
     /// How the share is kept.
     pub mode: Mode,
     /// When the bucket is empty; see [`crate::share::bucket`].
@@ -111,8 +117,8 @@ pub struct View {
     pub blocked_since: u64,
     /// When the host last stopped waiting for the device.
     pub pressed_at: u64,
-    /// Since when a launch has stood at the gate; 0 while none does.
-    pub waiting_since: u64,
+    /// When a launch last said that it stands at the gate; 0 while none does.
+    pub waiting_at: u64,
     /// When the tenant last wrote here.
     pub seen: u64,
     /// GPU time charged since the page was set up, ns.
@@ -164,7 +170,7 @@ impl TenantPage {
             finish_at: zero(),
             blocked_since: zero(),
             pressed_at: zero(),
-            waiting_since: zero(),
+            waiting_at: zero(),
             seen: zero(),
             consumed: zero(),
             floor_empty_at: zero(),
@@ -218,7 +224,7 @@ impl TenantPage {
         let left = self.attached.fetch_sub(1, Ordering::AcqRel);
         if left <= 1 {
             self.blocked_since.store(0, Ordering::Relaxed);
-            self.waiting_since.store(0, Ordering::Relaxed);
+            self.waiting_at.store(0, Ordering::Relaxed);
             self.finish_at.store(now, Ordering::Relaxed);
             self.bump();
         }
@@ -261,6 +267,16 @@ impl TenantPage {
         self.magic.load(Ordering::Acquire) == MAGIC
     }
 
+    /// Whether nobody has set the page up.
+    pub fn is_blank(&self) -> bool {
+        self.magic.load(Ordering::Acquire) == 0
+    }
+
+    /// When the tenant last wrote here, as the page says.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
     /// Counts the changes of the tenant's limits.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -279,13 +295,14 @@ impl TenantPage {
             quota: (promise & 0xf_ffff) as Ppm,
             weight: ((promise >> 20) & 0xf_ffff) as u32,
             priority: Priority::from_code(((promise >> 40) & 0xf) as u32)?,
+            authority: Authority::Said,
             mode: Mode::from_code(((promise >> 44) & 0xf) as u32)?,
             empty_at: self.empty_at.load(Ordering::Relaxed),
             vtime: self.vtime.load(Ordering::Relaxed),
             finish_at: self.finish_at.load(Ordering::Relaxed),
             blocked_since: self.blocked_since.load(Ordering::Relaxed),
             pressed_at: self.pressed_at.load(Ordering::Relaxed),
-            waiting_since: self.waiting_since.load(Ordering::Relaxed),
+            waiting_at: self.waiting_at.load(Ordering::Relaxed),
             seen,
             consumed: self.consumed.load(Ordering::Relaxed),
             leaning: Leaning::from_code(self.leaning.load(Ordering::Relaxed)),
@@ -401,17 +418,16 @@ impl TenantPage {
         self.publish(now);
     }
 
-    /// Says that a launch stands at the gate since `since`.
-    pub fn wait_begins(&self, since: u64, now: u64) {
-        if self.waiting_since.load(Ordering::Relaxed) == 0 {
-            self.waiting_since.store(since, Ordering::Relaxed);
-        }
+    /// Says that a launch stands at the gate at `now`. Each look of its own renews that: one of a process
+    /// that is dead or stopped does not live on by what others of its tenant write.
+    pub fn waits(&self, now: u64) {
+        self.waiting_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
     }
 
-    /// Ends [`TenantPage::wait_begins`] and counts the wait.
+    /// Ends [`TenantPage::waits`] and counts the wait, which began at `since`.
     pub fn wait_ends(&self, since: u64, now: u64) {
-        self.waiting_since.store(0, Ordering::Relaxed);
+        self.waiting_at.store(0, Ordering::Relaxed);
         self.waited
             .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         self.waits.fetch_add(1, Ordering::Relaxed);
@@ -499,6 +515,7 @@ const _: () = {
     assert!(size_of::<TenantPage>() == 256);
     assert!(std::mem::offset_of!(TenantPage, boot) == 48);
     assert!(std::mem::offset_of!(TenantPage, empty_at) == 64);
+    assert!(std::mem::offset_of!(TenantPage, seen) as u64 == SEEN_AT);
     assert!(std::mem::offset_of!(TenantPage, floor_empty_at) == 128);
     assert!(std::mem::offset_of!(TenantPage, classes) == 192);
 };

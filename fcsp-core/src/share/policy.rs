@@ -16,7 +16,9 @@
 //!    gaps is neither: the device has room beside it. It is not stood back for, but work is kept short ([`Tuning::polite`]
 //!    in flight), so that its next kernel finds the device free soon; and where its gaps are its host's, and its steps are
 //!    known, turns are taken with it instead ([`crate::share::turns`]).
-//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor. Where it can be foreseen when that one's next
+//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor. Between tenants
+//!    of different owners the class is the one that root wrote down ([`crate::share::authority`]); what the
+//!    page says decides only who goes first to the surplus. Where it can be foreseen when that one's next
 //!    step begins ([`crate::share::arrivals`]), what the lower one has on the device ends before; otherwise one short kernel is in flight.
 //! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and another's is measured by
 //!    how much gets done ([`crate::share::mix`]), the first stands back later and the second sooner: an order within
@@ -31,8 +33,9 @@ use crate::share::margin;
 use crate::share::mix::Leaning;
 use crate::share::page::View;
 use crate::share::params::{Mode, Params, Priority};
-use crate::share::turns::{Steps, Turn};
+use crate::share::turns::{LONGEST_NS, Steps, Turn};
 use crate::units::{Ppm, WHOLE};
+use std::cmp::Ordering;
 
 /// A tenant that wrote nothing for so long, and stands waiting for nothing, is idle, ns.
 pub const IDLE_NS: u64 = 500_000;
@@ -286,13 +289,10 @@ pub enum Decision {
 }
 
 impl View {
-    /// Until when a claim to be held up is believed: the queue claimed, at the share claimed, and some grace.
-    fn believed_until(&self) -> u64 {
-        let since = self.blocked_since.max(self.seen);
-        let work = self
-            .finish_at
-            .saturating_sub(self.blocked_since.max(self.seen))
-            .min(HOLD_MAX_NS);
+    /// Until when a claim made at `since` to be held up is believed: the queue claimed, at the share claimed, and some
+    /// grace. What others of the tenant write later makes it no longer: whoever made it may be dead or stopped.
+    fn believed_until(&self, since: u64) -> u64 {
+        let work = self.finish_at.saturating_sub(since).min(HOLD_MAX_NS);
         // A quota of one in n says that n others may have a slice of the device before it.
         let grace = HOLD_GRACE_NS + wall_of(SLICE_NS, self.quota);
         since.saturating_add((wall_of(work, self.quota) + grace).min(HOLD_MAX_NS))
@@ -300,23 +300,44 @@ impl View {
 
     fn honest_clock(&self, now: u64) -> bool {
         let limit = now + SKEW_NS;
-        self.seen != 0 && self.seen <= limit && self.blocked_since <= limit && self.waiting_since <= limit
+        self.seen != 0 && self.seen <= limit && self.blocked_since <= limit && self.waiting_at <= limit
+    }
+
+    /// The classes that count between this tenant and one that says `own`: first this one's.
+    fn classes(&self, own: Priority) -> (Priority, Priority) {
+        self.authority.classes(self.priority, own)
+    }
+
+    /// Whether this tenant goes before one that says `own`.
+    fn is_above(&self, own: Priority) -> bool {
+        let (theirs, ours) = self.classes(own);
+        theirs > ours
+    }
+
+    /// Whether one that says `own` goes before this tenant.
+    fn is_below(&self, own: Priority) -> bool {
+        let (theirs, ours) = self.classes(own);
+        theirs < ours
     }
 
     /// Whether the device holds this tenant up: its host stands waiting for the device, has just stopped to, or has
     /// submitted more than the device alone could have done by now.
     pub fn held_up(&self, now: u64) -> bool {
-        if !self.honest_clock(now) || now > self.believed_until() {
+        if !self.honest_clock(now) {
             return false;
         }
-        self.blocked_since != 0
-            || self.finish_at > now + DEEP_NS
-            || (self.pressed_at <= now && now - self.pressed_at < LINGER_NS)
+        let stands = self.blocked_since != 0 && now <= self.believed_until(self.blocked_since);
+        let is_pressed = || {
+            self.finish_at > now + DEEP_NS || (self.pressed_at <= now && now - self.pressed_at < LINGER_NS)
+        };
+        stands || (now <= self.believed_until(self.seen) && is_pressed())
     }
 
     /// Whether a launch of this tenant stands at its gate.
     pub fn waits(&self, now: u64) -> bool {
-        self.waiting_since != 0 && self.honest_clock(now) && now.saturating_sub(self.seen) < WAITER_STALE_NS
+        self.waiting_at != 0
+            && self.honest_clock(now)
+            && now.saturating_sub(self.waiting_at) < WAITER_STALE_NS
     }
 
     /// Whether the tenant uses the device at all.
@@ -338,7 +359,11 @@ impl View {
     /// Whether the tenant is within a step that turns can be taken with: its host works for as long as it usually does,
     /// or waits for the device.
     pub fn steps(&self, now: u64) -> bool {
-        self.pace.is_hosts() && self.pressed_at <= now && self.active(now)
+        self.pace.is_hosts()
+            && self.pressed_at <= now
+            && self.active(now)
+            // Another process of the tenant may be all that is active, and this pace a dead one's.
+            && (now - self.pressed_at < LONGEST_NS || self.held_up(now))
     }
 
     /// Whether the tenant was seen lately: it may come back at any moment.
@@ -378,17 +403,22 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             Reason::Quota,
         );
     }
-    if priority == Priority::High {
+    // One that is only counted was promised nothing: it has what the driver's own slices give it. And one of high
+    // priority waits for nobody towards whom that counts.
+    let rivals = || {
+        neighbours
+            .iter()
+            .filter(|n| n.mode != Mode::None && n.classes(priority).1 != Priority::High)
+    };
+    if priority == Priority::High && rivals().next().is_none() {
         return Decision::Go(if has_tokens {
             Funds::Guarantee
         } else {
             Funds::Surplus
         });
     }
-    // One that is only counted was promised nothing: it has what the driver's own slices give it.
-    let rivals = || neighbours.iter().filter(|n| n.mode != Mode::None);
-    let above = rivals().any(|n| n.priority > priority && has_work(n, now));
-    let higher_about = rivals().any(|n| n.priority > priority && n.about(now));
+    let above = rivals().any(|n| n.is_above(priority) && has_work(n, now));
+    let higher_about = rivals().any(|n| n.is_above(priority) && n.about(now));
     // What stays even while tenants of a higher class have work, or say that they will. It goes at
     // full depth: one short kernel in each of the device's slices would be less than the floor.
     let on_floor = |funds| match own.floor_tokens(now) {
@@ -408,7 +438,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let span = rate.span().min(window + COMPARED_NS + own.company * SLICE_NS);
     let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
     // With one whose host does most of the work, and that is owed what it asks for, turns are taken.
-    let partner = |n: &View| !own.is_hosts && n.priority >= priority && n.lag(now, span) > 0 && n.steps(now);
+    let partner = |n: &View| !own.is_hosts && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now);
     let decision = if has_tokens {
         guaranteed(own, rivals().filter(|n| !partner(n)), lag, (window, span), now)
     } else {
@@ -422,7 +452,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         if let Some(decision) = on_floor(funds) {
             return decision;
         }
-        let above = rivals().filter(|n| n.priority > priority && n.about(now));
+        let above = rivals().filter(|n| n.is_above(priority) && n.about(now));
         return match Foreseen::of(above, now) {
             None => Decision::GoPolite(funds),
             // What does not fit between two steps would never go.
@@ -464,7 +494,7 @@ fn guaranteed<'v>(
         // Cheapest first: most pages are idle or not behind.
         // Never farther than the bucket is deep: it would not be seen to be passed.
         let far = own.patience_with(n, window).min(span as i64 / 2);
-        if n.lag(now, span) <= lag + far || n.priority < own.params.priority || !n.active(now) {
+        if n.lag(now, span) <= lag + far || n.is_below(own.params.priority) || !n.active(now) {
             continue;
         }
         if n.held_up(now) {
@@ -496,7 +526,7 @@ fn surplus<'v>(
     }
     let (mut turn, mut polite) = (false, false);
     for n in rivals {
-        if n.priority < own.params.priority || !n.active(now) {
+        if n.is_below(own.params.priority) || !n.active(now) {
             continue;
         }
         // One that is filling up to a piece has no tokens yet, and is after the surplus like this tenant.
@@ -507,7 +537,12 @@ fn surplus<'v>(
             }
             polite = true;
         } else if n.mode != Mode::Strict && (n.waits(now) || n.held_up(now)) {
-            turn |= behind(n, own);
+            // Without authority for more a class decides here, and only here.
+            turn |= match n.priority.cmp(&own.params.priority) {
+                Ordering::Less => false,
+                Ordering::Equal => behind(n, own),
+                Ordering::Greater => true,
+            };
         }
     }
     if turn {

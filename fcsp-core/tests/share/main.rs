@@ -1,11 +1,13 @@
 //! The compute share: properties of its parts, and a simulation of the whole. And the stream classifier on labelled names.
 #![cfg(not(loom))]
 
+mod claims;
 mod device;
 mod floors;
 mod hosts;
 mod labels;
 mod parts;
+mod priorities;
 mod ranks;
 mod scenarios;
 mod sim;

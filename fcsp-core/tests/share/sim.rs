@@ -5,10 +5,11 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::arrivals::Expected;
+use fcsp_core::share::authority::Authority;
 use fcsp_core::share::gate::{Gate, Marker, Verdict};
 use fcsp_core::share::mix::Leaning;
 use fcsp_core::share::page::{TenantPage, View};
-use fcsp_core::share::params::Params;
+use fcsp_core::share::params::{Params, Priority};
 
 use crate::device::{Device, Scheduling};
 use crate::traces::{Op, Program, Trace};
@@ -32,6 +33,8 @@ pub enum Conduct {
     Noise,
     /// Says that its next step begins in a moment, always.
     ClaimsToBegin,
+    /// Says that it is of high priority, held up and owed everything, always.
+    ClaimsHigh,
 }
 
 /// A tenant of a scenario.
@@ -48,6 +51,8 @@ pub struct Tenant {
     pub shares_page_of: Option<usize>,
     /// What its kernels are, by name.
     pub class: Class,
+    /// The user that it runs as. Between users no priority counts for the guarantee.
+    pub user: u32,
 }
 
 impl Tenant {
@@ -60,7 +65,13 @@ impl Tenant {
             correct: false,
             shares_page_of: None,
             class: Class::Other,
+            user: 0,
         }
+    }
+
+    pub fn user(mut self, user: u32) -> Self {
+        self.user = user;
+        self
     }
 
     pub fn bias(mut self, bias: u64, correct: bool) -> Self {
@@ -327,12 +338,20 @@ impl Sim<'_> {
         let own = self.hosts[i].gate.page();
         let mut seen: Vec<*const TenantPage> = vec![own];
         let mut views = Vec::new();
-        for page in &self.pages {
+        for (page, host) in self.pages.iter().zip(&self.hosts) {
             let address: *const TenantPage = *page;
-            if !seen.contains(&address) && !std::ptr::eq(own, *page) {
-                seen.push(address);
-                views.extend(page.view());
+            if seen.contains(&address) || std::ptr::eq(own, *page) {
+                continue;
             }
+            seen.push(address);
+            let Some(mut view) = page.view() else { continue };
+            if host.tenant.user != self.hosts[i].tenant.user {
+                view.authority = Authority::Apart {
+                    theirs: Some(Priority::Normal),
+                    ours: Some(Priority::Normal),
+                };
+            }
+            views.push(view);
         }
         views
     }
@@ -365,13 +384,25 @@ impl Sim<'_> {
             }
             Conduct::ClaimsWaiting => {
                 page.lean(Leaning::Latency);
-                page.wait_begins(now - 100, now);
+                page.waits(now);
             }
             Conduct::ClaimsHuge => {
                 page.raise_vtime(u64::MAX / 2);
                 page.submitted(u64::MAX / 4, now);
                 page.block(now + 1_000_000_000_000);
                 page.publish(now + 1_000_000_000_000);
+            }
+            Conduct::ClaimsHigh => {
+                let high = self.hosts[i].tenant.params.with_priority(Priority::High);
+                page.set_params(&high, now);
+                page.submitted(5_000_000, now);
+                page.count(1_000_000);
+                page.block(now);
+                page.waits(now);
+                page.expect(Expected {
+                    at: now + 1_000_000,
+                    spread: 1,
+                });
             }
             Conduct::ClaimsToBegin => {
                 page.expect(Expected {

@@ -54,6 +54,8 @@ pub enum Trace {
     Ping,
     /// Matrix products from this instant on.
     From(u64),
+    /// A kernel of 2 us, each 0.5 ms, waited for by nobody.
+    Tick,
     /// Nothing at all.
     Idle,
 }
@@ -76,6 +78,7 @@ impl Trace {
             Self::Bursts { .. } => "bursts",
             Self::Ping => "ping",
             Self::From(_) => "matmul later",
+            Self::Tick => "tick",
             Self::Idle => "idle",
         }
     }
@@ -200,6 +203,13 @@ impl Program {
             },
             Trace::From(start) if now < start => Op::SleepUntil(start),
             Trace::From(_) => alternate(120_000, 5_000),
+            Trace::Tick => match i % 2 {
+                0 => Op::Launch {
+                    gpu: 2_000,
+                    host: 5_000,
+                },
+                _ => Op::Host(500_000),
+            },
             Trace::Idle => Op::SleepUntil(u64::MAX),
         }
     }

@@ -341,7 +341,7 @@ impl Gate<'_> {
             }
             Err(since) => since,
         };
-        self.page.wait_begins(since, now);
+        self.page.waits(now);
         if reason == Reason::Paused {
             return Verdict::Wait {
                 until: recheck_at,

@@ -7,6 +7,41 @@ use crate::sync::Ordering;
 const FUTURE_NS: u64 = 120_000_000_000;
 
 impl TenantPage {
+    /// Goes on, in a new page, where `before` was left by processes that have ended: what the tenant
+    /// had and owes stays, what they claimed ends with them. From a page of another version nothing stays.
+    pub(in crate::share) fn succeed(&self, before: &Self, now: u64) {
+        if !before.is_valid() {
+            self.seen.store(now, Ordering::Relaxed);
+            return;
+        }
+        for (word, old) in [
+            (&self.promise, &before.promise),
+            (&self.generation, &before.generation),
+            (&self.boot, &before.boot),
+            (&self.empty_at, &before.empty_at),
+            (&self.vtime, &before.vtime),
+            (&self.consumed, &before.consumed),
+            (&self.floor_empty_at, &before.floor_empty_at),
+            (&self.pool_empty_at, &before.pool_empty_at),
+            (&self.cap, &before.cap),
+            (&self.surplus, &before.surplus),
+            (&self.waited, &before.waited),
+            (&self.waits, &before.waits),
+            (&self.let_through, &before.let_through),
+            (&self.corrections, &before.corrections),
+            (&self.leaning, &before.leaning),
+        ]
+        .into_iter()
+        .chain(self.classes.iter().zip(&before.classes))
+        {
+            // Relaxed: nobody knows of this page yet; its file gets its name after this.
+            word.store(old.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        // A neighbour that looks before the new file is held finds it in use.
+        self.seen.store(now, Ordering::Relaxed);
+        self.magic.store(super::MAGIC, Ordering::Release);
+    }
+
     /// Sets the times anew in a page that another boot of the machine has left: its clock was another one. What was
     /// consumed stays counted.
     pub(super) fn renew(&self, boot: u64, now: u64) {
@@ -33,7 +68,7 @@ impl TenantPage {
             &self.finish_at,
             &self.blocked_since,
             &self.pressed_at,
-            &self.waiting_since,
+            &self.waiting_at,
             &self.seen,
             &self.floor_empty_at,
             &self.pool_empty_at,
