@@ -9,6 +9,7 @@
 //! did not open, as daemons do, and be given it again for a file of its own.
 
 mod folder;
+mod locks;
 mod mapping;
 mod setup_lock;
 mod small;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 pub use crate::clock::now_ns as monotonic_ns;
 pub use folder::{Folder, is_trusted};
+pub use locks::{is_held, is_locked, locked_ranges, try_lock, try_lock_shared, unlock};
 pub use mapping::Mapping;
 pub use setup_lock::SetupLock;
 pub use small::{MOST_BYTES, make, read, read_text, replace};
@@ -156,64 +158,6 @@ fn grow(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-fn lock_request(kind: libc::c_int, offset: u64, len: u64) -> libc::flock {
-    // SAFETY: flock is plain data for which all zeroes is a valid value (l_pid must be 0 for OFD locks).
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = kind as libc::c_short;
-    lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = offset as libc::off_t;
-    lock.l_len = len as libc::off_t;
-    lock
-}
-
-/// Takes the write lock on `[offset, offset + len)` if nobody else holds any of it; `len` 0 means to the end.
-pub fn try_lock(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-    set_lock(file, lock_request(libc::F_WRLCK, offset, len))
-}
-
-/// Takes a read lock on the range, which any number of open files may hold together, if nobody has the write lock.
-/// A file opened for reading will do.
-pub fn try_lock_shared(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-    set_lock(file, lock_request(libc::F_RDLCK, offset, len))
-}
-
-fn set_lock(file: &File, lock: libc::flock) -> io::Result<bool> {
-    // SAFETY: the kernel reads the request, which outlives the call.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } == 0 {
-        return Ok(true);
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
-        _ => Err(error),
-    }
-}
-
-/// Gives a lock back.
-pub fn unlock(file: &File, offset: u64, len: u64) {
-    let lock = lock_request(libc::F_UNLCK, offset, len);
-    // SAFETY: as in `try_lock`. Unlocking what is not locked is a no-op, so the result carries nothing.
-    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
-}
-
-/// Whether some other open file holds a write lock on any byte of the range. Works on a file opened for reading.
-pub fn is_locked(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-    find_lock(file, lock_request(libc::F_RDLCK, offset, len))
-}
-
-/// Whether some other open file holds a lock of any kind on any byte of the range. Works on a file opened for reading.
-pub fn is_held(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-    find_lock(file, lock_request(libc::F_WRLCK, offset, len))
-}
-
-fn find_lock(file: &File, mut lock: libc::flock) -> io::Result<bool> {
-    // SAFETY: the kernel reads and writes the request, which outlives the call.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
-}
-
 /// A file's identity: what its path named when it was opened, and may not name any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
@@ -259,43 +203,6 @@ pub(crate) mod tests {
         let text = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
         // SAFETY: the string outlives the call.
         assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o644) }, 0);
-    }
-
-    #[test]
-    fn locks_belong_to_the_open_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        let a = open_rw(&path, true).unwrap();
-        let b = open_rw(&path, false).unwrap();
-        assert!(try_lock(&a, 4096, 1).unwrap());
-        assert!(!try_lock(&b, 4096, 1).unwrap());
-        assert!(try_lock(&b, 4097, 1).unwrap());
-        let reader = open_ro(&path).unwrap();
-        assert!(is_locked(&reader, 4096, 1).unwrap());
-        drop(a);
-        assert!(!is_locked(&reader, 4096, 1).unwrap());
-        assert!(try_lock(&b, 4096, 1).unwrap());
-        unlock(&b, 4096, 1);
-        assert!(!is_locked(&reader, 4096, 1).unwrap());
-    }
-
-    #[test]
-    fn shared_locks_are_many_and_seen_by_who_asks_for_any() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        open_rw(&path, true).unwrap();
-        let (a, b, c) = (
-            open_ro(&path).unwrap(),
-            open_ro(&path).unwrap(),
-            open_ro(&path).unwrap(),
-        );
-        assert!(!is_held(&c, 0, 1).unwrap());
-        assert!(try_lock_shared(&a, 0, 1).unwrap() && try_lock_shared(&b, 0, 1).unwrap());
-        drop(a);
-        assert!(is_held(&c, 0, 1).unwrap() && !is_locked(&c, 0, 1).unwrap());
-        assert!(!try_lock(&open_rw(&path, false).unwrap(), 0, 1).unwrap());
-        drop(b);
-        assert!(!is_held(&c, 0, 1).unwrap());
     }
 
     #[test]

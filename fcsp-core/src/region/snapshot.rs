@@ -118,6 +118,13 @@ impl RegionSnapshot {
         slots.truncate(fits - fits % SLOT_BYTES);
         file.read_exact_at(&mut slots, HEADER_BYTES as u64)?;
 
+        let count = (slots.len() / SLOT_BYTES) as u32;
+        let locked = file::locked_ranges(file, lock_offset(0)..lock_offset(count))?;
+        let is_locked = |index| {
+            let at = lock_offset(index);
+            let after = locked.partition_point(|range| range.end <= at);
+            locked.get(after).is_some_and(|range| range.contains(&at))
+        };
         let mut processes = Vec::new();
         for (index, slot) in slots.chunks_exact(SLOT_BYTES).enumerate() {
             if half(slot, offset_of!(SlotWords, state)) != SLOT_LIVE {
@@ -133,7 +140,7 @@ impl RegionSnapshot {
                     .chars()
                     .filter(|&c| is_printable(c))
                     .collect(),
-                alive: file::is_locked(file, lock_offset(index as u32), 1)?,
+                alive: is_locked(index as u32),
                 held_bytes: word(slot, offset_of!(SlotWords, held)).saturating_mul(UNIT),
                 allocated_bytes: physical::bytes(word(slot, offset_of!(SlotWords, allocated))),
                 overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
