@@ -40,7 +40,7 @@ static volatile unsigned long long *seen; // turns that have ended, written by t
 static unsigned long long before;         // those that had ended when the work began
 static CUdeviceptr sum, seen_there;
 
-enum { BLOCKS = 132, THREADS = 256, BINS = 6000, RING = 1 << 16 };
+enum { BLOCKS = 132, THREADS = 256, BINS = 6000, RING = 1 << 16, KEPT = 64 };
 static const double BIN = 0.01;
 
 static struct {
@@ -168,12 +168,18 @@ static void work(void) {
         graph = one_kernel(o.turns);
         CHECK(api.GraphInstantiate(&exec, graph, 0));
     }
+    static CUmodule kept[KEPT];
     double end = begins + o.seconds;
     for (long n = 0; now() < end && (!o.burst || n < o.burst); n++) {
         int is_long = o.every && n % o.every == o.every / 2;
         unsigned long long turns = is_long ? o.long_turns : o.turns;
         unsigned blocks = BLOCKS, threads = THREADS;
-        if (reload && n) { CHECK(module_unload(module)); load_module(); }
+        if (reload && n) {
+            // Not at once: the next one would have the same handles.
+            if (kept[n % KEPT]) CHECK(module_unload(kept[n % KEPT]));
+            kept[n % KEPT] = module;
+            load_module();
+        }
         // Never so many threads that they get in each other's way: each has the time that it has alone.
         if (grids) { blocks = 1 + n % (2 * BLOCKS); threads = 32 * (1 + n / (2 * BLOCKS) % 8); }
         if (fresh && n) { CHECK(exec_destroy(exec)); CHECK(api.GraphInstantiate(&exec, graph, 0)); }
