@@ -5,6 +5,7 @@ use fcsp_hook::backend::Backend;
 use fcsp_hook::launch;
 use fcsp_hook::recordings::{Origin, Recordings};
 use fcsp_hook::setup::shielded;
+use fcsp_hook::thread::Launching;
 
 use crate::call_real;
 use crate::ffi::acl::*;
@@ -14,9 +15,10 @@ use crate::process::Ascend;
 /// Captures and bindings of this process that are open.
 pub static RECORDINGS: Recordings = Recordings::new();
 
-/// Whether this stream records. A capture may have spread to streams that wait for its events, so the driver is asked.
+/// Whether this stream records. Of captures the driver is asked: one may have spread to streams that wait for its events, and the
+/// call that ended one may have been left by a jump.
 pub fn on(stream: usize) -> bool {
-    RECORDINGS.began_on(stream) || captures(stream)
+    RECORDINGS.is_bound(stream) || captures(stream)
 }
 
 /// Asks the driver whether a stream is being captured.
@@ -58,10 +60,15 @@ fn begins(stream: aclrtStream, model: usize, call: &dyn Fn() -> aclError) -> acl
         if Ascend::process().is_free() {
             return call();
         }
+        let queue = stream as usize;
+        // The call that ended the last capture there may have been left by a jump.
+        if model == 0 && RECORDINGS.began_on(queue) && !on(queue) {
+            RECORDINGS.ended_on(queue);
+        }
         let began = |result| {
             let (context, device) = Ascend::process().current().unwrap_or((0, -1));
             (result == ACL_SUCCESS).then_some(Origin {
-                queue: stream as usize,
+                queue,
                 context,
                 device,
                 graph: model,
@@ -71,19 +78,11 @@ fn begins(stream: aclrtStream, model: usize, call: &dyn Fn() -> aclError) -> acl
     })
 }
 
-std::thread_local! {
-    /// Raised while this thread is inside a recording call of ACL: the runtime's under it must not count again.
-    static INSIDE: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
-}
-
-/// Runs an outer call with the ones inside it passing through; `None` if this is such a one.
+/// Runs an outer call with the ones inside it passing through; `None` if this is such a one. As with launches, the runtime's
+/// call under ACL's must not count again.
 fn outermost(call: impl FnOnce() -> aclError) -> Option<aclError> {
-    if INSIDE.replace(true) {
-        return None;
-    }
-    let result = call();
-    INSIDE.set(false);
-    Some(result)
+    let _outer = Launching::enter()?;
+    Some(call())
 }
 
 macro_rules! begins {

@@ -77,6 +77,12 @@ impl Recordings {
         list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether `queue` is known to record for a graph or model that was named when that began.
+    pub fn is_bound(&self, queue: usize) -> bool {
+        let is_it = |origin: &Origin| origin.queue == queue && origin.graph != 0;
+        self.any() && self.origins().iter().any(is_it)
+    }
+
     /// Runs `call`, which begins a recording and answers with `began` whether it did. It counts from before the
     /// call; `origin` says afterwards what was begun.
     pub fn begins<S: Copy>(&self, call: impl FnOnce() -> S, began: impl FnOnce(S) -> Option<Origin>) -> S {

@@ -11,6 +11,7 @@
 //! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds them,
 //! `FCSP_OFFLINE=1` goes without where there are none, and says so. A C compiler is needed.
 
+mod ascend_only;
 mod compute;
 mod files;
 mod gaudi_only;
@@ -189,6 +190,7 @@ mod ascend {
     captures!(ASCEND);
     shares!(ASCEND);
     cases!(ASCEND:
+        ascend_only::a_jump_out_of_a_call_leaves_no_flag_up,
         lifetimes::handles_of_ascend_come_and_go,
         lifetimes::a_device_used_anew_while_its_reset_ends_counts,
     );
