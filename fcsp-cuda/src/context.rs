@@ -145,7 +145,10 @@ fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUr
     let device = governed.devices().find(|device| device.ordinal == dev);
     let _turn = device.map(Device::context_turn);
     let Some(context) = books().primary.of(dev) else {
-        return call();
+        let result = call();
+        // A reset takes what pools kept beyond the context's release, which was measured.
+        device.into_iter().for_each(Device::overhead_moved);
+        return result;
     };
     let pools = device.map(pool::device_ends);
     let (result, ended) = if surely {

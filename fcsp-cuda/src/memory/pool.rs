@@ -141,6 +141,7 @@ fn allocate_async(
     };
     if graph::capturing()
         && usable
+        && bytes > 0
         && let Some(code) = forbidden_on(stream)
     {
         return code;

@@ -22,11 +22,12 @@ impl Thread<'_> {
             let object = self.world.objects.lock(id);
             object.form == Form::Managed
         });
+        let mut used = 0;
         if self.world.threads == 0 && self.captures.is_empty() && !managed {
             // When a pool gives back depends on when the driver noticed that work had ended: pools are left out.
-            let used = self.world.free_at_start as i64 - free as i64;
-            outcome = outcome.with(Value::Bytes(used - self.reserved_by_pools() as i64));
+            used = self.world.free_at_start as i64 - free as i64 - self.reserved_by_pools() as i64;
         }
+        outcome = outcome.with(Value::Bytes(used));
         Some(outcome.with(Value::Shown(free)).with(Value::Shown(total)))
     }
 

@@ -384,7 +384,9 @@ impl<'w> Thread<'w> {
             }
         });
         self.captures.clear();
-        self.limits.clear();
+        if id == PRIMARY {
+            self.limits.clear();
+        }
     }
 
     /// Destroys what the program left, from the youngest object to the oldest, each in its own context.

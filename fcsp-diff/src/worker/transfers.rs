@@ -52,11 +52,15 @@ impl Thread<'_> {
             (object.pending, object.racing)
         };
         let ordered = !racing && self.in_order(last, stream as u32);
-        let mut object = self.world.objects.lock(id as u32);
-        object.pending = stream as u32;
+        self.world.objects.lock(id as u32).pending = stream as u32;
         if !ordered {
-            (object.tainted, object.racing) = (true, true);
-            object.known = 0;
+            // Whatever work in flight writes may come of what it reads here before or after.
+            self.world.objects.each(|_, object| {
+                if object.owner == self.number && object.pending != NOWHERE {
+                    (object.tainted, object.racing) = (true, true);
+                    object.known = 0;
+                }
+            });
         }
         ordered
     }

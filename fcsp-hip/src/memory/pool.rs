@@ -122,6 +122,7 @@ fn allocate_async(
     // From a pool that it names, the runtime may always allocate.
     if graph::capturing()
         && usable
+        && bytes > 0
         && named.is_none()
         && let Some(code) = forbidden_on(stream)
     {
