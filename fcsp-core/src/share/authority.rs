@@ -75,6 +75,11 @@ impl Owner {
         self.user == other.user && self.user != UNKNOWN_OWNER && !self.open && !other.open
     }
 
+    /// Whether a user that this process has no reason to trust may write the file, or cut it short.
+    pub fn is_strange(self) -> bool {
+        self.open || !file::is_trusted(self.user)
+    }
+
     fn is_root_alone(self) -> bool {
         self.user == 0 && !self.open
     }

@@ -192,11 +192,16 @@ fn tenant_of(file: &str) -> Option<&str> {
 /// fault who looks at it.
 fn read_page(file: &File) -> io::Result<TenantPage> {
     use std::os::unix::fs::FileExt;
+    filled(|bytes| file.read_exact_at(bytes, 0))
+}
+
+/// A page of one's own with the bytes that `fill` puts into it.
+fn filled<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<TenantPage, E> {
     let mut page = TenantPage::new();
     // SAFETY: the page is this function's own and made of atomics, for which any bytes are valid.
     let bytes =
         unsafe { std::slice::from_raw_parts_mut((&raw mut page).cast::<u8>(), size_of::<TenantPage>()) };
-    file.read_exact_at(bytes, 0)?;
+    fill(bytes)?;
     Ok(page)
 }
 

@@ -12,11 +12,11 @@ use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{EXTENSION, LIFE_LOCK, folder, page_of, tenant_of};
+use super::{EXTENSION, LIFE_LOCK, filled, folder, page_of, tenant_of};
 use crate::device::DeviceUuid;
 use crate::file::{self, Mapping};
 use crate::share::authority::{self, Authority, Classes, Owner, Side};
-use crate::share::page::{PAGE_BYTES, SEEN_AT, View};
+use crate::share::page::{PAGE_BYTES, SEEN_AT, TenantPage, View};
 use crate::share::params::Priority;
 use crate::share::policy::ABOUT_NS;
 use crate::share::wait::{self, now_ns};
@@ -50,17 +50,34 @@ struct Neighbour {
     /// The classes that the page may say where one owner decides.
     classes: Classes,
     mapping: Mapping,
+    /// Whether another user may cut the file short.
+    is_strange: bool,
     /// Whether the last look has found it.
     found: bool,
 }
 
 impl Neighbour {
+    /// Reads the page. One that another user may cut short is copied by the kernel, which says so where
+    /// to read it would be a fault.
+    fn read<T>(&self, read: impl FnOnce(&TenantPage) -> T) -> Option<T> {
+        if !self.is_strange {
+            return Some(read(page_of(&self.mapping)));
+        }
+        let copy = |bytes: &mut [u8]| self.mapping.copy(bytes).then_some(()).ok_or(());
+        filled(copy).ok().map(|page| read(&page))
+    }
+
+    /// When the tenant last wrote here; 0 where the file was cut short.
+    fn seen(&self) -> u64 {
+        self.read(TenantPage::seen).unwrap_or(0)
+    }
+
     fn is_fresh(&self, now: u64) -> bool {
-        is_fresh(page_of(&self.mapping).seen(), now)
+        is_fresh(self.seen(), now)
     }
 
     fn view(&self) -> Option<View> {
-        let mut view = page_of(&self.mapping).view()?;
+        let mut view = self.read(TenantPage::view)??;
         view.authority = match self.authority {
             Authority::Said if !self.classes.has(view.priority) => Authority::Apart {
                 theirs: Some(Priority::Normal),
@@ -223,6 +240,7 @@ impl Neighbours {
             authority,
             classes,
             mapping: Mapping::new(&file, PAGE_BYTES, false)?,
+            is_strange: owner.is_strange(),
             found: true,
         })
     }
@@ -255,7 +273,7 @@ impl Neighbours {
             self.refresh();
         }
         self.views.clear();
-        let about = |page: &&Neighbour| now.saturating_sub(page_of(&page.mapping).seen()) < ABOUT_NS;
+        let about = |page: &&Neighbour| now.saturating_sub(page.seen()) < ABOUT_NS;
         let views = self.pages.iter().filter(about).filter_map(Neighbour::view);
         // Never more than there is room for.
         self.views.extend(views.take(MOST));
@@ -298,9 +316,11 @@ fn is_held(path: &std::path::Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::share::files::OwnPage;
-    use crate::share::page::{MAGIC, TenantPage};
+    use crate::share::page::MAGIC;
     use crate::share::params::Params;
 
     const DEVICE: DeviceUuid = DeviceUuid([3; 16]);
@@ -332,6 +352,32 @@ mod tests {
         let own = OwnPage::open(&state, &DEVICE, "own").unwrap();
         let others = own.neighbours();
         (dir, state, own, others)
+    }
+
+    /// Another user's tenant cuts its page short while neighbours have it mapped: to read it would be a fault.
+    #[test]
+    fn a_page_of_another_users_that_is_cut_short_ends_no_neighbour() {
+        let (_dir, state, _own, mut others) = setting();
+        leave(&state, ["theirs".to_owned()].into_iter(), now_ns());
+        let path = folder(&state, &DEVICE).join("theirs.page");
+        if crate::places::uid() != 0 {
+            println!("SKIPPED: only root can make a page of another user's");
+            return;
+        }
+        let open = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(folder(&state, &DEVICE), open).unwrap();
+        std::os::unix::fs::chown(&path, Some(4242), None).unwrap();
+        others.rescan();
+        assert_eq!(others.views().len(), 1);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        for bytes in [100, 0] {
+            file.set_len(bytes).unwrap();
+            assert_eq!(others.views().len(), usize::from(bytes > 0), "{bytes}");
+        }
+        others.wake_waiting(now_ns());
+        assert!(others.look(now_ns()).is_empty());
+        others.rescan();
+        assert!(others.views().is_empty());
     }
 
     #[test]
