@@ -52,7 +52,7 @@ pub unsafe extern "C" fn emptyDeviceProcesses(
             // SAFETY: the driver has written so many entries of both lists, which have that room.
             unsafe {
                 for index in 0..room.min(*count as usize) {
-                    if own.contains(&*pids.add(index)) {
+                    if own.keeps(&mut *pids.add(index)) {
                         *pids.add(kept) = *pids.add(index);
                         *bytes.add(kept) = *bytes.add(index);
                         kept += 1;

@@ -105,9 +105,19 @@ impl Own {
         is_ours.then_some(number)
     }
 
-    /// Whether the process that the library lists under this number is the tenant's.
-    pub fn contains(&self, number: &u32) -> bool {
-        self.here(*number).is_some()
+    /// The number under which the library lists the process that has this number here; `None` if it is not the tenant's.
+    pub fn listed(&self, here: u32) -> Option<u32> {
+        match self.listed.iter().find(|&&(_, known)| known == here) {
+            Some(&(listed, _)) => Some(listed),
+            None => self.here.contains(&here).then_some(here),
+        }
+    }
+
+    /// For an entry of the library's list: whether the process is the tenant's. Its number is then the one here.
+    pub fn keeps(&self, number: &mut u32) -> bool {
+        let here = self.here(*number);
+        *number = here.unwrap_or(*number);
+        here.is_some()
     }
 }
 

@@ -92,6 +92,7 @@ fn used_first(
         known.insert((context, device.ordinal))
     };
     if result == ZE_RESULT_SUCCESS && insert() {
+        device.find_entry(context);
         making.made(context, None);
         LAST.store(word, Ordering::Relaxed);
     }

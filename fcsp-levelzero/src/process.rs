@@ -2,6 +2,7 @@
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Backend, Progress};
+use fcsp_hook::device::Listed;
 use fcsp_hook::memory::Given;
 use fcsp_hook::process::{Process, Status};
 pub use fcsp_hook::setup::{Inside, complain, shielded};
@@ -93,6 +94,16 @@ impl Backend for LevelZero {
 
     fn has_management() -> bool {
         process_memory::is_there()
+    }
+
+    const LISTS: bool = true;
+
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        process_memory::listed(device)
+    }
+
+    fn with_block(device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        memory::with_block(device, context, bytes, look)
     }
 
     fn free(device: &DeviceIdentity) -> Option<u64> {

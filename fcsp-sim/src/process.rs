@@ -214,6 +214,24 @@ pub fn holdings(region: &Region, device: usize) -> Vec<Holding> {
         .collect()
 }
 
+/// What is added to a process number in the lists of a system whose driver knows the numbers of the first PID namespace.
+/// Above the numbers of ordinary systems, so that none is taken for another process's.
+pub const HOST_NUMBERS: u32 = 1_000_000;
+
+/// As [`holdings`], by the numbers under which a management library lists processes: others than their own where the word
+/// `hostpid` stands in `FCSP_SIM_NVML`.
+pub fn listed(region: &Region, device: usize) -> Vec<Holding> {
+    let variant = std::env::var("FCSP_SIM_NVML").unwrap_or_default();
+    let more = if variant.split(',').any(|word| word.trim() == "hostpid") {
+        HOST_NUMBERS
+    } else {
+        0
+    };
+    let mut all = holdings(region, device);
+    all.iter_mut().for_each(|holding| holding.pid += more);
+    all
+}
+
 /// Adds device time to a process's account and to its current window.
 pub fn add_busy(u: &crate::region::Usage, at: u64, ns: u64) {
     // Relaxed: a statistic. Two contexts of one process that turn the window over together can lose a piece of it.

@@ -306,6 +306,30 @@ impl Machine {
         Client::start(command)
     }
 
+    /// The client in a PID namespace of its own, where management libraries list processes by the numbers that they have
+    /// outside, as in a container; `None`, with a note, where no namespace can be made.
+    #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
+    pub fn contained(&self, settings: &[(&str, &str)]) -> Option<Client> {
+        const INSIDE: [&str; 5] = [
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ];
+        let can = Command::new("unshare").args(INSIDE).arg("true").output();
+        if !can.is_ok_and(|output| output.status.success()) {
+            println!("SKIPPED: this needs a PID namespace");
+            return None;
+        }
+        let mut command = self.program(Path::new("unshare"), settings);
+        command
+            .args(INSIDE)
+            .arg(&self.built.client)
+            .env("FCSP_SIM_NVML", "hostpid");
+        Some(Client::start(command))
+    }
+
     /// The client of a tenant with this quota, the first device open.
     pub fn open(&self, tenant: &str, quota: u64) -> Client {
         let mut client = self.governed(&[("FCSP_TENANT", tenant), ("FCSP_MEMORY_LIMIT", &quota.to_string())]);

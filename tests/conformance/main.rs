@@ -74,6 +74,11 @@ macro_rules! sharing {
     };
 }
 
+/// Management libraries that list processes by the numbers of the first PID namespace.
+macro_rules! containers {
+    ($vendor:ident) => { cases!($vendor: processes::a_container_measures_exactly); };
+}
+
 /// Stream-ordered memory.
 macro_rules! pools {
     ($vendor:ident) => { cases!($vendor: memory::pools_are_held_to_the_quota); };
@@ -128,6 +133,7 @@ mod cuda {
     basics!(CUDA);
     cases!(CUDA: information::its_devices_are_listed);
     sharing!(CUDA);
+    containers!(CUDA);
     pools!(CUDA);
     physical!(CUDA);
     shaped!(CUDA);
@@ -143,6 +149,7 @@ mod levelzero {
     basics!(LEVELZERO);
     cases!(LEVELZERO: information::its_devices_are_listed);
     sharing!(LEVELZERO);
+    containers!(LEVELZERO);
     physical!(LEVELZERO);
     cases!(LEVELZERO: memory::managed_memory_counts_in_full, memory::arrays_fill_the_quota);
     recorded!(LEVELZERO);
@@ -185,6 +192,7 @@ mod ascend {
     basics!(ASCEND);
     cases!(ASCEND: information::its_devices_are_listed);
     sharing!(ASCEND);
+    containers!(ASCEND);
     physical!(ASCEND);
     recorded!(ASCEND);
     captures!(ASCEND);
@@ -200,6 +208,7 @@ mod hip {
     basics!(HIP);
     cases!(HIP: information::its_devices_are_listed);
     sharing!(HIP);
+    containers!(HIP);
     pools!(HIP);
     physical!(HIP);
     shaped!(HIP);

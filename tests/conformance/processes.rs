@@ -196,3 +196,38 @@ pub fn programs_started_by_programs_are_governed(vendor: &'static Vendor) {
     );
     client.ok(&format!("spawn open 0; alloc {}", 256 * MIB));
 }
+
+/// In a container the management library lists processes by numbers that they do not know. Each finds its own entry, is
+/// measured by it whatever its neighbours do meanwhile, and finds itself in the lists under its own number.
+pub fn a_container_measures_exactly(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let quota = GIB.to_string();
+    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &*quota)];
+    let Some(mut client) = machine.contained(&settings) else {
+        return;
+    };
+    let mut judge = machine.judge();
+    let mut neighbour = machine.open("b", 4 * GIB);
+    client.ok("open 0");
+    // The first in its namespace.
+    let me = 1;
+    let mut exact = |client: &mut Client, neighbour: &mut Client| {
+        neighbour.ok(&format!("alloc {}", 256 * MIB));
+        let held = judge.held(me);
+        let [free, total] = client.values("info")[..] else {
+            panic!("free and total");
+        };
+        assert_eq!((GIB - free, total), (held, GIB));
+        free
+    };
+    client.ok(&format!("alloc {}", 64 * MIB));
+    exact(&mut client, &mut neighbour);
+    // Near the quota, and after part of it was given back.
+    let block = client.ok(&format!("alloc {}", 640 * MIB));
+    exact(&mut client, &mut neighbour);
+    client.ok(&format!("free {block}"));
+    let free = exact(&mut client, &mut neighbour);
+    assert_eq!(client.values("processes 0"), [u64::from(me), GIB - free]);
+}

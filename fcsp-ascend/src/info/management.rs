@@ -114,7 +114,10 @@ pub unsafe extern "C" fn dcmi_get_device_resource_info(
             unsafe {
                 let count = u32::try_from(*proc_num).unwrap_or(0);
                 let kept = retain(proc_info, count, |entry| {
-                    u32::try_from(entry.proc_id).is_ok_and(|pid| own.contains(&pid))
+                    let mut pid = entry.proc_id.cast_unsigned();
+                    let keeps = own.keeps(&mut pid);
+                    entry.proc_id = pid.cast_signed();
+                    keeps
                 });
                 *proc_num = kept as i32;
             }

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
-use fcsp_hook::info::{Own, View, names, own_processes, retain, visible_index};
+use fcsp_hook::info::{View, names, own_processes, retain, visible_index};
 use fcsp_hook::setup::shielded;
 
 use crate::device;
@@ -104,13 +104,6 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(
     })
 }
 
-/// Whether an entry is the tenant's; its number is then the one that the process has here.
-fn renumber(own: &Own, number: &mut u32) -> bool {
-    let here = own.here(*number);
-    *number = here.unwrap_or(*number);
-    here.is_some()
-}
-
 macro_rules! process_lists {
     ($($name:ident: $entry:ty),* $(,)?) => {$(
         #[doc = concat!("`", stringify!($name), "`: the tenant's own processes.")]
@@ -123,7 +116,7 @@ macro_rules! process_lists {
                 let result = call_nvml!($name(device, infoCount, infos));
                 if result == NVML_SUCCESS && !infos.is_null() && let Some(own) = own_processes() {
                     // SAFETY: NVML has written `*infoCount` entries with success.
-                    unsafe { *infoCount = retain(infos, *infoCount, |entry| renumber(&own, &mut entry.pid)) };
+                    unsafe { *infoCount = retain(infos, *infoCount, |entry| own.keeps(&mut entry.pid)) };
                 }
                 result
             })
@@ -163,7 +156,7 @@ pub unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
             // SAFETY: NVML has written as many entries with success.
             unsafe {
                 *processSamplesCount = retain(utilization, *processSamplesCount, |entry| {
-                    renumber(&own, &mut entry.pid)
+                    own.keeps(&mut entry.pid)
                 });
             }
         }
@@ -182,7 +175,7 @@ macro_rules! process_structs {
                     && !list.$array.is_null() && let Some(own) = own_processes()
                 {
                     // SAFETY: NVML has written as many entries as it says.
-                    list.$count = unsafe { retain(list.$array, list.$count, |entry| renumber(&own, &mut entry.pid)) };
+                    list.$count = unsafe { retain(list.$array, list.$count, |entry| own.keeps(&mut entry.pid)) };
                 }
                 result
             })

@@ -138,7 +138,7 @@ pub unsafe extern "C" fn amdsmi_get_gpu_process_list(
             && let Some(own) = own_processes()
         {
             // SAFETY: AMD SMI has written `*max_processes` entries with success.
-            unsafe { *max_processes = retain(list, *max_processes, |entry| own.contains(&entry.pid)) };
+            unsafe { *max_processes = retain(list, *max_processes, |entry| own.keeps(&mut entry.pid)) };
         }
         result
     })
@@ -157,26 +157,33 @@ pub unsafe extern "C" fn amdsmi_get_gpu_compute_process_info(
             && let Some(own) = own_processes()
         {
             // SAFETY: AMD SMI has written `*num_items` entries with success.
-            unsafe { *num_items = retain(procs, *num_items, |entry| own.contains(&entry.process_id)) };
+            unsafe { *num_items = retain(procs, *num_items, |entry| own.keeps(&mut entry.process_id)) };
         }
         result
     })
 }
 
 macro_rules! by_process {
-    ($($name:ident(pid $(, $arg:ident: $ty:ty)*);)*) => {$(
+    ($($name:ident(pid $(, $arg:ident: $ty:ty)*) $(writes $place:ident)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: of the tenant's own processes.")]
         pub unsafe extern "C" fn $name(pid: u32 $(, $arg: $ty)*) -> amdsmi_status_t {
             shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
-                if management::is_hidden(pid) {
+                let Some(listed) = management::listed(pid) else {
                     return AMDSMI_STATUS_NOT_FOUND;
-                }
-                call_smi!($name(pid $(, $arg)*))
+                };
+                let result = call_smi!($name(listed $(, $arg)*));
+                $(
+                    // SAFETY: with success AMD SMI has filled the caller's structure.
+                    if result == AMDSMI_STATUS_SUCCESS && let Some(info) = unsafe { $place.as_mut() } {
+                        info.process_id = pid;
+                    }
+                )?
+                result
             })
         }
     )*};
 }
 by_process! {
-    amdsmi_get_gpu_compute_process_info_by_pid(pid, info: *mut amdsmi_process_info_t);
+    amdsmi_get_gpu_compute_process_info_by_pid(pid, info: *mut amdsmi_process_info_t) writes info;
     amdsmi_get_gpu_compute_process_gpus(pid, dv_indices: *mut u32, num_devices: *mut u32);
 }

@@ -99,32 +99,41 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
             && let Some(own) = own_processes()
         {
             // SAFETY: ROCm SMI has written `*num_items` entries with success.
-            unsafe { *num_items = retain(procs, *num_items, |entry| own.contains(&entry.process_id)) };
+            unsafe { *num_items = retain(procs, *num_items, |entry| own.keeps(&mut entry.process_id)) };
         }
         result
     })
 }
 
-/// A process that is not the tenant's is not to be found.
-pub(super) fn is_hidden(pid: u32) -> bool {
-    Inside::enter().is_some() && own_processes().is_some_and(|own| !own.contains(&pid))
+/// The number under which the library lists a process, which it is asked by; `None` if that is not the tenant's, and not to be
+/// found.
+pub(super) fn listed(pid: u32) -> Option<u32> {
+    let own = Inside::enter().and_then(|_inside| own_processes());
+    own.map_or(Some(pid), |own| own.listed(pid))
 }
 
 macro_rules! by_process {
-    ($($name:ident(pid $(, $arg:ident: $ty:ty)*);)*) => {$(
+    ($($name:ident(pid $(, $arg:ident: $ty:ty)*) $(writes $place:ident)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: of the tenant's own processes.")]
         pub unsafe extern "C" fn $name(pid: uint32_t $(, $arg: $ty)*) -> rsmi_status_t {
             shielded(RSMI_STATUS_UNKNOWN_ERROR, || {
-                if is_hidden(pid) {
+                let Some(listed) = listed(pid) else {
                     return RSMI_STATUS_NOT_FOUND;
-                }
-                call_smi!($name(pid $(, $arg)*))
+                };
+                let result = call_smi!($name(listed $(, $arg)*));
+                $(
+                    // SAFETY: with success ROCm SMI has filled the caller's structure.
+                    if result == RSMI_STATUS_SUCCESS && let Some(info) = unsafe { $place.as_mut() } {
+                        info.process_id = pid;
+                    }
+                )?
+                result
             })
         }
     )*};
 }
 by_process! {
-    rsmi_compute_process_info_by_pid_get(pid, proc_: *mut rsmi_process_info_t);
-    rsmi_compute_process_info_by_device_get(pid, dv_ind: uint32_t, proc_: *mut rsmi_process_info_t);
+    rsmi_compute_process_info_by_pid_get(pid, proc_: *mut rsmi_process_info_t) writes proc_;
+    rsmi_compute_process_info_by_device_get(pid, dv_ind: uint32_t, proc_: *mut rsmi_process_info_t) writes proc_;
     rsmi_compute_process_gpus_get(pid, dv_indices: *mut uint32_t, num_devices: *mut uint32_t);
 }

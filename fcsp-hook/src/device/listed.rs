@@ -81,7 +81,7 @@ fn nearest(list: &[Listed], number: u32, expected: u64) -> Option<Option<u64>> {
 impl<B: Backend> Device<B> {
     /// Finds this process's entry in the list, unless it is known or has this process's own number. `context` is a live
     /// context of this process's on the device.
-    pub(crate) fn find_entry(&self, context: usize) {
+    pub fn find_entry(&self, context: usize) {
         if self.own_numbers || self.attachment.slot().listed.load(Ordering::Relaxed) != 0 {
             return;
         }

@@ -148,7 +148,7 @@ pub unsafe extern "C" fn zesDeviceProcessesGetState(
             && let Some(own) = own_processes()
         {
             // SAFETY: the driver has written `*pCount` entries with success.
-            unsafe { *pCount = retain(pProcesses, *pCount, |entry| own.contains(&entry.processId)) };
+            unsafe { *pCount = retain(pProcesses, *pCount, |entry| own.keeps(&mut entry.processId)) };
         }
         result
     })

@@ -6,6 +6,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use fcsp_core::device::DeviceIdentity;
+use fcsp_hook::device::Listed;
 
 use crate::call_real;
 use crate::device;
@@ -76,6 +77,23 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
         return fcsp_hook::info::sees_own_numbers().then_some(0);
     }
     Some(mine.iter().map(|entry| entry.memSize).sum())
+}
+
+/// The processes that use a device, with what each holds there. Sysman lists them by their numbers on the host.
+pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+    let mut all: Vec<Listed> = Vec::new();
+    for entry in of(device)? {
+        let number = entry.processId;
+        // A process may be listed once for each engine that it uses.
+        match all.iter_mut().find(|known| known.number == number) {
+            Some(known) => known.bytes = known.bytes.map(|bytes| bytes.saturating_add(entry.memSize)),
+            None => all.push(Listed {
+                number,
+                bytes: Some(entry.memSize),
+            }),
+        }
+    }
+    Some(all)
 }
 
 /// The device's free bytes as Sysman says.

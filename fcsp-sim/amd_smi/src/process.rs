@@ -4,7 +4,7 @@ use crate::abi::{NOT_FOUND, Out, Reply, fill, fixed};
 use crate::api;
 use crate::device::processor;
 use crate::state::machine;
-use fcsp_sim::process::{Holding, holdings};
+use fcsp_sim::process::{Holding, listed};
 use std::collections::BTreeMap;
 
 /// `amdsmi_proc_info_t`.
@@ -36,7 +36,7 @@ pub struct Summary {
 const _: () = assert!(size_of::<OnDevice>() == 704 && size_of::<Summary>() == 32);
 
 fn with_context(index: usize) -> Reply<Vec<Holding>> {
-    let all = holdings(&machine()?.region, index);
+    let all = listed(&machine()?.region, index);
     Ok(all.into_iter().filter(|h| h.contexts > 0).collect())
 }
 

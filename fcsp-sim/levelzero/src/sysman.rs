@@ -7,7 +7,7 @@ use crate::driver::{Driver, device};
 use crate::export::api;
 use crate::structs::*;
 use fcsp_sim::clock;
-use fcsp_sim::process::holdings;
+use fcsp_sim::process::listed;
 use std::sync::atomic::Ordering;
 
 const MEMORY_TAG: u64 = 0x4c5a_0002_0000;
@@ -57,7 +57,7 @@ api! {
     /// Only processes with a context are listed.
     fn zesDeviceProcessesGetState(handle: u64, count: Out<u32>, place: Out<ZesProcessState>) {
         let (d, index) = managed(handle)?;
-        let all: Vec<_> = holdings(&d.process.region, index)
+        let all: Vec<_> = listed(&d.process.region, index)
             .into_iter()
             .filter(|h| h.contexts > 0)
             .collect();

@@ -1,11 +1,9 @@
 //! How management libraries differ from one system to another, chosen by `FCSP_SIM_NVML`.
 
+use fcsp_sim::process::HOST_NUMBERS;
+
 /// The environment variable: words separated by commas.
 const VARIABLE: &str = "FCSP_SIM_NVML";
-
-/// What is added to a process number in the list of a system whose driver lists the numbers of the first PID namespace.
-/// Above the numbers of ordinary systems, so that none is taken for another process's.
-const HOST_NUMBERS: u32 = 1_000_000;
 
 /// Differences from a plain system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

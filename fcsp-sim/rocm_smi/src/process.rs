@@ -3,7 +3,7 @@
 use crate::abi::{INSUFFICIENT_SIZE, INVALID_ARGS, NOT_FOUND, Out, Reply};
 use crate::api;
 use crate::state::{device, machine};
-use fcsp_sim::process::holdings;
+use fcsp_sim::process::listed;
 use std::collections::BTreeMap;
 
 /// `rsmi_process_info_t`.
@@ -25,7 +25,7 @@ fn all(devices: impl Iterator<Item = usize>) -> Reply<Vec<Info>> {
     let mut found = BTreeMap::new();
     for index in devices {
         let units = m.topology.devices.get(index).map_or(0, |d| d.sm);
-        for h in holdings(&m.region, index).into_iter().filter(|h| h.contexts > 0) {
+        for h in listed(&m.region, index).into_iter().filter(|h| h.contexts > 0) {
             let info: &mut Info = found.entry(h.pid).or_default();
             info.pid = h.pid;
             info.pasid = 0x8000 | h.pid & 0x7fff;
@@ -65,7 +65,7 @@ api! {
         if n.is_null() {
             return Err(INVALID_ARGS);
         }
-        let has = |index: &usize| holdings(&m.region, *index).iter().any(|h| h.pid == pid && h.contexts > 0);
+        let has = |index: &usize| listed(&m.region, *index).iter().any(|h| h.pid == pid && h.contexts > 0);
         let found: Vec<usize> = (0..m.topology.devices.len()).filter(has).collect();
         if list.is_null() {
             return n.put(found.len() as u32);

@@ -2,7 +2,7 @@
 
 use crate::state::chip;
 use crate::{INVALID_PARAMETER, api};
-use fcsp_sim::process::holdings;
+use fcsp_sim::process::listed;
 
 /// `dcmi_proc_mem_info`; bytes.
 #[repr(C)]
@@ -22,7 +22,7 @@ api! {
             return Err(INVALID_PARAMETER);
         }
         let mut n = 0;
-        for h in holdings(&m.region, spec.index).iter().filter(|h| h.bytes > 0).take(MOST) {
+        for h in listed(&m.region, spec.index).iter().filter(|h| h.bytes > 0).take(MOST) {
             // SAFETY: by the API's contract room for the most there can be.
             unsafe { list.add(n).write_unaligned(ProcessMemory { pid: h.pid as i32, bytes: h.bytes }) };
             n += 1;
