@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self as hook, straight};
+use fcsp_hook::setup::shielded;
 use fcsp_hook::thread::Launching;
 
 use crate::call_real;
@@ -314,7 +315,7 @@ fn waiting(drains: Drains, call: Call<'_>) -> aclError {
     let Some(_launching) = Launching::enter() else {
         return call();
     };
-    hook::waiting::<Ascend>(drains, call)
+    shielded(ACL_ERROR_FAILURE, || hook::waiting::<Ascend>(drains, call))
 }
 
 macro_rules! waits {
