@@ -1,6 +1,7 @@
 //! Finding the preload libraries and the simulated accelerator, and writing them out where they are only embedded.
 //!
-//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball); a folder named by the embedded
+//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball), both only where nobody else can
+//! change what is there; a folder named by the embedded
 //! files' content, in the first place that can hold programs: the user's cache, the state folder, and the other places of
 //! a state folder. Root's is one that every user can read, since a program of root's may become another user.
 
@@ -128,7 +129,9 @@ impl Libraries {
                     dir.display()
                 );
             }
-            loadable(&dir).with_context(|| format!("{LIB_DIR_VARIABLE}: {}", dir.display()))?;
+            let dir = loadable(&dir)
+                .and_then(|()| unchanged_by_others(&dir))
+                .with_context(|| format!("{LIB_DIR_VARIABLE}: {}", dir.display()))?;
             return Ok(Self::in_folder(&dir, Origin::Variable));
         }
         if let Some(dir) = beside()
@@ -137,7 +140,14 @@ impl Libraries {
                 .any(|vendor| dir.join(vendor.library()).is_file())
             && loadable(&dir).is_ok()
         {
-            return Ok(Self::completed(&dir, state));
+            match unchanged_by_others(&dir) {
+                Ok(dir) => return Ok(Self::completed(&dir, state)),
+                // The command brings its own, which nobody else can have changed.
+                Err(error) if !embedded::FILES.is_empty() => {
+                    eprintln!("fcsp: warning: {} is passed by: {error}", dir.display());
+                }
+                Err(error) => bail!("{}: {error}", dir.display()),
+            }
         }
         let (dir, origin) = written_out(state)?;
         Ok(Self::in_folder(&dir, origin))
@@ -255,6 +265,48 @@ fn mount_flags(path: &Path) -> io::Result<libc::c_ulong> {
         return Err(io::Error::last_os_error());
     }
     Ok(stat.f_flag)
+}
+
+/// The path of a folder without links, if only this user and root can change it, the libraries in it, and what that path leads
+/// through. A program that is started loads what is there, and root's commands start programs, too.
+fn unchanged_by_others(dir: &Path) -> io::Result<PathBuf> {
+    let refused = |path: &Path, why: String| {
+        let text = format!(
+            "{} {why}; programs would load what others put there",
+            path.display()
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+    };
+    let check = |path: &Path, is_above: bool| {
+        let meta = std::fs::metadata(path)?;
+        if meta.uid() != uid() && meta.uid() != 0 {
+            return refused(path, format!("belongs to user {}", meta.uid()));
+        }
+        // Above, a folder whose entries only their owners can rename is as good.
+        let is_sticky = is_above && meta.mode() & libc::S_ISVTX != 0;
+        if meta.mode() & 0o022 != 0 && !is_sticky {
+            return refused(path, "can be written by others".to_owned());
+        }
+        Ok(())
+    };
+    let real = dir.canonicalize()?;
+    real.ancestors()
+        .skip(1)
+        .try_for_each(|above| check(above, true))?;
+    check(&real, false)?;
+    let sim = real.join(SIM);
+    if sim.is_dir() {
+        check(&sim, false)?;
+    }
+    for folder in [&real, &sim] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry?.path();
+            if path.is_file() {
+                check(&path, false)?;
+            }
+        }
+    }
+    Ok(real)
 }
 
 /// Makes a folder of the user's own, refusing one in which somebody else could swap the files. Everybody can read root's.
@@ -423,6 +475,53 @@ mod tests {
         assert!(loadable(Path::new("/tmp/with space")).is_err());
         assert!(loadable(Path::new("/tmp/a:b")).is_err());
         assert!(loadable(Path::new("/nowhere/at/all")).is_ok());
+    }
+
+    #[test]
+    fn libraries_that_others_may_change_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let lib = dir.path().join("above/lib");
+        let sim = lib.join(SIM);
+        std::fs::create_dir_all(&sim).unwrap();
+        let files = [lib.join(PRELOAD), sim.join("libcuda.so.1")];
+        files.iter().for_each(|file| std::fs::write(file, "").unwrap());
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for path in [&lib, &sim, lib.parent().unwrap()] {
+            set(path, 0o755);
+        }
+        files.iter().for_each(|file| set(file, 0o644));
+        unchanged_by_others(&lib).unwrap();
+        for (path, open, closed) in [
+            (lib.as_path(), 0o775, 0o755),
+            (&sim, 0o757, 0o755),
+            (&files[0], 0o664, 0o644),
+            (&files[1], 0o646, 0o644),
+            (lib.parent().unwrap(), 0o777, 0o755),
+        ] {
+            set(path, open);
+            let error = unchanged_by_others(&lib).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{} can be written by others", path.display())),
+                "{error}"
+            );
+            set(path, closed);
+        }
+        // As /tmp is: who may write there cannot rename what is another's.
+        set(lib.parent().unwrap(), 0o1777);
+        unchanged_by_others(&lib).unwrap();
+        if uid() == 0 {
+            let other = Some(4242);
+            std::os::unix::fs::chown(&files[0], other, None).unwrap();
+            let error = unchanged_by_others(&lib).unwrap_err().to_string();
+            assert!(error.contains("belongs to user 4242"), "{error}");
+            std::os::unix::fs::chown(&files[0], Some(0), None).unwrap();
+        }
+        // Where a link leads is found once: whoever may change it later changes nothing.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&lib, &link).unwrap();
+        assert_eq!(unchanged_by_others(&link).unwrap(), lib.canonicalize().unwrap());
     }
 
     #[test]

@@ -479,6 +479,16 @@ fn an_unpacked_release_uses_the_libraries_beside_it() {
     assert_eq!(found["preload"], folder.join("libfcsp_cuda.so").to_str().unwrap());
     // The variable beats it; where the cache is no folder and beside nothing, the state folder holds the libraries.
     assert_eq!(lib("FCSP_LIB_DIR", &folder)["origin"], "variable");
+    // One in which others could swap the libraries is passed by, and refused where it was named.
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&folder, open).unwrap();
+    assert_eq!(lib("XDG_CACHE_HOME", machine.path())["origin"], "cache");
+    let named = machine
+        .command(&["lib"])
+        .env("FCSP_LIB_DIR", &folder)
+        .output()
+        .unwrap();
+    refuses(&named, 125, &["FCSP_LIB_DIR", "can be written by others"]);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(lib("XDG_CACHE_HOME", &command)["origin"], "state");
 }
