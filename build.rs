@@ -11,6 +11,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "build/outer.rs"]
+mod outer;
+
+use outer::Outer;
+
 /// The libraries: the file that cargo writes, the name that programs load it by.
 const LIBRARIES: [(&str, &str); 7] = [
     ("libfcsp_cuda.so", "libfcsp_cuda.so"),
@@ -63,6 +68,7 @@ fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(variable("OUT_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build/outer.rs");
     if env::var_os("CARGO_FEATURE_CLI").is_none() {
         return;
     }
@@ -79,6 +85,7 @@ fn main() {
             for (file, _) in LIBRARIES {
                 println!("cargo::rerun-if-changed={}", dir.join(file).display());
             }
+            tell(&dir);
             Some(dir)
         }
         None if root.join("fcsp-cuda/preload/Cargo.toml").is_file() => {
@@ -106,6 +113,28 @@ fn fail(reason: &str) -> ! {
     std::process::exit(1)
 }
 
+/// Says what a folder that the environment names puts into the command: root may run it.
+fn tell(dir: &Path) {
+    for (file, _) in LIBRARIES {
+        let path = dir.join(file);
+        let said = Command::new("sha256sum").arg("--").arg(&path).output();
+        let digest = said
+            .ok()
+            .filter(|output| output.status.success())
+            .and_then(|output| {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                text.split_whitespace()
+                    .next()
+                    .map(|digest| digest.trim_start_matches('\\').to_owned())
+            });
+        let digest = digest.unwrap_or_else(|| "unknown, for want of sha256sum".to_owned());
+        println!(
+            "cargo::warning=FCSP_EMBED_DIR: embeds {} with SHA-256 {digest}",
+            path.display()
+        );
+    }
+}
+
 /// Builds the libraries for the target at hand; returns the folder they are in.
 fn build(root: &Path, out: &Path) -> PathBuf {
     // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross build.
@@ -118,10 +147,8 @@ fn build(root: &Path, out: &Path) -> PathBuf {
         // file may set `build.target`, and the folder of the result depends on it.
         .args(["build", "--locked", "--profile", "preload", "--target", &target])
         .arg("--target-dir")
-        .arg(&target_dir);
-    if env::var("CARGO_NET_OFFLINE").is_ok_and(|value| value == "true") {
-        cargo.arg("--offline");
-    }
+        .arg(&target_dir)
+        .args(Outer::of_this_build().arguments());
     for package in PACKAGES {
         cargo.args(["-p", package]);
     }

@@ -7,6 +7,7 @@ mod devices;
 mod doctor;
 mod doctor_driver;
 mod figures;
+mod outer;
 mod places;
 mod run;
 mod share;

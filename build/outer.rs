@@ -1,0 +1,70 @@
+//! What the cargo that runs the build script was told, for the one that the build script runs.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The cargo that runs this script, as its own arguments and environment describe it. Cargo tells a build script nothing of
+/// either flag.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outer {
+    /// No network: `--offline`, `--frozen` or `CARGO_NET_OFFLINE=true`.
+    pub offline: bool,
+    /// Values of `--config`; files by their whole paths.
+    pub configuration: Vec<String>,
+}
+
+impl Outer {
+    /// The parent process, where that is cargo. Another one that runs build scripts is its own affair.
+    pub fn of_this_build() -> Self {
+        let parent = PathBuf::from(format!("/proc/{}", std::os::unix::process::parent_id()));
+        let line = std::fs::read(parent.join("cmdline")).unwrap_or_default();
+        let words: Vec<String> = line
+            .split(|&byte| byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
+        let folder = std::fs::read_link(parent.join("cwd")).unwrap_or_default();
+        let mut outer = Self::default();
+        let is_cargo = |word: &String| Path::new(word).file_stem().is_some_and(|name| name == "cargo");
+        if words.first().is_some_and(is_cargo) {
+            outer = Self::of(&words[1..], &folder);
+        }
+        outer.offline |= env::var("CARGO_NET_OFFLINE").is_ok_and(|value| value == "true");
+        outer
+    }
+
+    /// What these arguments say, given in this folder.
+    pub fn of(words: &[String], folder: &Path) -> Self {
+        let mut outer = Self::default();
+        let mut words = words.iter().take_while(|word| *word != "--");
+        while let Some(word) = words.next() {
+            let value = match word.as_str() {
+                "--offline" | "--frozen" => {
+                    outer.offline = true;
+                    continue;
+                }
+                "--config" => words.next().map(String::as_str),
+                other => other.strip_prefix("--config="),
+            };
+            let Some(value) = value else { continue };
+            // As cargo does: a file, or else a key and its value.
+            let file = folder.join(value);
+            let is_file = file.is_file();
+            outer.configuration.push(if is_file {
+                file.display().to_string()
+            } else {
+                value.to_owned()
+            });
+        }
+        outer
+    }
+
+    /// The same as arguments of another cargo.
+    pub fn arguments(self) -> Vec<String> {
+        let offline = self.offline.then(|| "--offline".to_owned());
+        let pair = |value| ["--config".to_owned(), value];
+        offline
+            .into_iter()
+            .chain(self.configuration.into_iter().flat_map(pair))
+            .collect()
+    }
+}
