@@ -11,7 +11,7 @@ from common import *
 
 # Where the words of a share page are: fcsp-core/src/share/page.rs.
 WORD = {"promise": 16, "event": 24, "expected_at": 32, "expected_spread": 40, "empty_at": 64, "vtime": 72, "finish_at": 80, "blocked_since": 88,
-        "pressed_at": 96, "waiting_since": 104, "seen": 112, "consumed": 120, "leaning": 240, "pace": 248}
+        "pressed_at": 96, "waiting_at": 104, "seen": 112, "consumed": 120, "leaning": 240, "pace": 248}
 NORMAL, HIGH, STRICT, BALANCED, ADAPTIVE, WHOLE = 1, 2, 1, 2, 3, 1_000_000
 BIN = 0.01
 SLACK = 0.02  # a strict share may be off by so much of the device in any second
@@ -63,12 +63,12 @@ class Bench:
         return x["json"][-1]
 
     def unit(self, us, name="fcsp_spin"):
-        """Turns of a kernel of about so many microseconds, and its ns natively, back to back."""
+        """Turns of a kernel of about so many microseconds, and its ns natively."""
         if (us, name) not in self.units:
             turns = self.turns(us)
-            # A short kernel's own time is that of many: the way to the device is not its work.
-            ns = self.ask(name=name, turns=turns, count=max(3, min(2000, int(60_000 / us))))["ns"] if us >= 100 or name != "fcsp_spin" else turns * self.turn
-            self.units[us, name] = (turns, ns)
+            # By the turns of a long kernel: the way to the device is not a short one's work. The simulator goes by names.
+            by_name = name != "fcsp_spin" and not self.counts
+            self.units[us, name] = (turns, self.ask(name=name, turns=turns, count=500)["ns"] if by_name else turns * self.turn)
         return self.units[us, name]
 
     def start(self, tenant=None, share=None, mode=None, us=1000, name="fcsp_spin", long_us=None, environment=None, **options):
@@ -215,15 +215,15 @@ MS = 1_000_000
 NEVER = 2 ** 64 - 1
 LIES = {
     "a page that only says it was seen": {},
-    "high priority, held up": {"promise": promise(priority=HIGH), "blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_since": "now"},
+    "high priority, held up": {"promise": promise(priority=HIGH), "blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_at": "now"},
     "high priority, expects a step in 1 ms": {"promise": promise(priority=HIGH), "expected_at": f"now+{MS}", "expected_spread": 1, "pressed_at": "now-100000"},
-    "held up, waits, was never served": {"blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_since": "now", "empty_at": 0, "vtime": 0},
-    "in debt, waits, clock 0": {"waiting_since": "now", "empty_at": f"now+{2000 * MS}", "vtime": 0},
-    "consumed everything, waits": {"waiting_since": "now", "consumed": "add+500000", "empty_at": 0, "blocked_since": "now"},
+    "held up, waits, was never served": {"blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_at": "now", "empty_at": 0, "vtime": 0},
+    "in debt, waits, clock 0": {"waiting_at": "now", "empty_at": f"now+{2000 * MS}", "vtime": 0},
+    "consumed everything, waits": {"waiting_at": "now", "consumed": "add+500000", "empty_at": 0, "blocked_since": "now"},
     "host-paced steps, owed": {"pressed_at": "now", "pace": (15 * MS) << 32 | 11 * MS, "empty_at": 0},
-    "times in the far future": {w: NEVER for w in ("blocked_since", "finish_at", "pressed_at", "waiting_since", "empty_at", "seen")},
-    "adaptive, leaning, consuming": {"promise": promise(mode=ADAPTIVE), "leaning": 2, "consumed": "add+500000", "blocked_since": "now", "waiting_since": "now"},
-    "a storm on the wake word": {"waiting_since": "now", "wake": WORD["event"]},
+    "times in the far future": {w: NEVER for w in ("blocked_since", "finish_at", "pressed_at", "waiting_at", "empty_at", "seen")},
+    "adaptive, leaning, consuming": {"promise": promise(mode=ADAPTIVE), "leaning": 2, "consumed": "add+500000", "blocked_since": "now", "waiting_at": "now"},
+    "a storm on the wake word": {"waiting_at": "now", "wake": WORD["event"]},
 }
 QUICK_LIES = ("high priority, held up", "held up, waits, was never served", "consumed everything, waits", "adaptive, leaning, consuming")
 
@@ -271,7 +271,7 @@ def lies(b):
         for name, words in LIES.items():
             if not b.a.quick or name in QUICK_LIES:
                 b.case(f"victim 50 % beside a liar: {name}", lambda name, words=words: beside_pages(b, name, lambda: lie(b, words, 1, 400, 60), GUARANTEE))
-        words = {"promise": promise(priority=HIGH), "blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_since": "now", "consumed": "add+500000", "empty_at": 0}
+        words = {"promise": promise(priority=HIGH), "blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_at": "now", "consumed": "add+500000", "empty_at": 0}
         b.case("victim 50 % beside a thousand pages that lie", lambda name: beside_pages(b, name, lambda: lie(b, words, 1000, 2000, 60), GUARANTEE_MANY))
         b.case("victim 50 % beside ten thousand pages of the dead", lambda name: beside_pages(b, name, lambda: dead_pages(b, 10_000), GUARANTEE_MANY))
     finally:
@@ -294,7 +294,7 @@ def dead(b):
     """A tenant's busy process is killed or stopped while a sibling of it works a little: what a neighbour has before and after."""
     for name, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
         def one(name, number=number):
-            seconds = b.seconds + 3
+            seconds, begins, ends = b.seconds + 4, 2.0, 4.0
             neighbour = b.start("neighbour", 20, "balanced", us=100, sync=0, depth=24, seconds=seconds)
             tick = b.start("other", 30, "balanced", us=2, pause_us=500, seconds=seconds)
             busy = b.start("other", 30, "balanced", us=100, sync=0, depth=24, seconds=seconds + 30)
@@ -302,9 +302,9 @@ def dead(b):
                 if c.line(90, '{"ready"') is None:
                     raise RuntimeError("a program did not get ready: " + c.tail(5))
             t = time.monotonic() + 0.2
-            for c in (neighbour, tick, busy):
-                c.say(f"go {t:.6f}")
-            time.sleep(max(0.0, t + 2.0 - time.monotonic()))
+            for c, later in ((neighbour, 0), (tick, 0), (busy, begins)):
+                c.say(f"go {t + later:.6f}")
+            time.sleep(max(0.0, t + ends - time.monotonic()))
             os.kill(busy.pid, number)
             text = neighbour.line(seconds + 40, '{"launched"')
             for c in (neighbour, tick, busy):
@@ -313,8 +313,10 @@ def dead(b):
                 raise RuntimeError("the neighbour ended: " + neighbour.tail(5))
             had = by_second([json.loads(text)], seconds)
             b.record.case(name, {"neighbour_by_second": had})
-            # The ticking sibling has a per cent or two; what the driver still works off for the stopped one ends within the next second.
-            b.record.check(name, min(had[3:]), ">= 0.85 from one second after", min(had[3:]) >= 0.85, f"before {had[1]:.3f}, after {show(had[2:])}")
+            # What the driver still works off for a stopped process ends within the next second.
+            before, after = had[1], had[5:]
+            b.record.check(name, min(after) / before, ">= 0.9 of what it had before the busy one, from one second after", min(after) >= 0.9 * before,
+                           f"beside the sibling alone {before:.3f}, beside both {show(had[2:4])}, after {show(after)}")
         b.case(f"neighbour of 20 % after a busy process of another tenant is {name}", one)
 
 
