@@ -3,13 +3,25 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+/// Tables of cargo's configuration that say where crates come from. What else is given as a key and a value, as flags for
+/// the compiler are, is not for libraries that tenants load.
+const SOURCES: [&str; 7] = [
+    "http.",
+    "net.",
+    "patch.",
+    "registries.",
+    "registry.",
+    "source.",
+    "paths",
+];
+
 /// The cargo that runs this script, as its own arguments and environment describe it. Cargo tells a build script nothing of
 /// either flag.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outer {
     /// No network: `--offline`, `--frozen` or `CARGO_NET_OFFLINE=true`.
     pub offline: bool,
-    /// Values of `--config`; files by their whole paths.
+    /// Values of `--config` that say where crates come from, and files, by their whole paths.
     pub configuration: Vec<String>,
 }
 
@@ -48,12 +60,11 @@ impl Outer {
             let Some(value) = value else { continue };
             // As cargo does: a file, or else a key and its value.
             let file = folder.join(value);
-            let is_file = file.is_file();
-            outer.configuration.push(if is_file {
-                file.display().to_string()
-            } else {
-                value.to_owned()
-            });
+            if file.is_file() {
+                outer.configuration.push(file.display().to_string());
+            } else if SOURCES.iter().any(|table| value.trim_start().starts_with(table)) {
+                outer.configuration.push(value.to_owned());
+            }
         }
         outer
     }

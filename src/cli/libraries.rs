@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use fcsp::file::is_trusted;
 use fcsp::places::{self, Kind};
 use fcsp::state::StateDir;
 use serde::Serialize;
@@ -279,7 +280,7 @@ fn unchanged_by_others(dir: &Path) -> io::Result<PathBuf> {
     };
     let check = |path: &Path, is_above: bool| {
         let meta = std::fs::metadata(path)?;
-        if meta.uid() != uid() && meta.uid() != 0 {
+        if !is_trusted(meta.uid()) {
             return refused(path, format!("belongs to user {}", meta.uid()));
         }
         // Above, a folder whose entries only their owners can rename is as good.

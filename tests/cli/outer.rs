@@ -29,7 +29,14 @@ fn the_inner_cargo_is_told_what_the_outer_one_was() {
     );
     assert_eq!(
         told(
-            &["--config", "vendor.toml", "build", "--config=net.retry=1"],
+            &[
+                "--config",
+                "vendor.toml",
+                "build",
+                "--config=net.retry=1",
+                "--config",
+                "build.jobs=1"
+            ],
             here
         ),
         ["--config", whole, "--config", "net.retry=1"]
