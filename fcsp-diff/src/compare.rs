@@ -178,7 +178,9 @@ fn at_most(program: &Program, before: usize, governed: &[Record], rules: &Rules)
                 2 * b.next_multiple_of(PAGE) + 64 * PAGE
             }
             Code::GraphLaunch | Code::CaptureEnd | Code::GraphInstantiate => 16 * PAGE,
-            Code::CtxCreate | Code::PrimaryReset | Code::PrimaryRetain => rules.context,
+            Code::CtxCreate | Code::PrimaryReset | Code::PrimaryRetain | Code::Ipc | Code::GreenRun => {
+                rules.context
+            }
             Code::LimitSet => 1 << 30,
             Code::PhysicalCreate => 4 * PAGE,
             Code::PhysicalImport => 4 * PAGE,

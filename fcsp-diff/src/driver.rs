@@ -23,6 +23,11 @@ pub const NO_FUNCTION: i32 = 9999;
 
 type Function = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> i32;
 
+/// `CUipcMemHandle`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct IpcHandle(pub [u8; 64]);
+
 /// A loaded driver.
 pub struct Driver {
     handle: usize,
@@ -105,6 +110,23 @@ impl Driver {
             found.insert(name, address);
         }
         address
+    }
+
+    /// Calls `cuIpcOpenMemHandle`, which takes a struct of 64 bytes by value.
+    ///
+    /// # Safety
+    /// `place` must be where an address can be written.
+    pub unsafe fn open_memory(&self, place: u64, handle: IpcHandle, flags: u32) -> i32 {
+        let address = self.find("cuIpcOpenMemHandle_v2");
+        if address == 0 {
+            return NO_FUNCTION;
+        }
+        type Open = unsafe extern "C" fn(u64, IpcHandle, u32) -> i32;
+        crash::note("cuIpcOpenMemHandle_v2");
+        // SAFETY: the function's own address, with its parameters' sizes and classes; the caller answers for the place.
+        let code = unsafe { std::mem::transmute::<usize, Open>(address)(place, handle, flags) };
+        crash::note("");
+        code
     }
 
     /// Calls an exported function.

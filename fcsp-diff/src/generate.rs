@@ -34,7 +34,8 @@ const NEXT: &[(Code, Code)] = &[
     (Code::LaunchFill, Code::Read),
     (Code::ModuleLoad, Code::LaunchFill),
     (Code::ModuleUnload, Code::CtxSync),
-    (Code::CtxCreate, Code::ModuleLoad),
+    (Code::CtxCreate, Code::StreamCreate),
+    (Code::LibraryLoad, Code::GreenRun),
     (Code::CtxDestroy, Code::CtxSync),
     (Code::PrimaryReset, Code::ModuleLoad),
 ];
@@ -93,10 +94,16 @@ pub fn generate(seed: u64) -> Program {
     // A context takes a tenth of a second on a device, a reset as much, a fork four milliseconds: few programs have them,
     // and those have few of them.
     for (codes, often, most) in [
-        (&[Code::CtxCreate, Code::CtxDestroy][..], 80, 2),
+        (
+            &[Code::CtxCreate, Code::CtxDestroy][..],
+            if threads > 0 { 20 } else { 80 },
+            2,
+        ),
         (&[Code::PrimaryReset], 200, 2),
         (&[Code::Fork], 20, 3),
         (&[Code::LimitSet], 12, 6),
+        (&[Code::Ipc], 200, 2),
+        (&[Code::GreenRun], 100, 2),
     ] {
         let chosen = growing.random.one_in(often);
         for &code in codes {

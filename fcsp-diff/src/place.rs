@@ -85,7 +85,7 @@ pub fn route(turn: u64) -> Route {
 }
 
 /// The word for a route on the command line.
-fn word(route: Route) -> &'static str {
+pub fn word(route: Route) -> &'static str {
     match route {
         Route::Symbols => "symbols",
         Route::Addresses => "addresses",

@@ -152,6 +152,9 @@ operations! {
     /// Synchronises and reads memory back.
     Read "read" "m" 26;
 
+    /// `cuIpcGetMemHandle`, and a process that opens it, reads, writes and closes.
+    Ipc "ipc" "m v" 1;
+
     /// `cuMemPoolCreate`.
     PoolCreate "pool_create" "+p k" 4;
     /// `cuMemPoolDestroy`, once its memory is free.
@@ -233,6 +236,9 @@ operations! {
     LaunchCooperative "launch_cooperative" "u m v s" 4;
     /// `cuLaunchKernel` of a library's kernel.
     LaunchLibrary "launch_library" "l m v s" 8;
+
+    /// A green context of some multiprocessors, from its making to its end, with a library's kernel in a stream of it.
+    GreenRun "green_run" "l m v k" 1;
 
     /// `cuGraphCreate`.
     GraphCreate "graph_create" "+g" 8;

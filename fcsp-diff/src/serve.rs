@@ -9,7 +9,7 @@ use crate::driver::{Driver, Route};
 use crate::generate::generate;
 use crate::program::Program;
 use crate::progress::Progress;
-use crate::worker::Session;
+use crate::worker::{Session, TASK, other_process};
 use std::io::{BufRead, Write};
 
 /// Names the file in which a worker says what it is about to do.
@@ -21,6 +21,9 @@ pub const PROGRESS: &str = "DIFF_PROGRESS";
 /// What kept the session from opening, or the input from being read.
 pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String> {
     crash::install();
+    if let Ok(task) = std::env::var(TASK) {
+        return other_process(route, &task);
+    }
     let progress = match std::env::var_os(PROGRESS) {
         Some(path) => Some(Progress::create(path.as_ref()).map_err(|error| error.to_string())?),
         None => None,

@@ -1,6 +1,6 @@
 //! Operations that capture the work of streams.
 
-use super::objects::{Form, Object};
+use super::objects::{Form, Object, PROCESS};
 use super::{Capture, Done, Thread, code};
 use crate::program::FIRST_ID;
 use crate::record::Outcome;
@@ -21,13 +21,23 @@ impl Thread<'_> {
         stream >= u64::from(FIRST_ID) && self.status(handle) == 1
     }
 
+    /// Whether a context is one that this thread has made.
+    fn owns(&self, context: u32) -> bool {
+        context >= FIRST_ID && context != PROCESS && {
+            let object = self.world.objects.lock(context);
+            object.live && object.owner == self.number
+        }
+    }
+
     pub(super) fn capture_begin(&mut self, id: u64, mode: u64) -> Done {
         let object = self.here(id, 's').filter(|object| object.owner == self.number)?;
-        // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode (driver 580).
-        if self.world.threads > 0 || self.captures.len() > 2 {
+        // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode (driver 580), and other
+        // threads' calls one of the global mode: beside others a thread captures in a context of its own.
+        let alone = self.world.threads == 0;
+        if self.captures.len() > 2 || !(alone || self.owns(object.context)) {
             return None;
         }
-        let mode = mode % 3;
+        let mode = if alone { mode % 3 } else { 1 + mode % 2 };
         let begun = self.call("cuStreamBeginCapture_v2", &[object.handle, mode]);
         if begun == 0 {
             self.captures.push(Capture {

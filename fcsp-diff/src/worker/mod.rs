@@ -6,6 +6,8 @@ mod captures;
 mod context;
 mod fork;
 mod graphs;
+mod green;
+mod ipc;
 mod launches;
 mod memory;
 mod modules;
@@ -20,6 +22,7 @@ use crate::driver::Driver;
 use crate::program::{Code, DEFAULT_POOL, FIRST_ID, NULL_STREAM, OPERATIONS, Operation, PRIMARY, Program};
 use crate::progress::Progress;
 use crate::record::{Outcome, Record, Value};
+pub use ipc::{TASK, other_process};
 use objects::{NOWHERE, Object, Objects, PROCESS};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -36,6 +39,8 @@ pub struct Session {
     pool: AtomicU64,
     /// The most free bytes before a program so far.
     most_free: AtomicU64,
+    /// Whether the driver is the simulated one.
+    simulated: bool,
     /// Whether each operation is written to stderr before it is carried out.
     loud: bool,
     /// Nanoseconds by operation.
@@ -63,6 +68,7 @@ impl Session {
             primary: AtomicU64::new(0),
             pool: AtomicU64::new(0),
             most_free: AtomicU64::new(0),
+            simulated: std::env::var_os("FCSP_SIM").is_some(),
             loud,
             times: OPERATIONS.iter().map(|_| AtomicU64::new(0)).collect(),
             progress,
@@ -125,7 +131,8 @@ impl Session {
     /// program before gave back may not show until then.
     fn free_when_settled(&self, program: &Program) -> u64 {
         let asks = |operation: &Operation| operation.code == Code::MemInfo;
-        let waits = program.threads() == 0 && program.operations.iter().any(asks);
+        // On a device it is not compared.
+        let waits = self.simulated && program.threads() == 0 && program.operations.iter().any(asks);
         let mut free = self.free_memory();
         for _ in 0..3 {
             if !waits || free >= self.most_free.fetch_max(free, Relaxed) {
@@ -531,6 +538,7 @@ impl<'w> Thread<'w> {
             Code::DeviceToHost => self.with_host(b, a, c, d, false),
             Code::HostRead => self.host_read(a),
             Code::Read => self.read(a),
+            Code::Ipc => self.ipc(a, b),
             Code::PoolCreate => self.pool_create(a, b),
             Code::PoolDestroy => self.pool_destroy(a),
             Code::PoolTrim => self.pool_trim(a, b),
@@ -570,6 +578,7 @@ impl<'w> Thread<'w> {
             Code::LaunchEx => self.launch_ex(a, b, c, d, e),
             Code::LaunchCooperative => self.launch_cooperative(a, b, c, d),
             Code::LaunchLibrary => self.launch_library(a, b, c, d),
+            Code::GreenRun => self.green_run(a, b, c, d),
             Code::GraphCreate => self.graph_create(a),
             Code::GraphDestroy => self.graph_destroy(a),
             Code::GraphEmpty => self.graph_empty(a),

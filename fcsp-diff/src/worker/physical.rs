@@ -80,6 +80,7 @@ impl Thread<'_> {
 
     pub(super) fn physical_import(&mut self, id: u64, from: u64) -> Done {
         let object = self.usable(from, 'y')?;
+        let shared = self.is_shared(&object);
         let mut descriptor = -1i32;
         let exported = self.call(
             "cuMemExportToShareableHandle",
@@ -101,9 +102,15 @@ impl Thread<'_> {
             bytes: object.bytes,
             form: Form::Exportable,
             context: PROCESS,
+            more: u64::from(shared),
             ..Object::default()
         };
         self.keep(id, made, object)
+    }
+
+    /// Whether other threads may write physical memory as well.
+    fn is_shared(&self, memory: &Object) -> bool {
+        self.world.threads > 0 && (memory.owner != self.number || memory.more == 1)
     }
 
     pub(super) fn range_reserve(&mut self, id: u64, choice: u64) -> Done {
@@ -139,6 +146,7 @@ impl Thread<'_> {
         if mapped == 0 {
             let mut range = self.world.objects.lock(id as u32);
             (range.extra, range.more) = (memory.bytes, 0);
+            range.tainted = self.is_shared(&memory);
         }
         code(mapped)
     }
@@ -189,7 +197,8 @@ impl Thread<'_> {
         let filled = self.call("cuMemsetD32_v2", &[range.handle, value & 0xffff_ffff, 256]);
         let mut back = [0u8; 1024];
         let read = self.call("cuMemcpyDtoH_v2", &[back.as_mut_ptr() as u64, range.handle, 1024]);
-        Some(Outcome::new(filled).and(read).exact(checksum(&back)))
+        let sum = if range.tainted { 0 } else { checksum(&back) };
+        Some(Outcome::new(filled).and(read).exact(sum))
     }
 
     pub(super) fn range_retain(&mut self, id: u64) -> Done {
