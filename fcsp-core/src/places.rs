@@ -7,14 +7,14 @@
 //! Under a root-owned file every user is a process of one tenant, so the folder is common: any user makes it, any user
 //! finds it, and any user may write in it. Its places are those in which every user may make a folder.
 
-use std::fs::{DirBuilder, Metadata, Permissions};
+use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::file::{self, Mapping};
+use crate::file::{self, Folder, Mapping};
 
 /// Names that are tried in a place that others may write to.
 const NAMES: u32 = 4;
@@ -296,12 +296,17 @@ fn temporary_name(path: &Path) -> PathBuf {
 /// A folder with exactly this mode, whatever the process's umask.
 fn open_folder(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
-    // By the open folder: where others may write beside it, the name may be a link of theirs by now.
-    std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
-        .open(path)?
-        .set_permissions(Permissions::from_mode(mode))
+    set_mode(path, mode)
+}
+
+/// Gives a folder of this user's its mode. By the open folder: where others may write beside it, the name may be a link of
+/// theirs, and the mode would be given to whatever that leads to.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let folder = Folder::open(path)?;
+    match folder.owner() == uid() {
+        true => folder.set_mode(mode),
+        false => refuse("belongs to another user"),
+    }
 }
 
 /// Gives `from` the name `to` unless somebody has it.
@@ -339,6 +344,9 @@ pub(crate) fn is_open(meta: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn places(dir: &Path, names: u32) -> Vec<Place> {
@@ -450,6 +458,27 @@ mod tests {
             choose_among(&places, Kind::Common, true).0,
             dir.path().join("common.1")
         );
+    }
+
+    #[test]
+    fn no_mode_is_given_through_a_link_or_to_another_users_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, link) = (dir.path().join("own"), dir.path().join("link"));
+        let mode = || std::fs::metadata(&own).unwrap().mode() & 0o777;
+        open_folder(&own, 0o711).unwrap();
+        assert_eq!(mode(), 0o711);
+        set_mode(&own, 0o755).unwrap();
+        assert_eq!(mode(), 0o755);
+        if uid() != 0 {
+            println!("SKIPPED: only root can make a link of another user's");
+            return;
+        }
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
+        assert!(set_mode(&link, 0o700).is_err());
+        std::os::unix::fs::chown(&own, Some(4242), None).unwrap();
+        assert!(set_mode(&own, 0o700).is_err());
+        assert_eq!(mode(), 0o755);
     }
 
     #[test]

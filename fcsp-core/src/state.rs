@@ -16,7 +16,7 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -199,7 +199,6 @@ impl StateDir {
         if std::fs::symlink_metadata(&link).is_ok() || self.home().is_some() {
             return Ok(());
         }
-        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
         make_private(&self.0.join("tenants"))?;
         make_private(&self.0.join("devices"))?;
         // Others may go through to a place that they know, and list nothing. Where they may make entries themselves a key
@@ -212,8 +211,8 @@ impl StateDir {
                 return Ok(());
             }
         }
-        mode(&self.0, 0o711)?;
-        mode(&open, 0o711)?;
+        places::set_mode(&self.0, 0o711)?;
+        places::set_mode(&open, 0o711)?;
         let mut random = [0u8; 16];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
         let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -221,8 +220,8 @@ impl StateDir {
         let made = make_private(&tenants)
             .and_then(|()| places::make_open(&tenants.join(name), 0o777))
             .and_then(|()| std::os::unix::fs::symlink("../../devices", root.join("devices")))
-            .and_then(|()| mode(&tenants, 0o755))
-            .and_then(|()| mode(&root, 0o755))
+            .and_then(|()| places::set_mode(&tenants, 0o755))
+            .and_then(|()| places::set_mode(&root, 0o755))
             .and_then(|()| {
                 let target = Path::new("..").join(OPEN).join(&key).join("tenants").join(name);
                 std::os::unix::fs::symlink(target, &link)
@@ -466,6 +465,8 @@ pub(crate) const MEMBER_LOCK: u64 = 0;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

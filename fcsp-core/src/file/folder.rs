@@ -5,11 +5,11 @@
 //! relative to it.
 
 use std::ffi::{CStr, CString, OsString};
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::FileId;
@@ -99,6 +99,13 @@ impl Folder {
     /// Whether every user may make entries: files in it are then every user's to write.
     pub fn is_open(&self) -> bool {
         self.mode & OTHERS_WRITE != 0
+    }
+
+    /// Gives the folder this mode.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let folder = openat(self.file.as_raw_fd(), c".", flags, 0)?;
+        folder.set_permissions(Permissions::from_mode(mode))
     }
 
     /// Opens a file by its name, without following a link and without waiting for the other end of a pipe.
@@ -293,7 +300,7 @@ fn target(link: &File) -> io::Result<PathBuf> {
 mod tests {
     use super::super::{open_ro, open_rw};
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     const ANOTHER: u32 = 4242;
 

@@ -11,15 +11,16 @@
 //! Folder and entry must be root's, and nobody else's to write. Every other tenant counts as
 //! [`Priority::Normal`]; the class that it says then decides the surplus only.
 
-use std::fs::{DirBuilder, Metadata, Permissions};
+use std::fs::{DirBuilder, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::Rules;
 use crate::control::Control;
 use crate::device::{DeviceIdentity, DeviceUuid};
 use crate::file;
+use crate::places;
 use crate::share::params::{Params, Priority};
 use crate::state::StateDir;
 
@@ -215,7 +216,7 @@ fn make(folder: &Path) -> io::Result<()> {
         _ => {}
     }
     // Whatever the umask is: every user's programs read it.
-    std::fs::set_permissions(folder, Permissions::from_mode(0o755))
+    places::set_mode(folder, 0o755)
 }
 
 /// Removes the entry of a tenant that is gone.
@@ -226,6 +227,9 @@ pub fn forget(state: &StateDir, tenant: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn side(user: u32, open: bool, entered: Option<Priority>) -> Side {
