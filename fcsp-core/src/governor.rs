@@ -85,8 +85,11 @@ impl<'p> Governor<'p> {
     /// Parameters that are not valid, or a page of another version.
     pub fn new(page: &'p OwnPage, params: Params) -> Result<Self, GovernorError> {
         params.validate()?;
+        let gate = Gate::new(page.page(), params, now_ns())?;
+        // What is a collective says the program itself.
+        gate.set_ranks(true);
         Ok(Self {
-            gate: Gate::new(page.page(), params, now_ns())?,
+            gate,
             costs: CostTable::new(KEYS),
             neighbours: Mutex::new(page.neighbours()),
             unmarked: AtomicBool::new(false),
@@ -121,10 +124,7 @@ impl<'p> Governor<'p> {
     pub fn submit<Q: Markers, R>(&self, work: &Work, queue: &mut Q, submit: impl FnOnce(&mut Q) -> R) -> R {
         let cost = self.costs.cost(work.key, work.blocks);
         let mut marker = false;
-        if work.class.bypasses_gate() {
-            // Another rank may be waiting for this one: never held back, charged in full.
-            self.gate.bypass(cost);
-        } else if !self.gate.admit(cost) {
+        if !self.gate.admit(cost) {
             marker = self.stand(work, cost, queue);
         }
         let result = submit(queue);
@@ -189,10 +189,6 @@ impl<'p> Governor<'p> {
 
     fn admit_at(&self, work: &Work, now: u64) -> Admission {
         let cost = self.costs.cost(work.key, work.blocks);
-        if work.class.bypasses_gate() {
-            self.gate.bypass(cost);
-            return Admission::Go { marker: false };
-        }
         if self.gate.admit(cost) {
             return Admission::Go { marker: false };
         }

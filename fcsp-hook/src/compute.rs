@@ -20,6 +20,7 @@ use fcsp_core::share::wait::{self, now_ns};
 use fcsp_core::tenant::Tenant;
 
 use crate::backend::Backend;
+use crate::ranks;
 use crate::setup::complain;
 
 mod ends;
@@ -135,6 +136,7 @@ impl<B: Backend> Compute<B> {
             }
         };
         let gate = gate.telling(wait_word);
+        ranks::device_opened();
         gate.set_paused(paused);
         Some(Self {
             gate,
@@ -168,11 +170,11 @@ impl<B: Backend> Compute<B> {
     /// the queue of the last launch, nothing is to be timed, and there is credit. False: [`Compute::submit`] it.
     #[inline(always)]
     pub fn admits(&self, key: u64, queue: usize) -> bool {
-        let Some((cost, class)) = self.prices.told(key) else {
+        let Some((cost, _)) = self.prices.told(key) else {
             return false;
         };
         let line = self.gate.line();
-        if class == Class::Collective as u64 || !line.is_plain(queue) || !self.gate.admit(cost) {
+        if !line.is_plain(queue) || !self.gate.admit(cost) {
             return false;
         }
         line.launched(key, cost);
@@ -193,10 +195,7 @@ impl<B: Backend> Compute<B> {
             self.unsettled.store(true, Ordering::Relaxed);
         }
         line.launched(work.key, cost);
-        if work.class.bypasses_gate() {
-            // Another rank may be waiting for this one: never held back, charged in full.
-            self.gate.bypass(cost);
-        } else if !self.gate.admit(cost) {
+        if !self.gate.admit(cost) {
             return self.submit_slowly(work, cost, queue, &call);
         }
         if work.sample {
@@ -267,6 +266,9 @@ impl<B: Backend> Compute<B> {
 
     /// Asks the gate, beside what the neighbours say.
     fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict {
+        if class.bypasses_gate() {
+            self.gate.set_ranks(ranks::are_several());
+        }
         let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
         let views = neighbours.look(now);
         self.contended

@@ -43,6 +43,7 @@ pub mod lookup;
 pub mod memory;
 pub mod overhead;
 pub mod process;
+pub mod ranks;
 pub mod recordings;
 pub mod setup;
 pub mod symbols;

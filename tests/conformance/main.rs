@@ -126,7 +126,7 @@ macro_rules! shares {
 
 /// Kernels of a library for collectives.
 macro_rules! collectives {
-    ($vendor:ident) => { cases!($vendor: compute::collectives_are_charged_and_never_wait); };
+    ($vendor:ident) => { cases!($vendor: compute::kernels_named_as_collectives_are_held_to_the_share); };
 }
 
 mod cuda {

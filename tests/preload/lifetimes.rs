@@ -77,7 +77,7 @@ scenarios! {
     contexts_with_units_of_their_own_come_and_go: "greens" 200;
 }
 
-/// A collective is never held back. A kernel that is none, and has the handle of one that is gone, is held to its share.
+/// A kernel that is no collective, and has the handle of one that is gone, is held to its share.
 #[test]
 fn a_handle_that_comes_again_is_a_stranger() {
     for end in ["module", "context"] {

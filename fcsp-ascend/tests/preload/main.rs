@@ -339,7 +339,7 @@ fn whichever_way_work_is_launched_it_is_charged_once() {
 }
 
 #[test]
-fn collectives_are_charged_and_never_held_back() {
+fn collectives_are_charged_and_held_to_the_share() {
     let Some(machine) = Machine::new() else { return };
     let strict = [
         ("FCSP_COMPUTE_LIMIT", "2%"),
@@ -355,13 +355,11 @@ fn collectives_are_charged_and_never_held_back() {
         "its buffers count, though the call is a launch"
     );
     let before = machine.counters();
-    // Forty of a millisecond; held to two per cent they would take two seconds.
-    let took = client.ok("launch hccl 40 0");
-    assert!(took < 1_000_000_000, "{took} ns");
-    // What is no collective is held, the more for what collectives have used; the bill is written when it asks.
-    let took = client.ok("launch hostargs 10 1000000");
-    assert!(took > 200_000_000, "{took} ns");
+    // Forty of a millisecond, of which the tenant may owe two.
+    client.ok("launch hccl 40 0");
+    client.ok("launch hostargs 10 1000000");
     let after = machine.counters();
+    assert!(after.waits > before.waits, "held back when they owe too much");
     let charged = (after.consumed - before.consumed) as f64 / 50e6;
     assert!((0.6..1.6).contains(&charged), "charged {charged:.2}");
     let at = Class::ALL

@@ -14,7 +14,7 @@ pub use names::by_name;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Class {
-    /// Waits for other devices or ranks: never held back, charged afterwards.
+    /// Waits for other devices or ranks: goes first while its tenant owes little.
     Collective = 0,
     /// Attention.
     Attention = 1,
@@ -61,7 +61,7 @@ impl Class {
         }
     }
 
-    /// Whether work of this class must never wait: another rank may be waiting for it.
+    /// Whether another rank may be waiting for work of this class.
     pub const fn bypasses_gate(self) -> bool {
         matches!(self, Self::Collective)
     }

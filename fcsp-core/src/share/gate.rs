@@ -9,7 +9,7 @@
 mod line;
 mod slow;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::classify::Class;
 use crate::share::arrivals::Arrivals;
@@ -38,6 +38,10 @@ pub const PUBLISH_NS: u64 = 200_000;
 pub const STUCK_NS: u64 = 30_000_000;
 /// Added to [`STUCK_NS`] for each active neighbour, whose slices may be why nothing got done, ns.
 pub const STUCK_PER_NEIGHBOUR_NS: u64 = 4_000_000;
+/// Waiting that a tenant may owe before its collectives wait like other work, ns.
+pub const RANKS_DEBT_NS: u64 = 100_000_000;
+/// The same as GPU time, if that is less, ns: a point of a second.
+pub const RANKS_MOST_NS: u64 = 10_000_000;
 /// No launch waits longer than this after its bucket has filled again, ns.
 pub const OVERDUE_NS: u64 = 20_000_000;
 /// No launch waits longer than this for anything at all unless the tenant is paused or in debt, ns.
@@ -107,6 +111,8 @@ pub struct Gate<'p> {
     mix: Mix,
     /// Charged to work that must not wait, since the last slice, ns.
     bypassed: AtomicU64,
+    /// Whether other ranks may wait for this process's collectives.
+    ranks: AtomicBool,
 }
 
 impl<'p> Gate<'p> {
@@ -137,6 +143,7 @@ impl<'p> Gate<'p> {
             margin: Margin::default(),
             mix: Mix::default(),
             bypassed: AtomicU64::new(0),
+            ranks: AtomicBool::new(false),
         };
         Ok(gate)
     }
@@ -179,6 +186,13 @@ impl<'p> Gate<'p> {
     pub fn bypass(&self, cost: u64) {
         self.line.credit.fetch_sub(cost as i64, Ordering::Relaxed);
         self.bypassed.fetch_add(cost, Ordering::Relaxed);
+    }
+
+    /// Says whether other ranks may wait for this process's collectives. Those then go first, as
+    /// long as the tenant owes little ([`Gate::acquire_as`]).
+    pub fn set_ranks(&self, several: bool) {
+        // Relaxed: a sign that stands alone.
+        self.ranks.store(several, Ordering::Relaxed);
     }
 
     /// GPU time submitted by this process and not known to be done, ns.

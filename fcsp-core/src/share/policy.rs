@@ -29,6 +29,7 @@
 
 use crate::share::arrivals::Foreseen;
 use crate::share::bucket::{Rate, gpu_of, wall_of};
+use crate::share::gate::{RANKS_DEBT_NS, RANKS_MOST_NS};
 use crate::share::margin;
 use crate::share::mix::Leaning;
 use crate::share::page::View;
@@ -177,6 +178,12 @@ impl Own {
         }
     }
 
+    /// Whether collectives may still go before the debt is paid ([`crate::share::gate::RANKS_DEBT_NS`]).
+    pub fn owes_little(&self, now: u64) -> bool {
+        let most = wall_of(RANKS_MOST_NS, self.params.quota).min(RANKS_DEBT_NS);
+        self.empty_at <= now.saturating_add(most)
+    }
+
     /// The distance at which lags differ.
     pub fn window(&self) -> u64 {
         self.tuning.window.max(self.company * ROUND_NS)
@@ -286,6 +293,20 @@ pub enum Decision {
         /// Why.
         reason: Reason,
     },
+}
+
+impl Decision {
+    /// What a launch that goes is charged to.
+    pub fn funds(self) -> Option<Funds> {
+        match self {
+            Self::Go(funds)
+            | Self::GoPolite(funds)
+            | Self::GoFloor(funds, _)
+            | Self::GoTurn(funds, _)
+            | Self::GoWithin(funds, _) => Some(funds),
+            Self::Wait { .. } => None,
+        }
+    }
 }
 
 impl View {
