@@ -46,10 +46,7 @@ pub fn run(data: &[u8]) {
     // Written back, the page says the same, in another generation.
     let writer = Control::create(dir.path()).expect("the page is there");
     writer.write(&limits).expect("it came from a page");
-    let (after, again) = page
-        .read()
-        .expect("the page is whole")
-        .expect("nobody writes");
+    let (after, again) = page.read().expect("the page is whole").expect("nobody writes");
     assert_ne!(after, read);
     assert_eq!(again, limits);
 }

@@ -5,6 +5,7 @@
 pub mod configuration;
 pub mod control;
 pub mod ledger;
+pub mod liars;
 pub mod region;
 
 /// Takes small values from the front of the fuzzer's bytes; zeroes once they are used up.

@@ -273,8 +273,14 @@ impl Neighbours {
             self.refresh();
         }
         self.views.clear();
-        let about = |page: &&Neighbour| now.saturating_sub(page.seen()) < ABOUT_NS;
-        let views = self.pages.iter().filter(about).filter_map(Neighbour::view);
+        let is_about = |seen: u64| now.saturating_sub(seen) < ABOUT_NS;
+        // One copy of a strange page is enough; of the others one word tells whether to read on.
+        let views = self
+            .pages
+            .iter()
+            .filter(|page| page.is_strange || is_about(page.seen()))
+            .filter_map(Neighbour::view)
+            .filter(|view| is_about(view.seen));
         // Never more than there is room for.
         self.views.extend(views.take(MOST));
         &self.views
