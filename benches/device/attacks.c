@@ -141,10 +141,9 @@ static void *look(void *unused) {
             if (turns != last) ran(worth(turns - last), at);
             last = turns;
         } else {
-            while (ended < launched && event_query(ring[ended % RING].event) == CUDA_SUCCESS) {
-                ran(ring[ended % RING].ns, now());
-                ended++;
-            }
+            double ns = 0, at = now();
+            while (ended < launched && event_query(ring[ended % RING].event) == CUDA_SUCCESS) ns += ring[ended++ % RING].ns;
+            if (ns > 0) ran(ns, at);
         }
     }
     return NULL;
