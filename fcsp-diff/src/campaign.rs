@@ -163,12 +163,14 @@ fn chunk(
     let settled: Vec<Option<(u64, u64)>> = desks.iter_mut().map(Desk::settled).collect();
     let Ok(mut account) = account.lock() else { return };
     account.open.remove(&seeds.start);
+    // Natively, and without a quota, a device's memory information shows what all workers hold.
+    let alone = place.simulator.is_some();
     if let Some((base, now)) = settled[0] {
-        let native = now as i64 - base as i64;
+        let native = if alone { now as i64 - base as i64 } else { 0 };
         for (configuration, settled) in configurations.iter().zip(&settled[1..]) {
-            if let Some((base, now)) = settled {
+            if let Some((base, now)) = settled.filter(|_| alone || configuration.total.is_some()) {
                 let kept = account.kept.entry(configuration.name).or_default();
-                *kept = (*kept).max(*now as i64 - *base as i64 - native);
+                *kept = (*kept).max(now as i64 - base as i64 - native);
             }
         }
     }

@@ -19,19 +19,17 @@ fn allocate(
     true_bytes: impl Fn() -> u64,
 ) -> CUresult {
     let result = allocate_counted(bytes, managed, &call, &address, true_bytes);
+    // Some wrong arguments come before captures, others after: the driver, asked below, knows which.
+    let usable = || bytes > 0 && usable();
     if result == CUDA_ERROR_OUT_OF_MEMORY
+        && usable()
         && let Some(code) = forbidden_by_capture()
     {
         return code;
     }
-    memory::or_wrong_argument::<Cuda>(
-        result,
-        || bytes > 0 && usable(),
-        call,
-        || {
-            taken_back(address());
-        },
-    )
+    memory::or_wrong_argument::<Cuda>(result, usable, call, || {
+        taken_back(address());
+    })
 }
 
 fn allocate_counted(

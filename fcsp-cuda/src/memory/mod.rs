@@ -25,7 +25,8 @@ use fcsp_hook::memory::physical::Physical;
 use crate::call_real;
 use crate::context::{Attached, PrimaryContexts};
 use crate::ffi::cuda::{
-    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_SUCCESS, CUcontext, CUdeviceptr, CUresult,
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_SUCCESS, CUcontext, CUdeviceptr, CUresult,
 };
 use crate::process::{Cuda, SetupOnce};
 
@@ -48,14 +49,19 @@ fn forbidden_by_capture() -> Option<CUresult> {
     }
 }
 
-/// Passes `result` on. Where there is no memory the driver leaves a null address in the caller's place (measured, H200,
-/// driver 580, for `cuMemAlloc`, `cuMemAllocPitch` and `cuMemAllocAsync`), and so does a refusal.
+/// Passes `result` on. Where there is no memory, or a capture forbids the call, the driver leaves a null address in the
+/// caller's place (measured, H200, driver 580, for `cuMemAlloc`, `cuMemAllocPitch` and `cuMemAllocAsync`), and so does a
+/// refusal.
 ///
 /// # Safety
 ///
 /// `place` is null or where the caller wants its address.
 unsafe fn without_address(result: CUresult, place: *mut CUdeviceptr) -> CUresult {
-    if result == CUDA_ERROR_OUT_OF_MEMORY && !place.is_null() {
+    let leaves_null = matches!(
+        result,
+        CUDA_ERROR_OUT_OF_MEMORY | CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED | CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
+    );
+    if leaves_null && !place.is_null() {
         // SAFETY: by this function's contract.
         unsafe { *place = 0 };
     }

@@ -78,7 +78,8 @@ impl Thread<'_> {
                 let current = self.current().map_or(0, |id| self.context_handle(id));
                 Outcome::new(self.call("cuCtxGetApiVersion", &[current, at])).exact(word)
             }
-            2 => Outcome::new(self.call("cuCtxGetFlags", &[at])).exact(word),
+            // A stack limit that was ever set shows as CU_CTX_LMEM_RESIZE_TO_MAX, which programs before this one may have done.
+            2 => Outcome::new(self.call("cuCtxGetFlags", &[at])).exact(word & !16),
             3 => Outcome::new(self.call("cuCtxGetStreamPriorityRange", &[at, next]))
                 .exact(word as u32)
                 .exact(other as u32),

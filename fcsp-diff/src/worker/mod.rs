@@ -127,6 +127,13 @@ impl Session {
         free
     }
 
+    /// Bytes that a pool has reserved.
+    fn reserved(&self, pool: u64) -> u64 {
+        let mut bytes = 0u64;
+        self.call("cuMemPoolGetAttribute", &[pool, RESERVED, &raw mut bytes as u64]);
+        bytes
+    }
+
     /// Free bytes before a program. The library measures what the driver takes for itself every 20 ms at most: what the
     /// program before gave back may not show until then.
     fn free_when_settled(&self, program: &Program) -> u64 {
@@ -181,7 +188,7 @@ impl Session {
             session: self,
             objects: Objects::new(program.objects()),
             threads: program.threads(),
-            free_at_start: self.free_when_settled(program),
+            free_at_start: self.free_when_settled(program) + self.reserved(self.default_pool()),
         };
         for id in 0..FIRST_ID {
             let mut object = world.objects.lock(id);
@@ -226,11 +233,15 @@ impl Session {
     }
 }
 
+/// `CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT`.
+const RESERVED: u64 = 5;
+
 /// A program while it runs.
 struct World<'s> {
     session: &'s Session,
     objects: Objects,
     threads: u8,
+    /// Free bytes, and those of the default pool.
     free_at_start: u64,
 }
 

@@ -6,9 +6,6 @@ use crate::program::{DEFAULT_POOL, FIRST_ID};
 use crate::record::{Outcome, Value};
 use fcsp_cuda::ffi::cuda::{CUmemAccessDesc, CUmemLocation, CUmemPoolProps};
 
-/// `CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT`.
-const RESERVED: u64 = 5;
-
 impl Thread<'_> {
     /// The device's default pool.
     pub(super) fn default_pool(&self) -> u64 {
@@ -30,11 +27,7 @@ impl Thread<'_> {
             (object.kind == 'p').then_some(object.handle)
         });
         own.chain([self.default_pool()])
-            .map(|pool| {
-                let mut bytes = 0u64;
-                self.call("cuMemPoolGetAttribute", &[pool, RESERVED, &raw mut bytes as u64]);
-                bytes
-            })
+            .map(|pool| self.world.session.reserved(pool))
             .sum()
     }
 

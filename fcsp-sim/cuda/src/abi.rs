@@ -3,7 +3,7 @@
 //! By the ABI's contract a pointer argument is null or points to what the prototype says. These types carry that
 //! contract from the exported function's signature to the one spot where it is used.
 
-use crate::codes::{Code, INVALID_VALUE, OUT_OF_MEMORY, Reply};
+use crate::codes::{CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, Reply};
 
 /// A pointer through which results go out.
 #[repr(transparent)]
@@ -32,12 +32,13 @@ impl<T: Copy> Out<T> {
         self.set_at(0, value);
     }
 
-    /// Leaves what a device leaves where it has no memory: zeroes (measured, H200, driver 580.159.04).
+    /// Leaves what a device leaves where it has no memory, or a capture forbids to take any: zeroes (measured, H200, driver
+    /// 580.159.04).
     pub fn nowhere<R>(self, code: Code) -> Reply<R>
     where
         T: Default,
     {
-        if code == OUT_OF_MEMORY {
+        if [OUT_OF_MEMORY, CAPTURE_UNSUPPORTED, CAPTURE_IMPLICIT].contains(&code) {
             self.set(T::default());
         }
         Err(code)

@@ -52,10 +52,16 @@ fn free(at: u64) -> Reply {
 }
 
 fn pitched(place: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u32) -> Reply {
-    may_allocate()?;
+    driver()?;
+    // Before captures, and with a null address; measured.
+    if !matches!(element, 4 | 8 | 16) {
+        place.set(0);
+        return Err(INVALID_VALUE);
+    }
+    may_allocate().or_else(|code| place.nowhere(code))?;
     place.need()?;
     pitch.need()?;
-    if width == 0 || height == 0 || !matches!(element, 4 | 8 | 16) {
+    if width == 0 || height == 0 {
         return Err(INVALID_VALUE);
     }
     let row = width.checked_next_multiple_of(UNIT).ok_or(INVALID_VALUE)?;
@@ -174,7 +180,7 @@ api! {
         Ok(())
     }
     fn cuMemAlloc_v2(place: Out<u64>, size: u64) {
-        may_allocate()?;
+        may_allocate().or_else(|code| place.nowhere(code))?;
         place.need()?;
         place.put(alloc(size).or_else(|code| place.nowhere(code))?)
     }
