@@ -330,7 +330,10 @@ impl StateDir {
     pub fn is_alive(&self, tenant: &str) -> io::Result<bool> {
         match file::open_ro(&self.tenant(tenant).join("control")) {
             Ok(control) if file::is_held(&control, MEMBER_LOCK, 1)? => return Ok(true),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // Nobody joins by what is no regular file.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                return Err(error);
+            }
             _ => {}
         }
         Ok(self

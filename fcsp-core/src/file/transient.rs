@@ -128,7 +128,7 @@ impl Transient {
             let file = match open(&folder, &name) {
                 // Made by another process at this moment.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                file => file.map_err(|error| explained(error, path))?,
+                file => file.map_err(irregular).map_err(|error| explained(error, path))?,
             };
             let meta = file.metadata()?;
             folder.check(&meta)?;
@@ -145,6 +145,16 @@ impl Transient {
             io::ErrorKind::NotFound,
             format!("{} is being replaced over and over", path.display()),
         ))
+    }
+}
+
+/// What the system says of a link, a socket or a folder in a file's place, as it is said of a pipe.
+fn irregular(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP | libc::ENXIO | libc::EISDIR) => {
+            io::Error::new(io::ErrorKind::InvalidData, "is not a regular file")
+        }
+        _ => error,
     }
 }
 
