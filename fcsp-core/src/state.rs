@@ -194,7 +194,6 @@ impl StateDir {
 
     /// Puts a new tenant's folder behind a key. One that is there stays as it is.
     fn make_key(&self, name: &str) -> io::Result<()> {
-        use std::io::Read;
         let link = self.tenant(name);
         if std::fs::symlink_metadata(&link).is_ok() || self.home().is_some() {
             return Ok(());
@@ -213,9 +212,7 @@ impl StateDir {
         }
         places::set_mode(&self.0, 0o711)?;
         places::set_mode(&open, 0o711)?;
-        let mut random = [0u8; 16];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = random_key()?;
         let (root, tenants) = (open.join(&key), open.join(&key).join("tenants"));
         let made = make_private(&tenants)
             .and_then(|()| places::make_open(&tenants.join(name), 0o777))
@@ -448,8 +445,16 @@ impl StateDir {
     }
 }
 
+/// A new key: 128 random bits as a folder's name.
+pub fn random_key() -> io::Result<String> {
+    use std::io::Read;
+    let mut random = [0u8; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Whether a folder's name is a key: 32 hexadecimal digits.
-fn is_key(name: &std::ffi::OsStr) -> bool {
+pub fn is_key(name: &std::ffi::OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
 }

@@ -392,6 +392,33 @@ fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
     assert!(!errors.contains("cannot be preloaded"), "{errors}");
 }
 
+/// The same on a machine of the command's own, which root's command makes and others reach by its key alone.
+#[test]
+fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
+    let machine = Machine::new();
+    let Some(public) = public(&machine) else { return };
+    let script = "unset FCSP_SIM FCSP_SIM_STATE LD_LIBRARY_PATH; \
+        run() { $P/fcsp run --sim tiny,memory=4GiB,context=64MiB --tenant t --memory 1GiB -- sh -c \"$1\"; }; \
+        run '$NOBODY $P/client -c \"open 0;alloc 629145600\"; echo small $?; \
+            $NOBODY $P/client -c \"open 0;alloc 2097152000\"; echo large $?; \
+            mkfifo $P/pipe; $P/client < $P/pipe > $P/answers & \
+            exec 3> $P/pipe; echo open 0 >&3; echo alloc 629145600 >&3; \
+            for i in $(seq 200); do [ $(wc -l < $P/answers) = 2 ] && break; sleep 0.05; done; \
+            $NOBODY $P/client -c \"open 0;alloc 629145600\"; echo second $?; \
+            exec 3>&-; wait'; \
+        $NOBODY ls /run/fcsp/sim > $P/list 2>&1 || echo hidden; \
+        ls /run/fcsp/sim | grep -c '^[0-9a-f]*$'; find /run/fcsp/sim -type f -perm -o+w | wc -l; \
+        $P/fcsp gc > $P/list; find /run/fcsp/sim -type f -perm -o+w | wc -l";
+    let (code, said, errors) = as_root(&machine, &public, script);
+    assert_eq!(code, Some(0), "{said} {errors}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines,
+        ["small 0", "large 2", "second 2", "hidden", "1", "1", "0"],
+        "{errors}"
+    );
+}
+
 #[test]
 fn a_root_owned_file_gives_one_quota_to_all_users() {
     let machine = Machine::new();
