@@ -1,6 +1,7 @@
 //! A tenant: its name, its limits, its folder, and this process's place in it.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name, file as authority};
 use crate::control::{Control, Limits};
@@ -32,6 +33,9 @@ pub enum TenantError {
     Region(#[from] RegionError),
 }
 
+/// How a control page is read.
+type Read = dyn Fn(&Control) -> std::io::Result<(u64, Limits)>;
+
 /// A tenant as one of its processes sees it.
 #[derive(Debug)]
 pub struct Tenant {
@@ -43,7 +47,12 @@ pub struct Tenant {
     fixed: Option<Limits>,
     /// Mapped as a member: a collector knows by it that this process lives, before it has a place on any device and after.
     control: Control,
+    /// The tenant that this one is a part of.
+    outer: Option<Box<Self>>,
 }
+
+/// The most tenants that may lie inside one another.
+const DEEPEST: u32 = 8;
 
 impl Tenant {
     /// Joins the tenant that `config` names, or the one of this process's tree if it names none; a root-owned file that
@@ -74,12 +83,18 @@ impl Tenant {
         let joins = Control::open(&dir).map_err(folder)?.is_some()
             && (!asks || state.is_alive(&name).unwrap_or(false) || is_managed(&dir));
         if !joins {
+            // A part of what it was a part of before it died it is no more.
+            match std::fs::remove_file(dir.join(OUTER_FILE)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(folder(error)),
+                _ => {}
+            }
             Control::create(&dir)
                 .and_then(|page| page.write(&configured))
                 .map_err(folder)?;
         }
         let control = Control::open_as_member(&dir).map_err(folder)?;
         drop(setup);
+        let outer = Self::join_outer(&dir, DEEPEST)?;
         state.collect_some(&name);
         // What a root-owned file says of priorities is root's word, if root says it.
         #[cfg(not(loom))]
@@ -99,7 +114,61 @@ impl Tenant {
             source,
             fixed,
             control,
+            outer,
         })
+    }
+
+    /// Joins the tenant that the one of this folder is a part of, if it is; that tenant must be there.
+    fn join_outer(inner: &Path, deepest: u32) -> Result<Option<Box<Self>>, TenantError> {
+        let inner_error = |reason: &str| TenantError::Folder {
+            path: inner.join(OUTER_FILE),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, reason),
+        };
+        let dir = match outer_of(inner) {
+            Some(dir) => dir,
+            None if std::fs::symlink_metadata(inner.join(OUTER_FILE)).is_ok() => {
+                return Err(inner_error("names no tenant's folder"));
+            }
+            None => return Ok(None),
+        };
+        let (Some(name), Some(state)) = (dir.file_name().and_then(OsStr::to_str), dir.ancestors().nth(2))
+        else {
+            return Err(inner_error("names no tenant's folder"));
+        };
+        if deepest == 0 {
+            return Err(inner_error("is one of too many tenants inside one another"));
+        }
+        let folder = |source| TenantError::Folder {
+            path: dir.clone(),
+            source,
+        };
+        let state = StateDir::at(state);
+        state.check_owner(name, Source::Nothing).map_err(folder)?;
+        // No collector removes it between this and the membership.
+        let setup = SetupLock::acquire(&dir.join("setup.lock")).map_err(folder)?;
+        let control = Control::open_as_member(&dir).map_err(folder)?;
+        drop(setup);
+        let outer = Self::join_outer(&dir, deepest - 1)?;
+        Ok(Some(Box::new(Self {
+            name: name.to_owned(),
+            state,
+            dir,
+            source: Source::Control,
+            fixed: None,
+            control,
+            outer,
+        })))
+    }
+
+    /// The tenants that this one is a part of, from the inside outwards.
+    pub fn outers(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(self.outer.as_deref(), |tenant| tenant.outer.as_deref())
+    }
+
+    /// The tenant whose share of the device's time this one's programs use: itself, or the outermost of those that it is a
+    /// part of.
+    pub fn outermost(&self) -> &Self {
+        self.outers().last().unwrap_or(self)
     }
 
     /// The tenant's name.
@@ -128,21 +197,35 @@ impl Tenant {
     }
 
     /// The limits in force, with the generation of the control page they were read at. While the page is being
-    /// written by somebody who died, an error: the caller keeps the limits it had.
+    /// written by somebody who died, an error: the caller keeps the limits it had. A part has the compute limits of its
+    /// outermost tenant, and is paused with it.
     pub fn limits(&self) -> Result<(u64, Limits), TenantError> {
-        let (generation, limits) = self
-            .control
-            .read_settled()
-            .map_err(|source| self.folder_error(source))?;
-        Ok((generation, self.fix(limits)))
+        self.limits_by(&Control::read_settled)
     }
 
     /// The same for a process that has no limits yet to keep: whoever writes the page at this moment is waited for.
     pub fn limits_when_settled(&self) -> Result<(u64, Limits), TenantError> {
-        self.control
-            .read_when_settled()
-            .map(|(generation, limits)| (generation, self.fix(limits)))
-            .map_err(|source| self.folder_error(source))
+        self.limits_by(&Control::read_when_settled)
+    }
+
+    fn limits_by(&self, read: &Read) -> Result<(u64, Limits), TenantError> {
+        let (generation, limits) = read(&self.control).map_err(|source| self.folder_error(source))?;
+        let mut limits = self.fix(limits);
+        if let Some(outer) = &self.outer {
+            let (_, around) = outer.limits_by(read)?;
+            limits.compute = around.compute;
+            limits.paused |= around.paused;
+        }
+        Ok((generation, limits))
+    }
+
+    /// The quotas in bytes on `device`, which has `total` bytes: this tenant's, then those of the tenants that it is a part
+    /// of, from the inside outwards.
+    pub fn quotas(&self, device: &DeviceIdentity, total: u64) -> Result<Vec<u64>, TenantError> {
+        std::iter::once(self)
+            .chain(self.outers())
+            .map(|tenant| Ok(Self::memory_limit(&tenant.limits()?.1, device, total)))
+            .collect()
     }
 
     /// What the root-owned file fixes, whatever the page says.
@@ -170,19 +253,20 @@ impl Tenant {
             .resolve(total)
     }
 
-    /// Maps this tenant's page for shares of the time of `device`.
+    /// Maps this tenant's page for shares of the time of `device`; that of the outermost tenant, if it is a part.
     ///
     /// # Errors
     ///
     /// The system's reason where the page cannot be made or mapped.
     #[cfg(not(loom))]
     pub fn share_page(&self, device: &crate::device::DeviceUuid) -> std::io::Result<OwnPage> {
+        let tenant = self.outermost();
         // A tenant's folder lies in `<state>/tenants`.
-        let state = self.dir.ancestors().nth(2).unwrap_or(&self.dir);
-        OwnPage::open(&StateDir::at(state), device, &self.name)
+        let state = tenant.dir.ancestors().nth(2).unwrap_or(&tenant.dir);
+        OwnPage::open(&StateDir::at(state), device, &tenant.name)
     }
 
-    /// Takes a place on `device`.
+    /// Takes a place on `device`, and one in each tenant that this one is a part of.
     pub fn attach(&self, device: &DeviceIdentity, total: u64, limit: u64) -> Result<Attachment, TenantError> {
         let folder = |source| TenantError::Folder {
             path: self.dir.clone(),
@@ -190,11 +274,17 @@ impl Tenant {
         };
         let setup = SetupLock::acquire(&self.dir.join("setup.lock")).map_err(folder)?;
         let path = self.dir.join(format!("{}.region", device.uuid));
-        let attachment = Attachment::open(&path, device, total, limit, &setup)?;
+        let mut attachment = Attachment::open(&path, device, total, limit, &setup)?;
+        drop(setup);
         attachment
             .tenant()
             .limit
             .store(limit, crate::sync::Ordering::Relaxed);
+        if let Some(outer) = &self.outer {
+            let (_, limits) = outer.limits_when_settled()?;
+            let bound = Self::memory_limit(&limits, device, total);
+            attachment.set_outer(outer.attach(device, total, bound)?, bound);
+        }
         Ok(attachment)
     }
 }

@@ -63,6 +63,8 @@ pub struct Device<B: Backend> {
     /// The generation of the control page, and the one that `limit` and `compute` are of.
     page: &'static AtomicU64,
     generation: AtomicU64,
+    /// The same of the tenants that this one is a part of, from the inside outwards.
+    outer_pages: Box<[(&'static AtomicU64, AtomicU64)]>,
     /// Whether process numbers here are those that the management library lists.
     own_numbers: bool,
     /// Whether the last measurement found that the management library does not know what this process holds.
@@ -102,7 +104,16 @@ impl<B: Backend> Device<B> {
     ) -> Result<Self, TenantError> {
         let total = B::total_memory(ordinal);
         let (generation, limits) = tenant.limits_when_settled()?;
-        let limit = Tenant::memory_limit(&limits, &identity, total);
+        let mut limit = Tenant::memory_limit(&limits, &identity, total);
+        for outer in tenant.outers() {
+            let (_, limits) = outer.limits_when_settled()?;
+            limit = limit.min(Tenant::memory_limit(&limits, &identity, total));
+        }
+        // As below.
+        let unseen = |outer: &'static Tenant| {
+            let word = outer.control().generation_word();
+            (word, AtomicU64::new(word.load(Ordering::Relaxed).wrapping_sub(2)))
+        };
         Ok(Self {
             ordinal,
             identity,
@@ -114,6 +125,7 @@ impl<B: Backend> Device<B> {
             // Not the generation read: the first look also sets up the compute share.
             generation: AtomicU64::new(generation.wrapping_sub(2)),
             page: tenant.control().generation_word(),
+            outer_pages: tenant.outers().map(unseen).collect(),
             own_numbers: sees_own_numbers(),
             unknown: AtomicBool::new(false),
             asked: AtomicBool::new(false),
@@ -140,18 +152,26 @@ impl<B: Backend> Device<B> {
     /// Bytes the tenant may hold here, as of now: a changed control page is noticed by one load.
     #[inline]
     pub fn limit(&self) -> u64 {
-        if self.page.load(Ordering::Relaxed) == self.generation.load(Ordering::Relaxed) {
-            self.limit.load(Ordering::Relaxed)
-        } else {
+        if !self.is_current() {
             self.reload();
-            self.limit.load(Ordering::Relaxed)
         }
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether the limits known are those that the control pages say.
+    #[inline]
+    fn is_current(&self) -> bool {
+        let is_seen =
+            |word: &AtomicU64, seen: &AtomicU64| word.load(Ordering::Relaxed) == seen.load(Ordering::Relaxed);
+        is_seen(self.page, &self.generation)
+            && (self.outer_pages.is_empty()
+                || self.outer_pages.iter().all(|(word, seen)| is_seen(word, seen)))
     }
 
     /// The compute share to keep here, if there is one.
     #[inline]
     pub fn compute(&self) -> Option<&'static Compute<B>> {
-        if self.page.load(Ordering::Relaxed) != self.generation.load(Ordering::Relaxed) {
+        if !self.is_current() {
             self.reload();
         }
         // SAFETY: compute states are leaked, never freed.
@@ -170,15 +190,29 @@ impl<B: Backend> Device<B> {
     #[cold]
     pub fn reload(&self) {
         let seen = self.page.load(Ordering::Relaxed);
-        let Ok((generation, limits)) = self.tenant.limits() else {
+        // Before the limits are read: a change meanwhile is another look's.
+        for (word, known) in &self.outer_pages {
+            known.store(word.load(Ordering::Acquire), Ordering::Relaxed);
+        }
+        let read = self
+            .tenant
+            .limits()
+            .and_then(|limits| Ok((limits, self.tenant.quotas(&self.identity, self.total)?)));
+        let Ok(((generation, limits), quotas)) = read else {
             // The next look is worth its wait when somebody has written again.
             self.generation.store(seen, Ordering::Relaxed);
             return;
         };
-        let limit = Tenant::memory_limit(&limits, &self.identity, self.total);
+        let limit = quotas.iter().copied().min().unwrap_or(u64::MAX);
         self.limit.store(limit, Ordering::Relaxed);
         self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
+        self.attachment.set_outer_limits(&quotas[1..]);
         self.generation.store(generation, Ordering::Relaxed);
+        // Launches look at one page: the one that the share is of.
+        let (page, generation) = match self.outer_pages.last() {
+            Some((word, known)) => (*word, known.load(Ordering::Relaxed)),
+            None => (self.page, generation),
+        };
 
         let mut params = limits
             .compute
@@ -194,14 +228,14 @@ impl<B: Backend> Device<B> {
                 made.set(params, false);
             }
             self.compute.store(core::ptr::null_mut(), Ordering::Release);
-            B::process().keeps(self, generation, self.page, None);
+            B::process().keeps(self, generation, page, None);
             return;
         }
         // SAFETY: as in `compute`.
         let made = match unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
             Some(made) => made,
             None => match Compute::open(
-                self.tenant,
+                self.tenant.outermost(),
                 &self.identity,
                 params,
                 limits.paused,
@@ -213,16 +247,16 @@ impl<B: Backend> Device<B> {
             },
         };
         made.set(params, limits.paused);
-        B::process().keeps(self, generation, self.page, Some(made));
+        B::process().keeps(self, generation, page, Some(made));
         self.compute
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     }
 
-    /// Where this process says since when a launch waits.
+    /// Where this process says since when a launch waits: in the tenant whose share it waits for.
     fn wait_word(&self) -> &'static AtomicU64 {
         // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped until the process ends: a
         // forked child has an empty page there, which it may write.
-        unsafe { &*core::ptr::from_ref(&self.attachment.slot().waiting_since) }
+        unsafe { &*core::ptr::from_ref(&self.attachment.outermost().slot().waiting_since) }
     }
 
     /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`] of the quota.
@@ -232,8 +266,7 @@ impl<B: Backend> Device<B> {
         if limit == u64::MAX {
             return self.attachment.reserve(bytes, limit).map(|()| false);
         }
-        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
-        if used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
+        if self.attachment.room(limit) >= bytes.saturating_add(NEAR) {
             return self.attachment.reserve(bytes, limit).map(|()| false);
         }
         self.hold_near(bytes, limit).map(|()| true)
@@ -247,8 +280,7 @@ impl<B: Backend> Device<B> {
     /// [`Device::hold`] for a caller who can do with less, or tries again: a refusal is not counted.
     fn try_hold(&self, bytes: u64) -> Result<(), Denied> {
         let limit = self.limit();
-        let used = fcsp_core::region::ledger::used_bytes(self.attachment.tenant());
-        match used.saturating_add(bytes) <= limit.saturating_sub(NEAR) {
+        match self.attachment.room(limit) >= bytes.saturating_add(NEAR) {
             true => self.attachment.try_reserve(bytes, limit),
             false => self.try_hold_near(bytes, limit),
         }
@@ -259,7 +291,7 @@ impl<B: Backend> Device<B> {
         // More than the whole quota: no measurement and no pool can make room.
         if bytes <= limit {
             self.measure_if_stale();
-            if self.attachment.ledger().reserve(bytes, limit).is_ok() {
+            if self.attachment.reserve_at_once(bytes, limit).is_ok() {
                 return Ok(());
             }
             // Nothing is refused on an old figure: what code or pools have given back to the driver since we last
@@ -268,7 +300,7 @@ impl<B: Backend> Device<B> {
                 self.measure_now();
             }
             B::refresh(self);
-            if self.attachment.ledger().reserve(bytes, limit).is_ok() {
+            if self.attachment.reserve_at_once(bytes, limit).is_ok() {
                 return Ok(());
             }
             // Before it refuses, the driver takes back what pools keep and nothing uses.
@@ -291,7 +323,7 @@ impl<B: Backend> Device<B> {
 
     /// Counts bytes that the driver has taken already.
     pub fn charge(&self, bytes: u64) {
-        self.attachment.ledger().charge(bytes);
+        self.attachment.charge(bytes);
     }
 
     /// What the driver holds for this process by our own account.
@@ -331,13 +363,12 @@ impl<B: Backend> Device<B> {
     #[inline]
     pub fn is_near(&self) -> bool {
         let limit = self.limit();
-        limit != u64::MAX
-            && fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_add(NEAR) > limit
+        limit != u64::MAX && self.attachment.room(limit) < NEAR
     }
 
     /// Whether `bytes` more would leave the tenant within its quota, as things are at this moment.
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_add(bytes) <= self.limit()
+        self.attachment.room(self.limit()) >= bytes
     }
 
     /// Whether the tenant holds more than its quota.
@@ -347,7 +378,7 @@ impl<B: Backend> Device<B> {
 
     /// Bytes by which it does.
     pub fn over(&self) -> u64 {
-        fcsp_core::region::ledger::used_bytes(self.attachment.tenant()).saturating_sub(self.limit())
+        self.attachment.over(self.limit())
     }
 
     /// Fresh figures for an answer to the tenant.
@@ -359,12 +390,12 @@ impl<B: Backend> Device<B> {
             B::refresh(self);
             self.measure_if_stale();
         }
-        self.attachment.ledger().usage(limit)
+        self.attachment.usage(limit)
     }
 
     /// Figures without asking the driver anything.
     pub fn usage_as_known(&self) -> Usage {
-        self.attachment.ledger().usage(self.limit())
+        self.attachment.usage(self.limit())
     }
 
     /// Refuses, in the log's words.

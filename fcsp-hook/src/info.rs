@@ -22,6 +22,20 @@ impl View {
     /// The tenant's view of `device`, which has `total` bytes; `None` where there is no tenant or no limit below that.
     pub fn of(device: &DeviceIdentity, total: u64) -> Option<Self> {
         let tenant = tenant()?;
+        let view = Self::of_one(&tenant, device, total)?;
+        // What it cannot have for the sake of a tenant that it is a part of counts as held.
+        let (mut limit, mut room) = (view.limit, view.limit - view.used);
+        for outer in tenant.outers() {
+            let around = Self::of_one(outer, device, total)?;
+            limit = limit.min(around.limit);
+            room = room.min(around.limit - around.used);
+        }
+        let used = limit - room.min(limit);
+        (limit < total).then_some(Self { limit, used })
+    }
+
+    /// One tenant's own limit, and what counts against it.
+    fn of_one(tenant: &Tenant, device: &DeviceIdentity, total: u64) -> Option<Self> {
         let (_, limits) = tenant.limits().ok()?;
         let path = tenant.dir().join(format!("{}.region", device.uuid));
         let region = RegionSnapshot::read(&path).ok();
@@ -31,7 +45,7 @@ impl View {
             _ => Tenant::memory_limit(&limits, device, total),
         };
         let used = region.map_or(0, |region| region.used_bytes);
-        (limit < total).then_some(Self {
+        Some(Self {
             limit,
             used: used.min(limit),
         })

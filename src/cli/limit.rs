@@ -148,7 +148,10 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
     output::line(&format!(
         "{name}: memory {}, compute {}{}",
         limits::memory_text(&view.limits.memory),
-        limits::compute_text(&view.limits.compute),
+        match &view.outer {
+            Some(outer) => format!("that of {outer}, which it is a part of"),
+            None => limits::compute_text(&view.limits.compute),
+        },
         match ps::state(&view) {
             "running" => String::new(),
             other => format!(", {other}"),
@@ -166,7 +169,18 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         existing(context, &args.tenant)?;
         return report(context, &args.tenant, "its quota", args.json);
     }
-    living(context, &args.tenant)?;
+    let view = living(context, &args.tenant)?;
+    let other = args
+        .limits
+        .given()
+        .map(|(option, ..)| option)
+        .find(|option| *option != "--memory");
+    if let (Some(outer), Some(option)) = (&view.outer, other) {
+        bail!(
+            "{option}: tenant {} is a part of {outer} and has a memory limit only: its work counts in the share of {outer}",
+            args.tenant
+        );
+    }
     if file::read_authority()?.is_some() {
         bail!(
             "{} sets this machine's limits, and programs keep to it: change it there",
@@ -213,7 +227,13 @@ fn check_devices(context: &Context, name: &str, before: &Limits, after: &Limits)
 
 /// `fcsp pause` and `fcsp resume`.
 pub fn pause(context: &Context, args: &PauseArgs, paused: bool) -> anyhow::Result<ExitCode> {
-    living(context, &args.tenant)?;
+    let view = living(context, &args.tenant)?;
+    if let Some(outer) = &view.outer {
+        bail!(
+            "tenant {0} is a part of {outer}, whose share its work counts in: pause or resume {outer}, and {0} with it",
+            args.tenant
+        );
+    }
     change(context, &args.tenant, |before| {
         Ok(Limits {
             paused,

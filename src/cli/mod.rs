@@ -11,6 +11,7 @@ mod limit;
 mod limits;
 mod numbers;
 mod output;
+mod parts;
 mod probe;
 mod program;
 mod promises;

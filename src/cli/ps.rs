@@ -20,7 +20,7 @@ Examples:
 HAD is GPU time had per time passed, HELD the time its launches stood at the gate (at most 100% a process), QUEUE the GPU \
 time submitted and not yet done, LATE the launches that went because a deadline passed.
 
-JSON keys: schema (fcsp.ps/2), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, paused, used_bytes, \
+JSON keys: schema (fcsp.ps/2), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, outer (the tenant that it is a part of, or null), paused, used_bytes, \
 refused, memory[] (device, value, bytes, part), compute[] (device, value, quota, mode, priority, floor, pool, burst, weight; \
 parts are of the device, 1 is all of it, null where there is none), roots[] (pid, start_time, alive), problems[], \
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped (all null for a \
@@ -146,7 +146,10 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
         let head = |table: &mut Table, device: &str, cells: [String; 5], share: Option<&Share>| {
             let [used, quota, percent, peak, refused] = cells;
             let mut row = vec![
-                tenant.name.clone(),
+                match &tenant.outer {
+                    Some(outer) => format!("{} (in {outer})", tenant.name),
+                    None => tenant.name.clone(),
+                },
                 state(tenant).into(),
                 device.to_owned(),
                 used,

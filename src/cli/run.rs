@@ -12,13 +12,14 @@ use fcsp::device::Selector;
 use fcsp::file::SetupLock;
 use fcsp::spatial::Wish;
 use fcsp::state::{STATE_DIR_VARIABLE, StateDir};
-use fcsp::tenant::MANAGED_MARK;
+use fcsp::tenant::{MANAGED_MARK, OUTER_FILE};
 use fcsp::tree;
 use fcsp::units::Bytes;
 
 use super::libraries::Libraries;
 use super::limits::{self, LimitArgs};
 use super::numbers::{self, Numbers};
+use super::parts::Around;
 use super::probe::Device;
 use super::program::Obstacle;
 use super::tenants::{self, TenantView};
@@ -42,6 +43,7 @@ Examples:
   fcsp run --memory 40% --compute 25% --mode strict -- ./serve
   fcsp run --tenant team-a --memory 16GiB -- ./one &
   fcsp run --tenant team-a --memory 16GiB -- ./two   both share the 16 GiB
+  fcsp run --memory 4GiB -- ./three                  in a program of team-a: 4 GiB of the 16, a part of team-a
   fcsp run --sim h100x2 --memory 1GiB -- ./app    two simulated H100s
   fcsp run --vendor hip --memory 8GiB -- ./app    HIP that comes with the program
   fcsp run --compute 25% --spatial -- ./app       compute units of its own (AMD)
@@ -279,6 +281,8 @@ struct Place {
     made: bool,
     /// What keeps its programs on compute units of its own, if anything is to.
     units: Option<spatial::Variable>,
+    /// The tenant that it is a part of.
+    outer: Option<Around>,
 }
 
 fn take_place(
@@ -288,27 +292,36 @@ fn take_place(
     (numbers, visible): (&Numbers, &[Device]),
     devices: &[spatial::Place],
 ) -> anyhow::Result<Place> {
-    let name = config
-        .tenant
-        .clone()
-        .unwrap_or_else(|| format!("run-{}", std::process::id()));
     let state = &context.state;
-    let asked = Limits {
-        memory: numbers.settle("--memory", &config.memory)?,
-        compute: numbers.settle("--compute", &config.compute)?,
-        paused: false,
+    let unnamed = || format!("run-{}", std::process::id());
+    let around = Around::find(state);
+    let inside = match &around {
+        Some(around) => !around.takes_in(args.tenant.as_deref(), &args.limits, numbers)?,
+        None => false,
     };
     // A program does not leave its tenant by another name: it would have that tenant's limit and the new one's together.
-    let outer = std::env::var("FCSP_TENANT").unwrap_or_default();
-    if outer != name && !outer.is_empty() && !TenantView::read(state, &outer).is_dead() {
-        bail!(
-            "--tenant: this runs in tenant {outer}, which a program does not leave; leave the name out to use that tenant's limits, or start {name} outside of it"
-        );
+    let outer = around.filter(|_| inside);
+    let (name, asked) = match &outer {
+        Some(outer) => (
+            args.tenant.clone().unwrap_or_else(unnamed),
+            outer.asked(&args.limits, config, numbers)?,
+        ),
+        None => (
+            config.tenant.clone().unwrap_or_else(unnamed),
+            Limits {
+                memory: numbers.settle("--memory", &config.memory)?,
+                compute: numbers.settle("--compute", &config.compute)?,
+                paused: false,
+            },
+        ),
+    };
+    if let Some(outer) = &outer {
+        outer.check(&asked, visible)?;
     }
     let dead = || TenantView::read(state, &name).is_dead();
     // A name alone is a wish to join: without anybody to join it would be a tenant without a limit.
     let says_nothing = asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();
-    let needs_to_live = config.tenant.is_some() && says_nothing;
+    let needs_to_live = (config.tenant.is_some() || outer.is_some()) && says_nothing;
     let not_there = || {
         anyhow::anyhow!(
             "no tenant {name} runs, so there are no limits to join: give them, such as --memory 16GiB (equal ones join a tenant that runs), or --memory unlimited for none"
@@ -335,6 +348,9 @@ fn take_place(
     let there = TenantView::read(state, &name);
     let joins = Control::open(&dir)?.is_some() && !there.is_dead();
     let limits = if joins {
+        if let Some(outer) = &outer {
+            outer.check_part(&name, &dir)?;
+        }
         let wanted = args.limits.merge(&there.limits, numbers)?;
         if wanted.memory != there.limits.memory || wanted.compute != there.limits.compute {
             bail!(
@@ -355,7 +371,11 @@ fn take_place(
             let _ = state.remove_if(&name, dead);
             return Err(not_there());
         }
-        let beyond = promises::beyond(state, &name, &asked, visible);
+        // What a part has is promised to the tenant around it.
+        let beyond = match &outer {
+            Some(_) => Vec::new(),
+            None => promises::beyond(state, &name, &asked, visible),
+        };
         if let (Some(first), true) = (beyond.first(), args.no_overcommit) {
             let message = format!("--no-overcommit: {first}");
             drop(lock);
@@ -364,6 +384,10 @@ fn take_place(
         }
         for line in beyond {
             eprintln!("fcsp: warning: {line}");
+        }
+        match &outer {
+            Some(outer) => outer.adopt(&dir)?,
+            None => forget_outer(&dir)?,
         }
         Control::create(&dir)?.write(&asked)?;
         tenants::enter_priority(state, &name, &asked);
@@ -393,8 +417,10 @@ fn take_place(
         limits,
         made: !joins,
         units: None,
+        outer,
     };
-    match units {
+    let entered = place.outer.as_ref().map_or(Ok(()), Around::add_root);
+    match units.and_then(|units| entered.map(|()| units).map_err(Into::into)) {
         Ok(units) => {
             place.units = units;
             Ok(place)
@@ -403,6 +429,14 @@ fn take_place(
             leave_place(context, &place);
             Err(error)
         }
+    }
+}
+
+/// Makes the tenant of a folder that somebody left a tenant by itself.
+fn forget_outer(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(dir.join(OUTER_FILE)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -424,6 +458,9 @@ fn leave_place(context: &Context, place: &Place) {
     let dir = context.state.tenant(name);
     if let Ok(_lock) = SetupLock::acquire(&dir.join("setup.lock")) {
         let _ = tenants::remove_root(&dir);
+    }
+    if let Some(outer) = &place.outer {
+        outer.remove_root();
     }
     if !place.made {
         return;

@@ -18,6 +18,7 @@ mod limits;
 mod lookup;
 mod memory;
 mod overhead;
+mod parts;
 mod processes;
 mod together;
 

@@ -11,6 +11,7 @@ use super::layout::{
 };
 use super::ledger::{self, Ledger};
 use super::made::{check_identity, create, is_of_another_boot, lock_offset, slots_in};
+use super::outer::Outer;
 use crate::boot;
 use crate::device::DeviceIdentity;
 use crate::file::{self, FileId, Mapping, SetupLock, Transient};
@@ -69,6 +70,8 @@ pub struct Attachment {
     pub(super) index: u32,
     /// Slots that are known to lie in the file, whatever its words say.
     backed: AtomicU32,
+    /// This process's place in the tenant that its own is a part of.
+    pub(super) outer: Option<Box<Outer>>,
 }
 
 impl Attachment {
@@ -117,6 +120,7 @@ impl Attachment {
             mapping,
             index: u32::MAX,
             backed: AtomicU32::new(slots_in(len)),
+            outer: None,
         };
         let capacity = this.tenant().capacity.load(Ordering::Relaxed);
         if !(FIRST_SLOTS..=MAX_SLOTS).contains(&capacity) || len < lock_offset(capacity) {
@@ -362,41 +366,76 @@ impl Attachment {
         if self.is_due() {
             self.reap();
         }
+        if let Some(outer) = &self.outer {
+            outer.place.reap_if_due();
+        }
     }
 
-    /// Reserves `bytes` under `limit`. Before refusing, looks whether a dead process still counts. A refusal is counted.
+    /// Reserves `bytes` under `limit`, and within the tenants that this one is a part of. Before refusing, looks whether a
+    /// dead process still counts. A refusal is counted.
     #[inline]
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
-        match self.ledger().reserve(bytes, limit) {
+        match self.reserve_at_once(bytes, limit) {
             Ok(()) => Ok(()),
-            Err(denied) => self.reserve_again(denied).inspect_err(|denied| {
-                self.count_refusal(denied.wanted);
-            }),
+            Err(denied) => self
+                .reserve_again(bytes, limit, denied)
+                .inspect_err(|denied| self.count_refusal(denied.wanted)),
         }
     }
 
     /// [`Attachment::reserve`] for a caller who can do with less, or tries again: a refusal is not counted.
     pub fn try_reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
-        self.ledger()
-            .reserve(bytes, limit)
-            .or_else(|denied| self.reserve_again(denied))
+        self.reserve_at_once(bytes, limit)
+            .or_else(|denied| self.reserve_again(bytes, limit, denied))
+    }
+
+    /// The same without a look at who has died.
+    #[inline]
+    pub fn reserve_at_once(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.ledger().reserve(bytes, limit)?;
+        match &self.outer {
+            None => Ok(()),
+            Some(outer) => self.reserve_in(outer, bytes),
+        }
+    }
+
+    /// Counts `bytes` that the driver has taken already, whatever the quota says.
+    pub fn charge(&self, bytes: u64) {
+        self.ledger().charge(bytes);
+        if let Some(outer) = &self.outer {
+            outer.place.charge(bytes);
+        }
     }
 
     /// Gives `bytes` back that this process has reserved or charged.
     #[inline]
     pub fn release(&self, bytes: u64) {
+        self.release_own(bytes);
+        if let Some(outer) = &self.outer {
+            outer.place.release(bytes);
+        }
+    }
+
+    #[inline]
+    pub(super) fn release_own(&self, bytes: u64) {
         if !self.ledger().release(bytes) {
             self.recompute();
         }
     }
 
     #[cold]
-    fn reserve_again(&self, denied: Denied) -> Result<(), Denied> {
-        if self.is_due() {
-            self.reap();
-            return self.ledger().reserve(denied.wanted, denied.limit);
+    fn reserve_again(&self, bytes: u64, limit: u64, denied: Denied) -> Result<(), Denied> {
+        let mut looked = false;
+        let places =
+            std::iter::successors(Some(self), |place| place.outer.as_ref().map(|outer| &outer.place));
+        for place in places.filter(|place| place.is_due()) {
+            place.reap();
+            looked = true;
         }
-        Err(denied)
+        match looked {
+            true => self.reserve_at_once(bytes, limit),
+            false => Err(denied),
+        }
     }
 
     /// Counts a refusal of `bytes` that [`Attachment::reserve`] had no part in.
@@ -406,6 +445,9 @@ impl Attachment {
         tenant.refused.fetch_add(1, Ordering::Relaxed);
         tenant.refused_bytes.store(bytes, Ordering::Relaxed);
         self.slot().refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(outer) = &self.outer {
+            outer.place.count_refusal(bytes);
+        }
     }
 }
 
@@ -436,7 +478,7 @@ impl MemoryTracker for Governed<'_> {
     }
 
     fn charge(&self, bytes: u64) {
-        self.attachment.ledger().charge(bytes);
+        self.attachment.charge(bytes);
     }
 
     fn release(&self, bytes: u64) {
@@ -444,6 +486,6 @@ impl MemoryTracker for Governed<'_> {
     }
 
     fn usage(&self) -> Usage {
-        self.attachment.ledger().usage(self.limit)
+        self.attachment.usage(self.limit)
     }
 }

@@ -36,7 +36,10 @@ impl Attachment {
         // Acquire: what was held for the context that the figure is of is settled.
         let seen = |kind| self.context_word(kind).load(Ordering::Acquire);
         match (seen(kind), seen(ContextKind::First)) {
-            (0, _) => None,
+            (0, _) => self
+                .outer
+                .as_ref()
+                .and_then(|outer| outer.place.context_bytes(kind)),
             (bytes, 0) => Some(bytes),
             (bytes, first) => Some(bytes.min(first)),
         }
@@ -59,16 +62,28 @@ impl Attachment {
         self.slot()
             .making_since
             .store(monotonic_ns().max(1), Ordering::Release);
+        if let Some(outer) = &self.outer {
+            outer.place.begins_context();
+        }
     }
 
     /// Says that what was held for the context is settled.
     pub fn ends_context(&self) {
         // Release: whoever sees this sees the ledger as it is now.
         self.slot().making_since.store(0, Ordering::Release);
+        if let Some(outer) = &self.outer {
+            outer.place.ends_context();
+        }
     }
 
-    /// Whether another process of the tenant is making a context: what it holds for that may be more than it will take.
+    /// Whether another process of the tenant, or of one that this is a part of, is making a context: what it holds for that
+    /// may be more than it will take.
     pub fn others_make_contexts(&self) -> bool {
+        let outer = self.outer.as_ref();
+        self.others_here_make_contexts() || outer.is_some_and(|outer| outer.place.others_make_contexts())
+    }
+
+    fn others_here_make_contexts(&self) -> bool {
         let now = monotonic_ns();
         (0..self.high()).any(|index| {
             let slot = self.slot_at(index);

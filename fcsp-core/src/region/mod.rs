@@ -3,6 +3,7 @@
 //! - [`layout`]: the bytes.
 //! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
 //! - [`contexts`]: what a context is known to take, and who is making one.
+//! - `outer`: a tenant that is a part of another.
 //! - [`ahead`]: bytes held before small requests want them.
 //! - [`physical`]: what the driver holds for a process by the process's own account.
 //! - `made`: making and checking the file.
@@ -17,6 +18,7 @@ pub mod heap;
 pub mod layout;
 pub mod ledger;
 mod made;
+mod outer;
 pub mod physical;
 pub mod snapshot;
 #[cfg(all(test, not(loom)))]

@@ -11,7 +11,7 @@ use std::sync::{MutexGuard, PoisonError};
 use fcsp_core::clock::Countdown;
 use fcsp_core::memory::Denied;
 use fcsp_core::region::contexts::ContextKind;
-use fcsp_core::region::ledger::{UNIT, used_bytes};
+use fcsp_core::region::ledger::UNIT;
 
 use super::listed::LARGEST_BLOCK;
 use super::{Device, Free, NEAR};
@@ -114,7 +114,7 @@ impl<B: Backend> Device<B> {
         }
         // The block by which this process finds itself in the library's list counts beside the context.
         let block = if self.own_numbers { 0 } else { LARGEST_BLOCK };
-        let left = denied.limit.saturating_sub(denied.used).saturating_sub(block);
+        let left = self.attachment.room(self.limit()).saturating_sub(block);
         let left = left - left % UNIT;
         if left == 0 {
             return Err(denied);
@@ -166,8 +166,8 @@ impl<B: Backend> Making<'_, B> {
         device.known_contexts().push((context, bytes));
         device.unseen.fetch_add(bytes, Ordering::Relaxed);
         let limit = device.limit();
-        let used = used_bytes(device.attachment.tenant()).saturating_sub(held);
-        let is_far = limit == u64::MAX || used.saturating_add(bytes) <= limit.saturating_sub(NEAR);
+        let room = device.attachment.room(limit).saturating_add(held);
+        let is_far = limit == u64::MAX || room >= bytes.saturating_add(NEAR);
         if is_far && !self.learns {
             let _undisturbed = Undisturbed::begin();
             let _only = device.measure.lock().unwrap_or_else(PoisonError::into_inner);

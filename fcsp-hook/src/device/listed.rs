@@ -100,7 +100,7 @@ impl<B: Backend> Device<B> {
                 (before, _) => before,
             };
             if let Some((number, AGREE)) = agreed {
-                self.attachment.slot().listed.store(number, Ordering::Relaxed);
+                self.attachment.set_listed(number);
                 return;
             }
         }

@@ -110,6 +110,7 @@ impl<B: Backend> Device<B> {
         let unit = |bytes: u64| bytes.next_multiple_of(fcsp_core::region::ledger::UNIT);
         let (now, slot) = (unit(now), self.attachment.slot());
         let before = slot.overhead.swap(now, Ordering::Relaxed) + unit(held);
+        self.attachment.show_overhead(now);
         if now > before {
             self.charge(now - before);
         } else {

@@ -105,8 +105,7 @@ impl<B: Backend> Device<B> {
         // Nobody is refused anything if it fails: the request then asks for its own bytes.
         if self
             .attachment
-            .ledger()
-            .reserve(Ahead::CHUNK + bytes, self.limit())
+            .reserve_at_once(Ahead::CHUNK + bytes, self.limit())
             .is_err()
         {
             return false;
