@@ -7,6 +7,7 @@ mod accounting;
 mod bypass;
 mod charged;
 mod death;
+mod embedded;
 mod forks;
 mod habits;
 mod imports;
