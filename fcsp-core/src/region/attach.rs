@@ -132,7 +132,7 @@ impl Attachment {
         this.index = this.take_slot(&file)?;
         // A region that does not say its boot may be of another one, with any number of dead.
         let knows_boot = this.tenant().boot.swap(boot::id(), Ordering::Relaxed) == boot::id();
-        if this.high() <= FEW || !knows_boot || this.is_due() {
+        if this.high() <= FEW || !knows_boot || this.is_due() || this.crowd() <= FEW {
             this.reap_in(&file);
         }
         Ok(this)
@@ -345,6 +345,12 @@ impl Attachment {
         });
     }
 
+    /// Slots that are taken, by the living or the dead: a look for the dead tries each.
+    fn crowd(&self) -> u32 {
+        let taken = |index: &u32| self.slot_at(*index).state.load(Ordering::Relaxed) != SLOT_FREE;
+        (0..self.high()).filter(taken).count() as u32
+    }
+
     /// Whether it is time to look for dead processes: there may be some, and nobody has looked for
     /// [`REAP_INTERVAL_NS`], or longer in a crowd. A look costs a lock attempt for each of its members, each of which
     /// searches the kernel's list of all their locks: 12 ms for a thousand.
@@ -354,11 +360,13 @@ impl Attachment {
         if high <= 1 && !ledger::is_stale(tenant) {
             return false;
         }
-        let interval = (REAP_INTERVAL_NS * (1 + high / 64)).min(MOST_REAP_INTERVAL_NS);
-        // A time that is still to come is another clock's.
-        file::monotonic_ns()
-            .checked_sub(tenant.reaped_ns.load(Ordering::Relaxed))
-            .is_none_or(|since| since >= interval)
+        let interval = |crowd: u64| (REAP_INTERVAL_NS * (1 + crowd / 64)).min(MOST_REAP_INTERVAL_NS);
+        let Some(since) = file::monotonic_ns().checked_sub(tenant.reaped_ns.load(Ordering::Relaxed)) else {
+            // A time that is still to come is another clock's.
+            return true;
+        };
+        // There never were more than `high`, and there may be far fewer by now.
+        since >= interval(high) || (since >= REAP_INTERVAL_NS && since >= interval(u64::from(self.crowd())))
     }
 
     /// Looks for dead processes if that is due.

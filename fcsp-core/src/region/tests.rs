@@ -88,6 +88,26 @@ fn the_dead_of_another_boot_hold_nothing() {
     }
 }
 
+/// What one process holds that dies after a crowd has gone is there for the next at once: the crowd counts no more.
+#[test]
+fn a_crowd_that_is_gone_keeps_nobody_waiting() {
+    let folder = Folder::new();
+    let crowd: Vec<Attachment> = (0..200).map(|_| folder.attach()).collect();
+    drop(crowd);
+    let path = folder.path();
+    let slot = HEADER_BYTES + 5 * SLOT_BYTES;
+    let held = slot + std::mem::offset_of!(SlotWords, held);
+    put(&path, held, LIMIT / UNIT);
+    let state = slot + std::mem::offset_of!(SlotWords, state);
+    put(&path, state, u64::from(SLOT_LIVE));
+    put_word(&path, std::mem::offset_of!(TenantWords, used), LIMIT / UNIT);
+    put_word(&path, std::mem::offset_of!(TenantWords, reaped_ns), now_ns());
+    let next = folder.attach();
+    assert_eq!(next.high(), 200);
+    next.reserve(LIMIT, LIMIT).unwrap();
+    assert_eq!(used_bytes(next.tenant()), LIMIT);
+}
+
 #[test]
 fn the_living_are_never_of_another_boot() {
     let folder = Folder::new();
