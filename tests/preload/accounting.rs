@@ -353,7 +353,7 @@ fn the_last_part_of_a_quota_can_be_had() {
 /// would reserve a step of 32 MiB, and all together pass it.
 #[test]
 fn what_many_pools_draw_is_held() {
-    const PROCESSES: u64 = 48;
+    const PROCESSES: u64 = 220;
     let machine = Machine::with("h100,memory=32GiB,context=64MiB");
     let mut judge = machine.observer();
     // A context and a full pool each, and less than a step for each of them beside NEAR.
@@ -379,6 +379,7 @@ fn what_many_pools_draw_is_held() {
     let granted = codes.iter().filter(|&&code| code == 0).count() as u64;
     assert_eq!(granted, (GIB + 128 * MIB) / (32 * MIB), "{codes:?}");
     assert!(judge.sum() <= quota, "{} of {quota}", judge.sum());
+    assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
 }
 
 /// The library's list in a container has the tenant's processes, by the numbers that they have there.

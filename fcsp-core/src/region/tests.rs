@@ -1,9 +1,10 @@
-//! Regions that another boot has left, and regions whose words somebody wrote over.
+//! Regions that another boot has left, regions whose words somebody wrote over, what contexts take, and parts.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::attach::Attachment;
+use super::contexts::ContextKind::{First, Further};
 use super::layout::{HEADER_BYTES, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT, TenantWords};
 use super::ledger::{UNIT, used_bytes};
 use crate::boot;
@@ -156,4 +157,71 @@ fn slots_that_come_later_are_seen() {
     assert_eq!(used_bytes(first.tenant()), 100 * UNIT);
     drop(others);
     first.reserve(LIMIT, LIMIT).unwrap();
+}
+
+#[test]
+fn the_smallest_context_seen_is_known_to_all() {
+    let folder = Folder::new();
+    let (a, b) = (folder.attach(), folder.attach());
+    assert_eq!((a.context_bytes(First), a.context_bytes(Further)), (None, None));
+    for bytes in [900, 0, 500, 700] {
+        a.saw_context(First, bytes);
+    }
+    b.saw_context(Further, 600);
+    // No more than a first one, whatever else was in the figure.
+    assert_eq!(
+        (b.context_bytes(First), b.context_bytes(Further)),
+        (Some(500), Some(500))
+    );
+    b.saw_context(Further, 300);
+    assert_eq!(a.context_bytes(Further), Some(300));
+}
+
+#[test]
+fn who_makes_a_context_is_seen_by_the_others_until_it_is_made_or_takes_too_long() {
+    let folder = Folder::new();
+    let (a, b) = (folder.attach(), folder.attach());
+    a.begins_context();
+    assert!(b.others_make_contexts() && !a.others_make_contexts());
+    a.ends_context();
+    assert!(!b.others_make_contexts());
+    a.begins_context();
+    let since = a.slot().making_since.load(Ordering::Relaxed);
+    a.slot()
+        .making_since
+        .store(since.saturating_sub(10_000_000_000).max(1), Ordering::Relaxed);
+    assert!(!b.others_make_contexts());
+    a.begins_context();
+    drop(a);
+    assert!(!b.others_make_contexts());
+}
+
+/// What a part holds counts in both regions, and a refusal by either leaves both as they were.
+#[test]
+fn a_part_reserves_in_both_or_in_neither() {
+    let (inner, outer) = (Folder::new(), Folder::new());
+    let (own, around) = (inner.attach(), outer.attach());
+    let mut part = inner.attach();
+    part.set_outer(outer.attach(), 6 * UNIT);
+    let used = || (used_bytes(own.tenant()), used_bytes(around.tenant()));
+    let small = 4 * UNIT;
+    part.reserve(3 * UNIT, small).unwrap();
+    assert_eq!(used(), (3 * UNIT, 3 * UNIT));
+    assert_eq!(part.room(small), UNIT);
+    part.reserve(2 * UNIT, small).unwrap_err();
+    around.reserve(3 * UNIT, u64::MAX).unwrap();
+    assert_eq!((part.room(small), part.over(small)), (0, 0));
+    let denied = part.reserve(UNIT, small).unwrap_err();
+    assert_eq!((denied.used, denied.limit), (6 * UNIT, 6 * UNIT));
+    assert_eq!(used(), (3 * UNIT, 6 * UNIT));
+    assert_eq!(part.usage(small).used, small);
+    part.set_outer_limits(&[5 * UNIT]);
+    assert_eq!(part.over(small), UNIT);
+    part.charge(UNIT);
+    assert_eq!(used(), (small, 7 * UNIT));
+    part.release(2 * UNIT);
+    assert_eq!(used(), (2 * UNIT, 5 * UNIT));
+    assert_eq!(part.outermost().path(), outer.path());
+    drop(part);
+    assert_eq!(used(), (0, 3 * UNIT));
 }
