@@ -1,6 +1,13 @@
 //! Shares of the device's time. Times are those of a machine with other things to do, so every bound is coarse.
 
-use crate::machine::{Busy, Machine};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fcsp::file::monotonic_ns as now_ns;
+
+use crate::machine::{Busy, Machine, wait_for};
 use crate::vendors::Vendor;
 
 /// How far a rate may be off.
@@ -99,4 +106,112 @@ pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendo
     assert!(share["mix"]["collective"].as_f64() > Some(0.9), "{share}");
     assert!(share["consumed_ns"].as_u64() > Some(1_000_000), "{share}");
     assert!(share["waits"].as_u64() > Some(0), "{share}");
+}
+
+/// Where words of a share page are, bytes from its start.
+const PROMISE: u64 = 16;
+const FINISH_AT: u64 = 80;
+const BLOCKED_SINCE: u64 = 88;
+const WAITING_AT: u64 = 104;
+const SEEN: u64 = 112;
+
+/// The page of a tenant that has one, once it says something.
+fn page_of(machine: &Machine, tenant: &str) -> PathBuf {
+    let devices = machine.path().join("state/devices");
+    let mut found = None;
+    wait_for("a page", || {
+        found = std::fs::read_dir(&devices)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|device| device.path().join(format!("{tenant}.page")))
+            .find(|page| std::fs::metadata(page).is_ok_and(|meta| meta.len() >= 4096));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// The best of a few seconds: in the first one costs are learned.
+fn best(busy: &Busy) -> f64 {
+    (0..4).map(|_| busy.rate()).fold(0.0, f64::max)
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A page alone, without a tenant, says that it is of high priority, held up and waiting, always.
+pub fn a_written_page_takes_no_guarantee(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let victim = machine.busy("victim", &[("FCSP_COMPUTE_LIMIT", "50%")], false);
+    let free = best(&victim);
+    let page = page_of(&machine, "victim");
+    let liar = page.with_file_name("liar.page");
+    std::fs::copy(page, &liar).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = std::fs::File::options().write(true).open(&liar).unwrap();
+            let put = |at: u64, value: u64| file.write_all_at(&value.to_le_bytes(), at).unwrap();
+            // The whole device, high, balanced.
+            put(PROMISE, 1_000_000 | 1_000_000 << 20 | 2 << 40 | 2 << 44);
+            while !done.load(Ordering::Relaxed) {
+                let now = now_ns();
+                put(BLOCKED_SINCE, now);
+                put(FINISH_AT, now + 500_000_000);
+                put(WAITING_AT, now);
+                put(SEEN, now);
+                std::thread::sleep(Duration::from_micros(400));
+            }
+        });
+        // Also where the rest of the test fails.
+        let _stop = Stop(&done);
+        settles("a guarantee of half beside a page that lies", 0.46, || {
+            victim.rate() / free
+        });
+    });
+}
+
+/// Tenants that are gone have left thousands of pages, which nobody holds.
+pub fn pages_of_the_dead_cost_nothing(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let victim = machine.busy("victim", &[("FCSP_COMPUTE_LIMIT", "50%")], false);
+    let free = best(&victim);
+    let page = page_of(&machine, "victim");
+    let mut left = std::fs::read(&page).unwrap();
+    let long_ago = now_ns() - 60_000_000_000;
+    left[SEEN as usize..SEEN as usize + 8].copy_from_slice(&long_ago.to_le_bytes());
+    for number in 0..5_000 {
+        std::fs::write(page.with_file_name(format!("tree-{number}.page")), &left).unwrap();
+    }
+    settles("beside pages of the dead", 1.0, || victim.rate() / free);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", victim.pid())).unwrap();
+    let mapped = maps.lines().filter(|line| line.contains("/tree-")).count();
+    assert_eq!(mapped, 0, "pages of the dead are mapped");
+}
+
+/// A page of another version, or noise, in the place of a tenant's own: its share is kept all the same.
+pub fn a_page_of_another_version_turns_no_share_off(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")];
+    let free = machine.busy("free", &[], false).rate();
+    drop(machine.busy("strict", &settings, false));
+    let page = page_of(&machine, "strict");
+    for noise in [0xa5, 0x02] {
+        let mut bytes = std::fs::read(&page).unwrap();
+        bytes[..8].fill(noise);
+        std::fs::write(&page, bytes).unwrap();
+        let strict = machine.busy("strict", &settings, false);
+        settles("strict", 0.25, || strict.rate() / free);
+    }
 }

@@ -368,7 +368,7 @@ impl Machine {
         client.tell(&format!("busy {} 1000000 {handle}", path.display()));
         let busy = Busy {
             words: std::fs::File::open(path).unwrap(),
-            _client: client,
+            client,
         };
         wait_for("the client's first work", || busy.done() > 20);
         busy
@@ -558,10 +558,15 @@ impl Judge {
 /// A client that keeps the device busy until it is dropped.
 pub struct Busy {
     words: std::fs::File,
-    _client: Client,
+    client: Client,
 }
 
 impl Busy {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.client.pid()
+    }
+
     /// Launches that are done.
     pub fn done(&self) -> u64 {
         let mut bytes = [0; 8];

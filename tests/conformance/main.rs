@@ -120,6 +120,9 @@ macro_rules! shares {
             compute::strict_is_its_quota,
             compute::neighbours_get_their_quotas,
             compute::high_priority_goes_first,
+            compute::a_written_page_takes_no_guarantee,
+            compute::pages_of_the_dead_cost_nothing,
+            compute::a_page_of_another_version_turns_no_share_off,
         );
     };
 }
