@@ -10,12 +10,13 @@
 //! different quotas compare directly, which is what the policy orders tenants by.
 //!
 //! Two clamps: the content never exceeds `cap` (so `empty_at >= now - cap / q`), and the debt never exceeds
-//! [`MAX_DEBT_NS`] of waiting (so one absurd cost cannot stop a tenant for good).
+//! [`MAX_DEBT_NS`] of waiting (so one absurd cost cannot stop a tenant for good). The second is far beyond what a tenant's
+//! processes owe together: a debt that others add to is not forgiven.
 
 use crate::units::{Ppm, WHOLE};
 
-/// The longest wait a debt may ask for, ns. A single kernel of 100 ms at a quota of 5 % stays exact.
-pub const MAX_DEBT_NS: u64 = 2_000_000_000;
+/// The longest wait a debt may ask for, ns. A single kernel of 3 s at a quota of 5 % stays exact.
+pub const MAX_DEBT_NS: u64 = 60_000_000_000;
 
 /// The wall time in which `quota` of a device earns `gpu` ns, to the nearest ns.
 ///
@@ -58,7 +59,7 @@ impl Rate {
     /// How long the tenant has been owed time, ns of wall time: positive with tokens, negative in debt.
     pub fn lag(self, empty_at: u64, now: u64) -> i64 {
         let empty_at = self.settle(empty_at, now);
-        // Settled, the two differ by less than a span or two seconds: no overflow.
+        // Settled, the two differ by less than a span or a minute: no overflow.
         now.wrapping_sub(empty_at) as i64
     }
 

@@ -17,6 +17,8 @@ pub const WINDOW: u64 = 64;
 const YOUNG: u64 = 16;
 /// Slots looked at for a key before giving up.
 const PROBES: usize = 16;
+/// The key of a slot that was given up. No key of a kernel or graph but by a chance of one in 2^63.
+const GIVEN_UP: u64 = u64::MAX;
 /// Contended samples of which one at least is believed to be of undisturbed work.
 const CALM_WINDOW: u64 = 16;
 /// Samples that are bounds of which the least is believed.
@@ -46,6 +48,19 @@ pub fn kernel_key(function: u64, blocks: u64) -> u64 {
 pub fn graph_key(graph: u64) -> u64 {
     (mix(!graph) & !1).max(2)
 }
+
+/// The key of kernels of this name, by a hash of it, and the magnitude of their grid. Odd, as all kernels' are.
+pub fn name_key(name: u32, blocks: u64) -> u64 {
+    kernel_key(CONTENT | u64::from(name), blocks)
+}
+
+/// The key of graphs of this content, by a hash of it.
+pub fn content_key(content: u32) -> u64 {
+    graph_key(CONTENT | u64::from(content))
+}
+
+/// No handle has this bit: user addresses have 47.
+const CONTENT: u64 = 1 << 50;
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -107,8 +122,8 @@ impl CostTable {
         let start = mix(key) as usize;
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
-            // Acquire: pairs with the Release of the claim, so that a found key's words are its own. Keys are never
-            // removed, so the first free slot ends the search.
+            // Acquire: pairs with the Release of the claim, so that a found key's words are its own. A slot that was given up
+            // does not end the search, one that was never taken does.
             match entry.key.load(Ordering::Acquire) {
                 k if k == key => return Some(entry),
                 0 => return None,
@@ -119,29 +134,37 @@ impl CostTable {
     }
 
     fn find_or_claim(&self, key: u64) -> Option<&Entry> {
+        if let Some(entry) = self.find(key) {
+            return Some(entry);
+        }
         let start = mix(key) as usize;
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
-            match entry
-                .key
-                .compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Some(entry),
-                Err(k) if k == key => return Some(entry),
-                Err(_) => {}
+            // Two threads that claim slots for one key: the first in the order of probes is then the one that is used.
+            let claim = |free| {
+                entry
+                    .key
+                    .compare_exchange(free, key, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+            };
+            if claim(0) || claim(GIVEN_UP) {
+                return Some(entry);
             }
         }
         self.overflow.fetch_add(1, Ordering::Relaxed);
         None
     }
 
+    /// The learned cost of `key`, ns.
+    #[inline]
+    pub fn known(&self, key: u64) -> Option<u64> {
+        self.find(key).and_then(Entry::cost)
+    }
+
     /// The cost of `key`, ns: learned, or guessed from `blocks`.
     #[inline]
     pub fn cost(&self, key: u64, blocks: u64) -> u64 {
-        match self.find(key) {
-            Some(entry) => entry.cost().unwrap_or_else(|| self.guess(blocks)),
-            None => self.guess(blocks),
-        }
+        self.known(key).unwrap_or_else(|| self.guess(blocks))
     }
 
     /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so far.
@@ -188,7 +211,7 @@ impl CostTable {
         entry.samples.fetch_max(YOUNG, Ordering::Relaxed);
     }
 
-    /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used again.
+    /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used again. Its slot is free.
     pub fn forget(&self, key: u64) {
         if let Some(entry) = self.find(key) {
             for word in [
@@ -202,6 +225,10 @@ impl CostTable {
             ] {
                 word.store(0, Ordering::Relaxed);
             }
+            // Release: whoever claims the slot finds nothing of what was known.
+            let _ = entry
+                .key
+                .compare_exchange(key, GIVEN_UP, Ordering::Release, Ordering::Relaxed);
         }
     }
 

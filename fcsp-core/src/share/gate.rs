@@ -6,10 +6,12 @@
 //!
 //! The gate never blocks and never reads a clock: the backend waits, and says what time it is.
 
+mod beside;
 mod line;
+mod reconcile;
 mod slow;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::classify::Class;
 use crate::share::arrivals::Arrivals;
@@ -20,8 +22,11 @@ use crate::share::params::{Params, Priority};
 use crate::share::policy::Reason;
 use crate::share::turns::{Meter, Turns};
 use crate::units::WHOLE;
+use beside::Beside;
+pub use beside::{consumed, may_have_run};
 pub use line::{Line, SEVERAL};
 use line::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
+pub use reconcile::Stretch;
 
 /// The largest slice of credit, ns of GPU time.
 pub const MAX_SLICE_NS: u64 = 500_000;
@@ -32,6 +37,10 @@ pub const MIN_SLICE_NS: u64 = 8_000;
 /// The first slice after a wait for tokens, ns of GPU time: soon after it a marker can be put that the device has not
 /// reached yet, from which spans may be measured.
 pub const FIRST_SLICE_NS: u64 = 150_000;
+/// Launches of a process that may be on the device before anything was found done: nobody knows what they take.
+pub const FIRST_LAUNCHES: u64 = 2;
+/// For so long at most other new processes of a tenant wait for such launches of one, ns.
+pub const TRIAL_NS: u64 = 1_000_000_000;
 /// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
 pub const PUBLISH_NS: u64 = 200_000;
 /// With work in flight and none of it done for this long, one launch goes through whatever the policy says, ns.
@@ -113,6 +122,18 @@ pub struct Gate<'p> {
     bypassed: AtomicU64,
     /// Whether other ranks may wait for this process's collectives.
     ranks: AtomicBool,
+    /// Whether anything was found done yet.
+    has_retired: AtomicU32,
+    /// Counted as used by this process, ns.
+    paid: AtomicU64,
+    /// Slices granted before anything was found done.
+    first_slices: AtomicU64,
+    /// Since when the device has had work of this process, at the earliest, and the position at that instant.
+    period_at: AtomicU64,
+    period_mark: AtomicU64,
+    /// Charged after the fact since then, ns.
+    amended: AtomicI64,
+    beside: Beside,
 }
 
 impl<'p> Gate<'p> {
@@ -144,6 +165,13 @@ impl<'p> Gate<'p> {
             mix: Mix::default(),
             bypassed: AtomicU64::new(0),
             ranks: AtomicBool::new(false),
+            has_retired: AtomicU32::new(0),
+            paid: AtomicU64::new(0),
+            first_slices: AtomicU64::new(0),
+            period_at: AtomicU64::new(now),
+            period_mark: AtomicU64::new(0),
+            amended: AtomicI64::new(0),
+            beside: Beside::default(),
         };
         Ok(gate)
     }
@@ -218,6 +246,17 @@ impl<'p> Gate<'p> {
         let before = self.retired.fetch_max(marker.0, Ordering::Relaxed);
         if before < marker.0 {
             self.progress_at.fetch_max(now, Ordering::Relaxed);
+            self.learns();
+        }
+    }
+
+    /// Something is known of what this process's work takes.
+    fn learns(&self) {
+        if self.has_retired.load(Ordering::Relaxed) == 0 {
+            self.has_retired.store(1, Ordering::Relaxed);
+            if self.first_slices.load(Ordering::Relaxed) > 0 {
+                self.page.end_trial();
+            }
         }
     }
 
@@ -273,9 +312,8 @@ impl<'p> Gate<'p> {
     /// last correction. Only for measurements in which no other tenant's time is contained.
     pub fn true_up(&self, measured: u64, estimated: u64, now: u64) {
         let difference = measured as i64 - estimated as i64;
-        self.page.charge(self.own_rate(), difference, now);
-        self.page.count(difference);
-        self.page.note_correction(difference);
+        self.page.move_account(difference);
+        self.amend(difference, now);
     }
 
     /// Tells the gate how long work took by the clock, with the queue never empty, against what was charged for it:
@@ -330,6 +368,8 @@ impl<'p> Gate<'p> {
         if launched > before {
             // As if all of it had been submitted at the start of the interval: the queue is then at least this deep.
             self.page.submitted(launched - before, since.min(now));
+            // The other way round: not a moment of the interval before counts as busy unless somebody has seen it.
+            self.account_for(launched - before, now);
         }
     }
 

@@ -13,6 +13,7 @@
 //! | [`authority`] | whose priority counts between tenants of different owners |
 //! | [`files`] | where pages live: one's own to write, the others' to read |
 //! | [`cost`] | what kernels cost, learned |
+//! | [`lately`] | what strangers are charged |
 //! | [`recent`] | the costs of the kernels launched lately, one cache line a launch |
 //! | [`gate`] | what a backend calls at a launch |
 //! | [`wait`] | sleeping, and the clock |
@@ -63,6 +64,7 @@ pub mod cost;
 #[cfg(not(loom))]
 pub mod files;
 pub mod gate;
+pub mod lately;
 pub mod margin;
 pub mod mix;
 #[cfg(all(test, loom))]

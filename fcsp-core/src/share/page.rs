@@ -8,6 +8,7 @@
 //!
 //! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container they are in.
 
+mod account;
 mod renew;
 
 use crate::boot;
@@ -50,7 +51,7 @@ pub enum PageError {
 ///
 /// The first line is written when the tenant attaches or its limits change; the second with every slice of credit;
 /// the third only by the tenant's own processes among themselves; the fourth, for reports and for the adaptive mode, with
-/// every slice.
+/// every slice; the fifth among the tenant's own processes as well.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct TenantPage {
@@ -92,6 +93,17 @@ pub struct TenantPage {
     leaning: AtomicU64,
     /// [`Pace`], as a word.
     pace: AtomicU64,
+
+    /// No launch is let through by a deadline before, ns.
+    let_at: AtomicU64,
+    /// Up to when the device's time is accounted for by charges, ns.
+    accounted_at: AtomicU64,
+    /// How much of what the tenant is charged may be wrong, ppm.
+    doubt: AtomicU64,
+    /// Until when one process tries what its work takes, ns.
+    trial_until: AtomicU64,
+    /// Pages of before have zeros in this line.
+    _later: [AtomicU64; 4],
 }
 
 /// What a neighbour can see of a page, read once for a decision.
@@ -129,6 +141,8 @@ pub struct View {
     pub pace: Pace,
     /// When its next step begins, as far as that is foreseen.
     pub expected: Expected,
+    /// How much of what it is charged may be wrong, ppm.
+    pub doubt: u64,
 }
 
 /// The tenant's own counters, for `top` and metrics.
@@ -184,6 +198,11 @@ impl TenantPage {
             classes: std::array::from_fn(|_| zero()),
             leaning: zero(),
             pace: zero(),
+            let_at: zero(),
+            accounted_at: zero(),
+            doubt: zero(),
+            trial_until: zero(),
+            _later: std::array::from_fn(|_| zero()),
         }
     }
 
@@ -311,6 +330,7 @@ impl TenantPage {
                 at: self.expected_at.load(Ordering::Relaxed),
                 spread: self.expected_spread.load(Ordering::Relaxed),
             },
+            doubt: self.doubt.load(Ordering::Relaxed),
         };
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }
@@ -512,10 +532,11 @@ impl Default for TenantPage {
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<TenantPage>() == 256);
+    assert!(size_of::<TenantPage>() == 320);
     assert!(std::mem::offset_of!(TenantPage, boot) == 48);
     assert!(std::mem::offset_of!(TenantPage, empty_at) == 64);
     assert!(std::mem::offset_of!(TenantPage, seen) as u64 == SEEN_AT);
     assert!(std::mem::offset_of!(TenantPage, floor_empty_at) == 128);
     assert!(std::mem::offset_of!(TenantPage, classes) == 192);
+    assert!(std::mem::offset_of!(TenantPage, let_at) == 256);
 };

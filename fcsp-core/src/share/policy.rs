@@ -66,6 +66,8 @@ pub const COMPARED_NS: u64 = 16_000_000;
 pub const ROUND_NS: u64 = 300_000;
 /// A tenant of a higher priority that was seen within this time may come back at any moment, ns.
 pub const ABOUT_NS: u64 = 1_000_000_000;
+/// How soon a waiter in debt looks again, ns.
+pub const LONG_RECHECK_NS: u64 = 2_000_000_000;
 /// A bucket that ran empty counts as empty until it holds this again, ns of GPU time: work then goes in pieces worth
 /// switching the device for.
 pub const PIECE_NS: u64 = 1_000_000;
@@ -419,10 +421,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     // A strict tenant's quota is a ceiling whatever its priority.
     let has_tokens = own.has_tokens(now);
     if mode == Mode::Strict && !has_tokens {
-        return wait(
-            own.refilled_at().min(now + crate::share::bucket::MAX_DEBT_NS),
-            Reason::Quota,
-        );
+        return wait(own.refilled_at().min(now + LONG_RECHECK_NS), Reason::Quota);
     }
     // One that is only counted was promised nothing: it has what the driver's own slices give it. And one of high
     // priority waits for nobody towards whom that counts.

@@ -6,6 +6,7 @@ mod device;
 mod floors;
 mod hosts;
 mod labels;
+mod owed;
 mod parts;
 mod priorities;
 mod ranks;

@@ -6,7 +6,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use fcsp_core::classify::Class;
 use fcsp_core::share::arrivals::Expected;
 use fcsp_core::share::authority::Authority;
-use fcsp_core::share::gate::{Gate, Marker, Verdict};
+use fcsp_core::share::gate::{Gate, Marker, Stretch, Verdict, consumed, may_have_run};
+use fcsp_core::share::lately::Lately;
 use fcsp_core::share::mix::Leaning;
 use fcsp_core::share::page::{TenantPage, View};
 use fcsp_core::share::params::{Params, Priority};
@@ -45,6 +46,10 @@ pub struct Tenant {
     pub conduct: Conduct,
     /// The gate charges this times the true cost, in ppm.
     pub bias: u64,
+    /// The gate charges this whatever the cost, ns.
+    pub flat: Option<u64>,
+    /// Whether each launch is a stranger, of which nothing is known but that.
+    pub strange: bool,
     /// Whether markers correct the charges.
     pub correct: bool,
     /// Another process of the tenant at this index.
@@ -53,6 +58,8 @@ pub struct Tenant {
     pub class: Class,
     /// The user that it runs as. Between users no priority counts for the guarantee.
     pub user: u32,
+    /// When its program begins, ns.
+    pub start: u64,
 }
 
 impl Tenant {
@@ -62,15 +69,30 @@ impl Tenant {
             params,
             conduct: Conduct::Honest,
             bias: 1_000_000,
+            flat: None,
+            strange: false,
             correct: false,
             shares_page_of: None,
             class: Class::Other,
             user: 0,
+            start: 0,
         }
     }
 
     pub fn user(mut self, user: u32) -> Self {
         self.user = user;
+        self
+    }
+
+    /// Charged so many ns a launch.
+    pub fn flat(mut self, ns: u64) -> Self {
+        self.flat = Some(ns);
+        self
+    }
+
+    /// Each launch is a stranger, guessed at 3 us.
+    pub fn strange(mut self) -> Self {
+        (self.flat, self.strange) = (Some(3_000), true);
         self
     }
 
@@ -119,6 +141,16 @@ enum Parked {
     Dead,
 }
 
+#[derive(Clone, Copy)]
+struct Mark {
+    tag: u64,
+    marker: Marker,
+    recorded: u64,
+    passed: Option<u64>,
+    /// What neighbours had been charged by then.
+    others: u64,
+}
+
 struct Host<'p> {
     gate: Gate<'p>,
     program: Program,
@@ -127,8 +159,16 @@ struct Host<'p> {
     parked: Parked,
     /// Bumped to cancel events that were scheduled for it.
     turn: u64,
-    markers: VecDeque<(u64, Marker)>,
+    markers: VecDeque<Mark>,
     done: u64,
+    /// When the host began to wait for all of its work.
+    blocked: u64,
+    /// What neighbours had been charged when the host last looked.
+    others: u64,
+    retired: Marker,
+    lately: Lately,
+    /// The last launch that ended, and the device's time that this host had then.
+    known: (u64, u64),
     submitted: u64,
     step_began: u64,
     steps: Vec<u64>,
@@ -143,6 +183,9 @@ struct Host<'p> {
 
 /// Launches a driver queues before it holds the host back.
 const QUEUE: usize = 1024;
+
+/// How long a host takes to see that its work is done, ns.
+const NOTICE: u64 = 6_000;
 
 pub const WINDOW: u64 = 10_000_000;
 
@@ -194,6 +237,11 @@ pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> 
             turn: 0,
             markers: VecDeque::new(),
             done: 0,
+            blocked: 0,
+            others: 0,
+            retired: Marker::default(),
+            lately: Lately::default(),
+            known: (0, 0),
             submitted: 0,
             step_began: START,
             steps: Vec::new(),
@@ -205,7 +253,7 @@ pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> 
             corrected_mark: 0,
         });
         let jitter = sim.random(20_000);
-        sim.wake_at(i, START + jitter);
+        sim.wake_at(i, START + tenant.start + jitter);
     }
     sim.go(START + ns)
 }
@@ -287,7 +335,16 @@ impl Sim<'_> {
 
     /// A kernel is done: whoever waits for it goes on, after the time a host takes to see it.
     fn completed(&mut self, i: usize, tag: u64) {
-        self.hosts[i].done = tag + 1;
+        let now = self.now;
+        let busy = self.device.busy(i);
+        let host = &mut self.hosts[i];
+        host.done = tag + 1;
+        // As a pair of events around it says.
+        host.lately.took(busy - host.known.1, (tag - host.known.0) as u32);
+        host.known = (tag, busy);
+        for mark in host.markers.iter_mut().filter(|mark| mark.tag <= tag) {
+            mark.passed.get_or_insert(now);
+        }
         match self.hosts[i].parked {
             Parked::Draining(to) => {
                 self.retire(i);
@@ -304,6 +361,11 @@ impl Sim<'_> {
                 let at = self.now + 6_000;
                 self.wake_at(i, at);
             }
+            // Who waits for tokens looks at its marks now and then: what was charged too much comes back.
+            Parked::Waiting if self.device.is_empty(i) => {
+                let late = self.random(1_000_000);
+                self.wake_at(i, now + late);
+            }
             Parked::Full if self.device.queued(i) < QUEUE / 2 => {
                 let at = self.now + 6_000;
                 self.wake_at(i, at);
@@ -315,16 +377,31 @@ impl Sim<'_> {
     fn retire(&mut self, i: usize) {
         let busy = self.device.busy(i);
         let now = self.now;
+        let views = self.views(i);
         let host = &mut self.hosts[i];
         let mut reached = None;
-        while let Some(&(tag, marker)) = host.markers.front() {
-            if tag >= host.done {
+        while let Some(&mark) = host.markers.front() {
+            let until = mark.passed.unwrap_or(now);
+            let stretch = Stretch {
+                from: mark.recorded,
+                until,
+            };
+            host.was_busy(stretch, mark.others, &views, now);
+            if mark.tag >= host.done {
                 break;
             }
-            host.gate.retire(marker, now);
-            reached = Some(marker);
+            if !views.iter().any(|view| may_have_run(view, mark.recorded, now)) {
+                host.gate.was_alone(mark.marker.since(host.retired));
+            }
+            host.retired = mark.marker;
+            host.gate.retire(mark.marker, now);
+            if !host.tenant.correct {
+                host.gate.emptied(mark.marker, until);
+            }
+            reached = Some(mark.marker);
             host.markers.pop_front();
         }
+        host.gate.is_all(now);
         if reached.is_some() && host.tenant.correct && host.markers.is_empty() {
             // Everything submitted is done, so busy time and charges cover the same kernels.
             let charged = host.submitted;
@@ -332,6 +409,24 @@ impl Sim<'_> {
                 .true_up(busy - host.corrected_busy, charged - host.corrected_mark, now);
             (host.corrected_busy, host.corrected_mark) = (busy, charged);
         }
+    }
+
+    /// The host has seen that all of its work is done.
+    fn drained(&mut self, i: usize) {
+        let now = self.now;
+        self.retire(i);
+        let views = self.views(i);
+        let host = &mut self.hosts[i];
+        host.markers.clear();
+        let stretch = Stretch {
+            from: host.blocked,
+            until: now.saturating_sub(NOTICE),
+        };
+        host.was_busy(stretch, host.others, &views, now);
+        if !host.tenant.correct {
+            host.gate.emptied(host.gate.mark(), now);
+        }
+        host.gate.drained(now);
     }
 
     fn views(&self, i: usize) -> Vec<View> {
@@ -447,11 +542,8 @@ impl Sim<'_> {
                     return;
                 }
                 self.hosts[i].parked = Parked::Running;
-                self.retire(i);
-                let host = &mut self.hosts[i];
-                host.markers.clear();
-                host.gate.drained(now);
-                if host.gate.resume(now) {
+                self.drained(i);
+                if self.hosts[i].gate.resume(now) {
                     self.wake_waiters(i);
                 }
             }
@@ -478,10 +570,10 @@ impl Sim<'_> {
                     }
                     Op::Sync => {
                         self.hosts[i].gate.block(now);
+                        self.hosts[i].blocked = now;
+                        self.hosts[i].others = consumed(&self.views(i));
                         if self.device.is_empty(i) {
-                            self.retire(i);
-                            self.hosts[i].markers.clear();
-                            self.hosts[i].gate.drained(now);
+                            self.drained(i);
                             if self.hosts[i].gate.resume(now) {
                                 self.wake_waiters(i);
                             }
@@ -537,13 +629,19 @@ impl Sim<'_> {
     /// Takes a launch through the gate; false if the host now waits.
     fn launch(&mut self, i: usize, gpu: u64, host_cost: u64) -> bool {
         let now = self.now;
-        let cost = gpu * self.hosts[i].tenant.bias / 1_000_000;
+        let tenant = &self.hosts[i].tenant;
+        let cost = match tenant.flat {
+            Some(flat) if tenant.strange => self.hosts[i].lately.price(flat),
+            Some(flat) => flat,
+            None => gpu * tenant.bias / 1_000_000,
+        };
         let marked = if self.hosts[i].gate.admit(cost) {
             false
         } else {
             self.hosts[i].slow += 1;
             self.retire(i);
             let views = self.views(i);
+            self.hosts[i].others = consumed(&views);
             let class = self.hosts[i].tenant.class;
             match self.hosts[i].gate.acquire_as(class, cost, now, &views) {
                 Verdict::Go { marker } => marker,
@@ -552,7 +650,7 @@ impl Sim<'_> {
                     let host = &mut self.hosts[i];
                     host.pending = Some((gpu, host_cost));
                     host.parked = Parked::Draining(to);
-                    host.mark_tail();
+                    host.mark_tail(now);
                     // Never without a deadline: the gate says what to do when it passes.
                     self.wake_at(i, now + 10_000_000);
                     return false;
@@ -561,7 +659,7 @@ impl Sim<'_> {
                     let host = &mut self.hosts[i];
                     host.pending = Some((gpu, host_cost));
                     host.parked = Parked::Waiting;
-                    host.mark_tail();
+                    host.mark_tail(now);
                     let late = 5_000 + self.random(55_000);
                     self.wake_at(i, until + late);
                     return false;
@@ -571,22 +669,43 @@ impl Sim<'_> {
         self.hosts[i].launches += 1;
         self.hosts[i].tag += 1;
         let tag = self.hosts[i].tag;
-        if marked {
-            let marker = self.hosts[i].gate.mark();
-            self.hosts[i].markers.push_back((tag, marker));
-        }
         self.hosts[i].submitted += cost;
         self.device.submit(i, gpu, tag);
+        if marked {
+            self.hosts[i].mark(now);
+        }
         true
     }
 }
 
 impl Host<'_> {
+    fn was_busy(&self, stretch: Stretch, others: u64, views: &[View], now: u64) {
+        if self.tenant.correct || stretch.until <= stretch.from {
+            return;
+        }
+        if views.iter().any(|view| may_have_run(view, stretch.from, now)) {
+            let had = consumed(views).wrapping_sub(others);
+            self.gate.was_busy_beside(stretch, had, views, now);
+        } else {
+            self.gate.was_busy(stretch, now);
+        }
+    }
+
+    fn mark(&mut self, now: u64) {
+        self.markers.push_back(Mark {
+            tag: self.tag,
+            marker: self.gate.mark(),
+            recorded: now,
+            passed: None,
+            others: self.others,
+        });
+    }
+
     /// A marker at the end of what is queued, unless there is one: whoever waits must learn when the queue is done.
-    fn mark_tail(&mut self) {
-        let tail = (self.tag, self.gate.mark());
-        if self.gate.in_flight() > 0 && self.markers.back() != Some(&tail) {
-            self.markers.push_back(tail);
+    fn mark_tail(&mut self, now: u64) {
+        let last = self.markers.back().map(|mark| (mark.tag, mark.marker));
+        if self.gate.in_flight() > 0 && last != Some((self.tag, self.gate.mark())) {
+            self.mark(now);
         }
     }
 }

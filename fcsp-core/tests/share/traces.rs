@@ -56,6 +56,10 @@ pub enum Trace {
     From(u64),
     /// A kernel of 2 us, each 0.5 ms, waited for by nobody.
     Tick,
+    /// Kernels of so many ns, `every` so many waited for; 0 for never.
+    Each { gpu: u64, every: u64 },
+    /// The same with kernels of 10 us, of which one in `of` takes 5 ms.
+    Vary { of: u64, every: u64 },
     /// Nothing at all.
     Idle,
 }
@@ -79,8 +83,18 @@ impl Trace {
             Self::Ping => "ping",
             Self::From(_) => "matmul later",
             Self::Tick => "tick",
+            Self::Each { .. } => "kernels of one length",
+            Self::Vary { .. } => "10 us, some 5 ms",
             Self::Idle => "idle",
         }
+    }
+}
+
+/// Launches among the first `steps` steps of a program that waits after each `every`.
+fn launches(steps: u64, every: u64) -> u64 {
+    match every {
+        0 => steps,
+        every => steps / (every + 1) * every + steps % (every + 1),
     }
 }
 
@@ -200,6 +214,20 @@ impl Program {
                 1 => Op::Sync,
                 2 => Op::Step,
                 _ => Op::Host(2_000_000),
+            },
+            Trace::Each { every, .. } | Trace::Vary { every, .. }
+                if every > 0 && i % (every + 1) == every =>
+            {
+                Op::Sync
+            }
+            Trace::Each { gpu, .. } => Op::Launch { gpu, host: 5_000 },
+            Trace::Vary { of, every } => Op::Launch {
+                gpu: if launches(i, every) % of == of / 2 {
+                    5_000_000
+                } else {
+                    10_000
+                },
+                host: 5_000,
             },
             Trace::From(start) if now < start => Op::SleepUntil(start),
             Trace::From(_) => alternate(120_000, 5_000),

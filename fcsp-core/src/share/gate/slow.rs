@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::line::{WORD_AWAITED, WORD_CHANGED, WORD_PAUSED, WORD_POLITE};
 use super::{
-    FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS, MIN_SLICE_NS, OVERDUE_NS, PUBLISH_NS,
-    STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Verdict,
+    FIRST_LAUNCHES, FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS, MIN_SLICE_NS,
+    OVERDUE_NS, PUBLISH_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, TRIAL_NS, Verdict,
 };
 use crate::classify::Class;
 use crate::share::bucket::wall_of;
@@ -21,6 +21,9 @@ use crate::units::WHOLE;
 const WITHIN_SLICE_NS: u64 = 50_000;
 /// Work in flight before such a moment, which may come sooner than foreseen, ns of GPU time.
 const WITHIN_DEPTH_NS: u64 = 1_000_000;
+
+/// How often a new process looks whether another of the tenant's has found out, ns.
+const TRIAL_LOOK_NS: u64 = 1_000_000;
 
 /// How a launch goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,26 +231,39 @@ impl Gate<'_> {
             _ => depth,
         };
         let in_flight = self.in_flight();
-        if params.mode != Mode::None && in_flight > 0 && in_flight + cost > depth {
-            if now < self.progress_at.load(Ordering::Relaxed) + self.patience(own) {
-                self.stand(now);
-                return Verdict::Drain {
-                    to: depth.saturating_sub(cost),
-                };
-            }
-            return self.let_one(own, cost, now);
+        // Beside others the first slices are short anyway.
+        let is_new = (own.company == 0 || own.params.mode == Mode::Strict) && self.is_new();
+        if is_new
+            && own.params.mode == Mode::Strict
+            && self.first_slices.load(Ordering::Relaxed) == 0
+            && let Err(until) = self.page.take_trial(TRIAL_NS, now)
+        {
+            return self.wait_for_trial(until, now);
         }
-        self.resume(now);
-        let waited = self.finish_wait(now);
-
+        let to = match (in_flight + cost > depth, is_new && self.first_are_out()) {
+            (true, _) => Some(depth.saturating_sub(cost)),
+            (false, true) => Some(in_flight.saturating_sub(1)),
+            (false, false) => None,
+        };
+        if let Some(to) = to
+            && params.mode != Mode::None
+            && in_flight > 0
+        {
+            let is_stuck = now >= self.progress_at.load(Ordering::Relaxed) + self.patience(own);
+            if is_stuck && let Ok(verdict) = self.let_one(own, cost, now) {
+                return verdict;
+            }
+            self.stand(now);
+            return Verdict::Drain { to };
+        }
+        let waited = self.waiting.load(Ordering::Relaxed) != 0;
         let tokens = tokens_in(own, now);
-        let slice = self.next_slice(
-            polite,
-            !neighbours.iter().any(|n| n.about(now)),
-            now.saturating_sub(last),
-            depth,
-            tokens,
-        );
+        let alone = !neighbours.iter().any(|n| n.about(now));
+        let slice = if is_new {
+            0
+        } else {
+            self.next_slice(polite, alone, now.saturating_sub(last), depth, tokens)
+        };
         // Alone only: beside others nothing can be measured, and slices are short anyway.
         let slice = if waited && own.company == 0 {
             slice.min(FIRST_SLICE_NS)
@@ -271,11 +287,24 @@ impl Gate<'_> {
                 left.max(cost.saturating_add_signed(-credit)).max(1)
             }
         };
+        if params.mode == Mode::Strict {
+            // A ceiling for all of the tenant's processes together: what they see at once, one of them takes.
+            if !self.page.charge_if_filled(own.rate(), grant, now) {
+                return self.came_late(own, cost, now);
+            }
+            self.count(grant as i64);
+        } else {
+            self.pay(own, funds, grant, now);
+        }
+        self.pay_floor(own, grant, matches!(how, How::OnFloor(_)), now);
+        if is_new {
+            self.first_slices.fetch_add(1, Ordering::Relaxed);
+        }
+        self.resume(now);
+        self.finish_wait(now);
         if let How::InTurn(turn) = how {
             self.turns.take(turn, grant);
         }
-        self.pay(own, funds, grant, now);
-        self.pay_floor(own, grant, matches!(how, How::OnFloor(_)), now);
         self.granted.fetch_add(grant, Ordering::Relaxed);
         self.line
             .credit
@@ -286,6 +315,7 @@ impl Gate<'_> {
         self.flush(now);
         if in_flight == 0 {
             self.progress_at.fetch_max(now, Ordering::Relaxed);
+            self.period_begins(now);
         }
         self.page.publish(now);
         Verdict::Go { marker: true }
@@ -329,9 +359,10 @@ impl Gate<'_> {
                     Mode::Balanced | Mode::Adaptive => self.margin.charge(grant, now),
                 };
                 self.page.charge(own.rate(), charge as i64, now);
-                self.page.count(grant as i64);
+                self.count(grant as i64);
             }
             Funds::Surplus => {
+                self.count_paid(grant as i64);
                 self.page
                     .charge_surplus(params.weight, policy::pool_rate(params), grant, now);
             }
@@ -346,13 +377,47 @@ impl Gate<'_> {
         }
     }
 
+    /// Waits for tokens again: another of the tenant's processes has taken the last ones.
+    fn came_late(&self, own: &Own, cost: u64, now: u64) -> Verdict {
+        let empty_at = self.page.view().map_or(own.empty_at, |view| view.empty_at);
+        let own = Own {
+            empty_at,
+            spent: true,
+            ..*own
+        };
+        self.spent.store(1, Ordering::Relaxed);
+        self.wait(&own, own.refilled_at().max(now + 1), Reason::Quota, cost, now)
+    }
+
+    /// Waits for another new process of the tenant to find out what its first launches take: together they would spend what the
+    /// tenant earns in seconds.
+    fn wait_for_trial(&self, until: u64, now: u64) -> Verdict {
+        self.begins_to_wait(now);
+        self.page.waits(now);
+        Verdict::Wait {
+            until: until.min(now + TRIAL_LOOK_NS),
+            reason: Reason::Quota,
+        }
+    }
+
+    /// Whether nothing is known yet of what this process's work takes.
+    fn is_new(&self) -> bool {
+        self.has_retired.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether as many launches are out as may be before more of them were found done.
+    fn first_are_out(&self) -> bool {
+        self.first_slices.load(Ordering::Relaxed) >= FIRST_LAUNCHES
+    }
+
     fn patience(&self, own: &Own) -> u64 {
         // What is in flight may take as long as its share of the device makes it.
         STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS + wall_of(self.in_flight(), own.params.quota)
     }
 
-    fn wait(&self, own: &Own, recheck_at: u64, reason: Reason, cost: u64, now: u64) -> Verdict {
-        let since = match self
+    /// Since when the launch waits.
+    fn begins_to_wait(&self, now: u64) -> u64 {
+        match self
             .waiting
             .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
         {
@@ -361,7 +426,11 @@ impl Gate<'_> {
                 now
             }
             Err(since) => since,
-        };
+        }
+    }
+
+    fn wait(&self, own: &Own, recheck_at: u64, reason: Reason, cost: u64, now: u64) -> Verdict {
+        let since = self.begins_to_wait(now);
         self.page.waits(now);
         if reason == Reason::Paused {
             return Verdict::Wait {
@@ -388,26 +457,36 @@ impl Gate<'_> {
         } else {
             deadline.min(since + MAX_WAIT_NS)
         };
-        if now >= deadline {
-            return self.let_one(own, cost, now);
-        }
+        let next = if now < deadline {
+            deadline
+        } else {
+            match self.let_one(own, cost, now) {
+                Ok(verdict) => return verdict,
+                Err(next) => next,
+            }
+        };
         Verdict::Wait {
-            until: recheck_at.min(deadline),
+            until: recheck_at.min(next),
             reason,
         }
     }
 
-    fn let_one(&self, own: &Own, cost: u64, now: u64) -> Verdict {
+    /// Lets a launch through whose deadline has passed. The tenant's processes take turns at it, and together they are let
+    /// through no faster than the quota pays for. Fails with the instant of the next turn.
+    fn let_one(&self, own: &Own, cost: u64, now: u64) -> Result<Verdict, u64> {
+        self.page.take_let_through(wall_of(cost, own.params.quota), now)?;
         self.resume(now);
         self.finish_wait(now);
         self.page.note_let_through();
+        // Work that waits for this launch cannot be found done before it.
+        self.learns();
         self.pay(own, Funds::Guarantee, cost, now);
         self.pay_floor(own, cost, true, now);
         self.granted.fetch_add(cost, Ordering::Relaxed);
         self.progress_at.fetch_max(now, Ordering::Relaxed);
         self.flush(now);
         self.page.publish(now);
-        Verdict::LetOne
+        Ok(Verdict::LetOne)
     }
 
     /// Returns whether the launch has waited.

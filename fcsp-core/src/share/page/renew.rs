@@ -73,6 +73,9 @@ impl TenantPage {
             &self.floor_empty_at,
             &self.pool_empty_at,
             &self.expected_at,
+            &self.let_at,
+            &self.accounted_at,
+            &self.trial_until,
         ] {
             let _ = time.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
                 (at > latest).then_some(0)

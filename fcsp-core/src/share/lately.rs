@@ -1,0 +1,62 @@
+//! What a process's launches took lately, on average: what a stranger among them is charged until it is known.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A stranger is charged no more than this, ns: many small ones may follow a large one before anything is known of them.
+const MOST_NS: u64 = 20_000_000;
+
+/// A mean that follows the work. All methods may be called from any thread.
+#[derive(Debug, Default)]
+pub struct Lately {
+    /// Sixteenths of a nanosecond; 0 is none.
+    mean: AtomicU64,
+}
+
+impl Lately {
+    /// Takes in that `launches` launches took `ns` together.
+    pub fn took(&self, ns: u64, launches: u32) {
+        if launches == 0 {
+            return;
+        }
+        let each = (ns / u64::from(launches)).min(1 << 56) << 4;
+        // Relaxed: a sample lost to another thread's is a sample less.
+        let old = self.mean.load(Ordering::Relaxed);
+        let new = match old {
+            0 => each,
+            old => old - old / 4 + each / 4,
+        };
+        self.mean.store(new.max(1), Ordering::Relaxed);
+    }
+
+    /// What a stranger is charged whose grid says `guess`, ns.
+    pub fn price(&self, guess: u64) -> u64 {
+        guess.max((self.mean.load(Ordering::Relaxed) >> 4).min(MOST_NS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lately;
+
+    #[test]
+    fn a_stranger_costs_what_work_cost_lately() {
+        let lately = Lately::default();
+        assert_eq!(lately.price(3_000), 3_000, "nothing is known");
+        lately.took(10_000_000, 2);
+        assert_eq!(lately.price(3_000), 5_000_000);
+        assert_eq!(lately.price(9_000_000), 9_000_000, "its grid says more");
+        for _ in 0..40 {
+            lately.took(40_000, 4);
+        }
+        assert!(
+            lately.price(3_000).abs_diff(10_000) < 200,
+            "{}",
+            lately.price(3_000)
+        );
+        lately.took(0, 0);
+        for _ in 0..40 {
+            lately.took(1 << 50, 1);
+        }
+        assert_eq!(lately.price(3_000), 20_000_000);
+    }
+}
