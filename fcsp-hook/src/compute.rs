@@ -13,10 +13,10 @@ use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost;
 use fcsp_core::share::files::{Neighbours, OwnPage};
-use fcsp_core::share::gate::{Gate, SEVERAL, Verdict};
+use fcsp_core::share::gate::{Gate, SEVERAL, Verdict, consumed};
 use fcsp_core::share::page::TenantPage;
 use fcsp_core::share::params::{Mode, Params};
-use fcsp_core::share::wait::{self, now_ns};
+use fcsp_core::share::wait::now_ns;
 use fcsp_core::tenant::Tenant;
 
 use crate::backend::Backend;
@@ -28,12 +28,13 @@ mod events;
 mod functions;
 mod marks;
 mod prices;
+mod reconcile;
 mod timing;
 
 use events::Events;
 pub use functions::{Functions, Known};
-use marks::{Marks, Since, Span};
-use prices::Prices;
+use marks::{Marks, Since};
+use prices::{Key, Prices};
 use timing::Timing;
 
 /// How long a thread asks again and again for a marker, yielding its core, before it sleeps between questions, ns: a kernel or two. A sleep ends
@@ -59,6 +60,11 @@ pub struct Compute<B: Backend> {
     blind: bool,
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
+    /// The GPU time that neighbours had been charged at the last look, ns.
+    others: AtomicU64,
+    /// What other processes of the tenant had been charged when that was seen last, and until when their work may be on the device, ns.
+    siblings: AtomicU64,
+    siblings_until: AtomicU64,
     /// Whether queues other than that of the last launch have had work since the device was last known idle.
     several_queues: AtomicBool,
     /// Whether others have had work since the last mark.
@@ -71,20 +77,16 @@ pub struct Compute<B: Backend> {
     vendor: PhantomData<B>,
 }
 
-/// Least time between marks that are put at synchronisations, ns.
-const MARK_NS: u64 = 1_000_000;
-
 /// GPU time between two timed launches, ns, if that is sooner than their number says: timing one costs 3 us.
 const SAMPLE_EVERY_NS: u64 = 4_000_000;
-
-/// Least GPU time of a span that says something about scale, ns.
-const LONG_SPAN_NS: u64 = 100_000;
 
 /// Work about to be submitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
     /// What its cost is remembered under.
     pub key: u64,
+    /// What the cost of all work like it is remembered under, whatever its handle; 0 if nobody can tell.
+    pub content: u64,
     /// Thread blocks, 0 where that means nothing.
     pub blocks: u64,
     /// What kind of work it is.
@@ -93,6 +95,15 @@ pub struct Work {
     pub sample: bool,
     /// Whether enough of it was timed for its cost to be remembered as it is until a measurement changes it.
     pub settled: bool,
+}
+
+impl Work {
+    fn costs(&self) -> Key {
+        Key {
+            handle: self.key,
+            content: self.content,
+        }
+    }
 }
 
 impl<B: Backend> Compute<B> {
@@ -148,6 +159,9 @@ impl<B: Backend> Compute<B> {
             neighbours: Mutex::new(Neighbours::new(&state, &device.uuid, tenant.name())),
             blind,
             contended: AtomicBool::new(false),
+            others: AtomicU64::new(0),
+            siblings: AtomicU64::new(0),
+            siblings_until: AtomicU64::new(0),
             several_queues: AtomicBool::new(false),
             mixed_queues: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
@@ -184,7 +198,7 @@ impl<B: Backend> Compute<B> {
     /// Submits `work` on `queue` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
-        let cost = self.prices.price(work.key, work.blocks);
+        let cost = self.prices.price(work.costs(), work.blocks);
         let line = self.gate.line();
         if line.stream.load(Ordering::Relaxed) != queue {
             self.other_queue(queue);
@@ -220,6 +234,7 @@ impl<B: Backend> Compute<B> {
         if self.gate.line().stream.swap(queue, Ordering::Relaxed) != 0 {
             self.several_queues.store(true, Ordering::Relaxed);
             self.mixed_queues.store(true, Ordering::Relaxed);
+            self.gate.queue_changes();
         }
     }
 
@@ -240,7 +255,7 @@ impl<B: Backend> Compute<B> {
                 Verdict::Wait { until, .. } => {
                     self.mark_tail(queue, now);
                     self.interrupted.store(true, Ordering::Relaxed);
-                    wait::wait(self.gate.page().event_word(), event, until);
+                    self.wait_for_turn(event, until);
                     B::process().notice_new_limits();
                 }
             }
@@ -273,13 +288,14 @@ impl<B: Backend> Compute<B> {
         let views = neighbours.look(now);
         self.contended
             .store(views.iter().any(|view| view.active(now)), Ordering::Relaxed);
+        self.others.store(consumed(views), Ordering::Relaxed);
         self.gate.acquire_as(class, cost, now, views)
     }
 
     /// Puts a mark at the end of what is queued on `queue`.
     fn mark(&self, queue: usize, now: u64) {
         let line = self.gate.line();
-        line.unmarked.store(0, Ordering::Relaxed);
+        let launches = line.unmarked.swap(0, Ordering::Relaxed);
         self.marked_ns.store(now, Ordering::Relaxed);
         let key = line.key.swap(0, Ordering::Relaxed);
         let since = Since {
@@ -289,6 +305,8 @@ impl<B: Backend> Compute<B> {
             settled: !self.unsettled.swap(false, Ordering::Relaxed),
             timed: !self.contended.load(Ordering::Relaxed)
                 && !self.mixed_queues.swap(false, Ordering::Relaxed),
+            launches,
+            others: self.others.load(Ordering::Relaxed),
             watched: self.contended.load(Ordering::Relaxed) && self.gate.params().mode == Mode::Adaptive,
         };
         self.marks
@@ -299,43 +317,6 @@ impl<B: Backend> Compute<B> {
     fn mark_tail(&self, queue: usize, now: u64) {
         if self.gate.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
             self.mark(queue, now);
-        }
-    }
-
-    /// Retires what the device has passed and takes in what has been timed.
-    fn poll(&self) {
-        let now = now_ns();
-        self.marks
-            .poll::<B>(&self.gate, &self.events, now, |span| self.settle(span, now));
-        self.timing
-            .collect::<B>(&self.events, |key, blocks, sample, contended| {
-                // A sample is read up to some milliseconds after it was taken.
-                let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
-                self.prices.learn(key, blocks, sample, contended);
-            });
-    }
-
-    /// Whether a neighbour, one that came since the last look included, has done anything since `since`: its slices are
-    /// then in what was measured.
-    fn disturbed(&self, since: u64) -> bool {
-        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
-        neighbours.any_since(since)
-    }
-
-    /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,
-    /// and the costs get better.
-    fn settle(&self, span: Span, now: u64) {
-        // Marks put at the same place have nothing between them, and a neighbour's slices are not ours to pay for.
-        if span.charged == 0 || span.measured == 0 || self.disturbed(span.since) {
-            return;
-        }
-        self.gate.true_up(span.measured, span.charged, now);
-        if span.key != 0 {
-            // What one launch was charged, times what charges were wrong by.
-            self.prices
-                .fix(span.key, span.unit.saturating_mul(span.measured) / span.charged);
-        } else if span.settled && span.charged >= LONG_SPAN_NS {
-            self.prices.rescale(span.measured, span.charged);
         }
     }
 
@@ -362,59 +343,13 @@ impl<B: Backend> Compute<B> {
 
     #[cold]
     fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
-        self.sample_sooner(self.prices.price(work.key, work.blocks));
-        let contended = self.contended.load(Ordering::Relaxed);
+        self.sample_sooner(self.prices.price(work.costs(), work.blocks));
+        let contended = self.contended.load(Ordering::Relaxed) || self.has_siblings_since(now_ns());
         let result = self
             .timing
-            .time::<B>(&self.events, work.key, work.blocks, queue, contended, call);
+            .time::<B>(&self.events, work.costs(), work.blocks, queue, contended, call);
         self.poll();
         result
-    }
-
-    /// Around a call in which the host stands waiting for the device. `drains` says what is known to be
-    /// empty afterwards.
-    pub fn synchronise(&self, drains: Drains, call: &dyn Fn() -> B::Status) -> B::Status {
-        let before = now_ns();
-        let line = self.gate.line();
-        // Only a queue that this call names is sure to be there and to be the caller's to use. The queue of the last
-        // launch may be destroyed by now, or in the hands of another thread.
-        if let Some(queue) = drains.named()
-            && line.stream.load(Ordering::Relaxed) == queue
-            && line.unmarked.load(Ordering::Relaxed) != 0
-            && before.saturating_sub(self.marked_ns.load(Ordering::Relaxed)) > MARK_NS
-            && B::marks_while_waiting(queue)
-        {
-            self.mark(queue, before);
-        }
-        self.gate.block(before);
-        let result = call();
-        let now = now_ns();
-        // The device may have run empty.
-        self.interrupted.store(true, Ordering::Relaxed);
-        self.poll();
-        let idle = match drains {
-            Drains::Everything => true,
-            Drains::Queue(queue) => {
-                !self.several_queues.load(Ordering::Relaxed) && line.stream.load(Ordering::Relaxed) == queue
-            }
-            Drains::PartOf(_) | Drains::Something => false,
-        };
-        if idle && result == B::SUCCESS {
-            self.gate.drained(now);
-            self.several_queues.store(false, Ordering::Relaxed);
-            line.unmarked.store(0, Ordering::Relaxed);
-        }
-        if self.gate.resume(now)
-            && let Ok(neighbours) = self.neighbours.try_lock()
-        {
-            neighbours.wake_waiting(now);
-        }
-        result
-    }
-
-    /// The whole context is known to be idle, and nothing was in flight.
-    pub fn idle(&self) {
-        self.several_queues.store(false, Ordering::Relaxed);
     }
 
     /// Launches until one is timed.
@@ -426,11 +361,13 @@ impl<B: Backend> Compute<B> {
     /// time goes into. Never a collective's: no guess lets work through for free.
     pub fn graph_made(&self, executable: usize, kernels: &[(usize, u64)]) {
         let mut time = [0u64; Class::ALL.len()];
+        let mut content = kernels.len() as u64;
         for &(function, blocks) in kernels {
             let (class, stranger) = self.functions.class_of(function, B::kernel_name);
             if stranger {
                 self.prices.forget_kernel(function);
             }
+            content = cost::kernel_key(content ^ self.functions.name_or_handle(function), 1) ^ blocks;
             let cost = self
                 .prices
                 .cost(cost::kernel_key(function as u64, blocks), blocks);
@@ -441,8 +378,14 @@ impl<B: Backend> Compute<B> {
             .into_iter()
             .filter(|class| !class.bypasses_gate())
             .max_by_key(|class| (time[usize::from(class.code())], *class == Class::Other));
+        // Nothing is known of what is in a graph without kernels: memory nodes, say, or graphs within it.
+        let content = if kernels.is_empty() {
+            0
+        } else {
+            (cost::kernel_key(content, 1) >> 32) as u32
+        };
         self.functions
-            .graph_made(executable, most.unwrap_or(Class::Other));
+            .graph_made(executable, most.unwrap_or(Class::Other), content);
     }
 
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.
@@ -467,6 +410,8 @@ pub enum Drains {
     Everything,
     /// One queue, which the call names.
     Queue(usize),
+    /// One queue, which the call names: a copy there came last, and not all of the time was the device's.
+    Copied(usize),
     /// Some of the work on a queue, which the call names.
     PartOf(usize),
     /// Some work, nobody can say which.
@@ -474,10 +419,15 @@ pub enum Drains {
 }
 
 impl Drains {
+    /// Whether the call waits for the device's work and does none of its own.
+    fn is_work(self) -> bool {
+        matches!(self, Self::Everything | Self::Queue(_) | Self::Something)
+    }
+
     /// The queue that the call names: it is there, and the caller may use it.
     fn named(self) -> Option<usize> {
         match self {
-            Self::Queue(queue) | Self::PartOf(queue) => Some(queue),
+            Self::Queue(queue) | Self::Copied(queue) | Self::PartOf(queue) => Some(queue),
             Self::Everything | Self::Something => None,
         }
     }

@@ -249,12 +249,17 @@ impl<B: Backend> Compute<B> {
             sample,
             settled,
             stranger,
+            content,
         } = self.functions.kernel(function, self.countdown(), B::kernel_name);
         if stranger {
             self.forget_kernel_price(function);
         }
         Work {
             key: cost::kernel_key(function as u64, blocks),
+            content: match content {
+                0 => 0,
+                name => cost::name_key(name, blocks),
+            },
             blocks,
             class,
             sample,
@@ -280,10 +285,15 @@ impl<B: Backend> Compute<B> {
             class,
             sample,
             settled,
+            content,
             ..
         } = self.functions.graph(executable, self.countdown());
         let work = Work {
             key: cost::graph_key(executable as u64),
+            content: match content {
+                0 => 0,
+                content => cost::content_key(content),
+            },
             blocks: 0,
             class,
             sample,

@@ -57,7 +57,9 @@ fn lists(
 ) -> ze_result_t {
     let known = share.functions.graph(content.key, share.countdown());
     let work = Work {
+        // By what is in them.
         key: cost::graph_key(content.key as u64),
+        content: 0,
         // What is not known yet is guessed by the groups of its kernels.
         blocks: content.blocks,
         class: if content.collective {

@@ -29,6 +29,8 @@ pub struct Known {
     pub settled: bool,
     /// Whether what was learned under this handle is another function's.
     pub stranger: bool,
+    /// A hash of the kernel's name or of what is in the graph; 0 if that is not known or not asked for.
+    pub content: u32,
 }
 
 /// What is known of the handles of one device in one process. All methods may be called from any thread.
@@ -36,7 +38,7 @@ pub struct Known {
 pub struct Functions {
     /// `{handle: 48 bits, class: 8 bits, graph: 1 bit, times seen: 7 bits}`; 0 is a free slot.
     words: Box<[AtomicU64]>,
-    /// A hash of the kernel's name when its class was found, by slot; 0 if it had none.
+    /// A hash of the kernel's name when its class was found, or of what is in the graph, by slot; 0 if it had none.
     names: Box<[AtomicU32]>,
     countdown_young: AtomicU32,
     random: AtomicU32,
@@ -140,10 +142,12 @@ impl Functions {
                     sample,
                     settled: false,
                     stranger: false,
+                    content: 0,
                 };
                 if sample || value & CLASS == NO_CLASS {
                     (known.class, known.stranger) = self.first_launches(at, value, || name(function));
                 }
+                known.content = self.names[at].load(Ordering::Relaxed);
                 known
             }
             None => Known {
@@ -184,6 +188,7 @@ impl Functions {
             sample: true,
             settled: false,
             stranger: false,
+            content: self.names[at].load(Ordering::Relaxed),
         }
     }
 
@@ -224,9 +229,22 @@ impl Functions {
         function as u64 ^ u64::from(name).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// An executable graph was made that mostly does work of this class.
-    pub fn graph_made(&self, executable: usize, class: Class) {
+    /// A word for the kernel: by its name, which [`Functions::class_of`] has asked for, or else by its handle.
+    pub fn name_or_handle(&self, function: usize) -> u64 {
+        let name = self.find(function as u64).map_or(0, |(at, _)| {
+            // Relaxed: written by this thread just now, or by another's launch.
+            self.names[at].load(Ordering::Relaxed)
+        });
+        match name {
+            0 => function as u64,
+            name => u64::from(name) << 17,
+        }
+    }
+
+    /// An executable graph was made that mostly does work of this class. `content` is the same for graphs of the same kernels.
+    pub fn graph_made(&self, executable: usize, class: Class, content: u32) {
         if let Some((at, value)) = self.slot(executable as u64) {
+            self.names[at].store(content, Ordering::Relaxed);
             self.words[at].store(
                 value & HANDLE | (class as u64) << 8 | GRAPH | value & SEEN,
                 Ordering::Relaxed,
@@ -240,6 +258,7 @@ impl Functions {
             sample: self.turn(countdown),
             settled: true,
             stranger: false,
+            content: 0,
         }
     }
 
@@ -288,6 +307,7 @@ impl Functions {
     pub fn graph_changed(&self, executable: usize) {
         if let Some((at, value)) = self.find(executable as u64) {
             self.words[at].store(value & !SEEN, Ordering::Relaxed);
+            self.names[at].store(0, Ordering::Relaxed);
         }
     }
 
@@ -352,11 +372,11 @@ mod tests {
         let (graph, countdown) = (0x7f00_1234_5600_usize, AtomicU32::new(EVERY));
         let class = || functions.graph(graph, &countdown).class;
         assert_eq!(class(), Class::Other);
-        functions.graph_made(graph, Class::Gemm);
+        functions.graph_made(graph, Class::Gemm, 7);
         assert!((0..2 * FIRST).all(|_| class() == Class::Gemm));
         functions.graph_changed(graph);
         assert_eq!(class(), Class::Gemm);
-        functions.graph_made(graph, Class::Other);
+        functions.graph_made(graph, Class::Other, 7);
         assert_eq!(class(), Class::Other);
     }
 
@@ -390,7 +410,7 @@ mod tests {
             launch(unnamed, None);
         }
         let graph = 0x7f00_4321_3000;
-        functions.graph_made(graph, Class::Gemm);
+        functions.graph_made(graph, Class::Gemm, 7);
         functions.doubt_all();
         assert_eq!(
             launch(one, Some("ncclDevKernel_AllReduce")),

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use fcsp_core::share::gate::{Gate, Marker};
+use fcsp_core::share::gate::{Gate, Marker, Stretch};
 
 use super::events::Events;
 use crate::backend::{Backend, Progress};
@@ -32,6 +32,12 @@ struct Mark {
     key: u64,
     unit: u64,
     settled: bool,
+    /// Launches since the mark before.
+    launches: u32,
+    /// The GPU time that neighbours had been charged when it was recorded, ns.
+    others: u64,
+    /// By when the device has passed it, ns: when a poll found it passed, or sooner if the marks before say so.
+    passed_by: u64,
 }
 
 /// A mark that a poll found passed, and when.
@@ -46,16 +52,49 @@ struct Seen {
 pub struct Span {
     /// As the device says, ns.
     pub measured: u64,
-    /// As charged, ns.
+    /// As charged when it was launched, ns.
     pub charged: u64,
+    /// As charged since then, ns.
+    pub late: u64,
     /// The one key launched, or 0.
     pub key: u64,
     /// What the last launch was charged, ns.
     pub unit: u64,
+    /// How many launches.
+    pub launches: u32,
     /// Whether the costs of all that was launched were settled.
     pub settled: bool,
     /// When the first mark was recorded, ns.
     pub since: u64,
+}
+
+/// A time in which the device had work that a mark comes after.
+#[derive(Debug, Clone, Copy)]
+pub struct Busy {
+    /// From when all of it had been submitted until some of it was not done.
+    pub stretch: Stretch,
+    /// The GPU time that neighbours had been charged by its beginning, ns.
+    pub others: u64,
+    /// As charged, ns; 0 while it is not done.
+    pub charged: u64,
+    /// How many launches it is.
+    pub launches: u32,
+}
+
+/// What a poll tells of.
+pub trait Told {
+    /// A span was measured.
+    fn span(&mut self, span: Span);
+    /// The device was busy; what was charged for that, ns.
+    fn busy(&mut self, busy: Busy) -> u64;
+}
+
+impl Span {
+    /// Whether its launches were charged about the same each.
+    pub fn is_even(&self) -> bool {
+        let all = self.unit.saturating_mul(u64::from(self.launches.max(1)));
+        all < self.charged.saturating_mul(5) / 4 && self.charged < all.saturating_mul(5) / 4
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +106,8 @@ struct Queue {
     seen: Option<Seen>,
     /// When the device may have run empty last, and what had been charged then.
     began: Option<(u64, Marker)>,
+    /// Charged since the last mark was passed for time in which the device was busy, ns.
+    late: u64,
 }
 
 /// The marks of one device in one process.
@@ -90,6 +131,10 @@ pub struct Since {
     pub timed: bool,
     /// Whether the time by the clock is asked for: how contended the device is.
     pub watched: bool,
+    /// How many launches.
+    pub launches: u32,
+    /// The GPU time that neighbours have been charged, as far as was last seen, ns.
+    pub others: u64,
 }
 
 impl Marks {
@@ -153,44 +198,84 @@ impl Marks {
             key: since.key,
             unit: since.unit,
             settled: since.settled,
+            launches: since.launches,
+            others: since.others,
+            passed_by: 0,
         });
     }
 
-    /// Retires what the device has passed; hands every measured span to `settle`.
-    pub fn poll<B: Backend>(&self, gate: &Gate<'_>, events: &Events, now: u64, mut settle: impl FnMut(Span)) {
+    /// Retires what the device has passed, and tells of every measured span and of what the device was busy with. `is_all`:
+    /// there is no work that a mark on another queue does not wait for.
+    pub fn poll<B: Backend>(
+        &self,
+        gate: &Gate<'_>,
+        events: &Events,
+        now: u64,
+        is_all: bool,
+        told: &mut impl Told,
+    ) {
         let mut queue = self.queue();
         let mut steady = true;
         let _question = (!queue.waiting.is_empty()).then(B::beside_recordings);
         while let Some(first) = queue.waiting.front() {
             // Anything but "pending" ends the waiting: an error is the application's to find.
             if B::event_progress(first.event) == Progress::Pending {
+                if is_all {
+                    gate.is_all(now);
+                }
+                let busy = Busy {
+                    stretch: Stretch {
+                        from: first.recorded_ns,
+                        until: now,
+                    },
+                    others: first.others,
+                    charged: 0,
+                    launches: 0,
+                };
+                queue.late += told.busy(busy);
                 break;
             }
-            let Some(mark) = queue.waiting.pop_front() else {
+            let Some(mut mark) = queue.waiting.pop_front() else {
                 break;
             };
+            mark.passed_by = now;
             steady &= mark.continuous;
-            gate.retire(mark.marker, now);
+            let late = core::mem::take(&mut queue.late);
             let before = queue.passed.take();
             if let Some(before) = before {
-                if mark.continuous
-                    && before.busy
-                    && before.timed
+                let charged = mark.marker.since(before.marker);
+                if before.timed
                     && mark.timed
                     && before.context == mark.context
                     && let Some(measured) = B::elapsed_ns(before.event, mark.event)
                 {
-                    settle(Span {
-                        measured,
-                        charged: mark.marker.since(before.marker),
-                        key: mark.key,
-                        unit: mark.unit,
-                        settled: mark.settled,
-                        since: before.recorded_ns,
+                    mark.passed_by = now.min(by_the_device(before.passed_by, measured));
+                    if mark.continuous && before.busy {
+                        told.span(Span {
+                            measured,
+                            charged,
+                            late,
+                            key: mark.key,
+                            unit: mark.unit,
+                            launches: mark.launches,
+                            settled: mark.settled,
+                            since: before.recorded_ns,
+                        });
+                    }
+                    told.busy(Busy {
+                        stretch: Stretch {
+                            from: mark.recorded_ns,
+                            until: mark.passed_by,
+                        },
+                        others: mark.others,
+                        charged: charged.saturating_add(late),
+                        launches: mark.launches,
                     });
                 }
                 events.give_back(before.event, before.context, before.timed);
             }
+            gate.retire(mark.marker, now);
+            gate.emptied(mark.marker, mark.passed_by);
             queue.passed = Some(mark);
         }
         let Some(marker) = queue.passed.as_ref().map(|mark| mark.marker) else {
@@ -243,6 +328,12 @@ impl Marks {
         let mut there = queue.waiting.iter().filter(|mark| mark.queue == on);
         there.any(|mark| B::event_progress(mark.event) == Progress::Pending)
     }
+}
+
+/// When the device has passed a mark at the latest that it passed `elapsed` ns after another, which it had passed by `before`. Its
+/// clock and the host's differ by less than one in 20,000.
+fn by_the_device(before: u64, elapsed: u64) -> u64 {
+    before.saturating_add(elapsed).saturating_add(elapsed / 20_000)
 }
 
 /// Whether a host that submitted `charged` ns of work in `elapsed` ns was faster than the device, charges that are a

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::cost::{CostTable, Sample, kernel_key};
+use fcsp_core::share::lately::Lately;
 use fcsp_core::share::recent::Recent;
 
 /// A scale of one.
@@ -18,9 +19,12 @@ const FIXED: usize = 64;
 #[derive(Debug)]
 pub struct Prices {
     costs: CostTable,
+    lately: Lately,
     recent: Recent,
     /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
     exact: [AtomicU64; FIXED],
+    /// What a span has shown last that was far from what was known, ns; 0 for none.
+    odd: [AtomicU64; FIXED],
     /// How many samples in a row have contradicted them.
     doubts: [AtomicU32; FIXED],
     /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many keys were found to
@@ -34,12 +38,29 @@ impl Default for Prices {
     fn default() -> Self {
         Self {
             costs: CostTable::new(4096),
+            lately: Lately::default(),
             recent: Recent::default(),
             exact: [const { AtomicU64::new(0) }; FIXED],
+            odd: [const { AtomicU64::new(0) }; FIXED],
             doubts: [const { AtomicU32::new(0) }; FIXED],
             scale: AtomicU64::new(UNSCALED),
             told_scale: AtomicU64::new(UNSCALED),
         }
+    }
+}
+
+/// What the cost of work is remembered under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Key {
+    /// By its handle, and the magnitude of its grid; 0 once the handle stands for something else.
+    pub handle: u64,
+    /// By what it is, whatever its handle; 0 if that is not known.
+    pub content: u64,
+}
+
+impl From<u64> for Key {
+    fn from(handle: u64) -> Self {
+        Self { handle, content: 0 }
     }
 }
 
@@ -65,22 +86,52 @@ impl Prices {
         self.costs.cost(key, blocks)
     }
 
-    /// What a launch of `key` is charged, ns.
+    /// What a launch is charged, ns: what is known of its key, or of work of the same content, or what launches took lately.
     #[inline]
-    pub fn price(&self, key: u64, blocks: u64) -> u64 {
-        let cost = self.costs.cost(key, blocks);
+    pub fn price(&self, key: Key, blocks: u64) -> u64 {
+        let Some(cost) = self.costs.known(key.handle) else {
+            return self.price_of_stranger(key, blocks);
+        };
         let scale = self.scale.load(Ordering::Relaxed);
-        if scale == UNSCALED || self.exact[place(key)].load(Ordering::Relaxed) == key {
+        if scale == UNSCALED || self.exact[place(key.handle)].load(Ordering::Relaxed) == key.handle {
             return cost;
         }
         (u128::from(cost) * u128::from(scale) / u128::from(UNSCALED)) as u64
     }
 
+    #[cold]
+    fn price_of_stranger(&self, key: Key, blocks: u64) -> u64 {
+        let by_content = match key.content {
+            0 => None,
+            content => self.costs.known(content),
+        };
+        by_content.unwrap_or_else(|| self.lately.price(self.costs.guess(blocks)))
+    }
+
+    /// Takes in that `launches` launches took `ns` together.
+    pub fn took(&self, ns: u64, launches: u32) {
+        self.lately.took(ns, launches);
+    }
+
     /// Takes in a sample.
-    pub fn learn(&self, key: u64, blocks: u64, sample: Sample, contended: bool) {
-        if contended || !self.stands(key, blocks, sample.ns) {
-            self.costs.learn(key, blocks, sample, contended);
-            self.recent.forget(key);
+    pub fn learn(&self, key: Key, blocks: u64, sample: Sample, contended: bool) {
+        if key.content != 0 {
+            self.costs.learn(key.content, blocks, sample, contended);
+        }
+        let handle = key.handle;
+        if handle != 0 && (contended || !self.stands(handle, blocks, sample.ns)) {
+            self.costs.learn(handle, blocks, sample, contended);
+            self.recent.forget(handle);
+        }
+        // Among others a sample may have their slices in it, what is learned of several has less of them.
+        let known = if handle != 0 { handle } else { key.content };
+        let took = if contended {
+            self.costs.known(known)
+        } else {
+            Some(sample.ns)
+        };
+        if let Some(ns) = took {
+            self.lately.took(ns, 1);
         }
     }
 
@@ -105,8 +156,20 @@ impl Prices {
         false
     }
 
-    /// Launches of `key` alone were shown to take `ns` each.
+    /// Launches of `key` alone were shown to take `ns` each. Something far from what is known is believed when it is seen twice in a
+    /// row: of work that depends on its data one launch may take as long as a hundred others.
     pub fn fix(&self, key: u64, ns: u64) {
+        let far = |a: u64, b: u64| a > b.saturating_mul(4);
+        let odd = &self.odd[place(key)];
+        if let Some(known) = self.costs.known(key)
+            && (far(ns, known) || far(known, ns))
+        {
+            let before = odd.swap(ns, Ordering::Relaxed);
+            if before == 0 || far(ns, before) || far(before, ns) {
+                return;
+            }
+        }
+        odd.store(0, Ordering::Relaxed);
         self.costs.correct(key, ns);
         self.exact[place(key)].store(key, Ordering::Relaxed);
         self.recent.forget(key);
@@ -160,6 +223,8 @@ pub fn kernel_keys(function: usize) -> impl Iterator<Item = u64> {
 
 #[cfg(test)]
 mod tests {
+    use fcsp_core::share::cost::{content_key, graph_key};
+
     use super::*;
 
     const KEY: u64 = 0x7f00_1234_5670;
@@ -167,7 +232,7 @@ mod tests {
     fn learned(ns: u64) -> (Prices, u64) {
         let (prices, key) = (Prices::default(), kernel_key(KEY, 64));
         for _ in 0..40 {
-            prices.learn(key, 64, ns.into(), false);
+            prices.learn(key.into(), 64, ns.into(), false);
         }
         (prices, key)
     }
@@ -178,55 +243,59 @@ mod tests {
         for _ in 0..8 {
             prices.fix(key, 5_000);
         }
-        let fixed = prices.price(key, 64);
+        let fixed = prices.price(key.into(), 64);
         assert!(fixed.abs_diff(5_000) < 50, "{fixed}");
         for _ in 0..20 {
             for odd in [9_000, 9_000, 9_000, 5_500] {
-                prices.learn(key, 64, odd.into(), false);
-                assert_eq!(prices.price(key, 64), fixed);
+                prices.learn(key.into(), 64, odd.into(), false);
+                assert_eq!(prices.price(key.into(), 64), fixed);
             }
         }
         for _ in 0..40 {
-            prices.learn(key, 64, 9_000.into(), false);
+            prices.learn(key.into(), 64, 9_000.into(), false);
         }
-        assert!(prices.price(key, 64) > 8_000, "{}", prices.price(key, 64));
+        assert!(
+            prices.price(key.into(), 64) > 8_000,
+            "{}",
+            prices.price(key.into(), 64)
+        );
     }
 
     #[test]
     fn spans_over_many_scale_all_but_what_is_fixed() {
         let (prices, key) = learned(10_000);
         let other = kernel_key(KEY + 0x1000, 64);
-        prices.learn(other, 64, 10_000.into(), false);
+        prices.learn(other.into(), 64, 10_000.into(), false);
         prices.fix(other, 10_000);
         // Charged a tenth too much, again and again, until it is not.
         for _ in 0..400 {
-            let charged = prices.price(key, 64) * 100;
+            let charged = prices.price(key.into(), 64) * 100;
             prices.rescale(900_000, charged);
         }
         assert!(
-            prices.price(key, 64).abs_diff(9_000) < 50,
+            prices.price(key.into(), 64).abs_diff(9_000) < 50,
             "{}",
-            prices.price(key, 64)
+            prices.price(key.into(), 64)
         );
-        assert_eq!(prices.price(other, 64), 10_000);
+        assert_eq!(prices.price(other.into(), 64), 10_000);
         // A measurement that makes no sense is bounded.
         for _ in 0..400 {
             prices.rescale(u64::MAX / 2, 1);
         }
-        assert!(prices.price(key, 64) <= 15_000);
+        assert!(prices.price(key.into(), 64) <= 15_000);
     }
 
     #[test]
     fn what_was_told_is_taken_back_when_it_changes() {
         let (prices, key) = learned(10_000);
-        prices.tell(key, Class::Gemm, prices.price(key, 64));
+        prices.tell(key, Class::Gemm, prices.price(key.into(), 64));
         assert_eq!(
             prices.told(key),
-            Some((prices.price(key, 64), Class::Gemm as u64))
+            Some((prices.price(key.into(), 64), Class::Gemm as u64))
         );
         prices.fix(key, 8_000);
         assert_eq!(prices.told(key), None);
-        prices.tell(key, Class::Gemm, prices.price(key, 64));
+        prices.tell(key, Class::Gemm, prices.price(key.into(), 64));
         prices.rescale(800_000, 1_000_000);
         assert_eq!(prices.told(key), None);
         prices.forget(key);
@@ -255,5 +324,39 @@ mod tests {
         prices.doubt_kernel(living);
         assert_eq!(prices.told(kernel_key(living as u64, 64)), None);
         assert_eq!(prices.cost(kernel_key(living as u64, 64), 64), 5_000);
+    }
+
+    #[test]
+    fn work_of_the_same_content_is_no_stranger_and_a_stranger_costs_what_work_took_lately() {
+        let prices = Prices::default();
+        let graph = |handle: u64, content| Key {
+            handle: graph_key(handle << 6),
+            content: content_key(content),
+        };
+        let first = prices.price(graph(1, 7), 0);
+        for handle in 1..=4 {
+            prices.learn(graph(handle, 7), 0, 5_000_000.into(), false);
+            prices.forget(graph(handle, 7).handle);
+        }
+        assert_eq!(prices.price(graph(5, 7), 0), 5_000_000);
+        assert_eq!(prices.price(graph(6, 8), 0), 5_000_000, "lately");
+        prices.took(80_000, 40);
+        prices.took(80_000, 40);
+        assert!(prices.price(graph(6, 8), 0) < 4_000_000);
+        assert_eq!(prices.price(graph(5, 7), 0), 5_000_000);
+        assert!(first < 10_000, "{first}");
+    }
+
+    #[test]
+    fn graphs_that_come_and_go_leave_room_for_others() {
+        let prices = Prices::default();
+        for handle in 1..40_000u64 {
+            let key = graph_key(handle << 6);
+            prices.learn(key.into(), 0, 2_000.into(), false);
+            prices.forget(key);
+        }
+        let last = graph_key(50_000 << 6);
+        prices.learn(last.into(), 0, 7_000_000.into(), false);
+        assert_eq!(prices.price(last.into(), 0), 7_000_000);
     }
 }

@@ -14,6 +14,7 @@ use fcsp_core::share::cost::Sample;
 use fcsp_core::share::wait::now_ns;
 
 use super::events::Events;
+use super::prices::Key;
 use crate::backend::{Backend, Progress};
 
 /// A host that took longer than this to submit the launch was interrupted, ns. How much of the interruption is in the span
@@ -34,8 +35,8 @@ const MOST: usize = 32;
 struct Timed {
     pair: (usize, usize, usize),
     queue: usize,
-    /// What was launched; 0 once the key stands for something else.
-    key: u64,
+    /// What was launched.
+    key: Key,
     blocks: u64,
     contended: bool,
     /// Whether the device was busy when the launch was submitted.
@@ -72,7 +73,7 @@ impl Timing {
     pub fn time<B: Backend>(
         &self,
         events: &Events,
-        key: u64,
+        key: Key,
         blocks: u64,
         queue: usize,
         contended: bool,
@@ -117,7 +118,7 @@ impl Timing {
     }
 
     /// Hands over the times that are known by now.
-    pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(u64, u64, Sample, bool)) {
+    pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(Key, u64, Sample, bool)) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let _question = (!pending.is_empty()).then(B::beside_recordings);
         while let Some(first) = pending.front() {
@@ -133,7 +134,7 @@ impl Timing {
                 events.give_back(third, context, true);
             }
             if progress == Progress::Done
-                && first.key != 0
+                && first.key != Key::default()
                 && let Some(ns) = B::elapsed_ns(first.pair.0, first.pair.1)
                 && (first.off_ns <= HOST_MOST_NS || ns >= HOST_PARTS.saturating_mul(first.off_ns))
             {
@@ -191,8 +192,8 @@ impl Timing {
     /// Learns nothing more of the keys that `changed` says stand for something else from now on.
     pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        for timed in pending.iter_mut().filter(|timed| changed(timed.key)) {
-            timed.key = 0;
+        for timed in pending.iter_mut().filter(|timed| changed(timed.key.handle)) {
+            timed.key.handle = 0;
         }
     }
 

@@ -103,7 +103,7 @@ pub unsafe fn transfer<B: Backend>(
     shielded(B::UNKNOWN, || match what {
         Transfer::Inside(kind, bytes) if bytes >= SMALL => compute.copy(kind, bytes, queue, call),
         Transfer::ToHost(memory) if compute.is_busy() && B::is_pageable(memory) => {
-            waiting::<B>(Drains::Queue(queue), call)
+            waiting::<B>(Drains::Copied(queue), call)
         }
         Transfer::Waits => waiting::<B>(Drains::PartOf(queue), call),
         _ => call(),
@@ -129,6 +129,7 @@ impl<B: Backend> Compute<B> {
         } = self.functions.copy(key, self.countdown());
         let work = Work {
             key: cost::graph_key(key),
+            content: 0,
             blocks: 0,
             class,
             sample,
