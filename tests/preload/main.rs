@@ -19,6 +19,7 @@ mod limits;
 mod lookup;
 mod memory;
 mod overhead;
+mod owed;
 mod parts;
 mod processes;
 mod together;

@@ -1,0 +1,71 @@
+//! A strict share of programs whose costs are hard to learn, and of many processes with long kernels. What they had is the sum of
+//! what their kernels take: the simulated device runs one after the other.
+
+use crate::{Machine, program, stderr, stdout};
+
+/// Beyond the quota in any second after the first.
+const POINTS: f64 = 0.02;
+
+/// Runs a program of `processes` under a strict share of `percent`; what it had of the device in each second but the first.
+fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32) -> Vec<f64> {
+    let machine = Machine::with("h100,memory=64GiB,context=8MiB");
+    let output = machine
+        .governed(program("owed"), "owed", "32GiB")
+        .env("FCSP_COMPUTE_LIMIT", format!("{percent}%"))
+        .env("FCSP_MODE", "strict")
+        .args([processes.to_string(), "5".to_owned(), mode.to_owned()])
+        .args([us.to_string(), every.to_string()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let seconds: Vec<f64> = text.lines().skip(1).map(|line| line.parse().unwrap()).collect();
+    println!("{processes} processes, {mode}, {us} us, waited for each {every}: {seconds:?} of {percent} %");
+    assert_eq!(seconds.len(), 4);
+    seconds
+}
+
+/// `granule` is what one step of the program is of a second: it may end in this one or in the next.
+fn strict_holds(processes: u32, percent: u32, mode: &str, us: u32, every: u32, granule: f64) {
+    let quota = f64::from(percent) / 100.0;
+    let seconds = had(processes, percent, mode, us, every);
+    for part in &seconds {
+        assert!(
+            *part <= quota + POINTS + granule,
+            "{mode}: {seconds:?} of {quota}"
+        );
+    }
+}
+
+#[test]
+fn a_new_executable_graph_for_each_launch() {
+    strict_holds(1, 10, "graph", 1_000, 1, 0.001);
+    strict_holds(1, 10, "graph", 10_000, 1, 0.01);
+}
+
+#[test]
+fn a_graph_after_many_have_come_and_gone() {
+    strict_holds(1, 10, "old", 1_000, 1, 0.001);
+}
+
+#[test]
+fn a_module_loaded_anew_for_each_launch() {
+    strict_holds(1, 10, "module", 1_000, 1, 0.001);
+}
+
+#[test]
+fn a_grid_of_its_own_for_each_launch() {
+    strict_holds(1, 10, "grid", 10_000, 1, 0.01);
+}
+
+#[test]
+fn kernels_of_which_a_few_take_very_long() {
+    strict_holds(1, 10, "vary", 10, 1, 0.005);
+    strict_holds(1, 10, "vary", 10, 50, 0.006);
+}
+
+#[test]
+fn many_processes_have_one_share_together() {
+    strict_holds(16, 5, "same", 30_000, 1, 0.03);
+    strict_holds(64, 5, "same", 30_000, 1, 0.03);
+}
