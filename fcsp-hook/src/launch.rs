@@ -194,7 +194,10 @@ pub fn waiting<B: Backend>(drains: Drains, call: impl Fn() -> B::Status) -> B::S
         },
         _ => call(),
     };
-    B::after_synchronisation();
+    // One that was refused has waited for nothing.
+    if result == B::SUCCESS {
+        B::after_synchronisation();
+    }
     result
 }
 
