@@ -262,15 +262,18 @@ impl Marks {
                             since: before.recorded_ns,
                         });
                     }
-                    told.busy(Busy {
-                        stretch: Stretch {
-                            from: mark.recorded_ns,
-                            until: mark.passed_by,
-                        },
-                        others: mark.others,
-                        charged: charged.saturating_add(late),
-                        launches: mark.launches,
-                    });
+                    // Put on a queue that was done, to wait for tokens: nobody has looked when it was passed.
+                    if charged > 0 {
+                        told.busy(Busy {
+                            stretch: Stretch {
+                                from: mark.recorded_ns,
+                                until: mark.passed_by,
+                            },
+                            others: mark.others,
+                            charged: charged.saturating_add(late),
+                            launches: mark.launches,
+                        });
+                    }
                 }
                 events.give_back(before.event, before.context, before.timed);
             }
