@@ -165,8 +165,9 @@ impl Thread<'_> {
 
     pub(super) fn event_elapsed(&mut self, from: u64, to: u64) -> Done {
         let (from, to) = (self.here(from, 'e')?, self.here(to, 'e')?);
-        // Of an unfinished event and one that was never recorded, it depends on time which is complained of.
-        if from.more != to.more {
+        // Where one event is unfinished and the other never recorded or untimed, time decides which
+        // of the two is complained of.
+        if from.more != to.more || from.form != to.form {
             return None;
         }
         let mut milliseconds = 0f32;
