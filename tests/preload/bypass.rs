@@ -47,6 +47,48 @@ fn closed(way: &str) {
     );
 }
 
+/// Collects the names of functions in the Rust sources below `folder`.
+fn functions_below(folder: &Path, names: &mut std::collections::HashSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let name = entry.file_name();
+        if entry.file_type().unwrap().is_dir() {
+            if name != "target" && !name.to_string_lossy().starts_with('.') {
+                functions_below(&path, names);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let words = text.split("fn ").skip(1);
+            names.extend(words.map(|rest| {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                rest[..end.unwrap_or(rest.len())].to_owned()
+            }));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_this_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut functions = std::collections::HashSet::new();
+    functions_below(root, &mut functions);
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let promises: Vec<&str> = text.lines().filter(|line| line.starts_with("| P")).collect();
+    assert!(promises.len() >= 11, "{} promises", promises.len());
+    for promise in promises {
+        let shown_by = promise.trim_end_matches('|').rsplit('|').next().unwrap();
+        let quoted = shown_by.split('`').skip(1).step_by(2);
+        let names: Vec<&str> = quoted.filter(|name| !name.contains(['/', '.'])).collect();
+        assert!(!names.is_empty(), "no test shows {promise}");
+        for name in names {
+            assert!(
+                functions.contains(name),
+                "SECURITY.md names {name}, which is nowhere"
+            );
+        }
+    }
+}
+
 /// The quota still holds for a client with these variables.
 fn holds_with(variables: &[(&str, &str)]) {
     let machine = Machine::new();
