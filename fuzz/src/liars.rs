@@ -16,7 +16,7 @@ use fcsp_core::share::margin;
 use fcsp_core::share::page::{MAGIC, TenantPage, View};
 use fcsp_core::share::params::{Mode, Params, Priority};
 
-const WORDS: usize = 32;
+const WORDS: usize = size_of::<TenantPage>() / 8;
 /// How long the tenant is watched, ns.
 const TIME_NS: u64 = 500_000_000;
 /// When it begins: no time that a page takes for "never".
@@ -94,7 +94,8 @@ impl Liar {
             };
             word.store(value, Ordering::Relaxed);
         }
-        // SAFETY: 256 aligned bytes that live as long as the page is used, and that atomics alone write.
+        // SAFETY: as many aligned bytes as a page has. They outlive the page, and only atomics
+        // write them.
         let page = unsafe { TenantPage::from_mapping((&raw const self.raw.0).cast(), WORDS * 8) };
         let mut view = page.expect("as large and aligned as a page").view()?;
         view.authority = self.authority;
