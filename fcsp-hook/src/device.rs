@@ -34,7 +34,7 @@ use fcsp_core::memory::{Denied, Usage};
 use fcsp_core::region::Attachment;
 use fcsp_core::region::ahead::Ahead;
 use fcsp_core::region::physical::Physical;
-use fcsp_core::share::params::Mode;
+use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::tenant::{Tenant, TenantError};
 
 use crate::backend::Backend;
@@ -234,15 +234,8 @@ impl<B: Backend> Device<B> {
         // SAFETY: as in `compute`.
         let made = match unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
             Some(made) => made,
-            None => match Compute::open(
-                self.tenant.outermost(),
-                &self.identity,
-                params,
-                limits.paused,
-                self.wait_word(),
-            ) {
-                // Lost to another thread's is as good: both speak for the same page.
-                Some(made) => SetupOnce::publish(&self.compute_made, || made),
+            None => match self.open_compute(params, limits.paused) {
+                Some(made) => made,
                 None => return,
             },
         };
@@ -250,6 +243,22 @@ impl<B: Backend> Device<B> {
         B::process().keeps(self, generation, page, Some(made));
         self.compute
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
+    }
+
+    /// Makes the gate of this device. A frame of its own: a gate takes kilobytes of stack while it is
+    /// made, which a tenant without a share may not have.
+    #[cold]
+    #[inline(never)]
+    fn open_compute(&self, params: Params, paused: bool) -> Option<&'static Compute<B>> {
+        let made = Compute::open(
+            self.tenant.outermost(),
+            &self.identity,
+            params,
+            paused,
+            self.wait_word(),
+        )?;
+        // Lost to another thread's is as good: both speak for the same page.
+        Some(SetupOnce::publish(&self.compute_made, || made))
     }
 
     /// Where this process says since when a launch waits: in the tenant whose share it waits for.
