@@ -93,18 +93,24 @@ pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendo
     };
     let mut client = machine.governed(&[
         ("FCSP_TENANT", "ranks"),
-        ("FCSP_COMPUTE_LIMIT", "1%"),
+        // So little that a host of any speed asks for more.
+        ("FCSP_COMPUTE_LIMIT", "0.1%"),
         ("FCSP_MODE", "strict"),
     ]);
     client.ok("open 0");
-    // More than the bucket holds, though what is learned in single launches may miss some.
-    for _ in 0..5_000 {
-        client.ok(&format!("kernel {} 0", vendor.collective));
+    let mut share = serde_json::Value::Null;
+    for _ in 0..20 {
+        for _ in 0..250 {
+            client.ok(&format!("kernel {} 0", vendor.collective));
+        }
+        client.ok("sync");
+        share = machine.tenant("ranks")["devices"][0]["compute"].clone();
+        if share["waits"].as_u64() > Some(0) {
+            break;
+        }
     }
-    client.ok("sync");
-    let share = machine.tenant("ranks")["devices"][0]["compute"].clone();
     assert!(share["mix"]["collective"].as_f64() > Some(0.9), "{share}");
-    assert!(share["consumed_ns"].as_u64() > Some(1_000_000), "{share}");
+    assert!(share["consumed_ns"].as_u64() > Some(100_000), "{share}");
     assert!(share["waits"].as_u64() > Some(0), "{share}");
 }
 
