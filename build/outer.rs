@@ -1,4 +1,4 @@
-//! What the cargo that runs the build script was told, for the one that the build script runs.
+//! Arguments of the outer cargo that the inner cargo of the build script needs, too.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -171,7 +171,7 @@ impl Control {
     }
 }
 
-/// What `read` gives once the page says something; for ten milliseconds and more.
+/// Calls `read` until the page says something, for ten milliseconds and more.
 fn settled<T>(path: &Path, mut read: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     for _ in 0..100 {
         if let Some(read) = read()? {

@@ -23,7 +23,7 @@ const UNKNOWN_OWNER: u32 = 65_534;
 /// The permission of users other than owner and group to write.
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Whether this process is in a user namespace, where owners that it does not know all look alike.
+/// Tells whether this process is in a user namespace. All unknown owners look alike there.
 fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
