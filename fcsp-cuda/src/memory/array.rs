@@ -19,6 +19,8 @@ const SMALL_ARRAY: u64 = 1 << 20;
 const SLAB: u64 = 2 << 20;
 /// Slices of these are separate pictures, which no block spans and no mipmap level halves.
 const LAYERED_OR_CUBE: u32 = 0x01 | 0x04;
+/// Arrays of two dimensions alone may ask for it.
+const CUDA_ARRAY3D_TEXTURE_GATHER: u32 = 0x08;
 const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
 const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
 
@@ -87,6 +89,7 @@ fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
             && mipmap_bytes(&d, 1) < BEYOND_ANY_DEVICE
             && [1, 2, 4].contains(&d.NumChannels)
             && PLAIN_FORMATS.contains(&d.Format)
+            && (d.Flags & CUDA_ARRAY3D_TEXTURE_GATHER == 0 || d.Depth == 0)
     })
 }
 
@@ -261,6 +264,22 @@ mod tests {
         ([8193, 1, 0], 1, 1, 0, 64, 6144),
         ([129, 129, 0], 0x10, 2, 0, 64, 10240),
     ];
+
+    #[test]
+    fn texture_gather_has_two_dimensions() {
+        // A depth of 4 with this flag was INVALID_VALUE on an H200, driver 580.159.04.
+        for (depth, flags, usable) in [(0, 8, true), (4, 8, false), (4, 0, true)] {
+            let descriptor = CUDA_ARRAY3D_DESCRIPTOR {
+                Width: 1511,
+                Height: 1204,
+                Depth: depth,
+                Format: 0x08,
+                NumChannels: 1,
+                Flags: flags,
+            };
+            assert_eq!(is_shape(Some(descriptor)), usable, "{depth} {flags}");
+        }
+    }
 
     #[test]
     fn what_arrays_are_charged_is_what_they_took() {
