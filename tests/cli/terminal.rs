@@ -75,6 +75,10 @@ impl OnTerminal {
             command.pre_exec(move || {
                 libc::setsid();
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
+                // A job in the background inherits ignored signals.
+                for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
                 if ignore_hangup {
                     libc::signal(libc::SIGHUP, libc::SIG_IGN);
                 }
