@@ -44,7 +44,7 @@ impl Outer {
         outer
     }
 
-    /// What these arguments say, given in this folder.
+    /// Reads the arguments `words` as given in `folder`.
     pub fn of(words: &[String], folder: &Path) -> Self {
         let mut outer = Self::default();
         let mut words = words.iter().take_while(|word| *word != "--");

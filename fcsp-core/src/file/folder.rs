@@ -29,8 +29,8 @@ fn in_user_namespace() -> bool {
         .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
 }
 
-/// Whether files of this owner are to be trusted: one's own, root's, or, in a user namespace, those of an owner that it
-/// has no number for, as root is there.
+/// Tells whether files of this owner are to be trusted: one's own, root's, or those of an owner
+/// without a number in a user namespace, as root is there.
 pub fn is_trusted(owner: u32) -> bool {
     owner == uid() || owner == 0 || (owner == UNKNOWN_OWNER && in_user_namespace())
 }
@@ -55,7 +55,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// What the system says; `PermissionDenied` for a link of another user's.
+    /// The system's error, or `PermissionDenied` for a link of another user's.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = match path.as_os_str().is_empty() {
             true => Path::new("."),
@@ -96,7 +96,7 @@ impl Folder {
         self.owner
     }
 
-    /// Whether every user may make entries: files in it are then every user's to write.
+    /// Tells whether every user may make entries. Files in it are then every user's to write.
     pub fn is_open(&self) -> bool {
         self.mode & OTHERS_WRITE != 0
     }
