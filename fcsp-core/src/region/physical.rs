@@ -7,7 +7,6 @@ use super::ledger::UNIT;
 use crate::sync::{AtomicU64, Ordering};
 
 const UNITS_BITS: u32 = 36;
-const UNITS_MASK: u64 = (1 << UNITS_BITS) - 1;
 const UNDER_WAY: u64 = 1 << UNITS_BITS;
 const UNDER_WAY_MASK: u64 = ((1 << 10) - 1) << UNITS_BITS;
 const CHANGE: u64 = 1 << (UNITS_BITS + 10);
@@ -28,13 +27,28 @@ impl Reading {
 
     /// Whether no call is between its two changes.
     pub fn is_settled(self) -> bool {
-        self.0 & UNDER_WAY_MASK == 0
+        // A sum below zero has borrowed from the counts above it.
+        self.0.wrapping_sub(signed_units(self.0)) & UNDER_WAY_MASK == 0
     }
+
+    /// How much of `by_driver` bytes is not in the account.
+    pub fn not_in_account(self, by_driver: u64) -> u64 {
+        let units = signed_units(self.0).cast_signed();
+        by_driver.saturating_add_signed(units.saturating_mul(UNIT.cast_signed()).saturating_neg())
+    }
+}
+
+/// The sum of units, which may be below zero: bytes that were taken out twice, as where a program frees memory that another
+/// thread's reset has freed, must not spoil the counts for good.
+fn signed_units(word: u64) -> u64 {
+    const ABOVE: u32 = u64::BITS - UNITS_BITS;
+    ((word << ABOVE).cast_signed() >> ABOVE).cast_unsigned()
 }
 
 /// The bytes that a word read from outside stands for.
 pub fn bytes(word: u64) -> u64 {
-    (word & UNITS_MASK) * UNIT
+    let units = signed_units(word).cast_signed();
+    u64::try_from(units).unwrap_or(0) * UNIT
 }
 
 /// Whole units, so that what is entered can be taken out again.
@@ -53,8 +67,7 @@ impl Physical<'_> {
     /// After it: what is held has grown by `by` bytes, a multiple of [`UNIT`].
     #[inline]
     pub fn end(self, by: i64) {
-        // The sum of units is never negative, so nothing is borrowed from the counts above them. Release: a reading that
-        // sees this sees what the call did.
+        // Release: a reading that sees this sees what the call did.
         self.0.fetch_add(
             CHANGE.wrapping_sub(UNDER_WAY).wrapping_add(units(by)),
             Ordering::Release,
@@ -94,6 +107,23 @@ mod tests {
         let after = account.read();
         assert!(after.is_settled() && after != before);
         assert_eq!(after.bytes(), 0);
+    }
+
+    #[test]
+    fn bytes_taken_out_twice_do_not_spoil_the_counts() {
+        let word = AtomicU64::new(0);
+        let account = Physical(&word);
+        account.add(-4096);
+        let reading = account.read();
+        assert!(reading.is_settled() && reading.bytes() == 0);
+        assert_eq!(reading.not_in_account(8192), 12288);
+        account.begin();
+        assert!(!account.read().is_settled());
+        account.end(4096 + 512);
+        let reading = account.read();
+        assert!(reading.is_settled() && reading.bytes() == 512);
+        assert_eq!(reading.not_in_account(8192), 8192 - 512);
+        assert_eq!(reading.not_in_account(0), 0);
     }
 
     proptest! {

@@ -68,7 +68,7 @@ impl<B: Backend> Device<B> {
             };
             self.unknown.store(false, Ordering::Relaxed);
             let same = before.is_settled() && self.physical().read() == before;
-            let overhead = self.without_those_under_way(by_driver.saturating_sub(before.bytes()));
+            let overhead = self.without_those_under_way(before.not_in_account(by_driver));
             if same {
                 if self.under_way.load(Ordering::Relaxed) > 0 {
                     self.stale.store(true, Ordering::Relaxed);

@@ -33,7 +33,7 @@ impl Ending {
     /// The context lives on, as after a call that failed.
     pub fn survived<B: Backend>(self) {
         rename::<B>(dying(self.context), self.context);
-        pieces::attach(&self.slabs);
+        pieces::attach::<B>(&self.slabs);
     }
 }
 

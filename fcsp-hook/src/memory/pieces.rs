@@ -46,17 +46,22 @@ struct Piece<B: Backend> {
 }
 
 impl Slab {
-    /// Enters a piece; returns whether it is the only one.
-    fn put(&self, grain: usize, grains: u16) -> bool {
-        // Relaxed, here and below: whoever frees the piece has its address from the thread that entered it.
-        let stale = self.sizes[grain].swap(grains, Ordering::Relaxed);
-        if stale != 0 {
-            // Freed by a route that we did not see: its place in the count is this one's.
-            let more = u32::from(grains).wrapping_sub(u32::from(stale));
-            self.state.fetch_add(more, Ordering::Relaxed);
-            return false;
+    /// Enters a piece. Returns by how many slabs the charge changes: 1 for the first piece.
+    fn put(&self, grain: usize, grains: u16) -> i32 {
+        // Relaxed, here and below: whoever frees the piece has its address from the thread that entered it. The state is
+        // raised first and lowered last: it never says less than the sizes, whoever takes the piece out meanwhile.
+        let before = self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
+        let opens = i32::from(before < PIECE);
+        match self.sizes[grain].swap(grains, Ordering::Relaxed) {
+            0 => opens,
+            // Freed by a route that we did not see.
+            stale => opens - i32::from(self.leave(stale)),
         }
-        self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed) < PIECE
+    }
+
+    /// Counts a piece out whose size was taken; returns whether it was the last.
+    fn leave(&self, grains: u16) -> bool {
+        self.state.fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed) < 2 * PIECE
     }
 
     /// Takes a piece out, if there is one; returns its grains and whether it was the last.
@@ -70,8 +75,20 @@ impl Slab {
         if grains == 0 {
             return None;
         }
-        let before = self.state.fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed);
-        Some((grains, before < 2 * PIECE))
+        Some((grains, self.leave(grains)))
+    }
+
+    /// Takes all pieces out, each with its grain and its size in grains. Also returns how often a last piece left: another
+    /// thread may enter a piece meanwhile, which then stays or makes the slab new.
+    fn take_all(&self) -> (Vec<(usize, u16)>, i32) {
+        let (mut pieces, mut emptied) = (Vec::new(), 0);
+        for at in 0..GRAINS {
+            if let Some((grains, last)) = self.take(at) {
+                pieces.push((at, grains));
+                emptied += i32::from(last);
+            }
+        }
+        (pieces, emptied)
     }
 
     /// Whether a piece of `grains` is sure to fit: the slab holds another of that size, so that is what the driver cuts from
@@ -143,12 +160,18 @@ fn enter<B: Backend>(
     let entry = table.entry(address)?;
     let slab = slab_of(entry).or_else(|| make(&entry.own))?;
     let grains = bytes.div_ceil(GRAIN).clamp(1, GRAINS as u64) as u16;
-    let new = slab.put(grain_of(address), grains);
-    if new {
-        slab.ordinal.store(device.ordinal, Ordering::Relaxed);
-        slab.context.store(context, Ordering::Relaxed);
+    match slab.put(grain_of(address), grains) {
+        1 => {
+            slab.ordinal.store(device.ordinal, Ordering::Relaxed);
+            slab.context.store(context, Ordering::Relaxed);
+            Some(true)
+        }
+        0 => Some(false),
+        _ => {
+            closed(device);
+            Some(false)
+        }
     }
-    Some(new)
 }
 
 /// Takes out the piece at `address`, if there is one.
@@ -208,6 +231,8 @@ pub(super) struct Detached {
     ordinal: i32,
     context: usize,
     pieces: Vec<(usize, u16)>,
+    /// How often the slab became empty when they were taken out, and so how often its bytes are to be given back.
+    emptied: i32,
 }
 
 impl core::fmt::Debug for Detached {
@@ -225,60 +250,55 @@ pub(super) fn detach<B: Backend>(context: usize) -> Vec<Detached> {
         if slab.context.load(Ordering::Relaxed) != context || slab.state.load(Ordering::Relaxed) < PIECE {
             return;
         }
-        let pieces = (0..GRAINS).filter_map(|at| slab.take(at).map(|(grains, _)| (at, grains)));
+        let ordinal = slab.ordinal.load(Ordering::Relaxed);
+        let (pieces, emptied) = slab.take_all();
         all.push(Detached {
             slab,
-            ordinal: slab.ordinal.load(Ordering::Relaxed),
+            ordinal,
             context,
-            pieces: pieces.collect(),
+            pieces,
+            emptied,
         });
     });
     all
 }
 
 /// Enters slabs again whose context lives on.
-pub(super) fn attach(slabs: &[Detached]) {
+pub(super) fn attach<B: Backend>(slabs: &[Detached]) {
     for one in slabs {
-        for &(at, grains) in &one.pieces {
-            one.slab.put(at, grains);
-        }
+        let opens: i32 = one
+            .pieces
+            .iter()
+            .map(|&(at, grains)| one.slab.put(at, grains))
+            .sum();
         one.slab.ordinal.store(one.ordinal, Ordering::Relaxed);
         one.slab.context.store(one.context, Ordering::Relaxed);
+        let Some(device) = paying::<B>(one.ordinal) else {
+            continue;
+        };
+        // What stayed charged is charged again, unless other threads have opened or closed the slab meanwhile.
+        (one.emptied..opens).for_each(|_| opened(device, false));
+        (opens..one.emptied).for_each(|_| closed(device));
     }
 }
 
 /// Gives back the slabs of a context that is gone.
 pub(super) fn gone<B: Backend>(slabs: &[Detached]) {
-    for one in slabs.iter().filter(|one| !one.pieces.is_empty()) {
-        if let Some(device) = B::process()
-            .governed()
-            .and_then(|governed| governed.device(one.ordinal))
-        {
-            closed(device);
+    for one in slabs {
+        if let Some(device) = paying::<B>(one.ordinal) {
+            (0..one.emptied).for_each(|_| closed(device));
         }
     }
 }
 
 /// Gives back the slabs of a context that is gone. For [`Backend::context_died`].
 pub fn context_died<B: Backend>(context: usize) {
-    B::process().addresses().for_each(|_, entry| {
-        let Some(slab) = slab_of(entry) else { return };
-        if slab.context.load(Ordering::Relaxed) != context || slab.state.load(Ordering::Relaxed) < PIECE {
-            return;
-        }
-        // The context is gone, and so is whoever might have allocated in it.
-        for size in &slab.sizes {
-            size.store(0, Ordering::Relaxed);
-        }
-        slab.state.store(0, Ordering::Relaxed);
-        let ordinal = slab.ordinal.load(Ordering::Relaxed);
-        if let Some(device) = B::process()
-            .governed()
-            .and_then(|governed| governed.device(ordinal))
-        {
-            closed(device);
-        }
-    });
+    gone::<B>(&detach::<B>(context));
+}
+
+/// The device that pays for a slab.
+fn paying<B: Backend>(ordinal: i32) -> Option<&'static Device<B>> {
+    B::process().governed()?.device(ordinal)
 }
 
 /// Charges a new slab that the driver has taken; `held` says that its bytes are held already.
@@ -410,13 +430,13 @@ mod tests {
     #[test]
     fn a_slab_is_new_with_its_first_piece_and_gone_with_its_last() {
         let slab = slab();
-        assert!(slab.put(0, 1));
-        assert!(!slab.put(1, 4));
+        assert_eq!(slab.put(0, 1), 1);
+        assert_eq!(slab.put(1, 4), 0);
         assert_eq!(slab.take(2), None);
         assert_eq!(slab.take(0), Some((1, false)));
         assert_eq!(slab.take(0), None, "freed once");
         assert_eq!(slab.take(1), Some((4, true)));
-        assert!(slab.put(7, GRAINS as u16), "and it may be one again");
+        assert_eq!(slab.put(7, GRAINS as u16), 1, "and it may be one again");
     }
 
     #[test]
@@ -443,31 +463,51 @@ mod tests {
     }
 
     #[test]
+    fn a_slab_that_another_thread_uses_is_emptied_as_often_as_it_was_opened() {
+        let slab = slab();
+        let opened = AtomicI32::new(0);
+        let mut emptied = 0;
+        std::thread::scope(|scope| {
+            let done = scope.spawn(|| {
+                for round in 0..20_000 {
+                    opened.fetch_add(slab.put(round * 7 % GRAINS, 1), Ordering::Relaxed);
+                }
+            });
+            while !done.is_finished() {
+                emptied += slab.take_all().1;
+            }
+        });
+        emptied += slab.take_all().1;
+        assert_eq!(emptied, opened.into_inner());
+        assert_eq!(slab.state.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn a_piece_freed_unseen_is_counted_once() {
         let slab = slab();
-        assert!(slab.put(8, 16));
-        assert!(!slab.put(8, 2));
+        assert_eq!(slab.put(8, 16), 1);
+        assert_eq!(slab.put(8, 2), 0);
         assert_eq!(slab.take(8), Some((2, true)));
     }
 
     #[test]
     fn threads_open_and_close_a_slab_as_often() {
         let slab = slab();
-        let (opened, closed) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (opened, closed) = (AtomicI32::new(0), AtomicI32::new(0));
         std::thread::scope(|scope| {
             for thread in 0..4usize {
                 let (opened, closed) = (&opened, &closed);
                 scope.spawn(move || {
                     for _ in 0..50_000 {
-                        opened.fetch_add(u32::from(slab.put(thread, 3)), Ordering::Relaxed);
+                        opened.fetch_add(slab.put(thread, 3), Ordering::Relaxed);
                         let (grains, last) = slab.take(thread).unwrap();
                         assert_eq!(grains, 3);
-                        closed.fetch_add(u32::from(last), Ordering::Relaxed);
+                        closed.fetch_add(i32::from(last), Ordering::Relaxed);
                     }
                 });
             }
         });
         assert_eq!(opened.into_inner(), closed.into_inner());
-        assert!(slab.put(9, 1));
+        assert_eq!(slab.put(9, 1), 1);
     }
 }
