@@ -10,7 +10,7 @@ use crate::memory::{Kind, Memory};
 use crate::process::{Account, Process};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,12 +47,38 @@ struct Physical {
     inode: u64,
     /// Held by nothing but a descriptor: on the device, attributed to nobody.
     adrift: AtomicBool,
+    /// Whether a descriptor of it was ever given out.
+    exported: AtomicBool,
 }
 
 impl Physical {
-    /// Whether anybody has a descriptor of it beside the one in here, as far as this user may look. An import in another
-    /// process has one.
+    /// Whether anybody has a descriptor of it beside the one in here. An import in another process has one.
     fn has_descriptors(&self) -> bool {
+        // Relaxed: changed under the memory's lock.
+        if self.inode == 0 || !self.exported.load(Ordering::Relaxed) {
+            return false;
+        }
+        let lease = |kind: i32| {
+            // SAFETY: an open descriptor and two integers.
+            let done = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, kind) };
+            (done == 0)
+                .then_some(())
+                .ok_or_else(std::io::Error::last_os_error)
+        };
+        // The kernel grants a lease for writing only on a file that is open nowhere else. Every descriptor that was
+        // exported is an opening of its own. Nobody can open the file meanwhile: exports take the memory's lock.
+        match lease(libc::F_WRLCK) {
+            Ok(()) => {
+                let _ = lease(libc::F_UNLCK);
+                false
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => true,
+            Err(_) => self.is_among_descriptors(),
+        }
+    }
+
+    /// The same by a look at every process, as far as this user may.
+    fn is_among_descriptors(&self) -> bool {
         let of = |process: &std::path::Path| {
             let entries = std::fs::read_dir(process.join("fd"))
                 .into_iter()
@@ -63,15 +89,14 @@ impl Physical {
                 .count()
         };
         let number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
-        self.inode != 0
-            && std::fs::read_dir("/proc")
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter(|entry| number(&entry.file_name()))
-                .map(|entry| of(&entry.path()))
-                .sum::<usize>()
-                > 1
+        std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| number(&entry.file_name()))
+            .map(|entry| of(&entry.path()))
+            .sum::<usize>()
+            > 1
     }
 
     /// Moves its bytes between the process's account and nobody's. Whether that was done.
@@ -110,6 +135,15 @@ impl Drop for Physical {
             p.give(device, self.size, account);
         }
     }
+}
+
+/// Another opening of a file. Leases do not count the first one, which `memfd_create` makes.
+fn opened_again(file: &File) -> Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .map_err(|_| Error::OperatingSystem)
 }
 
 /// Places in the one file that holds all physical memory that is never exported: a file a piece would use up the
@@ -271,7 +305,7 @@ impl Memory {
         let (file, offset, arena) = if properties.exportable != 0 {
             let device = properties.device.map_or(-1, |d| d as i64);
             let f = shared_file(&format!("fcsp-sim-vmm:{device}:{size}"), size).map_err(refund)?;
-            (Arc::new(f), 0, None)
+            (Arc::new(opened_again(&f).map_err(refund)?), 0, None)
         } else {
             let arena = inner.vmm.arena.clone();
             let (f, at) = arena
@@ -297,6 +331,7 @@ impl Memory {
             charged,
             inode,
             adrift: AtomicBool::new(false),
+            exported: AtomicBool::new(false),
         };
         inner.vmm.handles.insert(id, (Arc::new(physical), 1));
         Ok(id)
@@ -440,13 +475,10 @@ impl Memory {
         if p.arena.is_some() {
             return Err(Error::InvalidValue);
         }
-        // SAFETY: duplicates a descriptor that `p` keeps open.
-        let fd = unsafe { libc::fcntl(p.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
-        if fd < 0 {
-            Err(Error::OperatingSystem)
-        } else {
-            Ok(fd)
-        }
+        // An opening of its own, by which `has_descriptors` tells that it is there.
+        let file = opened_again(&p.file)?;
+        p.exported.store(true, Ordering::Relaxed);
+        Ok(file.into_raw_fd())
     }
 
     /// Takes notice of descriptors that have been closed.
@@ -512,6 +544,7 @@ impl Memory {
             charged: None,
             inode,
             adrift: AtomicBool::new(false),
+            exported: AtomicBool::new(false),
         };
         inner.vmm.handles.insert(id, (Arc::new(physical), 1));
         Ok(id)
