@@ -121,11 +121,19 @@ impl Backend for Hip {
     fn refresh(device: &Device) {
         if POOLS.any() || GRAPHS.any() {
             let change = device.change();
-            pool::refresh(device);
-            graph::settle(device, 0);
+            Self::settle_pools(device);
             drop(change);
         }
         PHYSICAL.refresh(device);
+    }
+
+    fn settle_pools(device: &Device) {
+        if POOLS.any() {
+            pool::refresh(device);
+        }
+        if GRAPHS.any() {
+            graph::settle(device, 0);
+        }
     }
 
     fn reclaim(device: &Device) -> bool {

@@ -112,6 +112,9 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     }
     /// Asks again how much memory pools and the like have reserved: before a refusal, and for an answer.
     fn refresh(_device: &Device<Self>) {}
+    /// Enters what pools and graphs have reserved by now. Part of [`Backend::refresh`], and of every measurement: it takes
+    /// none.
+    fn settle_pools(_device: &Device<Self>) {}
     /// Has pools give back what they keep and no allocation uses, as the driver does before it refuses a request. Returns
     /// whether anything was given back. Asked before a refusal.
     fn reclaim(_device: &Device<Self>) -> bool {

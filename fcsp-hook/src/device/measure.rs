@@ -62,11 +62,16 @@ impl<B: Backend> Device<B> {
         for attempt in 0..4 {
             // What is held ahead is in the account, and the driver knows nothing of it.
             self.drain_ahead();
+            // Pools grow and shrink in calls that nobody announces. What the account has too little or too much of them
+            // would stand in the overhead until the next measurement, with the opposite sign.
+            B::settle_pools(self);
             let before = self.physical().read();
             let Some(by_driver) = self.held_by_driver() else {
                 return self.take_estimate(held);
             };
             self.unknown.store(false, Ordering::Relaxed);
+            // One that has changed since is seen by the comparison below.
+            B::settle_pools(self);
             let same = before.is_settled() && self.physical().read() == before;
             let overhead = self.without_those_under_way(before.not_in_account(by_driver));
             if same {

@@ -275,7 +275,7 @@ fn fits_anyhow(bytes: u64, room: u64) -> bool {
     bytes <= SMALL && bytes.saturating_mul(8) <= room
 }
 
-/// Asks every pool of `device` how much it has reserved, within a [`Device::change`].
+/// Asks every pool of `device` how much it has reserved, within a [`Device::change`] or a measurement.
 pub fn refresh<B: Pooled>(device: &Device<B>) {
     let known = B::pools().known().clone();
     for pool in known {
