@@ -242,8 +242,13 @@ fn slice(
         }
     }
     for (at, seed) in seeds.enumerate() {
-        for ((configuration, desk), governed) in configurations.iter().zip(&desks[1..]).zip(&answers[1..]) {
+        let governed = configurations.iter().zip(&desks[1..]).zip(&answers[1..]);
+        for (place, ((configuration, desk), governed)) in governed.enumerate() {
             if let (Some(native), Some(governed)) = (answers[0].get(at), governed.get(at)) {
+                // The native run is one for all configurations, and counts once.
+                if place > 0 && native.is_err() {
+                    break;
+                }
                 let verdict = judge(&programs[at], native, governed, &desk.rules(plan.sizes));
                 note(configuration, seed, route, &programs[at], verdict, account);
             }

@@ -1,9 +1,15 @@
-//! The last words of a worker that dies by a signal: signal, address, the driver call under way and the frames of the
-//! stack, each as module and offset. They say whether a fault is in the driver, in the library or in the tester.
+//! The last words of a worker that dies by a signal or hangs: for each thread the driver call under way and the frames of
+//! its stack, each as module and offset. They say whether a fault is in the driver, in the library or in the tester.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+/// Asks a thread for its frames: sent by the tester to a worker that hangs, and by a thread that dies to the others.
+pub const TELL: c_int = libc::SIGUSR2;
+/// Begins the line of a thread that has been asked in vain.
+pub const NO_ANSWER: &str = "no answer from thread";
 
 /// Signals that end a worker by its own fault.
 const SIGNALS: [c_int; 5] = [
@@ -15,6 +21,13 @@ const SIGNALS: [c_int; 5] = [
 ];
 /// Most frames that are written.
 const FRAMES: usize = 40;
+/// How long a dying thread waits for each of the others.
+const WAIT_MS: u32 = 50;
+
+/// Whether a thread is dying already: the first one asks the others.
+static DYING: AtomicBool = AtomicBool::new(false);
+/// Threads that have told their frames.
+static TOLD: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     /// The driver call that this thread is in.
@@ -35,27 +48,36 @@ pub fn install() {
         unsafe { libc::backtrace(&raw mut frame, 1) };
     }
     for signal in SIGNALS {
-        // SAFETY: a struct of integers, addresses and a set, for which zero is a value.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = last_words as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO;
-        // SAFETY: a handler of that signature, which uses nothing that the interrupted code may have locked but the
-        // loader's list of modules; a process that is dying may hang there, and is then ended by the tester.
-        unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        handle(signal, last_words);
     }
+    handle(TELL, tell);
 }
 
-extern "C" fn last_words(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel passes both, as SA_SIGINFO asks.
-    let (code, address, at) = unsafe { ((*info).si_code, (*info).si_addr() as usize, counter(context)) };
-    let mut line = Line::default();
-    let _ = write!(line, "signal {signal} code {code} address {address:#x} in ");
+fn handle(signal: c_int, handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void)) {
+    // SAFETY: a struct of integers, addresses and a set, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: a handler of that signature, which uses nothing that the interrupted code may have locked but the
+    // loader's list of modules; a process that is dying may hang there, and is then ended by the tester.
+    unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+}
+
+/// The calling thread's number.
+fn this_thread() -> i32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+/// Writes the driver call that this thread is in, the interrupted instruction and the frames.
+fn frames(mut line: Line, context: *mut c_void) {
     let _ = line.write_str(match CALL.get() {
         "" => "no driver call",
         name => name,
     });
     let _ = line.write_str("; at ");
-    line.place(at);
+    // SAFETY: what the kernel passed to the handler.
+    line.place(unsafe { counter(context) });
     line.end();
     #[cfg(target_env = "gnu")]
     {
@@ -67,6 +89,85 @@ extern "C" fn last_words(signal: c_int, info: *mut libc::siginfo_t, context: *mu
             line.place(*frame as usize);
             line.end();
         }
+    }
+}
+
+extern "C" fn tell(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    let mut line = Line::default();
+    let _ = write!(line, "thread {} in ", this_thread());
+    frames(line, context);
+    // Relaxed: the order of what is written to stderr does not depend on it.
+    TOLD.fetch_add(1, Relaxed);
+}
+
+/// Asks every other thread for its frames. Async-signal-safe.
+fn ask_others() {
+    let me = this_thread();
+    // SAFETY: a string that ends with a NUL.
+    let folder = unsafe { libc::open(c"/proc/self/task".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY) };
+    let mut room = [0u64; 512];
+    loop {
+        // SAFETY: room of that size, aligned for the kernel's entries.
+        let filled = unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                folder,
+                room.as_mut_ptr(),
+                size_of_val(&room),
+            )
+        };
+        if filled <= 0 {
+            break;
+        }
+        // SAFETY: the kernel has written that many bytes of the array.
+        let bytes = unsafe { std::slice::from_raw_parts(room.as_ptr().cast::<u8>(), filled as usize) };
+        let mut at = 0;
+        // An entry: number and offset of 8 bytes each, its length in 2, its type, and its name.
+        while at + 19 < bytes.len() {
+            let length = usize::from(u16::from_ne_bytes([bytes[at + 16], bytes[at + 17]]));
+            let name = bytes[at + 19..].iter().take_while(|byte| byte.is_ascii_digit());
+            let number = name.fold(0i32, |sum, byte| {
+                sum.wrapping_mul(10).wrapping_add(i32::from(byte - b'0'))
+            });
+            if number > 0 && number != me {
+                ask(number);
+            }
+            at += length.max(19);
+        }
+    }
+}
+
+fn ask(thread: i32) {
+    let before = TOLD.load(Relaxed);
+    // SAFETY: a thread of this process; one that has ended meanwhile is an error.
+    if unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, TELL) } != 0 {
+        return;
+    }
+    let moment = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    for _ in 0..WAIT_MS {
+        if TOLD.load(Relaxed) != before {
+            return;
+        }
+        // SAFETY: a time, and no place for the rest.
+        unsafe { libc::nanosleep(&raw const moment, std::ptr::null_mut()) };
+    }
+    let mut line = Line::default();
+    let _ = write!(line, "{NO_ANSWER} {thread}");
+    line.end();
+}
+
+extern "C" fn last_words(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes it, as SA_SIGINFO asks.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    let mut line = Line::default();
+    let _ = write!(line, "signal {signal} code {code} address {address:#x} in ");
+    frames(line, context);
+    // Relaxed: whichever thread comes first asks.
+    if !DYING.swap(true, Relaxed) {
+        ask_others();
     }
     // SAFETY: the signal ends the process as soon as this handler returns.
     unsafe {

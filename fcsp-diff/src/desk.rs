@@ -2,6 +2,7 @@
 
 use crate::compare::{Difference, Rules, compare};
 use crate::driver::Route;
+use crate::hang;
 use crate::place::{Configuration, Place, Sizes, serial};
 use crate::process::{Answer, Death, Process};
 use crate::program::Program;
@@ -46,6 +47,7 @@ impl<'p> Desk<'p> {
             let mut process = Process::start(command, progress).map_err(|error| Death {
                 how: error.to_string(),
                 stderr: String::new(),
+                ours: None,
                 doing: Vec::new(),
             })?;
             if let Some(base) = process.ask("settle\n") {
@@ -56,6 +58,7 @@ impl<'p> Desk<'p> {
         self.process.as_mut().ok_or(Death {
             how: "no worker".into(),
             stderr: String::new(),
+            ours: None,
             doing: Vec::new(),
         })
     }
@@ -71,6 +74,8 @@ impl<'p> Desk<'p> {
     pub fn run_all(&mut self, programs: &[Program], deadline: Option<Instant>) -> Vec<Answer> {
         let began = Instant::now();
         let mut answers = Vec::new();
+        let library = self.place.preload.file_name();
+        let library = library.map(|name| name.to_string_lossy().into_owned());
         'programs: while answers.len() < programs.len() {
             let rest = &programs[answers.len()..];
             let process = match self.process() {
@@ -84,10 +89,15 @@ impl<'p> Desk<'p> {
                 process.send(program);
             }
             for _ in rest {
-                let Some(answer) = process.answer(deadline) else {
+                let Some(mut answer) = process.answer(deadline) else {
                     self.process = None;
                     break 'programs;
                 };
+                if let Err(death) = &mut answer {
+                    death.ours = library
+                        .as_deref()
+                        .and_then(|library| hang::has_frame(&death.stderr, library));
+                }
                 let spoilt = spoilt(&answer);
                 answers.push(answer);
                 if spoilt {
@@ -128,6 +138,9 @@ impl<'p> Desk<'p> {
         }
     }
 }
+
+/// Ends the kind of a death or hang that the driver may have alone.
+pub const NO_FRAME: &str = "without a frame of the library";
 
 /// Bytes by which memory information may differ on a machine of one's own.
 const TOLERANCE: u64 = 4 << 20;
@@ -172,12 +185,17 @@ pub fn judge(program: &Program, native: &Answer, governed: &Answer, rules: &Rule
             native: "ends".into(),
             governed: format!("{} over {}; {}", death.how, over(death), death.stderr.trim()),
             kind: format!(
-                "worker {} over {}",
+                "worker {} over {}, {}",
                 death.how,
                 if program.threads() == 0 {
                     over(death)
                 } else {
                     "threads".into()
+                },
+                match death.ours {
+                    Some(true) => "with a frame of the library",
+                    Some(false) => NO_FRAME,
+                    None => "with unknown stacks",
                 }
             ),
         }),

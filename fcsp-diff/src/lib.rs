@@ -11,6 +11,7 @@ pub mod crash;
 pub mod desk;
 pub mod driver;
 pub mod generate;
+pub mod hang;
 pub mod kernels;
 pub mod place;
 pub mod process;

@@ -1,5 +1,6 @@
 //! A worker process, seen from the tester: it is sent programs, and may die or hang over one.
 
+use crate::hang;
 use crate::program::Program;
 use crate::progress;
 use crate::record::Record;
@@ -12,14 +13,18 @@ use std::time::{Duration, Instant};
 
 /// A program that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Most bytes of stderr that are kept: the stacks of some threads.
+const STDERR: usize = 32_000;
 
 /// How a worker ended before it had an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// By a signal or a status, or not at all.
     pub how: String,
-    /// The end of what it wrote to stderr.
+    /// The end of what it wrote to stderr, after what the system said of its threads if it hung.
     pub stderr: String,
+    /// Whether a frame of the preload library is on a stack of it; `None` if some stack is not known.
+    pub ours: Option<bool>,
     /// What each of its threads was about to do.
     pub doing: Vec<Option<usize>>,
 }
@@ -34,6 +39,8 @@ pub struct Process {
     lines: Receiver<String>,
     stderr: Receiver<String>,
     progress: PathBuf,
+    /// How long a program may take.
+    pub patience: Duration,
 }
 
 impl Process {
@@ -64,7 +71,7 @@ impl Process {
                 let mut all = Vec::new();
                 let _ = errors.read_to_end(&mut all);
                 let text = String::from_utf8_lossy(&all);
-                let from = text.len().saturating_sub(8000);
+                let from = text.len().saturating_sub(STDERR);
                 let from = (from..=text.len())
                     .find(|&at| text.is_char_boundary(at))
                     .unwrap_or(0);
@@ -77,6 +84,7 @@ impl Process {
             lines,
             stderr,
             progress,
+            patience: PATIENCE,
         })
     }
 
@@ -98,7 +106,7 @@ impl Process {
         let mut records = Vec::new();
         let began = Instant::now();
         loop {
-            let patience = began + PATIENCE;
+            let patience = began + self.patience;
             let until = deadline.map_or(patience, |deadline| deadline.min(patience));
             let line = self
                 .lines
@@ -141,7 +149,9 @@ impl Process {
     }
 
     fn end(&mut self, how: &str) -> Death {
+        let mut stderr = String::new();
         if !how.is_empty() {
+            stderr = hang::threads(self.child.id());
             let _ = self.child.kill();
         }
         drop(self.input.take());
@@ -149,13 +159,14 @@ impl Process {
             .child
             .wait()
             .map_or_else(|error| error.to_string(), |status| status.to_string());
-        let stderr = self
+        stderr += &self
             .stderr
             .recv_timeout(Duration::from_secs(5))
             .unwrap_or_default();
         Death {
             how: if how.is_empty() { status } else { how.to_owned() },
             stderr,
+            ours: None,
             doing: progress::read(&self.progress),
         }
     }

@@ -3,14 +3,17 @@
 
 use fcsp_diff::campaign::{self, Account, Plan};
 use fcsp_diff::desk::{Bench, Verdict};
+use fcsp_diff::hang;
 use fcsp_diff::place::{self, Configuration, Place, Sizes};
+use fcsp_diff::process::Process;
 use fcsp_diff::program::Program;
-use fcsp_diff::report;
+use fcsp_diff::{progress, report};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 const MACHINE: &str = "h100,memory=8GiB,context=64MiB";
 const SIZES: Sizes = Sizes {
@@ -203,4 +206,69 @@ fn a_worker_that_crashes_says_where() {
     assert!(words.contains("signal 11"), "{words}");
     assert!(words.contains("in no driver call"), "{words}");
     assert!(words.contains("fcsp-diff+0x"), "{words}");
+}
+
+/// A worker that hangs in the driver: every thread's frames, with those of the library only where it is loaded.
+#[test]
+fn a_worker_that_hangs_says_where() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut place = here(scratch.path());
+    place
+        .environment
+        .push(("FCSP_SIM_FAULTS".into(), "cuCtxSynchronize~600s".into()));
+    let library = place.preload.file_name().unwrap().to_str().unwrap().to_owned();
+    let program = Program::parse("0 ctx_sync").unwrap();
+    let governed = place::configurations(SIZES).swap_remove(2);
+    for (configuration, ours) in [(None, false), (Some(&governed), true)] {
+        let file = scratch.path().join(format!("progress-{ours}"));
+        let command = place.worker(configuration, place::route(0), false);
+        let mut process = Process::start(command, file.clone()).unwrap();
+        process.send(&program);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while progress::read(&file) != [Some(0)] {
+            assert!(Instant::now() < deadline, "the program did not begin");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // The call comes right after the note, and does not come back.
+        process.patience = Duration::from_secs(1);
+        let death = process.answer(None).unwrap().unwrap_err();
+        assert_eq!(death.how, "hangs");
+        assert!(
+            death.stderr.contains("in cuCtxSynchronize; at "),
+            "{}",
+            death.stderr
+        );
+        assert!(death.stderr.contains("#0 fcsp-diff+0x"), "{}", death.stderr);
+        assert!(death.stderr.contains("waits in "), "{}", death.stderr);
+        assert_eq!(
+            hang::has_frame(&death.stderr, &library),
+            Some(ours),
+            "{}",
+            death.stderr
+        );
+    }
+}
+
+/// A thread that dies asks the others where they are.
+#[test]
+fn a_worker_that_crashes_shows_every_thread() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut place = here(scratch.path());
+    place
+        .environment
+        .push(("FCSP_SIM_FAULTS".into(), "cuStreamQuery~600s".into()));
+    let file = scratch.path().join("progress");
+    let mut process = Process::start(place.worker(None, place::route(0), false), file.clone()).unwrap();
+    process.send(&Program::parse("0 stream_query s0").unwrap());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while progress::read(&file) != [Some(0)] {
+        assert!(Instant::now() < deadline, "the program did not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // SAFETY: a child that has not been waited for. Its main thread takes the signal, and waits for the program's.
+    assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGSEGV) }, 0);
+    let death = process.answer(None).unwrap().unwrap_err();
+    assert!(death.how.contains("signal: 11"), "{}", death.how);
+    assert!(death.stderr.contains("in no driver call"), "{}", death.stderr);
+    assert!(death.stderr.contains("in cuStreamQuery"), "{}", death.stderr);
 }

@@ -1,0 +1,124 @@
+//! A worker that hangs: what the system says of its threads, and their frames. It is told apart whether it waits in the
+//! driver, in the library or in the tester.
+
+use crate::crash::{NO_ANSWER, TELL};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a thread has to write its frames.
+const ANSWER: Duration = Duration::from_millis(100);
+/// How long a debugger may take.
+const DEBUGGER: Duration = Duration::from_secs(20);
+
+/// What the system says of each thread of a process, and a debugger if there is one. Asks each thread to write its frames to
+/// stderr.
+pub fn threads(process: u32) -> String {
+    let mut text = String::new();
+    let folder = format!("/proc/{process}/task");
+    let mut numbers: Vec<i32> = std::fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    let file = |number: i32, name: &str| {
+        let path = Path::new(&folder).join(number.to_string()).join(name);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for &number in &numbers {
+        let word = |name| file(number, name);
+        let _ = writeln!(
+            text,
+            "task {number} ({}): waits in {}, syscall {}, stack {}",
+            word("comm"),
+            word("wchan"),
+            word("syscall"),
+            word("stack")
+        );
+    }
+    text += &by_debugger(process);
+    for number in numbers {
+        // SAFETY: three integers. The process is this one's child and has not been waited for: its number is its own.
+        unsafe { libc::syscall(libc::SYS_tgkill, process as i32, number, TELL) };
+        std::thread::sleep(ANSWER);
+        let status = file(number, "status");
+        // What is still pending has found the signal blocked. The driver's own threads block all of them, under its name.
+        if pending(&status) && !file(number, "comm").starts_with("cuda") {
+            let _ = writeln!(text, "{NO_ANSWER} {number}");
+        }
+    }
+    text
+}
+
+/// Whether the signal that asks a thread waits for it, by its status.
+fn pending(status: &str) -> bool {
+    let set = status.split("SigPnd: ").nth(1).and_then(|rest| {
+        let word = rest.split(' ').next()?;
+        u64::from_str_radix(word, 16).ok()
+    });
+    set.is_none_or(|set| set >> (TELL - 1) & 1 == 1)
+}
+
+/// The stacks of all threads by gdb; nothing without it.
+fn by_debugger(process: u32) -> String {
+    let child = Command::new("gdb")
+        .args(["-nx", "-batch", "-ex", "thread apply all backtrace 32", "-p"])
+        .arg(process.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else {
+        return String::new();
+    };
+    let output = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        if let Some(mut output) = output {
+            let _ = std::io::Read::read_to_string(&mut output, &mut text);
+        }
+        text
+    });
+    let deadline = Instant::now() + DEBUGGER;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.wait();
+    reader.join().unwrap_or_default()
+}
+
+/// Whether a frame of `library`, a file's name, is among the stacks that a worker has left; `None` if some stack is not known.
+pub fn has_frame(text: &str, library: &str) -> Option<bool> {
+    let mut frames = text
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| line.starts_with('#'));
+    if frames.clone().any(|line| line.contains(library)) {
+        return Some(true);
+    }
+    let known = frames.next().is_some() && !text.contains(NO_ANSWER);
+    known.then_some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_that_is_not_known_excuses_nobody() {
+        let driver = "thread 7 in cuCtxSynchronize; at libcuda.so.1+0x1\n  #0 libcuda.so.1+0x1\n";
+        let ours = "thread 8 in no driver call\n  #3 libfcsp_cuda.so+0x9 (cuMemAlloc_v2+0x8)\n";
+        assert_eq!(has_frame(driver, "libfcsp_cuda.so"), Some(false));
+        assert_eq!(has_frame(&[driver, ours].concat(), "libfcsp_cuda.so"), Some(true));
+        let silent = format!("{driver}{NO_ANSWER} 9\n");
+        assert_eq!(has_frame(&silent, "libfcsp_cuda.so"), None);
+        assert_eq!(has_frame("libfcsp_cuda.so refused", "libfcsp_cuda.so"), None);
+    }
+}
