@@ -6,7 +6,8 @@
 Each suite runs natively, with a memory quota and with a share; where something differs, natively again. A test whose two
 native outcomes differ is flaky and counts for nothing. A suite is split into units of some files, each a process, so that a
 crash costs its unit only. A test that a process died in is `died`; those after it are missing. With --seconds the units that fit
-are run, from every suite in turn; the record says which were left out.
+are run, from every suite in turn; the record says which were left out. --lanes runs several units at once: most tests wait
+for a compiler, not for the device.
 
 | suite | needs |
 |---|---|
@@ -16,7 +17,7 @@ are run, from every suite in turn; the record says which were left out.
 | triton | --folder triton=FOLDER: `python/test/unit` of Triton's sources |
 | jax | --folder jax=FOLDER: `tests` of JAX's sources |
 """
-import importlib.util, os, re, sys, time, xml.etree.ElementTree
+import importlib.util, os, re, sys, threading, time, xml.etree.ElementTree
 
 import common
 from common import GIB
@@ -24,10 +25,10 @@ from common import GIB
 SETTINGS = ("native", "native again", "quota", "share")
 # Units of a suite, first the ones about memory, streams and launches. A folder is one unit; one with a star is cut into units of
 # UNIT files. Files are named test_*.py or *_test.py.
-UNIT = 10
+UNIT = 4
 CHOSEN = {
     "numba": ["cudadrv/*", "cudapy/*"],
-    "cupy": ["cupy_tests/cuda_tests/test_memory.py", "cupy_tests/cuda_tests/test_stream.py", "cupy_tests/cuda_tests/test_graph.py", "cupy_tests/cuda_tests", "cupy_tests/core_tests/test_raw.py", "cupy_tests/core_tests/test_ndarray.py"],
+    "cupy": ["cupy_tests/cuda_tests/test_memory.py", "cupy_tests/cuda_tests/test_stream.py", "cupy_tests/cuda_tests/test_graph.py", "cupy_tests/cuda_tests/*", "cupy_tests/core_tests/test_raw.py", "cupy_tests/core_tests/test_ndarray.py"],
     "torch": ["test_cuda.py", "test_cuda_expandable_segments.py", "test_cuda_primary_ctx.py"],
     "triton": ["runtime", "cuda"],
     "jax": ["memories_test.py", "pmap_test.py", "lax_test.py"],
@@ -39,6 +40,7 @@ def extra(p):
     p.add_argument("--folder", action="append", default=[], metavar="SUITE=FOLDER", help="where a suite's tests are")
     p.add_argument("--seconds", type=int, default=480, help="end after so long")
     p.add_argument("--unit-seconds", type=int, default=120, help="longest time for one unit in one setting")
+    p.add_argument("--lanes", type=int, default=1, help="units that run at once; tests that read the device's free memory are flaky with more than one")
     p.add_argument("--memory", default=str(32 * GIB), help="the memory quota")
     p.add_argument("--share", type=float, default=50, help="the share, in percent")
     p.add_argument("--sim", help="a folder with the simulated driver: for a trial of this script without a device")
@@ -176,7 +178,7 @@ def run_unit(args, suite, folder, files, given, setting, scratch, limit):
         names = ["numba.cuda.tests." + os.path.relpath(file, folder)[:-3].replace(os.sep, ".") for file in files]
         argv = [sys.executable, "-m", "numba.runtests", "-v", *names]
     else:
-        argv = [sys.executable, "-m", "pytest", "-v", "-rN", "--tb=line", "-p", "no:cacheprovider", "--color=no", f"--junitxml={record}", *files]
+        argv = [sys.executable, "-m", "pytest", "-v", "-rN", "--tb=line", "--continue-on-collection-errors", "-p", "no:cacheprovider", "--color=no", f"--junitxml={record}", *files]
         if args.select:
             argv += ["-k", args.select]
     child = common.Child(argv, environment(args, setting), scratch if own else folder)
@@ -202,46 +204,50 @@ def counted(found):
     return counts
 
 
-def main():
-    args = common.arguments(__doc__, extra)
-    given = {name: os.path.abspath(path) for name, path in (text.split("=", 1) for text in args.folder)}
-    record = common.Record(args, "suites")
-    scratch, deadline = common.scratch(), time.monotonic() + args.seconds
-    queues = {}
-    for suite in args.only.split(","):
-        folder = folder_of(suite, given)
-        if folder is None:
-            record.case(suite, {"left_out": "not installed with its tests, and no --folder"})
-            continue
-        queues[suite] = (folder, units_of(suite, folder))
-        record.case(suite, {"folder": folder, "units": {}, "differences": {}, "flaky": {}, "not_run": []})
-    while any(units for _, units in queues.values()):
-        for suite, (folder, units) in queues.items():
-            if not units:
-                continue
-            files, case = units.pop(0), record.data["cases"][suite]
-            name = os.path.relpath(files[0], folder) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-            runs, told = {}, {}
+def run_settings(args, suite, folder, files, given, scratch, deadline):
+    """One unit in every setting: ({setting: {test: outcome}}, {setting: what else is told}). None where the time ended before
+    a setting did, or the unit is too long natively: what is missing then says nothing."""
+    runs, told = {}, {}
 
-            def go(setting):
-                left = deadline - time.monotonic()
-                if left < 5:
-                    return False
-                ran = run_unit(args, suite, folder, files, given, setting, scratch, min(args.unit_seconds, left))
-                runs[setting] = ran.pop("outcomes")
-                told[setting] = {"counts": counted(runs[setting])} | {key: value for key, value in ran.items() if value}
-                return True
+    def go(setting):
+        left = deadline - time.monotonic()
+        if left < 5:
+            return False
+        limit = min(args.unit_seconds, left)
+        ran = run_unit(args, suite, folder, files, given, setting, scratch, limit)
+        if ran["rc"] == "timeout" and (limit < args.unit_seconds or setting == "native"):
+            return False
+        runs[setting] = ran.pop("outcomes")
+        told[setting] = {"counts": counted(runs[setting])} | {key: value for key, value in ran.items() if value}
+        return True
 
-            # What one setting had no time for is missing there, and says nothing.
-            if not all(go(setting) for setting in ("native", "quota", "share")):
+    if not all(go(setting) for setting in ("native", "quota", "share")):
+        return None
+    if any(runs[setting] != runs["native"] for setting in ("quota", "share")):
+        # A difference that no second native run could confirm is none.
+        if not go("native again"):
+            return None
+    else:
+        runs["native again"] = runs["native"]
+    return runs, told
+
+
+def run_lane(args, record, queue, given, deadline, only):
+    """Takes units from the queue, until it is empty or the time is up, and enters them into the record under the lock `only`."""
+    scratch = common.scratch()
+    while True:
+        with only:
+            if not queue:
+                return
+            suite, folder, files = queue.pop(0)
+        name = os.path.relpath(files[0], folder) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+        ran = run_settings(args, suite, folder, files, given, scratch, deadline)
+        with only:
+            case = record.data["cases"][suite]
+            if ran is None:
                 case["not_run"].append(name)
                 continue
-            if any(runs[setting] != runs["native"] for setting in ("quota", "share")):
-                if not go("native again"):
-                    runs["native again"] = runs["native"]
-                    told["native again"] = {"counts": {}, "end": ["no time was left"]}
-            else:
-                runs["native again"] = runs["native"]
+            runs, told = ran
             case["units"][name] = told
             differences, flaky = compared(runs)
             case["differences"].update(differences)
@@ -251,7 +257,36 @@ def main():
             if not runs["native"] or set(runs["native"].values()) == {"error"}:
                 print(f"  natively: {told['native'].get('end')}", flush=True)
             record.write()
-    for suite, (_, _) in queues.items():
+
+
+def in_turn(units):
+    """One list of the units of all suites, from every suite in turn."""
+    queue, units = [], {suite: list(queued) for suite, queued in units.items()}
+    while any(units.values()):
+        queue += [queued.pop(0) for queued in units.values() if queued]
+    return queue
+
+
+def main():
+    args = common.arguments(__doc__, extra)
+    given = {name: os.path.abspath(path) for name, path in (text.split("=", 1) for text in args.folder)}
+    record = common.Record(args, "suites")
+    deadline = time.monotonic() + args.seconds
+    units = {}
+    for suite in args.only.split(","):
+        folder = folder_of(suite, given)
+        if folder is None:
+            record.case(suite, {"left_out": "not installed with its tests, and no --folder"})
+            continue
+        units[suite] = [(suite, folder, files) for files in units_of(suite, folder)]
+        record.case(suite, {"folder": folder, "units": {}, "differences": {}, "flaky": {}, "not_run": []})
+    queue, only = in_turn(units), threading.Lock()
+    lanes = [threading.Thread(target=run_lane, args=(args, record, queue, given, deadline, only)) for _ in range(args.lanes)]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    for suite in units:
         case = record.data["cases"][suite]
         tests = sum(sum(told["native"]["counts"].values()) for told in case["units"].values())
         record.check(f"{suite}: tests compared", tests, "> 0", tests > 0)

@@ -58,6 +58,47 @@ class Outcomes(unittest.TestCase):
         line = ["pkg/test_cuda_memory.py::TestCudaMemory::test_allocate PASSED [ 1%]"]
         self.assertIn("test_cuda_memory::TestCudaMemory::test_allocate", suites.same_names(suites.outcomes_of_lines(line)))
 
+
+class Settings(unittest.TestCase):
+    """run_settings, with runs that are given."""
+
+    def ran(self, runs, left=1000, unit_seconds=100):
+        class Args:
+            pass
+
+        Args.unit_seconds = unit_seconds
+        given = iter(runs)
+        before, suites.run_unit = suites.run_unit, lambda *rest: dict(next(given))
+        try:
+            return suites.run_settings(Args, "s", "f", [], {}, "d", suites.time.monotonic() + left)
+        finally:
+            suites.run_unit = before
+
+    def test_alike_runs_once_natively(self):
+        ended = {"rc": 0, "outcomes": {"t": "passed"}}
+        runs, told = self.ran([ended] * 3)
+        self.assertEqual(runs["native again"], {"t": "passed"})
+        self.assertNotIn("native again", told)
+
+    def test_a_difference_is_confirmed_natively(self):
+        ended, failed = {"rc": 0, "outcomes": {"t": "passed"}}, {"rc": 1, "outcomes": {"t": "failed"}}
+        runs, _ = self.ran([ended, ended, failed, ended])
+        self.assertEqual(suites.compared(runs)[0]["t"]["share"], "failed")
+
+    def test_a_run_cut_by_the_end_says_nothing(self):
+        ended, cut = {"rc": 0, "outcomes": {"t": "passed"}}, {"rc": "timeout", "outcomes": {}}
+        self.assertIsNone(self.ran([ended, ended, cut], left=50))
+        self.assertIsNone(self.ran([cut]))
+
+    def test_a_run_that_hangs_under_the_library_is_a_difference(self):
+        ended, cut = {"rc": 0, "outcomes": {"t": "passed"}}, {"rc": "timeout", "outcomes": {"t": "died"}}
+        runs, _ = self.ran([ended, ended, cut, ended])
+        self.assertEqual(suites.compared(runs)[0]["t"]["share"], "died")
+
+    def test_units_of_all_suites_take_turns(self):
+        self.assertEqual(suites.in_turn({"a": [1, 2, 3], "b": [4]}), [1, 4, 2, 3])
+
+
     def test_differences_and_flaky_tests(self):
         good = {"a": "passed", "b": "failed", "c": "passed"}
         runs = {"native": good, "native again": good | {"c": "failed"}, "quota": good, "share": {"a": "died", "b": "failed"}}
