@@ -13,6 +13,8 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
 }
 const PTHREAD_CANCEL_DISABLE: i32 = 1;
+/// No number of an error that `pthread_setcancelstate` has.
+const TAKEN: i32 = -1;
 
 /// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
 #[derive(Debug, Default)]
@@ -102,40 +104,41 @@ impl Uncancelled {
     #[inline(always)]
     pub fn begin() -> Self {
         Self {
-            outermost: Self::is_outermost(stack_pointer()),
+            outermost: Self::take_place(stack_pointer()) == 0,
             _thread: core::marker::PhantomData,
         }
     }
 
-    /// Takes the place of the outermost shield for the function whose stack pointer is `stack`.
-    /// False: another shield further up the stack has it. Not inlined: every wrapper begins here.
+    /// Takes the place of the outermost shield for the function whose stack pointer is `stack`, and
+    /// returns 0. Another number: a shield further up the stack has it. Not inlined: every wrapper
+    /// begins here. The answer is that of the C library's function, which is called last, so this
+    /// needs no stack frame.
     #[inline(never)]
-    fn is_outermost(stack: usize) -> bool {
+    fn take_place(stack: usize) -> i32 {
         Thread::with(|thread| {
-            let other = thread.shield.stack.get();
+            let shield = &thread.shield;
+            let other = shield.stack.get();
             // The same function may begin twice, where one is inlined into the other.
             if stack <= other {
-                return false;
+                return TAKEN;
             }
-            thread.shield.stack.set(stack);
-            if other == 0 {
-                thread
-                    .shield
-                    .cancellation
-                    .set(cancellation(PTHREAD_CANCEL_DISABLE));
+            shield.stack.set(stack);
+            if other != 0 {
+                return 0;
             }
-            true
+            // SAFETY: writes one integer, the calling thread's own. It does not fail.
+            unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, shield.cancellation.as_ptr()) }
         })
     }
 
     /// Gives up the place of the outermost shield.
     #[inline(never)]
     fn leave() {
-        let before = Thread::with(|thread| {
+        Thread::with(|thread| {
             thread.shield.stack.set(0);
-            thread.shield.cancellation.get()
+            // SAFETY: the state that this thread had before. glibc and musl write nothing to null.
+            unsafe { pthread_setcancelstate(thread.shield.cancellation.get(), core::ptr::null_mut()) };
         });
-        cancellation(before);
     }
 }
 
@@ -146,15 +149,6 @@ impl Drop for Uncancelled {
             Self::leave();
         }
     }
-}
-
-/// Sets the calling thread's state of cancellation and gives the one before.
-#[inline(always)]
-fn cancellation(state: i32) -> i32 {
-    let mut before = 0;
-    // SAFETY: writes one integer, which outlives the call.
-    unsafe { pthread_setcancelstate(state, &mut before) };
-    before
 }
 
 /// Keeps the calling thread from being cancelled and from handling signals until it is dropped: for steps that hold a
