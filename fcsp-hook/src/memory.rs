@@ -267,16 +267,19 @@ pub fn take<B: Backend>(
     bytes: u64,
     call: impl FnOnce() -> B::Status,
 ) -> B::Status {
-    if let Err(denied) = device.hold(bytes) {
-        device.refused(what, &denied);
-        return B::OUT_OF_MEMORY;
-    }
-    let change = device.change();
+    let near = match device.hold(bytes) {
+        Ok(near) => near,
+        Err(denied) => {
+            device.refused(what, &denied);
+            return B::OUT_OF_MEMORY;
+        }
+    };
+    let passing = device.passing(near, bytes, 0);
     let result = call();
     if result == B::SUCCESS {
-        change.gained(bytes);
+        passing.succeeded(bytes);
     } else {
-        drop(change);
+        passing.failed();
         device.release(bytes);
     }
     result

@@ -12,8 +12,12 @@
 //! charged meanwhile, those that give memory back let go of it too early.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use fcsp_core::allocations::KeyHasher;
 
 use super::take;
 use crate::backend::Backend;
@@ -38,14 +42,26 @@ impl<B: Backend> Physical<B> {
     fn is_exported(&self) -> bool {
         self.exported.load(Ordering::Relaxed)
     }
+
+    /// Gives its bytes back to the quota, unless they are still on the device.
+    fn release(&self) {
+        if !self.adrift.load(Ordering::Relaxed) {
+            self.device.release(self.bytes);
+        }
+    }
+
+    /// Ends it where the process's own account has lost its bytes already.
+    fn gone(self) {
+        self.release();
+        // Nothing else is dropped: its fields are numbers and a reference.
+        core::mem::forget(self);
+    }
 }
 
 impl<B: Backend> Drop for Physical<B> {
     fn drop(&mut self) {
         self.device.lost(self.bytes);
-        if !self.adrift.load(Ordering::Relaxed) {
-            self.device.release(self.bytes);
-        }
+        self.release();
     }
 }
 
@@ -62,7 +78,7 @@ type Mappings<B> = BTreeMap<u64, (u64, Arc<Physical<B>>)>;
 #[derive(Debug)]
 struct Inner<B: Backend> {
     /// By handle: the memory and how many times the handle is held.
-    handles: HashMap<u64, (Arc<Physical<B>>, u32)>,
+    handles: HashMap<u64, (Arc<Physical<B>>, u32), BuildHasherDefault<KeyHasher>>,
     mappings: Mappings<B>,
     /// Bytes still charged that nothing here holds.
     adrift: Vec<(&'static Device<B>, u64)>,
@@ -101,7 +117,7 @@ impl<B: Backend> Books<B> {
         let inner = if known.is_null() {
             SetupOnce::publish(&self.inner, || {
                 Mutex::new(Inner {
-                    handles: HashMap::new(),
+                    handles: HashMap::default(),
                     mappings: BTreeMap::new(),
                     adrift: Vec::new(),
                     before: Vec::new(),
@@ -146,27 +162,63 @@ impl<B: Backend> Books<B> {
             return call();
         };
         // Out first: the driver may give the number to the next handle at once.
-        let taken = self.with(|inner| match inner.handles.get_mut(&handle) {
-            Some((physical, count)) if *count > 1 => {
-                *count -= 1;
-                Some(physical.clone())
+        let taken = self.with(|inner| match inner.handles.entry(handle) {
+            Entry::Occupied(mut entry) if entry.get().1 > 1 => {
+                entry.get_mut().1 -= 1;
+                Some(entry.get().0.clone())
             }
-            Some(_) => inner.handles.remove(&handle).map(|(physical, _)| physical),
-            None => None,
+            Entry::Occupied(entry) => Some(entry.remove().0),
+            Entry::Vacant(_) => None,
         });
         let Some(physical) = taken else {
             let result = call();
             import_ended::<B>(&inside);
             return result;
         };
+        match Arc::try_unwrap(physical) {
+            Ok(physical) => self.release_last(handle, physical, call),
+            Err(physical) => self.release_one(handle, physical, call),
+        }
+    }
+
+    /// Lets go of the only hold on `physical`, which is in the books no more.
+    fn release_last(
+        &self,
+        handle: u64,
+        physical: Physical<B>,
+        call: impl FnOnce() -> B::Status,
+    ) -> B::Status {
+        let (device, bytes) = (physical.device, physical.bytes);
+        let leaving = Leaving::of(&physical);
+        let near = leaving.is_some() || device.is_near();
+        let passing = device.passing(near, bytes, bytes);
+        let result = call();
+        if result != B::SUCCESS {
+            passing.failed();
+            self.with(|inner| inner.one_more(handle, Arc::new(physical)));
+            return result;
+        }
+        if let Some(leaving) = leaving {
+            self.leave(leaving, &physical);
+        }
+        passing.succeeded(0);
+        physical.gone();
+        device.overhead_changed();
+        result
+    }
+
+    /// Lets go of one of several holds on `physical`. Others may end meanwhile.
+    #[cold]
+    fn release_one(
+        &self,
+        handle: u64,
+        physical: Arc<Physical<B>>,
+        call: impl FnOnce() -> B::Status,
+    ) -> B::Status {
         let device = physical.device;
         let change = device.change();
-        let leaving = (Arc::strong_count(&physical) == 1).then(|| Leaving::of(&physical));
         let result = call();
         if result == B::SUCCESS {
-            if let Some(leaving) = leaving.flatten() {
-                self.leave(leaving, &physical);
-            }
             drop(physical);
         } else {
             self.with(|inner| inner.one_more(handle, physical));
