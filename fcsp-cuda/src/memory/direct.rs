@@ -1,12 +1,13 @@
 //! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit ABI that the driver
 //! still exports.
 
+use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::{self, Request, pieces};
 
 use super::{LARGEST_PIECE, forbidden_by_capture, pages, without_address};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Cuda, Inside, Scope, scope_inside, shielded};
+use crate::process::{Cuda, Inside, Scope, scope_inside, scope_of_device, shielded};
 
 /// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, the size apart. `address`
 /// reads the result once the driver has written it, `true_bytes` the size where the driver decides it.
@@ -19,17 +20,29 @@ fn allocate(
     true_bytes: impl Fn() -> u64,
 ) -> CUresult {
     let result = allocate_counted(bytes, managed, &call, &address, true_bytes);
-    // Some wrong arguments come before captures, others after: the driver, asked below, knows which.
-    let usable = || bytes > 0 && usable();
-    if result == CUDA_ERROR_OUT_OF_MEMORY
-        && usable()
-        && let Some(code) = forbidden_by_capture()
-    {
+    if result != CUDA_ERROR_OUT_OF_MEMORY {
+        return result;
+    }
+    // Some wrong arguments come before captures, others after: the driver, asked below, knows which. It also knows what
+    // to tell a thread without a context, which pieces have not asked about.
+    let has_context = || !is_piece(bytes, managed) || Cuda::current_context().is_some();
+    let usable = bytes > 0 && usable() && has_context();
+    if usable && let Some(code) = forbidden_by_capture() {
         return code;
     }
-    memory::or_wrong_argument::<Cuda>(result, usable, call, || {
-        taken_back(address());
-    })
+    memory::or_wrong_argument::<Cuda>(
+        result,
+        || usable,
+        call,
+        || {
+            taken_back(address());
+        },
+    )
+}
+
+/// Whether the driver cuts such a request from a slab.
+fn is_piece(bytes: u64, managed: bool) -> bool {
+    bytes <= LARGEST_PIECE && !managed
 }
 
 fn allocate_counted(
@@ -42,12 +55,19 @@ fn allocate_counted(
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    let (device, context) = match scope_inside(&inside) {
+    // Few pieces open a slab, and the context matters only then.
+    let is_piece = is_piece(bytes, managed);
+    let scope = if is_piece {
+        scope_of_device(&inside)
+    } else {
+        scope_inside(&inside)
+    };
+    let (device, context) = match scope {
         Scope::On(device, context) => (device, context),
         Scope::Pass => return call(),
         Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
     };
-    if bytes <= LARGEST_PIECE && !managed {
+    if is_piece {
         return pieces::allocate(
             device,
             context,

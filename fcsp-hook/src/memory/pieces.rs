@@ -3,11 +3,14 @@
 //!
 //! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here again.
 
+#[cfg(test)]
+mod tests;
+
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-use super::{Given, free_inside};
+use super::free_inside;
 use crate::addresses::{Addresses, Entry, PAGE};
 use crate::backend::Backend;
 use crate::device::Device;
@@ -36,30 +39,48 @@ struct Slab {
 }
 
 /// What is known of a piece that was taken out of its slab.
-struct Piece<B: Backend> {
+struct Piece {
     /// The device that pays for the slab.
-    device: &'static Device<B>,
-    /// What the driver gives up with the piece: the slab with its last one.
-    given: Given,
+    ordinal: i32,
     context: usize,
     bytes: u64,
+    /// Whether the driver gives up the slab with it.
+    last: bool,
 }
 
 impl Slab {
+    /// Whether it has no piece, so that the next one opens it.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.state.load(Ordering::Relaxed) < PIECE
+    }
+
     /// Enters a piece. Returns by how many slabs the charge changes: 1 for the first piece.
+    #[inline]
     fn put(&self, grain: usize, grains: u16) -> i32 {
         // Relaxed, here and below: whoever frees the piece has its address from the thread that entered it. The state is
         // raised first and lowered last: it never says less than the sizes, whoever takes the piece out meanwhile.
         let before = self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
         let opens = i32::from(before < PIECE);
+        // The driver gives an address to one thread at a time: nobody enters another piece here meanwhile.
+        if self.sizes[grain].load(Ordering::Relaxed) == 0 {
+            self.sizes[grain].store(grains, Ordering::Relaxed);
+            return opens;
+        }
+        opens - self.replace(grain, grains)
+    }
+
+    /// Enters a piece where one stood that was freed by a route which we did not see. Returns how many slabs that empties.
+    #[cold]
+    fn replace(&self, grain: usize, grains: u16) -> i32 {
         match self.sizes[grain].swap(grains, Ordering::Relaxed) {
-            0 => opens,
-            // Freed by a route that we did not see.
-            stale => opens - i32::from(self.leave(stale)),
+            0 => 0,
+            stale => i32::from(self.leave(stale)),
         }
     }
 
     /// Counts a piece out whose size was taken; returns whether it was the last.
+    #[inline]
     fn leave(&self, grains: u16) -> bool {
         self.state.fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed) < 2 * PIECE
     }
@@ -144,12 +165,20 @@ fn make(own: &AtomicPtr<c_void>) -> Option<&'static Slab> {
     Some(unsafe { &*stands.cast::<Slab>() })
 }
 
+#[inline]
 fn grain_of(address: u64) -> usize {
     (address % SLAB / GRAIN) as usize
 }
 
+/// Grains of a piece of `bytes`.
+#[inline]
+fn grains_of(bytes: u64) -> u16 {
+    bytes.min(SLAB).div_ceil(GRAIN).max(1) as u16
+}
+
 /// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be entered: out of memory,
-/// or an address that no device has.
+/// or an address that no device has. `context` is 0 where none was asked about: the calling thread's then.
+#[inline]
 fn enter<B: Backend>(
     table: &Addresses,
     device: &Device<B>,
@@ -157,16 +186,24 @@ fn enter<B: Backend>(
     address: u64,
     bytes: u64,
 ) -> Option<bool> {
-    let entry = table.entry(address)?;
-    let slab = slab_of(entry).or_else(|| make(&entry.own))?;
-    let grains = bytes.div_ceil(GRAIN).clamp(1, GRAINS as u64) as u16;
-    match slab.put(grain_of(address), grains) {
+    let slab = match table.find(address).and_then(slab_of) {
+        Some(slab) => slab,
+        None => make_slab(table, address)?,
+    };
+    // Who pays is said before there is a piece: whoever frees one finds it.
+    let was_empty = slab.is_empty();
+    if was_empty {
+        say_owner::<B>(slab, device.ordinal, context);
+    }
+    match slab.put(grain_of(address), grains_of(bytes)) {
+        0 => Some(false),
         1 => {
-            slab.ordinal.store(device.ordinal, Ordering::Relaxed);
-            slab.context.store(context, Ordering::Relaxed);
+            if !was_empty {
+                // Its last piece went in between, and it may have been another's meanwhile.
+                say_owner::<B>(slab, device.ordinal, context);
+            }
             Some(true)
         }
-        0 => Some(false),
         _ => {
             closed(device);
             Some(false)
@@ -174,9 +211,25 @@ fn enter<B: Backend>(
     }
 }
 
+#[cold]
+fn make_slab(table: &Addresses, address: u64) -> Option<&'static Slab> {
+    let entry = table.entry(address)?;
+    slab_of(entry).or_else(|| make(&entry.own))
+}
+
+#[cold]
+fn say_owner<B: Backend>(slab: &Slab, ordinal: i32, context: usize) {
+    let context = match context {
+        0 => B::current_context().unwrap_or(0),
+        known => known,
+    };
+    slab.ordinal.store(ordinal, Ordering::Relaxed);
+    slab.context.store(context, Ordering::Relaxed);
+}
+
 /// Takes out the piece at `address`, if there is one.
 #[inline]
-fn take_out<B: Backend>(table: &Addresses, address: u64) -> Option<Piece<B>> {
+fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
     let slab = slab_of(table.find(address)?)?;
     if !address.is_multiple_of(GRAIN) {
         return None;
@@ -187,31 +240,27 @@ fn take_out<B: Backend>(table: &Addresses, address: u64) -> Option<Piece<B>> {
         slab.context.load(Ordering::Relaxed),
     );
     let (grains, last) = slab.take(grain_of(address))?;
-    let device = B::process().governed()?.device(ordinal)?;
     Some(Piece {
-        device,
-        given: if last {
-            Given {
-                bytes: SLAB,
-                counted: true,
-            }
-        } else {
-            Given::NOTHING
-        },
+        ordinal,
         context,
         bytes: u64::from(grains) * GRAIN,
+        last,
     })
 }
 
 /// The driver has not freed the piece after all.
-fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece<B>) {
+#[cold]
+fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece) {
+    let Some(device) = paying::<B>(piece.ordinal) else {
+        return;
+    };
     match (
-        piece.given.bytes > 0,
-        enter(table, piece.device, piece.context, address, piece.bytes),
+        piece.last,
+        enter(table, device, piece.context, address, piece.bytes),
     ) {
         // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
-        (true, Some(false)) => closed(piece.device),
-        (false, Some(true)) => opened(piece.device, false),
+        (true, Some(false)) => closed(device),
+        (false, Some(true)) => opened(device, false),
         _ => {}
     }
 }
@@ -219,7 +268,7 @@ fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece<B>) {
 /// Whether a piece of `bytes` is sure to fit without a new slab. Asked where a slab would pass the quota, so it may take
 /// its time; and a slab that is given back at once has been seen from outside, so a doubt is a no.
 fn surely_fits(table: &Addresses, bytes: u64) -> bool {
-    let grains = bytes.div_ceil(GRAIN).clamp(1, GRAINS as u64) as usize;
+    let grains = usize::from(grains_of(bytes));
     let mut fits = false;
     table.for_each(|_, entry| fits = fits || slab_of(entry).is_some_and(|slab| slab.surely_fits(grains)));
     fits
@@ -298,7 +347,7 @@ pub fn context_died<B: Backend>(context: usize) {
 
 /// The device that pays for a slab.
 fn paying<B: Backend>(ordinal: i32) -> Option<&'static Device<B>> {
-    B::process().governed()?.device(ordinal)
+    B::process().device(ordinal)
 }
 
 /// Charges a new slab that the driver has taken; `held` says that its bytes are held already.
@@ -331,24 +380,48 @@ pub fn allocate<B: Backend>(
     true_bytes: impl Fn() -> u64,
     free: impl Fn(u64) -> B::Status,
 ) -> B::Status {
-    let table = B::process().addresses();
-    // Far from the quota a slab is charged when it turns up. Near it, one is held beforehand; where none fits, only a
-    // request that is sure to find room in the slabs at hand is tried at all.
-    let near = device.is_near();
-    let mut held = false;
-    if near {
-        match device.hold(SLAB) {
-            Ok(_) => held = true,
-            Err(denied) if !surely_fits(table, bytes) => {
-                device.refused(what, &denied);
-                return B::OUT_OF_MEMORY;
-            }
-            Err(_) => {}
-        }
+    // Far from the quota a slab is charged when it turns up.
+    if device.is_near() {
+        return allocate_near(device, context, what, bytes, &call, &address, &true_bytes, &free);
     }
+    let result = call();
+    if result != B::SUCCESS {
+        return result;
+    }
+    let table = B::process().addresses();
+    if enter(table, device, context, address(), true_bytes()) == Some(true) {
+        opened(device, false);
+        device.overhead_changed();
+    }
+    result
+}
+
+/// The same near the quota: a slab is held beforehand; where none fits, only a request that is sure to find room in the
+/// slabs at hand is tried at all. One copy of the code for all callers.
+#[expect(clippy::too_many_arguments, reason = "as above")]
+#[cold]
+fn allocate_near<B: Backend>(
+    device: &'static Device<B>,
+    context: usize,
+    what: &'static str,
+    bytes: u64,
+    call: &dyn Fn() -> B::Status,
+    address: &dyn Fn() -> u64,
+    true_bytes: &dyn Fn() -> u64,
+    free: &dyn Fn(u64) -> B::Status,
+) -> B::Status {
+    let table = B::process().addresses();
+    let held = match device.hold(SLAB) {
+        Ok(_) => true,
+        Err(denied) if !surely_fits(table, bytes) => {
+            device.refused(what, &denied);
+            return B::OUT_OF_MEMORY;
+        }
+        Err(_) => false,
+    };
     // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab is only known
     // afterwards. One that is taken elsewhere, and falls in between, counts the slab as overhead: another is asked for.
-    let change = near.then(|| device.change());
+    let change = device.change();
     let result = call();
     if result != B::SUCCESS {
         drop(change);
@@ -361,14 +434,11 @@ pub fn allocate<B: Backend>(
     let new = enter(table, device, context, at, true_bytes());
     if new == Some(true) {
         opened(device, held);
-        if change.is_none() {
-            device.overhead_changed();
-        }
     } else if held {
         device.release(SLAB);
     }
     drop(change);
-    if near && !held && new != Some(false) {
+    if !held && new != Some(false) {
         // One that could not be entered is not known there.
         if free_piece::<B>(at, || free(at)).is_none() {
             free(at);
@@ -381,26 +451,35 @@ pub fn allocate<B: Backend>(
 /// Frees the piece at `address`, out of the books before the driver may hand the address out again. `None`, and nothing
 /// called, if there is no such piece.
 #[inline]
-fn free_piece<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> Option<B::Status> {
+fn free_piece<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> Option<B::Status> {
     let table = B::process().addresses();
-    let piece = take_out::<B>(table, address)?;
-    let device = piece.device;
-    let passing = (piece.given.bytes > 0).then(|| device.passing(device.is_near(), SLAB, SLAB));
+    let piece = take_out(table, address)?;
+    if piece.last {
+        return Some(free_last::<B>(address, &piece, &call));
+    }
     let result = call();
-    match (result == B::SUCCESS, passing) {
-        (true, Some(passing)) => {
-            passing.succeeded(0);
-            device.release(SLAB);
-        }
-        (false, passing) => {
-            if let Some(passing) = passing {
-                passing.failed();
-            }
-            put_back(table, address, &piece);
-        }
-        (true, None) => {}
+    if result != B::SUCCESS {
+        put_back::<B>(table, address, &piece);
     }
     Some(result)
+}
+
+/// Frees the last piece of a slab, and the slab with it.
+#[cold]
+fn free_last<B: Backend>(address: u64, piece: &Piece, call: &dyn Fn() -> B::Status) -> B::Status {
+    let Some(device) = paying::<B>(piece.ordinal) else {
+        return call();
+    };
+    let passing = device.passing(device.is_near(), SLAB, SLAB);
+    let result = call();
+    if result == B::SUCCESS {
+        passing.succeeded(0);
+        device.release(SLAB);
+    } else {
+        passing.failed();
+        put_back::<B>(B::process().addresses(), address, piece);
+    }
+    result
 }
 
 /// Frees `address`, a piece or not, through `call` and gives back what was held for it.
@@ -415,99 +494,5 @@ pub fn free<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> B::Status
     match free_piece::<B>(address, &call) {
         Some(result) => result,
         None => free_inside::<B>(&inside, address, call),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slab() -> &'static Slab {
-        let own = AtomicPtr::new(core::ptr::null_mut());
-        make(&own).unwrap()
-    }
-
-    #[test]
-    fn a_slab_is_new_with_its_first_piece_and_gone_with_its_last() {
-        let slab = slab();
-        assert_eq!(slab.put(0, 1), 1);
-        assert_eq!(slab.put(1, 4), 0);
-        assert_eq!(slab.take(2), None);
-        assert_eq!(slab.take(0), Some((1, false)));
-        assert_eq!(slab.take(0), None, "freed once");
-        assert_eq!(slab.take(1), Some((4, true)));
-        assert_eq!(slab.put(7, GRAINS as u16), 1, "and it may be one again");
-    }
-
-    #[test]
-    fn what_is_not_sure_to_fit_is_not_said_to() {
-        let slab = slab();
-        assert!(!slab.surely_fits(1), "it is none yet");
-        slab.put(0, 8);
-        assert!(slab.surely_fits(8));
-        assert!(
-            !slab.surely_fits(4),
-            "nobody knows that such pieces are cut from it"
-        );
-        // Holes of eight are left, none of which begins at a multiple of eight.
-        slab.put(8, 4);
-        for at in (12 + 8..GRAINS).step_by(16) {
-            slab.put(at, 8);
-        }
-        assert!(
-            !slab.surely_fits(8),
-            "a piece may have to begin where the hole does not"
-        );
-        slab.take(20);
-        assert!(slab.surely_fits(8));
-    }
-
-    #[test]
-    fn a_slab_that_another_thread_uses_is_emptied_as_often_as_it_was_opened() {
-        let slab = slab();
-        let opened = AtomicI32::new(0);
-        let mut emptied = 0;
-        std::thread::scope(|scope| {
-            let done = scope.spawn(|| {
-                for round in 0..20_000 {
-                    opened.fetch_add(slab.put(round * 7 % GRAINS, 1), Ordering::Relaxed);
-                }
-            });
-            while !done.is_finished() {
-                emptied += slab.take_all().1;
-            }
-        });
-        emptied += slab.take_all().1;
-        assert_eq!(emptied, opened.into_inner());
-        assert_eq!(slab.state.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_piece_freed_unseen_is_counted_once() {
-        let slab = slab();
-        assert_eq!(slab.put(8, 16), 1);
-        assert_eq!(slab.put(8, 2), 0);
-        assert_eq!(slab.take(8), Some((2, true)));
-    }
-
-    #[test]
-    fn threads_open_and_close_a_slab_as_often() {
-        let slab = slab();
-        let (opened, closed) = (AtomicI32::new(0), AtomicI32::new(0));
-        std::thread::scope(|scope| {
-            for thread in 0..4usize {
-                let (opened, closed) = (&opened, &closed);
-                scope.spawn(move || {
-                    for _ in 0..50_000 {
-                        opened.fetch_add(slab.put(thread, 3), Ordering::Relaxed);
-                        let (grains, last) = slab.take(thread).unwrap();
-                        assert_eq!(grains, 3);
-                        closed.fetch_add(i32::from(last), Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(opened.into_inner(), closed.into_inner());
-        assert_eq!(slab.put(9, 1), 1);
     }
 }
