@@ -278,9 +278,13 @@ impl<B: Backend> Device<B> {
         if self.attachment.room(limit) >= bytes.saturating_add(NEAR) {
             return self.attachment.reserve(bytes, limit).map(|()| false);
         }
+        if bytes > limit {
+            return Err(self.attachment.deny(bytes, limit));
+        }
         self.hold_near(bytes, limit).map(|()| true)
     }
 
+    #[inline(never)]
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         self.try_hold_near(bytes, limit)
             .inspect_err(|denied| self.attachment.count_refusal(denied.wanted))

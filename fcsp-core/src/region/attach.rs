@@ -446,6 +446,16 @@ impl Attachment {
         }
     }
 
+    /// Refuses more than the whole quota, for which no death can make room. Counted.
+    pub fn deny(&self, bytes: u64, limit: u64) -> Denied {
+        self.count_refusal(bytes);
+        Denied {
+            wanted: bytes,
+            used: ledger::used_bytes(self.tenant()),
+            limit,
+        }
+    }
+
     /// Counts a refusal of `bytes` that [`Attachment::reserve`] had no part in.
     pub fn count_refusal(&self, bytes: u64) {
         let tenant = self.tenant();
