@@ -117,6 +117,20 @@ fn more_than_the_device_has() {
     );
 }
 
+/// A thread without a context hears that from the driver, whatever is left of the quota.
+#[test]
+fn no_context_comes_before_the_quota() {
+    const INVALID_CONTEXT: i32 = 201;
+    let machine = Machine::new();
+    let mut client = machine.open("t", "1GiB");
+    client.fill(2 * MIB);
+    client.refused("alloc 512");
+    client.ok("current 0");
+    for bytes in [512, 2 * MIB, 2 * GIB] {
+        assert_eq!(client.code(&format!("alloc {bytes}")), INVALID_CONTEXT, "{bytes}");
+    }
+}
+
 /// Smaller than a context: nothing can be had, and the refusal is the driver's own.
 #[test]
 fn less_than_a_context_takes() {

@@ -225,3 +225,14 @@ fn a_part_reserves_in_both_or_in_neither() {
     drop(part);
     assert_eq!(used(), (0, 3 * UNIT));
 }
+
+#[test]
+fn more_than_the_whole_quota_is_refused_in_the_same_words() {
+    let folder = Folder::new();
+    let place = folder.attach();
+    place.reserve(4096, LIMIT).unwrap();
+    let words = place.reserve(LIMIT + 1, LIMIT).unwrap_err();
+    assert_eq!(place.deny(LIMIT + 1, LIMIT), words);
+    assert_eq!(place.slot().refused.load(Ordering::Relaxed), 2);
+    assert_eq!(used_bytes(place.tenant()), 4096);
+}
