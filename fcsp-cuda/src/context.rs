@@ -160,7 +160,7 @@ fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUr
         (result, result == CUDA_SUCCESS && !primary_is_active(dev))
     };
     match pools {
-        Some(pools) if ended => pools.died(),
+        Some(pools) if ended => pools.left(),
         Some(pools) => pools.survived(),
         None => {}
     }

@@ -41,7 +41,7 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     let was_in_use = device.own.in_use.swap(false, Ordering::AcqRel);
     let result = call();
     if result == hipSuccess {
-        pools.died();
+        pools.left();
         for origin in recorded {
             GRAPHS.recordings_ended(|known| *known == origin);
         }

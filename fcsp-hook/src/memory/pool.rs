@@ -174,6 +174,9 @@ pub struct Pools<B: Backend> {
     any: AtomicBool,
     /// Set by a free; the next synchronisation asks the pools how much they kept.
     may_have_shrunk: AtomicBool,
+    /// Set once memory of a pool has outlived the pool's entry here, as after a reset: it is overhead from then on, and goes
+    /// unannounced, behind some synchronisation.
+    outlived: AtomicBool,
     known: AtomicPtr<Mutex<Vec<&'static Pool<B>>>>,
 }
 
@@ -184,6 +187,7 @@ impl<B: Backend> Pools<B> {
         Self {
             any: AtomicBool::new(false),
             may_have_shrunk: AtomicBool::new(false),
+            outlived: AtomicBool::new(false),
             known: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
@@ -236,6 +240,8 @@ impl<B: Backend> Pools<B> {
             alive: RwLock::new(true),
         }));
         known.push(pool);
+        // What it has already, as one that outlived its context does, is in the overhead so far.
+        device.overhead_moved();
         pool
     }
 
@@ -314,9 +320,13 @@ pub fn after_synchronisation<B: Pooled>() {
 fn shrunk<B: Pooled>() {
     let Some(_inside) = Inside::enter() else { return };
     B::pools().may_have_shrunk.store(false, Ordering::Relaxed);
+    let outlived = B::pools().outlived.load(Ordering::Relaxed);
     if let Some(governed) = B::process().governed() {
         for device in governed.devices() {
             B::refresh(device);
+            if outlived {
+                device.overhead_moved();
+            }
         }
     }
 }
@@ -439,7 +449,11 @@ pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B:
     let result = call();
     drop(change);
     if result == B::SUCCESS {
-        ending.died();
+        if outstanding > 0 {
+            ending.left();
+        } else {
+            ending.died();
+        }
         device.saw_overhead(outstanding);
         device.overhead_moved();
     } else {
@@ -473,7 +487,7 @@ pub fn device_ends<B: Pooled>(device: &Device<B>) -> Ending<B> {
 
 impl<B: Pooled> Ending<B> {
     /// They are gone, and what was charged for them.
-    pub fn died(self) {
+    fn died(self) {
         for pool in self.0 {
             let charged = pool.charged.swap(0, Ordering::Relaxed);
             pool.device.lost(charged);
@@ -481,6 +495,16 @@ impl<B: Pooled> Ending<B> {
             B::pools().forget(pool);
         }
         forget_default_pools::<B>();
+    }
+
+    /// The same, but the driver may keep them, or some of their memory.
+    pub fn left(self) {
+        let any = !self.0.is_empty();
+        self.died();
+        if any {
+            B::pools().outlived.store(true, Ordering::Relaxed);
+            B::pools().freed();
+        }
     }
 
     /// They are there as before.
