@@ -13,6 +13,7 @@ mod habits;
 mod imports;
 mod information;
 mod interrupted;
+mod kills;
 mod library;
 mod lifetimes;
 mod limits;
