@@ -6,13 +6,15 @@ use crate::{Machine, program, stderr, stdout};
 /// Beyond the quota in any second after the first.
 const POINTS: f64 = 0.02;
 
-/// Runs a program of `processes` under a strict share of `percent`; what it had of the device in each second but the first.
-fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32) -> Vec<f64> {
+/// Runs a program of `processes` under a strict share of `percent`, on a driver with these faults; what it had of the device in
+/// each second but the first.
+fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32, faults: &str) -> Vec<f64> {
     let machine = Machine::with("h100,memory=64GiB,context=8MiB");
     let output = machine
         .governed(program("owed"), "owed", "32GiB")
         .env("FCSP_COMPUTE_LIMIT", format!("{percent}%"))
         .env("FCSP_MODE", "strict")
+        .env("FCSP_SIM_FAULTS", faults)
         .args([processes.to_string(), "5".to_owned(), mode.to_owned()])
         .args([us.to_string(), every.to_string()])
         .output()
@@ -27,8 +29,20 @@ fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32) -> Vec<f64
 
 /// `granule` is what one step of the program is of a second: it may end in this one or in the next.
 fn strict_holds(processes: u32, percent: u32, mode: &str, us: u32, every: u32, granule: f64) {
+    strict_holds_with(processes, percent, mode, us, every, granule, "");
+}
+
+fn strict_holds_with(
+    processes: u32,
+    percent: u32,
+    mode: &str,
+    us: u32,
+    every: u32,
+    granule: f64,
+    faults: &str,
+) {
     let quota = f64::from(percent) / 100.0;
-    let seconds = had(processes, percent, mode, us, every);
+    let seconds = had(processes, percent, mode, us, every, faults);
     for part in &seconds {
         assert!(
             *part <= quota + POINTS + granule,
@@ -62,6 +76,14 @@ fn a_grid_of_its_own_for_each_launch() {
 fn kernels_of_which_a_few_take_very_long() {
     strict_holds(1, 10, "vary", 10, 1, 0.005);
     strict_holds(1, 10, "vary", 10, 50, 0.006);
+}
+
+/// A host that is kept from its processor in the middle of a look at the device has not seen the device done any sooner for that.
+#[test]
+fn a_host_that_is_slow_to_look_has_its_share_and_no_more() {
+    for slow in ["cuEventQuery~300us", "cuEventElapsedTime_v2~500us"] {
+        strict_holds_with(1, 30, "same", 1_000, 10, 0.01, slow);
+    }
 }
 
 #[test]

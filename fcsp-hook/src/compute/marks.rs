@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::share::gate::{Gate, Marker, Stretch};
+use fcsp_core::share::wait::now_ns;
 
 use super::events::Events;
 use crate::backend::{Backend, Progress};
@@ -238,7 +239,10 @@ impl Marks {
             let Some(mut mark) = queue.waiting.pop_front() else {
                 break;
             };
-            mark.passed_by = now;
+            // After the question: a host that was stopped before it, or in it, has seen what the device did meanwhile. A time
+            // before that would say that the device was done sooner than it was, and what was charged would come back.
+            let seen_at = now_ns();
+            mark.passed_by = seen_at;
             steady &= mark.continuous;
             let late = core::mem::take(&mut queue.late);
             let before = queue.passed.take();
@@ -249,7 +253,7 @@ impl Marks {
                     && before.context == mark.context
                     && let Some(measured) = B::elapsed_ns(before.event, mark.event)
                 {
-                    mark.passed_by = now.min(by_the_device(before.passed_by, measured));
+                    mark.passed_by = seen_at.min(by_the_device(before.passed_by, measured));
                     if mark.continuous && before.busy {
                         told.span(Span {
                             measured,
