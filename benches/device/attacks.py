@@ -19,7 +19,7 @@ GUARANTEE, GUARANTEE_MANY = 0.42, 0.40  # of 50 %: what a victim keeps beside on
 
 
 def extra(p):
-    p.add_argument("--only", default="strict,processes,victims,lies,dead,floor", help="comma-separated parts")
+    p.add_argument("--only", default="strict,beside,processes,victims,lies,dead,floor", help="comma-separated parts")
     p.add_argument("--case", help="only cases whose name has this text in it")
     p.add_argument("--processes", help="comma-separated numbers of processes (4,16,64; quick: 4,16)")
     p.add_argument("--sim", help="folder of a simulated driver")
@@ -138,22 +138,24 @@ def strict_verdict(b, name, quota, answers, seconds, demand=1.0, pays_back=False
 NCCL = "ncclDevKernel_AllReduce_Sum_f32_RING_LL"
 
 
+STRICT = [
+    ("plain kernels of 1 ms", {}),
+    ("a new executable graph per launch, 1 ms", dict(kind="graph")),
+    ("a new executable graph per launch, 10 ms", dict(kind="graph", us=10_000)),
+    ("a graph after 20,000 came and went, 1 ms", dict(made=20_000)),
+    ("a module loaded anew per launch, 1 ms", dict(kind="module")),
+    ("10 us, one in 50 is 500 times longer", dict(us=10, long_us=5_000, every=50)),
+    ("10 us, one in 200 is 500 times longer", dict(us=10, long_us=5_000, every=200)),
+    ("a grid of its own per launch, 10 ms", dict(kind="grid", us=10_000)),
+    ("never synchronises, 1 ms", dict(sync=0)),
+    ("always synchronises, 20 ms", dict(us=20_000)),
+    ("kernels named as NCCL names its own, 110 us", dict(us=110, name=NCCL, sync=8)),
+    ("the first second: 300 unknown kernels of 10 ms at once", dict(us=10_000, sync=0, burst=300)),
+]
+
+
 def strict(b):
-    cases = [
-        ("plain kernels of 1 ms", {}),
-        ("a new executable graph per launch, 1 ms", dict(kind="graph")),
-        ("a new executable graph per launch, 10 ms", dict(kind="graph", us=10_000)),
-        ("a graph after 20,000 came and went, 1 ms", dict(made=20_000)),
-        ("a module loaded anew per launch, 1 ms", dict(kind="module")),
-        ("10 us, one in 50 is 500 times longer", dict(us=10, long_us=5_000, every=50)),
-        ("10 us, one in 200 is 500 times longer", dict(us=10, long_us=5_000, every=200)),
-        ("a grid of its own per launch, 10 ms", dict(kind="grid", us=10_000)),
-        ("never synchronises, 1 ms", dict(sync=0)),
-        ("always synchronises, 20 ms", dict(us=20_000)),
-        ("kernels named as NCCL names its own, 110 us", dict(us=110, name=NCCL, sync=8)),
-        ("the first second: 300 unknown kernels of 10 ms at once", dict(us=10_000, sync=0, burst=300)),
-    ]
-    for name, options in cases:
+    for name, options in STRICT:
         def one(name, options=options):
             burst = "burst" in options
             seconds, demand = b.seconds + 2 * burst, 1.0
@@ -164,6 +166,23 @@ def strict(b):
             answers = b.go([(b.start("t", 10, "strict", seconds=seconds, **options), 0)])
             strict_verdict(b, name, 0.10, answers, seconds, demand, pays_back=burst)
         b.case("strict 10 %: " + name, one)
+
+
+def beside(b):
+    """The same beside a victim of 50 % that takes the rest: the attacker has its share and the victim its guarantee, in every second after the first."""
+    for name, options in STRICT:
+        def one(name, options=options):
+            burst = "burst" in options
+            seconds = b.seconds + 2 * burst
+            # A program may make less than its share of launches where it makes graphs or modules beside.
+            demand = b.go([(b.start(seconds=1.0, **options), 0)])[0]["ended_ns"] / 1e9 if "kind" in options else 1.0
+            answers = b.go([(victim(b, seconds=seconds), 0), (b.start("attacker", 10, "strict", seconds=seconds, **options), 0)])
+            theirs = by_second(answers[:1], seconds)[1:]
+            both = {"victim_by_second": theirs, "victim": [min(theirs), max(theirs)]}
+            print(f"          the victim {min(theirs):.3f} to {max(theirs):.3f}", flush=True)
+            b.record.check(name + ": the victim", min(theirs), f">= {GUARANTEE} in every second after the first", min(theirs) >= GUARANTEE and "error" not in answers[0])
+            strict_verdict(b, name, 0.10, answers[1:], seconds, demand, pays_back=burst, data=both)
+        b.case("strict 10 % beside a victim of 50 %: " + name, one)
 
 
 def processes(b):
@@ -342,7 +361,7 @@ def main():
     if a.sim:
         a.sim = os.path.abspath(a.sim)
     b = Bench(a)
-    for part, f in (("strict", strict), ("processes", processes), ("victims", victims), ("lies", lies), ("dead", dead), ("floor", floor)):
+    for part, f in (("strict", strict), ("beside", beside), ("processes", processes), ("victims", victims), ("lies", lies), ("dead", dead), ("floor", floor)):
         if part in a.only.split(","):
             f(b)
     return b.record.finish()

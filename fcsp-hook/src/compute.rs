@@ -13,7 +13,7 @@ use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost;
 use fcsp_core::share::files::{Neighbours, OwnPage};
-use fcsp_core::share::gate::{Gate, SEVERAL, Verdict, consumed};
+use fcsp_core::share::gate::{Gate, SEVERAL, Verdict, progress};
 use fcsp_core::share::page::TenantPage;
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::share::wait::now_ns;
@@ -35,7 +35,7 @@ use events::Events;
 pub use functions::{Functions, Known};
 use marks::{Marks, Since};
 use prices::{Key, Prices};
-use timing::Timing;
+use timing::{Others, Timing};
 
 /// How long a thread asks again and again for a marker, yielding its core, before it sleeps between questions, ns: a kernel or two. A sleep ends
 /// 50 us late and more, for which a device that is given one kernel at a time would stand idle.
@@ -60,7 +60,7 @@ pub struct Compute<B: Backend> {
     blind: bool,
     /// Whether another tenant was active at the last look.
     contended: AtomicBool,
-    /// The GPU time that neighbours had been charged at the last look, ns.
+    /// The GPU time that neighbours had had by the last look, ns.
     others: AtomicU64,
     /// What other processes of the tenant had been charged when that was seen last, and until when their work may be on the device, ns.
     siblings: AtomicU64,
@@ -288,7 +288,7 @@ impl<B: Backend> Compute<B> {
         let views = neighbours.look(now);
         self.contended
             .store(views.iter().any(|view| view.active(now)), Ordering::Relaxed);
-        self.others.store(consumed(views), Ordering::Relaxed);
+        self.others.store(progress(views), Ordering::Relaxed);
         self.gate.acquire_as(class, cost, now, views)
     }
 
@@ -344,10 +344,18 @@ impl<B: Backend> Compute<B> {
     #[cold]
     fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
         self.sample_sooner(self.prices.price(work.costs(), work.blocks));
-        let contended = self.contended.load(Ordering::Relaxed) || self.has_siblings_since(now_ns());
+        let now = now_ns();
+        let others = if self.contended.load(Ordering::Relaxed) {
+            Some(Others {
+                had: progress(&self.neighbours_now()),
+                at: now,
+            })
+        } else {
+            self.has_siblings_since(now).then(Others::default)
+        };
         let result = self
             .timing
-            .time::<B>(&self.events, work.costs(), work.blocks, queue, contended, call);
+            .time::<B>(&self.events, work.costs(), work.blocks, queue, others, call);
         self.poll();
         result
     }

@@ -22,8 +22,8 @@ use crate::share::params::{Params, Priority};
 use crate::share::policy::Reason;
 use crate::share::turns::{Meter, Turns};
 use crate::units::WHOLE;
-use beside::Beside;
-pub use beside::{consumed, may_have_run};
+use beside::Looked;
+pub use beside::{may_have_run, progress};
 pub use line::{Line, SEVERAL};
 use line::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
 pub use reconcile::Stretch;
@@ -133,7 +133,7 @@ pub struct Gate<'p> {
     period_mark: AtomicU64,
     /// Charged after the fact since then, ns.
     amended: AtomicI64,
-    beside: Beside,
+    looked: Looked,
 }
 
 impl<'p> Gate<'p> {
@@ -171,7 +171,7 @@ impl<'p> Gate<'p> {
             period_at: AtomicU64::new(now),
             period_mark: AtomicU64::new(0),
             amended: AtomicI64::new(0),
-            beside: Beside::default(),
+            looked: Looked::default(),
         };
         Ok(gate)
     }
@@ -245,6 +245,7 @@ impl<'p> Gate<'p> {
     pub fn retire(&self, marker: Marker, now: u64) {
         let before = self.retired.fetch_max(marker.0, Ordering::Relaxed);
         if before < marker.0 {
+            self.page.add_done((marker.0 - before).cast_signed());
             self.progress_at.fetch_max(now, Ordering::Relaxed);
             self.learns();
         }
@@ -368,6 +369,7 @@ impl<'p> Gate<'p> {
         if launched > before {
             // As if all of it had been submitted at the start of the interval: the queue is then at least this deep.
             self.page.submitted(launched - before, since.min(now));
+            self.page.add_launched((launched - before).cast_signed());
             // The other way round: not a moment of the interval before counts as busy unless somebody has seen it.
             self.account_for(launched - before, now);
         }

@@ -9,6 +9,7 @@
 //! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container they are in.
 
 mod account;
+mod beside;
 mod renew;
 
 use crate::boot;
@@ -21,6 +22,7 @@ use crate::share::params::{Mode, Params, Priority};
 use crate::share::turns::Pace;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::units::{Ppm, WHOLE};
+use beside::Beside;
 
 /// Marks a page of this layout. The last byte is the version.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPSHR\x01");
@@ -51,7 +53,7 @@ pub enum PageError {
 ///
 /// The first line is written when the tenant attaches or its limits change; the second with every slice of credit;
 /// the third only by the tenant's own processes among themselves; the fourth, for reports and for the adaptive mode, with
-/// every slice; the fifth among the tenant's own processes as well.
+/// every slice; the fifth and the sixth among the tenant's own processes as well.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct TenantPage {
@@ -102,8 +104,11 @@ pub struct TenantPage {
     doubt: AtomicU64,
     /// Until when one process tries what its work takes, ns.
     trial_until: AtomicU64,
-    /// Pages of before have zeros in this line.
+    /// Pages of before have zeros in the rest.
     _later: [AtomicU64; 4],
+
+    /// See [`Beside`].
+    beside: Beside,
 }
 
 /// What a neighbour can see of a page, read once for a decision.
@@ -143,6 +148,12 @@ pub struct View {
     pub expected: Expected,
     /// How much of what it is charged may be wrong, ppm.
     pub doubt: u64,
+    /// GPU time charged for work that is done, ns, wrapping.
+    pub done: u64,
+    /// Whether some of its work is not known to be done.
+    pub is_queued: bool,
+    /// Up to when the device's time is accounted for by its charges.
+    pub accounted_at: u64,
 }
 
 /// The tenant's own counters, for `top` and metrics.
@@ -203,6 +214,7 @@ impl TenantPage {
             doubt: zero(),
             trial_until: zero(),
             _later: std::array::from_fn(|_| zero()),
+            beside: Beside::default(),
         }
     }
 
@@ -310,6 +322,7 @@ impl TenantPage {
         // stale word can then never be mistaken for a fresh one.
         let seen = self.seen.load(Ordering::Acquire);
         let promise = self.promise.load(Ordering::Relaxed);
+        let consumed = self.consumed.load(Ordering::Relaxed);
         let view = View {
             quota: (promise & 0xf_ffff) as Ppm,
             weight: ((promise >> 20) & 0xf_ffff) as u32,
@@ -323,7 +336,7 @@ impl TenantPage {
             pressed_at: self.pressed_at.load(Ordering::Relaxed),
             waiting_at: self.waiting_at.load(Ordering::Relaxed),
             seen,
-            consumed: self.consumed.load(Ordering::Relaxed),
+            consumed,
             leaning: Leaning::from_code(self.leaning.load(Ordering::Relaxed)),
             pace: Pace::from_word(self.pace.load(Ordering::Relaxed)),
             expected: Expected {
@@ -331,6 +344,9 @@ impl TenantPage {
                 spread: self.expected_spread.load(Ordering::Relaxed),
             },
             doubt: self.doubt.load(Ordering::Relaxed),
+            done: self.done().unwrap_or(consumed),
+            is_queued: self.is_queued(),
+            accounted_at: self.accounted_at(),
         };
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }
@@ -532,11 +548,12 @@ impl Default for TenantPage {
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<TenantPage>() == 320);
+    assert!(size_of::<TenantPage>() == 384);
     assert!(std::mem::offset_of!(TenantPage, boot) == 48);
     assert!(std::mem::offset_of!(TenantPage, empty_at) == 64);
     assert!(std::mem::offset_of!(TenantPage, seen) as u64 == SEEN_AT);
     assert!(std::mem::offset_of!(TenantPage, floor_empty_at) == 128);
     assert!(std::mem::offset_of!(TenantPage, classes) == 192);
     assert!(std::mem::offset_of!(TenantPage, let_at) == 256);
+    assert!(std::mem::offset_of!(TenantPage, beside) == 320);
 };

@@ -1,6 +1,7 @@
 //! The compute share: properties of its parts, and a simulation of the whole. And the stream classifier on labelled names.
 #![cfg(not(loom))]
 
+mod beside;
 mod claims;
 mod device;
 mod floors;

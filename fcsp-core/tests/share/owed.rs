@@ -140,8 +140,12 @@ fn work_that_nobody_has_learned_is_charged_beside_others() {
         let had = seconds(&got[..1]);
         println!("    {had:.3?}");
         for had in &had {
-            // What others are charged ahead, and a quarter for what the device loses, are not told apart from it.
-            assert!(*had <= 0.20, "{name} beside {}: {had}", victim.name());
+            // A kernel more or less ends in a second.
+            assert!(
+                (had - 0.10).abs() <= 0.03,
+                "{name} beside {}: {had}",
+                victim.name()
+            );
         }
         assert!(got[1].share > 0.70, "{}: {}", victim.name(), got[1].share);
     }

@@ -99,14 +99,14 @@ proptest! {
 
     /// Whatever stands in a neighbour's page, reading it and deciding on it does not panic.
     #[test]
-    fn any_page_can_be_decided_on(words in prop::collection::vec(any::<u64>(), 40), now in 0u64..u64::MAX / 4, quota in 1u32..=1_000_000) {
+    fn any_page_can_be_decided_on(words in prop::collection::vec(any::<u64>(), 48), now in 0u64..u64::MAX / 4, quota in 1u32..=1_000_000) {
         #[repr(align(64))]
-        struct Raw([u64; 40]);
+        struct Raw([u64; 48]);
         let words_sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
         let mut raw = Box::new(Raw(words.try_into().unwrap()));
         raw.0[0] = fcsp_core::share::page::MAGIC;
-        // SAFETY: 320 aligned bytes that outlive the page and that nothing else touches.
-        let page = unsafe { TenantPage::from_mapping((&raw const raw.0).cast(), 320) }.unwrap();
+        // SAFETY: 384 aligned bytes that outlive the page and that nothing else touches.
+        let page = unsafe { TenantPage::from_mapping((&raw const raw.0).cast(), 384) }.unwrap();
         let views: Vec<_> = page.view().into_iter().collect();
         let own = TenantPage::new();
         let mode = [Mode::Balanced, Mode::Adaptive][(words_sum % 2) as usize];

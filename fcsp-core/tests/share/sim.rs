@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use fcsp_core::classify::Class;
 use fcsp_core::share::arrivals::Expected;
 use fcsp_core::share::authority::Authority;
-use fcsp_core::share::gate::{Gate, Marker, Stretch, Verdict, consumed, may_have_run};
+use fcsp_core::share::gate::{Gate, Marker, Stretch, Verdict, may_have_run, progress};
 use fcsp_core::share::lately::Lately;
 use fcsp_core::share::mix::Leaning;
 use fcsp_core::share::page::{TenantPage, View};
@@ -184,8 +184,11 @@ struct Host<'p> {
 /// Launches a driver queues before it holds the host back.
 const QUEUE: usize = 1024;
 
-/// How long a host takes to see that its work is done, ns.
-const NOTICE: u64 = 6_000;
+/// How often a host that waits for tokens looks at its marks, ns.
+const LOOK: u64 = 1_000_000;
+
+/// How long the library takes a host to need at most until it sees that its work is done, ns.
+const NOTICE: u64 = 40_000;
 
 pub const WINDOW: u64 = 10_000_000;
 
@@ -386,11 +389,13 @@ impl Sim<'_> {
                 from: mark.recorded,
                 until,
             };
-            host.was_busy(stretch, mark.others, &views, now);
             if mark.tag >= host.done {
+                host.was_busy(stretch, mark.others, &views, now);
                 break;
             }
+            // Nobody has looked when it was passed; where there are no others the device's clock says it.
             if !views.iter().any(|view| may_have_run(view, mark.recorded, now)) {
+                host.was_busy(stretch, mark.others, &views, now);
                 host.gate.was_alone(mark.marker.since(host.retired));
             }
             host.retired = mark.marker;
@@ -571,7 +576,7 @@ impl Sim<'_> {
                     Op::Sync => {
                         self.hosts[i].gate.block(now);
                         self.hosts[i].blocked = now;
-                        self.hosts[i].others = consumed(&self.views(i));
+                        self.hosts[i].others = progress(&self.views(i));
                         if self.device.is_empty(i) {
                             self.drained(i);
                             if self.hosts[i].gate.resume(now) {
@@ -641,7 +646,7 @@ impl Sim<'_> {
             self.hosts[i].slow += 1;
             self.retire(i);
             let views = self.views(i);
-            self.hosts[i].others = consumed(&views);
+            self.hosts[i].others = progress(&views);
             let class = self.hosts[i].tenant.class;
             match self.hosts[i].gate.acquire_as(class, cost, now, &views) {
                 Verdict::Go { marker } => marker,
@@ -661,6 +666,9 @@ impl Sim<'_> {
                     host.parked = Parked::Waiting;
                     host.mark_tail(now);
                     let late = 5_000 + self.random(55_000);
+                    // As long as something is in flight it looks at its marks.
+                    let is_queued = self.hosts[i].gate.in_flight() > 0;
+                    let until = if is_queued { until.min(now + LOOK) } else { until };
                     self.wake_at(i, until + late);
                     return false;
                 }
@@ -684,8 +692,7 @@ impl Host<'_> {
             return;
         }
         if views.iter().any(|view| may_have_run(view, stretch.from, now)) {
-            let had = consumed(views).wrapping_sub(others);
-            self.gate.was_busy_beside(stretch, had, views, now);
+            self.gate.was_busy_beside(stretch, others, views, now);
         } else {
             self.gate.was_busy(stretch, now);
         }

@@ -35,7 +35,7 @@ struct Mark {
     settled: bool,
     /// Launches since the mark before.
     launches: u32,
-    /// The GPU time that neighbours had been charged when it was recorded, ns.
+    /// The GPU time that neighbours had had when it was recorded, ns.
     others: u64,
     /// By when the device has passed it, ns: when a poll found it passed, or sooner if the marks before say so.
     passed_by: u64,
@@ -74,7 +74,7 @@ pub struct Span {
 pub struct Busy {
     /// From when all of it had been submitted until some of it was not done.
     pub stretch: Stretch,
-    /// The GPU time that neighbours had been charged by its beginning, ns.
+    /// The GPU time that neighbours had had by its beginning, ns.
     pub others: u64,
     /// As charged, ns; 0 while it is not done.
     pub charged: u64,
@@ -134,7 +134,7 @@ pub struct Since {
     pub watched: bool,
     /// How many launches.
     pub launches: u32,
-    /// The GPU time that neighbours have been charged, as far as was last seen, ns.
+    /// The GPU time that neighbours have had, as far as was last seen, ns.
     pub others: u64,
 }
 

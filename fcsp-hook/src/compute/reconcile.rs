@@ -4,11 +4,14 @@
 use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
-use fcsp_core::share::gate::{Stretch, consumed, may_have_run};
+use fcsp_core::share::cost::Sample;
+use fcsp_core::share::gate::{Stretch, may_have_run, progress};
 use fcsp_core::share::page::View;
+use fcsp_core::share::params::Mode;
 use fcsp_core::share::wait::{self, Woken, now_ns};
 
 use super::marks::{Busy, Span, Told};
+use super::timing::Others;
 use super::{Compute, Drains};
 use crate::backend::Backend;
 
@@ -24,6 +27,10 @@ const STOOD_NS: u64 = 10_000_000_000;
 const SIBLING_NS: u64 = 100_000_000;
 /// Less busy time than this that no charge accounts for is looked at again later, ns.
 const LEAST_NS: u64 = 50_000;
+/// Work that takes longer than this has slices of others in it, ns.
+const SLICES_NS: u64 = 4_000_000;
+/// So many others are believed to have had slices of it at most.
+const MOST_OTHERS: u64 = 3;
 /// How often who waits for tokens looks at its marks while work is in flight, ns: after a quarter of the time that it has been so,
 /// within these bounds. What is seen late is taken for busy time where the device's clock does not say better.
 const LOOK_NS: core::ops::Range<u64> = 20_000..1_000_000;
@@ -68,9 +75,13 @@ impl<B: Backend> Compute<B> {
             .poll::<B>(&self.gate, &self.events, now, is_all, &mut told);
         let timed = told.timed;
         self.timing
-            .collect::<B>(&self.events, |key, blocks, sample, contended| {
+            .collect::<B>(&self.events, |key, blocks, sample, others| {
+                let sample = match others {
+                    Some(others) if others.at != 0 => self.without_others(sample, others, now),
+                    _ => sample,
+                };
                 // A sample is read up to some milliseconds after it was taken.
-                let contended = contended || self.disturbed(now.saturating_sub(50_000_000));
+                let contended = others.is_some() || self.disturbed(now.saturating_sub(50_000_000));
                 self.prices.learn(key, blocks, sample, contended);
             });
         timed
@@ -95,10 +106,31 @@ impl<B: Backend> Compute<B> {
         self.siblings_until.load(Ordering::Relaxed) >= since
     }
 
-    fn neighbours_now(&self) -> Vec<View> {
+    pub(super) fn neighbours_now(&self) -> Vec<View> {
         let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
         neighbours.refresh();
         neighbours.look(now_ns()).to_vec()
+    }
+
+    /// A sample of long work less what others had meanwhile. The device gives each tenant with work a slice in turn: of so many no
+    /// more than all parts but one are theirs.
+    fn without_others(&self, sample: Sample, others: Others, now: u64) -> Sample {
+        if sample.ns < SLICES_NS {
+            return sample;
+        }
+        let views = self.neighbours_now();
+        let about = views
+            .iter()
+            .filter(|view| may_have_run(view, others.at, now))
+            .count() as u64;
+        let had = progress(&views).wrapping_sub(others.had).cast_signed().max(0);
+        let seen = now.saturating_sub(others.at).max(sample.ns);
+        let had = u128::from(had.cast_unsigned()) * u128::from(sample.ns) / u128::from(seen);
+        let least = sample.ns / (1 + about.min(MOST_OTHERS));
+        Sample {
+            ns: sample.ns.saturating_sub(had as u64).max(least),
+            ..sample
+        }
     }
 
     /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,
@@ -127,18 +159,12 @@ impl<B: Backend> Compute<B> {
             charged,
             launches,
         } = busy;
-        let missing = if self.gate.unaccounted(stretch) >= LEAST_NS {
+        let is_strict = self.gate.params().mode == Mode::Strict;
+        let is_long = stretch.until.saturating_sub(stretch.from) >= LEAST_NS;
+        let missing = if self.gate.unaccounted(stretch) >= LEAST_NS || (is_strict && is_long) {
             let views = self.neighbours_now();
             if views.iter().any(|view| may_have_run(view, stretch.from, now)) {
-                // What was seen of them when it began and what is seen now may lie further apart than it is long.
-                let had = consumed(&views).wrapping_sub(others);
-                let (length, seen) = (
-                    stretch.until - stretch.from,
-                    now.saturating_sub(stretch.from).max(1),
-                );
-                let had = u128::from(had) * u128::from(length) / u128::from(seen.max(length));
-                self.gate
-                    .was_busy_beside(stretch, had.min(u128::from(length)) as u64, &views, now)
+                self.gate.was_busy_beside(stretch, others, &views, now)
             } else {
                 self.gate.was_busy(stretch, now)
             }
@@ -161,7 +187,7 @@ impl<B: Backend> Compute<B> {
         let line = self.gate.line();
         if self.contended.load(Ordering::Relaxed) {
             self.others
-                .store(consumed(&self.neighbours_now()), Ordering::Relaxed);
+                .store(progress(&self.neighbours_now()), Ordering::Relaxed);
         }
         // Only a queue that this call names is sure to be there and to be the caller's to use. The queue of the last
         // launch may be destroyed by now, or in the hands of another thread.

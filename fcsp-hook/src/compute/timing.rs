@@ -31,6 +31,15 @@ const BRACKET_MOST_NS: u64 = 20_000;
 /// Launches being timed at once; more are not timed.
 const MOST: usize = 32;
 
+/// What was seen of others when a launch was timed beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Others {
+    /// The GPU time that they had had by then, ns.
+    pub had: u64,
+    /// When that was, ns; 0 if nothing was seen.
+    pub at: u64,
+}
+
 #[derive(Debug)]
 struct Timed {
     pair: (usize, usize, usize),
@@ -38,7 +47,8 @@ struct Timed {
     /// What was launched.
     key: Key,
     blocks: u64,
-    contended: bool,
+    /// Those beside whom it was launched.
+    others: Option<Others>,
     /// Whether the device was busy when the launch was submitted.
     busy: bool,
     /// The host's part of the span, ns.
@@ -76,7 +86,7 @@ impl Timing {
         key: Key,
         blocks: u64,
         queue: usize,
-        contended: bool,
+        others: Option<Others>,
         call: &dyn Fn() -> B::Status,
     ) -> B::Status {
         if self.pending.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
@@ -109,7 +119,7 @@ impl Timing {
                 queue,
                 key,
                 blocks,
-                contended,
+                others,
                 busy,
                 off_ns,
                 third,
@@ -118,7 +128,11 @@ impl Timing {
     }
 
     /// Hands over the times that are known by now.
-    pub fn collect<B: Backend>(&self, events: &Events, mut learn: impl FnMut(Key, u64, Sample, bool)) {
+    pub fn collect<B: Backend>(
+        &self,
+        events: &Events,
+        mut learn: impl FnMut(Key, u64, Sample, Option<Others>),
+    ) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let _question = (!pending.is_empty()).then(B::beside_recordings);
         while let Some(first) = pending.front() {
@@ -128,7 +142,7 @@ impl Timing {
             }
             let Some(first) = pending.pop_front() else { return };
             if let Some((third, context)) = first.third {
-                if progress == Progress::Done && !first.contended {
+                if progress == Progress::Done && first.others.is_none() {
                     self.learn_bracket::<B>(first.pair.1, third);
                 }
                 events.give_back(third, context, true);
@@ -143,7 +157,7 @@ impl Timing {
                     ns: ns.saturating_sub(off),
                     exact: first.busy,
                 };
-                learn(first.key, first.blocks, sample, first.contended);
+                learn(first.key, first.blocks, sample, first.others);
             }
             events.give_back_pair(first.pair);
         }

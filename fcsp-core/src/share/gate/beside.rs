@@ -1,116 +1,205 @@
 //! Reconciliation beside other tenants: time in which the device was busy and nobody was charged for it.
 //!
-//! Each page says how much its tenant was charged. Over a while in which the device had this tenant's work all along, what it did is
-//! the sum of all charges, but for what switches cost. If far more time has passed, somebody's costs are too low. Whose, nobody can
-//! see from outside; but each tenant knows how wrong its own charges were found while it had the device to itself, and says so
-//! in its page as its *doubt*. The time is paid for in proportion to the doubts, by those whose charges were found wrong. A tenant
-//! that was found to be right, or never had the device to itself, pays for nobody.
+//! Each page says how much of what its tenant was charged is done. While the device has this tenant's work
+//! all along, what passes is the sum of all charges and the cost of switches. If more time has passed,
+//! somebody's costs are too low. Nobody can see from outside whose. But each tenant knows how wrong its
+//! own charges were found where only they could be wrong, and publishes that ratio as its *doubt*.
+//! Doubtful tenants pay for the time, in proportion to doubt and quota.
+//!
+//! A strict share is a ceiling, so a strict tenant is in doubt until it was found right. It finds out
+//! while it has the device to itself, and beside neighbours that are in no doubt: there the time less
+//! their charges is its own. What is missing in one window and what is too much in another, since
+//! neighbours are charged ahead, even out: the balance is carried on. Any other tenant pays only after it
+//! was found wrong while it had the device to itself, and only for a large gap.
+//!
+//! The account is the tenant's and lies in its page: processes that come and go share it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::{Gate, Stretch};
 use crate::share::page::View;
+use crate::share::params::Mode;
 use crate::units::WHOLE;
 
 /// Time looked at together, ns: long against the slices that tenants are charged ahead.
 const WINDOW_NS: u64 = 20_000_000;
 /// The part of it that may be unaccounted for, one in so many: switches between contexts, and charges ahead.
 const LOST: u64 = 4;
+/// The same for a strict tenant: switches alone, since what is charged ahead evens out.
+const LOST_STRICT: u64 = 16;
 /// And so much for each neighbour, ns.
 const AHEAD_NS: u64 = 1_000_000;
+/// What neighbours say at once may have been done in so much more time, ns.
+const LATE_NS: u64 = 16_000_000;
 /// A doubt below this is none, ppm.
 const SURE: u64 = 50_000;
+/// The doubt of a strict tenant of which nothing is known, ppm.
+const UNPROVEN: u64 = 60_000;
 /// GPU time without which a doubt means nothing, ns.
 const FEW_NS: u64 = 20_000_000;
 /// GPU time that a doubt remembers, ns.
 const KEPT_NS: u64 = 1_000_000_000;
 
-/// What of a window is not accounted for, and how much this process's charges are in doubt.
+/// The last look of this process's at the others.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
-    span: AtomicU64,
-    missing: AtomicU64,
-    others: AtomicU64,
-    /// Until when this process's time has been looked at, ns.
+pub(super) struct Looked {
+    /// Up to when it looked at its own time, ns.
     until: AtomicU64,
+    at: AtomicU64,
+    /// What they had had by then, ns.
+    others: AtomicU64,
+    /// The doubts of those who may have had the device since the window began, by their quotas.
+    doubtful: AtomicU64,
+    /// Time in which nobody else was in doubt, what of it own charges account for, and what nobody's do, ns.
+    span: AtomicU64,
     right: AtomicU64,
-    wrong: AtomicU64,
+    balance: AtomicI64,
 }
 
 /// Whether work of `n` may have been on the device since `since`, as far as its page says.
 pub fn may_have_run(n: &View, since: u64, now: u64) -> bool {
-    // One that waits for long work writes nothing meanwhile.
-    n.seen >= since || n.finish_at >= since || n.active(now)
+    if n.finish_at >= since || n.accounted_at >= since || (n.is_queued && n.about(now)) {
+        return true;
+    }
+    // A strict tenant that stands at its gate with nothing queued does not run. One that waits for long work writes nothing.
+    let stands = n.mode == Mode::Strict && n.waits(now);
+    !stands && (n.seen >= since || n.active(now))
 }
 
-/// The GPU time that `neighbours` have been charged so far, ns.
-pub fn consumed(neighbours: &[View]) -> u64 {
-    neighbours.iter().fold(0, |sum, n| sum.wrapping_add(n.consumed))
+/// The GPU time that `neighbours` have had so far, ns, wrapping: what they were charged for work that is done.
+pub fn progress(neighbours: &[View]) -> u64 {
+    neighbours.iter().fold(0, |sum, n| sum.wrapping_add(n.done))
 }
 
 impl Gate<'_> {
     /// Takes in that nobody else used the device while work that was charged `charged` ns took `missing` ns more.
     pub(super) fn doubt(&self, charged: u64, missing: u64) {
-        let Beside { right, wrong, .. } = &self.beside;
-        // Relaxed throughout: statistics, of which a piece may be lost.
-        let sum = right.fetch_add(charged, Ordering::Relaxed)
-            + charged
-            + wrong.fetch_add(missing, Ordering::Relaxed)
-            + missing;
-        if sum > KEPT_NS {
-            for part in [right, wrong] {
-                part.store(part.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
-            }
-        }
+        self.page.judge(charged, missing, KEPT_NS);
         self.page.say_doubt(self.doubts());
     }
 
-    /// How much of what this process is charged may be wrong, ppm.
+    /// How much of what this tenant is charged may be wrong, ppm.
     fn doubts(&self) -> u64 {
-        let right = self.beside.right.load(Ordering::Relaxed);
-        let wrong = self.beside.wrong.load(Ordering::Relaxed);
+        let (right, wrong) = self.page.judged();
+        if self.params().mode == Mode::Strict && right + wrong < FEW_NS {
+            return UNPROVEN;
+        }
         // In steps of a hundredth, so that a page is not written for less.
         (u128::from(wrong) * 100 / u128::from(right + wrong + FEW_NS)) as u64 * (u64::from(WHOLE) / 100)
     }
 
-    /// Work of this process was on the device for a `stretch` in which others may have used it, too; their pages say that they
-    /// were charged `others` ns meanwhile. Charges this tenant's part of what nobody was charged for, and returns it, ns.
-    pub fn was_busy_beside(&self, stretch: Stretch, others: u64, neighbours: &[View], now: u64) -> u64 {
+    /// What others had of the last `length` ns of a `stretch`, ns: they had had `before` ns when it began, and have had `after` ns
+    /// `now`.
+    fn others_had(&self, stretch: Stretch, length: u64, before: u64, after: u64, now: u64) -> i64 {
+        let Looked {
+            until, at, others, ..
+        } = &self.looked;
+        // Relaxed: of two threads that look at once, one may take the other's figures, of the same moment.
+        let last = (
+            until.swap(stretch.until, Ordering::Relaxed),
+            at.swap(now, Ordering::Relaxed),
+            others.swap(after, Ordering::Relaxed),
+        );
+        let (since, before) = if last.0 == stretch.until - length && last.1 < now {
+            (last.1, last.2)
+        } else {
+            (stretch.from, before)
+        };
+        let had = after.wrapping_sub(before).cast_signed();
+        // What was seen when it began and what is seen now may lie further apart than it is long.
+        let seen = now.saturating_sub(since).max(length).max(1);
+        let had = (i128::from(had) * i128::from(length) / i128::from(seen)) as i64;
+        // Pages may say anything. What they say late may have been done before.
+        had.clamp(0, length.saturating_add(LATE_NS).cast_signed())
+    }
+
+    /// Takes in that of `length` ns beside neighbours in no doubt own charges account for `charged`, and nobody's charges for
+    /// `unaccounted`.
+    fn judge(&self, length: u64, charged: u64, unaccounted: i64) {
+        let Looked {
+            span, right, balance, ..
+        } = &self.looked;
+        right.fetch_add(charged, Ordering::Relaxed);
+        balance.fetch_add(unaccounted, Ordering::Relaxed);
+        if span.fetch_add(length, Ordering::Relaxed).saturating_add(length) < WINDOW_NS {
+            return;
+        }
+        let span = span.swap(0, Ordering::Relaxed);
+        let wrong = balance
+            .swap(0, Ordering::Relaxed)
+            .saturating_sub((span / LOST_STRICT).cast_signed())
+            .clamp(0, span.cast_signed());
+        self.page
+            .judge(right.swap(0, Ordering::Relaxed), wrong.cast_unsigned(), KEPT_NS);
+    }
+
+    /// Work of this process was on the device for a `stretch` in which others may have used it, too; when it began, they had had
+    /// `before` ns ([`progress`]). Charges this tenant's part of what nobody was charged for, and returns it, ns.
+    pub fn was_busy_beside(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
         let Stretch { from, until } = stretch;
-        let Beside {
-            span,
-            missing,
-            others: had,
-            ..
-        } = &self.beside;
-        let whole = until.saturating_sub(from);
         // A mark and a wait tell of the same time: it is looked at once.
-        let length = until.saturating_sub(from.max(self.beside.until.fetch_max(until, Ordering::Relaxed)));
+        let length = self.page.look_until(from, until);
         if length == 0 {
             return 0;
         }
-        let had_meanwhile = u128::from(others.min(whole)) * u128::from(length) / u128::from(whole);
-        missing.fetch_add(self.page.account(until - length, until), Ordering::Relaxed);
-        had.fetch_add(had_meanwhile as u64, Ordering::Relaxed);
-        if span.fetch_add(length, Ordering::Relaxed) + length < WINDOW_NS {
-            return 0;
+        let had = self.others_had(stretch, length, before, progress(neighbours), now);
+        let missing = self.page.account(until - length, until).cast_signed();
+        let unaccounted = missing.saturating_sub(had);
+        let (mut about, mut doubtful, mut is_judge) = (0, 0u64, true);
+        for n in neighbours.iter().filter(|n| may_have_run(n, from, now)) {
+            about += 1;
+            if n.doubt >= SURE && (n.is_queued || n.accounted_at >= from) {
+                is_judge = false;
+                // Two of which nothing is known both pay in full: a ceiling holds in doubt.
+                if n.doubt > UNPROVEN {
+                    doubtful = doubtful.saturating_add(n.doubt.min(u64::from(WHOLE)) * u64::from(n.quota));
+                }
+            }
         }
-        let span = span.swap(0, Ordering::Relaxed);
-        let nobodys = missing
-            .swap(0, Ordering::Relaxed)
-            .saturating_sub(had.swap(0, Ordering::Relaxed));
-        let about = || neighbours.iter().filter(|n| may_have_run(n, from, now));
+        let params = self.params();
+        let is_strict = params.mode == Mode::Strict;
+        if is_strict && is_judge {
+            self.judge(
+                length,
+                length.saturating_sub(missing.cast_unsigned()),
+                unaccounted,
+            );
+        }
+        // Relaxed, here and below: of two threads, one takes what both have seen.
+        self.looked.doubtful.fetch_max(doubtful, Ordering::Relaxed);
+        let Some(window) = self.page.fill_window(length, unaccounted, WINDOW_NS) else {
+            return 0;
+        };
+        let others = self.looked.doubtful.swap(0, Ordering::Relaxed);
+        let allowed = if is_strict {
+            window.span / LOST_STRICT
+        } else {
+            window.span / LOST + AHEAD_NS * about
+        };
+        // Whatever pages say, the tenant cannot have had more of the device than the time.
+        let most = window.span.saturating_sub(window.charged).cast_signed();
+        let missing = window
+            .balance
+            .saturating_sub(allowed.cast_signed())
+            .clamp(0, most);
+        let ahead = (AHEAD_NS * about).cast_signed();
         let own = self.doubts();
         self.page.say_doubt(own);
-        if own < SURE || nobodys < span / LOST + AHEAD_NS * about().count() as u64 {
+        if own < SURE {
             return 0;
         }
-        let all = about()
-            .map(|n| n.doubt)
-            .filter(|&doubt| doubt >= SURE)
-            .fold(own, |sum, doubt| sum.saturating_add(doubt.min(u64::from(WHOLE))));
-        let part = (u128::from(nobodys) * u128::from(own) / u128::from(all)) as u64;
-        self.amend(part.cast_signed(), now);
-        part
+        let weight = own * u64::from(params.quota);
+        let part = |of: u64| (u128::from(of) * u128::from(weight) / u128::from(weight + others)) as u64;
+        if missing > 0 {
+            let all = if is_strict { missing } else { window.balance };
+            let pays = part(all.cast_unsigned());
+            self.page.carry(0, pays.cast_signed());
+            self.amend_past(pays.cast_signed(), now);
+            return pays;
+        }
+        if is_strict {
+            self.page.carry(window.balance.min(0).max(-ahead), 0);
+        }
+        0
     }
 }

@@ -84,6 +84,8 @@ impl Gate<'_> {
             let back = most - charged;
             self.page.charge(self.own_rate(), back, at);
             self.count(back);
+            self.page.add_launched(back);
+            self.page.add_done(back);
             self.page.note_correction(back);
             self.page.move_account(back);
         }
@@ -132,10 +134,17 @@ impl Gate<'_> {
         self.amended.store(0, Ordering::Relaxed);
     }
 
-    /// Charges `gpu` ns more, or less, than was charged for work already submitted.
+    /// Charges `gpu` ns more, or less, than was charged for work of the present period.
     pub(super) fn amend(&self, gpu: i64, now: u64) {
         self.amended.fetch_add(gpu, Ordering::Relaxed);
+        self.amend_past(gpu, now);
+    }
+
+    /// The same for work already done.
+    pub(super) fn amend_past(&self, gpu: i64, now: u64) {
         self.page.note_correction(gpu);
+        self.page.add_launched(gpu);
+        self.page.add_done(gpu);
         let gpu = gpu - self.take_credit(gpu);
         if gpu == 0 {
             return;

@@ -76,6 +76,7 @@ impl TenantPage {
             &self.let_at,
             &self.accounted_at,
             &self.trial_until,
+            self.looked_until(),
         ] {
             let _ = time.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
                 (at > latest).then_some(0)
