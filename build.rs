@@ -11,9 +11,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "build/inner.rs"]
+mod inner;
 #[path = "build/outer.rs"]
 mod outer;
 
+use inner::Inner;
 use outer::Outer;
 
 /// The libraries: the file that cargo writes, the name that programs load it by.
@@ -68,6 +71,7 @@ fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(variable("OUT_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build/inner.rs");
     println!("cargo::rerun-if-changed=build/outer.rs");
     if env::var_os("CARGO_FEATURE_CLI").is_none() {
         return;
@@ -140,25 +144,12 @@ fn build(root: &Path, out: &Path) -> PathBuf {
     // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross build.
     let target_dir = out.ancestors().nth(4).unwrap_or(out).join("embed");
     let target = variable("TARGET");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(root)
-        // The versions of the lock file, and no other. The target is always named: a configuration
-        // file may set `build.target`, and the folder of the result depends on it.
-        .args(["build", "--locked", "--profile", "preload", "--target", &target])
-        .arg("--target-dir")
-        .arg(&target_dir)
-        .args(Outer::of_this_build().arguments());
-    for package in PACKAGES {
-        cargo.args(["-p", package]);
-    }
-    // What this build was told must not leak into that one: other flags, wrappers such as clippy's and coverage
-    // instrumentation would make a library that no tenant should load.
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(leaks) {
-            cargo.env_remove(&name);
-        }
-    }
+    let inner = Inner {
+        root,
+        target_dir: &target_dir,
+        target: &target,
+    };
+    let mut cargo = inner.command(&PACKAGES, Outer::of_this_build());
     match cargo.output() {
         Ok(result) if result.status.success() => {}
         Ok(result) => {
@@ -171,42 +162,7 @@ fn build(root: &Path, out: &Path) -> PathBuf {
         }
         Err(error) => fail(&format!("cannot run cargo for the preload libraries: {error}")),
     }
-    target_dir.join(target).join("preload")
-}
-
-fn leaks(name: &str) -> bool {
-    const KEPT: [&str; 7] = [
-        "CARGO_HOME",
-        "CARGO_MAKEFLAGS",
-        "CARGO_NET_",
-        "CARGO_HTTP_",
-        "CARGO_REGISTR",
-        "CARGO_SOURCE_",
-        "CARGO_TERM_",
-    ];
-    const LEAKS: [&str; 14] = [
-        "RUSTFLAGS",
-        "RUSTDOCFLAGS",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CLIPPY_ARGS",
-        "CLIPPY_CONF_DIR",
-        "LLVM_PROFILE_FILE",
-        "TARGET",
-        "HOST",
-        "OUT_DIR",
-        "PROFILE",
-        "DEBUG",
-        "OPT_LEVEL",
-        "NUM_JOBS",
-    ];
-    if let Some(rest) = name.strip_prefix("CARGO_TARGET_") {
-        // A linker for the target is a property of the machine; flags and folders are not.
-        return !(rest.ends_with("_LINKER"));
-    }
-    (name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept)))
-        || name.starts_with("DEP_")
-        || LEAKS.contains(&name)
+    inner.results()
 }
 
 /// The generated table: every file with its bytes, and a hash that names this set of files.

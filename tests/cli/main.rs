@@ -1,5 +1,7 @@
 //! The `fcsp` command as a user meets it: real processes, real files, simulated devices.
 
+mod benches;
+mod cargo;
 mod closed;
 mod demo;
 mod device;
@@ -7,7 +9,6 @@ mod devices;
 mod doctor;
 mod doctor_driver;
 mod figures;
-mod outer;
 mod places;
 mod run;
 mod share;

@@ -1,0 +1,42 @@
+//! The scripts under `benches/device` judge what they measured as their own tests say. No device is needed for that.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{stderr, stdout};
+
+/// Lines of a script's tests that begin a test.
+fn written(folder: &Path) -> usize {
+    let scripts = std::fs::read_dir(folder).unwrap();
+    let texts = scripts
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
+        .map(|path| std::fs::read_to_string(path).unwrap());
+    texts
+        .map(|text| {
+            let lines = text.lines().map(str::trim_start);
+            lines.filter(|line| line.starts_with("def test_")).count()
+        })
+        .sum()
+}
+
+#[test]
+fn device_scripts_judge_as_their_tests_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/device/tests");
+    if !folder.is_dir() {
+        return println!("SKIPPED: a package has no {}", folder.display());
+    }
+    let started = Command::new("python3")
+        .args(["-m", "unittest", "discover"])
+        .arg(&folder)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output();
+    let output = match started {
+        Ok(output) => output,
+        Err(error) => return println!("SKIPPED: python3: {error}"),
+    };
+    let said = stdout(&output) + &stderr(&output);
+    assert!(output.status.success(), "{said}");
+    let ran = format!("Ran {} tests", written(&folder));
+    assert!(said.contains(&ran), "{ran}: {said}");
+}
