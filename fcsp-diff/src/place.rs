@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// Names the file of a simulated machine.
+pub const MACHINE: &str = "FCSP_SIM_STATE";
+
 /// Where programs run.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -123,7 +126,7 @@ impl Place {
             command
                 .env("LD_LIBRARY_PATH", folder)
                 .env("FCSP_SIM", machine)
-                .env("FCSP_SIM_STATE", self.scratch.join(format!("machine-{serial}")));
+                .env(MACHINE, self.scratch.join(format!("machine-{serial}")));
         }
         if let Some(configuration) = configuration {
             if let Some(total) = configuration.total {

@@ -1,6 +1,7 @@
 //! A worker process, seen from the tester: it is sent programs, and may die or hang over one.
 
 use crate::hang;
+use crate::place::MACHINE;
 use crate::program::Program;
 use crate::progress;
 use crate::record::Record;
@@ -39,6 +40,8 @@ pub struct Process {
     lines: Receiver<String>,
     stderr: Receiver<String>,
     progress: PathBuf,
+    /// The file of the machine that it has for itself, if it is a simulated one.
+    machine: Option<PathBuf>,
     /// How long a program may take.
     pub patience: Duration,
 }
@@ -49,6 +52,9 @@ impl Process {
     /// # Errors
     /// That the program cannot be started.
     pub fn start(mut command: Command, progress: PathBuf) -> std::io::Result<Self> {
+        let machine = command
+            .get_envs()
+            .find_map(|(name, value)| (name == MACHINE).then_some(value?.into()));
         let mut child = command
             .env(PROGRESS, &progress)
             .stdin(Stdio::piped())
@@ -84,6 +90,7 @@ impl Process {
             lines,
             stderr,
             progress,
+            machine,
             patience: PATIENCE,
         })
     }
@@ -178,5 +185,9 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.progress);
+        // Megabytes each, and ten thousand of them in a long campaign.
+        if let Some(machine) = &self.machine {
+            let _ = std::fs::remove_file(machine);
+        }
     }
 }
