@@ -10,9 +10,11 @@ use crate::export::{api, stream_api};
 use fcsp_sim::graph::{HostCall, Work};
 use fcsp_sim::stream::{LEGACY, Op};
 use fcsp_sim::strict::Rule;
+use std::cell::RefCell;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::ThreadId;
 
 /// The most urgent priority; 0 is the least.
 pub const GREATEST: i32 = -5;
@@ -27,26 +29,66 @@ pub struct Target {
     pub stream: Arc<Stream>,
 }
 
+/// Contexts in which a thread has a default stream of its own. The streams end with it.
+struct Own {
+    thread: ThreadId,
+    process: u32,
+    contexts: Vec<Weak<Context>>,
+}
+
+thread_local! {
+    static OWN: RefCell<Own> = RefCell::new(Own {
+        thread: std::thread::current().id(),
+        process: std::process::id(),
+        contexts: Vec::new(),
+    });
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // In a forked child another thread may have held the locks.
+        if std::process::id() != self.process {
+            return;
+        }
+        for context in self.contexts.iter().filter_map(Weak::upgrade) {
+            let mut all = context.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that records a graph is still counted as such.
+            let records =
+                |s: &Arc<Stream>| s.capture.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            if all.get(&self.thread).is_some_and(|stream| !records(stream))
+                && let Some(stream) = all.remove(&self.thread)
+            {
+                drop(all);
+                context.timeline.close(stream.queue);
+            }
+        }
+    }
+}
+
 fn of_thread(c: &Arc<Context>) -> Reply<Arc<Stream>> {
     let d = driver()?;
     let mut all = c.threads.lock().unwrap_or_else(PoisonError::into_inner);
-    let entry = all.entry(std::thread::current().id()).or_insert_with(|| {
-        let id = d.process.region.fresh_id();
-        let queue = 2 << 40 | id;
-        c.timeline.open(queue, true, 0);
-        let context = Arc::downgrade(c);
-        Arc::new(Stream {
-            queue,
-            context,
-            flags: 0,
-            priority: 0,
-            id,
-            units: AtomicU32::new(0),
-            capture: Mutex::default(),
-            attributes: Mutex::default(),
-        })
+    if let Some(stream) = all.get(&std::thread::current().id()) {
+        return Ok(stream.clone());
+    }
+    let id = d.process.region.fresh_id();
+    let queue = 2 << 40 | id;
+    c.timeline.open(queue, true, 0);
+    let context = Arc::downgrade(c);
+    let stream = Arc::new(Stream {
+        queue,
+        context: context.clone(),
+        flags: 0,
+        priority: 0,
+        id,
+        units: AtomicU32::new(0),
+        capture: Mutex::default(),
+        attributes: Mutex::default(),
     });
-    Ok(entry.clone())
+    all.insert(std::thread::current().id(), stream.clone());
+    // A thread that is ending already leaves its stream behind.
+    let _ = OWN.try_with(|own| own.borrow_mut().contexts.push(context));
+    Ok(stream)
 }
 
 /// The stream of a handle. 0 is the legacy stream or the thread's own, by the variant called; 1 and 2 are those two.
