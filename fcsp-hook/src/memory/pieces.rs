@@ -3,15 +3,16 @@
 //!
 //! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here again.
 
+mod slab;
 #[cfg(test)]
 mod tests;
 
-use core::ffi::c_void;
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use core::sync::atomic::Ordering;
+
+use slab::{Slab, make, slab_of};
 
 use super::free_inside;
-use crate::addresses::{Addresses, Entry, PAGE};
+use crate::addresses::{Addresses, PAGE};
 use crate::backend::Backend;
 use crate::device::Device;
 use crate::setup::Inside;
@@ -21,23 +22,6 @@ pub const SLAB: u64 = PAGE;
 /// Grain of the cutting.
 pub const GRAIN: u64 = 512;
 
-const GRAINS: usize = (SLAB / GRAIN) as usize;
-/// One piece, in [`Slab::state`]; the grains in use are below it.
-const PIECE: u32 = 1 << 16;
-const USED: u32 = PIECE - 1;
-
-/// A page of the address space that is or was a slab. Never freed: the driver cuts the same pages again and again.
-#[repr(C)]
-struct Slab {
-    /// `{pieces: 16 bits, grains in use: 16 bits}`.
-    state: AtomicU32,
-    /// The device that pays, and the context that it dies with.
-    ordinal: AtomicI32,
-    context: AtomicUsize,
-    /// Grains of the piece that begins at each grain; 0 for none.
-    sizes: [AtomicU16; GRAINS],
-}
-
 /// What is known of a piece that was taken out of its slab.
 struct Piece {
     /// The device that pays for the slab.
@@ -46,123 +30,6 @@ struct Piece {
     bytes: u64,
     /// Whether the driver gives up the slab with it.
     last: bool,
-}
-
-impl Slab {
-    /// Whether it has no piece, so that the next one opens it.
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.state.load(Ordering::Relaxed) < PIECE
-    }
-
-    /// Enters a piece. Returns by how many slabs the charge changes: 1 for the first piece.
-    #[inline]
-    fn put(&self, grain: usize, grains: u16) -> i32 {
-        // Relaxed, here and below: whoever frees the piece has its address from the thread that entered it. The state is
-        // raised first and lowered last: it never says less than the sizes, whoever takes the piece out meanwhile.
-        let before = self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
-        let opens = i32::from(before < PIECE);
-        // The driver gives an address to one thread at a time: nobody enters another piece here meanwhile.
-        if self.sizes[grain].load(Ordering::Relaxed) == 0 {
-            self.sizes[grain].store(grains, Ordering::Relaxed);
-            return opens;
-        }
-        opens - self.replace(grain, grains)
-    }
-
-    /// Enters a piece where one stood that was freed by a route which we did not see. Returns how many slabs that empties.
-    #[cold]
-    fn replace(&self, grain: usize, grains: u16) -> i32 {
-        match self.sizes[grain].swap(grains, Ordering::Relaxed) {
-            0 => 0,
-            stale => i32::from(self.leave(stale)),
-        }
-    }
-
-    /// Counts a piece out whose size was taken; returns whether it was the last.
-    #[inline]
-    fn leave(&self, grains: u16) -> bool {
-        self.state.fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed) < 2 * PIECE
-    }
-
-    /// Takes a piece out, if there is one; returns its grains and whether it was the last.
-    fn take(&self, grain: usize) -> Option<(u16, bool)> {
-        let size = &self.sizes[grain];
-        // Of two frees of one address, one gets it.
-        if size.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let grains = size.swap(0, Ordering::Relaxed);
-        if grains == 0 {
-            return None;
-        }
-        Some((grains, self.leave(grains)))
-    }
-
-    /// Takes all pieces out, each with its grain and its size in grains. Also returns how often a last piece left: another
-    /// thread may enter a piece meanwhile, which then stays or makes the slab new.
-    fn take_all(&self) -> (Vec<(usize, u16)>, i32) {
-        let (mut pieces, mut emptied) = (Vec::new(), 0);
-        for at in 0..GRAINS {
-            if let Some((grains, last)) = self.take(at) {
-                pieces.push((at, grains));
-                emptied += i32::from(last);
-            }
-        }
-        (pieces, emptied)
-    }
-
-    /// Whether a piece of `grains` is sure to fit: the slab holds another of that size, so that is what the driver cuts from
-    /// it, and has a hole for one where it may have to begin.
-    fn surely_fits(&self, grains: usize) -> bool {
-        let state = self.state.load(Ordering::Relaxed);
-        if state < PIECE || (state & USED) as usize + grains > GRAINS {
-            return false;
-        }
-        // No driver aligns a piece to more than its size, rounded up to a power of two.
-        let align = grains.next_power_of_two();
-        let (mut alike, mut fits, mut hole_at, mut at) = (false, false, 0, 0);
-        while at < GRAINS {
-            let size = usize::from(self.sizes[at].load(Ordering::Relaxed));
-            at += size.max(1);
-            if size > 0 {
-                alike |= size == grains;
-                hole_at = at;
-            }
-            fits |= hole_at.next_multiple_of(align) + grains <= at;
-        }
-        alike && fits
-    }
-}
-
-fn slab_of(entry: &Entry) -> Option<&'static Slab> {
-    // SAFETY: only ever set below, to a slab that is never freed. Acquire: it was made before.
-    unsafe { entry.own.load(Ordering::Acquire).cast::<Slab>().as_ref() }
-}
-
-#[cold]
-fn make(own: &AtomicPtr<c_void>) -> Option<&'static Slab> {
-    let layout = Layout::new::<Slab>();
-    // SAFETY: a slab is not of size zero.
-    let mine = unsafe { alloc_zeroed(layout) };
-    if mine.is_null() {
-        return None;
-    }
-    let stands = match own.compare_exchange(
-        core::ptr::null_mut(),
-        mine.cast(),
-        Ordering::AcqRel,
-        Ordering::Acquire,
-    ) {
-        Ok(_) => mine,
-        Err(theirs) => {
-            // SAFETY: nobody has seen ours.
-            unsafe { dealloc(mine, layout) };
-            theirs.cast()
-        }
-    };
-    // SAFETY: made of atomics, for which zero is a value; published and never freed.
-    Some(unsafe { &*stands.cast::<Slab>() })
 }
 
 #[inline]
@@ -178,7 +45,7 @@ fn grains_of(bytes: u64) -> u16 {
 
 /// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be entered: out of memory,
 /// or an address that no device has. `context` is 0 where none was asked about: the calling thread's then.
-#[inline]
+#[inline(always)]
 fn enter<B: Backend>(
     table: &Addresses,
     device: &Device<B>,
@@ -186,35 +53,46 @@ fn enter<B: Backend>(
     address: u64,
     bytes: u64,
 ) -> Option<bool> {
-    let slab = match table.find(address).and_then(slab_of) {
-        Some(slab) => slab,
-        None => make_slab(table, address)?,
-    };
-    // Who pays is said before there is a piece: whoever frees one finds it.
-    let was_empty = slab.is_empty();
-    if was_empty {
-        say_owner::<B>(slab, device.ordinal, context);
-    }
-    match slab.put(grain_of(address), grains_of(bytes)) {
-        0 => Some(false),
-        1 => {
-            if !was_empty {
-                // Its last piece went in between, and it may have been another's meanwhile.
-                say_owner::<B>(slab, device.ordinal, context);
-            }
-            Some(true)
-        }
-        _ => {
-            closed(device);
-            Some(false)
-        }
+    let slab = table.find(address).and_then(slab_of);
+    match slab.filter(|slab| !slab.is_empty()) {
+        Some(slab) => match slab.put(grain_of(address), grains_of(bytes)) {
+            0 => Some(false),
+            slabs => Some(slabs_changed(slab, device, context, slabs)),
+        },
+        None => enter_first(table, device, context, address, bytes),
     }
 }
 
+/// The same for a piece that seems to be the first of its slab.
 #[cold]
-fn make_slab(table: &Addresses, address: u64) -> Option<&'static Slab> {
+fn enter_first<B: Backend>(
+    table: &Addresses,
+    device: &Device<B>,
+    context: usize,
+    address: u64,
+    bytes: u64,
+) -> Option<bool> {
     let entry = table.entry(address)?;
-    slab_of(entry).or_else(|| make(&entry.own))
+    let slab = slab_of(entry).or_else(|| make(&entry.own))?;
+    // Who pays is said before there is a piece: whoever frees one finds it.
+    say_owner::<B>(slab, device.ordinal, context);
+    match slab.put(grain_of(address), grains_of(bytes)) {
+        1 => Some(true),
+        0 => Some(false),
+        slabs => Some(slabs_changed(slab, device, context, slabs)),
+    }
+}
+
+/// A piece was entered that changed the charge by so many slabs. Returns whether its slab is new.
+#[cold]
+fn slabs_changed<B: Backend>(slab: &Slab, device: &Device<B>, context: usize, slabs: i32) -> bool {
+    if slabs < 0 {
+        closed(device);
+        return false;
+    }
+    // Its last piece went in between, and it may have been another's meanwhile.
+    say_owner::<B>(slab, device.ordinal, context);
+    true
 }
 
 #[cold]
@@ -296,7 +174,7 @@ pub(super) fn detach<B: Backend>(context: usize) -> Vec<Detached> {
     B::process().addresses().for_each(|_, entry| {
         let Some(slab) = slab_of(entry) else { return };
         // Relaxed: whoever may allocate in a context that is about to end has said so to this thread.
-        if slab.context.load(Ordering::Relaxed) != context || slab.state.load(Ordering::Relaxed) < PIECE {
+        if slab.context.load(Ordering::Relaxed) != context || slab.is_empty() {
             return;
         }
         let ordinal = slab.ordinal.load(Ordering::Relaxed);

@@ -1,3 +1,6 @@
+use core::sync::atomic::{AtomicI32, AtomicPtr};
+
+use super::slab::GRAINS;
 use super::*;
 
 fn slab() -> &'static Slab {
