@@ -14,7 +14,7 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::cost;
 use fcsp_core::share::files::{Neighbours, OwnPage};
 use fcsp_core::share::gate::{Gate, SEVERAL, Verdict, progress};
-use fcsp_core::share::page::TenantPage;
+use fcsp_core::share::page::{PageError, TenantPage};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::share::wait::now_ns;
 use fcsp_core::tenant::Tenant;
@@ -110,53 +110,51 @@ impl<B: Backend> Compute<B> {
     /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant has one in private
     /// memory, keeps its guarantee, and borrows nothing from neighbours that it cannot see: balanced is then strict.
     /// `wait_word` is where this process says since when a launch waits.
+    ///
+    /// The thread that needs it first may have a small stack: each step has a frame of its own, which is gone when the
+    /// next begins.
     pub fn open(
         tenant: &Tenant,
         device: &DeviceIdentity,
         params: Params,
         paused: bool,
         wait_word: &'static AtomicU64,
-    ) -> Option<Self> {
-        let state = tenant.state().clone();
-        let (page, blind) = match OwnPage::open(&state, &device.uuid, tenant.name()) {
-            Ok(page) => {
-                let page: &'static OwnPage = Box::leak(Box::new(page));
-                (page.page(), false)
-            }
-            Err(error) => {
-                complain(&format!(
-                    "no shared page, so the share is kept as strict: {error}"
-                ));
-                // One account for the tenant's processes that cannot have the shared one, else one for this process.
-                match OwnPage::open_apart(&state, &device.uuid, tenant.name()) {
-                    Ok(page) => (Box::leak(Box::new(page)).page(), true),
-                    Err(_) => (&*Box::leak(Box::default()), true),
-                }
-            }
-        };
-        let now = now_ns();
-        let (gate, blind) = match Gate::new(page, seen_by(params, blind), now) {
-            Ok(gate) => (gate, blind),
+    ) -> Option<Box<Self>> {
+        let (page, blind) = shared_page(tenant, device);
+        let with_page = |page, blind| Self::with_page(page, blind, tenant, device, params, wait_word);
+        let made = match with_page(page, blind) {
+            Ok(made) => made,
             // Another version's, in use. The share is kept in an account of this process's own, which sees nobody.
             Err(error) => {
                 complain(&format!(
                     "no usable page, so the share is kept as strict: {error}"
                 ));
-                let own: &'static TenantPage = Box::leak(Box::default());
-                (Gate::new(own, seen_by(params, true), now).ok()?, true)
+                with_page(private_page(), true).ok()?
             }
         };
-        let gate = gate.telling(wait_word);
         ranks::device_opened();
-        gate.set_paused(paused);
-        Some(Self {
-            gate,
+        made.gate.set_paused(paused);
+        Some(made)
+    }
+
+    #[inline(never)]
+    fn with_page(
+        page: &'static TenantPage,
+        blind: bool,
+        tenant: &Tenant,
+        device: &DeviceIdentity,
+        params: Params,
+        wait_word: &'static AtomicU64,
+    ) -> Result<Box<Self>, PageError> {
+        let gate = Gate::new(page, seen_by(params, blind), now_ns())?;
+        Ok(Box::new(Self {
+            gate: gate.telling(wait_word),
             prices: Prices::default(),
             functions: Functions::default(),
             timing: Timing::default(),
             events: Events::default(),
             marks: Marks::default(),
-            neighbours: Mutex::new(Neighbours::new(&state, &device.uuid, tenant.name())),
+            neighbours: Mutex::new(Neighbours::new(tenant.state(), &device.uuid, tenant.name())),
             blind,
             contended: AtomicBool::new(false),
             others: AtomicU64::new(0),
@@ -168,7 +166,7 @@ impl<B: Backend> Compute<B> {
             marked_ns: AtomicU64::new(0),
             unsettled: AtomicBool::new(false),
             vendor: PhantomData,
-        })
+        }))
     }
 
     /// New limits; felt at the next launch.
@@ -401,6 +399,34 @@ impl<B: Backend> Compute<B> {
     pub fn is_busy(&self) -> bool {
         self.gate.in_flight() > 0
     }
+}
+
+/// The tenant's page on `device`, and whether that is one which shows no neighbours.
+#[inline(never)]
+fn shared_page(tenant: &Tenant, device: &DeviceIdentity) -> (&'static TenantPage, bool) {
+    let error = match OwnPage::open(tenant.state(), &device.uuid, tenant.name()) {
+        Ok(page) => return (leaked(page), false),
+        Err(error) => error,
+    };
+    complain(&format!(
+        "no shared page, so the share is kept as strict: {error}"
+    ));
+    // One account for the tenant's processes that cannot have the shared one, else one for this process.
+    match OwnPage::open_apart(tenant.state(), &device.uuid, tenant.name()) {
+        Ok(page) => (leaked(page), true),
+        Err(_) => (private_page(), true),
+    }
+}
+
+fn leaked(page: OwnPage) -> &'static TenantPage {
+    let page: &'static OwnPage = Box::leak(Box::new(page));
+    page.page()
+}
+
+/// A page of this process's own.
+#[inline(never)]
+fn private_page() -> &'static TenantPage {
+    Box::leak(Box::default())
 }
 
 /// The parameters as they can be kept: a tenant that sees no neighbour cannot tell what they leave over.

@@ -245,8 +245,8 @@ impl<B: Backend> Device<B> {
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     }
 
-    /// Makes the gate of this device. A frame of its own: a gate takes kilobytes of stack while it is
-    /// made, which a tenant without a share may not have.
+    /// Makes the gate of this device. A frame of its own: it takes stack that a tenant without a share
+    /// may not have.
     #[cold]
     #[inline(never)]
     fn open_compute(&self, params: Params, paused: bool) -> Option<&'static Compute<B>> {
@@ -258,7 +258,7 @@ impl<B: Backend> Device<B> {
             self.wait_word(),
         )?;
         // Lost to another thread's is as good: both speak for the same page.
-        Some(SetupOnce::publish(&self.compute_made, || made))
+        Some(SetupOnce::publish_made(&self.compute_made, made))
     }
 
     /// Where this process says since when a launch waits: in the tenant whose share it waits for.

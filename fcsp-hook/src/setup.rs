@@ -63,7 +63,13 @@ impl SetupOnce {
     /// Publishes `make()` at `place` unless somebody was faster; returns what stands there.
     #[cold]
     pub fn publish<T>(place: &AtomicPtr<T>, make: impl FnOnce() -> T) -> &'static T {
-        let mine = Box::into_raw(Box::new(make()));
+        Self::publish_made(place, Box::new(make()))
+    }
+
+    /// The same for what is large: it never stands on the stack.
+    #[cold]
+    pub fn publish_made<T>(place: &AtomicPtr<T>, made: Box<T>) -> &'static T {
+        let mine = Box::into_raw(made);
         // Release publishes what was made; Acquire sees what somebody else made.
         match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: just leaked, never freed.

@@ -5,7 +5,8 @@
  *   interrupted cancel WHAT US a thread that launches, allocates, or opens the device is cancelled, so many microseconds
  *                              after it has begun. Prints whether it was, and the codes of an allocation within the quota
  *                              and of one beyond it, by another thread.
- *   interrupted stack BYTES    the device is first used by a thread with so small a stack. Prints the two codes.
+ *   interrupted stack BYTES    the device is first used, and launched on, by a thread with so small a stack. Prints the
+ *                              codes within and beyond the quota and that of the launches.
  *   interrupted clock          launches, under a clock of the C library's that stands still for the preload library.
  *                              Prints how often that library has asked for it or slept by it.
  */
@@ -139,12 +140,18 @@ static int cancel(unsigned microseconds) {
 
 /* stack */
 
-static int codes[2];
+static int codes[3];
 
 static void *small(void *unused) {
     (void)unused;
-    if (!retain(&context, 0) && !set(context))
-        codes[0] = within_and_beyond(&codes[1]);
+    if (retain(&context, 0) || set(context))
+        return NULL;
+    codes[0] = within_and_beyond(&codes[1]);
+    /* Under a share the later ones wait for the device, and some are timed. */
+    for (int i = 0; i < 40 && !codes[2]; i++)
+        codes[2] = spin(500000);
+    if (!codes[2])
+        codes[2] = synchronise();
     return NULL;
 }
 
@@ -156,7 +163,7 @@ static int stack(size_t bytes) {
         pthread_create(&thread, &how, small, NULL))
         return 3;
     pthread_join(thread, NULL);
-    printf("%d %d\n", codes[0], codes[1]);
+    printf("%d %d %d\n", codes[0], codes[1], codes[2]);
     return 0;
 }
 

@@ -8,11 +8,20 @@ const BLOCK: u64 = 64 * MIB;
 
 /// Runs the client as a tenant with 1 GiB and a tenth of the device; the numbers that it prints.
 fn run(machine: &Machine, tenant: &str, arguments: &[&str]) -> Vec<i64> {
+    run_under(
+        machine,
+        tenant,
+        &[("FCSP_COMPUTE_LIMIT", "10%"), ("FCSP_MODE", "strict")],
+        arguments,
+    )
+}
+
+/// The same with this share.
+fn run_under(machine: &Machine, tenant: &str, share: &[(&str, &str)], arguments: &[&str]) -> Vec<i64> {
     let program = compiled("interrupted.c", "interrupted", &["-rdynamic".as_ref()]);
     let output = machine
         .governed(program, tenant, "1GiB")
-        .env("FCSP_COMPUTE_LIMIT", "10%")
-        .env("FCSP_MODE", "strict")
+        .envs(share.iter().copied())
         .args(arguments)
         .output()
         .unwrap();
@@ -56,14 +65,32 @@ fn a_cancelled_thread_ends_and_the_process_goes_on() {
     }
 }
 
-/// The first use of a device takes less than 32 KiB of a thread's stack: twice the least that a thread can have.
+/// The first use of a device and launches there fit on the smallest stack that a thread can have, its thread-local
+/// memory included, in every mode.
 #[test]
-fn a_small_stack_will_do() {
+fn the_smallest_stack_will_do() {
     let machine = Machine::new();
-    assert_eq!(
-        run(&machine, "t", &["stack", "32768"]),
-        [0, i64::from(OUT_OF_MEMORY)]
-    );
+    for (tenant, share) in [
+        ("none", &[][..]),
+        (
+            "strict",
+            &[("FCSP_COMPUTE_LIMIT", "10%"), ("FCSP_MODE", "strict")],
+        ),
+        (
+            "balanced",
+            &[("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "balanced")],
+        ),
+        (
+            "adaptive",
+            &[("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "adaptive")],
+        ),
+    ] {
+        assert_eq!(
+            run_under(&machine, tenant, share, &["stack", "16384"]),
+            [0, i64::from(OUT_OF_MEMORY), 0],
+            "{tenant}"
+        );
+    }
 }
 
 /// The library asks the kernel for the time, and sleeps by it: a clock that was put in the C library's place, and stands

@@ -32,15 +32,15 @@ pub struct Recent {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self {
-            entries: Box::new(
-                [const {
-                    Entry {
-                        key: AtomicU64::new(0),
-                        value: AtomicU64::new(0),
-                    }
-                }; ENTRIES],
-            ),
+        let entry = |_| Entry {
+            key: AtomicU64::new(0),
+            value: AtomicU64::new(0),
+        };
+        // Entry by entry in its place: a thread that makes a gate may have a stack smaller than the array.
+        let entries: Vec<Entry> = (0..ENTRIES).map(entry).collect();
+        match Box::<[Entry; ENTRIES]>::try_from(entries.into_boxed_slice()) {
+            Ok(entries) => Self { entries },
+            Err(_) => unreachable!("as many as there are"),
         }
     }
 }
