@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::materials::{linked, packages};
 
-/// Whether a file of a crate is a licence or a notice, by its name.
+/// Tells by its name whether a file of a crate is a licence or a notice.
 fn is_licence(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"]
@@ -16,7 +16,7 @@ fn is_licence(name: &str) -> bool {
         .any(|start| name.starts_with(start))
 }
 
-/// The licence texts in the folder of a crate, by file name.
+/// Reads the licence texts in the folder of a crate, by file name.
 fn texts(folder: &Path) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -31,7 +31,7 @@ fn texts(folder: &Path) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// The licences of every crate from a registry that `package` links, as one text.
+/// Returns the licences of every crate from a registry that `package` links, as one text.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The manifest beside a library: what it is, what it was built from, what it exports and what it needs.
+//! The manifest beside a library: its identity, its sources, its exports and its needs.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-/// Standard output of a program that must succeed.
+/// Returns the standard output of a program that must succeed.
 fn output(program: &str, args: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(args)
@@ -22,7 +22,7 @@ fn output(program: &str, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// SHA-256 of a file, in hexadecimal digits.
+/// Computes the SHA-256 of a file, in hexadecimal digits.
 pub fn sha256(file: &Path) -> Result<String> {
     let said = output("sha256sum", &["--", &file.to_string_lossy()])?;
     // A name with odd characters makes the line begin with a backslash.
@@ -30,7 +30,7 @@ pub fn sha256(file: &Path) -> Result<String> {
     digest.map(str::to_owned).context("sha256sum said nothing")
 }
 
-/// Seconds of the commit that is checked out; `None` outside a repository.
+/// Returns the time in seconds of the commit that is checked out; `None` outside a repository.
 pub fn commit_time() -> Option<String> {
     Some(
         output("git", &["log", "-1", "--format=%ct"])
@@ -40,7 +40,7 @@ pub fn commit_time() -> Option<String> {
     )
 }
 
-/// Names that `file` exports.
+/// Lists the names that `file` exports.
 fn exports(file: &str) -> Result<Vec<String>> {
     let said = output("nm", &["--dynamic", "--defined-only", "--format=posix", file])?;
     let mut names: Vec<String> = said
@@ -54,7 +54,8 @@ fn exports(file: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Libraries that the loader must find for it, and the newest version of the C library's symbols among them.
+/// Lists the libraries that the loader must find for it, and the newest version of the C library's
+/// symbols among them.
 fn needs(file: &str) -> Result<(Vec<String>, Option<String>)> {
     let dynamic = output("readelf", &["--dynamic", "--wide", file])?;
     let libraries = dynamic
@@ -77,7 +78,7 @@ fn needs(file: &str) -> Result<(Vec<String>, Option<String>)> {
     Ok((libraries, newest))
 }
 
-/// The manifest of a built file.
+/// Returns the manifest of a built file.
 pub fn of(what: &str, version: &str, file: &Path) -> Result<Value> {
     let path = file.to_string_lossy();
     let (needs, glibc) = needs(&path)?;
@@ -95,7 +96,7 @@ pub fn of(what: &str, version: &str, file: &Path) -> Result<Value> {
         "sha256": sha256(file)?,
         "needs": needs,
         "glibc": glibc,
-        "exports": if what == super::COMMAND { Vec::new() } else { exports(&path)? },
+        "exports": if what == crate::dist::COMMAND { Vec::new() } else { exports(&path)? },
     }))
 }
 
@@ -124,7 +125,7 @@ mod tests {
             "{libraries:?}"
         );
         assert!(glibc.unwrap().starts_with("GLIBC_2."));
-        let manifest = of(super::super::COMMAND, "1", &own).unwrap();
+        let manifest = of(crate::dist::COMMAND, "1", &own).unwrap();
         assert_eq!(manifest["bytes"], std::fs::metadata(&own).unwrap().len());
     }
 }

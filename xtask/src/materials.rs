@@ -6,12 +6,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-/// The target triple of the release: this machine's, with glibc.
+/// Returns the target triple of the release: this machine's, with glibc.
 pub fn triple() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// What cargo knows of the workspace and its dependencies on this machine's kind.
+/// Asks cargo about the workspace and its dependencies on this machine's kind.
 pub fn metadata() -> Result<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let triple = triple();
@@ -39,7 +39,8 @@ pub fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> 
     value[key].as_array().into_iter().flatten()
 }
 
-/// Packages that `root` links, itself included: dependencies that are neither for tests nor for build scripts.
+/// Lists the packages that `root` links, itself included: dependencies that are neither for tests
+/// nor for build scripts.
 pub fn linked<'a>(metadata: &'a Value, root: &'a str) -> BTreeSet<&'a str> {
     let nodes: BTreeMap<&str, &Value> = list(&metadata["resolve"], "nodes")
         .filter_map(|node| Some((node["id"].as_str()?, node)))
@@ -97,7 +98,7 @@ fn component(package: &Value, kind: &str, sums: &BTreeMap<(String, String), Stri
     component
 }
 
-/// The packages that cargo knows, by their identity, and the identity of the one called `package`.
+/// Returns the packages that cargo knows, by their identity, and the identity of `package`.
 pub fn packages<'a>(metadata: &'a Value, package: &str) -> Result<(BTreeMap<&'a str, &'a Value>, &'a str)> {
     let packages: BTreeMap<&str, &Value> = list(metadata, "packages")
         .filter_map(|package| Some((package["id"].as_str()?, package)))
@@ -110,7 +111,7 @@ pub fn packages<'a>(metadata: &'a Value, package: &str) -> Result<(BTreeMap<&'a 
     Ok((packages, root))
 }
 
-/// The bill of materials of `package`.
+/// Returns the bill of materials of `package`.
 pub fn of(package: &str, metadata: &Value) -> Result<Value> {
     let (packages, root) = packages(metadata, package)?;
     let about = packages[root];
