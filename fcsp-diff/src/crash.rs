@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 pub const TELL: c_int = libc::SIGUSR2;
 /// Begins the line of a thread that has been asked in vain.
 pub const NO_ANSWER: &str = "no answer from thread";
+/// Begins the names of the driver's own threads, which block every signal.
+pub const DRIVERS: &str = "cuda";
 
 /// Signals that end a worker by its own fault.
 const SIGNALS: [c_int; 5] = [
@@ -154,9 +156,24 @@ fn ask(thread: i32) {
         // SAFETY: a time, and no place for the rest.
         unsafe { libc::nanosleep(&raw const moment, std::ptr::null_mut()) };
     }
+    if is_drivers(thread) {
+        return;
+    }
     let mut line = Line::default();
     let _ = write!(line, "{NO_ANSWER} {thread}");
     line.end();
+}
+
+/// Whether a thread of this process has a name of the driver's.
+fn is_drivers(thread: i32) -> bool {
+    let (mut path, mut name) = (Line::default(), [0u8; 16]);
+    let _ = write!(path, "/proc/self/task/{thread}/comm\0");
+    // SAFETY: a path that ends with a NUL; room of that size. Without the file nothing is read.
+    let read = unsafe {
+        let file = libc::open(path.bytes.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        libc::read(file, name.as_mut_ptr().cast(), name.len())
+    };
+    read > 0 && name.starts_with(DRIVERS.as_bytes())
 }
 
 extern "C" fn last_words(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {

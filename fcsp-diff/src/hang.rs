@@ -1,14 +1,16 @@
 //! A worker that hangs: what the system says of its threads, and their frames. It is told apart whether it waits in the
 //! driver, in the library or in the tester.
 
-use crate::crash::{NO_ANSWER, TELL};
+use crate::crash::{DRIVERS, NO_ANSWER, TELL};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a thread has to write its frames.
-const ANSWER: Duration = Duration::from_millis(100);
+/// How long a thread has to take the question.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long it has to write its frames then.
+const FRAMES: Duration = Duration::from_millis(100);
 /// How long a debugger may take.
 const DEBUGGER: Duration = Duration::from_secs(20);
 
@@ -44,10 +46,16 @@ pub fn threads(process: u32) -> String {
     for number in numbers {
         // SAFETY: three integers. The process is this one's child and has not been waited for: its number is its own.
         unsafe { libc::syscall(libc::SYS_tgkill, process as i32, number, TELL) };
-        std::thread::sleep(ANSWER);
-        let status = file(number, "status");
-        // What is still pending has found the signal blocked. The driver's own threads block all of them, under its name.
-        if pending(&status) && !file(number, "comm").starts_with("cuda") {
+        // The driver's own threads block all signals. They have its name.
+        if file(number, "comm").starts_with(DRIVERS) {
+            continue;
+        }
+        let deadline = Instant::now() + ANSWER;
+        while is_pending(&file(number, "status")) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(FRAMES);
+        if is_pending(&file(number, "status")) {
             let _ = writeln!(text, "{NO_ANSWER} {number}");
         }
     }
@@ -55,12 +63,13 @@ pub fn threads(process: u32) -> String {
 }
 
 /// Whether the signal that asks a thread waits for it, by its status.
-fn pending(status: &str) -> bool {
+fn is_pending(status: &str) -> bool {
     let set = status.split("SigPnd: ").nth(1).and_then(|rest| {
         let word = rest.split(' ').next()?;
         u64::from_str_radix(word, 16).ok()
     });
-    set.is_none_or(|set| set >> (TELL - 1) & 1 == 1)
+    // One that has ended meanwhile waits for nothing.
+    !status.is_empty() && set.is_none_or(|set| set >> (TELL - 1) & 1 == 1)
 }
 
 /// The stacks of all threads by gdb; nothing without it.
