@@ -84,6 +84,7 @@ def merged(old, new):
         seen = known.get((f["configuration"], f["kind"]))
         if seen:
             seen["programs"] += f["programs"]
+            seen["more"] = (seen.get("more", []) + [{"seed": f["seed"], "governed": f["governed"]}] + f.get("more", []))[:20]
         else:
             old["findings"].append(f)
     deaths = {d["how"]: d for d in old["native_deaths"]}

@@ -32,7 +32,12 @@ pub struct Finding {
     pub unstable: bool,
     /// How functions were looked up.
     pub route: Route,
+    /// Other deaths of this kind: the seed, and what the worker left. Each has its own stacks.
+    pub more: Vec<(u64, String)>,
 }
+
+/// Deaths of one kind whose stacks are kept, beside the first.
+const DEATHS: usize = 9;
 
 /// A campaign's account.
 #[derive(Debug, Default)]
@@ -282,6 +287,9 @@ fn note(
             let key = (configuration.name, difference.kind.clone());
             if let Some(known) = account.findings.get_mut(&key) {
                 known.count += 1;
+                if difference.operation.is_none() && known.more.len() < DEATHS {
+                    known.more.push((seed, difference.governed));
+                }
                 return;
             }
             let finding = Finding {
@@ -293,6 +301,7 @@ fn note(
                 repeats: 0,
                 unstable: false,
                 route,
+                more: Vec::new(),
             };
             account.findings.insert(key, finding);
         }

@@ -5,7 +5,7 @@ use crate::crash::{DRIVERS, NO_ANSWER, TELL};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a thread has to take the question.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -18,6 +18,8 @@ const DEBUGGER: Duration = Duration::from_secs(20);
 /// stderr.
 pub fn threads(process: u32) -> String {
     let mut text = String::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let _ = writeln!(text, "asked at {} s", now.as_secs());
     let folder = format!("/proc/{process}/task");
     let mut numbers: Vec<i32> = std::fs::read_dir(&folder)
         .into_iter()

@@ -15,6 +15,7 @@ fn finding(found: &Finding) -> Value {
         "at": found.difference.operation.map(|operation| operation.to_string()),
         "native": found.difference.native,
         "governed": found.difference.governed,
+        "more": found.more.iter().map(|(seed, left)| json!({"seed": seed, "governed": left})).collect::<Vec<_>>(),
         "program": found.program.to_string().lines().collect::<Vec<_>>(),
     })
 }
