@@ -4,7 +4,7 @@ use crate::compare::Difference;
 use crate::desk::{Bench, Desk, Verdict, judge};
 use crate::driver::Route;
 use crate::generate::generate;
-use crate::place::{Configuration, Place, Sizes, route};
+use crate::place::{Configuration, Place, Scratch, Sizes, route};
 use crate::process::Answer;
 use crate::program::{OPERATIONS, Program};
 use crate::shrink::shrink;
@@ -142,6 +142,16 @@ fn chunk(
     progress: &(dyn Fn(&Account) + Sync),
 ) {
     let route = route(seeds.start / plan.chunk);
+    // Tenants of one state are neighbours and wait for each other's work: those of one group are, as on any host, and not
+    // those of every lane.
+    let place = &Place {
+        scratch: place.scratch.join(format!("from-{}", seeds.start)),
+        ..place.clone()
+    };
+    if std::fs::create_dir_all(&place.scratch).is_err() {
+        return;
+    }
+    let _removed = Scratch(place.scratch.clone());
     let mut desks: Vec<Desk> = std::iter::once(None)
         .chain(configurations.iter().map(Some))
         .map(|configuration| Desk::new(place, configuration, route))
