@@ -9,6 +9,7 @@ mod devices;
 mod doctor;
 mod doctor_driver;
 mod figures;
+mod killed;
 mod places;
 mod run;
 mod share;
