@@ -1,4 +1,4 @@
-//! The cargo that the build script runs for the libraries: what it is told, and where its results are.
+//! The cargo that the build script runs for the libraries: its arguments and its results.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ pub struct Inner<'a> {
 }
 
 impl Inner<'_> {
-    /// The command that builds `packages`.
+    /// Makes the command that builds `packages`.
     pub fn command(&self, packages: &[&str], outer: Outer) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(self.root)
-            // The versions of the lock file, and no other. The target is always named: a configuration
-            // file may set `build.target`, and the folder of the result depends on it.
+            // The versions of the lock file, and no other. The target is always named: a
+            // configuration file may set `build.target`, which decides the folder of the result.
             .args([
                 "build",
                 "--locked",
@@ -39,8 +39,8 @@ impl Inner<'_> {
         for package in packages {
             cargo.args(["-p", package]);
         }
-        // What this build was told must not leak into that one: other flags, wrappers such as clippy's and coverage
-        // instrumentation would make a library that no tenant should load.
+        // Flags of the outer build, wrappers such as clippy's, and coverage instrumentation must
+        // not reach a library that tenants load.
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(leaks) {
                 cargo.env_remove(&name);
@@ -49,7 +49,7 @@ impl Inner<'_> {
         cargo
     }
 
-    /// The folder of what it builds.
+    /// Returns the folder of the built libraries.
     pub fn results(&self) -> PathBuf {
         self.target_dir.join(self.target).join("preload")
     }

@@ -1,11 +1,11 @@
-//! The scripts under `benches/device` judge what they measured as their own tests say. No device is needed for that.
+//! The unit tests of the scripts under `benches/device`, which need no device.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::{stderr, stdout};
 
-/// Lines of a script's tests that begin a test.
+/// Counts the tests that are written in a folder of scripts.
 fn written(folder: &Path) -> usize {
     let scripts = std::fs::read_dir(folder).unwrap();
     let texts = scripts

@@ -1,5 +1,5 @@
-//! The inner cargo of the build script is told what the outer one was told: no network, and configuration. Its results are where
-//! the script looks for them.
+//! The build script passes the outer cargo's network and source settings on to the inner one.
+//! It finds the results under every configuration.
 
 use std::path::Path;
 use std::process::Command;
@@ -50,14 +50,14 @@ fn the_inner_cargo_is_told_what_the_outer_one_was() {
     );
 }
 
-/// The parent of this process is cargo or a runner of tests; neither is taken for the other.
+/// Tells cargo from a runner of tests: either may be the parent of this process.
 #[test]
 fn who_is_no_cargo_says_nothing() {
     let outer = Outer::of_this_build();
     assert!(outer.configuration.is_empty(), "{outer:?}");
 }
 
-/// A package with one library of C's kind, in `folder`, whose cargo configuration says `configuration`.
+/// Writes a package with one `cdylib` and this configuration of cargo into `folder`.
 fn package(folder: &Path, configuration: &str) {
     std::fs::create_dir_all(folder.join("src")).unwrap();
     std::fs::create_dir_all(folder.join(".cargo")).unwrap();
@@ -79,7 +79,7 @@ fn package(folder: &Path, configuration: &str) {
     }
 }
 
-/// What cargo says of the machine at hand.
+/// Asks rustc for the host's triple.
 fn host() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().unwrap();
@@ -88,7 +88,7 @@ fn host() -> String {
     line.unwrap().to_owned()
 }
 
-/// A configuration of cargo's may name a target, which changes where results go, and a folder for them.
+/// Builds where cargo's configuration names a target or a folder, either of which moves results.
 #[test]
 fn libraries_are_found_whatever_cargos_configuration_says() {
     let (scratch, host) = (tempfile::tempdir().unwrap(), host());

@@ -1,4 +1,4 @@
-//! Commands that are killed at any instant: the next one works, newcomers join, and nothing is left.
+//! Commands that are killed at any instant: later ones work, programs join, and nothing is left.
 
 use std::path::Path;
 use std::process::Stdio;

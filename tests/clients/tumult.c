@@ -1,15 +1,18 @@
-/* Programs of one tenant that are killed while they work: memory by four routes, kernels whose time depends on their data, graphs
- * and modules that come and go, waits of every kind, children.
+/* Programs of one tenant that are killed while they work: memory by four routes, kernels whose time
+ * depends on their data, graphs and modules that come and go, waits of every kind, children.
  *
- *   tumult kills COUNT SEED FAULTS FILE    eight processes, of which one at random is killed and started anew COUNT times.
- *                                          Prints the kills and how processes ended otherwise.
- *   tumult forks COUNT MODE SEED           a storm of children. MODE is end (they end), kill (they are killed) or thread (the
- *                                          parent allocates in four threads meanwhile; the driver then refuses its children).
- *                                          Prints how many ended with code 0, with the driver's refusals, and by a kill.
- *   tumult work SEED FAULTS FILE           one of the eight
+ *   tumult kills COUNT SEED FAULTS FILE   runs eight processes, kills one at random and starts it
+ *                                         anew, COUNT times. Prints the kills, the processes that
+ *                                         were refused the device, and those that ended otherwise.
+ *   tumult forks COUNT MODE SEED          forks COUNT children. MODE end: they end. MODE kill: they
+ *                                         are killed. MODE thread: the parent allocates in four
+ *                                         threads, and the driver refuses its children. Prints how
+ *                                         many ended with code 0, were refused, were killed.
+ *   tumult work SEED FAULTS FILE          is one of the eight
  *
- * FAULTS of a thousand system calls of the preload library fail: open, fcntl, mmap, fallocate, ftruncate, pwrite, rename and
- * mkdir. The device's time of kernels that a process knows to be done is added to the first word of FILE. */
+ * FAULTS of a thousand system calls of the preload library fail: open, fcntl, mmap, fallocate,
+ * ftruncate, pwrite, rename, mkdir. The time of kernels that a process knows to be done is added to
+ * the first word of FILE. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -150,7 +153,6 @@ static void waited(void) {
     pending = 0;
 }
 
-/* One of the eight: something at random, until it is killed. A refusal is an answer; what has no answer ends the process. */
 static void graph_on(u64 stream) {
     u64 graph = 0, executable = 0;
     if (C2("cuStreamBeginCapture_v2", stream, 2)) return;
@@ -198,6 +200,7 @@ static void child(void) {
     }
     if (pid > 0) waitpid(pid, NULL, 0);
 }
+/* Does something at random until it is killed. A refusal of memory is an answer. */
 static int work(const char *path) {
     int fd = open(path, O_RDWR);
     had = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

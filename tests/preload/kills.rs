@@ -1,7 +1,7 @@
-//! Thousands of kills, storms of forks, and system calls that fail, while the work of a share is reconciled. Nothing is lost: no
-//! byte, no page, nobody's share.
+//! Kills, storms of forks, and failing system calls, while the work of a share is reconciled.
+//! Nothing is lost: no byte, no page, no neighbour's share.
 //!
-//! Each test has a count that takes seconds, and one that is ignored with the count that a release is tried with.
+//! Each test takes seconds. Its ignored twin has the counts that a release is tried with.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use crate::{Client, GIB, MIB, Machine, compiled, program, stderr, stdout, wait_f
 const SPEC: &str = "h100,memory=8GiB,context=16MiB";
 const CONTEXT: u64 = 16 * MIB;
 const QUOTA: u64 = GIB;
-/// What the tenant may have of the device whose processes are killed, and what its neighbour may have.
+/// Strict shares of the tenant whose processes are killed, and of its neighbour.
 const KILLED: f64 = 0.4;
 const NEIGHBOUR: f64 = 0.3;
 /// Beyond the quota, with ten kernels of a millisecond that may end in this second or in the next.
 const POINTS: f64 = 0.02 + 0.01;
-/// What a strict tenant may have saved up while the machine kept its host from its processor, in parts of a second.
+/// Device time that a strict tenant may save up while its host gets no processor, in seconds.
 const SAVED_UP: f64 = 0.1;
-/// How little a tenant may have whose host has other programs beside it, as a part of its share.
+/// The factor by which a tenant on a loaded host may stay below its share.
 const COARSE: f64 = 1.5;
 
 fn tumult() -> PathBuf {
@@ -49,7 +49,7 @@ fn numbers(machine: &Machine, quota: u64, arguments: &[&str]) -> Vec<u64> {
         .collect()
 }
 
-/// What a strict neighbour had of the device in each second but the first.
+/// Starts a strict neighbour, which prints its part of the device for each second.
 fn neighbours_seconds(machine: &Machine, seconds: u32) -> std::process::Child {
     machine
         .governed(program("owed"), "neighbour", "1GiB")
@@ -79,8 +79,8 @@ fn files(folder: &Path) -> Vec<String> {
     found
 }
 
-/// After all of a tenant's processes are dead: no byte is counted, a newcomer has the whole quota, the commands answer, and
-/// nothing is left once they have collected.
+/// Checks a tenant of dead processes: no byte is counted, and a new process has the whole quota.
+/// The commands answer, and `gc` leaves nothing.
 fn nothing_is_lost(machine: &Machine, held_by_others: u64) {
     wait_for("the account of the dead", || machine.used("killed") == 0);
     let tenant = machine.tenant("killed");
@@ -98,7 +98,7 @@ fn nothing_is_lost(machine: &Machine, held_by_others: u64) {
     assert_eq!(machine.used("killed"), QUOTA);
     newcomer.kill();
     wait_for("the newcomer's account", || machine.used("killed") == 0);
-    // Nothing but what a tenant has: no file of somebody who was killed in the middle of making one.
+    // No temporary file of a process that was killed while it made one.
     let names: Vec<String> = files(&machine.state())
         .iter()
         .map(|path| path.rsplit('/').next().unwrap().to_owned())
@@ -122,7 +122,8 @@ fn nothing_is_lost(machine: &Machine, held_by_others: u64) {
     assert!(!left.iter().any(|path| path.contains("killed")), "{left:?}");
 }
 
-/// Kills `count` processes, of whose system calls in the library `faults` of a thousand fail, beside a strict neighbour.
+/// Kills `count` processes beside a strict neighbour. Of their system calls in the library,
+/// `faults` of a thousand fail.
 fn kills(count: u32, faults: u32, seconds: u32) {
     let machine = Machine::with(SPEC);
     let counted = machine.path().join("had");
@@ -140,7 +141,7 @@ fn kills(count: u32, faults: u32, seconds: u32) {
             counted.to_str().unwrap(),
         ],
     );
-    // A fault or a full quota refuses the device to a newcomer; nothing else ends a process but the kill.
+    // A fault or a full quota refuses the device to a new process. Only the kill ends any other.
     assert_eq!((ends[0], ends[2]), (count.into(), 0), "{ends:?}");
     let done = std::fs::read(&counted).unwrap();
     let done = u64::from_le_bytes(done[..8].try_into().unwrap());
@@ -155,7 +156,7 @@ fn kills(count: u32, faults: u32, seconds: u32) {
         mean <= NEIGHBOUR + POINTS + SAVED_UP / seconds.len() as f64,
         "{mean} of {NEIGHBOUR}: {seconds:?}"
     );
-    // Its share is there once it is alone, whatever claims the dead have left.
+    // The neighbour has its share once it is alone: no claim outlives the killed processes.
     let alone = had(neighbours_seconds(&machine, 4));
     println!("alone it had {alone:?}");
     assert!(
@@ -188,7 +189,7 @@ fn six_thousand_kills_lose_nothing_where_system_calls_fail_too() {
     kills(6000, 50, 60);
 }
 
-/// A storm of forks by a process without the device, killed or not, and by one that allocates meanwhile.
+/// Forks `count` children at once: they end, they are killed, or their parent allocates meanwhile.
 fn forks(count: u32) {
     // Enough for all of them at once.
     const QUOTA: u64 = 12 * GIB;

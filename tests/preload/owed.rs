@@ -1,13 +1,14 @@
-//! A strict share of programs whose costs are hard to learn, and of many processes with long kernels. What they had is the sum of
-//! what their kernels take: the simulated device runs one after the other.
+//! A strict share of programs whose costs are hard to learn, and of many processes with long
+//! kernels. The sum of the kernels' times is what they had: the simulated device runs one after the
+//! other.
 
 use crate::{Machine, program, stderr, stdout};
 
 /// Beyond the quota in any second after the first.
 const POINTS: f64 = 0.02;
 
-/// Runs a program of `processes` under a strict share of `percent`, on a driver with these faults; what it had of the device in
-/// each second but the first.
+/// Runs a program of `processes` under a strict share of `percent`, on a driver with these faults.
+/// Returns its part of the device in each second but the first.
 fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32, faults: &str) -> Vec<f64> {
     let machine = Machine::with("h100,memory=64GiB,context=8MiB");
     let output = machine
@@ -78,7 +79,7 @@ fn kernels_of_which_a_few_take_very_long() {
     strict_holds(1, 10, "vary", 10, 50, 0.006);
 }
 
-/// A host that is kept from its processor in the middle of a look at the device has not seen the device done any sooner for that.
+/// Delays the host's looks at the device: work must not seem done before the look has ended.
 #[test]
 fn a_host_that_is_slow_to_look_has_its_share_and_no_more() {
     for slow in ["cuEventQuery~300us", "cuEventElapsedTime_v2~500us"] {

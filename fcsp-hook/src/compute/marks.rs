@@ -239,8 +239,8 @@ impl Marks {
             let Some(mut mark) = queue.waiting.pop_front() else {
                 break;
             };
-            // After the question: a host that was stopped before it, or in it, has seen what the device did meanwhile. A time
-            // before that would say that the device was done sooner than it was, and what was charged would come back.
+            // Read after the question: the host may have lost its processor before it or in it. An
+            // earlier time would say that the device was done sooner, and charges would come back.
             let seen_at = now_ns();
             mark.passed_by = seen_at;
             steady &= mark.continuous;
