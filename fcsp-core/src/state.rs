@@ -57,6 +57,11 @@ impl StateDir {
         Self::find(true).0
     }
 
+    /// The folder of this user, made if need be, whatever the environment names.
+    pub fn own() -> Self {
+        Self(places::choose(Kind::Private, true).0)
+    }
+
     /// The folder for this process, and the candidates that were passed by.
     pub fn find(make: bool) -> (Self, Vec<Passed>) {
         if let Some(path) = initial::variable(STATE_DIR_VARIABLE) {

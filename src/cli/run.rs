@@ -283,6 +283,8 @@ struct Place {
     units: Option<spatial::Variable>,
     /// The tenant that it is a part of.
     outer: Option<Around>,
+    /// Where it lies.
+    state: StateDir,
 }
 
 fn take_place(
@@ -318,6 +320,12 @@ fn take_place(
     if let Some(outer) = &outer {
         outer.check(&asked, visible)?;
     }
+    // Behind the key of a tenant of root's nobody else makes one: another user's part of it lies in that user's own folder.
+    let is_behind_key = state.home().is_some();
+    let state = &match is_behind_key && outer.is_some() {
+        true => StateDir::own(),
+        false => state.clone(),
+    };
     let dead = || TenantView::read(state, &name).is_dead();
     // A name alone is a wish to join: without anybody to join it would be a tenant without a limit.
     let says_nothing = asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();
@@ -338,7 +346,11 @@ fn take_place(
         }
     }
     // Held until the tenant is written: two commands at once must not both find the rest of a device free.
-    let promises = SetupLock::acquire(&state.provide_at()?.join("promises.lock"))?;
+    // Behind a key there is nothing but one tenant to join.
+    let promises = match state.home() {
+        Some(_) => None,
+        None => Some(SetupLock::acquire(&state.provide_at()?.join("promises.lock"))?),
+    };
     // SAFETY: geteuid takes nothing and cannot fail.
     let lock = match unsafe { libc::geteuid() } {
         0 => state.set_up_behind_key(&name)?,
@@ -418,6 +430,7 @@ fn take_place(
         made: !joins,
         units: None,
         outer,
+        state: state.clone(),
     };
     let entered = place.outer.as_ref().map_or(Ok(()), Around::add_root);
     match units.and_then(|units| entered.map(|()| units).map_err(Into::into)) {
@@ -426,7 +439,7 @@ fn take_place(
             Ok(place)
         }
         Err(error) => {
-            leave_place(context, &place);
+            leave_place(&place);
             Err(error)
         }
     }
@@ -453,9 +466,9 @@ fn unusable(context: &Context, error: std::io::Error) -> anyhow::Error {
 
 /// Takes back what [`take_place`] made for a program that could not be started. Best effort: what stays is a tenant
 /// without a living program, which the next collection removes.
-fn leave_place(context: &Context, place: &Place) {
-    let name = &place.name;
-    let dir = context.state.tenant(name);
+fn leave_place(place: &Place) {
+    let (name, state) = (&place.name, &place.state);
+    let dir = state.tenant(name);
     if let Ok(_lock) = SetupLock::acquire(&dir.join("setup.lock")) {
         let _ = tenants::remove_root(&dir);
     }
@@ -465,9 +478,7 @@ fn leave_place(context: &Context, place: &Place) {
     if !place.made {
         return;
     }
-    let _ = context
-        .state
-        .remove_if(name, || !TenantView::read(&context.state, name).alive);
+    let _ = state.remove_if(name, || !TenantView::read(state, name).alive);
 }
 
 /// `fcsp run`. Returns only where the program could not be started.
@@ -574,14 +585,14 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
                 place.name
             );
         }
-        command.env(STATE_DIR_VARIABLE, context.state.for_programs(&place.name).path());
+        command.env(STATE_DIR_VARIABLE, place.state.for_programs(&place.name).path());
         command.env("FCSP_TENANT", &place.name);
         command.envs(limits::variables(&place.limits));
         taken = Some(place);
     }
     let error = command.exec();
     if let Some(place) = taken {
-        leave_place(context, &place);
+        leave_place(&place);
     }
     let code = if error.kind() == std::io::ErrorKind::NotFound {
         127

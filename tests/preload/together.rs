@@ -392,6 +392,51 @@ fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
     assert!(!errors.contains("cannot be preloaded"), "{errors}");
 }
 
+/// A program that became another user makes a part of its tenant, joins it, and joins the tenant itself. The outer quota
+/// bounds them all.
+#[test]
+fn a_program_that_became_another_user_makes_a_part_of_its_tenant() {
+    let machine = Machine::new();
+    let Some(public) = public(&machine) else { return };
+    let inside = r#"
+        run() { $NOBODY $P/fcsp run "$@"; }
+        part() { run --tenant part --memory 1GiB -- $P/client -c "open 0;alloc $1"; }
+        part 629145600; echo part $?
+        part 1258291200; echo beyond $?
+        run --memory 1GiB -- $P/client -c 'open 0;alloc 1258291200'; echo unnamed $?
+        run -- $P/client -c 'open 0;alloc 1677721600'; echo same $?
+        run --tenant outer -- $P/client -c 'open 0;alloc 2147483648'; echo all $?
+        run --tenant large --memory 3GiB -- $P/client -c 'open 0'; echo large $?
+        mkfifo $P/pipe; $P/client < $P/pipe > $P/answers &
+        exec 3> $P/pipe; echo open 0 >&3; echo alloc 1677721600 >&3
+        for i in $(seq 200); do [ $(wc -l < $P/answers) = 2 ] && break; sleep 0.05; done
+        part 629145600; echo bounded $?
+        part 209715200; echo within $?
+        run --tenant part --memory 1GiB -- sh -c 'stat -c %u $FCSP_STATE_DIR/tenants/part'
+        exec 3>&-; wait"#;
+    std::fs::write(public.join("inside"), inside).unwrap();
+    let script = "umask 0; $P/client -c 'open 0' || exit 9; umask 022; \
+        $P/fcsp run --tenant outer --memory 2GiB -- sh $P/inside";
+    let (code, said, errors) = as_root(&machine, &public, script);
+    assert_eq!(code, Some(0), "{said} {errors}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "part 0",
+            "beyond 2",
+            "unnamed 2",
+            "same 0",
+            "all 2",
+            "large 125",
+            "bounded 2",
+            "within 0",
+            "65534",
+        ],
+        "{errors}"
+    );
+}
+
 /// The same on a machine of the command's own, which root's command makes and others reach by its key alone.
 #[test]
 fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
