@@ -6,6 +6,8 @@
 mod accounting;
 mod bypass;
 mod charged;
+#[cfg(target_arch = "x86_64")]
+mod cost;
 mod death;
 mod embedded;
 mod forks;
