@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,16 +33,17 @@ use crate::clock::nap;
 use crate::limiter::{Admission, Marker, RateLimiter, Work};
 use crate::share::cost::CostTable;
 use crate::share::files::{Neighbours, OwnPage};
-use crate::share::gate::{Gate, Verdict};
+use crate::share::gate::{Gate, Stretch, Verdict, progress};
 use crate::share::page::{Counters, PageError};
 use crate::share::params::{ParamError, Params};
 use crate::share::wait::{self, now_ns};
 
 /// Kernels whose costs are kept.
 const KEYS: usize = 4_096;
-/// Time between two looks at the folder of pages, ns.
 /// The longest a thread waits for its queue to drain before it asks again, ns.
 const DRAIN_NS: u64 = 2_000_000;
+/// What a host needs at most to see that its work is done, ns: no work of the device's.
+const NOTICE_NS: u64 = 40_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
 
@@ -64,6 +65,10 @@ pub struct Governor<'p> {
     neighbours: Mutex<Neighbours>,
     /// Whether anything was submitted since the last marker.
     unmarked: AtomicBool,
+    /// Since when a thread stands waiting for work in flight, ns; 0 if none does.
+    blocked_at: AtomicU64,
+    /// The device time that neighbours had had by then, ns.
+    others: AtomicU64,
 }
 
 /// The reason why there is no governor.
@@ -93,6 +98,8 @@ impl<'p> Governor<'p> {
             costs: CostTable::new(KEYS),
             neighbours: Mutex::new(page.neighbours()),
             unmarked: AtomicBool::new(false),
+            blocked_at: AtomicU64::new(0),
+            others: AtomicU64::new(0),
         })
     }
 
@@ -222,12 +229,37 @@ impl RateLimiter for Governor<'_> {
     }
 
     fn blocks(&self) {
-        self.gate.block(now_ns());
+        self.blocks_at(now_ns());
     }
 
     fn goes_on(&self, idle: bool) {
-        let now = now_ns();
+        self.goes_on_at(idle, now_ns());
+    }
+}
+
+impl Governor<'_> {
+    fn blocks_at(&self, now: u64) {
+        self.gate.block(now);
+        // Relaxed: of several threads that wait at once, the first tells since when.
+        if self.gate.in_flight() > 0 && self.blocked_at.load(Ordering::Relaxed) == 0 {
+            let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+            self.others
+                .store(progress(neighbours.look(now)), Ordering::Relaxed);
+            self.blocked_at.store(now, Ordering::Relaxed);
+        }
+    }
+
+    fn goes_on_at(&self, idle: bool, now: u64) {
+        let from = self.blocked_at.swap(0, Ordering::Relaxed);
         if idle {
+            // The device had this process's work until now.
+            let until = now.saturating_sub(NOTICE_NS);
+            if from != 0 && from < until {
+                let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = self.others.load(Ordering::Relaxed);
+                self.gate
+                    .reconcile(Stretch { from, until }, before, neighbours.look(now), now);
+            }
             self.gate.drained(now);
         }
         if self.gate.resume(now)
@@ -311,6 +343,31 @@ mod tests {
             assert!((had - promised).abs() < 0.013, "{had} of {promised}");
         }
         assert!(admitted(Params::balanced(250_000)) > 0.99);
+    }
+
+    /// Work that is charged 3 us and takes 5 ms, waited for each time: what a wait shows is charged.
+    #[test]
+    fn what_the_device_did_is_charged_where_the_host_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = page(&dir, "a");
+        let governor = Governor::new(&page, Params::strict(200_000)).unwrap();
+        let work = work(Class::Gemm);
+        let start = now_ns();
+        let (mut now, mut had) = (start, 0u64);
+        while now < start + 2_000_000_000 {
+            match governor.admit_at(&work, now) {
+                Admission::Go { .. } => {
+                    governor.blocks_at(now);
+                    now += 5_000_000;
+                    governor.goes_on_at(true, now);
+                    had += 5_000_000;
+                }
+                Admission::Drain { .. } => panic!("nothing is in flight"),
+                Admission::Wait(time) => now += time.as_nanos() as u64,
+            }
+        }
+        let part = had as f64 / (now - start) as f64;
+        assert!((0.18..=0.22).contains(&part), "{part}");
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub trait RateLimiter {
     /// The host is about to stand waiting for the device.
     fn blocks(&self);
 
-    /// The host goes on; `idle` says whether nothing of this process is in flight any more.
+    /// The host goes on; `idle` says whether nothing of this process is in flight any more. The device has then been busy with it
+    /// since [`RateLimiter::blocks`]: what of that nobody was charged for is charged.
     fn goes_on(&self, idle: bool);
 }
 

@@ -691,11 +691,7 @@ impl Host<'_> {
         if self.tenant.correct || stretch.until <= stretch.from {
             return;
         }
-        if views.iter().any(|view| may_have_run(view, stretch.from, now)) {
-            self.gate.was_busy_beside(stretch, others, views, now);
-        } else {
-            self.gate.was_busy(stretch, now);
-        }
+        self.gate.reconcile(stretch, others, views, now);
     }
 
     fn mark(&mut self, now: u64) {

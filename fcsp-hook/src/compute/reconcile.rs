@@ -1,5 +1,5 @@
 //! What the device did against what was charged: at marks that it has passed, or has not, and where the host has waited for it
-//! ([`fcsp_core::share::gate::Gate::was_busy`]).
+//! ([`fcsp_core::share::gate::Gate::reconcile`]).
 
 use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
@@ -162,12 +162,7 @@ impl<B: Backend> Compute<B> {
         let is_strict = self.gate.params().mode == Mode::Strict;
         let is_long = stretch.until.saturating_sub(stretch.from) >= LEAST_NS;
         let missing = if self.gate.unaccounted(stretch) >= LEAST_NS || (is_strict && is_long) {
-            let views = self.neighbours_now();
-            if views.iter().any(|view| may_have_run(view, stretch.from, now)) {
-                self.gate.was_busy_beside(stretch, others, &views, now)
-            } else {
-                self.gate.was_busy(stretch, now)
-            }
+            self.gate.reconcile(stretch, others, &self.neighbours_now(), now)
         } else {
             0
         };

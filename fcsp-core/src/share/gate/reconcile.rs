@@ -14,7 +14,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Gate, Marker};
+use super::{Gate, Marker, may_have_run};
+use crate::share::page::View;
 use crate::share::params::Mode;
 use crate::share::policy;
 
@@ -40,6 +41,19 @@ impl Gate<'_> {
             self.doubt(0, missing);
         }
         missing
+    }
+
+    /// Work of this process was on the device for a `stretch`, alone or beside `neighbours`, who had had `before` ns
+    /// ([`super::progress`]) when it began. Charges what of it is this tenant's and was not charged, and returns that, ns.
+    pub fn reconcile(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
+        if neighbours
+            .iter()
+            .any(|view| may_have_run(view, stretch.from, now))
+        {
+            self.was_busy_beside(stretch, before, neighbours, now)
+        } else {
+            self.was_busy(stretch, now)
+        }
     }
 
     /// Work that was charged `charged` ns is done, and nobody else used the device meanwhile.
