@@ -118,8 +118,6 @@ pub struct Gate<'p> {
     blocked_ns: AtomicU64,
     margin: Margin,
     mix: Mix,
-    /// Charged to work that must not wait, since the last slice, ns.
-    bypassed: AtomicU64,
     /// Whether other ranks may wait for this process's collectives.
     ranks: AtomicBool,
     /// Whether anything was found done yet.
@@ -163,7 +161,6 @@ impl<'p> Gate<'p> {
             blocked_ns: AtomicU64::new(0),
             margin: Margin::default(),
             mix: Mix::default(),
-            bypassed: AtomicU64::new(0),
             ranks: AtomicBool::new(false),
             has_retired: AtomicU32::new(0),
             paid: AtomicU64::new(0),
@@ -208,12 +205,6 @@ impl<'p> Gate<'p> {
         }
         self.line.credit.fetch_add(cost, Ordering::Relaxed);
         false
-    }
-
-    /// Charges work that must not wait (collectives, work inside the driver): after the fact and in full.
-    pub fn bypass(&self, cost: u64) {
-        self.line.credit.fetch_sub(cost as i64, Ordering::Relaxed);
-        self.bypassed.fetch_add(cost, Ordering::Relaxed);
     }
 
     /// Says whether other ranks may wait for this process's collectives. Those then go first, as

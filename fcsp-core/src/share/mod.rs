@@ -48,8 +48,8 @@
 //!
 //! Around a synchronisation or a blocking copy: `gate.block(now)` before; after it `gate.drained(now)` if the whole
 //! context is known to be idle, then `gate.resume(now)`, and if that says true and a neighbour's view `waits`, for each
-//! page that waits [`wait::wake`]. A query that says "not ready" is a `block`; the next launch ends it. Work
-//! that cannot wait: `gate.bypass(cost)`. Collectives: [`gate::Gate::set_ranks`]. Capture: not gated, not charged; the graph is charged when launched. In
+//! page that waits [`wait::wake`]. A query that says "not ready" is a `block`; the next launch ends it. What the
+//! device did is charged by [`gate::Gate::reconcile`]. Collectives: [`gate::Gate::set_ranks`]. Capture: not gated, not charged; the graph is charged when launched. In
 //! a forked child the gate is the parent's: make a new one.
 //!
 //! A waiter sleeps on its own page's word. A neighbour can wake it there, though it may only read that page: the

@@ -334,25 +334,6 @@ fn a_stuck_device_lets_one_launch_through() {
 }
 
 #[test]
-fn collectives_are_charged_afterwards_and_never_asked_for() {
-    let page = TenantPage::new();
-    let gate = Gate::new(&page, Params::strict(250_000), T0).unwrap();
-    gate.bypass(5_000_000);
-    assert_eq!(gate.in_flight(), 5_000_000);
-    assert!(!gate.admit(1_000), "the debt is paid before the next launch");
-    assert!(matches!(
-        gate.acquire(1_000, T0 + 1, &[]),
-        Verdict::Drain { .. } | Verdict::Go { .. }
-    ));
-    gate.drained(T0 + 6_000_000);
-    assert!(matches!(
-        gate.acquire(1_000, T0 + 6_000_001, &[]),
-        Verdict::Go { .. }
-    ));
-    assert!(page.counters().consumed >= 5_001_000);
-}
-
-#[test]
 fn work_among_others_costs_what_its_undisturbed_runs_take() {
     let table = CostTable::new(64);
     let (short, long) = (kernel_key(0x10, 64), kernel_key(0x20, 64));

@@ -143,18 +143,13 @@ impl Gate<'_> {
         Verdict::Go { marker: true }
     }
 
-    /// Counts a slice of `granted` ns, and what has passed by the gate since the last one.
+    /// Counts a slice of `granted` ns.
     fn note_mix(&self, class: Class, granted: u64) {
         if granted == 0 {
             return;
         }
-        let bypassed = self.bypassed.swap(0, Ordering::Relaxed).min(granted);
-        for (class, ns) in [(Class::Collective, bypassed), (class, granted - bypassed)] {
-            if ns > 0 {
-                self.mix.note(class, ns);
-                self.page.count_class(class, ns);
-            }
-        }
+        self.mix.note(class, granted);
+        self.page.count_class(class, granted);
         self.page
             .lean(self.mix.leaning(self.kernel.load(Ordering::Relaxed)));
     }
