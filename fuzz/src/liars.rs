@@ -10,7 +10,7 @@ use fcsp_core::classify::Class;
 use fcsp_core::share::authority::Authority;
 use fcsp_core::share::bucket::{Rate, wall_of};
 use fcsp_core::share::gate::{
-    Gate, MAX_WAIT_NS, Marker, OVERDUE_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Verdict,
+    Gate, MAX_WAIT_NS, Marker, OVERDUE_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Stretch, Verdict, progress,
 };
 use fcsp_core::share::margin;
 use fcsp_core::share::page::{MAGIC, TenantPage, View};
@@ -144,19 +144,28 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
         cap: params.cap_ns(),
     };
     let (mut now, mut free_at, mut had, mut steps) = (BEGINS, BEGINS, 0, 0);
-    let mut queue: std::collections::VecDeque<(u64, Marker)> = std::collections::VecDeque::new();
+    let mut queue: std::collections::VecDeque<(u64, u64, u64, Marker)> = std::collections::VecDeque::new();
+    let views = |now| -> Vec<View> { liars.iter().filter_map(|liar| liar.view(now)).collect() };
+    let mut others = 0;
     let mut asked = None;
     while now < BEGINS + TIME_NS {
         steps += 1;
-        while let Some(&(at, marker)) = queue.front()
+        while let Some(&(at, .., marker)) = queue.front()
             && at <= now
         {
             gate.retire(marker, now);
             queue.pop_front();
         }
+        // What the device does is reconciled with what was charged, beside whatever the pages say.
+        if let Some(&(_, from, before, _)) = queue.front()
+            && from < now
+        {
+            gate.reconcile(Stretch { from, until: now }, before, &views(now), now);
+        }
         let mut verdict = Verdict::Go { marker: false };
         if !gate.admit(cost) {
-            let views: Vec<View> = liars.iter().filter_map(|liar| liar.view(now)).collect();
+            let views = views(now);
+            others = progress(&views);
             verdict = gate.acquire_as(class, cost, now, &views);
         }
         match verdict {
@@ -164,11 +173,11 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
                 asked = None;
                 free_at = now.max(free_at) + cost;
                 had += cost;
-                queue.push_back((free_at, gate.mark()));
+                queue.push_back((free_at, now, others, gate.mark()));
                 // A driver's queue is not endless.
                 now = (now + 3_000).max(free_at.saturating_sub(1_000 * cost));
             }
-            Verdict::Drain { .. } => now = queue.front().map_or(now + 50_000, |&(at, _)| at.max(now + 1)),
+            Verdict::Drain { .. } => now = queue.front().map_or(now + 50_000, |&(at, ..)| at.max(now + 1)),
             Verdict::Wait { until, .. } => {
                 let view = page.view().expect("its own page");
                 let since = *asked.get_or_insert(now);
