@@ -86,6 +86,31 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
     assert!(last > 0.0, "the floor is kept");
 }
 
+/// Work whose cost is hard to learn has its strict share of each second after the first, and is not starved.
+pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let (quota, points) = (0.20, 0.02);
+    for (tenant, recorded, granule) in [("varies", false, 0.005), ("anew", true, 0.001)] {
+        let settings = [("FCSP_COMPUTE_LIMIT", "20%"), ("FCSP_MODE", "strict")];
+        let client = machine.owed(tenant, &settings, recorded);
+        wait_for("the first of it", || client.done() > 0);
+        let _first = client.rate();
+        let had: Vec<f64> = (0..4).map(|_| client.rate() / 1e9).collect();
+        println!("{} {tenant}: {had:.3?}", vendor.name);
+        for part in &had {
+            assert!(
+                *part <= quota + points + granule,
+                "{tenant}: {had:.3?} of {quota}"
+            );
+        }
+        // What a loaded host takes to see that its work is done may be charged, too: a coarse bound.
+        let mean = had.iter().sum::<f64>() / had.len() as f64;
+        assert!(mean >= quota / 4.0, "{tenant}: {had:.3?} of {quota}");
+    }
+}
+
 /// A name lifts no share: kernels named as collectives, in a process that is no rank, are charged and held back.
 pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {

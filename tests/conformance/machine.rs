@@ -374,6 +374,20 @@ impl Machine {
         busy
     }
 
+    /// Keeps a client busy with work whose cost is hard to learn: kernels of which a few take very long, or recordings made anew
+    /// for each launch. [`Busy::done`] is the ns of device time that it has had.
+    pub fn owed(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
+        let path = self.path().join(format!("{tenant}.words"));
+        std::fs::write(&path, [0; 64]).unwrap();
+        let mut client = self.governed(&[&[("FCSP_TENANT", tenant)][..], settings].concat());
+        client.ok("open 0");
+        client.tell(&format!("owed {} {}", path.display(), u8::from(recorded)));
+        Busy {
+            words: std::fs::File::open(path).unwrap(),
+            client,
+        }
+    }
+
     /// A tenant as `fcsp ps` shows it.
     pub fn tenant(&self, name: &str) -> serde_json::Value {
         let output = self

@@ -123,6 +123,7 @@ macro_rules! shares {
             compute::a_written_page_takes_no_guarantee,
             compute::pages_of_the_dead_cost_nothing,
             compute::a_page_of_another_version_turns_no_share_off,
+            compute::work_that_is_hard_to_learn_has_its_share,
         );
     };
 }
