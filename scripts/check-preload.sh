@@ -41,7 +41,8 @@ case $(basename "$library") in
     libfcsp_levelzero*) kinds='zes? zet' ;;
     *) kinds='cu nvml' ;;
 esac
-entries=$(printf '%s[A-Z_][A-Za-z0-9_]*\n' $kinds | paste -sd'|')
+read -ra words <<<"$kinds"
+entries=$(printf '%s[A-Z_][A-Za-z0-9_]*\n' "${words[@]}" | paste -sd'|')
 
 exported=$(nm -D --defined-only "$library" | awk '{print $NF}' | sed 's/@.*//' | sort -u)
 # HIP's functions have symbol versions, by which programs can look them up.

@@ -42,6 +42,9 @@ printf '%-18s %s\n' OPERATION "INSTRUCTIONS ($counter)"
 for operation in "${operations[@]}"; do
     few=$(count "$operation" $FEW)
     many=$(count "$operation" $MANY)
-    [ -n "$few" ] && [ -n "$many" ] || { echo "count-instructions: no count for $operation" >&2; exit 1; }
+    if [ -z "$few" ] || [ -z "$many" ]; then
+        echo "count-instructions: no count for $operation" >&2
+        exit 1
+    fi
     printf '%-18s %s\n' "$operation" "$(awk -v d=$((many - few)) -v n=$((MANY - FEW)) 'BEGIN {printf "%.1f", d / n}')"
 done

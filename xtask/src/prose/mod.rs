@@ -199,7 +199,7 @@ fn document(shown: &[(&String, &Finding)], grown: &[Growth], counts: &Counts) ->
 }
 
 /// Lists the files that git knows or would add.
-fn files(root: &Path) -> Result<Vec<String>> {
+pub fn files(root: &Path) -> Result<Vec<String>> {
     let output = Command::new("git")
         .current_dir(root)
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -242,6 +242,11 @@ fn form(path: &str, text: &str) -> Option<Form> {
         }
         Some(_) => None,
     }
+}
+
+/// Tells whether a file is a shell script.
+pub fn is_shell(path: &str, text: &str) -> bool {
+    form(path, text) == Some(Form::Hashes(Language::Shell))
 }
 
 /// Checks the text of one file.
