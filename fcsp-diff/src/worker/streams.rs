@@ -145,10 +145,11 @@ impl Thread<'_> {
         if self.foreign(stream) || object.owner != self.number {
             return None;
         }
-        let recorded = self.recording(stream, handle);
+        // A capture that is invalid takes a record as well, and nothing comes of it.
+        let captured = stream >= u64::from(FIRST_ID) && self.status(handle) != 0;
         let done = self.call("cuEventRecord", &[object.handle, handle]);
         if done == 0 {
-            self.world.objects.lock(id as u32).more = u64::from(!recorded);
+            self.world.objects.lock(id as u32).more = u64::from(!captured);
         }
         code(done)
     }
