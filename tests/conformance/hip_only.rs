@@ -198,6 +198,52 @@ pub fn descriptors_do_not_keep_the_device_for_nothing(vendor: &'static Vendor) {
     );
 }
 
+/// Leaves calls by a jump. The quota holds afterwards, and launches are charged as before.
+pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, "jumps_hip.c");
+    let quota = GIB.to_string();
+    let settings = [
+        ("FCSP_TENANT", "memory"),
+        ("FCSP_MEMORY_LIMIT", &*quota),
+        ("FCSP_SIM_FAULTS", "hipFree~3s@1"),
+    ];
+    let mut command = machine.program(&program, &settings);
+    let output = command.arg("memory").output().unwrap();
+    let blocks: u64 = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    // The context, and the bytes that the abandoned call had in hand, stay counted.
+    let most = (GIB - vendor.context) / (64 * MIB);
+    assert!((most - 1..=most).contains(&blocks), "{blocks}");
+
+    let settings = [
+        ("FCSP_TENANT", "launch"),
+        ("FCSP_ACCOUNT_TIME", "1"),
+        ("FCSP_SIM_FAULTS", "hipModuleLaunchKernel~3s@51"),
+    ];
+    let mut command = machine.program(&program, &settings);
+    command.arg("launch").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut consumed = |word: &str| {
+        assert_eq!(lines.next().unwrap().unwrap(), word);
+        let share = machine.tenant("launch")["devices"][0]["compute"].clone();
+        input.write_all(b"\n").unwrap();
+        share["consumed_ns"].as_u64().unwrap()
+    };
+    let before = consumed("before");
+    let after = consumed("after") - before;
+    // 50 launches of 10 ms each time.
+    assert!(before > 300_000_000, "{before} ns");
+    assert!(after > 300_000_000, "{after} ns");
+    assert!(child.wait().unwrap().success());
+}
+
 /// AMD's Python bindings to AMD SMI, as its command-line tool uses them, inside a tenant.
 pub fn amds_own_bindings_see_the_quota(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {

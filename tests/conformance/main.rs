@@ -79,6 +79,13 @@ macro_rules! containers {
     ($vendor:ident) => { cases!($vendor: processes::a_container_measures_exactly); };
 }
 
+/// Devices that several threads may begin to use at once.
+macro_rules! threads {
+    ($vendor:ident) => {
+        cases!($vendor: processes::threads_that_begin_at_once_share_one_quota);
+    };
+}
+
 /// Stream-ordered memory.
 macro_rules! pools {
     ($vendor:ident) => { cases!($vendor: memory::pools_are_held_to_the_quota); };
@@ -138,6 +145,7 @@ mod cuda {
     cases!(CUDA: information::its_devices_are_listed);
     sharing!(CUDA);
     containers!(CUDA);
+    threads!(CUDA);
     pools!(CUDA);
     physical!(CUDA);
     shaped!(CUDA);
@@ -197,6 +205,7 @@ mod ascend {
     cases!(ASCEND: information::its_devices_are_listed);
     sharing!(ASCEND);
     containers!(ASCEND);
+    threads!(ASCEND);
     physical!(ASCEND);
     recorded!(ASCEND);
     captures!(ASCEND);
@@ -213,6 +222,7 @@ mod hip {
     cases!(HIP: information::its_devices_are_listed);
     sharing!(HIP);
     containers!(HIP);
+    threads!(HIP);
     pools!(HIP);
     physical!(HIP);
     shaped!(HIP);
@@ -227,6 +237,7 @@ mod hip {
         hip_only::refusals_are_errors_like_the_runtimes_own,
         hip_only::descriptors_do_not_keep_the_device_for_nothing,
         hip_only::amds_own_bindings_see_the_quota,
+        hip_only::a_jump_out_of_a_call_leaves_no_flag_up,
         hip_units::tenants_run_on_units_of_their_own,
         hip_units::what_cannot_be_kept_is_refused_before_the_start,
         hip_units::a_programs_own_masks_are_narrowed,

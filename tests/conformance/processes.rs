@@ -1,5 +1,6 @@
 //! Processes that come, go, die and multiply.
 
+use crate::hip_only::program;
 use crate::machine::{Client, Machine, wait_for};
 use crate::vendors::{GIB, MIB, Vendor};
 
@@ -95,6 +96,33 @@ pub fn what_a_process_begins_with_is_held_beforehand(vendor: &'static Vendor) {
     assert_eq!(machine.peak(), quota);
     assert_eq!(third.code(&format!("alloc {BLOCK}")), vendor.out_of_memory);
     assert_eq!(machine.peak(), quota);
+}
+
+/// Threads that begin at once: nobody is told of free memory before the driver's own is counted.
+pub fn threads_that_begin_at_once_share_one_quota(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let program = program(vendor, &machine, &format!("first_{}.c", vendor.name));
+    let piece = (GIB - vendor.context) / 2 + 2 * MIB;
+    for _ in 0..5 {
+        let quota = GIB.to_string();
+        let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &*quota)];
+        let output = machine
+            .program(&program, &settings)
+            .args([quota.clone(), piece.to_string()])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let free = GIB - vendor.context;
+        assert_eq!(
+            said,
+            format!("1 {free} {free}\n"),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(machine.peak() <= GIB, "{}", machine.peak());
+    }
 }
 
 pub fn several_processes_share_one_quota(vendor: &'static Vendor) {

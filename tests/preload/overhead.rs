@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use crate::{Client, GIB, MIB, Machine, OUT_OF_MEMORY, Observer, libraries, program, stderr, wait_for};
+use crate::{
+    Client, GIB, MIB, Machine, OUT_OF_MEMORY, Observer, compiled, libraries, program, stderr, wait_for,
+};
 
 /// What a context is taken to hold where it cannot be measured.
 const ESTIMATE: u64 = fcsp::cuda::device::CONTEXT_ESTIMATE;
@@ -105,6 +107,25 @@ fn code_is_charged_by_what_the_device_lost() {
         });
     }
     assert!(judge.peak(client.pid()) <= 2 * GIB);
+}
+
+/// Exports and releases memory without the management library: nothing stays charged.
+#[test]
+fn exports_do_not_stay_charged_without_the_management_library() {
+    let (machine, mut judge) = without_nvml("h100,memory=8GiB");
+    let cases = compiled("../../benches/device/cases.c", "cases", &[]);
+    for mode in ["1", "2", "3"] {
+        let output = machine
+            .governed(&cases, "t", "3GiB")
+            .args(["export", mode, "20", "1073741824"])
+            .output()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("mode {mode}: {error}: {}", stderr(&output)));
+        assert_eq!(answer["rounds"], 20, "mode {mode}: {answer}");
+        assert_eq!(answer["before"], answer["after"], "mode {mode}");
+    }
+    assert_eq!(judge.sum(), 0);
 }
 
 /// Several processes of one tenant: the sum holds, also of those that idle.

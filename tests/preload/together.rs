@@ -437,6 +437,44 @@ fn a_program_that_became_another_user_makes_a_part_of_its_tenant() {
     );
 }
 
+/// Starts programs by plain preload where default folders do not serve: the quota holds everywhere.
+#[test]
+fn plain_preload_finds_a_folder_wherever_one_serves() {
+    let machine = Machine::new();
+    let Some(public) = public(&machine) else { return };
+    let script = "umask 0; $P/client -c 'open 0' || exit 9; umask 022; \
+        export LD_PRELOAD=$P/libfcsp_cuda.so FCSP_MEMORY_LIMIT=1GiB; \
+        try() { what=$1; shift; \
+            \"$@\" $P/client -c 'open 0;alloc 629145600'; echo $what within $?; \
+            \"$@\" $P/client -c 'open 0;alloc 2097152000'; echo $what beyond $?; }; \
+        mkdir -m 700 /run/xdg; \
+        try root env; \
+        try nobody $NOBODY env; \
+        try foreign $NOBODY env XDG_RUNTIME_DIR=/run/xdg; \
+        try homeless $NOBODY env HOME=/nonexistent XDG_RUNTIME_DIR=/nonexistent; \
+        mount -o remount,ro /run; mount -o remount,ro /var/cache; mount -o remount,bind,ro /etc; \
+        try readonly env; \
+        try readonly-nobody $NOBODY env; \
+        mount -o remount,noexec /dev/shm; \
+        try noexec env";
+    let (code, said, errors) = as_root(&machine, &public, script);
+    assert_eq!(code, Some(0), "{said} {errors}");
+    let users = [
+        "root",
+        "nobody",
+        "foreign",
+        "homeless",
+        "readonly",
+        "readonly-nobody",
+        "noexec",
+    ];
+    let expected: Vec<String> = users
+        .iter()
+        .flat_map(|user| [format!("{user} within 0"), format!("{user} beyond 2")])
+        .collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{errors}");
+}
+
 /// The same on a machine of the command's own, which root's command makes and others reach by its key alone.
 #[test]
 fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
