@@ -29,7 +29,7 @@ processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead
 compute (null without a share): quota, mode, priority, floor, pool, burst, weight as above, had, borrowed, throttled (each per \
 time passed, throttled also per process; null of the ended, and where nothing is counted), interval_ns, in_flight_ns, consumed_ns, waits, let_through, \
 mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning \
-(latency, throughput or none: what the adaptive mode goes by); \
+(latency, throughput or none: what the adaptive mode goes by), not_coordinated (why the share is kept without regard to the other tenants, or null); \
 units (compute units of its own, such as \"0-71\"; null where it runs on all).";
 
 /// Options of `fcsp ps`.
@@ -230,6 +230,9 @@ pub fn show(listing: &Listing, sampled: bool, all: bool) -> anyhow::Result<()> {
         ended => output::line(&format!(
             "{ended} tenants have ended: --all shows them, `fcsp gc` removes them"
         ))?,
+    }
+    for text in listing.tenants.iter().flat_map(TenantView::not_coordinated) {
+        output::line(&text)?;
     }
     for problem in listing.tenants.iter().flat_map(|tenant| &tenant.problems) {
         eprintln!("fcsp: warning: {problem}; {}", tenants::MEND);

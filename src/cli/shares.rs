@@ -9,7 +9,7 @@ use fcsp::classify::Class;
 use fcsp::device::DeviceUuid;
 use fcsp::file::monotonic_ns;
 use fcsp::region::RegionSnapshot;
-use fcsp::share::files;
+use fcsp::share::files::{self, Apart};
 use fcsp::share::params::Params;
 use fcsp::state::StateDir;
 use serde::Serialize;
@@ -49,6 +49,8 @@ pub struct Share {
     pub mix: BTreeMap<&'static str, f64>,
     /// Which way the work leans, which the adaptive mode goes by: latency, throughput or none.
     pub leaning: Option<&'static str>,
+    /// The reason why the share is kept without regard to the device's other tenants, if it is.
+    pub not_coordinated: Option<&'static str>,
     /// Whether a launch stands at the gate now.
     #[serde(skip)]
     pub(super) standing: bool,
@@ -73,6 +75,7 @@ impl Default for Share {
             let_through: 0,
             mix: BTreeMap::new(),
             leaning: None,
+            not_coordinated: None,
             standing: false,
             look: None,
             part: 1.0,
@@ -122,6 +125,12 @@ impl Share {
             promise: promise.unwrap_or_default(),
             ..Self::default()
         };
+        if share.is_kept() {
+            share.not_coordinated = files::apart(state, device, tenant).map(|apart| match apart {
+                Apart::Version => "its page is of another version; restart its processes together",
+                Apart::Private => "processes of it may not write the shared page",
+            });
+        }
         if let Some(files::Snapshot { view, counters }) = snapshot {
             // A wait is counted when it ends; what stands now is added. A process that does not tell since when it waits
             // leaves the page's word, which is one for all of them.
@@ -150,6 +159,11 @@ impl Share {
         Some(share)
     }
 
+    /// Whether there is a share to keep.
+    fn is_kept(&self) -> bool {
+        self.promise.mode.as_deref().is_some_and(|mode| mode != "none")
+    }
+
     /// Enters what happened since `before`; `living` is the number of processes, each of which can wait once at a time.
     fn compare(&mut self, before: Look, living: usize) {
         let Some(now) = self.look else { return };
@@ -159,8 +173,7 @@ impl Share {
         }
         // Without a share nothing is counted unless it was asked for, and that is not the same as none.
         let moved = now.consumed != before.consumed || now.waited != before.waited;
-        let kept = self.promise.mode.as_deref().is_some_and(|mode| mode != "none");
-        if !kept && !moved && !self.standing {
+        if !self.is_kept() && !moved && !self.standing {
             return;
         }
         // Signed: corrections may take back more than was charged meanwhile, and a page that was made anew starts at

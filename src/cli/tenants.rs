@@ -221,6 +221,19 @@ impl TenantView {
         !self.alive && !self.kept_by_agent()
     }
 
+    /// Shares that are kept without regard to the device's other tenants, a sentence each.
+    pub fn not_coordinated(&self) -> impl Iterator<Item = String> {
+        self.devices.iter().filter_map(|device| {
+            let why = device
+                .compute
+                .as_ref()?
+                .not_coordinated
+                .filter(|_| device.living > 0)?;
+            let uuid = super::ps::short(&device.region.uuid);
+            Some(format!("{} on {uuid} is not coordinated: {why}", self.name))
+        })
+    }
+
     /// The compute share that was asked for, in a word or two for a table.
     pub fn compute_text(&self) -> String {
         match self.limits.compute.is_empty() {

@@ -314,6 +314,39 @@ fn a_quota_that_changes_is_seen_at_once() {
     assert!(*fastest < Duration::from_millis(100), "{waits:?}");
 }
 
+/// Whoever cannot be seen by the others of its device is named, with the reason, while it runs.
+#[test]
+fn shares_that_no_neighbour_sees_are_named() {
+    let machine = Machine::new();
+    let Some(program) = spin(&machine) else { return };
+    let client = Client::busy(
+        &machine,
+        &program,
+        "apart",
+        &["--compute", "25%", "--mode", "strict"],
+    );
+    let named =
+        || stdout(&machine.fcsp(&["ps"])).contains("is not coordinated: its page is of another version");
+    let why = || figures(&machine, "apart")["not_coordinated"].clone();
+    assert_eq!(why(), serde_json::Value::Null);
+    assert!(!named());
+    // As a build of another version leaves it.
+    let devices = machine.path().join("state/devices");
+    let page = std::fs::read_dir(devices)
+        .unwrap()
+        .map(|device| device.unwrap().path().join("apart.page"))
+        .find(|page| page.exists())
+        .unwrap();
+    let file = std::fs::File::options().write(true).open(&page).unwrap();
+    file.write_all_at(b"FCSPSHR\x7f", 0).unwrap();
+    assert!(why().as_str().unwrap().contains("another version"), "{}", why());
+    assert!(named());
+    let doctor = stdout(&machine.fcsp(&["doctor"]));
+    assert!(doctor.contains("is not coordinated"), "{doctor}");
+    drop(client);
+    wait_for("the end of it", || !named());
+}
+
 #[test]
 fn gc_removes_a_simulated_machine_that_nobody_uses() {
     let machine = Machine::new();

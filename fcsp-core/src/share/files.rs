@@ -224,6 +224,27 @@ pub struct Snapshot {
     pub counters: crate::share::page::Counters,
 }
 
+/// The reason why others on the device see nothing of a tenant's share, and it nothing of theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Apart {
+    /// Its page is of another version, which its processes cannot use.
+    Version,
+    /// Processes of it use a page of their own: they may not write the shared one.
+    Private,
+}
+
+/// Whether running processes of a tenant have no page that the others see, and why.
+pub fn apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Apart> {
+    let own = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
+    let is_held = |file: &file::Transient| file::is_held(file, LIFE_LOCK, 1).unwrap_or(false);
+    if file::open_ro(&own).is_ok_and(|file| is_held(&file)) {
+        return Some(Apart::Private);
+    }
+    let file = file::open_ro(&folder(state, device).join(format!("{tenant}.{EXTENSION}"))).ok()?;
+    let page = read_page(&file).ok()?;
+    (!page.is_valid() && !page.is_blank()).then_some(Apart::Version)
+}
+
 /// Removes every page of a tenant that is gone.
 pub fn remove(state: &StateDir, tenant: &str) {
     let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {

@@ -121,11 +121,15 @@ pub fn state(context: &Context, findings: &mut Findings) {
         ),
         Err(error) => findings.warning("state", format!("{shown}: {error}"), "check the file system"),
     }
-    for problem in tenants::all(&context.state)
-        .unwrap_or_default()
-        .iter()
-        .flat_map(|tenant| &tenant.problems)
-    {
+    let tenants = tenants::all(&context.state).unwrap_or_default();
+    for text in tenants.iter().flat_map(tenants::TenantView::not_coordinated) {
+        findings.warning(
+            "shares",
+            text,
+            "run all of a tenant's processes with one version of fcsp and as one user; until then its share is strict",
+        );
+    }
+    for problem in tenants.iter().flat_map(|tenant| &tenant.problems) {
         findings.problem(
             "state",
             problem.clone(),
