@@ -77,6 +77,36 @@ scenarios! {
     contexts_with_units_of_their_own_come_and_go: "greens" 200;
 }
 
+/// Ends a primary context that a library retained unseen: no handle of it is used afterwards, and
+/// its memory is counted once.
+#[test]
+fn a_context_that_was_retained_unseen_ends_with_its_handles() {
+    for settings in MODES {
+        let machine = Machine::with("h100,memory=8GiB,context=64MiB,stream=0");
+        let output = machine
+            .governed(program("unseen"), "t", "4GiB")
+            .env("FCSP_SIM_STRICT", "all")
+            .envs(settings.iter().copied())
+            .arg("20")
+            .output()
+            .unwrap();
+        let said = stdout(&output);
+        assert!(
+            output.status.success(),
+            "{settings:?}: {} {}",
+            output.status,
+            stderr(&output)
+        );
+        let quota = if settings.contains(&("FCSP_MEMORY_LIMIT", "1GiB")) {
+            1024
+        } else {
+            4096
+        };
+        let expected = format!("{0} {0}\n", quota - 64).repeat(20);
+        assert_eq!(said, expected, "{settings:?}");
+    }
+}
+
 /// A kernel that is no collective, and has the handle of one that is gone, is held to its share.
 #[test]
 fn a_handle_that_comes_again_is_a_stranger() {
