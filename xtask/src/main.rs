@@ -3,7 +3,7 @@
 //! ```text
 //! cargo xtask dist [cuda|hip|levelzero|ascend|gaudi|command ...] [--out DIR] [--target-dir DIR]
 //! cargo xtask check [features|msrv|aarch64|scripts ...]
-//! cargo xtask lint-prose [--all] [--json] [--update-baseline [--allow-growth]] [PATH ...]
+//! cargo xtask lint-prose [--all] [--json] [--rewrap] [--update-baseline [--allow-growth]] [PATH ...]
 //! ```
 //! `dist` builds the release, `check` compiles rare builds and checks scripts, `lint-prose` checks
 //! comments and documents. The exit status is 0 if all is well, 1 if a check found something, 2 if

@@ -108,4 +108,23 @@ mod tests {
         let glossary = Glossary::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
         assert!(!glossary.starting_with("whoever").is_empty());
     }
+
+    #[test]
+    fn the_files_that_the_glossary_names_exist() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let text = std::fs::read_to_string(root.join(PATH)).unwrap();
+        // Paths without a crate are in the core; those said to be the hook's have no crate either.
+        let folders = ["", "fcsp-core/src", "fcsp-hook/src", "fcsp-hook/src/compute"];
+        let named: Vec<&str> = text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|code| code.ends_with(".rs") && !code.contains('*'))
+            .collect();
+        assert!(named.len() > 50, "{}", named.len());
+        for path in named {
+            let exists = folders.iter().any(|folder| root.join(folder).join(path).exists());
+            assert!(exists, "{PATH} names {path}");
+        }
+    }
 }

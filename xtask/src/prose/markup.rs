@@ -35,6 +35,11 @@ pub struct Paragraph {
 }
 
 impl Paragraph {
+    /// Lists the numbers of its lines.
+    pub fn line_numbers(&self) -> impl Iterator<Item = u32> {
+        self.starts.iter().map(|&(_, number)| number)
+    }
+
     /// Returns the number of the line that holds the byte at `at`.
     pub fn line_at(&self, at: usize) -> u32 {
         let index = self.starts.partition_point(|&(start, _)| start <= at);
@@ -49,7 +54,7 @@ pub struct Prose {
     pub paragraphs: Vec<Paragraph>,
     /// The lines that hold prose, by their index.
     pub lines: Vec<usize>,
-    /// True if it begins with prose, false if with code or a table.
+    /// True if it begins with prose, false if with code, a table or a heading.
     pub begins: bool,
 }
 
@@ -100,10 +105,10 @@ pub fn prose(lines: &[Line]) -> Prose {
             first = false;
             continue;
         }
-        found.begins |= first;
+        let body = trimmed.trim_start_matches("> ");
+        found.begins |= first && !body.starts_with('#');
         first = false;
         found.lines.push(index);
-        let body = trimmed.trim_start_matches("> ");
         if let Some(item) = list_item(body) {
             finish(&mut open);
             in_list = true;
@@ -268,5 +273,6 @@ mod tests {
         assert!(prose(&lines("A")).begins);
         assert!(!prose(&lines("| a |\nA")).begins);
         assert!(!prose(&lines("```\n```\nA")).begins);
+        assert!(!prose(&lines("# Safety\nA")).begins);
     }
 }

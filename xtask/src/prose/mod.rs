@@ -1,18 +1,20 @@
 //! `cargo xtask lint-prose`: the form of comments and documents.
 //!
 //! ```text
-//! cargo xtask lint-prose [--all] [--json] [--update-baseline [--allow-growth]] [PATH ...]
+//! cargo xtask lint-prose [--all] [--json] [--rewrap] [--update-baseline [--allow-growth]] [PATH ...]
 //! ```
 //! The rules are in [`rules`], the words that are refused in `docs/glossary.md`. Findings that the
 //! tree had already are counted in a baseline. The check fails where a count rises, and shows all
 //! findings of that file and rule. `--all` shows every finding and fails if there is any. Paths
-//! limit the check to files, or to files below folders.
+//! limit the check to files, or to files below folders. `--rewrap` first wraps paragraphs that have
+//! lines of more than 100 columns.
 
 mod baseline;
 mod comments;
 mod glossary;
 mod hashes;
 mod markup;
+mod rewrap;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -44,6 +46,7 @@ enum Form {
 struct Options {
     all: bool,
     json: bool,
+    rewrap: bool,
     update: bool,
     grow: bool,
     paths: Vec<String>,
@@ -56,10 +59,11 @@ impl Options {
             match arg.as_str() {
                 "--all" => options.all = true,
                 "--json" => options.json = true,
+                "--rewrap" => options.rewrap = true,
                 "--update-baseline" => options.update = true,
                 "--allow-growth" => options.grow = true,
                 flag if flag.starts_with('-') => {
-                    bail!("'{flag}' is none of --all, --json, --update-baseline and --allow-growth")
+                    bail!("'{flag}' is none of --all, --json, --rewrap, --update-baseline and --allow-growth")
                 }
                 _ => options
                     .paths
@@ -146,10 +150,14 @@ fn lint(root: &Path, options: &Options) -> Result<Report> {
     let mut found: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
     for file in files(root)?.into_iter().filter(|file| options.covers(file)) {
         // A file that git knows may have been removed; one that is not text has no prose.
-        let Ok(text) = std::fs::read_to_string(root.join(&file)) else {
+        let Ok(mut text) = std::fs::read_to_string(root.join(&file)) else {
             continue;
         };
         if let Some(form) = form(&file, &text) {
+            if let Some(new) = options.rewrap.then(|| rewrap::rewrap(form, &text)).flatten() {
+                std::fs::write(root.join(&file), &new).with_context(|| format!("cannot write {file}"))?;
+                text = new;
+            }
             found.insert(file, check(form, &text, &glossary));
         }
     }
@@ -249,9 +257,9 @@ pub fn is_shell(path: &str, text: &str) -> bool {
     form(path, text) == Some(Form::Hashes(Language::Shell))
 }
 
-/// Checks the text of one file.
-fn check(form: Form, text: &str, glossary: &Glossary) -> Vec<Finding> {
-    let comments = match form {
+/// Finds the comments of a text; a document is one comment.
+fn comments_of(form: Form, text: &str) -> Vec<Comment> {
+    match form {
         Form::Rust => comments::rust(text),
         Form::Markdown => vec![Comment {
             owner: Owner::None,
@@ -266,7 +274,12 @@ fn check(form: Form, text: &str, glossary: &Glossary) -> Vec<Finding> {
                 .collect(),
         }],
         Form::Hashes(language) => hashes::comments(text, language),
-    };
+    }
+}
+
+/// Checks the text of one file.
+fn check(form: Form, text: &str, glossary: &Glossary) -> Vec<Finding> {
+    let comments = comments_of(form, text);
     let mut found: Vec<Finding> = comments
         .iter()
         .flat_map(|comment| rules::check(comment, glossary))

@@ -5,7 +5,7 @@ use super::glossary::Glossary;
 use super::markup::{CODE, Line, Paragraph, prose};
 
 /// The widest line, in columns.
-const COLUMNS: usize = 100;
+pub const COLUMNS: usize = 100;
 /// The longest sentence, in words.
 const WORDS: usize = 30;
 
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_line_of_a_sentence_is_its_first() {
-        let source = format!("// One two. {}\n// {}.", "Three", vec!["word"; 40].join("\n// "));
+        let source = format!("// One two. {}\n// {}.", "Three", ["word"; 40].join("\n// "));
         assert_eq!(rules(&source), [(1, Rule::Sentence)]);
     }
 
