@@ -29,6 +29,8 @@ const SIBLING_NS: u64 = 100_000_000;
 const LEAST_NS: u64 = 50_000;
 /// Work that takes longer than this has slices of others in it, ns.
 const SLICES_NS: u64 = 4_000_000;
+/// The part of such a time that switches cost, one in so many.
+const LOST: u64 = 16;
 /// So many others are believed to have had slices of it at most.
 const MOST_OTHERS: u64 = 3;
 /// How often who waits for tokens looks at its marks while work is in flight, ns: after a quarter of the time that it has been so,
@@ -112,8 +114,7 @@ impl<B: Backend> Compute<B> {
         neighbours.look(now_ns()).to_vec()
     }
 
-    /// A sample of long work less what others had meanwhile. The device gives each tenant with work a slice in turn: of so many no
-    /// more than all parts but one are theirs.
+    /// A sample of long work less what others had meanwhile.
     fn without_others(&self, sample: Sample, others: Others, now: u64) -> Sample {
         if sample.ns < SLICES_NS {
             return sample;
@@ -124,11 +125,13 @@ impl<B: Backend> Compute<B> {
             .filter(|view| may_have_run(view, others.at, now))
             .count() as u64;
         let had = progress(&views).wrapping_sub(others.had).cast_signed().max(0);
-        let seen = now.saturating_sub(others.at).max(sample.ns);
-        let had = u128::from(had.cast_unsigned()) * u128::from(sample.ns) / u128::from(seen);
-        let least = sample.ns / (1 + about.min(MOST_OTHERS));
         Sample {
-            ns: sample.ns.saturating_sub(had as u64).max(least),
+            ns: own_part(
+                sample.ns,
+                had.cast_unsigned(),
+                now.saturating_sub(others.at),
+                about,
+            ),
             ..sample
         }
     }
@@ -261,5 +264,35 @@ impl<B: Backend> Compute<B> {
             }
         }
         wait::wait(word, event, until);
+    }
+}
+
+/// The part of `ns` that work itself took beside `about` others, who had `had` ns in the `seen` ns since it was submitted, and what
+/// it costs the device to switch taken off. The device gives each tenant with work a slice in turn: no more than all parts but one
+/// are theirs.
+fn own_part(ns: u64, had: u64, seen: u64, about: u64) -> u64 {
+    let had = u128::from(had) * u128::from(ns) / u128::from(seen.max(ns).max(1));
+    ns.saturating_sub(u64::try_from(had).unwrap_or(u64::MAX))
+        .saturating_sub(ns / LOST)
+        .max(ns / (1 + about.min(MOST_OTHERS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_work_is_charged_without_the_slices_of_others() {
+        const MS: u64 = 1_000_000;
+        // 10 ms beside one that had slice for slice, with switches of 1 ms together; it is read a little later.
+        let own = own_part(21 * MS, 10 * MS, 21 * MS, 1);
+        assert!((10 * MS..=11 * MS).contains(&own), "{own}");
+        let late = own_part(21 * MS, 20 * MS, 42 * MS, 1);
+        assert!(late.abs_diff(own) < MS / 100, "{late} {own}");
+        // Beside one that had little, and beside pages that say anything.
+        assert_eq!(own_part(16 * MS, MS, 16 * MS, 1), 14 * MS);
+        assert_eq!(own_part(16 * MS, u64::MAX, 16 * MS, 1), 8 * MS);
+        assert_eq!(own_part(16 * MS, u64::MAX, 0, 1_000), 4 * MS);
+        assert_eq!(own_part(0, 0, 0, 0), 0);
     }
 }
