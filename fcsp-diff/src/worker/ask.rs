@@ -24,8 +24,10 @@ impl Thread<'_> {
         });
         let mut used = 0;
         if self.world.threads == 0 && self.captures.is_empty() && !managed {
-            // When a pool gives back depends on when the driver noticed that work had ended: pools are left out.
-            used = self.world.free_at_start as i64 - free as i64 - self.reserved_by_pools() as i64;
+            // When a pool gives back depends on when the driver noticed that work had ended: pools are left out, and the
+            // memory of graphs, which a trim takes only from those that have ended.
+            let reserved = self.reserved_by_pools() + self.world.session.reserved_for_graphs();
+            used = self.world.free_at_start as i64 - free as i64 - reserved as i64;
         }
         outcome = outcome.with(Value::Bytes(used));
         Some(outcome.with(Value::Shown(free)).with(Value::Shown(total)))

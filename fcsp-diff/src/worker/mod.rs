@@ -134,6 +134,16 @@ impl Session {
         bytes
     }
 
+    /// Bytes that the device has reserved for graphs.
+    fn reserved_for_graphs(&self) -> u64 {
+        let mut bytes = 0u64;
+        self.call(
+            "cuDeviceGetGraphMemAttribute",
+            &[self.device, GRAPHS_RESERVED, &raw mut bytes as u64],
+        );
+        bytes
+    }
+
     /// Free bytes before a program. The library measures what the driver takes for itself every 20 ms at most: what the
     /// program before gave back may not show until then.
     fn free_when_settled(&self, program: &Program) -> u64 {
@@ -188,7 +198,9 @@ impl Session {
             session: self,
             objects: Objects::new(program.objects()),
             threads: program.threads(),
-            free_at_start: self.free_when_settled(program) + self.reserved(self.default_pool()),
+            free_at_start: self.free_when_settled(program)
+                + self.reserved(self.default_pool())
+                + self.reserved_for_graphs(),
         };
         for id in 0..FIRST_ID {
             let mut object = world.objects.lock(id);
@@ -236,12 +248,15 @@ impl Session {
 /// `CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT`.
 const RESERVED: u64 = 5;
 
+/// `CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT`.
+const GRAPHS_RESERVED: u64 = 2;
+
 /// A program while it runs.
 struct World<'s> {
     session: &'s Session,
     objects: Objects,
     threads: u8,
-    /// Free bytes, and those of the default pool.
+    /// Free bytes, and those of the default pool and of graphs.
     free_at_start: u64,
 }
 
