@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Builds every preload library, and the simulated CUDA driver, against an old C library, so that one file serves old
-# container images and new ones.
+# Builds every preload library, and the simulated CUDA driver, against an old C library. One file
+# then serves old container images and new ones.
 #
 #   build-portable.sh [GLIBC] [FOLDER]     default: 2.17 target/portable
 #
-# A library built the ordinary way needs the C library of the machine that built it, or a newer one: preloaded in an
-# older image it keeps every program there from starting. This one is linked by zig, which carries the symbol lists of old
-# C libraries. Needs cargo-zigbuild and zig: `cargo install cargo-zigbuild --locked` and `pip install ziglang`, the folder
-# of pip's programs and python in PATH.
+# A library built the ordinary way needs the C library of the machine that built it, or a newer one.
+# Preloaded in an older image, it keeps every program there from starting. Here zig links, which
+# carries the symbol lists of old C libraries. Needs cargo-zigbuild and zig: `cargo install
+# cargo-zigbuild --locked` and `pip install ziglang`, the folder of pip's programs and python in
+# PATH.
 #
 # For a command that carries these libraries: FCSP_EMBED_DIR=target/portable cargo build --release
 set -euo pipefail
@@ -26,7 +27,8 @@ packages=(-p fcsp-sim-cuda -p fcsp-sim-nvml)
 for manifest in */preload/Cargo.toml; do
     packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -1)")
 done
-# For size throughout: zig links the unwinder in, and the weight of a preload library is paid in every process.
+# For size throughout: zig links the unwinder in, and the weight of a preload library is paid in
+# every process.
 cargo zigbuild --locked --profile preload --target "$host.$GLIBC" --target-dir "${CARGO_TARGET_DIR:-target}/zig" "${packages[@]}" \
     --config 'profile.preload.package.fcsp-core.opt-level="s"'
 

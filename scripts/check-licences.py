@@ -39,7 +39,7 @@ def is_allowed(expression, allowed):
         if tokens[:1] == ["WITH"]:
             tokens.pop(0)
             exception = tokens.pop(0)
-            # Whoever may use it without the exception may use it with it.
+            # A use that is allowed without the exception is allowed with it.
             return token in allowed or f"{token} WITH {exception}" in allowed
         return token in allowed
 

@@ -3,12 +3,13 @@
 #
 #   check-preload.sh [LIBRARY]     default: the one of a release build
 #
-# It is loaded into every process of a tenant, most of which never touch a GPU. So it may define vendor entry points
-# and dlsym and nothing else, must not pull in a vendor library, and stays small.
+# It is loaded into every process of a tenant, most of which never touch a GPU. So it may define
+# vendor entry points and dlsym and nothing else, must not pull in a vendor library, and stays
+# small.
 set -euo pipefail
 
-# File pages, which all processes share. Half of it is the standard library, with its printing of panics, and the parser
-# of the configuration file.
+# File pages, which all processes share. Half of it is the standard library, with its printing of
+# panics, and the parser of the configuration file.
 readonly MOST_BYTES=$((5 << 18))
 
 if [ $# -gt 1 ]; then
@@ -58,7 +59,8 @@ for kind in $kinds; do
 done
 printf '%s\n' "$exported" | grep -qx dlsym || fail "does not export dlsym"
 
-# A vendor name left undefined would be bound to whatever the program has, or fail to load without a driver.
+# A vendor name left undefined would be bound to whatever the program has, or fail to load without a
+# driver.
 unbound=$(nm -D --undefined-only "$library" | awk '{print $NF}' | grep -E "^($entries)\$" || true)
 [ -z "$unbound" ] || fail "leaves vendor entry points undefined:" "$unbound"
 

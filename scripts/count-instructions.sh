@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Counts the instructions that one operation of the hook path takes: a figure that repeats to the digit where times
-# scatter.
+# Counts the instructions that one operation of the hook path takes: a figure that repeats to the
+# digit where times scatter.
 #
 #   count-instructions.sh [OPERATION...]     default: all
 #
-# Each operation runs 1 000 and 11 000 times; the difference, over 10 000, is the operation, with start-up and set-up
-# cancelled out. Counted by valgrind's callgrind, or by perf's user-mode instruction counter where there is no valgrind.
-# Atomic operations count as one instruction like any other: this finds code that grew, not cache lines that move.
+# Each operation runs 1 000 and 11 000 times; the difference, over 10 000, is the operation, with
+# start-up and set-up cancelled out. Counted by valgrind's callgrind, or by perf's user-mode
+# instruction counter where there is no valgrind. Atomic operations count as one instruction like
+# any other: this finds code that grew, not cache lines that move.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,17 +1,18 @@
 #!/bin/sh
-# Fetches vendors' public headers for the header tests, which compare our FFI and our symbol tables with them, and for
-# the conformance clients, which are compiled against them.
+# Fetches vendors' public headers for the header tests, which compare our FFI and our symbol tables
+# with them, and for the conformance clients, which are compiled against them.
 #
 #   fetch-headers.sh DIR [VENDOR...]
 #
 #   cuda (the default)   fills DIR/cuda13, DIR/cuda12 and DIR/nvml
 #   hip                  fills DIR/hip7, DIR/hip5, DIR/rocm_smi, and DIR/amdsmi with a Python package
-#   ascend               fills DIR/ascend, of which third_party/acl/inc and third_party/hccl/inc are meant
+#   ascend               fills DIR/ascend; third_party/acl/inc and third_party/hccl/inc are used
 #   levelzero            fills DIR/levelzero, and DIR/levelzero-loader with Debian's loader
 #
-# Headers are downloaded where they are needed and never committed: NVIDIA's are proprietary, and the others are theirs to
-# publish. They come from wheels and Debian packages, wheels at pinned versions, so that a failing test means a change
-# here and not there. Running it again does nothing. Exit status 3: no pip, no apt, or no network.
+# Headers are downloaded where they are needed and never committed: NVIDIA's are proprietary, and
+# the others are theirs to publish. They come from wheels and Debian packages, wheels at pinned
+# versions, so that a failing test means a change here and not there. Running it again does nothing.
+# Exit status 3: no pip, no apt, or no network.
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -31,8 +32,8 @@ work=$(mktemp -d "$dir/fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# fetch NAME INSIDE REQUIREMENT...: unpacks the headers of some wheels into DIR/NAME: what lies below a folder of that name
-# (the first in the path) inside them.
+# fetch NAME INSIDE REQUIREMENT...: unpacks the headers of some wheels into DIR/NAME: what lies
+# below a folder of that name (the first in the path) inside them.
 fetch() {
     name=$1
     inside=$2
@@ -114,7 +115,7 @@ for vendor in "$@"; do
             fetch hip7 amd/include triton==3.9.0
             debian hip5 usr/include libamdhip64-dev
             debian rocm_smi usr/include librocm-smi-dev
-            # Of the newer management library there is no header to be had, only AMD's own Python bindings.
+            # AMD publishes no header of the newer management library, only Python bindings.
             fetch amdsmi amdsmi amdsmi==7.0.2
             ;;
         ascend)

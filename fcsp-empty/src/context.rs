@@ -13,7 +13,7 @@ use crate::call_real;
 use crate::ffi::*;
 use crate::process::Empty;
 
-/// What stands for the state in the neutral part's books.
+/// Returns the number that stands for the state in the neutral crates' allocation table.
 fn context(ordinal: c_int) -> usize {
     ordinal as usize + 1
 }

@@ -42,7 +42,8 @@ pub unsafe extern "C" fn emptyDeviceProcesses(
     count: *mut c_int,
 ) -> emptyStatus {
     shielded(EMPTY_UNKNOWN, || {
-        // SAFETY: the caller says here how many entries it has room for; null is the driver's to refuse.
+        // SAFETY: the caller says here how many entries it has room for; null is the driver's to
+        // refuse.
         let room = unsafe { count.as_ref() }.map_or(0, |&room| room.max(0) as usize);
         let result = call_real!(emptyDeviceProcesses(device, pids, bytes, count));
         if result == EMPTY_SUCCESS

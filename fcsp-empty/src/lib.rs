@@ -1,5 +1,6 @@
-//! The smallest backend: for the driver that `fcsp-sim/empty/empty.h` describes. It is here to be copied from, and to check
-//! that what [`docs/adding-a-vendor.md`] says is true: it takes part in the conformance tests.
+//! The smallest backend: for the driver that `fcsp-sim/empty/empty.h` describes. It is here to be
+//! copied from, and to check that what [`docs/adding-a-vendor.md`] says is true: it takes part in
+//! the conformance tests.
 //!
 //! [`docs/adding-a-vendor.md`]: https://github.com/fcsp/fcsp/blob/main/docs/adding-a-vendor.md
 

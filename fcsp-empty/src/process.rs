@@ -15,7 +15,7 @@ use fcsp_hook::setup::shielded;
 use crate::call_real;
 use crate::ffi::*;
 
-/// The driver of nobody.
+/// The driver of a vendor that does not exist.
 #[derive(Debug, Clone, Copy)]
 pub struct Empty;
 
@@ -24,7 +24,7 @@ impl Backend for Empty {
     const SUCCESS: emptyStatus = EMPTY_SUCCESS;
     const OUT_OF_MEMORY: emptyStatus = EMPTY_OUT_OF_MEMORY;
     const UNKNOWN: emptyStatus = EMPTY_UNKNOWN;
-    /// Whether this process has chosen the device.
+    /// True once this process has chosen the device.
     type PerDevice = AtomicBool;
     type Origin = Infallible;
 
@@ -99,7 +99,8 @@ impl Backend for Empty {
         match *origin {}
     }
 
-    // No events: launches are charged by guesses, and synchronisations tell when the device is idle.
+    // No events: launches are charged by guesses, and synchronisations tell when the device is
+    // idle.
     const BUSY_BRACKET_NS: u64 = 0;
     const IDLE_BRACKET_NS: u64 = 0;
     type Beside = ();
@@ -135,7 +136,7 @@ impl Backend for Empty {
     }
 }
 
-/// `emptyInit`: where limits were asked for that cannot be kept, no device is to be had.
+/// `emptyInit`: fails where the limits cannot be kept.
 pub unsafe extern "C" fn emptyInit() -> emptyStatus {
     shielded(EMPTY_UNKNOWN, || {
         let result = call_real!(emptyInit());

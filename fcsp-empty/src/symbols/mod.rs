@@ -4,12 +4,12 @@ pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
 
 static EMPTY: Table = Table::new(include_str!("empty.tsv"));
 
-/// Every symbol of the driver, by role and then by name.
+/// Returns every symbol of the driver, by role and then by name.
 pub fn empty() -> &'static [Symbol] {
     &EMPTY
 }
 
-/// The entry of an exported name.
+/// Finds the entry of an exported name.
 pub fn find(name: &str) -> Option<&'static Symbol> {
     EMPTY.find(name)
 }

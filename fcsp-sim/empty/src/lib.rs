@@ -1,7 +1,8 @@
-//! `libempty.so.1`: the driver that `empty.h` describes, over the machine that `FCSP_SIM` describes.
+//! `libempty.so.1`: the driver that `empty.h` describes, over the machine that `FCSP_SIM`
+//! describes.
 //!
-//! Only memory is shared with other processes. Kernels take their time one after the other in each process, as if it had
-//! a device to itself.
+//! Only memory is shared with other processes. Kernels take their time one after the other in each
+//! process, as if it had a device to itself.
 
 #![allow(non_snake_case)]
 
@@ -42,7 +43,8 @@ struct Driver {
     busy_until: AtomicU64,
 }
 
-/// Null before `emptyInit`, and in a forked child before its own. Leaked: threads may be using it at exit.
+/// Null before `emptyInit`, and in a forked child before its own. Leaked: threads may be using it
+/// at exit.
 static DRIVER: AtomicPtr<Driver> = AtomicPtr::new(core::ptr::null_mut());
 
 std::thread_local! {

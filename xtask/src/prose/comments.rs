@@ -272,7 +272,7 @@ fn item_after(mut rest: &str) -> Item {
         rest = after.trim_start();
         match word {
             "fn" => return Item::Function,
-            "struct" | "enum" | "union" | "trait" | "type" | "static" | "macro_rules" => return Item::Thing,
+            "struct" | "enum" | "union" | "trait" | "type" | "static" => return Item::Thing,
             "const"
                 if !["fn ", "unsafe ", "extern ", "async "]
                     .iter()

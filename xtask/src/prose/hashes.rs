@@ -42,11 +42,12 @@ pub fn comments(source: &str, language: Language) -> Vec<Comment> {
         {
             continue;
         }
-        let line_of = Line::new(
-            number,
-            text.trim_start_matches('#'),
-            line.trim_end().chars().count(),
-        );
+        let body = text.trim_start_matches('#');
+        let mut line_of = Line::new(number, body, line.trim_end().chars().count());
+        // Scripts indent what is no prose by two columns more, Markdown by four.
+        if body.starts_with("   ") {
+            line_of.text.insert_str(0, "  ");
+        }
         let alone = line[..at].trim().is_empty();
         match found.last_mut() {
             Some(comment) if alone && last == Some(number - 1) => comment.lines.push(line_of),
@@ -173,6 +174,18 @@ mod tests {
             texts("x=$((1 << 2)) # yes\n# yes", Language::Shell),
             ["yes", "yes"]
         );
+    }
+
+    #[test]
+    fn an_indented_usage_is_no_prose() {
+        let found = comments("# Text.\n#\n#   usage [A]\n#\n#  Text.\n", Language::Shell);
+        let prose = crate::prose::markup::prose(&found[0].lines);
+        let texts: Vec<&str> = prose
+            .paragraphs
+            .iter()
+            .map(|paragraph| paragraph.text.as_str())
+            .collect();
+        assert_eq!(texts, ["Text.", "Text."]);
     }
 
     #[test]
