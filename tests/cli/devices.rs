@@ -121,7 +121,7 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
         .set(fcsp::device::Selector::All, Params::strict(250_000));
     let tenant = fcsp::tenant::Tenant::join(&state, &config).unwrap();
     let page = tenant.share_page(&device).unwrap();
-    let _governor = Governor::new(&page, Params::strict(250_000)).unwrap();
+    let governor = Governor::new(&page, Params::strict(250_000)).unwrap();
     let view = machine.tenant("worker").unwrap();
     assert_eq!(view["alive"], true);
     let listed = &view["devices"][0];
@@ -131,4 +131,13 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     assert_eq!(listed["compute"]["had"], 0.0);
     let text = stdout(&machine.fcsp(&["ps"]));
     assert!(text.contains("worker") && text.contains("25% strict"), "{text}");
+    // Its page goes with it.
+    let folder = machine.path().join("state/devices");
+    let file = folder.join(device.to_string()).join("worker.page");
+    assert!(file.is_file());
+    drop(governor);
+    drop((page, tenant));
+    let removed = machine.json(&["gc", "--json"], 0);
+    assert_eq!(removed["removed"], serde_json::json!(["worker"]));
+    assert!(!file.exists());
 }
