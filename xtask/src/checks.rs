@@ -1,7 +1,7 @@
 //! `cargo xtask check`: builds that the usual ones leave out, and scripts.
 //!
 //! ```text
-//! cargo xtask check [features|msrv|aarch64|scripts ...]
+//! cargo xtask check [features|msrv|aarch64|scripts|spelling|toml ...]
 //! ```
 //! | check | demands |
 //! |---|---|
@@ -9,6 +9,8 @@
 //! | `msrv` | the workspace compiles with the oldest toolchain that its manifest names |
 //! | `aarch64` | the libraries compile for `aarch64-unknown-linux-gnu` |
 //! | `scripts` | `shellcheck` has nothing to say about the shell scripts |
+//! | `spelling` | `typos` finds nothing (`.typos.toml`) |
+//! | `toml` | `taplo` finds all TOML formatted (`.taplo.toml`) |
 //!
 //! A check whose tool or target is not installed is skipped with one line. The crates compile as
 //! libraries and programs, not as tests.
@@ -33,14 +35,18 @@ enum Check {
     Msrv,
     Aarch64,
     Scripts,
+    Spelling,
+    Toml,
 }
 
 impl Check {
-    const ALL: [(&'static str, Self); 4] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("features", Self::Features),
         ("msrv", Self::Msrv),
         ("aarch64", Self::Aarch64),
         ("scripts", Self::Scripts),
+        ("spelling", Self::Spelling),
+        ("toml", Self::Toml),
     ];
 
     fn parse(args: impl Iterator<Item = String>) -> Result<Vec<Self>> {
@@ -67,6 +73,8 @@ pub fn run(args: impl Iterator<Item = String>) -> Result<bool> {
             Check::Msrv => msrv()?,
             Check::Aarch64 => aarch64()?,
             Check::Scripts => scripts()?,
+            Check::Spelling => tool("spelling", "typos", &[])?,
+            Check::Toml => tool("toml", "taplo", &["fmt", "--check"].map(str::to_owned))?,
         };
     }
     Ok(passed)
@@ -236,25 +244,25 @@ fn aarch64() -> Result<bool> {
 }
 
 fn scripts() -> Result<bool> {
-    let probe = Command::new("shellcheck").arg("--version").output();
+    let is_shell = |file: &String| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        crate::prose::is_shell(file, &text)
+    };
+    let files = crate::prose::files(Path::new("."))?;
+    let mut arguments = vec!["--external-sources".to_owned(), "--".to_owned()];
+    arguments.extend(files.into_iter().filter(is_shell));
+    tool("scripts", "shellcheck", &arguments)
+}
+
+/// Runs a tool that may not be installed.
+fn tool(check: &str, program: &str, arguments: &[String]) -> Result<bool> {
+    let probe = Command::new(program).arg("--version").output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: scripts: shellcheck is not installed");
+        println!("SKIPPED: {check}: {program} is not installed");
         return Ok(true);
     }
-    let files: Vec<String> = crate::prose::files(Path::new("."))?
-        .into_iter()
-        .filter(|file| {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            crate::prose::is_shell(file, &text)
-        })
-        .collect();
-    println!("scripts: {}", files.join(" "));
-    succeeds(
-        "shellcheck",
-        Command::new("shellcheck")
-            .args(["--external-sources", "--"])
-            .args(&files),
-    )
+    println!("{check}: {program}");
+    succeeds(program, Command::new(program).args(arguments))
 }
 
 #[cfg(test)]
@@ -271,7 +279,10 @@ mod tests {
             [Check::Scripts, Check::Msrv]
         );
         let error = parse(&["some"]).unwrap_err().to_string();
-        assert_eq!(error, "'some' is none of features, msrv, aarch64, scripts");
+        assert_eq!(
+            error,
+            "'some' is none of features, msrv, aarch64, scripts, spelling, toml"
+        );
     }
 
     #[test]
