@@ -1,13 +1,14 @@
 //! `cargo xtask check`: builds that the usual ones leave out, and scripts.
 //!
 //! ```text
-//! cargo xtask check [features|msrv|aarch64|scripts|spelling|toml ...]
+//! cargo xtask check [features|msrv|aarch64|miri|scripts|spelling|toml ...]
 //! ```
 //! | check | demands |
 //! |---|---|
 //! | `features` | each crate compiles alone: without features, with each one, with all |
 //! | `msrv` | the workspace compiles with the oldest toolchain that its manifest names |
 //! | `aarch64` | the libraries compile for `aarch64-unknown-linux-gnu` |
+//! | `miri` | Miri finds nothing in tests of the core's arithmetic (nightly toolchain) |
 //! | `scripts` | `shellcheck` has nothing to say about the shell scripts |
 //! | `spelling` | `typos` finds nothing (`.typos.toml`) |
 //! | `toml` | `taplo` finds all TOML formatted (`.taplo.toml`) |
@@ -25,6 +26,17 @@ use crate::materials::list;
 
 /// The target of the check `aarch64`.
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
+/// The tests that Miri runs: those of parts that make no system calls, without long ones.
+const MIRI_TESTS: &[&str] = &[
+    "memory::",
+    "region::ahead",
+    "region::ledger",
+    "region::physical",
+    "share::lately",
+    "share::margin",
+    "--skip",
+    "threads",
+];
 /// The feature of the command, which builds and embeds the preload libraries.
 const COMMAND: &str = "cli";
 
@@ -34,16 +46,18 @@ enum Check {
     Features,
     Msrv,
     Aarch64,
+    Miri,
     Scripts,
     Spelling,
     Toml,
 }
 
 impl Check {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("features", Self::Features),
         ("msrv", Self::Msrv),
         ("aarch64", Self::Aarch64),
+        ("miri", Self::Miri),
         ("scripts", Self::Scripts),
         ("spelling", Self::Spelling),
         ("toml", Self::Toml),
@@ -72,6 +86,7 @@ pub fn run(args: impl Iterator<Item = String>) -> Result<bool> {
             Check::Features => features()?,
             Check::Msrv => msrv()?,
             Check::Aarch64 => aarch64()?,
+            Check::Miri => miri()?,
             Check::Scripts => scripts()?,
             Check::Spelling => tool("spelling", "typos", &[])?,
             Check::Toml => tool("toml", "taplo", &["fmt", "--check"].map(str::to_owned))?,
@@ -243,6 +258,35 @@ fn aarch64() -> Result<bool> {
     succeeds(&format!("cargo check --target {AARCH64}"), &mut command)
 }
 
+fn miri() -> Result<bool> {
+    let nightly = |arguments: &[&str]| {
+        let mut command = Command::new("rustup");
+        command.args(["run", "nightly", "cargo", "miri"]).args(arguments);
+        command
+            .env_remove("CARGO")
+            .env_remove("RUSTC")
+            .env_remove("RUSTUP_TOOLCHAIN");
+        command
+    };
+    let probe = nightly(&["--version"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED: miri: rustup has no nightly toolchain with it");
+        return Ok(true);
+    }
+    println!("miri: tests of fcsp-core");
+    let mut command = nightly(&["test", "--locked", "--quiet", "--package", "fcsp-core", "--lib"]);
+    command
+        .args(["--target-dir", "target/miri", "--"])
+        .args(MIRI_TESTS);
+    // Proptest asks for the current folder. A few cases take Miri as long as thousands take a CPU.
+    // Warnings of a nightly compiler decide nothing.
+    command.env("RUSTFLAGS", "-Awarnings");
+    command
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("PROPTEST_CASES", "4");
+    succeeds("miri", &mut command)
+}
+
 fn scripts() -> Result<bool> {
     let is_shell = |file: &String| {
         let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -281,7 +325,7 @@ mod tests {
         let error = parse(&["some"]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "'some' is none of features, msrv, aarch64, scripts, spelling, toml"
+            "'some' is none of features, msrv, aarch64, miri, scripts, spelling, toml"
         );
     }
 

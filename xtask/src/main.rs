@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask dist [cuda|hip|levelzero|ascend|gaudi|command ...] [--out DIR] [--target-dir DIR]
-//! cargo xtask check [features|msrv|aarch64|scripts|spelling|toml ...]
+//! cargo xtask check [features|msrv|aarch64|miri|scripts|spelling|toml ...]
 //! cargo xtask lint-prose [--all] [--json] [--rewrap] [--update-baseline [--allow-growth]] [PATH ...]
 //! ```
 //! `dist` builds the release, `check` compiles rare builds and checks scripts, `lint-prose` checks
