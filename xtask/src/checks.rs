@@ -278,9 +278,9 @@ fn miri() -> Result<bool> {
     command
         .args(["--target-dir", "target/miri", "--"])
         .args(MIRI_TESTS);
-    // Proptest asks for the current folder. A few cases take Miri as long as thousands take a CPU.
     // Warnings of a nightly compiler decide nothing.
     command.env("RUSTFLAGS", "-Awarnings");
+    // Proptest asks for the current folder. A few cases take Miri as long as thousands take a CPU.
     command
         .env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "4");
