@@ -14,35 +14,31 @@ const QUESTIONS: &[&str] = &[
     "how", "what", "when", "where", "whether", "which", "who", "whom", "whose", "why",
 ];
 
-/// Words that end in `s` and are no verbs.
+/// Words that end in `s` and are no verbs. Words that may be verbs are not here.
 const NOT_VERBS: &[&str] = &[
     "always",
     "as",
     "bytes",
     "devices",
     "kernels",
-    "launches",
     "lines",
-    "names",
     "nanoseconds",
     "ns",
     "numbers",
-    "processes",
     "slots",
     "tenants",
     "this",
-    "times",
     "units",
     "values",
     "words",
     "yes",
 ];
 
-/// Verbs and conjunctions that begin sentences, not names of things.
+/// Verbs and conjunctions that begin sentences. Words that may be nouns are not here.
 const NOT_NOUNS: &[&str] = &[
-    "as", "at", "because", "but", "by", "calls", "can", "counts", "finds", "for", "gives", "goes", "has",
-    "holds", "if", "is", "it", "keeps", "knows", "lets", "makes", "may", "measures", "of", "puts", "reads",
-    "says", "since", "so", "sums", "takes", "tells", "this", "until", "writes",
+    "as", "at", "because", "but", "by", "can", "finds", "for", "gives", "goes", "has", "holds", "if", "is",
+    "it", "keeps", "knows", "lets", "makes", "may", "of", "puts", "says", "since", "so", "takes", "tells",
+    "this", "until", "writes",
 ];
 
 /// Words with a full stop that end no sentence.
