@@ -94,9 +94,8 @@ fn near(what: &str, value: f64, expected: f64) {
     );
 }
 
-/// Waits until a rate of running programs is what it should be, for 40 measurements at most: the
-/// machine may give the clients too little time to keep the device busy. The bounds are those of
-/// [`near`].
+/// Waits until a rate of running programs is near what it should be, for 40 measurements at most. A
+/// loaded machine gives the clients too little time to keep the device busy. See [`near`].
 fn settles_by(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
     let settled = (0..40).any(|_| {
         let value = measure();
@@ -107,7 +106,7 @@ fn settles_by(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
     }
 }
 
-/// The same for what one client does in a second.
+/// Waits as [`settles_by`] for the rate of one client.
 fn settles(what: &str, expected: f64, client: &Client) {
     settles_by(what, expected, || client.rate());
 }
