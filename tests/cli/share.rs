@@ -200,7 +200,10 @@ fn neighbours_get_their_quotas_and_one_alone_everything() {
     });
     drop(large);
     settles("alone, of the device", 1000.0, &small);
-    assert!(figures(&machine, "small")["borrowed"].as_f64().unwrap() > 0.3);
+    // A look of 200 ms may fall where a loaded machine keeps the client from its processor.
+    wait_for("the small tenant to borrow", || {
+        figures(&machine, "small")["borrowed"].as_f64() > Some(0.3)
+    });
 }
 
 #[test]
