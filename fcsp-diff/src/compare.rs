@@ -8,6 +8,8 @@ use crate::program::{Argument, Code, Operation, Program};
 use crate::record::{Record, Value, checksum};
 use std::collections::HashSet;
 
+/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED` to `CUDA_ERROR_CAPTURED_EVENT` and what lies between: what a capture forbids.
+const OF_A_CAPTURE: std::ops::RangeInclusive<i32> = 900..=908;
 /// `CUDA_ERROR_OUT_OF_MEMORY`.
 const OUT_OF_MEMORY: i32 = 2;
 
@@ -200,6 +202,8 @@ fn compare_refused(
     rules: &Rules,
 ) -> Option<Difference> {
     let mut apart: HashSet<u64> = HashSet::new();
+    // Whether one of the runs has begun a capture that the other has not.
+    let mut captures_apart = false;
     let objects = |operation: &Operation| -> Vec<u64> {
         operation
             .code
@@ -221,11 +225,16 @@ fn compare_refused(
         if same(one, other, None) && objects(operation).iter().all(|id| !apart.contains(id)) {
             continue;
         }
+        if captures_apart && (forbidden(one) || forbidden(other)) {
+            apart.extend(objects(operation));
+            continue;
+        }
         if operation.code == Code::Wrong {
             return Some(difference(program, Some(one), Some(other), "wrong arguments"));
         }
         let touched = objects(operation).iter().any(|id| apart.contains(id));
         if touched || one.outcome.is_skip() || other.outcome.is_skip() {
+            captures_apart |= operation.code == Code::CaptureBegin;
             apart.extend(objects(operation));
             continue;
         }
@@ -259,6 +268,16 @@ fn compare_refused(
         return Some(difference(program, Some(one), Some(other), "differs"));
     }
     None
+}
+
+/// Whether a capture has forbidden a call of an operation.
+fn forbidden(record: &Record) -> bool {
+    let outcome = &record.outcome;
+    OF_A_CAPTURE.contains(&outcome.code)
+        || outcome.values.iter().any(|value| match value {
+            Value::Exact(word) => i32::try_from(*word).is_ok_and(|code| OF_A_CAPTURE.contains(&code)),
+            Value::Bytes(_) | Value::Shown(_) => false,
+        })
 }
 
 /// Whether contents were read that nothing determines. They may be in the other run: an operation that waits for streams is
@@ -352,6 +371,28 @@ mod tests {
         let wrong = Some("read: differs 0 -> 0".to_owned());
         assert_eq!(kind("0 2\n1 0 1\n2 0 0 78"), wrong);
         assert_eq!(kind(&format!("0 0 1\n1 0 1\n2 0 0 {open}")), wrong);
+        // Without its stream a capture is not begun: what it forbids natively goes through.
+        let program = Program::parse(
+            "0 stream_create s8 0\n0 capture_begin s8 0\n0 mem_host h9 8 0\n0 wrong 0\n0 stream_sync s0\n0 ctx_sync",
+        )
+        .unwrap();
+        let kind = |native: &str, governed: &str| {
+            compare(&program, &records(native), &records(governed), &rules).map(|found| found.kind)
+        };
+        let captured = "0 0 1\n1 0\n2 900\n3 900\n4 900\n5 0";
+        let refused_stream = "0 2\n1 -\n2 0 1\n3 1\n4 0\n5 0";
+        assert_eq!(kind(captured, refused_stream), None);
+        let lost = refused_stream.replace("5 0", "5 999");
+        assert_eq!(
+            kind(captured, &lost).as_deref(),
+            Some("ctx_sync: differs 0 -> 999")
+        );
+        // With the same captures a call is forbidden in both runs or in none.
+        let begun = refused_stream.replace("0 2\n1 -", "0 0 1\n1 0");
+        assert_eq!(
+            kind(captured, &begun).as_deref(),
+            Some("mem_host: differs 900 -> 0")
+        );
         let argument = refused.replace("2 1 1", "2 2 1");
         assert_eq!(
             differs(native, &argument, rules).as_deref(),
