@@ -63,7 +63,7 @@ pub struct Object {
     pub parts: Vec<u32>,
     /// For a range: the physical memory mapped, and whether it may be used. For a graph: its last node.
     pub extra: u64,
-    /// For a range: 1 once access is granted. For an array: bytes of an element.
+    /// For a range: 1 once access is granted. For an array: bytes of an element. For an event: how it was recorded.
     pub more: u64,
 }
 

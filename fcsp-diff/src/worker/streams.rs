@@ -11,6 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// `CUDA_ERROR_NOT_READY`.
 const NOT_READY: i32 = 600;
 
+/// An event that no stream has recorded outside a capture.
+const UNRECORDED: u64 = 0;
+/// An event whose last record is outside captures.
+const RECORDED: u64 = 1;
+/// An event that was recorded, and then in a capture.
+const CAPTURED_LATER: u64 = 2;
+
 /// Host functions that ran, for the record of what a stream did.
 static CALLED: AtomicU64 = AtomicU64::new(0);
 
@@ -149,7 +156,11 @@ impl Thread<'_> {
         let captured = stream >= u64::from(FIRST_ID) && self.status(handle) != 0;
         let done = self.call("cuEventRecord", &[object.handle, handle]);
         if done == 0 {
-            self.world.objects.lock(id as u32).more = u64::from(!captured);
+            self.world.objects.lock(id as u32).more = match (captured, object.more) {
+                (false, _) => RECORDED,
+                (true, UNRECORDED) => UNRECORDED,
+                (true, _) => CAPTURED_LATER,
+            };
         }
         code(done)
     }
@@ -167,8 +178,8 @@ impl Thread<'_> {
     pub(super) fn event_elapsed(&mut self, from: u64, to: u64) -> Done {
         let (from, to) = (self.here(from, 'e')?, self.here(to, 'e')?);
         // Where one event is unfinished and the other never recorded or untimed, time decides which
-        // of the two is complained of.
-        if from.more != to.more || from.form != to.form {
+        // of the two is complained of. The record before a capture may be unfinished, too.
+        if from.more != to.more || from.more == CAPTURED_LATER || from.form != to.form {
             return None;
         }
         let mut milliseconds = 0f32;
