@@ -9,6 +9,10 @@ const ATTRIBUTES: [u64; 14] = [1, 10, 16, 31, 41, 75, 76, 83, 89, 102, 103, 115,
 
 impl Thread<'_> {
     pub(super) fn mem_info(&mut self) -> Done {
+        // What a pool kept beyond a reset goes with a query, too, which the library does not see: it looks after a wait.
+        if self.was_reset && self.captures.is_empty() {
+            self.quiet();
+        }
         let (mut free, mut total) = (0u64, 0u64);
         let got = self.call("cuMemGetInfo_v2", &[&raw mut free as u64, &raw mut total as u64]);
         if got != 0 {
@@ -23,7 +27,8 @@ impl Thread<'_> {
             object.form == Form::Managed
         });
         let mut used = 0;
-        if self.world.threads == 0 && self.captures.is_empty() && !managed {
+        let comparable = self.captures.is_empty() && !managed && !self.gone_pool_holds();
+        if self.world.threads == 0 && comparable {
             // When a pool gives back depends on when the driver noticed that work had ended: pools are left out, and the
             // memory of graphs, which a trim takes only from those that have ended.
             let reserved = self.reserved_by_pools() + self.world.session.reserved_for_graphs();

@@ -191,6 +191,7 @@ impl Thread<'_> {
             .and(self.call("cuDevicePrimaryCtxRelease_v2", &[self.device()]))
             .and(self.call("cuDevicePrimaryCtxReset_v2", &[self.device()]));
         self.context_ended(PRIMARY);
+        self.was_reset = true;
         outcome = outcome.with(Value::Exact(u64::from(self.world.session.retain().is_ok())));
         Some(outcome)
     }

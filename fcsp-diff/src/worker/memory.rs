@@ -146,6 +146,8 @@ impl Thread<'_> {
         }
         let ended = self.call("cuMemFreeAsync", &[object.handle, handle]);
         if ended == 0 {
+            // It is free once the stream's work has ended.
+            self.world.objects.lock(id as u32).pending = stream as u32;
             for capture in &mut self.captures {
                 capture.allocated.retain(|&other| u64::from(other) != id);
             }

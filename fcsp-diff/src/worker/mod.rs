@@ -272,6 +272,8 @@ struct Thread<'w> {
     current_pool: u32,
     /// Limits that were changed, with their old values.
     limits: Vec<(u64, u64)>,
+    /// Whether the primary context was reset.
+    was_reset: bool,
     records: Vec<Record>,
 }
 
@@ -301,6 +303,7 @@ impl<'w> Thread<'w> {
             captures: Vec::new(),
             current_pool: DEFAULT_POOL,
             limits: Vec::new(),
+            was_reset: false,
             records: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Operations on memory pools.
 
-use super::objects::{Object, PROCESS};
+use super::objects::{NOWHERE, Object, PROCESS};
 use super::{Done, Thread};
 use crate::program::{DEFAULT_POOL, FIRST_ID};
 use crate::record::{Outcome, Value};
@@ -29,6 +29,21 @@ impl Thread<'_> {
         own.chain([self.default_pool()])
             .map(|pool| self.world.session.reserved(pool))
             .sum()
+    }
+
+    /// Whether a pool that is gone may still hold memory: a piece of it was freed behind work that may not have ended.
+    pub(super) fn gone_pool_holds(&self) -> bool {
+        let (mut gone, mut holds) = (Vec::new(), false);
+        self.world.objects.each(|id, object| {
+            if object.kind == 'p' && !object.live {
+                gone.push(id);
+            }
+        });
+        self.world.objects.each(|_, object| {
+            let waits = object.kind == 'm' && !object.live && object.pending != NOWHERE;
+            holds |= waits && object.parts.iter().any(|part| gone.contains(part));
+        });
+        holds
     }
 
     fn location(&self) -> CUmemLocation {
