@@ -3,6 +3,7 @@
 use crate::compare::Difference;
 use crate::desk::{Bench, Desk, Verdict, judge};
 use crate::driver::Route;
+use crate::fault::{Natively, drivers_frames, natively};
 use crate::generate::generate;
 use crate::place::{Configuration, Place, Scratch, Sizes, route};
 use crate::process::Answer;
@@ -34,7 +35,21 @@ pub struct Finding {
     pub route: Route,
     /// Other deaths of this kind: the seed, and what the worker left. Each has its own stacks.
     pub more: Vec<(u64, String)>,
+    /// The frames of the driver in which every worker died that is counted; `None` if one died otherwise.
+    pub frames: Option<Vec<String>>,
+    /// What native runs came to, of a death in the driver's own code.
+    pub natively: Option<Natively>,
 }
+
+impl Finding {
+    /// Whether it is a death of the driver's own: native workers die in the same frames of the driver.
+    pub fn is_drivers(&self) -> bool {
+        self.natively.as_ref().is_some_and(|natively| natively.alike > 0)
+    }
+}
+
+/// Most seeds before one that died which are run before it natively.
+const BEFORE: u64 = 30;
 
 /// Deaths of one kind whose stacks are kept, beside the first.
 const DEATHS: usize = 9;
@@ -295,9 +310,12 @@ fn note(
         Verdict::Differs(difference) => {
             *account.compared.entry(configuration.name).or_default() += 1;
             let key = (configuration.name, difference.kind.clone());
+            let ended = difference.operation.is_none();
+            let frames = ended.then(|| drivers_frames(&difference.governed)).flatten();
             if let Some(known) = account.findings.get_mut(&key) {
                 known.count += 1;
-                if difference.operation.is_none() && known.more.len() < DEATHS {
+                known.frames.take_if(|known| frames.as_ref() != Some(known));
+                if ended && known.more.len() < DEATHS {
                     known.more.push((seed, difference.governed));
                 }
                 return;
@@ -312,6 +330,8 @@ fn note(
                 unstable: false,
                 route,
                 more: Vec::new(),
+                frames,
+                natively: None,
             };
             account.findings.insert(key, finding);
         }
@@ -325,6 +345,18 @@ fn settle_findings(place: &Place, configurations: &[Configuration], plan: &Plan,
     for finding in account.findings.values_mut() {
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return;
+        }
+        if let (Some(frames), Some(seed)) = (finding.frames.clone(), finding.seed) {
+            // One worker has run the programs of its group.
+            let group = seed - (seed - plan.seeds.start) % plan.chunk;
+            let before: Vec<Program> = (group.max(seed.saturating_sub(BEFORE))..seed)
+                .map(|seed| generate(seed).without(&place.without))
+                .collect();
+            let runs = natively(place, finding.route, &before, &finding.program, frames, deadline);
+            finding.natively = Some(runs);
+            if finding.is_drivers() {
+                continue;
+            }
         }
         // What is refused with a quota is refused with both: one program stands for all.
         let simple = finding.difference.kind.replace("wrong arguments", "differs");

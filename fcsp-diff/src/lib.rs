@@ -10,6 +10,7 @@ pub mod compare;
 pub mod crash;
 pub mod desk;
 pub mod driver;
+pub mod fault;
 pub mod generate;
 pub mod hang;
 pub mod kernels;

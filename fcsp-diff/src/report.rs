@@ -15,6 +15,11 @@ fn finding(found: &Finding) -> Value {
         "at": found.difference.operation.map(|operation| operation.to_string()),
         "native": found.difference.native,
         "governed": found.difference.governed,
+        "natively": found.natively.as_ref().map(|natively| json!({
+            "runs": natively.runs,
+            "died_alike": natively.alike,
+            "frames": natively.frames,
+        })),
         "more": found.more.iter().map(|(seed, left)| json!({"seed": seed, "governed": left})).collect::<Vec<_>>(),
         "program": found.program.to_string().lines().collect::<Vec<_>>(),
     })
@@ -96,6 +101,10 @@ pub fn text(account: &Account) -> String {
             found.difference.native,
             found.difference.governed,
         );
+        if let Some(natively) = &found.natively {
+            let (runs, alike) = (natively.runs, natively.alike);
+            out += &format!("  {alike} of {runs} native runs died in the same frames of the driver\n");
+        }
         for line in found.program.to_string().lines() {
             out += &format!("    {line}\n");
         }

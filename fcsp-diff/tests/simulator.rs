@@ -3,10 +3,10 @@
 
 use fcsp_diff::campaign::{self, Account, Plan};
 use fcsp_diff::desk::{Bench, Verdict};
-use fcsp_diff::hang;
 use fcsp_diff::place::{self, Configuration, Place, Sizes};
 use fcsp_diff::process::Process;
 use fcsp_diff::program::Program;
+use fcsp_diff::{fault, hang};
 use fcsp_diff::{progress, report};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -271,4 +271,44 @@ fn a_worker_that_crashes_shows_every_thread() {
     assert!(death.how.contains("signal: 11"), "{}", death.how);
     assert!(death.stderr.contains("in no driver call"), "{}", death.stderr);
     assert!(death.stderr.contains("in cuStreamQuery"), "{}", death.stderr);
+}
+
+/// A death in the driver's own code is the driver's if native workers die there too, and the library's if they do not.
+#[test]
+fn a_death_beneath_a_wrapper_is_repeated_natively() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut place = here(scratch.path());
+    let mut broken = place::configurations(SIZES).swap_remove(2);
+    let crash = ("FCSP_SIM_FAULTS", "cuStreamSynchronize!crash".to_owned());
+    broken.variables.push(crash.clone());
+    let account = run(&place, &[broken], 0..60, 20);
+    let dead = |finding: &&campaign::Finding| finding.difference.kind.contains("signal: 11");
+    let finding = account
+        .findings
+        .values()
+        .find(dead)
+        .unwrap_or_else(|| panic!("not found: {}", report::text(&account)));
+    let governed = finding
+        .natively
+        .as_ref()
+        .unwrap_or_else(|| panic!("not repeated: {finding:?}"));
+    assert_eq!((governed.runs, governed.alike), (20, 0));
+    assert!(!finding.is_drivers());
+    let kind = &finding.difference.kind;
+    assert!(kind.ends_with("with a frame of the library"), "{kind}");
+    assert!(
+        governed.frames.last().unwrap().contains("cuStreamSynchronize"),
+        "{:?}",
+        governed.frames
+    );
+    // The same fault natively, behind another program.
+    place.environment.push((crash.0.into(), crash.1));
+    let before = [Program::parse("0 ctx_sync").unwrap()];
+    let program = Program::parse("0 stream_sync s0").unwrap();
+    let frames = governed.frames.clone();
+    let runs = fault::natively(&place, finding.route, &before, &program, frames.clone(), None);
+    assert_eq!((runs.runs, runs.alike), (3, 3), "{runs:?}");
+    let other = Program::parse("0 ctx_sync").unwrap();
+    let runs = fault::natively(&place, finding.route, &before, &other, frames, None);
+    assert_eq!((runs.runs, runs.alike), (20, 0));
 }

@@ -3,7 +3,7 @@
 //! Rules are separated by `;`, each for one exported function:
 //! `cuMemAlloc_v2=2@3` (the third call returns code 2), `=2@3+` (the third and later), `=2` (every call),
 //! `~50ms` (wait before the effect; `@n` and `@n+` as above), `~~50ms` (wait after it, before returning), `!kill@2` (the process kills itself before the
-//! effect of the second call), `!killafter@2` (after it, before returning).
+//! effect of the second call), `!killafter@2` (after it, before returning), `!crash@2` (SIGSEGV within the second call).
 //!
 //! A text that cannot be read, or a rule for a function that no simulated library has, is said on stderr. The library's
 //! initialisation then fails: a fault test that silently tests nothing is worse than a refusal.
@@ -29,6 +29,7 @@ enum Act {
     DelayAfter(Duration),
     Kill,
     KillAfter,
+    Crash,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Faults {
 pub enum FaultError {
     /// A rule of no known form.
     #[error(
-        "FCSP_SIM_FAULTS: '{0}' is no rule; write name=code[@n[+]], name~time[@n[+]], name~~time[@n[+]], name!kill@n or name!killafter@n"
+        "FCSP_SIM_FAULTS: '{0}' is no rule; write name=code[@n[+]], name~time[@n[+]], name~~time[@n[+]], name!kill@n, name!killafter@n or name!crash@n"
     )]
     Form(String),
     /// A rule for a function that no simulated library exports.
@@ -114,9 +115,16 @@ fn rule(text: &str) -> Option<(String, Rule)> {
         ("~", time) => Act::Delay(duration(time)?),
         ("!", "kill") => Act::Kill,
         ("!", "killafter") => Act::KillAfter,
+        ("!", "crash") => Act::Crash,
         _ => return None,
     };
     (!name.is_empty()).then(|| (name.to_string(), Rule { act, from, onwards }))
+}
+
+/// Raises what a wrong address does, in the calling thread. A handler of the program's may run.
+fn crash() {
+    // SAFETY: an integer.
+    unsafe { libc::raise(libc::SIGSEGV) };
 }
 
 /// Ends this process as an outside `kill -9` would: no handler, no exit code, no clean-up.
@@ -180,6 +188,7 @@ impl Faults {
                 Act::DelayAfter(d) => verdict.delay_after = d,
                 Act::Kill => kill_self(),
                 Act::KillAfter => verdict.kill_after = true,
+                Act::Crash => crash(),
             }
         }
         verdict
@@ -281,6 +290,7 @@ mod tests {
             let refused = Faults::parse(text).unwrap().check(&["cu"], own);
             assert_eq!(refused.err(), wrong.map(|w| FaultError::Name(w.into())), "{text}");
         }
+        assert!(Faults::parse("a!crash@2").unwrap().enter("a") == Verdict::default());
         assert!(Faults::parse("a!killafter@2").unwrap().enter("a") == Verdict::default());
     }
 }

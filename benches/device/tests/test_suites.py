@@ -116,6 +116,21 @@ class Joining(unittest.TestCase):
         self.assertEqual([(f["programs"], f["seed"]) for f in whole["findings"]], [(4, 0)])
         self.assertEqual((whole["native_deaths"][0]["programs"], whole["operations"]["mem_alloc"]["0"], whole["kept_bytes"]["quota"], whole["next_seed"]), (2, 10, 10, 20))
 
+    def test_a_death_in_the_driver_is_its_own_if_native_workers_die_there(self):
+        def part(**natively):
+            found = {"configuration": "quota", "kind": "worker signal: 11 over module_unload, with a frame of the library", "programs": 1, "seed": 403, "governed": "g", "natively": natively or None}
+            return {"compared": {"quota": 10}, "findings": [found], "native_deaths": [], "operations": {}, "kept_bytes": {}, "next_seed": 10, "programs_and_seconds": {"native": [10, 1.0], "quota": [10, 1.0]}}
+
+        here, there = {"runs": 20, "died_alike": 2, "frames": ["libcuda.so.1+0x1"]}, {"runs": 7, "died_alike": 3, "frames": ["libcuda.so.1+0x1"]}
+        self.assertEqual(len(differential.drivers_own(part(**here))), 1)
+        self.assertEqual(differential.drivers_own(part()), [])
+        self.assertEqual(differential.drivers_own(part(**here | {"died_alike": 0})), [])
+        whole = differential.merged(part(**here), part(**there))
+        self.assertEqual(whole["findings"][0]["natively"], {"runs": 27, "died_alike": 5, "frames": ["libcuda.so.1+0x1"]})
+        # One whose native runs are not known, live, or die elsewhere: both are a finding.
+        for other in ({}, there | {"died_alike": 0}, there | {"frames": ["libcuda.so.1+0x2"]}):
+            self.assertEqual(differential.drivers_own(differential.merged(part(**here), part(**other))), [])
+
 
 if __name__ == "__main__":
     unittest.main()
