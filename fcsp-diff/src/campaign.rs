@@ -54,6 +54,9 @@ const BEFORE: u64 = 30;
 /// Deaths of one kind whose stacks are kept, beside the first.
 const DEATHS: usize = 9;
 
+/// Seeds of one worker, and how functions are looked up.
+type Group = (std::ops::Range<u64>, Route);
+
 /// A campaign's account.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -67,8 +70,12 @@ pub struct Account {
     pub native_deaths: BTreeMap<String, (u64, u64)>,
     /// Wrong calls over which a native worker died.
     pub fatal: BTreeSet<String>,
-    /// Amounts in use that did not come back, by configuration.
+    /// Amounts in use that did not come back, by configuration: beyond those of the native worker, where they are known.
     pub kept: BTreeMap<&'static str, i64>,
+    /// Seeds of the group whose worker kept most, by configuration.
+    keepers: BTreeMap<&'static str, Group>,
+    /// What a native worker kept of such groups, where it was measured.
+    pub kept_natively: BTreeMap<&'static str, i64>,
     /// Nanoseconds that operations took natively and in the last configuration, by name.
     pub times: BTreeMap<&'static str, [u64; 2]>,
     /// Programs run and the time they took, natively and by configuration.
@@ -137,8 +144,44 @@ pub fn run(
         }
     });
     let mut account = account.into_inner().unwrap_or_default();
-    settle_findings(place, configurations, plan, &mut account);
+    let deadline = plan.shrinking.map(|time| Instant::now() + time);
+    if place.simulator.is_none() {
+        measure_natively(place, deadline, &mut account);
+    }
+    settle_findings(place, configurations, plan, deadline, &mut account);
     account
+}
+
+/// Runs the groups whose workers kept most once more, by native workers, now that nothing else runs: a device's memory
+/// information is then that of one worker.
+fn measure_natively(place: &Place, deadline: Option<Instant>, account: &mut Account) {
+    let mut done: Vec<(Group, Option<i64>)> = Vec::new();
+    for (name, group) in &account.keepers {
+        let known = done.iter().find(|known| known.0 == *group).map(|known| known.1);
+        let kept = known.unwrap_or_else(|| kept_natively(place, group.1, group.0.clone(), deadline));
+        if known.is_none() {
+            done.push((group.clone(), kept));
+        }
+        if let Some(kept) = kept {
+            account.kept_natively.insert(*name, kept);
+        }
+    }
+}
+
+/// Bytes that a native worker holds after the programs of some seeds beyond what it held before; `None` without an answer
+/// in time, or if the worker had to be started anew.
+pub fn kept_natively(
+    place: &Place,
+    route: Route,
+    seeds: std::ops::Range<u64>,
+    deadline: Option<Instant>,
+) -> Option<i64> {
+    let programs: Vec<Program> = seeds.map(|seed| generate(seed).without(&place.without)).collect();
+    let mut desk = Desk::new(place, None, route);
+    let answers = desk.run_all(&programs, deadline);
+    let whole = answers.len() == programs.len() && answers.iter().all(Result::is_ok);
+    let (base, now) = desk.settled().filter(|_| whole)?;
+    Some(now as i64 - base as i64)
 }
 
 impl Plan {
@@ -199,8 +242,13 @@ fn chunk(
         let native = if alone { now as i64 - base as i64 } else { 0 };
         for (configuration, settled) in configurations.iter().zip(&settled[1..]) {
             if let Some((base, now)) = settled.filter(|_| alone || configuration.total.is_some()) {
+                let more = now as i64 - base as i64 - native;
                 let kept = account.kept.entry(configuration.name).or_default();
-                *kept = (*kept).max(now as i64 - base as i64 - native);
+                if more > *kept {
+                    *kept = more;
+                    let group = (seeds.clone(), route);
+                    account.keepers.insert(configuration.name, group);
+                }
             }
         }
     }
@@ -339,8 +387,13 @@ fn note(
 }
 
 /// Makes the findings' programs small: repeats each, and shrinks one of each kind. Until `deadline`.
-fn settle_findings(place: &Place, configurations: &[Configuration], plan: &Plan, account: &mut Account) {
-    let deadline = plan.shrinking.map(|time| Instant::now() + time);
+fn settle_findings(
+    place: &Place,
+    configurations: &[Configuration],
+    plan: &Plan,
+    deadline: Option<Instant>,
+    account: &mut Account,
+) {
     let mut done: BTreeMap<String, Finding> = BTreeMap::new();
     for finding in account.findings.values_mut() {
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {

@@ -46,6 +46,7 @@ pub fn json(account: &Account) -> Value {
             .collect::<Vec<_>>(),
         "left_out_as_fatal_natively": account.fatal,
         "kept_bytes": account.kept,
+        "kept_bytes_natively": account.kept_natively,
         "operations": operations,
         "milliseconds_native_and_governed": account
             .times

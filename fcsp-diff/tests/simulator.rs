@@ -312,3 +312,23 @@ fn a_death_beneath_a_wrapper_is_repeated_natively() {
     let runs = fault::natively(&place, finding.route, &before, &other, frames, None);
     assert_eq!((runs.runs, runs.alike), (20, 0));
 }
+
+/// What a native worker still holds after programs, which is taken from what a governed one does on a device.
+#[test]
+fn what_a_native_worker_keeps_is_measured() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut place = here(scratch.path());
+    let kept = |place: &Place| campaign::kept_natively(place, place::route(0), 0..20, None);
+    assert_eq!(kept(&place), Some(0));
+    // No page is given back.
+    place
+        .environment
+        .push(("FCSP_SIM_FAULTS".into(), "cuMemFree_v2=1".into()));
+    let leaking = kept(&place).expect("every program is answered");
+    assert!(leaking >= 2 << 20, "{leaking}");
+    let over = Some(Instant::now());
+    assert_eq!(
+        campaign::kept_natively(&place, place::route(0), 0..20, over),
+        None
+    );
+}

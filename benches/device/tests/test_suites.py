@@ -116,6 +116,18 @@ class Joining(unittest.TestCase):
         self.assertEqual([(f["programs"], f["seed"]) for f in whole["findings"]], [(4, 0)])
         self.assertEqual((whole["native_deaths"][0]["programs"], whole["operations"]["mem_alloc"]["0"], whole["kept_bytes"]["quota"], whole["next_seed"]), (2, 10, 10, 20))
 
+    def test_what_a_worker_keeps_stays_with_its_native_figure(self):
+        def part(kept, natively):
+            return {"compared": {}, "findings": [], "native_deaths": [], "operations": {}, "kept_bytes": {"quota": kept}, "kept_bytes_natively": natively, "next_seed": 1}
+
+        for first, second, expected in [
+            (part(74, {"quota": 72}), part(60, {"quota": 50}), (74, {"quota": 72})),
+            (part(60, {"quota": 50}), part(74, {"quota": 72}), (74, {"quota": 72})),
+            (part(60, {"quota": 50}), part(74, {}), (74, {})),
+        ]:
+            whole = differential.merged(first, second)
+            self.assertEqual((whole["kept_bytes"]["quota"], whole["kept_bytes_natively"]), expected)
+
     def test_a_death_in_the_driver_is_its_own_if_native_workers_die_there(self):
         def part(**natively):
             found = {"configuration": "quota", "kind": "worker signal: 11 over module_unload, with a frame of the library", "programs": 1, "seed": 403, "governed": "g", "natively": natively or None}
