@@ -218,12 +218,21 @@ def victims(b):
         ("16 processes with kernels of 30 ms", 5, [dict(us=30_000)] * 16),
     ]
     for name, share, programs in attackers:
-        def one(name, share=share, programs=programs):
-            children = [(victim(b), 0)] + [(b.start("attacker", share, "strict", **o), 0) for o in programs]
-            answers = b.go(children, timeout=b.seconds + 60)
-            theirs = by_second(answers[1:], b.seconds)
-            victim_verdict(b, name, answers[0], b.seconds, GUARANTEE, f", the attacker {min(theirs[1:]):.3f} to {max(theirs[1:]):.3f} of {share / 100:.2f}", {"attacker_by_second": theirs})
-        b.case("victim 50 % beside: " + name, one)
+        victim_case(b, "victim 50 % beside: " + name, share, "strict", programs)
+    # Tenants that may borrow: beside a victim that queues ahead, and beside one that waits for each of its steps.
+    vary = dict(us=10, long_us=5_000, every=50)
+    for title, options in (("victim 50 %", {}), ("victim 50 % that waits for each 0.5 ms", dict(us=500, sync=1, depth=0))):
+        for name, program in (("one in 50 is 500 times longer, never waits", vary | dict(sync=0)), ("one in 50 is 500 times longer", vary)):
+            victim_case(b, f"{title} beside: balanced 10 %, 10 us, {name}", 10, "balanced", [program], options)
+
+
+def victim_case(b, name, share, mode, programs, options=None):
+    def one(name):
+        children = [(victim(b, **(options or {})), 0)] + [(b.start("attacker", share, mode, **o), 0) for o in programs]
+        answers = b.go(children, timeout=b.seconds + 60)
+        theirs = by_second(answers[1:], b.seconds)
+        victim_verdict(b, name, answers[0], b.seconds, GUARANTEE, f", the attacker {min(theirs[1:]):.3f} to {max(theirs[1:]):.3f} of {share / 100:.2f}", {"attacker_by_second": theirs})
+    b.case(name, one)
 
 
 def promise(quota=WHOLE, weight=WHOLE, priority=NORMAL, mode=BALANCED):
