@@ -1,6 +1,6 @@
 //! A strict share holds beside others, whatever its work takes, and costs them nothing.
 
-use fcsp_core::share::params::Params;
+use fcsp_core::share::params::{Mode, Params};
 
 use crate::device::Scheduling;
 use crate::scenarios::{H100, IDEAL, SECOND};
@@ -170,6 +170,37 @@ fn a_strict_guarantee_holds_beside_work_that_nobody_can_foretell() {
                 "{title}: {name}: {:?}",
                 got[1]
             );
+        }
+    }
+}
+
+/// A guarantee of half holds for work that queues ahead beside one that may borrow and is charged far too little, and for
+/// work that waits for its steps beside one whose costs are learned or that waits for its own.
+#[test]
+fn a_guarantee_holds_for_work_that_queues_ahead_beside_a_borrower() {
+    for (title, scheduling) in [("H100", H100), ("ideal", IDEAL)] {
+        println!("{title}");
+        for params in [100_000, 300_000].map(Params::balanced) {
+            for params in [params, params.with_mode(Mode::Adaptive)] {
+                let borrower = |tenant: Tenant| Tenant { params, ..tenant };
+                for (name, attacker, waiting) in [
+                    ("one in 50, never waits", vary(50, 0), false),
+                    ("one in 50", vary(50, 1), true),
+                    ("one in 200, never waits", vary(200, 0), false),
+                    ("10 ms, charged 3 us", each(10_000_000, 1).flat(3_000), false),
+                    ("strangers of 1 ms", each(1_000_000, 1).strange(), true),
+                    ("strangers of 10 ms", each(10_000_000, 1).strange(), true),
+                ] {
+                    let victims = [Matmul, HostedMatmul]
+                        .into_iter()
+                        .chain(waiting.then_some(DecodeGraph));
+                    for victim in victims {
+                        let name = format!("{:?} {} {name}, {}", params.mode, params.quota, victim.name());
+                        let got = run(&name, &[borrower(attacker), half(victim)], scheduling);
+                        assert!(got[1].0 >= 0.42, "{title}: {name}: {:.3}", got[1].0);
+                    }
+                }
+            }
         }
     }
 }
