@@ -42,7 +42,7 @@ use crate::share::wait::{self, now_ns};
 const KEYS: usize = 4_096;
 /// The longest a thread waits for its queue to drain before it asks again, ns.
 const DRAIN_NS: u64 = 2_000_000;
-/// What a host needs at most to see that its work is done, ns: no work of the device's.
+/// The longest time until a host sees that its work is done, ns. The device does no work in it.
 const NOTICE_NS: u64 = 40_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;

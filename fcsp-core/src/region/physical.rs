@@ -31,7 +31,7 @@ impl Reading {
         self.0.wrapping_sub(signed_units(self.0)) & UNDER_WAY_MASK == 0
     }
 
-    /// How much of `by_driver` bytes is not in the account.
+    /// Returns the part of `by_driver` that the account lacks, bytes.
     pub fn not_in_account(self, by_driver: u64) -> u64 {
         let units = signed_units(self.0).cast_signed();
         by_driver.saturating_add_signed(units.saturating_mul(UNIT.cast_signed()).saturating_neg())

@@ -233,7 +233,7 @@ pub enum Apart {
     Private,
 }
 
-/// Whether running processes of a tenant have no page that the others see, and why.
+/// Says why no neighbour sees the page of a running tenant; `None` if they see it.
 pub fn apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Apart> {
     let own = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
     let is_held = |file: &file::Transient| file::is_held(file, LIFE_LOCK, 1).unwrap_or(false);

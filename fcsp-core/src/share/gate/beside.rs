@@ -29,7 +29,7 @@ const LOST: u64 = 4;
 const LOST_STRICT: u64 = 16;
 /// And so much for each neighbour, ns.
 const AHEAD_NS: u64 = 1_000_000;
-/// What neighbours say at once may have been done in so much more time, ns.
+/// The longest delay with which neighbours report work as done, ns.
 const LATE_NS: u64 = 16_000_000;
 /// A doubt below this is none, ppm.
 const SURE: u64 = 50_000;
@@ -46,7 +46,7 @@ pub(super) struct Looked {
     /// Up to when it looked at its own time, ns.
     until: AtomicU64,
     at: AtomicU64,
-    /// What they had had by then, ns.
+    /// GPU time of all neighbours at that look, ns.
     others: AtomicU64,
     /// The doubts of those who may have had the device since the window began, by their quotas.
     doubtful: AtomicU64,
@@ -78,7 +78,7 @@ impl Gate<'_> {
         self.page.say_doubt(self.doubts());
     }
 
-    /// How much of what this tenant is charged may be wrong, ppm.
+    /// Returns the part of this tenant's charges that may be wrong, ppm.
     fn doubts(&self) -> u64 {
         let (right, wrong) = self.page.judged();
         if self.params().mode == Mode::Strict && right + wrong < FEW_NS {
