@@ -1,10 +1,11 @@
-//! Builds every vendor's preload library and the simulated accelerator and embeds them into the `fcsp` command, so that it finds
-//! them after `cargo install` as well as from a checkout.
+//! Builds every vendor's preload library and the simulated accelerator and embeds them into the
+//! `fcsp` command, so that it finds them after `cargo install` as well as from a checkout.
 //!
-//! A build script cannot depend on a cdylib of the same workspace, so this one runs cargo once more, in a target folder
-//! of its own. `FCSP_EMBED_DIR` names a folder of libraries built beforehand (against an old glibc, for a release) and
-//! skips that. Without the workspace's sources (a package from a registry) nothing is embedded and the command looks
-//! for the libraries beside itself.
+//! A build script cannot depend on a cdylib of the same workspace, so this one runs cargo once
+//! more, in a target folder of its own. `FCSP_EMBED_DIR` names a folder of libraries built
+//! beforehand (against an old glibc, for a release) and skips that. Without the workspace's sources
+//! (a package from a registry) nothing is embedded and the command looks for the libraries beside
+//! itself.
 
 use std::env;
 use std::fmt::Write as _;
@@ -78,7 +79,8 @@ fn main() {
     }
     let built = match env::var_os("FCSP_EMBED_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => {
-            // `include_bytes!` reads relative to the generated file, this script relative to the package.
+            // `include_bytes!` reads relative to the generated file, this script relative to the
+            // package.
             let dir = root.join(dir);
             let dir = dir.canonicalize().unwrap_or_else(|error| {
                 fail(&format!(
@@ -141,7 +143,8 @@ fn tell(dir: &Path) {
 
 /// Builds the libraries for the target at hand; returns the folder they are in.
 fn build(root: &Path, out: &Path) -> PathBuf {
-    // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross build.
+    // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross
+    // build.
     let target_dir = out.ancestors().nth(4).unwrap_or(out).join("embed");
     let target = variable("TARGET");
     let inner = Inner {
@@ -173,7 +176,8 @@ fn embed(dir: &Path) -> String {
         let path = dir.join(file);
         let bytes =
             std::fs::read(&path).unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
-        // FNV-1a with 128 bits: it only names a folder, whose files are compared byte for byte before use.
+        // FNV-1a with 128 bits: it only names a folder, whose files are compared byte for byte
+        // before use.
         for &byte in name.as_bytes().iter().chain(&bytes) {
             hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
         }

@@ -1,5 +1,5 @@
-//! Runs one operation of the hook path a given number of times, for `scripts/count-instructions.sh` to count the
-//! instructions of.
+//! Runs one operation of the hook path a given number of times, for `scripts/count-instructions.sh`
+//! to count the instructions of.
 //!
 //! ```text
 //! hook_operations                       names the operations

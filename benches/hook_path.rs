@@ -3,8 +3,9 @@
 //! ```text
 //! cargo bench --no-default-features --bench hook_path
 //! ```
-//! Times on a shared machine scatter; `scripts/count-instructions.sh` counts instructions of the same operations, which
-//! do not. What a hook adds to a real driver's calls is measured on a device, by `benches/device/overhead.py`.
+//! Times on a shared machine scatter; `scripts/count-instructions.sh` counts instructions of the
+//! same operations, which do not. What a hook adds to a real driver's calls is measured on a
+//! device, by `benches/device/overhead.py`.
 
 #[path = "operations/mod.rs"]
 mod operations;

@@ -1,4 +1,5 @@
-//! What the preload library of each vendor adds to a call, on the simulated driver, and how that differs from CUDA's.
+//! What the preload library of each vendor adds to a call, on the simulated driver, and how that
+//! differs from CUDA's.
 //!
 //! ```text
 //! cargo bench --bench vendors                                the table
@@ -6,12 +7,14 @@
 //! cargo bench --bench vendors -- --quick --vendor hip        fewer rounds: whether it runs, not how fast
 //! cargo bench --bench vendors -- --instructions              counts instructions as well, by valgrind
 //! ```
-//! The clients of the conformance suite, compiled against the official headers, call the driver in turns of some hundred
-//! microseconds: one without the preload library, one with it, on one processor. What a round's two turns differ by is a
-//! sample, so what else the machine does meanwhile is in both; the median of samples is taken, and the median of that over
-//! several starts of the programs, each with another layout of memory. A simulated driver answers in a few hundred ns and
-//! has caches of its own, so figures here compare vendors with each other; what a hook adds to a real driver is measured
-//! on a device, by `benches/device/overhead.py`. Nothing here passes or fails by a time.
+//! The clients of the conformance suite, compiled against the official headers, call the driver in
+//! turns of some hundred microseconds: one without the preload library, one with it, on one
+//! processor. What a round's two turns differ by is a sample, so what else the machine does
+//! meanwhile is in both; the median of samples is taken, and the median of that over several starts
+//! of the programs, each with another layout of memory. A simulated driver answers in a few hundred
+//! ns and has caches of its own, so figures here compare vendors with each other; what a hook adds
+//! to a real driver is measured on a device, by `benches/device/overhead.py`. Nothing here passes
+//! or fails by a time.
 
 #![allow(missing_docs)]
 

@@ -3,8 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Tables of cargo's configuration that say where crates come from. What else is given as a key and a value, as flags for
-/// the compiler are, is not for libraries that tenants load.
+/// Tables of cargo's configuration that say where crates come from. What else is given as a key and
+/// a value, as flags for the compiler are, is not for libraries that tenants load.
 const SOURCES: [&str; 7] = [
     "http.",
     "net.",
@@ -15,8 +15,8 @@ const SOURCES: [&str; 7] = [
     "paths",
 ];
 
-/// The cargo that runs this script, as its own arguments and environment describe it. Cargo tells a build script nothing of
-/// either flag.
+/// The cargo that runs this script, as its own arguments and environment describe it. Cargo tells a
+/// build script nothing of either flag.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outer {
     /// No network: `--offline`, `--frozen` or `CARGO_NET_OFFLINE=true`.
@@ -26,7 +26,8 @@ pub struct Outer {
 }
 
 impl Outer {
-    /// The parent process, where that is cargo. Another one that runs build scripts is its own affair.
+    /// The parent process, where that is cargo. Another one that runs build scripts is its own
+    /// affair.
     pub fn of_this_build() -> Self {
         let parent = PathBuf::from(format!("/proc/{}", std::os::unix::process::parent_id()));
         let line = std::fs::read(parent.join("cmdline")).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! A key-value cache of an inference server, held to a quota without any preload library.
 //!
-//! The server hands out cache blocks itself, so it asks a memory tracker before it asks the driver: reserve, call the
-//! driver, keep the reservation or give it back. Several models share the quota; a request that does not fit evicts
-//! the least recently used sequence, and one that can never fit is refused with what would have been needed.
+//! The server hands out cache blocks itself, so it asks a memory tracker before it asks the driver:
+//! reserve, call the driver, keep the reservation or give it back. Several models share the quota;
+//! a request that does not fit evicts the least recently used sequence, and one that can never fit
+//! is refused with what would have been needed.
 //!
 //! ```text
 //! cargo run --example embedded_quota --no-default-features

@@ -1,9 +1,9 @@
 //! Two tenants share one device's time, held to their shares without any preload library.
 //!
-//! A program that submits device work itself asks a governor first: it waits when it is not this tenant's turn, and tells
-//! the neighbours, through small shared pages, what it has had. Here both tenants run in one process, each on a thread of
-//! its own, on a device that is a clock; in earnest each is a process (or many) and the device an accelerator's stream,
-//! and nothing else changes.
+//! A program that submits device work itself asks a governor first: it waits when it is not this
+//! tenant's turn, and tells the neighbours, through small shared pages, what it has had. Here both
+//! tenants run in one process, each on a thread of its own, on a device that is a clock; in earnest
+//! each is a process (or many) and the device an accelerator's stream, and nothing else changes.
 //!
 //! ```text
 //! cargo run --example embedded_share --no-default-features

@@ -1,12 +1,14 @@
-//! An inference server's cache on the accelerators of two vendors at once, in one process, held to its parts of both
-//! without any preload library.
+//! An inference server's cache on the accelerators of two vendors at once, in one process, held to
+//! its parts of both without any preload library.
 //!
-//! The backends are linked in. The server says once what it is to be held to, and calls a backend's wrapper where it
-//! called that vendor's driver: memory beyond the quota is refused with the driver's own code, memory information shows
-//! the quota as the device, launches wait for their turn. A router puts each sequence where most is free, turns to the
-//! other vendor on a refusal, and evicts when both refuse; then each device decodes for as long as its share allows.
+//! The backends are linked in. The server says once what it is to be held to, and calls a backend's
+//! wrapper where it called that vendor's driver: memory beyond the quota is refused with the
+//! driver's own code, memory information shows the quota as the device, launches wait for their
+//! turn. A router puts each sequence where most is free, turns to the other vendor on a refusal,
+//! and evicts when both refuse; then each device decodes for as long as its share allows.
 //!
-//! It runs on the simulated drivers, which it builds on first use and loads as a machine with both vendors' drivers would.
+//! It runs on the simulated drivers, which it builds on first use and loads as a machine with both
+//! vendors' drivers would.
 //!
 //! ```text
 //! cargo run --example embedded_two_vendors --no-default-features --features cuda,hip
@@ -39,7 +41,8 @@ const STEP_NS: u64 = 200_000;
 /// Code that the simulated drivers take for an image with a kernel of any name.
 const IMAGE: [u8; 64] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\xe0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// What the server needs of an accelerator, in words for all vendors. Addresses and functions are numbers.
+/// What the server needs of an accelerator, in words for all vendors. Addresses and functions are
+/// numbers.
 trait Accelerator: Sync {
     fn name(&self) -> &'static str;
     fn identity(&self) -> DeviceIdentity;
@@ -352,7 +355,8 @@ impl Cache<'_> {
     }
 }
 
-/// Builds the simulated drivers, and loads them by path: whoever then opens a driver by its name finds it loaded.
+/// Builds the simulated drivers, and loads them by path: whoever then opens a driver by its name
+/// finds it loaded.
 fn load_drivers() -> io::Result<()> {
     let program = env::current_exe()?;
     // <target>/<profile>/examples/<program>
@@ -396,7 +400,8 @@ fn set(name: &str, value: impl AsRef<std::ffi::OsStr>) {
     unsafe { env::set_var(name, value) };
 }
 
-/// What a device's simulated driver reads when it is initialised: its machine, and where that machine's state is.
+/// What a device's simulated driver reads when it is initialised: its machine, and where that
+/// machine's state is.
 fn machine(folder: &Path, model: &str) {
     set("FCSP_SIM", format!("{model},memory=1GiB,context=64MiB"));
     set("FCSP_SIM_STATE", folder.join(model));
@@ -424,7 +429,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     machine(&folder.0, "mi300x");
     let amd = amd::Device::identify();
 
-    // One tenant over both: 256 MiB and 40 % of one device, half of the memory and 20 % of the time of the other.
+    // One tenant over both: 256 MiB and 40 % of one device, half of the memory and 20 % of the time
+    // of the other.
     let mut config = Config::unlimited();
     config.tenant = Some(TENANT.into());
     config.source = Source::Environment;
@@ -439,7 +445,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     embedding::configure(config).map_err(|_| "a backend has looked already")?;
 
-    // Opened on their machines again: the management libraries, asked by the backends, read the variables as well.
+    // Opened on their machines again: the management libraries, asked by the backends, read the
+    // variables as well.
     machine(&folder.0, "h100");
     let nvidia = nvidia::Device::open(nvidia);
     machine(&folder.0, "mi300x");

@@ -1,5 +1,6 @@
-//! Fixed Capacity Spatial Partition: one physical accelerator becomes several virtual ones, each with a fixed memory
-//! quota and a defined share of the compute, with no change to the driver or to the application.
+//! Fixed Capacity Spatial Partition: one physical accelerator becomes several virtual ones, each
+//! with a fixed memory quota and a defined share of the compute, with no change to the driver or to
+//! the application.
 //!
 //! This crate is the door to the parts:
 //!
@@ -28,8 +29,9 @@
 //! assert_eq!(quota.usage().used, 6 << 30);
 //! ```
 //!
-//! Processes that share a quota join a tenant by its name, and each takes a place on the device. What one held that died is
-//! free again, whatever killed it, and `fcsp ps` and `fcsp limit` see the tenant as they see any other.
+//! Processes that share a quota join a tenant by its name, and each takes a place on the device.
+//! What one held that died is free again, whatever killed it, and `fcsp ps` and `fcsp limit` see
+//! the tenant as they see any other.
 //!
 //! ```
 //! use fcsp::config::env;
@@ -60,14 +62,15 @@
 //! # }
 //! ```
 //!
-//! One that shares a device's time likewise asks a [`Governor`](governor::Governor) before it submits work; the example
-//! `embedded_share` runs two tenants that way.
+//! One that shares a device's time likewise asks a [`Governor`](governor::Governor) before it
+//! submits work; the example `embedded_share` runs two tenants that way.
 //!
-//! One that uses the vendors' own allocators and queues links their backends, calls their wrappers where it called the
-//! driver, and says to each what it is to be held to; the example `embedded_two_vendors` serves from the accelerators of two
-//! vendors in one process.
+//! One that uses the vendors' own allocators and queues links their backends, calls their wrappers
+//! where it called the driver, and says to each what it is to be held to; the example
+//! `embedded_two_vendors` serves from the accelerators of two vendors in one process.
 //!
-//! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features = false }`.
+//! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features =
+//! false }`.
 
 pub use fcsp_core::{
     allocations, classifier, classify, config, control, device, file, governor, limiter, memory, places,

@@ -1,5 +1,5 @@
-//! The operations of the hook path, for the benchmark that times them and the program that counts their
-//! instructions.
+//! The operations of the hook path, for the benchmark that times them and the program that counts
+//! their instructions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,7 +61,8 @@ impl Place {
         self.attachment.reserve(LIMIT + bytes, LIMIT).is_err()
     }
 
-    /// The same as [`Place::reserve_and_release`] through the trait, as an embedding program does it.
+    /// The same as [`Place::reserve_and_release`] through the trait, as an embedding program does
+    /// it.
     pub fn hold_and_roll_back(&self, bytes: u64) -> bool {
         let governed = Governed {
             attachment: &self.attachment,
@@ -142,7 +143,8 @@ impl Launches {
         }
     }
 
-    /// The long way: publish, look at the neighbours, decide, take a slice; then the device reports it done.
+    /// The long way: publish, look at the neighbours, decide, take a slice; then the device reports
+    /// it done.
     pub fn slice(&self) -> bool {
         // Relaxed: one thread keeps the clock. A millisecond a slice: the quota never runs out.
         let now = self.now.fetch_add(1_000_000, Ordering::Relaxed);

@@ -112,20 +112,21 @@ pub struct Figures {
     /// Medians without the library and with it.
     pub native: f64,
     pub hooked: f64,
-    /// The median of what a round's two turns differ by: the median of starts, and the lowest and the highest of them.
+    /// The median of what a round's two turns differ by: the median of starts, and the lowest and
+    /// the highest of them.
     pub added: f64,
     pub added_range: [f64; 2],
-    /// The distance of the same difference from nothing for a second program without the library, the median of starts: what
-    /// cannot be told from noise.
+    /// The distance of the same difference from nothing for a second program without the library,
+    /// the median of starts: what cannot be told from noise.
     pub noise: f64,
-    /// The fastest turn of all starts without the library, without it once more, and with it: on a machine that others use, too,
-    /// what it takes when nobody does.
+    /// The fastest turn of all starts without the library, without it once more, and with it: on a
+    /// machine that others use, too, what it takes when nobody does.
     pub least: [f64; 3],
     /// Calls one by one: the 99th in a hundred, the median of starts.
     pub native_p99: f64,
     pub hooked_p99: f64,
-    /// By how much the library's own work takes longer than CUDA's, of whom a turn was taken in each round as well: the
-    /// median of starts of the median of rounds.
+    /// By how much the library's own work takes longer than CUDA's, of whom a turn was taken in
+    /// each round as well: the median of starts of the median of rounds.
     pub to_cuda: Option<f64>,
     /// Instructions a call that the library adds.
     pub instructions: Option<f64>,
@@ -144,7 +145,8 @@ impl Figures {
         (control - native).abs()
     }
 
-    /// The library's own work in the fastest turns: what it adds, or the whole of a call that never reaches the driver.
+    /// The library's own work in the fastest turns: what it adds, or the whole of a call that never
+    /// reaches the driver.
     pub fn own_least(&self) -> f64 {
         match self.operation {
             REFUSED => self.least[2],
@@ -279,7 +281,8 @@ fn figures(operation: &Operation, starts: &[Start]) -> Figures {
     }
 }
 
-/// A vendor's programs: without the library, without it once more, and with it. Each has a simulated machine to itself.
+/// A vendor's programs: without the library, without it once more, and with it. Each has a
+/// simulated machine to itself.
 struct Programs {
     vendor: &'static Vendor,
     clients: [Client; 3],
@@ -369,7 +372,8 @@ fn start(
 /// ns a call of each turn of one program.
 type Turns = Vec<f64>;
 
-/// Times one operation in every vendor's programs; the vendors that have it, by their place in the list.
+/// Times one operation in every vendor's programs; the vendors that have it, by their place in the
+/// list.
 fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(usize, Start)> {
     let mut turns: Vec<Option<[Turns; 3]>> = all.iter_mut().map(|one| warm(operation, one, effort)).collect();
     for round in 0..effort.rounds {
@@ -420,7 +424,8 @@ fn differences(these: &[f64], those: &[f64]) -> Vec<f64> {
     these.iter().zip(those).map(|(a, b)| a - b).collect()
 }
 
-/// Some turns that do not count: costs are learned, tables filled, slabs made. `None` if the vendor has no such operation.
+/// Some turns that do not count: costs are learned, tables filled, slabs made. `None` if the vendor
+/// has no such operation.
 fn warm(operation: &Operation, programs: &mut Programs, effort: &Effort) -> Option<[Turns; 3]> {
     for client in &mut programs.clients {
         for _ in 0..10 {
@@ -430,7 +435,8 @@ fn warm(operation: &Operation, programs: &mut Programs, effort: &Effort) -> Opti
     Some([const { Vec::new() }; 3])
 }
 
-/// Instructions a call that the library adds: what two runs of different length differ by, with the library less without.
+/// Instructions a call that the library adds: what two runs of different length differ by, with the
+/// library less without.
 fn instructions(vendor: &'static Vendor, operation: &Operation) -> Option<f64> {
     const CALLS: usize = 100;
     const FEW: usize = 20;

@@ -72,7 +72,8 @@ impl Record {
         self.skipped.push((vendor, why));
     }
 
-    /// By how much the library's own work takes longer than CUDA's, by the fastest turns, if CUDA was measured.
+    /// By how much the library's own work takes longer than CUDA's, by the fastest turns, if CUDA
+    /// was measured.
     fn to_cuda_least(&self, figures: &Figures) -> Option<f64> {
         let (_, all) = self.vendors.iter().find(|(vendor, _)| *vendor == "cuda")?;
         let cuda = all.iter().find(|cuda| cuda.operation == figures.operation)?;

@@ -1,7 +1,7 @@
 //! HCCL: collectives are never held back, since another rank may be waiting; they are charged.
 //!
-//! A call is taken as one launch, under its own name, which the classifier knows; what it launches by the runtime goes
-//! straight through.
+//! A call is taken as one launch, under its own name, which the classifier knows; what it launches
+//! by the runtime goes straight through.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +31,8 @@ pub fn name_of(function: usize) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Limits on cores go before the first collective. Two threads that begin together may both do that; nobody waits, so a
-/// child that is forked meanwhile does not either.
+/// Limits on cores go before the first collective. Two threads that begin together may both do
+/// that; nobody waits, so a child that is forked meanwhile does not either.
 fn first() {
     static DONE: AtomicBool = AtomicBool::new(false);
     // Acquire pairs with the Release: whoever finds it done finds the limits gone.
@@ -47,7 +47,8 @@ macro_rules! collectives {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($($arg: $ty,)* comm: HcclComm, stream: aclrtStream) -> HcclResult {
             if hook::straight::<Ascend>() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the library.
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+                // library.
                 return unsafe { real($($arg,)* comm, stream) };
             }
             let call = || call_hccl!($name($($arg,)* comm, stream));

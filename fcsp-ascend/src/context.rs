@@ -1,5 +1,6 @@
-//! Devices and contexts. A device of a process opens with its first context and takes memory of its own, which is measured;
-//! it closes with its last reset, and everything that was allocated on it goes with it.
+//! Devices and contexts. A device of a process opens with its first context and takes memory of its
+//! own, which is measured; it closes with its last reset, and everything that was allocated on it
+//! goes with it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,8 +36,8 @@ pub fn forget_everything() {
     OPEN.store(0, Ordering::Relaxed);
 }
 
-/// Whether the driver has a device open for this process. A version of ACL that cannot say leaves it at what was: what the
-/// device held then stays counted, which errs to the safe side.
+/// Whether the driver has a device open for this process. A version of ACL that cannot say leaves
+/// it at what was: what the device held then stays counted, which errs to the safe side.
 fn is_open(ordinal: i32) -> bool {
     let (mut flags, mut active) = (0, 0);
     if call_real!(aclrtGetPrimaryCtxState(ordinal, &mut flags, &mut active)) == ACL_SUCCESS {
@@ -75,9 +76,10 @@ fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError
     })
 }
 
-/// Runs `call`, which may close devices, and takes those out that it has closed. `before` lets go of what is ours in the
-/// contexts that may end, `after` forgets what has ended with them. Who opens a device waits meanwhile: what is taken in it
-/// anew must not be forgotten with what was there before, nor the new context have the old one's handle in our books.
+/// Runs `call`, which may close devices, and takes those out that it has closed. `before` lets go
+/// of what is ours in the contexts that may end, `after` forgets what has ended with them. Who
+/// opens a device waits meanwhile: what is taken in it anew must not be forgotten with what was
+/// there before, nor the new context have the old one's handle in our books.
 fn closes(before: &dyn Fn(), call: &dyn Fn() -> aclError, after: &dyn Fn()) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
@@ -127,7 +129,8 @@ macro_rules! reset_device {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: the last closes the device.")]
         pub unsafe extern "C" fn $name(device: i32) -> aclError {
-            // Events are kept by the context that they were made in, and all of the device's contexts may end.
+            // Events are kept by the context that they were made in, and all of the device's
+            // contexts may end.
             let before = || {
                 let governed = Ascend::process().governed();
                 let found = governed.and_then(|all| all.devices().find(|one| one.ordinal == device));

@@ -1,10 +1,11 @@
-//! Core limits: a part of a device's cores for a tenant's operators, where `FCSP_ASCEND_CORES=quota` asks for it, on top of
-//! the share of time.
+//! Core limits: a part of a device's cores for a tenant's operators, where
+//! `FCSP_ASCEND_CORES=quota` asks for it, on top of the share of time.
 //!
-//! A limit is a count and not a place: those of two processes may fall on the same cores, so it evens out how large a part
-//! of the device each operator takes and isolates nobody. Cores are never limited in a process that has loaded the
-//! collective library: operators that synchronise over all cores and collectives on other streams can lock each other out
-//! when there are fewer cores than one of them needs, and how many a collective needs, nobody says.
+//! A limit is a count and not a place: those of two processes may fall on the same cores, so it
+//! evens out how large a part of the device each operator takes and isolates nobody. Cores are
+//! never limited in a process that has loaded the collective library: operators that synchronise
+//! over all cores and collectives on other streams can lock each other out when there are fewer
+//! cores than one of them needs, and how many a collective needs, nobody says.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::process::Scope;
@@ -30,8 +31,8 @@ pub const VARIABLE: &str = "FCSP_ASCEND_CORES";
 ///
 /// # Errors
 ///
-/// A sentence that names the variable and what it takes, for any other value: somebody wanted something and would not get
-/// it.
+/// A sentence that names the variable and what it takes, for any other value: somebody wanted
+/// something and would not get it.
 pub fn read(value: &str) -> Result<bool, String> {
     match value.trim() {
         "" | "none" => Ok(false),
@@ -63,7 +64,8 @@ const KINDS: [(aclDeviceInfo, aclrtDevResLimitType); 2] = [
     (ACL_DEVICE_INFO_VECTOR_CORE_NUM, ACL_RT_DEV_RES_VECTOR_CORE),
 ];
 
-/// Limits the cores of a device that has just been opened, if that is asked for and the tenant has a share there.
+/// Limits the cores of a device that has just been opened, if that is asked for and the tenant has
+/// a share there.
 pub fn apply(ordinal: i32) {
     if !asked() || !HCCL.loaded().is_null() {
         return;
@@ -92,7 +94,8 @@ pub fn apply(ordinal: i32) {
     }
 }
 
-/// Takes limits back before a collective starts: the library may have been loaded after the device was opened.
+/// Takes limits back before a collective starts: the library may have been loaded after the device
+/// was opened.
 #[cold]
 pub fn lift() {
     if !asked() {

@@ -6,8 +6,9 @@ use crate::call_real;
 use crate::ffi::acl::*;
 use crate::info::process_memory;
 
-/// What a context is taken to hold, in bytes, until it is measured. Not measured yet, for want of a device
-/// (docs/assumptions.md). What HCCL and operators take besides comes by calls that are counted.
+/// What a context is taken to hold, in bytes, until it is measured. Not measured yet, for want of a
+/// device (docs/assumptions.md). What HCCL and operators take besides comes by calls that are
+/// counted.
 pub const CONTEXT_ESTIMATE: u64 = 256 << 20;
 
 /// How many devices this process has; `None` before `aclInit`.

@@ -1,7 +1,8 @@
-//! Everything that starts work on the device, and everything that waits for it, in ACL and in the runtime.
+//! Everything that starts work on the device, and everything that waits for it, in ACL and in the
+//! runtime.
 //!
-//! A process that nobody governs passes through here on a few loads. Otherwise the outer call asks the gate, and those
-//! of the runtime under it go straight through.
+//! A process that nobody governs passes through here on a few loads. Otherwise the outer call asks
+//! the gate, and those of the runtime under it go straight through.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::hash::{Hash, Hasher};
@@ -20,15 +21,15 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::*;
 use crate::process::Ascend;
 
-/// Whether a call has nothing to ask: nobody governs this process, or a wrapper of this thread's has asked for the layers
-/// under it.
+/// Whether a call has nothing to ask: nobody governs this process, or a wrapper of this thread's
+/// has asked for the layers under it.
 #[inline(always)]
 fn passes() -> bool {
     straight::<Ascend>() || Launching::is_up()
 }
 
-/// What a wrapper calls in the end. Not a type each: with some sixty wrappers the library would be twice as large, for a
-/// nanosecond.
+/// What a wrapper calls in the end. Not a type each: with some sixty wrappers the library would be
+/// twice as large, for a nanosecond.
 type Call<'a> = &'a dyn Fn() -> aclError;
 
 /// Submits a kernel.
@@ -40,7 +41,8 @@ pub(crate) fn kernel(function: usize, blocks: u32, stream: aclrtStream, call: Ca
     hook::kernel::<Ascend>(function, blocks, queue, call)
 }
 
-/// Numbers that stand for what has no function handle are odd; handles are addresses of objects and are not.
+/// Numbers that stand for what has no function handle are odd; handles are addresses of objects and
+/// are not.
 const ODD: usize = 1;
 
 /// The number of a function that is known by its stub on the host.
@@ -71,12 +73,13 @@ unsafe fn by_name(name: *const c_char) -> usize {
     number
 }
 
-/// Names of functions without a handle: the name, and the binary that a stub was registered with, 0 for others.
+/// Names of functions without a handle: the name, and the binary that a stub was registered with, 0
+/// for others.
 static NAMES: Mutex<Option<HashMap<usize, (String, usize)>>> = Mutex::new(None);
 
 fn remember(number: usize, name: &CStr, binary: usize) {
-    // Somebody else remembering something is no reason to wait, and a child may inherit the lock: the name is then
-    // missed, and the function is of no class.
+    // Somebody else remembering something is no reason to wait, and a child may inherit the lock:
+    // the name is then missed, and the function is of no class.
     if let Ok(mut names) = NAMES.try_lock() {
         let names = names.get_or_insert_default();
         if binary != 0 || !names.contains_key(&number) {
@@ -260,7 +263,8 @@ launches! {
         funcHandle: rtFuncHandle, numBlocks: u32, stm: rtStream_t, cfg: *mut rtKernelLaunchCfg_t,
         hostArgs: *mut c_void, argsSize: u32, placeHolderArray: *mut rtPlaceHolderInfo_t, placeHolderNum: u32
     ): funcHandle as usize, numBlocks, stm;
-    // Tasks that are described in memory: one number for all of a kind; spans between marks put the charge right.
+    // Tasks that are described in memory: one number for all of a kind; spans between marks put the
+    // charge right.
     rtFftsTaskLaunch(info: *mut rtFftsTaskInfo_t, stm: rtStream_t):
         by_name(c"rtFftsTaskLaunch".as_ptr()), 1, stm;
     rtFftsTaskLaunchWithFlag(info: *mut rtFftsTaskInfo_t, stm: rtStream_t, flag: u32):
@@ -296,7 +300,8 @@ macro_rules! executes {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($model: $model_ty $(, $arg: $ty)*) -> aclError {
             if passes() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+                // driver.
                 return unsafe { real($model $(, $arg)*) };
             }
             model($model, $stream, &|| call_real!($name($model $(, $arg)*)))
@@ -323,7 +328,8 @@ macro_rules! waits {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
             if passes() && let Some(real) = real::$name.get() {
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+                // driver.
                 return unsafe { real($($arg),*) };
             }
             waiting($drains, &|| call_real!($name($($arg),*)))

@@ -1,8 +1,10 @@
-//! vNPU templates: the parts into which the hardware can divide a chip, and which of them fit together.
+//! vNPU templates: the parts into which the hardware can divide a chip, and which of them fit
+//! together.
 //!
-//! A part is made by name (`npu-smi set -t create-vnpu`, `dcmi_create_vdevice`) by whoever owns the machine, before
-//! anybody uses the chip; FCSP governs inside. What is here only plans: it is pure and knows no library. Figures are those of
-//! the published lists; a machine's own are what `npu-smi info -t template-info` says.
+//! A part is made by name (`npu-smi set -t create-vnpu`, `dcmi_create_vdevice`) by whoever owns the
+//! machine, before anybody uses the chip; FCSP governs inside. What is here only plans: it is pure
+//! and knows no library. Figures are those of the published lists; a machine's own are what
+//! `npu-smi info -t template-info` says.
 
 /// A kind of part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -109,8 +109,8 @@ impl Backend for Ascend {
         recording::RECORDINGS.forget_in_child();
     }
 
-    /// Nothing until it is measured on the device at hand: a launch until then costs a little more than it should
-    /// (docs/assumptions.md).
+    /// Nothing until it is measured on the device at hand: a launch until then costs a little more
+    /// than it should (docs/assumptions.md).
     const BUSY_BRACKET_NS: u64 = 0;
     const IDLE_BRACKET_NS: u64 = 0;
 

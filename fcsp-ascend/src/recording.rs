@@ -1,5 +1,6 @@
-//! What is recorded now and launched later: captures of a stream, and streams that are bound to a model being built, as
-//! loading an offline model does. Launches recorded there are charged when the model is executed.
+//! What is recorded now and launched later: captures of a stream, and streams that are bound to a
+//! model being built, as loading an offline model does. Launches recorded there are charged when
+//! the model is executed.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::launch;
@@ -15,8 +16,8 @@ use crate::process::Ascend;
 /// Captures and bindings of this process that are open.
 pub static RECORDINGS: Recordings = Recordings::new();
 
-/// Whether this stream records. Of captures the driver is asked: one may have spread to streams that wait for its events, and the
-/// call that ended one may have been left by a jump.
+/// Whether this stream records. Of captures the driver is asked: one may have spread to streams
+/// that wait for its events, and the call that ended one may have been left by a jump.
 pub fn on(stream: usize) -> bool {
     RECORDINGS.is_bound(stream) || captures(stream)
 }
@@ -32,9 +33,10 @@ fn captures(stream: usize) -> bool {
         && status != ACL_MODEL_RI_CAPTURE_STATUS_NONE
 }
 
-/// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
-/// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
-/// by for that: one capture left open would be a way around the share.
+/// While it lives, this thread may ask events and make them although another thread is capturing.
+/// In the mode that most captures use such a question breaks the capture, and a launch on a stream
+/// that is not captured must not be let by for that: one capture left open would be a way around
+/// the share.
 #[derive(Debug)]
 pub struct BesideCaptures(aclmdlRICaptureMode);
 
@@ -78,8 +80,8 @@ fn begins(stream: aclrtStream, model: usize, call: &dyn Fn() -> aclError) -> acl
     })
 }
 
-/// Runs an outer call with the ones inside it passing through; `None` if this is such a one. As with launches, the runtime's
-/// call under ACL's must not count again.
+/// Runs an outer call with the ones inside it passing through; `None` if this is such a one. As
+/// with launches, the runtime's call under ACL's must not count again.
 fn outermost(call: impl FnOnce() -> aclError) -> Option<aclError> {
     let _outer = Launching::enter()?;
     Some(call())
@@ -99,7 +101,8 @@ begins! {
     rtStreamBeginCapture(stm: rtStream_t, mode: i32);
 }
 
-/// Runs `call`, which ends a capture on `stream`, whether it succeeds or not, unless it came from the wrong thread.
+/// Runs `call`, which ends a capture on `stream`, whether it succeeds or not, unless it came from
+/// the wrong thread.
 fn ends(stream: aclrtStream, call: &dyn Fn() -> aclError) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let queue = stream as usize;

@@ -1,5 +1,5 @@
-//! Whatever has a role that FCSP must know about is wrapped, or stands in `symbols/unwrapped.tsv` with the reason why
-//! not.
+//! Whatever has a role that FCSP must know about is wrapped, or stands in `symbols/unwrapped.tsv`
+//! with the reason why not.
 
 use fcsp_ascend::hooks::HOOKS;
 use fcsp_ascend::symbols::{self, Role, Symbol};
@@ -28,8 +28,8 @@ fn what_matters_is_wrapped_or_has_a_reason() {
     assert!(gaps.is_empty(), "{gaps:#?}");
 }
 
-/// What starts work allows no exception but what calls the runtime for it; what takes memory, none but imports. A list that
-/// grew long here would be a list of ways around.
+/// What starts work allows no exception but what calls the runtime for it; what takes memory, none
+/// but imports. A list that grew long here would be a list of ways around.
 #[test]
 fn roles_that_decide_have_no_exception_but_these() {
     let unwrapped = |role: Role| -> Vec<&str> {

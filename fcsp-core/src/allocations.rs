@@ -1,8 +1,8 @@
 //! Live allocations by address or handle: what a free must give back, and where.
 //!
-//! Sharded by a hash of the key, each shard a short lock around a hash map. The lock is one atomic change and one store,
-//! in the same cache line as the map's header: what is felt after a driver call is not instructions but lines that
-//! have gone cold. Never touched on the launch path.
+//! Sharded by a hash of the key, each shard a short lock around a hash map. The lock is one atomic
+//! change and one store, in the same cache line as the map's header: what is felt after a driver
+//! call is not instructions but lines that have gone cold. Never touched on the launch path.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -85,8 +85,8 @@ impl<V> Taken<'_, V> {
 impl<V> Drop for Taken<'_, V> {
     fn drop(&mut self) {
         let len = self.map().len();
-        // Relaxed: ordered by the Release below; a thread that frees what another has allocated has heard of it from
-        // that thread.
+        // Relaxed: ordered by the Release below; a thread that frees what another has allocated has
+        // heard of it from that thread.
         self.0.len.store(len, Ordering::Relaxed);
         self.0.taken.store(false, Ordering::Release);
     }

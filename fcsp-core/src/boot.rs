@@ -1,13 +1,15 @@
 //! Which boot of the machine this is.
 //!
-//! Times in shared files are those of a clock that begins anew with every boot, and locks end with it. Where the state
-//! folder lies on a disk, files of the boot before are found. They carry its number, and are made anew.
+//! Times in shared files are those of a clock that begins anew with every boot, and locks end with
+//! it. Where the state folder lies on a disk, files of the boot before are found. They carry its
+//! number, and are made anew.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::region::layout::Fnv;
 
-/// The kernel's file with the identity of this boot: the same text for every process of a machine, in containers too.
+/// The kernel's file with the identity of this boot: the same text for every process of a machine,
+/// in containers too.
 const SOURCE: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Not asked yet.
@@ -34,7 +36,8 @@ fn number(text: &[u8]) -> u64 {
     hash.finish() | 2
 }
 
-/// Tells whether a file with the identity `stored` is of another boot. An older build stored 0, which is of no other boot.
+/// Tells whether a file with the identity `stored` is of another boot. An older build stored 0,
+/// which is of no other boot.
 pub fn is_another(stored: u64) -> bool {
     let current = id();
     stored != 0 && current != 0 && stored != current

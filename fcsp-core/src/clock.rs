@@ -1,16 +1,18 @@
 //! The kernel's clock and its sleep.
 //!
-//! The C library's `clock_gettime`, `nanosleep` and `syscall` are symbols that a program can interpose: libfaketime
-//! stops, shifts and scales the clock for a whole process. Times in shared files must be the machine's, and a deadline
-//! of another clock never comes. So nothing here calls the C library. The time is read in the vDSO, the page of code
-//! that the kernel maps into every process, or by a system call where there is none.
+//! The C library's `clock_gettime`, `nanosleep` and `syscall` are symbols that a program can
+//! interpose: libfaketime stops, shifts and scales the clock for a whole process. Times in shared
+//! files must be the machine's, and a deadline of another clock never comes. So nothing here calls
+//! the C library. The time is read in the vDSO, the page of code that the kernel maps into every
+//! process, or by a system call where there is none.
 //!
 //! A sleep of the C library is also a point of cancellation. These are not.
 
 use rustix::thread::NanosleepRelativeResult;
 use rustix::time::{ClockId, Timespec};
 
-/// The longest single sleep on the way to a deadline, ns. A clock that jumps costs no more than this.
+/// The longest single sleep on the way to a deadline, ns. A clock that jumps costs no more than
+/// this.
 pub const PIECE_NS: u64 = 20_000_000;
 
 /// Reads CLOCK_MONOTONIC, ns: one clock for every process of a machine.
@@ -39,8 +41,8 @@ pub(crate) fn timespec(ns: u64) -> Timespec {
 
 /// Time left until a deadline, by two accounts: the clock's, and that of the sleeps taken so far.
 ///
-/// A clock that stands still, or goes back, does not make the wait longer: sleeps are counted at the length that was
-/// asked for.
+/// A clock that stands still, or goes back, does not make the wait longer: sleeps are counted at
+/// the length that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Countdown {
     until: u64,
@@ -62,7 +64,8 @@ impl Countdown {
         Self::new(now, now.saturating_add(ns))
     }
 
-    /// The next piece to sleep at `now`, at most `most` and [`PIECE_NS`]; `None` when the time is up.
+    /// The next piece to sleep at `now`, at most `most` and [`PIECE_NS`]; `None` when the time is
+    /// up.
     pub fn piece(&mut self, now: u64, most: u64) -> Option<u64> {
         self.left = self.left.min(self.until.saturating_sub(now));
         (self.left > 0).then(|| self.left.min(most).min(PIECE_NS))

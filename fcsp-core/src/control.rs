@@ -1,11 +1,13 @@
-//! The control page: a tenant's limits, written from outside and mapped read-only by the tenant's processes, so that
-//! `fcsp limit` changes a running program.
+//! The control page: a tenant's limits, written from outside and mapped read-only by the tenant's
+//! processes, so that `fcsp limit` changes a running program.
 //!
-//! One writer at a time (it holds the tenant's setup lock), any number of readers, no lock for them: a generation that
-//! is odd while the writer writes, as in a seqlock. A reader that finds it odd keeps what it knew.
+//! One writer at a time (it holds the tenant's setup lock), any number of readers, no lock for
+//! them: a generation that is odd while the writer writes, as in a seqlock. A reader that finds it
+//! odd keeps what it knew.
 //!
-//! Only the tenant's own processes map the page. Everybody else reads and writes the file ([`ControlFile`]): a tenant that
-//! cuts its file short must not end a command of root's by a fault.
+//! Only the tenant's own processes map the page. Everybody else reads and writes the file
+//! ([`ControlFile`]): a tenant that cuts its file short must not end a command of root's by a
+//! fault.
 
 mod outside;
 
@@ -65,7 +67,8 @@ fn invalid(path: &Path, reason: &str) -> io::Error {
 }
 
 impl Control {
-    /// Opens the page in a tenant's folder for who is no process of the tenant, or is not yet; `None` if there is none.
+    /// Opens the page in a tenant's folder for who is no process of the tenant, or is not yet;
+    /// `None` if there is none.
     pub fn open(dir: &Path) -> io::Result<Option<ControlFile>> {
         ControlFile::open(dir)
     }
@@ -75,8 +78,9 @@ impl Control {
         ControlFile::create(dir)
     }
 
-    /// Maps the page for reading as one of the tenant's processes: a lock says that it lives, for as long as the page is
-    /// mapped. A forked child has the mapping, too, and is a process of the tenant.
+    /// Maps the page for reading as one of the tenant's processes: a lock says that it lives, for
+    /// as long as the page is mapped. A forked child has the mapping, too, and is a process of the
+    /// tenant.
     pub fn open_as_member(dir: &Path) -> io::Result<Self> {
         let path = dir.join("control");
         let file = file::open_ro(&path)?;
@@ -101,15 +105,16 @@ impl Control {
     fn word(&self, index: usize) -> &AtomicU64 {
         assert!(index < FILE_BYTES / 8);
         let base: NonNull<AtomicU64> = self.mapping.base().cast();
-        // SAFETY: the index is inside the mapping, whose file was checked to be as long; atomics may be written by
-        // other processes at any time; the mapping lives as long as `self`.
+        // SAFETY: the index is inside the mapping, whose file was checked to be as long; atomics
+        // may be written by other processes at any time; the mapping lives as long as `self`.
         unsafe { base.add(index).as_ref() }
     }
 
     /// Changes whenever the limits change; one load of a line that is otherwise only read.
     #[inline]
     pub fn generation(&self) -> u64 {
-        // Acquire: pairs with the writer's Release, so that the entries read next are those of this generation.
+        // Acquire: pairs with the writer's Release, so that the entries read next are those of this
+        // generation.
         self.word(WORD_GENERATION).load(Ordering::Acquire)
     }
 
@@ -118,8 +123,8 @@ impl Control {
         self.word(WORD_GENERATION)
     }
 
-    /// The limits, with their generation; `None` while they are being written, and where they are damaged: nobody's limits
-    /// are taken for none.
+    /// The limits, with their generation; `None` while they are being written, and where they are
+    /// damaged: nobody's limits are taken for none.
     pub fn read(&self) -> Option<(u64, Limits)> {
         let before = self.generation();
         if before & 1 == 1 {
@@ -147,8 +152,8 @@ impl Control {
         Some((before, limits_of(paused, &entries)))
     }
 
-    /// The limits, as they are when nobody writes them: a writer that is not given the processor is waited for, as long
-    /// as for any setup. The caller does not hold the tenant's setup lock.
+    /// The limits, as they are when nobody writes them: a writer that is not given the processor is
+    /// waited for, as long as for any setup. The caller does not hold the tenant's setup lock.
     pub fn read_when_settled(&self) -> io::Result<(u64, Limits)> {
         if let Some(read) = self.read() {
             return Ok(read);
@@ -239,7 +244,8 @@ fn limits_of(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> Limits {
     limits
 }
 
-/// Puts the right check into a page's bytes, whatever else they say: for tests that want to get past it.
+/// Puts the right check into a page's bytes, whatever else they say: for tests that want to get
+/// past it.
 #[doc(hidden)]
 pub fn seal(page: &mut [u8]) {
     let word = |at: usize| {
@@ -255,7 +261,8 @@ pub fn seal(page: &mut [u8]) {
     page[WORD_CHECK * 8..WORD_CHECK * 8 + 8].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// FNV-1a over what a page says, word by word: finds slips and not forgers, who could compute it too.
+/// FNV-1a over what a page says, word by word: finds slips and not forgers, who could compute it
+/// too.
 fn check(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> u64 {
     std::iter::once(paused)
         .chain(std::iter::once(entries.len() as u64))
@@ -426,7 +433,8 @@ mod tests {
         assert!(writer.read().unwrap().is_some());
     }
 
-    /// A writer that was stopped between two of its stores holds the setup lock. Whoever needs the limits waits for it.
+    /// A writer that was stopped between two of its stores holds the setup lock. Whoever needs the
+    /// limits waits for it.
     #[test]
     fn a_writer_that_is_slow_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,13 +1,14 @@
 //! Which device is meant: identity by UUID and PCI address, never by index alone.
 //!
-//! An index is how a person names a device to their own program (`--memory 0=8GiB`): it means the number that the
-//! program itself would use. It is resolved to a UUID once, by the backend that can ask the driver, and every shared
-//! file is named by the UUID.
+//! An index is how a person names a device to their own program (`--memory 0=8GiB`): it means the
+//! number that the program itself would use. It is resolved to a UUID once, by the backend that can
+//! ask the driver, and every shared file is named by the UUID.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A device's 16-byte UUID as vendors report it. Shown as `GPU-8-4-4-4-12`, read with any or no prefix.
+/// A device's 16-byte UUID as vendors report it. Shown as `GPU-8-4-4-4-12`, read with any or no
+/// prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceUuid(pub [u8; 16]);
 
@@ -48,7 +49,8 @@ impl FromStr for DeviceUuid {
     }
 }
 
-/// The beginning of a UUID, as people copy it from a listing: `GPU-a04154c4`. Names a device where only one begins so.
+/// The beginning of a UUID, as people copy it from a listing: `GPU-a04154c4`. Names a device where
+/// only one begins so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UuidStart {
     /// The digits, the first one in the upper half of the first byte; zero after the last.
@@ -201,7 +203,8 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// How exactly this selector names `device`: `None` if it does not, else the higher the more exact.
+    /// How exactly this selector names `device`: `None` if it does not, else the higher the more
+    /// exact.
     pub fn matches(&self, device: &DeviceIdentity) -> Option<u8> {
         match *self {
             Self::All => Some(0),

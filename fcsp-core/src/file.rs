@@ -1,12 +1,14 @@
-//! Small files shared by processes: opening, mapping, byte-range locks that the kernel drops at death, setup locks.
+//! Small files shared by processes: opening, mapping, byte-range locks that the kernel drops at
+//! death, setup locks.
 //!
-//! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15): they belong to the open file, not to a process
-//! number, so they mean the same in every PID namespace and vanish when the last descriptor and the last mapping of the
-//! file are gone, whatever killed the holder. A forked child shares the open files of its parent, and their locks with
-//! them: see [`forget_in_child`].
+//! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15): they belong to the open file,
+//! not to a process number, so they mean the same in every PID namespace and vanish when the last
+//! descriptor and the last mapping of the file are gone, whatever killed the holder. A forked child
+//! shares the open files of its parent, and their locks with them: see [`forget_in_child`].
 //!
-//! What a program keeps for long it keeps by a mapping, and closes the descriptor: a program may close any number that it
-//! did not open, as daemons do, and be given it again for a file of its own.
+//! What a program keeps for long it keeps by a mapping, and closes the descriptor: a program may
+//! close any number that it did not open, as daemons do, and be given it again for a file of its
+//! own.
 
 mod folder;
 mod locks;
@@ -29,12 +31,14 @@ pub use setup_lock::SetupLock;
 pub use small::{MOST_BYTES, make, read, read_text, replace};
 pub use transient::Transient;
 
-/// Opens for reading and writing, closed on exec; `create` makes a file that is not there, with mode 0600. In a folder that
-/// every user may write to, a new file is every user's to write as well.
+/// Opens for reading and writing, closed on exec; `create` makes a file that is not there, with
+/// mode 0600. In a folder that every user may write to, a new file is every user's to write as
+/// well.
 ///
-/// No other user can point a file elsewhere: no link at the last step is followed, nor one on the way that is neither
-/// this user's nor root's. What is opened is a regular file with one name, of this user, of root or of its folder's owner
-/// ([`Folder`]); a pipe or a device is an error and no wait.
+/// No other user can point a file elsewhere: no link at the last step is followed, nor one on the
+/// way that is neither this user's nor root's. What is opened is a regular file with one name, of
+/// this user, of root or of its folder's owner ([`Folder`]); a pipe or a device is an error and no
+/// wait.
 pub fn open_rw(path: &Path, create: bool) -> io::Result<Transient> {
     if !create {
         return Transient::open(path, libc::O_RDWR);
@@ -70,8 +74,9 @@ pub fn open_ro(path: &Path) -> io::Result<Transient> {
     Transient::open(path, libc::O_RDONLY)
 }
 
-/// Lets go, in a forked child, of what its parent had open at the moment of the fork and of the mappings that stand for
-/// the parent: the parent's locks then die with the parent. Async-signal-safe.
+/// Lets go, in a forked child, of what its parent had open at the moment of the fork and of the
+/// mappings that stand for the parent: the parent's locks then die with the parent.
+/// Async-signal-safe.
 ///
 /// Whoever holds an address into such a mapping reads and writes zeroes that nobody else sees.
 pub fn forget_in_child() {
@@ -79,10 +84,12 @@ pub fn forget_in_child() {
     mapping::forget_in_child();
 }
 
-/// Makes the file at least `len` bytes, with its blocks really allocated: a full tmpfs is an error here and not a
-/// SIGBUS later. Only ever grows, so two processes that grow a file at once cannot cut each other's part off.
+/// Makes the file at least `len` bytes, with its blocks really allocated: a full tmpfs is an error
+/// here and not a SIGBUS later. Only ever grows, so two processes that grow a file at once cannot
+/// cut each other's part off.
 ///
-/// Where the program may not make files so long (`RLIMIT_FSIZE`) that is an error, too, and not the signal that ends it.
+/// Where the program may not make files so long (`RLIMIT_FSIZE`) that is an error, too, and not the
+/// signal that ends it.
 pub fn allocate(file: &File, len: u64) -> io::Result<()> {
     let error = match without_size_signal(|| grow(file, len)) {
         Err(error) if error.raw_os_error() == Some(libc::EFBIG) => error,
@@ -95,8 +102,8 @@ pub fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-/// Writes at a place in the file. Where the program may not write there (`RLIMIT_FSIZE`) that is an error, and not the
-/// signal that ends it.
+/// Writes at a place in the file. Where the program may not write there (`RLIMIT_FSIZE`) that is an
+/// error, and not the signal that ends it.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     without_size_signal(|| file.write_all_at(bytes, offset))
@@ -107,8 +114,9 @@ fn without_size_signal(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> 
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: all three live through the calls, which write no more than them; zeroes are valid for the one that is only
-    // read where a call failed. The mask is this thread's own and is put back below.
+    // SAFETY: all three live through the calls, which write no more than them; zeroes are valid for
+    // the one that is only read where a call failed. The mask is this thread's own and is put back
+    // below.
     let was_pending = unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGXFSZ);
@@ -175,7 +183,8 @@ impl FileId {
         })
     }
 
-    /// The identity of the file at `path`, which is not followed if it is a link; `None` if there is none.
+    /// The identity of the file at `path`, which is not followed if it is a link; `None` if there
+    /// is none.
     pub fn at(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(Self {

@@ -1,5 +1,5 @@
-//! A rate limiter for programs that submit device work themselves: the gate, the costs and the neighbours in one, without
-//! a preload library and without a vendor.
+//! A rate limiter for programs that submit device work themselves: the gate, the costs and the
+//! neighbours in one, without a preload library and without a vendor.
 //!
 //! ```no_run
 //! use fcsp_core::classify::Class;
@@ -52,12 +52,13 @@ pub trait Markers {
     /// Puts a marker at the end of what has been submitted, and remembers the position with it.
     fn put(&mut self, at: Marker);
 
-    /// The last position that the device has passed, if it has passed one since this was last asked.
+    /// The last position that the device has passed, if it has passed one since this was last
+    /// asked.
     fn passed(&mut self) -> Option<Marker>;
 }
 
-/// One process's part of a tenant's share of one device. All methods may be called from any thread; in a forked child it
-/// is the parent's, and the child makes its own.
+/// One process's part of a tenant's share of one device. All methods may be called from any thread;
+/// in a forked child it is the parent's, and the child makes its own.
 #[derive(Debug)]
 pub struct Governor<'p> {
     gate: Gate<'p>,
@@ -127,7 +128,8 @@ impl<'p> Governor<'p> {
         Duration::from_nanos(self.gate.in_flight())
     }
 
-    /// Runs `submit` when it is this tenant's turn: waits on the calling thread until then. `queue` is where the work goes.
+    /// Runs `submit` when it is this tenant's turn: waits on the calling thread until then. `queue`
+    /// is where the work goes.
     pub fn submit<Q: Markers, R>(&self, work: &Work, queue: &mut Q, submit: impl FnOnce(&mut Q) -> R) -> R {
         let cost = self.costs.cost(work.key, work.blocks);
         let mut marker = false;
@@ -169,7 +171,8 @@ impl<'p> Governor<'p> {
         }
     }
 
-    /// Waits for everything submitted by `finish`, which comes back when the device is done with it.
+    /// Waits for everything submitted by `finish`, which comes back when the device is done with
+    /// it.
     pub fn synchronise<R>(&self, finish: impl FnOnce() -> R) -> R {
         self.blocks();
         let result = finish();
@@ -345,7 +348,8 @@ mod tests {
         assert!(admitted(Params::balanced(250_000)) > 0.99);
     }
 
-    /// Work that is charged 3 us and takes 5 ms, waited for each time: what a wait shows is charged.
+    /// Work that is charged 3 us and takes 5 ms, waited for each time: what a wait shows is
+    /// charged.
     #[test]
     fn what_the_device_did_is_charged_where_the_host_waits_for_it() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Vendor-neutral core of FCSP: what a backend, the `fcsp` command, the node agent or an embedding program needs to
-//! give a tenant a fixed part of an accelerator.
+//! Vendor-neutral core of FCSP: what a backend, the `fcsp` command, the node agent or an embedding
+//! program needs to give a tenant a fixed part of an accelerator.
 //!
 //! Four traits, each with an implementation that limits nothing:
 //!
@@ -10,8 +10,9 @@
 //! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classifier::ByName`], [`classifier::Unclassified`] |
 //! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | a tenant's name in a [`state::StateDir`] (see [`tenant`]), [`process::Unlimited`] |
 //!
-//! Nothing here names a vendor, prints, installs a signal handler or exits the process. Everything that several
-//! processes share lives in small files (see [`region`]) that survive `kill -9` at any instruction.
+//! Nothing here names a vendor, prints, installs a signal handler or exits the process. Everything
+//! that several processes share lives in small files (see [`region`]) that survive `kill -9` at any
+//! instruction.
 
 pub mod allocations;
 pub mod boot;

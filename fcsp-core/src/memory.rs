@@ -1,9 +1,10 @@
 //! The memory tracker: may this tenant hold these bytes?
 //!
-//! The protocol for every allocation is reserve, call the driver, then keep the reservation or give it back. The
-//! reservation is what makes two racing processes unable to overcommit.
+//! The protocol for every allocation is reserve, call the driver, then keep the reservation or give
+//! it back. The reservation is what makes two racing processes unable to overcommit.
 
-/// A request that would pass the quota. The caller answers with its vendor's own out-of-memory code.
+/// A request that would pass the quota. The caller answers with its vendor's own out-of-memory
+/// code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{wanted} bytes on top of {used} would pass the quota of {limit}")]
 pub struct Denied {
@@ -32,7 +33,8 @@ impl Usage {
         self.limit.min(self.total)
     }
 
-    /// The free memory as the tenant should see it, when the device itself has `physical` bytes free.
+    /// The free memory as the tenant should see it, when the device itself has `physical` bytes
+    /// free.
     pub fn visible_free(&self, physical: u64) -> u64 {
         self.limit
             .saturating_sub(self.used)
@@ -55,7 +57,8 @@ pub trait MemoryTracker {
     /// What is held and allowed.
     fn usage(&self) -> Usage;
 
-    /// Reserves `bytes` for as long as the returned guard lives; [`Reservation::keep`] makes it permanent.
+    /// Reserves `bytes` for as long as the returned guard lives; [`Reservation::keep`] makes it
+    /// permanent.
     fn try_hold(&self, bytes: u64) -> Result<Reservation<'_, Self>, Denied>
     where
         Self: Sized,

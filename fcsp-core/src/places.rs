@@ -1,11 +1,13 @@
 //! Where the state folder may lie: an ordered list of candidates, each asked whether it serves.
 //!
-//! Every process of a user must find the same folder, or each would have a quota of its own. So the list depends on the
-//! user and on little else, and a candidate that exists already in memory-backed storage comes before one that would
-//! have to be made. A name that somebody else has taken is passed by for the next name in the same place.
+//! Every process of a user must find the same folder, or each would have a quota of its own. So the
+//! list depends on the user and on little else, and a candidate that exists already in
+//! memory-backed storage comes before one that would have to be made. A name that somebody else has
+//! taken is passed by for the next name in the same place.
 //!
-//! Under a root-owned file every user is a process of one tenant, so the folder is common: any user makes it, any user
-//! finds it, and any user may write in it. Its places are those in which every user may make a folder.
+//! Under a root-owned file every user is a process of one tenant, so the folder is common: any user
+//! makes it, any user finds it, and any user may write in it. Its places are those in which every
+//! user may make a folder.
 
 use std::fs::{DirBuilder, Metadata};
 use std::io;
@@ -36,8 +38,8 @@ struct Place {
     path: PathBuf,
     /// How many names are tried: the path itself, then `path.1` and so on.
     names: u32,
-    /// Whether the place is memory-backed and the same for all of a user's processes: what exists there is looked for
-    /// before anything is made.
+    /// Whether the place is memory-backed and the same for all of a user's processes: what exists
+    /// there is looked for before anything is made.
     first: bool,
 }
 
@@ -130,8 +132,8 @@ pub fn all_private() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The state folder of this kind, and the candidates that were passed by. With `make` it is there afterwards; without,
-/// nothing is made, and the folder is the one that would be.
+/// The state folder of this kind, and the candidates that were passed by. With `make` it is there
+/// afterwards; without, nothing is made, and the folder is the one that would be.
 pub fn choose(kind: Kind, make: bool) -> (PathBuf, Vec<Passed>) {
     match kind {
         Kind::Private => choose_among(&private_places(uid()), kind, make),
@@ -210,7 +212,8 @@ fn check(path: &Path, kind: Kind) -> io::Result<()> {
         _ => {}
     }
     may_write(path)?;
-    // A folder that has served is not tried again: what is full or slow at this moment is still the one.
+    // A folder that has served is not tried again: what is full or slow at this moment is still the
+    // one.
     if path.join("tenants").is_dir() {
         return Ok(());
     }
@@ -220,7 +223,8 @@ fn check(path: &Path, kind: Kind) -> io::Result<()> {
 /// Whether this process may make entries in the folder, a read-only file system included.
 fn may_write(path: &Path) -> io::Result<()> {
     let text = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    // SAFETY: the string outlives the call. AT_EACCESS asks for the effective user, as opening does.
+    // SAFETY: the string outlives the call. AT_EACCESS asks for the effective user, as opening
+    // does.
     let may = unsafe {
         libc::faccessat(
             libc::AT_FDCWD,
@@ -251,7 +255,8 @@ fn try_mapping(path: &Path) -> io::Result<()> {
     done
 }
 
-/// Makes a folder that is every user's, with what is in it, under another name first: nobody ever sees it closed.
+/// Makes a folder that is every user's, with what is in it, under another name first: nobody ever
+/// sees it closed.
 fn make_common(path: &Path) -> io::Result<()> {
     let temporary = temporary_name(path);
     open_folder(&temporary, COMMON)?;
@@ -267,7 +272,8 @@ fn make_common(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes a folder with exactly this mode, under another name first; one that is there already is left alone.
+/// Makes a folder with exactly this mode, under another name first; one that is there already is
+/// left alone.
 pub(crate) fn make_open(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -299,8 +305,8 @@ fn open_folder(path: &Path, mode: u32) -> io::Result<()> {
     set_mode(path, mode)
 }
 
-/// Gives a folder of this user's its mode. By the open folder: where others may write beside it, the name may be a link of
-/// theirs, and the mode would be given to whatever that leads to.
+/// Gives a folder of this user's its mode. By the open folder: where others may write beside it,
+/// the name may be a link of theirs, and the mode would be given to whatever that leads to.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     let folder = Folder::open(path)?;
     match folder.owner() == uid() {

@@ -1,7 +1,7 @@
 //! The process manager: which processes belong to a tenant, and which of them live.
 
-/// What a process says of itself when it takes a slot. Ownership does not rest on it: the kernel's lock on the slot
-/// does.
+/// What a process says of itself when it takes a slot. Ownership does not rest on it: the kernel's
+/// lock on the slot does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Process number in its own namespace.
@@ -27,7 +27,8 @@ pub fn stat(which: &str) -> Option<(String, u64)> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{which}/stat")).ok()?)
 }
 
-/// The name stands in parentheses and may itself hold any character; start time is the 22nd field (proc(5)).
+/// The name stands in parentheses and may itself hold any character; start time is the 22nd field
+/// (proc(5)).
 fn parse_stat(text: &str) -> Option<(String, u64)> {
     let (open, close) = (text.find('(')?, text.rfind(')')?);
     let start_time = text
@@ -39,7 +40,8 @@ fn parse_stat(text: &str) -> Option<(String, u64)> {
     Some((text.get(open + 1..close)?.to_owned(), start_time))
 }
 
-/// Who is in a tenant. Processes are told apart and found dead by the kernel, never by what they claim.
+/// Who is in a tenant. Processes are told apart and found dead by the kernel, never by what they
+/// claim.
 pub trait ProcessManager {
     /// Why joining failed.
     type Error;

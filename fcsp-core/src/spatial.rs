@@ -1,13 +1,16 @@
-//! Which of a device's compute units each tenant gets, where tenants are to run side by side on units of their own.
+//! Which of a device's compute units each tenant gets, where tenants are to run side by side on
+//! units of their own.
 //!
-//! Pure plans: from the device's layout and the tenants' parts of it to disjoint sets of units. Units come in groups that
-//! share what a unit alone cannot run without (an instruction cache, a work-group processor), or of which every engine of
-//! the device must have one, so groups are never split. They are numbered as the device's own masks number them: neighbours
-//! in that order lie in different engines of the device, so a run of them is spread over the engines evenly.
+//! Pure plans: from the device's layout and the tenants' parts of it to disjoint sets of units.
+//! Units come in groups that share what a unit alone cannot run without (an instruction cache, a
+//! work-group processor), or of which every engine of the device must have one, so groups are never
+//! split. They are numbered as the device's own masks number them: neighbours in that order lie in
+//! different engines of the device, so a run of them is spread over the engines evenly.
 //!
-//! [`plan`] divides a device between tenants that are all known; each set is one run. [`place`] finds units for one more
-//! beside those that have theirs and keep them: a run where one is free, or else what is free. [`claims`] keeps who has what
-//! where processes that know nothing of each other find it.
+//! [`plan`] divides a device between tenants that are all known; each set is one run. [`place`]
+//! finds units for one more beside those that have theirs and keep them: a run where one is free,
+//! or else what is free. [`claims`] keeps who has what where processes that know nothing of each
+//! other find it.
 //!
 //! ```
 //! use fcsp_core::spatial::{Layout, Part, plan};
@@ -238,10 +241,11 @@ pub enum SpatialError {
     },
 }
 
-/// Units for one more tenant, disjoint from everything `taken`. For [`Wish::Share`], the whole groups in `share` of the
-/// device, one at least: shares that add up to the device find room in whatever order their tenants come and go, but for
-/// those that are too small for a group. They are the first run that is long enough, or else the first that are free. What
-/// it is given depends on nothing but the arguments.
+/// Units for one more tenant, disjoint from everything `taken`. For [`Wish::Share`], the whole
+/// groups in `share` of the device, one at least: shares that add up to the device find room in
+/// whatever order their tenants come and go, but for those that are too small for a group. They are
+/// the first run that is long enough, or else the first that are free. What it is given depends on
+/// nothing but the arguments.
 ///
 /// # Errors
 /// Why there is no such set.
@@ -290,9 +294,10 @@ pub fn place(layout: Layout, taken: &[UnitSet], wish: Wish, share: Ppm) -> Resul
     })
 }
 
-/// Disjoint sets of units, one a part and in their order: in proportion to the weights as closely as whole groups allow
-/// (the largest remainders are rounded up), but never less than one group. Units that do not fill a group are nobody's. The
-/// same parts give the same plan whenever and wherever it is made.
+/// Disjoint sets of units, one a part and in their order: in proportion to the weights as closely
+/// as whole groups allow (the largest remainders are rounded up), but never less than one group.
+/// Units that do not fill a group are nobody's. The same parts give the same plan whenever and
+/// wherever it is made.
 ///
 /// # Errors
 /// More parts with a weight than groups, or a layout without a whole group.
@@ -307,11 +312,12 @@ pub fn plan(layout: Layout, parts: &[Part]) -> Result<Vec<UnitSet>, SpatialError
         return Err(SpatialError::TooMany { tenants, groups });
     }
     let sum: u64 = parts.iter().map(|part| u64::from(part.weight)).sum();
-    // One group for each tenant first, so that the small are not starved by rounding; the rest in proportion to what
-    // each is still short of.
+    // One group for each tenant first, so that the small are not starved by rounding; the rest in
+    // proportion to what each is still short of.
     let mut counts: Vec<u32> = parts.iter().map(|part| u32::from(part.weight > 0)).collect();
     for _ in tenants..groups as usize * usize::from(tenants > 0) {
-        // What is missing, as a fraction of the sum: weight x groups - count x sum. The first of equals has it.
+        // What is missing, as a fraction of the sum: weight x groups - count x sum. The first of
+        // equals has it.
         let short = |at: usize| {
             i128::from(parts[at].weight) * i128::from(groups) - i128::from(counts[at]) * i128::from(sum)
         };
@@ -512,8 +518,8 @@ mod tests {
                 if *weight > 0 {
                     let fair = f64::from(*weight) / sum * f64::from(groups);
                     let got = f64::from(set.len() / group);
-                    // Nobody is above its part by a group or more, but for those who are owed one at least; below it only
-                    // by what those took.
+                    // Nobody is above its part by a group or more, but for those who are owed one
+                    // at least; below it only by what those took.
                     prop_assert!(got < fair.max(1.0) + 1.0, "{got} of {fair}");
                     prop_assert!(got > fair - 1.0 - raised, "{got} of {fair}, {raised} raised");
                 }

@@ -9,10 +9,11 @@
 //! ```
 //! `<state>` is `$FCSP_STATE_DIR`, or the first folder of [`crate::places`] that serves.
 //!
-//! A program that root starts may become another user (`setpriv`, `gosu`, `su`) and must still reach its tenant's files.
-//! Such a tenant lies behind a key: a folder with a random name of 128 bits, in a folder that nobody but root can list.
-//! `fcsp run` names it in the program's environment, so whoever has that environment may write the tenant's files, and
-//! nobody else. `<state>/tenants/<tenant>` is then a link, and root's commands see the tenant as any other.
+//! A program that root starts may become another user (`setpriv`, `gosu`, `su`) and must still
+//! reach its tenant's files. Such a tenant lies behind a key: a folder with a random name of 128
+//! bits, in a folder that nobody but root can list. `fcsp run` names it in the program's
+//! environment, so whoever has that environment may write the tenant's files, and nobody else.
+//! `<state>/tenants/<tenant>` is then a link, and root's commands see the tenant as any other.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -101,17 +102,18 @@ impl StateDir {
         Ok(&self.0)
     }
 
-    /// Makes a tenant's folder, private to its owner. A state folder that belongs to somebody else is refused: its owner
-    /// could swap the files.
+    /// Makes a tenant's folder, private to its owner. A state folder that belongs to somebody else
+    /// is refused: its owner could swap the files.
     pub fn create_tenant(&self, name: &str) -> io::Result<PathBuf> {
         self.create_tenant_of(name, Source::Nothing)
     }
 
-    /// The same for a tenant with limits of this source: a root-owned file has one tenant for all users, whose folder in a
-    /// common state folder is every user's.
+    /// The same for a tenant with limits of this source: a root-owned file has one tenant for all
+    /// users, whose folder in a common state folder is every user's.
     fn create_tenant_of(&self, name: &str, source: Source) -> io::Result<PathBuf> {
         let dir = self.tenant(name);
-        // Processes that stand in different folders would each have a tenant of their own, with the whole quota.
+        // Processes that stand in different folders would each have a tenant of their own, with the
+        // whole quota.
         if !self.0.is_absolute() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -137,9 +139,9 @@ impl StateDir {
         Ok(dir)
     }
 
-    /// Refuses a tenant's folder that another user made, or may write, who could swap its files and write its limits. A
-    /// root-owned file has one tenant for all users, and its limits are not read from a folder; a tenant behind a key is
-    /// written by everybody who has the key.
+    /// Refuses a tenant's folder that another user made, or may write, who could swap its files and
+    /// write its limits. A root-owned file has one tenant for all users, and its limits are not
+    /// read from a folder; a tenant behind a key is written by everybody who has the key.
     pub fn check_owner(&self, name: &str, source: Source) -> io::Result<()> {
         let dir = self.tenant(name);
         let folder = Folder::open(&dir)?;
@@ -158,8 +160,8 @@ impl StateDir {
         ))
     }
 
-    /// Makes a tenant's folder if need be and takes its setup lock, trying again where a collector removes the folder
-    /// in between.
+    /// Makes a tenant's folder if need be and takes its setup lock, trying again where a collector
+    /// removes the folder in between.
     pub fn set_up_tenant(&self, name: &str, source: Source) -> io::Result<SetupLock> {
         self.set_up(name, |state, name| {
             let dir = state.create_tenant_of(name, source)?;
@@ -205,8 +207,9 @@ impl StateDir {
         }
         make_private(&self.0.join("tenants"))?;
         make_private(&self.0.join("devices"))?;
-        // Others may go through to a place that they know, and list nothing. Where they may make entries themselves a key
-        // keeps nobody out, and a mode would be given to whatever they have put there.
+        // Others may go through to a place that they know, and list nothing. Where they may make
+        // entries themselves a key keeps nobody out, and a mode would be given to whatever they
+        // have put there.
         let open = self.0.join(OPEN);
         make_private(&open)?;
         for folder in [&self.0, &open] {
@@ -261,8 +264,8 @@ impl StateDir {
             .then(|| open.parent().map(|home| Self(home.to_owned())))?
     }
 
-    /// Tenants behind keys that some process carries in the environment it was started with: it may join at any time.
-    /// Only root can tell.
+    /// Tenants behind keys that some process carries in the environment it was started with: it may
+    /// join at any time. Only root can tell.
     pub fn carried(&self) -> Vec<String> {
         let marker = format!("{STATE_DIR_VARIABLE}={}/", self.0.join(OPEN).display()).into_bytes();
         let keys: std::collections::BTreeSet<Vec<u8>> = std::fs::read_dir("/proc")
@@ -296,8 +299,8 @@ impl StateDir {
         }
     }
 
-    /// Names of the tenants that have a folder, sorted. A name that no tenant can have is passed by: names are printed on
-    /// terminals.
+    /// Names of the tenants that have a folder, sorted. A name that no tenant can have is passed
+    /// by: names are printed on terminals.
     pub fn tenants(&self) -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(self.0.join("tenants")) {
             Ok(entries) => entries,
@@ -328,7 +331,8 @@ impl StateDir {
             .collect())
     }
 
-    /// Whether a process of the tenant lives: one that has joined it, or holds a place in one of its regions.
+    /// Whether a process of the tenant lives: one that has joined it, or holds a place in one of
+    /// its regions.
     pub fn is_alive(&self, tenant: &str) -> io::Result<bool> {
         match file::open_ro(&self.tenant(tenant).join("control")) {
             Ok(control) if file::is_held(&control, MEMBER_LOCK, 1)? => return Ok(true),
@@ -344,13 +348,14 @@ impl StateDir {
             .any(|(_, region)| region.is_ok_and(|region| region.any_alive())))
     }
 
-    /// Removes a tenant's files if no process of it lives. Returns whether they are gone. A process that joins at
-    /// the same moment waits for the setup lock and then makes new files.
+    /// Removes a tenant's files if no process of it lives. Returns whether they are gone. A process
+    /// that joins at the same moment waits for the setup lock and then makes new files.
     pub fn remove_if_dead(&self, tenant: &str) -> io::Result<bool> {
         self.remove_if(tenant, || true)
     }
 
-    /// The same, if `agrees` also says so; it is asked while the setup lock is held, so nobody joins meanwhile.
+    /// The same, if `agrees` also says so; it is asked while the setup lock is held, so nobody
+    /// joins meanwhile.
     pub fn remove_if(&self, tenant: &str, agrees: impl FnOnce() -> bool) -> io::Result<bool> {
         // One process removes one folder at a time, but a folder it could not empty keeps its name.
         static REMOVED: AtomicU64 = AtomicU64::new(0);
@@ -361,15 +366,16 @@ impl StateDir {
         if self.is_alive(tenant)? || !agrees() {
             return Ok(false);
         }
-        // Before the folder goes: from then on a new tenant of this name may publish a page of its own.
+        // Before the folder goes: from then on a new tenant of this name may publish a page of its
+        // own.
         #[cfg(not(loom))]
         {
             crate::share::files::remove(self, tenant);
             crate::share::authority::forget(self, tenant);
             crate::spatial::claims::release(self, tenant);
         }
-        // In one step, and not file by file: a process that finds half a folder would make the missing half anew, to
-        // have it removed under its hands.
+        // In one step, and not file by file: a process that finds half a folder would make the
+        // missing half anew, to have it removed under its hands.
         let grave = self.0.join("tenants").join(format!(
             ".{tenant}.{}.{}",
             std::process::id(),
@@ -377,7 +383,8 @@ impl StateDir {
         ));
         let key = self.key_of(tenant);
         std::fs::rename(&dir, &grave)?;
-        // What cannot be removed now is removed by the next `sweep`. Of a link this removes the link.
+        // What cannot be removed now is removed by the next `sweep`. Of a link this removes the
+        // link.
         let _ = std::fs::remove_dir_all(&grave);
         if let Some(key) = key {
             let _ = std::fs::remove_dir_all(key);
@@ -424,7 +431,8 @@ impl StateDir {
         self.sweep_keys();
     }
 
-    /// Removes keys that no tenant has, unless they were made just now: their link may still be to come.
+    /// Removes keys that no tenant has, unless they were made just now: their link may still be to
+    /// come.
     fn sweep_keys(&self) {
         let used: Vec<PathBuf> = self
             .tenants()
@@ -464,7 +472,8 @@ pub fn is_key(name: &std::ffi::OsStr) -> bool {
     name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Devices of one tenant that are looked at: more than any machine has. A tenant cannot have its readers read for ever.
+/// Devices of one tenant that are looked at: more than any machine has. A tenant cannot have its
+/// readers read for ever.
 const MOST_DEVICES: usize = 256;
 
 /// Whether a file's name is that of a region: names are printed on terminals.
@@ -473,7 +482,8 @@ fn is_region(name: &std::ffi::OsStr) -> bool {
     uuid.is_some_and(|uuid| uuid.parse::<DeviceUuid>().is_ok())
 }
 
-/// Byte of a tenant's control page that each of its processes keeps read-locked from joining to its end.
+/// Byte of a tenant's control page that each of its processes keeps read-locked from joining to its
+/// end.
 pub(crate) const MEMBER_LOCK: u64 = 0;
 
 #[cfg(test)]

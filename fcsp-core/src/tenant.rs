@@ -45,7 +45,8 @@ pub struct Tenant {
     source: Source,
     /// Limits from a root-owned file: they cannot be changed by a control page.
     fixed: Option<Limits>,
-    /// Mapped as a member: a collector knows by it that this process lives, before it has a place on any device and after.
+    /// Mapped as a member: a collector knows by it that this process lives, before it has a place
+    /// on any device and after.
     control: Control,
     /// The tenant that this one is a part of.
     outer: Option<Box<Self>>,
@@ -55,9 +56,10 @@ pub struct Tenant {
 const DEEPEST: u32 = 8;
 
 impl Tenant {
-    /// Joins the tenant that `config` names, or the one of this process's tree if it names none; a root-owned file that
-    /// names none has one tenant for all. The first process
-    /// writes the configuration into the control page; from then on the page speaks, until nobody of the tenant lives.
+    /// Joins the tenant that `config` names, or the one of this process's tree if it names none; a
+    /// root-owned file that names none has one tenant for all. The first process writes the
+    /// configuration into the control page; from then on the page speaks, until nobody of the
+    /// tenant lives.
     pub fn join(state: &StateDir, config: &Config) -> Result<Self, TenantError> {
         let name = match &config.tenant {
             Some(name) => name.clone(),
@@ -118,7 +120,8 @@ impl Tenant {
         })
     }
 
-    /// Joins the tenant that the one of this folder is a part of, if it is; that tenant must be there.
+    /// Joins the tenant that the one of this folder is a part of, if it is; that tenant must be
+    /// there.
     fn join_outer(inner: &Path, deepest: u32) -> Result<Option<Box<Self>>, TenantError> {
         let inner_error = |reason: &str| TenantError::Folder {
             path: inner.join(OUTER_FILE),
@@ -165,8 +168,8 @@ impl Tenant {
         std::iter::successors(self.outer.as_deref(), |tenant| tenant.outer.as_deref())
     }
 
-    /// The tenant whose share of the device's time this one's programs use: itself, or the outermost of those that it is a
-    /// part of.
+    /// The tenant whose share of the device's time this one's programs use: itself, or the
+    /// outermost of those that it is a part of.
     pub fn outermost(&self) -> &Self {
         self.outers().last().unwrap_or(self)
     }
@@ -196,14 +199,15 @@ impl Tenant {
         &self.control
     }
 
-    /// The limits in force, with the generation of the control page they were read at. While the page is being
-    /// written by somebody who died, an error: the caller keeps the limits it had. A part has the compute limits of its
-    /// outermost tenant, and is paused with it.
+    /// The limits in force, with the generation of the control page they were read at. While the
+    /// page is being written by somebody who died, an error: the caller keeps the limits it had. A
+    /// part has the compute limits of its outermost tenant, and is paused with it.
     pub fn limits(&self) -> Result<(u64, Limits), TenantError> {
         self.limits_by(&Control::read_settled)
     }
 
-    /// The same for a process that has no limits yet to keep: whoever writes the page at this moment is waited for.
+    /// The same for a process that has no limits yet to keep: whoever writes the page at this
+    /// moment is waited for.
     pub fn limits_when_settled(&self) -> Result<(u64, Limits), TenantError> {
         self.limits_by(&Control::read_when_settled)
     }
@@ -219,8 +223,8 @@ impl Tenant {
         Ok((generation, limits))
     }
 
-    /// The quotas in bytes on `device`, which has `total` bytes: this tenant's, then those of the tenants that it is a part
-    /// of, from the inside outwards.
+    /// The quotas in bytes on `device`, which has `total` bytes: this tenant's, then those of the
+    /// tenants that it is a part of, from the inside outwards.
     pub fn quotas(&self, device: &DeviceIdentity, total: u64) -> Result<Vec<u64>, TenantError> {
         std::iter::once(self)
             .chain(self.outers())
@@ -253,7 +257,8 @@ impl Tenant {
             .resolve(total)
     }
 
-    /// Maps this tenant's page for shares of the time of `device`; that of the outermost tenant, if it is a part.
+    /// Maps this tenant's page for shares of the time of `device`; that of the outermost tenant, if
+    /// it is a part.
     ///
     /// # Errors
     ///
@@ -293,7 +298,8 @@ impl ProcessManager for (StateDir, String) {
     type Error = std::io::Error;
 
     fn reap(&self) -> u32 {
-        // From outside nothing is written: readers count the living only, and the next process to attach clears.
+        // From outside nothing is written: readers count the living only, and the next process to
+        // attach clears.
         0
     }
 
@@ -315,13 +321,14 @@ impl ProcessManager for (StateDir, String) {
     }
 }
 
-/// Whether the tenant was set up from outside (`fcsp run`, the agent), which leaves a mark in its folder.
+/// Whether the tenant was set up from outside (`fcsp run`, the agent), which leaves a mark in its
+/// folder.
 fn is_managed(dir: &std::path::Path) -> bool {
     dir.join(MANAGED_MARK).exists()
 }
 
-/// File in a tenant's folder that says its control page was written by a command or agent, so that environment
-/// variables must not replace it.
+/// File in a tenant's folder that says its control page was written by a command or agent, so that
+/// environment variables must not replace it.
 pub const MANAGED_MARK: &str = "managed";
 
 /// File in a tenant's folder that names the folder of the tenant that it is a part of.
@@ -411,8 +418,8 @@ mod tests {
         assert_eq!(attach(&fourth).1, 1 << 25);
     }
 
-    /// Joins, takes a place and leaves, over and over, while collectors remove what they find dead: whoever has
-    /// joined has the control page and the region that a later comer finds.
+    /// Joins, takes a place and leaves, over and over, while collectors remove what they find dead:
+    /// whoever has joined has the control page and the region that a later comer finds.
     #[test]
     fn joining_while_collectors_remove() {
         use crate::control::Control;
@@ -491,7 +498,8 @@ mod tests {
         assert_eq!(used_bytes(places[0].tenant()), 100 * 512);
     }
 
-    /// A program may close every descriptor and open files of its own under their numbers: there are none of ours.
+    /// A program may close every descriptor and open files of its own under their numbers: there
+    /// are none of ours.
     #[test]
     fn a_place_needs_no_descriptor() {
         let dir = tempfile::tempdir().unwrap();

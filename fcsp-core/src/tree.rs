@@ -1,8 +1,10 @@
-//! The name of a tenant that nobody named: the tree of processes that was started with one set of limits.
+//! The name of a tenant that nobody named: the tree of processes that was started with one set of
+//! limits.
 //!
-//! The first process of the tree that loads the library names it and writes the name into its own environment, so that
-//! all descendants inherit it, whatever becomes of their parents: those may end, set their title over their environment,
-//! or live in another PID namespace. A name holds the PID namespace, the process, and a check over the limits:
+//! The first process of the tree that loads the library names it and writes the name into its own
+//! environment, so that all descendants inherit it, whatever becomes of their parents: those may
+//! end, set their title over their environment, or live in another PID namespace. A name holds the
+//! PID namespace, the process, and a check over the limits:
 //!
 //! | name | what it is |
 //! |---|---|
@@ -10,8 +12,8 @@
 //! | `tree-<namespace>-<limits>` | all of a PID namespace (a container), whose first process has these limits, and what enters it later with the same ones |
 //! | `tree-<namespace>-g<cgroup>-<limits>` | a process whose parent cannot be looked at: all of its control group with these limits |
 //!
-//! Two processes are of one tree if memory quotas and shares of time are equal. What differs besides (priority, mode, a
-//! variable that nobody reads) makes no other tenant.
+//! Two processes are of one tree if memory quotas and shares of time are equal. What differs
+//! besides (priority, mode, a variable that nobody reads) makes no other tenant.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -80,8 +82,8 @@ pub fn name(config: &Config) -> String {
         .unwrap_or_else(|| find(&limits))
 }
 
-/// Names this process's tree when the library is loaded. Returns the name if the environment lacks it, for the caller to
-/// write it there.
+/// Names this process's tree when the library is loaded. Returns the name if the environment lacks
+/// it, for the caller to write it there.
 pub fn name_at_load(config: &Config) -> Option<&'static str> {
     let name = NAME.get_or_init(|| name(config));
     (std::env::var_os(VARIABLE) != Some(OsString::from(name))).then_some(name)

@@ -1,4 +1,5 @@
-//! Amounts as people write them: bytes and percentages, with errors that say what would have been accepted.
+//! Amounts as people write them: bytes and percentages, with errors that say what would have been
+//! accepted.
 
 use std::fmt;
 
@@ -37,9 +38,10 @@ fn split(text: &str) -> (&str, &str) {
     (&trimmed[..end], trimmed[end..].trim_start())
 }
 
-/// Bytes from text. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti` and `K M G T`) are powers of 1024; `KB MB GB TB` are powers
-/// of 1000; no unit means bytes. Upper and lower case mean the same, but for `Gb` and its like, which are bits. Zero is
-/// an error: a quota of nothing is a mistake, and leaving a quota out is how to ask for none.
+/// Bytes from text. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti` and `K M G T`) are powers of 1024; `KB MB
+/// GB TB` are powers of 1000; no unit means bytes. Upper and lower case mean the same, but for `Gb`
+/// and its like, which are bits. Zero is an error: a quota of nothing is a mistake, and leaving a
+/// quota out is how to ask for none.
 pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = split(text);
     let scale: u64 = match unit.to_ascii_lowercase().as_str() {
@@ -93,7 +95,8 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
 /// Below this an amount without a unit was meant to have one.
 const LEAST_BARE: u64 = 1 << 20;
 
-/// Says what a small number without a unit probably meant: as bytes it is less than anything on a device takes.
+/// Says what a small number without a unit probably meant: as bytes it is less than anything on a
+/// device takes.
 pub fn lacks_its_unit(text: &str) -> Option<UnitError> {
     let number = text.trim().parse::<u64>().ok()?;
     if number == 0 || number >= LEAST_BARE {
@@ -118,7 +121,8 @@ pub fn parse_share(text: &str) -> Result<Ppm, UnitError> {
     }
 }
 
-/// A share of the whole from "25%" or "25 %", more than 0 and at most 100, with up to four decimals.
+/// A share of the whole from "25%" or "25 %", more than 0 and at most 100, with up to four
+/// decimals.
 pub fn parse_percent(text: &str) -> Result<Ppm, UnitError> {
     let number = text.trim();
     let (number, signed) = match number.strip_suffix('%') {

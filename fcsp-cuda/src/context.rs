@@ -1,5 +1,6 @@
-//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`fcsp_hook::device`]); here
-//! the calls that take it are noticed, and refused after the fact where the tenant is close to its quota.
+//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see
+//! [`fcsp_hook::device`]); here the calls that take it are noticed, and refused after the fact
+//! where the tenant is close to its quota.
 
 use core::ffi::{c_char, c_void};
 use std::sync::{Mutex, PoisonError};
@@ -69,7 +70,8 @@ impl PrimaryContexts {
         });
     }
 
-    /// The handle of an active primary context. One that only libraries out of our sight have retained is asked for.
+    /// The handle of an active primary context. One that only libraries out of our sight have
+    /// retained is asked for.
     fn of(&self, device: CUdevice) -> Option<usize> {
         if !primary_is_active(device) {
             return None;
@@ -87,8 +89,8 @@ impl PrimaryContexts {
     }
 }
 
-/// How often each context was attached to beyond its making: only the last detachment ends it. Of a context that is not here,
-/// the next is the last.
+/// How often each context was attached to beyond its making: only the last detachment ends it. Of a
+/// context that is not here, the next is the last.
 #[derive(Default)]
 pub struct Attached(Mutex<Vec<usize>>);
 
@@ -114,8 +116,9 @@ impl Attached {
     }
 }
 
-/// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before, and the books of its memory are
-/// set aside: another thread may be given the handle for a new context before the call comes back.
+/// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before,
+/// and the books of its memory are set aside: another thread may be given the handle for a new
+/// context before the call comes back.
 fn surely_ends(context: usize, device: Option<&'static Device>, call: &dyn Fn() -> CUresult) -> CUresult {
     context_ends::<Cuda>(Some(context));
     let ending = memory::context_ends::<Cuda>(context);
@@ -134,7 +137,8 @@ fn surely_ends(context: usize, device: Option<&'static Device>, call: &dyn Fn() 
     result
 }
 
-/// Runs `call`, which may end the primary context of `dev`; `surely` if it does whenever it succeeds.
+/// Runs `call`, which may end the primary context of `dev`; `surely` if it does whenever it
+/// succeeds.
 fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUresult {
     let Some(_inside) = Inside::enter() else {
         return call();
@@ -187,7 +191,8 @@ primary_ends!(
     cuDevicePrimaryCtxReset_v2 true
 );
 
-/// Whether the driver would accept flags of a context: one way to wait at most, and what it knows beside that.
+/// Whether the driver would accept flags of a context: one way to wait at most, and what it knows
+/// beside that.
 fn are_known(flags: u32) -> bool {
     const KNOWN: u32 = 0xff;
     flags & !KNOWN == 0 && matches!(flags & 7, 0 | 1 | 2 | 4)
@@ -238,7 +243,8 @@ pub unsafe extern "C" fn cuGreenCtxCreate(
     })
 }
 
-/// `cuGreenCtxDestroy`: what was launched in it left events of ours in the context that the driver has for it.
+/// `cuGreenCtxDestroy`: what was launched in it left events of ours in the context that the driver
+/// has for it.
 pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuGreenCtxDestroy(hCtx));
@@ -320,12 +326,13 @@ pub unsafe extern "C" fn cuCtxDetach(ctx: CUcontext) -> CUresult {
     })
 }
 
-/// The largest stack of a thread, in bytes, that the driver grants: local memory of a thread is at most 512 KiB (CUDA C++
-/// Programming Guide, table of technical specifications).
+/// The largest stack of a thread, in bytes, that the driver grants: local memory of a thread is at
+/// most 512 KiB (CUDA C++ Programming Guide, table of technical specifications).
 const LARGEST_STACK: u64 = 512 << 10;
 
-/// `cuCtxSetLimit`: a larger stack costs its bytes for every thread the device can hold at once (measured, H100: from
-/// 1 KiB to 16 KiB takes 132 x 2048 x 15 KiB), so it is refused before it is asked for; the heap is checked likewise.
+/// `cuCtxSetLimit`: a larger stack costs its bytes for every thread the device can hold at once
+/// (measured, H100: from 1 KiB to 16 KiB takes 132 x 2048 x 15 KiB), so it is refused before it is
+/// asked for; the heap is checked likewise.
 pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuCtxSetLimit(limit, value));
@@ -352,7 +359,8 @@ pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult
             let undo = || {
                 call_real!(cuCtxSetLimit(limit, before));
             };
-            // A heap is taken by the driver later, when code that uses it is loaded, and shows then.
+            // A heap is taken by the driver later, when code that uses it is loaded, and shows
+            // then.
             let now = limit == CU_LIMIT_STACK_SIZE;
             return raises_limit(device, "cuCtxSetLimit", cost, now, &call, &undo);
         }

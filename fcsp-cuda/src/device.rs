@@ -9,14 +9,15 @@ use crate::ffi::cuda::{
     CUdevice, CUdevice_attribute, CUuuid,
 };
 
-/// What a context is taken to hold, in bytes, until it is measured, and for good where NVML cannot be asked: more than
-/// the 518 MiB of an H100 (driver 580), the most that we have seen.
+/// What a context is taken to hold, in bytes, until it is measured, and for good where NVML cannot
+/// be asked: more than the 518 MiB of an H100 (driver 580), the most that we have seen.
 pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 
 /// What is kept for a device.
 #[derive(Debug)]
 pub struct PerDevice {
-    /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
+    /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit
+    /// costs.
     pub resident_threads: u64,
 }
 

@@ -11,14 +11,14 @@ use crate::ffi::cuda::*;
 const CU_EVENT_DEFAULT: u32 = 0;
 const CU_EVENT_DISABLE_TIMING: u32 = 2;
 
-/// What two events around a launch add to its span while the device is busy (H100, driver 580: a kernel of 4 us timed alone
-/// takes 0.7 us more above an empty bracket than it does in a loop of them; events keep the device from preparing the
-/// next launch), ns.
+/// What two events around a launch add to its span while the device is busy (H100, driver 580: a
+/// kernel of 4 us timed alone takes 0.7 us more above an empty bracket than it does in a loop of
+/// them; events keep the device from preparing the next launch), ns.
 pub const BUSY_BRACKET_NS: u64 = 1_920;
 /// What they show with nothing between them (as above: 1 216 to 1 312 ns, by process), ns.
 pub const EMPTY_BRACKET_NS: u64 = 1_216;
-/// What is left of the launch's own latency when the device was idle, against the same kernel inside a graph (measured as
-/// above: 1 300 to 1 500 ns), ns.
+/// What is left of the launch's own latency when the device was idle, against the same kernel
+/// inside a graph (measured as above: 1 300 to 1 500 ns), ns.
 pub const IDLE_BRACKET_NS: u64 = 1_400;
 
 /// Makes an event in the current context.
@@ -56,7 +56,8 @@ pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     let mut milliseconds = 0f32;
     let (first, second) = (first as CUevent, second as CUevent);
     let result = match real::cuEventElapsedTime_v2.get() {
-        // SAFETY: both events were recorded with success and passed; writes one float that outlives the call.
+        // SAFETY: both events were recorded with success and passed; writes one float that outlives
+        // the call.
         Some(call) => unsafe { call(&mut milliseconds, first, second) },
         // SAFETY: as above.
         None => unsafe { real::cuEventElapsedTime.get()?(&mut milliseconds, first, second) },
@@ -67,8 +68,9 @@ pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
 /// The name of a function or kernel handle, where the driver can say it (from 12.3).
 pub fn kernel_name(function: usize) -> Option<String> {
     let mut name: *const c_char = core::ptr::null();
-    // SAFETY: writes one pointer that outlives the call. A handle may be a kernel's (a launch accepts both), for which
-    // the second question is the right one; the driver refuses the wrong one.
+    // SAFETY: writes one pointer that outlives the call. A handle may be a kernel's (a launch
+    // accepts both), for which the second question is the right one; the driver refuses the wrong
+    // one.
     let result = unsafe {
         match real::cuFuncGetName.get()?(&mut name, function as CUfunction) {
             CUDA_SUCCESS => CUDA_SUCCESS,

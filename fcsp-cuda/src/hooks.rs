@@ -1,5 +1,6 @@
-//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room that its role says;
-//! the preload library gives it to the linker, [`crate::loader`] to whoever asks by name.
+//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room
+//! that its role says; the preload library gives it to the linker, [`crate::loader`] to whoever
+//! asks by name.
 
 use fcsp_hook::lookup::{Group, Lookup};
 use fcsp_hook::table::Hook;

@@ -38,9 +38,10 @@ fn kernel(
     launch::kernel::<Cuda>(function as usize, blocks, named(stream, per_thread), call)
 }
 
-/// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
-/// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
-/// by for that: one capture left open would be a way around the share.
+/// While it lives, this thread may ask events and make them although another thread is capturing.
+/// In the mode that most captures use such a question breaks the capture, and a launch on a stream
+/// that is not captured must not be let by for that: one capture left open would be a way around
+/// the share.
 #[derive(Debug)]
 pub struct BesideCaptures(CUstreamCaptureMode);
 
@@ -117,7 +118,8 @@ macro_rules! launch_cooperative {
 }
 launch_cooperative!(cuLaunchCooperativeKernel: false, cuLaunchCooperativeKernel_ptsz: true);
 
-/// Blocks of a launch and its stream; `None` without a configuration, which is the driver's to complain of.
+/// Blocks of a launch and its stream; `None` without a configuration, which is the driver's to
+/// complain of.
 ///
 /// # Safety
 /// `config` is null or points to a configuration.

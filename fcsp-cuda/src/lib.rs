@@ -1,10 +1,12 @@
-//! FCSP for NVIDIA CUDA: binds the core's memory tracker and rate limiter to the driver API and to NVML.
+//! FCSP for NVIDIA CUDA: binds the core's memory tracker and rate limiter to the driver API and to
+//! NVML.
 //!
-//! This crate holds the wrappers and what they know; it exports nothing. The crate in `preload/` gives them their C
-//! names and builds `libfcsp_cuda.so`; an embedder links this one and exports nothing by accident.
+//! This crate holds the wrappers and what they know; it exports nothing. The crate in `preload/`
+//! gives them their C names and builds `libfcsp_cuda.so`; an embedder links this one and exports
+//! nothing by accident.
 //!
-//! What all vendors have in common is in [`fcsp_hook`]; here are the tables, the bindings and what this driver alone
-//! knows.
+//! What all vendors have in common is in [`fcsp_hook`]; here are the tables, the bindings and what
+//! this driver alone knows.
 //!
 //! | room | what is in it |
 //! |---|---|
@@ -21,7 +23,8 @@
 //! | [`info`] | the answers that show a tenant its own device |
 //! | [`launch`] | everything that starts work on the device, and everything that waits for it |
 
-// Wrappers and their parameters bear the vendor's names, so that a header and this source can be read side by side.
+// Wrappers and their parameters bear the vendor's names, so that a header and this source can be
+// read side by side.
 #![allow(non_snake_case)]
 
 pub mod context;

@@ -1,9 +1,11 @@
-//! `cuGetProcAddress`: ask the real one first, with the caller's own version and flags; then swap the address it gave if
-//! that is a function we wrap. `dlsym`, likewise, is in [`fcsp_hook::lookup`].
+//! `cuGetProcAddress`: ask the real one first, with the caller's own version and flags; then swap
+//! the address it gave if that is a function we wrap. `dlsym`, likewise, is in
+//! [`fcsp_hook::lookup`].
 //!
-//! On drivers seen so far both routes give the same addresses for every exported name (H100, driver 580: 671 of 671), so
-//! wrapped functions are known by address, which cannot be fooled by versions and flags. A driver that gives another
-//! address for a name we know is matched by name, version and stream flag instead.
+//! On drivers seen so far both routes give the same addresses for every exported name (H100, driver
+//! 580: 671 of 671), so wrapped functions are known by address, which cannot be fooled by versions
+//! and flags. A driver that gives another address for a name we know is matched by name, version
+//! and stream flag instead.
 
 use core::ffi::{CStr, c_char, c_void};
 
@@ -23,13 +25,15 @@ fn swapped(base: &CStr, address: *mut c_void, version: i32, flags: u64) -> *mut 
     if let Some(hook) = HOOKS.by_address(address as usize) {
         return hook.address;
     }
-    // No exported function has this address. If the name is one we wrap, the driver keeps separate entry points.
+    // No exported function has this address. If the name is one we wrap, the driver keeps separate
+    // entry points.
     let per_thread = flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM != 0;
     let known = u32::try_from(version.min(KNOWN_VERSION)).unwrap_or(0);
     let hook = versions::newest(base.to_bytes(), known, per_thread)
         .and_then(|name| HOOKS.hooks().find(|hook| hook.name.to_bytes() == name));
     match hook {
-        // A program that asks for an ABI newer than the tables gets it as it is: a wrapper of another ABI would break it.
+        // A program that asks for an ABI newer than the tables gets it as it is: a wrapper of
+        // another ABI would break it.
         Some(hook) if version <= KNOWN_VERSION => hook.address,
         _ => address,
     }

@@ -1,5 +1,5 @@
-//! Whatever has a role that FCSP must know about is wrapped, or stands in `symbols/unwrapped.tsv` with the reason why
-//! not.
+//! Whatever has a role that FCSP must know about is wrapped, or stands in `symbols/unwrapped.tsv`
+//! with the reason why not.
 
 use std::collections::BTreeSet;
 
@@ -32,8 +32,8 @@ fn matter() -> impl Iterator<Item = &'static Symbol> {
         .filter(|symbol| symbol.role != Role::Passes)
 }
 
-/// What starts work, or takes and gives back memory of its own accord, allows few exceptions; a list that grew long
-/// here would be a list of ways around.
+/// What starts work, or takes and gives back memory of its own accord, allows few exceptions; a
+/// list that grew long here would be a list of ways around.
 #[test]
 fn roles_that_decide_have_no_exception_but_these() {
     let launches: Vec<_> = matter()

@@ -29,20 +29,23 @@ pub struct Finding {
     pub program: Program,
     /// Of three fresh repeats of the seed's program, how many showed it.
     pub repeats: u32,
-    /// Whether two native runs of the program differ, so that the tester and not the library is at fault.
+    /// Whether two native runs of the program differ, so that the tester and not the library is at
+    /// fault.
     pub unstable: bool,
     /// How functions were looked up.
     pub route: Route,
     /// Other deaths of this kind: the seed, and what the worker left. Each has its own stacks.
     pub more: Vec<(u64, String)>,
-    /// The frames of the driver in which every worker died that is counted; `None` if one died otherwise.
+    /// The frames of the driver in which every worker died that is counted; `None` if one died
+    /// otherwise.
     pub frames: Option<Vec<String>>,
     /// What native runs came to, of a death in the driver's own code.
     pub natively: Option<Natively>,
 }
 
 impl Finding {
-    /// Whether it is a death of the driver's own: native workers die in the same frames of the driver.
+    /// Whether it is a death of the driver's own: native workers die in the same frames of the
+    /// driver.
     pub fn is_drivers(&self) -> bool {
         self.natively.as_ref().is_some_and(|natively| natively.alike > 0)
     }
@@ -70,7 +73,8 @@ pub struct Account {
     pub native_deaths: BTreeMap<String, (u64, u64)>,
     /// Wrong calls over which a native worker died.
     pub fatal: BTreeSet<String>,
-    /// Amounts in use that did not come back, by configuration: beyond those of the native worker, where they are known.
+    /// Amounts in use that did not come back, by configuration: beyond those of the native worker,
+    /// where they are known.
     pub kept: BTreeMap<&'static str, i64>,
     /// Seeds of the group whose worker kept most, by configuration.
     keepers: BTreeMap<&'static str, Group>,
@@ -104,8 +108,8 @@ pub struct Plan {
     pub slice: u64,
     /// Workers of each kind that run at once.
     pub lanes: u64,
-    /// Whether the workers of a lane run one after the other and not at once: a device shares its time among processes in
-    /// slices of milliseconds, which every synchronisation would wait for.
+    /// Whether the workers of a lane run one after the other and not at once: a device shares its
+    /// time among processes in slices of milliseconds, which every synchronisation would wait for.
     pub turns: bool,
     /// When to stop, in the middle of a program if need be.
     pub deadline: Option<Instant>,
@@ -152,8 +156,8 @@ pub fn run(
     account
 }
 
-/// Runs the groups whose workers kept most once more, by native workers, now that nothing else runs: a device's memory
-/// information is then that of one worker.
+/// Runs the groups whose workers kept most once more, by native workers, now that nothing else
+/// runs: a device's memory information is then that of one worker.
 fn measure_natively(place: &Place, deadline: Option<Instant>, account: &mut Account) {
     let mut done: Vec<(Group, Option<i64>)> = Vec::new();
     for (name, group) in &account.keepers {
@@ -168,8 +172,8 @@ fn measure_natively(place: &Place, deadline: Option<Instant>, account: &mut Acco
     }
 }
 
-/// Bytes that a native worker holds after the programs of some seeds beyond what it held before; `None` without an answer
-/// in time, or if the worker had to be started anew.
+/// Bytes that a native worker holds after the programs of some seeds beyond what it held before;
+/// `None` without an answer in time, or if the worker had to be started anew.
 pub fn kept_natively(
     place: &Place,
     route: Route,
@@ -200,8 +204,8 @@ fn chunk(
     progress: &(dyn Fn(&Account) + Sync),
 ) {
     let route = route(seeds.start / plan.chunk);
-    // Tenants of one state are neighbours and wait for each other's work: those of one group are, as on any host, and not
-    // those of every lane.
+    // Tenants of one state are neighbours and wait for each other's work: those of one group are,
+    // as on any host, and not those of every lane.
     let place = &Place {
         scratch: place.scratch.join(format!("from-{}", seeds.start)),
         ..place.clone()
@@ -386,7 +390,8 @@ fn note(
     }
 }
 
-/// Makes the findings' programs small: repeats each, and shrinks one of each kind. Until `deadline`.
+/// Makes the findings' programs small: repeats each, and shrinks one of each kind. Until
+/// `deadline`.
 fn settle_findings(
     place: &Place,
     configurations: &[Configuration],

@@ -1,14 +1,16 @@
 //! Whether two runs of a program agree.
 //!
-//! Without refusals every record must be the same: code, values, contents; amounts of memory within a tolerance. Where the
-//! quota is tight, an operation that takes memory may be refused with the driver's own code for it. What depends on a refused
-//! operation is then not compared; everything else is, and wrong arguments above all.
+//! Without refusals every record must be the same: code, values, contents; amounts of memory within
+//! a tolerance. Where the quota is tight, an operation that takes memory may be refused with the
+//! driver's own code for it. What depends on a refused operation is then not compared; everything
+//! else is, and wrong arguments above all.
 
 use crate::program::{Argument, Code, Operation, Program};
 use crate::record::{Record, Value, checksum};
 use std::collections::HashSet;
 
-/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED` to `CUDA_ERROR_CAPTURED_EVENT` and what lies between: what a capture forbids.
+/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED` to `CUDA_ERROR_CAPTURED_EVENT` and what lies between:
+/// what a capture forbids.
 const OF_A_CAPTURE: std::ops::RangeInclusive<i32> = 900..=908;
 /// `CUDA_ERROR_OUT_OF_MEMORY`.
 const OUT_OF_MEMORY: i32 = 2;
@@ -18,7 +20,8 @@ const OUT_OF_MEMORY: i32 = 2;
 pub struct Rules {
     /// Whether operations may be refused for the quota's sake.
     pub refusals: bool,
-    /// Bytes that the tenant has left for a program's objects; a refusal of less than that is false.
+    /// Bytes that the tenant has left for a program's objects; a refusal of less than that is
+    /// false.
     pub room: u64,
     /// Bytes by which amounts of memory may differ; `None` compares none.
     pub tolerance: Option<u64>,
@@ -104,7 +107,8 @@ pub fn compare(
     None
 }
 
-/// Whether an operation can be refused for the quota's sake: it, or what it sets off, takes device memory.
+/// Whether an operation can be refused for the quota's sake: it, or what it sets off, takes device
+/// memory.
 fn takes_memory(code: Code) -> bool {
     !matches!(
         code,
@@ -258,7 +262,8 @@ fn compare_refused(
             }
             continue;
         }
-        // A capture that a refusal has kept out of a graph ends otherwise; so does whatever reads contents not written.
+        // A capture that a refusal has kept out of a graph ends otherwise; so does whatever reads
+        // contents not written.
         if !apart.is_empty()
             && (disturbed(operation.code) || is_open(operation.code, one) || is_open(operation.code, other))
         {
@@ -280,8 +285,8 @@ fn forbidden(record: &Record) -> bool {
         })
 }
 
-/// Whether contents were read that nothing determines. They may be in the other run: an operation that waits for streams is
-/// left out with the object that was refused to it.
+/// Whether contents were read that nothing determines. They may be in the other run: an operation
+/// that waits for streams is left out with the object that was refused to it.
 fn is_open(code: Code, record: &Record) -> bool {
     let nothing = match code {
         Code::Read | Code::HostRead => checksum(&[]),
@@ -360,7 +365,8 @@ mod tests {
         let native = "0 0 1\n1 0 0 77\n2 1 1\n3 0 1 1 ~500 ?7";
         let refused = "0 2\n1 -\n2 1 1\n3 0 1 1 ~500 ?7";
         assert_eq!(differs(native, refused, rules), None);
-        // What is read of `m9`, which no refusal touches, is not determined where a wait was left out.
+        // What is read of `m9`, which no refusal touches, is not determined where a wait was left
+        // out.
         let program = Program::parse("0 mem_alloc m8 4194304\n0 mem_alloc m9 8\n0 read m9").unwrap();
         let kind = |governed: &str| {
             let native = records("0 0 1\n1 0 1\n2 0 0 77");

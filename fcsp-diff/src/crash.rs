@@ -1,12 +1,14 @@
-//! The last words of a worker that dies by a signal or hangs: for each thread the driver call under way and the frames of
-//! its stack, each as module and offset. They say whether a fault is in the driver, in the library or in the tester.
+//! The last words of a worker that dies by a signal or hangs: for each thread the driver call under
+//! way and the frames of its stack, each as module and offset. They say whether a fault is in the
+//! driver, in the library or in the tester.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-/// Asks a thread for its frames: sent by the tester to a worker that hangs, and by a thread that dies to the others.
+/// Asks a thread for its frames: sent by the tester to a worker that hangs, and by a thread that
+/// dies to the others.
 pub const TELL: c_int = libc::SIGUSR2;
 /// Begins the line of a thread that has been asked in vain.
 pub const NO_ANSWER: &str = "no answer from thread";
@@ -60,8 +62,9 @@ fn handle(signal: c_int, handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mu
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: a handler of that signature, which uses nothing that the interrupted code may have locked but the
-    // loader's list of modules; a process that is dying may hang there, and is then ended by the tester.
+    // SAFETY: a handler of that signature, which uses nothing that the interrupted code may have
+    // locked but the loader's list of modules; a process that is dying may hang there, and is then
+    // ended by the tester.
     unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
 }
 

@@ -70,7 +70,8 @@ impl<'p> Desk<'p> {
             .unwrap_or_else(|| Ok(Vec::new()))
     }
 
-    /// Runs programs, which are sent ahead of their answers; fewer answers if the deadline passes first.
+    /// Runs programs, which are sent ahead of their answers; fewer answers if the deadline passes
+    /// first.
     pub fn run_all(&mut self, programs: &[Program], deadline: Option<Instant>) -> Vec<Answer> {
         let began = Instant::now();
         let mut answers = Vec::new();

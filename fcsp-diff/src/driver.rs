@@ -1,6 +1,7 @@
-//! The driver as a program finds it: `dlopen` of `libcuda.so.1`, then `dlsym` or `cuGetProcAddress` for each function,
-//! called with integers and pointers. Both calling conventions in use (x86-64 and aarch64 Linux) pass those alike,
-//! whatever the function's own parameter types, and let a caller pass more than a function takes.
+//! The driver as a program finds it: `dlopen` of `libcuda.so.1`, then `dlsym` or `cuGetProcAddress`
+//! for each function, called with integers and pointers. Both calling conventions in use (x86-64
+//! and aarch64 Linux) pass those alike, whatever the function's own parameter types, and let a
+//! caller pass more than a function takes.
 
 use crate::crash;
 use std::collections::HashMap;
@@ -43,7 +44,8 @@ impl Driver {
     /// # Errors
     /// What the loader says.
     pub fn load(route: Route) -> Result<Self, String> {
-        // SAFETY: a name that ends with a NUL, and flags; the library's initialisers are the driver's own.
+        // SAFETY: a name that ends with a NUL, and flags; the library's initialisers are the
+        // driver's own.
         let handle = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
         if handle.is_null() {
             return Err("libcuda.so.1 cannot be loaded".into());
@@ -64,7 +66,8 @@ impl Driver {
         unsafe { libc::dlsym(self.handle as *mut c_void, name.as_ptr()) as usize }
     }
 
-    /// The address of an exported name by `cuGetProcAddress`, which is asked for its base name at its version.
+    /// The address of an exported name by `cuGetProcAddress`, which is asked for its base name at
+    /// its version.
     fn by_address(&self, name: &str, per_thread: bool) -> usize {
         let (Some(resolver), Some(symbol)) = (self.resolver, fcsp_cuda::symbols::find(name)) else {
             return 0;
@@ -73,7 +76,8 @@ impl Driver {
             return 0;
         };
         let (mut address, mut status) = (0u64, 0u64);
-        // SAFETY: the function's own address; a name, two places to write to, a version and flags as it documents.
+        // SAFETY: the function's own address; a name, two places to write to, a version and flags
+        // as it documents.
         let code = unsafe {
             std::mem::transmute::<usize, Function>(resolver)(
                 base.as_ptr() as u64,
@@ -123,7 +127,8 @@ impl Driver {
         }
         type Open = unsafe extern "C" fn(u64, IpcHandle, u32) -> i32;
         crash::note("cuIpcOpenMemHandle_v2");
-        // SAFETY: the function's own address, with its parameters' sizes and classes; the caller answers for the place.
+        // SAFETY: the function's own address, with its parameters' sizes and classes; the caller
+        // answers for the place.
         let code = unsafe { std::mem::transmute::<usize, Open>(address)(place, handle, flags) };
         crash::note("");
         code
@@ -140,7 +145,8 @@ impl Driver {
     /// Calls an exported function.
     ///
     /// # Safety
-    /// The arguments must be what the function documents, as far as it reads or writes through them.
+    /// The arguments must be what the function documents, as far as it reads or writes through
+    /// them.
     pub unsafe fn call(&self, name: &'static str, arguments: &[u64]) -> i32 {
         // SAFETY: by the caller's promise.
         unsafe { self.entry(name).call(arguments) }
@@ -158,7 +164,8 @@ impl Entry {
     /// Calls the function. Takes no lock of the tester's: a forked child may call it.
     ///
     /// # Safety
-    /// The arguments must be what the function documents, as far as it reads or writes through them.
+    /// The arguments must be what the function documents, as far as it reads or writes through
+    /// them.
     pub unsafe fn call(self, arguments: &[u64]) -> i32 {
         let Self { name, address } = self;
         if address == 0 {
@@ -184,7 +191,8 @@ mod tests {
         (one + other) as i32
     }
 
-    /// Another thread may hold the table's lock at a fork, and no thread of the child would ever give it back.
+    /// Another thread may hold the table's lock at a fork, and no thread of the child would ever
+    /// give it back.
     #[test]
     fn a_function_that_was_looked_up_is_called_without_the_table() {
         let driver = Driver {

@@ -1,4 +1,5 @@
-//! Deaths in the driver's own code beneath a wrapper that passes the call on: repeated natively, they say whose fault it is.
+//! Deaths in the driver's own code beneath a wrapper that passes the call on: repeated natively,
+//! they say whose fault it is.
 
 use crate::desk::Desk;
 use crate::driver::Route;
@@ -25,8 +26,9 @@ pub struct Natively {
     pub frames: Vec<String>,
 }
 
-/// The driver's innermost frames on the stack of the thread that died, by a worker's last words. The last one is the entry
-/// of the call that the tester made: what is beneath only passes it on. `None` for every other death, and for hangs.
+/// The driver's innermost frames on the stack of the thread that died, by a worker's last words.
+/// The last one is the entry of the call that the tester made: what is beneath only passes it on.
+/// `None` for every other death, and for hangs.
 pub fn drivers_frames(words: &str) -> Option<Vec<String>> {
     let mut lines = words.lines();
     let first = lines.find(|line| line.contains("signal ") && line.contains(" code "))?;
@@ -59,7 +61,8 @@ fn base(name: &str) -> &str {
     }
 }
 
-/// Runs a program, after `before`, by native workers; counts those that die in `frames`. Ends early once they are enough.
+/// Runs a program, after `before`, by native workers; counts those that die in `frames`. Ends early
+/// once they are enough.
 pub fn natively(
     place: &Place,
     route: Route,

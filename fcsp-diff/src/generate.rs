@@ -1,7 +1,8 @@
 //! From a seed to a program.
 //!
-//! The generator keeps a list of what would be alive if every call succeeded, so that most operations have something to
-//! work on. It need not be right: the worker skips what cannot be done.
+//! The generator keeps a list of what would be alive if every call succeeded, so that most
+//! operations have something to work on. It need not be right: the worker skips what cannot be
+//! done.
 
 use crate::program::{Argument, Code, FIRST_ID, Kind, MOST, OPERATIONS, Operation, Program};
 use crate::random::Random;
@@ -79,7 +80,8 @@ pub fn generate(seed: u64) -> Program {
         1 => 4,
         _ => 0u8,
     };
-    // Programs differ in what they are about: some operations are taken much more often, others not at all.
+    // Programs differ in what they are about: some operations are taken much more often, others not
+    // at all.
     let mut weights: Vec<u64> = OPERATIONS
         .iter()
         .map(|row| {
@@ -91,8 +93,8 @@ pub fn generate(seed: u64) -> Program {
             }
         })
         .collect();
-    // A context takes a tenth of a second on a device, a reset as much, a fork four milliseconds: few programs have them,
-    // and those have few of them.
+    // A context takes a tenth of a second on a device, a reset as much, a fork four milliseconds:
+    // few programs have them, and those have few of them.
     for (codes, often, most) in [
         (
             &[Code::CtxCreate, Code::CtxDestroy][..],
@@ -135,7 +137,8 @@ impl Growing {
     fn grow(&mut self, thread: u8, count: usize, weights: &[u64], shelf: &mut Shelf) {
         let all: u64 = weights.iter().sum();
         for _ in 0..count {
-            // An operation without objects to work on gives way to another; a program may turn out shorter.
+            // An operation without objects to work on gives way to another; a program may turn out
+            // shorter.
             for _ in 0..8 {
                 let mut at = self.random.below(all);
                 let row = OPERATIONS
@@ -166,7 +169,8 @@ impl Growing {
         }
     }
 
-    /// Adds an operation, with objects of the one before it where it takes their kind; nothing if there are none for it.
+    /// Adds an operation, with objects of the one before it where it takes their kind; nothing if
+    /// there are none for it.
     fn add(
         &mut self,
         thread: u8,
@@ -219,8 +223,9 @@ impl Growing {
         Some(operation)
     }
 
-    /// An object: the one of the operation before, or mostly one of the youngest; of kinds that have objects that always
-    /// exist, one of those now and then. Not one of `before`, if there is another.
+    /// An object: the one of the operation before, or mostly one of the youngest; of kinds that
+    /// have objects that always exist, one of those now and then. Not one of `before`, if there is
+    /// another.
     fn object(
         &mut self,
         code: Code,

@@ -1,5 +1,5 @@
-//! A worker that hangs: what the system says of its threads, and their frames. It is told apart whether it waits in the
-//! driver, in the library or in the tester.
+//! A worker that hangs: what the system says of its threads, and their frames. It is told apart
+//! whether it waits in the driver, in the library or in the tester.
 
 use crate::crash::{DRIVERS, NO_ANSWER, TELL};
 use std::fmt::Write;
@@ -14,8 +14,8 @@ const FRAMES: Duration = Duration::from_millis(100);
 /// How long a debugger may take.
 const DEBUGGER: Duration = Duration::from_secs(20);
 
-/// What the system says of each thread of a process, and a debugger if there is one. Asks each thread to write its frames to
-/// stderr.
+/// What the system says of each thread of a process, and a debugger if there is one. Asks each
+/// thread to write its frames to stderr.
 pub fn threads(process: u32) -> String {
     let mut text = String::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -46,7 +46,8 @@ pub fn threads(process: u32) -> String {
     }
     text += &by_debugger(process);
     for number in numbers {
-        // SAFETY: three integers. The process is this one's child and has not been waited for: its number is its own.
+        // SAFETY: three integers. The process is this one's child and has not been waited for: its
+        // number is its own.
         unsafe { libc::syscall(libc::SYS_tgkill, process as i32, number, TELL) };
         // The driver's own threads block all signals. They have its name.
         if file(number, "comm").starts_with(DRIVERS) {
@@ -105,7 +106,8 @@ fn by_debugger(process: u32) -> String {
     reader.join().unwrap_or_default()
 }
 
-/// Whether a frame of `library`, a file's name, is among the stacks that a worker has left; `None` if some stack is not known.
+/// Whether a frame of `library`, a file's name, is among the stacks that a worker has left; `None`
+/// if some stack is not known.
 pub fn has_frame(text: &str, library: &str) -> Option<bool> {
     let mut frames = text
         .lines()

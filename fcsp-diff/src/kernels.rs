@@ -1,7 +1,8 @@
-//! The kernels that programs launch, as PTX: real code for a device, and names that the simulated driver knows, which
-//! does the same.
+//! The kernels that programs launch, as PTX: real code for a device, and names that the simulated
+//! driver knows, which does the same.
 
-/// `fcsp_fill`, `fcsp_saxpy` and `fcsp_spin`, and a variable of 256 bytes. Ends with a NUL, as drivers want it.
+/// `fcsp_fill`, `fcsp_saxpy` and `fcsp_spin`, and a variable of 256 bytes. Ends with a NUL, as
+/// drivers want it.
 pub const TEXT: &str = concat!(
     r#".version 7.0
 .target sm_75

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Runs random programs of CUDA driver calls with and without the preload library, and compares what comes of them.
+/// Runs random programs of CUDA driver calls with and without the preload library, and compares
+/// what comes of them.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -35,7 +36,8 @@ enum Task {
         /// Seeds that one worker process runs
         #[arg(long, default_value_t = 250)]
         chunk: u64,
-        /// Seeds between two comparisons, and two lines of progress; default: a chunk on the simulator, 20 on a device
+        /// Seeds between two comparisons, and two lines of progress; default: a chunk on the
+        /// simulator, 20 on a device
         #[arg(long)]
         slice: Option<u64>,
         /// Groups of workers that run at once; each has one worker natively and one a configuration
@@ -61,7 +63,8 @@ enum Task {
         /// Files that `print` or a report wrote
         files: Vec<PathBuf>,
     },
-    /// Runs a program many times, each time by a fresh worker, natively and governed; counts outcomes, shows last words
+    /// Runs a program many times, each time by a fresh worker, natively and governed; counts
+    /// outcomes, shows last words
     Repeat {
         #[command(flatten)]
         place: Where,

@@ -15,11 +15,13 @@ pub struct Place {
     pub runner: PathBuf,
     /// The preload library.
     pub preload: PathBuf,
-    /// The folder with the simulated driver and the machine to simulate; without it, the device at hand.
+    /// The folder with the simulated driver and the machine to simulate; without it, the device at
+    /// hand.
     pub simulator: Option<(PathBuf, String)>,
     /// A folder for state.
     pub scratch: PathBuf,
-    /// Operations to leave out, to look past what is known: names, and `wrong 3` for one wrong call.
+    /// Operations to leave out, to look past what is known: names, and `wrong 3` for one wrong
+    /// call.
     pub without: Vec<String>,
     /// Variables for every worker.
     pub environment: Vec<(String, String)>,
@@ -38,7 +40,8 @@ pub struct Configuration {
     pub tight: bool,
 }
 
-/// Bytes of quotas: one that no program reaches, one that programs do reach beside a context, and what a context takes.
+/// Bytes of quotas: one that no program reaches, one that programs do reach beside a context, and
+/// what a context takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     /// The quota that refuses nothing.
@@ -103,8 +106,8 @@ pub fn serial() -> u64 {
 }
 
 impl Place {
-    /// The command that starts a worker: natively, or governed. Every worker is a tenant of its own, and on the simulator it
-    /// has a machine of its own.
+    /// The command that starts a worker: natively, or governed. Every worker is a tenant of its
+    /// own, and on the simulator it has a machine of its own.
     pub fn worker(&self, configuration: Option<&Configuration>, route: Route, loud: bool) -> Command {
         let serial = serial();
         let mut command = Command::new(&self.runner);

@@ -24,7 +24,8 @@ pub struct Death {
     pub how: String,
     /// The end of what it wrote to stderr, after what the system said of its threads if it hung.
     pub stderr: String,
-    /// Whether a frame of the preload library is on a stack of it; `None` if some stack is not known.
+    /// Whether a frame of the preload library is on a stack of it; `None` if some stack is not
+    /// known.
     pub ours: Option<bool>,
     /// What each of its threads was about to do.
     pub doing: Vec<Option<usize>>,

@@ -1,16 +1,18 @@
-//! Programs of driver calls: what they consist of, and their text, which can be kept, edited and run again.
+//! Programs of driver calls: what they consist of, and their text, which can be kept, edited and
+//! run again.
 //!
-//! A line is a thread, an operation and its arguments: `1 mem_alloc m9 65536`. Objects are a letter for their kind and a
-//! number that no other object of the program has. Thread 0 runs first and alone; its objects are shared by the threads
-//! from 1 on, which run at once. A program has no way to be illegal: the worker skips an operation whose objects are not
-//! alive, so any line can be taken out of any program.
+//! A line is a thread, an operation and its arguments: `1 mem_alloc m9 65536`. Objects are a letter
+//! for their kind and a number that no other object of the program has. Thread 0 runs first and
+//! alone; its objects are shared by the threads from 1 on, which run at once. A program has no way
+//! to be illegal: the worker skips an operation whose objects are not alive, so any line can be
+//! taken out of any program.
 
 use std::collections::HashSet;
 use std::fmt;
 
-/// A kind of object, by the letter that names it in texts: contexts `c`, streams `s`, events `e`, memory `m`, host memory
-/// `h`, pools `p`, arrays `a`, mipmapped arrays `i`, physical memory `y`, ranges of addresses `r`, modules `u`, libraries
-/// `l`, graphs `g`, executable graphs `x`.
+/// A kind of object, by the letter that names it in texts: contexts `c`, streams `s`, events `e`,
+/// memory `m`, host memory `h`, pools `p`, arrays `a`, mipmapped arrays `i`, physical memory `y`,
+/// ranges of addresses `r`, modules `u`, libraries `l`, graphs `g`, executable graphs `x`.
 pub type Kind = char;
 
 /// Numbers below this one are objects that always exist.
@@ -34,9 +36,10 @@ macro_rules! operations {
 
         /// Every operation: name, arguments, and how often the generator takes it.
         ///
-        /// Arguments are separated by spaces. `+m` is a new object of kind `m`, `-m` one that ends, `m` one that is used;
-        /// of kinds `s`, `p` and `c`, objects that always exist are among them. The others are numbers: `z` bytes,
-        /// `q` bytes of a copy, `f` flags, `v` a value, `k` a choice, `w` elements.
+        /// Arguments are separated by spaces. `+m` is a new object of kind `m`, `-m` one that ends,
+        /// `m` one that is used; of kinds `s`, `p` and `c`, objects that always exist are among
+        /// them. The others are numbers: `z` bytes, `q` bytes of a copy, `f` flags, `v` a value,
+        /// `k` a choice, `w` elements.
         pub const OPERATIONS: &[(Code, &str, &str, u32)] = &[$((Code::$code, $name, $arguments, $weight),)*];
     };
 }
@@ -237,7 +240,8 @@ operations! {
     /// `cuLaunchKernel` of a library's kernel.
     LaunchLibrary "launch_library" "l m v s" 8;
 
-    /// A green context of some multiprocessors, from its making to its end, with a library's kernel in a stream of it.
+    /// A green context of some multiprocessors, from its making to its end, with a library's kernel
+    /// in a stream of it.
     GreenRun "green_run" "l m v k" 1;
 
     /// `cuGraphCreate`.

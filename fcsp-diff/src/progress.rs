@@ -1,4 +1,5 @@
-//! A page that a worker shares with the tester: what each thread is about to do. It says over what a worker died.
+//! A page that a worker shares with the tester: what each thread is about to do. It says over what
+//! a worker died.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -40,8 +41,8 @@ impl Progress {
         if page == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error());
         }
-        // SAFETY: a mapping of that many bytes, aligned to a page, that stays for the life of the process; nobody shortens
-        // the file. Readers in other processes read the file.
+        // SAFETY: a mapping of that many bytes, aligned to a page, that stays for the life of the
+        // process; nobody shortens the file. Readers in other processes read the file.
         Ok(Self(unsafe { &*page.cast() }))
     }
 
@@ -64,7 +65,8 @@ impl Progress {
     }
 }
 
-/// What each thread was about to do, by the file of a dead worker: indices, or `None` for what followed them.
+/// What each thread was about to do, by the file of a dead worker: indices, or `None` for what
+/// followed them.
 pub fn read(path: &Path) -> Vec<Option<usize>> {
     let bytes = std::fs::read(path).unwrap_or_default();
     bytes

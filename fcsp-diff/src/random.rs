@@ -1,5 +1,5 @@
-//! Reproducible random numbers: SplitMix64 (Steele, Lea, Flood 2014). A seed means the same program for ever, so the
-//! generator belongs to the tester and not to a crate that may change.
+//! Reproducible random numbers: SplitMix64 (Steele, Lea, Flood 2014). A seed means the same program
+//! for ever, so the generator belongs to the tester and not to a crate that may change.
 
 /// A generator with 64 bits of state.
 pub struct Random(u64);

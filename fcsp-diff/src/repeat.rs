@@ -1,5 +1,6 @@
-//! One program many times, each time by a worker of its own, natively and governed: how often each outcome comes, and the
-//! last words of workers that die. It tells a fault of the program, which shows natively too, from one of the library.
+//! One program many times, each time by a worker of its own, natively and governed: how often each
+//! outcome comes, and the last words of workers that die. It tells a fault of the program, which
+//! shows natively too, from one of the library.
 
 use crate::desk::{Desk, Verdict, judge};
 use crate::driver::Route;
@@ -55,7 +56,8 @@ pub struct Trials<'p> {
 }
 
 impl Trials<'_> {
-    /// Runs a subject as often as asked; each answer is compared with `reference`, or with the first one.
+    /// Runs a subject as often as asked; each answer is compared with `reference`, or with the
+    /// first one.
     pub fn tally(
         &self,
         configuration: Option<&Configuration>,

@@ -1,8 +1,8 @@
 //! The worker's side of the conversation: commands from stdin, records to stdout.
 //!
-//! `seed N` and `program N` (with N lines after it) run a program and are answered by its records and a line `.`. `settle`
-//! is answered by the bytes still in use, `renew` by 0 after a reset of the primary context, `times` by the nanoseconds that
-//! each operation took since.
+//! `seed N` and `program N` (with N lines after it) run a program and are answered by its records
+//! and a line `.`. `settle` is answered by the bytes still in use, `renew` by 0 after a reset of
+//! the primary context, `times` by the nanoseconds that each operation took since.
 
 use crate::crash;
 use crate::driver::{Driver, Route};

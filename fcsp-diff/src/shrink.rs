@@ -1,9 +1,11 @@
-//! Makes a program that shows a difference smaller: without operations, without threads, with smaller numbers.
+//! Makes a program that shows a difference smaller: without operations, without threads, with
+//! smaller numbers.
 
 use crate::program::{Argument, Code, NULL_STREAM, Program};
 use std::time::Instant;
 
-/// The smallest program found within so many trials for which `shows` holds. It holds for the one given.
+/// The smallest program found within so many trials for which `shows` holds. It holds for the one
+/// given.
 pub fn shrink(
     program: &Program,
     trials: u32,

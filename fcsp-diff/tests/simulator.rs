@@ -1,5 +1,5 @@
-//! The tester on the simulated driver: fixed seeds and kept programs agree in every configuration, and a fault that is
-//! planted is found and made small.
+//! The tester on the simulated driver: fixed seeds and kept programs agree in every configuration,
+//! and a fault that is planted is found and made small.
 
 use fcsp_diff::campaign::{self, Account, Plan};
 use fcsp_diff::desk::{Bench, Verdict};
@@ -180,7 +180,8 @@ fn a_worker_that_dies_is_found() {
     );
 }
 
-/// Last words: the signal, whether a driver call was under way, and the frames as module and offset.
+/// Last words: the signal, whether a driver call was under way, and the frames as module and
+/// offset.
 #[test]
 fn a_worker_that_crashes_says_where() {
     let scratch = tempfile::tempdir().unwrap();
@@ -208,7 +209,8 @@ fn a_worker_that_crashes_says_where() {
     assert!(words.contains("fcsp-diff+0x"), "{words}");
 }
 
-/// A worker that hangs in the driver: every thread's frames, with those of the library only where it is loaded.
+/// A worker that hangs in the driver: every thread's frames, with those of the library only where
+/// it is loaded.
 #[test]
 fn a_worker_that_hangs_says_where() {
     let scratch = tempfile::tempdir().unwrap();
@@ -265,7 +267,8 @@ fn a_worker_that_crashes_shows_every_thread() {
         assert!(Instant::now() < deadline, "the program did not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // SAFETY: a child that has not been waited for. Its main thread takes the signal, and waits for the program's.
+    // SAFETY: a child that has not been waited for. Its main thread takes the signal, and waits for
+    // the program's.
     assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGSEGV) }, 0);
     let death = process.answer(None).unwrap().unwrap_err();
     assert!(death.how.contains("signal: 11"), "{}", death.how);
@@ -273,7 +276,8 @@ fn a_worker_that_crashes_shows_every_thread() {
     assert!(death.stderr.contains("in cuStreamQuery"), "{}", death.stderr);
 }
 
-/// A death in the driver's own code is the driver's if native workers die there too, and the library's if they do not.
+/// A death in the driver's own code is the driver's if native workers die there too, and the
+/// library's if they do not.
 #[test]
 fn a_death_beneath_a_wrapper_is_repeated_natively() {
     let scratch = tempfile::tempdir().unwrap();
@@ -313,7 +317,8 @@ fn a_death_beneath_a_wrapper_is_repeated_natively() {
     assert_eq!((runs.runs, runs.alike), (20, 0));
 }
 
-/// What a native worker still holds after programs, which is taken from what a governed one does on a device.
+/// What a native worker still holds after programs, which is taken from what a governed one does on
+/// a device.
 #[test]
 fn what_a_native_worker_keeps_is_measured() {
     let scratch = tempfile::tempdir().unwrap();

@@ -19,9 +19,11 @@ use crate::ffi::synapse::*;
 use crate::process::{self, Gaudi, context, set_acquired};
 use crate::queue::Queue;
 
-/// How long to wait for a card that somebody has: seconds, or `forever`. Unset: not at all, as the driver does.
+/// How long to wait for a card that somebody has: seconds, or `forever`. Unset: not at all, as the
+/// driver does.
 pub const WAIT_VARIABLE: &str = "FCSP_GAUDI_WAIT";
-/// Between two looks at a card: the second is for those who wait long, as Synapse writes each failure into its log.
+/// Between two looks at a card: the second is for those who wait long, as Synapse writes each
+/// failure into its log.
 const SOONEST: Duration = Duration::from_millis(20);
 const LATEST: Duration = Duration::from_millis(500);
 
@@ -52,7 +54,8 @@ impl Wanted {
     }
 }
 
-/// Acquires a card by `call`, which is the program's own call, or by its module after waiting for it.
+/// Acquires a card by `call`, which is the program's own call, or by its module after waiting for
+/// it.
 fn acquire(pDeviceId: *mut synDeviceId, wanted: Wanted, call: impl Fn() -> synStatus) -> synStatus {
     shielded(synFail, || {
         let Some(_inside) = Inside::enter() else {
@@ -212,7 +215,8 @@ fn holder(state: &StateDir, card: &Card) -> Option<String> {
     })
 }
 
-/// Enters the card that Synapse has just given to this process, or gives it back where its limits cannot be kept.
+/// Enters the card that Synapse has just given to this process, or gives it back where its limits
+/// cannot be kept.
 fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
     let known = match wanted.ordinals()[..] {
         [only] => Some(only),
@@ -287,7 +291,8 @@ fn let_go(call: impl Fn() -> synStatus) -> synStatus {
         let Some((ordinal, device)) = found else {
             return call();
         };
-        // Who acquires a card meanwhile waits for this turn, and what it takes there is not forgotten with the old one's.
+        // Who acquires a card meanwhile waits for this turn, and what it takes there is not
+        // forgotten with the old one's.
         let _turn = device.context_turn();
         context_ends::<Gaudi>(Some(context(ordinal)));
         let ending = memory::context_ends::<Gaudi>(context(ordinal));

@@ -1,5 +1,5 @@
-//! Which cards there are. A card's number in this process is its place in Synapse's list of modules; who it is everywhere,
-//! HLML says.
+//! Which cards there are. A card's number in this process is its place in Synapse's list of
+//! modules; who it is everywhere, HLML says.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -189,8 +189,8 @@ fn text(place: *const c_char) -> String {
     unsafe { CStr::from_ptr(place) }.to_string_lossy().into_owned()
 }
 
-/// Sixteen bytes that stand for a serial number: two hashes (FNV-1a) of it, which every version of this library computes
-/// alike, for files are named by them.
+/// Sixteen bytes that stand for a serial number: two hashes (FNV-1a) of it, which every version of
+/// this library computes alike, for files are named by them.
 pub fn uuid(serial: &str) -> DeviceUuid {
     let hash = |seed: u64| {
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

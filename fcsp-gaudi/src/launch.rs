@@ -1,5 +1,6 @@
-//! Launches of recipes. Who has a card has all of its time, so they are never held back; their device time is counted where
-//! `FCSP_ACCOUNT_TIME` asks for that, and otherwise they have nothing to ask.
+//! Launches of recipes. Who has a card has all of its time, so they are never held back; their
+//! device time is counted where `FCSP_ACCOUNT_TIME` asks for that, and otherwise they have nothing
+//! to ask.
 
 use fcsp_hook::launch::{self, admits_graph, straight};
 use fcsp_hook::setup::{Inside, shielded};

@@ -1,8 +1,9 @@
 //! Who is next for a card: by priority, then in order of arrival.
 //!
-//! One file a card, in the device's folder of the state folder. Whoever waits holds a lock on one byte of it, whose number is
-//! its place; who comes before holds a lock on a lesser one. The kernel drops the locks of the dead. A file that cannot be
-//! used (another user's) leaves no order, only the driver's own "busy".
+//! One file a card, in the device's folder of the state folder. Whoever waits holds a lock on one
+//! byte of it, whose number is its place; who comes before holds a lock on a lesser one. The kernel
+//! drops the locks of the dead. A file that cannot be used (another user's) leaves no order, only
+//! the driver's own "busy".
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -19,7 +20,8 @@ const CLASS: u64 = 1 << 40;
 /// The byte that is locked while a number is drawn.
 const DRAWING: u64 = 1 << 60;
 
-/// The longest wait for somebody else's drawing, which takes microseconds unless its process is stopped.
+/// The longest wait for somebody else's drawing, which takes microseconds unless its process is
+/// stopped.
 const PATIENCE_NS: u64 = 5_000_000_000;
 /// The sleep between two looks, ns.
 const NAP_NS: u64 = 1_000_000;
@@ -54,7 +56,8 @@ impl Queue {
         })
     }
 
-    /// Whether somebody waits who comes before this process, which comes last of its priority if it has no place.
+    /// Whether somebody waits who comes before this process, which comes last of its priority if it
+    /// has no place.
     pub fn is_anybody_before(&self) -> bool {
         let end = self.place.unwrap_or(self.base + CLASS);
         file::is_held(&self.file, 0, end).unwrap_or(false)

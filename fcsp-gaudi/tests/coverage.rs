@@ -1,5 +1,5 @@
-//! Whatever has a role that FCSP must know about is wrapped, or stands in `symbols/unwrapped.tsv` with the reason why
-//! not.
+//! Whatever has a role that FCSP must know about is wrapped, or stands in `symbols/unwrapped.tsv`
+//! with the reason why not.
 
 use fcsp_gaudi::hooks::HOOKS;
 use fcsp_gaudi::symbols::{self, Role, Symbol};

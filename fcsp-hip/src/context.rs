@@ -1,8 +1,9 @@
-//! Contexts, code and limits: memory that the runtime takes for itself. It is measured (see [`fcsp_hook::device`]); here
-//! the calls that take it are noticed, and refused after the fact where the tenant is close to its quota.
+//! Contexts, code and limits: memory that the runtime takes for itself. It is measured (see
+//! [`fcsp_hook::device`]); here the calls that take it are noticed, and refused after the fact
+//! where the tenant is close to its quota.
 //!
-//! A device's context comes with the first call that needs one, whatever that is ([`crate::process`] sees to it); the calls
-//! that HIP has for contexts are shells around that.
+//! A device's context comes with the first call that needs one, whatever that is
+//! ([`crate::process`] sees to it); the calls that HIP has for contexts are shells around that.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering;
@@ -20,8 +21,9 @@ use crate::ffi::hip::*;
 use crate::memory::graph::GRAPHS;
 use crate::process::{self, Hip, Inside, Scope, context_of, scope, shielded};
 
-/// Runs `call`, which resets a device: its memory is gone then, ours and the runtime's own, and so are its streams, events,
-/// pools and code. Another thread may use the device anew before the call comes back; what it takes then is not forgotten.
+/// Runs `call`, which resets a device: its memory is gone then, ours and the runtime's own, and so
+/// are its streams, events, pools and code. Another thread may use the device anew before the call
+/// comes back; what it takes then is not forgotten.
 fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipError_t {
     let Some(_inside) = Inside::enter() else {
         return call();
@@ -37,7 +39,8 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     let pools = pool::device_ends(device);
     let ending = memory::context_ends::<Hip>(context);
     let recorded = GRAPHS.recordings().begun_in(context);
-    // Whoever finds the device out of use waits for this turn, and then counts what the runtime takes for it.
+    // Whoever finds the device out of use waits for this turn, and then counts what the runtime
+    // takes for it.
     let was_in_use = device.own.in_use.swap(false, Ordering::AcqRel);
     let result = call();
     if result == hipSuccess {
@@ -130,8 +133,8 @@ begins! {
     hipCtxCreate(ctx: *mut hipCtx_t, flags: u32, device: hipDevice_t);
 }
 
-/// `hipDeviceSetLimit`: a larger stack costs its bytes for every thread the device can hold at once, so it is refused
-/// before it is asked for; the heap is checked likewise.
+/// `hipDeviceSetLimit`: a larger stack costs its bytes for every thread the device can hold at
+/// once, so it is refused before it is asked for; the heap is checked likewise.
 pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> hipError_t {
     shielded(hipErrorUnknown, || {
         let call = || call_real!(hipDeviceSetLimit(limit, value));
@@ -156,7 +159,8 @@ pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> h
             let undo = || {
                 call_real!(hipDeviceSetLimit(limit, before));
             };
-            // A heap is taken by the runtime later, when code that uses it is loaded, and shows then.
+            // A heap is taken by the runtime later, when code that uses it is loaded, and shows
+            // then.
             let now = limit == hipLimitStackSize;
             return answered(raises_limit(device, "hipDeviceSetLimit", cost, now, &call, &undo));
         }
@@ -219,7 +223,8 @@ unloads! {
     hipLibraryUnload(library: hipLibrary_t);
 }
 
-/// `__hipUnregisterFatBinary`: a library is unloaded, and the addresses of its host functions may be another's next.
+/// `__hipUnregisterFatBinary`: a library is unloaded, and the addresses of its host functions may
+/// be another's next.
 pub unsafe extern "C" fn __hipUnregisterFatBinary(modules: *mut *mut c_void) {
     shielded((), || {
         code_ends::<Hip>();

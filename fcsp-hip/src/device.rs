@@ -9,14 +9,16 @@ use crate::driver::real;
 use crate::ffi::hip::*;
 use crate::{call_real, units};
 
-/// What a process is taken to hold on a device by using it at all, in bytes, until it is measured, and for good where ROCm
-/// SMI cannot be asked. Not measured, for want of a device (docs/assumptions.md): as on NVIDIA's.
+/// What a process is taken to hold on a device by using it at all, in bytes, until it is measured,
+/// and for good where ROCm SMI cannot be asked. Not measured, for want of a device
+/// (docs/assumptions.md): as on NVIDIA's.
 pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 
 /// What is kept for a device.
 #[derive(Debug)]
 pub struct PerDevice {
-    /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit costs.
+    /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit
+    /// costs.
     pub resident_threads: u64,
     /// The compute units that the tenant's work runs on, where not all.
     pub units: Option<Claim>,
@@ -78,8 +80,8 @@ pub fn total_memory(ordinal: hipDevice_t) -> u64 {
     total as u64
 }
 
-/// Who the device is everywhere: its own number where the runtime tells it (16 characters, from 5.2), or else a number made
-/// of its address.
+/// Who the device is everywhere: its own number where the runtime tells it (16 characters, from
+/// 5.2), or else a number made of its address.
 pub fn identify(ordinal: hipDevice_t) -> Option<DeviceIdentity> {
     let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
     let pci = match (
@@ -118,8 +120,8 @@ fn own_number(ordinal: hipDevice_t) -> Option<DeviceUuid> {
     ))
 }
 
-/// The characters are the device's number in hexadecimal digits; as bytes they are a UUID's first half, which is also what
-/// ROCm SMI calls the unique id.
+/// The characters are the device's number in hexadecimal digits; as bytes they are a UUID's first
+/// half, which is also what ROCm SMI calls the unique id.
 fn number_from(characters: [u8; 16]) -> DeviceUuid {
     let mut out = [0; 16];
     for (place, pair) in out.iter_mut().zip(characters.chunks_exact(2)) {

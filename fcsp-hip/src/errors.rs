@@ -1,5 +1,5 @@
-//! The thread's last error. A refusal of ours never reaches the runtime, so the runtime does not know of it; programs that ask
-//! for the last error afterwards are to find the refusal there.
+//! The thread's last error. A refusal of ours never reaches the runtime, so the runtime does not
+//! know of it; programs that ask for the last error afterwards are to find the refusal there.
 
 use core::cell::Cell;
 
@@ -19,8 +19,8 @@ pub fn refuse() -> hipError_t {
     hipErrorOutOfMemory
 }
 
-/// A wrapper's answer: a refusal that came from the neutral part, and not from the runtime, is noted. Where the runtime
-/// itself refused, it knows as much, and the note says the same.
+/// A wrapper's answer: a refusal that came from the neutral part, and not from the runtime, is
+/// noted. Where the runtime itself refused, it knows as much, and the note says the same.
 #[inline]
 pub fn answered(result: hipError_t) -> hipError_t {
     if result == hipErrorOutOfMemory {

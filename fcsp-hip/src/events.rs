@@ -8,8 +8,9 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
 
-/// What two events around a launch add to its span while the device is busy, ns, until that is measured on the device at hand.
-/// Not measured beforehand, for want of one (docs/assumptions.md): of the size that NVIDIA's have.
+/// What two events around a launch add to its span while the device is busy, ns, until that is
+/// measured on the device at hand. Not measured beforehand, for want of one (docs/assumptions.md):
+/// of the size that NVIDIA's have.
 pub const BUSY_BRACKET_NS: u64 = 1_200;
 /// What is left of the launch's own latency when the device was idle, ns; likewise.
 pub const IDLE_BRACKET_NS: u64 = 1_400;
@@ -55,8 +56,8 @@ pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     (result == hipSuccess && milliseconds >= 0.0).then_some((f64::from(milliseconds) * 1e6) as u64)
 }
 
-/// The lowest bit of a function as launches name it: set for a host function's address, which the runtime knows by another
-/// question than a function handle. Both are aligned.
+/// The lowest bit of a function as launches name it: set for a host function's address, which the
+/// runtime knows by another question than a function handle. Both are aligned.
 pub const HOST_FUNCTION: usize = 1;
 
 /// The name of a function handle's or host function's kernel.
@@ -66,7 +67,8 @@ pub fn kernel_name(function: usize) -> Option<String> {
         // SAFETY: a handle that the program has just launched.
         unsafe { real::hipKernelNameRef.get()?(at) }
     } else {
-        // SAFETY: a host function that the program has just launched; the default stream is on the current device.
+        // SAFETY: a host function that the program has just launched; the default stream is on the
+        // current device.
         unsafe { real::hipKernelNameRefByPtr.get()?(at, core::ptr::null_mut()) }
     };
     if name.is_null() {

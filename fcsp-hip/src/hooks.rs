@@ -1,5 +1,6 @@
-//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room that its role says;
-//! the preload library gives it to the linker, [`crate::loader`] to whoever asks by name.
+//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room
+//! that its role says; the preload library gives it to the linker, [`crate::loader`] to whoever
+//! asks by name.
 
 use fcsp_hook::lookup::{Group, Lookup};
 use fcsp_hook::table::Hook;
@@ -55,8 +56,8 @@ macro_rules! for_each_hip_hook {
     };
 }
 
-/// Hands the names of wrapped functions of the runtime that begin with an underscore to a macro: C++ has mangled them, or only
-/// compiled code calls them. Sorted by name.
+/// Hands the names of wrapped functions of the runtime that begin with an underscore to a macro:
+/// C++ has mangled them, or only compiled code calls them. Sorted by name.
 #[macro_export]
 macro_rules! for_each_hip_cpp_hook {
     ($callback:ident) => {

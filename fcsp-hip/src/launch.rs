@@ -65,9 +65,10 @@ fn kernel(
     launch::kernel::<Hip>(function, blocks, named(stream, per_thread), call)
 }
 
-/// While it lives, this thread may ask events and make them although another thread is capturing. In the mode that
-/// most captures use such a question breaks the capture, and a launch on a stream that is not captured must not be let
-/// by for that: one capture left open would be a way around the share.
+/// While it lives, this thread may ask events and make them although another thread is capturing.
+/// In the mode that most captures use such a question breaks the capture, and a launch on a stream
+/// that is not captured must not be let by for that: one capture left open would be a way around
+/// the share.
 #[derive(Debug)]
 pub struct BesideCaptures(hipStreamCaptureMode);
 
@@ -87,7 +88,8 @@ impl Drop for BesideCaptures {
     }
 }
 
-/// Wraps launches: what they launch, how many blocks, on which stream, and whether stream 0 is the thread's own.
+/// Wraps launches: what they launch, how many blocks, on which stream, and whether stream 0 is the
+/// thread's own.
 macro_rules! launches {
     ($($name:ident($($arg:ident: $ty:ty),* $(,)?) = $function:expr, $blocks:expr, $stream:expr, $per_thread:literal;)*) => {$(
         fcsp_hook::staged! {
@@ -249,7 +251,8 @@ synchronise! {
     hipCtxSynchronize() Drains::Everything;
 }
 
-/// `hipDeviceSynchronize`: the host waits. Also how programs make the runtime start, which then takes memory for itself.
+/// `hipDeviceSynchronize`: the host waits. Also how programs make the runtime start, which then
+/// takes memory for itself.
 pub unsafe extern "C" fn hipDeviceSynchronize() -> hipError_t {
     shielded(hipErrorUnknown, || {
         if let Some(_inside) = Inside::enter()

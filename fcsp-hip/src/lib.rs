@@ -1,7 +1,9 @@
-//! FCSP for AMD HIP: binds the core's memory tracker and rate limiter to the HIP runtime, to ROCm SMI and to AMD SMI.
+//! FCSP for AMD HIP: binds the core's memory tracker and rate limiter to the HIP runtime, to ROCm
+//! SMI and to AMD SMI.
 //!
-//! This crate holds the wrappers and what they know; it exports nothing. The crate in `preload/` gives them their C
-//! names and builds `libfcsp_hip.so`; an embedder links this one and exports nothing by accident.
+//! This crate holds the wrappers and what they know; it exports nothing. The crate in `preload/`
+//! gives them their C names and builds `libfcsp_hip.so`; an embedder links this one and exports
+//! nothing by accident.
 //!
 //! | room | what is in it |
 //! |---|---|
@@ -20,15 +22,18 @@
 //! | [`launch`] | everything that starts work on the device |
 //! | [`units`] | compute units of the tenant's own |
 //!
-//! No AMD device was at hand when this was written: it is exact against the official headers and runs on the simulated
-//! device; figures that CUDA's backend measured are taken over where a guess was needed, and say so.
+//! No AMD device was at hand when this was written: it is exact against the official headers and
+//! runs on the simulated device; figures that CUDA's backend measured are taken over where a guess
+//! was needed, and say so.
 //!
-//! The runtime's own functions call each other by their public names in some releases (ROCm 7), which under a preload
-//! library leads back into the wrappers. Every wrapper therefore enters once a thread: what the runtime calls while it
-//! serves a wrapper goes straight to the runtime, uncharged and unlimited, and the address of a real function is always
-//! one inside the runtime's library, never a wrapper's.
+//! The runtime's own functions call each other by their public names in some releases (ROCm 7),
+//! which under a preload library leads back into the wrappers. Every wrapper therefore enters once
+//! a thread: what the runtime calls while it serves a wrapper goes straight to the runtime,
+//! uncharged and unlimited, and the address of a real function is always one inside the runtime's
+//! library, never a wrapper's.
 
-// Wrappers and their parameters bear the vendor's names, so that a header and this source can be read side by side.
+// Wrappers and their parameters bear the vendor's names, so that a header and this source can be
+// read side by side.
 #![allow(non_snake_case, non_upper_case_globals)]
 
 pub mod context;

@@ -1,8 +1,10 @@
-//! `hipGetProcAddress` and `hipGetDriverEntryPoint`: ask the real ones first, with the caller's own version and flags; then
-//! swap the address they gave if that is a function we wrap. `dlsym`, likewise, is in [`fcsp_hook::lookup`].
+//! `hipGetProcAddress` and `hipGetDriverEntryPoint`: ask the real ones first, with the caller's own
+//! version and flags; then swap the address they gave if that is a function we wrap. `dlsym`,
+//! likewise, is in [`fcsp_hook::lookup`].
 //!
-//! What they give are addresses of exported functions, so wrapped functions are known by address. A runtime that gives
-//! another address for a name we know is matched by the name instead, in its variant for the stream flag.
+//! What they give are addresses of exported functions, so wrapped functions are known by address. A
+//! runtime that gives another address for a name we know is matched by the name instead, in its
+//! variant for the stream flag.
 
 use core::ffi::{CStr, c_char, c_void};
 
@@ -11,7 +13,8 @@ use crate::ffi::hip::*;
 use crate::hooks::HOOKS;
 use crate::process::{governed_or_unknown, shielded};
 
-/// `hipGetProcAddress` and `hipGetDriverEntryPoint`: names mean the variants for streams of threads.
+/// `hipGetProcAddress` and `hipGetDriverEntryPoint`: names mean the variants for streams of
+/// threads.
 const PER_THREAD: u64 = 2;
 /// The first version whose properties are the newer structure.
 const NEWER_PROPERTIES: i32 = 60_000_000;

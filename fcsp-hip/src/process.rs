@@ -235,8 +235,8 @@ pub fn scope() -> Scope {
     used(Hip::process().scope())
 }
 
-/// The same, from inside a wrapper. A process that has just one device is on it, and its context is known by its ordinal:
-/// the runtime need not be asked.
+/// The same, from inside a wrapper. A process that has just one device is on it, and its context is
+/// known by its ordinal: the runtime need not be asked.
 #[inline]
 pub fn scope_inside(inside: &Inside) -> Scope {
     match Hip::process().scope_of_device(inside) {
@@ -250,12 +250,14 @@ pub fn scope_of(ordinal: hipDevice_t) -> Scope {
     Hip::process().scope_of(ordinal)
 }
 
-/// The first call that uses a device makes the runtime take memory there for itself, whatever the call is. That is charged
-/// before the call itself is looked at, and refused with it where there is no room.
+/// The first call that uses a device makes the runtime take memory there for itself, whatever the
+/// call is. That is charged before the call itself is looked at, and refused with it where there is
+/// no room.
 #[inline]
 fn used(scope: Scope) -> Scope {
     match scope {
-        // Acquire pairs with the Release below: who finds the device in use also finds its memory charged.
+        // Acquire pairs with the Release below: who finds the device in use also finds its memory
+        // charged.
         Scope::On(device, _) if !device.own.in_use.load(Ordering::Acquire) => first_use(device),
         scope => scope,
     }

@@ -1,17 +1,20 @@
 //! Compute units of the tenant's own, where it was asked for them.
 //!
-//! What keeps a process on them is ROCr's variable `HSA_CU_MASK`, which `fcsp run` sets before the program starts: ROCr puts
-//! it on every queue that it makes, those behind the null stream, the threads' own streams, graphs and copies included, and
-//! no call lifts it. Making each stream with `hipExtStreamCreateWithCUMask` instead would leave all of those out, and take
-//! flags and priorities from the rest. What is left to the wrappers is that a program does not stumble over it: its own
-//! masks are narrowed to the tenant's units (the runtime makes no queue with a mask that ROCr had to narrow), and it is
-//! told of these units as the device's, so that grids which must fit on the device at once do.
+//! What keeps a process on them is ROCr's variable `HSA_CU_MASK`, which `fcsp run` sets before the
+//! program starts: ROCr puts it on every queue that it makes, those behind the null stream, the
+//! threads' own streams, graphs and copies included, and no call lifts it. Making each stream with
+//! `hipExtStreamCreateWithCUMask` instead would leave all of those out, and take flags and
+//! priorities from the rest. What is left to the wrappers is that a program does not stumble over
+//! it: its own masks are narrowed to the tenant's units (the runtime makes no queue with a mask
+//! that ROCr had to narrow), and it is told of these units as the device's, so that grids which
+//! must fit on the device at once do.
 //!
 //! Which units belong together:
-//! - From gfx10 on two units are a work-group processor, and ROCr refuses masks that split one. The runtime then counts
-//!   processors, and masks count units.
-//! - Devices of several XCCs (gfx942, gfx950) deal the bits of a mask to them in turn, and work goes to each of them: one with no
-//!   unit left would never finish its part. So as many units as there are XCCs belong together.
+//! - From gfx10 on two units are a work-group processor, and ROCr refuses masks that split one. The
+//!   runtime then counts processors, and masks count units.
+//! - Devices of several XCCs (gfx942, gfx950) deal the bits of a mask to them in turn, and work
+//!   goes to each of them: one with no unit left would never finish its part. So as many units as
+//!   there are XCCs belong together.
 
 use fcsp_core::spatial::claims::{self, Claim};
 use fcsp_core::spatial::{Layout, UnitSet};
@@ -25,11 +28,12 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{self, Hip, Inside, Scope, complain, scope, scope_of, shielded};
 
-/// ROCr's variable that keeps a process on some units: sets of `device:units`, separated by semicolons, devices by their
-/// place among those that `ROCR_VISIBLE_DEVICES` leaves.
+/// ROCr's variable that keeps a process on some units: sets of `device:units`, separated by
+/// semicolons, devices by their place among those that `ROCR_VISIBLE_DEVICES` leaves.
 pub const VARIABLE: &str = "HSA_CU_MASK";
 
-/// XCCs taken to be there where a runtime before 6 does not tell (docs/assumptions.md): devices have up to 8 of them, or 6.
+/// XCCs taken to be there where a runtime before 6 does not tell (docs/assumptions.md): devices
+/// have up to 8 of them, or 6.
 const UNTOLD_XCCS: u32 = 24;
 
 /// The units of a device, as its masks count them; `None` if the runtime does not tell.
@@ -67,7 +71,8 @@ pub fn variable<'a>(sets: impl IntoIterator<Item = (u32, &'a UnitSet)>) -> Strin
     sets.join(";")
 }
 
-/// The tenant's claim on a device that this process begins to use. The claim fails open, as all of compute does, and says so.
+/// The tenant's claim on a device that this process begins to use. The claim fails open, as all of
+/// compute does, and says so.
 pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
     let tenant = process::governed()?.tenant.name();
     let device = Hip::identify(ordinal)?;
@@ -105,8 +110,8 @@ pub(crate) fn processors(ordinal: hipDevice_t) -> Option<i32> {
     i32::try_from(own).ok()
 }
 
-/// The part of a program's own mask that is the tenant's. Where no whole group is left the tenant's units are the mask, as
-/// the runtime's are where a mask leaves nothing of its global one.
+/// The part of a program's own mask that is the tenant's. Where no whole group is left the tenant's
+/// units are the mask, as the runtime's are where a mask leaves nothing of its global one.
 fn narrowed(asked: &[u32], claim: &Claim) -> Vec<u32> {
     let own = claim.set.words(claim.layout.units);
     let both: Vec<u32> = asked.iter().zip(&own).map(|(asked, own)| asked & own).collect();
@@ -123,7 +128,8 @@ fn narrowed(asked: &[u32], claim: &Claim) -> Vec<u32> {
     }
 }
 
-/// `hipExtStreamCreateWithCUMask`: of the mask, what is the tenant's. A stream takes memory of the runtime's own.
+/// `hipExtStreamCreateWithCUMask`: of the mask, what is the tenant's. A stream takes memory of the
+/// runtime's own.
 pub unsafe extern "C" fn hipExtStreamCreateWithCUMask(
     stream: *mut hipStream_t,
     cuMaskSize: uint32_t,

@@ -1,14 +1,17 @@
-//! The device's address space, 2 MiB page by page: what a free must give back, found in one cache line.
+//! The device's address space, 2 MiB page by page: what a free must give back, found in one cache
+//! line.
 //!
-//! A table of two levels over 49-bit addresses, made as it is touched and never taken apart: the first level has a pointer
-//! for each 32 GiB, the second 16 bytes for each page. Nothing is locked: an entry is a word that is exchanged. After a
-//! driver call of tens of microseconds what is felt is not instructions but lines that have gone cold, and threads that
-//! allocate at once must not queue behind one another in here.
+//! A table of two levels over 49-bit addresses, made as it is touched and never taken apart: the
+//! first level has a pointer for each 32 GiB, the second 16 bytes for each page. Nothing is locked:
+//! an entry is a word that is exchanged. After a driver call of tens of microseconds what is felt
+//! is not instructions but lines that have gone cold, and threads that allocate at once must not
+//! queue behind one another in here.
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-/// Bytes of a page. Large allocations begin at one on every device seen so far; others are kept elsewhere.
+/// Bytes of a page. Large allocations begin at one on every device seen so far; others are kept
+/// elsewhere.
 pub const PAGE: u64 = 2 << 20;
 const LEVEL_BITS: u32 = 14;
 const FAN: usize = 1 << LEVEL_BITS;
@@ -53,7 +56,8 @@ fn make<T>(place: &AtomicPtr<T>) -> Option<&'static T> {
         return None;
     }
     match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: just made and never freed; both kinds of table are made of atomics, for which zero is a value.
+        // SAFETY: just made and never freed; both kinds of table are made of atomics, for which
+        // zero is a value.
         Ok(_) => Some(unsafe { &*mine }),
         Err(theirs) => {
             // SAFETY: nobody has seen ours.
@@ -84,7 +88,8 @@ impl Addresses {
     #[inline]
     pub fn find(&self, address: u64) -> Option<&'static Entry> {
         let (upper, lower) = places(address)?;
-        // SAFETY: tables are never freed. Acquire, here and below: made before its address was published.
+        // SAFETY: tables are never freed. Acquire, here and below: made before its address was
+        // published.
         let root = unsafe { self.root.load(Ordering::Acquire).as_ref() }?;
         // SAFETY: as above.
         let leaf = unsafe { root[upper].load(Ordering::Acquire).as_ref() }?;

@@ -1,7 +1,7 @@
 //! What a backend says about its vendor's driver.
 //!
-//! Everything here is asked of the driver's real functions, never of wrappers. Handles of the vendor's (contexts, queues,
-//! events, functions) cross as plain numbers: pointers mostly, never 0.
+//! Everything here is asked of the driver's real functions, never of wrappers. Handles of the
+//! vendor's (contexts, queues, events, functions) cross as plain numbers: pointers mostly, never 0.
 
 use core::ffi::c_void;
 use core::fmt::Debug;
@@ -37,62 +37,70 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
 
     /// What the backend keeps for each device; `()` if nothing.
     type PerDevice: Debug + Send + Sync + 'static;
-    /// Where an allocation came from, if not simply from the driver's heap; [`core::convert::Infallible`] if nowhere
-    /// else.
+    /// Where an allocation came from, if not simply from the driver's heap;
+    /// [`core::convert::Infallible`] if nowhere else.
     type Origin: Clone + Send + Sync + 'static;
 
     /// The one process: a static of the backend's.
     fn process() -> &'static Process<Self>;
 
-    /// Whether variables that only this backend has say something that can be read. Asked once, in a tenant's process.
+    /// Whether variables that only this backend has say something that can be read. Asked once, in
+    /// a tenant's process.
     ///
     /// # Errors
     ///
-    /// What is wrong, in a sentence that names the variable and what it takes. The process is then as one whose limits
-    /// cannot be read: memory fails closed.
+    /// What is wrong, in a sentence that names the variable and what it takes. The process is then
+    /// as one whose limits cannot be read: memory fails closed.
     fn check_settings() -> Result<(), String> {
         Ok(())
     }
 
     // Devices: known by their number in this process, from 0.
 
-    /// How many devices this process has; `None` while the driver is not initialised: it is asked again later.
+    /// How many devices this process has; `None` while the driver is not initialised: it is asked
+    /// again later.
     fn device_count() -> Option<i32>;
     /// Who the device is everywhere; `None` if there is no such device.
     fn identify(ordinal: i32) -> Option<DeviceIdentity>;
-    /// Bytes of the device's memory; 0 if it cannot be asked, and a share of it then allows nothing.
+    /// Bytes of the device's memory; 0 if it cannot be asked, and a share of it then allows
+    /// nothing.
     fn total_memory(ordinal: i32) -> u64;
     /// What the backend keeps for a device that this process begins to use.
     fn per_device(ordinal: i32) -> Self::PerDevice;
-    /// What part of the device's compute units this process's work runs on, as a part of [`fcsp_core::units::WHOLE`]; its
-    /// time there is worth that part of the device.
+    /// What part of the device's compute units this process's work runs on, as a part of
+    /// [`fcsp_core::units::WHOLE`]; its time there is worth that part of the device.
     fn part_of(_device: &Device<Self>) -> Ppm {
         WHOLE
     }
-    /// The calling thread's context; where there are none, something else that stands for the current device, and is
-    /// not 0. `None` if there is no current one: the driver will refuse in its own words.
+    /// The calling thread's context; where there are none, something else that stands for the
+    /// current device, and is not 0. `None` if there is no current one: the driver will refuse in
+    /// its own words.
     fn current_context() -> Option<usize>;
-    /// The device of the calling thread's context, which is `context`. Remembered for each thread until
-    /// [`Process::forget_context`].
+    /// The device of the calling thread's context, which is `context`. Remembered for each thread
+    /// until [`Process::forget_context`].
     fn device_of_current(context: usize) -> Option<i32>;
 
     // Memory.
 
-    /// What a context is taken to hold, in bytes, until it is measured, and for good where that cannot be done: more than
-    /// the most that has been seen.
+    /// What a context is taken to hold, in bytes, until it is measured, and for good where that
+    /// cannot be done: more than the most that has been seen.
     const CONTEXT_ESTIMATE: u64;
-    /// Bytes the driver holds for this process on a device, as the management library says of this process's number;
-    /// `None` if there is no such library, or it does not show this process or does not know its figure.
+    /// Bytes the driver holds for this process on a device, as the management library says of this
+    /// process's number; `None` if there is no such library, or it does not show this process or
+    /// does not know its figure.
     fn held_by_this_process(device: &DeviceIdentity) -> Option<u64>;
-    /// Whether the management library lists processes by numbers of the first PID namespace. [`Backend::listed`] and
-    /// [`Backend::with_block`] then find this process where it has another number.
+    /// Whether the management library lists processes by numbers of the first PID namespace.
+    /// [`Backend::listed`] and [`Backend::with_block`] then find this process where it has another
+    /// number.
     const LISTS: bool = false;
-    /// The processes on a device as the management library lists them; `None` if it cannot be asked.
+    /// The processes on a device as the management library lists them; `None` if it cannot be
+    /// asked.
     fn listed(_device: &DeviceIdentity) -> Option<Vec<Listed>> {
         None
     }
-    /// Takes `bytes` on a device from the driver, calls `look`, and gives them back. Returns whether they were taken.
-    /// `context` is a live one of this process's there, and need not be current.
+    /// Takes `bytes` on a device from the driver, calls `look`, and gives them back. Returns
+    /// whether they were taken. `context` is a live one of this process's there, and need not be
+    /// current.
     fn with_block(_device: &Device<Self>, _context: usize, _bytes: u64, _look: &mut dyn FnMut()) -> bool {
         false
     }
@@ -100,28 +108,30 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     fn has_management() -> bool;
     /// The device's free bytes as the driver says, where there is no management library.
     fn free_by_driver(device: &Device<Self>) -> Option<u64>;
-    /// The device's free bytes as the management library says. Asked around calls that take or give back memory where that
-    /// library does not know what this process holds, and around the end of memory that was exported.
+    /// The device's free bytes as the management library says. Asked around calls that take or give
+    /// back memory where that library does not know what this process holds, and around the end of
+    /// memory that was exported.
     fn free(_device: &DeviceIdentity) -> Option<u64> {
         None
     }
-    /// Bytes in use on the device that the management library shows with no process, those of processes that it does not
-    /// show here included.
+    /// Bytes in use on the device that the management library shows with no process, those of
+    /// processes that it does not show here included.
     fn of_nobody(_device: &DeviceIdentity) -> Option<u64> {
         None
     }
-    /// Asks again how much memory pools and the like have reserved: before a refusal, and for an answer.
+    /// Asks again how much memory pools and the like have reserved: before a refusal, and for an
+    /// answer.
     fn refresh(_device: &Device<Self>) {}
-    /// Enters what pools and graphs have reserved by now. Part of [`Backend::refresh`], and of every measurement: it takes
-    /// none.
+    /// Enters what pools and graphs have reserved by now. Part of [`Backend::refresh`], and of
+    /// every measurement: it takes none.
     fn settle_pools(_device: &Device<Self>) {}
-    /// Has pools give back what they keep and no allocation uses, as the driver does before it refuses a request. Returns
-    /// whether anything was given back. Asked before a refusal.
+    /// Has pools give back what they keep and no allocation uses, as the driver does before it
+    /// refuses a request. Returns whether anything was given back. Asked before a refusal.
     fn reclaim(_device: &Device<Self>) -> bool {
         false
     }
-    /// An allocation with an origin of the backend's own is about to be freed, or is gone with its context: what the
-    /// driver gives up with it.
+    /// An allocation with an origin of the backend's own is about to be freed, or is gone with its
+    /// context: what the driver gives up with it.
     fn leaves(record: &Record<Self>, origin: &Self::Origin) -> Given;
     /// The driver did not free it after all; `given` is what [`Backend::leaves`] said.
     fn stays(_record: &Record<Self>, _origin: &Self::Origin, _given: Given) {}
@@ -130,25 +140,29 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     /// Memory was freed that is in no record.
     #[inline]
     fn freed_unknown() {}
-    /// In a forked child: forgets what the backend has kept for itself. Async-signal-safe: plain stores.
+    /// In a forked child: forgets what the backend has kept for itself. Async-signal-safe: plain
+    /// stores.
     fn forget_in_child() {}
 
     // Queues (streams, command queues, immediate lists), on the calling thread's context.
 
-    /// Whether launches are ever held back. Where they are not, a share has no effect: device time is counted if
-    /// [`crate::setup::accounts_time`] asks for that, and launches have nothing to ask otherwise.
+    /// Whether launches are ever held back. Where they are not, a share has no effect: device time
+    /// is counted if [`crate::setup::accounts_time`] asks for that, and launches have nothing to
+    /// ask otherwise.
     const HOLDS_BACK: bool = true;
 
-    /// What two events around a launch add to its span while the device is busy, against the same launch between others
-    /// of its kind, ns.
+    /// What two events around a launch add to its span while the device is busy, against the same
+    /// launch between others of its kind, ns.
     const BUSY_BRACKET_NS: u64;
-    /// What two events show with nothing between them where the figures beside this one were measured, ns. Devices
-    /// differ: it is measured on the one at hand, and the difference added to both.
+    /// What two events show with nothing between them where the figures beside this one were
+    /// measured, ns. Devices differ: it is measured on the one at hand, and the difference added to
+    /// both.
     const EMPTY_BRACKET_NS: u64 = Self::BUSY_BRACKET_NS;
-    /// What is left of the launch's own latency when the device was idle and the host's time is taken off, ns.
+    /// What is left of the launch's own latency when the device was idle and the host's time is
+    /// taken off, ns.
     const IDLE_BRACKET_NS: u64;
-    /// Whether any queue of this process may be recording work rather than doing it. What is recorded is charged when it
-    /// is launched.
+    /// Whether any queue of this process may be recording work rather than doing it. What is
+    /// recorded is charged when it is launched.
     #[inline]
     fn is_recording() -> bool {
         false
@@ -157,29 +171,33 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     fn records(_queue: usize) -> bool {
         false
     }
-    /// What lives while this thread makes and asks events beside recordings; `()` where those do not mind.
+    /// What lives while this thread makes and asks events beside recordings; `()` where those do
+    /// not mind.
     type Beside;
-    /// Begins a question to the driver: until what this returns is dropped, this thread may make, record, query and
-    /// destroy events although another thread is recording. One for each question, and none around the program's own
-    /// call. Where such a question would break the recording, a launch on a queue that is not recorded must not be let
-    /// by for that: one recording left open would be a way around the share.
+    /// Begins a question to the driver: until what this returns is dropped, this thread may make,
+    /// record, query and destroy events although another thread is recording. One for each
+    /// question, and none around the program's own call. Where such a question would break the
+    /// recording, a launch on a queue that is not recorded must not be let by for that: one
+    /// recording left open would be a way around the share.
     fn beside_recordings() -> Self::Beside;
     /// The context in which events for `queue` are made.
     fn event_context(queue: usize) -> Option<usize>;
-    /// Makes an event in `context`, which is current or the queue's; `timed` events can be told apart in time. A backend
-    /// without events answers `None`: launches are then charged by guesses, and put right by synchronisations.
+    /// Makes an event in `context`, which is current or the queue's; `timed` events can be told
+    /// apart in time. A backend without events answers `None`: launches are then charged by
+    /// guesses, and put right by synchronisations.
     fn create_event(context: usize, timed: bool) -> Option<usize>;
     /// Records an event, new or passed, at the end of `queue`; returns whether that was done.
     fn record_event(event: usize, queue: usize) -> bool;
-    /// Ends an event that [`Backend::create_event`] made. Called while the event's context is alive, and never for an event
-    /// that another thread may be asked about.
+    /// Ends an event that [`Backend::create_event`] made. Called while the event's context is
+    /// alive, and never for an event that another thread may be asked about.
     fn destroy_event(event: usize);
-    /// Whether a call that waits for `queue` may put an event on it. False where one thread at a time may use a queue:
-    /// another may be in the middle of a launch on it.
+    /// Whether a call that waits for `queue` may put an event on it. False where one thread at a
+    /// time may use a queue: another may be in the middle of a launch on it.
     fn marks_while_waiting(_queue: usize) -> bool {
         true
     }
-    /// Whether a queue may only be destroyed once the device has passed everything on it, our own events included.
+    /// Whether a queue may only be destroyed once the device has passed everything on it, our own
+    /// events included.
     const QUEUES_END_IDLE: bool = false;
     /// How far the device has come with it.
     fn event_progress(event: usize) -> Progress;

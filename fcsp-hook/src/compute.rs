@@ -1,8 +1,10 @@
-//! One device's compute share as this process keeps it: binds the core's gate to queues, events and function handles.
+//! One device's compute share as this process keeps it: binds the core's gate to queues, events and
+//! function handles.
 //!
-//! A launch asks the gate with its learned cost. Nearly all go on at once; about once in some hundred microseconds of
-//! GPU time the slow path publishes, looks at the neighbours and may wait, here, on the caller's thread: nothing is
-//! deferred to another thread, so no parameter is copied and no order changes.
+//! A launch asks the gate with its learned cost. Nearly all go on at once; about once in some
+//! hundred microseconds of GPU time the slow path publishes, looks at the neighbours and may wait,
+//! here, on the caller's thread: nothing is deferred to another thread, so no parameter is copied
+//! and no order changes.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -37,8 +39,9 @@ use marks::{Marks, Since};
 use prices::{Key, Prices};
 use timing::{Others, Timing};
 
-/// How long a thread asks again and again for a marker, yielding its core, before it sleeps between questions, ns: a kernel or two. A sleep ends
-/// 50 us late and more, for which a device that is given one kernel at a time would stand idle.
+/// How long a thread asks again and again for a marker, yielding its core, before it sleeps between
+/// questions, ns: a kernel or two. A sleep ends 50 us late and more, for which a device that is
+/// given one kernel at a time would stand idle.
 const SPIN_NS: u64 = 250_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
@@ -62,10 +65,12 @@ pub struct Compute<B: Backend> {
     contended: AtomicBool,
     /// The GPU time that neighbours had had by the last look, ns.
     others: AtomicU64,
-    /// What other processes of the tenant had been charged when that was seen last, and until when their work may be on the device, ns.
+    /// What other processes of the tenant had been charged when that was seen last, and until when
+    /// their work may be on the device, ns.
     siblings: AtomicU64,
     siblings_until: AtomicU64,
-    /// Whether queues other than that of the last launch have had work since the device was last known idle.
+    /// Whether queues other than that of the last launch have had work since the device was last
+    /// known idle.
     several_queues: AtomicBool,
     /// Whether others have had work since the last mark.
     mixed_queues: AtomicBool,
@@ -77,7 +82,8 @@ pub struct Compute<B: Backend> {
     vendor: PhantomData<B>,
 }
 
-/// GPU time between two timed launches, ns, if that is sooner than their number says: timing one costs 3 us.
+/// GPU time between two timed launches, ns, if that is sooner than their number says: timing one
+/// costs 3 us.
 const SAMPLE_EVERY_NS: u64 = 4_000_000;
 
 /// Work about to be submitted.
@@ -85,7 +91,8 @@ const SAMPLE_EVERY_NS: u64 = 4_000_000;
 pub struct Work {
     /// What its cost is remembered under.
     pub key: u64,
-    /// What the cost of all work like it is remembered under, whatever its handle; 0 if nobody can tell.
+    /// What the cost of all work like it is remembered under, whatever its handle; 0 if nobody can
+    /// tell.
     pub content: u64,
     /// Thread blocks, 0 where that means nothing.
     pub blocks: u64,
@@ -93,7 +100,8 @@ pub struct Work {
     pub class: Class,
     /// Whether it is time to time this one.
     pub sample: bool,
-    /// Whether enough of it was timed for its cost to be remembered as it is until a measurement changes it.
+    /// Whether enough of it was timed for its cost to be remembered as it is until a measurement
+    /// changes it.
     pub settled: bool,
 }
 
@@ -107,12 +115,13 @@ impl Work {
 }
 
 impl<B: Backend> Compute<B> {
-    /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant has one in private
-    /// memory, keeps its guarantee, and borrows nothing from neighbours that it cannot see: balanced is then strict.
-    /// `wait_word` is where this process says since when a launch waits.
+    /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant
+    /// has one in private memory, keeps its guarantee, and borrows nothing from neighbours that it
+    /// cannot see: balanced is then strict. `wait_word` is where this process says since when a
+    /// launch waits.
     ///
-    /// The thread that needs it first may have a small stack: each step has a frame of its own, which is gone when the
-    /// next begins.
+    /// The thread that needs it first may have a small stack: each step has a frame of its own,
+    /// which is gone when the next begins.
     pub fn open(
         tenant: &Tenant,
         device: &DeviceIdentity,
@@ -124,7 +133,8 @@ impl<B: Backend> Compute<B> {
         let with_page = |page, blind| Self::with_page(page, blind, tenant, device, params, wait_word);
         let made = match with_page(page, blind) {
             Ok(made) => made,
-            // Another version's, in use. The share is kept in an account of this process's own, which sees nobody.
+            // Another version's, in use. The share is kept in an account of this process's own,
+            // which sees nobody.
             Err(error) => {
                 complain(&format!(
                     "no usable page, so the share is kept as strict: {error}"
@@ -178,8 +188,9 @@ impl<B: Backend> Compute<B> {
         self.gate.set_paused(paused);
     }
 
-    /// Admits a launch of `key` on `queue` if there is nothing to think about: its cost and class are settled, it is
-    /// the queue of the last launch, nothing is to be timed, and there is credit. False: [`Compute::submit`] it.
+    /// Admits a launch of `key` on `queue` if there is nothing to think about: its cost and class
+    /// are settled, it is the queue of the last launch, nothing is to be timed, and there is
+    /// credit. False: [`Compute::submit`] it.
     #[inline(always)]
     pub fn admits(&self, key: u64, queue: usize) -> bool {
         let Some((cost, _)) = self.prices.told(key) else {
@@ -259,7 +270,8 @@ impl<B: Backend> Compute<B> {
             }
         }
         if B::is_recording() && B::records(queue) {
-            // Another thread has begun to record here meanwhile: no event of ours may get into that.
+            // Another thread has begun to record here meanwhile: no event of ours may get into
+            // that.
             return call();
         }
         let result = if work.sample {
@@ -267,7 +279,8 @@ impl<B: Backend> Compute<B> {
         } else {
             call()
         };
-        // A mark put before a wait has taken the key with it; the span from that mark to the next has this launch in it.
+        // A mark put before a wait has taken the key with it; the span from that mark to the next
+        // has this launch in it.
         let _ = self
             .gate
             .line()
@@ -318,10 +331,12 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// Waits until at most `to` ns of GPU time are in flight, or nothing is left to wait for, or for a while.
+    /// Waits until at most `to` ns of GPU time are in flight, or nothing is left to wait for, or
+    /// for a while.
     fn drain(&self, to: u64, since: u64) {
         if self.marks.is_empty() {
-            // No event was to be had: nobody says when, and the gate asked at once would answer the same.
+            // No event was to be had: nobody says when, and the gate asked at once would answer the
+            // same.
             nap(NAP_NS);
         }
         loop {
@@ -331,7 +346,8 @@ impl<B: Backend> Compute<B> {
                 return;
             }
             if now < since + SPIN_NS {
-                // Whoever else wants this core has it: on a full machine it may be the work that is waited for.
+                // Whoever else wants this core has it: on a full machine it may be the work that is
+                // waited for.
                 std::thread::yield_now();
             } else {
                 nap(NAP_NS);
@@ -363,8 +379,9 @@ impl<B: Backend> Compute<B> {
         &self.gate.line().countdown
     }
 
-    /// An executable graph was made of these kernels, each with its thread blocks: its class is the one that most of their
-    /// time goes into. Never a collective's: no guess lets work through for free.
+    /// An executable graph was made of these kernels, each with its thread blocks: its class is the
+    /// one that most of their time goes into. Never a collective's: no guess lets work through for
+    /// free.
     pub fn graph_made(&self, executable: usize, kernels: &[(usize, u64)]) {
         let mut time = [0u64; Class::ALL.len()];
         let mut content = kernels.len() as u64;
@@ -384,7 +401,8 @@ impl<B: Backend> Compute<B> {
             .into_iter()
             .filter(|class| !class.bypasses_gate())
             .max_by_key(|class| (time[usize::from(class.code())], *class == Class::Other));
-        // Nothing is known of what is in a graph without kernels: memory nodes, say, or graphs within it.
+        // Nothing is known of what is in a graph without kernels: memory nodes, say, or graphs
+        // within it.
         let content = if kernels.is_empty() {
             0
         } else {
@@ -411,7 +429,8 @@ fn shared_page(tenant: &Tenant, device: &DeviceIdentity) -> (&'static TenantPage
     complain(&format!(
         "no shared page, so the share is kept as strict: {error}"
     ));
-    // One account for the tenant's processes that cannot have the shared one, else one for this process.
+    // One account for the tenant's processes that cannot have the shared one, else one for this
+    // process.
     match OwnPage::open_apart(tenant.state(), &device.uuid, tenant.name()) {
         Ok(page) => (leaked(page), true),
         Err(_) => (private_page(), true),
@@ -429,7 +448,8 @@ fn private_page() -> &'static TenantPage {
     Box::leak(Box::default())
 }
 
-/// The parameters as they can be kept: a tenant that sees no neighbour cannot tell what they leave over.
+/// The parameters as they can be kept: a tenant that sees no neighbour cannot tell what they leave
+/// over.
 fn seen_by(params: Params, blind: bool) -> Params {
     match params.mode {
         Mode::Balanced | Mode::Adaptive if blind => params.with_mode(Mode::Strict),
@@ -444,7 +464,8 @@ pub enum Drains {
     Everything,
     /// One queue, which the call names.
     Queue(usize),
-    /// One queue, which the call names: a copy there came last, and not all of the time was the device's.
+    /// One queue, which the call names: a copy there came last, and not all of the time was the
+    /// device's.
     Copied(usize),
     /// Some of the work on a queue, which the call names.
     PartOf(usize),

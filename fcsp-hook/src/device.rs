@@ -1,19 +1,23 @@
-//! One device's quota as this process keeps it: hold before the driver is asked, release after it has freed, and
-//! measure what the driver takes for itself.
+//! One device's quota as this process keeps it: hold before the driver is asked, release after it
+//! has freed, and measure what the driver takes for itself.
 //!
-//! The driver takes memory that no call asks for: contexts, code, streams, local memory, the unused rest of what it
-//! cuts small requests from. It is not predicted but measured: the management library's figure for this process, less
-//! the allocations this process knows of, is the overhead. Measuring takes 22 us (NVML, H100), so it is done where it can change an answer: when a
-//! request would end within [`NEAR`] of the quota, when memory information is asked for, after a context is created
-//! close to the quota. Away from the quota the figure may lag; at the quota it does not. A new context counts with
-//! [`Backend::CONTEXT_ESTIMATE`] until then; what it is known to take is held before it is made (`device/contexts.rs`).
+//! The driver takes memory that no call asks for: contexts, code, streams, local memory, the unused
+//! rest of what it cuts small requests from. It is not predicted but measured: the management
+//! library's figure for this process, less the allocations this process knows of, is the overhead.
+//! Measuring takes 22 us (NVML, H100), so it is done where it can change an answer: when a request
+//! would end within [`NEAR`] of the quota, when memory information is asked for, after a context is
+//! created close to the quota. Away from the quota the figure may lag; at the quota it does not. A
+//! new context counts with [`Backend::CONTEXT_ESTIMATE`] until then; what it is known to take is
+//! held before it is made (`device/contexts.rs`).
 //!
-//! In a PID namespace the library lists this process under a number that it does not know: `device/listed.rs` finds its entry.
+//! In a PID namespace the library lists this process under a number that it does not know:
+//! `device/listed.rs` finds its entry.
 //!
-//! Where that library cannot be asked (a container without it), lists no process, or does not know their figures, the
-//! overhead is what contexts are estimated at and what the device's free memory fell by while code was loaded or a limit
-//! raised, less what this process allocated meanwhile. Neighbours that allocate at that moment are then counted as ours,
-//! those that free hide as much; code that the driver loads lazily is not seen at all.
+//! Where that library cannot be asked (a container without it), lists no process, or does not know
+//! their figures, the overhead is what contexts are estimated at and what the device's free memory
+//! fell by while code was loaded or a limit raised, less what this process allocated meanwhile.
+//! Neighbours that allocate at that moment are then counted as ours, those that free hide as much;
+//! code that the driver loads lazily is not seen at all.
 
 mod calls;
 mod contexts;
@@ -43,8 +47,8 @@ use crate::info::sees_own_numbers;
 use crate::memory::pool::Pool;
 use crate::setup::{SetupOnce, accounts_time, complain, logging};
 
-/// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more than a context
-/// takes.
+/// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more
+/// than a context takes.
 pub const NEAR: u64 = 1 << 30;
 
 /// A device that this process uses.
@@ -67,7 +71,8 @@ pub struct Device<B: Backend> {
     outer_pages: Box<[(&'static AtomicU64, AtomicU64)]>,
     /// Whether process numbers here are those that the management library lists.
     own_numbers: bool,
-    /// Whether the last measurement found that the management library does not know what this process holds.
+    /// Whether the last measurement found that the management library does not know what this
+    /// process holds.
     unknown: AtomicBool,
     /// Whether anything has been measured yet.
     asked: AtomicBool,
@@ -81,7 +86,8 @@ pub struct Device<B: Backend> {
     measurements: AtomicU32,
     /// What small requests take their bytes from, far from the quota.
     ahead: Ahead,
-    /// Overhead by estimates and differences, for a process that the management library does not show.
+    /// Overhead by estimates and differences, for a process that the management library does not
+    /// show.
     unseen: AtomicU64,
     /// The part of it that each context of this process stands for.
     contexts: Mutex<Vec<(usize, u64)>>,
@@ -91,7 +97,8 @@ pub struct Device<B: Backend> {
     compute: AtomicPtr<Compute<B>>,
     /// The same once made: it is made once and taken up again.
     compute_made: AtomicPtr<Compute<B>>,
-    /// The pool that serves allocations which name none; null until asked, and after it may have changed.
+    /// The pool that serves allocations which name none; null until asked, and after it may have
+    /// changed.
     pub(crate) default_pool: AtomicPtr<Pool<B>>,
 }
 
@@ -178,8 +185,8 @@ impl<B: Backend> Device<B> {
         unsafe { self.compute.load(Ordering::Acquire).as_ref() }
     }
 
-    /// The compute share of this device if there ever was one to keep: what it remembers of handles must be forgotten in
-    /// time although the limit is lifted for now.
+    /// The compute share of this device if there ever was one to keep: what it remembers of handles
+    /// must be forgotten in time although the limit is lifted for now.
     pub fn compute_made(&self) -> Option<&'static Compute<B>> {
         // SAFETY: compute states are leaked, never freed. Acquire pairs with their publication.
         unsafe { self.compute_made.load(Ordering::Acquire).as_ref() }
@@ -245,8 +252,8 @@ impl<B: Backend> Device<B> {
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     }
 
-    /// Makes the gate of this device. A frame of its own: it takes stack that a tenant without a share
-    /// may not have.
+    /// Makes the gate of this device. A frame of its own: it takes stack that a tenant without a
+    /// share may not have.
     #[cold]
     #[inline(never)]
     fn open_compute(&self, params: Params, paused: bool) -> Option<&'static Compute<B>> {
@@ -263,12 +270,13 @@ impl<B: Backend> Device<B> {
 
     /// Where this process says since when a launch waits: in the tenant whose share it waits for.
     fn wait_word(&self) -> &'static AtomicU64 {
-        // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped until the process ends: a
-        // forked child has an empty page there, which it may write.
+        // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped
+        // until the process ends: a forked child has an empty page there, which it may write.
         unsafe { &*core::ptr::from_ref(&self.attachment.outermost().slot().waiting_since) }
     }
 
-    /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`] of the quota.
+    /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`]
+    /// of the quota.
     #[inline]
     pub fn hold(&self, bytes: u64) -> Result<bool, Denied> {
         let limit = self.limit();
@@ -290,7 +298,8 @@ impl<B: Backend> Device<B> {
             .inspect_err(|denied| self.attachment.count_refusal(denied.wanted))
     }
 
-    /// [`Device::hold`] for a caller who can do with less, or tries again: a refusal is not counted.
+    /// [`Device::hold`] for a caller who can do with less, or tries again: a refusal is not
+    /// counted.
     fn try_hold(&self, bytes: u64) -> Result<(), Denied> {
         let limit = self.limit();
         match self.attachment.room(limit) >= bytes.saturating_add(NEAR) {
@@ -307,8 +316,8 @@ impl<B: Backend> Device<B> {
             if self.attachment.reserve_at_once(bytes, limit).is_ok() {
                 return Ok(());
             }
-            // Nothing is refused on an old figure: what code or pools have given back to the driver since we last
-            // asked is free again.
+            // Nothing is refused on an old figure: what code or pools have given back to the driver
+            // since we last asked is free again.
             if self.stale.load(Ordering::Relaxed) {
                 self.measure_now();
             }
@@ -322,8 +331,8 @@ impl<B: Backend> Device<B> {
         self.attachment.try_reserve(bytes, limit)
     }
 
-    /// Waits for the calling thread's turn to make or end a context that several threads may use: whoever finds the context
-    /// there finds it counted.
+    /// Waits for the calling thread's turn to make or end a context that several threads may use:
+    /// whoever finds the context there finds it counted.
     pub fn context_turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -365,8 +374,8 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Says that the driver has just taken memory of its own or given it back: the next request near the quota
-    /// measures, however short a time ago that was done.
+    /// Says that the driver has just taken memory of its own or given it back: the next request
+    /// near the quota measures, however short a time ago that was done.
     pub fn overhead_moved(&self) {
         self.measured_ns.store(0, Ordering::Relaxed);
         self.overhead_changed();

@@ -1,5 +1,5 @@
-//! Looking into a loaded library without the loader's look-up functions: for a preload library that exports one of them
-//! itself and can therefore not ask by that name.
+//! Looking into a loaded library without the loader's look-up functions: for a preload library that
+//! exports one of them itself and can therefore not ask by that name.
 
 use core::ffi::{CStr, c_int, c_void};
 
@@ -30,8 +30,9 @@ struct Search<'a> {
     found: usize,
 }
 
-/// The address of an exported function in one of the C library's files that this process has loaded, by the beginning of
-/// the file's name; 0 if there is none. The default version of a name that has several.
+/// The address of an exported function in one of the C library's files that this process has
+/// loaded, by the beginning of the file's name; 0 if there is none. The default version of a name
+/// that has several.
 pub fn exported(libraries: &[&[u8]], name: &CStr) -> usize {
     let mut search = Search {
         libraries,
@@ -109,8 +110,8 @@ unsafe fn find(tables: &Tables, name: &CStr) -> usize {
     let words = tables.hashes as *const u32;
     let symbols = tables.symbols as *const libc::Elf64_Sym;
     let wanted = hash(name);
-    // SAFETY: the layout of a GNU hash table: four words, a filter of machine words, buckets, and a chain a bucket whose
-    // last entry has its lowest bit set.
+    // SAFETY: the layout of a GNU hash table: four words, a filter of machine words, buckets, and a
+    // chain a bucket whose last entry has its lowest bit set.
     unsafe {
         let (buckets, first, filter) = (*words, *words.add(1), *words.add(2));
         if buckets == 0 {

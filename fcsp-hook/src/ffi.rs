@@ -1,13 +1,14 @@
-//! A vendor's types by hand: integers, `#[repr(C)]` structs and function pointer types, each list with a record of its C
-//! spelling.
+//! A vendor's types by hand: integers, `#[repr(C)]` structs and function pointer types, each list
+//! with a record of its C spelling.
 //!
-//! Values that cross this boundary come from the driver or from the application, and either may be newer than the
-//! backend. A Rust enum would make an unknown value undefined behaviour, so every C enum is an integer alias with named
-//! constants. C names are kept as they are, one Rust alias per exported symbol. Nothing is linked: addresses come from
-//! the driver at run time.
+//! Values that cross this boundary come from the driver or from the application, and either may be
+//! newer than the backend. A Rust enum would make an unknown value undefined behaviour, so every C
+//! enum is an integer alias with named constants. C names are kept as they are, one Rust alias per
+//! exported symbol. Nothing is linked: addresses come from the driver at run time.
 //!
-//! The records ([`Function`], [`Layout`], [`Constant`]) are what a backend's test `headers` compiles against the vendor's
-//! headers, so a wrong width, offset or value fails there and not in an application.
+//! The records ([`Function`], [`Layout`], [`Constant`]) are what a backend's test `headers`
+//! compiles against the vendor's headers, so a wrong width, offset or value fails there and not in
+//! an application.
 
 /// One function pointer alias, as text, for comparison with its C declaration.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +56,8 @@ pub struct Constant {
 
 /// Declares function pointer types and the table of their spellings.
 ///
-/// `name, alias, ...(argument: type, ...);` gives every name the same type, as variants of one function have
-/// that differ in meaning and not in form.
+/// `name, alias, ...(argument: type, ...);` gives every name the same type, as variants of one
+/// function have that differ in meaning and not in form.
 #[macro_export]
 macro_rules! functions {
     ($(#[$doc:meta])* $table:ident -> $result:ty;
@@ -78,9 +79,9 @@ macro_rules! functions {
 
 /// Declares `#[repr(C)]` structs and the table of their layouts.
 ///
-/// `field: Type = "path"` says what C calls the field, where Rust cannot (a keyword) or where C nests an unnamed
-/// struct or union. Every field type must be valid when all its bytes are zero: integers, raw pointers, optional
-/// function pointers, arrays and unions of those.
+/// `field: Type = "path"` says what C calls the field, where Rust cannot (a keyword) or where C
+/// nests an unnamed struct or union. Every field type must be valid when all its bytes are zero:
+/// integers, raw pointers, optional function pointers, arrays and unions of those.
 #[macro_export]
 macro_rules! layouts {
     ($(#[$table_doc:meta])* $table:ident;
@@ -92,10 +93,11 @@ macro_rules! layouts {
             pub struct $name { $($(#[$field_doc])* pub $field: $ty,)* }
 
             impl $name {
-                /// The struct with every byte zero, padding included: the state that the headers ask callers to
-                /// start from.
+                /// The struct with every byte zero, padding included: the state that the headers
+                /// ask callers to start from.
                 pub const fn zeroed() -> Self {
-                    // SAFETY: `layouts!` is only given fields for which all-zero bytes are a valid value.
+                    // SAFETY: `layouts!` is only given fields for which all-zero bytes are a valid
+                    // value.
                     unsafe { ::core::mem::zeroed() }
                 }
             }

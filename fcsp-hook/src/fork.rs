@@ -1,8 +1,8 @@
 //! Forks, noticed in the child: by the C library's handlers, and where those were passed by.
 //!
-//! A raw `clone` or `_Fork` runs no handlers. A page that the kernel wipes in every child (`MADV_WIPEONFORK`, Linux 4.14)
-//! tells such a child at its next call, by one load. A `vfork`ed child shares its parent's memory and is its parent in
-//! every respect.
+//! A raw `clone` or `_Fork` runs no handlers. A page that the kernel wipes in every child
+//! (`MADV_WIPEONFORK`, Linux 4.14) tells such a child at its next call, by one load. A `vfork`ed
+//! child shares its parent's memory and is its parent in every respect.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
@@ -11,10 +11,12 @@ use fcsp_core::clock::nap;
 /// What a backend does in a child: async-signal-safe, and harmless when done twice.
 pub type Handler = fn();
 
-/// The handlers of the backends in this process, as addresses; as many as there are vendors, and some.
+/// The handlers of the backends in this process, as addresses; as many as there are vendors, and
+/// some.
 static HANDLERS: [AtomicPtr<()>; 16] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 16];
 
-/// The word that the kernel wipes: [`WIPED`] in a child until it is taken care of. Null before [`watch`].
+/// The word that the kernel wipes: [`WIPED`] in a child until it is taken care of. Null before
+/// [`watch`].
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
 /// A child that has done nothing about it.
 const WIPED: u32 = 0;
@@ -26,14 +28,15 @@ const SETTLING: u32 = 2;
 /// Whether the C library calls [`in_child`].
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
-/// Has `handler` run in every child of this process from now on. Whoever takes a lock does this before: a child that is
-/// forked at any later instant finds it free.
+/// Has `handler` run in every child of this process from now on. Whoever takes a lock does this
+/// before: a child that is forked at any later instant finds it free.
 ///
 /// May be done by several threads at once, and again.
 pub fn watch(handler: Handler) {
     let address = handler as *mut ();
     for place in &HANDLERS {
-        // AcqRel: whoever finds it there finds it whole; an address of code has nothing else that belongs to it.
+        // AcqRel: whoever finds it there finds it whole; an address of code has nothing else that
+        // belongs to it.
         match place.compare_exchange(
             core::ptr::null_mut(),
             address,
@@ -46,8 +49,8 @@ pub fn watch(handler: Handler) {
         }
     }
     if !REGISTERED.load(Ordering::Acquire) {
-        // SAFETY: the handler is a plain function for the life of the process, and the library is never unloaded.
-        // Registered twice by two threads it runs twice, which is harmless.
+        // SAFETY: the handler is a plain function for the life of the process, and the library is
+        // never unloaded. Registered twice by two threads it runs twice, which is harmless.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         // Release: after the registration, so that a child forked before registers by itself.
         REGISTERED.store(true, Ordering::Release);

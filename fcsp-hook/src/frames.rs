@@ -1,14 +1,16 @@
-//! Stack frames: whether a function that set something aside on this thread's stack is still running.
+//! Stack frames: whether a function that set something aside on this thread's stack is still
+//! running.
 //!
-//! A program can leave driver calls by a jump: a handler for Ctrl-C that calls `siglongjmp` (R, Julia, Sage, PostgreSQL).
-//! Frames of ours are then gone without having run to their end. An address alone does not tell: a later call may come
-//! from deeper on the same stack, and a coroutine has a stack of its own. The unwinder does tell, in a few microseconds.
+//! A program can leave driver calls by a jump: a handler for Ctrl-C that calls `siglongjmp` (R,
+//! Julia, Sage, PostgreSQL). Frames of ours are then gone without having run to their end. An
+//! address alone does not tell: a later call may come from deeper on the same stack, and a
+//! coroutine has a stack of its own. The unwinder does tell, in a few microseconds.
 
 use core::ffi::{c_int, c_void};
 use core::ops::ControlFlow;
 
-// The unwinder's interface, "Itanium C++ ABI: Exception Handling", level I, and libgcc's additions to it. Rust's own
-// panics go through the same library.
+// The unwinder's interface, "Itanium C++ ABI: Exception Handling", level I, and libgcc's additions
+// to it. Rust's own panics go through the same library.
 unsafe extern "C" {
     fn _Unwind_Backtrace(
         visit: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
@@ -66,9 +68,11 @@ pub fn code_address() -> usize {
     at
 }
 
-/// Whether the calling function runs beneath the one that had its stack pointer at `stack` when it executed `code`.
+/// Whether the calling function runs beneath the one that had its stack pointer at `stack` when it
+/// executed `code`.
 ///
-/// False also where the walk ends before it comes there: on another stack, or at code without tables for unwinding.
+/// False also where the walk ends before it comes there: on another stack, or at code without
+/// tables for unwinding.
 #[cold]
 #[inline(never)]
 pub fn runs_beneath(stack: usize, code: usize) -> bool {
@@ -92,13 +96,15 @@ pub fn runs_beneath(stack: usize, code: usize) -> bool {
     beneath
 }
 
-/// Visits the frames of the calling thread from the innermost one: its stack pointer, and where its function begins.
+/// Visits the frames of the calling thread from the innermost one: its stack pointer, and where its
+/// function begins.
 fn walk<V: FnMut(usize, usize) -> ControlFlow<()>>(mut visitor: V) {
     unsafe extern "C" fn visit<V: FnMut(usize, usize) -> ControlFlow<()>>(
         context: *mut c_void,
         visitor: *mut c_void,
     ) -> c_int {
-        // SAFETY: the unwinder passes its own context, and what `walk` gave it, which outlives the walk.
+        // SAFETY: the unwinder passes its own context, and what `walk` gave it, which outlives the
+        // walk.
         let (stack, region, visitor) = unsafe {
             (
                 _Unwind_GetCFA(context),

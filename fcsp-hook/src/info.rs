@@ -1,5 +1,6 @@
-//! What the answers of a management library are made from: a program that only looks never initialises the driver, so
-//! nothing is attached for it; the tenant's region file is read from outside.
+//! What the answers of a management library are made from: a program that only looks never
+//! initialises the driver, so nothing is attached for it; the tenant's region file is read from
+//! outside.
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::process::ProcessManager;
@@ -19,7 +20,8 @@ pub struct View {
 }
 
 impl View {
-    /// The tenant's view of `device`, which has `total` bytes; `None` where there is no tenant or no limit below that.
+    /// The tenant's view of `device`, which has `total` bytes; `None` where there is no tenant or
+    /// no limit below that.
     pub fn of(device: &DeviceIdentity, total: u64) -> Option<Self> {
         let tenant = tenant()?;
         let view = Self::of_one(&tenant, device, total)?;
@@ -66,9 +68,10 @@ fn tenant() -> Option<Tenant> {
     Tenant::join(&StateDir::provide(), &config).ok()
 }
 
-/// The place of a device, with the management library's number `index`, among those that a variable of this environment makes
-/// visible, which is what programs call it; the number itself without such a variable. `is_it` says whether a word that is
-/// no number names the device. What follows a word that the vendors' rules end the list at is not visible.
+/// The place of a device, with the management library's number `index`, among those that a variable
+/// of this environment makes visible, which is what programs call it; the number itself without
+/// such a variable. `is_it` says whether a word that is no number names the device. What follows a
+/// word that the vendors' rules end the list at is not visible.
 pub fn visible_index(variable: &str, index: u32, is_it: impl Fn(&str) -> bool) -> Option<u32> {
     match std::env::var(variable) {
         Ok(list) => place_in(&list, index, is_it),
@@ -86,8 +89,8 @@ fn place_in(list: &str, index: u32, is_it: impl Fn(&str) -> bool) -> Option<u32>
     })?
 }
 
-/// Whether `word` names the device with this UUID: by all of it or by its beginning, which is how the vendors let a device
-/// be named. Prefixes of one word, as `GPU-` and `MIG-`, say nothing else.
+/// Whether `word` names the device with this UUID: by all of it or by its beginning, which is how
+/// the vendors let a device be named. Prefixes of one word, as `GPU-` and `MIG-`, say nothing else.
 pub fn names(word: &str, uuid: DeviceUuid) -> bool {
     let digits = |text: &str| text.to_ascii_lowercase().replace('-', "");
     let known = digits(&uuid.to_string()[4..]);
@@ -99,7 +102,8 @@ pub fn names(word: &str, uuid: DeviceUuid) -> bool {
     }
 }
 
-/// The processes of a tenant, by their numbers here and by those under which a management library lists them.
+/// The processes of a tenant, by their numbers here and by those under which a management library
+/// lists them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Own {
     /// Numbers in this namespace.
@@ -109,7 +113,8 @@ pub struct Own {
 }
 
 impl Own {
-    /// The number here of the process that the library lists under `number`; `None` if it is not the tenant's.
+    /// The number here of the process that the library lists under `number`; `None` if it is not
+    /// the tenant's.
     pub fn here(&self, number: u32) -> Option<u32> {
         if let Some(&(_, here)) = self.listed.iter().find(|&&(listed, _)| listed == number) {
             return Some(here);
@@ -119,7 +124,8 @@ impl Own {
         is_ours.then_some(number)
     }
 
-    /// The number under which the library lists the process that has this number here; `None` if it is not the tenant's.
+    /// The number under which the library lists the process that has this number here; `None` if it
+    /// is not the tenant's.
     pub fn listed(&self, here: u32) -> Option<u32> {
         match self.listed.iter().find(|&&(_, known)| known == here) {
             Some(&(listed, _)) => Some(listed),
@@ -127,7 +133,8 @@ impl Own {
         }
     }
 
-    /// For an entry of the library's list: whether the process is the tenant's. Its number is then the one here.
+    /// For an entry of the library's list: whether the process is the tenant's. Its number is then
+    /// the one here.
     pub fn keeps(&self, number: &mut u32) -> bool {
         let here = self.here(*number);
         *number = here.unwrap_or(*number);
@@ -155,7 +162,8 @@ pub fn own_processes() -> Option<Own> {
     Some(own)
 }
 
-/// Keeps the entries of a list that `keep` says yes to, in order, as it leaves them; returns how many.
+/// Keeps the entries of a list that `keep` says yes to, in order, as it leaves them; returns how
+/// many.
 ///
 /// # Safety
 /// `list` points to `count` initialised entries.
@@ -172,8 +180,8 @@ pub unsafe fn retain<T: Copy>(list: *mut T, count: u32, keep: impl Fn(&mut T) ->
     kept as u32
 }
 
-/// Whether process numbers here are those that a driver reports: in the first PID namespace, whose inode number the kernel
-/// fixes (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+/// Whether process numbers here are those that a driver reports: in the first PID namespace, whose
+/// inode number the kernel fixes (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 pub fn sees_own_numbers() -> bool {
     std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
 }

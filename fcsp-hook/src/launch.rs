@@ -1,7 +1,8 @@
-//! Everything that starts work on the device, and everything that waits for it: what wrappers of launches call.
+//! Everything that starts work on the device, and everything that waits for it: what wrappers of
+//! launches call.
 //!
-//! A launch that has nothing to ask (no tenant, no share to keep) costs a few loads, see [`straight`]; one of a kernel that
-//! is known well costs little more, see [`admits_kernel`].
+//! A launch that has nothing to ask (no tenant, no share to keep) costs a few loads, see
+//! [`straight`]; one of a kernel that is known well costs little more, see [`admits_kernel`].
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
@@ -17,12 +18,13 @@ mod stages;
 
 pub use stages::Argument;
 
-/// What a launch that need not ask looks at: one line that is only read, and the words it points at.
+/// What a launch that need not ask looks at: one line that is only read, and the words it points
+/// at.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Straight<B: Backend> {
-    /// The generation of the tenant's control page while launches may go straight through; a word that never equals
-    /// `seen` while they may not.
+    /// The generation of the tenant's control page while launches may go straight through; a word
+    /// that never equals `seen` while they may not.
     now: AtomicPtr<AtomicU64>,
     /// What `now` must say.
     seen: AtomicU64,
@@ -71,8 +73,8 @@ impl<B: Backend> Straight<B> {
 
     /// Lets launches go straight through while `word` says `generation`.
     pub fn open(&'static self, word: &'static AtomicU64, generation: u64) {
-        // A launch that reads the old pointer with the new generation compares two generations of one page: should they
-        // be equal, the answer is the new one.
+        // A launch that reads the old pointer with the new generation compares two generations of
+        // one page: should they be equal, the answer is the new one.
         self.close();
         self.seen.store(generation, Ordering::Relaxed);
         // Release: `seen` is there before the word that it belongs to.
@@ -97,7 +99,8 @@ impl<B: Backend> Straight<B> {
     }
 }
 
-/// Whether launches have nothing to ask: no tenant, or no share to keep. A few loads of lines that are only read.
+/// Whether launches have nothing to ask: no tenant, or no share to keep. A few loads of lines that
+/// are only read.
 #[inline(always)]
 pub fn straight<B: Backend>() -> bool {
     let line = &B::process().straight;
@@ -124,8 +127,8 @@ fn settled<B: Backend>() -> Option<&'static Compute<B>> {
     (now == line.page_seen.load(Ordering::Relaxed) && !B::is_recording()).then_some(compute)
 }
 
-/// Whether a kernel that is known well goes on at once, charged: six cache lines and one atomic change. Otherwise it goes
-/// by [`kernel`].
+/// Whether a kernel that is known well goes on at once, charged: six cache lines and one atomic
+/// change. Otherwise it goes by [`kernel`].
 #[inline(always)]
 pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> bool {
     match settled::<B>() {
@@ -144,8 +147,8 @@ pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
     }
 }
 
-/// The share that work on `queue`, on the calling thread's device, has to keep to; `None` if there is none, and for what
-/// is only recorded.
+/// The share that work on `queue`, on the calling thread's device, has to keep to; `None` if there
+/// is none, and for what is only recorded.
 ///
 /// Shielded, as it may open files: a launch without its share goes on, ungoverned.
 #[inline]
@@ -201,8 +204,8 @@ pub fn waiting<B: Backend>(drains: Drains, call: impl Fn() -> B::Status) -> B::S
     result
 }
 
-/// An executable graph was made on the calling thread's device; `kernels` finds what it launches, function and blocks, and
-/// is asked where there is a share.
+/// An executable graph was made on the calling thread's device; `kernels` finds what it launches,
+/// function and blocks, and is asked where there is a share.
 pub fn graph_made<B: Backend>(executable: usize, kernels: impl FnOnce() -> Vec<(usize, u64)>) {
     if !B::process().is_free()
         && let Some(compute) = B::process().compute()
@@ -225,8 +228,8 @@ pub fn graph_changed<B: Backend>(executable: usize) {
     each_share::<B>(|compute| compute.graph_changed(executable));
 }
 
-/// An executable graph, model or recipe is about to be destroyed: its handle may be another one's next. Before the
-/// driver's call, as another thread may have the handle before that comes back.
+/// An executable graph, model or recipe is about to be destroyed: its handle may be another one's
+/// next. Before the driver's call, as another thread may have the handle before that comes back.
 pub fn graph_ends<B: Backend>(executable: usize) {
     each_share::<B>(|compute| compute.graph_ends(executable));
 }

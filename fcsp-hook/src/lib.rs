@@ -1,5 +1,5 @@
-//! What every backend is made of, whoever the vendor is: a backend adds its tables, its bindings and what
-//! its driver alone knows.
+//! What every backend is made of, whoever the vendor is: a backend adds its tables, its bindings
+//! and what its driver alone knows.
 //!
 //! | room | what is in it |
 //! |---|---|
@@ -24,8 +24,8 @@
 //! | [`launch`] | everything that starts work on the device |
 //! | [`recordings`] | queues that are being recorded, and questions to the driver beside them |
 //!
-//! Everything is generic or a macro, so each backend gets code of its own, with its own statics and without indirect
-//! calls. Nothing here names a vendor.
+//! Everything is generic or a macro, so each backend gets code of its own, with its own statics and
+//! without indirect calls. Nothing here names a vendor.
 
 pub mod addresses;
 pub mod backend;

@@ -12,8 +12,8 @@ pub type Dlvsym = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char
 
 static REAL_DLSYM: AtomicUsize = AtomicUsize::new(0);
 
-/// The C library's own `dlsym`. Ours bears the same name, so it is asked for by version, of which there are two on
-/// x86-64 (it moved into libc in 2.34) and two on aarch64.
+/// The C library's own `dlsym`. Ours bears the same name, so it is asked for by version, of which
+/// there are two on x86-64 (it moved into libc in 2.34) and two on aarch64.
 pub fn real_dlsym() -> Option<Dlsym> {
     let known = REAL_DLSYM.load(Ordering::Relaxed);
     if known != 0 {
@@ -33,8 +33,9 @@ pub fn real_dlsym() -> Option<Dlsym> {
     None
 }
 
-/// The C library's own `dlvsym`, for preload libraries that export one: nobody can be asked for it by name there, so it is
-/// found in the C library's own tables. In a file of its own before glibc 2.34.
+/// The C library's own `dlvsym`, for preload libraries that export one: nobody can be asked for it
+/// by name there, so it is found in the C library's own tables. In a file of its own before glibc
+/// 2.34.
 pub fn real_dlvsym() -> Option<Dlvsym> {
     static REAL: AtomicUsize = AtomicUsize::new(0);
     // Relaxed: one word, the same whoever finds it.
@@ -61,8 +62,8 @@ pub struct Library {
 }
 
 impl Library {
-    /// The library with one of these sonames. One that the program has loaded already is preferred, in the order given;
-    /// where none is, the first that can be opened.
+    /// The library with one of these sonames. One that the program has loaded already is preferred,
+    /// in the order given; where none is, the first that can be opened.
     pub const fn new(names: &'static [&'static CStr]) -> Self {
         Self {
             names,
@@ -75,7 +76,8 @@ impl Library {
     #[cold]
     fn open(&self, flags: c_int) -> *mut c_void {
         for name in self.names {
-            // SAFETY: a C string and plain flags. The loader finds by soname what the program has loaded already.
+            // SAFETY: a C string and plain flags. The loader finds by soname what the program has
+            // loaded already.
             let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL | flags) };
             if !handle.is_null() {
                 // Release: the loader's work on the library is done when its handle shows.
@@ -86,8 +88,8 @@ impl Library {
         core::ptr::null_mut()
     }
 
-    /// Takes `handle`, an open library's, for this one from now on, whatever its names say. To be done before anything
-    /// is asked of it.
+    /// Takes `handle`, an open library's, for this one from now on, whatever its names say. To be
+    /// done before anything is asked of it.
     pub fn adopt(&self, handle: *mut c_void) {
         // Release: as in `open`.
         self.handle.store(handle, Ordering::Release);
@@ -103,7 +105,8 @@ impl Library {
         }
     }
 
-    /// An exported function's address; null if there is no such library or function. Opens the library if nobody has.
+    /// An exported function's address; null if there is no such library or function. Opens the
+    /// library if nobody has.
     pub fn symbol(&self, name: &CStr) -> *mut c_void {
         let mut handle = self.loaded();
         if handle.is_null() {
@@ -159,7 +162,8 @@ fn mapped_range(address: usize) -> Option<(usize, usize)> {
         found: Option<(usize, usize)>,
     }
     unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> i32 {
-        // SAFETY: the loader passes a valid record, and `data` is the Search below, which outlives the walk.
+        // SAFETY: the loader passes a valid record, and `data` is the Search below, which outlives
+        // the walk.
         let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
         let base = info.dlpi_addr as usize;
         let (mut start, mut end) = (usize::MAX, 0);
@@ -221,12 +225,13 @@ impl<F: Copy> Real<F> {
             return None;
         }
         const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-        // SAFETY: `F` is a function pointer type of the function's signature, by the contract of `new`.
+        // SAFETY: `F` is a function pointer type of the function's signature, by the contract of
+        // `new`.
         Some(unsafe { core::mem::transmute_copy::<*mut c_void, F>(&address) })
     }
 
-    /// The function if it has been found before. Nothing is called, so a wrapper that asks this before it jumps there needs no
-    /// stack of its own.
+    /// The function if it has been found before. Nothing is called, so a wrapper that asks this
+    /// before it jumps there needs no stack of its own.
     #[inline(always)]
     pub fn found(&self) -> Option<F> {
         // Acquire: as in `get`.
@@ -254,21 +259,24 @@ impl<F: Copy> Real<F> {
 fn find(address: &AtomicPtr<c_void>, name: &CStr, library: &Library) -> *mut c_void {
     let found = library.symbol(name);
     let known = if found.is_null() { ABSENT } else { found };
-    // A library that is not there yet may come later; a function missing from one that is there will not.
+    // A library that is not there yet may come later; a function missing from one that is there
+    // will not.
     if known != ABSENT || !library.loaded().is_null() {
         address.store(known, Ordering::Release);
     }
     known
 }
 
-/// Declares the real functions of a library under their own names: `reals!(types, LIBRARY: name, ...)`, where the module
-/// `types` has a function pointer type of each name, which the backend's header test compares with the vendor's headers.
+/// Declares the real functions of a library under their own names: `reals!(types, LIBRARY: name,
+/// ...)`, where the module `types` has a function pointer type of each name, which the backend's
+/// header test compares with the vendor's headers.
 #[macro_export]
 macro_rules! reals {
     ($types:ident, $library:ident: $($name:ident),* $(,)?) => {
         $(
             #[doc = concat!("The driver's `", stringify!($name), "`.")]
-            // SAFETY: the alias of the same name is the function's type, which the header test checks.
+            // SAFETY: the alias of the same name is the function's type, which the header test
+            // checks.
             pub static $name: $crate::library::Real<$types::$name> = unsafe {
                 $crate::library::Real::new(const { $crate::table::c_name(concat!(stringify!($name), "\0")) }, &$library)
             };
@@ -276,17 +284,20 @@ macro_rules! reals {
     };
 }
 
-/// Calls a real function, or answers that the driver lacks it: `call!(path::to::real, else MISSING; argument, ...)`.
+/// Calls a real function, or answers that the driver lacks it: `call!(path::to::real, else MISSING;
+/// argument, ...)`.
 ///
-/// Backends wrap it in a macro of their own, which knows the path and the vendor's status for a missing function. The
-/// caller of a wrapper vouches for the arguments, as it would to the driver.
+/// Backends wrap it in a macro of their own, which knows the path and the vendor's status for a
+/// missing function. The caller of a wrapper vouches for the arguments, as it would to the driver.
 #[macro_export]
 macro_rules! call {
     ($real:path, else $missing:expr; $($arg:expr),* $(,)?) => {
         match $real.get() {
-            // The arguments may themselves be computed; nothing in them needs the block's permission.
+            // The arguments may themselves be computed; nothing in them needs the block's
+            // permission.
             #[allow(clippy::macro_metavars_in_unsafe)]
-            // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+            // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+            // driver.
             Some(real) => unsafe { real($($arg),*) },
             None => $missing,
         }

@@ -1,6 +1,6 @@
-//! `dlsym` and `dlvsym`: ask the real one first, with the caller's own handle; then swap the address it gave if that is a function we
-//! wrap. A vendor's own resolvers are wrapped by its backend, which finds wrappers here by name or by the driver's
-//! address.
+//! `dlsym` and `dlvsym`: ask the real one first, with the caller's own handle; then swap the
+//! address it gave if that is a function we wrap. A vendor's own resolvers are wrapped by its
+//! backend, which finds wrappers here by name or by the driver's address.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -19,7 +19,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// `hooks` are the wrapped functions of `library`, sorted by name, as [`crate::hooks!`] makes them.
+    /// `hooks` are the wrapped functions of `library`, sorted by name, as [`crate::hooks!`] makes
+    /// them.
     pub const fn new(library: &'static Library, hooks: &'static [Hook]) -> Self {
         Self {
             library,
@@ -106,8 +107,8 @@ impl Lookup {
                 .filter(|&(address, _)| address != 0)
                 .collect();
             found.sort_by_key(|&(address, _)| address);
-            // Two names for one address: either wrapper would do for the driver, but not for us. Prefer the newer ABI,
-            // which is what versions of the name point at.
+            // Two names for one address: either wrapper would do for the driver, but not for us.
+            // Prefer the newer ABI, which is what versions of the name point at.
             found.dedup_by(|later, earlier| {
                 if later.0 == earlier.0 && later.1.name.count_bytes() > earlier.1.name.count_bytes() {
                     earlier.1 = later.1;
@@ -123,8 +124,8 @@ impl Lookup {
         self.groups.iter().any(|group| group.library.contains(caller))
     }
 
-    /// Decides a `dlsym`: the address to answer with, or null to let the real one answer, with the caller's frame
-    /// intact.
+    /// Decides a `dlsym`: the address to answer with, or null to let the real one answer, with the
+    /// caller's frame intact.
     ///
     /// # Safety
     /// `name` is a C string or null, as for `dlsym`.
@@ -147,20 +148,23 @@ impl Lookup {
                 return PASS;
             };
             if handle == libc::RTLD_DEFAULT || handle == libc::RTLD_NEXT {
-                // The search order depends on who asks, which only the real dlsym sees. With the default order it finds
-                // our own export. With "next" it would pass us by, so the answer is given here if there is a driver.
+                // The search order depends on who asks, which only the real dlsym sees. With the
+                // default order it finds our own export. With "next" it would pass us by, so the
+                // answer is given here if there is a driver.
                 if handle == libc::RTLD_NEXT && !group.library.loaded().is_null() && !self.is_driver(caller) {
                     return hook.address;
                 }
                 return PASS;
             }
             let Some(dlsym) = real_dlsym() else { return PASS };
-            // SAFETY: the caller's own arguments; an explicit handle does not depend on the calling frame.
+            // SAFETY: the caller's own arguments; an explicit handle does not depend on the calling
+            // frame.
             let answer = unsafe { dlsym(handle, name) };
             if answer.is_null() || self.is_driver(caller) {
                 return PASS;
             }
-            // Only the driver's own function is swapped: another library's function of that name is its own affair.
+            // Only the driver's own function is swapped: another library's function of that name is
+            // its own affair.
             if answer == group.library.symbol(hook.name) {
                 hook.address
             } else {
@@ -171,8 +175,8 @@ impl Lookup {
 }
 
 impl Lookup {
-    /// Decides a `dlvsym`, as [`Lookup::decide`] does a `dlsym`. A wrapper has no version and stands for every version that
-    /// the driver's own library has of the name.
+    /// Decides a `dlvsym`, as [`Lookup::decide`] does a `dlsym`. A wrapper has no version and
+    /// stands for every version that the driver's own library has of the name.
     ///
     /// # Safety
     /// `name` and `version` are C strings or null, as for `dlvsym`.
@@ -201,7 +205,8 @@ impl Lookup {
             if library.is_null() || self.is_driver(caller) {
                 return PASS;
             }
-            // SAFETY: the driver's own handle and the caller's strings; an explicit handle does not depend on the frame.
+            // SAFETY: the driver's own handle and the caller's strings; an explicit handle does not
+            // depend on the frame.
             let theirs = unsafe { dlvsym(library, name.as_ptr(), version) };
             if theirs.is_null() {
                 return PASS;
@@ -234,14 +239,16 @@ pub fn dlvsym_or_nothing() -> Dlvsym {
 /// # Safety
 /// `name` is a C string.
 unsafe fn begins(name: *const c_char, prefix: &[u8]) -> bool {
-    // SAFETY: a byte is read only if all before it were those of the prefix, of which none is the terminating zero.
+    // SAFETY: a byte is read only if all before it were those of the prefix, of which none is the
+    // terminating zero.
     prefix
         .iter()
         .enumerate()
         .all(|(at, &byte)| unsafe { *name.cast::<u8>().add(at) } == byte)
 }
 
-/// The C library's `dlsym`; where there is no C library that we know, one that finds nothing, rather than a jump nowhere.
+/// The C library's `dlsym`; where there is no C library that we know, one that finds nothing,
+/// rather than a jump nowhere.
 pub fn dlsym_or_nothing() -> Dlsym {
     unsafe extern "C" fn nothing(_handle: *mut c_void, _name: *const c_char) -> *mut c_void {
         core::ptr::null_mut()
@@ -249,9 +256,10 @@ pub fn dlsym_or_nothing() -> Dlsym {
     real_dlsym().unwrap_or(nothing)
 }
 
-/// Where a preload library's `dlsym` sends what is not its own: to another of our libraries that stands behind it, with
-/// another vendor's names, and by the last of them to the C library's. Others that interpose `dlsym` are passed by: one that
-/// forwards by a call answers wrongly what depends on the caller.
+/// Where a preload library's `dlsym` sends what is not its own: to another of our libraries that
+/// stands behind it, with another vendor's names, and by the last of them to the C library's.
+/// Others that interpose `dlsym` are passed by: one that forwards by a call answers wrongly what
+/// depends on the caller.
 pub fn next_dlsym() -> Dlsym {
     let real = dlsym_or_nothing();
     // SAFETY: a C string; RTLD_NEXT looks past the library that this code is linked into.

@@ -1,8 +1,8 @@
-//! The protocol of every allocation: hold the bytes, call the driver, enter what it gave or release. A refusal never
-//! reaches the driver.
+//! The protocol of every allocation: hold the bytes, call the driver, enter what it gave or
+//! release. A refusal never reaches the driver.
 //!
-//! Imports are the exporter's memory and are not charged twice: backends do not wrap those functions. An address that is
-//! not known here always goes to the driver.
+//! Imports are the exporter's memory and are not charged twice: backends do not wrap those
+//! functions. An address that is not known here always goes to the driver.
 //!
 //! | room | for drivers that have |
 //! |---|---|
@@ -46,8 +46,8 @@ pub struct Record<B: Backend> {
 pub enum Origin<O> {
     /// The driver's own heap; the management library counts it.
     Heap,
-    /// Memory that is charged in full and is not in the management library's figure for the process, such as managed
-    /// memory.
+    /// Memory that is charged in full and is not in the management library's figure for the
+    /// process, such as managed memory.
     Uncounted,
     /// As the backend says.
     Own(O),
@@ -81,8 +81,8 @@ pub struct Request {
     pub counted: bool,
 }
 
-/// Hold, call, enter or roll back, on the calling thread's device; with [`allocate`] for the rest. Everything goes straight
-/// to the driver inside a wrapper and where nobody governs.
+/// Hold, call, enter or roll back, on the calling thread's device; with [`allocate`] for the rest.
+/// Everything goes straight to the driver inside a wrapper and where nobody governs.
 pub fn allocate_here<B: Backend>(
     request: Request,
     call: impl Fn() -> B::Status,
@@ -100,9 +100,9 @@ pub fn allocate_here<B: Backend>(
     }
 }
 
-/// Hold, call, enter or roll back. After the driver has written its result, `address` reads it, and `true_bytes` says what
-/// was truly taken, where the driver decides that. An allocation that passes the quota by what could not be foreseen is
-/// taken back through `free`.
+/// Hold, call, enter or roll back. After the driver has written its result, `address` reads it, and
+/// `true_bytes` says what was truly taken, where the driver decides that. An allocation that passes
+/// the quota by what could not be foreseen is taken back through `free`.
 #[inline]
 pub fn allocate<B: Backend>(
     device: &'static Device<B>,
@@ -133,7 +133,8 @@ pub fn allocate<B: Backend>(
     enter_taken(address(), record, held, free)
 }
 
-/// The same for what is not small, or near the quota: two atomic changes of the ledger, and one of the process's account or two.
+/// The same for what is not small, or near the quota: two atomic changes of the ledger, and one of
+/// the process's account or two.
 fn allocate_by_ledger<B: Backend>(
     device: &'static Device<B>,
     context: usize,
@@ -210,8 +211,9 @@ fn refuse_if_over<B: Backend>(
     B::SUCCESS
 }
 
-/// A wrapper's answer. A refusal stands where the driver would accept the request's other arguments, as `usable` says. Where
-/// it would not, the driver answers in its own words. What it grants all the same is given back through `undo`.
+/// A wrapper's answer. A refusal stands where the driver would accept the request's other
+/// arguments, as `usable` says. Where it would not, the driver answers in its own words. What it
+/// grants all the same is given back through `undo`.
 #[inline]
 pub fn or_wrong_argument<B: Backend>(
     result: B::Status,
@@ -231,8 +233,9 @@ pub fn or_wrong_argument<B: Backend>(
     by_driver
 }
 
-/// As [`allocate`], for what shares pages with others of its kind: the driver may take up to `spare` bytes more for it. Near
-/// the quota they are held until it is measured what it took; far from it, a later measurement has it.
+/// As [`allocate`], for what shares pages with others of its kind: the driver may take up to
+/// `spare` bytes more for it. Near the quota they are held until it is measured what it took; far
+/// from it, a later measurement has it.
 pub fn allocate_sharing<B: Backend>(
     device: &'static Device<B>,
     context: usize,
@@ -259,8 +262,9 @@ pub fn allocate_sharing<B: Backend>(
     result
 }
 
-/// Holds `bytes` around a call that takes them, and has the management library's count expect them. For memory that the
-/// backend keeps its own books of; it must give them back with [`Device::lost`] and [`Device::release`].
+/// Holds `bytes` around a call that takes them, and has the management library's count expect them.
+/// For memory that the backend keeps its own books of; it must give them back with [`Device::lost`]
+/// and [`Device::release`].
 pub fn take<B: Backend>(
     device: &'static Device<B>,
     what: &'static str,
@@ -396,8 +400,8 @@ fn leaves<B: Backend>(record: &Record<B>) -> Given {
     }
 }
 
-/// Frees what `record` stands for, which is out of the books already: the driver may hand the address out again at once.
-/// If it refuses, the record goes back in.
+/// Frees what `record` stands for, which is out of the books already: the driver may hand the
+/// address out again at once. If it refuses, the record goes back in.
 fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() -> B::Status) -> B::Status {
     let device = record.device;
     let given = leaves(&record);

@@ -1,7 +1,9 @@
-//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see [`crate::device`]); here are the
-//! calls around those that take it, which are refused after the fact where the tenant is close to its quota.
+//! Contexts, code and limits: memory that the driver takes for itself. It is measured (see
+//! [`crate::device`]); here are the calls around those that take it, which are refused after the
+//! fact where the tenant is close to its quota.
 //!
-//! None of this is called often, so one copy of the code serves all callers: each function hands its closures on by reference.
+//! None of this is called often, so one copy of the code serves all callers: each function hands
+//! its closures on by reference.
 
 use core::sync::atomic::Ordering;
 
@@ -11,8 +13,8 @@ use crate::memory;
 use crate::process::Scope;
 use crate::setup::{Inside, complain};
 
-/// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes the quota, `undo`
-/// and refuse.
+/// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes
+/// the quota, `undo` and refuse.
 #[inline]
 pub fn takes_memory<B: Backend>(
     scope: Scope<B>,
@@ -49,8 +51,8 @@ fn takes<B: Backend>(scope: Scope<B>, call: &dyn Fn() -> B::Status, undo: &mut d
     })
 }
 
-/// As [`takes_memory`], for a call that raises a limit, for which the driver is known to take `cost` bytes now or later. They
-/// are held first. `now` says whether it takes them with the call.
+/// As [`takes_memory`], for a call that raises a limit, for which the driver is known to take
+/// `cost` bytes now or later. They are held first. `now` says whether it takes them with the call.
 pub fn raises_limit<B: Backend>(
     device: &'static Device<B>,
     what: &'static str,
@@ -82,8 +84,8 @@ pub fn lowered_limit<B: Backend>(device: &Device<B>, freed: u64) {
     device.overhead_moved();
 }
 
-/// As [`takes_memory`], for calls that make a context; `made` reads its handle. What a context is known to take is held
-/// before the call.
+/// As [`takes_memory`], for calls that make a context; `made` reads its handle. What a context is
+/// known to take is held before the call.
 #[inline]
 pub fn makes_context<B: Backend>(
     scope: Scope<B>,
@@ -128,8 +130,8 @@ fn makes<B: Backend>(
     enters(device, making, made(), seen, undo)
 }
 
-/// Enters a context that the driver has made already, as [`makes_context`] does: for a driver that chooses the device
-/// itself, which therefore has none that could be held for.
+/// Enters a context that the driver has made already, as [`makes_context`] does: for a driver that
+/// chooses the device itself, which therefore has none that could be held for.
 pub fn made_context<B: Backend>(scope: Scope<B>, context: usize, mut undo: impl FnMut()) -> B::Status {
     match scope {
         Scope::On(device, _) => enters(device, device.make_context_held(), context, None, &mut undo),
@@ -153,8 +155,8 @@ fn enters<B: Backend>(
     })
 }
 
-/// After the driver has taken memory of its own: where the tenant is close to its quota, measures; where it is past it,
-/// takes the call back.
+/// After the driver has taken memory of its own: where the tenant is close to its quota, measures;
+/// where it is past it, takes the call back.
 fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::Status {
     if device.is_near() {
         device.measure_if_stale();
@@ -180,8 +182,9 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
     B::SUCCESS
 }
 
-/// A context is about to end, or may be: `None` for every context of the process. Before the driver's call, and whatever that
-/// answers: another thread must not find an event of ours in it while it ends. One that does not end gets new ones.
+/// A context is about to end, or may be: `None` for every context of the process. Before the
+/// driver's call, and whatever that answers: another thread must not find an event of ours in it
+/// while it ends. One that does not end gets new ones.
 pub fn context_ends<B: Backend>(context: Option<usize>) {
     if let Some(governed) = B::process().governed() {
         for device in governed.devices() {
@@ -204,7 +207,8 @@ pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B
     context_left(context, device);
 }
 
-/// The same for one whose memory was taken aside before the call and has been given back, see [`memory::Ending`].
+/// The same for one whose memory was taken aside before the call and has been given back, see
+/// [`memory::Ending`].
 pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
     B::process().forget_context();
     if let Some(device) = device {
@@ -213,15 +217,16 @@ pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B
             compute.context_died();
         }
         B::refresh(device);
-        // The context's own overhead went with it; without this the tenant would look fuller than it is until its
-        // next request near the quota.
+        // The context's own overhead went with it; without this the tenant would look fuller than
+        // it is until its next request near the quota.
         if device.limit() != u64::MAX && device.attachment().slot().overhead.load(Ordering::Relaxed) > 0 {
             device.measure_now();
         }
     }
 }
 
-/// Code is about to be unloaded. Before the driver's call: another thread may have a handle again before that comes back.
+/// Code is about to be unloaded. Before the driver's call: another thread may have a handle again
+/// before that comes back.
 pub fn code_ends<B: Backend>() {
     if let Some(governed) = B::process().governed() {
         for device in governed.devices() {
@@ -232,7 +237,8 @@ pub fn code_ends<B: Backend>() {
     }
 }
 
-/// Around a call that may give back memory of the driver's own on the calling thread's device, as the end of a stream does.
+/// Around a call that may give back memory of the driver's own on the calling thread's device, as
+/// the end of a stream does.
 #[inline]
 pub fn gives_back<B: Backend>(inside: &Inside, call: impl Fn() -> B::Status) -> B::Status {
     match B::process().scope_inside(inside) {
@@ -254,8 +260,8 @@ fn gives_back_on<B: Backend>(device: &Device<B>, call: &dyn Fn() -> B::Status) -
     result
 }
 
-/// Around a call that unloads code on the calling thread's device: what it took is free, and handles of its functions may
-/// come again.
+/// Around a call that unloads code on the calling thread's device: what it took is free, and
+/// handles of its functions may come again.
 #[inline]
 pub fn unloads<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
     unloads_by::<B>(&call)
@@ -283,8 +289,9 @@ fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
     result
 }
 
-/// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is past its quota is
-/// refused beforehand, and one that passes it by this is told so and refused from then on.
+/// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is
+/// past its quota is refused beforehand, and one that passes it by this is told so and refused from
+/// then on.
 #[inline]
 pub fn loads_lazily<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
     loads_lazily_by::<B>(&call)

@@ -62,7 +62,8 @@ const GOVERNED: u32 = 2;
 /// Time between two attempts to set up where the first failed for a reason that may pass, ns.
 const RETRY_NS: u64 = 1_000_000_000;
 
-/// Everything that a backend knows of this process. A static of each backend; see [`Backend::process`].
+/// Everything that a backend knows of this process. A static of each backend; see
+/// [`Backend::process`].
 #[derive(Debug)]
 pub struct Process<B: Backend> {
     /// What a launch looks at that has nothing to ask.
@@ -73,12 +74,13 @@ pub struct Process<B: Backend> {
     epoch: AtomicU32,
     /// The device, if this process uses just one.
     only: AtomicPtr<Device<B>>,
-    /// The device of a process that has just one, once it is used: most processes, and one load for them.
+    /// The device of a process that has just one, once it is used: most processes, and one load for
+    /// them.
     sole: AtomicPtr<Device<B>>,
     /// Null until the first call that matters; replaced by null in a forked child.
     status: AtomicPtr<Status<B>>,
-    /// The last attempt to set up that failed for a reason which may pass; null if there was none. Kept beside `status`,
-    /// which stays null.
+    /// The last attempt to set up that failed for a reason which may pass; null if there was none.
+    /// Kept beside `status`, which stays null.
     failed: AtomicPtr<Status<B>>,
     /// When to try again, ns of CLOCK_MONOTONIC. Written before `failed`.
     retry_ns: AtomicU64,
@@ -108,8 +110,8 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// This process's status. The first call after the driver is ready sets it up, which takes files and a few
-    /// milliseconds; later calls are one load. `None` before the driver is ready.
+    /// This process's status. The first call after the driver is ready sets it up, which takes
+    /// files and a few milliseconds; later calls are one load. `None` before the driver is ready.
     #[inline]
     pub fn status(&'static self) -> Option<&'static Status<B>> {
         // Acquire: the status was fully made before its address was published.
@@ -151,7 +153,8 @@ impl<B: Backend> Process<B> {
         if config.source == Source::Nothing && config.tenant.is_none() {
             return Some(self.publish(Status::Ungoverned));
         }
-        // Before anything is locked or opened: a child that is forked at any later instant begins anew.
+        // Before anything is locked or opened: a child that is forked at any later instant begins
+        // anew.
         fork::watch(after_fork_in_child::<B>);
         fork::check();
         let _undisturbed = Undisturbed::begin();
@@ -165,14 +168,15 @@ impl<B: Backend> Process<B> {
             return Some(failed);
         }
         if !config.spatial.is_empty() {
-            // What keeps a process on some units must be there before it starts, and `fcsp run` takes this variable away.
+            // What keeps a process on some units must be there before it starts, and `fcsp run`
+            // takes this variable away.
             complain("FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept");
         }
         if let Err(reason) = B::check_settings() {
             return Some(self.publish(Status::Broken(reason)));
         }
-        // Before the driver is initialised there is nothing to govern and nothing to be asked; it refuses allocations by
-        // itself.
+        // Before the driver is initialised there is nothing to govern and nothing to be asked; it
+        // refuses allocations by itself.
         let count = B::device_count()?;
         let status = match Tenant::join(&StateDir::provide(), &config) {
             Ok(tenant) if names_no_device::<B>(&tenant, count) => Status::Broken(
@@ -200,8 +204,8 @@ impl<B: Backend> Process<B> {
         (now_ns() < self.retry_ns.load(Ordering::Relaxed)).then_some(failed)
     }
 
-    /// Refuses for [`RETRY_NS`]: a lock that a stopped process holds, a full disk or a table without a free descriptor
-    /// may be another thing then.
+    /// Refuses for [`RETRY_NS`]: a lock that a stopped process holds, a full disk or a table
+    /// without a free descriptor may be another thing then.
     fn fail_for_now(&self, reason: String) -> &'static Status<B> {
         self.retry_ns
             .store(now_ns().saturating_add(RETRY_NS), Ordering::Relaxed);
@@ -237,9 +241,11 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// Forgets which device contexts belong to; called when a context dies, since its address may be used again.
+    /// Forgets which device contexts belong to; called when a context dies, since its address may
+    /// be used again.
     pub fn forget_context(&self) {
-        // Relaxed: a thread that uses a context made at the same address has heard of it from whoever made it.
+        // Relaxed: a thread that uses a context made at the same address has heard of it from
+        // whoever made it.
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -274,8 +280,8 @@ impl<B: Backend> Process<B> {
         inside.with(|thread| self.scope_in(thread))
     }
 
-    /// The scope of a call made inside a wrapper where the context does not matter: [`Scope::On`] may name none. Without a
-    /// current context the driver refuses by itself.
+    /// The scope of a call made inside a wrapper where the context does not matter: [`Scope::On`]
+    /// may name none. Without a current context the driver refuses by itself.
     #[inline]
     pub fn scope_of_device(&'static self, inside: &Inside) -> Scope<B> {
         match self.sole() {
@@ -390,7 +396,8 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// The compute share of the device that the calling thread's context is on, if it has one to keep.
+    /// The compute share of the device that the calling thread's context is on, if it has one to
+    /// keep.
     #[inline]
     pub fn compute(&'static self) -> Option<&'static Compute<B>> {
         let only = self.only.load(Ordering::Acquire);
@@ -426,7 +433,8 @@ impl<B: Backend> Process<B> {
         self.only.store(only, Ordering::Release);
     }
 
-    /// Says, for launches that need not ask, what the only device keeps at `generation`: no share, or this one.
+    /// Says, for launches that need not ask, what the only device keeps at `generation`: no share,
+    /// or this one.
     pub(crate) fn keeps(
         &'static self,
         device: &Device<B>,
@@ -454,8 +462,8 @@ fn say_wrong_names() {
     }
 }
 
-/// Whether there are memory limits, and none of them is for any of the `count` devices. Somebody asked for limits and
-/// would get none.
+/// Whether there are memory limits, and none of them is for any of the `count` devices. Somebody
+/// asked for limits and would get none.
 fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
     let Ok((_, limits)) = tenant.limits_when_settled() else {
         return false;
@@ -467,8 +475,9 @@ fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
             .all(|device| limits.memory.for_device(&device).is_none())
 }
 
-/// Async-signal-safe: plain stores. Most drivers do not survive a fork, but a child that forked before its parent used the
-/// device may use it, and then joins with a slot of its own. The parent's places are let go of by [`crate::fork`].
+/// Async-signal-safe: plain stores. Most drivers do not survive a fork, but a child that forked
+/// before its parent used the device may use it, and then joins with a slot of its own. The
+/// parent's places are let go of by [`crate::fork`].
 fn after_fork_in_child<B: Backend>() {
     let process = B::process();
     process.sole.store(core::ptr::null_mut(), Ordering::Release);
@@ -484,7 +493,8 @@ fn after_fork_in_child<B: Backend>() {
 }
 
 impl<B: Backend> Governed<B> {
-    /// The device with this ordinal, attached on first use. `None` if it cannot be: memory then fails closed.
+    /// The device with this ordinal, attached on first use. `None` if it cannot be: memory then
+    /// fails closed.
     #[inline]
     pub fn device(&'static self, ordinal: i32) -> Option<&'static Device<B>> {
         let cell = usize::try_from(ordinal)

@@ -1,17 +1,17 @@
 //! Whether this process is one rank of several that wait for each other's kernels.
 //!
 //! A kernel's name is a hint and no more: what goes first for other ranks' sake is named as a
-//! collective, in a process with a collective library in it and signs of more than one rank. Signs are
-//! what launchers say of the number of ranks, and several devices in one process. Where they are
-//! missing, collectives are held back as other work is, for a bounded time.
+//! collective, in a process with a collective library in it and signs of more than one rank. Signs
+//! are what launchers say of the number of ranks, and several devices in one process. Where they
+//! are missing, collectives are held back as other work is, for a bounded time.
 
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::share::wait::now_ns;
 
-/// Beginnings of the file names of libraries that make ranks wait for each other. PyTorch's may have
-/// NCCL or RCCL in them.
+/// Beginnings of the file names of libraries that make ranks wait for each other. PyTorch's may
+/// have NCCL or RCCL in them.
 const LIBRARIES: &[&str] = &[
     "libnccl",
     "librccl",
@@ -53,7 +53,8 @@ pub fn device_opened() {
     DEVICES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Whether other ranks may wait for this process's collectives. Asked of launches that find no credit.
+/// Whether other ranks may wait for this process's collectives. Asked of launches that find no
+/// credit.
 pub fn are_several() -> bool {
     if SEVERAL.load(Ordering::Relaxed) {
         return true;

@@ -1,9 +1,10 @@
 //! Queues that are being recorded (captured), and questions to the driver beside them.
 //!
-//! While some thread records in the mode that most programs use, another thread must not query, create or record
-//! events: the driver refuses the call and spoils the recording. A thread may lift that for itself for a moment.
-//! Each question of ours is therefore made inside a [`Question`]. A thread that is about to begin a recording says
-//! so first ([`Recordings::begins`]) and waits for questions that were begun without knowing of it.
+//! While some thread records in the mode that most programs use, another thread must not query,
+//! create or record events: the driver refuses the call and spoils the recording. A thread may lift
+//! that for itself for a moment. Each question of ours is therefore made inside a [`Question`]. A
+//! thread that is about to begin a recording says so first ([`Recordings::begins`]) and waits for
+//! questions that were begun without knowing of it.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use fcsp_core::share::wait::now_ns;
 
 use crate::setup::SetupOnce;
 
-/// Longest wait for the questions of other threads, ns. A thread that left a question by a non-local jump never ends
-/// it; the recording then begins all the same.
+/// Longest wait for the questions of other threads, ns. A thread that left a question by a
+/// non-local jump never ends it; the recording then begins all the same.
 const PATIENCE_NS: u64 = 100_000_000;
 
 /// A queue on which a recording was begun.
@@ -21,7 +22,8 @@ const PATIENCE_NS: u64 = 100_000_000;
 pub struct Origin {
     /// The queue.
     pub queue: usize,
-    /// The context (or what stands for one) in which the recording was begun; it ends with that context.
+    /// The context (or what stands for one) in which the recording was begun; it ends with that
+    /// context.
     pub context: usize,
     /// The ordinal of its device, where contexts of one device end together; -1 otherwise.
     pub device: i32,
@@ -61,7 +63,8 @@ impl Recordings {
     /// Whether any queue may be recorded.
     #[inline]
     pub fn any(&self) -> bool {
-        // Relaxed: the thread that records has counted itself; another's launch may go either way at that moment.
+        // Relaxed: the thread that records has counted itself; another's launch may go either way
+        // at that moment.
         self.open.load(Ordering::Relaxed) != 0
     }
 
@@ -83,10 +86,11 @@ impl Recordings {
         self.any() && self.origins().iter().any(is_it)
     }
 
-    /// Runs `call`, which begins a recording and answers with `began` whether it did. It counts from before the
-    /// call; `origin` says afterwards what was begun.
+    /// Runs `call`, which begins a recording and answers with `began` whether it did. It counts
+    /// from before the call; `origin` says afterwards what was begun.
     pub fn begins<S: Copy>(&self, call: impl FnOnce() -> S, began: impl FnOnce(S) -> Option<Origin>) -> S {
-        // SeqCst here and in `ask`: of a question and a beginning at the same moment, one sees the other.
+        // SeqCst here and in `ask`: of a question and a beginning at the same moment, one sees the
+        // other.
         self.open.fetch_add(1, Ordering::SeqCst);
         let since = now_ns();
         while self.unguarded.load(Ordering::SeqCst) != 0 && now_ns().saturating_sub(since) < PATIENCE_NS {
@@ -142,8 +146,8 @@ impl Recordings {
         self.any() && self.origins().iter().any(|origin| origin.queue == queue)
     }
 
-    /// Begins a question to the driver. `lift` lets the calling thread ask although another is recording, until what
-    /// it returns is dropped; it is called only while something is recorded.
+    /// Begins a question to the driver. `lift` lets the calling thread ask although another is
+    /// recording, until what it returns is dropped; it is called only while something is recorded.
     pub fn ask<G>(&'static self, lift: impl FnOnce() -> Option<G>) -> Question<G> {
         self.unguarded.fetch_add(1, Ordering::SeqCst);
         if self.open.load(Ordering::SeqCst) == 0 {

@@ -16,7 +16,8 @@ const PTHREAD_CANCEL_DISABLE: i32 = 1;
 /// No number of an error that `pthread_setcancelstate` has.
 const TAKEN: i32 = -1;
 
-/// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able to reset it.
+/// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able
+/// to reset it.
 #[derive(Debug, Default)]
 pub struct SetupTurns(AtomicU32);
 
@@ -86,8 +87,8 @@ impl SetupOnce {
 
 /// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
 ///
-/// The thread cannot be cancelled meanwhile: a cancellation unwinds too, and whoever catches it ends the process. It
-/// takes effect at the program's own next point of cancellation.
+/// The thread cannot be cancelled meanwhile: a cancellation unwinds too, and whoever catches it
+/// ends the process. It takes effect at the program's own next point of cancellation.
 #[inline]
 pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
     let _lasting = Uncancelled::begin();
@@ -96,8 +97,8 @@ pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
 
 /// Keeps the calling thread from being cancelled until it is dropped.
 ///
-/// Only the outermost one on a thread does anything. Where it was left by a jump, the next one that begins further up
-/// the stack takes its place, with the state that it found.
+/// Only the outermost one on a thread does anything. Where it was left by a jump, the next one that
+/// begins further up the stack takes its place, with the state that it found.
 #[derive(Debug)]
 pub struct Uncancelled {
     outermost: bool,
@@ -157,8 +158,8 @@ impl Drop for Uncancelled {
     }
 }
 
-/// Keeps the calling thread from being cancelled and from handling signals until it is dropped: for steps that hold a
-/// lock of this process. A handler may leave by a jump, fork, or call the driver.
+/// Keeps the calling thread from being cancelled and from handling signals until it is dropped: for
+/// steps that hold a lock of this process. A handler may leave by a jump, fork, or call the driver.
 ///
 /// Signals that stand for a fault of the thread itself are not kept from it.
 #[derive(Debug)]
@@ -232,8 +233,8 @@ fn ask_for_logging() -> bool {
 /// 0 until asked, then 1 for no and 2 for yes.
 static COUNTING: AtomicU32 = AtomicU32::new(0);
 
-/// Whether `FCSP_ACCOUNT_TIME` asks for the device time of a tenant without a share to be counted. It is not unless
-/// asked for: that costs such launches as much as a share does. Read once.
+/// Whether `FCSP_ACCOUNT_TIME` asks for the device time of a tenant without a share to be counted.
+/// It is not unless asked for: that costs such launches as much as a share does. Read once.
 pub fn accounts_time() -> bool {
     // Relaxed: the answer is the same whoever finds it.
     match COUNTING.load(Ordering::Relaxed) {
@@ -252,9 +253,9 @@ pub fn complain(reason: &str) {
     if logging() {
         let line = format!("fcsp[{}]: {reason}\n", std::process::id());
         let _lasting = Uncancelled::begin();
-        // By one system call: the library's own stream has a lock, which a forked child may find taken for good. Where
-        // standard error is closed nobody wants to hear it.
-        // SAFETY: the line outlives the call.
+        // By one system call: the library's own stream has a lock, which a forked child may find
+        // taken for good. Where standard error is closed nobody wants to hear it. SAFETY: the line
+        // outlives the call.
         unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     }
 }

@@ -1,11 +1,11 @@
 //! Tables of every function of a vendor's library, and what each means for a quota or a share.
 //!
-//! An interposer is only as good as its list: an allocation that it has never heard of passes it by. A backend's tables
-//! therefore name everything, also what needs no attention, and its test `headers` fails when the vendor's headers declare
-//! a name that they lack.
+//! An interposer is only as good as its list: an allocation that it has never heard of passes it
+//! by. A backend's tables therefore name everything, also what needs no attention, and its test
+//! `headers` fails when the vendor's headers declare a name that they lack.
 //!
-//! A table is text, one function a line: `symbol role base since note`, separated by tabs, the note optional; lines that
-//! begin with `#` are comments.
+//! A table is text, one function a line: `symbol role base since note`, separated by tabs, the note
+//! optional; lines that begin with `#` are comments.
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::collections::HashMap;
@@ -16,7 +16,8 @@ use crate::setup::SetupOnce;
 
 /// What a call does that FCSP must know about.
 ///
-/// A symbol has one role, the one that decides how it is wrapped; notes in the tables carry what else is true.
+/// A symbol has one role, the one that decides how it is wrapped; notes in the tables carry what
+/// else is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// Hands out driver entry points, or starts the driver: where wrappers are put in place.
@@ -97,8 +98,8 @@ pub struct Symbol {
     pub role: Role,
     /// Name without what tells its variants apart (versions, kinds of streams).
     pub base: &'static str,
-    /// Version, in the vendor's own numbers, from which its resolver answers `base` with this symbol, or from which the
-    /// library has it; 0 when unknown.
+    /// Version, in the vendor's own numbers, from which its resolver answers `base` with this
+    /// symbol, or from which the library has it; 0 when unknown.
     pub since: u32,
     /// What the role alone does not say; often empty.
     pub note: &'static str,
@@ -162,9 +163,9 @@ pub fn counts(table: &[Symbol]) -> [(Role, usize); Role::ALL.len()] {
     Role::ALL.map(|role| (role, table.iter().filter(|symbol| symbol.role == role).count()))
 }
 
-/// What is wrong with the tables of a backend, in words; empty when all is well. For unit tests: every name stands once, and
-/// begins with its table's prefix and its own base; variants of one function share its role, since one that is forgotten
-/// would be an escape.
+/// What is wrong with the tables of a backend, in words; empty when all is well. For unit tests:
+/// every name stands once, and begins with its table's prefix and its own base; variants of one
+/// function share its role, since one that is forgotten would be an escape.
 pub fn faults(tables: &[(&[Symbol], &str)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut seen: HashMap<&str, Role> = HashMap::new();
@@ -190,7 +191,8 @@ pub fn faults(tables: &[(&[Symbol], &str)]) -> Vec<String> {
     faults
 }
 
-/// The table of one library as people read it: how many functions have each role, and how many of them are wrapped.
+/// The table of one library as people read it: how many functions have each role, and how many of
+/// them are wrapped.
 pub fn summary(library: &str, table: &[Symbol], wrapped: &dyn Fn(&str) -> bool) -> String {
     let mut lines = vec![format!("{library}: {} functions", table.len())];
     for (role, count) in counts(table) {
@@ -201,7 +203,8 @@ pub fn summary(library: &str, table: &[Symbol], wrapped: &dyn Fn(&str) -> bool) 
     lines.join("\n")
 }
 
-/// The exceptions of a list `unwrapped.tsv`: a name, or a base name with a star for all its variants, and the reason.
+/// The exceptions of a list `unwrapped.tsv`: a name, or a base name with a star for all its
+/// variants, and the reason.
 pub fn exceptions(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
@@ -216,9 +219,10 @@ pub fn covers(exception: &str, symbol: &Symbol) -> bool {
     }
 }
 
-/// What is wrong between the tables of a backend, what it wraps, and its list of exceptions (`unwrapped.tsv`), in words; empty
-/// when all is well. For its test `coverage`: whatever has a role that matters is wrapped or excepted, not both, and an
-/// exception has a reason, stands once and is about something.
+/// What is wrong between the tables of a backend, what it wraps, and its list of exceptions
+/// (`unwrapped.tsv`), in words; empty when all is well. For its test `coverage`: whatever has a
+/// role that matters is wrapped or excepted, not both, and an exception has a reason, stands once
+/// and is about something.
 pub fn gaps(tables: &[&[Symbol]], wrapped: &dyn Fn(&str) -> bool, unwrapped: &'static str) -> Vec<String> {
     let mut gaps = Vec::new();
     let matter = || {
@@ -257,7 +261,8 @@ pub fn gaps(tables: &[&[Symbol]], wrapped: &dyn Fn(&str) -> bool, unwrapped: &'s
 ///
 /// # Panics
 ///
-/// On a malformed line. Tables are part of their crates, whose unit tests read them, so a release cannot.
+/// On a malformed line. Tables are part of their crates, whose unit tests read them, so a release
+/// cannot.
 fn parse(text: &'static str) -> Vec<Symbol> {
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())

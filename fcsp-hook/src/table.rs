@@ -1,8 +1,9 @@
 //! The list of wrapped functions, and what a preload library makes of it.
 //!
-//! A backend lists names once, in macros that hand them to another macro (`for_each_..._hook!`). From that list come the
-//! real functions ([`crate::reals!`]), the table for lookups ([`crate::hooks!`]) and the exports ([`crate::export!`]), so
-//! none can be forgotten in one of them.
+//! A backend lists names once, in macros that hand them to another macro (`for_each_..._hook!`).
+//! From that list come the real functions ([`crate::reals!`]), the table for lookups
+//! ([`crate::hooks!`]) and the exports ([`crate::export!`]), so none can be forgotten in one of
+//! them.
 
 use core::ffi::{CStr, c_void};
 
@@ -58,14 +59,16 @@ const fn before(one: &[u8], other: &[u8]) -> bool {
     one.len() < other.len()
 }
 
-/// Brings wrappers under one roof: `gather!(rooms: name, ...)` re-exports each from the module `rooms`.
+/// Brings wrappers under one roof: `gather!(rooms: name, ...)` re-exports each from the module
+/// `rooms`.
 #[macro_export]
 macro_rules! gather {
     ($rooms:ident: $($name:ident),* $(,)?) => { $( #[doc(inline)] pub use $rooms::$name; )* };
 }
 
-/// The table of wrapped functions, a `&'static [Hook]`: `hooks!(types: name, ...)`, with each wrapper in scope under its
-/// name. A wrapper that has not exactly the type `types::name`, and names that are not sorted, do not compile.
+/// The table of wrapped functions, a `&'static [Hook]`: `hooks!(types: name, ...)`, with each
+/// wrapper in scope under its name. A wrapper that has not exactly the type `types::name`, and
+/// names that are not sorted, do not compile.
 #[macro_export]
 macro_rules! hooks {
     ($types:ident: $($name:ident),* $(,)?) => {
@@ -82,9 +85,9 @@ macro_rules! hooks {
     };
 }
 
-/// Gives each wrapper its C name, in a preload library: `export!(hooks: name, ...)`, where the module `hooks` has the
-/// wrappers. One jump each, so that the wrapper itself stays private to the library and is never found by accident in a
-/// program that links the backend.
+/// Gives each wrapper its C name, in a preload library: `export!(hooks: name, ...)`, where the
+/// module `hooks` has the wrappers. One jump each, so that the wrapper itself stays private to the
+/// library and is never found by accident in a program that links the backend.
 #[macro_export]
 macro_rules! export {
     ($hooks:ident: $($name:ident),* $(,)?) => {$(
@@ -100,17 +103,19 @@ macro_rules! export {
     )*};
 }
 
-/// Exports `dlsym` from a preload library: `export_dlsym!(path::to::LOOKUP)`, a static [`crate::lookup::Lookup`].
+/// Exports `dlsym` from a preload library: `export_dlsym!(path::to::LOOKUP)`, a static
+/// [`crate::lookup::Lookup`].
 ///
-/// What is not ours is answered by a jump, not a call: RTLD_NEXT and RTLD_DEFAULT depend on the caller's address, which
-/// the real one reads from its frame.
+/// What is not ours is answered by a jump, not a call: RTLD_NEXT and RTLD_DEFAULT depend on the
+/// caller's address, which the real one reads from its frame.
 #[macro_export]
 macro_rules! export_dlsym {
     ($lookup:path) => {
         /// Where `dlsym` jumps when the answer is not ours; 0 until the first call.
         static REAL_DLSYM: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
-        /// Finds the next `dlsym` and asks the backend. Returns the answer, or null for "jump to the next one".
+        /// Finds the next `dlsym` and asks the backend. Returns the answer, or null for "jump to
+        /// the next one".
         unsafe extern "C" fn decide(
             handle: *mut core::ffi::c_void,
             name: *const core::ffi::c_char,
@@ -125,7 +130,8 @@ macro_rules! export_dlsym {
             unsafe { $lookup.decide(handle, name, caller) }
         }
 
-        /// `dlsym`: what is not ours is answered by a jump to the real one, which reads its caller from the frame.
+        /// `dlsym`: what is not ours is answered by a jump to the real one, which reads its caller
+        /// from the frame.
         #[cfg(target_arch = "x86_64")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
@@ -152,7 +158,8 @@ macro_rules! export_dlsym {
             )
         }
 
-        /// `dlsym`, as on x86-64: the link register still holds the caller when the real one is jumped to.
+        /// `dlsym`, as on x86-64: the link register still holds the caller when the real one is
+        /// jumped to.
         #[cfg(target_arch = "aarch64")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
@@ -183,14 +190,16 @@ macro_rules! export_dlsym {
 }
 
 /// Exports `dlvsym` from a preload library whose driver's functions have symbol versions:
-/// `export_dlvsym!(path::to::LOOKUP)`. As [`crate::export_dlsym!`]; the library itself is answered like anybody else.
+/// `export_dlvsym!(path::to::LOOKUP)`. As [`crate::export_dlsym!`]; the library itself is answered
+/// like anybody else.
 #[macro_export]
 macro_rules! export_dlvsym {
     ($lookup:path) => {
         /// Where `dlvsym` jumps when the answer is not ours; 0 until the first call.
         static REAL_DLVSYM: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
-        /// Finds the C library's `dlvsym` and asks the backend. Returns the answer, or null for "jump to the real one".
+        /// Finds the C library's `dlvsym` and asks the backend. Returns the answer, or null for
+        /// "jump to the real one".
         unsafe extern "C" fn decide_versioned(
             handle: *mut core::ffi::c_void,
             name: *const core::ffi::c_char,
@@ -206,7 +215,8 @@ macro_rules! export_dlvsym {
             unsafe { $lookup.decide_versioned(handle, name, version, caller) }
         }
 
-        /// `dlvsym`: what is not ours is answered by a jump to the real one, which reads its caller from the frame.
+        /// `dlvsym`: what is not ours is answered by a jump to the real one, which reads its caller
+        /// from the frame.
         #[cfg(target_arch = "x86_64")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
@@ -234,7 +244,8 @@ macro_rules! export_dlvsym {
             )
         }
 
-        /// `dlvsym`, as on x86-64: the link register still holds the caller when the real one is jumped to.
+        /// `dlvsym`, as on x86-64: the link register still holds the caller when the real one is
+        /// jumped to.
         #[cfg(target_arch = "aarch64")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]

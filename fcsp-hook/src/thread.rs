@@ -1,12 +1,14 @@
-//! What a thread remembers, in thread-local memory of the initial-exec model: two instructions find it.
+//! What a thread remembers, in thread-local memory of the initial-exec model: two instructions find
+//! it.
 //!
-//! Rust's own thread-locals are of the general-dynamic model in a shared library: each look-up is a call of `__tls_get_addr`, 4.4 ns
-//! where this form takes 2.4 (a launch in the thousands a second passes here two or three times), and a call that saves every
-//! register on the way. A library of the initial-exec model is loaded into the space that the loader keeps for such: 72 bytes of
+//! Rust's own thread-locals are of the general-dynamic model in a shared library: each look-up is a
+//! call of `__tls_get_addr`, 4.4 ns where this form takes 2.4 (a launch in the thousands a second
+//! passes here two or three times), and a call that saves every register on the way. A library of
+//! the initial-exec model is loaded into the space that the loader keeps for such: 72 bytes of
 //! glibc's 1 664, also where the library comes by `dlopen`.
 //!
-//! Source of the access sequences: "ELF Handling for Thread-Local Storage" (Drepper), sections 4.3.2 and 4.4; for aarch64 "ELF for
-//! the Arm 64-bit Architecture", TLS relocations.
+//! Source of the access sequences: "ELF Handling for Thread-Local Storage" (Drepper), sections
+//! 4.3.2 and 4.4; for aarch64 "ELF for the Arm 64-bit Architecture", TLS relocations.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -17,7 +19,8 @@ use crate::frames::{code_address, runs_beneath, stack_pointer};
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
-    /// The flags of [`Inside`] and [`Launching`]: the stack pointer of the function that has raised each; 0 while down.
+    /// The flags of [`Inside`] and [`Launching`]: the stack pointer of the function that has raised
+    /// each; 0 while down.
     raised: [Cell<usize>; 2],
     /// The context this thread asked about last.
     pub context: Cell<usize>,
@@ -69,8 +72,8 @@ core::arch::global_asm!(
 #[inline(always)]
 fn own() -> NonNull<Thread> {
     let at: *mut Thread;
-    // SAFETY: reads the offset that the loader has entered for the block above and adds it to the thread pointer, which the ABI
-    // keeps at fs:0; writes one register and the flags.
+    // SAFETY: reads the offset that the loader has entered for the block above and adds it to the
+    // thread pointer, which the ABI keeps at fs:0; writes one register and the flags.
     unsafe {
         core::arch::asm!(
             "mov {at}, qword ptr [rip + fcsp_hook_thread@GOTTPOFF]",
@@ -139,10 +142,12 @@ impl Thread {
         self.claims[flag].set(0);
     }
 
-    /// Whether a function whose stack pointer is `stack` runs beneath the one that has raised a flag.
+    /// Whether a function whose stack pointer is `stack` runs beneath the one that has raised a
+    /// flag.
     #[inline(always)]
     fn is_beneath(&self, flag: usize, stack: usize) -> bool {
-        // A frame that lies above: the function that has raised the flag is gone, or on another stack.
+        // A frame that lies above: the function that has raised the flag is gone, or on another
+        // stack.
         stack < self.raised[flag].get() && self.looks(flag)
     }
 
@@ -178,33 +183,37 @@ impl Here {
 
     #[inline(always)]
     fn with<R>(self, work: impl FnOnce(&Thread) -> R) -> R {
-        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread runs, which is the one that this
-        // runs on; all of it are cells, and nobody else has the address.
+        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread
+        // runs, which is the one that this runs on; all of it are cells, and nobody else has the
+        // address.
         work(unsafe { self.0.as_ref() })
     }
 }
 
 /// One of the thread's flags, raised until this is dropped. Stays on its thread.
 ///
-/// A program may leave the driver by a jump, so that this is never dropped. The flag therefore remembers the function
-/// that has raised it, and holds only for calls that come from beneath that function: whoever finds a flag that was left
-/// up takes it over. Functions that raise a flag hand the guard to nobody who outlives them.
+/// A program may leave the driver by a jump, so that this is never dropped. The flag therefore
+/// remembers the function that has raised it, and holds only for calls that come from beneath that
+/// function: whoever finds a flag that was left up takes it over. Functions that raise a flag hand
+/// the guard to nobody who outlives them.
 #[derive(Debug)]
 pub struct Raised<const FLAG: usize>(Here);
 
-/// Marks this thread as inside a wrapper: a driver that calls its own exported functions must not be charged twice.
+/// Marks this thread as inside a wrapper: a driver that calls its own exported functions must not
+/// be charged twice.
 pub type Inside = Raised<0>;
 
-/// Marks this thread as launching, where a driver has layers that all are wrapped: those under this call must not ask or charge
-/// again. Memory that they take is counted all the same.
+/// Marks this thread as launching, where a driver has layers that all are wrapped: those under this
+/// call must not ask or charge again. Memory that they take is counted all the same.
 pub type Launching = Raised<1>;
 
-/// So often a flag that is found up by launches is believed before it is looked into, and again at each doubling: a
-/// look costs a hundred times as much as a launch under another one.
+/// So often a flag that is found up by launches is believed before it is looked into, and again at
+/// each doubling: a look costs a hundred times as much as a launch under another one.
 const BELIEVED: u32 = 16;
 
 impl<const FLAG: usize> Raised<FLAG> {
-    /// `None` if the call comes from the driver itself, beneath the function that has raised the flag.
+    /// `None` if the call comes from the driver itself, beneath the function that has raised the
+    /// flag.
     #[inline(always)]
     pub fn enter() -> Option<Self> {
         crate::fork::check();
@@ -230,7 +239,8 @@ impl<const FLAG: usize> Raised<FLAG> {
 
     /// Whether the call comes from beneath the function that has raised the calling thread's flag.
     ///
-    /// For launches. Where the flag was left up by a jump, some launches from deeper on the stack may pass for such.
+    /// For launches. Where the flag was left up by a jump, some launches from deeper on the stack
+    /// may pass for such.
     #[inline(always)]
     pub fn is_up() -> bool {
         let stack = stack_pointer();
@@ -257,7 +267,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs `work` as a driver runs its own exported functions: beneath the caller, through code that is not ours.
+    /// Runs `work` as a driver runs its own exported functions: beneath the caller, through code
+    /// that is not ours.
     #[inline(never)]
     fn within_a_driver<W: FnMut()>(mut work: W) {
         unsafe extern "C" fn compare<W: FnMut()>(work: *const c_void, _element: *const c_void) -> c_int {

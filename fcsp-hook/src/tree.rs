@@ -1,8 +1,10 @@
-//! What runs when the library is loaded: an unnamed tree of processes gets its name, for all descendants to inherit.
+//! What runs when the library is loaded: an unnamed tree of processes gets its name, for all
+//! descendants to inherit.
 //!
-//! At this moment the program has one thread and has not begun, so its environment can be changed. Later that would race
-//! with the program's own threads, and children that were started before would not have the name. A process that sets no
-//! limits pays for a look at its environment, which allocates nothing.
+//! At this moment the program has one thread and has not begun, so its environment can be changed.
+//! Later that would race with the program's own threads, and children that were started before
+//! would not have the name. A process that sets no limits pays for a look at its environment, which
+//! allocates nothing.
 
 use core::ffi::{CStr, c_char};
 use std::ffi::CString;
@@ -33,7 +35,8 @@ extern "C" fn at_load() {
 /// Whether the environment sets limits and names no tenant.
 fn is_unnamed() -> bool {
     let mut limited = false;
-    // SAFETY: read while the linker loads libraries, before any thread of the program could change it.
+    // SAFETY: read while the linker loads libraries, before any thread of the program could change
+    // it.
     let mut at = unsafe { environ };
     if at.is_null() {
         return false;
@@ -70,7 +73,8 @@ fn name() {
     let Some(name) = tree::name_at_load(&config) else {
         return;
     };
-    // A library that a running program loads late, as a plug-in, comes upon threads that may read the environment.
+    // A library that a running program loads late, as a plug-in, comes upon threads that may read
+    // the environment.
     let alone = std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1);
     if alone {
         // SAFETY: this process has no other thread.
@@ -78,8 +82,9 @@ fn name() {
     }
 }
 
-/// Puts the name in front of all other variables. Programs that write their title over the environment take the end of
-/// the last variable for the end of that memory, so a new one must not be the last, as `setenv` would have it.
+/// Puts the name in front of all other variables. Programs that write their title over the
+/// environment take the end of the last variable for the end of that memory, so a new one must not
+/// be the last, as `setenv` would have it.
 ///
 /// # Safety
 /// No other thread reads or changes the environment at the same time.
@@ -104,7 +109,8 @@ unsafe fn put_first(name: &str) {
         at = unsafe { at.add(1) };
     }
     list.push(core::ptr::null());
-    // For the life of the process, as the strings in it. The C library never frees a list that it has not made.
+    // For the life of the process, as the strings in it. The C library never frees a list that it
+    // has not made.
     let list: &'static [*const c_char] = list.leak();
     // SAFETY: the list is whole, ends with a null pointer and stays.
     unsafe { environ = list.as_ptr() };

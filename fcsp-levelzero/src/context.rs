@@ -1,7 +1,7 @@
 //! Contexts and code: memory that the driver takes for itself.
 //!
-//! A context names no device when it is made. What it takes of one it takes with its first use there, so that is when it
-//! counts.
+//! A context names no device when it is made. What it takes of one it takes with its first use
+//! there, so that is when it counts.
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::collections::HashSet;
@@ -37,8 +37,9 @@ pub fn forget_in_child() {
     LAST.store(0, Ordering::Relaxed);
 }
 
-/// Runs a call that takes something of a device in a context. The first in a context must leave room for what the context
-/// itself takes: that cannot be taken back, since only the program may destroy its context.
+/// Runs a call that takes something of a device in a context. The first in a context must leave
+/// room for what the context itself takes: that cannot be taken back, since only the program may
+/// destroy its context.
 #[inline(always)]
 pub fn using(
     context: ze_context_handle_t,
@@ -98,8 +99,9 @@ fn used_first(
     }
 }
 
-/// `zeContextDestroy`: the driver frees all that was allocated in it. What is known of it goes before the call or is set aside
-/// meanwhile: another thread may be given the handle for a new context before the call comes back.
+/// `zeContextDestroy`: the driver frees all that was allocated in it. What is known of it goes
+/// before the call or is set aside meanwhile: another thread may be given the handle for a new
+/// context before the call comes back.
 pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || call_real!(zeContextDestroy(hContext));

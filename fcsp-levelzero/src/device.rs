@@ -1,5 +1,6 @@
-//! The devices of this process, in the order in which the API lists them: root devices, driver after driver. What the API
-//! lists below a device (tiles, and single engines below them) is that device.
+//! The devices of this process, in the order in which the API lists them: root devices, driver
+//! after driver. What the API lists below a device (tiles, and single engines below them) is that
+//! device.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -10,8 +11,9 @@ use fcsp_hook::setup::SetupOnce;
 use crate::call_real;
 use crate::ffi::ze::*;
 
-/// What a context is taken to hold on a device until it is measured. Not measured beforehand, for want of a device
-/// (docs/assumptions.md): four times what the driver's own allocations (ring buffers, heaps, scratch) come to in its source.
+/// What a context is taken to hold on a device until it is measured. Not measured beforehand, for
+/// want of a device (docs/assumptions.md): four times what the driver's own allocations (ring
+/// buffers, heaps, scratch) come to in its source.
 pub const CONTEXT_ESTIMATE: u64 = 64 << 20;
 
 /// One device.
@@ -136,7 +138,8 @@ fn add_below(device: ze_device_handle_t, known: Known, tiles: &mut Vec<Known>, d
     }
 }
 
-/// Drivers that `zeInitDrivers` gave: a program that starts them so may not ask `zeDriverGet`, and neither may we.
+/// Drivers that `zeInitDrivers` gave: a program that starts them so may not ask `zeDriverGet`, and
+/// neither may we.
 static GIVEN: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 
 /// Remembers a driver that `zeInitDrivers` gave.
@@ -170,7 +173,8 @@ fn ask() -> Option<All> {
     for driver in drivers {
         for device in listed(|count, place| call_real!(zeDeviceGet(driver, count, place))).unwrap_or_default()
         {
-            // A device that does not say who it is keeps its number and is nobody's: its memory fails closed.
+            // A device that does not say who it is keeps its number and is nobody's: its memory
+            // fails closed.
             if let Some(known) = look_at(device, all.roots) {
                 all.known.push(known);
                 add_below(device, known, &mut tiles, 0);

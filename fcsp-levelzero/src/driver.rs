@@ -1,5 +1,5 @@
-//! The real functions: found once in the loader's library, or in the driver's own where this library is itself a driver
-//! to the loader; kept as plain addresses.
+//! The real functions: found once in the loader's library, or in the driver's own where this
+//! library is itself a driver to the loader; kept as plain addresses.
 
 use fcsp_hook::library::Library;
 pub use fcsp_hook::library::Real;

@@ -1,7 +1,8 @@
 //! Events of our own: a place in a queue that can be asked after, with a time if it is to be told.
 //!
-//! An event is signalled by a barrier, which the driver gives the times of its passing; a bare signal has none. On a
-//! command queue the barrier lies in a list of its own, one for each group of queues.
+//! An event is signalled by a barrier, which the driver gives the times of its passing; a bare
+//! signal has none. On a command queue the barrier lies in a list of its own, one for each group of
+//! queues.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -67,12 +68,14 @@ pub fn create(context: usize, timed: bool) -> Option<usize> {
 }
 
 fn known(event: usize) -> &'static Event {
-    // SAFETY: only ever made by `create`, and there until `destroy`, which is called for events that nobody else has.
+    // SAFETY: only ever made by `create`, and there until `destroy`, which is called for events
+    // that nobody else has.
     unsafe { &*(event as *const Event) }
 }
 
-/// Ends an event, with its pool and its lists: the API wants them destroyed before their context. One that the device has yet to
-/// pass is left to the driver: that can only be where the program destroys what is still at work.
+/// Ends an event, with its pool and its lists: the API wants them destroyed before their context.
+/// One that the device has yet to pass is left to the driver: that can only be where the program
+/// destroys what is still at work.
 pub fn destroy(event: usize) {
     if known(event).submitted.load(Ordering::Relaxed) && progress(event) == Progress::Pending {
         return;
@@ -187,7 +190,8 @@ fn passed(event: &Event) -> Option<u64> {
     (result == ZE_RESULT_SUCCESS).then_some(times.global.kernelEnd)
 }
 
-/// Nanoseconds from `first` to `second`, in ticks of which `bits` bits count: the counter may have wrapped between.
+/// Nanoseconds from `first` to `second`, in ticks of which `bits` bits count: the counter may have
+/// wrapped between.
 fn span_ns(first: u64, second: u64, bits: u32, ticks_a_second: u64) -> Option<u64> {
     let mask = if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
     let ticks = second.wrapping_sub(first) & mask;

@@ -1,6 +1,6 @@
-//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room that its role says;
-//! the preload library gives it to the linker, [`fcsp_hook::lookup`] to whoever asks by name, [`crate::loader`] to
-//! whoever asks for a table.
+//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room
+//! that its role says; the preload library gives it to the linker, [`fcsp_hook::lookup`] to whoever
+//! asks by name, [`crate::loader`] to whoever asks for a table.
 
 use fcsp_hook::lookup::{Group, Lookup};
 use fcsp_hook::table::Hook;
@@ -8,8 +8,8 @@ use fcsp_hook::table::Hook;
 use crate::driver::ZE;
 use crate::ffi::all as types;
 
-/// Hands the names of all wrapped functions to a macro: those of the core, the getters of every dispatch table, those of
-/// management. Sorted by name.
+/// Hands the names of all wrapped functions to a macro: those of the core, the getters of every
+/// dispatch table, those of management. Sorted by name.
 #[macro_export]
 macro_rules! for_each_hook {
     ($callback:ident) => {

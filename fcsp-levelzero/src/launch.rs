@@ -1,7 +1,8 @@
 //! Everything that starts work on the device, and what waits for it.
 //!
-//! On an immediate list a launch runs when it is appended, so there it is charged. On a regular list it is recorded: the
-//! list is charged as a whole each time it is executed, by what a list with the same in it was seen to cost.
+//! On an immediate list a launch runs when it is appended, so there it is charged. On a regular
+//! list it is recorded: the list is charged as a whole each time it is executed, by what a list
+//! with the same in it was seen to cost.
 
 use core::ffi::c_void;
 
@@ -103,7 +104,8 @@ macro_rules! launches {
             $name($list: ze_command_list_handle_t, $kernel: ze_kernel_handle_t, $($arg: $ty),*) -> ze_result_t,
             real::$name,
             straight straight::<LevelZero>(),
-            // Of lists, only immediate ones are queues that a share has seen, and it is told when one is gone.
+            // Of lists, only immediate ones are queues that a share has seen, and it is told when
+            // one is gone.
             admitted admits_kernel::<LevelZero>($kernel as usize, $blocks, $list as usize),
             asking shielded(ZE_RESULT_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($list, $kernel, $($arg),*));

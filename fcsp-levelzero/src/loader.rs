@@ -1,17 +1,20 @@
 //! Dispatch tables, the vendor's own look-up, and this library as a driver.
 //!
-//! Programs reach Level Zero in three ways. Linked programs call the loader's exported functions, and those that look
-//! functions up by name ask `dlsym`: both are answered as for every vendor (see [`fcsp_hook::lookup`]). The third is a table of
-//! functions: a static loader, as SYCL's adapters carry one, asks `libze_loader` for its tables once and calls what they
-//! hold. With one driver these are the driver's own functions, at other addresses than the loader's exported ones, so what
-//! is wrapped is known by its place in the table. A table is as long as its version: what lies beyond is not touched.
+//! Programs reach Level Zero in three ways. Linked programs call the loader's exported functions,
+//! and those that look functions up by name ask `dlsym`: both are answered as for every vendor (see
+//! [`fcsp_hook::lookup`]). The third is a table of functions: a static loader, as SYCL's adapters
+//! carry one, asks `libze_loader` for its tables once and calls what they hold. With one driver
+//! these are the driver's own functions, at other addresses than the loader's exported ones, so
+//! what is wrapped is known by its place in the table. A table is as long as its version: what lies
+//! beyond is not touched.
 //!
-//! The loader fills its own tables through the same getters, by exported name, and so meets ours: it is told the truth,
-//! since our wrappers call the loader, which would call our wrappers.
+//! The loader fills its own tables through the same getters, by exported name, and so meets ours:
+//! it is told the truth, since our wrappers call the loader, which would call our wrappers.
 //!
-//! **As a driver.** Where preloading is not possible this library is named in `ZE_ENABLE_ALT_DRIVERS`. The loader then asks
-//! it for tables as it would a driver; they are the real driver's, with wrappers in their places, and the real functions
-//! behind the wrappers are the driver's. The real driver is the one that `FCSP_LEVELZERO_DRIVER` names, or Intel's.
+//! **As a driver.** Where preloading is not possible this library is named in
+//! `ZE_ENABLE_ALT_DRIVERS`. The loader then asks it for tables as it would a driver; they are the
+//! real driver's, with wrappers in their places, and the real functions behind the wrappers are the
+//! driver's. The real driver is the one that `FCSP_LEVELZERO_DRIVER` names, or Intel's.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -126,7 +129,8 @@ unsafe extern "C" fn fill(
         let Some(getter) = table.getter.get() else {
             return ZE_RESULT_ERROR_UNSUPPORTED_VERSION;
         };
-        // A getter inside a getter: preloaded and named as a driver, this library would stand behind itself.
+        // A getter inside a getter: preloaded and named as a driver, this library would stand
+        // behind itself.
         let Some(_inside) = Inside::enter() else {
             complain("this library is preloaded and cannot be a driver as well");
             return ZE_RESULT_ERROR_UNINITIALIZED;
@@ -157,12 +161,13 @@ unsafe extern "C" fn fill(
     })
 }
 
-/// Declares a getter for each table: `getter { place, minor version, function, ... }`. It hands its caller's address on,
-/// which is how calls of the loader's own are told from a program's.
+/// Declares a getter for each table: `getter { place, minor version, function, ... }`. It hands its
+/// caller's address on, which is how calls of the loader's own are told from a program's.
 macro_rules! getters {
     ($($getter:ident { $($place:literal, $minor:literal, $name:ident,)* })*) => {
-        /// What is wrapped in the tables: getter, place, minor version since which it is there, and name. For the header
-        /// test: a wrapper in another's place would be called with another's arguments.
+        /// What is wrapped in the tables: getter, place, minor version since which it is there, and
+        /// name. For the header test: a wrapper in another's place would be called with another's
+        /// arguments.
         pub const PLACES: &[(&str, usize, u32, &str)] = &[
             $($((stringify!($getter), $place, $minor, stringify!($name)),)*)*
         ];
@@ -344,7 +349,8 @@ pub unsafe extern "C" fn zeDriverGetExtensionFunctionAddress(
             ppFunctionAddress
         ));
         if result == ZE_RESULT_SUCCESS && !name.is_null() {
-            // SAFETY: the driver has read a C string there and written an address here, with success.
+            // SAFETY: the driver has read a C string there and written an address here, with
+            // success.
             unsafe {
                 if let Some(hook) = HOOKS.by_name(CStr::from_ptr(name))
                     && !(*ppFunctionAddress).is_null()

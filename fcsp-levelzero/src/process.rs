@@ -28,8 +28,8 @@ pub fn process() -> &'static Process<LevelZero> {
     LevelZero::process()
 }
 
-/// The scope of a call that names its device. What is no device is the driver's to refuse; a device that we have never
-/// heard of has no account, and its memory fails closed.
+/// The scope of a call that names its device. What is no device is the driver's to refuse; a device
+/// that we have never heard of has no account, and its memory fails closed.
 #[inline]
 pub fn scope_of(device: ze_device_handle_t) -> Scope {
     let governed = match process().status() {
@@ -131,8 +131,8 @@ impl Backend for LevelZero {
         process_memory::forget_in_child();
     }
 
-    // What two barriers add, until that is measured on the device at hand. Not measured beforehand, for want of one
-    // (docs/assumptions.md); timestamps are the device's own and tick every 52 ns.
+    // What two barriers add, until that is measured on the device at hand. Not measured beforehand,
+    // for want of one (docs/assumptions.md); timestamps are the device's own and tick every 52 ns.
     const BUSY_BRACKET_NS: u64 = 1_000;
     const IDLE_BRACKET_NS: u64 = 1_000;
 
@@ -156,8 +156,8 @@ impl Backend for LevelZero {
         events::destroy(event);
     }
 
-    /// Several threads may execute lists on a command queue; a list belongs to one thread at a time, which may not be the one
-    /// that waits for it.
+    /// Several threads may execute lists on a command queue; a list belongs to one thread at a
+    /// time, which may not be the one that waits for it.
     fn marks_while_waiting(queue: usize) -> bool {
         queues::lane(queue).is_some_and(|lane| !lane.immediate)
     }

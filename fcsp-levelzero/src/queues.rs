@@ -1,6 +1,8 @@
-//! Which queue and which list belongs to which device, and what kind it is: launches name nothing else.
+//! Which queue and which list belongs to which device, and what kind it is: launches name nothing
+//! else.
 //!
-//! A fixed table of words, read without a lock, because launches read it; and a map of the rest, for whoever makes events.
+//! A fixed table of words, read without a lock, because launches read it; and a map of the rest,
+//! for whoever makes events.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::collections::HashMap;
@@ -49,8 +51,9 @@ struct Slot {
     handle: AtomicUsize,
     /// A [`Lane`], packed.
     lane: AtomicU64,
-    /// Of a regular list: what was appended, mixed into a word, the groups of its kernels, and whether a collective is
-    /// among them. Lists are filled by one thread at a time, by the API's own rules, so plain steps do.
+    /// Of a regular list: what was appended, mixed into a word, the groups of its kernels, and
+    /// whether a collective is among them. Lists are filled by one thread at a time, by the API's
+    /// own rules, so plain steps do.
     content: AtomicU64,
     blocks: AtomicU64,
     collective: AtomicBool,
@@ -141,10 +144,11 @@ fn slot(handle: usize) -> Option<&'static Slot> {
     None
 }
 
-/// Notes that something was appended to a regular list: what it is, and its groups if it is a kernel.
+/// Notes that something was appended to a regular list: what it is, and its groups if it is a
+/// kernel.
 ///
-/// Programs fill one list again and again, and with the same work more often than not. So what a list costs is remembered by
-/// what is in it, not by its handle.
+/// Programs fill one list again and again, and with the same work more often than not. So what a
+/// list costs is remembered by what is in it, not by its handle.
 #[inline]
 pub fn appended(list: usize, what: u64, blocks: u64, collective: bool) {
     if let Some(slot) = slot(list) {
@@ -187,7 +191,8 @@ impl Slot {
     }
 }
 
-/// What lists hold that are executed together. One of which nothing was seen is known by its handle.
+/// What lists hold that are executed together. One of which nothing was seen is known by its
+/// handle.
 #[inline]
 pub fn content(lists: &[*mut core::ffi::c_void]) -> Content {
     let (mut mixed, mut blocks, mut collective) = (0u64, 0u64, false);
@@ -279,8 +284,8 @@ fn take_out(handle: usize) -> Option<Known> {
     })
 }
 
-/// Runs `call`, which destroys a queue or list. Out first: the driver may give the handle to the next one at once. One that
-/// the driver keeps is put back as it was.
+/// Runs `call`, which destroys a queue or list. Out first: the driver may give the handle to the
+/// next one at once. One that the driver keeps is put back as it was.
 fn destroys(handle: *mut core::ffi::c_void, call: impl FnOnce() -> ze_result_t) -> ze_result_t {
     let handle = handle as usize;
     let known = leave(handle);
@@ -314,7 +319,8 @@ pub fn context_ends(context: usize) -> Vec<(usize, Known)> {
     inside.into_iter().filter_map(leave).collect()
 }
 
-/// Makes a queue or list and enters it. A queue is a use of its device. A process that nobody governs keeps no books.
+/// Makes a queue or list and enters it. A queue is a use of its device. A process that nobody
+/// governs keeps no books.
 fn make(
     context: ze_context_handle_t,
     device: ze_device_handle_t,

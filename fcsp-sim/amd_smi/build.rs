@@ -1,4 +1,5 @@
-//! Exports what is not modelled as functions that say so; see the build script of the `cuda` crate beside this one.
+//! Exports what is not modelled as functions that say so; see the build script of the `cuda` crate
+//! beside this one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

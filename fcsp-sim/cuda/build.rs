@@ -1,14 +1,15 @@
-//! Turns the committed lists of names into code: what is exported and not modelled becomes a function that says so,
-//! and the table behind `cuGetProcAddress` becomes an array of addresses.
+//! Turns the committed lists of names into code: what is exported and not modelled becomes a
+//! function that says so, and the table behind `cuGetProcAddress` becomes an array of addresses.
 //!
-//! `symbols.txt`: every function that the real library exports. `procs.txt`: base name, least version, exported
-//! symbol, and `pt` for the variant with a default stream a thread.
+//! `symbols.txt`: every function that the real library exports. `procs.txt`: base name, least
+//! version, exported symbol, and `pt` for the variant with a default stream a thread.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Names of exported functions that a source file defines: after `fn`, separated by commas, up to the parameters.
+/// Names of exported functions that a source file defines: after `fn`, separated by commas, up to
+/// the parameters.
 fn defined(source: &str, prefix: &str, out: &mut BTreeSet<String>) {
     for (at, _) in source.match_indices(&format!("fn {prefix}")) {
         let head = source[at + 3..].split(['(', '[']).next().unwrap_or_default();
@@ -21,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=procs.txt");
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcuda.so.1");
-    // The addresses that cuGetProcAddress returns must be this library's own whatever is preloaded before it.
+    // The addresses that cuGetProcAddress returns must be this library's own whatever is preloaded
+    // before it.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
     // Threads of the library may run while somebody closes it.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");

@@ -1,14 +1,16 @@
-//! Turns the committed list of names into code: a jump with its symbol version for every name that the real library
-//! exports, a function that says so for what is not modelled, and the table behind `hipGetProcAddress`.
+//! Turns the committed list of names into code: a jump with its symbol version for every name that
+//! the real library exports, a function that says so for what is not modelled, and the table behind
+//! `hipGetProcAddress`.
 //!
-//! `symbols.txt`: exported symbol, symbol version; names that C++ has mangled are those of functions of the same name
-//! with C arguments.
+//! `symbols.txt`: exported symbol, symbol version; names that C++ has mangled are those of
+//! functions of the same name with C arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Names of functions that a room defines, with the room: after `fn`, up to the parameters. Pairs stand with a comma.
+/// Names of functions that a room defines, with the room: after `fn`, up to the parameters. Pairs
+/// stand with a comma.
 fn defined(source: &str, room: &str, out: &mut BTreeMap<String, String>) {
     for prefix in ["fn hip", "fn __hip"] {
         for (at, _) in source.match_indices(prefix) {
@@ -75,8 +77,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let number: i32 = major.parse::<i32>()? * 100 + minor.parse::<i32>()?;
         writeln!(table, "    (\"{name}\", {number}, at_{i}),")?;
     }
-    // Two labels: the one that the linker exports under its version, and a hidden one for the table. The addresses in
-    // the table must be this library's own whatever is preloaded before it.
+    // Two labels: the one that the linker exports under its version, and a hidden one for the
+    // table. The addresses in the table must be this library's own whatever is preloaded before it.
     writeln!(
         code,
         r#"

@@ -1,8 +1,8 @@
-//! Turns the committed list of dispatch tables into code: what is not modelled becomes a function that says so, and
-//! each table becomes an exported getter.
+//! Turns the committed list of dispatch tables into code: what is not modelled becomes a function
+//! that says so, and each table becomes an exported getter.
 //!
-//! `tables.txt`: getter, function, and the version of the API since which the function is in the getter's table, in
-//! the table's order.
+//! `tables.txt`: getter, function, and the version of the API since which the function is in the
+//! getter's table, in the table's order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! The clock that all processes of a machine share, and waiting on it.
 
-/// Nanoseconds of CLOCK_MONOTONIC: one clock for every process on the host, which the shared timeline needs.
+/// Nanoseconds of CLOCK_MONOTONIC: one clock for every process on the host, which the shared
+/// timeline needs.
 pub fn now() -> u64 {
     let mut t = libc::timespec {
         tv_sec: 0,
@@ -42,7 +43,8 @@ pub fn wait_until(deadline: u64) {
     }
 }
 
-/// Asks the kernel not to round this thread's sleeps; the default slack of 50 us would lengthen every kernel.
+/// Asks the kernel not to round this thread's sleeps; the default slack of 50 us would lengthen
+/// every kernel.
 pub fn exact_sleeps() {
     // SAFETY: PR_SET_TIMERSLACK takes one integer and touches this thread only.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong, 0, 0, 0) };

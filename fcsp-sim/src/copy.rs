@@ -80,7 +80,8 @@ impl Copy {
         Ok(())
     }
 
-    /// Takes the source's bytes now, so that the caller may change them. For a source that the device cannot see.
+    /// Takes the source's bytes now, so that the caller may change them. For a source that the
+    /// device cannot see.
     pub fn stage(&mut self) {
         let mut bytes = vec![0u8; self.bytes() as usize];
         for (i, row) in bytes.chunks_exact_mut(self.width.max(1) as usize).enumerate() {
@@ -114,15 +115,17 @@ impl Copy {
                     Some(bytes) => bytes.as_ptr() as u64 + (z * self.height + y) * self.width,
                     None => self.from.at + z * self.from.slice + y * self.from.pitch,
                 };
-                // SAFETY: device sides lie in live allocations, checked above, which are freed only after the work
-                // in flight; host sides are the API caller's ranges. The two may overlap.
+                // SAFETY: device sides lie in live allocations, checked above, which are freed only
+                // after the work in flight; host sides are the API caller's ranges. The two may
+                // overlap.
                 unsafe { std::ptr::copy(from as *const u8, to as *mut u8, self.width as usize) };
             }
         }
         Ok(())
     }
 
-    /// As an operation of a stream: on the engine within a device, on a copy engine to and from the host.
+    /// As an operation of a stream: on the engine within a device, on a copy engine to and from the
+    /// host.
     pub fn op(&self, device: &DeviceSpec, memory: &Arc<Memory>) -> Op {
         // Memory that a graph has yet to make is the device's as well.
         let inside = |p: &Place| p.device && memory.find(p.at).is_none_or(|r| r.on_device());
@@ -182,8 +185,9 @@ impl Fill {
         memory.touch(self.at, self.span());
         for y in 0..self.height {
             let row = self.at + y * self.pitch;
-            // SAFETY: inside live device memory, checked above; aligned to the element, checked by `check` for the
-            // first row, and rows that start unaligned are written without relying on it.
+            // SAFETY: inside live device memory, checked above; aligned to the element, checked by
+            // `check` for the first row, and rows that start unaligned are written without relying
+            // on it.
             unsafe {
                 match self.element {
                     1 => std::ptr::write_bytes(row as *mut u8, self.value as u8, self.width as usize),

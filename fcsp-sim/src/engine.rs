@@ -1,12 +1,13 @@
 //! Turns on a device's engine, between contexts and between processes.
 //!
-//! One context has the engine at a time. A context with work keeps it for a slice of 2 ms of device time and then
-//! passes it to the next waiting context, round robin; a context that runs out of work lets go at once.
+//! One context has the engine at a time. A context with work keeps it for a slice of 2 ms of device
+//! time and then passes it to the next waiting context, round robin; a context that runs out of
+//! work lets go at once.
 //!
-//! Device time is nominal: a piece of work starts when the engine's work before it ended (or when it was submitted,
-//! if later) and takes exactly its declared duration. The host thread that plays the engine may wake late; it then
-//! starts the next piece as of when it should have, at most [`LAG_NS`] in the past. So rates do not depend on how
-//! well the host sleeps.
+//! Device time is nominal: a piece of work starts when the engine's work before it ended (or when
+//! it was submitted, if later) and takes exactly its declared duration. The host thread that plays
+//! the engine may wake late; it then starts the next piece as of when it should have, at most
+//! [`LAG_NS`] in the past. So rates do not depend on how well the host sleeps.
 
 use crate::clock;
 use crate::error::{Error, Result};
@@ -20,7 +21,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 pub const SLICE_NS: u64 = 2_000_000;
 /// How far in the past late work may be said to have started.
 pub const LAG_NS: u64 = 2_000_000;
-/// How long a holder may overrun its piece before others pass it over: a stopped process must not stop the device.
+/// How long a holder may overrun its piece before others pass it over: a stopped process must not
+/// stop the device.
 const OVERRUN_NS: u64 = 50_000_000;
 /// How often a waiter looks whether the holder still lives.
 const POLL_NS: u64 = 5_000_000;
@@ -44,7 +46,8 @@ fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: u64) {
         tv_sec: (timeout_ns / 1_000_000_000) as libc::time_t,
         tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
     };
-    // SAFETY: `word` is a live, aligned u32 in a shared mapping; a spurious return is handled by the caller's loop.
+    // SAFETY: `word` is a live, aligned u32 in a shared mapping; a spurious return is handled by
+    // the caller's loop.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -130,8 +133,9 @@ impl Lane {
     /// Gives the engine to `to`, or to nobody.
     fn pass(&self, to: Option<usize>) {
         let e = self.engine();
-        // SeqCst here, on `state` and in `take`: a waiter publishes WAITING and then looks at the holder; we change
-        // the holder and then look for waiters. In one total order at least one of the two sees the other.
+        // SeqCst here, on `state` and in `take`: a waiter publishes WAITING and then looks at the
+        // holder; we change the holder and then look for waiters. In one total order at least one
+        // of the two sees the other.
         let target = to.map_or(0, |i| i as u32 + 1);
         if e.holder
             .compare_exchange(self.me(), target, SeqCst, SeqCst)
@@ -161,7 +165,8 @@ impl Lane {
         let lane = &e.lanes[self.index];
         let me = self.me();
         loop {
-            // Again on every round: who passes us over while we are stopped takes us off the waiting list.
+            // Again on every round: who passes us over while we are stopped takes us off the
+            // waiting list.
             lane.state.store(WAITING, SeqCst);
             let seen = lane.wake.load(SeqCst);
             let holder = e.holder.load(SeqCst);
@@ -172,7 +177,8 @@ impl Lane {
                     && e.holder.compare_exchange(holder, me, SeqCst, SeqCst).is_ok());
             if ours {
                 if holder != 0 && holder != me {
-                    // Otherwise the rota would come back to a stopped process and wait for it every time.
+                    // Otherwise the rota would come back to a stopped process and wait for it every
+                    // time.
                     let _ = e.lanes[holder as usize - 1]
                         .state
                         .compare_exchange(RUNNING, IDLE, SeqCst, SeqCst);
@@ -187,15 +193,17 @@ impl Lane {
             }
         }
         lane.state.store(RUNNING, SeqCst);
-        // Relaxed: read by those who wait, who look again in a few milliseconds if they see the old one.
+        // Relaxed: read by those who wait, who look again in a few milliseconds if they see the old
+        // one.
         e.lease.store(clock::now() + SLICE_NS, Relaxed);
         e.switches.fetch_add(1, Relaxed);
         self.held = true;
         self.slice_used = 0;
     }
 
-    /// Runs work of `duration` nanoseconds that was ready at `ready`, in slices, and returns when it ended.
-    /// The engine stays with this context until its slice ends or [`Lane::idle`] is called.
+    /// Runs work of `duration` nanoseconds that was ready at `ready`, in slices, and returns when
+    /// it ended. The engine stays with this context until its slice ends or [`Lane::idle`] is
+    /// called.
     pub fn run(&mut self, ready: u64, duration: u64) -> u64 {
         let mut remaining = duration;
         let mut ready = ready;
@@ -204,7 +212,8 @@ impl Lane {
                 self.take();
             }
             let e = self.process.region.engine(self.device);
-            // Acquire pairs with the holder hand-over; the value is only ever written by the holder.
+            // Acquire pairs with the holder hand-over; the value is only ever written by the
+            // holder.
             let start = e
                 .free_at
                 .load(Acquire)
@@ -335,7 +344,8 @@ mod tests {
             assert!(lane.held);
             // What a kill leaves behind: the engine held, the lane claimed, the file closed.
             let lane = std::mem::ManuallyDrop::new(lane);
-            // SAFETY: takes over the one reference the lane would have dropped, so that the file is closed.
+            // SAFETY: takes over the one reference the lane would have dropped, so that the file is
+            // closed.
             drop(unsafe { std::ptr::read(&lane.process) });
         }
         let mut lane = Lane::open(b.clone(), 0).unwrap();

@@ -1,4 +1,5 @@
-//! What the device model refuses, in terms that no vendor owns. Each driver library maps these to its own codes.
+//! What the device model refuses, in terms that no vendor owns. Each driver library maps these to
+//! its own codes.
 
 /// A refusal by the device model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,14 @@
 //! Faults and latency on demand, from `FCSP_SIM_FAULTS`.
 //!
-//! Rules are separated by `;`, each for one exported function:
-//! `cuMemAlloc_v2=2@3` (the third call returns code 2), `=2@3+` (the third and later), `=2` (every call),
-//! `~50ms` (wait before the effect; `@n` and `@n+` as above), `~~50ms` (wait after it, before returning), `!kill@2` (the process kills itself before the
-//! effect of the second call), `!killafter@2` (after it, before returning), `!crash@2` (SIGSEGV within the second call).
+//! Rules are separated by `;`, each for one exported function: `cuMemAlloc_v2=2@3` (the third call
+//! returns code 2), `=2@3+` (the third and later), `=2` (every call), `~50ms` (wait before the
+//! effect; `@n` and `@n+` as above), `~~50ms` (wait after it, before returning), `!kill@2` (the
+//! process kills itself before the effect of the second call), `!killafter@2` (after it, before
+//! returning), `!crash@2` (SIGSEGV within the second call).
 //!
-//! A text that cannot be read, or a rule for a function that no simulated library has, is said on stderr. The library's
-//! initialisation then fails: a fault test that silently tests nothing is worse than a refusal.
+//! A text that cannot be read, or a rule for a function that no simulated library has, is said on
+//! stderr. The library's initialisation then fails: a fault test that silently tests nothing is
+//! worse than a refusal.
 
 use crate::first::First;
 use crate::strict;
@@ -129,7 +131,8 @@ fn crash() {
 
 /// Ends this process as an outside `kill -9` would: no handler, no exit code, no clean-up.
 pub fn kill_self() -> ! {
-    // SAFETY: both calls take integers only; SIGKILL cannot be handled, so the loop is never run for long.
+    // SAFETY: both calls take integers only; SIGKILL cannot be handled, so the loop is never run
+    // for long.
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     loop {
         std::thread::park();
@@ -140,7 +143,8 @@ impl Faults {
     /// Reads a text of rules; empty for none.
     ///
     /// # Errors
-    /// The first rule that cannot be read. A fault test that silently tests nothing is worse than a refusal.
+    /// The first rule that cannot be read. A fault test that silently tests nothing is worse than a
+    /// refusal.
     pub fn parse(text: &str) -> Result<Self, FaultError> {
         let mut sites: HashMap<String, Site> = HashMap::new();
         for part in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
@@ -153,8 +157,8 @@ impl Faults {
     /// Refuses rules for functions that no simulated library has.
     ///
     /// # Errors
-    /// The first name, in alphabetical order, that begins as one of `mine` and is not `known`, or as no library's names
-    /// do. Names of other libraries are theirs to refuse.
+    /// The first name, in alphabetical order, that begins as one of `mine` and is not `known`, or
+    /// as no library's names do. Names of other libraries are theirs to refuse.
     pub fn check(&self, mine: &[&str], known: impl Fn(&str) -> bool) -> Result<(), FaultError> {
         let mut names: Vec<&String> = self.sites.keys().collect();
         names.sort();
@@ -173,12 +177,14 @@ impl Faults {
         self.sites.is_empty()
     }
 
-    /// Counts one call of `name`, waits or kills as its rules say, and tells the caller what else to do.
+    /// Counts one call of `name`, waits or kills as its rules say, and tells the caller what else
+    /// to do.
     pub fn enter(&self, name: &str) -> Verdict {
         let Some(site) = self.sites.get(name) else {
             return Verdict::default();
         };
-        // Relaxed: a count, ordered with nothing; racing calls get distinct numbers, which is all that is promised.
+        // Relaxed: a count, ordered with nothing; racing calls get distinct numbers, which is all
+        // that is promised.
         let call = site.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let mut verdict = Verdict::default();
         for r in site.rules.iter().filter(|r| r.hits(call)) {
@@ -204,8 +210,8 @@ fn from_env() -> &'static Parsed {
     PARSED.get_or(|| Faults::parse(&std::env::var(VARIABLE).unwrap_or_default()))
 }
 
-/// Checks what the environment says of faults and strictness, for a library's initialisation. What cannot be read is said
-/// on stderr.
+/// Checks what the environment says of faults and strictness, for a library's initialisation. What
+/// cannot be read is said on stderr.
 ///
 /// # Errors
 /// The sentence that was written.
@@ -219,8 +225,8 @@ pub fn check_environment(mine: &[&str], known: impl Fn(&str) -> bool) -> Result<
         .inspect_err(|text| strict::say(text))
 }
 
-/// Runs an exported function's body, which returns its code, with the faults asked for before and after it. Messages name
-/// the function meanwhile.
+/// Runs an exported function's body, which returns its code, with the faults asked for before and
+/// after it. Messages name the function meanwhile.
 pub fn around(name: &'static str, body: impl FnOnce() -> i32) -> i32 {
     let _call = strict::enter(name);
     let faults = match from_env() {

@@ -1,7 +1,8 @@
 //! A value that whoever asks first computes, without a lock.
 //!
-//! A once-cell makes others wait while it is filled. A child that is forked meanwhile waits for a thread that it does not
-//! have, for ever. Here two threads may compute the value at once; the first one's stays.
+//! A once-cell makes others wait while it is filled. A child that is forked meanwhile waits for a
+//! thread that it does not have, for ever. Here two threads may compute the value at once; the
+//! first one's stays.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 

@@ -1,8 +1,8 @@
 //! Graphs of work: recorded once, launched many times.
 //!
-//! A launch puts the nodes on its stream one after the other in an order that respects the edges; nodes that could
-//! run side by side do not. Memory nodes get their address when they are added and their memory at the first launch;
-//! it stays the device's until it is trimmed.
+//! A launch puts the nodes on its stream one after the other in an order that respects the edges;
+//! nodes that could run side by side do not. Memory nodes get their address when they are added and
+//! their memory at the first launch; it stays the device's until it is trimmed.
 
 use crate::copy::{Copy, Fill};
 use crate::error::{Error, Result};
@@ -195,7 +195,8 @@ impl GraphPool {
         all.iter().filter_map(Weak::upgrade).any(inside)
     }
 
-    /// Takes room for the nodes of a launch before any of them runs, as the launch is what may be refused.
+    /// Takes room for the nodes of a launch before any of them runs, as the launch is what may be
+    /// refused.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if the device has not room for all; nothing has changed then.
@@ -336,7 +337,8 @@ impl Graph {
     /// Adds or removes an edge.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] if a node is missing, the edge is there (or is not), or it would close a circle.
+    /// [`Error::InvalidValue`] if a node is missing, the edge is there (or is not), or it would
+    /// close a circle.
     pub fn edge(&mut self, from: NodeId, to: NodeId, add: bool) -> Result {
         if !self.nodes.contains_key(&from) || from == to {
             return Err(Error::InvalidValue);
@@ -433,7 +435,8 @@ impl Graph {
         )
     }
 
-    /// Takes over another graph's parameters if it has the same shape, node by node in order of age.
+    /// Takes over another graph's parameters if it has the same shape, node by node in order of
+    /// age.
     pub fn update(&mut self, other: &Graph) -> std::result::Result<(), Difference> {
         if self.nodes.len() != other.nodes.len() {
             return Err(Difference::Topology);
@@ -482,8 +485,8 @@ impl Graph {
 }
 
 fn word(address: u64, wide: bool) -> u64 {
-    // SAFETY: the caller checked that the word is in memory the device can reach; it is written by other threads, so
-    // it is read as a whole and afresh every time.
+    // SAFETY: the caller checked that the word is in memory the device can reach; it is written by
+    // other threads, so it is read as a whole and afresh every time.
     unsafe {
         if wide {
             (address as *const u64).read_volatile()

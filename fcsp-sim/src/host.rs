@@ -1,7 +1,7 @@
 //! Host memory that stands for device memory.
 //!
-//! A device pointer is the address of host memory, so a copy is a copy. The mappings are not reserved in advance:
-//! an allocation of 8 GiB costs the host nothing until somebody writes to it.
+//! A device pointer is the address of host memory, so a copy is a copy. The mappings are not
+//! reserved in advance: an allocation of 8 GiB costs the host nothing until somebody writes to it.
 
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -21,7 +21,8 @@ pub struct Mapping {
 impl Mapping {
     fn map(len: u64, align: u64, at: u64, protection: i32) -> Result<Self> {
         let span = len.checked_add(align).ok_or(Error::InvalidValue)?;
-        // SAFETY: a fresh anonymous mapping wherever the kernel likes (`at` is a hint); checked before use.
+        // SAFETY: a fresh anonymous mapping wherever the kernel likes (`at` is a hint); checked
+        // before use.
         let p = unsafe {
             libc::mmap(
                 at as *mut libc::c_void,
@@ -83,7 +84,8 @@ impl Mapping {
     /// Puts a file's bytes behind a part of this range.
     pub fn place(&self, offset: u64, len: u64, file: &File, at: u64, protection: i32) -> Result {
         assert!(offset + len <= self.len);
-        // SAFETY: replaces part of a range this value owns; device pointers into it stay valid addresses.
+        // SAFETY: replaces part of a range this value owns; device pointers into it stay valid
+        // addresses.
         let p = unsafe {
             libc::mmap(
                 (self.base + offset) as *mut libc::c_void,
@@ -135,17 +137,19 @@ impl Mapping {
         }
     }
 
-    /// Makes the contents visible to other processes through a file, in place: the addresses stay, later writes on
-    /// either side are seen by both.
+    /// Makes the contents visible to other processes through a file, in place: the addresses stay,
+    /// later writes on either side are seen by both.
     pub fn share(&self, name: &str) -> Result<File> {
         let file = shared_file(name, self.len)?;
         const STEP: u64 = 64 << 10;
         let zeroes = [0u8; STEP as usize];
         for at in (0..self.len).step_by(STEP as usize) {
             let n = STEP.min(self.len - at) as usize;
-            // SAFETY: readable memory of this mapping; callers wait for the device to be idle first.
+            // SAFETY: readable memory of this mapping; callers wait for the device to be idle
+            // first.
             let part = unsafe { std::slice::from_raw_parts((self.base + at) as *const u8, n) };
-            // Untouched memory stays untouched in the file, or sharing a large allocation would fill the host.
+            // Untouched memory stays untouched in the file, or sharing a large allocation would
+            // fill the host.
             if part != &zeroes[..n] {
                 file.write_all_at(part, at).map_err(|_| Error::OperatingSystem)?;
             }
@@ -162,7 +166,8 @@ impl Drop for Mapping {
     }
 }
 
-/// An unnamed file of `len` bytes that can travel to other processes. `name` shows in `/proc/self/fd`.
+/// An unnamed file of `len` bytes that can travel to other processes. `name` shows in
+/// `/proc/self/fd`.
 pub fn shared_file(name: &str, len: u64) -> Result<File> {
     let name = std::ffi::CString::new(name).map_err(|_| Error::InvalidValue)?;
     // SAFETY: `name` is a C string for the duration of the call.

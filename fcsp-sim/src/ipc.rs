@@ -14,8 +14,9 @@ fn word(ticket: &[u8; 64], i: usize) -> u64 {
 }
 
 impl Memory {
-    /// A ticket for the allocation that starts at or contains an address. The memory is copied into a shared file in
-    /// place the first time, so the caller has made sure that no work in flight writes to it.
+    /// A ticket for the allocation that starts at or contains an address. The memory is copied into
+    /// a shared file in place the first time, so the caller has made sure that no work in flight
+    /// writes to it.
     pub fn ipc_export(&self, address: u64) -> Result<[u8; 64]> {
         let (fd, offset, r) = self.share(address)?;
         let mut ticket = [0; 64];
@@ -37,8 +38,8 @@ impl Memory {
     /// Opens another process's ticket; the address here. Opening it again gives the same address.
     ///
     /// # Errors
-    /// [`Error::InvalidContext`] for a ticket of this very process, [`Error::InvalidValue`] for none of ours, or one
-    /// whose process is gone.
+    /// [`Error::InvalidContext`] for a ticket of this very process, [`Error::InvalidValue`] for
+    /// none of ours, or one whose process is gone.
     pub fn ipc_open(&self, ticket: &[u8; 64], context: u64) -> Result<u64> {
         if word(ticket, 0) != MAGIC {
             return Err(Error::InvalidValue);

@@ -39,9 +39,10 @@ impl Launch {
         u64::from_le_bytes(b)
     }
 
-    /// Device time in nanoseconds. `fcsp_vary` takes its second parameter in one launch of as many as its third says, and its
-    /// first in the others, as work that depends on data does. A kernel that the simulator does not know takes 2 us and 5 us a wave of blocks,
-    /// one block a multiprocessor.
+    /// Device time in nanoseconds. `fcsp_vary` takes its second parameter in one launch of as many
+    /// as its third says, and its first in the others, as work that depends on data does. A kernel
+    /// that the simulator does not know takes 2 us and 5 us a wave of blocks, one block a
+    /// multiprocessor.
     pub fn duration(&self, device: &DeviceSpec) -> u64 {
         let moved = |bytes: u64| 2_000 + bytes.saturating_mul(1000) / device.bandwidth;
         match self.kernel.name.as_str() {
@@ -79,7 +80,8 @@ impl Launch {
                 let (p, value, n) = (self.u64(0), self.u64(1) as u32, self.u64(2));
                 reach(p, n.checked_mul(4))?;
                 for i in 0..n {
-                    // SAFETY: inside live device memory, checked above; freeing waits for the work in flight.
+                    // SAFETY: inside live device memory, checked above; freeing waits for the work
+                    // in flight.
                     unsafe { ((p + 4 * i) as *mut u32).write_unaligned(value) };
                 }
             }

@@ -1,8 +1,8 @@
 //! Device memory of one process: who gets which addresses, and what each of them is.
 //!
-//! Sizes follow what was measured on an H100: requests below 2 MiB are cut from slabs of 2 MiB a context in units of
-//! 512 bytes, larger ones take whole 2 MiB pages, and an empty slab goes back at once. Devices with small pages of their
-//! own take those instead of slabs.
+//! Sizes follow what was measured on an H100: requests below 2 MiB are cut from slabs of 2 MiB a
+//! context in units of 512 bytes, larger ones take whole 2 MiB pages, and an empty slab goes back
+//! at once. Devices with small pages of their own take those instead of slabs.
 
 use crate::error::{Error, Result};
 use crate::host::{Mapping, PAGE};
@@ -85,11 +85,12 @@ struct Managed {
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
     pub ranges: BTreeMap<u64, Range>,
-    /// Freed in the order of a stream that has not got there, by ticket: no call may name them, earlier work may use them.
+    /// Freed in the order of a stream that has not got there, by ticket: no call may name them,
+    /// earlier work may use them.
     pub leaving: HashMap<u64, Range>,
     slabs: HashMap<u64, Vec<(usize, Slab, Option<File>)>>,
-    /// Slabs of arrays and of modules' variables, by context and whether they are of modules. None is shared with plain
-    /// memory; measured.
+    /// Slabs of arrays and of modules' variables, by context and whether they are of modules. None
+    /// is shared with plain memory; measured.
     apart: HashMap<(u64, bool), Vec<(usize, Slab)>>,
     pub blocks: HashMap<u64, Block>,
     managed: HashMap<u64, Managed>,
@@ -166,7 +167,8 @@ impl Memory {
         let end = address.saturating_add(len);
         while at < end {
             match inner.find(at).or_else(|| inner.leaving(at)) {
-                // Mapped memory is only reachable once access was granted, and neighbours may be contiguous.
+                // Mapped memory is only reachable once access was granted, and neighbours may be
+                // contiguous.
                 Some(r) if r.kind != Kind::Mapped || inner.vmm.readable(r.base) => {
                     at = r.base + r.size.max(1)
                 }
@@ -176,8 +178,8 @@ impl Memory {
         true
     }
 
-    /// Takes bytes of a device. Where it has no room the free memory that this process's pools keep goes back first; measured
-    /// for plain and for physical memory.
+    /// Takes bytes of a device. Where it has no room the free memory that this process's pools keep
+    /// goes back first; measured for plain and for physical memory.
     pub(crate) fn take(&self, inner: &mut Inner, device: usize, bytes: u64) -> Result {
         self.process.take(device, bytes, Account::Process).or_else(|e| {
             for pool in inner.pools.values_mut().filter(|p| p.device == device) {
@@ -246,7 +248,8 @@ impl Memory {
         Ok(at)
     }
 
-    /// Allocates memory of an array or a module, from slabs of its own if it is small. `size` is what the device takes.
+    /// Allocates memory of an array or a module, from slabs of its own if it is small. `size` is
+    /// what the device takes.
     ///
     /// # Errors
     /// As [`Memory::alloc`].
@@ -286,8 +289,8 @@ impl Memory {
         Ok(at)
     }
 
-    /// Frees what [`Memory::alloc`], [`Memory::alloc_managed`] or a pool gave. The caller has made sure that no work
-    /// in flight uses it.
+    /// Frees what [`Memory::alloc`], [`Memory::alloc_managed`] or a pool gave. The caller has made
+    /// sure that no work in flight uses it.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] if no such allocation starts there.
@@ -372,8 +375,8 @@ impl Memory {
         Ok(at)
     }
 
-    /// The device touches these bytes: managed pages among them become resident. Where the device has no room they
-    /// stay on the host, as a real device would evict and go on.
+    /// The device touches these bytes: managed pages among them become resident. Where the device
+    /// has no room they stay on the host, as a real device would evict and go on.
     pub fn touch(&self, address: u64, len: u64) {
         let mut inner = self.lock();
         let Some(r) = inner.find(address).filter(|r| r.kind == Kind::Managed) else {
@@ -492,7 +495,8 @@ impl Memory {
         }
     }
 
-    /// Makes the memory around an address visible to other processes; the file, and the address's offset in it.
+    /// Makes the memory around an address visible to other processes; the file, and the address's
+    /// offset in it.
     pub(crate) fn share(&self, address: u64) -> Result<(i32, u64, Range)> {
         use std::os::fd::AsRawFd;
         let mut inner = self.lock();

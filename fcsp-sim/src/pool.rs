@@ -1,9 +1,10 @@
 //! Stream-ordered memory pools.
 //!
-//! A pool is one range of addresses in which memory is reserved from the device in steps of 32 MiB, contiguous as
-//! long as nothing was released in between; measured. What is freed on a stream can be had again at once by the same
-//! stream and by others when the stream has got there. Unused steps above the release threshold go back to the
-//! device when a stream, event or context is synchronised.
+//! A pool is one range of addresses in which memory is reserved from the device in steps of 32 MiB,
+//! contiguous as long as nothing was released in between; measured. What is freed on a stream can
+//! be had again at once by the same stream and by others when the stream has got there. Unused
+//! steps above the release threshold go back to the device when a stream, event or context is
+//! synchronised.
 
 use crate::error::{Error, Result};
 use crate::host::Mapping;
@@ -45,7 +46,8 @@ pub struct Pool {
     pub threshold: u64,
     /// Largest size; 0 for the device's.
     pub max: u64,
-    /// The three reuse policies, by attribute number from 1. Kept for the application; reuse does not depend on them.
+    /// The three reuse policies, by attribute number from 1. Kept for the application; reuse does
+    /// not depend on them.
     pub reuse: [u32; 3],
     /// Whether it is the device's default pool, which cannot be destroyed.
     pub default: bool,
@@ -85,7 +87,8 @@ impl Pool {
         (first..=last).filter(|i| !self.steps[*i as usize]).count() as u64
     }
 
-    /// Where `size` bytes go: first where nothing new is reserved, else at the lowest place that has room.
+    /// Where `size` bytes go: first where nothing new is reserved, else at the lowest place that
+    /// has room.
     fn place(&self, size: u64) -> Option<u64> {
         let mut fallback = None;
         for (&at, &len) in &self.free {
@@ -191,7 +194,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Ends all pools of a device with what was allocated from them; their numbers. Nothing may use the memory any more.
+    /// Ends all pools of a device with what was allocated from them; their numbers. Nothing may use
+    /// the memory any more.
     pub fn pools_end(&self, device: usize) -> Vec<u64> {
         let mut inner = self.lock();
         let of_device = inner.pools.iter().filter(|(_, p)| p.device == device);
@@ -225,7 +229,8 @@ impl Memory {
     /// Allocates from a pool for work on `stream`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if the device or the pool's own limit has no room; nothing has changed then.
+    /// [`Error::OutOfMemory`] if the device or the pool's own limit has no room; nothing has
+    /// changed then.
     pub fn pool_alloc(&self, id: u64, size: u64, stream: u64) -> Result<u64> {
         if size == 0 {
             return Err(Error::InvalidValue);
@@ -289,7 +294,8 @@ impl Memory {
         Ok((id, ticket))
     }
 
-    /// The stream has reached a free: unless the same stream took the memory again, everybody may have it now.
+    /// The stream has reached a free: unless the same stream took the memory again, everybody may
+    /// have it now.
     pub fn pool_retire(&self, id: u64, ticket: u64) {
         let mut inner = self.lock();
         inner.leaving.remove(&ticket);

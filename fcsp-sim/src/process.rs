@@ -1,7 +1,8 @@
 //! This process's place on the machine, and the device memory it holds.
 //!
-//! Memory is taken under the file's lock: the sum over all live processes never passes the device's capacity, and
-//! what a dead process held counts as free from the moment the kernel closed its file.
+//! Memory is taken under the file's lock: the sum over all live processes never passes the device's
+//! capacity, and what a dead process held counts as free from the moment the kernel closed its
+//! file.
 
 use crate::error::{Error, Result};
 use crate::region::{Locked, MAX_PROCESSES, Region};
@@ -48,7 +49,8 @@ pub struct Holding {
 
 /// Clears what a dead process left. The lock keeps two reapers, and a reaper and a claimant, apart.
 fn reap(region: &Region, slot: usize, _lock: &Locked<'_>) {
-    // Relaxed in this module's writes under the lock: the lock orders them for everybody who decides by them.
+    // Relaxed in this module's writes under the lock: the lock orders them for everybody who
+    // decides by them.
     let s = region.process(slot);
     for u in &s.usage {
         for word in [
@@ -76,7 +78,8 @@ impl Process {
     /// [`Error::TooMany`] when every slot belongs to a live process.
     pub fn join(topology: Topology, region: Arc<Region>) -> Result<Self> {
         let lock = region.lock();
-        // A free slot and a dead process's slot are the same thing here: its liveness lock can be had.
+        // A free slot and a dead process's slot are the same thing here: its liveness lock can be
+        // had.
         let slot = (0..MAX_PROCESSES)
             .find(|s| region.claim_liveness(*s))
             .ok_or(Error::TooMany)?;
@@ -152,7 +155,8 @@ impl Process {
 
     /// Gives `bytes` back.
     pub fn give(&self, device: usize, bytes: u64, account: Account) {
-        // Without the lock: a smaller sum can only let a racing `take` succeed that might have been refused.
+        // Without the lock: a smaller sum can only let a racing `take` succeed that might have been
+        // refused.
         let before = self.word(device, account).fetch_sub(bytes, Relaxed);
         debug_assert!(before >= bytes, "gave back {bytes} of {before}");
     }
@@ -214,12 +218,13 @@ pub fn holdings(region: &Region, device: usize) -> Vec<Holding> {
         .collect()
 }
 
-/// What is added to a process number in the lists of a system whose driver knows the numbers of the first PID namespace.
-/// Above the numbers of ordinary systems, so that none is taken for another process's.
+/// What is added to a process number in the lists of a system whose driver knows the numbers of the
+/// first PID namespace. Above the numbers of ordinary systems, so that none is taken for another
+/// process's.
 pub const HOST_NUMBERS: u32 = 1_000_000;
 
-/// As [`holdings`], by the numbers under which a management library lists processes: others than their own where the word
-/// `hostpid` stands in `FCSP_SIM_NVML`.
+/// As [`holdings`], by the numbers under which a management library lists processes: others than
+/// their own where the word `hostpid` stands in `FCSP_SIM_NVML`.
 pub fn listed(region: &Region, device: usize) -> Vec<Holding> {
     let variant = std::env::var("FCSP_SIM_NVML").unwrap_or_default();
     let more = if variant.split(',').any(|word| word.trim() == "hostpid") {
@@ -234,7 +239,8 @@ pub fn listed(region: &Region, device: usize) -> Vec<Holding> {
 
 /// Adds device time to a process's account and to its current window.
 pub fn add_busy(u: &crate::region::Usage, at: u64, ns: u64) {
-    // Relaxed: a statistic. Two contexts of one process that turn the window over together can lose a piece of it.
+    // Relaxed: a statistic. Two contexts of one process that turn the window over together can lose
+    // a piece of it.
     u.busy_ns.fetch_add(ns, Relaxed);
     let start = u.window.load(Relaxed);
     if at >= start + WINDOW_NS {

@@ -1,7 +1,8 @@
 //! Program images: which kernels and variables they hold.
 //!
-//! PTX is text and is read for its entries, their parameters and its variables. Any other image (cubin, fat binary)
-//! is accepted as it is and has a kernel of every name it is asked for, with parameters unknown.
+//! PTX is text and is read for its entries, their parameters and its variables. Any other image
+//! (cubin, fat binary) is accepted as it is and has a kernel of every name it is asked for, with
+//! parameters unknown.
 
 use crate::error::{Error, Result};
 
@@ -41,7 +42,8 @@ pub struct Program {
 /// First bytes of the binary images that drivers accept.
 const BINARY: [[u8; 4]; 3] = [*b"\x7fELF", [0x50, 0xed, 0x55, 0xba], [0xb1, 0x43, 0x62, 0x46]];
 
-/// The parameters of the kernels that the simulator really runs, for images that do not declare them.
+/// The parameters of the kernels that the simulator really runs, for images that do not declare
+/// them.
 fn built_in(name: &str) -> Option<&'static [usize]> {
     Some(match name {
         "fcsp_fill" => &[8, 4, 8],
@@ -115,7 +117,8 @@ impl Program {
         };
         let mut depth = 0usize;
         let mut rest = text.as_str();
-        // Statements end with `;` or a brace; only declarations at the top level and in entry bodies matter.
+        // Statements end with `;` or a brace; only declarations at the top level and in entry
+        // bodies matter.
         while let Some(end) = rest.find([';', '{', '}']) {
             let (statement, stop) = (after_directives(&rest[..end]), rest.as_bytes()[end]);
             rest = &rest[end + 1..];
@@ -171,7 +174,8 @@ fn strip_comments(text: &str) -> String {
     out + rest
 }
 
-/// A statement without the directives before it, which end with their line and not with a semicolon.
+/// A statement without the directives before it, which end with their line and not with a
+/// semicolon.
 fn after_directives(statement: &str) -> &str {
     let mut rest = statement.trim();
     while rest
@@ -203,7 +207,8 @@ fn is_variable(statement: &str) -> bool {
     words.next().is_some_and(|w| w == ".global")
 }
 
-/// `.space [.align n] [.v2|.v4] .type name[n]...`: name and bytes. Nothing for a declaration of a variable elsewhere.
+/// `.space [.align n] [.v2|.v4] .type name[n]...`: name and bytes. Nothing for a declaration of a
+/// variable elsewhere.
 fn variable(statement: &str) -> Result<Option<Variable>> {
     if statement.contains(".extern") {
         return Ok(None);

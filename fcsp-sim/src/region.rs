@@ -1,8 +1,9 @@
 //! The state file: what the processes of one simulated machine share.
 //!
-//! It plays the part of the kernel driver: who holds how much of which device, and whose turn it is. Every word is
-//! an atomic, so a reader never needs the lock; changes that must agree with each other (claiming a slot, taking
-//! memory) are made under a lock of the file itself, which the kernel drops when its holder dies.
+//! It plays the part of the kernel driver: who holds how much of which device, and whose turn it
+//! is. Every word is an atomic, so a reader never needs the lock; changes that must agree with each
+//! other (claiming a slot, taking memory) are made under a lock of the file itself, which the
+//! kernel drops when its holder dies.
 
 use crate::spec::{MAX_DEVICES, Topology};
 use std::fs::{File, OpenOptions};
@@ -24,7 +25,8 @@ const VERSION: u32 = 2;
 const LOCK_BASE: i64 = 1 << 40;
 const SLOT_LOCKS: i64 = LOCK_BASE + 1;
 
-/// A process's use of one device. Written by its own process only, except when a dead process's slot is cleared.
+/// A process's use of one device. Written by its own process only, except when a dead process's
+/// slot is cleared.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Usage {
@@ -85,7 +87,8 @@ pub struct EngineState {
     _pad: u32,
     /// When the engine's work so far ends, on the shared clock.
     pub free_at: AtomicU64,
-    /// When the holder must have finished its current piece; a holder far beyond it may be passed over.
+    /// When the holder must have finished its current piece; a holder far beyond it may be passed
+    /// over.
     pub lease: AtomicU64,
     /// Device time used by all, in nanoseconds, including processes that are gone.
     pub busy_ns: AtomicU64,
@@ -145,8 +148,8 @@ pub enum RegionError {
 /// The mapped state file.
 #[derive(Debug)]
 pub struct Region {
-    /// Holds the locks. Another open than the one that is mapped: a mapping keeps its open file alive, and with it
-    /// the locks, in a forked child that has closed every descriptor.
+    /// Holds the locks. Another open than the one that is mapped: a mapping keeps its open file
+    /// alive, and with it the locks, in a forked child that has closed every descriptor.
     file: File,
     id: (u64, u64),
     shared: *const Shared,
@@ -158,7 +161,8 @@ pub struct Region {
     abandoned: AtomicBool,
 }
 
-// SAFETY: the mapping lives as long as the value and holds atomics only; the raw pointer is never given out.
+// SAFETY: the mapping lives as long as the value and holds atomics only; the raw pointer is never
+// given out.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -176,7 +180,8 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// A name for the state file of such a machine: files of another version of this library do not stand in its way.
+/// A name for the state file of such a machine: files of another version of this library do not
+/// stand in its way.
 pub fn file_name(topology: &Topology) -> String {
     format!("{:016x}-{VERSION}", topology.hash())
 }
@@ -215,14 +220,15 @@ impl Region {
             .open(path)
             .map_err(io)?;
         let size = std::mem::size_of::<Shared>() as u64;
-        // Two first processes must not both initialise; the lock makes one of them see the other's work.
+        // Two first processes must not both initialise; the lock makes one of them see the other's
+        // work.
         if ofd(file.as_raw_fd(), libc::F_OFD_SETLKW, libc::F_WRLCK, LOCK_BASE).is_none() {
             return Err(io(std::io::Error::last_os_error()));
         }
         let length = file.metadata().map_err(io)?.len();
         if length == 0 {
-            // Blocks and all: a full file system is an error here and not a fault at the first touch.
-            // SAFETY: no memory is passed; the descriptor is open.
+            // Blocks and all: a full file system is an error here and not a fault at the first
+            // touch. SAFETY: no memory is passed; the descriptor is open.
             let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size as libc::off_t) };
             if code != 0 {
                 let _ = file.set_len(0);
@@ -234,7 +240,8 @@ impl Region {
                 why: format!("{length} bytes where version {VERSION} has {size}"),
             });
         }
-        // SAFETY: a fresh shared mapping of a file of exactly this size; the result is checked before use.
+        // SAFETY: a fresh shared mapping of a file of exactly this size; the result is checked
+        // before use.
         let map = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -270,7 +277,8 @@ impl Region {
             h.devices.store(topology.devices.len() as u32, Ordering::Relaxed);
             h.spec.store(topology.hash(), Ordering::Relaxed);
             h.size.store(size, Ordering::Relaxed);
-            // Last, so that an initialiser killed half way leaves a file that the next one initialises again.
+            // Last, so that an initialiser killed half way leaves a file that the next one
+            // initialises again.
             h.magic.store(MAGIC, Ordering::Release);
         }
         let found = (
@@ -292,13 +300,15 @@ impl Region {
     }
 
     fn shared(&self) -> &Shared {
-        // SAFETY: mapped for the life of `self`, aligned to a page, all atomics (and padding nobody reads).
+        // SAFETY: mapped for the life of `self`, aligned to a page, all atomics (and padding nobody
+        // reads).
         unsafe { &*self.shared }
     }
 
     /// All process slots ever used.
     pub fn processes(&self) -> &[ProcessSlot] {
-        // Acquire: pairs with the release in `raise_high`, so a slot that is counted is a slot that was filled.
+        // Acquire: pairs with the release in `raise_high`, so a slot that is counted is a slot that
+        // was filled.
         let high = self.shared().header.high.load(Ordering::Acquire) as usize;
         &self.shared().processes[..high.min(MAX_PROCESSES)]
     }
@@ -336,8 +346,9 @@ impl Region {
             .threads
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Interrupted by a signal, the wait starts again. A program that has closed every descriptor, ours with them, goes on
-        // without: nothing is promised to who closes a driver's files, but it must not hang.
+        // Interrupted by a signal, the wait starts again. A program that has closed every
+        // descriptor, ours with them, goes on without: nothing is promised to who closes a driver's
+        // files, but it must not hang.
         while self
             .lock_op(libc::F_OFD_SETLKW, libc::F_WRLCK, LOCK_BASE)
             .is_none()
@@ -370,8 +381,9 @@ impl Region {
                 .is_some_and(|kind| kind != libc::F_UNLCK)
     }
 
-    /// Lets go of the file in a forked child, where it shares the parent's liveness lock: were it kept open, the
-    /// parent would seem alive for as long as the child is. Does so once, however often it is called.
+    /// Lets go of the file in a forked child, where it shares the parent's liveness lock: were it
+    /// kept open, the parent would seem alive for as long as the child is. Does so once, however
+    /// often it is called.
     pub fn abandon_in_child(&self) {
         // Relaxed: closing twice is what must not happen, and one thread gets `false`.
         if self.abandoned.swap(true, Ordering::Relaxed) {
@@ -379,8 +391,8 @@ impl Region {
         }
         // The program may have closed it and been given its number again for a file of its own.
         if identity(self.file.as_raw_fd()) == Some(self.id) {
-            // SAFETY: close is async-signal-safe; the descriptor is not used again in the child, whose calls are all
-            // refused before they reach the region.
+            // SAFETY: close is async-signal-safe; the descriptor is not used again in the child,
+            // whose calls are all refused before they reach the region.
             unsafe { libc::close(self.file.as_raw_fd()) };
         }
     }
@@ -402,7 +414,8 @@ fn identity(fd: i32) -> Option<(u64, u64)> {
     (r == 0).then_some((stat.st_dev, stat.st_ino))
 }
 
-/// One operation on an open-file-description lock of one byte; the lock's type afterwards, or nothing on failure.
+/// One operation on an open-file-description lock of one byte; the lock's type afterwards, or
+/// nothing on failure.
 fn ofd(fd: i32, command: i32, kind: i32, at: i64) -> Option<i32> {
     // SAFETY: flock is plain data for which all zeroes is valid; l_pid must be 0 for these locks.
     let mut l: libc::flock = unsafe { std::mem::zeroed() };

@@ -1,7 +1,8 @@
 //! Which devices the simulated machine has.
 //!
-//! `FCSP_SIM` names a topology and overrides, e.g. `h100x2,memory=4GiB,context=64MiB,sm=132`. Identity (UUID, PCI
-//! address) follows from the model and the index alone, so every process and every run sees the same devices.
+//! `FCSP_SIM` names a topology and overrides, e.g. `h100x2,memory=4GiB,context=64MiB,sm=132`.
+//! Identity (UUID, PCI address) follows from the model and the index alone, so every process and
+//! every run sees the same devices.
 
 use std::fmt;
 
@@ -51,13 +52,15 @@ pub struct DeviceSpec {
     pub threads_sm: u32,
     /// PCI device id and vendor id as one word, device in the upper half.
     pub pci_device: u32,
-    /// Device memory bandwidth in bytes a microsecond, for the durations of copies and fills on the device.
+    /// Device memory bandwidth in bytes a microsecond, for the durations of copies and fills on the
+    /// device.
     pub bandwidth: u64,
     /// Board power limit in milliwatts.
     pub power_limit_mw: u32,
 }
 
-/// Seed-dependent 64-bit FNV-1a, used where an identity must be the same in every process and build.
+/// Seed-dependent 64-bit FNV-1a, used where an identity must be the same in every process and
+/// build.
 pub fn fnv(seed: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| {
         (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
@@ -69,8 +72,9 @@ impl DeviceSpec {
     pub fn uuid(&self) -> [u8; 16] {
         let text = format!("{}/{}", self.name, self.index);
         let mut out = [0; 16];
-        // The plain hash of short texts that differ in the last byte differs in few bits; a round of mixing
-        // makes neighbours easy to tell apart by their first digits, which is what prefixes rely on.
+        // The plain hash of short texts that differ in the last byte differs in few bits; a round
+        // of mixing makes neighbours easy to tell apart by their first digits, which is what
+        // prefixes rely on.
         for (half, seed) in [(0, 0x51_6d), (8, 0xfc_5b)] {
             let mut h = fnv(seed, text.as_bytes());
             h = (h ^ (h >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -125,15 +129,17 @@ impl Topology {
         }
     }
 
-    /// A hash of everything in the topology, so that processes with different devices never share a state file.
+    /// A hash of everything in the topology, so that processes with different devices never share a
+    /// state file.
     pub fn hash(&self) -> u64 {
         fnv(0, format!("{self}").as_bytes())
     }
 
-    /// The devices that a visibility list leaves (indices and UUID prefixes, separated by commas), in its order.
+    /// The devices that a visibility list leaves (indices and UUID prefixes, separated by commas),
+    /// in its order.
     ///
-    /// As with the vendor's own variable, the list ends at the first entry that names no device, and an entry
-    /// that names a device twice leaves none at all.
+    /// As with the vendor's own variable, the list ends at the first entry that names no device,
+    /// and an entry that names a device twice leaves none at all.
     pub fn visible(&self, list: Option<&str>) -> Vec<usize> {
         let Some(list) = list else {
             return (0..self.devices.len()).collect();
@@ -182,8 +188,8 @@ fn model(name: &str) -> Option<DeviceSpec> {
     let h100 = DeviceSpec {
         index: 0,
         name: "NVIDIA H100 80GB HBM3".into(),
-        // Measured on an H100 with driver 580: total by the compute API, by the management API (480 MiB more),
-        // a context's bytes by the management API, and 8 MiB for 16 streams.
+        // Measured on an H100 with driver 580: total by the compute API, by the management API (480
+        // MiB more), a context's bytes by the management API, and 8 MiB for 16 streams.
         memory: 85_017_493_504,
         reserved: 480 * MIB,
         context: 543_162_368,
@@ -237,7 +243,8 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 72_000,
             ..h100
         },
-        // Sizes from the vendor's pages; a context's bytes are an assumption. `sm` counts compute units.
+        // Sizes from the vendor's pages; a context's bytes are an assumption. `sm` counts compute
+        // units.
         "mi300x" => DeviceSpec {
             name: "AMD Instinct MI300X".into(),
             memory: 192 * GIB,
@@ -274,7 +281,8 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 300_000,
             ..h100
         },
-        // Sizes from the vendor's pages; what contexts take is a guess, as none was at hand to be measured.
+        // Sizes from the vendor's pages; what contexts take is a guess, as none was at hand to be
+        // measured.
         "pvc" => DeviceSpec {
             name: "Intel(R) Data Center GPU Max 1100".into(),
             memory: 48 * GIB,
@@ -294,8 +302,8 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 300_000,
             ..h100
         },
-        // Sizes that the public tools print; a context's bytes are an assumption. `sm` counts cube cores, of which each
-        // goes with two vector cores.
+        // Sizes that the public tools print; a context's bytes are an assumption. `sm` counts cube
+        // cores, of which each goes with two vector cores.
         "910b" => DeviceSpec {
             name: "Ascend910B3".into(),
             memory: 65_452_113_920,
@@ -332,8 +340,8 @@ fn model(name: &str) -> Option<DeviceSpec> {
             power_limit_mw: 72_000,
             ..h100
         },
-        // Sizes that the public tools print; what the runtime takes for itself is an assumption. `sm` counts tensor cores,
-        // `l2` is memory on the chip.
+        // Sizes that the public tools print; what the runtime takes for itself is an assumption.
+        // `sm` counts tensor cores, `l2` is memory on the chip.
         "gaudi2" => DeviceSpec {
             name: "HL-225".into(),
             memory: (96 << 30) - 768 * MIB,

@@ -1,10 +1,11 @@
 //! Streams, events, and the thread that plays the device for one context.
 //!
-//! Operations of a stream run in order. The context's worker picks, among the streams whose first operation may run,
-//! the one of highest priority and then the oldest; it runs one operation at a time, so kernels of one context do not
-//! overlap each other. Host functions run on a second thread, so that one that blocks holds up its own stream only.
-//! Both threads start with the first operation that needs them: a process that only allocates has neither. An
-//! operation that takes no time, on a stream with nothing before it, happens at once on the caller's thread.
+//! Operations of a stream run in order. The context's worker picks, among the streams whose first
+//! operation may run, the one of highest priority and then the oldest; it runs one operation at a
+//! time, so kernels of one context do not overlap each other. Host functions run on a second
+//! thread, so that one that blocks holds up its own stream only. Both threads start with the first
+//! operation that needs them: a process that only allocates has neither. An operation that takes no
+//! time, on a stream with nothing before it, happens at once on the caller's thread.
 
 use crate::clock;
 use crate::engine::Lane;
@@ -17,7 +18,8 @@ use std::time::Duration;
 
 /// The stream that waits for all blocking streams and that they wait for.
 pub const LEGACY: u64 = 1;
-/// Operations that may wait on a device; beyond it, submitting blocks. As a real driver's queues are finite.
+/// Operations that may wait on a device; beyond it, submitting blocks. As a real driver's queues
+/// are finite.
 pub const DEPTH: usize = 1024;
 
 /// Something that happens on the device. Takes the memory effect; an error ends the context.
@@ -27,8 +29,8 @@ pub type Effect = Box<dyn FnOnce() -> Result + Send>;
 pub enum Op {
     /// Device time on the engine, then an effect.
     Engine(u64, Effect),
-    /// Device time as on the whole device, and the time that it takes on a part of it, then an effect. The rest of the
-    /// device is others' meanwhile.
+    /// Device time as on the whole device, and the time that it takes on a part of it, then an
+    /// effect. The rest of the device is others' meanwhile.
     Part(u64, u64, Effect),
     /// Time on a copy engine, which does not hold up other contexts, then an effect.
     Copy(u64, Effect),
@@ -112,7 +114,8 @@ impl Event {
     /// When the latest recording was reached, in nanoseconds of the shared clock.
     ///
     /// # Errors
-    /// [`Error::InvalidHandle`] if it was never recorded, [`Error::NotReady`] if it was not reached yet.
+    /// [`Error::InvalidHandle`] if it was never recorded, [`Error::NotReady`] if it was not reached
+    /// yet.
     pub fn time(&self) -> Result<u64> {
         let s = *self.state();
         match s.recorded {
@@ -205,7 +208,8 @@ impl Timeline {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a stream. Blocking ones order themselves with the legacy stream; a lower priority number goes first.
+    /// Adds a stream. Blocking ones order themselves with the legacy stream; a lower priority
+    /// number goes first.
     pub fn open(&self, stream: u64, blocking: bool, priority: i32) {
         let queue = Queue {
             entries: VecDeque::new(),
@@ -314,7 +318,8 @@ impl Timeline {
                     Op::Record(event, version) => event.reach(version, at),
                     Op::Wait(event, version) if event.is_reached(version) => {}
                     Op::Instant(effect) => {
-                        // With the lock held: nothing can come between this operation and the ones before it.
+                        // With the lock held: nothing can come between this operation and the ones
+                        // before it.
                         if effect().is_err() {
                             self.lose(&mut s);
                             return Ok(());
@@ -486,7 +491,8 @@ impl Timeline {
     fn host_thread<'a>(self: &Arc<Self>, s: &'a mut State) -> Option<&'a std::sync::mpsc::Sender<HostJob>> {
         if s.host.is_none() {
             let (tx, rx) = std::sync::mpsc::channel::<HostJob>();
-            // Weak: the sender lives in the timeline, and a strong reference here would keep both alive for ever.
+            // Weak: the sender lives in the timeline, and a strong reference here would keep both
+            // alive for ever.
             let me = Arc::downgrade(self);
             let run = move || {
                 DEVICE_SIDE.with(|d| d.set(true));
@@ -517,7 +523,8 @@ impl Timeline {
         self.check()
     }
 
-    /// Whether a stream's work so far is done. The legacy stream's includes that of all blocking streams.
+    /// Whether a stream's work so far is done. The legacy stream's includes that of all blocking
+    /// streams.
     pub fn query(&self, stream: u64) -> Result<bool> {
         self.check()?;
         let s = self.lock();
@@ -556,8 +563,8 @@ impl Timeline {
         s.stop = true;
         s.host = None;
         self.work.notify_all();
-        // The worker gives its place in the rota back before the context's memory goes; a context destroyed by a
-        // host function cannot wait for the thread it runs on.
+        // The worker gives its place in the rota back before the context's memory goes; a context
+        // destroyed by a host function cannot wait for the thread it runs on.
         while s.worker && !s.stopped && !on_device_thread() {
             s = self.done.wait(s).unwrap_or_else(PoisonError::into_inner);
         }

@@ -1,14 +1,16 @@
 //! Strictness: what a real driver would crash on ends the program with one line.
 //!
-//! A real driver follows most handles as pointers. A handle that was destroyed then reads freed memory: the program
-//! crashes, or changes somebody else's object. A simulator that answers "invalid handle" instead hides that crash. So
-//! a use of a dead or foreign handle writes one line to stderr and raises `SIGSEGV`, the signal of the real crash:
+//! A real driver follows most handles as pointers. A handle that was destroyed then reads freed
+//! memory: the program crashes, or changes somebody else's object. A simulator that answers
+//! "invalid handle" instead hides that crash. So a use of a dead or foreign handle writes one line
+//! to stderr and raises `SIGSEGV`, the signal of the real crash:
 //!
 //! ```text
 //! fcsp-sim: cuEventRecord: stream 0x110000000010 was destroyed by cuStreamDestroy_v2 in thread 4242; called from a.out+0x12
 //! ```
 //!
-//! The program's own handler for `SIGSEGV` runs, as it would on a device. If it returns, the program ends anyway.
+//! The program's own handler for `SIGSEGV` runs, as it would on a device. If it returns, the
+//! program ends anyway.
 //!
 //! [`crate::table`] keeps the handles. `FCSP_SIM_STRICT` switches rules, see [`Rule`].
 
@@ -20,13 +22,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Rule {
-    /// `handles`: a dead or foreign handle ends the program where the driver follows it without a look.
+    /// `handles`: a dead or foreign handle ends the program where the driver follows it without a
+    /// look.
     Handles = 1,
     /// `reuse`: the handle of a destroyed object is the next new one of its kind.
     Reuse = 2,
-    /// `contexts`: objects of two contexts in one call are refused, and objects die with their context.
+    /// `contexts`: objects of two contexts in one call are refused, and objects die with their
+    /// context.
     Contexts = 4,
-    /// `captures`: calls that a capture in another thread forbids are refused and invalidate that capture.
+    /// `captures`: calls that a capture in another thread forbids are refused and invalidate that
+    /// capture.
     Captures = 8,
     /// `threads`: two threads in calls on one object that is not thread-safe end the program.
     Threads = 16,
@@ -34,8 +39,9 @@ pub enum Rule {
     Busy = 32,
     /// `sizes`: arrays and modules take of the device what was measured.
     Sizes = 128,
-    /// `checked`: a dead handle ends the program also where the driver was seen to refuse it by a code. Not among `all`: it
-    /// is for tests of a library that must never name a dead handle, in programs that do not either.
+    /// `checked`: a dead handle ends the program also where the driver was seen to refuse it by a
+    /// code. Not among `all`: it is for tests of a library that must never name a dead handle, in
+    /// programs that do not either.
     Checked = 64,
 }
 
@@ -51,8 +57,8 @@ const NAMES: [(&str, Rule); 8] = [
     ("checked", Rule::Checked),
 ];
 
-/// The environment variable: `all`, `none`, or names of rules, separated by commas. `-name` after `all`
-/// takes a rule away: `all,-captures`.
+/// The environment variable: `all`, `none`, or names of rules, separated by commas. `-name` after
+/// `all` takes a rule away: `all,-captures`.
 pub const VARIABLE: &str = "FCSP_SIM_STRICT";
 
 const ALL: u32 = 63 | 128;
@@ -61,8 +67,8 @@ const DEFAULT: u32 = ALL;
 /// Set in [`RULES`] once the environment was read.
 const READ: u32 = 1 << 31;
 
-/// The rules that hold, as bits, with [`READ`]. Computed by whoever asks first. Two threads that ask at once compute the
-/// same value, so nobody waits and a forked child never finds it half done.
+/// The rules that hold, as bits, with [`READ`]. Computed by whoever asks first. Two threads that
+/// ask at once compute the same value, so nobody waits and a forked child never finds it half done.
 static RULES: AtomicU32 = AtomicU32::new(0);
 
 fn parse(text: &str) -> Result<u32, String> {
@@ -161,8 +167,8 @@ impl std::fmt::Display for End {
     }
 }
 
-/// Who led to the driver's call: library and offset of the nearest frame outside this library, then those of the libraries
-/// behind it. Nothing where the stack cannot be read.
+/// Who led to the driver's call: library and offset of the nearest frame outside this library, then
+/// those of the libraries behind it. Nothing where the stack cannot be read.
 fn callers() -> String {
     let locate = |at: *const c_void| -> Option<(u64, String)> {
         // SAFETY: Dl_info is plain data for which all zeroes is valid.
@@ -200,7 +206,8 @@ fn callers() -> String {
     text
 }
 
-/// Writes one line to stderr, in one piece, without a lock that another thread could have held at a fork.
+/// Writes one line to stderr, in one piece, without a lock that another thread could have held at a
+/// fork.
 pub fn say(text: &str) {
     let line = format!("fcsp-sim: {text}\n");
     // One write, so that lines of several processes do not mix. Its failure changes nothing.
@@ -212,8 +219,8 @@ pub fn say(text: &str) {
 pub fn fatal(what: &str) -> ! {
     say(&format!("{}: {what}{}", call(), callers()));
     for default in [false, true] {
-        // SAFETY: only this thread's mask, the default action and this thread are concerned. A handler of the program's
-        // own runs first, as on a device.
+        // SAFETY: only this thread's mask, the default action and this thread are concerned. A
+        // handler of the program's own runs first, as on a device.
         unsafe {
             if default {
                 libc::signal(libc::SIGSEGV, libc::SIG_DFL);

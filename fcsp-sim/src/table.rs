@@ -1,8 +1,8 @@
 //! Handles of one kind, and what is known of those that are dead.
 //!
-//! As with a real driver, whose handles are addresses of heap memory, the handle of a destroyed object is the next new
-//! one: a stale handle can name a new object of the same kind, and then nobody notices. Where it names none,
-//! [`Table::get`] ends the program.
+//! As with a real driver, whose handles are addresses of heap memory, the handle of a destroyed
+//! object is the next new one: a stale handle can name a new object of the same kind, and then
+//! nobody notices. Where it names none, [`Table::get`] ends the program.
 
 use crate::strict::{End, Rule, fatal, is_on};
 use std::collections::HashMap;
@@ -50,7 +50,8 @@ impl<T> State<T> {
 }
 
 impl<T> Table<T> {
-    /// No objects. `kind` names them in messages; `tag` is above bit 40 of their handles and this table's alone.
+    /// No objects. `kind` names them in messages; `tag` is above bit 40 of their handles and this
+    /// table's alone.
     pub fn new(kind: &'static str, tag: u64) -> Self {
         Self::with_reuse(kind, tag, is_on(Rule::Reuse))
     }
@@ -99,15 +100,17 @@ impl<T> Table<T> {
         self.add_with(|_| object).0
     }
 
-    /// Makes an object live under a handle of the caller's own, which has another tag than this table's.
+    /// Makes an object live under a handle of the caller's own, which has another tag than this
+    /// table's.
     pub fn put(&self, handle: u64, object: Arc<T>) {
         let mut state = self.write();
         state.ended.remove(&handle);
         state.live.insert(handle, object);
     }
 
-    /// The object of a handle that the real driver follows, and refuses by a code if the object is dead. Ends the program
-    /// if there never was one, except for the null handle; for a dead one under [`Rule::Checked`].
+    /// The object of a handle that the real driver follows, and refuses by a code if the object is
+    /// dead. Ends the program if there never was one, except for the null handle; for a dead one
+    /// under [`Rule::Checked`].
     ///
     /// # Errors
     /// What is wrong with the handle.
@@ -136,8 +139,8 @@ impl<T> Table<T> {
         self.read().ended.contains_key(&handle)
     }
 
-    /// The object of a handle that the real driver follows without a look. Ends the program if there is none, except for
-    /// the null handle.
+    /// The object of a handle that the real driver follows without a look. Ends the program if
+    /// there is none, except for the null handle.
     ///
     /// # Errors
     /// [`Stale::Null`] for 0; [`Stale::Unknown`] if [`Rule::Handles`] is off.
@@ -157,7 +160,8 @@ impl<T> Table<T> {
         }
     }
 
-    /// Destroys a handle that the real driver follows without a look, as [`Table::get`]; its object.
+    /// Destroys a handle that the real driver follows without a look, as [`Table::get`]; its
+    /// object.
     ///
     /// # Errors
     /// As [`Table::get`].
@@ -174,7 +178,8 @@ impl<T> Table<T> {
         self.write().end(handle).ok_or(null)
     }
 
-    /// Ends the program for a handle that names no live object, unless it is null or the rule is off.
+    /// Ends the program for a handle that names no live object, unless it is null or the rule is
+    /// off.
     pub fn refuse(&self, handle: u64, stale: Stale) -> Stale {
         if stale == Stale::Null || !is_on(Rule::Handles) {
             return stale;

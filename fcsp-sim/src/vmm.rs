@@ -1,8 +1,8 @@
 //! Virtual memory calls: physical memory and addresses have lives of their own.
 //!
-//! Physical memory is charged when it is created and lives as long as a handle or a mapping does. It is a range of an
-//! unnamed file, so that one piece can be mapped at several addresses; a piece that may be exported has a file of
-//! its own.
+//! Physical memory is charged when it is created and lives as long as a handle or a mapping does.
+//! It is a range of an unnamed file, so that one piece can be mapped at several addresses; a piece
+//! that may be exported has a file of its own.
 
 use crate::error::{Error, Result};
 use crate::host::{Mapping, PAGE, shared_file, shared_name};
@@ -52,7 +52,8 @@ struct Physical {
 }
 
 impl Physical {
-    /// Whether anybody has a descriptor of it beside the one in here. An import in another process has one.
+    /// Whether anybody has a descriptor of it beside the one in here. An import in another process
+    /// has one.
     fn has_descriptors(&self) -> bool {
         // Relaxed: changed under the memory's lock.
         if self.inode == 0 || !self.exported.load(Ordering::Relaxed) {
@@ -65,8 +66,9 @@ impl Physical {
                 .then_some(())
                 .ok_or_else(std::io::Error::last_os_error)
         };
-        // The kernel grants a lease for writing only on a file that is open nowhere else. Every descriptor that was
-        // exported is an opening of its own. Nobody can open the file meanwhile: exports take the memory's lock.
+        // The kernel grants a lease for writing only on a file that is open nowhere else. Every
+        // descriptor that was exported is an opening of its own. Nobody can open the file
+        // meanwhile: exports take the memory's lock.
         match lease(libc::F_WRLCK) {
             Ok(()) => {
                 let _ = lease(libc::F_UNLCK);
@@ -146,8 +148,8 @@ fn opened_again(file: &File) -> Result<File> {
         .map_err(|_| Error::OperatingSystem)
 }
 
-/// Places in the one file that holds all physical memory that is never exported: a file a piece would use up the
-/// process's descriptors.
+/// Places in the one file that holds all physical memory that is never exported: a file a piece
+/// would use up the process's descriptors.
 #[derive(Debug, Default)]
 struct Arena {
     file: Option<Arc<File>>,
@@ -178,7 +180,8 @@ impl Arena {
     }
 
     fn give(&mut self, file: &File, at: u64, size: u64) {
-        // SAFETY: a hole in a file of ours that no mapping covers any more: the last one held a reference.
+        // SAFETY: a hole in a file of ours that no mapping covers any more: the last one held a
+        // reference.
         unsafe {
             libc::fallocate(
                 file.as_raw_fd(),
@@ -204,9 +207,10 @@ pub(crate) struct Vmm {
     spaces: BTreeMap<u64, Mapping>,
     placed: BTreeMap<u64, Placed>,
     arena: Arc<Mutex<Arena>>,
-    /// Exported memory whose last handle and mapping are gone while a descriptor is open. The driver keeps it on the device
-    /// and shows it with no process (seen on an H100, driver 580), an import of it included. What closing a descriptor changes
-    /// is seen when this process next asks.
+    /// Exported memory whose last handle and mapping are gone while a descriptor is open. The
+    /// driver keeps it on the device and shows it with no process (seen on an H100, driver 580), an
+    /// import of it included. What closing a descriptor changes is seen when this process next
+    /// asks.
     adrift: Vec<Arc<Physical>>,
 }
 
@@ -486,7 +490,8 @@ impl Memory {
         self.lock().vmm.collect();
     }
 
-    /// A handle for memory that a descriptor stands for. It is charged to the process that created it, not again.
+    /// A handle for memory that a descriptor stands for. It is charged to the process that created
+    /// it, not again.
     pub fn physical_import(&self, fd: i32) -> Result<u64> {
         let name = shared_name(fd).ok_or(Error::InvalidValue)?;
         let mut parts = name
@@ -516,7 +521,8 @@ impl Memory {
             inner.vmm.handles.entry(id).or_insert((physical, 0)).1 += 1;
             return Ok(id);
         }
-        // The exporter's own process gets the memory it already has, so that it is freed once and not twice.
+        // The exporter's own process gets the memory it already has, so that it is freed once and
+        // not twice.
         let known = inner
             .vmm
             .handles

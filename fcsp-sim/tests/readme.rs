@@ -15,8 +15,9 @@ fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
         let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         for (at, _) in source.match_indices(&format!("fn {prefix}")) {
             let head = source[at + 3..].split(['(', '[', '=']).next().unwrap();
-            // Exported names go on with a capital; the crates' own helpers do not. Management functions of Level Zero
-            // have a letter between, and so has the runtime of Ascend; ACL has parts, DCMI no capitals.
+            // Exported names go on with a capital; the crates' own helpers do not. Management
+            // functions of Level Zero have a letter between, and so has the runtime of Ascend; ACL
+            // has parts, DCMI no capitals.
             let api = |n: &&str| {
                 let rest = n[prefix.len()..].trim_start_matches('s');
                 let part = ["rt", "mdl", "op"].iter().find_map(|p| rest.strip_prefix(p));

@@ -1,5 +1,5 @@
-//! Amounts, rules, variables and the file: whatever somebody writes, the answer is a value that holds what it says, or
-//! an error that names its field.
+//! Amounts, rules, variables and the file: whatever somebody writes, the answer is a value that
+//! holds what it says, or an error that names its field.
 
 use fcsp_core::config::{Config, Quota, Rules, env, file};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};

@@ -1,9 +1,11 @@
-//! A control page with any bytes: an error, or limits that are consistent and can be written back unchanged.
+//! A control page with any bytes: an error, or limits that are consistent and can be written back
+//! unchanged.
 
 use fcsp_core::control::{Control, Limits, MAX_RULES, seal};
 
-/// The lowest bit of the first byte means "these bytes are the file"; otherwise the bytes lie over a good page, behind
-/// its magic word. The next bit says whether the page's check is made to agree with them.
+/// The lowest bit of the first byte means "these bytes are the file"; otherwise the bytes lie over
+/// a good page, behind its magic word. The next bit says whether the page's check is made to agree
+/// with them.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
     let how = input.byte();
@@ -55,7 +57,8 @@ pub fn run(data: &[u8]) {
 #[test]
 fn control() {
     let word = |value: u64| value.to_le_bytes();
-    // Generation, rules, paused, four spare words; then a memory rule for device 1 and a compute rule for all.
+    // Generation, rules, paused, four spare words; then a memory rule for device 1 and a compute
+    // rule for all.
     let mut good: Vec<u8> = vec![2];
     for value in [2, 2, 0, 0, 0, 0, 0] {
         good.extend(word(value));

@@ -1,4 +1,5 @@
-//! Sequences of reserve, charge, release, death and recompute on one tenant's words, against a model that keeps lists.
+//! Sequences of reserve, charge, release, death and recompute on one tenant's words, against a
+//! model that keeps lists.
 
 use std::sync::atomic::Ordering;
 

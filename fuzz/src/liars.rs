@@ -1,8 +1,9 @@
-//! Pages that say anything, beside one honest tenant that always has work: its guarantee less the margin holds, and no
-//! launch waits beyond its deadline.
+//! Pages that say anything, beside one honest tenant that always has work: its guarantee less the
+//! margin holds, and no launch waits beyond its deadline.
 //!
-//! The liars use no device time, so that all the tenant does not have it was talked out of. Each word of a page follows
-//! a rule of the input: a value, or a distance from the present, written anew before every look.
+//! The liars use no device time, so that all the tenant does not have it was talked out of. Each
+//! word of a page follows a rule of the input: a value, or a distance from the present, written
+//! anew before every look.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -210,7 +211,8 @@ mod tests {
         ours: Some(Priority::Normal),
     };
 
-    /// The search finds a guarantee that is broken: that of a tenant below one whose priority counts.
+    /// The search finds a guarantee that is broken: that of a tenant below one whose priority
+    /// counts.
     #[test]
     fn a_priority_that_counts_is_found() {
         let found = (0..200u64).any(|seed| {

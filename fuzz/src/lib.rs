@@ -1,6 +1,8 @@
-//! What the fuzz targets run: one room a target, each a function of bytes that panics where a promise is broken.
+//! What the fuzz targets run: one room a target, each a function of bytes that panics where a
+//! promise is broken.
 //!
-//! The bodies live in a library so that they also run as ordinary tests, on fixed seeds, with a stable toolchain.
+//! The bodies live in a library so that they also run as ordinary tests, on fixed seeds, with a
+//! stable toolchain.
 
 pub mod configuration;
 pub mod control;
@@ -47,7 +49,8 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
-    /// Runs `body` on `seeds`, on random changes of them and on random bytes: the same ones every time.
+    /// Runs `body` on `seeds`, on random changes of them and on random bytes: the same ones every
+    /// time.
     pub fn try_many(seeds: &[&[u8]], rounds: u64, body: impl Fn(&[u8])) {
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         let mut random = move || {

@@ -1,5 +1,6 @@
-//! A region file with any bytes: readers from outside get an error or a snapshot, and a process that attaches gets an
-//! error or a ledger that works. Neither may crash, hang, or believe more than the file can hold.
+//! A region file with any bytes: readers from outside get an error or a snapshot, and a process
+//! that attaches gets an error or a ledger that works. Neither may crash, hang, or believe more
+//! than the file can hold.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -57,8 +58,9 @@ impl Place {
     }
 }
 
-/// An odd first byte means "these bytes are the file"; an even one, "scribble on a good file": pieces of an offset (2
-/// bytes), a length (1) and as many bytes. The second byte cuts the file short if it is 1.
+/// An odd first byte means "these bytes are the file"; an even one, "scribble on a good file":
+/// pieces of an offset (2 bytes), a length (1) and as many bytes. The second byte cuts the file
+/// short if it is 1.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
     let (raw, cut) = (input.byte() & 1 == 1, input.byte() == 1);

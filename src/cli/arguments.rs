@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-/// The words, with a `--json` that stands before the subcommand put behind it, where each subcommand takes it.
+/// The words, with a `--json` that stands before the subcommand put behind it, where each
+/// subcommand takes it.
 pub fn read() -> Vec<OsString> {
     ordered(std::env::args_os().collect())
 }
@@ -35,7 +36,8 @@ fn subcommand(words: &[OsString]) -> Option<usize> {
     }
 }
 
-/// Whether the answer, an error too, is to be JSON. The words of a program that `run` starts are its own.
+/// Whether the answer, an error too, is to be JSON. The words of a program that `run` starts are
+/// its own.
 pub fn wants_json(words: &[OsString]) -> bool {
     subcommand(words).is_some_and(|at| {
         words[at] != "run"

@@ -1,4 +1,5 @@
-//! `fcsp devices`: the machine's accelerators, what is in use of them, what has been promised, and to whom.
+//! `fcsp devices`: the machine's accelerators, what is in use of them, what has been promised, and
+//! to whom.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -294,7 +295,8 @@ fn found(simulated: Option<&Simulated>, problems: &mut Vec<Trouble>) -> Vec<(Ven
     all
 }
 
-/// NVIDIA's devices: by the management library, which wakes nothing, or by the compute library where that is missing.
+/// NVIDIA's devices: by the management library, which wakes nothing, or by the compute library
+/// where that is missing.
 fn cuda(simulated: Option<&Simulated>) -> Result<Vec<Device>, String> {
     let quick = probe::ask(simulated, false, PATIENCE)?;
     if quick.nvml.error.is_none() {

@@ -1,7 +1,7 @@
 //! What options change in limits that exist already: `fcsp limit`.
 //!
-//! What is not named stays. A value without a device is for every device and replaces the rules for single ones; the word
-//! `remove` takes one rule away.
+//! What is not named stays. A value without a device is for every device and replaces the rules for
+//! single ones; the word `remove` takes one rule away.
 
 use fcsp::config::{ConfigError, Quota, Rules};
 use fcsp::control::Limits;
@@ -46,7 +46,8 @@ fn said<T: Copy, E: std::fmt::Display>(
 }
 
 impl LimitArgs {
-    /// `limits` with what these options say changed and all else kept. Numbers mean what `numbers` says.
+    /// `limits` with what these options say changed and all else kept. Numbers mean what `numbers`
+    /// says.
     pub fn merge(&self, limits: &Limits, numbers: &Numbers) -> Result<Limits, ConfigError> {
         merge(self, limits, numbers)
     }
@@ -110,8 +111,8 @@ fn compute(before: &Rules<Params>, said: &Rules<Said<Ppm>>) -> Result<Rules<Para
     Ok(after)
 }
 
-/// The rules of `before` that `said` leaves: a limit for every device replaces them all, and a rule that is named anew or
-/// removed goes.
+/// The rules of `before` that `said` leaves: a limit for every device replaces them all, and a rule
+/// that is named anew or removed goes.
 fn kept<T: Copy, U: Copy + PartialEq>(before: &Rules<T>, said: &Rules<Said<U>>) -> Rules<T> {
     let all = find(said, Selector::All);
     if all.is_some_and(|said| said != Said::Remove) {
@@ -164,7 +165,8 @@ fn parameters(
     Ok(())
 }
 
-/// A parameter that does not fit a rule. Where there are several rules, or one from before, the rule is named.
+/// A parameter that does not fit a rule. Where there are several rules, or one from before, the
+/// rule is named.
 fn in_the_way(
     options: &LimitArgs,
     rules: &[(Selector, Params)],

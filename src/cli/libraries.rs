@@ -1,9 +1,11 @@
-//! Finding the preload libraries and the simulated accelerator, and writing them out where they are only embedded.
+//! Finding the preload libraries and the simulated accelerator, and writing them out where they are
+//! only embedded.
 //!
-//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball), both only where nobody else can
-//! change what is there; a folder named by the embedded
-//! files' content, in the first place that can hold programs: the user's cache, the state folder, and the other places of
-//! a state folder. Root's is one that every user can read, since a program of root's may become another user.
+//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball), both only
+//! where nobody else can change what is there; a folder named by the embedded files' content, in
+//! the first place that can hold programs: the user's cache, the state folder, and the other places
+//! of a state folder. Root's is one that every user can read, since a program of root's may become
+//! another user.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -105,7 +107,8 @@ impl Libraries {
         }
     }
 
-    /// The libraries in `dir`. Those that `dir` lacks come from the command itself, as far as a folder can hold them.
+    /// The libraries in `dir`. Those that `dir` lacks come from the command itself, as far as a
+    /// folder can hold them.
     fn completed(dir: &Path, state: &StateDir) -> Self {
         let mut found = Self::in_folder(dir, Origin::Beside);
         if embedded::FILES.iter().any(|(name, _)| !dir.join(name).is_file()) {
@@ -205,7 +208,8 @@ fn beside() -> Option<PathBuf> {
     Some(exe.parent()?.parent()?.join("lib/fcsp"))
 }
 
-/// Folders that may hold the libraries, best first. For root, one that every user can read comes before its own cache.
+/// Folders that may hold the libraries, best first. For root, one that every user can read comes
+/// before its own cache.
 fn candidates(state: &StateDir) -> Vec<(PathBuf, Origin)> {
     let set = |name: &str| {
         std::env::var_os(name)
@@ -236,7 +240,8 @@ fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether the dynamic linker would load a library from `dir`, as far as can be known without trying.
+/// Whether the dynamic linker would load a library from `dir`, as far as can be known without
+/// trying.
 fn loadable(dir: &Path) -> io::Result<()> {
     // LD_PRELOAD is a list that spaces and colons separate, with no way to quote them.
     if dir.as_os_str().as_bytes().iter().any(|&b| b == b' ' || b == b':') {
@@ -268,8 +273,9 @@ fn mount_flags(path: &Path) -> io::Result<libc::c_ulong> {
     Ok(stat.f_flag)
 }
 
-/// The path of a folder without links, if only this user and root can change it, the libraries in it, and what that path leads
-/// through. A program that is started loads what is there, and root's commands start programs, too.
+/// The path of a folder without links, if only this user and root can change it, the libraries in
+/// it, and what that path leads through. A program that is started loads what is there, and root's
+/// commands start programs, too.
 fn unchanged_by_others(dir: &Path) -> io::Result<PathBuf> {
     let refused = |path: &Path, why: String| {
         let text = format!(
@@ -310,7 +316,8 @@ fn unchanged_by_others(dir: &Path) -> io::Result<PathBuf> {
     Ok(real)
 }
 
-/// Makes a folder of the user's own, refusing one in which somebody else could swap the files. Everybody can read root's.
+/// Makes a folder of the user's own, refusing one in which somebody else could swap the files.
+/// Everybody can read root's.
 fn private(dir: &Path) -> io::Result<()> {
     let mode = if uid() == 0 { 0o755 } else { 0o700 };
     std::fs::DirBuilder::new()
@@ -331,8 +338,9 @@ fn private(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts every embedded file into `dir`. A file that is there with the same bytes is left alone; any other is replaced
-/// by a new one under the same name, so that a process which has the old one mapped keeps it.
+/// Puts every embedded file into `dir`. A file that is there with the same bytes is left alone; any
+/// other is replaced by a new one under the same name, so that a process which has the old one
+/// mapped keeps it.
 fn unpack(dir: &Path) -> io::Result<()> {
     private(dir)?;
     for (name, bytes) in embedded::FILES {

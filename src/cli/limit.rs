@@ -97,7 +97,8 @@ fn change(
     let write = || -> anyhow::Result<()> {
         let _lock = SetupLock::acquire(&dir.join("setup.lock"))?;
         let before = match Control::open(&dir)? {
-            // A page that its writer left half-written says nothing: the limits given now are all there are.
+            // A page that its writer left half-written says nothing: the limits given now are all
+            // there are.
             Some(page) => page.read_settled().map(|(_, limits)| limits).unwrap_or_default(),
             None => Limits::default(),
         };
@@ -196,8 +197,8 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     report(context, &args.tenant, "its new quota", args.json)
 }
 
-/// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as the tenant's programs
-/// have used devices.
+/// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as
+/// the tenant's programs have used devices.
 fn check_devices(context: &Context, name: &str, before: &Limits, after: &Limits) -> anyhow::Result<()> {
     let devices = TenantView::read(&context.state, name).devices;
     for (selector, quota) in after.memory.iter() {

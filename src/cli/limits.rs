@@ -1,6 +1,7 @@
 //! The options that say what a tenant may have, shared by `run` and `limit`.
 //!
-//! They are read by the same code as the environment variables, so an option and its variable cannot drift apart.
+//! They are read by the same code as the environment variables, so an option and its variable
+//! cannot drift apart.
 
 use fcsp::config::env::PREFIXES;
 use fcsp::config::{Config, ConfigError, Quota, Rules, env};
@@ -18,19 +19,25 @@ pub struct LimitArgs {
     /// Share of the device's time: 25%, or per device 0=25%,1=50%; unlimited is no share
     #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
     pub compute: Option<String>,
-    /// How the share is kept: none (nothing is held back; counted with FCSP_ACCOUNT_TIME=1), strict (a hard cap), balanced (idle time on top), adaptive (balanced, with steps that somebody waits for before throughput work) [default: balanced]
+    /// How the share is kept: none (nothing is held back; counted with FCSP_ACCOUNT_TIME=1), strict
+    /// (a hard cap), balanced (idle time on top), adaptive (balanced, with steps that somebody
+    /// waits for before throughput work) [default: balanced]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
-    /// Who goes first: high never waits, low stands back down to its floor, normal shares [default: normal]
+    /// Who goes first: high never waits, low stands back down to its floor, normal shares [default:
+    /// normal]
     #[arg(long, value_name = "CLASS")]
     pub priority: Option<String>,
-    /// Share that stays even while tenants of a higher priority have work, at most the quota [default: 5%, or the quota where that is less]
+    /// Share that stays even while tenants of a higher priority have work, at most the quota
+    /// [default: 5%, or the quota where that is less]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub floor: Option<String>,
-    /// Most of the device's time that may be had above the quota, from what others leave idle [default: 100%]
+    /// Most of the device's time that may be had above the quota, from what others leave idle
+    /// [default: 100%]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub pool: Option<String>,
-    /// Share up to which time saved up while idle may be spent, for 100 ms; at least the quota [default: no burst]
+    /// Share up to which time saved up while idle may be spent, for 100 ms; at least the quota
+    /// [default: no burst]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub burst: Option<String>,
 }
@@ -73,8 +80,8 @@ impl LimitArgs {
         self.given().next().is_none()
     }
 
-    /// The configuration that these options make of `environment`: an option replaces its variable, the form of it
-    /// for one device included, and the aliases.
+    /// The configuration that these options make of `environment`: an option replaces its variable,
+    /// the form of it for one device included, and the aliases.
     pub fn read(&self, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
         self.refuse_empty()?;
         let mut variables: Vec<(String, String)> = environment
@@ -94,7 +101,8 @@ impl LimitArgs {
         env::read(variables).map_err(|error| self.named(error))
     }
 
-    /// An empty variable says nothing; an empty option is a slip, most often of an unset shell variable.
+    /// An empty variable says nothing; an empty option is a slip, most often of an unset shell
+    /// variable.
     pub(super) fn refuse_empty(&self) -> Result<(), ConfigError> {
         match self.given().find(|(_, _, _, value)| value.trim().is_empty()) {
             Some((option, ..)) => Err(ConfigError::new(
@@ -152,7 +160,8 @@ pub fn memory_text(rules: &Rules<Quota>) -> String {
     }
 }
 
-/// Compute rules for people: "25% balanced" or "0=25% strict; 1=50% strict"; "unlimited" without any.
+/// Compute rules for people: "25% balanced" or "0=25% strict; 1=50% strict"; "unlimited" without
+/// any.
 pub fn compute_text(rules: &Rules<Params>) -> String {
     let parts: Vec<String> = rules
         .iter()
@@ -175,8 +184,8 @@ pub fn share_text(params: &Params) -> String {
     }
 }
 
-/// The variables that make a tenant with these limits, should its shared files be removed while a program of it
-/// runs on. What differs between devices beyond the share follows the first rule.
+/// The variables that make a tenant with these limits, should its shared files be removed while a
+/// program of it runs on. What differs between devices beyond the share follows the first rule.
 pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
     if !limits.memory.is_empty() {

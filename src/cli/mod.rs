@@ -136,7 +136,8 @@ impl Context {
         let chosen = chosen.map(std::path::absolute).transpose()?.map(StateDir::at);
         let is_chosen = chosen.is_some();
         let state = chosen.unwrap_or_else(StateDir::locate);
-        // In a program of root's tenant that has stayed root, the command sees every tenant of root's.
+        // In a program of root's tenant that has stayed root, the command sees every tenant of
+        // root's.
         let home = state.home().filter(|home| home.tenants().is_ok());
         Ok(Self {
             state: home.unwrap_or(state),
@@ -147,8 +148,8 @@ impl Context {
 
 /// Runs the command.
 pub fn main() -> ExitCode {
-    // Rust ignores SIGPIPE from the start; `fcsp ps | head` must end quietly, and programs must not inherit it.
-    // SAFETY: no other thread exists yet; SIG_DFL installs no handler.
+    // Rust ignores SIGPIPE from the start; `fcsp ps | head` must end quietly, and programs must not
+    // inherit it. SAFETY: no other thread exists yet; SIG_DFL installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let arguments = arguments::read();
     let json = arguments::wants_json(&arguments);

@@ -1,9 +1,10 @@
 //! What device numbers mean, settled once when the command sets a tenant up.
 //!
-//! A number in a rule is the one that the program itself would use, under the `CUDA_VISIBLE_DEVICES` and
-//! `CUDA_DEVICE_ORDER` of the command. A program can set both anew before it starts its driver, so limits that went by
-//! numbers would follow its order and not its devices. The command therefore writes limits down by UUID, and keeps the
-//! order beside them, so that `fcsp limit` takes a number in the same sense.
+//! A number in a rule is the one that the program itself would use, under the
+//! `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` of the command. A program can set both anew
+//! before it starts its driver, so limits that went by numbers would follow its order and not its
+//! devices. The command therefore writes limits down by UUID, and keeps the order beside them, so
+//! that `fcsp limit` takes a number in the same sense.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The same where it has to be initialised for that.
 const LONG_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The devices that the program will see, in its own order; `None` where nobody can tell. `ask` says whether that is worth
-/// initialising the driver for, which takes a tenth of a second and more.
+/// The devices that the program will see, in its own order; `None` where nobody can tell. `ask`
+/// says whether that is worth initialising the driver for, which takes a tenth of a second and
+/// more.
 pub fn devices(sim: Option<&Topology>, ask: bool) -> Option<Vec<Device>> {
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     if let Some(sim) = sim {
@@ -43,7 +45,8 @@ pub fn devices(sim: Option<&Topology>, ask: bool) -> Option<Vec<Device>> {
         return Some(devices.collect());
     }
     let all = probe::ask(None, false, PATIENCE).ok()?.devices;
-    // The compute API sorts unlike devices by speed unless told otherwise, and has one instance of a partitioned one.
+    // The compute API sorts unlike devices by speed unless told otherwise, and has one instance of
+    // a partitioned one.
     let alike = all.iter().all(|device| device.name == all[0].name);
     let by_bus = std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID");
     if !all.is_empty() && (alike || by_bus) && !all.iter().any(|device| device.mig) {
@@ -66,7 +69,8 @@ fn in_order_of_the_driver(known: &[Device]) -> Option<Vec<Device>> {
     Some(devices.collect::<Vec<_>>()).filter(|devices| !devices.is_empty())
 }
 
-/// The devices that CUDA_VISIBLE_DEVICES leaves, renumbered: the list ends at the first entry that names none.
+/// The devices that CUDA_VISIBLE_DEVICES leaves, renumbered: the list ends at the first entry that
+/// names none.
 fn select(all: &[Device], list: Option<&str>) -> Vec<Device> {
     let Some(list) = list else { return all.to_vec() };
     let mut chosen: Vec<Device> = Vec::new();
@@ -105,7 +109,8 @@ impl Numbers {
         Self(devices.iter().map(Device::identity).collect())
     }
 
-    /// What a tenant's folder says; none where nobody wrote it, and numbers are then what each program takes them for.
+    /// What a tenant's folder says; none where nobody wrote it, and numbers are then what each
+    /// program takes them for.
     pub fn load(dir: &Path) -> Self {
         let text = file::read_text(&dir.join(FILE));
         let devices = text.lines().enumerate().map_while(|(index, line)| {
@@ -149,8 +154,8 @@ impl Numbers {
         }
     }
 
-    /// `rules` with numbers and beginnings of UUIDs replaced by what they stand for. A rule that names the same device more exactly stays and
-    /// wins, as it would have.
+    /// `rules` with numbers and beginnings of UUIDs replaced by what they stand for. A rule that
+    /// names the same device more exactly stays and wins, as it would have.
     pub fn settle<T: Copy>(&self, option: &str, rules: &Rules<T>) -> Result<Rules<T>, ConfigError> {
         if self.0.is_empty() {
             return Ok(rules.clone());

@@ -1,7 +1,8 @@
 //! Tenants inside a tenant: `fcsp run` in a program that `fcsp run` started.
 //!
-//! A part has a memory limit of its own. What it holds counts in the outer tenant as well, and its work counts in the
-//! outer tenant's share. A file in its folder names the outer tenant's folder ([`fcsp::tenant::OUTER_FILE`]).
+//! A part has a memory limit of its own. What it holds counts in the outer tenant as well, and its
+//! work counts in the outer tenant's share. A file in its folder names the outer tenant's folder
+//! ([`fcsp::tenant::OUTER_FILE`]).
 
 use std::path::{Path, PathBuf};
 
@@ -45,8 +46,8 @@ impl Around {
         &self.view.name
     }
 
-    /// Whether a program with these options is one more of this tenant's own programs: it names no other tenant, and no
-    /// limits but this tenant's.
+    /// Whether a program with these options is one more of this tenant's own programs: it names no
+    /// other tenant, and no limits but this tenant's.
     pub fn takes_in(
         &self,
         named: Option<&str>,
@@ -81,7 +82,8 @@ impl Around {
         })
     }
 
-    /// Refuses a part that is larger than this tenant on a device; where no device is to be seen, by the rules alone.
+    /// Refuses a part that is larger than this tenant on a device; where no device is to be seen,
+    /// by the rules alone.
     pub fn check(&self, asked: &Limits, devices: &[Device]) -> anyhow::Result<()> {
         let leaves = "this runs in that tenant, which a program does not leave";
         let rules = if devices.is_empty() {

@@ -113,7 +113,8 @@ fn inspect(path: &Path, depth: u8) -> Option<Obstacle> {
     let read = (&file).read(&mut head).ok()?;
     let head = &head[..read];
     if let Some(line) = head.strip_prefix(b"#!") {
-        // A script: its interpreter is what gets loaded. An interpreter of an interpreter is as far as Linux goes.
+        // A script: its interpreter is what gets loaded. An interpreter of an interpreter is as far
+        // as Linux goes.
         let line = String::from_utf8_lossy(line.split(|&b| b == b'\n').next()?).into_owned();
         let interpreter = line.split_ascii_whitespace().next()?.to_owned();
         return (depth < 4).then(|| inspect(Path::new(&interpreter), depth + 1))?;

@@ -1,5 +1,5 @@
-//! What living tenants were promised of each device, all together: more than the device has is a promise that the device
-//! itself may break.
+//! What living tenants were promised of each device, all together: more than the device has is a
+//! promise that the device itself may break.
 
 use std::collections::BTreeMap;
 
@@ -58,8 +58,8 @@ fn memory(limits: &Limits, device: &Known) -> u64 {
     }
 }
 
-/// The part of a device's time that limits promise. A whole device is no share: it is how modes and priorities are set
-/// without one.
+/// The part of a device's time that limits promise. A whole device is no share: it is how modes and
+/// priorities are set without one.
 fn share(limits: &Limits, device: &Known) -> u64 {
     let promised = |params: &Params| params.mode != Mode::None && params.quota < WHOLE;
     match limits.compute.for_device(&device.identity) {
@@ -68,7 +68,8 @@ fn share(limits: &Limits, device: &Known) -> u64 {
     }
 }
 
-/// A line for each device of which more would be promised than it has, if the tenant `name` gets `limits`.
+/// A line for each device of which more would be promised than it has, if the tenant `name` gets
+/// `limits`.
 pub fn beyond(state: &StateDir, name: &str, limits: &Limits, shown: &[Device]) -> Vec<String> {
     let others: Vec<TenantView> = tenants::all(state)
         .unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Limits in listings: what a user would write, and the same as numbers. One shape for every command.
+//! Limits in listings: what a user would write, and the same as numbers. One shape for every
+//! command.
 
 use fcsp::config::{Quota, Rules};
 use fcsp::share::params::Params;
@@ -16,7 +17,8 @@ pub struct MemoryRule {
     pub value: String,
     /// The quota in bytes; `None` for a part of the device, and for no limit.
     pub bytes: Option<u64>,
-    /// The quota as a part of the device's memory, 1 for all of it; `None` for bytes, and for no limit.
+    /// The quota as a part of the device's memory, 1 for all of it; `None` for bytes, and for no
+    /// limit.
     pub part: Option<f64>,
 }
 

@@ -1,4 +1,5 @@
-//! `fcsp run`: makes a tenant, then becomes the program, so that its signals, exit status and number are its own.
+//! `fcsp run`: makes a tenant, then becomes the program, so that its signals, exit status and
+//! number are its own.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -59,11 +60,12 @@ Exit codes: the program's own; 125 fcsp itself failed, 126 the program cannot be
 pub struct Args {
     #[command(flatten)]
     limits: LimitArgs,
-    /// Compute units of the tenant's own (AMD): auto, as many as its share is of the device, or a range such as 0-71, or
-    /// per device 0=0-71,1=auto
+    /// Compute units of the tenant's own (AMD): auto, as many as its share is of the device, or a
+    /// range such as 0-71, or per device 0=0-71,1=auto
     #[arg(long, value_name = "RULES", num_args = 0..=1, require_equals = true, default_missing_value = "auto", conflicts_with = "sim")]
     spatial: Option<String>,
-    /// Name of the tenant; one that lives is joined, without limits or with equal ones [default: run-<pid>]
+    /// Name of the tenant; one that lives is joined, without limits or with equal ones [default:
+    /// run-<pid>]
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// Refuse where more memory or time would be promised than a device has, instead of warning
@@ -72,7 +74,8 @@ pub struct Args {
     /// Run on simulated accelerators: MODEL[xCOUNT][,memory=SIZE], models h100, a100, l4, tiny
     #[arg(long, value_name = "SPEC")]
     sim: Option<String>,
-    /// Preload this vendor's library as well, installed or not: cuda, hip, levelzero, ascend, gaudi or all; may be repeated
+    /// Preload this vendor's library as well, installed or not: cuda, hip, levelzero, ascend, gaudi
+    /// or all; may be repeated
     #[arg(long = "vendor", value_name = "NAME", conflicts_with = "sim")]
     vendors: Vec<Choice>,
     /// The program and its arguments
@@ -112,8 +115,8 @@ fn preload_value(libraries: &[PathBuf]) -> OsString {
     OsString::from_vec(all.join(&b':'))
 }
 
-/// The vendors whose libraries go into the program, and the libraries in the loader's order. The simulated machine has
-/// CUDA only.
+/// The vendors whose libraries go into the program, and the libraries in the loader's order. The
+/// simulated machine has CUDA only.
 fn preloads(libraries: &Libraries, args: &Args) -> anyhow::Result<(Vec<Vendor>, Vec<PathBuf>)> {
     if args.sim.is_some() {
         return Ok((vec![Vendor::Cuda], vec![libraries.preload.clone()]));
@@ -201,10 +204,12 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// Memory that a context takes where nothing better is known, in bytes: less than on any large device of today.
+/// Memory that a context takes where nothing better is known, in bytes: less than on any large
+/// device of today.
 const LEAST_CONTEXT: u64 = 256 << 20;
 
-/// Says which quotas are too small for a program to begin with. `contexts` are the devices with what a context takes.
+/// Says which quotas are too small for a program to begin with. `contexts` are the devices with
+/// what a context takes.
 fn small_quotas(limits: &Limits, devices: &[Device], context: Option<u64>) -> Vec<String> {
     let least = context.unwrap_or(LEAST_CONTEXT);
     let mut lines = Vec::new();
@@ -301,7 +306,8 @@ fn take_place(
         Some(around) => !around.takes_in(args.tenant.as_deref(), &args.limits, numbers)?,
         None => false,
     };
-    // A program does not leave its tenant by another name: it would have that tenant's limit and the new one's together.
+    // A program does not leave its tenant by another name: it would have that tenant's limit and
+    // the new one's together.
     let outer = around.filter(|_| inside);
     let (name, asked) = match &outer {
         Some(outer) => (
@@ -320,7 +326,8 @@ fn take_place(
     if let Some(outer) = &outer {
         outer.check(&asked, visible)?;
     }
-    // Behind the key of a tenant of root's nobody else makes one: another user's part of it lies in that user's own folder.
+    // Behind the key of a tenant of root's nobody else makes one: another user's part of it lies in
+    // that user's own folder.
     let is_behind_key = state.home().is_some();
     let state = &match is_behind_key && outer.is_some() {
         true => StateDir::own(),
@@ -339,14 +346,14 @@ fn take_place(
         if needs_to_live {
             return Err(not_there());
         }
-        // What a dead tenant of this name left, its highest use and its refusals, is not this one's; nor need this version
-        // be able to read it. One whose program may still come stays.
+        // What a dead tenant of this name left, its highest use and its refusals, is not this
+        // one's; nor need this version be able to read it. One whose program may still come stays.
         if !state.carried().contains(&name) {
             let _ = state.remove_if(&name, dead);
         }
     }
-    // Held until the tenant is written: two commands at once must not both find the rest of a device free.
-    // Behind a key there is nothing but one tenant to join.
+    // Held until the tenant is written: two commands at once must not both find the rest of a
+    // device free. Behind a key there is nothing but one tenant to join.
     let promises = match state.home() {
         Some(_) => None,
         None => Some(SetupLock::acquire(&state.provide_at()?.join("promises.lock"))?),
@@ -406,8 +413,8 @@ fn take_place(
         numbers.save(&dir)?;
         asked
     };
-    // The mark last: a tenant that is marked and has no program is taken for one that an agent keeps, and would stay for
-    // good if this command were killed in between.
+    // The mark last: a tenant that is marked and has no program is taken for one that an agent
+    // keeps, and would stay for good if this command were killed in between.
     tenants::add_root(&dir)?;
     if !joins || there.managed {
         fcsp::file::replace(&dir.join(MANAGED_MARK), b"")?;
@@ -464,8 +471,8 @@ fn unusable(context: &Context, error: std::io::Error) -> anyhow::Error {
     ))
 }
 
-/// Takes back what [`take_place`] made for a program that could not be started. Best effort: what stays is a tenant
-/// without a living program, which the next collection removes.
+/// Takes back what [`take_place`] made for a program that could not be started. Best effort: what
+/// stays is a tenant without a living program, which the next collection removes.
 fn leave_place(place: &Place) {
     let (name, state) = (&place.name, &place.state);
     let dir = state.tenant(name);
@@ -554,7 +561,8 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if preloaded.contains(&Vendor::LevelZero) && std::env::var_os(SYSMAN_VARIABLE).is_none() {
         command.env(SYSMAN_VARIABLE, "1");
     }
-    // Always: a child in another user namespace, or with another XDG_RUNTIME_DIR, would look elsewhere.
+    // Always: a child in another user namespace, or with another XDG_RUNTIME_DIR, would look
+    // elsewhere.
     command.env(STATE_DIR_VARIABLE, context.state.path());
     command.env_remove(tree::VARIABLE);
     if let (Some(text), Some(machine)) = (&args.sim, &machine) {
@@ -567,7 +575,8 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
             command.env(sim::STATE_VARIABLE, path);
         }
     }
-    // An authority's tenant is set up by the program itself, under the name that the authority gives.
+    // An authority's tenant is set up by the program itself, under the name that the authority
+    // gives.
     let mut taken = None;
     if config.source != Source::File {
         // Best effort: what cannot be collected now is collected later.

@@ -1,5 +1,5 @@
-//! A tenant's share of a device's time from outside: what it was promised, and what it had between two looks at the
-//! page that it publishes.
+//! A tenant's share of a device's time from outside: what it was promised, and what it had between
+//! two looks at the page that it publishes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -22,10 +22,12 @@ pub const INTERVAL: Duration = Duration::from_millis(200);
 /// What a live picture averages over: long enough to read, short enough to see a change.
 const SPAN_NS: u64 = 1_000_000_000;
 
-/// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after one look only.
+/// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after
+/// one look only.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Share {
-    /// What was promised, where anything was. The tenant's page tells quota, mode, priority and weight only.
+    /// What was promised, where anything was. The tenant's page tells quota, mode, priority and
+    /// weight only.
     #[serde(flatten)]
     pub promise: Promise,
     /// GPU time charged, per time passed.
@@ -36,7 +38,8 @@ pub struct Share {
     pub throttled: Option<f64>,
     /// Time between the two looks, ns.
     pub interval_ns: Option<u64>,
-    /// GPU time submitted and not known to be done, ns, as long as it would take on a device of its own.
+    /// GPU time submitted and not known to be done, ns, as long as it would take on a device of its
+    /// own.
     pub in_flight_ns: u64,
     /// GPU time charged since the tenant was set up, ns.
     pub consumed_ns: u64,
@@ -44,8 +47,8 @@ pub struct Share {
     pub waits: u64,
     /// Launches that went because a deadline passed.
     pub let_through: u64,
-    /// What GPU time went into, by class of work: parts of what was granted between two looks, or since the tenant was
-    /// set up if there was nothing between them. A sample.
+    /// What GPU time went into, by class of work: parts of what was granted between two looks, or
+    /// since the tenant was set up if there was nothing between them. A sample.
     pub mix: BTreeMap<&'static str, f64>,
     /// Which way the work leans, which the adaptive mode goes by: latency, throughput or none.
     pub leaning: Option<&'static str>,
@@ -56,7 +59,8 @@ pub struct Share {
     pub(super) standing: bool,
     #[serde(skip)]
     pub(super) look: Option<Look>,
-    /// What part of the device the time is of: less than 1 for a tenant with compute units of its own.
+    /// What part of the device the time is of: less than 1 for a tenant with compute units of its
+    /// own.
     #[serde(skip)]
     pub part: f64,
 }
@@ -94,8 +98,9 @@ pub(super) struct Look {
 }
 
 impl Share {
-    /// Reads the tenant's page for the device, and puts beside it the share that its limits promise: `None` where the
-    /// limits cannot say it from outside, `Some(None)` where they promise none. Nothing where there is neither.
+    /// Reads the tenant's page for the device, and puts beside it the share that its limits
+    /// promise: `None` where the limits cannot say it from outside, `Some(None)` where they promise
+    /// none. Nothing where there is neither.
     pub fn read(
         state: &StateDir,
         device: &DeviceUuid,
@@ -132,8 +137,8 @@ impl Share {
             });
         }
         if let Some(files::Snapshot { view, counters }) = snapshot {
-            // A wait is counted when it ends; what stands now is added. A process that does not tell since when it waits
-            // leaves the page's word, which is one for all of them.
+            // A wait is counted when it ends; what stands now is added. A process that does not
+            // tell since when it waits leaves the page's word, which is one for all of them.
             let standing = match waiting.is_empty() {
                 false => waiting.iter().fold(0, |sum: u64, since| {
                     sum.saturating_add(now.saturating_sub(*since))
@@ -164,20 +169,22 @@ impl Share {
         self.promise.mode.as_deref().is_some_and(|mode| mode != "none")
     }
 
-    /// Enters what happened since `before`; `living` is the number of processes, each of which can wait once at a time.
+    /// Enters what happened since `before`; `living` is the number of processes, each of which can
+    /// wait once at a time.
     fn compare(&mut self, before: Look, living: usize) {
         let Some(now) = self.look else { return };
         let interval = now.at.saturating_sub(before.at);
         if interval == 0 {
             return;
         }
-        // Without a share nothing is counted unless it was asked for, and that is not the same as none.
+        // Without a share nothing is counted unless it was asked for, and that is not the same as
+        // none.
         let moved = now.consumed != before.consumed || now.waited != before.waited;
         if !self.is_kept() && !moved && !self.standing {
             return;
         }
-        // Signed: corrections may take back more than was charged meanwhile, and a page that was made anew starts at
-        // nothing. Neither is a share below zero.
+        // Signed: corrections may take back more than was charged meanwhile, and a page that was
+        // made anew starts at nothing. Neither is a share below zero.
         let part = |now: u64, before: u64| {
             Some((now.wrapping_sub(before).cast_signed().max(0)) as f64 / interval as f64)
         };
@@ -196,8 +203,8 @@ impl Share {
     }
 }
 
-/// The tenant's page, and since when launches of its living processes stand at their gates, of one moment: a wait that ends
-/// between the two would be counted twice or not at all.
+/// The tenant's page, and since when launches of its living processes stand at their gates, of one
+/// moment: a wait that ends between the two would be counted twice or not at all.
 fn settled(
     state: &StateDir,
     device: &DeviceUuid,
@@ -236,7 +243,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Enters what each share has had since the look about [`SPAN_NS`] ago, or since the first one if that is later.
+    /// Enters what each share has had since the look about [`SPAN_NS`] ago, or since the first one
+    /// if that is later.
     pub fn compare(&mut self, tenants: &mut [TenantView]) {
         let mut known = std::mem::take(&mut self.looks);
         for tenant in tenants {

@@ -1,7 +1,8 @@
 //! Signals that end or suspend a command that has something to restore first.
 //!
-//! The handlers store to atomics and write a byte into a pipe, so that whoever waits in poll(2) wakes. A second ending
-//! signal does not wait for the program: it restores the terminal and takes its default effect.
+//! The handlers store to atomics and write a byte into a pipe, so that whoever waits in poll(2)
+//! wakes. A second ending signal does not wait for the program: it restores the terminal and takes
+//! its default effect.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::screen;
 
-/// The signals that end a process and can be caught: each may come from a user, a shell or a supervisor.
+/// The signals that end a process and can be caught: each may come from a user, a shell or a
+/// supervisor.
 const ENDING: [libc::c_int; 8] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -35,10 +37,12 @@ static WRITE_END: AtomicI32 = AtomicI32::new(-1);
 
 /// Notes a signal. Async-signal-safe: atomics, write(2), and what [`screen::abandon`] does.
 extern "C" fn note(signal: libc::c_int) {
-    // SAFETY: errno is the thread's own; write takes a buffer that outlives the call, and a descriptor that is open or -1.
+    // SAFETY: errno is the thread's own; write takes a buffer that outlives the call, and a
+    // descriptor that is open or -1.
     unsafe {
         let errno = *libc::__errno_location();
-        // Relaxed throughout: each word stands alone, and the reader asks again after the pipe woke it.
+        // Relaxed throughout: each word stands alone, and the reader asks again after the pipe woke
+        // it.
         match signal {
             libc::SIGTSTP => SUSPENDED.store(true, Ordering::Relaxed),
             libc::SIGCONT => CONTINUED.store(true, Ordering::Relaxed),
@@ -58,8 +62,8 @@ extern "C" fn note(signal: libc::c_int) {
 }
 
 fn install(signal: libc::c_int) -> io::Result<()> {
-    // SAFETY: sigaction is plain data for which all zeroes is valid, and both pointers outlive the call. Without
-    // SA_RESTART: a system call that the terminal keeps must come back.
+    // SAFETY: sigaction is plain data for which all zeroes is valid, and both pointers outlive the
+    // call. Without SA_RESTART: a system call that the terminal keeps must come back.
     let result = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = note as *const () as libc::sighandler_t;
@@ -141,8 +145,8 @@ pub fn empty() {
     while unsafe { libc::read(wake_end(), bytes.as_mut_ptr().cast(), bytes.len()) } > 0 {}
 }
 
-/// Stops this process as SIGTSTP does by default, with its whole group if `group`; comes back when it is continued.
-/// Where nobody could continue it the kernel does not stop it.
+/// Stops this process as SIGTSTP does by default, with its whole group if `group`; comes back when
+/// it is continued. Where nobody could continue it the kernel does not stop it.
 pub fn stop(group: bool) {
     // SAFETY: these calls take integers only; 0 names this process's group.
     unsafe {
@@ -158,7 +162,8 @@ pub fn stop(group: bool) {
     take_continued();
 }
 
-/// Ends this process by the signal, so that whoever waits for it learns why. Returns only where the signal is ignored.
+/// Ends this process by the signal, so that whoever waits for it learns why. Returns only where the
+/// signal is ignored.
 pub fn end_by(signal: libc::c_int) {
     // SAFETY: these calls take integers only.
     unsafe {

@@ -44,11 +44,12 @@ fn folder(state: &StateDir) -> PathBuf {
     state.path().join("sim")
 }
 
-/// The machine's state file: in the state folder, one a description, so that programs started with the same one share
-/// devices and `fcsp gc` finds it. `None` where the user chose a place.
+/// The machine's state file: in the state folder, one a description, so that programs started with
+/// the same one share devices and `fcsp gc` finds it. `None` where the user chose a place.
 ///
-/// Programs that root starts may become another user and must still reach it. It then lies behind a key: in a folder with
-/// a random name, in one that nobody but root can list, as such a tenant's folder does (`fcsp_core::state`).
+/// Programs that root starts may become another user and must still reach it. It then lies behind a
+/// key: in a folder with a random name, in one that nobody but root can list, as such a tenant's
+/// folder does (`fcsp_core::state`).
 pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<PathBuf>> {
     if std::env::var_os(STATE_VARIABLE).is_some_and(|path| !path.is_empty()) {
         return Ok(None);
@@ -96,8 +97,8 @@ fn keys(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(keys)
 }
 
-/// Makes the machine's state file, as its first program would, and says why where it cannot be used: the program itself would
-/// only find no device.
+/// Makes the machine's state file, as its first program would, and says why where it cannot be
+/// used: the program itself would only find no device.
 pub fn prepare(path: Option<&Path>, topology: &Topology) -> Result<(), region::RegionError> {
     let chosen = path.map_or_else(|| region::path_from_env(topology), Path::to_owned);
     region::Region::open(&chosen, topology)?;
@@ -118,8 +119,8 @@ fn is_behind_key(path: &Path) -> bool {
     key.is_some_and(fcsp::state::is_key)
 }
 
-/// Removes the state of machines that no process uses; returns how many. While any tenant lives nothing is removed: a
-/// program that has just been started holds no lock yet.
+/// Removes the state of machines that no process uses; returns how many. While any tenant lives
+/// nothing is removed: a program that has just been started holds no lock yet.
 pub fn collect(state: &StateDir) -> io::Result<usize> {
     if tenants::all(state)?.iter().any(|tenant| tenant.alive) {
         return Ok(0);
@@ -134,8 +135,8 @@ pub fn collect(state: &StateDir) -> io::Result<usize> {
         .into_iter()
         .filter(|path| !path.ends_with(LOCK) && path.is_file())
     {
-        // Every process of a machine keeps a byte of its state file locked until it ends. The file may be every user's to
-        // write, its folder is not.
+        // Every process of a machine keeps a byte of its state file locked until it ends. The file
+        // may be every user's to write, its folder is not.
         let free = std::fs::File::open(&path).and_then(|file| file::is_held(&file, 0, 0));
         if matches!(free, Ok(false)) && std::fs::remove_file(&path).is_ok() {
             removed += 1;

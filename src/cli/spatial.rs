@@ -1,7 +1,7 @@
 //! `fcsp run --spatial`: compute units of a tenant's own, on AMD's devices.
 //!
-//! They are claimed when the tenant is made (see `fcsp_core::spatial::claims`) and kept by a variable of ROCr's that the
-//! program finds in its environment (see `fcsp_hip::units`).
+//! They are claimed when the tenant is made (see `fcsp_core::spatial::claims`) and kept by a
+//! variable of ROCr's that the program finds in its environment (see `fcsp_hip::units`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,7 +24,8 @@ use super::tenants::TenantView;
 
 /// How long the runtime may take to say which devices there are; it starts all of them.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Variables by which the runtime leaves devices out or orders them anew, above the layer that reads masks.
+/// Variables by which the runtime leaves devices out or orders them anew, above the layer that
+/// reads masks.
 const ORDERING: [&str; 3] = [
     "HIP_VISIBLE_DEVICES",
     "CUDA_VISIBLE_DEVICES",
@@ -163,7 +164,8 @@ pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Claims what the tenant wishes. The caller holds its setup lock, and it counts as one that lives already.
+/// Claims what the tenant wishes. The caller holds its setup lock, and it counts as one that lives
+/// already.
 pub fn claim_all(
     state: &StateDir,
     joining: Joining<'_>,

@@ -20,7 +20,8 @@ use super::limits;
 use super::rules::{self, ComputeRule, MemoryRule};
 use super::shares::Share;
 
-/// File in a tenant's folder with one line for each program that `fcsp run` started in it: number and start time.
+/// File in a tenant's folder with one line for each program that `fcsp run` started in it: number
+/// and start time.
 const ROOTS: &str = "root";
 
 /// What to do about files that cannot be read: damaged, or another version's.
@@ -42,7 +43,8 @@ pub struct Root {
 pub struct DeviceView {
     /// Memory; nothing but the device's UUID where [`DeviceView::counts_memory`] is false.
     pub region: RegionSnapshot,
-    /// Whether the tenant's memory is counted here. One that only submits work has a share and no region.
+    /// Whether the tenant's memory is counted here. One that only submits work has a share and no
+    /// region.
     pub counts_memory: bool,
     /// Processes of it that live here; 1 where they are not counted and the tenant lives.
     pub living: usize,
@@ -211,7 +213,8 @@ impl TenantView {
         }
     }
 
-    /// Whether only an agent can say that this tenant is over: it set it up and started no program in it itself.
+    /// Whether only an agent can say that this tenant is over: it set it up and started no program
+    /// in it itself.
     pub fn kept_by_agent(&self) -> bool {
         self.managed && self.roots.is_empty()
     }
@@ -248,8 +251,8 @@ impl TenantView {
     }
 }
 
-/// What the tenant has on the region's device. `limits` are those of the control page, which knows of a change at
-/// once; the tenant's own files follow at its next request.
+/// What the tenant has on the region's device. `limits` are those of the control page, which knows
+/// of a change at once; the tenant's own files follow at its next request.
 fn device(
     state: &StateDir,
     tenant: &str,
@@ -357,8 +360,8 @@ pub fn promise(tenant: &TenantView, device: &DeviceIdentity) -> Promised {
     }
 }
 
-/// The rule for the device, if there is one. `None` where that hangs on a device's number, which each of the tenant's
-/// programs counts for itself.
+/// The rule for the device, if there is one. `None` where that hangs on a device's number, which
+/// each of the tenant's programs counts for itself.
 fn rule_for<T: Copy>(rules: &Rules<T>, device: &DeviceIdentity) -> Option<Option<T>> {
     let is_number = |selector: &Selector| matches!(selector, Selector::Index(_));
     let exact = rules.iter().any(|(selector, _)| {
@@ -408,8 +411,8 @@ fn runs(pid: u32, start_time: u64) -> bool {
     start == start_time && !zombie
 }
 
-/// Enters the priorities of a tenant where its neighbours of other users can rely on them. Only root
-/// can: what another user says of its own tenants decides the surplus only.
+/// Enters the priorities of a tenant where its neighbours of other users can rely on them. Only
+/// root can: what another user says of its own tenants decides the surplus only.
 pub fn enter_priority(state: &StateDir, tenant: &str, limits: &Limits) {
     use std::os::unix::fs::MetadataExt;
     // SAFETY: geteuid takes nothing and cannot fail.
@@ -427,7 +430,8 @@ pub fn enter_priority(state: &StateDir, tenant: &str, limits: &Limits) {
     let _ = authority::enter(state, tenant, owner, &limits.compute);
 }
 
-/// Enters this process among the tenant's programs, and forgets those that ended. The caller holds the setup lock.
+/// Enters this process among the tenant's programs, and forgets those that ended. The caller holds
+/// the setup lock.
 pub fn add_root(dir: &Path) -> std::io::Result<()> {
     let me = process::myself();
     let mut text: String = roots(dir)
@@ -455,19 +459,19 @@ fn replace_roots(dir: &Path, text: &str) -> std::io::Result<()> {
     file::replace(&dir.join(ROOTS), text.as_bytes())
 }
 
-/// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names. What another
-/// process is setting up at this moment is left alone.
+/// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names.
+/// What another process is setting up at this moment is left alone.
 pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
     let mut removed = Vec::new();
-    // A daemon that was started in a tenant and has not used the device yet counts as alive. Asked once: who carries a
-    // tenant in its environment has it from a process that did.
+    // A daemon that was started in a tenant and has not used the device yet counts as alive. Asked
+    // once: who carries a tenant in its environment has it from a process that did.
     let carried = std::cell::OnceCell::new();
     for name in state.tenants()? {
         if !named && !name.starts_with("run-") && !name.starts_with("tree-") {
             continue;
         }
-        // Asked twice: most live, and their setup locks are not to be taken for that; and once more under the lock,
-        // since a program may have been started meanwhile.
+        // Asked twice: most live, and their setup locks are not to be taken for that; and once more
+        // under the lock, since a program may have been started meanwhile.
         let dead = || TenantView::read(state, &name).is_dead();
         if dead()
             && !carried.get_or_init(|| state.carried()).contains(&name)

@@ -131,7 +131,8 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows the picture until something ends it. The terminal is given back at the return, an error's too.
+/// Shows the picture until something ends it. The terminal is given back at the return, an error's
+/// too.
 fn watch(context: &Context, state: &mut State) -> anyhow::Result<End> {
     let mut session = Session::open()?;
     loop {
@@ -200,7 +201,8 @@ fn plural(count: usize, one: &str) -> String {
 
 fn draw(frame: &mut Frame, state: &mut State) {
     let sums = devices(&state.tenants);
-    // At most a third of the screen: a machine has sixteen devices, but the tenants are what one came for.
+    // At most a third of the screen: a machine has sixteen devices, but the tenants are what one
+    // came for.
     let shown = sums.len().min(usize::from(frame.area().height) / 3) as u16;
     let [head, machine, _, body, foot] = Layout::vertical([
         Constraint::Length(1),

@@ -1,4 +1,5 @@
-//! The vendors: their names, their preload libraries, and whether the loader would find their drivers.
+//! The vendors: their names, their preload libraries, and whether the loader would find their
+//! drivers.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -114,12 +115,14 @@ impl Vendor {
         }
     }
 
-    /// Its driver library, where the loader would look: `LD_LIBRARY_PATH`, the loader's cache, the system's folders. A
-    /// copy that a program brings along (in a Python wheel, by its run path) is not seen.
+    /// Its driver library, where the loader would look: `LD_LIBRARY_PATH`, the loader's cache, the
+    /// system's folders. A copy that a program brings along (in a Python wheel, by its run path) is
+    /// not seen.
     pub fn driver(self) -> Option<PathBuf> {
         let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         std::env::split_paths(&named)
-            // An empty entry is the current folder to the loader; a driver there is nobody's installation.
+            // An empty entry is the current folder to the loader; a driver there is nobody's
+            // installation.
             .filter(|dir| dir.is_absolute())
             .find_map(|dir| self.driver_in(&dir))
             .or_else(|| self.driver_of(&std::fs::read("/etc/ld.so.cache").unwrap_or_default()))
@@ -167,8 +170,8 @@ impl Vendor {
         found.into_iter().map(|name| dir.join(name)).collect()
     }
 
-    /// In the loader's cache every library stands with its whole path, between zero bytes; which hardware a line is for
-    /// does not matter here.
+    /// In the loader's cache every library stands with its whole path, between zero bytes; which
+    /// hardware a line is for does not matter here.
     fn driver_of(self, cache: &[u8]) -> Option<PathBuf> {
         cache
             .split(|&byte| byte == 0)
@@ -183,7 +186,8 @@ impl Vendor {
     }
 }
 
-/// What is wrong with variables that only one vendor's library reads, each in a sentence that begins with its name.
+/// What is wrong with variables that only one vendor's library reads, each in a sentence that
+/// begins with its name.
 pub fn wrong_settings() -> Vec<String> {
     let value = |name| {
         std::env::var_os(name)
@@ -196,7 +200,8 @@ pub fn wrong_settings() -> Vec<String> {
     [cores, wait].into_iter().filter_map(Result::err).collect()
 }
 
-/// Folders that loaders search without being told, and the one in which Gaudi's backend looks as well.
+/// Folders that loaders search without being told, and the one in which Gaudi's backend looks as
+/// well.
 const SYSTEM: [&str; 7] = [
     "/lib64",
     "/usr/lib64",
@@ -227,7 +232,8 @@ fn fault_of(path: &Path) -> String {
     }
 }
 
-/// Whether the file is an ELF object with this command's word size; of a multilib pair, only that one can be loaded.
+/// Whether the file is an ELF object with this command's word size; of a multilib pair, only that
+/// one can be loaded.
 fn is_native(path: &Path) -> bool {
     let mut start = [0; 5];
     std::fs::File::open(path)
@@ -286,9 +292,10 @@ pub struct Picked {
     pub installed: bool,
 }
 
-/// CUDA, every vendor that is installed, and every one that was named. Each library answers look-ups for its own vendor
-/// and passes the others on to the next, so any order does; what is most likely asked comes first: vendors whose driver is
-/// there, then those that were named, and of equals CUDA.
+/// CUDA, every vendor that is installed, and every one that was named. Each library answers
+/// look-ups for its own vendor and passes the others on to the next, so any order does; what is
+/// most likely asked comes first: vendors whose driver is there, then those that were named, and of
+/// equals CUDA.
 pub fn pick(chosen: &[Choice], installed: impl Fn(Vendor) -> bool) -> Vec<Picked> {
     let mut picked: Vec<Picked> = Vendor::ALL
         .into_iter()

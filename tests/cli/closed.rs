@@ -1,4 +1,5 @@
-//! `fcsp run` fails closed by name: a slip in an option, a variable or a tenant's name never means "no limit".
+//! `fcsp run` fails closed by name: a slip in an option, a variable or a tenant's name never means
+//! "no limit".
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -5,7 +5,8 @@ use crate::{Machine, compile, stderr, stdout};
 const GIB: u64 = 1 << 30;
 const BLOCK: u64 = 64 << 20;
 
-/// What the client printed: the total that it saw, the free bytes after its context, the bytes it got.
+/// What the client printed: the total that it saw, the free bytes after its context, the bytes it
+/// got.
 fn numbers(text: &str) -> (u64, u64, u64) {
     let value = |name: &str| {
         text.lines()
@@ -82,8 +83,8 @@ fn quotas_differ_by_device() {
     }
 }
 
-/// Runs the client on a device under an order that the program itself chooses, in a tenant whose limits go by number; gives
-/// the total that it saw.
+/// Runs the client on a device under an order that the program itself chooses, in a tenant whose
+/// limits go by number; gives the total that it saw.
 fn total_under(machine: &Machine, client: &str, command: &[&str], order: &str, device: &str) -> u64 {
     let script = format!("{order} exec {client} dlsym {device}");
     let args = [&["run"], command, &["--", "sh", "-c", &script]].concat();
@@ -180,7 +181,8 @@ fn numbers_of_unlike_devices_are_asked_of_the_driver() {
     let dir = machine.path().join("libraries");
     let written = machine.fcsp(&["lib", "--to", dir.to_str().unwrap()]);
     assert!(written.status.success(), "{}", stderr(&written));
-    // As on a real machine: the driver is what the loader finds, and the command knows of no simulation.
+    // As on a real machine: the driver is what the loader finds, and the command knows of no
+    // simulation.
     for (visible, quotas) in [("0,1", [GIB, 2 * GIB]), ("1,0", [GIB, 2 * GIB])] {
         let mut command = machine.command(&[
             "run",

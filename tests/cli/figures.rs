@@ -1,4 +1,5 @@
-//! Figures in listings: one shape, numbers beside text, nothing invented, and what has ended out of the way.
+//! Figures in listings: one shape, numbers beside text, nothing invented, and what has ended out of
+//! the way.
 
 use std::time::Duration;
 
@@ -185,7 +186,8 @@ fn another_users_state_folder_is_said_to_be_one() {
     };
     open(machine.path(), 0o755);
     open(&machine.path().join("state"), 0o700);
-    // The test's folder may be one that only root can enter: the command is copied to where everybody can.
+    // The test's folder may be one that only root can enter: the command is copied to where
+    // everybody can.
     let command = machine.path().join("fcsp");
     std::fs::copy(env!("CARGO_BIN_EXE_fcsp"), &command).unwrap();
     open(&command, 0o755);

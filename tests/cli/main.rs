@@ -23,7 +23,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A machine of its own for each test: state, cache and simulated devices in a folder that goes away.
+/// A machine of its own for each test: state, cache and simulated devices in a folder that goes
+/// away.
 struct Machine {
     dir: tempfile::TempDir,
 }
@@ -51,7 +52,8 @@ impl Machine {
                 command.env_remove(&name);
             }
         }
-        // The libraries are unpacked once, into the folder that the test binary was built in, and found there.
+        // The libraries are unpacked once, into the folder that the test binary was built in, and
+        // found there.
         command
             .args(args)
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))

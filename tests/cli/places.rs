@@ -1,4 +1,5 @@
-//! Where state and libraries go: `fcsp run` starts wherever some folder serves, and tells the program which.
+//! Where state and libraries go: `fcsp run` starts wherever some folder serves, and tells the
+//! program which.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -6,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::{Machine, stderr, stdout};
 
-/// Runs a script in a mount namespace whose /dev/shm, /run and /var/cache are empty file systems; `None`, with a note, where
-/// that is not allowed. `$F` is the command, and `$NOBODY` starts a program as another user.
+/// Runs a script in a mount namespace whose /dev/shm, /run and /var/cache are empty file systems;
+/// `None`, with a note, where that is not allowed. `$F` is the command, and `$NOBODY` starts a
+/// program as another user.
 fn apart(machine: &Machine, script: &str) -> Option<String> {
     // SAFETY: geteuid takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
@@ -119,7 +121,8 @@ fn the_first_place_that_serves_is_taken() {
     let _ = std::fs::remove_dir_all("/tmp/fcsp-0");
 }
 
-/// What the program was told is what the command finds without being told, and what the library finds.
+/// What the program was told is what the command finds without being told, and what the library
+/// finds.
 #[test]
 fn all_processes_of_a_user_find_one_folder() {
     let machine = Machine::new();

@@ -1,4 +1,5 @@
-//! `fcsp run`: what is refused before anything starts, and that the program then has the process to itself.
+//! `fcsp run`: what is refused before anything starts, and that the program then has the process to
+//! itself.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -306,7 +307,8 @@ fn a_name_is_free_again_when_its_tenant_is_dead() {
     assert_eq!(machine.tenant("again").unwrap()["memory"][0]["value"], "2 GiB");
 }
 
-/// Files that a dead tenant of another version left, or that somebody wrote over, are in nobody's way.
+/// Files that a dead tenant of another version left, or that somebody wrote over, are in nobody's
+/// way.
 #[test]
 fn a_name_is_free_again_whatever_its_dead_tenant_left() {
     let machine = Machine::new();
@@ -422,7 +424,8 @@ fn libraries_that_were_tampered_with_are_written_again() {
     assert_eq!(lib(), path);
     assert_eq!(std::fs::read(&path).unwrap(), good);
 
-    // A home that others may write cannot be trusted with a library: the state folder takes its place.
+    // A home that others may write cannot be trusted with a library: the state folder takes its
+    // place.
     std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o777)).unwrap();
     assert!(lib().starts_with(machine.path().join("state")));
 }
@@ -477,7 +480,8 @@ fn an_unpacked_release_uses_the_libraries_beside_it() {
     let found = lib("XDG_CACHE_HOME", machine.path());
     assert_eq!(found["origin"], "beside");
     assert_eq!(found["preload"], folder.join("libfcsp_cuda.so").to_str().unwrap());
-    // The variable beats it; where the cache is no folder and beside nothing, the state folder holds the libraries.
+    // The variable beats it; where the cache is no folder and beside nothing, the state folder
+    // holds the libraries.
     assert_eq!(lib("FCSP_LIB_DIR", &folder)["origin"], "variable");
     // One in which others could swap the libraries is passed by, and refused where it was named.
     let open = std::fs::Permissions::from_mode(0o777);

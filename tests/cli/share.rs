@@ -1,5 +1,5 @@
-//! Shares of a simulated device's time, end to end: modes, neighbours, and changes to programs that run. Times are
-//! those of a machine with other things to do, so every bound is coarse.
+//! Shares of a simulated device's time, end to end: modes, neighbours, and changes to programs that
+//! run. Times are those of a machine with other things to do, so every bound is coarse.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

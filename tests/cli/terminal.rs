@@ -1,4 +1,5 @@
-//! `fcsp top` and `fcsp demo` on a terminal: they end with it, restore it whatever ends them, and can be suspended.
+//! `fcsp top` and `fcsp demo` on a terminal: they end with it, restore it whatever ends them, and
+//! can be suspended.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -48,7 +49,8 @@ impl OnTerminal {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        // SAFETY: the descriptors are written before the call returns; name and settings may be null.
+        // SAFETY: the descriptors are written before the call returns; name and settings may be
+        // null.
         let (master, slave) = unsafe {
             let opened = libc::openpty(
                 &raw mut master,

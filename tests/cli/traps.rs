@@ -1,5 +1,6 @@
-//! Traps in the folders of tenants: pipes, links, devices, files without end, names that are no names. A tenant owns its
-//! folder and puts into it what it likes; every command of root's must go on.
+//! Traps in the folders of tenants: pipes, links, devices, files without end, names that are no
+//! names. A tenant owns its folder and puts into it what it likes; every command of root's must go
+//! on.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -22,7 +23,8 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What a command says, within bounds of time and memory; fails the test if it hangs or dies of a signal.
+/// What a command says, within bounds of time and memory; fails the test if it hangs or dies of a
+/// signal.
 fn bounded(machine: &Machine, args: &[&str], what: &str) -> Output {
     let mut command = machine.command(args);
     // SAFETY: setrlimit is async-signal-safe, and the record lives through the call.
@@ -364,7 +366,8 @@ fn root_goes_into_no_folder_that_anothers_link_leads_to() {
     assert!(shared.machine.path().join("state/tenants").is_dir());
 }
 
-/// A program of another user's in the tenant of this folder; `None`, with a note, where none can be started.
+/// A program of another user's in the tenant of this folder; `None`, with a note, where none can be
+/// started.
 fn living(folder: &Path) -> Option<crate::Sleeper> {
     let command = "--reuid 65534 --regid 65534 --clear-groups sleep 600";
     let sleeper = match Command::new("setpriv").args(command.split(' ')).spawn() {
@@ -383,8 +386,8 @@ fn living(folder: &Path) -> Option<crate::Sleeper> {
     Some(sleeper)
 }
 
-/// A second name for root's own file in a tenant's folder: where the kernel lets users make one (`protected_hardlinks`),
-/// a change of that tenant's limits would be one of the other's.
+/// A second name for root's own file in a tenant's folder: where the kernel lets users make one
+/// (`protected_hardlinks`), a change of that tenant's limits would be one of the other's.
 #[test]
 fn roots_own_limits_are_not_written_by_a_second_name() {
     let Some(shared) = Shared::new() else { return };

@@ -7,8 +7,8 @@ use crate::hip_only::program;
 use crate::machine::Machine;
 use crate::vendors::{GIB, MIB, Vendor};
 
-/// A jump leaves a call of either layer, and the flags that say that a thread is inside one. The quota holds all the same,
-/// and what is captured afterwards is not taken for work.
+/// A jump leaves a call of either layer, and the flags that say that a thread is inside one. The
+/// quota holds all the same, and what is captured afterwards is not taken for work.
 pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

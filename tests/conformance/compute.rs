@@ -1,4 +1,5 @@
-//! Shares of the device's time. Times are those of a machine with other things to do, so every bound is coarse.
+//! Shares of the device's time. Times are those of a machine with other things to do, so every
+//! bound is coarse.
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -20,8 +21,9 @@ fn near(what: &str, value: f64, expected: f64) {
     );
 }
 
-/// Waits until a rate of running programs is what it should be, for 40 measurements at most: costs are learned meanwhile, and
-/// the machine may give the clients too little time to keep the device busy.
+/// Waits until a rate of running programs is what it should be, for 40 measurements at most: costs
+/// are learned meanwhile, and the machine may give the clients too little time to keep the device
+/// busy.
 pub fn settles(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
     let settled = (0..40).any(|_| {
         let value = measure();
@@ -86,7 +88,8 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
     assert!(last > 0.0, "the floor is kept");
 }
 
-/// Work whose cost is hard to learn has its strict share of each second after the first, and is not starved.
+/// Work whose cost is hard to learn has its strict share of each second after the first, and is not
+/// starved.
 pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -105,13 +108,15 @@ pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
                 "{tenant}: {had:.3?} of {quota}"
             );
         }
-        // What a loaded host takes to see that its work is done may be charged, too: a coarse bound.
+        // What a loaded host takes to see that its work is done may be charged, too: a coarse
+        // bound.
         let mean = had.iter().sum::<f64>() / had.len() as f64;
         assert!(mean >= quota / 4.0, "{tenant}: {had:.3?} of {quota}");
     }
 }
 
-/// A name lifts no share: kernels named as collectives, in a process that is no rank, are charged and held back.
+/// A name lifts no share: kernels named as collectives, in a process that is no rank, are charged
+/// and held back.
 pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -230,7 +235,8 @@ pub fn pages_of_the_dead_cost_nothing(vendor: &'static Vendor) {
     assert_eq!(mapped, 0, "pages of the dead are mapped");
 }
 
-/// A page of another version, or noise, in the place of a tenant's own: its share is kept all the same.
+/// A page of another version, or noise, in the place of a tenant's own: its share is kept all the
+/// same.
 pub fn a_page_of_another_version_turns_no_share_off(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

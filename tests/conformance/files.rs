@@ -1,12 +1,15 @@
-//! One backend is found its way in by whoever knows another: each file is a room with the same name in every one of them.
-//! A file that some backend lacks stands here, with those that have it and the reason.
+//! One backend is found its way in by whoever knows another: each file is a room with the same name
+//! in every one of them. A file that some backend lacks stands here, with those that have it and
+//! the reason.
 //!
-//! `fcsp-empty` is not compared: it is the smallest backend, to copy from, and its rooms are single files.
+//! `fcsp-empty` is not compared: it is the smallest backend, to copy from, and its rooms are single
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The libraries of each vendor that have a file of types and a table of functions each, under their own names.
+/// The libraries of each vendor that have a file of types and a table of functions each, under
+/// their own names.
 const LIBRARIES: [(&str, &[&str]); 5] = [
     ("cuda", &["cuda", "nvml"]),
     ("hip", &["hip", "rocm_smi", "amd_smi"]),
@@ -166,7 +169,8 @@ fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether a file belongs to a library of the vendor's: `src/ffi/NAME.rs`, what is in `src/ffi/NAME/`, `src/symbols/NAME.tsv`.
+/// Whether a file belongs to a library of the vendor's: `src/ffi/NAME.rs`, what is in
+/// `src/ffi/NAME/`, `src/symbols/NAME.tsv`.
 fn is_of_library(file: &str, libraries: &[&str]) -> bool {
     libraries.iter().any(|name| {
         file == format!("src/ffi/{name}.rs")

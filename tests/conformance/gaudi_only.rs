@@ -68,7 +68,8 @@ pub fn launches_are_counted_and_never_held_back(vendor: &'static Vendor) {
     });
     let share = machine.tenant("limited")["devices"][0]["compute"].clone();
     assert_eq!(share["waits"].as_u64(), Some(0), "{share}");
-    // Launches of a millisecond each, of which some hundred are done: what was counted comes near that.
+    // Launches of a millisecond each, of which some hundred are done: what was counted comes near
+    // that.
     let busy = machine.busy("counted", &limit, false);
     wait_for("launches to be counted", || busy.done() > 300);
     let done = busy.done();

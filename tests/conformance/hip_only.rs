@@ -1,4 +1,5 @@
-//! What only HIP has: a runtime that calls itself, launches by host function and in a dozen forms, a last error.
+//! What only HIP has: a runtime that calls itself, launches by host function and in a dozen forms,
+//! a last error.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use crate::compute::settles;
 use crate::machine::{Client, Machine, compile, headers};
 use crate::vendors::{GIB, MIB, Vendor};
 
-/// The runtime's name, and one of the same length for the library that does the work beneath another of that name.
+/// The runtime's name, and one of the same length for the library that does the work beneath
+/// another of that name.
 const RUNTIME: &str = "libamdhip64.so.6";
 const WORKER: &str = "libamdhip64.so.0";
 
@@ -86,7 +88,8 @@ pub fn a_runtime_that_calls_itself_is_governed_once(vendor: &'static Vendor) {
         client.ok("spin 1000");
         client.ok("sync");
     }
-    // A launch that the runtime passes on to another of its launches counts once: the share is a quarter, not an eighth.
+    // A launch that the runtime passes on to another of its launches counts once: the share is a
+    // quarter, not an eighth.
     let settings = [
         ("FCSP_TENANT", "strict"),
         ("FCSP_COMPUTE_LIMIT", "25%"),
@@ -156,7 +159,8 @@ pub fn every_form_of_launch_is_charged(vendor: &'static Vendor) {
         output.read_line(&mut line).unwrap();
         assert_eq!(line, "done\n", "{form}");
         let share = machine.tenant(form)["devices"][0]["compute"].clone();
-        // Before a kernel is timed it is charged a guess of some microseconds; what counts is that none went by unseen.
+        // Before a kernel is timed it is charged a guess of some microseconds; what counts is that
+        // none went by unseen.
         let consumed = share["consumed_ns"].as_u64().unwrap();
         assert!(
             consumed > COUNT * 1_000 && consumed < COUNT * 4_000_000,

@@ -1,4 +1,5 @@
-//! Compute units of a tenant's own: `fcsp run --spatial` on a simulated device of 304 units, of which 8 belong together.
+//! Compute units of a tenant's own: `fcsp run --spatial` on a simulated device of 304 units, of
+//! which 8 belong together.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -239,7 +240,8 @@ pub fn units_are_the_share(vendor: &'static Vendor) {
         let all = [&["--tenant", name][..], options].concat();
         machine.keep_busy(machine.run_client(&all), name, false)
     };
-    // Side by side at the same time, each with what its units can do: the share is not taken of it once more.
+    // Side by side at the same time, each with what its units can do: the share is not taken of it
+    // once more.
     settles("half of the units beside the other half", 0.5, || {
         let free = busy("free", &["--memory", "unlimited"]).rate();
         let half = ["--compute", "50%", "--mode", "strict", "--spatial"];

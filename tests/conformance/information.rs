@@ -74,7 +74,8 @@ pub fn each_tenant_sees_its_own_processes(vendor: &'static Vendor) {
     assert_eq!(machine.judge().processes().len(), 3);
 }
 
-/// `fcsp devices` asks the vendor's own driver, and finds the tenant by the identity that its files go by.
+/// `fcsp devices` asks the vendor's own driver, and finds the tenant by the identity that its files
+/// go by.
 pub fn its_devices_are_listed(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

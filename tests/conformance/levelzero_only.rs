@@ -1,4 +1,5 @@
-//! What only Level Zero has: a loader between programs and drivers, and contexts that the program destroys.
+//! What only Level Zero has: a loader between programs and drivers, and contexts that the program
+//! destroys.
 
 use crate::compute::settles;
 use crate::machine::{Client, Machine, wait_for};
@@ -32,7 +33,8 @@ pub fn the_library_is_a_driver_to_the_loader(vendor: &'static Vendor) {
     };
     let quota = 512 * MIB;
     let text = quota.to_string();
-    // By every route that leads to the loader's functions; the tables it hands out are those that we gave it.
+    // By every route that leads to the loader's functions; the tables it hands out are those that
+    // we gave it.
     for route in vendor.routes {
         let tenant = [("FCSP_TENANT", *route), ("FCSP_MEMORY_LIMIT", &text)];
         let mut client = machine.otherwise(&[&AS_A_DRIVER[..], &tenant].concat());
@@ -168,7 +170,8 @@ pub fn devices_have_quotas_of_their_own(vendor: &'static Vendor) {
     client.ok(&format!("alloc {}", 256 * MIB));
 }
 
-/// A process that dies between the driver's work and our entry of it leaves nothing behind, whatever it was doing.
+/// A process that dies between the driver's work and our entry of it leaves nothing behind,
+/// whatever it was doing.
 pub fn deaths_inside_a_call_leave_nothing_behind(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

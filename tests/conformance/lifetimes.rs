@@ -1,5 +1,6 @@
-//! Handles that come and go: streams, events, graphs, modules, contexts, pools and cards are created, used and destroyed,
-//! by one thread and by eight, in every mode. The simulated driver ends a program where a dead handle is named.
+//! Handles that come and go: streams, events, graphs, modules, contexts, pools and cards are
+//! created, used and destroyed, by one thread and by eight, in every mode. The simulated driver
+//! ends a program where a dead handle is named.
 
 use crate::hip_only::program;
 use crate::machine::Machine;
@@ -87,8 +88,9 @@ pub fn handles_of_gaudi_come_and_go(vendor: &'static Vendor) {
     are_right(vendor, &[("cards", 10)]);
 }
 
-/// A device that another thread uses anew before the call that ended it comes back. `ends` is that call, `figures` one that the
-/// management library needs for its own: what is lost in between would be found by a measurement.
+/// A device that another thread uses anew before the call that ended it comes back. `ends` is that
+/// call, `figures` one that the management library needs for its own: what is lost in between would
+/// be found by a measurement.
 fn what_is_taken_anew_counts(vendor: &'static Vendor, ends: &str, figures: Option<&str>) {
     let Some(machine) = Machine::new(vendor) else {
         return;

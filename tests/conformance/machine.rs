@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::vendors::Vendor;
 
-/// The triple of this machine. Builds of the preload libraries name it, since a configuration file may set another one.
+/// The triple of this machine. Builds of the preload libraries name it, since a configuration file
+/// may set another one.
 #[cfg(target_arch = "x86_64")]
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 #[cfg(target_arch = "aarch64")]
@@ -39,7 +40,8 @@ struct Built {
     sim: PathBuf,
 }
 
-/// Builds a vendor's libraries and client, once a run; nothing where its headers are not to be had offline.
+/// Builds a vendor's libraries and client, once a run; nothing where its headers are not to be had
+/// offline.
 fn built(vendor: &Vendor) -> Option<Built> {
     static BUILT: Mutex<Option<HashMap<&'static str, Option<Built>>>> = Mutex::new(None);
     let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +58,8 @@ fn build(vendor: &Vendor) -> Option<Built> {
         .join(vendor.name);
     let sim = dir.join("sim");
     std::fs::create_dir_all(&sim).unwrap();
-    // The same folder and profile as the build script of the command, so that what it built is not built again.
+    // The same folder and profile as the build script of the command, so that what it built is not
+    // built again.
     let embed = target_dir().join("embed");
     let mut cargo = Command::new(env!("CARGO"));
     cargo
@@ -138,7 +141,8 @@ pub fn compile(vendor: &Vendor, source: &str, result: &Path, arguments: &[&str])
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// A file of this name in a folder or in one of its folders, such as that of the machine's architecture.
+/// A file of this name in a folder or in one of its folders, such as that of the machine's
+/// architecture.
 fn below(folder: &Path, name: &str) -> Option<PathBuf> {
     let here = folder.join(name);
     if here.exists() {
@@ -239,7 +243,8 @@ impl Machine {
     /// The client without the preload library, waiting for commands.
     pub fn judge(&self) -> Judge {
         let mut client = Client::start(self.bare(&self.built.client));
-        // Simulated management libraries need no device to be open, which would be one more process on it.
+        // Simulated management libraries need no device to be open, which would be one more process
+        // on it.
         assert_ne!(client.code("route linked"), 9997);
         Judge { client }
     }
@@ -295,8 +300,8 @@ impl Machine {
         &self.built.sim
     }
 
-    /// The client with these variables and no preload library; `{preload}` and `{sim}` stand for that library's file and
-    /// the folder of the simulated ones.
+    /// The client with these variables and no preload library; `{preload}` and `{sim}` stand for
+    /// that library's file and the folder of the simulated ones.
     pub fn otherwise(&self, settings: &[(&str, &str)]) -> Client {
         let mut command = self.bare(&self.built.client);
         for (name, value) in settings {
@@ -306,8 +311,9 @@ impl Machine {
         Client::start(command)
     }
 
-    /// The client in a PID namespace of its own, where management libraries list processes by the numbers that they have
-    /// outside, as in a container; `None`, with a note, where no namespace can be made.
+    /// The client in a PID namespace of its own, where management libraries list processes by the
+    /// numbers that they have outside, as in a container; `None`, with a note, where no namespace
+    /// can be made.
     #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
     pub fn contained(&self, settings: &[(&str, &str)]) -> Option<Client> {
         const INSIDE: [&str; 5] = [
@@ -349,7 +355,8 @@ impl Machine {
         client
     }
 
-    /// The client busy with kernels of a millisecond, or with recorded work, as a tenant with these settings.
+    /// The client busy with kernels of a millisecond, or with recorded work, as a tenant with these
+    /// settings.
     pub fn busy(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
         let all = [&[("FCSP_TENANT", tenant)][..], settings].concat();
         self.keep_busy(self.governed(&all), tenant, recorded)
@@ -374,8 +381,9 @@ impl Machine {
         busy
     }
 
-    /// Keeps a client busy with work whose cost is hard to learn: kernels of which a few take very long, or recordings made anew
-    /// for each launch. [`Busy::done`] is the ns of device time that it has had.
+    /// Keeps a client busy with work whose cost is hard to learn: kernels of which a few take very
+    /// long, or recordings made anew for each launch. [`Busy::done`] is the ns of device time that
+    /// it has had.
     pub fn owed(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
         let path = self.path().join(format!("{tenant}.words"));
         std::fs::write(&path, [0; 64]).unwrap();
@@ -404,7 +412,8 @@ impl Machine {
             .clone()
     }
 
-    /// The most that all processes together ever held on the first device, by the machine's own account.
+    /// The most that all processes together ever held on the first device, by the machine's own
+    /// account.
     pub fn peak(&self) -> u64 {
         let topology = self.vendor.spec.parse().unwrap();
         let region = fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();

@@ -9,7 +9,8 @@ use crate::vendors::{GIB, MIB, Vendor};
 const QUOTA: u64 = GIB;
 /// What is taken at a time.
 const BLOCK: u64 = 16 * MIB;
-/// What a driver may take for itself besides the context: streams, code, the steps in which pools grow.
+/// What a driver may take for itself besides the context: streams, code, the steps in which pools
+/// grow.
 const SLACK: u64 = 48 * MIB;
 
 fn governed(vendor: &'static Vendor) -> Option<(Machine, Client)> {
@@ -50,8 +51,8 @@ pub fn the_quota_is_filled_and_never_passed(vendor: &'static Vendor) {
     });
 }
 
-/// Small requests far from the quota come from bytes held ahead: the account is never below the driver's, above it by little, and
-/// exact where the tenant asks.
+/// Small requests far from the quota come from bytes held ahead: the account is never below the
+/// driver's, above it by little, and exact where the tenant asks.
 pub fn small_requests_are_counted(vendor: &'static Vendor) {
     /// More than is ever held ahead by one process, and a slab.
     const AHEAD: u64 = 2 * MIB;
@@ -92,7 +93,8 @@ pub fn small_requests_are_counted(vendor: &'static Vendor) {
     for block in blocks {
         client.ok(&format!("free {block}"));
     }
-    // The overhead may be 200 ms old, and have been measured while the driver held a page for part of its bytes.
+    // The overhead may be 200 ms old, and have been measured while the driver held a page for part
+    // of its bytes.
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         client.values("info");

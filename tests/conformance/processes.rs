@@ -6,7 +6,8 @@ use crate::vendors::{GIB, MIB, Vendor};
 
 const BLOCK: u64 = 16 * MIB;
 
-/// Waits until `take` is granted again: while requests are being refused, the dead are looked for a few times a second.
+/// Waits until `take` is granted again: while requests are being refused, the dead are looked for a
+/// few times a second.
 fn returned(client: &mut Client, take: &str) -> u64 {
     let mut taken = 0;
     wait_for("what a process held that has gone", || {
@@ -49,7 +50,8 @@ pub fn threads_never_pass_the_quota(vendor: &'static Vendor) {
     });
 }
 
-/// Threads whose small requests go to and fro between far from the quota and near it, while others of them measure: one account.
+/// Threads whose small requests go to and fro between far from the quota and near it, while others
+/// of them measure: one account.
 pub fn threads_pass_between_far_and_near(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -68,8 +70,8 @@ pub fn threads_pass_between_far_and_near(vendor: &'static Vendor) {
     }
 }
 
-/// A process that comes to a full tenant: the driver makes nothing for it, not even for a moment. Where there is room for
-/// exactly what the driver makes, it gets that.
+/// A process that comes to a full tenant: the driver makes nothing for it, not even for a moment.
+/// Where there is room for exactly what the driver makes, it gets that.
 pub fn what_a_process_begins_with_is_held_beforehand(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -225,8 +227,9 @@ pub fn programs_started_by_programs_are_governed(vendor: &'static Vendor) {
     client.ok(&format!("spawn open 0; alloc {}", 256 * MIB));
 }
 
-/// In a container the management library lists processes by numbers that they do not know. Each finds its own entry, is
-/// measured by it whatever its neighbours do meanwhile, and finds itself in the lists under its own number.
+/// In a container the management library lists processes by numbers that they do not know. Each
+/// finds its own entry, is measured by it whatever its neighbours do meanwhile, and finds itself in
+/// the lists under its own number.
 pub fn a_container_measures_exactly(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

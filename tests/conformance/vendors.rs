@@ -13,8 +13,8 @@ pub struct Vendor {
     pub preload: &'static str,
     /// The simulated libraries: as cargo names them, and as programs load them.
     pub sim: &'static [(&'static str, &'static str)],
-    /// Libraries that are not simulated: the folder that `scripts/fetch-headers.sh` fills, somewhere below which they
-    /// are, and their names.
+    /// Libraries that are not simulated: the folder that `scripts/fetch-headers.sh` fills,
+    /// somewhere below which they are, and their names.
     pub fetched: &'static [(&'static str, &'static str)],
     /// Libraries of both that the client is linked against.
     pub linked: &'static [&'static str],
@@ -24,7 +24,8 @@ pub struct Vendor {
     pub headers: &'static [&'static str],
     /// Further options for the compiler.
     pub options: &'static [&'static str],
-    /// Variables of the client's environment; `{sim}` stands for the folder of the simulated libraries.
+    /// Variables of the client's environment; `{sim}` stands for the folder of the simulated
+    /// libraries.
     pub environment: &'static [(&'static str, &'static str)],
     /// The simulated machine.
     pub spec: &'static str,

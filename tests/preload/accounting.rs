@@ -1,5 +1,6 @@
-//! What is counted while several things happen at once, and where the management library does not say what a process holds.
-//! The programs are those that `benches/device/cases.py` runs on a device.
+//! What is counted while several things happen at once, and where the management library does not
+//! say what a process holds. The programs are those that `benches/device/cases.py` runs on a
+//! device.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -62,7 +63,8 @@ fn number(answer: &serde_json::Value, key: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {key} in {answer}"))
 }
 
-/// The command before a program that is to run in a PID namespace of its own; `None`, with a note, where none can be made.
+/// The command before a program that is to run in a PID namespace of its own; `None`, with a note,
+/// where none can be made.
 fn in_namespace() -> Option<&'static [&'static str]> {
     const INSIDE: &[&str] = &[
         "unshare",
@@ -96,7 +98,8 @@ fn first_use_by_many_threads() {
     }
 }
 
-/// Clients that make their contexts at once, each after the others have asked for theirs; how many got one.
+/// Clients that make their contexts at once, each after the others have asked for theirs; how many
+/// got one.
 fn contexts_at_once(machine: &Machine, quota: u64, processes: usize, inside: &[&str]) -> usize {
     let start = |_| {
         let mut command = match inside.split_first() {
@@ -126,7 +129,8 @@ fn contexts_at_once(machine: &Machine, quota: u64, processes: usize, inside: &[&
     codes.iter().filter(|&&code| code == 0).count()
 }
 
-/// Processes that make contexts at once: as many get one as fit, and the driver makes no more, not even for a moment.
+/// Processes that make contexts at once: as many get one as fit, and the driver makes no more, not
+/// even for a moment.
 #[test]
 fn contexts_made_at_once_never_pass_a_quota() {
     for (quota, fit) in [
@@ -153,8 +157,8 @@ fn contexts_made_at_once_in_a_container_never_pass_a_quota() {
     assert!(machine.peak() <= 2 * GIB, "{}", machine.peak());
 }
 
-/// A process that comes to a full tenant is refused before the driver makes its context, and gets one when there is exactly
-/// room for it.
+/// A process that comes to a full tenant is refused before the driver makes its context, and gets
+/// one when there is exactly room for it.
 #[test]
 fn a_context_is_refused_before_it_is_made_and_has_the_last_room() {
     let machine = Machine::with(REAL);
@@ -188,7 +192,8 @@ fn further_contexts_are_held_before_they_are_made() {
     }
 }
 
-/// In a container the library lists processes by numbers that they do not know. The process finds its own entry.
+/// In a container the library lists processes by numbers that they do not know. The process finds
+/// its own entry.
 #[test]
 fn a_container_with_host_numbers_measures_exactly() {
     let Some(inside) = in_namespace() else { return };
@@ -225,7 +230,8 @@ fn a_noisy_neighbour_of_a_container_is_not_counted() {
     noise.wait().unwrap();
 }
 
-/// Two namespaces have the same numbers, and the library tells both: the entry is told by its figure.
+/// Two namespaces have the same numbers, and the library tells both: the entry is told by its
+/// figure.
 #[test]
 fn processes_of_one_number_are_told_apart() {
     let Some(inside) = in_namespace() else { return };
@@ -247,8 +253,8 @@ fn processes_of_one_number_are_told_apart() {
     neighbour.wait().unwrap();
 }
 
-/// Where no figure is to be had a context counts by its estimate, and code, streams and limits by differences: nothing
-/// drifts.
+/// Where no figure is to be had a context counts by its estimate, and code, streams and limits by
+/// differences: nothing drifts.
 #[test]
 fn without_figures_nothing_is_uncounted_and_nothing_drifts() {
     for nvml in ["na", "na,uma", "unlisted"] {
@@ -304,7 +310,8 @@ fn what_a_pool_keeps_is_no_reason_to_refuse() {
     }
 }
 
-/// What was freed behind work that runs is handed out again in the stream's order: it is not counted twice meanwhile.
+/// What was freed behind work that runs is handed out again in the stream's order: it is not
+/// counted twice meanwhile.
 #[test]
 fn what_was_freed_behind_work_can_be_taken_again() {
     let machine = Machine::with("h100,memory=16GiB,context=64MiB");
@@ -349,8 +356,8 @@ fn the_last_part_of_a_quota_can_be_had() {
     }
 }
 
-/// Many processes that each draw a little from a pool of their own: none of it is drawn unseen. Far from the quota, each pool
-/// would reserve a step of 32 MiB, and all together pass it.
+/// Many processes that each draw a little from a pool of their own: none of it is drawn unseen. Far
+/// from the quota, each pool would reserve a step of 32 MiB, and all together pass it.
 #[test]
 fn what_many_pools_draw_is_held() {
     const PROCESSES: u64 = 220;
@@ -382,7 +389,8 @@ fn what_many_pools_draw_is_held() {
     assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
 }
 
-/// The library's list in a container has the tenant's processes, by the numbers that they have there.
+/// The library's list in a container has the tenant's processes, by the numbers that they have
+/// there.
 #[test]
 fn a_container_lists_its_own_processes() {
     let Some(inside) = in_namespace() else { return };
@@ -393,7 +401,8 @@ fn a_container_lists_its_own_processes() {
     }
 }
 
-/// Limits go by the number that programs call a device by, however it was made visible; both libraries say the same.
+/// Limits go by the number that programs call a device by, however it was made visible; both
+/// libraries say the same.
 #[test]
 fn both_libraries_agree_on_a_device_named_by_its_uuid() {
     let machine = Machine::with("h100x2,memory=8GiB,context=64MiB");

@@ -1,5 +1,6 @@
-//! The ways around that are known of comparable software, one test each. What is closed is shown to be; what no library
-//! inside the process can close is shown to be open, and SECURITY.md must say so.
+//! The ways around that are known of comparable software, one test each. What is closed is shown to
+//! be; what no library inside the process can close is shown to be open, and SECURITY.md must say
+//! so.
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use crate::{
     CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, is_root, libraries, program, shared, stderr,
 };
 
-/// The state that SECURITY.md gives for a way around: the second cell of the row whose first cell has `way` in it.
+/// The state that SECURITY.md gives for a way around: the second cell of the row whose first cell
+/// has `way` in it.
 fn state(way: &str) -> String {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
     let row = text
@@ -105,8 +107,8 @@ fn holds_with(variables: &[(&str, &str)]) {
 
 // A. Environment and files
 
-/// Runs a script in a mount namespace whose /etc is empty but for what the script puts there; `None`, with a note,
-/// where that is not allowed.
+/// Runs a script in a mount namespace whose /etc is empty but for what the script puts there;
+/// `None`, with a note, where that is not allowed.
 fn with_own_etc(machine: &Machine, script: &str) -> Option<i32> {
     let can = is_root()
         && Command::new("unshare")
@@ -150,7 +152,8 @@ fn a_unset_the_limit_variables() {
             assert_eq!(code, OUT_OF_MEMORY, "{variables}");
         }
     }
-    // A file that others may write says nothing; without one, the variables are the user's own to unset.
+    // A file that others may write says nothing; without one, the variables are the user's own to
+    // unset.
     let script =
         format!("{AUTHORITY} && chmod 666 /etc/fcsp/tenant.toml && LD_PRELOAD={preload} {client} {big}");
     if let Some(code) = with_own_etc(&machine, &script) {
@@ -204,7 +207,8 @@ fn a_another_driver_library_by_a_variable() {
 fn a_another_driver_library_in_front() {
     open("`LD_LIBRARY_PATH` with another `libcuda.so.1`");
     let machine = Machine::new();
-    // A copy in front of the driver is the driver to the library as it is to the program: the quota holds.
+    // A copy in front of the driver is the driver to the library as it is to the program: the quota
+    // holds.
     let front = machine.path().join("front");
     std::fs::create_dir(&front).unwrap();
     std::fs::copy(libraries().sim.join("libcuda.so.1"), front.join("libcuda.so.1")).unwrap();
@@ -224,7 +228,8 @@ fn a_another_driver_library_in_front() {
     let renamed = front.join("libother.so");
     std::fs::copy(libraries().sim.join("libcuda.so.1"), &renamed).unwrap();
     with_front(Some(&renamed)).refused(&format!("alloc {}", 2 * GIB));
-    // One that was edited to say another is not known for the driver: what is asked of it is not seen.
+    // One that was edited to say another is not known for the driver: what is asked of it is not
+    // seen.
     let mut bytes = std::fs::read(&renamed).unwrap();
     let name = b"libcuda.so.1\0";
     while let Some(at) = bytes.windows(name.len()).position(|part| part == name) {
@@ -383,7 +388,8 @@ fn b_handles_and_get_proc_address() {
 #[test]
 fn b_static_runtime_in_a_dynamic_program() {
     closed("static `libcudart`");
-    // What such a program does: it opens the driver itself, asks for the resolver by name and for all else by it.
+    // What such a program does: it opens the driver itself, asks for the resolver by name and for
+    // all else by it.
     let machine = Machine::new();
     let whole = compiled("routes.c", "routes-static-libgcc", &["-static-libgcc".as_ref()]);
     assert_eq!(refuse(&machine, &whole, "proc", None), OUT_OF_MEMORY);
@@ -438,7 +444,8 @@ fn b_deep_binding() {
 #[test]
 fn b_export_tables() {
     open("`cuGetExportTable`");
-    // The simulator has no private tables; what can be shown is that the question goes to the driver unchanged.
+    // The simulator has no private tables; what can be shown is that the question goes to the
+    // driver unchanged.
     assert_eq!(
         refuse(&Machine::new(), &program("routes"), "export-table", None),
         104
@@ -512,8 +519,8 @@ fn b_musl_programs() {
     open("musl programs");
 }
 
-// C. Driver API: what is asked for in one piece above the quota, or in pieces past it. The same commands without a quota
-// do get their memory.
+// C. Driver API: what is asked for in one piece above the quota, or in pieces past it. The same
+// commands without a quota do get their memory.
 
 fn past_the_quota(way: &str, commands: &str) {
     closed(way);

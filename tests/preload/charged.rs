@@ -1,5 +1,6 @@
-//! Which calls pass the gate: each way of giving the device work, made once by a tenant with a share, must show in what
-//! the tenant is charged, and what only moves bytes over the bus, or is only recorded, must not.
+//! Which calls pass the gate: each way of giving the device work, made once by a tenant with a
+//! share, must show in what the tenant is charged, and what only moves bytes over the bus, or is
+//! only recorded, must not.
 
 use crate::{Client, MIB, Machine, program};
 
@@ -141,7 +142,8 @@ fn every_copy_and_fill_inside_the_device_is_charged() {
     };
     for (names, arguments) in routes {
         for name in *names {
-            // Fills of wider elements pass the end of the block; the gate stands before the driver's own check.
+            // Fills of wider elements pass the end of the block; the gate stands before the
+            // driver's own check.
             let code = try_route(name, *arguments, rows_2d);
             assert!(
                 code == 0 || name.contains("D16") || name.contains("D32"),
@@ -199,7 +201,8 @@ fn launches_of_every_age_are_charged() {
         let before = charged(&machine);
         let call = match call {
             "multi" => {
-                // One CUDA_LAUNCH_PARAMS: function, grid, block and shared memory in four words, stream, parameters.
+                // One CUDA_LAUNCH_PARAMS: function, grid, block and shared memory in four words,
+                // stream, parameters.
                 let one = 1u64 | 1 << 32;
                 let list = client.ok(&format!("words 0 {function} {one} {one} {one} 0 {stream} 0"));
                 format!("cuLaunchCooperativeKernelMultiDevice {list} 1 0")

@@ -1,5 +1,5 @@
-//! Death at any step: what a process held is free within a second, seen by `fcsp ps`, and can be taken again by the
-//! tenant's others and by a new process. No daemon helps.
+//! Death at any step: what a process held is free within a second, seen by `fcsp ps`, and can be
+//! taken again by the tenant's others and by a new process. No daemon helps.
 
 use std::time::{Duration, Instant};
 
@@ -93,8 +93,8 @@ fn run_to_death(client: &mut Client, commands: &str) -> bool {
     false
 }
 
-/// The client killed at the second call of a function, before or after its effect, with `survivor`s of its tenant or
-/// without.
+/// The client killed at the second call of a function, before or after its effect, with `survivor`s
+/// of its tenant or without.
 fn killed_at(function: &str, commands: &str, when: &str, survivors: bool) {
     let machine = Machine::new();
     let mut survivor = survivors.then(|| machine.open("t", "1GiB"));
@@ -178,9 +178,10 @@ fn sum_of(judge: &mut Observer, clients: &[(usize, Client)], tenant: usize) -> u
         .sum()
 }
 
-/// Eight processes of two tenants that take and give back through many routes, killed at random moments, again and
-/// again. By the driver's account no tenant is ever past its quota; with pools, whose growth the driver alone decides,
-/// it may be for the length of one call, which takes the memory back.
+/// Eight processes of two tenants that take and give back through many routes, killed at random
+/// moments, again and again. By the driver's account no tenant is ever past its quota; with pools,
+/// whose growth the driver alone decides, it may be for the length of one call, which takes the
+/// memory back.
 fn killed_at_random(routes: u32, momentary: bool) {
     const ROUNDS: u64 = 6;
     const QUOTA: u64 = 600 * MIB;

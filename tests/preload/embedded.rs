@@ -1,5 +1,5 @@
-//! A program that links a backend, started by `fcsp run`: what it asks for in code does not pass the limits of whoever
-//! started it.
+//! A program that links a backend, started by `fcsp run`: what it asks for in code does not pass
+//! the limits of whoever started it.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use crate::{CONTEXT, GIB, MIB, Machine, OUT_OF_MEMORY, stderr, stdout};
 /// Set for the program below alone.
 const PROGRAM: &str = "TEST_LINKED_PROGRAM";
 
-/// The program: asks for 2 GiB in code, then takes blocks of 64 MiB until it is refused. Prints the device's size, the
-/// blocks it was given and the code of the refusal.
+/// The program: asks for 2 GiB in code, then takes blocks of 64 MiB until it is refused. Prints the
+/// device's size, the blocks it was given and the code of the refusal.
 #[test]
 #[ignore = "the program of the tests below"]
 fn linked_program() {

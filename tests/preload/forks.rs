@@ -1,5 +1,6 @@
-//! A process's first driver calls, interrupted at each step of the set-up: a fork by another thread, or a system call that
-//! fails there. Nobody hangs, nothing is leaked, and the next process of the tenant has its whole quota.
+//! A process's first driver calls, interrupted at each step of the set-up: a fork by another
+//! thread, or a system call that fails there. Nobody hangs, nothing is leaked, and the next process
+//! of the tenant has its whole quota.
 //!
 //! `FCSP_TEST_STEPS=all` goes through every step; without it each test takes every third.
 
@@ -54,7 +55,8 @@ fn run(machine: &Machine, tenant: &str, arguments: &[&str]) -> Outcome {
 
 const GOVERNED: [i64; 3] = [0, 0, OUT_OF_MEMORY as i64];
 
-/// Interrupts a process at one step after the other, each in a tenant of its own, until there is no such step.
+/// Interrupts a process at one step after the other, each in a tenant of its own, until there is no
+/// such step.
 fn walk(mode: &str, error: i32, check: impl Fn(&Machine, &str, &Outcome)) {
     let machine = Machine::new();
     let all = std::env::var("FCSP_TEST_STEPS").is_ok_and(|value| value == "all");
@@ -103,8 +105,8 @@ fn held(pid: i64, state: &Path) -> Vec<String> {
     links.chain(regions).collect()
 }
 
-/// A child that sleeps holds nothing of what its parent was setting up: neither its lock nor its place. The parent has
-/// ended, and nothing is counted.
+/// A child that sleeps holds nothing of what its parent was setting up: neither its lock nor its
+/// place. The parent has ended, and nothing is counted.
 #[test]
 fn a_child_forked_during_set_up_holds_nothing() {
     walk("sleep", 0, |machine, tenant, outcome| {
@@ -123,14 +125,15 @@ fn a_child_forked_during_set_up_can_make_calls() {
     for mode in ["use", "raw"] {
         walk(mode, 0, |_, _, outcome| {
             assert_eq!(outcome.codes, GOVERNED);
-            // The driver refuses children of a process that has initialised it, where it learns of the fork.
+            // The driver refuses children of a process that has initialised it, where it learns of
+            // the fork.
             assert!([0, NOT_INITIALIZED].contains(&outcome.child), "{outcome:?}");
         });
     }
 }
 
-/// A system call that fails ends in a refusal in the driver's own words, or in nothing at all. It never ends in a program
-/// without limits.
+/// A system call that fails ends in a refusal in the driver's own words, or in nothing at all. It
+/// never ends in a program without limits.
 #[test]
 fn a_failure_at_any_step_is_a_refusal_or_nothing() {
     for error in [libc::EMFILE, libc::ENOSPC] {

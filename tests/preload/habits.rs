@@ -1,5 +1,6 @@
-//! What programs do to themselves, and to whatever else lives in their process: close every descriptor, lower their limits,
-//! damage their files. The books stay right, and the program goes on.
+//! What programs do to themselves, and to whatever else lives in their process: close every
+//! descriptor, lower their limits, damage their files. The books stay right, and the program goes
+//! on.
 
 use std::os::unix::fs::FileExt;
 
@@ -7,7 +8,8 @@ use crate::{CONTEXT, Client, MIB, Machine, OUT_OF_MEMORY, program};
 
 const BLOCK: u64 = 32 * MIB;
 
-/// Daemons close every descriptor that they do not know, and get the numbers again for files of their own.
+/// Daemons close every descriptor that they do not know, and get the numbers again for files of
+/// their own.
 #[test]
 fn closed_descriptors_change_nothing() {
     let machine = Machine::new();
@@ -27,8 +29,8 @@ fn closed_descriptors_change_nothing() {
     assert_eq!(machine.used("t"), 0);
 }
 
-/// Who has closed the region's file and opened others in its place looks for dead neighbours all the same, and not into
-/// files of its own, where nobody holds a lock.
+/// Who has closed the region's file and opened others in its place looks for dead neighbours all
+/// the same, and not into files of its own, where nobody holds a lock.
 #[test]
 fn the_living_are_not_taken_for_dead() {
     let machine = Machine::new();
@@ -49,7 +51,8 @@ fn the_living_are_not_taken_for_dead() {
     assert_eq!(one.fill(BLOCK).len() as u64, (512 * MIB - CONTEXT) / BLOCK);
 }
 
-/// A program that may not make files as long as a tenant's gets no memory. It is not ended by the signal that says so.
+/// A program that may not make files as long as a tenant's gets no memory. It is not ended by the
+/// signal that says so.
 #[test]
 fn a_limit_on_files_refuses_and_does_not_kill() {
     let machine = Machine::new();
@@ -100,7 +103,8 @@ fn a_damaged_page_of_limits_leaves_those_that_were_known() {
     assert_eq!(client.call("info").1[1], 1024 * MIB);
 }
 
-/// A state folder that depends on where a process stands would be several, each with the whole quota in it.
+/// A state folder that depends on where a process stands would be several, each with the whole
+/// quota in it.
 #[test]
 fn a_state_folder_that_depends_on_where_one_stands_is_refused() {
     let machine = Machine::new();

@@ -1,5 +1,5 @@
-//! Memory that is exported as a descriptor, let go of, and imported again: it is charged once for as long as the device has
-//! it, whoever keeps it there.
+//! Memory that is exported as a descriptor, let go of, and imported again: it is charged once for
+//! as long as the device has it, whoever keeps it there.
 
 use crate::{CONTEXT, Client, GIB, MIB, Machine};
 

@@ -124,8 +124,8 @@ fn processes_of_neighbours_are_not_shown() {
 /// Packages of NVIDIA that the Python clients use, in one environment that later runs find again.
 const PACKAGES: [&str; 2] = ["nvidia-ml-py==13.615.71", "cuda-bindings==13.5.0"];
 
-/// The interpreter of a virtual environment with [`PACKAGES`]; `None` only where FCSP_OFFLINE says that there is no
-/// index to install them from.
+/// The interpreter of a virtual environment with [`PACKAGES`]; `None` only where FCSP_OFFLINE says
+/// that there is no index to install them from.
 fn python() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(make_environment).as_deref()
@@ -243,8 +243,8 @@ fn nvidias_python_bindings_under_a_quota() {
     wait_for("its memory to be given back", || machine.used("t") == 0);
 }
 
-/// The simulator's own client of the bindings, which knows nothing of quotas, sees no difference under one as large as
-/// its device.
+/// The simulator's own client of the bindings, which knows nothing of quotas, sees no difference
+/// under one as large as its device.
 #[test]
 fn a_program_that_knows_nothing_of_quotas() {
     let Some(python) = python() else { return };

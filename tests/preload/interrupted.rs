@@ -1,5 +1,5 @@
-//! Threads that are interrupted in driver calls, or make them in odd circumstances: a jump out of a signal handler, a
-//! cancellation, a small stack, a clock that was put in the C library's place.
+//! Threads that are interrupted in driver calls, or make them in odd circumstances: a jump out of a
+//! signal handler, a cancellation, a small stack, a clock that was put in the C library's place.
 
 use crate::{MIB, Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
 
@@ -37,8 +37,8 @@ fn run_under(machine: &Machine, tenant: &str, share: &[(&str, &str)], arguments:
         .collect()
 }
 
-/// An interactive program's Ctrl-C leaves a call that waits for a kernel. The quota holds for that thread as before,
-/// from wherever on its stack it calls.
+/// An interactive program's Ctrl-C leaves a call that waits for a kernel. The quota holds for that
+/// thread as before, from wherever on its stack it calls.
 #[test]
 fn a_jump_out_of_a_call_is_no_way_past_the_quota() {
     let machine = Machine::new();
@@ -65,8 +65,8 @@ fn a_cancelled_thread_ends_and_the_process_goes_on() {
     }
 }
 
-/// The first use of a device and launches there fit on the smallest stack that a thread can have, its thread-local
-/// memory included, in every mode.
+/// The first use of a device and launches there fit on the smallest stack that a thread can have,
+/// its thread-local memory included, in every mode.
 #[test]
 fn the_smallest_stack_will_do() {
     let machine = Machine::new();
@@ -93,8 +93,8 @@ fn the_smallest_stack_will_do() {
     }
 }
 
-/// The library asks the kernel for the time, and sleeps by it: a clock that was put in the C library's place, and stands
-/// still, holds up nobody.
+/// The library asks the kernel for the time, and sleeps by it: a clock that was put in the C
+/// library's place, and stands still, holds up nobody.
 #[test]
 fn the_clock_is_the_kernels() {
     let machine = Machine::new();

@@ -1,4 +1,5 @@
-//! The preload library itself: what it exports and needs, what it weighs, and that it is not noticed.
+//! The preload library itself: what it exports and needs, what it weighs, and that it is not
+//! noticed.
 
 use std::collections::BTreeSet;
 use std::path::Path;

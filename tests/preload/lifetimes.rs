@@ -1,6 +1,7 @@
-//! Streams, events, graphs, modules, contexts and pools that come and go, on one thread and on eight, in every mode: no
-//! handle is used after its end, no code is wrong, no data is wrong. The program is `benches/device/lifetimes.c`, which runs on a
-//! real device, too; here the simulated driver ends it where a dead handle is named.
+//! Streams, events, graphs, modules, contexts and pools that come and go, on one thread and on
+//! eight, in every mode: no handle is used after its end, no code is wrong, no data is wrong. The
+//! program is `benches/device/lifetimes.c`, which runs on a real device, too; here the simulated
+//! driver ends it where a dead handle is named.
 
 use std::process::Output;
 

@@ -1,4 +1,5 @@
-//! Limits and files that cannot be used: memory fails closed, never open, and the reason is told to who asks for it.
+//! Limits and files that cannot be used: memory fails closed, never open, and the reason is told to
+//! who asks for it.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ fn said(machine: &Machine, limit: &str, commands: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), stderr(&output))
 }
 
-/// A process with this limit and these files gets no memory at all, and says why if asked, and nothing if not.
+/// A process with this limit and these files gets no memory at all, and says why if asked, and
+/// nothing if not.
 fn closed(machine: &Machine, limit: &str, parts: &[&str]) {
     let mut client = machine.client("t", limit);
     let opened = client.code("open 0");
@@ -236,8 +238,9 @@ fn foreign_region() -> PathBuf {
     kept
 }
 
-/// A tenant that cuts off its own region under its living processes harms those and nobody else: an access beyond the end
-/// of a file ends the process, whatever the program. Its neighbour goes on, readers report it, and a fresh region mends it.
+/// A tenant that cuts off its own region under its living processes harms those and nobody else: an
+/// access beyond the end of a file ends the process, whatever the program. Its neighbour goes on,
+/// readers report it, and a fresh region mends it.
 #[test]
 fn a_region_cut_off_under_living_processes() {
     let machine = Machine::new();
@@ -274,7 +277,8 @@ fn scribbled_slots_of_the_dead() {
     assert_eq!(had(&machine, "1GiB"), GIB);
 }
 
-/// The control page of a living tenant, cut off or overwritten: no process gets more than the quota by it.
+/// The control page of a living tenant, cut off or overwritten: no process gets more than the quota
+/// by it.
 #[test]
 fn damaged_control_page() {
     for damage in [(|path: &Path| truncate(path, 0)) as fn(&Path), |path| {
@@ -291,7 +295,8 @@ fn damaged_control_page() {
     }
 }
 
-/// A file system of its own for the state folder; `None`, with a note, where that is not allowed here.
+/// A file system of its own for the state folder; `None`, with a note, where that is not allowed
+/// here.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -350,7 +355,8 @@ fn read_only_state_folder() {
     assert_eq!(had(&machine, "1GiB"), GIB);
 }
 
-/// No room at any of the moments at which room is needed: never a crash, never memory without an account.
+/// No room at any of the moments at which room is needed: never a crash, never memory without an
+/// account.
 #[test]
 fn full_state_folder() {
     let machine = Machine::new();
@@ -380,7 +386,8 @@ fn full_state_folder() {
         (2..16).contains(&refused),
         "{refused} of 17 found too little room"
     );
-    // A region that must grow for its 33rd process and cannot: that process is refused, the others go on.
+    // A region that must grow for its 33rd process and cannot: that process is refused, the others
+    // go on.
     let _ = std::fs::remove_dir_all(mount.0.join("tenants"));
     std::fs::remove_file(&filler).unwrap();
     let mut crowd: Vec<Client> = (0..32).map(|_| machine.open("t", "100GiB")).collect();

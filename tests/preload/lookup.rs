@@ -1,5 +1,5 @@
-//! Every route by which a program finds a driver function leads to the wrapper; every other lookup is answered as if
-//! the preload library were not there.
+//! Every route by which a program finds a driver function leads to the wrapper; every other lookup
+//! is answered as if the preload library were not there.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -101,8 +101,8 @@ fn newer_than_the_simulator(name: &str) -> bool {
         .any(|line| line.ends_with(&format!(" {name}")))
 }
 
-/// `cuGetProcAddress` of both ABIs, for every version and stream flag: the same function as without the preload, by its
-/// wrapper where there is one.
+/// `cuGetProcAddress` of both ABIs, for every version and stream flag: the same function as without
+/// the preload, by its wrapper where there is one.
 #[test]
 fn get_proc_address() {
     let machine = Machine::new();
@@ -215,8 +215,8 @@ fn what_each_route_finds_keeps_the_quota() {
     assert_eq!(GIB, 1 << 30);
 }
 
-/// RTLD_NEXT and RTLD_DEFAULT depend on who asks; misses set dlerror's text and leave errno as it was or as the C
-/// library sets it. All of it must be as it is without the preload.
+/// RTLD_NEXT and RTLD_DEFAULT depend on who asks; misses set dlerror's text and leave errno as it
+/// was or as the C library sets it. All of it must be as it is without the preload.
 #[test]
 fn unrelated_lookups_are_untouched() {
     let machine = Machine::new();
@@ -255,8 +255,8 @@ fn unrelated_lookups_are_untouched() {
     }
 }
 
-/// A driver whose functions call each other through the linker and by name is charged once, by its own figures, and is
-/// given its own functions when it asks for them.
+/// A driver whose functions call each other through the linker and by name is charged once, by its
+/// own figures, and is given its own functions when it asks for them.
 #[test]
 fn a_driver_that_calls_itself() {
     let mut machine = Machine::new();

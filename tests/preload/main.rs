@@ -1,7 +1,9 @@
-//! The preload library in real processes: programs in C and Python, the simulated driver, files in temporary folders.
+//! The preload library in real processes: programs in C and Python, the simulated driver, files in
+//! temporary folders.
 //!
-//! What a process holds is judged from outside, by a process without the preload that asks the management library, and
-//! by `fcsp ps --json`. Every test has a machine of its own. Needs a C compiler.
+//! What a process holds is judged from outside, by a process without the preload that asks the
+//! management library, and by `fcsp ps --json`. Every test has a machine of its own. Needs a C
+//! compiler.
 
 mod accounting;
 mod bypass;
@@ -65,7 +67,8 @@ fn libraries() -> &'static Libraries {
     })
 }
 
-/// Compiles a file of `tests/clients`, unless that has been done since it changed; `name` is the result's.
+/// Compiles a file of `tests/clients`, unless that has been done since it changed; `name` is the
+/// result's.
 fn compiled(source: &str, name: &str, arguments: &[&OsStr]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
@@ -203,8 +206,8 @@ impl Machine {
         }
     }
 
-    /// The most that all processes together ever held on the first device, by the machine's own account: no observer's
-    /// samples could miss it.
+    /// The most that all processes together ever held on the first device, by the machine's own
+    /// account: no observer's samples could miss it.
     fn peak(&self) -> u64 {
         let topology = self.spec.parse().unwrap();
         let region = fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();

@@ -1,5 +1,6 @@
-//! Every way to take device memory: charged as it is taken, refused at the quota with the driver's own code, given back
-//! when freed. Here is what the ways have in common, and what concerns several at once.
+//! Every way to take device memory: charged as it is taken, refused at the quota with the driver's
+//! own code, given back when freed. Here is what the ways have in common, and what concerns several
+//! at once.
 
 mod direct;
 mod physical;
@@ -12,7 +13,8 @@ const QUOTA: u64 = GIB;
 
 /// One way to take memory.
 struct Route {
-    /// Takes a block of about [`BLOCK`] bytes: the driver's code, and what is needed to give it back.
+    /// Takes a block of about [`BLOCK`] bytes: the driver's code, and what is needed to give it
+    /// back.
     take: fn(&mut Client) -> (i32, Vec<u64>),
     give: fn(&mut Client, &[u64]),
     /// The most that the driver can take for one block.
@@ -135,8 +137,8 @@ fn far_from_the_quota_and_up_to_it() {
     assert!(judge.peak(client.pid()) <= 4 * GIB);
 }
 
-/// Threads that allocate, free and ask at once, far from the quota: a measurement may take what is under way for overhead, and
-/// the next one does not.
+/// Threads that allocate, free and ask at once, far from the quota: a measurement may take what is
+/// under way for overhead, and the next one does not.
 #[test]
 fn threads_far_from_the_quota() {
     let machine = Machine::new();

@@ -1,5 +1,6 @@
-//! Where the management library cannot say what a process holds: contexts count with an estimate, code by what the
-//! device's free memory falls by, and a tenant never holds more than its quota by the device's own account.
+//! Where the management library cannot say what a process holds: contexts count with an estimate,
+//! code by what the device's free memory falls by, and a tenant never holds more than its quota by
+//! the device's own account.
 
 use std::path::PathBuf;
 

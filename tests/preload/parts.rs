@@ -58,7 +58,8 @@ fn a_part_has_its_own_quota_and_counts_in_the_outer_one() {
     assert_eq!(beside.fill(BLOCK).len() as u64, (3 * GIB - CONTEXT) / BLOCK);
     assert_eq!(machine.used("outer"), 4 * GIB);
     assert_eq!(machine.peak(), 4 * GIB);
-    // What a part gives back is the outer tenant's again; now the outer quota stands in the part's way.
+    // What a part gives back is the outer tenant's again; now the outer quota stands in the part's
+    // way.
     for block in &blocks {
         part.ok(&format!("free {block}"));
     }

@@ -1,5 +1,5 @@
-//! Families of processes: fork, vfork, exec, spawn, threads before main, hundreds at once, and programs that never
-//! touch a device.
+//! Families of processes: fork, vfork, exec, spawn, threads before main, hundreds at once, and
+//! programs that never touch a device.
 
 use std::time::Instant;
 
@@ -42,8 +42,8 @@ fn fork_before_use() {
     });
 }
 
-/// A child that was forked afterwards cannot use the device, by the driver's rule; it must not hang, and its end must
-/// not take its parent's memory from the account.
+/// A child that was forked afterwards cannot use the device, by the driver's rule; it must not
+/// hang, and its end must not take its parent's memory from the account.
 #[test]
 fn fork_after_use() {
     let machine = Machine::new();
@@ -65,7 +65,8 @@ fn fork_after_use() {
     client.ok("info");
     assert_eq!(machine.used("t"), CONTEXT + 256 * MIB);
     assert_eq!(processes(&machine).len(), 1);
-    // The child keeps no hold on its parent's place: it outlives the parent, and the parent's memory is free.
+    // The child keeps no hold on its parent's place: it outlives the parent, and the parent's
+    // memory is free.
     let (_, values) = client.call("forkkeep info");
     client.kill();
     wait_for("the parent's memory", || machine.used("t") == 0);
@@ -143,8 +144,8 @@ fn threads_before_main() {
     assert!(machine.tenant("t")["refused"].as_u64().unwrap() >= 4);
 }
 
-/// A crowd in one tenant: each has its place, the sum is exact, and all of it is gone when they are.
-/// FCSP_TEST_PROCESSES=1000 makes it a thousand.
+/// A crowd in one tenant: each has its place, the sum is exact, and all of it is gone when they
+/// are. FCSP_TEST_PROCESSES=1000 makes it a thousand.
 #[test]
 fn a_crowd_in_one_tenant() {
     let count: u64 = std::env::var("FCSP_TEST_PROCESSES")
@@ -152,8 +153,9 @@ fn a_crowd_in_one_tenant() {
         .map_or(200, |text| text.parse().unwrap());
     let machine = Machine::with("h100,memory=64GiB,context=2MiB,stream=0");
     let mut judge = machine.observer();
-    // Each takes a context and 2 MiB; one more block is left over. A large crowd's quota is beyond the nearness at which
-    // contexts are measured at once, so it gets one that leaves room for estimates.
+    // Each takes a context and 2 MiB; one more block is left over. A large crowd's quota is beyond
+    // the nearness at which contexts are measured at once, so it gets one that leaves room for
+    // estimates.
     let exact = count <= 200;
     let quota = if exact {
         count * 4 * MIB + 2 * MIB
@@ -264,7 +266,8 @@ fn a_bare_environment() {
     assert_eq!(client.fill(64 * MIB).len() as u64, (GIB - CONTEXT) / (64 * MIB));
 }
 
-/// Processes that name no tenant are one by their family: the tree that was started with the same settings.
+/// Processes that name no tenant are one by their family: the tree that was started with the same
+/// settings.
 #[test]
 fn a_tree_shares_one_quota_without_a_name() {
     let machine = Machine::new();

@@ -1,5 +1,5 @@
-//! Who shares a quota: unnamed trees of processes whatever their parents do, containers, users, and programs that rewrite
-//! their environment.
+//! Who shares a quota: unnamed trees of processes whatever their parents do, containers, users, and
+//! programs that rewrite their environment.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -14,14 +14,15 @@ struct Crowd {
     release: PathBuf,
 }
 
-/// What a script's line does: a client that takes `bytes` and keeps them until the pipe at `$RELEASE` is opened.
+/// What a script's line does: a client that takes `bytes` and keeps them until the pipe at
+/// `$RELEASE` is opened.
 fn worker(bytes: u64) -> String {
     format!("(echo 'open 0'; echo 'alloc {bytes}'; cat $RELEASE) | $CLIENT")
 }
 
 impl Crowd {
-    /// Runs `command`, whose script has `$CLIENT` and `$RELEASE`, and hears the driver's codes of `count` workers:
-    /// opening the device, then the allocation, where the device was opened.
+    /// Runs `command`, whose script has `$CLIENT` and `$RELEASE`, and hears the driver's codes of
+    /// `count` workers: opening the device, then the allocation, where the device was opened.
     fn start(machine: &Machine, mut command: Command, count: usize) -> (Self, Vec<i32>) {
         let release = machine.path().join("release");
         let _ = std::fs::remove_file(&release);
@@ -34,7 +35,8 @@ impl Crowd {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // Two lines a worker: each answers both commands, the second with an error where the first failed.
+        // Two lines a worker: each answers both commands, the second with an error where the first
+        // failed.
         let codes = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .take(2 * count)
@@ -285,7 +287,8 @@ fn containers_with_one_state_folder_are_tenants_of_their_own() {
         container(&machine, "4GiB"),
         container(&machine, "3GiB"),
     );
-    // Far from the quotas, as the first processes of all three have one number, which the measurement is not to mix up.
+    // Far from the quotas, as the first processes of all three have one number, which the
+    // measurement is not to mix up.
     for (client, quota) in [(&mut small, 3), (&mut large, 4), (&mut twin, 3)] {
         client.ok("open 0");
         assert_eq!(client.ok("total 0"), quota * GIB);
@@ -344,8 +347,8 @@ fn public(machine: &Machine) -> Option<PathBuf> {
     Some(dir)
 }
 
-/// A script in a mount namespace with a /dev/shm, /run and /etc of its own, without any setting; `$P` is the public folder
-/// and `$NOBODY` starts a program as another user.
+/// A script in a mount namespace with a /dev/shm, /run and /etc of its own, without any setting;
+/// `$P` is the public folder and `$NOBODY` starts a program as another user.
 fn as_root(machine: &Machine, public: &Path, script: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new("unshare");
     clean(&mut command);
@@ -392,8 +395,8 @@ fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
     assert!(!errors.contains("cannot be preloaded"), "{errors}");
 }
 
-/// A program that became another user makes a part of its tenant, joins it, and joins the tenant itself. The outer quota
-/// bounds them all.
+/// A program that became another user makes a part of its tenant, joins it, and joins the tenant
+/// itself. The outer quota bounds them all.
 #[test]
 fn a_program_that_became_another_user_makes_a_part_of_its_tenant() {
     let machine = Machine::new();
@@ -475,7 +478,8 @@ fn plain_preload_finds_a_folder_wherever_one_serves() {
     assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{errors}");
 }
 
-/// The same on a machine of the command's own, which root's command makes and others reach by its key alone.
+/// The same on a machine of the command's own, which root's command makes and others reach by its
+/// key alone.
 #[test]
 fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
     let machine = Machine::new();

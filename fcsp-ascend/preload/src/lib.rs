@@ -1,5 +1,5 @@
-//! `libfcsp_ascend.so`: the wrappers of `fcsp-ascend` under their C names, and `dlsym`. Nothing else is exported, no vendor
-//! library is needed, and nothing runs when the library is loaded.
+//! `libfcsp_ascend.so`: the wrappers of `fcsp-ascend` under their C names, and `dlsym`. Nothing
+//! else is exported, no vendor library is needed, and nothing runs when the library is loaded.
 
 #![allow(non_snake_case)]
 

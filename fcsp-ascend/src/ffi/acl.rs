@@ -1,6 +1,8 @@
-//! ACL, the compute language: handles, constants, structs and functions that matter to a quota or a share.
+//! ACL, the compute language: handles, constants, structs and functions that matter to a quota or a
+//! share.
 
-// Names are Huawei's and documented there; ours would only repeat them. What is not obvious is said in place.
+// Names are Huawei's and documented there; ours would only repeat them. What is not obvious is said
+// in place.
 #![allow(missing_docs)]
 
 use core::ffi::{c_char, c_void};

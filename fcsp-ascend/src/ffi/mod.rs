@@ -1,13 +1,15 @@
-//! ACL, the runtime under it, HCCL and DCMI as an interposer sees them: integers, `#[repr(C)]` structs and function pointer
-//! types, written by hand.
+//! ACL, the runtime under it, HCCL and DCMI as an interposer sees them: integers, `#[repr(C)]`
+//! structs and function pointer types, written by hand.
 //!
-//! [`acl`] and [`hccl`] are compared with the published headers. The headers of the runtime ([`rt`]) and of the management
-//! library ([`dcmi`]) are not published in a package; their types follow the published sources of CANN and the published
-//! reference, and nothing but the simulator and a device can test them.
+//! [`acl`] and [`hccl`] are compared with the published headers. The headers of the runtime
+//! ([`rt`]) and of the management library ([`dcmi`]) are not published in a package; their types
+//! follow the published sources of CANN and the published reference, and nothing but the simulator
+//! and a device can test them.
 //!
 //! How lists are written and compared with the headers is in [`fcsp_hook::ffi`].
 
-// The C spelling is the name that a reader searches for, in Huawei's documentation and in a debugger.
+// The C spelling is the name that a reader searches for, in Huawei's documentation and in a
+// debugger.
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals)]
 
 pub use fcsp_hook::ffi::{Constant, Field, Function, Layout};

@@ -1,7 +1,9 @@
-//! The runtime under ACL, `libruntime.so`: what compiled operators, collectives and the model executor call.
+//! The runtime under ACL, `libruntime.so`: what compiled operators, collectives and the model
+//! executor call.
 //!
-//! Prototypes of the published sources of CANN. Enums travel as integers; structs that are only handed on have no layout
-//! here. Names change between versions of CANN: each is looked for, and one that is missing is not missed.
+//! Prototypes of the published sources of CANN. Enums travel as integers; structs that are only
+//! handed on have no layout here. Names change between versions of CANN: each is looked for, and
+//! one that is missing is not missed.
 
 // Names are Huawei's; ours would only repeat them.
 #![allow(missing_docs)]

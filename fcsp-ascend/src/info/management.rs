@@ -1,7 +1,9 @@
-//! DCMI as the tenant sees it: the quota is the chip's memory, and only the tenant's own processes run on it.
+//! DCMI as the tenant sees it: the quota is the chip's memory, and only the tenant's own processes
+//! run on it.
 //!
-//! A program that only looks (`npu-smi`) never uses a device, so nothing is attached for it: it reads the tenant's region
-//! file from outside. Which device a chip is, ACL is asked; where there is no ACL, figures stay the chip's own.
+//! A program that only looks (`npu-smi`) never uses a device, so nothing is attached for it: it
+//! reads the tenant's region file from outside. Which device a chip is, ACL is asked; where there
+//! is no ACL, figures stay the chip's own.
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::Backend;

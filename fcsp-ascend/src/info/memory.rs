@@ -9,7 +9,8 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::rtError_t;
 use crate::process::Ascend;
 
-/// Shows the tenant's own figures in place of the device's. A kind of memory that the device has none of keeps its zeroes.
+/// Shows the tenant's own figures in place of the device's. A kind of memory that the device has
+/// none of keeps its zeroes.
 fn show(free: *mut usize, total: *mut usize, call: impl Fn() -> aclError) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(inside) = Inside::enter() else {

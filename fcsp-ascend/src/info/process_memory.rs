@@ -1,5 +1,6 @@
-//! What the driver says of a chip and of this process on it, asked of DCMI. Chips go by card and number there; a device's
-//! number in this process is translated by the numbers that `ASCEND_RT_VISIBLE_DEVICES` leaves.
+//! What the driver says of a chip and of this process on it, asked of DCMI. Chips go by card and
+//! number there; a device's number in this process is translated by the numbers that
+//! `ASCEND_RT_VISIBLE_DEVICES` leaves.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
@@ -65,7 +66,8 @@ fn chip(ordinal: i32) -> Option<(i32, i32)> {
         return None;
     }
     let wanted = logic(ordinal)?;
-    // A thread that held this at a fork does not exist in the child: do not wait for it, ask another time.
+    // A thread that held this at a fork does not exist in the child: do not wait for it, ask
+    // another time.
     let mut known = match CHIPS.try_lock() {
         Ok(known) => known,
         Err(TryLockError::Poisoned(poison)) => PoisonError::into_inner(poison),
@@ -140,7 +142,8 @@ pub fn listed(ordinal: i32) -> Option<Vec<Listed>> {
     Some(list.iter().take(count).filter_map(entry).collect())
 }
 
-/// Bytes the driver holds for this process; `None` if DCMI cannot be asked or does not show this process.
+/// Bytes the driver holds for this process; `None` if DCMI cannot be asked or does not show this
+/// process.
 pub fn of_this_process(ordinal: i32) -> Option<u64> {
     let me = std::process::id();
     listed(ordinal)?

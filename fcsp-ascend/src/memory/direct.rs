@@ -14,8 +14,8 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtMemType_t};
 use crate::process::{Ascend, AscendDevice};
 
-/// Hold, call, enter or roll back, on the named device or the calling thread's. Memory belongs to its device, not to a
-/// context, and goes with the device's last reset.
+/// Hold, call, enter or roll back, on the named device or the calling thread's. Memory belongs to
+/// its device, not to a context, and goes with the device's last reset.
 fn allocate(
     inside: &Inside,
     device: Option<i32>,
@@ -46,8 +46,8 @@ fn allocate(
     )
 }
 
-/// The body of a wrapper that allocates: `$call` alone where another wrapper is at work already, as ACL's calls of the
-/// runtime are; what else is to be known is looked at only then.
+/// The body of a wrapper that allocates: `$call` alone where another wrapper is at work already, as
+/// ACL's calls of the runtime are; what else is to be known is looked at only then.
 macro_rules! allocates {
     ($name:ident, $device:expr, $size:expr, $bytes:expr, $counted:expr, $place:expr, $call:expr) => {
         shielded(ACL_ERROR_FAILURE, || {
@@ -131,8 +131,8 @@ macro_rules! acl_malloc_with {
 }
 acl_malloc_with!(aclrtMallocWithCfg, aclrtMallocForTaskScheduler);
 
-/// `aclrtMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory only when it is
-/// touched there.
+/// `aclrtMemAllocManaged`: charged in full when it is asked for, though the driver takes device
+/// memory only when it is touched there.
 pub unsafe extern "C" fn aclrtMemAllocManaged(ptr: *mut *mut c_void, size: u64, flag: u32) -> aclError {
     allocates!(
         aclrtMemAllocManaged,
@@ -202,8 +202,8 @@ free!(
     rtMemFreeManaged
 );
 
-/// Whether memory is limited on the calling thread's device: a pool would keep what is given back to it, and nothing says
-/// how much that is, so under a quota there are none.
+/// Whether memory is limited on the calling thread's device: a pool would keep what is given back
+/// to it, and nothing says how much that is, so under a quota there are none.
 fn is_limited() -> bool {
     match Ascend::process().scope() {
         Scope::On(device, _) => device.limit() != u64::MAX,

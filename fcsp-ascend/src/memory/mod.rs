@@ -5,8 +5,9 @@
 //! | [`direct`] | `aclrtMalloc` and its kin, `rtMalloc` and its kin, media memory, managed memory; frees |
 //! | [`vmm`] | physical memory by handle and mapping |
 //!
-//! Imports (keys between processes, shareable handles) are the exporter's memory and are not charged twice: those
-//! functions are not wrapped. A pointer that is not known here always goes to the driver.
+//! Imports (keys between processes, shareable handles) are the exporter's memory and are not
+//! charged twice: those functions are not wrapped. A pointer that is not known here always goes to
+//! the driver.
 
 pub mod direct;
 pub mod vmm;
@@ -22,8 +23,8 @@ const HUGE1G_PAGE: u64 = 1 << 30;
 /// What ACL aligns to, and puts behind a request for reads beyond its end.
 const ALIGN: u64 = 32;
 
-/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives them back. Returns whether
-/// they were taken: only on the calling thread's device.
+/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives
+/// them back. Returns whether they were taken: only on the calling thread's device.
 pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
     let mut current = -1;
     if call_real!(aclrtGetDevice(&mut current)) != ACL_SUCCESS || current != ordinal {
@@ -40,9 +41,9 @@ pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
     taken
 }
 
-/// What the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB above, as documented. A request for small
-/// pages only takes less; the difference errs to the safe side. One near 2^64 cannot be rounded up and cannot be met
-/// either.
+/// What the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB above, as documented.
+/// A request for small pages only takes less; the difference errs to the safe side. One near 2^64
+/// cannot be rounded up and cannot be met either.
 pub fn pages(bytes: u64) -> u64 {
     let page = if bytes <= SMALL { SMALL_PAGE } else { HUGE_PAGE };
     bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX)

@@ -1,4 +1,5 @@
-//! Physical memory: charged when it is made, given back when its last handle and its last mapping are gone.
+//! Physical memory: charged when it is made, given back when its last handle and its last mapping
+//! are gone.
 
 use core::ffi::c_void;
 

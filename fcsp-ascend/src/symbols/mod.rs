@@ -1,10 +1,11 @@
-//! Every entry point of ACL and of HCCL, what is known of the runtime's and of the management library's, and what each
-//! means for a quota or a share.
+//! Every entry point of ACL and of HCCL, what is known of the runtime's and of the management
+//! library's, and what each means for a quota or a share.
 //!
-//! An interposer is only as good as its list: an allocation that it has never heard of passes it by. The tables beside this
-//! file therefore name everything, also what needs no attention, and the test `headers` fails when Huawei's headers of
-//! ACL and HCCL declare a name that they lack. Of the runtime (`rt.tsv`) and DCMI (`dcmi.tsv`) no header is published with
-//! those, so their lists follow the published sources and reference and cannot be called complete.
+//! An interposer is only as good as its list: an allocation that it has never heard of passes it
+//! by. The tables beside this file therefore name everything, also what needs no attention, and the
+//! test `headers` fails when Huawei's headers of ACL and HCCL declare a name that they lack. Of the
+//! runtime (`rt.tsv`) and DCMI (`dcmi.tsv`) no header is published with those, so their lists
+//! follow the published sources and reference and cannot be called complete.
 //!
 //! ```
 //! use fcsp_ascend::symbols::{self, Role};

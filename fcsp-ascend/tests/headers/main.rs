@@ -1,7 +1,8 @@
 //! Compares the FFI and the symbol tables with Huawei's own headers of ACL and HCCL.
 //!
-//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds
-//! them already, `FCSP_OFFLINE=1` goes without. A C and a C++ compiler (`gcc`, `g++`) are needed: HCCL's header is C++.
+//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a
+//! folder that holds them already, `FCSP_OFFLINE=1` goes without. A C and a C++ compiler (`gcc`,
+//! `g++`) are needed: HCCL's header is C++.
 
 mod toolchain;
 

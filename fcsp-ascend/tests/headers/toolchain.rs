@@ -1,5 +1,5 @@
-//! Huawei's headers and a compiler: what the comparisons need from outside. Everything is compiled as C++, which compares
-//! types more strictly and is what HCCL's header is written in.
+//! Huawei's headers and a compiler: what the comparisons need from outside. Everything is compiled
+//! as C++, which compares types more strictly and is what HCCL's header is written in.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,8 @@ impl Header {
             if text[open + 1..].trim_start().starts_with('*') {
                 continue;
             }
-            // A declaration has a type before the name; a call stands at the beginning of a statement.
+            // A declaration has a type before the name; a call stands at the beginning of a
+            // statement.
             let declares = before[..start]
                 .trim_end()
                 .ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '*');
@@ -67,7 +68,8 @@ impl Header {
         names
     }
 
-    /// Checks the types of a source file that follows the headers; the compiler's messages on failure.
+    /// Checks the types of a source file that follows the headers; the compiler's messages on
+    /// failure.
     pub fn check(&self, source: &str) -> Result<(), String> {
         let source = scratch(&self.with_includes(source));
         run(self.gcc(&["-fsyntax-only"], &source)).map(|_| ())
@@ -91,11 +93,13 @@ pub struct Headers {
     pub hccl: Header,
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and there are none.
+/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
+/// there are none.
 ///
 /// # Panics
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing would be worse.
+/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
+/// would be worse.
 pub fn headers() -> Option<&'static Headers> {
     static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
     HEADERS.get_or_init(find).as_ref()

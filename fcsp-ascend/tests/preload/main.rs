@@ -1,9 +1,10 @@
-//! What only Ascend has, with real processes under the real preload library on the simulated libraries: two layers that
-//! count once, offline models, single operators, collectives, core limits, pools. What every vendor must do is in
-//! `tests/conformance` of the root.
+//! What only Ascend has, with real processes under the real preload library on the simulated
+//! libraries: two layers that count once, offline models, single operators, collectives, core
+//! limits, pools. What every vendor must do is in `tests/conformance` of the root.
 //!
-//! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds them,
-//! `FCSP_OFFLINE=1` goes without where there are none, and says so. A C and a C++ compiler are needed.
+//! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder
+//! that holds them, `FCSP_OFFLINE=1` goes without where there are none, and says so. A C and a C++
+//! compiler are needed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use fcsp_core::share::files;
 use fcsp_core::share::page::Counters;
 use fcsp_core::state::StateDir;
 
-/// The triple of this machine. Builds of the preload libraries name it, since a configuration file may set another one.
+/// The triple of this machine. Builds of the preload libraries name it, since a configuration file
+/// may set another one.
 #[cfg(target_arch = "x86_64")]
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 #[cfg(target_arch = "aarch64")]
@@ -36,7 +38,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Libraries under their names, the client and the preload library, in one folder; nothing where there are no headers.
+/// Libraries under their names, the client and the preload library, in one folder; nothing where
+/// there are no headers.
 fn bench() -> Option<&'static Path> {
     static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
     DIR.get_or_init(build).as_deref()

@@ -17,7 +17,8 @@ impl Default for StreamHistory {
 }
 
 impl StreamHistory {
-    /// Notes a launch. Launches of one stream come from one thread at a time; two at once may lose one of them.
+    /// Notes a launch. Launches of one stream come from one thread at a time; two at once may lose
+    /// one of them.
     pub fn push(&self, class: Class) {
         // Relaxed: a hint that guards nothing.
         let old = self.0.load(Ordering::Relaxed);

@@ -1,8 +1,9 @@
-//! The stream classifier: what kind of work a launch is, from the kernel's name, its shape and the stream's history.
+//! The stream classifier: what kind of work a launch is, from the kernel's name, its shape and the
+//! stream's history.
 //!
-//! A name is resolved once for each function handle ([`by_name`]); what a launch then costs is a lookup of the handle,
-//! which the backend has anyway. The history of a stream ([`StreamHistory`]) says what phase its program is in, and
-//! stands in for a name where there is none.
+//! A name is resolved once for each function handle ([`by_name`]); what a launch then costs is a
+//! lookup of the handle, which the backend has anyway. The history of a stream ([`StreamHistory`])
+//! says what phase its program is in, and stands in for a name where there is none.
 
 mod history;
 mod names;
@@ -67,12 +68,13 @@ impl Class {
     }
 }
 
-/// The class of a launch from all there is: the name where it says something; else the shape, where it says something;
-/// else what the stream mostly did lately. `threads` is per block.
+/// The class of a launch from all there is: the name where it says something; else the shape, where
+/// it says something; else what the stream mostly did lately. `threads` is per block.
 pub fn by_launch(name: &str, blocks: u64, threads: u32, history: &StreamHistory) -> Class {
     match by_name(name) {
         Class::Other if name.is_empty() => {
-            // One block of one warp or less is a helper (a counter, a flag), whatever the stream does.
+            // One block of one warp or less is a helper (a counter, a flag), whatever the stream
+            // does.
             if blocks == 1 && threads <= 32 {
                 Class::Other
             } else {

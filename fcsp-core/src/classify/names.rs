@@ -1,9 +1,9 @@
 //! Kernel names to classes.
 //!
-//! Names come mangled or not, with template arguments that mention anything, so the order of the rules matters: what
-//! decides soonest and costs most when wrong comes first. A collective taken for something else may be held back while
-//! another rank waits for it; anything else taken for a collective runs for free. Both directions are tested on
-//! `labelled.tsv`.
+//! Names come mangled or not, with template arguments that mention anything, so the order of the
+//! rules matters: what decides soonest and costs most when wrong comes first. A collective taken
+//! for something else may be held back while another rank waits for it; anything else taken for a
+//! collective runs for free. Both directions are tested on `labelled.tsv`.
 
 use super::Class;
 
@@ -183,7 +183,8 @@ const GEMM: &[&str] = &[
     "matrix_mul",
 ];
 
-/// Conversions of layout and statistics that carry a product's library in their names: checked before [`GEMM`].
+/// Conversions of layout and statistics that carry a product's library in their names: checked
+/// before [`GEMM`].
 const AROUND_GEMM: &[&str] = &[
     "nchwtonhwc",
     "nhwctonchw",
@@ -279,7 +280,8 @@ fn any(name: &str, parts: &[&str]) -> bool {
     parts.iter().any(|part| name.contains(part))
 }
 
-/// Kernels that PyTorch's inductor writes are named by what they fuse: the prefix says what they are.
+/// Kernels that PyTorch's inductor writes are named by what they fuse: the prefix says what they
+/// are.
 fn inductor(name: &str) -> Option<Class> {
     let rest = name.strip_prefix("triton_")?;
     let (kind, fused) = rest.split_once('_').unwrap_or((rest, ""));
@@ -291,8 +293,8 @@ fn inductor(name: &str) -> Option<Class> {
     }
 }
 
-/// The class of a kernel by its name alone. Call it once for each function handle: it reads the whole name several
-/// times.
+/// The class of a kernel by its name alone. Call it once for each function handle: it reads the
+/// whole name several times.
 pub fn by_name(name: &str) -> Class {
     let name = name.to_ascii_lowercase();
     let name = name.as_str();
@@ -316,7 +318,8 @@ pub fn by_name(name: &str) -> Class {
     if any(name, AROUND_GEMM) {
         return Class::MemoryBound;
     }
-    // PyTorch's own kernels name functors and types in their arguments; its products are in libraries.
+    // PyTorch's own kernels name functors and types in their arguments; its products are in
+    // libraries.
     let product = if native {
         any(name, &["conv_depthwise", "gemm"])
     } else {

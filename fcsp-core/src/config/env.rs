@@ -1,4 +1,5 @@
-//! Configuration from environment variables: FCSP's own, and those of HAMi and of the published product.
+//! Configuration from environment variables: FCSP's own, and those of HAMi and of the published
+//! product.
 //!
 //! | FCSP | published product | HAMi |
 //! |---|---|---|
@@ -10,8 +11,9 @@
 //! | `FCSP_SPATIAL` | | |
 //! | `FCSP_TENANT` | | |
 //!
-//! For each quantity the first column that sets anything decides alone; columns are never mixed. In the aliases a
-//! value of 0 means "no limit", as their own documentation has it; in FCSP's variables it is an error.
+//! For each quantity the first column that sets anything decides alone; columns are never mixed. In
+//! the aliases a value of 0 means "no limit", as their own documentation has it; in FCSP's
+//! variables it is an error.
 
 use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, initial};
 use crate::device::Selector;
@@ -128,8 +130,8 @@ fn is_nothing(text: &str) -> bool {
     unit.len() < text.trim().len() && unit.trim().bytes().all(|byte| b"kmgtibKMGTIB".contains(&byte))
 }
 
-/// Reads a configuration from this process's environment, or, where that says nothing, from the one that the process
-/// was started with: daemons clear their environment before they do anything else.
+/// Reads a configuration from this process's environment, or, where that says nothing, from the one
+/// that the process was started with: daemons clear their environment before they do anything else.
 pub fn read_own() -> Result<Config, ConfigError> {
     read_all(initial::settings())
 }
@@ -171,7 +173,8 @@ fn per_device<T: Copy>(
     Ok(Rules::new())
 }
 
-/// The compute rules: shares by device (`None` is no share), and the other parameters for all of them.
+/// The compute rules: shares by device (`None` is no share), and the other parameters for all of
+/// them.
 fn compute<'a>(
     mut shares: Rules<Option<Ppm>>,
     get: &impl Fn(&str) -> Option<&'a str>,
@@ -219,8 +222,8 @@ fn compute<'a>(
                 .set(key, &text)
                 .map_err(|error| ConfigError::new(name, error.reason))?;
         }
-        // The published product's percentages describe a device, not a tenant: a floor above this tenant's share or
-        // a burst below it means the share itself.
+        // The published product's percentages describe a device, not a tenant: a floor above this
+        // tenant's share or a burst below it means the share itself.
         let alias = |key: &str| {
             given
                 .iter()

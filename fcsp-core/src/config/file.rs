@@ -1,4 +1,5 @@
-//! Configuration from a root-owned file, which beats every variable: what a container's owner mounts read-only.
+//! Configuration from a root-owned file, which beats every variable: what a container's owner
+//! mounts read-only.
 //!
 //! ```toml
 //! tenant = "team-a"
@@ -41,7 +42,8 @@ struct Text {
 /// Reads a configuration from TOML text; `name` stands in errors.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     let text: Text = toml::from_str(text).map_err(|error| ConfigError::new(name, error.message()))?;
-    // The keys are the variables' short names, so the same reader serves both and they cannot drift apart.
+    // The keys are the variables' short names, so the same reader serves both and they cannot drift
+    // apart.
     let fields = [
         ("tenant", "FCSP_TENANT", text.tenant),
         ("memory", "FCSP_MEMORY_LIMIT", text.memory),
@@ -78,9 +80,9 @@ pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// The name of the tenant that the file makes where it gives none: one for all processes that see this file, whoever runs
-/// them. It goes by the folder of the file, which stays the same when the file is written anew, and differs between
-/// containers.
+/// The name of the tenant that the file makes where it gives none: one for all processes that see
+/// this file, whoever runs them. It goes by the folder of the file, which stays the same when the
+/// file is written anew, and differs between containers.
 pub fn tenant_name() -> String {
     let folder = Path::new(AUTHORITY).parent().unwrap_or(Path::new("/"));
     match std::fs::metadata(folder) {
@@ -90,8 +92,8 @@ pub fn tenant_name() -> String {
     }
 }
 
-/// The authority's configuration: `None` if there is no such file, or if it is not root's alone to write and so says
-/// nothing.
+/// The authority's configuration: `None` if there is no such file, or if it is not root's alone to
+/// write and so says nothing.
 pub fn read_authority() -> Result<Option<Config>, ConfigError> {
     read_if_owned(Path::new(AUTHORITY))
 }

@@ -1,7 +1,8 @@
 //! The environment that this process was started with, where the present one says nothing.
 //!
-//! Daemons clear or rewrite their environment early. The kernel keeps the first one in `/proc/self/environ`, for as long
-//! as the program does not write over that memory (as `setproctitle` does, which keeps a copy in the environment).
+//! Daemons clear or rewrite their environment early. The kernel keeps the first one in
+//! `/proc/self/environ`, for as long as the program does not write over that memory (as
+//! `setproctitle` does, which keeps a copy in the environment).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -31,8 +32,9 @@ fn is_setting(name: &OsStr) -> bool {
     name.to_str().is_some_and(names::is_setting)
 }
 
-/// This process's variables as text, from the present environment if it has any that set limits or name a tenant, else
-/// from the one at its start. A value that is no text is not passed over: it fails to parse, and its variable is named.
+/// This process's variables as text, from the present environment if it has any that set limits or
+/// name a tenant, else from the one at its start. A value that is no text is not passed over: it
+/// fails to parse, and its variable is named.
 pub fn settings() -> Vec<(String, String)> {
     let text = |variables: Vec<(OsString, OsString)>| {
         variables
@@ -56,7 +58,8 @@ pub fn settings() -> Vec<(String, String)> {
     }
 }
 
-/// A variable, from the present environment or else from the one at the process's start. Empty counts as not set.
+/// A variable, from the present environment or else from the one at the process's start. Empty
+/// counts as not set.
 pub fn variable(name: &str) -> Option<OsString> {
     let set = |value: &OsString| !value.is_empty();
     std::env::var_os(name).filter(set).or_else(|| {

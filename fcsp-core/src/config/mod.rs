@@ -1,8 +1,10 @@
-//! What a tenant was promised: memory quotas and compute shares per device, and where the promise came from.
+//! What a tenant was promised: memory quotas and compute shares per device, and where the promise
+//! came from.
 //!
 //! Authority, strongest first: a root-owned file ([`file::AUTHORITY`]), the tenant's control page
-//! ([`crate::control`], written by `fcsp run`, `fcsp limit` or the node agent), the environment ([`mod@env`]).
-//! A value that cannot be understood is an error that names the field and the accepted form; nothing is guessed.
+//! ([`crate::control`], written by `fcsp run`, `fcsp limit` or the node agent), the environment
+//! ([`mod@env`]). A value that cannot be understood is an error that names the field and the
+//! accepted form; nothing is guessed.
 
 pub mod env;
 pub mod file;
@@ -46,8 +48,8 @@ pub enum Quota {
 }
 
 impl Quota {
-    /// The quota in bytes on a device of `total` bytes. `u64::MAX` means no limit; a quota above the device's own
-    /// memory is kept as it is, since the device then refuses first.
+    /// The quota in bytes on a device of `total` bytes. `u64::MAX` means no limit; a quota above
+    /// the device's own memory is kept as it is, since the device then refuses first.
     pub fn resolve(self, total: u64) -> u64 {
         match self {
             Self::Unlimited => u64::MAX,
@@ -127,7 +129,8 @@ impl<T: Copy> Rules<T> {
             .map(|(_, value)| value)
     }
 
-    /// Reads `8GiB` (every device) or `0=8GiB,GPU-...=40%` (per device), with `parse` for the values.
+    /// Reads `8GiB` (every device) or `0=8GiB,GPU-...=40%` (per device), with `parse` for the
+    /// values.
     pub fn parse<E: fmt::Display>(
         field: &str,
         text: &str,
@@ -164,8 +167,8 @@ impl<T: Copy> Rules<T> {
     }
 }
 
-/// Origin of a configuration, shown by `fcsp doctor`. [`crate::tenant::Tenant::join`] takes rules set in code as seriously as
-/// those of the environment.
+/// Origin of a configuration, shown by `fcsp doctor`. [`crate::tenant::Tenant::join`] takes rules
+/// set in code as seriously as those of the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// Nobody asked for anything: no limits.
@@ -187,7 +190,8 @@ pub struct Config {
     pub memory: Rules<Quota>,
     /// Compute shares and how they are kept.
     pub compute: Rules<crate::share::params::Params>,
-    /// Compute units of its own; kept by `fcsp run`, which must know them before the program starts.
+    /// Compute units of its own; kept by `fcsp run`, which must know them before the program
+    /// starts.
     pub spatial: Rules<crate::spatial::Wish>,
     /// The state folder, where a root-owned file names one.
     pub state_dir: Option<Box<std::path::Path>>,

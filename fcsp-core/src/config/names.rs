@@ -1,7 +1,8 @@
-//! The names of the variables that FCSP reads, and what a name that nobody reads was probably meant to be.
+//! The names of the variables that FCSP reads, and what a name that nobody reads was probably meant
+//! to be.
 //!
-//! A misspelt limit is no limit: `FCSP_MEMORY=1GiB` once left a program with the whole device. `fcsp run` refuses such
-//! a name, and the preload library says so under `FCSP_LOG`.
+//! A misspelt limit is no limit: `FCSP_MEMORY=1GiB` once left a program with the whole device.
+//! `fcsp run` refuses such a name, and the preload library says so under `FCSP_LOG`.
 
 /// A name that FCSP reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +120,8 @@ const NEAR: usize = 2;
 /// The same for a name that begins with `FCSP_`, which can only have been meant for FCSP.
 const NEAR_OWN: usize = 4;
 
-/// What is wrong with the name of a variable that is set, if anything is. A foreign name is wrong where it is all but
-/// one that sets limits, such as `FSCP_MEMORY_LIMIT`.
+/// What is wrong with the name of a variable that is set, if anything is. A foreign name is wrong
+/// where it is all but one that sets limits, such as `FSCP_MEMORY_LIMIT`.
 pub fn wrong(name: &str) -> Option<Unknown> {
     if KNOWN.iter().any(|known| known.is(name)) || name.starts_with("FCSP_SIM_") {
         return None;
@@ -149,7 +150,8 @@ pub fn wrong(name: &str) -> Option<Unknown> {
     })
 }
 
-/// Letters to insert, remove, replace or swap with the next one to make `b` out of `a`. Both are ASCII.
+/// Letters to insert, remove, replace or swap with the next one to make `b` out of `a`. Both are
+/// ASCII.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut before_last = vec![0; b.len() + 1];

@@ -80,7 +80,8 @@ impl ControlFile {
         self.word(WORD_GENERATION)
     }
 
-    /// The limits, with their generation; `None` while they are being written, and where they are damaged.
+    /// The limits, with their generation; `None` while they are being written, and where they are
+    /// damaged.
     ///
     /// # Errors
     ///
@@ -127,7 +128,8 @@ impl ControlFile {
         }
         let before = self.generation()? | 1;
         self.put(&[before], WORD_GENERATION)?;
-        // A reader that sees a new word also sees the odd generation, and one that sees the even one sees all of them.
+        // A reader that sees a new word also sees the odd generation, and one that sees the even
+        // one sees all of them.
         fence(Ordering::SeqCst);
         let paused = u64::from(limits.paused);
         let mut words = vec![0; FIRST_ENTRY - WORD_RULES];
@@ -148,12 +150,13 @@ impl ControlFile {
         }
     }
 
-    /// The same for a process that may write to no file (`RLIMIT_FSIZE`), though it may to a mapping of one.
+    /// The same for a process that may write to no file (`RLIMIT_FSIZE`), though it may to a
+    /// mapping of one.
     fn put_by_mapping(&self, words: &[u64], first: usize) -> io::Result<()> {
         let mapping = Mapping::new(&self.file, FILE_BYTES, true)?;
         for (index, &word) in (first..FILE_BYTES / 8).zip(words) {
-            // SAFETY: the index is inside the mapping, whose file was checked to be as long; others read the words as
-            // atomics, too.
+            // SAFETY: the index is inside the mapping, whose file was checked to be as long; others
+            // read the words as atomics, too.
             let at = unsafe { mapping.base().cast::<AtomicU64>().add(index).as_ref() };
             at.store(word, Ordering::Relaxed);
         }

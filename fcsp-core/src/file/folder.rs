@@ -1,8 +1,9 @@
-//! Folders, reached without following a link of another user's, and the files in them by their names.
+//! Folders, reached without following a link of another user's, and the files in them by their
+//! names.
 //!
-//! A path is resolved anew by every call that takes one. Another user who may write in one of its folders can put a link
-//! into the path between two calls. So a folder is opened once, and its files are opened, renamed and removed by names
-//! relative to it.
+//! A path is resolved anew by every call that takes one. Another user who may write in one of its
+//! folders can put a link into the path between two calls. So a folder is opened once, and its
+//! files are opened, renamed and removed by names relative to it.
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs::{File, Metadata, Permissions};
@@ -39,7 +40,8 @@ fn refused(kind: io::ErrorKind, reason: &str) -> io::Error {
     io::Error::new(kind, reason)
 }
 
-/// An open folder: neither it nor what leads to it is a link of another user's. A forked child closes it at once.
+/// An open folder: neither it nor what leads to it is a link of another user's. A forked child
+/// closes it at once.
 #[derive(Debug)]
 pub struct Folder {
     // The order counts: closed, then forgotten.
@@ -51,7 +53,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder at `path`. Links on the way are followed only where root or this user made them.
+    /// Opens the folder at `path`. Links on the way are followed only where root or this user made
+    /// them.
     ///
     /// # Errors
     ///
@@ -108,13 +111,15 @@ impl Folder {
         folder.set_permissions(Permissions::from_mode(mode))
     }
 
-    /// Opens a file by its name, without following a link and without waiting for the other end of a pipe.
+    /// Opens a file by its name, without following a link and without waiting for the other end of
+    /// a pipe.
     pub(super) fn open_at(&self, name: &CStr, flags: libc::c_int, mode: libc::c_uint) -> io::Result<File> {
         let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         openat(self.file.as_raw_fd(), name, flags, mode)
     }
 
-    /// Makes a file that nobody else has made. Root gives it to the folder's owner, whose processes use it as well.
+    /// Makes a file that nobody else has made. Root gives it to the folder's owner, whose processes
+    /// use it as well.
     pub(super) fn make_at(&self, name: &CStr, mode: libc::c_uint) -> io::Result<File> {
         let file = self.open_at(name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;
         if uid() == 0 && self.owner != 0 && !self.is_open() {
@@ -124,8 +129,9 @@ impl Folder {
         Ok(file)
     }
 
-    /// Whether a file that was opened here may be used: a regular file with one name, of this user, of root, of the
-    /// folder's owner, or of anybody where everybody may write. Only such a folder has files that others may write.
+    /// Whether a file that was opened here may be used: a regular file with one name, of this user,
+    /// of root, of the folder's owner, or of anybody where everybody may write. Only such a folder
+    /// has files that others may write.
     pub(super) fn check(&self, file: &Metadata) -> io::Result<()> {
         // A pipe or a device in a file's place is a trap.
         if !file.is_file() {
@@ -175,7 +181,8 @@ impl Folder {
             )
         } as libc::c_int);
         match result {
-            // A file system that knows no such rename: the moment between look and rename has to do.
+            // A file system that knows no such rename: the moment between look and rename has to
+            // do.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
                 match openat(at, to, AS_PLACE | libc::O_NOFOLLOW, 0) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),
@@ -376,7 +383,8 @@ mod tests {
         }
         chown(&path, Some(ANOTHER), None).unwrap();
         assert!(open_ro(&path).unwrap_err().to_string().contains("another user"));
-        // Where everybody may write, everybody's file is good; so is the folder's owner's in a folder of its own.
+        // Where everybody may write, everybody's file is good; so is the folder's owner's in a
+        // folder of its own.
         mode(dir.path(), 0o777);
         open_ro(&path).unwrap();
         mode(dir.path(), 0o700);
@@ -384,7 +392,8 @@ mod tests {
         open_rw(&path, false).unwrap();
     }
 
-    /// Root's commands make files in a tenant's folder that the tenant's processes must be able to open.
+    /// Root's commands make files in a tenant's folder that the tenant's processes must be able to
+    /// open.
     #[test]
     fn root_makes_files_for_the_folders_owner() {
         if !is_root() {

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 fn lock_request(kind: libc::c_int, offset: u64, len: u64) -> libc::flock {
-    // SAFETY: flock is plain data for which all zeroes is a valid value (l_pid must be 0 for OFD locks).
+    // SAFETY: flock is plain data for which all zeroes is a valid value (l_pid must be 0 for OFD
+    // locks).
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
@@ -15,13 +16,14 @@ fn lock_request(kind: libc::c_int, offset: u64, len: u64) -> libc::flock {
     lock
 }
 
-/// Takes the write lock on `[offset, offset + len)` if nobody else holds any of it; `len` 0 means to the end.
+/// Takes the write lock on `[offset, offset + len)` if nobody else holds any of it; `len` 0 means
+/// to the end.
 pub fn try_lock(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     set_lock(file, lock_request(libc::F_WRLCK, offset, len))
 }
 
-/// Takes a read lock on the range, which any number of open files may hold together, if nobody has the write lock.
-/// A file opened for reading will do.
+/// Takes a read lock on the range, which any number of open files may hold together, if nobody has
+/// the write lock. A file opened for reading will do.
 pub fn try_lock_shared(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     set_lock(file, lock_request(libc::F_RDLCK, offset, len))
 }
@@ -41,16 +43,19 @@ fn set_lock(file: &File, lock: libc::flock) -> io::Result<bool> {
 /// Gives a lock back.
 pub fn unlock(file: &File, offset: u64, len: u64) {
     let lock = lock_request(libc::F_UNLCK, offset, len);
-    // SAFETY: as in `try_lock`. Unlocking what is not locked is a no-op, so the result carries nothing.
+    // SAFETY: as in `try_lock`. Unlocking what is not locked is a no-op, so the result carries
+    // nothing.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
 }
 
-/// Whether some other open file holds a write lock on any byte of the range. Works on a file opened for reading.
+/// Whether some other open file holds a write lock on any byte of the range. Works on a file opened
+/// for reading.
 pub fn is_locked(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     find_lock(file, lock_request(libc::F_RDLCK, offset, len))
 }
 
-/// Whether some other open file holds a lock of any kind on any byte of the range. Works on a file opened for reading.
+/// Whether some other open file holds a lock of any kind on any byte of the range. Works on a file
+/// opened for reading.
 pub fn is_held(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     find_lock(file, lock_request(libc::F_WRLCK, offset, len))
 }
@@ -68,11 +73,12 @@ fn ask(file: &File, mut lock: libc::flock) -> io::Result<libc::flock> {
     Ok(lock)
 }
 
-/// Most questions that [`locked_ranges`] asks: a thousand processes of one tenant take two thousand.
+/// Most questions that [`locked_ranges`] asks: a thousand processes of one tenant take two
+/// thousand.
 const MOST_QUESTIONS: u32 = 1 << 17;
 
-/// The parts of the range that other open files have locked for writing, in order. Takes two system calls a lock, however
-/// long the range is: a file may say that it has more owners than it has.
+/// The parts of the range that other open files have locked for writing, in order. Takes two system
+/// calls a lock, however long the range is: a file may say that it has more owners than it has.
 ///
 /// # Errors
 ///

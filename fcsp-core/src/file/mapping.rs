@@ -15,8 +15,8 @@ pub struct Mapping {
     own: Option<&'static Own>,
 }
 
-// SAFETY: the mapping is plain memory that lives until drop; what is done with it through raw pointers is argued for
-// where it is done.
+// SAFETY: the mapping is plain memory that lives until drop; what is done with it through raw
+// pointers is argued for where it is done.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `Mapping` itself only hands out its address.
 unsafe impl Sync for Mapping {}
@@ -48,8 +48,8 @@ fn map(
     flags: libc::c_int,
     file: libc::c_int,
 ) -> io::Result<NonNull<u8>> {
-    // SAFETY: callers pass either no address, and the kernel chooses one that overlaps nothing, or a range that they
-    // have reserved before and that nobody uses.
+    // SAFETY: callers pass either no address, and the kernel chooses one that overlaps nothing, or
+    // a range that they have reserved before and that nobody uses.
     let base = unsafe { libc::mmap(at, len, protection, flags, file, 0) };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -60,16 +60,18 @@ fn map(
 const NOTHING: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
 impl Mapping {
-    /// Maps `len` bytes of `file`, shared, for reading and, if asked, for writing. `len` may exceed the file: pages
-    /// past its end fault with SIGBUS until the file grows, so callers stay below the size they have checked.
+    /// Maps `len` bytes of `file`, shared, for reading and, if asked, for writing. `len` may exceed
+    /// the file: pages past its end fault with SIGBUS until the file grows, so callers stay below
+    /// the size they have checked.
     pub fn new(file: &File, len: usize, writable: bool) -> io::Result<Self> {
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let base = map(null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd())?;
         Ok(Self { base, len, own: None })
     }
 
-    /// The same, writable, for a file in which this process holds locks of its own. A child forked at any moment finds
-    /// zeroes in its place ([`super::forget_in_child`]), so that the locks end with this process.
+    /// The same, writable, for a file in which this process holds locks of its own. A child forked
+    /// at any moment finds zeroes in its place ([`super::forget_in_child`]), so that the locks end
+    /// with this process.
     pub fn new_own(file: &File, len: usize) -> io::Result<Self> {
         let Some(own) = OWN.iter().find(|own| {
             // Acquire: whoever freed the entry is done with it.
@@ -79,8 +81,8 @@ impl Mapping {
         }) else {
             return Err(io::Error::other("too many regions are mapped"));
         };
-        // The range is known before the file is mapped there: there is no moment at which a child could share the file
-        // without knowing where.
+        // The range is known before the file is mapped there: there is no moment at which a child
+        // could share the file without knowing where.
         let free = |error| {
             own.base.store(null_mut(), Ordering::Release);
             error
@@ -114,14 +116,15 @@ impl Mapping {
         self.len
     }
 
-    /// Whether the file has the 8 bytes that end at byte `end` of the mapping. To touch bytes past its end is a fault.
+    /// Whether the file has the 8 bytes that end at byte `end` of the mapping. To touch bytes past
+    /// its end is a fault.
     pub fn reaches(&self, end: usize) -> bool {
         const NO_OPERATION: libc::c_long = -1;
         if end < 8 || end > self.len {
             return false;
         }
-        // SAFETY: the kernel copies the eight bytes of the set, or says EFAULT, before it finds that there is no such
-        // operation; it changes nothing. The address is inside the mapping.
+        // SAFETY: the kernel copies the eight bytes of the set, or says EFAULT, before it finds
+        // that there is no such operation; it changes nothing. The address is inside the mapping.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigprocmask,
@@ -135,8 +138,8 @@ impl Mapping {
         io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
     }
 
-    /// Copies the first bytes, if the file has so many at this moment. To read them where it has not is a fault: this is for
-    /// files that another user may cut short while they are mapped.
+    /// Copies the first bytes, if the file has so many at this moment. To read them where it has
+    /// not is a fault: this is for files that another user may cut short while they are mapped.
     pub fn copy(&self, bytes: &mut [u8]) -> bool {
         if bytes.len() > self.len {
             return false;
@@ -149,8 +152,8 @@ impl Mapping {
             iov_base: self.base.as_ptr().cast(),
             iov_len: bytes.len(),
         };
-        // SAFETY: the kernel writes no more than the buffer's length, and reads inside the mapping or says EFAULT. A
-        // process may always read its own memory so.
+        // SAFETY: the kernel writes no more than the buffer's length, and reads inside the mapping
+        // or says EFAULT. A process may always read its own memory so.
         let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw mut to, 1, &raw const from, 1, 0) };
         match usize::try_from(copied) {
             Ok(copied) => copied == bytes.len(),
@@ -166,7 +169,8 @@ impl Mapping {
         }
         let words = self.base.cast::<AtomicU8>();
         for (index, byte) in bytes.iter_mut().enumerate() {
-            // SAFETY: inside the mapping, which the file reached a moment ago; others write it as atomics, too.
+            // SAFETY: inside the mapping, which the file reached a moment ago; others write it as
+            // atomics, too.
             *byte = unsafe { words.add(index).as_ref() }.load(Ordering::Relaxed);
         }
         true
@@ -193,7 +197,8 @@ fn replace_by_nothing(base: *mut u8, len: usize) {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if let Some(own) = self.own {
-            // In this order: a child forked in between finds a range that is still reserved, and no file in it.
+            // In this order: a child forked in between finds a range that is still reserved, and no
+            // file in it.
             replace_by_nothing(self.base.as_ptr(), self.len);
             own.base.store(null_mut(), Ordering::Release);
         }

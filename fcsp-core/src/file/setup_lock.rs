@@ -17,22 +17,24 @@ const IMPATIENCE_NS: u64 = 20_000_000;
 /// The sleep between two attempts, ns.
 const NAP_NS: u64 = 200_000;
 
-/// An exclusive lock on a whole file for the length of a setup step. The kernel drops it if the holder dies.
+/// An exclusive lock on a whole file for the length of a setup step. The kernel drops it if the
+/// holder dies.
 ///
-/// A child that is forked meanwhile shares the open file. So the lock is taken back by name when this is dropped, which
-/// ends it for everybody that shares it.
+/// A child that is forked meanwhile shares the open file. So the lock is taken back by name when
+/// this is dropped, which ends it for everybody that shares it.
 #[derive(Debug)]
 pub struct SetupLock {
     file: Transient,
 }
 
 impl SetupLock {
-    /// Longest wait for somebody else's setup, which takes well under a millisecond unless its process is stopped. A
-    /// process that has waited in vain waits less the next time, so that its calls are not all as slow.
+    /// Longest wait for somebody else's setup, which takes well under a millisecond unless its
+    /// process is stopped. A process that has waited in vain waits less the next time, so that its
+    /// calls are not all as slow.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Waits for the lock on `path`, creating the file if need be. The file that was locked is the one at `path`: a
-    /// lock on a file that was removed while this waited keeps nobody out.
+    /// Waits for the lock on `path`, creating the file if need be. The file that was locked is the
+    /// one at `path`: a lock on a file that was removed while this waited keeps nobody out.
     ///
     /// # Errors
     ///

@@ -24,7 +24,8 @@ fn temporary(name: &CStr) -> io::Result<CString> {
     Ok(CString::new(text)?)
 }
 
-/// Makes a file under a temporary name beside `path`, in `folder`, has it filled, and gives it its own name by `rename`.
+/// Makes a file under a temporary name beside `path`, in `folder`, has it filled, and gives it its
+/// own name by `rename`.
 fn put(
     path: &Path,
     folder: &Folder,
@@ -47,9 +48,9 @@ fn put(
     })
 }
 
-/// Writes a file that several processes share under a temporary name and gives it its own: nobody ever opens a half-made
-/// one, and who dies halfway, or finds the disk full, leaves nothing that the next one would trip over. A file that has the
-/// name is replaced.
+/// Writes a file that several processes share under a temporary name and gives it its own: nobody
+/// ever opens a half-made one, and who dies halfway, or finds the disk full, leaves nothing that
+/// the next one would trip over. A file that has the name is replaced.
 pub fn make(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<Transient> {
     let (folder, name) = Folder::of(path)?;
     put(
@@ -67,8 +68,8 @@ pub fn make(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Resu
     super::open_rw(path, false)
 }
 
-/// Makes an empty file that every user may write, if its folder is every user's and has no file of that name. It gets its
-/// mode before its name: nobody ever finds it closed.
+/// Makes an empty file that every user may write, if its folder is every user's and has no file of
+/// that name. It gets its mode before its name: nobody ever finds it closed.
 pub(super) fn make_everybodys(path: &Path) -> io::Result<()> {
     let (folder, name) = Folder::of(path)?;
     if !folder.is_open() {
@@ -87,8 +88,8 @@ pub(super) fn make_everybodys(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a small file that everybody who reaches it may read, in one step and without following a link: a full file
-/// system, a kill or a trap of another user's leaves the old file or none.
+/// Writes a small file that everybody who reaches it may read, in one step and without following a
+/// link: a full file system, a kill or a trap of another user's leaves the old file or none.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let (folder, name) = Folder::of(path)?;
     put(
@@ -115,7 +116,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a small file, at most [`MOST_BYTES`] of it; empty where there is none or it is no text.
+/// The text of a small file, at most [`MOST_BYTES`] of it; empty where there is none or it is no
+/// text.
 pub fn read_text(path: &Path) -> String {
     read(path)
         .ok()

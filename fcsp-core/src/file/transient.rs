@@ -1,8 +1,9 @@
 //! Files that are open for a moment, and how a child that is forked at that moment closes them.
 //!
-//! A forked child has a copy of each descriptor, and with it a part in the locks of the open file. Nobody knows a
-//! descriptor's number before the kernel has given it. So what is written down beforehand is the path, and afterwards
-//! the file's identity; the child looks through its descriptors for those files.
+//! A forked child has a copy of each descriptor, and with it a part in the locks of the open file.
+//! Nobody knows a descriptor's number before the kernel has given it. So what is written down
+//! beforehand is the path, and afterwards the file's identity; the child looks through its
+//! descriptors for those files.
 
 use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
@@ -16,8 +17,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::{FileId, Folder};
 
-/// Descriptors that programs seldom use begin here. A daemon that closes or replaces the first few hundred numbers, at
-/// the very moment at which a file of ours is open, then misses it.
+/// Descriptors that programs seldom use begin here. A daemon that closes or replaces the first few
+/// hundred numbers, at the very moment at which a file of ours is open, then misses it.
 const HIGH: RawFd = 500;
 /// Attempts to open a file that is replaced at the same moment, each time.
 const ATTEMPTS: u32 = 8;
@@ -112,8 +113,8 @@ impl Transient {
 
     /// The same; a file that is not there is made with mode 0600.
     pub(super) fn open_or_make(path: &Path) -> io::Result<Self> {
-        // Not by O_CREAT alone: the kernel may refuse that for another user's file in a folder of everybody
-        // (fs.protected_regular).
+        // Not by O_CREAT alone: the kernel may refuse that for another user's file in a folder of
+        // everybody (fs.protected_regular).
         Self::opened(path, |folder, name| match folder.open_at(name, libc::O_RDWR, 0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => folder.make_at(name, 0o600),
             file => file,
@@ -135,8 +136,8 @@ impl Transient {
             let id = FileId::of(&file)?;
             noted.is(id);
             let file = raised(file);
-            // A program that closes all numbers may have taken ours for a file of its own, which must not be locked,
-            // grown or given another mode.
+            // A program that closes all numbers may have taken ours for a file of its own, which
+            // must not be locked, grown or given another mode.
             if FileId::of(&file).ok() == Some(id) && FileId::at(path)? == Some(id) {
                 return Ok(Self { file, _noted: noted });
             }
@@ -192,8 +193,8 @@ pub(super) fn raised(file: File) -> File {
     high
 }
 
-/// In a forked child: closes every descriptor of the files that its parent had open. Async-signal-safe: system calls and
-/// plain stores.
+/// In a forked child: closes every descriptor of the files that its parent had open.
+/// Async-signal-safe: system calls and plain stores.
 pub(super) fn close_in_child() {
     let mut found = [FileId { device: 0, inode: 0 }; PLACES.len()];
     let mut count = 0;
@@ -208,7 +209,8 @@ pub(super) fn close_in_child() {
                 if path.is_null() {
                     None
                 } else {
-                    // SAFETY: a C string whose memory the child has a copy of; the record outlives the call.
+                    // SAFETY: a C string whose memory the child has a copy of; the record outlives
+                    // the call.
                     identity(|about| unsafe { libc::lstat(path, about) })
                 }
             }

@@ -1,8 +1,10 @@
-//! Bytes that a process holds against its quota ahead of the small requests that will want them: one word of the process's
-//! own, one atomic change a request, where the ledger takes two of words that other processes change as well.
+//! Bytes that a process holds against its quota ahead of the small requests that will want them:
+//! one word of the process's own, one atomic change a request, where the ledger takes two of words
+//! that other processes change as well.
 //!
-//! What stands in here is counted in the ledger already, so the tenant's sum is never too low for it; it is too high by at
-//! most [`Ahead::MOST`] a process, and what nobody takes can be drained at any time.
+//! What stands in here is counted in the ledger already, so the tenant's sum is never too low for
+//! it; it is too high by at most [`Ahead::MOST`] a process, and what nobody takes can be drained at
+//! any time.
 //!
 //! ```text
 //! ledger ──reserve──▶ Ahead ──take──▶ a small allocation
@@ -13,7 +15,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Bytes held ahead by one process on one device.
 #[derive(Debug)]
-// A line of its own: it is written by every small request, and what lies beside it is read by every one.
+// A line of its own: it is written by every small request, and what lies beside it is read by every
+// one.
 #[repr(align(64))]
 pub struct Ahead(AtomicU64);
 
@@ -51,8 +54,8 @@ impl Ahead {
     pub fn take(&self, bytes: u64) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);
         while now >= bytes {
-            // Acquire: what is taken was held by another thread, maybe, and the driver is asked only after that. Release: as
-            // in `give`.
+            // Acquire: what is taken was held by another thread, maybe, and the driver is asked
+            // only after that. Release: as in `give`.
             match self
                 .0
                 .compare_exchange_weak(now, now - bytes, Ordering::AcqRel, Ordering::Relaxed)
@@ -64,8 +67,8 @@ impl Ahead {
         false
     }
 
-    /// Puts in bytes that the ledger holds and nothing uses. Returns the surplus, which is out of here and which the caller
-    /// must release.
+    /// Puts in bytes that the ledger holds and nothing uses. Returns the surplus, which is out of
+    /// here and which the caller must release.
     #[inline]
     #[must_use = "the surplus is held by nobody"]
     pub fn give(&self, bytes: u64) -> u64 {
@@ -169,7 +172,8 @@ mod model {
     use super::*;
     use loom::sync::Arc;
 
-    /// One thread takes and gives back, another drains, a third gives a surplus: each byte is in one place.
+    /// One thread takes and gives back, another drains, a third gives a surplus: each byte is in
+    /// one place.
     #[test]
     fn loom_every_byte_is_in_one_place() {
         let mut model = loom::model::Builder::new();

@@ -75,8 +75,8 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches this process to the region at `path`, which must lie in an existing folder; makes it if need be. The
-    /// caller holds the tenant's [`SetupLock`], passed as proof.
+    /// Attaches this process to the region at `path`, which must lie in an existing folder; makes
+    /// it if need be. The caller holds the tenant's [`SetupLock`], passed as proof.
     pub fn open(
         path: &Path,
         device: &DeviceIdentity,
@@ -104,7 +104,8 @@ impl Attachment {
         if len < HEADER_BYTES as u64 {
             return Err(unusable(format!("is truncated to {len} bytes")));
         }
-        // Read, and not by the mapping: the identity is no atomic, and somebody may write over it at this moment.
+        // Read, and not by the mapping: the identity is no atomic, and somebody may write over it
+        // at this moment.
         let mut identity = [0; IDENTITY_BYTES];
         file.read_exact_at(&mut identity, 0)
             .map_err(io_error("read", path))?;
@@ -140,8 +141,9 @@ impl Attachment {
 
     /// The tenant's words.
     pub fn tenant(&self) -> &TenantWords {
-        // SAFETY: `open` checked that the file holds a header; the words are atomics, so other processes may write
-        // them at any time; the mapping lives as long as `self`; 128 is aligned for TenantWords.
+        // SAFETY: `open` checked that the file holds a header; the words are atomics, so other
+        // processes may write them at any time; the mapping lives as long as `self`; 128 is aligned
+        // for TenantWords.
         unsafe {
             self.mapping
                 .base()
@@ -153,8 +155,8 @@ impl Attachment {
 
     pub(super) fn slot_at(&self, index: u32) -> &SlotWords {
         debug_assert!(index < MAX_SLOTS);
-        // SAFETY: callers pass an index below `capacity`, and the file was allocated up to that slot before
-        // `capacity` was raised; atomics as above; slots are 256-aligned.
+        // SAFETY: callers pass an index below `capacity`, and the file was allocated up to that
+        // slot before `capacity` was raised; atomics as above; slots are 256-aligned.
         unsafe {
             self.mapping
                 .base()
@@ -185,7 +187,8 @@ impl Attachment {
     /// Slots that scans must look at.
     pub(super) fn high(&self) -> u32 {
         let tenant = self.tenant();
-        // Acquire on both: a slot below `high` is initialised, its bytes below `capacity` are allocated.
+        // Acquire on both: a slot below `high` is initialised, its bytes below `capacity` are
+        // allocated.
         let said = tenant
             .high
             .load(Ordering::Acquire)
@@ -198,8 +201,8 @@ impl Attachment {
         self.look_for(said)
     }
 
-    /// The slots that lie in the file, of so many that its words speak of. Whoever wrote over the words must not have
-    /// the tenant's processes ended by a fault.
+    /// The slots that lie in the file, of so many that its words speak of. Whoever wrote over the
+    /// words must not have the tenant's processes ended by a fault.
     #[cold]
     fn look_for(&self, said: u32) -> u32 {
         if self.mapping.reaches(lock_offset(said) as usize) {
@@ -213,8 +216,9 @@ impl Attachment {
             file::try_lock(file, lock_offset(index), 1).map_err(io_error("lock a slot of", &self.path))
         };
         let high = self.high();
-        // A free slot costs no system call to find; a new one costs one. The dead ones are only told from the living by
-        // their locks, one system call each, and clearing up makes them free: they are the last resort.
+        // A free slot costs no system call to find; a new one costs one. The dead ones are only
+        // told from the living by their locks, one system call each, and clearing up makes them
+        // free: they are the last resort.
         for index in 0..high {
             if self.slot_at(index).state.load(Ordering::Acquire) == SLOT_FREE && lock(index)? {
                 return Ok(self.adopt(index));
@@ -291,8 +295,9 @@ impl Attachment {
         index
     }
 
-    /// Clears the slots of dead processes and brings `used` up to date. Returns how many were cleared: none where the file
-    /// is out of this process's sight, in a root folder or with a user of its own. Then the next one to come clears them.
+    /// Clears the slots of dead processes and brings `used` up to date. Returns how many were
+    /// cleared: none where the file is out of this process's sight, in a root folder or with a user
+    /// of its own. Then the next one to come clears them.
     pub fn reap(&self) -> u32 {
         match self.reopen() {
             Some(file) => self.reap_in(&file),
@@ -307,7 +312,8 @@ impl Attachment {
         }
     }
 
-    /// The region, if its path still leads to it. Its locks conflict with this process's own, whose slot is never tried.
+    /// The region, if its path still leads to it. Its locks conflict with this process's own, whose
+    /// slot is never tried.
     fn reopen(&self) -> Option<Transient> {
         let file = file::open_rw(&self.path, false).ok()?;
         (FileId::of(&file).ok()? == self.id).then_some(file)
@@ -352,8 +358,8 @@ impl Attachment {
     }
 
     /// Whether it is time to look for dead processes: there may be some, and nobody has looked for
-    /// [`REAP_INTERVAL_NS`], or longer in a crowd. A look costs a lock attempt for each of its members, each of which
-    /// searches the kernel's list of all their locks: 12 ms for a thousand.
+    /// [`REAP_INTERVAL_NS`], or longer in a crowd. A look costs a lock attempt for each of its
+    /// members, each of which searches the kernel's list of all their locks: 12 ms for a thousand.
     fn is_due(&self) -> bool {
         let tenant = self.tenant();
         let high = u64::from(self.high());
@@ -379,8 +385,8 @@ impl Attachment {
         }
     }
 
-    /// Reserves `bytes` under `limit`, and within the tenants that this one is a part of. Before refusing, looks whether a
-    /// dead process still counts. A refusal is counted.
+    /// Reserves `bytes` under `limit`, and within the tenants that this one is a part of. Before
+    /// refusing, looks whether a dead process still counts. A refusal is counted.
     #[inline]
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         match self.reserve_at_once(bytes, limit) {
@@ -391,7 +397,8 @@ impl Attachment {
         }
     }
 
-    /// [`Attachment::reserve`] for a caller who can do with less, or tries again: a refusal is not counted.
+    /// [`Attachment::reserve`] for a caller who can do with less, or tries again: a refusal is not
+    /// counted.
     pub fn try_reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         self.reserve_at_once(bytes, limit)
             .or_else(|denied| self.reserve_again(bytes, limit, denied))

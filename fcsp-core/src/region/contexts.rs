@@ -1,16 +1,18 @@
-//! What a context takes of a device, as the tenant's processes have seen it, and which of them are making one.
+//! What a context takes of a device, as the tenant's processes have seen it, and which of them are
+//! making one.
 //!
-//! A driver says what a context takes only by taking it. The smallest figure seen so far is held before the driver is
-//! asked for the next one. It is a lower bound, so it refuses nothing that would fit. A process's first context takes more
-//! than its later ones on some drivers: there is a figure for each kind.
+//! A driver says what a context takes only by taking it. The smallest figure seen so far is held
+//! before the driver is asked for the next one. It is a lower bound, so it refuses nothing that
+//! would fit. A process's first context takes more than its later ones on some drivers: there is a
+//! figure for each kind.
 
 use super::Attachment;
 use super::layout::SLOT_LIVE;
 use crate::file::monotonic_ns;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The longest that a process counts as making a context, ns. One that takes longer hangs in the driver, or has left it
-/// by a jump.
+/// The longest that a process counts as making a context, ns. One that takes longer hangs in the
+/// driver, or has left it by a jump.
 const LONGEST_MAKING_NS: u64 = 10_000_000_000;
 
 /// The kinds of context that are known apart.
@@ -30,8 +32,9 @@ impl Attachment {
         }
     }
 
-    /// The smallest size seen of a context, in bytes; `None` while none was seen. One beside others is taken to be no
-    /// larger than a first one: what else took memory meanwhile may be in its figure.
+    /// The smallest size seen of a context, in bytes; `None` while none was seen. One beside others
+    /// is taken to be no larger than a first one: what else took memory meanwhile may be in its
+    /// figure.
     pub fn context_bytes(&self, kind: ContextKind) -> Option<u64> {
         // Acquire: what was held for the context that the figure is of is settled.
         let seen = |kind| self.context_word(kind).load(Ordering::Acquire);
@@ -55,10 +58,11 @@ impl Attachment {
             });
     }
 
-    /// Says that this process has the driver make a context. Before anything is held for it: a process that is refused
-    /// for what is held sees this.
+    /// Says that this process has the driver make a context. Before anything is held for it: a
+    /// process that is refused for what is held sees this.
     pub fn begins_context(&self) {
-        // Release, with the Acquire in `others_make_contexts`. The ledger's exchange comes after it and publishes it.
+        // Release, with the Acquire in `others_make_contexts`. The ledger's exchange comes after it
+        // and publishes it.
         self.slot()
             .making_since
             .store(monotonic_ns().max(1), Ordering::Release);
@@ -76,8 +80,8 @@ impl Attachment {
         }
     }
 
-    /// Whether another process of the tenant, or of one that this is a part of, is making a context: what it holds for that
-    /// may be more than it will take.
+    /// Whether another process of the tenant, or of one that this is a part of, is making a
+    /// context: what it holds for that may be more than it will take.
     pub fn others_make_contexts(&self) -> bool {
         let outer = self.outer.as_ref();
         self.others_here_make_contexts() || outer.is_some_and(|outer| outer.place.others_make_contexts())

@@ -1,5 +1,5 @@
-//! A ledger in private memory: one process, no file. What an embedding program uses when it only limits itself, and
-//! what the ledger's own tests run on.
+//! A ledger in private memory: one process, no file. What an embedding program uses when it only
+//! limits itself, and what the ledger's own tests run on.
 
 use std::sync::Arc;
 

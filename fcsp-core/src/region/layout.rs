@@ -6,8 +6,8 @@
 //! 4096   slot 0: one process                                        (256 bytes each)
 //! 4352   slot 1 ...
 //! ```
-//! All numbers are little-endian machine words at fixed offsets. Words are only appended, and zero means absent; a word
-//! that moves or changes its meaning raises [`VERSION`].
+//! All numbers are little-endian machine words at fixed offsets. Words are only appended, and zero
+//! means absent; a word that moves or changes its meaning raises [`VERSION`].
 
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -144,14 +144,16 @@ impl Default for Fnv {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct TenantWords {
-    /// `{version: 18 bits, epoch: 10 bits, units: 36 bits}`: units of 512 bytes held by all live slots.
+    /// `{version: 18 bits, epoch: 10 bits, units: 36 bits}`: units of 512 bytes held by all live
+    /// slots.
     pub used: AtomicU64,
-    /// `{marks set: 32 bits, marks answered: 32 bits}`: set when a dead slot has been cleared and when a change met a
-    /// recompute, answered by the recomputes that follow.
+    /// `{marks set: 32 bits, marks answered: 32 bits}`: set when a dead slot has been cleared and
+    /// when a change met a recompute, answered by the recomputes that follow.
     pub dirty: AtomicU64,
     /// Bytes of the device, as the first process to attach found it.
     pub total: AtomicU64,
-    /// Bytes the tenant may hold here, for display; each process enforces the quota it was configured with.
+    /// Bytes the tenant may hold here, for display; each process enforces the quota it was
+    /// configured with.
     pub limit: AtomicU64,
     /// Slots the file has room for.
     pub capacity: AtomicU32,
@@ -167,10 +169,11 @@ pub struct TenantWords {
     pub refused_bytes: AtomicU64,
     /// Dead processes whose memory was given back.
     pub reaped: AtomicU64,
-    /// The boot of the machine that the region is of ([`crate::boot::id`]); 0 in regions of builds that did not write it.
+    /// The boot of the machine that the region is of ([`crate::boot::id`]); 0 in regions of builds
+    /// that did not write it.
     pub boot: AtomicU64,
-    /// Bytes of the smallest context that one of the tenant's processes began with; 0 while none is known. See
-    /// [`super::contexts`].
+    /// Bytes of the smallest context that one of the tenant's processes began with; 0 while none is
+    /// known. See [`super::contexts`].
     pub first_context: AtomicU64,
     /// Bytes of the smallest context that a process made beside another; 0 while none is known.
     pub further_context: AtomicU64,
@@ -181,7 +184,8 @@ pub const SLOT_FREE: u32 = 0;
 /// A process owns the slot, or owned it when it died.
 pub const SLOT_LIVE: u32 = 1;
 
-/// What one process holds on the device. Only that process writes here, but for clearing after its death.
+/// What one process holds on the device. Only that process writes here, but for clearing after its
+/// death.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct SlotWords {
@@ -193,12 +197,13 @@ pub struct SlotWords {
     pub held: AtomicU64,
     /// Process number in the process's own namespace.
     pub pid: AtomicU32,
-    /// Number under which the management library lists the process, where that differs from its own; 0 if not known.
+    /// Number under which the management library lists the process, where that differs from its
+    /// own; 0 if not known.
     pub listed: AtomicU32,
     /// Start time in clock ticks since boot (field 22 of /proc/PID/stat).
     pub start_time: AtomicU64,
-    /// `{changes: 18 bits, under way: 10 bits, units: 36 bits}`: units of 512 bytes of live allocations, as the driver
-    /// rounded them; see [`super::physical`].
+    /// `{changes: 18 bits, under way: 10 bits, units: 36 bits}`: units of 512 bytes of live
+    /// allocations, as the driver rounded them; see [`super::physical`].
     pub allocated: AtomicU64,
     /// Bytes of contexts, code and other overhead, as measured.
     pub overhead: AtomicU64,
@@ -208,11 +213,11 @@ pub struct SlotWords {
     pub unchecked: AtomicU64,
     /// Command name, four words of eight bytes.
     pub name: [AtomicU64; 4],
-    /// Since when a launch of this process has stood at its gate, ns of CLOCK_MONOTONIC; 0 while none does. This word
-    /// came later; files of before have a zero here.
+    /// Since when a launch of this process has stood at its gate, ns of CLOCK_MONOTONIC; 0 while
+    /// none does. This word came later; files of before have a zero here.
     pub waiting_since: AtomicU64,
-    /// Since when this process has the driver make a context, ns of CLOCK_MONOTONIC; 0 while it does not. This word
-    /// came later.
+    /// Since when this process has the driver make a context, ns of CLOCK_MONOTONIC; 0 while it
+    /// does not. This word came later.
     pub making_since: AtomicU64,
 }
 

@@ -1,8 +1,9 @@
-//! The quota's arithmetic: reserve, charge, release, and recompute after a death, without a lock and with two atomic
-//! changes a call.
+//! The quota's arithmetic: reserve, charge, release, and recompute after a death, without a lock
+//! and with two atomic changes a call.
 //!
-//! Two words take part. `used` is the tenant's sum on the device; `held` is one process's part of it. A change reads
-//! `used`, changes `held`, then changes `used` by an exchange. A process may die in between:
+//! Two words take part. `used` is the tenant's sum on the device; `held` is one process's part of
+//! it. A change reads `used`, changes `held`, then changes `used` by an exchange. A process may die
+//! in between:
 //!
 //! | killed after | what is left | mended by |
 //! |---|---|---|
@@ -10,19 +11,23 @@
 //! | changing `held` | `used` exact (reserve) or too high (release) | clearing the slot, recompute |
 //! | changing `used` | exact | clearing the slot, recompute |
 //!
-//! A dead process's slot is cleared under its kernel lock, and `used` is then recomputed as the sum of what the living
-//! hold: it reads `used`, sums `held` over live slots, and replaces `used` if that has not moved (every change raises
-//! the version in the word), raising the epoch in the word. A change and a recompute meet in one of these ways:
+//! A dead process's slot is cleared under its kernel lock, and `used` is then recomputed as the sum
+//! of what the living hold: it reads `used`, sums `held` over live slots, and replaces `used` if
+//! that has not moved (every change raises the version in the word), raising the epoch in the word.
+//! A change and a recompute meet in one of these ways:
 //!
-//! - The change's exchange came before the recompute read `used`. The sum then has the new `held`, which came earlier.
+//! - The change's exchange came before the recompute read `used`. The sum then has the new `held`,
+//!   which came earlier.
 //! - It came between that read and the replacement: the replacement fails.
-//! - It came after the replacement, and the change had read `used` after the replacement, too. Then `held` changed after
-//!   the sum was taken, and the exchange adds to a sum without it: exact.
-//! - It came after the replacement, but the change had read `used` before. Whether the sum has the new `held` cannot be
-//!   told. The exchange sees the other epoch and does not happen: a release leaves `used` as it is, which is exact or
-//!   too high; a reserve takes its `held` back and starts again. Both mark the sum as not fresh.
+//! - It came after the replacement, and the change had read `used` after the replacement, too. Then
+//!   `held` changed after the sum was taken, and the exchange adds to a sum without it: exact.
+//! - It came after the replacement, but the change had read `used` before. Whether the sum has the
+//!   new `held` cannot be told. The exchange sees the other epoch and does not happen: a release
+//!   leaves `used` as it is, which is exact or too high; a reserve takes its `held` back and starts
+//!   again. Both mark the sum as not fresh.
 //!
-//! So `used` may be too high for a moment, never too low: no interleaving lets two processes overcommit.
+//! So `used` may be too high for a moment, never too low: no interleaving lets two processes
+//! overcommit.
 
 use super::layout::{SLOT_LIVE, SlotWords, TenantWords};
 use crate::memory::{Denied, Usage};
@@ -50,13 +55,15 @@ fn same_epoch(a: u64, b: u64) -> bool {
     (a ^ b) & EPOCH_MASK == 0
 }
 
-/// The word after `old` with `units`, its version raised. The version wraps after 262 144 changes, which would have
-/// to fall into one recompute's few microseconds, and to end at the same sum, to go unnoticed.
+/// The word after `old` with `units`, its version raised. The version wraps after 262 144 changes,
+/// which would have to fall into one recompute's few microseconds, and to end at the same sum, to
+/// go unnoticed.
 fn next(old: u64, units: u64) -> u64 {
     (old & !UNITS_MASK).wrapping_add(VERSION_ONE) | units
 }
 
-/// The same with the epoch raised, too. The epoch wraps after 1 024 recomputes, each of which follows a death.
+/// The same with the epoch raised, too. The epoch wraps after 1 024 recomputes, each of which
+/// follows a death.
 fn next_epoch(old: u64, units: u64) -> u64 {
     let epoch = old.wrapping_add(EPOCH_ONE) & EPOCH_MASK;
     (next(old, units) & !EPOCH_MASK) | epoch
@@ -72,8 +79,8 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// Holds `bytes` if the tenant then holds at most `limit` bytes; otherwise nothing changes. `limit` `u64::MAX`
-    /// is no limit.
+    /// Holds `bytes` if the tenant then holds at most `limit` bytes; otherwise nothing changes.
+    /// `limit` `u64::MAX` is no limit.
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         let want = units(bytes);
         // A quota that is no multiple of the unit must not be exceeded by a part of one.
@@ -82,7 +89,8 @@ impl Ledger<'_> {
         } else {
             (limit / UNIT).min(UNITS_MASK)
         };
-        // Acquire: a replacement that we see was made from a sum that cannot hold the change of `held` below.
+        // Acquire: a replacement that we see was made from a sum that cannot hold the change of
+        // `held` below.
         let mut seen = self.tenant.used.load(Ordering::Acquire);
         loop {
             // A refusal on a stale value is a refusal that was right a moment ago.
@@ -98,7 +106,8 @@ impl Ledger<'_> {
             let mut now = seen;
             while same_epoch(now, seen) && units_of(now) + want <= limit_units {
                 let sum = units_of(now) + want;
-                // Release publishes `held` to a recompute that reads this value; Acquire as for the first read.
+                // Release publishes `held` to a recompute that reads this value; Acquire as for the
+                // first read.
                 match self.tenant.used.compare_exchange_weak(
                     now,
                     next(now, sum),
@@ -114,7 +123,8 @@ impl Ledger<'_> {
                     Err(other) => now = other,
                 }
             }
-            // Somebody else took the room, or a recompute may have counted what was entered in `held`.
+            // Somebody else took the room, or a recompute may have counted what was entered in
+            // `held`.
             self.slot.held.fetch_sub(want, Ordering::Relaxed);
             // Release: a recompute that sees the mark sees `held` as it is now.
             self.tenant.dirty.fetch_add(MARK, Ordering::Release);
@@ -124,12 +134,14 @@ impl Ledger<'_> {
 
     /// Holds `bytes` whatever the quota says: overhead the driver has already taken.
     pub fn charge(&self, bytes: u64) {
-        // No limit means the word's own range; past it the count saturates in `units` and the reserve cannot fail.
+        // No limit means the word's own range; past it the count saturates in `units` and the
+        // reserve cannot fail.
         let _ = self.reserve(bytes, u64::MAX);
     }
 
-    /// Gives `bytes` back, which must have been reserved or charged before by this process with the same rounding.
-    /// Returns whether `used` is known to be exact: if not it may be too high, and the caller sees to a [`recompute`].
+    /// Gives `bytes` back, which must have been reserved or charged before by this process with the
+    /// same rounding. Returns whether `used` is known to be exact: if not it may be too high, and
+    /// the caller sees to a [`recompute`].
     #[must_use = "false asks for a recompute"]
     pub fn release(&self, bytes: u64) -> bool {
         let mut back = units(bytes);
@@ -179,8 +191,8 @@ pub fn used_bytes(tenant: &TenantWords) -> u64 {
     units_of(tenant.used.load(Ordering::Relaxed)) * UNIT
 }
 
-/// One mark in `dirty`: marks set are counted in its high half, and how many of them a recompute has answered in the low
-/// one. A count that went down again could be mistaken for an earlier one.
+/// One mark in `dirty`: marks set are counted in its high half, and how many of them a recompute
+/// has answered in the low one. A count that went down again could be mistaken for an earlier one.
 const MARK: u64 = 1 << 32;
 
 fn marks(dirty: u64) -> (u32, u32) {
@@ -199,16 +211,17 @@ pub fn clear_slot(tenant: &TenantWords, slot: &SlotWords) {
     slot.held.store(0, Ordering::Relaxed);
     slot.allocated.store(0, Ordering::Relaxed);
     slot.overhead.store(0, Ordering::Relaxed);
-    // Release: a recompute that sees the mark sees the slot empty; raised earlier, one that does not see that yet could
-    // take the mark away. A reaper that dies here leaves a slot that is not free, which the next one clears again.
+    // Release: a recompute that sees the mark sees the slot empty; raised earlier, one that does
+    // not see that yet could take the mark away. A reaper that dies here leaves a slot that is not
+    // free, which the next one clears again.
     tenant.dirty.fetch_add(MARK, Ordering::Release);
     // Release: whoever sees the slot free sees it empty.
     slot.state.store(SLOT_FREE, Ordering::Release);
 }
 
-/// Sets `used` to the sum of what live slots hold, if slots have been cleared since the last time. Gives up after a few
-/// rounds if the tenant's processes keep changing it: `used` is then too high, never too low, and a later call mends
-/// it. Returns whether the sum is known to be fresh.
+/// Sets `used` to the sum of what live slots hold, if slots have been cleared since the last time.
+/// Gives up after a few rounds if the tenant's processes keep changing it: `used` is then too high,
+/// never too low, and a later call mends it. Returns whether the sum is known to be fresh.
 pub fn recompute<'a>(
     tenant: &TenantWords,
     slots: impl Fn() -> Box<dyn Iterator<Item = &'a SlotWords> + 'a>,
@@ -224,8 +237,8 @@ pub fn recompute<'a>(
         let mut sum = 0u64;
         for slot in slots() {
             if slot.state.load(Ordering::Acquire) == SLOT_LIVE {
-                // Relaxed: changes that ended before `used` was read are visible by that read; see the module's
-                // argument for the others.
+                // Relaxed: changes that ended before `used` was read are visible by that read; see
+                // the module's argument for the others.
                 sum = sum.saturating_add(slot.held.load(Ordering::Relaxed));
             }
         }
@@ -329,7 +342,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any sequence, any death point: after the dead slot is cleared the sum is what the living hold.
+        /// Any sequence, any death point: after the dead slot is cleared the sum is what the living
+        /// hold.
         #[test]
         fn recompute_restores_the_sum(
             steps in prop::collection::vec((0usize..4, 1u64..1 << 20, any::<bool>()), 1..60),
@@ -366,7 +380,8 @@ mod model {
     use crate::region::heap::{slot_words, tenant_words};
     use loom::sync::Arc;
 
-    /// A live process changes the sum while another's death is mended: nothing is lost, nothing is invented.
+    /// A live process changes the sum while another's death is mended: nothing is lost, nothing is
+    /// invented.
     fn change_against_recompute(dead_held: u64, dead_used: u64) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);

@@ -39,8 +39,8 @@ pub(super) fn slots_in(len: u64) -> u32 {
     u32::try_from(slots).unwrap_or(u32::MAX).min(MAX_SLOTS)
 }
 
-/// Whether a region was made in another boot. One that somebody holds a lock in is of this one, whatever it says: a
-/// process that was brought here from another machine.
+/// Whether a region was made in another boot. One that somebody holds a lock in is of this one,
+/// whatever it says: a process that was brought here from another machine.
 pub(super) fn is_of_another_boot(file: &File) -> bool {
     use std::os::unix::fs::FileExt;
     let mut word = [0; 8];

@@ -1,7 +1,8 @@
 //! The shared region: one small file a tenant and device, mapped by every process of the tenant.
 //!
 //! - [`layout`]: the bytes.
-//! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a sum.
+//! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a
+//!   sum.
 //! - [`contexts`]: what a context is known to take, and who is making one.
 //! - `outer`: a tenant that is a part of another.
 //! - [`ahead`]: bytes held before small requests want them.

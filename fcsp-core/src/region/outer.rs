@@ -1,8 +1,8 @@
 //! A tenant that is a part of another: what its processes hold counts in both regions.
 //!
-//! Each process of a part has a place in its own tenant's region and one in the outer tenant's. A reservation goes into
-//! its own ledger first, then into the outer one; the outer refusal takes it back out. A process killed in between
-//! leaves two slots, each of which is cleared by itself.
+//! Each process of a part has a place in its own tenant's region and one in the outer tenant's. A
+//! reservation goes into its own ledger first, then into the outer one; the outer refusal takes it
+//! back out. A process killed in between leaves two slots, each of which is cleared by itself.
 
 use super::Attachment;
 use super::ledger::used_bytes;
@@ -41,7 +41,8 @@ impl Attachment {
         }
     }
 
-    /// Puts new limits in force for the tenants that this one is a part of, from the inside outwards.
+    /// Puts new limits in force for the tenants that this one is a part of, from the inside
+    /// outwards.
     pub fn set_outer_limits(&self, limits: &[u64]) {
         if let (Some(outer), Some((&limit, rest))) = (&self.outer, limits.split_first()) {
             outer.limit.store(limit, Ordering::Relaxed);
@@ -57,7 +58,8 @@ impl Attachment {
             .inspect_err(|_| self.release_own(bytes))
     }
 
-    /// Bytes that may still be held, by this tenant under `limit` and by those that it is a part of.
+    /// Bytes that may still be held, by this tenant under `limit` and by those that it is a part
+    /// of.
     #[inline]
     pub fn room(&self, limit: u64) -> u64 {
         let own = limit.saturating_sub(used_bytes(self.tenant()));
@@ -76,7 +78,8 @@ impl Attachment {
         }
     }
 
-    /// What the tenant holds and may hold. What it cannot have for the sake of an outer tenant counts as held.
+    /// What the tenant holds and may hold. What it cannot have for the sake of an outer tenant
+    /// counts as held.
     pub fn usage(&self, limit: u64) -> Usage {
         let mut usage = self.ledger().usage(limit);
         if self.outer.is_some() && limit != u64::MAX {

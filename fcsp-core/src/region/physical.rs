@@ -1,7 +1,9 @@
-//! What the driver holds for one process by the process's own account: one word, two atomic changes around a driver call.
+//! What the driver holds for one process by the process's own account: one word, two atomic changes
+//! around a driver call.
 //!
-//! The word is compared with what the management library says, to find what the driver takes for itself. The two may
-//! only be compared while no call is under way and if none has come and gone in between, so the word counts both.
+//! The word is compared with what the management library says, to find what the driver takes for
+//! itself. The two may only be compared while no call is under way and if none has come and gone in
+//! between, so the word counts both.
 
 use super::ledger::UNIT;
 use crate::sync::{AtomicU64, Ordering};
@@ -38,8 +40,8 @@ impl Reading {
     }
 }
 
-/// The sum of units, which may be below zero: bytes that were taken out twice, as where a program frees memory that another
-/// thread's reset has freed, must not spoil the counts for good.
+/// The sum of units, which may be below zero: bytes that were taken out twice, as where a program
+/// frees memory that another thread's reset has freed, must not spoil the counts for good.
 fn signed_units(word: u64) -> u64 {
     const ABOVE: u32 = u64::BITS - UNITS_BITS;
     ((word << ABOVE).cast_signed() >> ABOVE).cast_unsigned()
@@ -57,7 +59,8 @@ fn units(bytes: i64) -> u64 {
 }
 
 impl Physical<'_> {
-    /// Before a driver call that may change what is held. At most 1 023 calls are under way at once.
+    /// Before a driver call that may change what is held. At most 1 023 calls are under way at
+    /// once.
     #[inline]
     pub fn begin(self) {
         // Acquire: the driver call must not move before it.
@@ -74,7 +77,8 @@ impl Physical<'_> {
         );
     }
 
-    /// What is held has changed by `by` bytes, a multiple of [`UNIT`]: known only after the call, or in the middle of one.
+    /// What is held has changed by `by` bytes, a multiple of [`UNIT`]: known only after the call,
+    /// or in the middle of one.
     #[inline]
     pub fn add(self, by: i64) {
         self.0

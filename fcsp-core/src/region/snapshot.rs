@@ -1,5 +1,5 @@
-//! Reading a region from outside: by `read`, not by mapping, so that a tenant who truncates or scribbles on its own
-//! file can at worst show nonsense about itself.
+//! Reading a region from outside: by `read`, not by mapping, so that a tenant who truncates or
+//! scribbles on its own file can at worst show nonsense about itself.
 
 use std::fs::File;
 use std::io;
@@ -83,8 +83,8 @@ fn half(bytes: &[u8], at: usize) -> u32 {
         .map_or(0, u32::from_le_bytes)
 }
 
-/// Whether a character is printed as one, and changes nothing about those beside it: no control character, and none that
-/// reverses or joins text.
+/// Whether a character is printed as one, and changes nothing about those beside it: no control
+/// character, and none that reverses or joins text.
 fn is_printable(c: char) -> bool {
     let is_format = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     !c.is_control() && !is_format

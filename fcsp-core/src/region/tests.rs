@@ -1,4 +1,5 @@
-//! Regions that another boot has left, regions whose words somebody wrote over, what contexts take, and parts.
+//! Regions that another boot has left, regions whose words somebody wrote over, what contexts take,
+//! and parts.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,8 @@ fn put_word(path: &Path, offset: usize, value: u64) {
     put(path, TENANT_WORDS_AT + offset, value);
 }
 
-/// A region in which so many processes hold all of the quota and have died without a word, looked through just now by
-/// a clock that is `ahead` of this one.
+/// A region in which so many processes hold all of the quota and have died without a word, looked
+/// through just now by a clock that is `ahead` of this one.
 fn left_behind(folder: &Folder, dead: u32, boot: u64, ahead: u64) {
     let places: Vec<Attachment> = (0..dead).map(|_| folder.attach()).collect();
     drop(places);
@@ -89,7 +90,8 @@ fn the_dead_of_another_boot_hold_nothing() {
     }
 }
 
-/// What one process holds that dies after a crowd has gone is there for the next at once: the crowd counts no more.
+/// What one process holds that dies after a crowd has gone is there for the next at once: the crowd
+/// counts no more.
 #[test]
 fn a_crowd_that_is_gone_keeps_nobody_waiting() {
     let folder = Folder::new();

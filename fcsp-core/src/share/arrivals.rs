@@ -1,11 +1,13 @@
 //! When a tenant's next step will begin, foreseen from when the last ones did.
 //!
-//! A tenant of high priority never waits at its gate, but it waits for what others have on the device when its step begins: a
-//! kernel, and a switch of contexts. Where steps begin at regular times (a frame of video, a tick of a control loop, a request that
-//! follows the last answer by as long as that takes to handle), the others can have ended before. Two clocks are
-//! tried, the time since the last step began and the time since it ended; the one that was wrong by less is believed, if it was
-//! wrong by little. The tenant says when and how sure it is; tenants of lower classes keep work out of that moment
-//! ([`Foreseen`]), down to their floors, and nothing else depends on it.
+//! A tenant of high priority never waits at its gate, but it waits for what others have on the
+//! device when its step begins: a kernel, and a switch of contexts. Where steps begin at regular
+//! times (a frame of video, a tick of a control loop, a request that follows the last answer by as
+//! long as that takes to handle), the others can have ended before. Two clocks are tried, the time
+//! since the last step began and the time since it ended; the one that was wrong by less is
+//! believed, if it was wrong by little. The tenant says when and how sure it is; tenants of lower
+//! classes keep work out of that moment ([`Foreseen`]), down to their floors, and nothing else
+//! depends on it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -20,7 +22,8 @@ pub const LONGEST_NS: u64 = 200_000_000;
 /// A time that is wrong by more than this on average says nothing, ns.
 pub const SPREAD_MOST_NS: u64 = 150_000;
 
-/// How long before a step that is foreseen the device is free for it, beside what such times were wrong by, ns.
+/// How long before a step that is foreseen the device is free for it, beside what such times were
+/// wrong by, ns.
 pub const FREE_BEFORE_NS: u64 = 20_000;
 /// How long a step is waited for beyond the time foreseen and what such times were wrong by, ns.
 pub const LATE_NS: u64 = 100_000;
@@ -34,7 +37,8 @@ pub struct Expected {
     pub spread: u64,
 }
 
-/// A mean of the last eight or so, and how far from it they were: RFC 6298's estimator of round-trip times.
+/// A mean of the last eight or so, and how far from it they were: RFC 6298's estimator of
+/// round-trip times.
 #[derive(Debug, Default)]
 struct Estimate {
     mean: AtomicU64,
@@ -68,7 +72,8 @@ impl Estimate {
     }
 }
 
-/// Learns when this process's steps begin. Threads with steps of their own blur it: then nothing is foreseen.
+/// Learns when this process's steps begin. Threads with steps of their own blur it: then nothing is
+/// foreseen.
 #[derive(Debug, Default)]
 pub struct Arrivals {
     began: AtomicU64,
@@ -80,7 +85,8 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// A step ended at `now`, with nothing left in flight; when the next one begins, as far as that can be foreseen.
+    /// A step ended at `now`, with nothing left in flight; when the next one begins, as far as that
+    /// can be foreseen.
     pub fn ended(&self, now: u64) -> Expected {
         self.ended.store(now, Ordering::Relaxed);
         self.awaited.store(true, Ordering::Relaxed);
@@ -162,7 +168,8 @@ impl Foreseen {
 mod tests {
     use super::*;
 
-    /// Steps of `gpu(i)` ns that begin when `due(i, end of the last)` says; what was foreseen of each, and when it began.
+    /// Steps of `gpu(i)` ns that begin when `due(i, end of the last)` says; what was foreseen of
+    /// each, and when it began.
     fn foreseen(steps: u64, due: impl Fn(u64, u64) -> u64, gpu: impl Fn(u64) -> u64) -> Vec<(Expected, u64)> {
         let arrivals = Arrivals::default();
         let (mut end, mut expected, mut seen) = (1_000_000_000, Expected::default(), Vec::new());

@@ -1,9 +1,9 @@
 //! Which priorities count between tenants: those that somebody with the right to decide wrote down.
 //!
 //! A priority in a page is a claim of whoever may write the page. Between pages of one owner it
-//! counts as it is said, if the limits in the tenant's folder say so as well: that user decides about
-//! all of them. Between owners a class counts for the guarantee if the page is root's own, or if
-//! root has entered the tenant:
+//! counts as it is said, if the limits in the tenant's folder say so as well: that user decides
+//! about all of them. Between owners a class counts for the guarantee if the page is root's own, or
+//! if root has entered the tenant:
 //!
 //! ```text
 //! <state>/priorities/<tenant>    owner of the page, then rules: `1000 *=high`

@@ -1,17 +1,20 @@
-//! A signed bucket of GPU time, filled at a quota, as a pure function of one word and an explicit clock.
+//! A signed bucket of GPU time, filled at a quota, as a pure function of one word and an explicit
+//! clock.
 //!
-//! The bucket's whole state is the instant at which it is (or was, or will be) empty. With a quota `q` (a fraction of
-//! the device) its content at `now` is `q * (now - empty_at)`; taking `c` ns of GPU time moves `empty_at` forward by
-//! `c / q`. So there is no refill to write, no pair of words to keep consistent, two processes take from it by
-//! exchanging one word, a process killed between two instructions leaves it valid, and whoever can read the word
-//! knows the content at any later time.
+//! The bucket's whole state is the instant at which it is (or was, or will be) empty. With a quota
+//! `q` (a fraction of the device) its content at `now` is `q * (now - empty_at)`; taking `c` ns of
+//! GPU time moves `empty_at` forward by `c / q`. So there is no refill to write, no pair of words
+//! to keep consistent, two processes take from it by exchanging one word, a process killed between
+//! two instructions leaves it valid, and whoever can read the word knows the content at any later
+//! time.
 //!
-//! `now - empty_at` is also the tenant's *lag*: how long it has been owed time it has not had. Lags of tenants with
-//! different quotas compare directly, which is what the policy orders tenants by.
+//! `now - empty_at` is also the tenant's *lag*: how long it has been owed time it has not had. Lags
+//! of tenants with different quotas compare directly, which is what the policy orders tenants by.
 //!
-//! Two clamps: the content never exceeds `cap` (so `empty_at >= now - cap / q`), and the debt never exceeds
-//! [`MAX_DEBT_NS`] of waiting (so one absurd cost cannot stop a tenant for good). The second is far beyond what a tenant's
-//! processes owe together: a debt that others add to is not forgiven.
+//! Two clamps: the content never exceeds `cap` (so `empty_at >= now - cap / q`), and the debt never
+//! exceeds [`MAX_DEBT_NS`] of waiting (so one absurd cost cannot stop a tenant for good). The
+//! second is far beyond what a tenant's processes owe together: a debt that others add to is not
+//! forgiven.
 
 use crate::units::{Ppm, WHOLE};
 
@@ -20,8 +23,8 @@ pub const MAX_DEBT_NS: u64 = 60_000_000_000;
 
 /// The wall time in which `quota` of a device earns `gpu` ns, to the nearest ns.
 ///
-/// Rounding to nearest has no bias, and an error of half a nanosecond in a charge of at least several microseconds is
-/// below one part in ten thousand even if it always fell the same way.
+/// Rounding to nearest has no bias, and an error of half a nanosecond in a charge of at least
+/// several microseconds is below one part in ten thousand even if it always fell the same way.
 pub fn wall_of(gpu: u64, quota: Ppm) -> u64 {
     let quota = u64::from(quota.clamp(1, WHOLE));
     // Costs are far below 2^44 ns (4.8 hours), where the product fits; above, 128 bits.
@@ -56,7 +59,8 @@ impl Rate {
         empty_at.clamp(now.saturating_sub(self.span()), now.saturating_add(MAX_DEBT_NS))
     }
 
-    /// How long the tenant has been owed time, ns of wall time: positive with tokens, negative in debt.
+    /// How long the tenant has been owed time, ns of wall time: positive with tokens, negative in
+    /// debt.
     pub fn lag(self, empty_at: u64, now: u64) -> i64 {
         let empty_at = self.settle(empty_at, now);
         // Settled, the two differ by less than a span or a minute: no overflow.
@@ -89,7 +93,8 @@ impl Rate {
     }
 }
 
-/// A bucket of one owner. What tenants share is the same word in a page, changed with [`Rate::after`].
+/// A bucket of one owner. What tenants share is the same word in a page, changed with
+/// [`Rate::after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     rate: Rate,

@@ -1,11 +1,13 @@
 //! What a kernel costs: learned per key, read without a lock or an allocation.
 //!
-//! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a graph's identity
-//! ([`graph_key`]), forgotten when it is updated. A key keeps an exponential average (one eighth) and the minimum of the current and the last window
-//! of [`WINDOW`] samples. Samples taken while other tenants were active may contain their time slices: they feed a separate
-//! average, and lower the minimum; the cost follows those of them that have none in them. Until there is a sample, the cost is a guess from the size
-//! of the grid. What is still wrong is put right by the signed correction at markers
-//! ([`crate::share::gate::Gate::true_up`]), so errors do not add up.
+//! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a
+//! graph's identity ([`graph_key`]), forgotten when it is updated. A key keeps an exponential
+//! average (one eighth) and the minimum of the current and the last window of [`WINDOW`] samples.
+//! Samples taken while other tenants were active may contain their time slices: they feed a
+//! separate average, and lower the minimum; the cost follows those of them that have none in them.
+//! Until there is a sample, the cost is a guess from the size of the grid. What is still wrong is
+//! put right by the signed correction at markers ([`crate::share::gate::Gate::true_up`]), so errors
+//! do not add up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +25,8 @@ const GIVEN_UP: u64 = u64::MAX;
 const CALM_WINDOW: u64 = 16;
 /// Samples that are bounds of which the least is believed.
 const BOUND_WINDOW: u64 = 4;
-/// Work for which that holds, ns: well below a slice of the device's own (2 ms), and long against what timing adds.
+/// Work for which that holds, ns: well below a slice of the device's own (2 ms), and long against
+/// what timing adds.
 const CALM_SPAN_NS: std::ops::Range<u64> = 20_000..800_000;
 /// A cost is at least this, ns: what the front end needs for an empty kernel.
 pub const MIN_COST_NS: u64 = 1_000;
@@ -49,7 +52,8 @@ pub fn graph_key(graph: u64) -> u64 {
     (mix(!graph) & !1).max(2)
 }
 
-/// The key of kernels of this name, by a hash of it, and the magnitude of their grid. Odd, as all kernels' are.
+/// The key of kernels of this name, by a hash of it, and the magnitude of their grid. Odd, as all
+/// kernels' are.
 pub fn name_key(name: u32, blocks: u64) -> u64 {
     kernel_key(CONTENT | u64::from(name), blocks)
 }
@@ -66,7 +70,8 @@ const CONTENT: u64 = 1 << 50;
 #[repr(align(64))]
 struct Entry {
     key: AtomicU64,
-    /// The average, in sixteenths of a nanosecond so that an eighth of a small difference is not lost; 0 is none.
+    /// The average, in sixteenths of a nanosecond so that an eighth of a small difference is not
+    /// lost; 0 is none.
     mean: AtomicU64,
     contended: AtomicU64,
     /// The least of the last full window, ns; 0 is none.
@@ -74,8 +79,9 @@ struct Entry {
     /// The least of the current window so far, ns; 0 is none.
     least_now: AtomicU64,
     samples: AtomicU64,
-    /// `{contended samples in this window that were odd: 8 bits, all of them: 8 bits, the least in ns: 48 bits}`. Odd are
-    /// long ones, and for long work those that are far shorter than what is known.
+    /// `{contended samples in this window that were odd: 8 bits, all of them: 8 bits, the least in
+    /// ns: 48 bits}`. Odd are long ones, and for long work those that are far shorter than what is
+    /// known.
     calm: AtomicU64,
     /// `{samples in this window that are bounds: 16 bits, the least of them in ns: 48 bits}`.
     bound: AtomicU64,
@@ -122,8 +128,8 @@ impl CostTable {
         let start = mix(key) as usize;
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
-            // Acquire: pairs with the Release of the claim, so that a found key's words are its own. A slot that was given up
-            // does not end the search, one that was never taken does.
+            // Acquire: pairs with the Release of the claim, so that a found key's words are its
+            // own. A slot that was given up does not end the search, one that was never taken does.
             match entry.key.load(Ordering::Acquire) {
                 k if k == key => return Some(entry),
                 0 => return None,
@@ -140,7 +146,8 @@ impl CostTable {
         let start = mix(key) as usize;
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
-            // Two threads that claim slots for one key: the first in the order of probes is then the one that is used.
+            // Two threads that claim slots for one key: the first in the order of probes is then
+            // the one that is used.
             let claim = |free| {
                 entry
                     .key
@@ -167,15 +174,16 @@ impl CostTable {
         self.known(key).unwrap_or_else(|| self.guess(blocks))
     }
 
-    /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so far.
+    /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so
+    /// far.
     pub fn guess(&self, blocks: u64) -> u64 {
         let per_block = self.per_block.load(Ordering::Relaxed);
         (3_000 + ((u128::from(blocks.max(1)) * u128::from(per_block)) >> 10).min(2_000_000) as u64)
             .clamp(MIN_COST_NS, MAX_COST_NS)
     }
 
-    /// Takes a sample for `key`. `blocks` is 0 where it means nothing; `contended` says that another tenant was active
-    /// meanwhile.
+    /// Takes a sample for `key`. `blocks` is 0 where it means nothing; `contended` says that
+    /// another tenant was active meanwhile.
     pub fn learn(&self, key: u64, blocks: u64, sample: impl Into<Sample>, contended: bool) {
         let Sample { ns, exact } = sample.into();
         let ns = ns.clamp(MIN_COST_NS, MAX_COST_NS);
@@ -194,9 +202,9 @@ impl CostTable {
         }
     }
 
-    /// Puts the cost of `key` right by a measurement over many launches of this key alone: `exact` ns each. Far better
-    /// than single samples, so it weighs more; one that is far off (a kernel whose work depends on its arguments)
-    /// replaces what was known.
+    /// Puts the cost of `key` right by a measurement over many launches of this key alone: `exact`
+    /// ns each. Far better than single samples, so it weighs more; one that is far off (a kernel
+    /// whose work depends on its arguments) replaces what was known.
     pub fn correct(&self, key: u64, exact: u64) {
         let Some(entry) = self.find_or_claim(key) else {
             return;
@@ -207,11 +215,13 @@ impl CostTable {
         entry
             .mean
             .store(if near { old / 2 + exact / 2 } else { exact }, Ordering::Relaxed);
-        // The average is believed from now on, however few samples there were: the least of a few first ones says less.
+        // The average is believed from now on, however few samples there were: the least of a few
+        // first ones says less.
         entry.samples.fetch_max(YOUNG, Ordering::Relaxed);
     }
 
-    /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used again. Its slot is free.
+    /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used
+    /// again. Its slot is free.
     pub fn forget(&self, key: u64) {
         if let Some(entry) = self.find(key) {
             for word in [
@@ -232,7 +242,8 @@ impl CostTable {
         }
     }
 
-    /// How much longer work takes under contention than alone, ppm; `None` for a key without both kinds of samples.
+    /// How much longer work takes under contention than alone, ppm; `None` for a key without both
+    /// kinds of samples.
     pub fn stretch(&self, key: u64) -> Option<u64> {
         let entry = self.find(key)?;
         let (mean, contended) = (
@@ -249,9 +260,10 @@ impl CostTable {
     }
 }
 
-/// Moves an average towards a sample: by an eighth, and by no more than as if it were four times the average. While there are
-/// `few` samples, those far below the average halve it: the first launches of a kernel may take a hundred times as long
-/// as the others (code is loaded), and an average would remember that for too long.
+/// Moves an average towards a sample: by an eighth, and by no more than as if it were four times
+/// the average. While there are `few` samples, those far below the average halve it: the first
+/// launches of a kernel may take a hundred times as long as the others (code is loaded), and an
+/// average would remember that for too long.
 fn blend(word: &AtomicU64, ns: u64, few: bool) {
     let sample = ns << 4;
     // A sample lost to another thread's is a sample less; nothing depends on each one.
@@ -274,11 +286,12 @@ fn lesser(a: u64, b: u64) -> u64 {
 }
 
 impl Entry {
-    /// Takes in a sample in which other tenants' slices may be. Those that have one in them are longer by a switch of
-    /// contexts there and back at least, which is as much as such work takes: what is left says what the work takes now, with
-    /// everybody busy and clocks as low as that makes them. On average, and not at best: clocks go up and down
-    /// by a seventh within milliseconds where a device is held to its power. If next to nothing is left, the work has changed: the
-    /// least of several in a row has no slice in it.
+    /// Takes in a sample in which other tenants' slices may be. Those that have one in them are
+    /// longer by a switch of contexts there and back at least, which is as much as such work takes:
+    /// what is left says what the work takes now, with everybody busy and clocks as low as that
+    /// makes them. On average, and not at best: clocks go up and down by a seventh within
+    /// milliseconds where a device is held to its power. If next to nothing is left, the work has
+    /// changed: the least of several in a row has no slice in it.
     fn learn_among_others(&self, ns: u64, exact: bool) {
         const NS: u64 = (1 << 48) - 1;
         const ODD_ONE: u64 = 1 << 56;
@@ -287,7 +300,8 @@ impl Entry {
         let known = mean >> 4;
         let is_long_work = known >= CALM_SPAN_NS.end;
         let long = ns > known / 2 * 3;
-        // Of long work most samples have slices in them. What is odd are those far below what is known.
+        // Of long work most samples have slices in them. What is odd are those far below what is
+        // known.
         let odd = if is_long_work { ns < known / 3 * 2 } else { long };
         // What is too much in a bound is long against short work.
         let counts = CALM_SPAN_NS.contains(&known) || (exact && (1..CALM_SPAN_NS.end).contains(&known));
@@ -309,8 +323,9 @@ impl Entry {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
         } else if is_long_work {
-            // Slices of others only add, and bounds are no less than the work. What was learned had more in it: the
-            // host had been kept from its processor, and the device stood idle between the two events.
+            // Slices of others only add, and bounds are no less than the work. What was learned had
+            // more in it: the host had been kept from its processor, and the device stood idle
+            // between the two events.
             if (now >> 56) * 4 >= CALM_WINDOW {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
@@ -332,8 +347,8 @@ impl Entry {
         self.count(ns);
     }
 
-    /// Takes in a sample that is a bound: what is too much in it differs from one to the next, so the least of several is
-    /// the sample.
+    /// Takes in a sample that is a bound: what is too much in it differs from one to the next, so
+    /// the least of several is the sample.
     fn learn_bound(&self, ns: u64) {
         const NS: u64 = (1 << 48) - 1;
         // A sample lost to another thread's is a sample less.
@@ -367,10 +382,11 @@ impl Entry {
         );
         match (mean, least) {
             (0, 0) => None,
-            // Only contended samples so far: the least of them has the least of others' slices in it.
+            // Only contended samples so far: the least of them has the least of others' slices in
+            // it.
             (0, least) => Some(least),
-            // The first launches of a kernel are slow (code is loaded, caches are cold): until there are some more
-            // samples, the least says more than the average.
+            // The first launches of a kernel are slow (code is loaded, caches are cold): until
+            // there are some more samples, the least says more than the average.
             (mean, least) if least != 0 && self.samples.load(Ordering::Relaxed) < YOUNG => {
                 Some((mean + 3 * least.min(mean)) / 4)
             }

@@ -1,13 +1,14 @@
-//! Where share pages live: one file a tenant in a folder a device. A tenant's processes write their own page and map
-//! everybody else's read-only.
+//! Where share pages live: one file a tenant in a folder a device. A tenant's processes write their
+//! own page and map everybody else's read-only.
 //!
 //! ```text
 //! <state>/devices/<device uuid>/<tenant>.page
 //! ```
-//! A tenant that cannot see the folder keeps its guarantee and borrows nothing from neighbours it cannot see.
+//! A tenant that cannot see the folder keeps its guarantee and borrows nothing from neighbours it
+//! cannot see.
 //!
-//! Each process holds a lock on its tenant's page for as long as it has it mapped; the kernel drops it
-//! at death. A page that nobody holds is a dead tenant's: neighbours pass it by, and the next
+//! Each process holds a lock on its tenant's page for as long as it has it mapped; the kernel drops
+//! it at death. A page that nobody holds is a dead tenant's: neighbours pass it by, and the next
 //! process of that tenant puts a new file in its place, which neighbours notice at once.
 
 use std::fs::{DirBuilder, File, Permissions};
@@ -44,8 +45,9 @@ pub fn folder(state: &StateDir, device: &DeviceUuid) -> PathBuf {
 }
 
 fn page_of(mapping: &Mapping) -> &TenantPage {
-    // SAFETY: mappings made here are PAGE_BYTES long, page-aligned and backed by a file that was checked or made to be as
-    // long; the page is made of atomics, for which any bytes are valid and other writers are allowed.
+    // SAFETY: mappings made here are PAGE_BYTES long, page-aligned and backed by a file that was
+    // checked or made to be as long; the page is made of atomics, for which any bytes are valid and
+    // other writers are allowed.
     unsafe { mapping.base().cast::<TenantPage>().as_ref() }
 }
 
@@ -108,8 +110,9 @@ impl OwnPage {
         Self::map(&file, state, device, tenant)
     }
 
-    /// Maps a page in the tenant's own folder, which no neighbour sees: for processes that may not write in the folder of
-    /// the device's pages, since their user is not the one that the tenant was made by. They have one account together.
+    /// Maps a page in the tenant's own folder, which no neighbour sees: for processes that may not
+    /// write in the folder of the device's pages, since their user is not the one that the tenant
+    /// was made by. They have one account together.
     pub fn open_apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
         let path = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
         let file = held(&path, None, || file::open_rw(&path, true))?;
@@ -137,8 +140,8 @@ impl OwnPage {
     }
 }
 
-/// The page's file, held. One that nobody held is replaced by a new file, of this `mode` if any, that
-/// says the same.
+/// The page's file, held. One that nobody held is replaced by a new file, of this `mode` if any,
+/// that says the same.
 fn held(path: &Path, mode: Option<u32>, open: impl Fn() -> io::Result<Transient>) -> io::Result<Transient> {
     for _ in 0..ATTEMPTS {
         let file = open()?;
@@ -371,8 +374,8 @@ mod tests {
         );
     }
 
-    /// Its times are of a clock that begins anew with each boot: neighbours do not believe them, and its own tenant is
-    /// not bound by them.
+    /// Its times are of a clock that begins anew with each boot: neighbours do not believe them,
+    /// and its own tenant is not bound by them.
     #[test]
     fn a_page_of_another_boot_begins_anew() {
         use std::os::unix::fs::FileExt;

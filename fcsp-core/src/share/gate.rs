@@ -1,8 +1,10 @@
-//! What a backend calls at a launch: credit in the process, slices of it from the tenant's page, waits from the policy.
+//! What a backend calls at a launch: credit in the process, slices of it from the tenant's page,
+//! waits from the policy.
 //!
-//! The fast path, [`Gate::admit`], is one load of a word that is otherwise only read and one subtraction from a counter
-//! of this process. Credit runs out after some hundred microseconds of GPU time; then [`Gate::acquire`] publishes what
-//! was submitted, reads the neighbours' pages, asks the policy and takes the next slice.
+//! The fast path, [`Gate::admit`], is one load of a word that is otherwise only read and one
+//! subtraction from a counter of this process. Credit runs out after some hundred microseconds of
+//! GPU time; then [`Gate::acquire`] publishes what was submitted, reads the neighbours' pages, asks
+//! the policy and takes the next slice.
 //!
 //! The gate never blocks and never reads a clock: the backend waits, and says what time it is.
 
@@ -34,16 +36,18 @@ pub const MAX_SLICE_NS: u64 = 500_000;
 pub const MAX_LONE_SLICE_NS: u64 = 2_000_000;
 /// The smallest slice of credit beside active neighbours, ns of GPU time.
 pub const MIN_SLICE_NS: u64 = 8_000;
-/// The first slice after a wait for tokens, ns of GPU time: soon after it a marker can be put that the device has not
-/// reached yet, from which spans may be measured.
+/// The first slice after a wait for tokens, ns of GPU time: soon after it a marker can be put that
+/// the device has not reached yet, from which spans may be measured.
 pub const FIRST_SLICE_NS: u64 = 150_000;
-/// Launches of a process that may be on the device before anything was found done: nobody knows what they take.
+/// Launches of a process that may be on the device before anything was found done: nobody knows
+/// what they take.
 pub const FIRST_LAUNCHES: u64 = 2;
 /// For so long at most other new processes of a tenant wait for such launches of one, ns.
 pub const TRIAL_NS: u64 = 1_000_000_000;
 /// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
 pub const PUBLISH_NS: u64 = 200_000;
-/// With work in flight and none of it done for this long, one launch goes through whatever the policy says, ns.
+/// With work in flight and none of it done for this long, one launch goes through whatever the
+/// policy says, ns.
 pub const STUCK_NS: u64 = 30_000_000;
 /// Added to [`STUCK_NS`] for each active neighbour, whose slices may be why nothing got done, ns.
 pub const STUCK_PER_NEIGHBOUR_NS: u64 = 4_000_000;
@@ -59,13 +63,14 @@ pub const MAX_WAIT_NS: u64 = 500_000_000;
 /// What to do with a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Launch; it is charged. If `marker` is set, record something on the stream that tells when this launch is done,
-    /// and hand it to [`Gate::retire`] then.
+    /// Launch; it is charged. If `marker` is set, record something on the stream that tells when
+    /// this launch is done, and hand it to [`Gate::retire`] then.
     Go {
         /// Whether to record a marker.
         marker: bool,
     },
-    /// Wait until [`Gate::in_flight`] is at most `to` (or nothing is left to wait for), then ask again.
+    /// Wait until [`Gate::in_flight`] is at most `to` (or nothing is left to wait for), then ask
+    /// again.
     Drain {
         /// Ns of GPU time.
         to: u64,
@@ -105,7 +110,8 @@ pub struct Gate<'p> {
     slice: AtomicU64,
     blocked: AtomicU64,
     waiting: AtomicU64,
-    /// Where this process says since when it waits, for readers outside; the tenant's page has one word for all processes.
+    /// Where this process says since when it waits, for readers outside; the tenant's page has one
+    /// word for all processes.
     wait_word: Option<&'p crate::sync::AtomicU64>,
     progress_at: AtomicU64,
     meter: Meter,
@@ -126,7 +132,8 @@ pub struct Gate<'p> {
     paid: AtomicU64,
     /// Slices granted before anything was found done.
     first_slices: AtomicU64,
-    /// Since when the device has had work of this process, at the earliest, and the position at that instant.
+    /// Since when the device has had work of this process, at the earliest, and the position at
+    /// that instant.
     period_at: AtomicU64,
     period_mark: AtomicU64,
     /// Charged after the fact since then, ns.
@@ -173,7 +180,8 @@ impl<'p> Gate<'p> {
         Ok(gate)
     }
 
-    /// The same gate, which also says in `word` since when it holds a launch back: ns of CLOCK_MONOTONIC, 0 while it does not.
+    /// The same gate, which also says in `word` since when it holds a launch back: ns of
+    /// CLOCK_MONOTONIC, 0 while it does not.
     #[must_use]
     pub fn telling(mut self, word: &'p crate::sync::AtomicU64) -> Self {
         self.wait_word = Some(word);
@@ -191,11 +199,12 @@ impl<'p> Gate<'p> {
         self.page
     }
 
-    /// The fast path: takes `cost` ns from the credit. False means: ask [`Gate::acquire`]; nothing was taken.
+    /// The fast path: takes `cost` ns from the credit. False means: ask [`Gate::acquire`]; nothing
+    /// was taken.
     #[inline(always)]
     pub fn admit(&self, cost: u64) -> bool {
-        // Relaxed throughout: credit is a quantity and guards no memory; a change of the word may be seen a launch
-        // late.
+        // Relaxed throughout: credit is a quantity and guards no memory; a change of the word may
+        // be seen a launch late.
         if self.line.word.load(Ordering::Relaxed) != 0 {
             return false;
         }
@@ -252,21 +261,23 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// Nothing of this process is in flight at `now`: a device or context synchronisation came back.
+    /// Nothing of this process is in flight at `now`: a device or context synchronisation came
+    /// back.
     pub fn drained(&self, now: u64) {
         self.flush(now);
         self.retire(self.mark(), now);
         self.page.drained(now);
     }
 
-    /// The host is about to stand waiting for the device (a synchronisation, a blocking copy, a query that said "not
-    /// ready").
+    /// The host is about to stand waiting for the device (a synchronisation, a blocking copy, a
+    /// query that said "not ready").
     pub fn block(&self, now: u64) {
         self.meter.stands(now, true);
         self.stand(now);
     }
 
-    /// As [`Gate::block`], where the gate itself holds the host back: no end of a step of the program's.
+    /// As [`Gate::block`], where the gate itself holds the host back: no end of a step of the
+    /// program's.
     fn stand(&self, now: u64) {
         self.meter.stands(now, false);
         self.flush(now);
@@ -276,7 +287,8 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// The host goes on at `now`. True if neighbours that wait should be woken ([`crate::share::wait::wake`]).
+    /// The host goes on at `now`. True if neighbours that wait should be woken
+    /// ([`crate::share::wait::wake`]).
     pub fn resume(&self, now: u64) -> bool {
         let ended = self.meter.goes_on(now, self.launched());
         if let Some(pace) = ended {
@@ -294,22 +306,24 @@ impl<'p> Gate<'p> {
         self.line.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
         self.blocked_ns
             .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
-        // Before the claim is taken back: what is still queued holds the tenant up while its host prepares more.
+        // Before the claim is taken back: what is still queued holds the tenant up while its host
+        // prepares more.
         self.page.still_queued(self.in_flight(), now);
         self.page.unblock(since, now);
         true
     }
 
-    /// Puts right what was charged: `measured` ns of GPU time were used where `estimated` had been charged since the
-    /// last correction. Only for measurements in which no other tenant's time is contained.
+    /// Puts right what was charged: `measured` ns of GPU time were used where `estimated` had been
+    /// charged since the last correction. Only for measurements in which no other tenant's time is
+    /// contained.
     pub fn true_up(&self, measured: u64, estimated: u64, now: u64) {
         let difference = measured as i64 - estimated as i64;
         self.page.move_account(difference);
         self.amend(difference, now);
     }
 
-    /// Tells the gate how long work took by the clock, with the queue never empty, against what was charged for it:
-    /// what the adaptive mode goes by.
+    /// Tells the gate how long work took by the clock, with the queue never empty, against what was
+    /// charged for it: what the adaptive mode goes by.
     pub fn observe(&self, elapsed: u64, charged: u64) {
         if charged == 0 {
             return;
@@ -358,10 +372,12 @@ impl<'p> Gate<'p> {
         let before = self.flushed.fetch_max(launched, Ordering::Relaxed);
         let since = self.flushed_at.swap(now, Ordering::Relaxed);
         if launched > before {
-            // As if all of it had been submitted at the start of the interval: the queue is then at least this deep.
+            // As if all of it had been submitted at the start of the interval: the queue is then at
+            // least this deep.
             self.page.submitted(launched - before, since.min(now));
             self.page.add_launched((launched - before).cast_signed());
-            // The other way round: not a moment of the interval before counts as busy unless somebody has seen it.
+            // The other way round: not a moment of the interval before counts as busy unless
+            // somebody has seen it.
             self.account_for(launched - before, now);
         }
     }

@@ -1,8 +1,10 @@
-//! What a process's launches took lately, on average: what a stranger among them is charged until it is known.
+//! What a process's launches took lately, on average: what a stranger among them is charged until
+//! it is known.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A stranger is charged no more than this, ns: many small ones may follow a large one before anything is known of them.
+/// A stranger is charged no more than this, ns: many small ones may follow a large one before
+/// anything is known of them.
 const MOST_NS: u64 = 20_000_000;
 
 /// A mean that follows the work. All methods may be called from any thread.

@@ -1,22 +1,27 @@
-//! The margin that keeps shares in proportion where the device delivers less than the quotas promise.
+//! The margin that keeps shares in proportion where the device delivers less than the quotas
+//! promise.
 //!
-//! Quotas that add up to the whole device promise more than a contended device delivers: switching contexts costs it
-//! several percent (three saturating tenants of an H100 get 0.905 of it together, docs/results). If every tenant could claim its quota to
-//! the last percent, the one with the largest would bear the whole loss, and there would be no order between the others:
-//! all buckets are full then, and nobody stands back for anybody. So beside tenants that contend, each charges itself
-//! [`MARGIN`] more than it takes, all the same. What is guaranteed then fits into what is delivered, the rest goes by
-//! weight as surplus, and the proportion is that of the quotas whatever the loss is. Nobody needs to know it.
+//! Quotas that add up to the whole device promise more than a contended device delivers: switching
+//! contexts costs it several percent (three saturating tenants of an H100 get 0.905 of it together,
+//! docs/results). If every tenant could claim its quota to the last percent, the one with the
+//! largest would bear the whole loss, and there would be no order between the others: all buckets
+//! are full then, and nobody stands back for anybody. So beside tenants that contend, each charges
+//! itself [`MARGIN`] more than it takes, all the same. What is guaranteed then fits into what is
+//! delivered, the rest goes by weight as surplus, and the proportion is that of the quotas whatever
+//! the loss is. Nobody needs to know it.
 //!
-//! Contended means: over a window this tenant wanted the device throughout, and others charged a part of it worth the
-//! name. That they did is their claim; one that lies about it costs this tenant the margin and no more.
+//! Contended means: over a window this tenant wanted the device throughout, and others charged a
+//! part of it worth the name. That they did is their claim; one that lies about it costs this
+//! tenant the margin and no more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::{Ppm, WHOLE};
 
-/// The part of a charge beside tenants that contend that is margin, ppm. More would cost a victim of lies more: a quota of
-/// half the device must leave it 0.42, of which a hundredth is between its kernels. With less, prices that are a tenth too
-/// low for all would promise more than is delivered.
+/// The part of a charge beside tenants that contend that is margin, ppm. More would cost a victim
+/// of lies more: a quota of half the device must leave it 0.42, of which a hundredth is between its
+/// kernels. With less, prices that are a tenth too low for all would promise more than is
+/// delivered.
 pub const MARGIN: u64 = 145_000;
 const WINDOW_NS: u64 = 50_000_000;
 /// The part of a window for which the device must have been wanted, percent.
@@ -46,7 +51,8 @@ pub struct Sample {
     pub waiting: bool,
 }
 
-/// Whether the margin applies. One writer at a time is expected; two blur the windows and harm nothing else.
+/// Whether the margin applies. One writer at a time is expected; two blur the windows and harm
+/// nothing else.
 #[derive(Debug, Default)]
 pub struct Margin {
     at: AtomicU64,
@@ -76,7 +82,8 @@ impl Margin {
             .others
             .wrapping_sub(self.others.swap(sample.others, relaxed))
             .cast_signed();
-        // Silence, or a tenant that came or went: the sum moved by more than the device can have done.
+        // Silence, or a tenant that came or went: the sum moved by more than the device can have
+        // done.
         if elapsed > WINDOW_NS || charged < 0 || charged.cast_unsigned() > 2 * elapsed + 5_000_000 {
             self.begin(now, sample);
             return;

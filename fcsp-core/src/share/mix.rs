@@ -1,8 +1,8 @@
 //! What a tenant's GPU time goes into, by class of work, and what that says of the tenant.
 //!
-//! Credit is taken in slices of GPU time, so the launches that find it used up are a fair sample of the GPU time and not
-//! of the launches: a class that takes a third of the time asks for a third of the slices. The mix is therefore counted
-//! there, and the launches in between count nothing.
+//! Credit is taken in slices of GPU time, so the launches that find it used up are a fair sample of
+//! the GPU time and not of the launches: a class that takes a third of the time asks for a third of
+//! the slices. The mix is therefore counted there, and the launches in between count nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,8 +58,8 @@ impl Leaning {
     }
 }
 
-/// The classes of one process's last GPU time on a device. Relaxed throughout: quantities that guard no memory, and two
-/// threads that lose each other's notes make the sample a little smaller.
+/// The classes of one process's last GPU time on a device. Relaxed throughout: quantities that
+/// guard no memory, and two threads that lose each other's notes make the sample a little smaller.
 #[derive(Debug, Default)]
 pub struct Mix {
     recent: [AtomicU64; Class::ALL.len()],
@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn serving_leans_to_latency_and_training_to_throughput() {
-        // As a transformer's time divides, roughly, when it decodes token by token and when it is trained.
+        // As a transformer's time divides, roughly, when it decodes token by token and when it is
+        // trained.
         let decode = mixed(&[
             (Class::Gemm, 62),
             (Class::Attention, 20),

@@ -1,4 +1,5 @@
-//! A share of a device's time: how much a tenant was promised, what it has had, and whether its next work may start.
+//! A share of a device's time: how much a tenant was promised, what it has had, and whether its
+//! next work may start.
 //!
 //! | room | what is in it |
 //! |---|---|
@@ -46,15 +47,18 @@
 //! }
 //! ```
 //!
-//! Around a synchronisation or a blocking copy: `gate.block(now)` before; after it `gate.drained(now)` if the whole
-//! context is known to be idle, then `gate.resume(now)`, and if that says true and a neighbour's view `waits`, for each
-//! page that waits [`wait::wake`]. A query that says "not ready" is a `block`; the next launch ends it. What the
-//! device did is charged by [`gate::Gate::reconcile`]. Collectives: [`gate::Gate::set_ranks`]. Capture: not gated, not charged; the graph is charged when launched. In
-//! a forked child the gate is the parent's: make a new one.
+//! Around a synchronisation or a blocking copy: `gate.block(now)` before; after it
+//! `gate.drained(now)` if the whole context is known to be idle, then `gate.resume(now)`, and if
+//! that says true and a neighbour's view `waits`, for each page that waits [`wait::wake`]. A query
+//! that says "not ready" is a `block`; the next launch ends it. What the device did is charged by
+//! [`gate::Gate::reconcile`]. Collectives: [`gate::Gate::set_ranks`]. Capture: not gated, not
+//! charged; the graph is charged when launched. In a forked child the gate is the parent's: make a
+//! new one.
 //!
-//! A waiter sleeps on its own page's word. A neighbour can wake it there, though it may only read that page: the
-//! kernel needs the word's place and not its value. The word does not change then, so a waiter that was just about to
-//! sleep misses it, and looks again after 50 us, which is also what covers a neighbour that never wakes anyone.
+//! A waiter sleeps on its own page's word. A neighbour can wake it there, though it may only read
+//! that page: the kernel needs the word's place and not its value. The word does not change then,
+//! so a waiter that was just about to sleep misses it, and looks again after 50 us, which is also
+//! what covers a neighbour that never wakes anyone.
 
 pub mod arrivals;
 pub mod authority;

@@ -1,12 +1,14 @@
-//! The page a tenant publishes on one device: written by the tenant's own processes, read by every neighbour.
+//! The page a tenant publishes on one device: written by the tenant's own processes, read by every
+//! neighbour.
 //!
-//! Every word stands alone: no word is a lock, none guards another, and every change is one atomic store, add or
-//! exchange. So a process killed at any instruction leaves a page that can be read and used, and a neighbour that
-//! reads two words of different moments draws at worst a conclusion that was true a moment ago. What a page says is a
-//! claim: the policy uses a neighbour's claims only to share out what is left over, never to take its own tenant
-//! below the quota.
+//! Every word stands alone: no word is a lock, none guards another, and every change is one atomic
+//! store, add or exchange. So a process killed at any instruction leaves a page that can be read
+//! and used, and a neighbour that reads two words of different moments draws at worst a conclusion
+//! that was true a moment ago. What a page says is a claim: the policy uses a neighbour's claims
+//! only to share out what is left over, never to take its own tenant below the quota.
 //!
-//! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container they are in.
+//! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container
+//! they are in.
 
 mod account;
 mod beside;
@@ -51,15 +53,17 @@ pub enum PageError {
 
 /// One tenant's page on one device. All zero is a page that nobody has set up.
 ///
-/// The first line is written when the tenant attaches or its limits change; the second with every slice of credit;
-/// the third only by the tenant's own processes among themselves; the fourth, for reports and for the adaptive mode, with
-/// every slice; the fifth and the sixth among the tenant's own processes as well.
+/// The first line is written when the tenant attaches or its limits change; the second with every
+/// slice of credit; the third only by the tenant's own processes among themselves; the fourth, for
+/// reports and for the adaptive mode, with every slice; the fifth and the sixth among the tenant's
+/// own processes as well.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct TenantPage {
     magic: AtomicU64,
     generation: AtomicU64,
-    /// quota 20 bits, weight 20 bits, priority 4 bits, mode 4 bits: one word, so that they are always of one moment.
+    /// quota 20 bits, weight 20 bits, priority 4 bits, mode 4 bits: one word, so that they are
+    /// always of one moment.
     promise: AtomicU64,
     /// The wake word: waiters of any tenant sleep on it.
     event: AtomicU32,
@@ -67,7 +71,8 @@ pub struct TenantPage {
     /// [`Expected`]: written with every step of a tenant of high priority. Pages of before have zeros here.
     expected_at: AtomicU64,
     expected_spread: AtomicU64,
-    /// The boot of the machine that the times are of ([`crate::boot::id`]). Pages of before have zero here.
+    /// The boot of the machine that the times are of ([`crate::boot::id`]). Pages of before have
+    /// zero here.
     boot: AtomicU64,
     /// Not used.
     _spare: AtomicU64,
@@ -90,7 +95,8 @@ pub struct TenantPage {
     let_through: AtomicU64,
     corrections: AtomicU64,
 
-    /// GPU time by class, ns, in the order of [`Class::ALL`]. This line came later; pages of before have zeros here.
+    /// GPU time by class, ns, in the order of [`Class::ALL`]. This line came later; pages of before
+    /// have zeros here.
     classes: [AtomicU64; Class::ALL.len()],
     leaning: AtomicU64,
     /// [`Pace`], as a word.
@@ -171,8 +177,8 @@ pub struct Counters {
     pub let_through: u64,
     /// Sum of the corrections made at markers, ns, wrapping as a signed number.
     pub corrections: i64,
-    /// GPU time granted by class of the work that asked for it, ns, in the order of [`Class::ALL`]: a sample of what the
-    /// time goes into. Corrections are not in it.
+    /// GPU time granted by class of the work that asked for it, ns, in the order of [`Class::ALL`]:
+    /// a sample of what the time goes into. Corrections are not in it.
     pub classes: [u64; Class::ALL.len()],
 }
 
@@ -221,20 +227,21 @@ impl TenantPage {
     /// The page in a mapping of `len` bytes at `base`.
     ///
     /// # Safety
-    /// `base` must point to `len` bytes that stay mapped for `'a` and that nobody changes but through atomics. A
-    /// mapping that may only be read is good for [`TenantPage::view`], [`TenantPage::counters`] and
-    /// [`TenantPage::event_word`], and nothing else.
+    /// `base` must point to `len` bytes that stay mapped for `'a` and that nobody changes but
+    /// through atomics. A mapping that may only be read is good for [`TenantPage::view`],
+    /// [`TenantPage::counters`] and [`TenantPage::event_word`], and nothing else.
     #[cfg(not(loom))]
     pub unsafe fn from_mapping<'a>(base: *const u8, len: usize) -> Result<&'a Self, PageError> {
         if base.is_null() || len < size_of::<Self>() || !base.addr().is_multiple_of(align_of::<Self>()) {
             return Err(PageError::Mapping);
         }
-        // SAFETY: long enough, aligned, and every bit pattern is a valid page of atomics; the caller vouches for the
-        // lifetime.
+        // SAFETY: long enough, aligned, and every bit pattern is a valid page of atomics; the
+        // caller vouches for the lifetime.
         Ok(unsafe { &*base.cast::<Self>() })
     }
 
-    /// Makes sure the page is set up and counts one process in. Any number of processes may do this at once.
+    /// Makes sure the page is set up and counts one process in. Any number of processes may do this
+    /// at once.
     pub fn attach(&self, params: &Params, now: u64) -> Result<(), PageError> {
         // AcqRel: whoever finds the page set up also sees nothing older than that.
         match self
@@ -250,7 +257,8 @@ impl TenantPage {
         Ok(())
     }
 
-    /// Counts one process out. A process that dies without this costs nothing: the page goes stale by itself.
+    /// Counts one process out. A process that dies without this costs nothing: the page goes stale
+    /// by itself.
     pub fn detach(&self, now: u64) {
         let left = self.attached.fetch_sub(1, Ordering::AcqRel);
         if left <= 1 {
@@ -271,8 +279,8 @@ impl TenantPage {
             quota: params.quota,
             cap: params.cap_ns(),
         };
-        // Relaxed, here and for every word below that is only counted or compared: no other memory is published by
-        // them, and a decision on a value a moment old is allowed for.
+        // Relaxed, here and for every word below that is only counted or compared: no other memory
+        // is published by them, and a decision on a value a moment old is allowed for.
         let old_cap = self.cap.swap(new.cap, Ordering::Relaxed);
         let old = self.promise.swap(promise, Ordering::Relaxed);
         let old_quota = (old & 0xf_ffff) as Ppm;
@@ -313,13 +321,14 @@ impl TenantPage {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// What the page says, or `None` if it is not one of this version and boot or says nothing that makes sense.
+    /// What the page says, or `None` if it is not one of this version and boot or says nothing that
+    /// makes sense.
     pub fn view(&self) -> Option<View> {
         if !self.is_valid() || boot::is_another(self.boot.load(Ordering::Relaxed)) {
             return None;
         }
-        // Acquire: pairs with the Release in `publish`, so that every word below is at least as new as this one. A
-        // stale word can then never be mistaken for a fresh one.
+        // Acquire: pairs with the Release in `publish`, so that every word below is at least as new
+        // as this one. A stale word can then never be mistaken for a fresh one.
         let seen = self.seen.load(Ordering::Acquire);
         let promise = self.promise.load(Ordering::Relaxed);
         let consumed = self.consumed.load(Ordering::Relaxed);
@@ -357,12 +366,12 @@ impl TenantPage {
         self.seen.fetch_max(now, Ordering::Release);
     }
 
-    /// Charges `gpu` ns to the guarantee; negative gives back. Returns the tokens left. What was used is counted by
-    /// [`TenantPage::count`].
+    /// Charges `gpu` ns to the guarantee; negative gives back. Returns the tokens left. What was
+    /// used is counted by [`TenantPage::count`].
     pub fn charge(&self, rate: Rate, gpu: i64, now: u64) -> i64 {
         let mut left = 0;
-        // An exchange loop and not an add: the clamp and the charge are then one step, so that no charge of another
-        // process is forgiven by a clamp that falls between.
+        // An exchange loop and not an add: the clamp and the charge are then one step, so that no
+        // charge of another process is forgiven by a clamp that falls between.
         let _ = self
             .empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
@@ -424,7 +433,8 @@ impl TenantPage {
             });
     }
 
-    /// Brings the estimate of the queue's end up: at `now`, `gpu` ns of work are left, which others' slices have kept the device from.
+    /// Brings the estimate of the queue's end up: at `now`, `gpu` ns of work are left, which
+    /// others' slices have kept the device from.
     pub fn still_queued(&self, gpu: u64, now: u64) {
         if gpu > 0 {
             self.finish_at
@@ -439,7 +449,8 @@ impl TenantPage {
 
     /// Says that the host stands waiting for the device since `now`.
     pub fn block(&self, now: u64) {
-        // An exchange and not a store: it then has its place between the exchanges of `unblock`, in loom's eyes too.
+        // An exchange and not a store: it then has its place between the exchanges of `unblock`, in
+        // loom's eyes too.
         self.blocked_since.swap(now, Ordering::Relaxed);
         self.publish(now);
     }
@@ -454,8 +465,8 @@ impl TenantPage {
         self.publish(now);
     }
 
-    /// Says that a launch stands at the gate at `now`. Each look of its own renews that: one of a process
-    /// that is dead or stopped does not live on by what others of its tenant write.
+    /// Says that a launch stands at the gate at `now`. Each look of its own renews that: one of a
+    /// process that is dead or stopped does not live on by what others of its tenant write.
     pub fn waits(&self, now: u64) {
         self.waiting_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
@@ -479,7 +490,8 @@ impl TenantPage {
         self.classes[usize::from(class.code())].fetch_add(gpu, Ordering::Relaxed);
     }
 
-    /// Says which way the tenant's work leans. Of several processes the last one to say so is heard.
+    /// Says which way the tenant's work leans. Of several processes the last one to say so is
+    /// heard.
     pub fn lean(&self, leaning: Leaning) {
         // Read first: it hardly ever changes, and neighbours read the line.
         if self.leaning.load(Ordering::Relaxed) != leaning.code() {
@@ -487,16 +499,16 @@ impl TenantPage {
         }
     }
 
-    /// Says that a step has ended at `now`, and how the tenant's steps divide. Of several processes the last one to say so
-    /// is heard.
+    /// Says that a step has ended at `now`, and how the tenant's steps divide. Of several processes
+    /// the last one to say so is heard.
     pub fn keep_pace(&self, pace: Pace, now: u64) {
         self.pace.store(pace.word(), Ordering::Relaxed);
         self.pressed_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
     }
 
-    /// Says when the tenant's next step begins. The two words of two moments may be read together: a time with another time's
-    /// spread, both of them lately true.
+    /// Says when the tenant's next step begins. The two words of two moments may be read together:
+    /// a time with another time's spread, both of them lately true.
     pub fn expect(&self, expected: Expected) {
         self.expected_spread.store(expected.spread, Ordering::Relaxed);
         self.expected_at.store(expected.at, Ordering::Relaxed);

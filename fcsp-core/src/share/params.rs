@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::units::{Percent, Ppm, WHOLE};
 
-/// A parameter that could not be understood or does not fit the others. The message starts with the field's name.
+/// A parameter that could not be understood or does not fit the others. The message starts with the
+/// field's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct ParamError {
@@ -25,15 +26,16 @@ fn error(field: &'static str, reason: impl Into<String>) -> ParamError {
 /// How a share is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Nothing is held back, and neighbours stand back for nothing. A backend may leave such a tenant's time uncounted.
+    /// Nothing is held back, and neighbours stand back for nothing. A backend may leave such a
+    /// tenant's time uncounted.
     None,
     /// The quota and no more, whatever the neighbours do.
     Strict,
     /// The quota for certain, idle time on top.
     #[default]
     Balanced,
-    /// Balanced; the work kept in flight follows the contention measured, and who stands back for whom the class of the
-    /// work ([`crate::share::mix`]).
+    /// Balanced; the work kept in flight follows the contention measured, and who stands back for
+    /// whom the class of the work ([`crate::share::mix`]).
     Adaptive,
 }
 
@@ -147,8 +149,8 @@ impl fmt::Display for Priority {
     }
 }
 
-/// A share from "25%", "12.5 %" or "0.25", above 0 and up to the whole device. `field` is named in the error.
-/// A number without a sign above 1 is refused: "25" could be meant as either form.
+/// A share from "25%", "12.5 %" or "0.25", above 0 and up to the whole device. `field` is named in
+/// the error. A number without a sign above 1 is refused: "25" could be meant as either form.
 pub fn parse_share(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     share_or_zero(field, text).and_then(|ppm| match ppm {
         0 => Err(error(
@@ -204,17 +206,19 @@ pub struct Params {
     pub mode: Mode,
     /// The guaranteed part of the device's time.
     pub quota: Ppm,
-    /// The part of the device's time that stays even while tenants of a higher priority have work. At most the quota.
+    /// The part of the device's time that stays even while tenants of a higher priority have work.
+    /// At most the quota.
     pub floor: Ppm,
-    /// The most that may be had above the quota from the time others leave, as a part of the device's time.
-    /// [`WHOLE`] is no limit.
+    /// The most that may be had above the quota from the time others leave, as a part of the
+    /// device's time. [`WHOLE`] is no limit.
     pub pool: Ppm,
-    /// How fast saved-up time may be spent: up to this share for [`BURST_WINDOW_NS`]. 0 is no burst; else at least
-    /// the quota.
+    /// How fast saved-up time may be spent: up to this share for [`BURST_WINDOW_NS`]. 0 is no
+    /// burst; else at least the quota.
     pub burst: Ppm,
     /// Who goes first.
     pub priority: Priority,
-    /// The weight in sharing what is left over, 1 to [`MAX_WEIGHT`]. The quota, unless said otherwise.
+    /// The weight in sharing what is left over, 1 to [`MAX_WEIGHT`]. The quota, unless said
+    /// otherwise.
     pub weight: u32,
 }
 
@@ -266,9 +270,10 @@ impl Params {
         self
     }
 
-    /// The same share for a tenant whose work runs on `part` of the device's units and nowhere else: time there is worth that
-    /// much less of the device, so that it may have that much more of it. Where the units alone are no more than the
-    /// quota, all of their time is guaranteed, and nothing is gained by a hard cap: more than the units it cannot take.
+    /// The same share for a tenant whose work runs on `part` of the device's units and nowhere
+    /// else: time there is worth that much less of the device, so that it may have that much more
+    /// of it. Where the units alone are no more than the quota, all of their time is guaranteed,
+    /// and nothing is gained by a hard cap: more than the units it cannot take.
     pub fn within(self, part: Ppm) -> Self {
         if part >= WHOLE || part == 0 || self.mode == Mode::None {
             return self;
@@ -296,8 +301,9 @@ impl Params {
         *self == Self::default()
     }
 
-    /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or `weight`. Setting
-    /// `compute` also sets the weight and takes the floor down to it where they followed the old quota.
+    /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or
+    /// `weight`. Setting `compute` also sets the weight and takes the floor down to it where they
+    /// followed the old quota.
     pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
         match field {
             "compute" => {

@@ -1,31 +1,38 @@
-//! May this tenant's next work start now? A pure function of its own state, what its neighbours' pages say, and the
-//! time.
+//! May this tenant's next work start now? A pure function of its own state, what its neighbours'
+//! pages say, and the time.
 //!
-//! Tenants are ordered by *lag*: for how long each has been owed GPU time it has not had ([`crate::share::bucket`]).
+//! Tenants are ordered by *lag*: for how long each has been owed GPU time it has not had
+//! ([`crate::share::bucket`]).
 //!
-//! 1. **Guarantee.** A tenant with tokens goes. It stands back for a neighbour only while that neighbour's host stands
-//!    waiting for the device *and* has been owed its time for longer than this tenant by [`Tuning::window`]. A
-//!    neighbour's lag counts at most [`COMPARED_NS`] and at most as this tenant's own bucket is deep: so with a bucket
-//!    nearly full nobody is stood back for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a tenant within
-//!    its bucket; it cannot take it below its quota, less the margin. Where the device delivers less than the
-//!    quotas promise, all charge themselves a margin ([`crate::share::margin`]), so that no bucket stays full.
-//! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is held up by the device, and
-//!    among those without, the one that has had the least surplus for its weight goes first.
-//! 3. **Held up by the device or busy on the host.** A neighbour is held up when its host stands waiting for the
-//!    device or its queue would still be deep if it had had the device alone. One that submits small kernels with
-//!    gaps is neither: the device has room beside it. It is not stood back for, but work is kept short ([`Tuning::polite`]
-//!    in flight), so that its next kernel finds the device free soon; and where its gaps are its host's, and its steps are
+//! 1. **Guarantee.** A tenant with tokens goes. It stands back for a neighbour only while that
+//!    neighbour's host stands waiting for the device *and* has been owed its time for longer than
+//!    this tenant by [`Tuning::window`]. A neighbour's lag counts at most [`COMPARED_NS`] and at
+//!    most as this tenant's own bucket is deep: so with a bucket nearly full nobody is stood back
+//!    for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a
+//!    tenant within its bucket; it cannot take it below its quota, less the margin. Where the
+//!    device delivers less than the quotas promise, all charge themselves a margin
+//!    ([`crate::share::margin`]), so that no bucket stays full.
+//! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is held up by
+//!    the device, and among those without, the one that has had the least surplus for its weight
+//!    goes first.
+//! 3. **Held up by the device or busy on the host.** A neighbour is held up when its host stands
+//!    waiting for the device or its queue would still be deep if it had had the device alone. One
+//!    that submits small kernels with gaps is neither: the device has room beside it. It is not
+//!    stood back for, but work is kept short ([`Tuning::polite`] in flight), so that its next
+//!    kernel finds the device free soon; and where its gaps are its host's, and its steps are
 //!    known, turns are taken with it instead ([`crate::share::turns`]).
-//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its floor. Between tenants
-//!    of different owners the class is the one that root wrote down ([`crate::share::authority`]); what the
-//!    page says decides only who goes first to the surplus. Where it can be foreseen when that one's next
-//!    step begins ([`crate::share::arrivals`]), what the lower one has on the device ends before; otherwise one short kernel is in flight.
-//! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and another's is measured by
-//!    how much gets done ([`crate::share::mix`]), the first stands back later and the second sooner: an order within
-//!    their buckets, as in 1, that takes from neither's quota. It also goes first to the surplus, within a bound.
+//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its
+//!    floor. Between tenants of different owners the class is the one that root wrote down
+//!    ([`crate::share::authority`]); what the page says decides only who goes first to the surplus.
+//!    Where it can be foreseen when that one's next step begins ([`crate::share::arrivals`]), what
+//!    the lower one has on the device ends before; otherwise one short kernel is in flight.
+//! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and
+//!    another's is measured by how much gets done ([`crate::share::mix`]), the first stands back
+//!    later and the second sooner: an order within their buckets, as in 1, that takes from
+//!    neither's quota. It also goes first to the surplus, within a bound.
 //!
-//! Claims are believed only while they can be true: written lately, not in the future, and held up no longer than the
-//! queue claimed could take at the share claimed.
+//! Claims are believed only while they can be true: written lately, not in the future, and held up
+//! no longer than the queue claimed could take at the share claimed.
 
 use crate::share::arrivals::Foreseen;
 use crate::share::bucket::{Rate, gpu_of, wall_of};
@@ -40,7 +47,8 @@ use std::cmp::Ordering;
 
 /// A tenant that wrote nothing for so long, and stands waiting for nothing, is idle, ns.
 pub const IDLE_NS: u64 = 500_000;
-/// A tenant that submitted nothing for so long, with nothing in flight, comes back as a newcomer, ns.
+/// A tenant that submitted nothing for so long, with nothing in flight, comes back as a newcomer,
+/// ns.
 pub const AWAY_NS: u64 = 20_000_000;
 /// A waiter renews its claim at least this often, or is taken for stopped, ns.
 pub const WAITER_STALE_NS: u64 = 4_000_000;
@@ -54,22 +62,24 @@ pub const HOLD_MAX_NS: u64 = 500_000_000;
 pub const SKEW_NS: u64 = 1_000_000;
 /// A queue this deep at best is a queue that holds its tenant up, ns of GPU time.
 pub const DEEP_NS: u64 = 300_000;
-/// A neighbour counts as held up for this long after its host went on, ns: the gap between two steps.
+/// A neighbour counts as held up for this long after its host went on, ns: the gap between two
+/// steps.
 pub const LINGER_NS: u64 = 40_000;
 /// How soon a waiter looks again, ns.
 pub const RECHECK_NS: u64 = 50_000;
-/// How far beyond the window, and a slice of each neighbour, a lag counts when tenants are compared, ns. A tenant back from idleness has a full bucket
-/// to spend, and the others make room for it for this long, not until the bucket is empty.
+/// How far beyond the window, and a slice of each neighbour, a lag counts when tenants are
+/// compared, ns. A tenant back from idleness has a full bucket to spend, and the others make room
+/// for it for this long, not until the bucket is empty.
 pub const COMPARED_NS: u64 = 16_000_000;
-/// What each active tenant adds to the window, ns: in a round of the device's slices, each falls behind by a part of a
-/// slice of every other.
+/// What each active tenant adds to the window, ns: in a round of the device's slices, each falls
+/// behind by a part of a slice of every other.
 pub const ROUND_NS: u64 = 300_000;
 /// A tenant of a higher priority that was seen within this time may come back at any moment, ns.
 pub const ABOUT_NS: u64 = 1_000_000_000;
 /// How soon a waiter in debt looks again, ns.
 pub const LONG_RECHECK_NS: u64 = 2_000_000_000;
-/// A bucket that ran empty counts as empty until it holds this again, ns of GPU time: work then goes in pieces worth
-/// switching the device for.
+/// A bucket that ran empty counts as empty until it holds this again, ns of GPU time: work then
+/// goes in pieces worth switching the device for.
 pub const PIECE_NS: u64 = 1_000_000;
 /// But no longer than this, ns.
 pub const PIECE_WAIT_NS: u64 = 8_000_000;
@@ -98,13 +108,13 @@ impl Tuning {
         surplus_window: 2_000_000,
     };
 
-    /// The work in flight for a measured `stretch` (time taken over time charged, in ppm: a million when alone) and
-    /// the length of the tenant's kernels. Alone, deep queues cost nobody anything; the more the device is contended,
-    /// the sooner it must be possible to stop.
+    /// The work in flight for a measured `stretch` (time taken over time charged, in ppm: a million
+    /// when alone) and the length of the tenant's kernels. Alone, deep queues cost nobody anything;
+    /// the more the device is contended, the sooner it must be possible to stop.
     ///
-    /// Work that leans to throughput goes in larger pieces while nobody about leans to latency, and in pieces of two
-    /// kernels where somebody does (`disturbs`): that one's next step waits for no more than that, since the launches
-    /// behind it stand back as soon as it is held up.
+    /// Work that leans to throughput goes in larger pieces while nobody about leans to latency, and
+    /// in pieces of two kernels where somebody does (`disturbs`): that one's next step waits for no
+    /// more than that, since the launches behind it stand back as soon as it is held up.
     pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Leaning, disturbs: bool) -> Self {
         let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
         let (piece, least) = match (leaning, disturbs) {
@@ -134,7 +144,8 @@ pub struct Own {
     pub pool_empty_at: u64,
     /// Surplus taken, over weight.
     pub vtime: u64,
-    /// Whether the tenant is standing back already: it then comes back later than it went (hysteresis).
+    /// Whether the tenant is standing back already: it then comes back later than it went
+    /// (hysteresis).
     pub standing_back: bool,
     /// Whether the bucket ran empty and has not filled up to a piece since.
     pub spent: bool,
@@ -148,7 +159,8 @@ pub struct Own {
     pub leaning: Leaning,
     /// The last turn taken.
     pub turn: Turn,
-    /// Whether this tenant's own host does most of its work: others take turns with it then, and not it with others.
+    /// Whether this tenant's own host does most of its work: others take turns with it then, and
+    /// not it with others.
     pub is_hosts: bool,
     /// What is to be launched, ns of GPU time.
     pub cost: u64,
@@ -180,7 +192,8 @@ impl Own {
         }
     }
 
-    /// Whether collectives may still go before the debt is paid ([`crate::share::gate::RANKS_DEBT_NS`]).
+    /// Whether collectives may still go before the debt is paid
+    /// ([`crate::share::gate::RANKS_DEBT_NS`]).
     pub fn owes_little(&self, now: u64) -> bool {
         let most = wall_of(RANKS_MOST_NS, self.params.quota).min(RANKS_DEBT_NS);
         self.empty_at <= now.saturating_add(most)
@@ -191,8 +204,9 @@ impl Own {
         self.tuning.window.max(self.company * ROUND_NS)
     }
 
-    /// A distance at which to stand back for `n`: twice as far for one that only counts what it gets done, where
-    /// somebody waits for this tenant's steps, and half as far the other way round.
+    /// A distance at which to stand back for `n`: twice as far for one that only counts what it
+    /// gets done, where somebody waits for this tenant's steps, and half as far the other way
+    /// round.
     fn patience_with(&self, n: &View, distance: i64) -> i64 {
         match (self.leaning, n.leaning) {
             (Leaning::Latency, Leaning::Throughput) => distance * 2,
@@ -312,8 +326,9 @@ impl Decision {
 }
 
 impl View {
-    /// Until when a claim made at `since` to be held up is believed: the queue claimed, at the share claimed, and some
-    /// grace. What others of the tenant write later makes it no longer: whoever made it may be dead or stopped.
+    /// Until when a claim made at `since` to be held up is believed: the queue claimed, at the
+    /// share claimed, and some grace. What others of the tenant write later makes it no longer:
+    /// whoever made it may be dead or stopped.
     fn believed_until(&self, since: u64) -> u64 {
         let work = self.finish_at.saturating_sub(since).min(HOLD_MAX_NS);
         // A quota of one in n says that n others may have a slice of the device before it.
@@ -343,8 +358,8 @@ impl View {
         theirs < ours
     }
 
-    /// Whether the device holds this tenant up: its host stands waiting for the device, has just stopped to, or has
-    /// submitted more than the device alone could have done by now.
+    /// Whether the device holds this tenant up: its host stands waiting for the device, has just
+    /// stopped to, or has submitted more than the device alone could have done by now.
     pub fn held_up(&self, now: u64) -> bool {
         if !self.honest_clock(now) {
             return false;
@@ -372,15 +387,16 @@ impl View {
                 || self.prepares(now))
     }
 
-    /// Whether the tenant's host does most of its work, and works on a step for no longer than it usually does.
+    /// Whether the tenant's host does most of its work, and works on a step for no longer than it
+    /// usually does.
     fn prepares(&self, now: u64) -> bool {
         self.pace.is_hosts()
             && self.pressed_at <= now
             && now - self.pressed_at < self.pace.host + self.pace.host / 2
     }
 
-    /// Whether the tenant is within a step that turns can be taken with: its host works for as long as it usually does,
-    /// or waits for the device.
+    /// Whether the tenant is within a step that turns can be taken with: its host works for as long
+    /// as it usually does, or waits for the device.
     pub fn steps(&self, now: u64) -> bool {
         self.pace.is_hosts()
             && self.pressed_at <= now
@@ -423,8 +439,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     if mode == Mode::Strict && !has_tokens {
         return wait(own.refilled_at().min(now + LONG_RECHECK_NS), Reason::Quota);
     }
-    // One that is only counted was promised nothing: it has what the driver's own slices give it. And one of high
-    // priority waits for nobody towards whom that counts.
+    // One that is only counted was promised nothing: it has what the driver's own slices give it.
+    // And one of high priority waits for nobody towards whom that counts.
     let rivals = || {
         neighbours
             .iter()
@@ -457,7 +473,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let window = own.window();
     let span = rate.span().min(window + COMPARED_NS + own.company * SLICE_NS);
     let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
-    // With one whose host does most of the work, and that is owed what it asks for, turns are taken.
+    // With one whose host does most of the work, and that is owed what it asks for, turns are
+    // taken.
     let partner = |n: &View| !own.is_hosts && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now);
     let decision = if has_tokens {
         guaranteed(own, rivals().filter(|n| !partner(n)), lag, (window, span), now)
@@ -478,7 +495,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             // What does not fit between two steps would never go.
             Some(next) if own.cost > next.longest => Decision::GoPolite(funds),
             Some(next) if now + own.queued + own.cost > next.free_by => {
-                // Asked again before the claim to be waiting is stale: whoever ends its step wakes those that wait.
+                // Asked again before the claim to be waiting is stale: whoever ends its step wakes
+                // those that wait.
                 wait(next.late_at.min(now + WAITER_STALE_NS / 2), Reason::Priority)
             }
             Some(next) => Decision::GoWithin(funds, next.free_by.saturating_sub(now)),
@@ -487,7 +505,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     match Steps::of(rivals(), partner, now) {
         None => decision,
         Some(steps) => {
-            // Without tokens it is what the margin leaves of the quota: turns give what surplus would.
+            // Without tokens it is what the margin leaves of the quota: turns give what surplus
+            // would.
             let least = if has_tokens {
                 own.params.quota
             } else {
@@ -501,7 +520,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     }
 }
 
-/// A tenant with tokens goes, but for a neighbour that is held up and behind by more than the window.
+/// A tenant with tokens goes, but for a neighbour that is held up and behind by more than the
+/// window.
 fn guaranteed<'v>(
     own: &Own,
     rivals: impl Iterator<Item = &'v View>,
@@ -529,7 +549,8 @@ fn guaranteed<'v>(
     go(polite, Funds::Guarantee)
 }
 
-/// A tenant without tokens goes where nobody with tokens is held up and nobody has had less of the surplus.
+/// A tenant without tokens goes where nobody with tokens is held up and nobody has had less of the
+/// surplus.
 fn surplus<'v>(
     own: &Own,
     rivals: impl Iterator<Item = &'v View>,
@@ -549,7 +570,8 @@ fn surplus<'v>(
         if n.is_below(own.params.priority) || !n.active(now) {
             continue;
         }
-        // One that is filling up to a piece has no tokens yet, and is after the surplus like this tenant.
+        // One that is filling up to a piece has no tokens yet, and is after the surplus like this
+        // tenant.
         let filled = filling_ns(n.quota) as i64;
         if n.lag(now, span) > filled.min(span as i64 / 2).max(window / 16) {
             if n.held_up(now) {
@@ -584,8 +606,9 @@ fn has_work(n: &View, now: u64) -> bool {
     n.active(now) && (n.held_up(now) || n.finish_at > now || n.waits(now))
 }
 
-/// Whether `n` has had less of the surplus for its weight than `own`, by more than the window. Clocks that are too far
-/// apart to be true are left out: a page that claims a clock of zero for ever must not hold the surplus for ever.
+/// Whether `n` has had less of the surplus for its weight than `own`, by more than the window.
+/// Clocks that are too far apart to be true are left out: a page that claims a clock of zero for
+/// ever must not hold the surplus for ever.
 fn behind(n: &View, own: &Own) -> bool {
     let ahead = own.vtime.saturating_sub(n.vtime);
     let weight = own.params.weight.min(WHOLE);
@@ -594,8 +617,9 @@ fn behind(n: &View, own: &Own) -> bool {
     ahead > window.cast_unsigned() && ahead < wall_of(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
 }
 
-/// The surplus clock a tenant starts with when it comes back after being idle since `idle_since`: no earlier than the
-/// least clock of those that are active, so that time spent idle is not saved up as surplus.
+/// The surplus clock a tenant starts with when it comes back after being idle since `idle_since`:
+/// no earlier than the least clock of those that are active, so that time spent idle is not saved
+/// up as surplus.
 pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
     neighbours
         .iter()

@@ -1,8 +1,10 @@
-//! Kernels launched lately: their costs and classes, two words each, so that a launch touches one cache line of it.
+//! Kernels launched lately: their costs and classes, two words each, so that a launch touches one
+//! cache line of it.
 //!
-//! A driver call takes microseconds and leaves little of the caller's data in the nearest cache: what a launch adds is
-//! counted in lines touched, not in instructions. The tables of costs and of functions know more, in more lines; what is
-//! settled about a kernel is copied here and taken out again when it changes.
+//! A driver call takes microseconds and leaves little of the caller's data in the nearest cache:
+//! what a launch adds is counted in lines touched, not in instructions. The tables of costs and of
+//! functions know more, in more lines; what is settled about a kernel is copied here and taken out
+//! again when it changes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,8 +21,8 @@ const CHECK_SHIFT: u32 = COST_BITS + CLASS_BITS;
 #[repr(C, align(16))]
 struct Entry {
     key: AtomicU64,
-    /// `{check: 16 bits, class: 8 bits, cost in ns: 40 bits}`. The check is a part of the key: the two words are written
-    /// apart, and a pair of two writers must not pass for an entry.
+    /// `{check: 16 bits, class: 8 bits, cost in ns: 40 bits}`. The check is a part of the key: the
+    /// two words are written apart, and a pair of two writers must not pass for an entry.
     value: AtomicU64,
 }
 
@@ -36,7 +38,8 @@ impl Default for Recent {
             key: AtomicU64::new(0),
             value: AtomicU64::new(0),
         };
-        // Entry by entry in its place: a thread that makes a gate may have a stack smaller than the array.
+        // Entry by entry in its place: a thread that makes a gate may have a stack smaller than the
+        // array.
         let entries: Vec<Entry> = (0..ENTRIES).map(entry).collect();
         match Box::<[Entry; ENTRIES]>::try_from(entries.into_boxed_slice()) {
             Ok(entries) => Self { entries },
@@ -56,7 +59,8 @@ impl Recent {
         &self.entries[(key >> 8) as usize % ENTRIES]
     }
 
-    /// The cost of `key` in ns and the code of its class, if they are settled and nobody else has taken the place.
+    /// The cost of `key` in ns and the code of its class, if they are settled and nobody else has
+    /// taken the place.
     #[inline(always)]
     pub fn get(&self, key: u64) -> Option<(u64, u64)> {
         // Relaxed: the two words vouch for each other.

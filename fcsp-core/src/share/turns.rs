@@ -1,18 +1,21 @@
 //! Taking turns with a neighbour whose host does most of the work.
 //!
-//! Such a neighbour (an eager decode loop, say) submits small kernels for a while, waits for the last of them, and begins the
-//! next step. Beside a tenant that always has work, the device's own slices make each of its steps as long as a slice of
-//! the other and more; and giving the other one short kernel at a time costs a switch of contexts for every one of them,
-//! which took two thirds of an H100. But a step needs its results only when it ends. So the other takes a turn in one
-//! piece when a step begins, while what the neighbour submits queues up, and stands back until the step has ended: one
-//! switch there and one back for each step. On an H100 (docs/results/h100-2026-11-23-turns.json), beside a loop of 108
-//! kernels of 4.5 us in steps of 2.15 ms: slices give the loop 0.73 of its speed and a matmul 0.74 of the device; one kernel
-//! in flight 0.88 and 0.32; turns of 1.2 ms 1.00 and 0.57, turns of 1.6 ms 0.92 and 0.68.
+//! Such a neighbour (an eager decode loop, say) submits small kernels for a while, waits for the
+//! last of them, and begins the next step. Beside a tenant that always has work, the device's own
+//! slices make each of its steps as long as a slice of the other and more; and giving the other one
+//! short kernel at a time costs a switch of contexts for every one of them, which took two thirds
+//! of an H100. But a step needs its results only when it ends. So the other takes a turn in one
+//! piece when a step begins, while what the neighbour submits queues up, and stands back until the
+//! step has ended: one switch there and one back for each step. On an H100
+//! (docs/results/h100-2026-11-23-turns.json), beside a loop of 108 kernels of 4.5 us in steps of
+//! 2.15 ms: slices give the loop 0.73 of its speed and a matmul 0.74 of the device; one kernel in
+//! flight 0.88 and 0.32; turns of 1.2 ms 1.00 and 0.57, turns of 1.6 ms 0.92 and 0.68.
 //!
-//! A turn is as long as fits beside the neighbour's own work into a twentieth more than its step takes anyway, counting two switches more where
-//! the device cannot be had in one piece for so long, and at least
-//! the tenant's quota of the time from turn to turn, less the margin once its tokens are spent. What the neighbour says of its steps decides
-//! nothing else, so a lie costs this tenant no more of its guarantee than the margin.
+//! A turn is as long as fits beside the neighbour's own work into a twentieth more than its step
+//! takes anyway, counting two switches more where the device cannot be had in one piece for so
+//! long, and at least the tenant's quota of the time from turn to turn, less the margin once its
+//! tokens are spent. What the neighbour says of its steps decides nothing else, so a lie costs this
+//! tenant no more of its guarantee than the margin.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -21,8 +24,10 @@ use crate::units::{Ppm, WHOLE};
 
 /// Two switches between contexts, there and back, ns: what a turn costs (the same record).
 pub const SWITCHES_NS: u64 = 250_000;
-/// A turn longer than this does not stay in one piece, ns: the device's own slices give the neighbour's kernels a place in it, for two switches more
-/// (docs/results/h200-2026-11-29-turns.json: six kernels of 0.17 ms leave the loop 1.00 of its speed, eight 0.93).
+/// A turn longer than this does not stay in one piece, ns: the device's own slices give the
+/// neighbour's kernels a place in it, for two switches more
+/// (docs/results/h200-2026-11-29-turns.json: six kernels of 0.17 ms leave the loop 1.00 of its
+/// speed, eight 0.93).
 pub const ONE_PIECE_NS: u64 = 1_200_000;
 /// Steps of less host time than this are not worth two switches, ns.
 pub const SHORTEST_NS: u64 = 400_000;
@@ -34,10 +39,12 @@ pub const LONGEST_NS: u64 = 20_000_000;
 const PATIENCE: u64 = 5;
 /// For how long a turn that was longer than it should have been is made up for, ns.
 const DEBT_NS: u64 = 500_000_000;
-/// Beyond twice the time that a step should take, this much later the next turn begins whatever the neighbour says, ns.
+/// Beyond twice the time that a step should take, this much later the next turn begins whatever the
+/// neighbour says, ns.
 const OVERTIME_NS: u64 = 2_000_000;
 
-/// How a tenant's steps divide: from the host's return from one wait for the device to its return from the next.
+/// How a tenant's steps divide: from the host's return from one wait for the device to its return
+/// from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pace {
     /// Time in which the host did not wait for the device, ns.
@@ -79,10 +86,12 @@ impl Pace {
     }
 }
 
-/// Measures this process's own steps. Threads that wait for the device at once blur it, and harm nothing else.
+/// Measures this process's own steps. Threads that wait for the device at once blur it, and harm
+/// nothing else.
 ///
-/// A host is slower beside others that make its steps longer: were turns as long as there is room for in the steps seen beside
-/// them, longer turns would make longer turns. So no step counts for more than the shortest of the last 64 to 128.
+/// A host is slower beside others that make its steps longer: were turns as long as there is room
+/// for in the steps seen beside them, longer turns would make longer turns. So no step counts for
+/// more than the shortest of the last 64 to 128.
 #[derive(Debug, Default)]
 pub struct Meter {
     /// Since when the host has worked; 0 while it stands.
@@ -92,7 +101,8 @@ pub struct Meter {
     ends: AtomicBool,
     pace: AtomicU64,
     steps: AtomicU64,
-    /// The host's part of the shortest step worth a turn, ns: of the last [`STEPS`] counted, and since; 0 for none.
+    /// The host's part of the shortest step worth a turn, ns: of the last [`STEPS`] counted, and
+    /// since; 0 for none.
     least: AtomicU64,
     least_now: AtomicU64,
 }
@@ -105,7 +115,8 @@ fn lesser(a: u64, b: u64) -> u64 {
 }
 
 impl Meter {
-    /// The host stands from `now` on; because the program waits for the device, if `ends`: then a step ends with it.
+    /// The host stands from `now` on; because the program waits for the device, if `ends`: then a
+    /// step ends with it.
     pub fn stands(&self, now: u64, ends: bool) {
         // Relaxed throughout: numbers of one process, which guard no memory.
         let since = self.since.swap(0, Ordering::Relaxed);
@@ -126,8 +137,8 @@ impl Meter {
         }
     }
 
-    /// The host works at `now`, with `launched` ns of GPU time submitted so far; what to say of the pace from now on, if a
-    /// step has ended.
+    /// The host works at `now`, with `launched` ns of GPU time submitted so far; what to say of the
+    /// pace from now on, if a step has ended.
     pub fn goes_on(&self, now: u64, launched: u64) -> Option<Pace> {
         if self.since.load(Ordering::Relaxed) == 0 {
             self.since.store(now, Ordering::Relaxed);
@@ -147,7 +158,8 @@ impl Meter {
         Some(self.bounded(pace, host))
     }
 
-    /// `pace` with no more of the host's time than the shortest steps have, of which `host` may be one.
+    /// `pace` with no more of the host's time than the shortest steps have, of which `host` may be
+    /// one.
     fn bounded(&self, pace: Pace, host: u64) -> Pace {
         let mut now = self.least_now.load(Ordering::Relaxed);
         if host >= SHORTEST_NS {
@@ -185,7 +197,8 @@ pub struct Turn {
     pub left: i64,
 }
 
-/// [`Turn`], shared by a process's threads. Each word stands alone; a mixture of two turns is a turn.
+/// [`Turn`], shared by a process's threads. Each word stands alone; a mixture of two turns is a
+/// turn.
 #[derive(Debug, Default)]
 pub struct Turns {
     step: AtomicU64,
@@ -259,15 +272,17 @@ impl Steps {
         steps.map(|steps| Self { others, ..steps })
     }
 
-    /// The turn to go on with at `now`: the last one while something is left of it, a new one if a step has begun since;
-    /// `None` if there is nothing but to wait. `least` is the part of the time that this tenant takes whatever the steps are.
+    /// The turn to go on with at `now`: the last one while something is left of it, a new one if a
+    /// step has begun since; `None` if there is nothing but to wait. `least` is the part of the
+    /// time that this tenant takes whatever the steps are.
     pub fn turn(&self, last: Turn, least: Ppm, now: u64) -> Option<Turn> {
         let step = self.pace.host + self.pace.gpu;
         let late = 2 * step + OVERTIME_NS;
         if last.step == self.began && now < last.began + late {
             return (last.left > 0).then_some(last);
         }
-        // A tenant back from something else has taken no turn lately; one in debt works it off however long that takes.
+        // A tenant back from something else has taken no turn lately; one in debt works it off
+        // however long that takes.
         let since = now.saturating_sub(last.began);
         let in_debt = last.left < 0;
         let stretched = self.pace.host + self.pace.host * PATIENCE / 100;
@@ -277,7 +292,8 @@ impl Steps {
             let since = since.min(if in_debt { DEBT_NS } else { late });
             (u128::from(since) * u128::from(of) / u128::from(whole)) as i64
         };
-        // The room of one step, however long that has become: longer turns would make it longer still.
+        // The room of one step, however long that has become: longer turns would make it longer
+        // still.
         let steps = if in_debt { since } else { since.min(stretched) };
         let earned = part(steps, room, stretched.max(1)).max(part(since, least.into(), WHOLE.into()));
         let left = earned.saturating_add(last.left.min(0));
@@ -353,7 +369,8 @@ mod tests {
         let mut said = Pace::default();
         meter.goes_on(now, 0);
         for step in 0..400u64 {
-            // Alone at first, then beside another that makes all but a few of its steps half as long again.
+            // Alone at first, then beside another that makes all but a few of its steps half as
+            // long again.
             now += if step < 100 || step % 50 == 0 {
                 2_000_000
             } else {

@@ -1,10 +1,11 @@
 //! Sleeping until an instant or a wake-up, across processes and containers.
 //!
-//! A futex on a word of a shared file mapping is known to the kernel by the file and the offset, so processes that map
-//! the same page in different containers meet on it, and a process may sleep on a page it can only read.
+//! A futex on a word of a shared file mapping is known to the kernel by the file and the offset, so
+//! processes that map the same page in different containers meet on it, and a process may sleep on
+//! a page it can only read.
 //!
-//! A wait is a row of relative sleeps of at most [`crate::clock::PIECE_NS`]. A wake-up that is lost, and a clock that
-//! stops or jumps (a restored checkpoint), costs one of them.
+//! A wait is a row of relative sleeps of at most [`crate::clock::PIECE_NS`]. A wake-up that is
+//! lost, and a clock that stops or jumps (a restored checkpoint), costs one of them.
 
 use std::sync::atomic::AtomicU32;
 
@@ -23,27 +24,30 @@ pub enum Woken {
     Deadline,
 }
 
-/// Sleeps until `until` (ns of CLOCK_MONOTONIC), or a wake-up, or the word is not `expected`. Signals do not end it.
+/// Sleeps until `until` (ns of CLOCK_MONOTONIC), or a wake-up, or the word is not `expected`.
+/// Signals do not end it.
 pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
     let mut left = Countdown::new(now_ns(), until);
     while let Some(piece) = left.piece(now_ns(), u64::MAX) {
-        // Without the flag PRIVATE: other processes wake it. The kernel only reads the word, so a read-only mapping will
-        // do.
+        // Without the flag PRIVATE: other processes wake it. The kernel only reads the word, so a
+        // read-only mapping will do.
         match futex::wait(word, futex::Flags::empty(), expected, Some(&timespec(piece))) {
             Ok(()) => return Woken::Event,
             Err(Errno::TIMEDOUT) => left.slept(piece),
             // A signal was handled, after some part of the piece.
             Err(Errno::INTR) => {}
-            // AGAIN: the word moved on before the sleep began. Anything else (a kernel without futexes, a sandbox)
-            // must not turn into a busy loop that never ends, nor into a sleep: asking again is always allowed.
+            // AGAIN: the word moved on before the sleep began. Anything else (a kernel without
+            // futexes, a sandbox) must not turn into a busy loop that never ends, nor into a sleep:
+            // asking again is always allowed.
             Err(_) => return Woken::Event,
         }
     }
     Woken::Deadline
 }
 
-/// Wakes everyone who sleeps on `word`. Change the word before ([`crate::share::page::TenantPage::bump`]), or a waiter
-/// about to sleep misses it. Costs a system call: call it only when some neighbour's page says that it waits.
+/// Wakes everyone who sleeps on `word`. Change the word before
+/// ([`crate::share::page::TenantPage::bump`]), or a waiter about to sleep misses it. Costs a system
+/// call: call it only when some neighbour's page says that it waits.
 pub fn wake(word: &AtomicU32) {
     // A kernel or sandbox without futexes has no sleepers.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);

@@ -4,8 +4,9 @@
 //! <state>/devices/<device uuid>/<tenant>.units    layout and units, as text
 //! <state>/devices/<device uuid>/units.lock        taken while units are chosen
 //! ```
-//! Chosen once, when the tenant is made, as what a program runs on is fixed when it starts: a tenant that comes gets of what
-//! is free, one that goes leaves its units to the next, and neither moves anybody's. A claim lives as long as its tenant.
+//! Chosen once, when the tenant is made, as what a program runs on is fixed when it starts: a
+//! tenant that comes gets of what is free, one that goes leaves its units to the next, and neither
+//! moves anybody's. A claim lives as long as its tenant.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -117,8 +118,9 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<O
     claim.map(Some).ok_or_else(odd)
 }
 
-/// Units of `device` for `tenant`: those it has if it lives and they are what it wishes, or else new ones beside those of
-/// every other tenant that `lives`. Claims of tenants that do not are removed. `share` is the tenant's of the device.
+/// Units of `device` for `tenant`: those it has if it lives and they are what it wishes, or else
+/// new ones beside those of every other tenant that `lives`. Claims of tenants that do not are
+/// removed. `share` is the tenant's of the device.
 ///
 /// # Errors
 /// No such units are free, the tenant lives on others, or the shared folder cannot be used.
@@ -264,7 +266,8 @@ mod tests {
         }
     }
 
-    /// Another user's traps in the folder of claims: nobody waits, and nothing is written elsewhere.
+    /// Another user's traps in the folder of claims: nobody waits, and nothing is written
+    /// elsewhere.
     #[test]
     fn a_pipe_or_a_link_in_a_claims_place_is_an_error_and_no_wait() {
         let dir = tempfile::tempdir().unwrap();

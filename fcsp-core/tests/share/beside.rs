@@ -49,12 +49,14 @@ fn run(name: &str, list: &[Tenant], scheduling: Scheduling) -> Vec<(f64, f64)> {
     got
 }
 
-/// Each beside a tenant that takes all of the rest, in each whole second after the first. No two of them are ever alone.
+/// Each beside a tenant that takes all of the rest, in each whole second after the first. No two of
+/// them are ever alone.
 #[test]
 fn a_strict_share_holds_beside_one_that_takes_the_rest() {
     for (title, scheduling, beyond) in [("H100", H100, 0.02), ("ideal", IDEAL, 0.035)] {
         println!("{title}");
-        // What a kernel that began before a second's end may add, and what the device loses when it switches for each launch.
+        // What a kernel that began before a second's end may add, and what the device loses when it
+        // switches for each launch.
         for (name, attacker, kernel, lost) in [
             ("plain 1 ms", each(1_000_000, 1), 0.001, 0.0),
             ("never waits, 1 ms", each(1_000_000, 0), 0.001, 0.0),
@@ -83,7 +85,8 @@ fn a_strict_share_holds_beside_one_that_takes_the_rest() {
     }
 }
 
-/// Neither who else is unpredictable nor how many there are moves it, and who is charged right pays for nobody.
+/// Neither who else is unpredictable nor how many there are moves it, and who is charged right pays
+/// for nobody.
 #[test]
 fn those_whose_work_can_be_foretold_pay_for_nobody() {
     let (one, long) = (vary(50, 1), each(10_000_000, 1).flat(3_000));
@@ -129,7 +132,8 @@ fn those_whose_work_can_be_foretold_pay_for_nobody() {
     }
 }
 
-/// What a neighbour's own costs are wrong by is at most a part of what it had in the time: never more than it costs.
+/// What a neighbour's own costs are wrong by is at most a part of what it had in the time: never
+/// more than it costs.
 #[test]
 fn a_neighbour_whose_costs_are_wrong_moves_a_strict_share_a_little() {
     for (title, scheduling) in [("H100", H100), ("ideal", IDEAL)] {
@@ -174,8 +178,9 @@ fn a_strict_guarantee_holds_beside_work_that_nobody_can_foretell() {
     }
 }
 
-/// A guarantee of half holds for work that queues ahead beside one that may borrow and is charged far too little, and for
-/// work that waits for its steps beside one whose costs are learned or that waits for its own.
+/// A guarantee of half holds for work that queues ahead beside one that may borrow and is charged
+/// far too little, and for work that waits for its steps beside one whose costs are learned or that
+/// waits for its own.
 #[test]
 fn a_guarantee_holds_for_work_that_queues_ahead_beside_a_borrower() {
     for (title, scheduling) in [("H100", H100), ("ideal", IDEAL)] {

@@ -9,8 +9,8 @@ use crate::scenarios::{H100, SECOND};
 use crate::sim::{self, Conduct, START, Tenant, WINDOW};
 use crate::traces::Trace::{self, *};
 
-/// What a tenant with 20 % has from 0.6 s to 1.6 s after a process of its neighbour ended as `conduct`
-/// says, while another process of that neighbour ticks on.
+/// What a tenant with 20 % has from 0.6 s to 1.6 s after a process of its neighbour ended as
+/// `conduct` says, while another process of that neighbour ticks on.
 fn after(trace: Trace, conduct: Conduct) -> f64 {
     let mut busy = Tenant::new(trace, Params::balanced(300_000));
     busy.conduct = conduct;

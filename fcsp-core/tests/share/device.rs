@@ -1,5 +1,6 @@
-//! A device that time-slices between contexts: in-order queues, round-robin slices between those with work, a cost for
-//! switching. What it leaves out: spatial overlap within a slice, clocks, memory contention.
+//! A device that time-slices between contexts: in-order queues, round-robin slices between those
+//! with work, a cost for switching. What it leaves out: spatial overlap within a slice, clocks,
+//! memory contention.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! Scenarios with hosts as those of `benches/device`: they keep batches in flight, wait for one of them, and are away for a while
-//! after each; and one whose steps come at regular times.
+//! Scenarios with hosts as those of `benches/device`: they keep batches in flight, wait for one of
+//! them, and are away for a while after each; and one whose steps come at regular times.
 
 use fcsp_core::share::params::{Mode, Priority};
 
@@ -7,8 +7,9 @@ use crate::scenarios::{H100, IDEAL, SECOND, alone, fairness, heading, show, sum,
 use crate::sim::{self, Conduct};
 use crate::traces::Trace::*;
 
-/// The loops of the device benches, with hosts as theirs: some work is in flight throughout, and the host is away for a while
-/// after each batch. A tenant whose queue holds work is held up meanwhile, or the others take its part of the surplus.
+/// The loops of the device benches, with hosts as theirs: some work is in flight throughout, and
+/// the host is away for a while after each batch. A tenant whose queue holds work is held up
+/// meanwhile, or the others take its part of the surplus.
 #[test]
 fn hosts_that_keep_work_in_flight_have_their_shares() {
     heading("hosts as those of the device benches");

@@ -33,8 +33,8 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// What a set of names came out at: the least precision and the least recall of the classes that are neither "other" nor
-/// collectives, and the part of all names that came out right.
+/// What a set of names came out at: the least precision and the least recall of the classes that
+/// are neither "other" nor collectives, and the part of all names that came out right.
 struct Measured {
     precision: f64,
     recall: f64,
@@ -66,7 +66,8 @@ fn measure(rows: &[Row], title: &str) -> Measured {
         let (precision, recall) = (right as f64 / taken as f64, right as f64 / labelled as f64);
         println!("| {} | {labelled} | {precision:.3} | {recall:.3} |", class.name());
         match class {
-            // A collective held back may stop a whole job; anything else taken for one runs for free.
+            // A collective held back may stop a whole job; anything else taken for one runs for
+            // free.
             Class::Collective => assert!(precision == 1.0 && recall == 1.0, "{precision} {recall}"),
             // "Other" is where names that say nothing end up.
             Class::Other => assert!(recall >= 0.9, "{recall}"),
@@ -85,8 +86,9 @@ fn precision_and_recall_by_class() {
     assert!(seen.len() >= 150 && held_out.len() >= 75);
     let seen = measure(&seen, "names the rules were written with in view");
     assert!(seen.precision >= 0.97 && seen.recall >= 0.97);
-    // Names of libraries and projects that no rule was written for come out as "other" more often than as something
-    // wrong: precision holds, recall falls (copies: 4 of 6, products: 10 of 12, memory-bound: 37 of 42).
+    // Names of libraries and projects that no rule was written for come out as "other" more often
+    // than as something wrong: precision holds, recall falls (copies: 4 of 6, products: 10 of 12,
+    // memory-bound: 37 of 42).
     let held_out = measure(&held_out, "names gathered after the rules were fixed");
     assert!(held_out.precision >= 0.95, "{}", held_out.precision);
     assert!(

@@ -1,4 +1,5 @@
-//! The compute share: properties of its parts, and a simulation of the whole. And the stream classifier on labelled names.
+//! The compute share: properties of its parts, and a simulation of the whole. And the stream
+//! classifier on labelled names.
 #![cfg(not(loom))]
 
 mod beside;

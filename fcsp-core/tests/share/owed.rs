@@ -1,4 +1,5 @@
-//! What costs do not say is charged all the same: unlearned work, work whose time depends on its data, many processes.
+//! What costs do not say is charged all the same: unlearned work, work whose time depends on its
+//! data, many processes.
 
 use fcsp_core::share::params::{Mode, Params};
 
@@ -33,7 +34,8 @@ fn strict(trace: Trace, quota: u32, flat: u64) -> Tenant {
     Tenant::new(trace, Params::strict(quota)).flat(flat)
 }
 
-/// A new executable graph for each launch, a module loaded anew, a grid of its own: each a stranger that is guessed at 3 us.
+/// A new executable graph for each launch, a module loaded anew, a grid of its own: each a stranger
+/// that is guessed at 3 us.
 #[test]
 fn work_that_nobody_has_learned_is_charged_what_it_takes() {
     for quota in [100_000, 500_000] {

@@ -22,7 +22,8 @@ proptest! {
         prop_assert!(back.abs_diff(gpu) <= 1, "{back} {gpu}");
     }
 
-    /// A bucket gives out what flows in and no more, in any order of charges and pauses, but for its cap.
+    /// A bucket gives out what flows in and no more, in any order of charges and pauses, but for
+    /// its cap.
     #[test]
     fn a_bucket_never_gives_more_than_flows_in(
         rate in rate(),
@@ -35,7 +36,8 @@ proptest! {
             if bucket.tokens(now) > 0 && now < T0 + MAX_DEBT_NS {
                 bucket.take(cost, now);
                 taken += cost;
-                // What was taken is covered by the cap, the inflow and one cost that was begun with tokens left.
+                // What was taken is covered by the cap, the inflow and one cost that was begun with
+                // tokens left.
                 prop_assert!(taken <= rate.cap + gpu_of(now - T0, rate.quota) + cost + 200, "{taken}");
             }
             prop_assert!(bucket.tokens(now) <= rate.cap as i64 + 1);
@@ -313,7 +315,8 @@ fn limits_change_on_a_running_gate() {
     ));
 }
 
-/// Work in flight that never ends may be waiting for the launch that waits: one goes through within the deadline.
+/// Work in flight that never ends may be waiting for the launch that waits: one goes through within
+/// the deadline.
 #[test]
 fn a_stuck_device_lets_one_launch_through() {
     let page = TenantPage::new();
@@ -380,8 +383,8 @@ fn work_among_others_costs_what_its_undisturbed_runs_take() {
     );
 }
 
-/// What was learned alone on a host that was kept from its processor has idle time of the device in it. It does not stay
-/// while others are about; what was right does.
+/// What was learned alone on a host that was kept from its processor has idle time of the device in
+/// it. It does not stay while others are about; what was right does.
 #[test]
 fn long_work_that_was_learned_too_long_is_put_right_among_others() {
     for (learned, right) in [
@@ -423,7 +426,8 @@ fn work_that_was_never_alone_is_learned_among_others() {
         "{}",
         table.cost(key, 64)
     );
-    // Short work by exact samples alone: behind another's slice they are, and bounds are too much by half.
+    // Short work by exact samples alone: behind another's slice they are, and bounds are too much
+    // by half.
     let short = kernel_key(0x50, 64);
     for _ in 0..40 {
         table.learn(
@@ -456,7 +460,8 @@ fn work_that_was_never_alone_is_learned_among_others() {
     );
 }
 
-/// A span over many launches says what they take, and the least of a few first samples no longer counts.
+/// A span over many launches says what they take, and the least of a few first samples no longer
+/// counts.
 #[test]
 fn a_correction_outweighs_the_first_few_samples() {
     let table = CostTable::new(64);
@@ -474,8 +479,9 @@ fn a_correction_outweighs_the_first_few_samples() {
     );
 }
 
-/// The host's part of a sample cannot be told exactly where the device stood idle before the launch: the cost is near the
-/// least of such samples and not their mean, and follows the work when that becomes longer.
+/// The host's part of a sample cannot be told exactly where the device stood idle before the
+/// launch: the cost is near the least of such samples and not their mean, and follows the work when
+/// that becomes longer.
 #[test]
 fn samples_that_are_bounds_count_by_the_least_of_several() {
     let table = CostTable::new(64);

@@ -8,8 +8,9 @@ use crate::sim::{self, Conduct, Outcome, START, Tenant, WINDOW};
 use crate::traces::Trace::{self, *};
 
 pub const SECOND: u64 = 1_000_000_000;
-/// Fits what an H100 did (driver 580): three matmuls .307 each, and a loop of small kernels beside turns of a matmul of
-/// various lengths, where a switch there and back took 0.25 ms with what the hosts need to notice.
+/// Fits what an H100 did (driver 580): three matmuls .307 each, and a loop of small kernels beside
+/// turns of a matmul of various lengths, where a switch there and back took 0.25 ms with what the
+/// hosts need to notice.
 pub const H100: Scheduling = Scheduling {
     slice: 2_000_000,
     switch: 170_000,
@@ -126,7 +127,8 @@ fn saturating_tenants_share_by_quota_and_lose_nothing() {
                     "{name} {mode}: {}",
                     fairness(&list, &got)
                 );
-                // Every switch costs here, also where a tenant had nothing left: on the device itself nothing is lost.
+                // Every switch costs here, also where a tenant had nothing left: on the device
+                // itself nothing is lost.
                 let lost = 0.016;
                 assert!(
                     sum(&got) >= sum(&unshared) - lost,
@@ -150,8 +152,8 @@ fn graph_decode_and_matmul_each_get_their_half() {
     }
 }
 
-/// A tenant that is busy on the host cannot use its half: it is not slowed, and the other has its own half and of the rest what the device
-/// can be had for in one piece, once a step.
+/// A tenant that is busy on the host cannot use its half: it is not slowed, and the other has its
+/// own half and of the rest what the device can be had for in one piece, once a step.
 #[test]
 fn a_host_bound_tenant_is_neither_slowed_nor_in_the_way() {
     heading("host-bound beside saturating");
@@ -371,7 +373,8 @@ fn nobody_takes_an_honest_tenant_below_its_guarantee() {
                     "balanced",
                     &got,
                 );
-                // What the device delivers to the two without any policy, in the proportion of the quotas.
+                // What the device delivers to the two without any policy, in the proportion of the
+                // quotas.
                 let free = tenants(&[(trace, percent), (hostile, 100 - percent)], Mode::None);
                 let delivered = sum(&sim::run(&free, H100, SECOND));
                 let entitled = f64::from(percent) / 100.0 * delivered.min(1.0);
@@ -433,7 +436,8 @@ fn high_priority_is_not_slowed_and_low_keeps_what_is_left() {
         assert!(got[0].rate >= 0.92 * free.rate, "{}", got[0].rate / free.rate);
         assert!(got[1].share >= 0.82 * left, "{}", got[1].share / left);
     }
-    // With kernels of 218 us: what is missing to all of it are the switches, and what is left before each step that no kernel fits into.
+    // With kernels of 218 us: what is missing to all of it are the switches, and what is left
+    // before each step that no kernel fits into.
     let mut list = tenants(&[(Ping, 50), (BigMatmul, 50)], Mode::Balanced);
     list[0].params.priority = Priority::High;
     list[1].params.priority = Priority::Low;
@@ -469,7 +473,8 @@ fn many_tenants_none_starves() {
                 "balanced",
                 &got,
             );
-            // 64 unlike tenants: a round of the device's slices is longer than a decode step waits for, .9886.
+            // 64 unlike tenants: a round of the device's slices is longer than a decode step waits
+            // for, .9886.
             let want = if kinds.len() == 1 {
                 0.999
             } else if n < 64 {
@@ -503,8 +508,9 @@ fn processes_of_a_tenant_share_one_budget() {
     assert!((sum(&got) - 0.30).abs() < 0.01, "{}", sum(&got));
 }
 
-/// In adaptive mode the class of the work decides whose next step waits: what is waited for step by step goes sooner
-/// than work that only counts what it gets done, and neither loses any of its share by it.
+/// In adaptive mode the class of the work decides whose next step waits: what is waited for step by
+/// step goes sooner than work that only counts what it gets done, and neither loses any of its
+/// share by it.
 #[test]
 fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
     heading("leaning: decode beside matmul, adaptive, classes unknown and known");
@@ -547,7 +553,8 @@ fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
     }
 }
 
-/// Who claims to be waited for step by step, always, gets no more by it than a better place within its bucket.
+/// Who claims to be waited for step by step, always, gets no more by it than a better place within
+/// its bucket.
 #[test]
 fn a_false_leaning_takes_nothing_from_a_guarantee() {
     heading("hostile neighbours that claim to lean to latency: honest matmul beside");
@@ -606,7 +613,8 @@ fn costs_that_are_too_low_for_all_keep_the_proportion() {
     }
 }
 
-/// A tenant that is only counted was promised nothing: nobody stands back for it, and it for nobody.
+/// A tenant that is only counted was promised nothing: nobody stands back for it, and it for
+/// nobody.
 #[test]
 fn a_tenant_that_is_only_counted_is_no_rival() {
     heading("matmul 50 balanced beside matmul that is only counted");

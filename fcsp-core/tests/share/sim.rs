@@ -1,4 +1,5 @@
-//! The simulation: hosts that run traces through the real gate and the real pages, over a simulated device and clock.
+//! The simulation: hosts that run traces through the real gate and the real pages, over a simulated
+//! device and clock.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -364,7 +365,8 @@ impl Sim<'_> {
                 let at = self.now + 6_000;
                 self.wake_at(i, at);
             }
-            // Who waits for tokens looks at its marks now and then: what was charged too much comes back.
+            // Who waits for tokens looks at its marks now and then: what was charged too much comes
+            // back.
             Parked::Waiting if self.device.is_empty(i) => {
                 let late = self.random(1_000_000);
                 self.wake_at(i, now + late);
@@ -393,7 +395,8 @@ impl Sim<'_> {
                 host.was_busy(stretch, mark.others, &views, now);
                 break;
             }
-            // Nobody has looked when it was passed; where there are no others the device's clock says it.
+            // Nobody has looked when it was passed; where there are no others the device's clock
+            // says it.
             if !views.iter().any(|view| may_have_run(view, mark.recorded, now)) {
                 host.was_busy(stretch, mark.others, &views, now);
                 host.gate.was_alone(mark.marker.since(host.retired));
@@ -704,7 +707,8 @@ impl Host<'_> {
         });
     }
 
-    /// A marker at the end of what is queued, unless there is one: whoever waits must learn when the queue is done.
+    /// A marker at the end of what is queued, unless there is one: whoever waits must learn when
+    /// the queue is done.
     fn mark_tail(&mut self, now: u64) {
         let last = self.markers.back().map(|mark| (mark.tag, mark.marker));
         if self.gate.in_flight() > 0 && last != Some((self.tag, self.gate.mark())) {

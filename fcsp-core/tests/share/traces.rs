@@ -1,5 +1,5 @@
-//! What tenants run: loops of launches, host work and synchronisations, with the costs measured on an H100 where there
-//! are any.
+//! What tenants run: loops of launches, host work and synchronisations, with the costs measured on
+//! an H100 where there are any.
 
 /// One thing a host does.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +35,8 @@ pub enum Trace {
     Train,
     /// Copies of 194 us, back to back.
     Copy,
-    /// Matrix products of 203 us by a host that keeps three batches of four in flight, as `benches/device/share_worker.py`
-    /// does on an H200.
+    /// Matrix products of 203 us by a host that keeps three batches of four in flight, as
+    /// `benches/device/share_worker.py` does on an H200.
     HostedMatmul,
     /// Decode steps of 437 us as graphs, three in flight, by such a host.
     HostedGraph,
@@ -143,7 +143,8 @@ impl Program {
                 },
                 4 => Op::Step,
                 5 => Op::Within(8),
-                // The host comes back from its wait, and some interpreter later the next batch begins.
+                // The host comes back from its wait, and some interpreter later the next batch
+                // begins.
                 _ => Op::Host(60_000),
             },
             Trace::HostedGraph => match i % 4 {

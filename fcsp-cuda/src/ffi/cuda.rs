@@ -1,7 +1,8 @@
-//! CUDA driver API: scalars, handles and constants; structs and function types are in the modules below and
-//! re-exported here.
+//! CUDA driver API: scalars, handles and constants; structs and function types are in the modules
+//! below and re-exported here.
 
-// Names are NVIDIA's and documented there; ours would only repeat them. What is not obvious is said in place.
+// Names are NVIDIA's and documented there; ours would only repeat them. What is not obvious is said
+// in place.
 #![allow(missing_docs)]
 
 use core::ffi::c_void;
@@ -69,7 +70,8 @@ pub type CUmipmappedArray = *mut c_void;
 pub type CUmodule = *mut c_void;
 pub type CUstream = *mut c_void;
 
-/// The legacy default stream by name; a null stream means this one or [`CU_STREAM_PER_THREAD`], by entry point.
+/// The legacy default stream by name; a null stream means this one or [`CU_STREAM_PER_THREAD`], by
+/// entry point.
 pub const CU_STREAM_LEGACY: CUstream = 1 as CUstream;
 pub const CU_STREAM_PER_THREAD: CUstream = 2 as CUstream;
 
@@ -118,7 +120,8 @@ pub type CUsharedconfig = u32;
 pub type CUstreamCaptureMode = u32;
 pub type CUstreamCaptureStatus = u32;
 
-// Structs that an interposer only hands on: their contents belong to the application and the driver.
+// Structs that an interposer only hands on: their contents belong to the application and the
+// driver.
 pub type CUDA_ARRAY_SPARSE_PROPERTIES = c_void;
 pub type CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC = c_void;
 pub type CUDA_MEMCPY2D_v1 = c_void;

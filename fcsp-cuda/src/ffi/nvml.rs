@@ -1,6 +1,8 @@
-//! NVML, the management library: handles, constants, structs and functions whose answers a tenant may see.
+//! NVML, the management library: handles, constants, structs and functions whose answers a tenant
+//! may see.
 
-// Names are NVIDIA's and documented there; ours would only repeat them. What is not obvious is said in place.
+// Names are NVIDIA's and documented there; ours would only repeat them. What is not obvious is said
+// in place.
 #![allow(missing_docs)]
 
 use core::ffi::{c_char, c_ulong, c_void};
@@ -120,7 +122,8 @@ fcsp_hook::constants! {
 /// What NVML reports where a number is not known: all bits set, in the width of the field.
 pub const NVML_VALUE_NOT_AVAILABLE: u64 = u64::MAX;
 
-/// Union inside [`nvmlFieldValue_t`] and [`nvmlSample_t`]; which member is live is said by a value type.
+/// Union inside [`nvmlFieldValue_t`] and [`nvmlSample_t`]; which member is live is said by a value
+/// type.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union nvmlValue_t {
@@ -153,7 +156,8 @@ fcsp_hook::layouts! {
         free: u64,
         used: u64,
     }
-    /// Bytes. Here `used` leaves out what the driver and firmware reserve; in [`nvmlMemory_t`] it does not.
+    /// Bytes. Here `used` leaves out what the driver and firmware reserve; in [`nvmlMemory_t`] it
+    /// does not.
     nvmlMemory_v2_t {
         version: u32,
         total: u64,

@@ -1,7 +1,8 @@
-//! NVML as the tenant sees it: the quota is the device's memory, and only the tenant's own processes run on it.
+//! NVML as the tenant sees it: the quota is the device's memory, and only the tenant's own
+//! processes run on it.
 //!
-//! A program that only looks (nvidia-smi) never initialises CUDA, so nothing is attached for it: it reads the
-//! tenant's region file from outside.
+//! A program that only looks (nvidia-smi) never initialises CUDA, so nothing is attached for it: it
+//! reads the tenant's region file from outside.
 
 use std::ffi::CStr;
 
@@ -36,9 +37,10 @@ fn uuid_of(device: nvmlDevice_t) -> Option<DeviceUuid> {
         .ok()
 }
 
-/// The number a CUDA program of this environment would give the device: the driver's own, where this program uses it, or
-/// the place among those that the environment makes visible. Unlike devices have another order in CUDA than in NVML unless
-/// `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`: there, only the driver knows.
+/// The number a CUDA program of this environment would give the device: the driver's own, where
+/// this program uses it, or the place among those that the environment makes visible. Unlike
+/// devices have another order in CUDA than in NVML unless `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`:
+/// there, only the driver knows.
 fn index_of(device: nvmlDevice_t, uuid: DeviceUuid) -> Option<u32> {
     if !CUDA.loaded().is_null()
         && let Some(count) = device::count()

@@ -17,7 +17,8 @@ pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) ->
             && let Scope::On(device, _) = scope()
         {
             let usage = device.usage();
-            // SAFETY: the driver accepted the addresses and has written there; it allows either to be null.
+            // SAFETY: the driver accepted the addresses and has written there; it allows either to
+            // be null.
             unsafe {
                 let physical = free.as_ref().map_or(u64::MAX, |&bytes| bytes as u64);
                 if let Some(free) = free.as_mut() {

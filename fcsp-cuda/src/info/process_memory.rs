@@ -1,6 +1,7 @@
 //! What the driver says this process holds on a device, asked of NVML.
 //!
-//! NVML is opened on the first question, which takes about 15 ms (H100, driver 580); a question then takes 22 us.
+//! NVML is opened on the first question, which takes about 15 ms (H100, driver 580); a question
+//! then takes 22 us.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::ffi::CString;
@@ -16,12 +17,14 @@ use crate::ffi::nvml::{
     nvmlProcessInfo_t, nvmlReturn_t,
 };
 
-/// NVML device handles by UUID, for this process; the number says which process, since handles do not survive a fork.
+/// NVML device handles by UUID, for this process; the number says which process, since handles do
+/// not survive a fork.
 static HANDLES: Mutex<Vec<(u32, DeviceUuid, usize)>> = Mutex::new(Vec::new());
 
 fn handle(device: &DeviceIdentity) -> Option<nvmlDevice_t> {
     let me = std::process::id();
-    // A thread that held this at a fork does not exist in the child: do not wait for it, measure another time.
+    // A thread that held this at a fork does not exist in the child: do not wait for it, measure
+    // another time.
     let mut handles = match HANDLES.try_lock() {
         Ok(handles) => handles,
         Err(std::sync::TryLockError::Poisoned(poison)) => PoisonError::into_inner(poison),
@@ -90,11 +93,12 @@ fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
     }
 }
 
-/// NVML's answer where it does not know a figure (WSL2, devices that share the host's memory, guests of a vGPU).
+/// NVML's answer where it does not know a figure (WSL2, devices that share the host's memory,
+/// guests of a vGPU).
 const NOT_AVAILABLE: u64 = u64::MAX;
 
-/// NVML's lists of processes that compute and of those that use an MPS server, as one list. Numbers that one list has twice
-/// are of two processes.
+/// NVML's lists of processes that compute and of those that use an MPS server, as one list. Numbers
+/// that one list has twice are of two processes.
 pub fn processes(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     let handle = handle(device)?;
     let mut all = computing(handle)?;
@@ -128,8 +132,8 @@ fn listed(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<Listed>> {
     Some(list(handle, ask)?.iter().map(entry).collect())
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked, does not show this process or does
-/// not know its figure.
+/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked, does not
+/// show this process or does not know its figure.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     let me = std::process::id();
     let handle = handle(device)?;
@@ -140,8 +144,8 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     find(computing(handle)?).or_else(|| find(under_mps(handle)))?
 }
 
-/// Bytes in use on the device that NVML shows with no process; what it does not know of processes it cannot see included.
-/// `None` if it cannot be asked.
+/// Bytes in use on the device that NVML shows with no process; what it does not know of processes
+/// it cannot see included. `None` if it cannot be asked.
 pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     let handle = handle(device)?;
     let mut memory = nvmlMemory_v2_t {

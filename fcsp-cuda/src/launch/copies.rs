@@ -1,6 +1,6 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the gate; those over the
-//! bus are the copy engines' work, which no share governs, but some of them make the host wait for the device, which
-//! neighbours need to know.
+//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the
+//! gate; those over the bus are the copy engines' work, which no share governs, but some of them
+//! make the host wait for the device, which neighbours need to know.
 
 use core::ffi::c_void;
 
@@ -21,7 +21,8 @@ fn share_of(stream: CUstream, per_thread: bool) -> Option<Share<Cuda>> {
     share::<Cuda>(named(stream, per_thread))
 }
 
-/// The kind of memory at an address, as far as the driver knows it: host memory of its own is `CU_MEMORYTYPE_HOST`.
+/// The kind of memory at an address, as far as the driver knows it: host memory of its own is
+/// `CU_MEMORYTYPE_HOST`.
 fn kind_of(address: CUdeviceptr) -> Option<CUmemorytype> {
     let _question = Cuda::beside_recordings();
     let mut kind: CUmemorytype = 0;
@@ -52,7 +53,8 @@ fn between(dst: CUdeviceptr, src: CUdeviceptr, bytes: usize, waits: bool) -> Tra
     }
 }
 
-/// One side of a copy of rows: the kind of its memory, its address if that is asked, its address in the host.
+/// One side of a copy of rows: the kind of its memory, its address if that is asked, its address in
+/// the host.
 type Side = (CUmemorytype, CUdeviceptr, *const c_void);
 
 fn inside(side: Side) -> bool {
@@ -133,7 +135,8 @@ unsafe fn batch_3d(list: *const CUDA_MEMCPY3D_BATCH_OP, count: usize) -> Transfe
         .map(|index| unsafe { &*list.add(index) })
         .filter(|op| on_device(&op.src) && on_device(&op.dst))
         .map(|op| {
-            // Between addresses an element is a byte; of an array's elements only the most is known.
+            // Between addresses an element is a byte; of an array's elements only the most is
+            // known.
             let element = if op.src.type_ == POINTER && op.dst.type_ == POINTER {
                 1
             } else {
@@ -152,8 +155,8 @@ fn fill(rows: usize, elements: usize, width: usize) -> Transfer {
     Transfer::Inside(Kind::Fill, rows.saturating_mul(elements).saturating_mul(width))
 }
 
-/// Wraps pairs of functions: the second is the one in which stream 0 is the calling thread's own. What follows the
-/// stream says what is moved, and is looked at only where somebody keeps a share.
+/// Wraps pairs of functions: the second is the one in which stream 0 is the calling thread's own.
+/// What follows the stream says what is moved, and is looked at only where somebody keeps a share.
 macro_rules! transfers {
     ($($plain:ident, $twin:ident($($arg:ident: $ty:ty),* $(,)?) on $stream:expr => $what:expr;)*) => {$(
         transfers!(@one $plain false ($($arg: $ty),*) $stream, $what);
@@ -165,7 +168,8 @@ macro_rules! transfers {
             let share = share_of($stream, $per_thread);
             let what = match share {
                 #[allow(unused_unsafe, clippy::macro_metavars_in_unsafe)]
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+                // driver.
                 Some(_) => unsafe { $what },
                 None => Transfer::Other,
             };
@@ -243,8 +247,8 @@ transfers! {
     ) on stream => batch_3d(op, 1);
 }
 
-// Between host and device. What goes to the device is waited for where the default stream has work before it; what
-// comes from it is waited for always, or where the host's memory is its own.
+// Between host and device. What goes to the device is waited for where the default stream has work
+// before it; what comes from it is waited for always, or where the host's memory is its own.
 transfers! {
     cuMemcpyHtoD_v2, cuMemcpyHtoD_v2_ptds(dst: CUdeviceptr, src: *const c_void, n: usize)
         on DEFAULT => Transfer::Waits;

@@ -1,5 +1,5 @@
-//! Launches of older APIs that drivers still export: the one of 2007, which sets a kernel's shape and parameters
-//! beforehand, and the cooperative launch on several devices of 2017.
+//! Launches of older APIs that drivers still export: the one of 2007, which sets a kernel's shape
+//! and parameters beforehand, and the cooperative launch on several devices of 2017.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::compute::{Compute, Work};
@@ -59,8 +59,8 @@ fn of_stream(stream: CUstream) -> Option<&'static Compute<Cuda>> {
     found
 }
 
-/// Passes the gate of every device that takes part, one after the other, and then makes the one call. None is held
-/// while the next is waited for: a gate is a decision, not a lock.
+/// Passes the gate of every device that takes part, one after the other, and then makes the one
+/// call. None is held while the next is waited for: a gate is a decision, not a lock.
 fn pass_all(launches: &[CUDA_LAUNCH_PARAMS], call: &dyn Fn() -> CUresult) -> CUresult {
     let Some((first, rest)) = launches.split_first() else {
         return call();
@@ -70,8 +70,8 @@ fn pass_all(launches: &[CUDA_LAUNCH_PARAMS], call: &dyn Fn() -> CUresult) -> CUr
     };
     let blocks = u64::from(first.gridDimX) * u64::from(first.gridDimY) * u64::from(first.gridDimZ);
     let work = Work {
-        // Not to be remembered by what it is here. Timing it would put events around a call that belongs to several
-        // contexts.
+        // Not to be remembered by what it is here. Timing it would put events around a call that
+        // belongs to several contexts.
         settled: false,
         sample: false,
         ..compute.kernel_work(first.function as usize, blocks)

@@ -1,10 +1,11 @@
 //! Arrays and mipmapped arrays.
 //!
-//! The driver tells the size of an array only if it is created deferred (`cuArrayGetMemoryRequirements` answers
-//! INVALID_VALUE otherwise, H100, driver 580), so it is computed. The block-linear layout (NVIDIA's open-gpu-doc) pads
-//! rows to 64 bytes, heights to blocks of 8 to 128 rows, and depths to blocks of up to 8 slices. Arrays of up to 1 MiB are
-//! pieces of 2 MiB slabs; larger ones are rounded as any allocation. 27 shapes were measured on an H200 and are as computed
-//! (`fcsp-sim/tests/strict/h200-sizes.txt`).
+//! The driver tells the size of an array only if it is created deferred
+//! (`cuArrayGetMemoryRequirements` answers INVALID_VALUE otherwise, H100, driver 580), so it is
+//! computed. The block-linear layout (NVIDIA's open-gpu-doc) pads rows to 64 bytes, heights to
+//! blocks of 8 to 128 rows, and depths to blocks of up to 8 slices. Arrays of up to 1 MiB are
+//! pieces of 2 MiB slabs; larger ones are rounded as any allocation. 27 shapes were measured on an
+//! H200 and are as computed (`fcsp-sim/tests/strict/h200-sizes.txt`).
 
 use fcsp_hook::memory::{self, Request};
 
@@ -24,8 +25,8 @@ const CUDA_ARRAY3D_TEXTURE_GATHER: u32 = 0x08;
 const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
 const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
 
-/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers do not cover, the
-/// widest that there is.
+/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers
+/// do not cover, the widest that there is.
 fn channel_bytes(format: CUarray_format) -> u64 {
     match format {
         0x01 | 0x08 => 1,
@@ -69,20 +70,21 @@ fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     sum
 }
 
-/// The part of a slab that an array of `bytes` is charged: as if all in the slab were its like. Three of 600 KiB fill a
-/// slab, and what is left of it serves none of them.
+/// The part of a slab that an array of `bytes` is charged: as if all in the slab were its like.
+/// Three of 600 KiB fill a slab, and what is left of it serves none of them.
 fn part_of_slab(bytes: u64) -> u64 {
     (SLAB / (SLAB / bytes.max(512))).next_multiple_of(512)
 }
 
-/// More bytes than any device has: such a shape has sides that no device has, and the driver says which code that is.
+/// More bytes than any device has: such a shape has sides that no device has, and the driver says
+/// which code that is.
 const BEYOND_ANY_DEVICE: u64 = 1 << 42;
 
 /// The formats that every driver has: integers and floats of one channel's width.
 const PLAIN_FORMATS: [CUarray_format; 8] = [0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x10, 0x20];
 
-/// Whether the driver would surely accept a shape: something wide, no larger than a device, of one, two or four channels of
-/// a plain format.
+/// Whether the driver would surely accept a shape: something wide, no larger than a device, of one,
+/// two or four channels of a plain format.
 fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
     descriptor.is_some_and(|d| {
         d.Width > 0
@@ -93,7 +95,8 @@ fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
     })
 }
 
-/// Makes an array of `levels` levels through `call`; `handle` reads the result, and `destroy` destroys it.
+/// Makes an array of `levels` levels through `call`; `handle` reads the result, and `destroy`
+/// destroys it.
 fn create(
     descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>,
     levels: u32,
@@ -181,7 +184,8 @@ fn widened_3d_v1(d: &CUDA_ARRAY3D_DESCRIPTOR_v1) -> CUDA_ARRAY3D_DESCRIPTOR {
     }
 }
 
-/// Bytes for a descriptor; none for arrays whose memory comes later, by mapping. Null is the driver's to refuse.
+/// Bytes for a descriptor; none for arrays whose memory comes later, by mapping. Null is the
+/// driver's to refuse.
 fn bytes_of(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
     match descriptor {
         Some(d) if d.Flags & (CUDA_ARRAY3D_SPARSE | CUDA_ARRAY3D_DEFERRED_MAPPING) == 0 => {
@@ -240,7 +244,8 @@ pub unsafe extern "C" fn cuMipmappedArrayDestroy(hMipmappedArray: CUmipmappedArr
 mod tests {
     use super::*;
 
-    /// Width, height and depth; format, channels and flags of an array; the count of arrays, and the KiB that they took.
+    /// Width, height and depth; format, channels and flags of an array; the count of arrays, and
+    /// the KiB that they took.
     type Measured = ([usize; 3], u32, u32, u32, u64, u64);
     /// From an H200, driver 580.159.04 (`fcsp-sim/tests/strict/h200-sizes.txt`).
     const MEASURED: &[Measured] = &[

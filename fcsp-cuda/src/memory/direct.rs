@@ -1,5 +1,5 @@
-//! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit ABI that the driver
-//! still exports.
+//! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit
+//! ABI that the driver still exports.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::{self, Request, pieces};
@@ -9,8 +9,9 @@ use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope_inside, scope_of_device, shielded};
 
-/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, the size apart. `address`
-/// reads the result once the driver has written it, `true_bytes` the size where the driver decides it.
+/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, the
+/// size apart. `address` reads the result once the driver has written it, `true_bytes` the size
+/// where the driver decides it.
 fn allocate(
     bytes: u64,
     managed: bool,
@@ -23,8 +24,9 @@ fn allocate(
     if result != CUDA_ERROR_OUT_OF_MEMORY {
         return result;
     }
-    // Some wrong arguments come before captures, others after: the driver, asked below, knows which. It also knows what
-    // to tell a thread without a context, which pieces have not asked about.
+    // Some wrong arguments come before captures, others after: the driver, asked below, knows
+    // which. It also knows what to tell a thread without a context, which pieces have not asked
+    // about.
     let has_context = || !is_piece(bytes, managed) || Cuda::current_context().is_some();
     let usable = bytes > 0 && usable() && has_context();
     if usable && let Some(code) = forbidden_by_capture() {
@@ -125,8 +127,8 @@ pub unsafe extern "C" fn cuMemAlloc(dptr: *mut CUdeviceptr_v1, bytesize: u32) ->
     })
 }
 
-/// The least a pitched allocation takes: rows are aligned to 512 bytes (measured: width 1 and 1000 rows give a pitch
-/// of 512).
+/// The least a pitched allocation takes: rows are aligned to 512 bytes (measured: width 1 and 1000
+/// rows give a pitch of 512).
 fn pitched(width: u64, height: u64) -> u64 {
     width
         .checked_next_multiple_of(512)
@@ -201,8 +203,8 @@ pub unsafe extern "C" fn cuMemAllocPitch(
     })
 }
 
-/// `cuMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory only when it is
-/// touched there.
+/// `cuMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory
+/// only when it is touched there.
 pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usize, flags: u32) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(

@@ -1,5 +1,5 @@
-//! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they are charged is in
-//! [`fcsp_hook::memory::graph`].
+//! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they
+//! are charged is in [`fcsp_hook::memory::graph`].
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
@@ -88,7 +88,8 @@ pub unsafe extern "C" fn cuGraphAddMemAllocNode(
 }
 
 fn generic_node(graph: CUgraph, params: *const CUgraphNodeParams) {
-    // SAFETY: the driver accepted the parameters at this address; the union's member is the one its type names.
+    // SAFETY: the driver accepted the parameters at this address; the union's member is the one its
+    // type names.
     unsafe {
         if (*params).type_ == CU_GRAPH_NODE_TYPE_MEM_ALLOC {
             GRAPHS.node_added::<Cuda>(graph as usize, (*params).value.alloc.bytesize as u64);
@@ -329,8 +330,8 @@ begin_capture! {
         callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void) true false;
 }
 
-/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on this stream is over, unless
-/// the call came from the wrong thread: then it is still capturing.
+/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on
+/// this stream is over, unless the call came from the wrong thread: then it is still capturing.
 fn ends(stream: CUstream, per_thread: bool, call: &dyn Fn() -> CUresult) -> CUresult {
     let queue = named(stream, per_thread);
     let was = GRAPHS.recordings().began_on(queue) && is_capturing(queue as CUstream);

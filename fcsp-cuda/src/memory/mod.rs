@@ -8,8 +8,9 @@
 //! | [`mod@array`] | arrays and mipmaps |
 //! | [`graph`] | memory nodes of graphs |
 //!
-//! Imports (IPC, external memory, shareable handles) are the exporter's memory and are not charged twice: those
-//! functions are not wrapped. A pointer that is not known here always goes to the driver.
+//! Imports (IPC, external memory, shareable handles) are the exporter's memory and are not charged
+//! twice: those functions are not wrapped. A pointer that is not known here always goes to the
+//! driver.
 
 pub mod array;
 pub mod direct;
@@ -30,14 +31,17 @@ use crate::ffi::cuda::{
 };
 use crate::process::{Cuda, SetupOnce};
 
-/// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece (measured, H100, driver
-/// 580: requests of 1 to 2 MiB take what smaller ones leave of a slab, and leave them the rest of theirs).
+/// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece
+/// (measured, H100, driver 580: requests of 1 to 2 MiB take what smaller ones leave of a slab, and
+/// leave them the rest of theirs).
 pub const LARGEST_PIECE: u64 = (2 << 20) - 1;
 
-/// Returns the code by which the driver refuses any allocation of this thread because of a capture; `None` if it allows them.
+/// Returns the code by which the driver refuses any allocation of this thread because of a capture;
+/// `None` if it allows them.
 ///
-/// The driver looks at captures before arguments and sizes, and ends the capture that it refuses for (measured, H200, driver
-/// 580). A refusal for the quota's sake must not come before that. An allocation of no bytes asks, and takes nothing.
+/// The driver looks at captures before arguments and sizes, and ends the capture that it refuses
+/// for (measured, H200, driver 580). A refusal for the quota's sake must not come before that. An
+/// allocation of no bytes asks, and takes nothing.
 fn forbidden_by_capture() -> Option<CUresult> {
     if !graph::capturing() {
         return None;
@@ -49,9 +53,9 @@ fn forbidden_by_capture() -> Option<CUresult> {
     }
 }
 
-/// Passes `result` on. Where there is no memory, or a capture forbids the call, the driver leaves a null address in the
-/// caller's place (measured, H200, driver 580, for `cuMemAlloc`, `cuMemAllocPitch` and `cuMemAllocAsync`), and so does a
-/// refusal.
+/// Passes `result` on. Where there is no memory, or a capture forbids the call, the driver leaves a
+/// null address in the caller's place (measured, H200, driver 580, for `cuMemAlloc`,
+/// `cuMemAllocPitch` and `cuMemAllocAsync`), and so does a refusal.
 ///
 /// # Safety
 ///
@@ -107,7 +111,8 @@ pub fn forget_everything() {
     graph::GRAPHS.forget_in_child();
 }
 
-/// Takes `bytes` from the driver in `context`, calls `look`, and gives them back. Returns whether they were taken.
+/// Takes `bytes` from the driver in `context`, calls `look`, and gives them back. Returns whether
+/// they were taken.
 pub fn with_block(context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
     if call_real!(cuCtxPushCurrent_v2(context as CUcontext)) != CUDA_SUCCESS {
         return false;
@@ -123,8 +128,8 @@ pub fn with_block(context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
     taken
 }
 
-/// What the driver takes for a request of `bytes` that is no piece: whole 2 MiB pages (measured, H100, driver 580). A request
-/// near 2^64 cannot be rounded up and cannot be met either.
+/// What the driver takes for a request of `bytes` that is no piece: whole 2 MiB pages (measured,
+/// H100, driver 580). A request near 2^64 cannot be rounded up and cannot be met either.
 pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
 }

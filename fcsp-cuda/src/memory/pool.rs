@@ -1,4 +1,5 @@
-//! Stream-ordered allocation and memory pools. What a pool is charged is in [`fcsp_hook::memory::pool`].
+//! Stream-ordered allocation and memory pools. What a pool is charged is in
+//! [`fcsp_hook::memory::pool`].
 
 use fcsp_hook::memory::pool::{self, Pooled, Pools, forget_default_pools};
 use fcsp_hook::memory::{self, pieces};
@@ -103,11 +104,13 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
     there
 }
 
-/// Returns the code by which the driver refuses an allocation on a stream because of a capture elsewhere. Asked first: the
-/// questions that a pool is asked before it grows would end a capture which the refusal leaves alone.
+/// Returns the code by which the driver refuses an allocation on a stream because of a capture
+/// elsewhere. Asked first: the questions that a pool is asked before it grows would end a capture
+/// which the refusal leaves alone.
 #[cold]
 fn forbidden_on(stream: CUstream) -> Option<CUresult> {
-    // As in `forbidden_by_capture`, for this stream: an allocation of no bytes asks, and takes nothing.
+    // As in `forbidden_by_capture`, for this stream: an allocation of no bytes asks, and takes
+    // nothing.
     let mut nothing = 0;
     match call_real!(cuMemAllocAsync(&mut nothing, 0, stream)) {
         CUDA_SUCCESS => forbidden_by_capture(),

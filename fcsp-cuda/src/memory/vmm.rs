@@ -1,5 +1,5 @@
-//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the
-//! device that its properties name, for just as long.
+//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and
+//! is charged to the device that its properties name, for just as long.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::memory;
@@ -16,7 +16,8 @@ pub static PHYSICAL: Books<Cuda> = Books::new();
 /// Physical memory on a device comes in multiples of so many bytes (measured, H100, driver 580).
 const GRANULARITY: usize = 2 << 20;
 
-/// `cuMemCreate`: charged to the device in the properties; memory placed on the host is not charged.
+/// `cuMemCreate`: charged to the device in the properties; memory placed on the host is not
+/// charged.
 pub unsafe extern "C" fn cuMemCreate(
     handle: *mut CUmemGenericAllocationHandle,
     size: usize,
@@ -63,7 +64,8 @@ pub unsafe extern "C" fn cuMemRelease(handle: CUmemGenericAllocationHandle) -> C
     })
 }
 
-/// `cuMemExportToShareableHandle`: from here on the memory may outlive what this process knows of it.
+/// `cuMemExportToShareableHandle`: from here on the memory may outlive what this process knows of
+/// it.
 pub unsafe extern "C" fn cuMemExportToShareableHandle(
     shareableHandle: *mut core::ffi::c_void,
     handle: CUmemGenericAllocationHandle,

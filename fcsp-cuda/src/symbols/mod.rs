@@ -1,10 +1,12 @@
-//! Every entry point of the CUDA driver library and of NVML, and what each means for a quota or a share.
+//! Every entry point of the CUDA driver library and of NVML, and what each means for a quota or a
+//! share.
 //!
-//! An interposer is only as good as its list: an allocation that it has never heard of passes it by. The tables
-//! beside this file (`cuda.tsv`, `nvml.tsv`) therefore name everything, also what needs no attention, and the test
-//! `headers` fails when NVIDIA's headers declare a name that they lack. `fcsp doctor` compares them with the
-//! libraries of the machine at hand. A symbol's base is the name that `cuGetProcAddress` takes; the version from which
-//! that answers with the symbol is the driver API's (12030 is 12.3).
+//! An interposer is only as good as its list: an allocation that it has never heard of passes it
+//! by. The tables beside this file (`cuda.tsv`, `nvml.tsv`) therefore name everything, also what
+//! needs no attention, and the test `headers` fails when NVIDIA's headers declare a name that they
+//! lack. `fcsp doctor` compares them with the libraries of the machine at hand. A symbol's base is
+//! the name that `cuGetProcAddress` takes; the version from which that answers with the symbol is
+//! the driver API's (12030 is 12.3).
 //!
 //! ```
 //! use fcsp_cuda::symbols::{self, Role};

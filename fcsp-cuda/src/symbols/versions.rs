@@ -1,8 +1,9 @@
-//! Which symbol a version of `cuGetProcAddress` means: all of the table that goes into every governed process, cut out of
-//! it when this is compiled. The whole table would be a twentieth of the preload library.
+//! Which symbol a version of `cuGetProcAddress` means: all of the table that goes into every
+//! governed process, cut out of it when this is compiled. The whole table would be a twentieth of
+//! the preload library.
 
-/// `name`, NUL, length of the base name, then the version in three bytes; for each symbol that is more than passed
-/// through and whose version is known.
+/// `name`, NUL, length of the base name, then the version in three bytes; for each symbol that is
+/// more than passed through and whose version is known.
 static ENTRIES: [u8; LENGTH] = {
     let mut entries = [0; LENGTH];
     cut(TABLE, Some(&mut entries));
@@ -97,8 +98,8 @@ fn entries() -> impl Iterator<Item = (&'static [u8], &'static [u8], u32)> {
     })
 }
 
-/// The newest symbol of `base` that `version` has: the one for default streams a thread if there is one and
-/// `per_thread` says so.
+/// The newest symbol of `base` that `version` has: the one for default streams a thread if there is
+/// one and `per_thread` says so.
 pub fn newest(base: &[u8], version: u32, per_thread: bool) -> Option<&'static [u8]> {
     let of_thread = |name: &[u8]| name.ends_with(b"_ptsz") || name.ends_with(b"_ptds");
     entries()

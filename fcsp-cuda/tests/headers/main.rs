@@ -1,7 +1,7 @@
 //! Compares the FFI and the symbol tables with NVIDIA's own headers.
 //!
-//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds
-//! them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
+//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a
+//! folder that holds them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
 
 mod toolchain;
 
@@ -19,8 +19,8 @@ const CHANGED: &[(&str, &str, &str)] = &[
     ("cuda.h 12.9", "CUmemPoolProps", "reserved"),
 ];
 
-/// Beginnings of names that libraries export and these headers do not declare: graphics interoperation, profiler
-/// and debugger have headers of their own, or none.
+/// Beginnings of names that libraries export and these headers do not declare: graphics
+/// interoperation, profiler and debugger have headers of their own, or none.
 const ELSEWHERE: &[&str] = &[
     "cuEGL",
     "cuGL",
@@ -106,7 +106,8 @@ fn every_declared_function_has_a_role() {
     );
 }
 
-/// `PFN_<base>_v<version>[_ptsz]` in the typedef headers says what `cuGetProcAddress` answers from which version on.
+/// `PFN_<base>_v<version>[_ptsz]` in the typedef headers says what `cuGetProcAddress` answers from
+/// which version on.
 #[test]
 fn versions_are_those_of_the_typedefs() {
     let Some(headers) = headers() else { return };
@@ -151,7 +152,8 @@ fn versions_are_those_of_the_typedefs() {
     assert!(wrong.is_empty(), "published or ours, not both: {wrong:#?}");
 }
 
-/// Compares sizes, alignments, offsets and values: the names that the header lacks, or what differs.
+/// Compares sizes, alignments, offsets and values: the names that the header lacks, or what
+/// differs.
 fn compare_values(
     header: &Header,
     layouts: &[Layout],
@@ -342,7 +344,8 @@ fn signatures_agree() {
     );
 }
 
-/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong size.
+/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong
+/// size.
 #[test]
 fn a_wrong_declaration_is_caught() {
     let Some(headers) = headers() else { return };

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Asks `cuda.h` for the real names, legacy ABIs included, instead of renaming today's to their versions.
+/// Asks `cuda.h` for the real names, legacy ABIs included, instead of renaming today's to their
+/// versions.
 pub const REAL_NAMES: &str = "-D__CUDA_API_VERSION_INTERNAL";
 /// The same wish in `nvml.h`.
 pub const REAL_NVML_NAMES: &str = "-DNVML_NO_UNVERSIONED_FUNC_DEFS";
@@ -59,7 +60,8 @@ impl Header {
         run(self.gcc(&[options, &["-E", "-P"]].concat(), &source))
     }
 
-    /// Names beginning with `prefix` and a capital that are declared (or called) under some options.
+    /// Names beginning with `prefix` and a capital that are declared (or called) under some
+    /// options.
     pub fn functions(&self, prefix: &str, options: &[&str]) -> Vec<String> {
         let text = self.preprocessed(options);
         let mut names = Vec::new();
@@ -81,7 +83,8 @@ impl Header {
         names
     }
 
-    /// Checks the types of a source file that follows the header; the compiler's messages on failure.
+    /// Checks the types of a source file that follows the header; the compiler's messages on
+    /// failure.
     pub fn check(&self, source: &str) -> Result<(), String> {
         let source = scratch("c", &self.with_include(source));
         let options = [
@@ -122,11 +125,13 @@ pub struct Headers {
     pub nvml: Header,
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and there are none.
+/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
+/// there are none.
 ///
 /// # Panics
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing would be worse.
+/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
+/// would be worse.
 pub fn headers() -> Option<&'static Headers> {
     static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
     HEADERS.get_or_init(find).as_ref()

@@ -17,7 +17,8 @@ const FORMATS: [(u32, u64, u32); 8] = [
     (0x08, 1, 4),
     (0x20, 4, 3),
 ];
-/// Layers, surface access, texture gather; sparse and deferred ones need memory of their own and are left out.
+/// Layers, surface access, texture gather; sparse and deferred ones need memory of their own and
+/// are left out.
 const FLAGS: [u32; 6] = [0, 0, 2, 1, 3, 8];
 
 impl Thread<'_> {

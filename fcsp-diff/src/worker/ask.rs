@@ -1,4 +1,5 @@
-//! Questions to the device, the driver, a context and the quota: what a program sees must be what it sees natively.
+//! Questions to the device, the driver, a context and the quota: what a program sees must be what
+//! it sees natively.
 
 use super::objects::Form;
 use super::{Done, Thread};
@@ -9,7 +10,8 @@ const ATTRIBUTES: [u64; 14] = [1, 10, 16, 31, 41, 75, 76, 83, 89, 102, 103, 115,
 
 impl Thread<'_> {
     pub(super) fn mem_info(&mut self) -> Done {
-        // What a pool kept beyond a reset goes with a query, too, which the library does not see: it looks after a wait.
+        // What a pool kept beyond a reset goes with a query, too, which the library does not see:
+        // it looks after a wait.
         if self.was_reset && self.captures.is_empty() {
             self.quiet();
         }
@@ -29,8 +31,9 @@ impl Thread<'_> {
         let mut used = 0;
         let comparable = self.captures.is_empty() && !managed && !self.gone_pool_holds();
         if self.world.threads == 0 && comparable {
-            // When a pool gives back depends on when the driver noticed that work had ended: pools are left out, and the
-            // memory of graphs, which a trim takes only from those that have ended.
+            // When a pool gives back depends on when the driver noticed that work had ended: pools
+            // are left out, and the memory of graphs, which a trim takes only from those that have
+            // ended.
             let reserved = self.reserved_by_pools() + self.world.session.reserved_for_graphs();
             used = self.world.free_at_start as i64 - free as i64 - reserved as i64;
         }
@@ -85,7 +88,8 @@ impl Thread<'_> {
                 let current = self.current().map_or(0, |id| self.context_handle(id));
                 Outcome::new(self.call("cuCtxGetApiVersion", &[current, at])).exact(word)
             }
-            // A stack limit that was ever set shows as CU_CTX_LMEM_RESIZE_TO_MAX, which programs before this one may have done.
+            // A stack limit that was ever set shows as CU_CTX_LMEM_RESIZE_TO_MAX, which programs
+            // before this one may have done.
             2 => Outcome::new(self.call("cuCtxGetFlags", &[at])).exact(word & !16),
             3 => Outcome::new(self.call("cuCtxGetStreamPriorityRange", &[at, next]))
                 .exact(word as u32)

@@ -31,8 +31,9 @@ impl Thread<'_> {
 
     pub(super) fn capture_begin(&mut self, id: u64, mode: u64) -> Done {
         let object = self.here(id, 's').filter(|object| object.owner == self.number)?;
-        // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode (driver 580), and other
-        // threads' calls one of the global mode: beside others a thread captures in a context of its own.
+        // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode
+        // (driver 580), and other threads' calls one of the global mode: beside others a thread
+        // captures in a context of its own.
         let alone = self.world.threads == 0;
         if self.captures.len() > 2 || !(alone || self.owns(object.context)) {
             return None;

@@ -5,7 +5,8 @@ use super::{Done, Thread, code};
 use crate::program::PRIMARY;
 use crate::record::{Outcome, Value};
 
-/// Limits and values to set them to. A device's stacks grow by multiprocessors times threads times the difference.
+/// Limits and values to set them to. A device's stacks grow by multiprocessors times threads times
+/// the difference.
 const LIMITS: [(u64, [u64; 3]); 7] = [
     (0, [1024, 1280, 2048]),
     (1, [1 << 20, 1 << 21, 3 << 20]),
@@ -55,7 +56,8 @@ impl Thread<'_> {
         Some(done.exact(u64::from(self.current_is_as_expected())))
     }
 
-    /// Destroys what may not outlive a context: executables, graphs, memory in stream order, and kinds that the caller names.
+    /// Destroys what may not outlive a context: executables, graphs, memory in stream order, and
+    /// kinds that the caller names.
     fn end_dependants(&mut self, context: u32, kinds: &[char]) {
         let current = self.current();
         for id in self.world.objects.alive() {

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 /// Reported for a child that died.
 const DIED: i32 = 9_997;
-/// A child that waits for so long, in one wait, hangs. One that a loaded machine lets wait for a processor does not.
+/// A child that waits for so long, in one wait, hangs. One that a loaded machine lets wait for a
+/// processor does not.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a child that hangs has to write its frames.
 const WORDS: Duration = Duration::from_millis(500);
 
 impl Thread<'_> {
     pub(super) fn fork(&mut self, choice: u64) -> Done {
-        // Other threads may hold a driver's locks at the fork, natively too. The simulated driver promises not to wait.
+        // Other threads may hold a driver's locks at the fork, natively too. The simulated driver
+        // promises not to wait.
         if self.world.threads > 0 && !self.world.session.simulated {
             return None;
         }
@@ -33,7 +35,8 @@ impl Thread<'_> {
         };
         // Looked up before: another thread may hold the table's lock at the fork.
         let entry = self.world.session.driver.entry(name);
-        // SAFETY: the child calls one function of the driver and ends without running anything else of this process.
+        // SAFETY: the child calls one function of the driver and ends without running anything else
+        // of this process.
         let child = unsafe { libc::fork() };
         if child == 0 {
             // SAFETY: places of the right size, and numbers.

@@ -11,7 +11,8 @@ use fcsp_cuda::ffi::cuda::{
     CUDA_MEMSET_NODE_PARAMS_v1, CUgraphExecUpdateResultInfo, CUmemLocation, CUmemPoolProps,
 };
 
-/// A part that no object has: the graph's nodes have no order among them, so what they write is not determined.
+/// A part that no object has: the graph's nodes have no order among them, so what they write is not
+/// determined.
 const UNORDERED: u32 = u32::MAX;
 
 impl Thread<'_> {

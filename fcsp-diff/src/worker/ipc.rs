@@ -1,4 +1,5 @@
-//! Memory that another process opens: an executable of its own, started for it, under the same library.
+//! Memory that another process opens: an executable of its own, started for it, under the same
+//! library.
 
 use super::objects::Form;
 use super::transfers::{WINDOW, pattern};
@@ -14,8 +15,8 @@ pub const TASK: &str = "DIFF_IPC";
 /// Reported for a process that gave no answer.
 const NO_ANSWER: i32 = 9_996;
 
-/// The other process: opens the handle that stdin has, reads, writes, closes, and says the codes and a checksum of what it
-/// read. `task` is bytes and a value, separated by a space.
+/// The other process: opens the handle that stdin has, reads, writes, closes, and says the codes
+/// and a checksum of what it read. `task` is bytes and a value, separated by a space.
 ///
 /// # Errors
 /// What cannot be read or loaded.
@@ -31,7 +32,8 @@ pub fn other_process(route: Route, task: &str) -> Result<(), String> {
     let mut contents = vec![0u8; bytes as usize];
     let source = pattern(value, bytes);
     let call = |name, arguments: &[u64]| {
-        // SAFETY: places that live on, of the sizes given, and handles that the driver has just made.
+        // SAFETY: places that live on, of the sizes given, and handles that the driver has just
+        // made.
         unsafe { driver.call(name, arguments) }
     };
     let mut codes = vec![
@@ -76,7 +78,8 @@ impl Thread<'_> {
             object.bytes.min(WINDOW)
         };
         let answer = self.answer_of_other_process(&handle, bytes, value);
-        // The library looks at the device every 20 ms at most: a dead process's context may show until then.
+        // The library looks at the device every 20 ms at most: a dead process's context may show
+        // until then.
         std::thread::sleep(Duration::from_millis(25));
         let mut numbers = answer
             .split_ascii_whitespace()

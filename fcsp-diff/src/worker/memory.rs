@@ -5,7 +5,8 @@ use super::{Done, Thread, code};
 use crate::program::{FIRST_ID, PRIMARY};
 use crate::record::{Outcome, Value};
 
-/// What `cuPointerGetAttribute` is asked, with whether the answer is an address or the like, and only compared with 0.
+/// What `cuPointerGetAttribute` is asked, with whether the answer is an address or the like, and
+/// only compared with 0.
 const ATTRIBUTES: [(u64, bool); 10] = [
     (2, false),
     (1, true),
@@ -81,7 +82,8 @@ impl Thread<'_> {
         self.end(id, ended)
     }
 
-    /// Allocates in stream order, from the current pool or a named one. In a capture that is a node of its graph.
+    /// Allocates in stream order, from the current pool or a named one. In a capture that is a node
+    /// of its graph.
     pub(super) fn mem_async(&mut self, id: u64, bytes: u64, pool: Option<u64>, stream: u64) -> Done {
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
@@ -124,7 +126,8 @@ impl Thread<'_> {
         let object = self
             .usable(id, 'm')
             .filter(|object| object.owner == self.number)?;
-        // What was allocated in stream order is freed at once, without waiting for work that uses it.
+        // What was allocated in stream order is freed at once, without waiting for work that uses
+        // it.
         let waits = object.form == Form::Ordered && object.pending != NOWHERE;
         if object.form == Form::Recorded
             || waits

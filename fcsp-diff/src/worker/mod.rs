@@ -1,4 +1,5 @@
-//! The worker: runs programs against whatever driver the process finds, and writes down what came of each operation.
+//! The worker: runs programs against whatever driver the process finds, and writes down what came
+//! of each operation.
 
 mod arrays;
 mod ask;
@@ -50,8 +51,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Initialises the driver and retains the first device's primary context. `total` is what the device must say of its
-    /// memory; without it, its first answer stands.
+    /// Initialises the driver and retains the first device's primary context. `total` is what the
+    /// device must say of its memory; without it, its first answer stands.
     ///
     /// # Errors
     /// Names the call that failed, and its code.
@@ -92,8 +93,8 @@ impl Session {
     }
 
     fn call(&self, name: &'static str, arguments: &[u64]) -> i32 {
-        // SAFETY: every caller in this module passes places of the right size and handles that are alive, or what the driver
-        // documents that it checks.
+        // SAFETY: every caller in this module passes places of the right size and handles that are
+        // alive, or what the driver documents that it checks.
         unsafe { self.driver.call(name, arguments) }
     }
 
@@ -115,7 +116,8 @@ impl Session {
         self.pool.load(Relaxed)
     }
 
-    /// Nanoseconds that each operation has taken since this was last asked, in the order of [`OPERATIONS`].
+    /// Nanoseconds that each operation has taken since this was last asked, in the order of
+    /// [`OPERATIONS`].
     pub fn times(&self) -> impl Iterator<Item = u64> + '_ {
         self.times.iter().map(|time| time.swap(0, Relaxed))
     }
@@ -144,8 +146,8 @@ impl Session {
         bytes
     }
 
-    /// Free bytes before a program. The library measures what the driver takes for itself every 20 ms at most: what the
-    /// program before gave back may not show until then.
+    /// Free bytes before a program. The library measures what the driver takes for itself every 20
+    /// ms at most: what the program before gave back may not show until then.
     fn free_when_settled(&self, program: &Program) -> u64 {
         let asks = |operation: &Operation| operation.code == Code::MemInfo;
         // On a device it is not compared.
@@ -182,9 +184,11 @@ impl Session {
         self.total.saturating_sub(self.free_memory())
     }
 
-    /// Runs a program and destroys what it left; a record for each operation, then those of the destruction.
+    /// Runs a program and destroys what it left; a record for each operation, then those of the
+    /// destruction.
     ///
-    /// In a thread of its own: contexts that a program leaves on its thread's stack are not the next one's.
+    /// In a thread of its own: contexts that a program leaves on its thread's stack are not the
+    /// next one's.
     pub fn run(&self, program: &Program) -> Vec<Record> {
         std::thread::scope(|scope| scope.spawn(|| self.run_here(program)).join().unwrap_or_default())
     }
@@ -425,7 +429,8 @@ impl<'w> Thread<'w> {
         }
     }
 
-    /// Destroys what the program left, from the youngest object to the oldest, each in its own context.
+    /// Destroys what the program left, from the youngest object to the oldest, each in its own
+    /// context.
     fn destroy_all(&mut self) {
         let nothing = None;
         self.step(usize::MAX, &nothing, |thread| thread.finish_captures());

@@ -1,9 +1,10 @@
 //! What a program's objects are while it runs, and whether the contents of memory are determined.
 //!
-//! The worker is what keeps programs legal. An object knows its context, the thread that made it, the memory and code that
-//! it depends on, and the stream that used it last. An operation on an object that is gone, foreign or in use elsewhere is
-//! skipped. Contents are compared only where every run must agree: the prefix of `known` bytes, unless two streams have used
-//! the memory without an order between them.
+//! The worker is what keeps programs legal. An object knows its context, the thread that made it,
+//! the memory and code that it depends on, and the stream that used it last. An operation on an
+//! object that is gone, foreign or in use elsewhere is skipped. Contents are compared only where
+//! every run must agree: the prefix of `known` bytes, unless two streams have used the memory
+//! without an order between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +23,8 @@ pub enum Form {
     Managed,
     /// Memory in stream order.
     Ordered,
-    /// Memory in stream order that a capture recorded: an address without memory until the graph runs.
+    /// Memory in stream order that a capture recorded: an address without memory until the graph
+    /// runs.
     Recorded,
     /// A stream that takes no notice of the null stream.
     NonBlocking,
@@ -61,9 +63,11 @@ pub struct Object {
     pub racing: bool,
     /// Other objects that must live while this one is used.
     pub parts: Vec<u32>,
-    /// For a range: the physical memory mapped, and whether it may be used. For a graph: its last node.
+    /// For a range: the physical memory mapped, and whether it may be used. For a graph: its last
+    /// node.
     pub extra: u64,
-    /// For a range: 1 once access is granted. For an array: bytes of an element. For an event: how it was recorded.
+    /// For a range: 1 once access is granted. For an array: bytes of an element. For an event: how
+    /// it was recorded.
     pub more: u64,
 }
 

@@ -31,7 +31,8 @@ impl Thread<'_> {
             .sum()
     }
 
-    /// Whether a pool that is gone may still hold memory: a piece of it was freed behind work that may not have ended.
+    /// Whether a pool that is gone may still hold memory: a piece of it was freed behind work that
+    /// may not have ended.
     pub(super) fn gone_pool_holds(&self) -> bool {
         let (mut gone, mut holds) = (Vec::new(), false);
         self.world.objects.each(|id, object| {

@@ -6,7 +6,8 @@ use crate::program::NULL_STREAM;
 use crate::record::{Outcome, checksum};
 use fcsp_cuda::ffi::cuda::CUDA_MEMCPY2D;
 
-/// Most bytes of an object that are ever written or read: a simulated device moves them by processor.
+/// Most bytes of an object that are ever written or read: a simulated device moves them by
+/// processor.
 pub(super) const WINDOW: u64 = 64 << 10;
 
 /// Bytes that follow from a value.
@@ -27,7 +28,8 @@ impl Thread<'_> {
         self.here(id, 'm').filter(|object| object.bytes > 0)
     }
 
-    /// Whether memory may be touched here: recorded allocations only by recorded work, and others' work never.
+    /// Whether memory may be touched here: recorded allocations only by recorded work, and others'
+    /// work never.
     pub(super) fn fits(&self, object: &Object, recorded: bool) -> bool {
         (object.form != Form::Recorded || recorded)
             && !(self.world.threads > 0 && object.owner != self.number)
@@ -222,7 +224,8 @@ impl Thread<'_> {
         }
         let bytes = object.bytes.min(WINDOW);
         let source = pattern(value, bytes);
-        // SAFETY: host memory that the driver allocated with at least as many bytes, and that no stream uses.
+        // SAFETY: host memory that the driver allocated with at least as many bytes, and that no
+        // stream uses.
         unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), object.handle as *mut u8, bytes as usize) };
         let mut object = self.world.objects.lock(id as u32);
         object.known = bytes;
@@ -265,7 +268,8 @@ impl Thread<'_> {
         }
         let object = self.world.objects.get(id as u32);
         let bytes = if object.tainted { 0 } else { object.known };
-        // SAFETY: host memory that the driver allocated with more bytes, of which these are written; no stream uses it.
+        // SAFETY: host memory that the driver allocated with more bytes, of which these are
+        // written; no stream uses it.
         let contents = unsafe { std::slice::from_raw_parts(object.handle as *const u8, bytes as usize) };
         Some(Outcome::new(0).exact(checksum(contents)))
     }

@@ -1,6 +1,7 @@
-//! Calls with wrong arguments, which the driver documents that it refuses. A refusal for the quota's sake must not win over
-//! them, whatever the tenant holds. Kept programs name them by place: new ones go to the end. Left out is
-//! `cuThreadExchangeStreamCaptureMode` without a place: the driver follows the address and dies (measured, H200, driver 580).
+//! Calls with wrong arguments, which the driver documents that it refuses. A refusal for the
+//! quota's sake must not win over them, whatever the tenant holds. Kept programs name them by
+//! place: new ones go to the end. Left out is `cuThreadExchangeStreamCaptureMode` without a place:
+//! the driver follows the address and dies (measured, H200, driver 580).
 
 use super::{Done, Thread};
 use crate::kernels::TEXT;
@@ -280,7 +281,8 @@ impl Thread<'_> {
         let (mut first, mut second, host) = (UNTOUCHED, UNTOUCHED, [0; 16]);
         let refused = call(self, &mut first, &mut second, &host);
         let _ = second;
-        // A call that the driver granted after all has made something, of which only that is compared.
+        // A call that the driver granted after all has made something, of which only that is
+        // compared.
         let place = match first {
             UNTOUCHED => 0u64,
             0 => 1,

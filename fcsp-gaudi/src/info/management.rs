@@ -1,6 +1,7 @@
 //! HLML as the tenant sees it: the quota is the card's memory.
 //!
-//! A program that only looks has no card, so nothing is attached for it: it reads the tenant's region file from outside.
+//! A program that only looks has no card, so nothing is attached for it: it reads the tenant's
+//! region file from outside.
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::info::View;
@@ -33,7 +34,8 @@ pub unsafe extern "C" fn hlml_device_get_memory_info(
     })
 }
 
-/// Who a card of HLML's is. In a program that has initialised Synapse it has the number that Synapse gives it.
+/// Who a card of HLML's is. In a program that has initialised Synapse it has the number that
+/// Synapse gives it.
 fn identity(device: hlml_device_t) -> Option<DeviceIdentity> {
     let managed = device::of_handle(device)?;
     let uuid = device::uuid(&managed.serial);

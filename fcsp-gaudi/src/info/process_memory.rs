@@ -1,5 +1,5 @@
-//! What the driver says of the card and of this process on it. A card has one process: whatever is missing of its memory is
-//! that process's.
+//! What the driver says of the card and of this process on it. A card has one process: whatever is
+//! missing of its memory is that process's.
 
 use fcsp_core::device::DeviceIdentity;
 
@@ -15,7 +15,8 @@ pub fn of_card() -> Option<(u64, u64)> {
     (result == synSuccess).then_some((free, total))
 }
 
-/// Bytes the driver holds for this process on a card; `None` if it is not the card that this process has.
+/// Bytes the driver holds for this process on a card; `None` if it is not the card that this
+/// process has.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     let own = device::find(acquired()?)?;
     let (free, total) = of_card()?;

@@ -1,4 +1,5 @@
-//! `synDeviceMalloc` and `synDeviceFree`. What recipes need (workspace, tensors) programs allocate here, too.
+//! `synDeviceMalloc` and `synDeviceFree`. What recipes need (workspace, tensors) programs allocate
+//! here, too.
 
 use fcsp_hook::memory::{self, Request};
 use fcsp_hook::setup::shielded;

@@ -1,5 +1,6 @@
-//! Every function of Synapse and HLML that is known, with its role. The vendor's packages bring no headers, so the lists follow
-//! its published sources, its framework's bridge and its Python package, and cannot be called complete for versions to come.
+//! Every function of Synapse and HLML that is known, with its role. The vendor's packages bring no
+//! headers, so the lists follow its published sources, its framework's bridge and its Python
+//! package, and cannot be called complete for versions to come.
 
 pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
 

@@ -1,8 +1,9 @@
-//! What only Gaudi has, with real processes under the real preload library on the simulated libraries: cards that one process
-//! has at a time, and the queue for them. What every vendor must do is in `tests/conformance` of the root.
+//! What only Gaudi has, with real processes under the real preload library on the simulated
+//! libraries: cards that one process has at a time, and the queue for them. What every vendor must
+//! do is in `tests/conformance` of the root.
 //!
-//! The vendor's headers come with its driver only, so the client is compiled against the simulator's declarations. A C
-//! compiler is needed.
+//! The vendor's headers come with its driver only, so the client is compiled against the
+//! simulator's declarations. A C compiler is needed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The triple of this machine. Builds of the preload libraries name it, since a configuration file may set another one.
+/// The triple of this machine. Builds of the preload libraries name it, since a configuration file
+/// may set another one.
 #[cfg(target_arch = "x86_64")]
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 #[cfg(target_arch = "aarch64")]
@@ -104,7 +106,8 @@ impl Machine {
         }
     }
 
-    /// A client with Synapse initialised, as a tenant with these settings; without any, as nobody's.
+    /// A client with Synapse initialised, as a tenant with these settings; without any, as
+    /// nobody's.
     fn client(&self, settings: &[(&str, &str)]) -> Client {
         let mut command = Command::new(bench().join("client"));
         for (name, _) in std::env::vars_os() {

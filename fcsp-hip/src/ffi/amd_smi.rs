@@ -1,5 +1,5 @@
-//! AMD SMI, the newer management library: what the wrappers ask of it. Its header is in no package registry; AMD's own
-//! Python bindings are, and the test `headers` compares with those.
+//! AMD SMI, the newer management library: what the wrappers ask of it. Its header is in no package
+//! registry; AMD's own Python bindings are, and the test `headers` compares with those.
 
 // Names are AMD's and documented there.
 #![allow(missing_docs)]
@@ -18,7 +18,8 @@ pub const CONSTANTS: &[Constant] = VALUES;
 pub type amdsmi_status_t = u32;
 pub type amdsmi_memory_type_t = u32;
 pub type amdsmi_processor_handle = *mut c_void;
-/// The device's place: function, device, bus and domain from the lowest bit on (3, 5, 8 and 48 bits).
+/// The device's place: function, device, bus and domain from the lowest bit on (3, 5, 8 and 48
+/// bits).
 pub type amdsmi_bdf_t = u64;
 
 fcsp_hook::functions! {

@@ -1,7 +1,8 @@
-//! The HIP runtime: scalars, handles and constants; structs and function types are in the modules below and re-exported
-//! here.
+//! The HIP runtime: scalars, handles and constants; structs and function types are in the modules
+//! below and re-exported here.
 
-// Names are AMD's and documented there; ours would only repeat them. What is not obvious is said in place.
+// Names are AMD's and documented there; ours would only repeat them. What is not obvious is said in
+// place.
 #![allow(missing_docs)]
 
 use core::ffi::c_void;
@@ -37,7 +38,8 @@ pub type uint64_t = u64;
 
 /// Status of every call; 0 is success.
 pub type hipError_t = u32;
-/// Device ordinal, after `HIP_VISIBLE_DEVICES` and `ROCR_VISIBLE_DEVICES`: never an identity across processes.
+/// Device ordinal, after `HIP_VISIBLE_DEVICES` and `ROCR_VISIBLE_DEVICES`: never an identity across
+/// processes.
 pub type hipDevice_t = i32;
 /// Device (or unified host) address.
 pub type hipDeviceptr_t = *mut c_void;

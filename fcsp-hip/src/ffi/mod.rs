@@ -1,8 +1,8 @@
-//! The HIP runtime, ROCm SMI and AMD SMI as an interposer sees them: integers, `#[repr(C)]` structs and function pointer types,
-//! written by hand.
+//! The HIP runtime, ROCm SMI and AMD SMI as an interposer sees them: integers, `#[repr(C)]` structs
+//! and function pointer types, written by hand.
 //!
-//! C names are kept as they are, one Rust alias per exported symbol. Of structures that changed with HIP 6 both forms are
-//! here, under the names of their revisions (`R0000`, `R0600`).
+//! C names are kept as they are, one Rust alias per exported symbol. Of structures that changed
+//! with HIP 6 both forms are here, under the names of their revisions (`R0000`, `R0600`).
 //!
 //! How lists are written and compared with the headers is in [`fcsp_hook::ffi`].
 

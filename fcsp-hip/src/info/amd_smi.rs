@@ -32,8 +32,8 @@ fn place(processor: amdsmi_processor_handle) -> Option<PciAddress> {
     })
 }
 
-/// Who a device is: by its place it is the one that ROCm SMI knows, and where that library is not to be had, one that is
-/// known by its place alone.
+/// Who a device is: by its place it is the one that ROCm SMI knows, and where that library is not
+/// to be had, one that is known by its place alone.
 fn identity(processor: amdsmi_processor_handle) -> Option<DeviceIdentity> {
     let pci = place(processor)?;
     let same = |index: &u32| process_memory::address(*index) == Some((pci.domain, pci.bus, pci.device));

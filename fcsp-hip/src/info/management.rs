@@ -1,7 +1,8 @@
-//! ROCm SMI as the tenant sees it: the quota is the device's memory, and only the tenant's own processes run on it.
+//! ROCm SMI as the tenant sees it: the quota is the device's memory, and only the tenant's own
+//! processes run on it.
 //!
-//! A program that only looks (rocm-smi) never initialises the runtime, so nothing is attached for it: it reads the
-//! tenant's region file from outside.
+//! A program that only looks (rocm-smi) never initialises the runtime, so nothing is attached for
+//! it: it reads the tenant's region file from outside.
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_hook::info::{View, names, own_processes, retain, visible_index};
@@ -91,7 +92,8 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
 ) -> rsmi_status_t {
     shielded(RSMI_STATUS_UNKNOWN_ERROR, || {
         let call = || call_smi!(rsmi_compute_process_info_get(procs, num_items));
-        // A question for their number alone is answered with all there are: room for too many is no harm.
+        // A question for their number alone is answered with all there are: room for too many is no
+        // harm.
         let result = call();
         if result == RSMI_STATUS_SUCCESS
             && !procs.is_null()
@@ -105,8 +107,8 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
     })
 }
 
-/// The number under which the library lists a process, which it is asked by; `None` if that is not the tenant's, and not to be
-/// found.
+/// The number under which the library lists a process, which it is asked by; `None` if that is not
+/// the tenant's, and not to be found.
 pub(super) fn listed(pid: u32) -> Option<u32> {
     let own = Inside::enter().and_then(|_inside| own_processes());
     own.map_or(Some(pid), |own| own.listed(pid))

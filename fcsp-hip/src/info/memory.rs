@@ -1,5 +1,5 @@
-//! `hipMemGetInfo`, `hipDeviceTotalMem`, the properties and the attributes: the quota is the device, and so are the
-//! tenant's compute units.
+//! `hipMemGetInfo`, `hipDeviceTotalMem`, the properties and the attributes: the quota is the
+//! device, and so are the tenant's compute units.
 
 use crate::errors::answered;
 use crate::ffi::hip::*;
@@ -19,7 +19,8 @@ pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> h
         match scope() {
             Scope::On(device, _) => {
                 let usage = device.usage();
-                // SAFETY: the runtime accepted the addresses and has written there; either may be null.
+                // SAFETY: the runtime accepted the addresses and has written there; either may be
+                // null.
                 unsafe {
                     let physical = free.as_ref().map_or(u64::MAX, |&bytes| bytes as u64);
                     if let Some(free) = free.as_mut() {
@@ -86,7 +87,8 @@ properties! {
     hipGetDevicePropertiesR0600: hipDeviceProp_tR0600;
 }
 
-/// `hipDeviceGetAttribute`: the size of the device is one, cut to an integer; the number of its processors another.
+/// `hipDeviceGetAttribute`: the size of the device is one, cut to an integer; the number of its
+/// processors another.
 pub unsafe extern "C" fn hipDeviceGetAttribute(
     pi: *mut i32,
     attr: hipDeviceAttribute_t,

@@ -10,13 +10,14 @@ use fcsp_hook::info::sees_own_numbers;
 use crate::driver::real;
 use crate::ffi::rocm_smi::*;
 
-/// ROCm SMI's indices by UUID, for this process; the number says which process, since the library's state does not survive
-/// a fork. `None`: it has no such device.
+/// ROCm SMI's indices by UUID, for this process; the number says which process, since the library's
+/// state does not survive a fork. `None`: it has no such device.
 static INDICES: Mutex<Vec<(u32, DeviceUuid, Option<u32>)>> = Mutex::new(Vec::new());
 
 fn index(device: &DeviceIdentity) -> Option<u32> {
     let me = std::process::id();
-    // A thread that held this at a fork does not exist in the child: do not wait for it, measure another time.
+    // A thread that held this at a fork does not exist in the child: do not wait for it, measure
+    // another time.
     let mut indices = match INDICES.try_lock() {
         Ok(indices) => indices,
         Err(std::sync::TryLockError::Poisoned(poison)) => PoisonError::into_inner(poison),
@@ -41,7 +42,8 @@ pub fn count() -> u32 {
         return 0;
     };
     let mut count = 0;
-    // SAFETY: takes an integer, and may be called any number of times; writes one integer that outlives the call.
+    // SAFETY: takes an integer, and may be called any number of times; writes one integer that
+    // outlives the call.
     let results = unsafe { [init(0), ask(&mut count)] };
     if results == [RSMI_STATUS_SUCCESS; 2] {
         count
@@ -95,8 +97,9 @@ pub fn is_there() -> bool {
     }
 }
 
-/// Bytes a process holds on the device of this index, or what ROCm SMI says instead. Libraries before ROCm 5.5 tell only the
-/// sum over devices, which is the answer where the machine has one device.
+/// Bytes a process holds on the device of this index, or what ROCm SMI says instead. Libraries
+/// before ROCm 5.5 tell only the sum over devices, which is the answer where the machine has one
+/// device.
 fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
     let mut info = rsmi_process_info_t::zeroed();
     let result = match real::rsmi_compute_process_info_by_device_get.get() {
@@ -120,7 +123,8 @@ fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
     })
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if ROCm SMI cannot be asked or does not show this process.
+/// Bytes the driver holds for this process on `device`; `None` if ROCm SMI cannot be asked or does
+/// not show this process.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     match of_process(std::process::id(), index(device)?)? {
         Ok(bytes) => Some(bytes),
@@ -166,8 +170,9 @@ pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     Some(processes()?.iter().filter_map(entry).collect())
 }
 
-/// Bytes in use on the device that ROCm SMI shows with no process: what the driver has reserved for itself, and what it does
-/// not know of processes it cannot see, included. `None` if it cannot be asked.
+/// Bytes in use on the device that ROCm SMI shows with no process: what the driver has reserved for
+/// itself, and what it does not know of processes it cannot see, included. `None` if it cannot be
+/// asked.
 pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     let index = index(device)?;
     let shown = processes()?

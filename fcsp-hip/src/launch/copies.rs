@@ -1,6 +1,6 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the gate; those over the
-//! bus are the copy engines' work, which no share governs, but some of them make the host wait for the device, which
-//! neighbours need to know.
+//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the
+//! gate; those over the bus are the copy engines' work, which no share governs, but some of them
+//! make the host wait for the device, which neighbours need to know.
 
 use core::ffi::c_void;
 
@@ -19,8 +19,8 @@ fn share_of(stream: hipStream_t, per_thread: bool) -> Option<Share<Hip>> {
     share::<Hip>(named(stream, per_thread))
 }
 
-/// The kind of memory at an address, as far as the runtime knows it. Before HIP 6 the kinds had other numbers, and memory
-/// that it does not know was an error.
+/// The kind of memory at an address, as far as the runtime knows it. Before HIP 6 the kinds had
+/// other numbers, and memory that it does not know was an error.
 fn kind_of(address: *const c_void) -> Option<hipMemoryType> {
     if major() < 6 {
         return None;
@@ -120,7 +120,8 @@ macro_rules! rows {
         /// # Safety
         /// The copy is one that the caller of the wrapper vouches for, or null.
         unsafe fn $name(copy: *const $copy, waits: bool) -> Transfer {
-            // The kinds of memory had other numbers before HIP 6, and one of the structures other widths.
+            // The kinds of memory had other numbers before HIP 6, and one of the structures other
+            // widths.
             if major() < 6 {
                 return if waits { Transfer::Waits } else { Transfer::Other };
             }
@@ -178,8 +179,8 @@ fn fill(rows: usize, elements: usize, width: usize) -> Transfer {
     Transfer::Inside(Kind::Fill, product(&[rows, elements, width]))
 }
 
-/// Wraps functions that move memory. What follows the stream says what is moved, and is looked at only where somebody
-/// keeps a share.
+/// Wraps functions that move memory. What follows the stream says what is moved, and is looked at
+/// only where somebody keeps a share.
 macro_rules! transfers {
     ($($name:ident $per_thread:literal ($($arg:ident: $ty:ty),* $(,)?) on $stream:expr => $what:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
@@ -188,7 +189,8 @@ macro_rules! transfers {
             let Some(share) = share_of($stream, $per_thread) else { return call() };
             let Some(_inside) = Inside::enter() else { return call() };
             #[allow(unused_unsafe, clippy::macro_metavars_in_unsafe)]
-            // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the runtime.
+            // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+            // runtime.
             let what = unsafe { $what };
             // SAFETY: the closure lives to the end of this function.
             unsafe { transfer(Some(share), what, Call::to(&call)) }

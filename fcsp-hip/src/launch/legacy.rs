@@ -1,4 +1,5 @@
-//! Launches of older APIs: the one whose shape and parameters are set beforehand, and those on several devices at once.
+//! Launches of older APIs: the one whose shape and parameters are set beforehand, and those on
+//! several devices at once.
 
 use core::ffi::c_void;
 
@@ -11,8 +12,8 @@ use crate::ffi::hip::*;
 use crate::memory::graph;
 use crate::process::{self, Hip, Inside, shielded};
 
-/// `hipLaunchByPtr`: its shape was set by `hipConfigureCall`, which is the runtime's to know; it counts as one block on the
-/// default stream until it has been timed.
+/// `hipLaunchByPtr`: its shape was set by `hipConfigureCall`, which is the runtime's to know; it
+/// counts as one block on the default stream until it has been timed.
 pub unsafe extern "C" fn hipLaunchByPtr(func: *const c_void) -> hipError_t {
     kernel(host(func), 1, core::ptr::null_mut(), false, || {
         call_real!(hipLaunchByPtr(func))
@@ -39,8 +40,8 @@ struct Part {
     stream: hipStream_t,
 }
 
-/// Passes the gate of every device that takes part, one after the other, and then makes the one call. None is held
-/// while the next is waited for: a gate is a decision, not a lock.
+/// Passes the gate of every device that takes part, one after the other, and then makes the one
+/// call. None is held while the next is waited for: a gate is a decision, not a lock.
 fn pass_all(parts: &[Part], call: &dyn Fn() -> hipError_t) -> hipError_t {
     let Some((first, rest)) = parts.split_first() else {
         return call();
@@ -49,8 +50,8 @@ fn pass_all(parts: &[Part], call: &dyn Fn() -> hipError_t) -> hipError_t {
         return pass_all(rest, call);
     };
     let work = Work {
-        // Not to be remembered by what it is here. Timing it would put events around a call that belongs to several
-        // devices.
+        // Not to be remembered by what it is here. Timing it would put events around a call that
+        // belongs to several devices.
         settled: false,
         sample: false,
         ..compute.kernel_work(first.function, first.blocks)

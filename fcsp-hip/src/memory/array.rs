@@ -1,8 +1,8 @@
 //! Arrays and mipmapped arrays.
 //!
-//! The runtime does not tell the size of an array, so it is computed: rows padded to 256 bytes and heights to 8 rows, then
-//! rounded as any allocation. No AMD device was at hand; padding beyond that shows in ROCm SMI's figure for the process and is
-//! charged from there.
+//! The runtime does not tell the size of an array, so it is computed: rows padded to 256 bytes and
+//! heights to 8 rows, then rounded as any allocation. No AMD device was at hand; padding beyond
+//! that shows in ROCm SMI's figure for the process and is charged from there.
 
 use fcsp_hook::memory::{self, Request};
 
@@ -12,8 +12,8 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Hip, Inside, Scope, scope, shielded};
 
-/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers do not cover, the
-/// widest that there is.
+/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers
+/// do not cover, the widest that there is.
 fn channel_bytes(format: u32) -> u64 {
     match format {
         0x01 | 0x08 => 1,

@@ -10,9 +10,9 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Hip, Inside, Scope, scope_inside, shielded};
 
-/// Hold, call, enter or roll back. `minds` says whether the runtime refuses this function because of captures, `usable`
-/// whether it would accept the arguments, the size apart. `address` reads the result once the runtime has written it,
-/// `true_bytes` the size where the runtime decides it.
+/// Hold, call, enter or roll back. `minds` says whether the runtime refuses this function because
+/// of captures, `usable` whether it would accept the arguments, the size apart. `address` reads the
+/// result once the runtime has written it, `true_bytes` the size where the runtime decides it.
 fn allocate(
     bytes: u64,
     managed: bool,
@@ -44,7 +44,8 @@ fn allocate_counted(
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    // Nothing is what is asked for: the runtime answers with no address, and nothing is to be charged.
+    // Nothing is what is asked for: the runtime answers with no address, and nothing is to be
+    // charged.
     if bytes == 0 {
         return call();
     }
@@ -79,7 +80,8 @@ fn taken_back(address: u64) -> hipError_t {
     call_real!(hipFree(address as *mut c_void))
 }
 
-/// Flags that `hipExtMallocWithFlags` knows: default, fine-grained, signal, uncached, contiguous (`hip_runtime_api.h`).
+/// Flags that `hipExtMallocWithFlags` knows: default, fine-grained, signal, uncached, contiguous
+/// (`hip_runtime_api.h`).
 const EXTENDED_FLAGS: [u32; 5] = [0, 1, 2, 3, 4];
 /// Flags that `hipMallocManaged` knows: for all devices, for the host.
 const MANAGED_FLAGS: [u32; 2] = [1, 2];
@@ -106,12 +108,13 @@ macro_rules! plain {
 plain! {
     hipMalloc(ptr, size) false, true, true;
     hipExtMallocWithFlags(ptr, sizeBytes, flags: u32) false, false, EXTENDED_FLAGS.contains(&flags);
-    // Charged in full when it is asked for, though the runtime takes device memory only when it is touched there.
+    // Charged in full when it is asked for, though the runtime takes device memory only when it is
+    // touched there.
     hipMallocManaged(dev_ptr, size, flags: u32) true, true, MANAGED_FLAGS.contains(&flags);
 }
 
-/// The least a pitched allocation takes: rows are aligned to 256 bytes at least. The runtime's own pitch is read after the
-/// call.
+/// The least a pitched allocation takes: rows are aligned to 256 bytes at least. The runtime's own
+/// pitch is read after the call.
 fn pitched(width: usize, rows: usize) -> u64 {
     width
         .checked_next_multiple_of(256)
@@ -168,7 +171,8 @@ pub unsafe extern "C" fn hipMalloc3D(pitchedDevPtr: *mut hipPitchedPtr, extent: 
     })
 }
 
-/// `hipFree`. Of nothing it is how programs make the runtime start, which then takes memory for itself.
+/// `hipFree`. Of nothing it is how programs make the runtime start, which then takes memory for
+/// itself.
 pub unsafe extern "C" fn hipFree(ptr: *mut c_void) -> hipError_t {
     shielded(hipErrorUnknown, || {
         if ptr.is_null()

@@ -1,5 +1,5 @@
-//! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they are charged is in
-//! [`fcsp_hook::memory::graph`].
+//! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they
+//! are charged is in [`fcsp_hook::memory::graph`].
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
@@ -88,7 +88,8 @@ pub unsafe extern "C" fn hipGraphAddMemAllocNode(
 }
 
 fn generic_node(graph: hipGraph_t, params: *const hipGraphNodeParams) {
-    // SAFETY: the driver accepted the parameters at this address; the union's member is the one its type names.
+    // SAFETY: the driver accepted the parameters at this address; the union's member is the one its
+    // type names.
     unsafe {
         if (*params).type_ == hipGraphNodeTypeMemAlloc {
             GRAPHS.node_added::<Hip>(graph as usize, (*params).value.alloc.bytesize as u64);
@@ -255,8 +256,8 @@ begin_capture! {
         data: *const hipGraphEdgeData, count: usize, mode: hipStreamCaptureMode) false false;
 }
 
-/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on this stream is over, unless
-/// the call came from the wrong thread: then it is still capturing.
+/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on
+/// this stream is over, unless the call came from the wrong thread: then it is still capturing.
 fn ends(stream: hipStream_t, per_thread: bool, call: &dyn Fn() -> hipError_t) -> hipError_t {
     let queue = named(stream, per_thread);
     let was = GRAPHS.recordings().began_on(queue) && is_capturing(queue as hipStream_t);

@@ -8,8 +8,9 @@
 //! | [`mod@array`] | arrays and mipmaps |
 //! | [`graph`] | memory nodes of graphs |
 //!
-//! Imports (IPC, external memory, shareable handles) are the exporter's memory and are not charged twice: those
-//! functions are not wrapped. A pointer that is not known here always goes to the driver.
+//! Imports (IPC, external memory, shareable handles) are the exporter's memory and are not charged
+//! twice: those functions are not wrapped. A pointer that is not known here always goes to the
+//! driver.
 
 pub mod array;
 pub mod direct;
@@ -20,16 +21,17 @@ pub mod vmm;
 use crate::call_real;
 use crate::ffi::hip::{hipDevice_t, hipError_t, hipSuccess};
 
-/// Largest request that is taken to be cut from a block of 2 MiB, which is freed with its last piece. No AMD device was at
-/// hand: where blocks are cut otherwise, what is charged differs from what is taken, and ROCm SMI's figure for the process
-/// puts that right.
+/// Largest request that is taken to be cut from a block of 2 MiB, which is freed with its last
+/// piece. No AMD device was at hand: where blocks are cut otherwise, what is charged differs from
+/// what is taken, and ROCm SMI's figure for the process puts that right.
 pub const LARGEST_PIECE: u64 = 1 << 20;
 
-/// Returns the code by which the runtime refuses allocations of this thread because of a capture; `None` if it allows them.
+/// Returns the code by which the runtime refuses allocations of this thread because of a capture;
+/// `None` if it allows them.
 ///
-/// The runtime looks at captures before arguments and sizes, and ends the captures that it refuses for
-/// (`CHECK_STREAM_CAPTURE_SUPPORTED` in its published sources). A refusal for the quota's sake must not come before that.
-/// An allocation of no bytes asks, and takes nothing.
+/// The runtime looks at captures before arguments and sizes, and ends the captures that it refuses
+/// for (`CHECK_STREAM_CAPTURE_SUPPORTED` in its published sources). A refusal for the quota's sake
+/// must not come before that. An allocation of no bytes asks, and takes nothing.
 pub(crate) fn forbidden_by_capture() -> Option<hipError_t> {
     if !graph::capturing() {
         return None;
@@ -48,8 +50,8 @@ pub fn forget_everything() {
     graph::GRAPHS.forget_in_child();
 }
 
-/// Takes `bytes` on a device from the runtime, calls `look`, and gives them back. Returns whether they were
-/// taken: only on the calling thread's device.
+/// Takes `bytes` on a device from the runtime, calls `look`, and gives them back. Returns whether
+/// they were taken: only on the calling thread's device.
 pub fn with_block(ordinal: hipDevice_t, bytes: u64, look: &mut dyn FnMut()) -> bool {
     let mut current = -1;
     if call_real!(hipGetDevice(&mut current)) != hipSuccess || current != ordinal {
@@ -64,8 +66,9 @@ pub fn with_block(ordinal: hipDevice_t, bytes: u64, look: &mut dyn FnMut()) -> b
     taken
 }
 
-/// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages, which is more than any
-/// smaller page would be (no AMD device was at hand to measure). A request near 2^64 cannot be rounded up and cannot be met either.
+/// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages, which is more
+/// than any smaller page would be (no AMD device was at hand to measure). A request near 2^64
+/// cannot be rounded up and cannot be met either.
 pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,5 @@
-//! Stream-ordered allocation and memory pools. What a pool is charged is in [`fcsp_hook::memory::pool`].
+//! Stream-ordered allocation and memory pools. What a pool is charged is in
+//! [`fcsp_hook::memory::pool`].
 
 use core::ffi::c_void;
 
@@ -24,8 +25,8 @@ fn attribute(pool: usize, which: hipMemPoolAttr) -> Option<u64> {
 }
 
 impl Pooled for Hip {
-    // Not measured, for want of a device (docs/assumptions.md): as on NVIDIA's. The truth is read from the pool after the
-    // call.
+    // Not measured, for want of a device (docs/assumptions.md): as on NVIDIA's. The truth is read
+    // from the pool after the call.
     const STEP: u64 = 32 << 20;
 
     #[inline]
@@ -83,8 +84,9 @@ fn device_of_stream(inside: &Inside, stream: hipStream_t) -> Scope {
     Scope::On(device, context)
 }
 
-/// Returns the code by which the runtime refuses an allocation on a stream because of a capture elsewhere. To free nothing
-/// asks. Asked first, as with CUDA: a pool is asked before it grows, and not every capture may stand that.
+/// Returns the code by which the runtime refuses an allocation on a stream because of a capture
+/// elsewhere. To free nothing asks. Asked first, as with CUDA: a pool is asked before it grows, and
+/// not every capture may stand that.
 #[cold]
 fn forbidden_on(stream: hipStream_t) -> Option<hipError_t> {
     let code = unnoticed(|| call_real!(hipFreeAsync(core::ptr::null_mut(), stream)));

@@ -1,5 +1,5 @@
-//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the
-//! device that its properties name, for just as long.
+//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and
+//! is charged to the device that its properties name, for just as long.
 
 use fcsp_hook::memory;
 use fcsp_hook::memory::physical::Books;
@@ -13,12 +13,14 @@ use core::ffi::c_void;
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Hip> = Books::new();
 
-/// Physical memory on a device comes in multiples of pages, the smallest of which is taken here. No AMD device was at hand.
+/// Physical memory on a device comes in multiples of pages, the smallest of which is taken here. No
+/// AMD device was at hand.
 const GRANULARITY: usize = 4 << 10;
 /// `hipMemAllocationTypePinned`, the one kind that there is.
 const PINNED: u32 = 1;
 
-/// `hipMemCreate`: charged to the device in the properties; memory placed on the host is not charged.
+/// `hipMemCreate`: charged to the device in the properties; memory placed on the host is not
+/// charged.
 pub unsafe extern "C" fn hipMemCreate(
     handle: *mut hipMemGenericAllocationHandle_t,
     size: usize,
@@ -37,7 +39,8 @@ pub unsafe extern "C" fn hipMemCreate(
         if properties.location.type_ != hipMemLocationTypeDevice {
             return call();
         }
-        // What the runtime takes for itself on the current device comes with this call as with any other.
+        // What the runtime takes for itself on the current device comes with this call as with any
+        // other.
         if matches!(scope(), Scope::Refuse) {
             return answered(hipErrorOutOfMemory);
         }
@@ -69,7 +72,8 @@ pub unsafe extern "C" fn hipMemRelease(handle: hipMemGenericAllocationHandle_t) 
     })
 }
 
-/// `hipMemExportToShareableHandle`: the descriptor keeps the memory on the device when this process lets go of it.
+/// `hipMemExportToShareableHandle`: the descriptor keeps the memory on the device when this process
+/// lets go of it.
 pub unsafe extern "C" fn hipMemExportToShareableHandle(
     shareableHandle: *mut c_void,
     handle: hipMemGenericAllocationHandle_t,

@@ -1,9 +1,11 @@
-//! Every entry point of the HIP runtime, of ROCm SMI and of AMD SMI, and what each means for a quota or a share.
+//! Every entry point of the HIP runtime, of ROCm SMI and of AMD SMI, and what each means for a
+//! quota or a share.
 //!
-//! An interposer is only as good as its list: an allocation that it has never heard of passes it by. The tables
-//! beside this file (`hip.tsv`, `rocm_smi.tsv`, `amd_smi.tsv`) therefore name everything, also what needs no attention, and the test
-//! `headers` fails when AMD's headers declare a name that they lack. A symbol's base is the name that `hipGetProcAddress`
-//! takes; its version is that of the symbol itself (602 is `hip_6.2`).
+//! An interposer is only as good as its list: an allocation that it has never heard of passes it
+//! by. The tables beside this file (`hip.tsv`, `rocm_smi.tsv`, `amd_smi.tsv`) therefore name
+//! everything, also what needs no attention, and the test `headers` fails when AMD's headers
+//! declare a name that they lack. A symbol's base is the name that `hipGetProcAddress` takes; its
+//! version is that of the symbol itself (602 is `hip_6.2`).
 //!
 //! ```
 //! use fcsp_hip::symbols::{self, Role};

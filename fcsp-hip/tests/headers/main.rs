@@ -1,7 +1,8 @@
 //! Compares the FFI and the symbol tables with AMD's own headers.
 //!
-//! The headers are downloaded on first use (`scripts/fetch-headers.sh DIR hip`); `FCSP_HEADERS` names a folder that holds
-//! them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
+//! The headers are downloaded on first use (`scripts/fetch-headers.sh DIR hip`); `FCSP_HEADERS`
+//! names a folder that holds them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is
+//! needed.
 
 mod toolchain;
 
@@ -29,8 +30,8 @@ const CHANGED_STRUCTS: &[&str] = &[
     "hipMemAllocationProp",
 ];
 
-/// Functions whose declared types have changed since HIP 5 without a change of what crosses the boundary (constness,
-/// handles that were pointers to what they name).
+/// Functions whose declared types have changed since HIP 5 without a change of what crosses the
+/// boundary (constness, handles that were pointers to what they name).
 const CHANGED_TYPES: &[&str] = &[
     "hipArrayCreate",
     "hipArray3DCreate",
@@ -53,8 +54,9 @@ const CHANGED_TYPES: &[&str] = &[
     "hipExternalMemoryGetMappedBuffer",
 ];
 
-/// Names that the libraries export and these headers do not declare: older revisions under their true names, what C++
-/// mangles, what compilers call, a tool's callbacks, the run-time compiler, graphics, and what is newer than the headers.
+/// Names that the libraries export and these headers do not declare: older revisions under their
+/// true names, what C++ mangles, what compilers call, a tool's callbacks, the run-time compiler,
+/// graphics, and what is newer than the headers.
 const ELSEWHERE: &[&str] = &[
     "__hip",
     "_Z",
@@ -129,7 +131,8 @@ fn every_declared_function_has_a_role() {
     );
 }
 
-/// Compares sizes, alignments, offsets and values: the names that the header lacks, or what differs.
+/// Compares sizes, alignments, offsets and values: the names that the header lacks, or what
+/// differs.
 fn compare_values(
     header: &Header,
     layouts: &[Layout],
@@ -383,8 +386,8 @@ fn everything_that_matters_has_a_type() {
     assert!(untyped.is_empty(), "{untyped:?}");
 }
 
-/// What AMD's own bindings to AMD SMI say: every function, the widths of arguments, structures and values. They are loaded
-/// without the library.
+/// What AMD's own bindings to AMD SMI say: every function, the widths of arguments, structures and
+/// values. They are loaded without the library.
 #[test]
 fn amd_smi_agrees_with_amds_bindings() {
     let Some(headers) = headers() else { return };

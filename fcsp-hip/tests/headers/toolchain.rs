@@ -104,7 +104,8 @@ impl Header {
         names
     }
 
-    /// Checks the types of a source file that follows the header; the compiler's messages on failure.
+    /// Checks the types of a source file that follows the header; the compiler's messages on
+    /// failure.
     pub fn check(&self, source: &str) -> Result<(), String> {
         let source = scratch("c", &self.with_include(source));
         let options = [
@@ -146,11 +147,13 @@ pub struct Headers {
     pub amd_smi: PathBuf,
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and there are none.
+/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
+/// there are none.
 ///
 /// # Panics
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing would be worse.
+/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
+/// would be worse.
 pub fn headers() -> Option<&'static Headers> {
     static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
     HEADERS.get_or_init(find).as_ref()

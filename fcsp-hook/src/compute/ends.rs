@@ -1,5 +1,6 @@
-//! The end of handles: what a share remembers of queues, contexts, code and graphs is forgotten here, before the driver is asked to end
-//! them. docs/handle-lifetimes.md lists every handle and what ends it.
+//! The end of handles: what a share remembers of queues, contexts, code and graphs is forgotten
+//! here, before the driver is asked to end them. docs/handle-lifetimes.md lists every handle and
+//! what ends it.
 
 use core::sync::atomic::Ordering;
 
@@ -11,7 +12,8 @@ use super::prices::kernel_keys;
 use super::{Compute, NAP_NS, SPIN_NS};
 use crate::backend::Backend;
 
-/// The longest a thread waits, before it destroys a queue, for events of ours there, ns. A device that hangs never passes them.
+/// The longest a thread waits, before it destroys a queue, for events of ours there, ns. A device
+/// that hangs never passes them.
 const QUEUE_END_NS: u64 = 1_000_000_000;
 
 impl<B: Backend> Compute<B> {
@@ -39,8 +41,8 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// Waits until the device has passed our own events on `queue`. They lie behind work that the program knows to be
-    /// done; only work of other queues may come before them.
+    /// Waits until the device has passed our own events on `queue`. They lie behind work that the
+    /// program knows to be done; only work of other queues may come before them.
     fn let_pass(&self, queue: usize) {
         let since = now_ns();
         while self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue) {
@@ -105,11 +107,12 @@ impl<B: Backend> Compute<B> {
         self.timing.forget_keys(&changed);
     }
 
-    /// `context` is about to end, or all of the device's: from here on no thread finds an event of ours in it. Should it not
-    /// end after all, new events are made.
+    /// `context` is about to end, or all of the device's: from here on no thread finds an event of
+    /// ours in it. Should it not end after all, new events are made.
     pub fn context_ends(&self, context: Option<usize>) {
         let mut gone = Vec::new();
-        // In this order: an event is given back to the free ones under the lock of the list that it is taken from.
+        // In this order: an event is given back to the free ones under the lock of the list that it
+        // is taken from.
         self.marks.take_out(context, &mut gone);
         self.timing.take_out(context, &mut gone);
         self.events.take_out(context, &mut gone);

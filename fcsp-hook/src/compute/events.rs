@@ -1,5 +1,5 @@
-//! Events of our own, kept for reuse. They belong to a context: before it ends they are taken out of every list and
-//! destroyed ([`super::Compute::context_ends`]).
+//! Events of our own, kept for reuse. They belong to a context: before it ends they are taken out
+//! of every list and destroyed ([`super::Compute::context_ends`]).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -29,8 +29,8 @@ fn give(free: &Mutex<Vec<(usize, usize)>>, context: usize, event: usize) {
 }
 
 impl Events {
-    /// Records an event on `queue`, with a time if `timed`; gives the event and its context. An event without one costs a
-    /// fifth (measured, H100: 0.3 us against 1.5 us).
+    /// Records an event on `queue`, with a time if `timed`; gives the event and its context. An
+    /// event without one costs a fifth (measured, H100: 0.3 us against 1.5 us).
     pub fn record<B: Backend>(&self, queue: usize, timed: bool) -> Option<(usize, usize)> {
         let free = if timed { &self.timed } else { &self.plain };
         let (context, event) = take::<B>(free, queue, timed)?;

@@ -1,8 +1,9 @@
 //! What is known of function handles and executable graphs: their class, how often they were timed.
 //! A fixed table of words, read and written without a lock.
 //!
-//! A handle may be another function's after its code was unloaded. What was known of it is then in doubt: at its next
-//! launch the kernel's name is asked for again, and only a kernel of the same name keeps the price that was learned.
+//! A handle may be another function's after its code was unloaded. What was known of it is then in
+//! doubt: at its next launch the kernel's name is asked for again, and only a kernel of the same
+//! name keeps the price that was learned.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -29,16 +30,19 @@ pub struct Known {
     pub settled: bool,
     /// Whether what was learned under this handle is another function's.
     pub stranger: bool,
-    /// A hash of the kernel's name or of what is in the graph; 0 if that is not known or not asked for.
+    /// A hash of the kernel's name or of what is in the graph; 0 if that is not known or not asked
+    /// for.
     pub content: u32,
 }
 
-/// What is known of the handles of one device in one process. All methods may be called from any thread.
+/// What is known of the handles of one device in one process. All methods may be called from any
+/// thread.
 #[derive(Debug)]
 pub struct Functions {
     /// `{handle: 48 bits, class: 8 bits, graph: 1 bit, times seen: 7 bits}`; 0 is a free slot.
     words: Box<[AtomicU64]>,
-    /// A hash of the kernel's name when its class was found, or of what is in the graph, by slot; 0 if it had none.
+    /// A hash of the kernel's name when its class was found, or of what is in the graph, by slot; 0
+    /// if it had none.
     names: Box<[AtomicU32]>,
     countdown_young: AtomicU32,
     random: AtomicU32,
@@ -59,7 +63,8 @@ const HANDLE: u64 = !0 << 16;
 /// In the bits of the class: not known.
 const NO_CLASS: u64 = 0xff << 8;
 const CLASS: u64 = 0xff << 8;
-/// An executable graph, a recorded list or a kind of copy: not code, so it stays when code is unloaded.
+/// An executable graph, a recorded list or a kind of copy: not code, so it stays when code is
+/// unloaded.
 const GRAPH: u64 = 0x80;
 const SEEN: u64 = 0x7f;
 
@@ -110,8 +115,8 @@ impl Functions {
     #[cold]
     fn claim(&self, handle: u64) -> Option<(usize, u64)> {
         let fresh = handle << 16 | NO_CLASS;
-        // Relaxed throughout: a word is complete in itself. Two threads may each take a slot for one handle: the
-        // first in the order of probes is then the one that is used.
+        // Relaxed throughout: a word is complete in itself. Two threads may each take a slot for
+        // one handle: the first in the order of probes is then the one that is used.
         let at = Self::probes(handle).find(|&at| {
             self.words[at]
                 .compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed)
@@ -121,8 +126,8 @@ impl Functions {
         Some((at, fresh))
     }
 
-    /// What is known of a kernel. `countdown` is the launches until one that is known well is timed; `name` finds the
-    /// kernel's name, and is asked once.
+    /// What is known of a kernel. `countdown` is the launches until one that is known well is
+    /// timed; `name` finds the kernel's name, and is asked once.
     #[inline]
     pub fn kernel(
         &self,
@@ -192,8 +197,8 @@ impl Functions {
         }
     }
 
-    /// The class of a kernel that is not launched now, and whether the function is another than the one that was known by
-    /// this handle; `name` is asked if nobody has asked before.
+    /// The class of a kernel that is not launched now, and whether the function is another than the
+    /// one that was known by this handle; `name` is asked if nobody has asked before.
     pub fn class_of(&self, function: usize, name: impl FnOnce(usize) -> Option<String>) -> (Class, bool) {
         let name = || name(function);
         match self.slot(function as u64) {
@@ -220,7 +225,8 @@ impl Functions {
         (class, hash == 0 || hash != before)
     }
 
-    /// A word that is the same for the same kernel only: a handle with the name behind it. Launched before.
+    /// A word that is the same for the same kernel only: a handle with the name behind it. Launched
+    /// before.
     pub fn identity(&self, function: usize) -> u64 {
         let name = self.find(function as u64).map_or(0, |(at, _)| {
             // Relaxed: written by the launch before, or before that by another thread's.
@@ -229,7 +235,8 @@ impl Functions {
         function as u64 ^ u64::from(name).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// A word for the kernel: by its name, which [`Functions::class_of`] has asked for, or else by its handle.
+    /// A word for the kernel: by its name, which [`Functions::class_of`] has asked for, or else by
+    /// its handle.
     pub fn name_or_handle(&self, function: usize) -> u64 {
         let name = self.find(function as u64).map_or(0, |(at, _)| {
             // Relaxed: written by this thread just now, or by another's launch.
@@ -241,7 +248,8 @@ impl Functions {
         }
     }
 
-    /// An executable graph was made that mostly does work of this class. `content` is the same for graphs of the same kernels.
+    /// An executable graph was made that mostly does work of this class. `content` is the same for
+    /// graphs of the same kernels.
     pub fn graph_made(&self, executable: usize, class: Class, content: u32) {
         if let Some((at, value)) = self.slot(executable as u64) {
             self.names[at].store(content, Ordering::Relaxed);
@@ -262,7 +270,8 @@ impl Functions {
         }
     }
 
-    /// Counts a launch; the class, and whether the function is another than the one that was known by this handle.
+    /// Counts a launch; the class, and whether the function is another than the one that was known
+    /// by this handle.
     #[cold]
     fn first_launches(&self, at: usize, value: u64, name: impl FnOnce() -> Option<String>) -> (Class, bool) {
         let (class, stranger) = match value >> 8 & 0xff {
@@ -274,8 +283,9 @@ impl Functions {
         (class, stranger)
     }
 
-    /// Whether it is some launch's turn to be timed: one in [`EVERY`] on average, at uneven distances so that a loop
-    /// of launches does not always show the same one. Not counted exactly: threads may lose each other's steps.
+    /// Whether it is some launch's turn to be timed: one in [`EVERY`] on average, at uneven
+    /// distances so that a loop of launches does not always show the same one. Not counted exactly:
+    /// threads may lose each other's steps.
     #[inline]
     fn turn(&self, countdown: &AtomicU32) -> bool {
         let left = countdown.load(Ordering::Relaxed);
@@ -303,7 +313,8 @@ impl Functions {
         turn
     }
 
-    /// An executable graph was updated: it must be timed anew. An update keeps the kernels, and so the class.
+    /// An executable graph was updated: it must be timed anew. An update keeps the kernels, and so
+    /// the class.
     pub fn graph_changed(&self, executable: usize) {
         if let Some((at, value)) = self.find(executable as u64) {
             self.words[at].store(value & !SEEN, Ordering::Relaxed);
@@ -325,8 +336,8 @@ impl Functions {
         }
     }
 
-    /// The same for all functions, some of whose code is unloaded. Slots of functions that were not launched since the last
-    /// time are freed.
+    /// The same for all functions, some of whose code is unloaded. Slots of functions that were not
+    /// launched since the last time are freed.
     pub fn doubt_all(&self) {
         for word in &self.words {
             let value = word.load(Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! Marks: events at positions in the submitted work. A mark that the device has passed retires everything before it; two
-//! marks with times, between which the device never ran empty, tell exactly how much GPU time that work took, and put
-//! right what was charged for it.
+//! Marks: events at positions in the submitted work. A mark that the device has passed retires
+//! everything before it; two marks with times, between which the device never ran empty, tell
+//! exactly how much GPU time that work took, and put right what was charged for it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -11,8 +11,8 @@ use fcsp_core::share::wait::now_ns;
 use super::events::Events;
 use crate::backend::{Backend, Progress};
 
-/// Work that must be queued behind a mark for the device not to run empty while the launch after it is prepared, a slow
-/// path included, ns.
+/// Work that must be queued behind a mark for the device not to run empty while the launch after it
+/// is prepared, a slow path included, ns.
 const BACKLOG_NS: u64 = 20_000;
 
 /// One mark.
@@ -26,8 +26,8 @@ struct Mark {
     recorded_ns: u64,
     /// Whether the device had work all the time since the mark before.
     continuous: bool,
-    /// Whether there was work enough when it was recorded for the device not to run empty before more came: a span may
-    /// begin here.
+    /// Whether there was work enough when it was recorded for the device not to run empty before
+    /// more came: a span may begin here.
     busy: bool,
     /// The one key launched since the mark before; 0 if there were several.
     key: u64,
@@ -37,7 +37,8 @@ struct Mark {
     launches: u32,
     /// The GPU time that neighbours had had when it was recorded, ns.
     others: u64,
-    /// By when the device has passed it, ns: when a poll found it passed, or sooner if the marks before say so.
+    /// By when the device has passed it, ns: when a poll found it passed, or sooner if the marks
+    /// before say so.
     passed_by: u64,
 }
 
@@ -205,8 +206,8 @@ impl Marks {
         });
     }
 
-    /// Retires what the device has passed, and tells of every measured span and of what the device was busy with. `is_all`:
-    /// there is no work that a mark on another queue does not wait for.
+    /// Retires what the device has passed, and tells of every measured span and of what the device
+    /// was busy with. `is_all`: there is no work that a mark on another queue does not wait for.
     pub fn poll<B: Backend>(
         &self,
         gate: &Gate<'_>,
@@ -266,7 +267,8 @@ impl Marks {
                             since: before.recorded_ns,
                         });
                     }
-                    // Put on a queue that was done, to wait for tokens: nobody has looked when it was passed.
+                    // Put on a queue that was done, to wait for tokens: nobody has looked when it
+                    // was passed.
                     if charged > 0 {
                         told.busy(Busy {
                             stretch: Stretch {
@@ -288,7 +290,8 @@ impl Marks {
         let Some(marker) = queue.passed.as_ref().map(|mark| mark.marker) else {
             return;
         };
-        // What was charged between two polls against the time between them, if the device had work all along.
+        // What was charged between two polls against the time between them, if the device had work
+        // all along.
         match queue.seen {
             Some(seen) if seen.marker == marker => {}
             seen => {
@@ -316,8 +319,8 @@ impl Marks {
         queue.began = None;
     }
 
-    /// Forgets the names of keys that `changed` says stand for something else from now on: what was launched is
-    /// not to be taken for a launch of theirs.
+    /// Forgets the names of keys that `changed` says stand for something else from now on: what was
+    /// launched is not to be taken for a launch of theirs.
     pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
         let mut queue = self.queue();
         let Queue { waiting, passed, .. } = &mut *queue;
@@ -337,14 +340,14 @@ impl Marks {
     }
 }
 
-/// When the device has passed a mark at the latest that it passed `elapsed` ns after another, which it had passed by `before`. Its
-/// clock and the host's differ by less than one in 20,000.
+/// When the device has passed a mark at the latest that it passed `elapsed` ns after another, which
+/// it had passed by `before`. Its clock and the host's differ by less than one in 20,000.
 fn by_the_device(before: u64, elapsed: u64) -> u64 {
     before.saturating_add(elapsed).saturating_add(elapsed / 20_000)
 }
 
-/// Whether a host that submitted `charged` ns of work in `elapsed` ns was faster than the device, charges that are a
-/// quarter too high allowed for.
+/// Whether a host that submitted `charged` ns of work in `elapsed` ns was faster than the device,
+/// charges that are a quarter too high allowed for.
 fn outran(charged: u64, elapsed: u64) -> bool {
     elapsed < charged / 4 * 3
 }

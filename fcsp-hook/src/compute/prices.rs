@@ -1,5 +1,6 @@
-//! What launches are charged: learned costs, put right by spans. A span over one key fixes that key's cost, against single
-//! samples, until several in a row contradict it; spans over many keys scale the costs of all others.
+//! What launches are charged: learned costs, put right by spans. A span over one key fixes that
+//! key's cost, against single samples, until several in a row contradict it; spans over many keys
+//! scale the costs of all others.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -21,14 +22,15 @@ pub struct Prices {
     costs: CostTable,
     lately: Lately,
     recent: Recent,
-    /// The keys whose costs spans have put right, hashed; single samples of them say nothing better.
+    /// The keys whose costs spans have put right, hashed; single samples of them say nothing
+    /// better.
     exact: [AtomicU64; FIXED],
     /// What a span has shown last that was far from what was known, ns; 0 for none.
     odd: [AtomicU64; FIXED],
     /// How many samples in a row have contradicted them.
     doubts: [AtomicU32; FIXED],
-    /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many keys were found to
-    /// take, against what was charged.
+    /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many
+    /// keys were found to take, against what was charged.
     scale: AtomicU64,
     /// The scale that the recent costs were told with.
     told_scale: AtomicU64,
@@ -86,7 +88,8 @@ impl Prices {
         self.costs.cost(key, blocks)
     }
 
-    /// What a launch is charged, ns: what is known of its key, or of work of the same content, or what launches took lately.
+    /// What a launch is charged, ns: what is known of its key, or of work of the same content, or
+    /// what launches took lately.
     #[inline]
     pub fn price(&self, key: Key, blocks: u64) -> u64 {
         let Some(cost) = self.costs.known(key.handle) else {
@@ -123,7 +126,8 @@ impl Prices {
             self.costs.learn(handle, blocks, sample, contended);
             self.recent.forget(handle);
         }
-        // Among others a sample may have their slices in it, what is learned of several has less of them.
+        // Among others a sample may have their slices in it, what is learned of several has less of
+        // them.
         let known = if handle != 0 { handle } else { key.content };
         let took = if contended {
             self.costs.known(known)
@@ -135,7 +139,8 @@ impl Prices {
         }
     }
 
-    /// Whether what spans have shown of `key` stands against a sample of `ns`: until the work changes.
+    /// Whether what spans have shown of `key` stands against a sample of `ns`: until the work
+    /// changes.
     fn stands(&self, key: u64, blocks: u64, ns: u64) -> bool {
         let exact = &self.exact[place(key)];
         if exact.load(Ordering::Relaxed) != key {
@@ -156,8 +161,9 @@ impl Prices {
         false
     }
 
-    /// Launches of `key` alone were shown to take `ns` each. Something far from what is known is believed when it is seen twice in a
-    /// row: of work that depends on its data one launch may take as long as a hundred others.
+    /// Launches of `key` alone were shown to take `ns` each. Something far from what is known is
+    /// believed when it is seen twice in a row: of work that depends on its data one launch may
+    /// take as long as a hundred others.
     pub fn fix(&self, key: u64, ns: u64) {
         let far = |a: u64, b: u64| a > b.saturating_mul(4);
         let odd = &self.odd[place(key)];
@@ -175,8 +181,8 @@ impl Prices {
         self.recent.forget(key);
     }
 
-    /// Takes in that work of many keys took `measured` ns where `charged` were charged: single samples are all a little
-    /// too long or too short in the same way.
+    /// Takes in that work of many keys took `measured` ns where `charged` were charged: single
+    /// samples are all a little too long or too short in the same way.
     pub fn rescale(&self, measured: u64, charged: u64) {
         let old = self.scale.load(Ordering::Relaxed);
         let whole = UNSCALED as i64;
@@ -205,7 +211,8 @@ impl Prices {
         kernel_keys(function).for_each(|key| self.forget(key));
     }
 
-    /// The kernel's price holds only once it is known to be the same kernel: nothing told lately of it does.
+    /// The kernel's price holds only once it is known to be the same kernel: nothing told lately of
+    /// it does.
     pub fn doubt_kernel(&self, function: usize) {
         kernel_keys(function).for_each(|key| self.recent.forget(key));
     }

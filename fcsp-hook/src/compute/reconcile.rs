@@ -1,5 +1,5 @@
-//! What the device did against what was charged: at marks that it has passed, or has not, and where the host has waited for it
-//! ([`fcsp_core::share::gate::Gate::reconcile`]).
+//! What the device did against what was charged: at marks that it has passed, or has not, and where
+//! the host has waited for it ([`fcsp_core::share::gate::Gate::reconcile`]).
 
 use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
@@ -19,11 +19,14 @@ use crate::backend::Backend;
 const MARK_NS: u64 = 1_000_000;
 /// Least GPU time of a span that says something about scale, ns.
 const LONG_SPAN_NS: u64 = 100_000;
-/// What a host needs at most to submit work and to see that it is done, ns: no work of the device's.
+/// What a host needs at most to submit work and to see that it is done, ns: no work of the
+/// device's.
 const NOTICE_NS: u64 = 40_000;
-/// A host that stood longer than this without a mark may have been stopped meanwhile: no more is believed, ns.
+/// A host that stood longer than this without a mark may have been stopped meanwhile: no more is
+/// believed, ns.
 const STOOD_NS: u64 = 10_000_000_000;
-/// For how long after it was charged a sibling's work may be on the device, beyond what was charged, ns.
+/// For how long after it was charged a sibling's work may be on the device, beyond what was
+/// charged, ns.
 const SIBLING_NS: u64 = 100_000_000;
 /// Less busy time than this that no charge accounts for is looked at again later, ns.
 const LEAST_NS: u64 = 50_000;
@@ -33,8 +36,9 @@ const SLICES_NS: u64 = 4_000_000;
 const LOST: u64 = 16;
 /// So many others are believed to have had slices of it at most.
 const MOST_OTHERS: u64 = 3;
-/// How often who waits for tokens looks at its marks while work is in flight, ns: after a quarter of the time that it has been so,
-/// within these bounds. What is seen late is taken for busy time where the device's clock does not say better.
+/// How often who waits for tokens looks at its marks while work is in flight, ns: after a quarter
+/// of the time that it has been so, within these bounds. What is seen late is taken for busy time
+/// where the device's clock does not say better.
 const LOOK_NS: core::ops::Range<u64> = 20_000..1_000_000;
 
 /// Takes in what a poll tells.
@@ -89,15 +93,15 @@ impl<B: Backend> Compute<B> {
         timed
     }
 
-    /// Whether a neighbour, one that came since the last look included, has done anything since `since`: its slices are
-    /// then in what was measured.
+    /// Whether a neighbour, one that came since the last look included, has done anything since
+    /// `since`: its slices are then in what was measured.
     fn disturbed(&self, since: u64) -> bool {
         let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
         self.has_siblings_since(since) || neighbours.any_since(since)
     }
 
-    /// Whether work of another process of the tenant may have been on the device since `since`: its slices are in what was measured,
-    /// and it pays for them itself.
+    /// Whether work of another process of the tenant may have been on the device since `since`: its
+    /// slices are in what was measured, and it pays for them itself.
     pub(super) fn has_siblings_since(&self, since: u64) -> bool {
         let charged = self.gate.siblings();
         // Relaxed: what one thread sees a moment late, it sees the next time.
@@ -136,10 +140,11 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// Takes in what the work between two marks took: the bucket gets the difference, so that errors do not add up,
-    /// and the costs get better.
+    /// Takes in what the work between two marks took: the bucket gets the difference, so that
+    /// errors do not add up, and the costs get better.
     fn settle(&self, span: Span, now: u64) {
-        // Marks put at the same place have nothing between them, and a neighbour's slices are not ours to pay for.
+        // Marks put at the same place have nothing between them, and a neighbour's slices are not
+        // ours to pay for.
         if span.charged == 0 || span.measured == 0 || self.disturbed(span.since) {
             return;
         }
@@ -178,8 +183,8 @@ impl<B: Backend> Compute<B> {
         missing
     }
 
-    /// Around a call in which the host stands waiting for the device. `drains` says what is known to be
-    /// empty afterwards.
+    /// Around a call in which the host stands waiting for the device. `drains` says what is known
+    /// to be empty afterwards.
     pub fn synchronise(&self, drains: Drains, call: &dyn Fn() -> B::Status) -> B::Status {
         let before = now_ns();
         let line = self.gate.line();
@@ -187,8 +192,8 @@ impl<B: Backend> Compute<B> {
             self.others
                 .store(progress(&self.neighbours_now()), Ordering::Relaxed);
         }
-        // Only a queue that this call names is sure to be there and to be the caller's to use. The queue of the last
-        // launch may be destroyed by now, or in the hands of another thread.
+        // Only a queue that this call names is sure to be there and to be the caller's to use. The
+        // queue of the last launch may be destroyed by now, or in the hands of another thread.
         if let Some(queue) = drains.named()
             && line.stream.load(Ordering::Relaxed) == queue
             && line.unmarked.load(Ordering::Relaxed) != 0
@@ -247,8 +252,8 @@ impl<B: Backend> Compute<B> {
         self.several_queues.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until `until`, or a wake-up, or all of this process's work is done: what was charged too much for it has then come
-    /// back.
+    /// Sleeps until `until`, or a wake-up, or all of this process's work is done: what was charged
+    /// too much for it has then come back.
     pub(super) fn wait_for_turn(&self, event: u32, until: u64) {
         let word = self.gate.page().event_word();
         while self.gate.in_flight() > 0 && !self.marks.is_empty() {
@@ -267,9 +272,9 @@ impl<B: Backend> Compute<B> {
     }
 }
 
-/// The part of `ns` that work itself took beside `about` others, who had `had` ns in the `seen` ns since it was submitted, and what
-/// it costs the device to switch taken off. The device gives each tenant with work a slice in turn: no more than all parts but one
-/// are theirs.
+/// The part of `ns` that work itself took beside `about` others, who had `had` ns in the `seen` ns
+/// since it was submitted, and what it costs the device to switch taken off. The device gives each
+/// tenant with work a slice in turn: no more than all parts but one are theirs.
 fn own_part(ns: u64, had: u64, seen: u64, about: u64) -> u64 {
     let had = u128::from(had) * u128::from(ns) / u128::from(seen.max(ns).max(1));
     ns.saturating_sub(u64::try_from(had).unwrap_or(u64::MAX))
@@ -284,7 +289,8 @@ mod tests {
     #[test]
     fn long_work_is_charged_without_the_slices_of_others() {
         const MS: u64 = 1_000_000;
-        // 10 ms beside one that had slice for slice, with switches of 1 ms together; it is read a little later.
+        // 10 ms beside one that had slice for slice, with switches of 1 ms together; it is read a
+        // little later.
         let own = own_part(21 * MS, 10 * MS, 21 * MS, 1);
         assert!((10 * MS..=11 * MS).contains(&own), "{own}");
         let late = own_part(21 * MS, 20 * MS, 42 * MS, 1);

@@ -1,10 +1,11 @@
 //! Timing single launches on the device: an event before, an event after, read later.
 //!
-//! The span between two events is the launch's own time and what the events cost if the device was still busy with
-//! earlier work when the launch reached it. If it was idle, the span also holds the host's time between submitting the
-//! first event and the launch; that is measured on the host and subtracted, which leaves a microsecond or two of what
-//! passes between the host's clock and the device: such a sample is no more than a bound, and of several the least counts.
-//! What the events themselves cost is measured on the device at hand, behind the first few timed launches.
+//! The span between two events is the launch's own time and what the events cost if the device was
+//! still busy with earlier work when the launch reached it. If it was idle, the span also holds the
+//! host's time between submitting the first event and the launch; that is measured on the host and
+//! subtracted, which leaves a microsecond or two of what passes between the host's clock and the
+//! device: such a sample is no more than a bound, and of several the least counts. What the events
+//! themselves cost is measured on the device at hand, behind the first few timed launches.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::collections::VecDeque;
@@ -17,8 +18,8 @@ use super::events::Events;
 use super::prices::Key;
 use crate::backend::{Backend, Progress};
 
-/// A host that took longer than this to submit the launch was interrupted, ns. How much of the interruption is in the span
-/// cannot be told: it counts if it is [`HOST_PARTS`] times as long.
+/// A host that took longer than this to submit the launch was interrupted, ns. How much of the
+/// interruption is in the span cannot be told: it counts if it is [`HOST_PARTS`] times as long.
 const HOST_MOST_NS: u64 = 15_000;
 /// Else a program that waits for each of its launches, on a slow host, would go by the first guess.
 const HOST_PARTS: u64 = 4;
@@ -57,10 +58,10 @@ struct Timed {
     third: Option<(usize, usize)>,
 }
 
-/// What two events around a launch add to its span on the device at hand, where two events showed `here` with nothing between
-/// them (0: not measured yet). Where the backend's figures come from, a launch between them added `known` and nothing
-/// `empty`; a backend whose vendor's devices nobody has measured gives one figure for both, and what was measured here is
-/// then all that counts.
+/// What two events around a launch add to its span on the device at hand, where two events showed
+/// `here` with nothing between them (0: not measured yet). Where the backend's figures come from, a
+/// launch between them added `known` and nothing `empty`; a backend whose vendor's devices nobody
+/// has measured gives one figure for both, and what was measured here is then all that counts.
 fn corrected(known: u64, empty: u64, here: u64) -> u64 {
     match here {
         0 => known,
@@ -99,14 +100,16 @@ impl Timing {
         let result = call();
         let after = now_ns();
         let _question = B::beside_recordings();
-        // Not reached yet although the launch is submitted: the device was busy, and the span is the launch's own.
+        // Not reached yet although the launch is submitted: the device was busy, and the span is
+        // the launch's own.
         let busy = B::event_progress(pair.0) == Progress::Pending;
         let host_ns = after.saturating_sub(before);
         if result != B::SUCCESS || !B::record_event(pair.1, queue) {
             events.give_back_pair(pair);
             return result;
         }
-        // The first few measure the bracket, too: two events with nothing between them, behind the same work.
+        // The first few measure the bracket, too: two events with nothing between them, behind the
+        // same work.
         let third = (busy && self.brackets.load(Ordering::Relaxed) < BRACKETS)
             .then(|| events.record::<B>(queue, true))
             .flatten();
@@ -242,7 +245,8 @@ mod tests {
         assert_eq!(corrected(1_920, 1_216, 0), 1_920);
         assert_eq!(corrected(1_920, 1_216, 1_000), 1_704);
         assert_eq!(corrected(1_920, 1_216, 3_000), 3_704);
-        // A vendor whose devices nobody has measured: an assumption until the first measurement, and nothing of it after.
+        // A vendor whose devices nobody has measured: an assumption until the first measurement,
+        // and nothing of it after.
         for (assumed, here) in [(1_200, 700), (1_000, 5_200), (0, 900)] {
             assert_eq!(corrected(assumed, assumed, 0), assumed);
             assert_eq!(corrected(assumed, assumed, here), here);

@@ -1,4 +1,5 @@
-//! Around driver calls that change what the driver holds for this process: what is held before, what is entered after.
+//! Around driver calls that change what the driver holds for this process: what is held before,
+//! what is entered after.
 
 use core::cell::Cell;
 
@@ -7,11 +8,13 @@ use fcsp_core::region::physical::Physical;
 use super::Device;
 use crate::backend::Backend;
 
-/// Calls of more bytes than this are bracketed however far the quota is ([`Device::passing`]): another thread's request may be near it, and what
-/// is counted twice for a moment must not refuse that.
+/// Calls of more bytes than this are bracketed however far the quota is ([`Device::passing`]):
+/// another thread's request may be near it, and what is counted twice for a moment must not refuse
+/// that.
 const PASSING: u64 = 32 << 20;
 
-/// Around a driver call that changes what the driver holds for this process, until that is entered in the slot.
+/// Around a driver call that changes what the driver holds for this process, until that is entered
+/// in the slot.
 pub struct Change<'a> {
     account: Physical<'a>,
     by: Cell<i64>,
@@ -45,7 +48,8 @@ pub struct Passing<'a, B: Backend> {
 }
 
 impl<B: Backend> Passing<'_, B> {
-    /// The call has succeeded; the management library counts `gained` bytes more, beside what it gave back.
+    /// The call has succeeded; the management library counts `gained` bytes more, beside what it
+    /// gave back.
     #[inline]
     pub fn succeeded(self, gained: u64) {
         match self.change {
@@ -86,10 +90,12 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// [`Device::change`] for a driver call that takes `bytes` (or gives them back, if `lost` of them, which the management library counts,
-    /// are more than none), as cheap as `near` allows. Far from the quota a measurement is seldom taken and decides nothing: one that falls between
-    /// the call and its entry may count the allocation as overhead, too. So the entry comes after a call that takes and before one that gives, which makes
-    /// that too much and never too little, and says that the overhead is to be measured again.
+    /// [`Device::change`] for a driver call that takes `bytes` (or gives them back, if `lost` of
+    /// them, which the management library counts, are more than none), as cheap as `near` allows.
+    /// Far from the quota a measurement is seldom taken and decides nothing: one that falls between
+    /// the call and its entry may count the allocation as overhead, too. So the entry comes after a
+    /// call that takes and before one that gives, which makes that too much and never too little,
+    /// and says that the overhead is to be measured again.
     #[inline]
     pub fn passing(&self, near: bool, bytes: u64, lost: u64) -> Passing<'_, B> {
         let change = (near || bytes > PASSING).then(|| self.change());

@@ -1,9 +1,11 @@
-//! Contexts: what one is known to take is held before the driver makes it, and is settled by a measurement afterwards.
+//! Contexts: what one is known to take is held before the driver makes it, and is settled by a
+//! measurement afterwards.
 //!
-//! The smallest size that the tenant's processes have seen stands in its region ([`fcsp_core::region::contexts`]). A
-//! process that finds no figure there holds [`Backend::CONTEXT_ESTIMATE`], or else all that is left of the quota, and
-//! measures what the context took. Nobody is refused while another process of the tenant is making a context: what that
-//! process holds may be more than it will take.
+//! The smallest size that the tenant's processes have seen stands in its region
+//! ([`fcsp_core::region::contexts`]). A process that finds no figure there holds
+//! [`Backend::CONTEXT_ESTIMATE`], or else all that is left of the quota, and measures what the
+//! context took. Nobody is refused while another process of the tenant is making a context: what
+//! that process holds may be more than it will take.
 
 use core::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
@@ -35,8 +37,9 @@ pub struct Making<'a, B: Backend> {
 }
 
 impl<B: Backend> Device<B> {
-    /// Holds what a context takes, before the driver is asked for one. `undoes` says that a context which turns out to pass
-    /// the quota can be taken back; where it cannot, the estimate must fit while no figure is known.
+    /// Holds what a context takes, before the driver is asked for one. `undoes` says that a context
+    /// which turns out to pass the quota can be taken back; where it cannot, the estimate must fit
+    /// while no figure is known.
     ///
     /// # Errors
     /// The quota has no room for a context. The refusal is counted.
@@ -112,7 +115,8 @@ impl<B: Backend> Device<B> {
         if figure.is_some() || !undoes || self.attachment.others_make_contexts() {
             return Err(denied);
         }
-        // The block by which this process finds itself in the library's list counts beside the context.
+        // The block by which this process finds itself in the library's list counts beside the
+        // context.
         let block = if self.own_numbers { 0 } else { LARGEST_BLOCK };
         let left = self.attachment.room(self.limit()).saturating_sub(block);
         let left = left - left % UNIT;
@@ -135,8 +139,9 @@ impl<B: Backend> Device<B> {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A measured overhead without the contexts that are under way: what is held for them counts already, and the driver may
-    /// have any part of them. Their own settling puts right what is taken off too much.
+    /// A measured overhead without the contexts that are under way: what is held for them counts
+    /// already, and the driver may have any part of them. Their own settling puts right what is
+    /// taken off too much.
     pub(super) fn without_those_under_way(&self, measured: u64) -> u64 {
         // Relaxed: as said there.
         match self.under_way.load(Ordering::Relaxed) {
@@ -145,8 +150,8 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// The device's free bytes around a call that makes a context; `None` where the context will be measured, or counts by
-    /// its estimate.
+    /// The device's free bytes around a call that makes a context; `None` where the context will be
+    /// measured, or counts by its estimate.
     pub(crate) fn free_around_context(&self) -> Option<Free> {
         if self.limit() == u64::MAX || self.own_numbers || !self.is_unknown() {
             return None;
@@ -156,9 +161,9 @@ impl<B: Backend> Device<B> {
 }
 
 impl<B: Backend> Making<'_, B> {
-    /// Enters the context that was made. Near the quota it is measured, and where its size is to be learned; elsewhere it
-    /// counts by what was `seen` of it or by an estimate: a process that then idles would otherwise hold it unknown to the
-    /// tenant's others.
+    /// Enters the context that was made. Near the quota it is measured, and where its size is to be
+    /// learned; elsewhere it counts by what was `seen` of it or by an estimate: a process that then
+    /// idles would otherwise hold it unknown to the tenant's others.
     pub fn made(mut self, context: usize, seen: Option<u64>) {
         let (device, held) = (self.device, core::mem::take(&mut self.held));
         let seen = seen.filter(|&bytes| bytes > 0 && bytes <= B::CONTEXT_ESTIMATE);

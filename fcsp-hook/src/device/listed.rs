@@ -1,10 +1,11 @@
 //! Which entry of the management library's list of processes is this process's.
 //!
-//! The library lists processes by their numbers in the first PID namespace. A process in another namespace does not know
-//! its number there, and a foreign process may be listed under the number that it has here. The entry is therefore found
-//! by what it does: a block is taken from the driver and given back, and one entry rises and falls by exactly the block.
-//! That is done once, when the process's first context is there. From then on the process is measured as on a host, and
-//! neither neighbours nor other threads disturb its figure.
+//! The library lists processes by their numbers in the first PID namespace. A process in another
+//! namespace does not know its number there, and a foreign process may be listed under the number
+//! that it has here. The entry is therefore found by what it does: a block is taken from the driver
+//! and given back, and one entry rises and falls by exactly the block. That is done once, when the
+//! process's first context is there. From then on the process is measured as on a host, and neither
+//! neighbours nor other threads disturb its figure.
 
 use core::sync::atomic::Ordering;
 
@@ -24,7 +25,8 @@ pub struct Listed {
 
 /// Unit of the blocks that are tried, in bytes: what every driver takes for a large request.
 const BLOCK: u64 = 2 << 20;
-/// Blocks differ in size by up to so many units, so that two processes which try at once are told apart.
+/// Blocks differ in size by up to so many units, so that two processes which try at once are told
+/// apart.
 const SIZES: u64 = 8;
 /// The largest block, in bytes.
 pub(super) const LARGEST_BLOCK: u64 = BLOCK * SIZES;
@@ -33,7 +35,8 @@ const AGREE: u32 = 2;
 /// Most rounds: a round in which another thread allocates tells nothing.
 const ROUNDS: u64 = 6;
 
-/// The figures of all entries with one number, in order: numbers of several namespaces may be the same.
+/// The figures of all entries with one number, in order: numbers of several namespaces may be the
+/// same.
 fn figures(list: &[Listed], number: u32) -> Vec<u64> {
     let entries = list.iter().filter(|entry| entry.number == number);
     let mut figures: Vec<u64> = entries.filter_map(|entry| entry.bytes).collect();
@@ -67,8 +70,8 @@ fn moved(before: &[Listed], with: &[Listed], after: &[Listed], bytes: u64) -> Ve
     numbers
 }
 
-/// Of the entries with a number, the one that is nearest to `expected` bytes: `Some(None)` if the library does not know
-/// its figure, `None` if there is no such entry.
+/// Of the entries with a number, the one that is nearest to `expected` bytes: `Some(None)` if the
+/// library does not know its figure, `None` if there is no such entry.
 fn nearest(list: &[Listed], number: u32, expected: u64) -> Option<Option<u64>> {
     let entries = || list.iter().filter(|entry| entry.number == number);
     let known = entries().filter_map(|entry| entry.bytes);
@@ -79,8 +82,8 @@ fn nearest(list: &[Listed], number: u32, expected: u64) -> Option<Option<u64>> {
 }
 
 impl<B: Backend> Device<B> {
-    /// Finds this process's entry in the list, unless it is known or has this process's own number. `context` is a live
-    /// context of this process's on the device.
+    /// Finds this process's entry in the list, unless it is known or has this process's own number.
+    /// `context` is a live context of this process's on the device.
     pub fn find_entry(&self, context: usize) {
         if self.own_numbers || self.attachment.slot().listed.load(Ordering::Relaxed) != 0 {
             return;
@@ -106,7 +109,8 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Takes a block, gives it back, and says which entries moved with it. `None` if that cannot be done.
+    /// Takes a block, gives it back, and says which entries moved with it. `None` if that cannot be
+    /// done.
     fn try_block(&self, context: usize, bytes: u64) -> Option<Vec<u32>> {
         let before = B::listed(&self.identity)?;
         // The block counts like any other while it is there.
@@ -123,7 +127,8 @@ impl<B: Backend> Device<B> {
         Some(moved(&before, &with.filter(|_| taken)?, &after, bytes))
     }
 
-    /// Bytes that the driver holds for this process, as the management library says; `None` if it does not know.
+    /// Bytes that the driver holds for this process, as the management library says; `None` if it
+    /// does not know.
     pub(super) fn held_by_driver(&self) -> Option<u64> {
         if self.own_numbers {
             return B::held_by_this_process(&self.identity);

@@ -1,8 +1,10 @@
-//! Small requests far from the quota: their bytes come from a stock that this process holds ahead of them, and go back
-//! into it. Drivers that cut small requests from slabs have [`crate::memory::pieces`], which need not hold anything.
+//! Small requests far from the quota: their bytes come from a stock that this process holds ahead
+//! of them, and go back into it. Drivers that cut small requests from slabs have
+//! [`crate::memory::pieces`], which need not hold anything.
 //!
-//! The stock is counted in the tenant's sum and in this process's account. It is drained where a figure must be exact: before
-//! a measurement, an answer to the tenant, and any request near the quota.
+//! The stock is counted in the tenant's sum and in this process's account. It is drained where a
+//! figure must be exact: before a measurement, an answer to the tenant, and any request near the
+//! quota.
 
 use core::sync::atomic::Ordering;
 
@@ -13,7 +15,8 @@ use super::Device;
 use crate::backend::Backend;
 use crate::memory::Given;
 
-/// The largest request that is small, in bytes: a page of the drivers that take a page for the smallest.
+/// The largest request that is small, in bytes: a page of the drivers that take a page for the
+/// smallest.
 pub const SMALL: u64 = 64 << 10;
 
 /// Whether so many bytes go through the stock: few, and whole units, as all accounts count.
@@ -71,8 +74,8 @@ impl<B: Backend> Small<'_, B> {
 }
 
 impl<B: Backend> Device<B> {
-    /// Takes a request's bytes out of the stock, if they are few, the management library will count them, and the quota is far. `None`,
-    /// and nothing changed, if not.
+    /// Takes a request's bytes out of the stock, if they are few, the management library will count
+    /// them, and the quota is far. `None`, and nothing changed, if not.
     #[inline]
     pub fn take_small(&self, bytes: u64, counted: bool) -> Option<Small<'_, B>> {
         if !counted || !is_small(bytes) || self.is_near() {
@@ -82,7 +85,8 @@ impl<B: Backend> Device<B> {
         (self.ahead.take(bytes) || self.stock_up(bytes)).then_some(small)
     }
 
-    /// Prepares to put back what the driver is about to give up, if it is as little, and the quota is far.
+    /// Prepares to put back what the driver is about to give up, if it is as little, and the quota
+    /// is far.
     #[inline]
     pub fn give_small(&self, given: Given) -> Option<Small<'_, B>> {
         let Given { bytes, counted } = given;
@@ -126,7 +130,8 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// The next request near the quota measures; if the tenant is there by now, this one does, for the sake of its other processes.
+    /// The next request near the quota measures; if the tenant is there by now, this one does, for
+    /// the sake of its other processes.
     #[cold]
     fn measure_again(&self) {
         self.overhead_moved();

@@ -1,6 +1,6 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the gate; those over the
-//! bus are the copy engines' work, which no share governs, but some of them make the host wait for the device, which
-//! neighbours need to know.
+//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the
+//! gate; those over the bus are the copy engines' work, which no share governs, but some of them
+//! make the host wait for the device, which neighbours need to know.
 
 use core::ffi::c_void;
 
@@ -49,8 +49,8 @@ pub struct Share<B: Backend> {
     queue: usize,
 }
 
-/// The share that a call on `queue`, on the calling thread's device, has to keep to, if any. Not inlined, here and below:
-/// copies are not so short that a call counts, and there are many of them.
+/// The share that a call on `queue`, on the calling thread's device, has to keep to, if any. Not
+/// inlined, here and below: copies are not so short that a call counts, and there are many of them.
 #[inline(never)]
 pub fn share<B: Backend>(queue: usize) -> Option<Share<B>> {
     let compute = super::share::<B>(queue)?;

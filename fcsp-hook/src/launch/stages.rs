@@ -1,14 +1,18 @@
-//! The shape of a launch's wrapper: three functions of one signature, each of which ends in a jump to the next or to the driver.
+//! The shape of a launch's wrapper: three functions of one signature, each of which ends in a jump
+//! to the next or to the driver.
 //!
-//! A wrapper that has everything in one body keeps all arguments in memory, for the closure that its last branch makes of
-//! them, and pays for that on the first branch, where nothing is asked: some forty instructions, for arguments that lie where the driver wants
-//! them already. Apart, the usual way is a compare and a jump, and the arguments are not touched.
+//! A wrapper that has everything in one body keeps all arguments in memory, for the closure that
+//! its last branch makes of them, and pays for that on the first branch, where nothing is asked:
+//! some forty instructions, for arguments that lie where the driver wants them already. Apart, the
+//! usual way is a compare and a jump, and the arguments are not touched.
 
 /// What a launch takes.
 pub trait Argument: Sized {
-    /// The same, known to the compiler as a value of its own. Arguments that lie on the stack are otherwise copied in pairs by
-    /// loads of 16 bytes; the caller has just stored them by 8, and a processor waits for both stores to leave before it can read
-    /// such a pair (Agner Fog, "The microarchitecture of Intel, AMD and VIA CPUs", store forwarding): a few nanoseconds a launch.
+    /// The same, known to the compiler as a value of its own. Arguments that lie on the stack are
+    /// otherwise copied in pairs by loads of 16 bytes; the caller has just stored them by 8, and a
+    /// processor waits for both stores to leave before it can read such a pair (Agner Fog, "The
+    /// microarchitecture of Intel, AMD and VIA CPUs", store forwarding): a few nanoseconds a
+    /// launch.
     #[inline(always)]
     #[must_use]
     fn apart(self) -> Self {
@@ -47,8 +51,9 @@ apart! { [] u32, [] i32, [] u64, [] usize, [T] *const T, [T] *mut T, }
 /// }
 /// ```
 ///
-/// A driver that calls its own public functions while it serves a launch, or whose layers are all wrapped, has two more words:
-/// `within` says whether the call is such a one, and goes on at once; `mark` makes what is held while the driver has an admitted one.
+/// A driver that calls its own public functions while it serves a launch, or whose layers are all
+/// wrapped, has two more words: `within` says whether the call is such a one, and goes on at once;
+/// `mark` makes what is held while the driver has an admitted one.
 ///
 /// Stages may read arguments; none may change them. The last one must reach the driver by itself.
 #[macro_export]
@@ -89,7 +94,8 @@ macro_rules! staged {
                     let _mark = $mark;
                     $(let $arg = $crate::launch::Argument::apart($arg);)*
                     match $real.found() {
-                        // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                        // SAFETY: the caller of the wrapper vouches for the arguments, as it would
+                        // to the driver.
                         Some(real) => unsafe { real($($arg),*) },
                         // SAFETY: as above.
                         None => unsafe { asked($($arg),*) },
@@ -116,7 +122,8 @@ macro_rules! staged {
             unsafe extern "C" fn charged($($arg: $ty),*) -> $result {
                 let ($found, $last) = ($real.found(), asked as unsafe extern "C" fn($($ty),*) -> $result);
                 let next = $next;
-                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the driver.
+                // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
+                // driver.
                 unsafe { next($($arg),*) }
             }
 

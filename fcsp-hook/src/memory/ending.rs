@@ -1,12 +1,13 @@
-//! The books of a context while the driver ends it. The driver may give the context's handle, and its addresses, to new
-//! objects before its call comes back; what is entered for those must not go with the old ones.
+//! The books of a context while the driver ends it. The driver may give the context's handle, and
+//! its addresses, to new objects before its call comes back; what is entered for those must not go
+//! with the old ones.
 
 use super::pieces::{self, Detached};
 use super::{Record, context_died};
 use crate::backend::Backend;
 
-/// The books of a context that is about to end: out of reach of whoever is given its handle meanwhile. What it held stays
-/// charged until it is said how the call went.
+/// The books of a context that is about to end: out of reach of whoever is given its handle
+/// meanwhile. What it held stays charged until it is said how the call went.
 #[derive(Debug)]
 #[must_use]
 pub struct Ending {
@@ -42,7 +43,8 @@ fn dying(context: usize) -> usize {
     !context
 }
 
-/// Has the books call a context otherwise from here on. What is allocated in it stays, and can be freed.
+/// Has the books call a context otherwise from here on. What is allocated in it stays, and can be
+/// freed.
 fn rename<B: Backend>(from: usize, to: usize) {
     let process = B::process();
     process.contexts().rename(from, to);

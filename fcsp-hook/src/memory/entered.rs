@@ -1,5 +1,5 @@
-//! The books: an allocation that begins at a page of the address space, and is nothing special, is one word in the table of
-//! addresses; others are records in a map.
+//! The books: an allocation that begins at a page of the address space, and is nothing special, is
+//! one word in the table of addresses; others are records in a map.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,8 +18,8 @@ pub fn enter<B: Backend>(address: u64, record: Record<B>) {
         && let Some(entry) = B::process().addresses().find(address)
         && entry.whole.load(Ordering::Relaxed) == 0
     {
-        // The driver gives an address to one thread at a time, so nobody enters another allocation here meanwhile. Release:
-        // whoever frees it, told of the address by this thread, finds it.
+        // The driver gives an address to one thread at a time, so nobody enters another allocation
+        // here meanwhile. Release: whoever frees it, told of the address by this thread, finds it.
         entry.whole.store(word, Ordering::Release);
         return;
     }
@@ -81,7 +81,8 @@ impl Contexts {
         }
         for (index, place) in self.0.iter().enumerate() {
             let known = place.load(Ordering::Relaxed);
-            // Relaxed: a number says nothing but which handle stands there, and it stands until the context is dead.
+            // Relaxed: a number says nothing but which handle stands there, and it stands until the
+            // context is dead.
             let is_it = known == context
                 || known == 0
                     && match place.compare_exchange(0, context, Ordering::Relaxed, Ordering::Relaxed) {
@@ -102,7 +103,8 @@ impl Contexts {
         }
     }
 
-    /// The numbers of `context`, of which there may be several after it was called otherwise for a while.
+    /// The numbers of `context`, of which there may be several after it was called otherwise for a
+    /// while.
     fn known(&self, context: usize) -> impl Iterator<Item = (u64, &AtomicUsize)> {
         let numbered = (1..).zip(&self.0);
         numbered.filter(move |(_, place)| place.load(Ordering::Relaxed) == context)
@@ -122,8 +124,8 @@ const DEVICE_AT: u32 = CONTEXT_AT + 7;
 const COUNTED: u64 = 1 << 62;
 const PRESENT: u64 = 1 << 63;
 
-/// `{present: 1 bit, counted: 1 bit, device: 19 bits, context: 7 bits, units of 512 bytes: 36 bits}`, for an allocation
-/// that begins at a page and is nothing special.
+/// `{present: 1 bit, counted: 1 bit, device: 19 bits, context: 7 bits, units of 512 bytes: 36
+/// bits}`, for an allocation that begins at a page and is nothing special.
 #[inline]
 fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
     let counted = match record.origin {

@@ -1,6 +1,6 @@
-//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs, reserved when a graph with such
-//! nodes is launched and kept until trimmed; it is charged as a whole, like any pool. Nodes come from explicit calls or from
-//! allocations on a queue that is recorded.
+//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs, reserved
+//! when a graph with such nodes is launched and kept until trimmed; it is charged as a whole, like
+//! any pool. Nodes come from explicit calls or from allocations on a queue that is recorded.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::HashMap;
@@ -24,7 +24,8 @@ pub trait GraphMemory: Backend {
     fn pages(bytes: u64) -> u64;
 }
 
-/// The graphs of this process, and how many queues are being recorded. A static of each backend that has any.
+/// The graphs of this process, and how many queues are being recorded. A static of each backend
+/// that has any.
 #[derive(Debug)]
 pub struct Graphs {
     /// Set once any graph of this process has a memory node; until then launches ask nothing.
@@ -46,7 +47,8 @@ struct Books {
 #[derive(Debug, Clone, Copy)]
 struct Executable {
     bytes: u64,
-    /// Launched since the device's graph memory was last trimmed: what it takes is reserved already.
+    /// Launched since the device's graph memory was last trimmed: what it takes is reserved
+    /// already.
     reserved: bool,
 }
 
@@ -87,7 +89,8 @@ impl Graphs {
         &self.recordings
     }
 
-    /// Takes out the recordings that `ended` names, and what is known of graphs that will never be finished.
+    /// Takes out the recordings that `ended` names, and what is known of graphs that will never be
+    /// finished.
     pub fn recordings_ended(&self, ended: impl Fn(&Origin) -> bool) {
         for origin in self.recordings.ended(ended) {
             self.graph_gone(origin.graph);
@@ -161,8 +164,8 @@ impl Graphs {
     }
 }
 
-/// Makes the charge for the device's graph memory equal to what is reserved; `ahead` bytes were held for growth.
-/// Returns whether anything was given back. Within a [`Device::change`].
+/// Makes the charge for the device's graph memory equal to what is reserved; `ahead` bytes were
+/// held for growth. Returns whether anything was given back. Within a [`Device::change`].
 pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
     if !B::graphs().any() {
         device.release(ahead);
@@ -188,8 +191,8 @@ pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
     held > now
 }
 
-/// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was held, or the answer
-/// to give instead of launching.
+/// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was
+/// held, or the answer to give instead of launching.
 fn before_launch<B: GraphMemory>(
     executable: usize,
     what: &'static str,
@@ -204,8 +207,8 @@ fn before_launch<B: GraphMemory>(
         Some(known) if !known.reserved => B::pages(known.bytes),
         _ => 0,
     };
-    // The driver may serve it from what other graphs have left, and may not: the truth is settled afterwards. Where the
-    // quota has no room for both, what they have left is given back first.
+    // The driver may serve it from what other graphs have left, and may not: the truth is settled
+    // afterwards. Where the quota has no room for both, what they have left is given back first.
     if let Err(denied) = device.hold(bytes)
         && (!trimmed(device) || device.hold(bytes).is_err())
     {
@@ -228,8 +231,8 @@ fn trimmed<B: GraphMemory>(device: &Device<B>) -> bool {
     less
 }
 
-/// Runs `call`, which may reserve the memory of `executable`, on the calling thread's device. For processes with memory nodes:
-/// [`Graphs::any`] says so.
+/// Runs `call`, which may reserve the memory of `executable`, on the calling thread's device. For
+/// processes with memory nodes: [`Graphs::any`] says so.
 pub fn with_memory<B: GraphMemory>(
     executable: usize,
     what: &'static str,

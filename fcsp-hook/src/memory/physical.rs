@@ -1,15 +1,18 @@
-//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and is charged to the device
-//! that it was made on for just as long.
+//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and
+//! is charged to the device that it was made on for just as long.
 //!
-//! Memory that was exported as a descriptor stays on the device while anybody has a descriptor or an import of it, and
-//! drivers may show it with *no* process while a descriptor is open (CUDA, H100, driver 580). Exported, let go of and imported
-//! again it would be nobody's, and descriptors alone could keep any amount of the device. So it stays charged when
-//! its last hold goes, unless the device's free memory rose by it: it is then *adrift*, until no more than the rest of what
-//! is adrift is shown with no process. By then it is gone, or some process has it and is shown with it.
+//! Memory that was exported as a descriptor stays on the device while anybody has a descriptor or
+//! an import of it, and drivers may show it with *no* process while a descriptor is open (CUDA,
+//! H100, driver 580). Exported, let go of and imported again it would be nobody's, and descriptors
+//! alone could keep any amount of the device. So it stays charged when its last hold goes, unless
+//! the device's free memory rose by it: it is then *adrift*, until no more than the rest of what is
+//! adrift is shown with no process. By then it is gone, or some process has it and is shown with
+//! it.
 //!
-//! Where the management library does not show processes, what is adrift is what the device's free memory and this
-//! process's own account have fallen by together since before the first of it left. Neighbours that take memory keep it
-//! charged meanwhile, those that give memory back let go of it too early.
+//! Where the management library does not show processes, what is adrift is what the device's free
+//! memory and this process's own account have fallen by together since before the first of it left.
+//! Neighbours that take memory keep it charged meanwhile, those that give memory back let go of it
+//! too early.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::BTreeMap;
@@ -25,7 +28,8 @@ use crate::device::{Device, Free};
 use crate::process::Scope;
 use crate::setup::{Inside, SetupOnce};
 
-/// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes back.
+/// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes
+/// back.
 #[derive(Debug)]
 pub struct Physical<B: Backend> {
     /// The device that pays.
@@ -130,8 +134,8 @@ impl<B: Backend> Books<B> {
         work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes physical memory through `call`; `handle` reads its handle then. `context` is what it dies with, 0 for memory
-    /// that outlives contexts. Inside a wrapper.
+    /// Makes physical memory through `call`; `handle` reads its handle then. `context` is what it
+    /// dies with, 0 for memory that outlives contexts. Inside a wrapper.
     pub fn create(
         &self,
         device: &'static Device<B>,
@@ -279,8 +283,8 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// Gives the program one more hold on the memory mapped at `address`, through `call`; `handle` reads by what handle
-    /// then.
+    /// Gives the program one more hold on the memory mapped at `address`, through `call`; `handle`
+    /// reads by what handle then.
     pub fn retain(
         &self,
         address: u64,
@@ -306,7 +310,8 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// The memory of `handle` was exported: from here on it may outlive what this process knows of it. Inside a wrapper.
+    /// The memory of `handle` was exported: from here on it may outlive what this process knows of
+    /// it. Inside a wrapper.
     pub fn exported(&self, handle: u64) {
         self.with(|inner| {
             if let Some((physical, _)) = inner.handles.get(&handle) {
@@ -362,7 +367,8 @@ impl<B: Backend> Books<B> {
         if self.with(|inner| sum(inner)) <= nobodys {
             return;
         }
-        // What this process holds again by an import is shown with it now: counted before it is let go of here.
+        // What this process holds again by an import is shown with it now: counted before it is let
+        // go of here.
         device.measure_now();
         let gone: Vec<u64> = self.with(|inner| {
             let mut left = sum(inner);
@@ -440,7 +446,8 @@ fn last_holds<B: Backend>(ended: &Mappings<B>) -> Vec<Arc<Physical<B>>> {
     last
 }
 
-/// A hold ended that is in no books, so on an import: what this process held by it was measured as overhead.
+/// A hold ended that is in no books, so on an import: what this process held by it was measured as
+/// overhead.
 fn import_ended<B: Backend>(inside: &Inside) {
     if let Scope::On(device, _) = B::process().scope_inside(inside) {
         device.overhead_moved();

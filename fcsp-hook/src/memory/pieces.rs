@@ -1,7 +1,9 @@
-//! Small allocations of drivers that cut them from slabs of 2 MiB and free a slab with its last piece: a slab is charged as a
-//! whole, once, and is known by its address, to which it is aligned; a piece is a size at an offset in it.
+//! Small allocations of drivers that cut them from slabs of 2 MiB and free a slab with its last
+//! piece: a slab is charged as a whole, once, and is known by its address, to which it is aligned;
+//! a piece is a size at an offset in it.
 //!
-//! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here again.
+//! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here
+//! again.
 
 mod slab;
 #[cfg(test)]
@@ -43,8 +45,9 @@ fn grains_of(bytes: u64) -> u16 {
     bytes.min(SLAB).div_ceil(GRAIN).max(1) as u16
 }
 
-/// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be entered: out of memory,
-/// or an address that no device has. `context` is 0 where none was asked about: the calling thread's then.
+/// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be
+/// entered: out of memory, or an address that no device has. `context` is 0 where none was asked
+/// about: the calling thread's then.
 #[inline(always)]
 fn enter<B: Backend>(
     table: &Addresses,
@@ -136,15 +139,17 @@ fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece) {
         piece.last,
         enter(table, device, piece.context, address, piece.bytes),
     ) {
-        // Another piece came meanwhile and counted the slab once more, or left it and counted it once less.
+        // Another piece came meanwhile and counted the slab once more, or left it and counted it
+        // once less.
         (true, Some(false)) => closed(device),
         (false, Some(true)) => opened(device, false),
         _ => {}
     }
 }
 
-/// Whether a piece of `bytes` is sure to fit without a new slab. Asked where a slab would pass the quota, so it may take
-/// its time; and a slab that is given back at once has been seen from outside, so a doubt is a no.
+/// Whether a piece of `bytes` is sure to fit without a new slab. Asked where a slab would pass the
+/// quota, so it may take its time; and a slab that is given back at once has been seen from
+/// outside, so a doubt is a no.
 fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     let grains = usize::from(grains_of(bytes));
     let mut fits = false;
@@ -152,13 +157,15 @@ fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     fits
 }
 
-/// A slab whose context is about to end, out of the books, with its pieces: where each begins, and its grains.
+/// A slab whose context is about to end, out of the books, with its pieces: where each begins, and
+/// its grains.
 pub(super) struct Detached {
     slab: &'static Slab,
     ordinal: i32,
     context: usize,
     pieces: Vec<(usize, u16)>,
-    /// How often the slab became empty when they were taken out, and so how often its bytes are to be given back.
+    /// How often the slab became empty when they were taken out, and so how often its bytes are to
+    /// be given back.
     emptied: i32,
 }
 
@@ -173,7 +180,8 @@ pub(super) fn detach<B: Backend>(context: usize) -> Vec<Detached> {
     let mut all = Vec::new();
     B::process().addresses().for_each(|_, entry| {
         let Some(slab) = slab_of(entry) else { return };
-        // Relaxed: whoever may allocate in a context that is about to end has said so to this thread.
+        // Relaxed: whoever may allocate in a context that is about to end has said so to this
+        // thread.
         if slab.context.load(Ordering::Relaxed) != context || slab.is_empty() {
             return;
         }
@@ -203,7 +211,8 @@ pub(super) fn attach<B: Backend>(slabs: &[Detached]) {
         let Some(device) = paying::<B>(one.ordinal) else {
             continue;
         };
-        // What stayed charged is charged again, unless other threads have opened or closed the slab meanwhile.
+        // What stayed charged is charged again, unless other threads have opened or closed the slab
+        // meanwhile.
         (one.emptied..opens).for_each(|_| opened(device, false));
         (opens..one.emptied).for_each(|_| closed(device));
     }
@@ -242,8 +251,9 @@ fn closed<B: Backend>(device: &Device<B>) {
     device.release(SLAB);
 }
 
-/// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows which before it is done.
-/// After the call `address` reads the result and `true_bytes` says what was taken; `free` takes it back.
+/// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows
+/// which before it is done. After the call `address` reads the result and `true_bytes` says what
+/// was taken; `free` takes it back.
 #[expect(
     clippy::too_many_arguments,
     reason = "those of `memory::allocate`, one by one"
@@ -274,8 +284,8 @@ pub fn allocate<B: Backend>(
     result
 }
 
-/// The same near the quota: a slab is held beforehand; where none fits, only a request that is sure to find room in the
-/// slabs at hand is tried at all. One copy of the code for all callers.
+/// The same near the quota: a slab is held beforehand; where none fits, only a request that is sure
+/// to find room in the slabs at hand is tried at all. One copy of the code for all callers.
 #[expect(clippy::too_many_arguments, reason = "as above")]
 #[cold]
 fn allocate_near<B: Backend>(
@@ -297,8 +307,9 @@ fn allocate_near<B: Backend>(
         }
         Err(_) => false,
     };
-    // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab is only known
-    // afterwards. One that is taken elsewhere, and falls in between, counts the slab as overhead: another is asked for.
+    // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab
+    // is only known afterwards. One that is taken elsewhere, and falls in between, counts the slab
+    // as overhead: another is asked for.
     let change = device.change();
     let result = call();
     if result != B::SUCCESS {
@@ -326,8 +337,8 @@ fn allocate_near<B: Backend>(
     B::SUCCESS
 }
 
-/// Frees the piece at `address`, out of the books before the driver may hand the address out again. `None`, and nothing
-/// called, if there is no such piece.
+/// Frees the piece at `address`, out of the books before the driver may hand the address out again.
+/// `None`, and nothing called, if there is no such piece.
 #[inline]
 fn free_piece<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> Option<B::Status> {
     let table = B::process().addresses();

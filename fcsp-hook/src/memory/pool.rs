@@ -1,10 +1,11 @@
 //! Memory pools.
 //!
-//! What a pool costs is what it has reserved from the driver, not what is allocated from it, so that is what is held
-//! against the quota: one figure a pool, read from the driver (33 ns, H100) when it may have grown or shrunk. Single
-//! allocations are not entered anywhere. Before a call that may make a pool grow, the growth is held; after it, the
-//! difference to the truth is settled. Far from the quota, small requests that the pool has a place for are settled now and
-//! then: a pool whose room is in pieces may have grown.
+//! What a pool costs is what it has reserved from the driver, not what is allocated from it, so
+//! that is what is held against the quota: one figure a pool, read from the driver (33 ns, H100)
+//! when it may have grown or shrunk. Single allocations are not entered anywhere. Before a call
+//! that may make a pool grow, the growth is held; after it, the difference to the truth is settled.
+//! Far from the quota, small requests that the pool has a place for are settled now and then: a
+//! pool whose room is in pieces may have grown.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,7 +14,8 @@ use crate::backend::Backend;
 use crate::device::Device;
 use crate::setup::{Inside, SetupOnce};
 
-/// Largest request that is settled afterwards, in bytes, where the pool is known to have a place for it.
+/// Largest request that is settled afterwards, in bytes, where the pool is known to have a place
+/// for it.
 const SMALL: u64 = 4 << 20;
 /// Grain of what pools hand out, in bytes (measured, H100, driver 580).
 const GRAIN: u64 = 512;
@@ -47,25 +49,27 @@ pub struct Pool<B: Backend> {
     charged: AtomicU64,
     /// Allocations served; a hint for how often to look.
     served: AtomicU32,
-    /// Bytes that small requests may take before anybody looks again: they are in what the pool has reserved and charged.
+    /// Bytes that small requests may take before anybody looks again: they are in what the pool has
+    /// reserved and charged.
     credit: AtomicU64,
     /// One thread settles at a time.
     settling: Mutex<()>,
-    /// Whether the driver has the pool. Written before the call that destroys it, so nobody asks about it from then on;
-    /// held for reading during a question.
+    /// Whether the driver has the pool. Written before the call that destroys it, so nobody asks
+    /// about it from then on; held for reading during a question.
     alive: RwLock<bool>,
 }
 
 impl<B: Pooled> Pool<B> {
-    /// Asks the driver about the pool; `None` if it is destroyed or being destroyed, maybe by another thread. Beside
-    /// recordings of any thread, which the question would end.
+    /// Asks the driver about the pool; `None` if it is destroyed or being destroyed, maybe by
+    /// another thread. Beside recordings of any thread, which the question would end.
     fn ask<R>(&self, question: impl FnOnce(usize) -> R) -> Option<R> {
         let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
         let _question = alive.then(B::beside_recordings);
         alive.then(|| question(self.handle))
     }
 
-    /// Says whether the driver has the pool. Waits for questions that are being answered, and for a settlement.
+    /// Says whether the driver has the pool. Waits for questions that are being answered, and for a
+    /// settlement.
     fn set_alive(&self, alive: bool) {
         let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         *self.alive.write().unwrap_or_else(PoisonError::into_inner) = alive;
@@ -82,9 +86,10 @@ impl<B: Pooled> Pool<B> {
         self.charged.load(Ordering::Relaxed).saturating_sub(used)
     }
 
-    /// By how much a request of `bytes` may make the pool grow. Far from the quota, what its own figures say: should its room
-    /// be in pieces, it grows by more, and that is settled afterwards. Near it, the most that is possible, but for requests
-    /// so small against the room that they find a place in it.
+    /// By how much a request of `bytes` may make the pool grow. Far from the quota, what its own
+    /// figures say: should its room be in pieces, it grows by more, and that is settled afterwards.
+    /// Near it, the most that is possible, but for requests so small against the room that they
+    /// find a place in it.
     fn growth(&self, bytes: u64) -> u64 {
         let room = self.room();
         // A request near 2^64 can be met by nobody.
@@ -95,8 +100,9 @@ impl<B: Pooled> Pool<B> {
         steps(bytes.saturating_sub(room))
     }
 
-    /// Whether a small request finds a place in what the pool has reserved. One in many asks the driver: half of the room is
-    /// then given out without asking again, by one atomic change a request.
+    /// Whether a small request finds a place in what the pool has reserved. One in many asks the
+    /// driver: half of the room is then given out without asking again, by one atomic change a
+    /// request.
     #[inline]
     fn has_place(&self, bytes: u64) -> bool {
         // However small, a request takes a grain. Relaxed: the credit says nothing of other memory.
@@ -122,7 +128,8 @@ impl<B: Pooled> Pool<B> {
         self.ask(B::reserved) != Some(Some(self.charged.load(Ordering::Relaxed)))
     }
 
-    /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and are settled with it.
+    /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and
+    /// are settled with it.
     fn settle(&self, ahead: u64) {
         let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(reserved) = self.ask(B::reserved).flatten() else {
@@ -174,8 +181,8 @@ pub struct Pools<B: Backend> {
     any: AtomicBool,
     /// Set by a free; the next synchronisation asks the pools how much they kept.
     may_have_shrunk: AtomicBool,
-    /// Set once memory of a pool has outlived the pool's entry here, as after a reset: it is overhead from then on, and goes
-    /// unannounced, behind some synchronisation.
+    /// Set once memory of a pool has outlived the pool's entry here, as after a reset: it is
+    /// overhead from then on, and goes unannounced, behind some synchronisation.
     outlived: AtomicBool,
     known: AtomicPtr<Mutex<Vec<&'static Pool<B>>>>,
 }
@@ -203,7 +210,8 @@ impl<B: Backend> Pools<B> {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// Memory was freed that is in no record: it may have been a pool's. For [`Backend::freed_unknown`].
+    /// Memory was freed that is in no record: it may have been a pool's. For
+    /// [`Backend::freed_unknown`].
     #[inline]
     pub fn freed(&self) {
         if self.any() && !self.may_have_shrunk.load(Ordering::Relaxed) {
@@ -281,7 +289,8 @@ fn fits_anyhow(bytes: u64, room: u64) -> bool {
     bytes <= SMALL && bytes.saturating_mul(8) <= room
 }
 
-/// Asks every pool of `device` how much it has reserved, within a [`Device::change`] or a measurement.
+/// Asks every pool of `device` how much it has reserved, within a [`Device::change`] or a
+/// measurement.
 pub fn refresh<B: Pooled>(device: &Device<B>) {
     let known = B::pools().known().clone();
     for pool in known {
@@ -291,8 +300,8 @@ pub fn refresh<B: Pooled>(device: &Device<B>) {
     }
 }
 
-/// Has every pool of `device` give back what it keeps and no allocation uses. Returns whether any did. For
-/// [`Backend::reclaim`].
+/// Has every pool of `device` give back what it keeps and no allocation uses. Returns whether any
+/// did. For [`Backend::reclaim`].
 pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
     if !B::pools().any() {
         return false;
@@ -307,8 +316,8 @@ pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
     any
 }
 
-/// After a synchronisation: pools without a release threshold have given memory back to the driver. For
-/// [`Backend::after_synchronisation`].
+/// After a synchronisation: pools without a release threshold have given memory back to the driver.
+/// For [`Backend::after_synchronisation`].
 #[inline]
 pub fn after_synchronisation<B: Pooled>() {
     if B::pools().may_have_shrunk.load(Ordering::Relaxed) {
@@ -331,8 +340,8 @@ fn shrunk<B: Pooled>() {
     }
 }
 
-/// Allocates `bytes` on `device` through `call`, from the pool `named` or from the default one; `address` reads the result
-/// then. Inside a wrapper.
+/// Allocates `bytes` on `device` through `call`, from the pool `named` or from the default one;
+/// `address` reads the result then. Inside a wrapper.
 pub fn allocate<B: Pooled>(
     device: &'static Device<B>,
     named: Option<usize>,
@@ -362,14 +371,15 @@ pub fn allocate<B: Pooled>(
     allocate_much(pool, what, bytes, &call, &address)
 }
 
-/// Whether pools may have memory that was freed behind work which the device has not done yet: nobody has waited for it since.
-/// Neither do the pools' figures say how much that is, nor can they give it back.
+/// Whether pools may have memory that was freed behind work which the device has not done yet:
+/// nobody has waited for it since. Neither do the pools' figures say how much that is, nor can they
+/// give it back.
 fn is_freed_behind_work<B: Pooled>() -> bool {
     B::pools().may_have_shrunk.load(Ordering::Relaxed)
 }
 
-/// A request that is settled at once. One copy of the code for all callers: what it asks of the driver takes longer than an
-/// indirect call.
+/// A request that is settled at once. One copy of the code for all callers: what it asks of the
+/// driver takes longer than an indirect call.
 fn allocate_much<B: Pooled>(
     pool: &'static Pool<B>,
     what: &'static str,
@@ -380,12 +390,14 @@ fn allocate_much<B: Pooled>(
     let device = pool.device;
     let mut ahead = pool.growth(bytes);
     if ahead > 0 && device.hold(ahead).is_err() {
-        // Room in pieces becomes room under the quota; and the pool may have shrunk since it was last asked.
+        // Room in pieces becomes room under the quota; and the pool may have shrunk since it was
+        // last asked.
         pool.trim();
         pool.settle_now(0);
         ahead = pool.growth(bytes);
         if is_freed_behind_work::<B>() && !device.has_room_for(ahead) {
-            // The driver may hand it out again in the order of its queue. Growth past the quota is taken back below.
+            // The driver may hand it out again in the order of its queue. Growth past the quota is
+            // taken back below.
             ahead = 0;
         } else if ahead > 0
             && let Err(denied) = device.hold(ahead)
@@ -403,7 +415,8 @@ fn allocate_much<B: Pooled>(
         return result;
     }
     drop(change);
-    // Room that is in pieces, or freed in an order that this queue must not see, makes the pool grow all the same.
+    // Room that is in pieces, or freed in an order that this queue must not see, makes the pool
+    // grow all the same.
     if ahead > 0 || pool.has_moved() {
         return settle_or_undo(pool, ahead, address());
     }
@@ -428,8 +441,9 @@ fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Sta
     B::OUT_OF_MEMORY
 }
 
-/// Destroys a pool through `call`: its memory goes back to the driver, but for what is still allocated from it. That is
-/// overhead from now on: measured where the management library shows it, counted for good where it does not.
+/// Destroys a pool through `call`: its memory goes back to the driver, but for what is still
+/// allocated from it. That is overhead from now on: measured where the management library shows it,
+/// counted for good where it does not.
 pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B::Status {
     let Some(_inside) = Inside::enter() else {
         return call();
@@ -462,8 +476,9 @@ pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B:
     result
 }
 
-/// Pools that are about to be destroyed: nobody asks about them from here on. They stay in the list until that is done, so
-/// that a thread which is told of one by the driver in the meantime does not take it for a new one.
+/// Pools that are about to be destroyed: nobody asks about them from here on. They stay in the list
+/// until that is done, so that a thread which is told of one by the driver in the meantime does not
+/// take it for a new one.
 #[derive(Debug)]
 #[must_use]
 pub struct Ending<B: Pooled>(Vec<&'static Pool<B>>);

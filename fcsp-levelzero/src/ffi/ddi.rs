@@ -1,6 +1,6 @@
-//! The getters by which a loader takes a driver's functions, and a static loader the loader's: each fills a table of
-//! function pointers that is as long as the version it is asked for. What is where in the tables is in
-//! [`crate::loader`]'s list.
+//! The getters by which a loader takes a driver's functions, and a static loader the loader's: each
+//! fills a table of function pointers that is as long as the version it is asked for. What is where
+//! in the tables is in [`crate::loader`]'s list.
 
 use core::ffi::c_void;
 

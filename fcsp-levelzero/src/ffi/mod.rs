@@ -1,4 +1,5 @@
-//! oneAPI Level Zero as an interposer sees it: integers, `#[repr(C)]` structs and function pointer types, written by hand.
+//! oneAPI Level Zero as an interposer sees it: integers, `#[repr(C)]` structs and function pointer
+//! types, written by hand.
 //!
 //! | room | header |
 //! |---|---|
@@ -20,8 +21,8 @@ pub mod ze;
 pub mod zes;
 pub mod zet;
 
-/// Everything that is wrapped or asked, under one roof. The lists of each module bear the same names; nobody asks for
-/// them here.
+/// Everything that is wrapped or asked, under one roof. The lists of each module bear the same
+/// names; nobody asks for them here.
 pub mod all {
     #![allow(ambiguous_glob_reexports)]
     pub use super::ddi::*;

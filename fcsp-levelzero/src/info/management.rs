@@ -1,7 +1,8 @@
-//! Sysman as the tenant sees it: the quota is the device's memory, and only the tenant's own processes run on it.
+//! Sysman as the tenant sees it: the quota is the device's memory, and only the tenant's own
+//! processes run on it.
 //!
-//! A program that only looks takes no memory of the device, so nothing is attached for it: it reads the tenant's region
-//! file from outside.
+//! A program that only looks takes no memory of the device, so nothing is attached for it: it reads
+//! the tenant's region file from outside.
 
 use std::sync::Mutex;
 
@@ -51,7 +52,8 @@ fn view(identity: &DeviceIdentity, total: u64) -> Option<View> {
     }
 }
 
-/// `zesDeviceEnumMemoryModules`: changes nothing, but whose a module is must be known when it is asked.
+/// `zesDeviceEnumMemoryModules`: changes nothing, but whose a module is must be known when it is
+/// asked.
 pub unsafe extern "C" fn zesDeviceEnumMemoryModules(
     hDevice: zes_device_handle_t,
     pCount: *mut u32,
@@ -69,7 +71,8 @@ pub unsafe extern "C" fn zesDeviceEnumMemoryModules(
                 &mut all,
                 core::ptr::null_mut()
             ));
-            // A thread that held this at a fork does not exist in the child, which then shows the device as it is.
+            // A thread that held this at a fork does not exist in the child, which then shows the
+            // device as it is.
             if let Ok(mut modules) = MODULES.try_lock() {
                 // SAFETY: the driver has written `*pCount` handles with success.
                 for handle in unsafe { core::slice::from_raw_parts(phMemory, *pCount as usize) } {

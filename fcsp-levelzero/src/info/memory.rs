@@ -14,7 +14,8 @@ pub fn portion(of: u64, part: u64, whole: u64) -> u64 {
     (u128::from(of) * u128::from(part) / u128::from(whole.max(1))) as u64
 }
 
-/// `zeDeviceGetMemoryProperties`: the quota as the size of the memory. Where a device has several, each shows its portion.
+/// `zeDeviceGetMemoryProperties`: the quota as the size of the memory. Where a device has several,
+/// each shows its portion.
 pub unsafe extern "C" fn zeDeviceGetMemoryProperties(
     hDevice: ze_device_handle_t,
     pCount: *mut u32,
@@ -66,7 +67,8 @@ pub unsafe extern "C" fn zeDeviceGetProperties(
     })
 }
 
-/// Structure type of the extension by which a driver says that its handles lead to its functions, and the flag that says so.
+/// Structure type of the extension by which a driver says that its handles lead to its functions,
+/// and the flag that says so.
 const DDI_HANDLES: ze_structure_type_t = 0x2_0027;
 const DDI_HANDLES_SUPPORTED: u32 = 1;
 
@@ -77,8 +79,8 @@ struct DdiHandles {
     flags: u32,
 }
 
-/// `zeDriverGetProperties`: a static loader that is told that handles lead to the driver's functions would take them from
-/// there and pass the wrappers by, so it is not told.
+/// `zeDriverGetProperties`: a static loader that is told that handles lead to the driver's
+/// functions would take them from there and pass the wrappers by, so it is not told.
 pub unsafe extern "C" fn zeDriverGetProperties(
     hDriver: ze_driver_handle_t,
     pDriverProperties: *mut ze_driver_properties_t,
@@ -88,7 +90,8 @@ pub unsafe extern "C" fn zeDriverGetProperties(
         if result != ZE_RESULT_SUCCESS {
             return result;
         }
-        // SAFETY: the driver has written there, and followed the caller's chain of extensions, with success.
+        // SAFETY: the driver has written there, and followed the caller's chain of extensions, with
+        // success.
         unsafe {
             let mut next: *mut c_void = (*pDriverProperties).pNext;
             while let Some(part) = next.cast::<ze_base_properties_t>().as_mut() {

@@ -1,7 +1,8 @@
 //! What the driver says this process holds on a device, asked of Sysman.
 //!
-//! The core's handles are good for that only where `ZES_ENABLE_SYSMAN=1` was set when the driver was initialised. The
-//! environment is the program's: where it does not say so there is no answer, and contexts keep their estimates.
+//! The core's handles are good for that only where `ZES_ENABLE_SYSMAN=1` was set when the driver
+//! was initialised. The environment is the program's: where it does not say so there is no answer,
+//! and contexts keep their estimates.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -67,19 +68,22 @@ pub fn is_there() -> bool {
     }
 }
 
-/// Bytes the driver holds for this process. `None` if it does not say, or does not show this process.
+/// Bytes the driver holds for this process. `None` if it does not say, or does not show this
+/// process.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     let me = std::process::id();
     let mut mine = of(device)?;
     mine.retain(|entry| entry.processId == me);
     if mine.is_empty() {
-        // A process that holds nothing yet is not listed; one whose number differs outside never is.
+        // A process that holds nothing yet is not listed; one whose number differs outside never
+        // is.
         return fcsp_hook::info::sees_own_numbers().then_some(0);
     }
     Some(mine.iter().map(|entry| entry.memSize).sum())
 }
 
-/// The processes that use a device, with what each holds there. Sysman lists them by their numbers on the host.
+/// The processes that use a device, with what each holds there. Sysman lists them by their numbers
+/// on the host.
 pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     let mut all: Vec<Listed> = Vec::new();
     for entry in of(device)? {

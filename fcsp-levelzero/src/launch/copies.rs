@@ -1,5 +1,6 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, where they are not on an engine that only
-//! copies: on an immediate list they pass the gate, on a regular one they are noted as part of what is in it.
+//! Copies and fills. Those inside device memory are the device's work as kernels are, where they
+//! are not on an engine that only copies: on an immediate list they pass the gate, on a regular one
+//! they are noted as part of what is in it.
 
 use core::ffi::c_void;
 
@@ -18,8 +19,9 @@ use crate::queues;
 enum Moved {
     /// Bytes between two addresses; a fill names its one twice.
     Linear(Kind, usize, [*const c_void; 2]),
-    /// An image and another, or an image and memory, and elements of the part of it that is meant, 0 for all. How many
-    /// bytes an element has only the driver knows, so the images stand for the size.
+    /// An image and another, or an image and memory, and elements of the part of it that is meant,
+    /// 0 for all. How many bytes an element has only the driver knows, so the images stand for the
+    /// size.
     Image(ze_image_handle_t, ze_image_handle_t, u64, *const c_void),
 }
 

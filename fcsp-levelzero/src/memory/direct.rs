@@ -11,7 +11,8 @@ use crate::device;
 use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, process, scope_of, shielded};
 
-/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, were there memory.
+/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments,
+/// were there memory.
 #[inline(always)]
 fn take(
     scope: Scope,
@@ -103,8 +104,8 @@ pub unsafe extern "C" fn zeMemAllocDevice(
     })
 }
 
-/// `zeMemAllocShared`: in full on its device, wherever its pages are. Without a device it may go to any, and counts on the
-/// first.
+/// `zeMemAllocShared`: in full on its device, wherever its pages are. Without a device it may go to
+/// any, and counts on the first.
 pub unsafe extern "C" fn zeMemAllocShared(
     hContext: ze_context_handle_t,
     device_desc: *const ze_device_mem_alloc_desc_t,
@@ -158,8 +159,8 @@ pub unsafe extern "C" fn zeMemFree(hContext: ze_context_handle_t, ptr: *mut c_vo
     })
 }
 
-/// `zeMemFreeExt`. Memory that is freed when the device is done with it is given back now: the driver holds it a moment
-/// longer than the tenant's account says.
+/// `zeMemFreeExt`. Memory that is freed when the device is done with it is given back now: the
+/// driver holds it a moment longer than the tenant's account says.
 pub unsafe extern "C" fn zeMemFreeExt(
     hContext: ze_context_handle_t,
     pMemFreeDesc: *const ze_memory_free_ext_desc_t,

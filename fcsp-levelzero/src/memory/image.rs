@@ -1,5 +1,5 @@
-//! Images: device memory with a shape, of which the driver alone knows the layout. What it may take at most is held before
-//! it is asked; what it took is asked of it after, where it can tell.
+//! Images: device memory with a shape, of which the driver alone knows the layout. What it may take
+//! at most is held before it is asked; what it took is asked of it after, where it can tell.
 
 use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 
@@ -20,7 +20,8 @@ fn element(layout: ze_image_format_layout_t) -> u64 {
     }
 }
 
-/// What an image may take: rows and heights of tiles, and half as much again for the smaller levels of a mipmap.
+/// What an image may take: rows and heights of tiles, and half as much again for the smaller levels
+/// of a mipmap.
 fn at_most(desc: &ze_image_desc_t) -> u64 {
     let width = desc
         .width

@@ -6,7 +6,8 @@
 //! | [`image`] | images |
 //! | [`vmm`] | physical memory by handle and mapping |
 //!
-//! Imports (other processes' handles, external memory) are the exporter's memory and are not charged twice.
+//! Imports (other processes' handles, external memory) are the exporter's memory and are not
+//! charged twice.
 
 pub mod direct;
 pub mod image;
@@ -18,13 +19,14 @@ use crate::ffi::ze::*;
 use crate::process::Device;
 use crate::{call_real, device};
 
-/// Pages of device memory: of allocations below [`LARGE_PAGE`], and of others. Intel's driver gives device memory in
-/// these, and says so as the page size of an allocation.
+/// Pages of device memory: of allocations below [`LARGE_PAGE`], and of others. Intel's driver gives
+/// device memory in these, and says so as the page size of an allocation.
 const SMALL_PAGE: u64 = 64 << 10;
 /// See [`SMALL_PAGE`].
 const LARGE_PAGE: u64 = 2 << 20;
 
-/// What the driver takes for a request of `bytes`. A request near 2^64 cannot be rounded up and cannot be met either.
+/// What the driver takes for a request of `bytes`. A request near 2^64 cannot be rounded up and
+/// cannot be met either.
 pub fn pages(bytes: u64) -> u64 {
     let page = if bytes < LARGE_PAGE {
         SMALL_PAGE
@@ -34,8 +36,8 @@ pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX)
 }
 
-/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives them back. Returns whether
-/// they were taken.
+/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives
+/// them back. Returns whether they were taken.
 pub fn with_block(device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
     let Some(known) = device::by_ordinal(device.ordinal) else {
         return false;

@@ -1,4 +1,5 @@
-//! Physical memory by handle and mapping: it is charged while its handle or any mapping of it lives.
+//! Physical memory by handle and mapping: it is charged while its handle or any mapping of it
+//! lives.
 
 use core::ffi::c_void;
 

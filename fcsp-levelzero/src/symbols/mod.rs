@@ -1,8 +1,8 @@
 //! Every function of Level Zero, and what each means for a quota or a share.
 //!
-//! The tables beside this file name all that the headers of version 1.4 declare, the getters of dispatch tables
-//! included, and later functions that matter; the test `headers` fails when a header declares a name that they lack. A
-//! version is the API's: 1004 is 1.4.
+//! The tables beside this file name all that the headers of version 1.4 declare, the getters of
+//! dispatch tables included, and later functions that matter; the test `headers` fails when a
+//! header declares a name that they lack. A version is the API's: 1004 is 1.4.
 //!
 //! ```
 //! use fcsp_levelzero::symbols::{self, Role};

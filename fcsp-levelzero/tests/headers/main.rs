@@ -1,7 +1,7 @@
 //! Compares the FFI and the symbol tables with the official headers.
 //!
-//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that holds
-//! them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
+//! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a
+//! folder that holds them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
 
 mod toolchain;
 
@@ -246,7 +246,8 @@ fn wrappers_are_put_where_their_functions_are() {
     assert!(compared > 40, "only {compared} places?");
 }
 
-/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong value.
+/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong
+/// value.
 #[test]
 fn a_wrong_declaration_is_caught() {
     let Some(headers) = headers() else { return };

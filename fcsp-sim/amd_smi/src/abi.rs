@@ -46,8 +46,9 @@ impl<T: Copy> Out<T> {
         if self.0.is_null() {
             return Err(INVALID_ARGS);
         }
-        // SAFETY: non-null, so by the ABI's contract a place for a value of this type (the i-th of an array whose
-        // length the caller stated). Unaligned, because C callers pass what they like.
+        // SAFETY: non-null, so by the ABI's contract a place for a value of this type (the i-th of
+        // an array whose length the caller stated). Unaligned, because C callers pass what they
+        // like.
         unsafe { self.0.add(i).write_unaligned(value) };
         Ok(())
     }
@@ -67,7 +68,8 @@ impl<T: Copy> Out<T> {
     }
 }
 
-/// Fills a caller's list, whose length comes in and goes out through `n`; without a list its length is asked for.
+/// Fills a caller's list, whose length comes in and goes out through `n`; without a list its length
+/// is asked for.
 pub fn fill<T: Copy>(n: Out<u32>, list: Out<T>, items: &[T]) -> Reply {
     if list.is_null() {
         return n.put(items.len() as u32);

@@ -1,8 +1,8 @@
 //! Exports what is not modelled as functions that say so, and links against `libruntime.so`.
 //!
-//! `symbols.txt`: every function that the ACL headers declare. The runtime library is another crate's product, which cargo
-//! cannot hand to the linker of this one; an empty library of the same name stands in for it, and the loader finds the
-//! true one beside this library.
+//! `symbols.txt`: every function that the ACL headers declare. The runtime library is another
+//! crate's product, which cargo cannot hand to the linker of this one; an empty library of the same
+//! name stands in for it, and the loader finds the true one beside this library.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,7 +1,8 @@
 //! Places that a C caller hands over.
 //!
-//! By the ABI's contract a pointer argument is null or points to what the prototype says. These types carry that
-//! contract from the exported function's signature to the one spot where it is used.
+//! By the ABI's contract a pointer argument is null or points to what the prototype says. These
+//! types carry that contract from the exported function's signature to the one spot where it is
+//! used.
 
 use crate::codes::{CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, Reply};
 
@@ -32,8 +33,8 @@ impl<T: Copy> Out<T> {
         self.set_at(0, value);
     }
 
-    /// Leaves what a device leaves where it has no memory, or a capture forbids to take any: zeroes (measured, H200, driver
-    /// 580.159.04).
+    /// Leaves what a device leaves where it has no memory, or a capture forbids to take any: zeroes
+    /// (measured, H200, driver 580.159.04).
     pub fn nowhere<R>(self, code: Code) -> Reply<R>
     where
         T: Default,
@@ -47,8 +48,9 @@ impl<T: Copy> Out<T> {
     /// Stores an element of an array if the caller gave one.
     pub fn set_at(self, i: usize, value: T) {
         if !self.0.is_null() {
-            // SAFETY: non-null, so by the contract above a place for a value of this type (the i-th of an array
-            // whose length the caller stated). Unaligned, because C callers pass what they like.
+            // SAFETY: non-null, so by the contract above a place for a value of this type (the i-th
+            // of an array whose length the caller stated). Unaligned, because C callers pass what
+            // they like.
             unsafe { self.0.add(i).write_unaligned(value) }
         }
     }
@@ -110,7 +112,8 @@ impl<T: Copy> In<T> {
         if self.0.is_null() {
             return Err(INVALID_VALUE);
         }
-        // SAFETY: non-null, so by the contract above an array of at least the length that the caller stated.
+        // SAFETY: non-null, so by the contract above an array of at least the length that the
+        // caller stated.
         Ok(unsafe { self.0.add(i).read_unaligned() })
     }
 
@@ -158,7 +161,8 @@ impl Text {
     }
 }
 
-/// Writes a string into a caller's buffer of `len` bytes, cut short if need be and always terminated.
+/// Writes a string into a caller's buffer of `len` bytes, cut short if need be and always
+/// terminated.
 pub fn put_text(buffer: Out<u8>, len: usize, text: &str) -> Reply {
     if buffer.is_null() || len == 0 {
         return Err(INVALID_VALUE);

@@ -1,5 +1,5 @@
-//! Arrays and mipmaps: memory with a shape. Their elements lie row by row without gaps; what they take of the device is more,
-//! as its blocks of elements are whole.
+//! Arrays and mipmaps: memory with a shape. Their elements lie row by row without gaps; what they
+//! take of the device is more, as its blocks of elements are whole.
 
 use crate::abi::{In, Out};
 use crate::capture::forbid_by;
@@ -92,8 +92,8 @@ impl Desc3 {
             .ok_or(OUT_OF_MEMORY)
     }
 
-    /// Bytes that the device takes for it, measured on an H200: rows of 64 bytes, in blocks of 8 to 128 rows, and of up to 8
-    /// slices.
+    /// Bytes that the device takes for it, measured on an H200: rows of 64 bytes, in blocks of 8 to
+    /// 128 rows, and of up to 8 slices.
     fn footprint(&self) -> Reply<u64> {
         self.bytes()?;
         let rows = self.height.max(1);
@@ -191,7 +191,8 @@ api! {
     fn cuArray3DGetDescriptor_v2(desc: Out<Desc3>, array: u64) {
         desc.put(driver()?.arrays.get(array)?.desc)
     }
-    /// Only arrays whose memory comes later have requirements to ask for, and there are none; measured.
+    /// Only arrays whose memory comes later have requirements to ask for, and there are none;
+    /// measured.
     fn cuArrayGetMemoryRequirements(_place: u64, array: u64, device: i32) {
         let d = driver()?;
         d.device(device)?;

@@ -1,7 +1,8 @@
 //! Recording a stream's work as a graph.
 //!
-//! One session records one graph. It begins on one stream; other streams come in by waiting for an event that was
-//! recorded in it, and must be joined again the same way before the first stream ends it.
+//! One session records one graph. It begins on one stream; other streams come in by waiting for an
+//! event that was recorded in it, and must be joined again the same way before the first stream
+//! ends it.
 
 use crate::abi::{In, Out};
 use crate::codes::{
@@ -80,10 +81,11 @@ fn each_session(mut f: impl FnMut(&Session)) {
     });
 }
 
-/// Fails for calls that may not be made while some session forbids them to this thread, such as allocations, and
-/// invalidates that session. The check comes before those of arguments; measured.
+/// Fails for calls that may not be made while some session forbids them to this thread, such as
+/// allocations, and invalidates that session. The check comes before those of arguments; measured.
 pub fn forbid() -> Reply {
-    // Relaxed: a thread that must be kept out began after the session did, by whatever ordered the two.
+    // Relaxed: a thread that must be kept out began after the session did, by whatever ordered the
+    // two.
     let mode = MODE.with(Cell::get);
     if mode == RELAXED || OPEN.load(Ordering::Relaxed) == 0 {
         return Ok(());
@@ -180,7 +182,8 @@ fn enter(t: &Target, session: &Arc<Session>, tail: Vec<NodeId>) -> Recording {
     }
 }
 
-/// A stream waits for a point of a session: it joins the session, or its own part gets one more predecessor.
+/// A stream waits for a point of a session: it joins the session, or its own part gets one more
+/// predecessor.
 pub fn join(t: &Target, point: &Point) -> Reply {
     if t.stream.queue == LEGACY {
         return Err(CAPTURE_UNSUPPORTED);

@@ -110,7 +110,8 @@ api! {
         c.uses.fetch_add(1, Relaxed);
         Ok(())
     }
-    /// One use less of the current context; the last one ends it. A primary context has its own count.
+    /// One use less of the current context; the last one ends it. A primary context has its own
+    /// count.
     fn cuCtxDetach(handle: u64) {
         let c = current()?;
         if c.handle != handle {

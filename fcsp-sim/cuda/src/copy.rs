@@ -14,12 +14,13 @@ const DEVICE: u32 = 2;
 const ARRAY: u32 = 3;
 const UNIFIED: u32 = 4;
 
-/// Runs a copy on a stream. Host memory that the device cannot see is read before the call returns, and written
-/// before it returns.
+/// Runs a copy on a stream. Host memory that the device cannot see is read before the call returns,
+/// and written before it returns.
 fn enqueue(t: &Target, mut c: Copy) -> Reply {
     let d = driver()?;
     if t.recording().is_some() {
-        // What is recorded may speak of memory that a launch has yet to make; it is checked when it runs.
+        // What is recorded may speak of memory that a launch has yet to make; it is checked when it
+        // runs.
         return t.run(Work::Copy(c));
     }
     c.check(&d.memory)?;
@@ -93,7 +94,8 @@ pub struct Copy2 {
     height: u64,
 }
 
-/// As [`Copy2`] with slices. The words that are reserved in the plain form name contexts in the one between devices.
+/// As [`Copy2`] with slices. The words that are reserved in the plain form name contexts in the one
+/// between devices.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Copy3 {

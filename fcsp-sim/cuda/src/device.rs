@@ -74,7 +74,8 @@ api! {
     fn cuDeviceGetByPCIBusId(device: Out<i32>, text: Text) {
         let d = driver()?;
         let text = text.get()?;
-        // The domain may be given with four or eight digits or left out, the function may be left out.
+        // The domain may be given with four or eight digits or left out, the function may be left
+        // out.
         let tail = text.rsplitn(3, ':').take(2).collect::<Vec<_>>();
         let [last, bus] = tail[..] else { return Err(INVALID_VALUE) };
         let bus = u32::from_str_radix(bus, 16).map_err(|_| INVALID_VALUE)?;
@@ -111,7 +112,8 @@ api! {
         if device == peer || !(1..=5).contains(&attribute) {
             return Err(INVALID_VALUE);
         }
-        // Performance rank, access, native atomics, arrays; nothing else is special about a simulated link.
+        // Performance rank, access, native atomics, arrays; nothing else is special about a
+        // simulated link.
         value.put(i32::from(matches!(attribute, 2 | 4)))
     }
 }

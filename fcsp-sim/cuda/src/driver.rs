@@ -1,4 +1,5 @@
-//! The driver's state in this process: objects by handle, contexts, and which one is current on a thread.
+//! The driver's state in this process: objects by handle, contexts, and which one is current on a
+//! thread.
 
 use crate::codes::{
     CONTEXT_IS_DESTROYED, Code, INVALID_CONTEXT, INVALID_DEVICE, NO_DEVICE, NOT_INITIALIZED, Reply,
@@ -49,7 +50,8 @@ pub struct Context {
     pub captures: AtomicU32,
     /// Streams of either kind that record a graph now, in a mode that is not relaxed.
     pub recordings: AtomicU32,
-    /// For a green context: the primary context that memory, modules and events made in it belong to.
+    /// For a green context: the primary context that memory, modules and events made in it belong
+    /// to.
     owner: Option<Arc<Context>>,
     /// Multiprocessors that its work runs on; 0 for all.
     pub units: u32,
@@ -105,7 +107,8 @@ pub struct Driver {
     pub pools: Vec<(AtomicU64, AtomicU64)>,
     /// Live objects.
     pub contexts: Table<Context>,
-    /// Destroyed contexts by handle. The driver keeps them: they can be made current, and then refuse what is asked of them.
+    /// Destroyed contexts by handle. The driver keeps them: they can be made current, and then
+    /// refuse what is asked of them.
     graves: Mutex<HashMap<u64, Arc<Context>>>,
     /// Live objects.
     pub streams: Table<Stream>,
@@ -145,7 +148,8 @@ thread_local! {
     static STACK: RefCell<Vec<Arc<Context>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lets go of the parent's state file in a forked child. Once, however often it is called; async-signal-safe.
+/// Lets go of the parent's state file in a forked child. Once, however often it is called;
+/// async-signal-safe.
 pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
         d.process.region.abandon_in_child();
@@ -201,7 +205,8 @@ fn start() -> Result<Driver, Code> {
 
 /// `cuInit`.
 pub fn init() -> Reply {
-    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for it.
+    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for
+    // it.
     if !owner::claim() {
         return Err(NOT_INITIALIZED);
     }
@@ -232,11 +237,13 @@ pub fn current_or_none() -> Option<Arc<Context>> {
 /// The context that is current on this thread.
 ///
 /// # Errors
-/// `INVALID_CONTEXT` if there is none, `CONTEXT_IS_DESTROYED` if it is gone, or the error that ended it.
+/// `INVALID_CONTEXT` if there is none, `CONTEXT_IS_DESTROYED` if it is gone, or the error that
+/// ended it.
 pub fn current() -> Reply<Arc<Context>> {
     driver()?;
     let c = current_or_none().ok_or(INVALID_CONTEXT)?;
-    // A primary context that was reset and retained again is the same one, for whoever has it current.
+    // A primary context that was reset and retained again is the same one, for whoever has it
+    // current.
     let c = match driver()?.primary_again(&c) {
         Some(again) => {
             set_current(Some(again.clone()));
@@ -248,7 +255,8 @@ pub fn current() -> Reply<Arc<Context>> {
     Ok(c)
 }
 
-/// Fails if the context that is current on this thread is gone or lost. No context at all is as good as any.
+/// Fails if the context that is current on this thread is gone or lost. No context at all is as
+/// good as any.
 ///
 /// # Errors
 /// As [`current`].
@@ -304,7 +312,8 @@ impl Context {
         Ok(self.timeline.check()?)
     }
 
-    /// The handle that tags its memory and modules: its own, or a green context's primary context's.
+    /// The handle that tags its memory and modules: its own, or a green context's primary
+    /// context's.
     pub fn tag(&self) -> u64 {
         self.owner.as_ref().map_or(self.handle, |o| o.handle)
     }
@@ -419,7 +428,8 @@ impl Driver {
         }
     }
 
-    /// Makes a green context of a device: one that has `units` multiprocessors, and the primary context's memory.
+    /// Makes a green context of a device: one that has `units` multiprocessors, and the primary
+    /// context's memory.
     pub fn create_green(&self, ordinal: i32, units: u32) -> Reply<Arc<Context>> {
         let owner = self.primary_retain(ordinal)?;
         let device = owner.device;
@@ -622,7 +632,8 @@ impl Driver {
         Ok(id)
     }
 
-    /// Ends a device's pools with all that was allocated from them. The next use makes a new default pool.
+    /// Ends a device's pools with all that was allocated from them. The next use makes a new
+    /// default pool.
     #[allow(dead_code, reason = "for HIP's simulator, which shares this file")]
     pub fn end_pools(&self, ordinal: i32) -> Reply {
         let gone = self.memory.pools_end(self.device(ordinal)?);

@@ -1,5 +1,5 @@
-//! How a function is exported: one name or two (the second for default streams a thread), faults on demand before
-//! and after its effect, and refusal in a forked child.
+//! How a function is exported: one name or two (the second for default streams a thread), faults on
+//! demand before and after its effect, and refusal in a forked child.
 
 use crate::codes::{NOT_INITIALIZED, NOT_SUPPORTED, Reply};
 use fcsp_sim::faults::around;
@@ -17,8 +17,8 @@ pub const SIZES_ARE_KNOWN: bool = true;
 /// Dead functions of modules are refused by a code; measured.
 pub const CHECKS_FUNCTIONS: bool = true;
 
-/// Whether graphs, executables and nodes are looked up. Dead graphs and executables are refused by a code, and dead nodes
-/// are followed; measured.
+/// Whether graphs, executables and nodes are looked up. Dead graphs and executables are refused by
+/// a code, and dead nodes are followed; measured.
 pub const LOOKS_UP_GRAPHS: bool = false;
 
 /// Whether this library exports a function.
@@ -33,8 +33,9 @@ pub fn log(text: &str) {
     }
 }
 
-/// Runs an exported function's body. In a child that was forked after the driver was initialised nothing works, as with the
-/// real driver, and nothing waits for locks that a thread of the parent held.
+/// Runs an exported function's body. In a child that was forked after the driver was initialised
+/// nothing works, as with the real driver, and nothing waits for locks that a thread of the parent
+/// held.
 pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     if owner::is_child() {
         crate::driver::in_child();
@@ -78,8 +79,9 @@ macro_rules! api {
 }
 pub(crate) use api;
 
-/// Exports pairs of functions that differ in the meaning of stream 0: the context's legacy stream for the first name,
-/// the calling thread's own for the second. The body learns which from the identifier in brackets.
+/// Exports pairs of functions that differ in the meaning of stream 0: the context's legacy stream
+/// for the first name, the calling thread's own for the second. The body learns which from the
+/// identifier in brackets.
 macro_rules! stream_api {
     ($( $(#[$m:meta])* fn $legacy:ident, $thread:ident [$pt:ident] ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
         $(#[$m])*

@@ -43,7 +43,8 @@ impl GraphObject {
     }
 }
 
-/// A graph ready to be launched. Its nodes keep the numbers of the graph it was made from, by which callers name them.
+/// A graph ready to be launched. Its nodes keep the numbers of the graph it was made from, by which
+/// callers name them.
 #[derive(Debug)]
 pub struct Exec {
     /// The graph as it was, with later changes of parameters.
@@ -76,7 +77,8 @@ pub struct Graphs {
     ended: Mutex<HashMap<NodeId, End>>,
     /// Parameters that callers were pointed to, by node.
     pub shown: Mutex<HashMap<NodeId, Shown>>,
-    /// Attributes of kernel nodes, by node and number. Kept for the application; nothing depends on them.
+    /// Attributes of kernel nodes, by node and number. Kept for the application; nothing depends on
+    /// them.
     pub attributes: Mutex<HashMap<(NodeId, i32), [u64; 8]>>,
 }
 

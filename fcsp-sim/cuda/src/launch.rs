@@ -115,7 +115,8 @@ stream_api! {
         let spec = t.context.spec()?;
         let threads = u64::from(bx) * u64::from(by) * u64::from(bz);
         let resident = u64::from(spec.sm) * (u64::from(spec.threads_sm) / threads.max(1)).min(32);
-        // All blocks must fit on the device at once, or waiting for each other they would wait for ever.
+        // All blocks must fit on the device at once, or waiting for each other they would wait for
+        // ever.
         if u64::from(gx) * u64::from(gy) * u64::from(gz) > resident {
             return Err(Code(720));
         }

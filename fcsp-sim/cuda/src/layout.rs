@@ -1,5 +1,5 @@
-//! Sizes of the API's structures on a 64-bit host, checked when this crate is built: a structure that is read or
-//! written with the wrong size is found here and not by an application.
+//! Sizes of the API's structures on a 64-bit host, checked when this crate is built: a structure
+//! that is read or written with the wrong size is found here and not by an application.
 
 use std::mem::size_of;
 

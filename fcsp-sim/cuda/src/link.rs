@@ -1,5 +1,6 @@
-//! The linker: PTX in, one image out. What comes out is what went in, one text after the other, which the loader
-//! reads; a binary among the inputs makes the whole a binary image of which nothing is known.
+//! The linker: PTX in, one image out. What comes out is what went in, one text after the other,
+//! which the loader reads; a binary among the inputs makes the whole a binary image of which
+//! nothing is known.
 
 use crate::abi::{In, Out, Text};
 use crate::codes::{INVALID_VALUE, Reply};
@@ -60,7 +61,8 @@ api! {
         if bytes.is_empty() {
             return Err(INVALID_VALUE);
         }
-        // The text must end where the loader stops reading; it stays in place until the link is destroyed.
+        // The text must end where the loader stops reading; it stays in place until the link is
+        // destroyed.
         if bytes.last() != Some(&0) {
             bytes.push(0);
         }

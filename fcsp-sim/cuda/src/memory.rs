@@ -164,8 +164,8 @@ fn advise(at: u64, size: u64, advice: i32) -> Reply {
     Ok(())
 }
 
-/// Addresses of the first version of the API have 32 bits, and this library has no memory there: such calls cannot be
-/// served by the real library on a 64-bit host either.
+/// Addresses of the first version of the API have 32 bits, and this library has no memory there:
+/// such calls cannot be served by the real library on a 64-bit host either.
 const NARROW: Reply = Err(INVALID_VALUE);
 
 api! {

@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Module {
     context: u64,
-    /// Whether it is a library or a library's module in a context. The driver follows handles of their kernels and functions
-    /// without a look, and refuses dead ones of other modules; measured.
+    /// Whether it is a library or a library's module in a context. The driver follows handles of
+    /// their kernels and functions without a look, and refuses dead ones of other modules;
+    /// measured.
     of_library: bool,
     program: Arc<Program>,
     variables: Vec<(String, u64, u64)>,

@@ -218,7 +218,8 @@ fn kernel_params(node: u64) -> Reply<KernelParams> {
         return Err(INVALID_VALUE);
     };
     let d = driver()?;
-    // The caller gets pointers to the node's parameters; they stay where they are until it asks again.
+    // The caller gets pointers to the node's parameters; they stay where they are until it asks
+    // again.
     let mut shown = d.graphs.shown.lock().unwrap_or_else(PoisonError::into_inner);
     let entry = shown.entry(node_id(node)).or_default();
     entry.0 = l.params.clone();
@@ -438,7 +439,8 @@ api! {
     fn cuGraphMemAllocNodeGetParams(node: u64, p: Out<AllocParams>) {
         let Work::Alloc(m) = get(node)? else { return Err(INVALID_VALUE) };
         let d = driver()?;
-        // Zeroes are a valid value of every field; the pool's description is the device's default one.
+        // Zeroes are a valid value of every field; the pool's description is the device's default
+        // one.
         let mut a = p.get()?;
         (a.pool.kind, a.pool.handles, a.pool.max) = (1, 0, 0);
         a.pool.location = crate::memory::Location { kind: 1, id: d.ordinal(m.device) };

@@ -71,7 +71,8 @@ api! {
         let r = driver()?.memory.find(at);
         for i in 0..n as usize {
             let (w, place) = (which.at(i)?, places.at(i)?);
-            // Memory that the driver does not know is no error here; the values are then zero, the device -2.
+            // Memory that the driver does not know is no error here; the values are then zero, the
+            // device -2.
             let v = match &r {
                 Some(r) => value(r, at, w).unwrap_or((0, if matches!(w, 2 | 6 | 8 | 9) { 4 } else { 8 })),
                 None if w == 9 => (-2i32 as u32 as u64, 4),

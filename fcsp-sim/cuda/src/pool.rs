@@ -136,7 +136,8 @@ api! {
             return Err(INVALID_VALUE);
         }
         for (_, current) in &d.pools {
-            // A destroyed pool stops being its device's current one. First, so that nobody is given a dead one.
+            // A destroyed pool stops being its device's current one. First, so that nobody is given
+            // a dead one.
             let _ = current.compare_exchange(pool, 0, Relaxed, Relaxed);
         }
         d.memory.pool_destroy(pool)?;

@@ -91,7 +91,8 @@ fn of_thread(c: &Arc<Context>) -> Reply<Arc<Stream>> {
     Ok(stream)
 }
 
-/// The stream of a handle. 0 is the legacy stream or the thread's own, by the variant called; 1 and 2 are those two.
+/// The stream of a handle. 0 is the legacy stream or the thread's own, by the variant called; 1 and
+/// 2 are those two.
 pub fn target(handle: u64, per_thread: bool) -> Reply<Target> {
     match handle {
         0..=2 => {
@@ -124,7 +125,8 @@ impl Target {
         self.stream.flags & NON_BLOCKING == 0
     }
 
-    /// The legacy stream may not be used while a blocking stream records: it would have to wait for it.
+    /// The legacy stream may not be used while a blocking stream records: it would have to wait for
+    /// it.
     pub fn implicit(&self) -> Reply {
         if self.stream.queue == LEGACY && self.context.captures.load(Relaxed) > 0 {
             return Err(CAPTURE_IMPLICIT);

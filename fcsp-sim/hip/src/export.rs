@@ -1,8 +1,9 @@
-//! How functions are defined: HIP's, with faults on demand before and after their effect and refusal in a forked child;
-//! and the driver's behind them, which are plain functions here and exported nowhere.
+//! How functions are defined: HIP's, with faults on demand before and after their effect and
+//! refusal in a forked child; and the driver's behind them, which are plain functions here and
+//! exported nowhere.
 //!
-//! The names with their versions are exported by jumps that the build script writes, as only an assembler can say
-//! `name@@version`.
+//! The names with their versions are exported by jumps that the build script writes, as only an
+//! assembler can say `name@@version`.
 
 use crate::codes::{Code, NOT_INITIALIZED, NOT_READY, NOT_SUPPORTED, Reply};
 use fcsp_sim::faults::around;
@@ -21,7 +22,8 @@ pub const SIZES_ARE_KNOWN: bool = false;
 /// Dead functions of modules are followed: `hip::DeviceFunc::asFunction` is a cast.
 pub const CHECKS_FUNCTIONS: bool = false;
 
-/// Graphs, executables and nodes are looked up, dead or not (`isGraphValid`, `isGraphExecValid`, `isNodeValid`).
+/// Graphs, executables and nodes are looked up, dead or not (`isGraphValid`, `isGraphExecValid`,
+/// `isNodeValid`).
 pub const LOOKS_UP_GRAPHS: bool = true;
 
 /// Whether this library exports a function.
@@ -49,8 +51,9 @@ pub fn last(take: bool) -> i32 {
         .unwrap_or(0)
 }
 
-/// Runs the body of one of HIP's functions, and remembers its error for `hipGetLastError`. In a child that was forked after
-/// the runtime was initialised nothing works, and nothing waits for locks that a thread of the parent held.
+/// Runs the body of one of HIP's functions, and remembers its error for `hipGetLastError`. In a
+/// child that was forked after the runtime was initialised nothing works, and nothing waits for
+/// locks that a thread of the parent held.
 pub fn hip(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     let code = if owner::is_child() {
         crate::driver::in_child();
@@ -64,7 +67,8 @@ pub fn hip(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     code
 }
 
-/// Runs the body of one of the driver's functions; faults are HIP's, so the name does not matter here.
+/// Runs the body of one of the driver's functions; faults are HIP's, so the name does not matter
+/// here.
 pub fn call(_name: &str, body: impl FnOnce() -> Reply) -> i32 {
     body().map_or_else(|c| c.0, |()| 0)
 }
@@ -122,7 +126,8 @@ macro_rules! stream_api {
 }
 pub(crate) use stream_api;
 
-/// HIP's functions. The runtime is started and the thread's device has a context before a body runs.
+/// HIP's functions. The runtime is started and the thread's device has a context before a body
+/// runs.
 macro_rules! hip_api {
     ($( $(#[$m:meta])* fn $name:ident ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
         $(#[$m])*

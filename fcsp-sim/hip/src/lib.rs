@@ -1,11 +1,12 @@
 //! The simulated accelerator as `libamdhip64.so.6`.
 //!
-//! HIP's host API is CUDA's driver and runtime APIs in one, call by call, with the same numbers for most results and
-//! flags. So is this library: the rooms of the CUDA library beside this one, which put objects, streams, graphs and
-//! captures over the device model, are compiled in without being exported, and the rooms in [`hip`] give them HIP's
-//! names, argument orders, structures and its habit of making contexts by itself. Every function that the real library
-//! exports (up to HIP 7.2) is exported, under its own symbol version (`hip_4.2` and so on); what is not modelled
-//! answers "not supported" from functions that the build script writes.
+//! HIP's host API is CUDA's driver and runtime APIs in one, call by call, with the same numbers for
+//! most results and flags. So is this library: the rooms of the CUDA library beside this one, which
+//! put objects, streams, graphs and captures over the device model, are compiled in without being
+//! exported, and the rooms in [`hip`] give them HIP's names, argument orders, structures and its
+//! habit of making contexts by itself. Every function that the real library exports (up to HIP 7.2)
+//! is exported, under its own symbol version (`hip_4.2` and so on); what is not modelled answers
+//! "not supported" from functions that the build script writes.
 
 // Not every room of the driver has a caller here, and HIP's rooms use each only in part.
 #![allow(dead_code)]

@@ -1,5 +1,6 @@
-//! Compute units that the process is kept to: `HSA_CU_MASK`, which the layer below the real runtime reads when it is started
-//! and puts on every queue. The runtime itself knows nothing of it and tells nobody.
+//! Compute units that the process is kept to: `HSA_CU_MASK`, which the layer below the real runtime
+//! reads when it is started and puts on every queue. The runtime itself knows nothing of it and
+//! tells nobody.
 
 use crate::driver::{Driver, driver};
 use std::ops::RangeInclusive;
@@ -45,7 +46,8 @@ fn units(text: &str) -> Option<Vec<u32>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// The mask for a device by its place on the machine; `None` for all units. Reading ends at the first mistake.
+/// The mask for a device by its place on the machine; `None` for all units. Reading ends at the
+/// first mistake.
 fn mask_for(text: &str, place: u32, count: u32) -> Option<Vec<u32>> {
     let text: String = text.split_whitespace().collect::<String>().to_uppercase();
     for set in text.split(';') {

@@ -1,7 +1,8 @@
 //! Places that a C caller hands over.
 //!
-//! By the ABI's contract a pointer argument is null or points to what the prototype says. These types carry that
-//! contract from the exported function's signature to the one spot where it is used.
+//! By the ABI's contract a pointer argument is null or points to what the prototype says. These
+//! types carry that contract from the exported function's signature to the one spot where it is
+//! used.
 
 use crate::codes::{INVALID_NULL_POINTER, Reply};
 
@@ -35,8 +36,9 @@ impl<T: Copy> Out<T> {
     /// Stores an element of an array if the caller gave one.
     pub fn set_at(self, i: usize, value: T) {
         if !self.0.is_null() {
-            // SAFETY: non-null, so by the contract above a place for a value of this type (the i-th of an array
-            // whose length the caller stated). Unaligned, because C callers pass what they like.
+            // SAFETY: non-null, so by the contract above a place for a value of this type (the i-th
+            // of an array whose length the caller stated). Unaligned, because C callers pass what
+            // they like.
             unsafe { self.0.add(i).write_unaligned(value) }
         }
     }
@@ -95,7 +97,8 @@ impl<T: Copy> In<T> {
         if self.0.is_null() {
             return Err(INVALID_NULL_POINTER);
         }
-        // SAFETY: non-null, so by the contract above an array of at least the length that the caller stated.
+        // SAFETY: non-null, so by the contract above an array of at least the length that the
+        // caller stated.
         Ok(unsafe { self.0.add(i).read_unaligned() })
     }
 
@@ -156,7 +159,8 @@ pub fn text<const N: usize>(text: &str) -> [u8; N] {
     out
 }
 
-/// Answers a call that lists things: without a place for them their number, with one as many as fit.
+/// Answers a call that lists things: without a place for them their number, with one as many as
+/// fit.
 pub fn put_list<T: Copy>(count: Out<u32>, place: Out<T>, items: &[T]) -> Reply {
     let room = count.get()? as usize;
     if room == 0 || place.is_null() {

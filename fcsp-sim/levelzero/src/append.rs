@@ -17,7 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy)]
 struct Events(u64, u32, In<u64>);
 
-/// Appends what `work` makes for the list. Nothing of the call runs while another thread is in one on the same list.
+/// Appends what `work` makes for the list. Nothing of the call runs while another thread is in one
+/// on the same list.
 fn add(handle: u64, work: impl FnOnce(&List) -> Reply<Work>, events: Events) -> Reply {
     let l = driver()?.lists.get(handle)?;
     let _stay = l.threads.enter("command list", handle);
@@ -40,15 +41,17 @@ fn nothing(_: &List) -> Reply<Work> {
     Ok(Work::Nothing)
 }
 
-/// A command of which nothing is modelled: only that the list is there and nobody else is in a call on it.
+/// A command of which nothing is modelled: only that the list is there and nobody else is in a call
+/// on it.
 fn touch(handle: u64) -> Reply {
     let l = driver()?.lists.get(handle)?;
     let _stay = l.threads.enter("command list", handle);
     Ok(())
 }
 
-/// Whether an address is in memory that the driver knows. Any other is the host's own, which copies may reach. "The
-/// application must ensure the command list and events were created, and the memory was allocated, on the same context."
+/// Whether an address is in memory that the driver knows. Any other is the host's own, which copies
+/// may reach. "The application must ensure the command list and events were created, and the memory
+/// was allocated, on the same context."
 fn known(context: &Context, at: u64) -> Reply<bool> {
     let Some(r) = driver()?.memory.find(at) else {
         return Ok(false);
@@ -105,7 +108,8 @@ fn image(context: &Context, handle: u64) -> Reply<Arc<Image>> {
     Ok(i)
 }
 
-/// Rows in memory: first byte, bytes a row, bytes a slice; 0 where they follow each other without gaps.
+/// Rows in memory: first byte, bytes a row, bytes a slice; 0 where they follow each other without
+/// gaps.
 type Rows = (u64, u32, u32);
 
 /// A copy between an image's region and rows in memory.

@@ -36,8 +36,8 @@ pub const INVALID_ARGUMENT_INDEX: Code = Code(0x7800_0015);
 pub const INVALID_ARGUMENT_SIZE: Code = Code(0x7800_0016);
 pub const INVALID_LIST_TYPE: Code = Code(0x7800_0019);
 
-/// A handle that the driver was to follow: the null handle has a code of its own. Any other ends the program before it
-/// comes here, unless the rule is off.
+/// A handle that the driver was to follow: the null handle has a code of its own. Any other ends
+/// the program before it comes here, unless the rule is off.
 impl From<Stale> for Code {
     fn from(stale: Stale) -> Self {
         match stale {

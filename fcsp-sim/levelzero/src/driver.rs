@@ -34,7 +34,8 @@ pub struct Driver {
     pub memory: Arc<Memory>,
     /// Devices this process sees, by position on the machine.
     pub visible: Vec<usize>,
-    /// Whether the management functions answer: as in the real driver only where the environment asked for them.
+    /// Whether the management functions answer: as in the real driver only where the environment
+    /// asked for them.
     pub sysman: bool,
     /// Live objects.
     pub contexts: Table<Context>,
@@ -68,15 +69,17 @@ static DRIVER: OnceLock<Result<Driver, Code>> = OnceLock::new();
 pub const DRIVER_HANDLE: u64 = 0x4c5a_0000_0010;
 const DEVICE_TAG: u64 = 0x4c5a_0001_0000;
 
-/// Lets go of the parent's state file in a forked child. Once, however often it is called; async-signal-safe.
+/// Lets go of the parent's state file in a forked child. Once, however often it is called;
+/// async-signal-safe.
 pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
         d.process.region.abandon_in_child();
     }
 }
 
-/// The devices that `ZE_AFFINITY_MASK` leaves: numbers separated by commas, each perhaps with a tile after a dot, which
-/// devices of one tile have only as 0. The mask chooses; the order stays the machine's.
+/// The devices that `ZE_AFFINITY_MASK` leaves: numbers separated by commas, each perhaps with a
+/// tile after a dot, which devices of one tile have only as 0. The mask chooses; the order stays
+/// the machine's.
 fn visible(topology: &Topology, mask: Option<&str>) -> Vec<usize> {
     let all = 0..topology.devices.len();
     let Some(mask) = mask.filter(|m| !m.trim().is_empty()) else {
@@ -132,7 +135,8 @@ fn start() -> Result<Driver, Code> {
 
 /// `zeInit`.
 pub fn init() -> Reply {
-    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for it.
+    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for
+    // it.
     if !owner::claim() {
         return Err(UNINITIALIZED);
     }
@@ -236,14 +240,15 @@ impl Context {
         Ok(self.lock().values().try_for_each(|t| t.check())?)
     }
 
-    /// Whether this context knows an allocation: "Context A has no knowledge of ptrB". Mapped physical memory has no
-    /// context in the model.
+    /// Whether this context knows an allocation: "Context A has no knowledge of ptrB". Mapped
+    /// physical memory has no context in the model.
     pub fn has(&self, r: &Range) -> bool {
         r.context == 0 || r.context == self.handle || !is_on(Rule::Contexts)
     }
 
-    /// Whether an object of `other` may be used together with one of this context. Ends the program where the
-    /// specification demands one context: "must ensure the command list and events were created on the same context".
+    /// Whether an object of `other` may be used together with one of this context. Ends the program
+    /// where the specification demands one context: "must ensure the command list and events were
+    /// created on the same context".
     pub fn must_be(&self, other: &Self, kind: &str, handle: u64) {
         if self.handle != other.handle && is_on(Rule::Contexts) {
             let (own, its) = (self.handle, other.handle);
@@ -272,9 +277,10 @@ impl Context {
         Ok(())
     }
 
-    /// Ends what was made in this context and is alive still. "The implementation of this function may immediately free
-    /// all Host and Device allocations associated with this context": none of it may be used after it, not even to be
-    /// destroyed. That there is some is a leak and no crash on a device; `FCSP_SIM_LOG` tells of it.
+    /// Ends what was made in this context and is alive still. "The implementation of this function
+    /// may immediately free all Host and Device allocations associated with this context": none of
+    /// it may be used after it, not even to be destroyed. That there is some is a leak and no crash
+    /// on a device; `FCSP_SIM_LOG` tells of it.
     fn end_children(&self, d: &Driver) -> Reply {
         let mut left = Vec::new();
         let mut note = |kind: &str, n: usize| {

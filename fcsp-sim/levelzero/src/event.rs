@@ -28,7 +28,8 @@ pub struct Pool {
     used: Arc<Mutex<HashSet<u32>>>,
 }
 
-/// When what signalled an event ran, in nanoseconds of the shared clock, and for how long it had the engine.
+/// When what signalled an event ran, in nanoseconds of the shared clock, and for how long it had
+/// the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     /// When it could have started.
@@ -199,7 +200,8 @@ api! {
         let d = driver()?;
         let p = d.pools.remove(handle)?;
         let own = |e: &EventObject| Arc::ptr_eq(&e.used, &p.used);
-        // "The application must destroy all event handles created from the pool before destroying the pool itself."
+        // "The application must destroy all event handles created from the pool before destroying
+        // the pool itself."
         if let Some(e) = d.events.handle_of(own)
             && is_on(Rule::Handles)
         {

@@ -1,4 +1,5 @@
-//! How a function is exported: faults on demand before and after its effect, and refusal in a forked child.
+//! How a function is exported: faults on demand before and after its effect, and refusal in a
+//! forked child.
 
 use crate::codes::{Reply, UNINITIALIZED, UNSUPPORTED_FEATURE};
 use fcsp_sim::faults::around;
@@ -19,8 +20,9 @@ pub fn log(text: &str) {
     }
 }
 
-/// Runs an exported function's body. In a child that was forked after the driver was initialised nothing works, as with the
-/// real driver, and nothing waits for locks that a thread of the parent held.
+/// Runs an exported function's body. In a child that was forked after the driver was initialised
+/// nothing works, as with the real driver, and nothing waits for locks that a thread of the parent
+/// held.
 pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     if owner::is_child() {
         crate::driver::in_child();

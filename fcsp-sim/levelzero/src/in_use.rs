@@ -1,9 +1,10 @@
 //! What uses an object at this moment: a thread in a call on it, and work on the device.
 //!
-//! The specification leaves both to the application. "APIs are not thread-safe when the driver's object handle is the
-//! same, except when explicitly noted" (INTRO, Multithreading and Concurrency). "The application must ensure the device
-//! is not currently referencing the command list before it is deleted", and so for queues, events and fences. Otherwise
-//! "the driver behavior is undefined when APIs are improperly used", so such a use ends the program here.
+//! The specification leaves both to the application. "APIs are not thread-safe when the driver's
+//! object handle is the same, except when explicitly noted" (INTRO, Multithreading and
+//! Concurrency). "The application must ensure the device is not currently referencing the command
+//! list before it is deleted", and so for queues, events and fences. Otherwise "the driver behavior
+//! is undefined when APIs are improperly used", so such a use ends the program here.
 
 use fcsp_sim::strict::{Rule, call, fatal, is_on};
 use std::ops::Deref;
@@ -31,7 +32,8 @@ impl Threads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a call on the object `handle`, a `kind`. Ends the program if another thread is in one.
+    /// Enters a call on the object `handle`, a `kind`. Ends the program if another thread is in
+    /// one.
     pub fn enter(&self, kind: &str, handle: u64) -> Leave<'_> {
         // SAFETY: takes nothing and cannot fail.
         let thread = unsafe { libc::gettid() };
@@ -71,14 +73,16 @@ impl Drop for Leave<'_> {
 #[derive(Debug, Default, Clone)]
 pub struct Busy(Arc<AtomicU32>);
 
-/// One such piece of work, until it is dropped. It is dropped before the host can learn that the work is done.
+/// One such piece of work, until it is dropped. It is dropped before the host can learn that the
+/// work is done.
 #[derive(Debug)]
 pub struct Pin(Arc<AtomicU32>);
 
 impl Busy {
     /// One more piece of work.
     pub fn pin(&self) -> Pin {
-        // Relaxed: whoever may destroy the object learns of the work's end by a lock taken after the decrement.
+        // Relaxed: whoever may destroy the object learns of the work's end by a lock taken after
+        // the decrement.
         self.0.fetch_add(1, Ordering::Relaxed);
         Pin(self.0.clone())
     }

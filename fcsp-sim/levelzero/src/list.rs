@@ -1,5 +1,5 @@
-//! Command lists: what was appended, and its way to the device. Commands of a list run in the order in which they were
-//! appended, which the API leaves open.
+//! Command lists: what was appended, and its way to the device. Commands of a list run in the order
+//! in which they were appended, which the API leaves open.
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_ARGUMENT, INVALID_LIST_TYPE, Reply};
@@ -88,8 +88,8 @@ fn fill(d: &Driver, device: usize, at: u64, n: u64, pattern: &Arc<Vec<u8>>) -> O
             let step = pattern.len() as u64;
             for offset in (0..n).step_by(step as usize) {
                 let part = step.min(n - offset) as usize;
-                // SAFETY: inside live memory that the device can reach, checked above; freeing waits for work in
-                // flight.
+                // SAFETY: inside live memory that the device can reach, checked above; freeing
+                // waits for work in flight.
                 unsafe {
                     std::ptr::copy_nonoverlapping(pattern.as_ptr(), (at + offset) as *mut u8, part);
                 }
@@ -100,7 +100,8 @@ fn fill(d: &Driver, device: usize, at: u64, n: u64, pattern: &Arc<Vec<u8>>) -> O
 }
 
 impl Command {
-    /// The operations that the model plays for it. The pins are dropped when it is done, before its event is signalled.
+    /// The operations that the model plays for it. The pins are dropped when it is done, before its
+    /// event is signalled.
     fn ops(
         &self,
         d: &'static Driver,
@@ -216,9 +217,9 @@ impl List {
         lane.submit(ops)
     }
 
-    /// The operations of a closed list, for a queue to run; with their end the pins are dropped. "The application must
-    /// ensure the device is not currently referencing the command list since the implementation is allowed to modify the
-    /// contents of the command list for submission."
+    /// The operations of a closed list, for a queue to run; with their end the pins are dropped.
+    /// "The application must ensure the device is not currently referencing the command list since
+    /// the implementation is allowed to modify the contents of the command list for submission."
     pub fn ops(&self, d: &'static Driver, copies: bool, mut pins: Vec<Pin>, out: &mut Vec<Op>) -> Reply {
         if self.lane.is_some() {
             return Err(INVALID_LIST_TYPE);

@@ -47,7 +47,8 @@ pub fn take(d: &Driver, c: &Context, index: usize, size: u64) -> Reply<u64> {
         .alloc_pages(index, c.handle, size, page_of(size), Kind::Device)?)
 }
 
-/// The context of a handle, once none of its work is in flight: the model's memory goes when it is freed.
+/// The context of a handle, once none of its work is in flight: the model's memory goes when it is
+/// freed.
 fn settled(handle: u64) -> Reply<(&'static Driver, Arc<Context>)> {
     let d = driver()?;
     let c = d.contexts.get(handle)?;

@@ -1,5 +1,5 @@
-//! Modules: program images in the intermediate language, of which the entry points are read and no instruction, or in
-//! a device's own language, which have a kernel of every name.
+//! Modules: program images in the intermediate language, of which the entry points are read and no
+//! instruction, or in a device's own language, which have a kernel of every name.
 
 use crate::abi::{In, Out, Text};
 use crate::codes::{
@@ -32,8 +32,8 @@ pub struct Module {
 const SPIRV: u32 = 0x0723_0203;
 const ENTRY_POINT: u32 = 15;
 
-/// The names of a SPIR-V module's entry points, or nothing if it is none. A module that declares none has a kernel of
-/// any name, so that a header alone is a module for tests.
+/// The names of a SPIR-V module's entry points, or nothing if it is none. A module that declares
+/// none has a kernel of any name, so that a header alone is a module for tests.
 fn spirv(image: &[u8]) -> Option<Vec<String>> {
     let words: Vec<u32> = image
         .chunks_exact(4)
@@ -129,7 +129,8 @@ api! {
     fn zeModuleDestroy(handle: u64) {
         let d = driver()?;
         let m = d.modules.remove(handle)?;
-        // "The application must destroy all kernel handles created from the module before destroying the module itself."
+        // "The application must destroy all kernel handles created from the module before
+        // destroying the module itself."
         if let Some(k) = d.kernels.handle_of(|k| Arc::ptr_eq(&k.module, &m))
             && is_on(Rule::Handles)
         {

@@ -123,8 +123,8 @@ api! {
         let d = driver()?;
         let q = d.queues.remove(handle)?;
         q.lane.busy.must_be_idle("command queue", handle);
-        // "The application must destroy all fence handles created from the command queue before destroying the command
-        // queue itself."
+        // "The application must destroy all fence handles created from the command queue before
+        // destroying the command queue itself."
         if let Some(f) = d.fences.handle_of(|f| Arc::ptr_eq(&f.queue, &q))
             && is_on(Rule::Handles)
         {
@@ -155,7 +155,8 @@ api! {
             if l.ordinal != q.lane.ordinal {
                 return Err(INVALID_LIST_TYPE);
             }
-            // The host learns of the queue's end by the fence if there is one, else by the last list's.
+            // The host learns of the queue's end by the fence if there is one, else by the last
+            // list's.
             let last = fence.is_none() && i + 1 == lists.len();
             let pins: Vec<Pin> = last.then(|| q.lane.busy.pin()).into_iter().collect();
             l.ops(d, q.lane.copies, pins, &mut ops)?;

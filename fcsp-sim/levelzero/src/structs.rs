@@ -1,5 +1,5 @@
-//! The structures of the API, as C lays them out. Pointers and handles are words; enumerations are numbers, because a
-//! caller may pass any.
+//! The structures of the API, as C lays them out. Pointers and handles are words; enumerations are
+//! numbers, because a caller may pass any.
 
 #![allow(missing_docs, reason = "fields are named as in the API's headers")]
 

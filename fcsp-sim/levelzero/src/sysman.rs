@@ -1,5 +1,5 @@
-//! The management functions: memory and processes of a device, and how busy it is. As in the real driver they answer
-//! only where `ZES_ENABLE_SYSMAN=1` was set when the driver was initialised.
+//! The management functions: memory and processes of a device, and how busy it is. As in the real
+//! driver they answer only where `ZES_ENABLE_SYSMAN=1` was set when the driver was initialised.
 
 use crate::abi::{Out, put_list, text};
 use crate::codes::{INVALID_ARGUMENT, Reply, UNINITIALIZED};

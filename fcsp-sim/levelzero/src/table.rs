@@ -1,7 +1,8 @@
 //! Filling a caller's dispatch table.
 //!
-//! The table is the caller's memory and as long as the version that the caller names has it. A driver that is newer
-//! than its loader must stop where that version ends, or it writes past the loader's table.
+//! The table is the caller's memory and as long as the version that the caller names has it. A
+//! driver that is newer than its loader must stop where that version ends, or it writes past the
+//! loader's table.
 
 use crate::abi::Out;
 use crate::codes::{Reply, UNSUPPORTED_VERSION};

@@ -34,8 +34,9 @@ impl<T: Copy> Out<T> {
         if self.0.is_null() {
             return Err(INVALID_ARGUMENT);
         }
-        // SAFETY: non-null, so by the ABI's contract a place for a value of this type (the i-th of an array whose
-        // length the caller stated). Unaligned, because C callers pass what they like.
+        // SAFETY: non-null, so by the ABI's contract a place for a value of this type (the i-th of
+        // an array whose length the caller stated). Unaligned, because C callers pass what they
+        // like.
         unsafe { self.0.add(i).write_unaligned(value) };
         Ok(())
     }

@@ -71,7 +71,8 @@ fn pci(spec: &DeviceSpec) -> Pci {
     }
 }
 
-/// Whether a text names the device's PCI address, with a domain of any width or none and with or without function.
+/// Whether a text names the device's PCI address, with a domain of any width or none and with or
+/// without function.
 fn is_at(spec: &DeviceSpec, text: &str) -> bool {
     let mut parts = text.rsplitn(3, ':');
     let slot = parts
@@ -316,7 +317,8 @@ api! {
         device(d)?;
         n.put(0)
     }
-    /// Hardware partitions are not modelled: devices that have them report the mode as off, others as unknown.
+    /// Hardware partitions are not modelled: devices that have them report the mode as off, others
+    /// as unknown.
     fn nvmlDeviceGetMigMode(d: u64, now: Out<u32>, pending: Out<u32>) {
         if matches!(device(d)?.1.capability, (8, 9)) {
             return Err(NOT_SUPPORTED);

@@ -1,8 +1,9 @@
 //! The simulated accelerator as `libnvidia-ml.so.1`.
 //!
-//! It reads the machine's state file and changes nothing in it. Every function that the real library exports is
-//! exported; what is not defined in the rooms below answers `NVML_ERROR_NOT_SUPPORTED`. As in the real library all
-//! devices are listed, whatever `CUDA_VISIBLE_DEVICES` says.
+//! It reads the machine's state file and changes nothing in it. Every function that the real
+//! library exports is exported; what is not defined in the rooms below answers
+//! `NVML_ERROR_NOT_SUPPORTED`. As in the real library all devices are listed, whatever
+//! `CUDA_VISIBLE_DEVICES` says.
 
 mod abi;
 mod device;

@@ -8,7 +8,8 @@ const VARIABLE: &str = "FCSP_SIM_NVML";
 /// Differences from a plain system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Variant {
-    /// `na`: a process's memory is "not available", as on WSL2, GB10 and in guests with virtual GPUs.
+    /// `na`: a process's memory is "not available", as on WSL2, GB10 and in guests with virtual
+    /// GPUs.
     pub not_available: bool,
     /// `hostpid`: processes are listed by numbers of another PID namespace than the reader's.
     pub host_numbers: bool,

@@ -1,8 +1,9 @@
 //! The simulated accelerator as `librocm_smi64.so.7`.
 //!
-//! It reads the machine's state file and changes nothing in it. Every function that the real library exports is
-//! exported; what is not defined in the rooms below answers `RSMI_STATUS_NOT_SUPPORTED`. As in the real library all
-//! devices are listed, whatever `HIP_VISIBLE_DEVICES` says.
+//! It reads the machine's state file and changes nothing in it. Every function that the real
+//! library exports is exported; what is not defined in the rooms below answers
+//! `RSMI_STATUS_NOT_SUPPORTED`. As in the real library all devices are listed, whatever
+//! `HIP_VISIBLE_DEVICES` says.
 
 mod abi;
 mod device;

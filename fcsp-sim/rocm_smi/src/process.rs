@@ -1,4 +1,5 @@
-//! Compute processes, and how much device memory each has. Only processes with a context are listed.
+//! Compute processes, and how much device memory each has. Only processes with a context are
+//! listed.
 
 use crate::abi::{INSUFFICIENT_SIZE, INVALID_ARGS, NOT_FOUND, Out, Reply};
 use crate::api;

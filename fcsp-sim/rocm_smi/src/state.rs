@@ -55,7 +55,8 @@ pub fn machine() -> Reply<&'static Machine> {
     MACHINE.get().and_then(Option::as_ref).ok_or(INIT_ERROR)
 }
 
-/// The machine and the device of an index. All devices are listed, whatever `HIP_VISIBLE_DEVICES` says.
+/// The machine and the device of an index. All devices are listed, whatever `HIP_VISIBLE_DEVICES`
+/// says.
 pub fn device(index: u32) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let m = machine()?;
     let spec = m.topology.devices.get(index as usize).ok_or(INVALID_ARGS)?;

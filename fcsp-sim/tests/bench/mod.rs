@@ -1,4 +1,5 @@
-//! What tests of the CUDA and NVML libraries share: the libraries under their real names, machines, and clients.
+//! What tests of the CUDA and NVML libraries share: the libraries under their real names, machines,
+//! and clients.
 
 // Not every test uses everything.
 #![allow(dead_code)]
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-/// The directory with the libraries under their real names, and the client: `client.c` of the test that asks.
+/// The directory with the libraries under their real names, and the client: `client.c` of the test
+/// that asks.
 pub fn bench() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {

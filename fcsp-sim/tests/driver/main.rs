@@ -1,5 +1,5 @@
-//! The driver libraries from outside: a C client, in as many processes as a scenario needs, against the libraries as
-//! others load them. Every test has a machine of its own.
+//! The driver libraries from outside: a C client, in as many processes as a scenario needs, against
+//! the libraries as others load them. Every test has a machine of its own.
 
 #[path = "../bench/mod.rs"]
 mod bench;

@@ -1,8 +1,9 @@
-//! The Level Zero driver from outside: a C client, compiled against the official headers, under Debian's own loader,
-//! which loads the driver by `ZE_ENABLE_ALT_DRIVERS`. Every test has a machine of its own.
+//! The Level Zero driver from outside: a C client, compiled against the official headers, under
+//! Debian's own loader, which loads the driver by `ZE_ENABLE_ALT_DRIVERS`. Every test has a machine
+//! of its own.
 //!
-//! Headers and loader are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder that
-//! holds them already, `FCSP_OFFLINE=1` goes without, and says so.
+//! Headers and loader are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS`
+//! names a folder that holds them already, `FCSP_OFFLINE=1` goes without, and says so.
 
 use fcsp_sim::process::used;
 use fcsp_sim::region::Region;
@@ -167,7 +168,8 @@ fn the_real_loader_finds_devices_and_what_they_say() {
     assert!(two.starts_with("2 "), "{two}");
 }
 
-/// The loader wraps every handle in one of its own where it is asked to, as it does with several drivers.
+/// The loader wraps every handle in one of its own where it is asked to, as it does with several
+/// drivers.
 #[test]
 fn the_loaders_own_handles_change_nothing() {
     let Some(m) = Machine::new("intercept", "pvc") else {

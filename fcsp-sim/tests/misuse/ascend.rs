@@ -1,5 +1,6 @@
-//! Ascend. What the published runtime of CANN 9.0 does: handles of streams, events, models, binaries and functions are
-//! pointers that it follows without a look, contexts are looked up, a stream's context is compared with the current one.
+//! Ascend. What the published runtime of CANN 9.0 does: handles of streams, events, models,
+//! binaries and functions are pointers that it follows without a look, contexts are looked up, a
+//! stream's context is compared with the current one.
 
 use crate::bench::Vendor;
 use std::sync::OnceLock;
@@ -110,8 +111,9 @@ fn ascend_destroyed_handles_end_the_program() {
 
 #[test]
 fn ascend_codes_stay_codes() {
-    // A stream of another context, but to synchronise it; a model of another; contexts that are gone or primary; an event of
-    // a context that is gone, destroyed; a bound stream destroyed, and again once its model is gone; beyond the memory; twice.
+    // A stream of another context, but to synchronise it; a model of another; contexts that are
+    // gone or primary; an event of a context that is gone, destroyed; a bound stream destroyed, and
+    // again once its model is gone; beyond the memory; twice.
     let foreign = "107003 107003 107003 107003 0 107004";
     let gone = "107002 107002 107002 0 107005 0";
     assert_eq!(

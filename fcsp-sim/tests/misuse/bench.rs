@@ -58,7 +58,8 @@ impl Vendor {
         folder
     }
 
-    /// Runs a scenario. The rules that hold by default hold where `environment` says nothing of `FCSP_SIM_STRICT`.
+    /// Runs a scenario. The rules that hold by default hold where `environment` says nothing of
+    /// `FCSP_SIM_STRICT`.
     pub fn run(&self, scenario: &str, environment: &[(&str, &str)]) -> Output {
         let state = std::env::temp_dir().join(format!(
             "fcsp-sim-misuse-{}-{}-{scenario}",
@@ -87,8 +88,8 @@ impl Vendor {
         out
     }
 
-    /// Demands that a scenario gets as far as its misuse and dies there by `SIGSEGV`, with one line on stderr that begins
-    /// with `call` and contains the words.
+    /// Demands that a scenario gets as far as its misuse and dies there by `SIGSEGV`, with one line
+    /// on stderr that begins with `call` and contains the words.
     pub fn dies(&self, scenario: &str, call: &str, words: &[&str]) {
         let out = self.run(scenario, &[]);
         let (said, line) = (text(&out.stdout), text(&out.stderr));

@@ -1,5 +1,5 @@
-//! Gaudi. What the published sources of Synapse do: recipes and graphs are pointers that it follows without a look; streams
-//! and events are looked up, and go with their card.
+//! Gaudi. What the published sources of Synapse do: recipes and graphs are pointers that it follows
+//! without a look; streams and events are looked up, and go with their card.
 
 use crate::bench::Vendor;
 use std::sync::OnceLock;
@@ -40,8 +40,8 @@ fn gaudi_destroyed_recipes_and_graphs_end_the_program() {
 
 #[test]
 fn gaudi_streams_and_events_are_looked_up() {
-    // A dead stream is an invalid argument (1), a dead event an invalid event handle (33), to destroy one twice fails (26);
-    // a fill beyond its memory (1), memory freed twice (15).
+    // A dead stream is an invalid argument (1), a dead event an invalid event handle (33), to
+    // destroy one twice fails (26); a fill beyond its memory (1), memory freed twice (15).
     assert_eq!(GAUDI.says("codes", &[]), "1 1 0 0 33 33 33 26 1 15");
 }
 

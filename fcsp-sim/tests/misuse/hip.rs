@@ -1,5 +1,6 @@
-//! HIP. What the published sources of its runtime do: streams, events, pools, functions and physical memory are pointers
-//! that it follows without a look; modules, arrays, graphs and what is to be destroyed are looked up.
+//! HIP. What the published sources of its runtime do: streams, events, pools, functions and
+//! physical memory are pointers that it follows without a look; modules, arrays, graphs and what is
+//! to be destroyed are looked up.
 
 use crate::bench::Vendor;
 use std::sync::OnceLock;
@@ -124,8 +125,9 @@ fn hip_destroyed_handles_end_the_program() {
 
 #[test]
 fn hip_codes_stay_codes() {
-    // Event, pool and module destroyed twice, a function of a dead module; an array freed twice, described; a dead executable
-    // launched, a dead graph destroyed, a dead node asked; beyond the memory, freed twice.
+    // Event, pool and module destroyed twice, a function of a dead module; an array freed twice,
+    // described; a dead executable launched, a dead graph destroyed, a dead node asked; beyond the
+    // memory, freed twice.
     assert_eq!(HIP.says("codes", &[]), "709 1 500 500 709 400 1 1 1 1 1");
     assert_eq!(HIP.says("two_devices", &[]), "400 400");
 }

@@ -1,5 +1,6 @@
-//! Level Zero. "Unless otherwise specified, the driver behavior is undefined when APIs are improperly used" (specification,
-//! Introduction, Error Handling): its handles are pointers that Intel's driver follows without a look.
+//! Level Zero. "Unless otherwise specified, the driver behavior is undefined when APIs are
+//! improperly used" (specification, Introduction, Error Handling): its handles are pointers that
+//! Intel's driver follows without a look.
 
 use crate::bench::{Vendor, text};
 use std::sync::OnceLock;
@@ -191,7 +192,8 @@ fn levelzero_rules_can_be_switched_off() {
 
 #[test]
 fn levelzero_codes_stay_codes() {
-    // Freed through another context and freed twice: invalid argument. A null handle. A copy beyond its memory: device lost.
+    // Freed through another context and freed twice: invalid argument. A null handle. A copy beyond
+    // its memory: device lost.
     assert_eq!(
         LEVELZERO.says("codes", &[]),
         "78000004 78000004 78000005 70000001"

@@ -7,8 +7,8 @@ use bench::Machine;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// Probes whose answer is stricter than the device's was. A device that answers is one whose freed memory happened to be
-/// whole, or one that goes on with what it should not.
+/// Probes whose answer is stricter than the device's was. A device that answers is one whose freed
+/// memory happened to be whole, or one that goes on with what it should not.
 const STRICTER: &[&str] = &[
     // The names of kernels and the kinds of nodes were read from freed memory.
     "kernel_get_name",
@@ -78,7 +78,8 @@ fn misuse_is_answered_as_by_the_device() {
     for line in DEVICE.lines() {
         let (name, device) = line.split_once(' ').unwrap();
         let here = said(name);
-        // Of captures the state is told as well; the code that ends the line is the same as the first.
+        // Of captures the state is told as well; the code that ends the line is the same as the
+        // first.
         let captured = here.contains(" asked ");
         let here = if captured {
             here.rsplit_once(" = ").map_or(here, |(state, _)| state)

@@ -276,7 +276,8 @@ fn plain(show: &mut Show) -> anyhow::Result<Option<End>> {
     Ok(ended())
 }
 
-/// Shows the picture until the end, or until something ends it before. The terminal is given back at the return.
+/// Shows the picture until the end, or until something ends it before. The terminal is given back
+/// at the return.
 fn watch(show: &mut Show) -> anyhow::Result<Option<End>> {
     let mut session = Session::open()?;
     show.begin()?;

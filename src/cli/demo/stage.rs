@@ -1,5 +1,5 @@
-//! The demo's machine: a simulated device, tenants with quotas, worker processes, and an independent judge that reads
-//! what the device itself says each process holds.
+//! The demo's machine: a simulated device, tenants with quotas, worker processes, and an
+//! independent judge that reads what the device itself says each process holds.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -268,7 +268,8 @@ impl Stage {
         self.signal(libc::SIGSTOP)
     }
 
-    /// Lets the workers go on, and leaves the time that they were stopped for, `away`, out of the demo's.
+    /// Lets the workers go on, and leaves the time that they were stopped for, `away`, out of the
+    /// demo's.
     pub fn go_on(&mut self, away: Duration) -> anyhow::Result<()> {
         self.begun += away;
         self.signal(libc::SIGCONT)
@@ -276,7 +277,8 @@ impl Stage {
 
     fn signal(&self, signal: libc::c_int) -> anyhow::Result<()> {
         for worker in &self.workers {
-            // SAFETY: the call takes integers only. The child is not waited for yet, so the number is still its own.
+            // SAFETY: the call takes integers only. The child is not waited for yet, so the number
+            // is still its own.
             if unsafe { libc::kill(worker.child.id().cast_signed(), signal) } != 0 {
                 let error = std::io::Error::last_os_error();
                 // One that has ended needs no signal.
@@ -361,7 +363,8 @@ impl Stage {
         Ok(all)
     }
 
-    /// Ends what still runs, waits up to a second for the bytes to come back, and enters what is left.
+    /// Ends what still runs, waits up to a second for the bytes to come back, and enters what is
+    /// left.
     pub fn close(&mut self) -> anyhow::Result<()> {
         for worker in &mut self.workers {
             worker.child.kill()?;

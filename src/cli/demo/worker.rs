@@ -1,5 +1,6 @@
-//! One simulated workload of the demo: a process that loads the driver library by name, as any CUDA program does, and
-//! takes and gives back memory. It knows nothing of its quota and finds out by being refused.
+//! One simulated workload of the demo: a process that loads the driver library by name, as any CUDA
+//! program does, and takes and gives back memory. It knows nothing of its quota and finds out by
+//! being refused.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::process::ExitCode;
@@ -30,7 +31,8 @@ pub struct Args {
 pub enum Plan {
     /// An inference server: weights, then a cache that grows until it is refused and then evicts.
     Serve,
-    /// A training step over and over: activations up, activations down, now and then too large a batch.
+    /// A training step over and over: activations up, activations down, now and then too large a
+    /// batch.
     Train,
     /// Asks for more than there is, always.
     Greedy,
@@ -100,7 +102,8 @@ impl Driver {
         // SAFETY: the library's initialisers run here, as in any CUDA program.
         let handle = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW) };
         if handle.is_null() {
-            // SAFETY: after a failure dlerror returns a string that lives until this thread's next call.
+            // SAFETY: after a failure dlerror returns a string that lives until this thread's next
+            // call.
             let reason = unsafe { CStr::from_ptr(libc::dlerror()) };
             bail!("{}", reason.to_string_lossy());
         }
@@ -109,7 +112,8 @@ impl Driver {
         let current = function!(handle, cuCtxSetCurrent);
         let info = function!(handle, cuMemGetInfo_v2);
         let (mut free, mut total) = (0, 0);
-        // SAFETY: every function has its header's type, results outlive the calls, device 0 exists or cuInit fails.
+        // SAFETY: every function has its header's type, results outlive the calls, device 0 exists
+        // or cuInit fails.
         unsafe {
             check("cuInit", init(0))?;
             let mut context = std::mem::zeroed();
@@ -185,7 +189,8 @@ impl Driver {
             };
             // SAFETY: one entry, which outlives the call.
             let found = unsafe { libc::poll(&raw mut poll, 1, left.as_micros().div_ceil(1000) as c_int) };
-            // Nobody writes into the pipe: whatever there is to hear is its end. A signal ends a wait too soon.
+            // Nobody writes into the pipe: whatever there is to hear is its end. A signal ends a
+            // wait too soon.
             match found {
                 1.. => return false,
                 _ if left.is_zero() => return true,

@@ -1,4 +1,5 @@
-//! The entry points of the driver at hand, beside what the tables know and what the preload library wraps.
+//! The entry points of the driver at hand, beside what the tables know and what the preload library
+//! wraps.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -82,8 +83,8 @@ pub fn definitions(path: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Those of them whose names begin with one of `prefixes` and an upper-case letter, or that are `acl` and any letter:
-/// Ascend's names go on in lower case.
+/// Those of them whose names begin with one of `prefixes` and an upper-case letter, or that are
+/// `acl` and any letter: Ascend's names go on in lower case.
 pub fn exported(path: &Path, prefixes: &[&str]) -> Result<Vec<String>, String> {
     let follows = |prefix: &str, rest: &str| {
         rest.starts_with(|c: char| c.is_ascii_uppercase() || (prefix == "acl" && c.is_ascii_lowercase()))
@@ -133,7 +134,8 @@ pub fn unreadable(path: &str, error: &str, findings: &mut Findings) {
     );
 }
 
-/// Compares a library's entry points with the vendor's tables and with what is wrapped, and says what came of it.
+/// Compares a library's entry points with the vendor's tables and with what is wrapped, and says
+/// what came of it.
 pub fn compared(
     vendor: Vendor,
     path: &str,

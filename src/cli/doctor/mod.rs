@@ -42,7 +42,8 @@ pub struct Args {
     /// Examine simulated accelerators instead of the machine's own
     #[arg(long, value_name = "SPEC")]
     sim: Option<String>,
-    /// Count the functions of every vendor's libraries that this build knows by what they do, and how many are wrapped
+    /// Count the functions of every vendor's libraries that this build knows by what they do, and
+    /// how many are wrapped
     #[arg(long, conflicts_with = "sim")]
     roles: bool,
     /// Print one JSON document
@@ -157,7 +158,8 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         (Some(machine), Some(libraries), Some(text)) if libraries.has_sim() => Some(Simulated {
             libraries: libraries.sim.clone(),
             text: text.clone(),
-            // Without a state folder, which is a finding of its own, the simulator uses its default.
+            // Without a state folder, which is a finding of its own, the simulator uses its
+            // default.
             state: sim::state_file(&context.state, machine).ok().flatten(),
         }),
         (Some(_), ..) => {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Findings;
 use crate::cli::vendors::Vendor;
 
-/// A vendor's nodes below /dev, each an exact name or the beginning of one that digits end, and who usually may open them.
+/// A vendor's nodes below /dev, each an exact name or the beginning of one that digits end, and who
+/// usually may open them.
 fn nodes(vendor: Vendor) -> (&'static [&'static str], &'static str) {
     match vendor {
         Vendor::Cuda => (

@@ -30,7 +30,8 @@ struct OfVendor {
 struct OfLibrary {
     library: &'static str,
     functions: usize,
-    /// Of these, those that the preload library stands in for; `None` where there is none to be asked.
+    /// Of these, those that the preload library stands in for; `None` where there is none to be
+    /// asked.
     wrapped: Option<usize>,
     roles: Vec<OfRole>,
 }
@@ -82,7 +83,8 @@ fn of_vendor(vendor: Vendor, libraries: Option<&Libraries>) -> OfVendor {
     }
 }
 
-/// One column a library, one row a role: functions, and behind the stroke how many of them are wrapped.
+/// One column a library, one row a role: functions, and behind the stroke how many of them are
+/// wrapped.
 fn text(vendor: &OfVendor) -> String {
     let cell = |functions: usize, wrapped: Option<usize>| match wrapped {
         _ if functions == 0 => String::new(),

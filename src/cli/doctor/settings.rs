@@ -22,8 +22,8 @@ pub struct Setting {
     pub counts: bool,
 }
 
-/// Quantities with the beginnings of the variables that set them, strongest first. The same order as the readers':
-/// a test compares the two.
+/// Quantities with the beginnings of the variables that set them, strongest first. The same order
+/// as the readers': a test compares the two.
 const QUANTITIES: [(&str, &[&str]); 9] = [
     ("tenant", &["FCSP_TENANT"]),
     (
@@ -135,7 +135,8 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
     settings
 }
 
-/// What a preload library knows of programs that clear their environment: the one that they were started with.
+/// What a preload library knows of programs that clear their environment: the one that they were
+/// started with.
 fn environment(findings: &mut Findings) {
     match std::fs::read("/proc/self/environ") {
         Ok(_) => findings.ok(
@@ -151,8 +152,8 @@ fn environment(findings: &mut Findings) {
     }
 }
 
-/// The simulator's own variables. It refuses to start with one that it cannot read, which programs see as a machine
-/// without devices.
+/// The simulator's own variables. It refuses to start with one that it cannot read, which programs
+/// see as a machine without devices.
 fn simulator(findings: &mut Findings) {
     let value = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     if let Some(text) = value("FCSP_SIM")
@@ -230,7 +231,8 @@ mod tests {
 
     #[test]
     fn the_variable_that_is_said_to_count_is_the_one_that_the_reader_takes() {
-        // Each quantity has one value a spelling, all different; what the reader takes must be the first.
+        // Each quantity has one value a spelling, all different; what the reader takes must be the
+        // first.
         for (quantity, beginnings) in QUANTITIES {
             let value = |index: usize| match quantity {
                 "tenant" => "t".to_owned(),

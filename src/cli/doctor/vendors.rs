@@ -1,4 +1,5 @@
-//! Each vendor: whether its driver is installed, whether our library is there and loads, and what it wraps.
+//! Each vendor: whether its driver is installed, whether our library is there and loads, and what
+//! it wraps.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,8 @@ impl Section {
     }
 }
 
-/// Looks at every vendor; where a machine is simulated, CUDA's driver is its. CUDA's own driver, library and entry points have
-/// findings of their own already: here it is only listed.
+/// Looks at every vendor; where a machine is simulated, CUDA's driver is its. CUDA's own driver,
+/// library and entry points have findings of their own already: here it is only listed.
 pub fn look(
     libraries: Option<&Libraries>,
     simulated: Option<&Simulated>,
@@ -118,7 +119,8 @@ fn section(
     }
 }
 
-/// Whether the loader takes the driver, and what stands in its place where it is no library of this machine.
+/// Whether the loader takes the driver, and what stands in its place where it is no library of this
+/// machine.
 fn usable(vendor: Vendor, driver: Option<&Path>, findings: &mut Findings) {
     let Some(path) = driver else {
         if let Some(Present {

@@ -1,5 +1,5 @@
-//! What the driver at hand says of itself and its devices, asked in a child process: a driver that hangs or crashes
-//! takes down the child only.
+//! What the driver at hand says of itself and its devices, asked in a child process: a driver that
+//! hangs or crashes takes down the child only.
 
 pub mod codes;
 mod vendors;
@@ -218,7 +218,8 @@ pub fn answer(mut command: Command, patience: Duration) -> Result<String, String
             Ok(Some(status)) => break status,
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) => {
-                // SIGKILL, then collected: a driver stuck in the kernel may keep it, which is not waited for.
+                // SIGKILL, then collected: a driver stuck in the kernel may keep it, which is not
+                // waited for.
                 let _ = child.kill();
                 return Err(format!("the driver did not answer within {patience:?}"));
             }
@@ -282,7 +283,8 @@ struct Handle {
 }
 
 fn last_error() -> String {
-    // SAFETY: dlerror returns null or a string that lives until the next call of this thread, and is copied here.
+    // SAFETY: dlerror returns null or a string that lives until the next call of this thread, and
+    // is copied here.
     unsafe {
         let text = libc::dlerror();
         if text.is_null() {
@@ -304,7 +306,8 @@ impl Handle {
         let address = this.address(symbol)?;
         // SAFETY: Dl_info is plain data for which all zeroes is valid.
         let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
-        // SAFETY: the address came from dlsym; `info` outlives the call; the name lives as long as the library.
+        // SAFETY: the address came from dlsym; `info` outlives the call; the name lives as long as
+        // the library.
         unsafe {
             if libc::dladdr(address, &mut info) != 0 && !info.dli_fname.is_null() {
                 this.path = Some(CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned());
@@ -340,7 +343,8 @@ impl Handle {
     unsafe fn function<F: Copy>(&self, symbol: &CStr) -> Result<F, String> {
         let address = self.address(symbol)?;
         assert_eq!(size_of::<F>(), size_of::<*mut c_void>());
-        // SAFETY: same size, and the caller vouches that F is a function pointer of the symbol's type.
+        // SAFETY: same size, and the caller vouches that F is a function pointer of the symbol's
+        // type.
         Ok(unsafe { std::mem::transmute_copy(&address) })
     }
 }
@@ -372,8 +376,9 @@ fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
     let pci = function!(library, nvml::nvmlDeviceGetPciInfo_v3)?;
     let memory = function!(library, nvml::nvmlDeviceGetMemoryInfo)?;
     let mig = function!(library, nvml::nvmlDeviceGetMigMode).ok();
-    // SAFETY: every function has its header's type; buffers are passed with their sizes and outlive the calls;
-    // structs are plain data for which all zeroes is valid; devices come from the library.
+    // SAFETY: every function has its header's type; buffers are passed with their sizes and outlive
+    // the calls; structs are plain data for which all zeroes is valid; devices come from the
+    // library.
     unsafe {
         check("nvmlInit_v2", init())?;
         let mut buffer = [0 as c_char; 96];

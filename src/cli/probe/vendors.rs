@@ -1,5 +1,5 @@
-//! The devices of every vendor but NVIDIA, asked in the hidden child through the vendor's backend: so they have the
-//! identities that tenants' files go by.
+//! The devices of every vendor but NVIDIA, asked in the hidden child through the vendor's backend:
+//! so they have the identities that tenants' files go by.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -111,7 +111,8 @@ fn soc_name() -> Option<String> {
     let library = Handle::open_path(&Vendor::Ascend.driver()?).ok()?;
     // SAFETY: the type is that of acl_rt.h.
     let function = unsafe { library.function::<Name>(c"aclrtGetSocName") }.ok()?;
-    // SAFETY: the function takes nothing; its answer is null or a string that lives as long as the library.
+    // SAFETY: the function takes nothing; its answer is null or a string that lives as long as the
+    // library.
     unsafe {
         let name = function();
         (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())

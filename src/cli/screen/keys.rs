@@ -53,7 +53,8 @@ impl Decoder {
         Some(key)
     }
 
-    /// No more bytes came for a while: an escape alone is the escape key, and half a sequence is nothing.
+    /// No more bytes came for a while: an escape alone is the escape key, and half a sequence is
+    /// nothing.
     pub fn give_up(&mut self) -> Option<Key> {
         let key = match self.bytes[..] {
             [] => return None,
@@ -83,7 +84,8 @@ fn first(bytes: &[u8]) -> Option<(usize, Key)> {
     Some((1, key))
 }
 
-/// A key that sends an escape first: `ESC [ ... final` (ECMA-48) or `ESC O letter` (application mode).
+/// A key that sends an escape first: `ESC [ ... final` (ECMA-48) or `ESC O letter` (application
+/// mode).
 fn sequence(bytes: &[u8]) -> Option<(usize, Key)> {
     let key = |text: &[u8]| match text {
         b"A" => Key::Up,

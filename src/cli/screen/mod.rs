@@ -12,7 +12,8 @@ use super::output;
 pub use keys::Key;
 pub use terminal::{End, Event, Session, abandon, finish};
 
-/// Colours that tell tenants apart, in order; from the terminal's own palette, so that they suit its background.
+/// Colours that tell tenants apart, in order; from the terminal's own palette, so that they suit
+/// its background.
 pub const PALETTE: [Color; 6] = [
     Color::Cyan,
     Color::Magenta,

@@ -1,6 +1,8 @@
-//! The terminal while a live picture is on it: raw mode, the alternate screen, input, suspension, and the way back.
+//! The terminal while a live picture is on it: raw mode, the alternate screen, input, suspension,
+//! and the way back.
 //!
-//! Input is read here and not by crossterm, whose reader never comes back from a terminal that has been closed.
+//! Input is read here and not by crossterm, whose reader never comes back from a terminal that has
+//! been closed.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -30,7 +32,8 @@ static ORIGINAL: OnceLock<libc::termios> = OnceLock::new();
 /// Whether the picture is on the terminal.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process's group may set the terminal: a suspended or background one must leave it to the shell.
+/// Whether this process's group may set the terminal: a suspended or background one must leave it
+/// to the shell.
 fn is_foreground() -> bool {
     // SAFETY: both calls take integers only.
     unsafe { libc::tcgetpgrp(INPUT) == libc::getpgrp() }
@@ -43,8 +46,8 @@ fn write_if_taken(bytes: &[u8]) {
         events: libc::POLLOUT,
         revents: 0,
     };
-    // SAFETY: one entry, which outlives the call; the buffer is as long as said. A terminal that is full or gone loses
-    // the bytes.
+    // SAFETY: one entry, which outlives the call; the buffer is as long as said. A terminal that is
+    // full or gone loses the bytes.
     unsafe {
         if libc::poll(&raw mut poll, 1, 100) == 1 && poll.revents & libc::POLLOUT != 0 {
             libc::write(OUTPUT, bytes.as_ptr().cast(), bytes.len());
@@ -65,8 +68,8 @@ pub fn abandon() {
     }
 }
 
-/// Puts the terminal into raw mode and shows the alternate screen. A process in the background stops here until it is
-/// brought to the foreground.
+/// Puts the terminal into raw mode and shows the alternate screen. A process in the background
+/// stops here until it is brought to the foreground.
 fn enter() -> io::Result<()> {
     // SAFETY: termios is plain data for which all zeroes is valid; pointers outlive the calls.
     unsafe {
@@ -104,7 +107,8 @@ impl Write for Out {
     fn flush(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.bytes);
         let mut left = &bytes[..];
-        // Once the terminal is given back nothing more is written to it: the library tidies up when it is dropped.
+        // Once the terminal is given back nothing more is written to it: the library tidies up when
+        // it is dropped.
         while !left.is_empty() && SHOWN.load(Ordering::Relaxed) {
             if let Some(signal) = signals::ended() {
                 return Err(io::Error::other(format!("signal {signal}")));
@@ -193,8 +197,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the terminal back, stops until the process is continued, and takes the terminal again. Returns how long
-    /// that was.
+    /// Gives the terminal back, stops until the process is continued, and takes the terminal again.
+    /// Returns how long that was.
     pub fn suspend(&mut self, group: bool) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         abandon();
@@ -283,7 +287,8 @@ fn ready(patience: Duration) -> io::Result<Ready> {
         revents: 0,
     };
     let mut polls = [of(INPUT), of(signals::wake_end())];
-    // A part of a millisecond is waited for as a whole one: a wait of 0 would spin until the deadline.
+    // A part of a millisecond is waited for as a whole one: a wait of 0 would spin until the
+    // deadline.
     let millis = patience.as_micros().div_ceil(1000).min(60_000) as libc::c_int;
     // SAFETY: two entries, which outlive the call.
     match unsafe { libc::poll(polls.as_mut_ptr(), 2, millis) } {
@@ -313,8 +318,8 @@ fn is_closed() -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & (libc::POLLHUP | libc::POLLERR) != 0 }
 }
 
-/// Leaves the command as the end of its picture asks: by the signal that came, or with an error where the terminal is
-/// gone. The terminal has been given back before.
+/// Leaves the command as the end of its picture asks: by the signal that came, or with an error
+/// where the terminal is gone. The terminal has been given back before.
 pub fn finish(end: End) -> anyhow::Result<()> {
     match end {
         End::Key => Ok(()),
@@ -356,7 +361,8 @@ mod tests {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        // SAFETY: the descriptors are written before the call returns; name and settings may be null.
+        // SAFETY: the descriptors are written before the call returns; name and settings may be
+        // null.
         let (mut master, slave) = unsafe {
             let null = std::ptr::null_mut::<u8>();
             let opened = libc::openpty(

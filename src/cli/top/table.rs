@@ -20,7 +20,8 @@ pub(super) const LONG_MIX_WIDTH: u16 = 160;
 
 /// Columns by what the width allows.
 pub(super) struct Columns {
-    /// Whether there is room for everything: else peak, queue and late launches are left out and the rest is narrow.
+    /// Whether there is room for everything: else peak, queue and late launches are left out and
+    /// the rest is narrow.
     full: bool,
     /// Whether there is room only for who holds how much of what.
     bare: bool,

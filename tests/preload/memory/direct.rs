@@ -39,8 +39,8 @@ fn small_pieces_of_slabs() {
     agrees(&machine, &mut judge, &client);
 }
 
-/// A slab that is taken by mistake is seen from outside until it is given back: at the quota the driver is asked for a
-/// piece only where it needs none.
+/// A slab that is taken by mistake is seen from outside until it is given back: at the quota the
+/// driver is asked for a piece only where it needs none.
 #[test]
 fn no_slab_is_tried_at_the_quota() {
     let machine = Machine::new();
@@ -55,7 +55,8 @@ fn no_slab_is_tried_at_the_quota() {
     assert_eq!(machine.used("t"), 68 * MIB);
     client.ok(&format!("free {}", pieces[0]));
     client.ok(&format!("free {}", pieces[2]));
-    // As many bytes are free in the slab, in two places; and nobody knows that smaller pieces come out of it.
+    // As many bytes are free in the slab, in two places; and nobody knows that smaller pieces come
+    // out of it.
     client.refused(&format!("alloc {MIB}"));
     client.refused("alloc 512");
     // The sixth and seventh call.
@@ -77,8 +78,9 @@ fn the_whole_quota_can_be_used() {
     );
 }
 
-/// The 32-bit ABI: the simulator has no addresses that fit and refuses the argument, so what can be seen is that a
-/// request above the quota never reaches it, and that one below it is charged and rolled back.
+/// The 32-bit ABI: the simulator has no addresses that fit and refuses the argument, so what can be
+/// seen is that a request above the quota never reaches it, and that one below it is charged and
+/// rolled back.
 #[test]
 fn the_first_abi() {
     let machine = Machine::new();

@@ -58,7 +58,8 @@ fn explicit_pools() {
         // Freed to the pool and not to the device: still held, by both accounts.
         assert_eq!(judge.held(client.pid()), QUOTA);
         assert_eq!(machine.used("t"), QUOTA);
-        // The driver takes it back from the pool before it refuses another request, and so does the quota.
+        // The driver takes it back from the pool before it refuses another request, and so does the
+        // quota.
         let direct = client.ok(&format!("alloc {}", QUOTA - CONTEXT));
         agrees(&machine, &mut judge, &client);
         client.refused(&format!("{command} {BLOCK} {pool}"));
@@ -76,7 +77,8 @@ fn explicit_pools() {
     }
 }
 
-/// A graph with a memory node, made by `node`, launched: then its memory is there until freed and trimmed.
+/// A graph with a memory node, made by `node`, launched: then its memory is there until freed and
+/// trimmed.
 fn graph(node: fn(&mut Client, u64) -> (u64, u64)) {
     let machine = Machine::new();
     let mut judge = machine.observer();
@@ -144,15 +146,17 @@ fn graph_nodes_by_capture() {
     });
 }
 
-/// A pool whose room is in pieces grows for a request that its figures say it has room for. Near the quota that growth is
-/// held beforehand, so that not even the request that is then refused passes the quota for a moment.
+/// A pool whose room is in pieces grows for a request that its figures say it has room for. Near
+/// the quota that growth is held beforehand, so that not even the request that is then refused
+/// passes the quota for a moment.
 #[test]
 fn room_in_pieces_is_no_way_past_the_quota() {
     let machine = Machine::new();
     let mut client = machine.open("t", "1GiB");
     let pool = client.ok("pool");
     client.ok(&format!("threshold {pool} {}", 4 * GIB));
-    // All that fits, then every other block freed: half of it is room, and none of the room is longer than a block.
+    // All that fits, then every other block freed: half of it is room, and none of the room is
+    // longer than a block.
     let small = 24 * MIB;
     let mut blocks = Vec::new();
     while let (0, values) = client.call(&format!("pooled {small} {pool}")) {

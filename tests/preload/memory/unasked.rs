@@ -27,8 +27,8 @@ fn stack_limit() {
     assert!(judge.peak(client.pid()) <= 4 * GIB);
 }
 
-/// What is held while the driver is asked is not counted a second time when it is measured: the smallest quota that has
-/// the bytes is enough.
+/// What is held while the driver is asked is not counted a second time when it is measured: the
+/// smallest quota that has the bytes is enough.
 #[test]
 fn stack_limit_to_the_last_byte() {
     const STACK: u64 = 132 * 2048 * 3072;
@@ -96,7 +96,8 @@ fn variables_of_libraries() {
         match client.code(&format!("libload {library}")) {
             0 => (0, library),
             code => {
-                // Loaded all the same, and there until it is unloaded: nothing more gets in meanwhile.
+                // Loaded all the same, and there until it is unloaded: nothing more gets in
+                // meanwhile.
                 client.refused("module 4");
                 client.refused("alloc 512");
                 client.ok(&format!("nolibrary {library}"));
@@ -129,8 +130,8 @@ fn streams() {
     client.refused("alloc 512");
 }
 
-/// Code that was put off is loaded by a call that cannot be taken back. It is refused where the quota is passed already,
-/// so what can get past it is one library, not any number.
+/// Code that was put off is loaded by a call that cannot be taken back. It is refused where the
+/// quota is passed already, so what can get past it is one library, not any number.
 #[test]
 fn libraries_loaded_late_pass_the_quota_once() {
     let machine = Machine::new();
@@ -145,8 +146,8 @@ fn libraries_loaded_late_pass_the_quota_once() {
     assert!(judge.peak(client.pid()) <= QUOTA + 128 * MIB);
 }
 
-/// A process that made a context and then idles counts for the others of its tenant, though it is far from the quota
-/// and never asks for anything.
+/// A process that made a context and then idles counts for the others of its tenant, though it is
+/// far from the quota and never asks for anything.
 #[test]
 fn contexts_of_idle_processes_count() {
     let machine = Machine::with("h100,memory=16GiB");

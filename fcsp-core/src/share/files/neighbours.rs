@@ -1,9 +1,9 @@
 //! The pages of the other tenants of one device: which of them live, and what those say.
 //!
 //! A page outlives its tenant, so a folder may hold any number of pages of the dead. Only pages of
-//! the living are mapped: those that a process holds a lock on, and those written to lately. At most
-//! [`MOST`] are; who is there keeps its place. The folder is looked into when it has changed and now
-//! and then, and never for more than a fiftieth of the time.
+//! the living are mapped: those that a process holds a lock on, and those written to lately. At
+//! most [`MOST`] are; who is there keeps its place. The folder is looked into when it has changed
+//! and now and then, and never for more than a fiftieth of the time.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -57,8 +57,8 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    /// Reads the page. One that another user may cut short is copied by the kernel, which says so where
-    /// to read it would be a fault.
+    /// Reads the page. One that another user may cut short is copied by the kernel, which says so
+    /// where to read it would be a fault.
     fn read<T>(&self, read: impl FnOnce(&TenantPage) -> T) -> Option<T> {
         if !self.is_strange {
             return Some(read(page_of(&self.mapping)));
@@ -360,7 +360,8 @@ mod tests {
         (dir, state, own, others)
     }
 
-    /// Another user's tenant cuts its page short while neighbours have it mapped: to read it would be a fault.
+    /// Another user's tenant cuts its page short while neighbours have it mapped: to read it would
+    /// be a fault.
     #[test]
     fn a_page_of_another_users_that_is_cut_short_ends_no_neighbour() {
         let (_dir, state, _own, mut others) = setting();

@@ -1,16 +1,18 @@
-//! Reconciliation beside other tenants: time in which the device was busy and nobody was charged for it.
+//! Reconciliation beside other tenants: time in which the device was busy and nobody was charged
+//! for it.
 //!
-//! Each page says how much of what its tenant was charged is done. While the device has this tenant's work
-//! all along, what passes is the sum of all charges and the cost of switches. If more time has passed,
-//! somebody's costs are too low. Nobody can see from outside whose. But each tenant knows how wrong its
-//! own charges were found where only they could be wrong, and publishes that ratio as its *doubt*.
-//! Doubtful tenants pay for the time, in proportion to doubt and quota.
+//! Each page says how much of what its tenant was charged is done. While the device has this
+//! tenant's work all along, what passes is the sum of all charges and the cost of switches. If more
+//! time has passed, somebody's costs are too low. Nobody can see from outside whose. But each
+//! tenant knows how wrong its own charges were found where only they could be wrong, and publishes
+//! that ratio as its *doubt*. Doubtful tenants pay for the time, in proportion to doubt and quota.
 //!
-//! A strict share is a ceiling, so a strict tenant is in doubt until it was found right. It finds out
-//! while it has the device to itself, and beside neighbours that are in no doubt: there the time less
-//! their charges is its own. What is missing in one window and what is too much in another, since
-//! neighbours are charged ahead, even out: the balance is carried on. Any other tenant pays only after it
-//! was found wrong while it had the device to itself, and only for a large gap.
+//! A strict share is a ceiling, so a strict tenant is in doubt until it was found right. It finds
+//! out while it has the device to itself, and beside neighbours that are in no doubt: there the
+//! time less their charges is its own. What is missing in one window and what is too much in
+//! another, since neighbours are charged ahead, even out: the balance is carried on. Any other
+//! tenant pays only after it was found wrong while it had the device to itself, and only for a
+//! large gap.
 //!
 //! The account is the tenant's and lies in its page: processes that come and go share it.
 
@@ -23,7 +25,8 @@ use crate::units::WHOLE;
 
 /// Time looked at together, ns: long against the slices that tenants are charged ahead.
 const WINDOW_NS: u64 = 20_000_000;
-/// The part of it that may be unaccounted for, one in so many: switches between contexts, and charges ahead.
+/// The part of it that may be unaccounted for, one in so many: switches between contexts, and
+/// charges ahead.
 const LOST: u64 = 4;
 /// The same for a strict tenant: switches alone, since what is charged ahead evens out.
 const LOST_STRICT: u64 = 16;
@@ -50,7 +53,8 @@ pub(super) struct Looked {
     others: AtomicU64,
     /// The doubts of those who may have had the device since the window began, by their quotas.
     doubtful: AtomicU64,
-    /// Time in which nobody else was in doubt, what of it own charges account for, and what nobody's do, ns.
+    /// Time in which nobody else was in doubt, what of it own charges account for, and what
+    /// nobody's do, ns.
     span: AtomicU64,
     right: AtomicU64,
     balance: AtomicI64,
@@ -61,18 +65,21 @@ pub fn may_have_run(n: &View, since: u64, now: u64) -> bool {
     if n.finish_at >= since || n.accounted_at >= since || (n.is_queued && n.about(now)) {
         return true;
     }
-    // A strict tenant that stands at its gate with nothing queued does not run. One that waits for long work writes nothing.
+    // A strict tenant that stands at its gate with nothing queued does not run. One that waits for
+    // long work writes nothing.
     let stands = n.mode == Mode::Strict && n.waits(now);
     !stands && (n.seen >= since || n.active(now))
 }
 
-/// The GPU time that `neighbours` have had so far, ns, wrapping: what they were charged for work that is done.
+/// The GPU time that `neighbours` have had so far, ns, wrapping: what they were charged for work
+/// that is done.
 pub fn progress(neighbours: &[View]) -> u64 {
     neighbours.iter().fold(0, |sum, n| sum.wrapping_add(n.done))
 }
 
 impl Gate<'_> {
-    /// Takes in that nobody else used the device while work that was charged `charged` ns took `missing` ns more.
+    /// Takes in that nobody else used the device while work that was charged `charged` ns took
+    /// `missing` ns more.
     pub(super) fn doubt(&self, charged: u64, missing: u64) {
         self.page.judge(charged, missing, KEPT_NS);
         self.page.say_doubt(self.doubts());
@@ -88,13 +95,14 @@ impl Gate<'_> {
         (u128::from(wrong) * 100 / u128::from(right + wrong + FEW_NS)) as u64 * (u64::from(WHOLE) / 100)
     }
 
-    /// What others had of the last `length` ns of a `stretch`, ns: they had had `before` ns when it began, and have had `after` ns
-    /// `now`.
+    /// What others had of the last `length` ns of a `stretch`, ns: they had had `before` ns when it
+    /// began, and have had `after` ns `now`.
     fn others_had(&self, stretch: Stretch, length: u64, before: u64, after: u64, now: u64) -> i64 {
         let Looked {
             until, at, others, ..
         } = &self.looked;
-        // Relaxed: of two threads that look at once, one may take the other's figures, of the same moment.
+        // Relaxed: of two threads that look at once, one may take the other's figures, of the same
+        // moment.
         let last = (
             until.swap(stretch.until, Ordering::Relaxed),
             at.swap(now, Ordering::Relaxed),
@@ -113,8 +121,8 @@ impl Gate<'_> {
         had.clamp(0, length.saturating_add(LATE_NS).cast_signed())
     }
 
-    /// Takes in that of `length` ns beside neighbours in no doubt own charges account for `charged`, and nobody's charges for
-    /// `unaccounted`.
+    /// Takes in that of `length` ns beside neighbours in no doubt own charges account for
+    /// `charged`, and nobody's charges for `unaccounted`.
     fn judge(&self, length: u64, charged: u64, unaccounted: i64) {
         let Looked {
             span, right, balance, ..
@@ -133,8 +141,9 @@ impl Gate<'_> {
             .judge(right.swap(0, Ordering::Relaxed), wrong.cast_unsigned(), KEPT_NS);
     }
 
-    /// Work of this process was on the device for a `stretch` in which others may have used it, too; when it began, they had had
-    /// `before` ns ([`progress`]). Charges this tenant's part of what nobody was charged for, and returns it, ns.
+    /// Work of this process was on the device for a `stretch` in which others may have used it,
+    /// too; when it began, they had had `before` ns ([`progress`]). Charges this tenant's part of
+    /// what nobody was charged for, and returns it, ns.
     pub fn was_busy_beside(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
         let Stretch { from, until } = stretch;
         // A mark and a wait tell of the same time: it is looked at once.

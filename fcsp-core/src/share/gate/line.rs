@@ -15,7 +15,8 @@ pub(super) const WORD_AWAITED: u32 = 16;
 pub struct Line {
     /// Nonzero sends every launch to the slow path.
     pub(super) word: AtomicU32,
-    /// Launches since the backend's last marker. Not counted exactly: threads may lose each other's steps.
+    /// Launches since the backend's last marker. Not counted exactly: threads may lose each other's
+    /// steps.
     pub unmarked: AtomicU32,
     pub(super) credit: AtomicI64,
     /// The stream of the last launch, as the backend names streams.
@@ -35,8 +36,8 @@ impl Line {
     /// Enters a launch of `key` for `cost` ns.
     #[inline(always)]
     pub fn launched(&self, key: u64, cost: u64) {
-        // Relaxed throughout: what is lost to another thread makes a span's key uncertain, which is found out when its
-        // costs do not fit.
+        // Relaxed throughout: what is lost to another thread makes a span's key uncertain, which is
+        // found out when its costs do not fit.
         let known = self.key.load(Ordering::Relaxed);
         if known != key && known != SEVERAL {
             self.key

@@ -1,14 +1,16 @@
 //! Reconciliation: what the device did against what was charged.
 //!
-//! Costs are learned, so work that nobody has learned yet, and work whose time depends on its data, is charged wrongly at
-//! first. But a host that waits for its own work, or finds a mark of its own not passed, knows that the device has been busy
-//! with it. The tenant's page says up to when the device's time is accounted for: each charge moves that instant on by what was
-//! charged. Busy time beyond it has been charged to nobody, and is charged then. The other way round, when a process
-//! finds all of its work done, it cannot have used more of the device than the time since the device had nothing of its work:
-//! what was charged beyond that is given back.
+//! Costs are learned, so work that nobody has learned yet, and work whose time depends on its data,
+//! is charged wrongly at first. But a host that waits for its own work, or finds a mark of its own
+//! not passed, knows that the device has been busy with it. The tenant's page says up to when the
+//! device's time is accounted for: each charge moves that instant on by what was charged. Busy time
+//! beyond it has been charged to nobody, and is charged then. The other way round, when a process
+//! finds all of its work done, it cannot have used more of the device than the time since the
+//! device had nothing of its work: what was charged beyond that is given back.
 //!
-//! Costs that are a little too low are not put right here but by spans ([`Gate::true_up`]): each charge accounts for [`LENIENCY`]
-//! more than was charged. That is what a device loses when it switches between a tenant's processes, too.
+//! Costs that are a little too low are not put right here but by spans ([`Gate::true_up`]): each
+//! charge accounts for [`LENIENCY`] more than was charged. That is what a device loses when it
+//! switches between a tenant's processes, too.
 //!
 //! The instant is the tenant's: work of several queues and processes at once counts once.
 
@@ -19,7 +21,8 @@ use crate::share::page::View;
 use crate::share::params::Mode;
 use crate::share::policy;
 
-/// A time in which the device had work of this process, from when it was submitted until it was not done yet, ns.
+/// A time in which the device had work of this process, from when it was submitted until it was not
+/// done yet, ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// Its beginning.
@@ -32,8 +35,8 @@ pub struct Stretch {
 const LENIENCY: u64 = 32;
 
 impl Gate<'_> {
-    /// Work of this process kept the device busy for a `stretch`, and no other tenant's did. Charges what of it no
-    /// charge of the tenant's accounts for, and returns that, ns.
+    /// Work of this process kept the device busy for a `stretch`, and no other tenant's did.
+    /// Charges what of it no charge of the tenant's accounts for, and returns that, ns.
     pub fn was_busy(&self, stretch: Stretch, now: u64) -> u64 {
         let missing = self.page.account(stretch.from, stretch.until);
         if missing > 0 {
@@ -43,8 +46,9 @@ impl Gate<'_> {
         missing
     }
 
-    /// Work of this process was on the device for a `stretch`, alone or beside `neighbours`, who had had `before` ns
-    /// ([`super::progress`]) when it began. Charges what of it is this tenant's and was not charged, and returns that, ns.
+    /// Work of this process was on the device for a `stretch`, alone or beside `neighbours`, who
+    /// had had `before` ns ([`super::progress`]) when it began. Charges what of it is this tenant's
+    /// and was not charged, and returns that, ns.
     pub fn reconcile(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
         if neighbours
             .iter()
@@ -61,8 +65,8 @@ impl Gate<'_> {
         self.doubt(charged, 0);
     }
 
-    /// At `now` everything of this process's that was not retired is all that is left: of a tenant with one process, no more
-    /// time than that is accounted for.
+    /// At `now` everything of this process's that was not retired is all that is left: of a tenant
+    /// with one process, no more time than that is accounted for.
     pub fn is_all(&self, now: u64) {
         if self.page.is_alone() {
             self.page
@@ -82,8 +86,8 @@ impl Gate<'_> {
             .saturating_sub(self.page.accounted_at().max(stretch.from))
     }
 
-    /// Everything that was submitted up to `marker` was done by `at`, and nothing was submitted after it. Gives back what was
-    /// charged beyond the time in which it can have been done.
+    /// Everything that was submitted up to `marker` was done by `at`, and nothing was submitted
+    /// after it. Gives back what was charged beyond the time in which it can have been done.
     pub fn emptied(&self, marker: Marker, at: u64) {
         if self.mark() != marker {
             return;
@@ -108,8 +112,9 @@ impl Gate<'_> {
         }
     }
 
-    /// What is submitted from now on goes to another queue than what was submitted before, and nobody knows when the device is done
-    /// with that: nothing comes back of what was charged for it.
+    /// What is submitted from now on goes to another queue than what was submitted before, and
+    /// nobody knows when the device is done with that: nothing comes back of what was charged for
+    /// it.
     pub fn queue_changes(&self) {
         self.period_at.store(0, Ordering::Relaxed);
         self.period_mark.store(self.launched(), Ordering::Relaxed);
@@ -176,7 +181,8 @@ impl Gate<'_> {
         let own = gpu.min(tokens);
         self.page.charge(rate, own, now);
         self.count(own);
-        // What the tenant had no tokens for was surplus: it must not owe that later, when others want their own.
+        // What the tenant had no tokens for was surplus: it must not owe that later, when others
+        // want their own.
         if let Ok(rest @ 1..) = u64::try_from(gpu - own) {
             self.count_paid(rest.cast_signed());
             self.page
@@ -190,14 +196,15 @@ impl Gate<'_> {
         }
     }
 
-    /// Takes up to `gpu` ns out of the credit, which is paid for: else work that is charged too little would go on with it for
-    /// as long as the charges last.
+    /// Takes up to `gpu` ns out of the credit, which is paid for: else work that is charged too
+    /// little would go on with it for as long as the charges last.
     fn take_credit(&self, gpu: i64) -> i64 {
         let credit = self.line.credit.load(Ordering::Relaxed);
         let taken = gpu.min(credit).max(0);
         if taken > 0 {
-            // In this order: whoever reads between the two finds less submitted than there was, which is asked again, and not
-            // more. Credit that another thread uses meanwhile is owed by the next slice.
+            // In this order: whoever reads between the two finds less submitted than there was,
+            // which is asked again, and not more. Credit that another thread uses meanwhile is owed
+            // by the next slice.
             self.granted.fetch_sub(taken.cast_unsigned(), Ordering::Relaxed);
             self.line.credit.fetch_sub(taken, Ordering::Relaxed);
         }

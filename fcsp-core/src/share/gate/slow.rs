@@ -1,4 +1,5 @@
-//! The slow path: publish, look at the neighbours, ask the policy, take the next slice of credit or say how long to wait.
+//! The slow path: publish, look at the neighbours, ask the policy, take the next slice of credit or
+//! say how long to wait.
 
 use std::sync::atomic::Ordering;
 
@@ -45,11 +46,11 @@ const GUARANTEE_SPENT: u32 = 1;
 const FLOOR_SPENT: u32 = 2;
 
 impl Gate<'_> {
-    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the next slice. The slice
-    /// is counted as this class's, see [`crate::share::mix`].
+    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the
+    /// next slice. The slice is counted as this class's, see [`crate::share::mix`].
     ///
-    /// A collective that other ranks may wait for goes at once while the tenant owes little. What it
-    /// takes is charged to the guarantee, so that the debt is bounded and paid back.
+    /// A collective that other ranks may wait for goes at once while the tenant owes little. What
+    /// it takes is charged to the guarantee, so that the debt is bounded and paid back.
     pub fn acquire_as(&self, class: Class, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         let params = self.params();
         self.line
@@ -58,7 +59,8 @@ impl Gate<'_> {
         self.arrivals.launches(now);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
-        // A launch after a drain, after a query that said "not ready", or from another thread: the host goes on.
+        // A launch after a drain, after a query that said "not ready", or from another thread: the
+        // host goes on.
         let was_blocked = self.resume(now);
         self.margin.sample(
             now,
@@ -73,8 +75,8 @@ impl Gate<'_> {
             },
         );
         let idle = !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
-        // Back from idleness: join the others' surplus clock. Whoever only paused, or took none of the surplus for a while,
-        // is behind it by so much and no more.
+        // Back from idleness: join the others' surplus clock. Whoever only paused, or took none of
+        // the surplus for a while, is behind it by so much and no more.
         let away = idle && now.saturating_sub(last) > policy::AWAY_NS;
         let behind = if away {
             0
@@ -283,7 +285,8 @@ impl Gate<'_> {
             }
         };
         if params.mode == Mode::Strict {
-            // A ceiling for all of the tenant's processes together: what they see at once, one of them takes.
+            // A ceiling for all of the tenant's processes together: what they see at once, one of
+            // them takes.
             if !self.page.charge_if_filled(own.rate(), grant, now) {
                 return self.came_late(own, cost, now);
             }
@@ -322,10 +325,12 @@ impl Gate<'_> {
             return 0;
         }
         if nobody {
-            // Far from the quota with nobody to tell: the slow path is as rare as a bucket a quarter as deep allows.
+            // Far from the quota with nobody to tell: the slow path is as rare as a bucket a
+            // quarter as deep allows.
             return (tokens / 4).clamp(MAX_SLICE_NS, MAX_LONE_SLICE_NS);
         }
-        // A host that does most of the work is seen by its steps, and is the one that the slow path costs something.
+        // A host that does most of the work is seen by its steps, and is the one that the slow path
+        // costs something.
         let pace = self.meter.pace();
         let (often, most) = if pace.is_hosts() {
             (pace.host / 2, MAX_SLICE_NS.max(pace.gpu / 2))
@@ -384,8 +389,8 @@ impl Gate<'_> {
         self.wait(&own, own.refilled_at().max(now + 1), Reason::Quota, cost, now)
     }
 
-    /// Waits for another new process of the tenant to find out what its first launches take: together they would spend what the
-    /// tenant earns in seconds.
+    /// Waits for another new process of the tenant to find out what its first launches take:
+    /// together they would spend what the tenant earns in seconds.
     fn wait_for_trial(&self, until: u64, now: u64) -> Verdict {
         self.begins_to_wait(now);
         self.page.waits(now);
@@ -466,8 +471,9 @@ impl Gate<'_> {
         }
     }
 
-    /// Lets a launch through whose deadline has passed. The tenant's processes take turns at it, and together they are let
-    /// through no faster than the quota pays for. Fails with the instant of the next turn.
+    /// Lets a launch through whose deadline has passed. The tenant's processes take turns at it,
+    /// and together they are let through no faster than the quota pays for. Fails with the instant
+    /// of the next turn.
     fn let_one(&self, own: &Own, cost: u64, now: u64) -> Result<Verdict, u64> {
         self.page.take_let_through(wall_of(cost, own.params.quota), now)?;
         self.resume(now);

@@ -1,12 +1,13 @@
-//! What a tenant's processes tell each other in their page, so that they count as one: who may be let through next, and up to
-//! when the device's time is charged.
+//! What a tenant's processes tell each other in their page, so that they count as one: who may be
+//! let through next, and up to when the device's time is charged.
 
 use super::TenantPage;
 use crate::share::bucket::{MAX_DEBT_NS, Rate};
 use crate::sync::Ordering;
 
 impl TenantPage {
-    /// Charges `gpu` ns to the guarantee if there are tokens at `now`; false if another process has taken the last ones.
+    /// Charges `gpu` ns to the guarantee if there are tokens at `now`; false if another process has
+    /// taken the last ones.
     pub fn charge_if_filled(&self, rate: Rate, gpu: u64, now: u64) -> bool {
         // One exchange: of many processes that wake at once and see the same token, one has it.
         self.empty_at
@@ -16,8 +17,8 @@ impl TenantPage {
             .is_ok()
     }
 
-    /// Takes the tenant's next turn to be let through by a deadline, after which there is none for `wall` ns. If it has not
-    /// come yet: when it does.
+    /// Takes the tenant's next turn to be let through by a deadline, after which there is none for
+    /// `wall` ns. If it has not come yet: when it does.
     pub fn take_let_through(&self, wall: u64, now: u64) -> Result<(), u64> {
         // Relaxed: the word guards nothing but itself.
         let taken = self
@@ -38,8 +39,9 @@ impl TenantPage {
             });
     }
 
-    /// Moves the instant up to when the device's time is accounted for to `until`, and returns how much of the time since `from`
-    /// had not been accounted for, ns. Of several processes that say the same, the first is told.
+    /// Moves the instant up to when the device's time is accounted for to `until`, and returns how
+    /// much of the time since `from` had not been accounted for, ns. Of several processes that say
+    /// the same, the first is told.
     pub(crate) fn account(&self, from: u64, until: u64) -> u64 {
         let before = self
             .accounted_at
@@ -54,7 +56,8 @@ impl TenantPage {
         self.consumed.load(Ordering::Relaxed)
     }
 
-    /// Takes the tenant's turn to try what its work takes, for `ns` at most; until when another process has it otherwise.
+    /// Takes the tenant's turn to try what its work takes, for `ns` at most; until when another
+    /// process has it otherwise.
     pub(crate) fn take_trial(&self, ns: u64, now: u64) -> Result<(), u64> {
         let taken = self
             .trial_until
@@ -89,7 +92,8 @@ impl TenantPage {
         self.accounted_at.fetch_min(now, Ordering::Relaxed);
     }
 
-    /// Says how much of what the tenant is charged may be wrong, ppm. Of several processes the last one to say so is heard.
+    /// Says how much of what the tenant is charged may be wrong, ppm. Of several processes the last
+    /// one to say so is heard.
     pub(crate) fn say_doubt(&self, doubt: u64) {
         // Read first: neighbours read the line.
         if self.doubt.load(Ordering::Relaxed) != doubt {

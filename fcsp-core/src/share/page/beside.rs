@@ -1,4 +1,5 @@
-//! What a tenant's processes have found out together about the time in which others may have used the device, too.
+//! What a tenant's processes have found out together about the time in which others may have used
+//! the device, too.
 
 use super::TenantPage;
 use crate::sync::{AtomicU64, Ordering};
@@ -51,7 +52,8 @@ impl Default for Beside {
     }
 }
 
-// Relaxed throughout: sums that guard nothing. Each is taken by one exchange, so that of several processes one has it.
+// Relaxed throughout: sums that guard nothing. Each is taken by one exchange, so that of several
+// processes one has it.
 impl TenantPage {
     /// The word of [`TenantPage::look_until`], which is a time.
     pub(super) fn looked_until(&self) -> &AtomicU64 {
@@ -89,13 +91,15 @@ impl TenantPage {
         }
     }
 
-    /// Takes the part of the time from `from` until `until` that nobody of the tenant's has looked at, ns.
+    /// Takes the part of the time from `from` until `until` that nobody of the tenant's has looked
+    /// at, ns.
     pub(crate) fn look_until(&self, from: u64, until: u64) -> u64 {
         let before = self.beside.looked_until.fetch_max(until, Ordering::Relaxed);
         until.saturating_sub(from.max(before))
     }
 
-    /// Adds `length` ns to the window, of which no charge accounts for `unaccounted`; the window, once it is `full` ns long.
+    /// Adds `length` ns to the window, of which no charge accounts for `unaccounted`; the window,
+    /// once it is `full` ns long.
     pub(crate) fn fill_window(&self, length: u64, unaccounted: i64, full: u64) -> Option<Window> {
         let Beside {
             span,
@@ -117,7 +121,8 @@ impl TenantPage {
         })
     }
 
-    /// Leaves `balance` ns to the next window, and does not count there the `paid` ns that were charged for this one.
+    /// Leaves `balance` ns to the next window, and does not count there the `paid` ns that were
+    /// charged for this one.
     pub(crate) fn carry(&self, balance: i64, paid: i64) {
         self.beside
             .balance
@@ -127,7 +132,8 @@ impl TenantPage {
             .fetch_add(paid.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// Takes in that `right` ns were charged where `wrong` ns more should have been, and remembers no more than `kept` ns.
+    /// Takes in that `right` ns were charged where `wrong` ns more should have been, and remembers
+    /// no more than `kept` ns.
     pub(crate) fn judge(&self, right: u64, wrong: u64, kept: u64) {
         let parts = [(&self.beside.right, right), (&self.beside.wrong, wrong)];
         let sum = parts

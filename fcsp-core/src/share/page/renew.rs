@@ -7,8 +7,9 @@ use crate::sync::Ordering;
 const FUTURE_NS: u64 = 120_000_000_000;
 
 impl TenantPage {
-    /// Goes on, in a new page, where `before` was left by processes that have ended: what the tenant
-    /// had and owes stays, what they claimed ends with them. From a page of another version nothing stays.
+    /// Goes on, in a new page, where `before` was left by processes that have ended: what the
+    /// tenant had and owes stays, what they claimed ends with them. From a page of another version
+    /// nothing stays.
     pub(in crate::share) fn succeed(&self, before: &Self, now: u64) {
         if !before.is_valid() {
             self.seen.store(now, Ordering::Relaxed);
@@ -42,14 +43,15 @@ impl TenantPage {
         self.magic.store(super::MAGIC, Ordering::Release);
     }
 
-    /// Sets the times anew in a page that another boot of the machine has left: its clock was another one. What was
-    /// consumed stays counted.
+    /// Sets the times anew in a page that another boot of the machine has left: its clock was
+    /// another one. What was consumed stays counted.
     pub(super) fn renew(&self, boot: u64, now: u64) {
         let before = self.boot.load(Ordering::Relaxed);
         if boot == 0 || before == boot {
             return;
         }
-        // One process of the tenant does it. What another writes at the same moment may be lost, once.
+        // One process of the tenant does it. What another writes at the same moment may be lost,
+        // once.
         if self
             .boot
             .compare_exchange(before, boot, Ordering::AcqRel, Ordering::Relaxed)
@@ -57,7 +59,8 @@ impl TenantPage {
         {
             return;
         }
-        // A page that did not say its boot may be in use by an older build: only what cannot be of this one is reset.
+        // A page that did not say its boot may be in use by an older build: only what cannot be of
+        // this one is reset.
         let latest = if before == 0 {
             now.saturating_add(FUTURE_NS)
         } else {

@@ -1,4 +1,5 @@
-//! Loader, devices, contexts, modules, libraries and kernels: what a process does before it allocates.
+//! Loader, devices, contexts, modules, libraries and kernels: what a process does before it
+//! allocates.
 
 use core::ffi::{c_char, c_void};
 

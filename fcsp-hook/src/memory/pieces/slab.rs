@@ -12,7 +12,8 @@ pub(super) const GRAINS: usize = (SLAB / GRAIN) as usize;
 const PIECE: u32 = 1 << 16;
 const USED: u32 = PIECE - 1;
 
-/// A page of the address space that is or was a slab. Never freed: the driver cuts the same pages again and again.
+/// A page of the address space that is or was a slab. Never freed: the driver cuts the same pages
+/// again and again.
 #[repr(C)]
 pub(super) struct Slab {
     /// `{pieces: 16 bits, grains in use: 16 bits}`.
@@ -34,11 +35,13 @@ impl Slab {
     /// Enters a piece. Returns by how many slabs the charge changes: 1 for the first piece.
     #[inline]
     pub(super) fn put(&self, grain: usize, grains: u16) -> i32 {
-        // Relaxed, here and below: whoever frees the piece has its address from the thread that entered it. The state is
-        // raised first and lowered last: it never says less than the sizes, whoever takes the piece out meanwhile.
+        // Relaxed, here and below: whoever frees the piece has its address from the thread that
+        // entered it. The state is raised first and lowered last: it never says less than the
+        // sizes, whoever takes the piece out meanwhile.
         let before = self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
         let opens = i32::from(before < PIECE);
-        // The driver gives an address to one thread at a time: nobody enters another piece here meanwhile.
+        // The driver gives an address to one thread at a time: nobody enters another piece here
+        // meanwhile.
         if self.sizes[grain].load(Ordering::Relaxed) == 0 {
             self.sizes[grain].store(grains, Ordering::Relaxed);
             return opens;
@@ -46,7 +49,8 @@ impl Slab {
         opens - self.replace(grain, grains)
     }
 
-    /// Enters a piece where one stood that was freed by a route which we did not see. Returns how many slabs that empties.
+    /// Enters a piece where one stood that was freed by a route which we did not see. Returns how
+    /// many slabs that empties.
     #[cold]
     fn replace(&self, grain: usize, grains: u16) -> i32 {
         match self.sizes[grain].swap(grains, Ordering::Relaxed) {
@@ -75,8 +79,9 @@ impl Slab {
         Some((grains, self.leave(grains)))
     }
 
-    /// Takes all pieces out, each with its grain and its size in grains. Also returns how often a last piece left: another
-    /// thread may enter a piece meanwhile, which then stays or makes the slab new.
+    /// Takes all pieces out, each with its grain and its size in grains. Also returns how often a
+    /// last piece left: another thread may enter a piece meanwhile, which then stays or makes the
+    /// slab new.
     pub(super) fn take_all(&self) -> (Vec<(usize, u16)>, i32) {
         let (mut pieces, mut emptied) = (Vec::new(), 0);
         for at in 0..GRAINS {
@@ -88,8 +93,8 @@ impl Slab {
         (pieces, emptied)
     }
 
-    /// Whether a piece of `grains` is sure to fit: the slab holds another of that size, so that is what the driver cuts from
-    /// it, and has a hole for one where it may have to begin.
+    /// Whether a piece of `grains` is sure to fit: the slab holds another of that size, so that is
+    /// what the driver cuts from it, and has a hole for one where it may have to begin.
     pub(super) fn surely_fits(&self, grains: usize) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         if state < PIECE || (state & USED) as usize + grains > GRAINS {

@@ -1,5 +1,5 @@
-//! Functions that came after version 1.4 and matter for a quota or a share. No header that these tests download declares
-//! them; they are as the specification has them.
+//! Functions that came after version 1.4 and matter for a quota or a share. No header that these
+//! tests download declares them; they are as the specification has them.
 
 use core::ffi::c_void;
 

@@ -1,4 +1,5 @@
-//! Structs that an interposer reads, fills or must know the size of. The rest are known by address only.
+//! Structs that an interposer reads, fills or must know the size of. The rest are known by address
+//! only.
 
 use core::ffi::{c_char, c_void};
 

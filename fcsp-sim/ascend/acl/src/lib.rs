@@ -1,12 +1,13 @@
-//! The simulated accelerator as `libascendcl.so`: ACL as its headers declare it, over `libruntime.so`.
+//! The simulated accelerator as `libascendcl.so`: ACL as its headers declare it, over
+//! `libruntime.so`.
 //!
-//! As in the published sources of CANN a call of this library is one call or a few of the runtime under it, by the
-//! dynamic linker and so open to whoever interposes there. There is no state here but ACL's own: data sets, models,
-//! attributes.
+//! As in the published sources of CANN a call of this library is one call or a few of the runtime
+//! under it, by the dynamic linker and so open to whoever interposes there. There is no state here
+//! but ACL's own: data sets, models, attributes.
 //!
-//! Every function of the headers is exported. What is modelled is in the rooms below, one a part of the API; the rest
-//! answers "API not supported" from functions that the build script writes. The rooms: [`rt`] the calls of the runtime;
-//! then the API, part by part.
+//! Every function of the headers is exported. What is modelled is in the rooms below, one a part of
+//! the API; the rest answers "API not supported" from functions that the build script writes. The
+//! rooms: [`rt`] the calls of the runtime; then the API, part by part.
 
 mod copy;
 mod data;

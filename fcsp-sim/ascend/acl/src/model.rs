@@ -1,6 +1,7 @@
-//! Offline models. The simulated format is a line of text, `fcsp-model weights=N work=N ns=N`: bytes of weights, bytes of
-//! working memory, nanoseconds of one execution. As in the original, loading takes memory and binds a stream to a model
-//! of the runtime, whose work is recorded then and runs at each execution.
+//! Offline models. The simulated format is a line of text, `fcsp-model weights=N work=N ns=N`:
+//! bytes of weights, bytes of working memory, nanoseconds of one execution. As in the original,
+//! loading takes memory and binds a stream to a model of the runtime, whose work is recorded then
+//! and runs at each execution.
 
 use crate::data::Dataset;
 use crate::{INVALID_PARAM, rt};

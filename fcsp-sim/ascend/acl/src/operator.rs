@@ -1,5 +1,5 @@
-//! Single operators. An operator's type is the name of a kernel, its integer attributes are the kernel's parameters in the
-//! order in which they were set.
+//! Single operators. An operator's type is the name of a kernel, its integer attributes are the
+//! kernel's parameters in the order in which they were set.
 
 use crate::data::{Buffer, Tensor};
 use crate::{INVALID_PARAM, rt};

@@ -1,4 +1,5 @@
-//! The runtime's functions that ACL is made of. Handles and addresses are integers here: this library looks at none.
+//! The runtime's functions that ACL is made of. Handles and addresses are integers here: this
+//! library looks at none.
 
 unsafe extern "C" {
     pub fn rtSetDevice(device: i32) -> i32;

@@ -1,7 +1,8 @@
 //! The simulated accelerator as `libdcmi.so`, Ascend's management library.
 //!
-//! It reads the machine's state file and changes nothing in it. Every card has one chip, number 0; all cards are listed,
-//! whatever `ASCEND_RT_VISIBLE_DEVICES` says. Partitions are not modelled: creating one is refused as not supported.
+//! It reads the machine's state file and changes nothing in it. Every card has one chip, number 0;
+//! all cards are listed, whatever `ASCEND_RT_VISIBLE_DEVICES` says. Partitions are not modelled:
+//! creating one is refused as not supported.
 
 mod device;
 mod process;

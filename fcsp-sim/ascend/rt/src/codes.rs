@@ -28,8 +28,8 @@ pub const NO_DEVICE: Code = Code(507_004);
 pub const AICORE_EXCEPTION: Code = Code(507_015);
 pub const STREAM_SYNC_TIMEOUT: Code = Code(507_046);
 
-/// A handle that the runtime was to follow. Any but the null handle ends the program before it comes here, unless the rule
-/// is off.
+/// A handle that the runtime was to follow. Any but the null handle ends the program before it
+/// comes here, unless the rule is off.
 impl From<Stale> for Code {
     fn from(stale: Stale) -> Self {
         match stale {

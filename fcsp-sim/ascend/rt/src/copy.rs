@@ -68,7 +68,8 @@ api! {
     fn rtMemsetAsync(at: u64, most: u64, value: u32, n: u64, stream: u64) {
         target(stream)?.run(Work::Fill(fill(at, most, value, n)?))
     }
-    /// A sum in place, which collectives are made of: takes the time of a copy and leaves the source's bytes.
+    /// A sum in place, which collectives are made of: takes the time of a copy and leaves the
+    /// source's bytes.
     fn rtReduceAsync(dst: u64, most: u64, src: u64, n: u64, _kind: i32, _data: i32, stream: u64) {
         target(stream)?.run(Work::Copy(copy(dst, most, src, n, DEVICE_TO_DEVICE)?))
     }

@@ -1,8 +1,10 @@
-//! The runtime's state in this process: objects by handle, open devices, contexts, and which one is current on a thread.
+//! The runtime's state in this process: objects by handle, open devices, contexts, and which one is
+//! current on a thread.
 //!
-//! As in the published sources of CANN (`Runtime::PrimaryContextRelease`, `ApiImpl::ContextDestroy`): memory belongs to a
-//! device of a process, which opens with its first context and closes with its last. Streams and models belong to a
-//! context and go with it. The primary context counts its users, explicit ones are destroyed; neither ends the other.
+//! As in the published sources of CANN (`Runtime::PrimaryContextRelease`,
+//! `ApiImpl::ContextDestroy`): memory belongs to a device of a process, which opens with its first
+//! context and closes with its last. Streams and models belong to a context and go with it. The
+//! primary context counts its users, explicit ones are destroyed; neither ends the other.
 
 use crate::codes::{CONTEXT_NULL, Code, INVALID_DEVICE, NO_DEVICE, Reply};
 use crate::export;
@@ -101,7 +103,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
 }
 
-/// Lets go of the parent's state file in a forked child. Once, however often it is called; async-signal-safe.
+/// Lets go of the parent's state file in a forked child. Once, however often it is called;
+/// async-signal-safe.
 pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
         d.process.region.abandon_in_child();
@@ -146,7 +149,8 @@ fn start() -> Result<Driver, Code> {
 
 /// The runtime, started on first use.
 pub fn driver() -> Reply<&'static Driver> {
-    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for it.
+    // Before the once-cell: a child that is forked while it is filled must be refused, not wait for
+    // it.
     if !owner::claim() {
         return Err(NO_DEVICE);
     }

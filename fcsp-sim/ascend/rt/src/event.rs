@@ -31,8 +31,9 @@ impl EventObject {
     }
 }
 
-/// The event of a handle, to be used. The runtime asks an event's context how it is (`ApiImpl::EventQuery`,
-/// `EventSynchronize`), so an event whose context is gone can be destroyed and nothing else.
+/// The event of a handle, to be used. The runtime asks an event's context how it is
+/// (`ApiImpl::EventQuery`, `EventSynchronize`), so an event whose context is gone can be destroyed
+/// and nothing else.
 pub fn find(handle: u64) -> Reply<Arc<EventObject>> {
     let e = driver()?.events.get(handle)?;
     if let Some(end) = *e.orphaned.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -1,4 +1,5 @@
-//! How a function is exported: faults on demand before and after its effect, and refusal in a forked child.
+//! How a function is exported: faults on demand before and after its effect, and refusal in a
+//! forked child.
 
 use crate::codes::{NO_DEVICE, Reply};
 use fcsp_sim::faults::around;
@@ -14,8 +15,8 @@ pub fn log(text: &str) {
     }
 }
 
-/// Runs an exported function's body. In a child that was forked after the driver was used nothing works, and nothing waits
-/// for locks that a thread of the parent held.
+/// Runs an exported function's body. In a child that was forked after the driver was used nothing
+/// works, and nothing waits for locks that a thread of the parent held.
 pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     if owner::is_child() {
         crate::driver::in_child();

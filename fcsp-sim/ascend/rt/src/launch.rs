@@ -1,5 +1,5 @@
-//! Launches, of which the runtime has many: by stub, by binary and tiling key, by function handle, with arguments on the
-//! host, on the device or put together.
+//! Launches, of which the runtime has many: by stub, by binary and tiling key, by function handle,
+//! with arguments on the host, on the device or put together.
 
 use crate::abi::{In, Text};
 use crate::codes::{PARAM_INVALID, Reply};

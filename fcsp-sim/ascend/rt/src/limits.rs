@@ -1,4 +1,5 @@
-//! How many cores operators may use. A count, not a place: limits of two processes may fall on the same cores.
+//! How many cores operators may use. A count, not a place: limits of two processes may fall on the
+//! same cores.
 
 use crate::abi::Out;
 use crate::codes::{CONTEXT_NULL, PARAM_INVALID, Reply};

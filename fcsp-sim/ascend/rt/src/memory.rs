@@ -1,4 +1,5 @@
-//! Device memory, the memory of the media units, managed memory, pinned host memory, and how much is free.
+//! Device memory, the memory of the media units, managed memory, pinned host memory, and how much
+//! is free.
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_MEMORY_TYPE, PARAM_INVALID, Reply};
@@ -39,7 +40,8 @@ fn host(place: Out<u64>, size: u64) -> Reply {
     )
 }
 
-/// The kinds that `aclrtGetMemInfo` knows; the device of this model has one kind of memory, whatever it is called.
+/// The kinds that `aclrtGetMemInfo` knows; the device of this model has one kind of memory,
+/// whatever it is called.
 const KINDS: i32 = 18;
 
 fn info(free: Out<u64>, total: Out<u64>) -> Reply {

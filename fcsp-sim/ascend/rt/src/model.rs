@@ -1,5 +1,5 @@
-//! Models: work that is recorded once and executed many times, by capturing a stream or by binding one to a model that is
-//! being built.
+//! Models: work that is recorded once and executed many times, by capturing a stream or by binding
+//! one to a model that is being built.
 
 use crate::abi::Out;
 use crate::codes::{CAPTURE_UNMATCHED, MODEL_CONTEXT, Reply, STREAM_CAPTURED};

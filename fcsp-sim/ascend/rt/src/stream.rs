@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// Work being recorded on a stream.
 #[derive(Debug, Default)]
 pub struct Recording {
-    /// The model that a capture fills; none while a stream is bound to a model that is being built by hand.
+    /// The model that a capture fills; none while a stream is bound to a model that is being built
+    /// by hand.
     pub model: u64,
     /// The work so far.
     pub work: Vec<Work>,
@@ -113,8 +114,8 @@ pub fn named(handle: u64) -> Reply<Arc<Stream>> {
     driver()?.streams.get(handle).map_err(|_| STREAM_CONTEXT)
 }
 
-/// The stream of a handle, which must be of the current context: the runtime compares them ("stream is not in current ctx")
-/// in all calls that put work on a stream or destroy it.
+/// The stream of a handle, which must be of the current context: the runtime compares them ("stream
+/// is not in current ctx") in all calls that put work on a stream or destroy it.
 ///
 /// # Errors
 /// `CONTEXT_NULL` without a context, `STREAM_CONTEXT` for a stream of another.

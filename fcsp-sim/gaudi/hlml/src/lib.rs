@@ -1,7 +1,7 @@
 //! The simulated accelerator as `libhlml.so`, Gaudi's management library.
 //!
-//! It reads the machine's state file and changes nothing in it. All cards are listed; a card's index, minor number and module
-//! are the same number.
+//! It reads the machine's state file and changes nothing in it. All cards are listed; a card's
+//! index, minor number and module are the same number.
 
 // Exported functions bear the names of the vendor's documentation.
 #![allow(non_snake_case, missing_docs)]
@@ -143,7 +143,8 @@ fn put_text(place: *mut u8, len: u32, text: &str) -> Reply {
     if text.len() >= len as usize {
         return Err(INSUFFICIENT_SIZE);
     }
-    // SAFETY: by the API's contract `len` bytes, of which as many as the text has and one are written.
+    // SAFETY: by the API's contract `len` bytes, of which as many as the text has and one are
+    // written.
     unsafe {
         std::ptr::copy_nonoverlapping(text.as_ptr(), place, text.len());
         place.add(text.len()).write(0);

@@ -18,8 +18,8 @@ pub struct EventObject {
     timed: bool,
 }
 
-/// The event of a handle. Synapse looks events up (`DeviceCommon::loadAndValidateEvent`): "event handle is incorrect,
-/// probably event was destroyed".
+/// The event of a handle. Synapse looks events up (`DeviceCommon::loadAndValidateEvent`): "event
+/// handle is incorrect, probably event was destroyed".
 fn object(event: Handle) -> Reply<Arc<EventObject>> {
     let driver = driver()?;
     driver.timeline(DEVICE)?;

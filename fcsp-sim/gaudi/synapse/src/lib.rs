@@ -1,13 +1,15 @@
 //! The simulated accelerator as `libSynapse.so`, Gaudi's runtime.
 //!
-//! A card belongs to one process at a time, as the kernel driver has it: whoever acquires it holds its device file,
-//! `<state>.accel<N>`, open and locked, and anybody else is told that there is no device. A process holds one card, number
-//! 0. Launches of recipes are queued and take time on the device model; a copy or a fill waits for what is before it in its
-//! stream, and is done when its call returns.
+//! A card belongs to one process at a time, as the kernel driver has it: whoever acquires it holds
+//! its device file, `<state>.accel<N>`, open and locked, and anybody else is told that there is no
+//! device. A process holds one card, number
+//! 0. Launches of recipes are queued and take time on the device model; a copy or a fill waits for
+//! what is before it in its stream, and is done when its call returns.
 //!
-//! Recipes come from a compiler that is the vendor's alone. This one knows two nodes: `memcpy`, which is Synapse's own, and
-//! `fcsp_spin`, which takes as long as its parameter says (nanoseconds, 8 bytes). Any other node takes the time to read and
-//! write its tensors, and leaves what it writes as it was.
+//! Recipes come from a compiler that is the vendor's alone. This one knows two nodes: `memcpy`,
+//! which is Synapse's own, and `fcsp_spin`, which takes as long as its parameter says (nanoseconds,
+//! 8 bytes). Any other node takes the time to read and write its tensors, and leaves what it writes
+//! as it was.
 
 #![allow(non_snake_case, non_camel_case_types)]
 
@@ -78,8 +80,9 @@ struct Driver {
     streams: Table<stream::Stream>,
 }
 
-/// A handle that Synapse follows as a pointer: of a recipe or a graph. Any but the null handle ends the program before it
-/// comes here, unless the rule is off. Handles of streams, events, sections and tensors are looked up.
+/// A handle that Synapse follows as a pointer: of a recipe or a graph. Any but the null handle ends
+/// the program before it comes here, unless the rule is off. Handles of streams, events, sections
+/// and tensors are looked up.
 fn stale(_: Stale) -> Status {
     INVALID_ARGUMENT
 }
@@ -198,7 +201,8 @@ impl Driver {
         }
     }
 
-    /// The card's queues, without its lock: what waits for them must not keep them from being emptied.
+    /// The card's queues, without its lock: what waits for them must not keep them from being
+    /// emptied.
     fn timeline(&self, device: u32) -> Reply<Arc<Timeline>> {
         self.with_card(device, |card| Ok(card.timeline.clone()))
     }

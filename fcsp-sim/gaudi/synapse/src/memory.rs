@@ -38,7 +38,8 @@ api! {
             return Err(INVALID_ARGUMENT);
         }
         if lock(&driver.card).is_none() {
-            // Without a card there is nothing to free, which is no error (`DeviceManager::deallocateDeviceMemory`).
+            // Without a card there is nothing to free, which is no error
+            // (`DeviceManager::deallocateDeviceMemory`).
             return Ok(());
         }
         driver.with_card(device, |card| {

@@ -1,4 +1,5 @@
-//! Streams, copies and fills. A copy or fill waits for what is before it in its stream, and is done when the call returns.
+//! Streams, copies and fills. A copy or fill waits for what is before it in its stream, and is done
+//! when the call returns.
 
 use crate::{
     BUSY, Card, DEVICE, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, opaque, put,
@@ -13,8 +14,8 @@ pub struct Stream {
     queue: u64,
 }
 
-/// The queue of a stream, and the card's queues. Synapse looks streams up (`StreamsContainer`): "handle is incorrect,
-/// probably stream was already destroyed".
+/// The queue of a stream, and the card's queues. Synapse looks streams up (`StreamsContainer`):
+/// "handle is incorrect, probably stream was already destroyed".
 pub fn queue(stream: Handle) -> Reply<(Arc<Timeline>, u64)> {
     let driver = driver()?;
     let timeline = driver.timeline(DEVICE)?;
@@ -104,8 +105,8 @@ api! {
             if !is_inside(card, source, destination, size, direction) {
                 return Err(INVALID_ARGUMENT);
             }
-            // SAFETY: what is the card's is inside its mappings, which the lock keeps alive; what is the host's, the
-            // caller answers for.
+            // SAFETY: what is the card's is inside its mappings, which the lock keeps alive; what
+            // is the host's, the caller answers for.
             unsafe { core::ptr::copy(source as *const u8, destination as *mut u8, size as usize) };
             Ok(())
         })

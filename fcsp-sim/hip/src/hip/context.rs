@@ -5,9 +5,10 @@ use crate::codes::{INVALID_VALUE, Reply};
 use crate::driver::driver;
 use crate::export::{cu, early_api, hip_api, same_api};
 
-/// "Calling this function deletes all streams created, memory allocated, kernels running, events created" (its
-/// documentation). Pools go as well, default ones not excepted, with all that was allocated from them (`Device::Reset`).
-/// Modules stay in the runtime, but their memory on the device goes (`MemObjMap::Purge`); here they go.
+/// "Calling this function deletes all streams created, memory allocated, kernels running, events
+/// created" (its documentation). Pools go as well, default ones not excepted, with all that was
+/// allocated from them (`Device::Reset`). Modules stay in the runtime, but their memory on the
+/// device goes (`MemObjMap::Purge`); here they go.
 fn reset(device: i32) -> Reply {
     let d = driver()?;
     d.primary_reset(device)?;

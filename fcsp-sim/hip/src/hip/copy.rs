@@ -174,7 +174,8 @@ pub struct PeerParams {
     extent: Extent,
 }
 
-/// A copy as `hipMemcpy3DParms` says it. Widths count elements where an array takes part, bytes else.
+/// A copy as `hipMemcpy3DParms` says it. Widths count elements where an array takes part, bytes
+/// else.
 pub fn params(p: &Params) -> Reply<Rows> {
     let scale = match (p.src_array, p.dst_array) {
         (0, 0) => 1,

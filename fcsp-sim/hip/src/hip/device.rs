@@ -98,7 +98,8 @@ pub fn attribute(spec: &DeviceSpec, which: i32) -> Option<i32> {
     }
 }
 
-/// The 16 characters behind the device's UUID: the number that the management library calls its unique id.
+/// The 16 characters behind the device's UUID: the number that the management library calls its
+/// unique id.
 pub fn uuid(spec: &DeviceSpec) -> [u8; 16] {
     let mut out = [0; 16];
     for (pair, byte) in out.chunks_exact_mut(2).zip(spec.uuid()) {

@@ -5,7 +5,8 @@ use crate::codes::{INVALID_VALUE, Reply};
 use crate::copy as driver;
 use crate::export::{cu, hip_api, same_api};
 
-/// Slices of a pitched piece as one fill of rows. Slices lie `rows` rows apart, so with fewer rows each is its own.
+/// Slices of a pitched piece as one fill of rows. Slices lie `rows` rows apart, so with fewer rows
+/// each is its own.
 fn slices(m: Pitched, e: Extent, fill: impl Fn(u64, u64) -> i32) -> Reply {
     if e.width == 0 || e.height == 0 || e.depth == 0 {
         return Ok(());

@@ -1,15 +1,18 @@
-//! Which handles HIP's runtime looks up, with which code it refuses one that is none, and which it follows as pointers.
+//! Which handles HIP's runtime looks up, with which code it refuses one that is none, and which it
+//! follows as pointers.
 //!
-//! After the published sources of the runtime of HIP 7 (`projects/clr/hipamd/src` of ROCm's systems), where CUDA's driver
-//! was seen to do otherwise. Streams are followed since HIP 7.0 ("HIP APIs with streams passed as input parameters no longer
-//! check the stream validity"), and so are events but for their destruction, pools but for theirs, functions and physical
-//! memory. Modules, arrays, graphs, their nodes and executables are looked up.
+//! After the published sources of the runtime of HIP 7 (`projects/clr/hipamd/src` of ROCm's
+//! systems), where CUDA's driver was seen to do otherwise. Streams are followed since HIP 7.0 ("HIP
+//! APIs with streams passed as input parameters no longer check the stream validity"), and so are
+//! events but for their destruction, pools but for theirs, functions and physical memory. Modules,
+//! arrays, graphs, their nodes and executables are looked up.
 
 use crate::codes::{CONTEXT_IS_DESTROYED, Code, INVALID_HANDLE, INVALID_VALUE, NOT_FOUND, Reply};
 use crate::driver::driver;
 use fcsp_sim::table::Table;
 
-/// Refuses a handle that names nothing in a table. The null handle is left to the driver's function.
+/// Refuses a handle that names nothing in a table. The null handle is left to the driver's
+/// function.
 fn known<T>(table: &Table<T>, handle: u64, refusal: Code) -> Reply {
     if handle == 0 || table.look_up(handle).is_ok() {
         return Ok(());

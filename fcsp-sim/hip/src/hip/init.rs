@@ -60,8 +60,8 @@ fn entry(symbol: Text, place: Out<u64>, per_thread: bool, status: Out<i32>) -> R
     if at != 0 { Ok(()) } else { Err(NOT_FOUND) }
 }
 
-/// The exported function of a name if it was there in a version of the API, in its variant with a default stream a
-/// thread if there is one and it is asked for. Versions of symbols say since when.
+/// The exported function of a name if it was there in a version of the API, in its variant with a
+/// default stream a thread if there is one and it is asked for. Versions of symbols say since when.
 fn lookup(name: &str, version: i32, per_thread: bool) -> (u64, i32) {
     // Properties and device choice got new structures, and new names, with version 6.
     let today = match name {
@@ -74,7 +74,8 @@ fn lookup(name: &str, version: i32, per_thread: bool) -> (u64, i32) {
         .flatten()
         .or_else(|| of(&today));
     match hit {
-        // Symbols keep the version that their library first gave them, so anything up to 4.2 is as old as can be.
+        // Symbols keep the version that their library first gave them, so anything up to 4.2 is as
+        // old as can be.
         Some((_, since, f)) if *since <= 402 || version >= *since * 100_000 => (*f as usize as u64, FOUND),
         Some(_) => (0, TOO_OLD),
         None => (0, NO_SUCH_NAME),

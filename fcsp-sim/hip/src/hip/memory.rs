@@ -55,7 +55,8 @@ fn free(at: u64) -> Reply {
 }
 
 fn host(place: Out<u64>, size: u64, flags: u32) -> Reply {
-    // Portable, mapped and write-combined are the driver's; where the memory lies and how coherent it is, is AMD's.
+    // Portable, mapped and write-combined are the driver's; where the memory lies and how coherent
+    // it is, is AMD's.
     cu(crate::memory::cuMemHostAlloc(place, size, flags & 7))
 }
 

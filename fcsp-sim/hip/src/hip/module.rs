@@ -1,5 +1,5 @@
-//! Modules, libraries, functions, links. Code objects and bundles of them are binary images of which nothing is known; an
-//! image in the text that the simulator reads is accepted as well.
+//! Modules, libraries, functions, links. Code objects and bundles of them are binary images of
+//! which nothing is known; an image in the text that the simulator reads is accepted as well.
 
 use super::launch::host_function;
 use crate::abi::{In, Out, Text};
@@ -7,7 +7,8 @@ use crate::codes::{INVALID_VALUE, Reply};
 use crate::export::{cu, handle_api, hip_api, same_api};
 use std::ffi::c_char;
 
-/// What the fat binaries that a compiler embeds begin with, and where the pointer to their bundle is.
+/// What the fat binaries that a compiler embeds begin with, and where the pointer to their bundle
+/// is.
 const WRAPPER: [u8; 4] = *b"FPIH";
 const WRAPPED_AT: usize = 8;
 /// Bundles of code objects, plain and compressed.

@@ -1,5 +1,5 @@
-//! Nodes of graphs. HIP's kernel and fill nodes have their fields in another order than the driver's, and its copies
-//! come in four forms.
+//! Nodes of graphs. HIP's kernel and fill nodes have their fields in another order than the
+//! driver's, and its copies come in four forms.
 
 use super::copy::{Deep, Params, deep, params};
 use super::launch::{Dim3, host_function};

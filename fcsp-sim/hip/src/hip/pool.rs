@@ -8,10 +8,12 @@ use crate::pool::{Props, cuMemAllocAsync, cuMemFreeAsync};
 use crate::stream::target;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Refuses a stream that is not captured while a blocking one of its device is (`hip::Device::StreamCaptureBlocking`).
+/// Refuses a stream that is not captured while a blocking one of its device is
+/// (`hip::Device::StreamCaptureBlocking`).
 fn beside_captures(stream: u64) -> Reply {
     let t = target(stream, false)?;
-    // Relaxed: a thread that must be kept out began after the capture did, by whatever ordered the two.
+    // Relaxed: a thread that must be kept out began after the capture did, by whatever ordered the
+    // two.
     let refused = t.context.captures.load(Relaxed) > 0 && t.recording().is_none();
     if refused { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
 }

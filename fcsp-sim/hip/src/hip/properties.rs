@@ -1,5 +1,5 @@
-//! The two structures of device properties: the one up to version 5 and the one since version 6. Fields are written at
-//! their offsets; what no simulated device has stays zero.
+//! The two structures of device properties: the one up to version 5 and the one since version 6.
+//! Fields are written at their offsets; what no simulated device has stays zero.
 
 use super::device::{attribute, uuid};
 use crate::abi::Out;

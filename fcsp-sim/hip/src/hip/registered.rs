@@ -1,5 +1,6 @@
-//! What compiled programs register before `main`: their fat binaries, and which host symbol stands for which kernel or
-//! variable in them. A binary is loaded into a context with the first use of one of its symbols there.
+//! What compiled programs register before `main`: their fat binaries, and which host symbol stands
+//! for which kernel or variable in them. A binary is loaded into a context with the first use of
+//! one of its symbols there.
 
 use super::module::image;
 use crate::abi::{In, Out, Text};
@@ -13,7 +14,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// Like the real library: a symbol that nobody registered.
 const INVALID_DEVICE_FUNCTION: Code = Code(98);
 
-/// A binary and the modules it became, by the number of their context, which no other context ever has.
+/// A binary and the modules it became, by the number of their context, which no other context ever
+/// has.
 #[derive(Debug)]
 struct Binary {
     data: usize,
@@ -108,7 +110,8 @@ pub fn variable(host: u64) -> Reply<(u64, u64)> {
 pub extern "C" fn __hipRegisterFatBinary(data: *const c_void) -> *mut u64 {
     let mut all = registry();
     all.next += 1;
-    // The handle is an address that programs only hand back; the number behind it says which binary.
+    // The handle is an address that programs only hand back; the number behind it says which
+    // binary.
     let handle = Box::into_raw(Box::new(all.next));
     all.binaries.insert(
         handle as u64,
@@ -127,7 +130,8 @@ pub extern "C" fn __hipUnregisterFatBinary(handle: *mut u64) {
     }
     all.kernels.retain(|_, s| s.binary != handle as u64);
     all.variables.retain(|_, s| s.binary != handle as u64);
-    // SAFETY: made by `__hipRegisterFatBinary`, and taken out of the registry just now, so only once.
+    // SAFETY: made by `__hipRegisterFatBinary`, and taken out of the registry just now, so only
+    // once.
     drop(unsafe { Box::from_raw(handle) });
 }
 

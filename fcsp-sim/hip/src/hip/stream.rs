@@ -1,5 +1,6 @@
-//! Streams, captures, and what streams wait for. A mask of compute units is kept for whoever asks, and work takes the longer
-//! the fewer units it has; which units they are does not matter to the model, which has one engine a device.
+//! Streams, captures, and what streams wait for. A mask of compute units is kept for whoever asks,
+//! and work takes the longer the fewer units it has; which units they are does not matter to the
+//! model, which has one engine a device.
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_VALUE, NOT_SUPPORTED, OUT_OF_MEMORY, Reply};
@@ -51,7 +52,8 @@ hip_api! {
         let ordinal = super::thread::chosen();
         let beyond = |own: &[u32]| mask.iter().enumerate().any(|(i, word)| word & !own.get(i).unwrap_or(&0) != 0);
         if crate::masks::of_process(ordinal).is_some_and(beyond) {
-            // The layer below narrows the mask and says so, which the runtime takes for a failure: no queue, no stream.
+            // The layer below narrows the mask and says so, which the runtime takes for a failure:
+            // no queue, no stream.
             return Err(OUT_OF_MEMORY);
         }
         cu(crate::stream::cuStreamCreate(place, 0))?;

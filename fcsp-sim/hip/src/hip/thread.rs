@@ -1,4 +1,5 @@
-//! Which device a thread works on. As with the real runtime a context is made by the first call that needs one.
+//! Which device a thread works on. As with the real runtime a context is made by the first call
+//! that needs one.
 
 use crate::codes::{CONTEXT_IS_DESTROYED, INVALID_DEVICE, Reply};
 use crate::driver::{current_or_none, driver, init, set_current};
@@ -16,7 +17,8 @@ pub fn ready() -> Reply {
     {
         return Ok(());
     }
-    // Never given back: a device's context lives until it is reset, whatever becomes of the threads.
+    // Never given back: a device's context lives until it is reset, whatever becomes of the
+    // threads.
     let context = driver()?.primary_retain(DEVICE.with(Cell::get))?;
     crate::masks::of_process(context.ordinal);
     set_current(Some(context));
