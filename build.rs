@@ -104,10 +104,13 @@ fn main() {
     };
     let table = match built {
         Some(dir) => embed(&dir),
-        None => String::from("pub const HASH: &str = \"\";\npub const FILES: &[(&str, &[u8])] = &[];\n"),
+        None => {
+            String::from("pub const HASH: &str = \"\";\npub const FILES: &[(&str, &[u8])] = &[];\n")
+        }
     };
     let path = out.join("embedded.rs");
-    std::fs::write(&path, table).unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
+    std::fs::write(&path, table)
+        .unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
 }
 
 fn variable(name: &str) -> String {
@@ -158,12 +161,17 @@ fn build(root: &Path, out: &Path) -> PathBuf {
         Ok(result) => {
             let text = String::from_utf8_lossy(&result.stderr);
             eprintln!("{text}");
-            let first = text.lines().find(|line| line.starts_with("error")).unwrap_or("");
+            let first = text
+                .lines()
+                .find(|line| line.starts_with("error"))
+                .unwrap_or("");
             fail(&format!(
                 "the preload libraries did not build: {first} (whole output: the build script's stderr)"
             ));
         }
-        Err(error) => fail(&format!("cannot run cargo for the preload libraries: {error}")),
+        Err(error) => fail(&format!(
+            "cannot run cargo for the preload libraries: {error}"
+        )),
     }
     inner.results()
 }
@@ -174,12 +182,13 @@ fn embed(dir: &Path) -> String {
     let mut table = String::from("pub const FILES: &[(&str, &[u8])] = &[\n");
     for (file, name) in LIBRARIES {
         let path = dir.join(file);
-        let bytes =
-            std::fs::read(&path).unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
+        let bytes = std::fs::read(&path)
+            .unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
         // FNV-1a with 128 bits: it only names a folder, whose files are compared byte for byte
         // before use.
         for &byte in name.as_bytes().iter().chain(&bytes) {
-            hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+            hash =
+                (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
         }
         let _ = writeln!(
             table,

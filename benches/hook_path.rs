@@ -27,7 +27,9 @@ fn memory(c: &mut Criterion) {
     group.bench_function("hold and roll back", |b| {
         b.iter(|| place.hold_and_roll_back(black_box(2 << 20)))
     });
-    group.bench_function("has the limit changed", |b| b.iter(|| place.limit_unchanged()));
+    group.bench_function("has the limit changed", |b| {
+        b.iter(|| place.limit_unchanged())
+    });
     group.finish();
 }
 

@@ -46,8 +46,7 @@ const VENDORS: [&Vendor; 6] = [
     &vendors::EMPTY,
 ];
 
-const USAGE: &str =
-    "usage: vendors [--quick] [--instructions] [--vendor NAME]... [--starts N] [--processor N] [--json FILE]";
+const USAGE: &str = "usage: vendors [--quick] [--instructions] [--vendor NAME]... [--starts N] [--processor N] [--json FILE]";
 
 /// What was asked for.
 struct Options {
@@ -71,8 +70,11 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
                 let name = value()?;
                 let found = VENDORS.iter().find(|vendor| vendor.name == name);
                 let names = || VENDORS.map(|vendor| vendor.name).join(", ");
-                chosen
-                    .push(found.ok_or_else(|| format!("no vendor is called {name}; there are {}", names()))?);
+                chosen.push(
+                    found.ok_or_else(|| {
+                        format!("no vendor is called {name}; there are {}", names())
+                    })?,
+                );
             }
             "--processor" | "--starts" => {
                 let number = value()?;
@@ -90,7 +92,11 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
     if chosen.is_empty() {
         chosen = VENDORS.to_vec();
     }
-    Ok(Options { effort, chosen, json })
+    Ok(Options {
+        effort,
+        chosen,
+        json,
+    })
 }
 
 fn main() -> ExitCode {

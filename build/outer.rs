@@ -37,7 +37,11 @@ impl Outer {
             .collect();
         let folder = std::fs::read_link(parent.join("cwd")).unwrap_or_default();
         let mut outer = Self::default();
-        let is_cargo = |word: &String| Path::new(word).file_stem().is_some_and(|name| name == "cargo");
+        let is_cargo = |word: &String| {
+            Path::new(word)
+                .file_stem()
+                .is_some_and(|name| name == "cargo")
+        };
         if words.first().is_some_and(is_cargo) {
             outer = Self::of(&words[1..], &folder);
         }
@@ -63,7 +67,10 @@ impl Outer {
             let file = folder.join(value);
             if file.is_file() {
                 outer.configuration.push(file.display().to_string());
-            } else if SOURCES.iter().any(|table| value.trim_start().starts_with(table)) {
+            } else if SOURCES
+                .iter()
+                .any(|table| value.trim_start().starts_with(table))
+            {
                 outer.configuration.push(value.to_owned());
             }
         }

@@ -33,7 +33,10 @@ struct HostDevice {
 
 impl Device for HostDevice {
     fn allocate(&self, bytes: usize) -> Option<Box<[u8]>> {
-        let mut free = self.free.lock().unwrap_or_else(|poison| poison.into_inner());
+        let mut free = self
+            .free
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner());
         *free = free.checked_sub(bytes)?;
         Some(vec![0; bytes].into_boxed_slice())
     }
@@ -70,7 +73,12 @@ impl<'a, T: MemoryTracker, D: Device> Cache<'a, T, D> {
         while self.sequences.entry(sequence).or_default().len() < wanted {
             match self.block() {
                 Ok(block) => self.sequences.entry(sequence).or_default().push(block),
-                Err(denied) => match self.order.front().copied().filter(|&oldest| oldest != sequence) {
+                Err(denied) => match self
+                    .order
+                    .front()
+                    .copied()
+                    .filter(|&oldest| oldest != sequence)
+                {
                     Some(oldest) => {
                         self.end(oldest);
                         self.evicted += 1;

@@ -37,7 +37,10 @@ struct Device {
 impl Device {
     /// Queues work; says when it will be done.
     fn run(&self, time: Duration) -> Instant {
-        let mut free_at = self.free_at.lock().unwrap_or_else(|poison| poison.into_inner());
+        let mut free_at = self
+            .free_at
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner());
         *free_at = (*free_at).max(Instant::now()) + time;
         *free_at
     }
@@ -130,7 +133,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect()
     });
 
-    println!("{:<10} {:>8} {:>8} {:>8}", "tenant", "share", "had", "waits");
+    println!(
+        "{:<10} {:>8} {:>8} {:>8}",
+        "tenant", "share", "had", "waits"
+    );
     for (((name, quota), had), governor) in tenants.iter().zip(&had).zip(&governors) {
         println!(
             "{name:<10} {:>7.0}% {:>7.1}% {:>8}",

@@ -90,7 +90,8 @@ mod nvidia {
         }
 
         pub fn open(identity: DeviceIdentity) -> Self {
-            let (mut context, mut module, mut step) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            let (mut context, mut module, mut step) =
+                (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
             // SAFETY: results go to locals; the image and the name outlive the calls.
             unsafe {
                 done("cuInit", cuInit(0));
@@ -122,9 +123,13 @@ mod nvidia {
         }
 
         fn enter(&self) {
-            let push = real::cuCtxPushCurrent_v2.get().expect("part of every driver");
+            let push = real::cuCtxPushCurrent_v2
+                .get()
+                .expect("part of every driver");
             // SAFETY: a context that lives as long as the process.
-            done("cuCtxPushCurrent", unsafe { push(self.context as *mut c_void) });
+            done("cuCtxPushCurrent", unsafe {
+                push(self.context as *mut c_void)
+            });
         }
 
         fn allocate(&self, bytes: usize) -> Option<u64> {
@@ -145,7 +150,9 @@ mod nvidia {
         fn memory(&self) -> (usize, usize) {
             let (mut free, mut total) = (0, 0);
             // SAFETY: the results go to locals.
-            done("cuMemGetInfo", unsafe { cuMemGetInfo_v2(&mut free, &mut total) });
+            done("cuMemGetInfo", unsafe {
+                cuMemGetInfo_v2(&mut free, &mut total)
+            });
             (free, total)
         }
 
@@ -256,7 +263,9 @@ mod amd {
         fn memory(&self) -> (usize, usize) {
             let (mut free, mut total) = (0, 0);
             // SAFETY: the results go to locals.
-            done("hipMemGetInfo", unsafe { hipMemGetInfo(&mut free, &mut total) });
+            done("hipMemGetInfo", unsafe {
+                hipMemGetInfo(&mut free, &mut total)
+            });
             (free, total)
         }
 
@@ -319,7 +328,9 @@ impl Cache<'_> {
             match self.devices[at].allocate(BLOCK) {
                 Some(block) => blocks.push(block),
                 None => {
-                    blocks.into_iter().for_each(|block| self.devices[at].free(block));
+                    blocks
+                        .into_iter()
+                        .for_each(|block| self.devices[at].free(block));
                     return None;
                 }
             }
@@ -351,7 +362,10 @@ impl Cache<'_> {
 
     fn end(&self, sequence: Sequence) {
         let device = self.devices[sequence.at];
-        sequence.blocks.into_iter().for_each(|block| device.free(block));
+        sequence
+            .blocks
+            .into_iter()
+            .for_each(|block| device.free(block));
     }
 }
 
@@ -389,7 +403,10 @@ fn open(path: &Path) -> io::Result<()> {
     // SAFETY: a C string and plain flags; the simulated drivers have no constructors that mind.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     match handle.is_null() {
-        true => Err(io::Error::other(format!("{} cannot be loaded", path.display()))),
+        true => Err(io::Error::other(format!(
+            "{} cannot be loaded",
+            path.display()
+        ))),
         false => Ok(()),
     }
 }
@@ -469,7 +486,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         evicted: 0,
     };
     for request in 0..120 {
-        assert!(cache.admit(1 + request % 7), "a sequence of some blocks fits");
+        assert!(
+            cache.admit(1 + request % 7),
+            "a sequence of some blocks fits"
+        );
     }
     assert!(!cache.admit(1 << 10), "4 GiB fit on no device");
     for request in 0..60 {
@@ -515,7 +535,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let limit = region.limit_bytes.ok_or("every device has a quota")?;
         let (free, total) = device.real_memory();
         let taken = (total - free) as u64;
-        let time = files::read(&state, &device.identity().uuid, TENANT).ok_or("every device has a share")?;
+        let time = files::read(&state, &device.identity().uuid, TENANT)
+            .ok_or("every device has a share")?;
         println!(
             "{:<7} {:>9} of {} held, {} taken of the device; {} refusals; {} steps, {} ms of device time",
             device.name(),
@@ -539,7 +560,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for device in devices {
         let (free, total) = device.memory();
-        assert!(total - free < 2 * 64 * MIB, "all that is left is the context");
+        assert!(
+            total - free < 2 * 64 * MIB,
+            "all that is left is the context"
+        );
     }
     Ok(())
 }

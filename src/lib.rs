@@ -73,8 +73,8 @@
 //! false }`.
 
 pub use fcsp_core::{
-    allocations, classifier, classify, config, control, device, file, governor, limiter, memory, places,
-    process, region, share, spatial, state, tenant, tree, units,
+    allocations, classifier, classify, config, control, device, file, governor, limiter, memory,
+    places, process, region, share, spatial, state, tenant, tree, units,
 };
 
 #[cfg(feature = "ascend")]

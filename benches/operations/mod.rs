@@ -34,9 +34,11 @@ impl Place {
             uuid: DeviceUuid([7; 16]),
             pci: None,
         };
-        let setup = SetupLock::acquire(&dir.path().join("setup.lock")).expect("nobody else has the lock");
+        let setup =
+            SetupLock::acquire(&dir.path().join("setup.lock")).expect("nobody else has the lock");
         let path = dir.path().join("device.region");
-        let attachment = Attachment::open(&path, &device, 80 << 30, LIMIT, &setup).expect("a fresh region");
+        let attachment =
+            Attachment::open(&path, &device, 80 << 30, LIMIT, &setup).expect("a fresh region");
         Control::create(dir.path())
             .and_then(|page| page.write(&Limits::default()))
             .expect("a control page");

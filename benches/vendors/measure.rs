@@ -174,7 +174,8 @@ struct Quiet(PathBuf);
 
 impl Quiet {
     fn build(vendor: &Vendor) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("quiet-{}.so", std::process::id()));
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("quiet-{}.so", std::process::id()));
         let source = "../../../benches/vendors/quiet.c";
         machine::compile(vendor, source, &path, &["-shared", "-fPIC"]);
         Self(path)
@@ -375,7 +376,10 @@ type Turns = Vec<f64>;
 /// Times one operation in every vendor's programs; the vendors that have it, by their place in the
 /// list.
 fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(usize, Start)> {
-    let mut turns: Vec<Option<[Turns; 3]>> = all.iter_mut().map(|one| warm(operation, one, effort)).collect();
+    let mut turns: Vec<Option<[Turns; 3]>> = all
+        .iter_mut()
+        .map(|one| warm(operation, one, effort))
+        .collect();
     for round in 0..effort.rounds {
         for (one, turns) in all.iter_mut().zip(&mut turns) {
             let Some(turns) = turns else { continue };
@@ -394,13 +398,18 @@ fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(us
             _ => differences(hooked, native),
         }
     };
-    let cuda = all.iter().zip(&turns).find(|(one, _)| one.vendor.name == "cuda");
+    let cuda = all
+        .iter()
+        .zip(&turns)
+        .find(|(one, _)| one.vendor.name == "cuda");
     let cuda = cuda.and_then(|(_, turns)| turns.as_ref()).map(own);
     let mut found = Vec::new();
     for (place, (one, turns)) in all.iter_mut().zip(&turns).enumerate() {
         let Some(turns) = turns else { continue };
         let [native, control, hooked] = turns;
-        let to_cuda = cuda.as_ref().map(|cuda| median(differences(&own(turns), cuda)));
+        let to_cuda = cuda
+            .as_ref()
+            .map(|cuda| median(differences(&own(turns), cuda)));
         let late = |client| late(client, operation, effort.each).unwrap_or(f64::NAN);
         let [native_p99, _, hooked_p99] = one.clients.each_mut().map(late);
         found.push((

@@ -76,7 +76,9 @@ impl Record {
     /// was measured.
     fn to_cuda_least(&self, figures: &Figures) -> Option<f64> {
         let (_, all) = self.vendors.iter().find(|(vendor, _)| *vendor == "cuda")?;
-        let cuda = all.iter().find(|cuda| cuda.operation == figures.operation)?;
+        let cuda = all
+            .iter()
+            .find(|cuda| cuda.operation == figures.operation)?;
         Some(figures.own_least() - cuda.own_least())
     }
 
@@ -145,7 +147,9 @@ impl Record {
                     lines.push(format!("  {vendor:<10} {:>8}", "none"));
                     continue;
                 };
-                let count = f.instructions.map_or("-".into(), |count| format!("{count:.0}"));
+                let count = f
+                    .instructions
+                    .map_or("-".into(), |count| format!("{count:.0}"));
                 let signed = |ns: Option<f64>| ns.map_or("-".into(), |ns| format!("{ns:+.1}"));
                 let (cuda, by_least) = (signed(f.to_cuda), signed(self.to_cuda_least(f)));
                 lines.push(format!(

@@ -163,12 +163,20 @@ pub unsafe extern "C" fn aclrtCreateContext(context: *mut aclrtContext, deviceId
 }
 
 /// `rtCtxCreateEx`.
-pub unsafe extern "C" fn rtCtxCreateEx(ctx: *mut rtContext_t, flags: u32, device: i32) -> rtError_t {
-    opens(device, &|| call_real!(rtCtxCreateEx(ctx, flags, device)), &|| {
-        // SAFETY: as in `aclrtCreateContext`.
-        let made = unsafe { *ctx };
-        call_real!(rtCtxDestroyEx(made));
-    })
+pub unsafe extern "C" fn rtCtxCreateEx(
+    ctx: *mut rtContext_t,
+    flags: u32,
+    device: i32,
+) -> rtError_t {
+    opens(
+        device,
+        &|| call_real!(rtCtxCreateEx(ctx, flags, device)),
+        &|| {
+            // SAFETY: as in `aclrtCreateContext`.
+            let made = unsafe { *ctx };
+            call_real!(rtCtxDestroyEx(made));
+        },
+    )
 }
 
 macro_rules! destroy_context {

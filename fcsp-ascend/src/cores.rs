@@ -84,10 +84,17 @@ pub fn apply(ordinal: i32) {
     };
     for (info, kind) in KINDS {
         let mut cores = 0i64;
-        if call_real!(aclGetDeviceCapability(ordinal.cast_unsigned(), info, &mut cores)) != ACL_SUCCESS {
+        if call_real!(aclGetDeviceCapability(
+            ordinal.cast_unsigned(),
+            info,
+            &mut cores
+        )) != ACL_SUCCESS
+        {
             continue;
         }
-        let Ok(cores) = u32::try_from(cores) else { continue };
+        let Ok(cores) = u32::try_from(cores) else {
+            continue;
+        };
         if cores > 0 {
             call_real!(aclrtSetDeviceResLimit(ordinal, kind, part(cores, share)));
         }

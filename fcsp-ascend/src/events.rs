@@ -13,7 +13,8 @@ pub fn create(timed: bool) -> Option<usize> {
     } else {
         ACL_EVENT_CAPTURE_STREAM_PROGRESS
     };
-    (call_real!(aclrtCreateEventExWithFlag(&mut event, flags)) == ACL_SUCCESS).then_some(event as usize)
+    (call_real!(aclrtCreateEventExWithFlag(&mut event, flags)) == ACL_SUCCESS)
+        .then_some(event as usize)
 }
 
 /// Records an event at the end of a stream.

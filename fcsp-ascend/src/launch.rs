@@ -33,7 +33,12 @@ fn passes() -> bool {
 type Call<'a> = &'a dyn Fn() -> aclError;
 
 /// Submits a kernel.
-pub(crate) fn kernel(function: usize, blocks: u32, stream: aclrtStream, call: Call<'_>) -> aclError {
+pub(crate) fn kernel(
+    function: usize,
+    blocks: u32,
+    stream: aclrtStream,
+    call: Call<'_>,
+) -> aclError {
     let Some(_launching) = Launching::enter() else {
         return call();
     };
@@ -106,7 +111,12 @@ pub fn name_of(function: usize) -> Option<String> {
     }
     let mut text = [0 as c_char; 256];
     let handle = function as aclrtFuncHandle;
-    if call_real!(aclrtGetFunctionName(handle, text.len() as u32, text.as_mut_ptr())) != ACL_SUCCESS {
+    if call_real!(aclrtGetFunctionName(
+        handle,
+        text.len() as u32,
+        text.as_mut_ptr()
+    )) != ACL_SUCCESS
+    {
         return None;
     }
     text[text.len() - 1] = 0;

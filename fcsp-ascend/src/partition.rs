@@ -117,7 +117,8 @@ impl Chip {
     /// The smallest template that meets a wish.
     pub fn smallest(&self, wish: Wish) -> Option<&'static Template> {
         self.templates.iter().find(|t| {
-            u64::from(t.cores) * 1_000_000 >= u64::from(self.cores) * wish.share && t.memory >= wish.memory
+            u64::from(t.cores) * 1_000_000 >= u64::from(self.cores) * wish.share
+                && t.memory >= wish.memory
         })
     }
 

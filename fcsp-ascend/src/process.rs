@@ -76,7 +76,12 @@ impl Backend for Ascend {
         process_memory::listed(device::ordinal(device)?)
     }
 
-    fn with_block(device: &AscendDevice, _context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+    fn with_block(
+        device: &AscendDevice,
+        _context: usize,
+        bytes: u64,
+        look: &mut dyn FnMut(),
+    ) -> bool {
         memory::with_block(device.ordinal, bytes, look)
     }
 

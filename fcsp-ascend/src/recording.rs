@@ -46,7 +46,8 @@ impl BesideCaptures {
     pub(crate) fn begin() -> Option<Self> {
         let mut mode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
         // The driver exchanges the mode for the one that the thread had.
-        (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS).then_some(Self(mode))
+        (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS)
+            .then_some(Self(mode))
     }
 }
 
@@ -130,7 +131,11 @@ ends! {
 }
 
 /// `rtModelBindStream`: what is launched on the stream is recorded from here on.
-pub unsafe extern "C" fn rtModelBindStream(mdl: rtModel_t, stm: rtStream_t, flag: u32) -> rtError_t {
+pub unsafe extern "C" fn rtModelBindStream(
+    mdl: rtModel_t,
+    stm: rtStream_t,
+    flag: u32,
+) -> rtError_t {
     begins(stm, mdl as usize, &|| {
         call_real!(rtModelBindStream(mdl, stm, flag))
     })

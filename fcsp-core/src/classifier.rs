@@ -53,7 +53,8 @@ mod tests {
             threads: 32,
             stream: 0,
         };
-        let nccl = launch("ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)");
+        let nccl =
+            launch("ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)");
         assert!(ByName.classify(&nccl).bypasses_gate());
         assert_eq!(ByName.classify(&launch("")), Class::Other);
         assert_eq!(Unclassified.classify(&nccl), Class::Other);

@@ -99,7 +99,13 @@ mod tests {
         };
         let before = now_ns();
         // SAFETY: the kernel writes the timespec, which outlives the call.
-        unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut time) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_clock_gettime,
+                libc::CLOCK_MONOTONIC,
+                &raw mut time,
+            )
+        };
         let kernel = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
         assert!((before..=now_ns()).contains(&kernel));
     }

@@ -63,7 +63,10 @@ pub struct Control {
 }
 
 fn invalid(path: &Path, reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{} {reason}", path.display()))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{} {reason}", path.display()),
+    )
 }
 
 impl Control {
@@ -146,7 +149,9 @@ impl Control {
         let sum = self.word(WORD_CHECK).load(Ordering::Relaxed);
         // Acquire fence: the entries were read before the generation is checked again.
         std::sync::atomic::fence(Ordering::Acquire);
-        if self.word(WORD_GENERATION).load(Ordering::Relaxed) != before || sum != check(paused, &entries) {
+        if self.word(WORD_GENERATION).load(Ordering::Relaxed) != before
+            || sum != check(paused, &entries)
+        {
             return None;
         }
         Some((before, limits_of(paused, &entries)))
@@ -306,7 +311,10 @@ fn get_selector(entry: &[u64; ENTRY_WORDS]) -> Option<Selector> {
         0 => Selector::All,
         1 => Selector::Index(entry[2] as u32),
         2 => Selector::Uuid(DeviceUuid(uuid_bytes(entry))),
-        4 => Selector::UuidStart(UuidStart::new(uuid_bytes(entry), u8::try_from(entry[4]).ok()?)?),
+        4 => Selector::UuidStart(UuidStart::new(
+            uuid_bytes(entry),
+            u8::try_from(entry[4]).ok()?,
+        )?),
         3 => {
             let [_, bus, device, function] = (entry[3] as u32).to_be_bytes();
             Selector::Pci(PciAddress {
@@ -330,8 +338,9 @@ mod tests {
             Just(Selector::All),
             any::<u32>().prop_map(Selector::Index),
             any::<[u8; 16]>().prop_map(|b| Selector::Uuid(DeviceUuid(b))),
-            (any::<[u8; 16]>(), 4u8..32).prop_filter_map("a number of digits", |(b, n)| UuidStart::new(b, n)
-                .map(Selector::UuidStart)),
+            (any::<[u8; 16]>(), 4u8..32)
+                .prop_filter_map("a number of digits", |(b, n)| UuidStart::new(b, n)
+                    .map(Selector::UuidStart)),
             any::<(u32, u8, u8, u8)>().prop_map(|(domain, bus, device, function)| Selector::Pci(
                 PciAddress {
                     domain,

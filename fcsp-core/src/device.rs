@@ -30,7 +30,9 @@ impl FromStr for DeviceUuid {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || {
-            format!("\"{text}\" is not a device UUID; write it as GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
+            format!(
+                "\"{text}\" is not a device UUID; write it as GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+            )
         };
         let body = ["GPU-", "MIG-", "gpu-"]
             .iter()
@@ -107,7 +109,9 @@ impl FromStr for UuidStart {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = || format!("\"{text}\" does not begin a device UUID; write GPU- and at least four digits");
+        let form = || {
+            format!("\"{text}\" does not begin a device UUID; write GPU- and at least four digits")
+        };
         // With its prefix only: digits alone are a device's number.
         let body = ["GPU-", "MIG-", "gpu-"]
             .iter()

@@ -130,7 +130,12 @@ impl<'p> Governor<'p> {
 
     /// Runs `submit` when it is this tenant's turn: waits on the calling thread until then. `queue`
     /// is where the work goes.
-    pub fn submit<Q: Markers, R>(&self, work: &Work, queue: &mut Q, submit: impl FnOnce(&mut Q) -> R) -> R {
+    pub fn submit<Q: Markers, R>(
+        &self,
+        work: &Work,
+        queue: &mut Q,
+        submit: impl FnOnce(&mut Q) -> R,
+    ) -> R {
         let cost = self.costs.cost(work.key, work.blocks);
         let mut marker = false;
         if !self.gate.admit(cost) {
@@ -193,8 +198,12 @@ impl<'p> Governor<'p> {
     }
 
     fn ask(&self, work: &Work, cost: u64, now: u64) -> Verdict {
-        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
-        self.gate.acquire_as(work.class, cost, now, neighbours.look(now))
+        let mut neighbours = self
+            .neighbours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.gate
+            .acquire_as(work.class, cost, now, neighbours.look(now))
     }
 
     fn admit_at(&self, work: &Work, now: u64) -> Admission {
@@ -208,7 +217,9 @@ impl<'p> Governor<'p> {
             Verdict::Drain { to } => Admission::Drain {
                 to: Duration::from_nanos(to),
             },
-            Verdict::Wait { until, .. } => Admission::Wait(Duration::from_nanos(until.saturating_sub(now))),
+            Verdict::Wait { until, .. } => {
+                Admission::Wait(Duration::from_nanos(until.saturating_sub(now)))
+            }
         }
     }
 }
@@ -245,7 +256,10 @@ impl Governor<'_> {
         self.gate.block(now);
         // Relaxed: of several threads that wait at once, the first tells since when.
         if self.gate.in_flight() > 0 && self.blocked_at.load(Ordering::Relaxed) == 0 {
-            let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut neighbours = self
+                .neighbours
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             self.others
                 .store(progress(neighbours.look(now)), Ordering::Relaxed);
             self.blocked_at.store(now, Ordering::Relaxed);
@@ -258,7 +272,10 @@ impl Governor<'_> {
             // The device had this process's work until now.
             let until = now.saturating_sub(NOTICE_NS);
             if from != 0 && from < until {
-                let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut neighbours = self
+                    .neighbours
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 let before = self.others.load(Ordering::Relaxed);
                 self.gate
                     .reconcile(Stretch { from, until }, before, neighbours.look(now), now);
@@ -394,7 +411,10 @@ mod tests {
         assert!(governor.in_flight() > to);
         governor.passed(governor.position());
         assert_eq!(governor.in_flight(), Duration::ZERO);
-        assert!(matches!(governor.admit_at(&work, now + 1), Admission::Go { .. }));
+        assert!(matches!(
+            governor.admit_at(&work, now + 1),
+            Admission::Go { .. }
+        ));
     }
 
     #[test]
@@ -404,13 +424,19 @@ mod tests {
         let params = Params::balanced(500_000);
         let governor = Governor::new(&page, params).unwrap();
         governor.set(params, true).unwrap();
-        assert!(matches!(governor.admit(&work(Class::Gemm)), Admission::Wait(_)));
+        assert!(matches!(
+            governor.admit(&work(Class::Gemm)),
+            Admission::Wait(_)
+        ));
         assert!(matches!(
             governor.admit(&work(Class::Collective)),
             Admission::Go { .. }
         ));
         governor.set(params, false).unwrap();
-        assert!(matches!(governor.admit(&work(Class::Gemm)), Admission::Go { .. }));
+        assert!(matches!(
+            governor.admit(&work(Class::Gemm)),
+            Admission::Go { .. }
+        ));
     }
 
     /// A queue whose device is done at once.
@@ -458,7 +484,10 @@ mod tests {
     #[test]
     fn unlimited_is_a_limiter() {
         let limiter: &dyn RateLimiter = &Unlimited;
-        assert_eq!(limiter.admit(&work(Class::Gemm)), Admission::Go { marker: false });
+        assert_eq!(
+            limiter.admit(&work(Class::Gemm)),
+            Admission::Go { marker: false }
+        );
         limiter.passed(limiter.position());
         limiter.blocks();
         limiter.goes_on(true);

@@ -64,7 +64,10 @@ pub trait MemoryTracker {
         Self: Sized,
     {
         self.reserve(bytes)?;
-        Ok(Reservation { tracker: self, bytes })
+        Ok(Reservation {
+            tracker: self,
+            bytes,
+        })
     }
 }
 

@@ -119,9 +119,13 @@ fn temporary() -> impl Iterator<Item = PathBuf> {
 
 /// The places of a folder that all users share. None of them depends on a variable.
 fn common_places() -> Vec<Place> {
-    ["/dev/shm/fcsp-common", "/tmp/fcsp-common", "/var/tmp/fcsp-common"]
-        .map(|path| Place::new(path, NAMES, true))
-        .into()
+    [
+        "/dev/shm/fcsp-common",
+        "/tmp/fcsp-common",
+        "/var/tmp/fcsp-common",
+    ]
+    .map(|path| Place::new(path, NAMES, true))
+    .into()
 }
 
 /// Folders of this user in which other things than state can be kept, best first: for libraries.
@@ -142,7 +146,11 @@ pub fn choose(kind: Kind, make: bool) -> (PathBuf, Vec<Passed>) {
 }
 
 fn choose_among(places: &[Place], kind: Kind, make: bool) -> (PathBuf, Vec<Passed>) {
-    for path in places.iter().filter(|place| place.first).flat_map(Place::paths) {
+    for path in places
+        .iter()
+        .filter(|place| place.first)
+        .flat_map(Place::paths)
+    {
         if std::fs::symlink_metadata(&path).is_ok() && check(&path, kind).is_ok() {
             return (path, Vec::new());
         }
@@ -162,7 +170,10 @@ fn choose_among(places: &[Place], kind: Kind, make: bool) -> (PathBuf, Vec<Passe
         }
     }
     // Nothing serves: what is asked of the first one then says why.
-    let first = places.first().map(|place| place.path.clone()).unwrap_or_default();
+    let first = places
+        .first()
+        .map(|place| place.path.clone())
+        .unwrap_or_default();
     (first, passed)
 }
 
@@ -208,7 +219,9 @@ fn check(path: &Path, kind: Kind) -> io::Result<()> {
     match kind {
         Kind::Private if meta.uid() != uid() => return refuse("belongs to another user"),
         Kind::Private if meta.mode() & 0o022 != 0 => return refuse("others may write there"),
-        Kind::Common if meta.mode() & 0o7777 != COMMON => return refuse("is not open to every user"),
+        Kind::Common if meta.mode() & 0o7777 != COMMON => {
+            return refuse("is not open to every user");
+        }
         _ => {}
     }
     may_write(path)?;
@@ -317,7 +330,8 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Gives `from` the name `to` unless somebody has it.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    let text = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
+    let text =
+        |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
     let (source, target) = (text(from)?, text(to)?);
     // SAFETY: both strings outlive the call. By number, as old C libraries have no function for it.
     let done = unsafe {
@@ -443,7 +457,10 @@ mod tests {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| choose_among(&places, Kind::Common, true).0))
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         assert!(
             paths.iter().all(|path| *path == dir.path().join("common")),

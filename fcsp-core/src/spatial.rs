@@ -105,7 +105,9 @@ impl UnitSet {
 
     /// The set as a mask over a device of `units`: bit 0 of the first word is unit 0.
     pub fn words(&self, units: u32) -> Vec<u32> {
-        (0..units.div_ceil(32)).map(|word| self.word(word)).collect()
+        (0..units.div_ceil(32))
+            .map(|word| self.word(word))
+            .collect()
     }
 
     /// One word of the mask: units from 32 times `index` on.
@@ -147,8 +149,9 @@ fn run(text: &str) -> Result<Range<u32>, String> {
         let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (first <= last && last < MOST_UNITS).then_some(first..last + 1)
     });
-    bounds
-        .ok_or_else(|| format!("\"{text}\" is no range of compute units; write first and last, such as 0-71"))
+    bounds.ok_or_else(|| {
+        format!("\"{text}\" is no range of compute units; write first and last, such as 0-71")
+    })
 }
 
 /// More units than any device has: a mistake, not a device.
@@ -249,7 +252,12 @@ pub enum SpatialError {
 ///
 /// # Errors
 /// Why there is no such set.
-pub fn place(layout: Layout, taken: &[UnitSet], wish: Wish, share: Ppm) -> Result<UnitSet, SpatialError> {
+pub fn place(
+    layout: Layout,
+    taken: &[UnitSet],
+    wish: Wish,
+    share: Ppm,
+) -> Result<UnitSet, SpatialError> {
     let Layout { units, group } = layout;
     if group == 0 || units < group {
         return Err(SpatialError::Layout { units, group });
@@ -314,12 +322,16 @@ pub fn plan(layout: Layout, parts: &[Part]) -> Result<Vec<UnitSet>, SpatialError
     let sum: u64 = parts.iter().map(|part| u64::from(part.weight)).sum();
     // One group for each tenant first, so that the small are not starved by rounding; the rest in
     // proportion to what each is still short of.
-    let mut counts: Vec<u32> = parts.iter().map(|part| u32::from(part.weight > 0)).collect();
+    let mut counts: Vec<u32> = parts
+        .iter()
+        .map(|part| u32::from(part.weight > 0))
+        .collect();
     for _ in tenants..groups as usize * usize::from(tenants > 0) {
         // What is missing, as a fraction of the sum: weight x groups - count x sum. The first of
         // equals has it.
         let short = |at: usize| {
-            i128::from(parts[at].weight) * i128::from(groups) - i128::from(counts[at]) * i128::from(sum)
+            i128::from(parts[at].weight) * i128::from(groups)
+                - i128::from(counts[at]) * i128::from(sum)
         };
         let neediest = (0..parts.len())
             .filter(|&at| parts[at].weight > 0)
@@ -367,7 +379,14 @@ mod tests {
     #[test]
     fn masks_are_the_runs() {
         let parts = [Part { weight: 1 }, Part { weight: 3 }];
-        let sets = plan(Layout { units: 40, group: 2 }, &parts).unwrap();
+        let sets = plan(
+            Layout {
+                units: 40,
+                group: 2,
+            },
+            &parts,
+        )
+        .unwrap();
         assert_eq!(sets[0].words(40), [0x3ff, 0]);
         assert_eq!(sets[1].words(40), [!0x3ff, 0xff]);
         assert_eq!(sets[1].bounds(), Some((10, 39)));
@@ -385,20 +404,29 @@ mod tests {
             })
         );
         let error = plan(Layout { units: 1, group: 2 }, &three).unwrap_err();
-        assert_eq!(error.to_string(), "a device of 1 compute units in groups of 2");
+        assert_eq!(
+            error.to_string(),
+            "a device of 1 compute units in groups of 2"
+        );
         assert!(plan(Layout { units: 1, group: 0 }, &[]).is_err());
     }
 
     #[test]
     fn a_newcomer_gets_what_is_free() {
-        let layout = Layout { units: 304, group: 8 };
+        let layout = Layout {
+            units: 304,
+            group: 8,
+        };
         let quarter = |taken: &[UnitSet]| place(layout, taken, Wish::Share, 250_000);
         let set = |text: &str| text.parse::<UnitSet>().unwrap();
         let first = quarter(&[]).unwrap();
         assert_eq!(first.to_string(), "0-71", "9 of 38 groups, not 9.5");
         assert_eq!(quarter(&[first]).unwrap(), set("72-143"));
         // The first run that is long enough, not the first hole.
-        assert_eq!(quarter(&[set("8-15"), set("64-79")]).unwrap(), set("80-151"));
+        assert_eq!(
+            quarter(&[set("8-15"), set("64-79")]).unwrap(),
+            set("80-151")
+        );
         // No run is: what is free.
         let comb: Vec<UnitSet> = (0..19)
             .map(|n| set(&format!("{}-{}", n * 16, n * 16 + 7)))
@@ -418,7 +446,10 @@ mod tests {
 
     #[test]
     fn units_that_are_named_are_checked() {
-        let layout = Layout { units: 41, group: 2 };
+        let layout = Layout {
+            units: 41,
+            group: 2,
+        };
         let named = |text: &str, taken: &[UnitSet]| {
             place(layout, taken, Wish::parse(text).unwrap(), 0).map_err(|error| error.to_string())
         };

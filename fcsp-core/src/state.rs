@@ -124,7 +124,8 @@ impl StateDir {
             ));
         }
         make_private(&self.0)?;
-        let is_common = |meta: &std::fs::Metadata| places::is_open(meta) && meta.mode() & 0o1000 != 0;
+        let is_common =
+            |meta: &std::fs::Metadata| places::is_open(meta) && meta.mode() & 0o1000 != 0;
         let meta = std::fs::metadata(&self.0)?;
         if !is_common(&meta) && !is_trusted(meta.uid()) {
             return Err(io::Error::new(
@@ -133,7 +134,9 @@ impl StateDir {
             ));
         }
         match std::fs::metadata(self.0.join("tenants")) {
-            Ok(meta) if source == Source::File && is_common(&meta) => places::make_open(&dir, 0o777)?,
+            Ok(meta) if source == Source::File && is_common(&meta) => {
+                places::make_open(&dir, 0o777)?
+            }
             _ => make_private(&dir)?,
         }
         Ok(dir)
@@ -187,7 +190,8 @@ impl StateDir {
         create: impl Fn(&Self, &str) -> io::Result<PathBuf>,
     ) -> io::Result<SetupLock> {
         for _ in 0..64 {
-            let made = create(self, name).and_then(|dir| SetupLock::acquire(&dir.join("setup.lock")));
+            let made =
+                create(self, name).and_then(|dir| SetupLock::acquire(&dir.join("setup.lock")));
             match made {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 lock => return lock,
@@ -228,7 +232,11 @@ impl StateDir {
             .and_then(|()| places::set_mode(&tenants, 0o755))
             .and_then(|()| places::set_mode(&root, 0o755))
             .and_then(|()| {
-                let target = Path::new("..").join(OPEN).join(&key).join("tenants").join(name);
+                let target = Path::new("..")
+                    .join(OPEN)
+                    .join(&key)
+                    .join("tenants")
+                    .join(name);
                 std::os::unix::fs::symlink(target, &link)
             });
         made.or_else(|error| {
@@ -337,7 +345,12 @@ impl StateDir {
         match file::open_ro(&self.tenant(tenant).join("control")) {
             Ok(control) if file::is_held(&control, MEMBER_LOCK, 1)? => return Ok(true),
             // Nobody joins by what is no regular file.
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+                ) =>
+            {
                 return Err(error);
             }
             _ => {}
@@ -495,7 +508,10 @@ mod tests {
     #[test]
     fn a_folder_that_depends_on_where_one_stands_is_refused() {
         let error = StateDir::at("somewhere").create_tenant("a").unwrap_err();
-        assert!(error.to_string().contains("somewhere is relative"), "{error}");
+        assert!(
+            error.to_string().contains("somewhere is relative"),
+            "{error}"
+        );
         assert!(!Path::new("somewhere").exists());
     }
 
@@ -531,7 +547,10 @@ mod tests {
         let inside = state.for_programs("a");
         assert_eq!(inside.tenants().unwrap(), ["a"]);
         assert_eq!(inside.home(), Some(state.clone()));
-        assert_eq!((state.for_programs("b"), state.home()), (state.clone(), None));
+        assert_eq!(
+            (state.for_programs("b"), state.home()),
+            (state.clone(), None)
+        );
         // Nobody lists keys, nobody swaps the tenant's folder, everybody with the key writes in it.
         assert_eq!(
             (mode(state.path()), mode(&state.path().join(OPEN))),
@@ -546,7 +565,10 @@ mod tests {
         state.sweep();
         assert_eq!(keys(), 1);
         assert!(state.remove_if_dead("a").unwrap());
-        assert_eq!((state.tenants().unwrap(), keys()), (vec!["b".to_owned()], 0));
+        assert_eq!(
+            (state.tenants().unwrap(), keys()),
+            (vec!["b".to_owned()], 0)
+        );
         // One whose link was never made.
         assert!(!is_key("..".as_ref()) && !is_key("z".repeat(32).as_ref()));
         let stray = state.path().join(OPEN).join("0".repeat(32));
@@ -571,9 +593,13 @@ mod tests {
         assert_eq!(mode(&state.tenant("t")), 0o700);
         assert_eq!(mode(&state.tenant("t").join("setup.lock")), 0o600);
         state.check_owner("t", Source::Environment).unwrap();
-        std::fs::set_permissions(state.tenant("t"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(state.tenant("t"), std::fs::Permissions::from_mode(0o777))
+            .unwrap();
         let error = state.set_up_tenant("t", Source::Environment).unwrap_err();
-        assert!(error.to_string().contains("written by other users"), "{error}");
+        assert!(
+            error.to_string().contains("written by other users"),
+            "{error}"
+        );
     }
 
     #[test]

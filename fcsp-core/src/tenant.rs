@@ -80,14 +80,17 @@ impl Tenant {
         let setup = state.set_up_tenant(&name, config.source).map_err(folder)?;
         // A configuration made in code has no source, and asks for limits where it has rules.
         let asks = config.source == Source::Environment
-            || config.source == Source::Nothing && !(config.memory.is_empty() && config.compute.is_empty());
+            || config.source == Source::Nothing
+                && !(config.memory.is_empty() && config.compute.is_empty());
         // Whoever asks for no limit joins whatever limits the tenant has.
         let joins = Control::open(&dir).map_err(folder)?.is_some()
             && (!asks || state.is_alive(&name).unwrap_or(false) || is_managed(&dir));
         if !joins {
             // A part of what it was a part of before it died it is no more.
             match std::fs::remove_file(dir.join(OUTER_FILE)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(folder(error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(folder(error));
+                }
                 _ => {}
             }
             Control::create(&dir)
@@ -134,8 +137,10 @@ impl Tenant {
             }
             None => return Ok(None),
         };
-        let (Some(name), Some(state)) = (dir.file_name().and_then(OsStr::to_str), dir.ancestors().nth(2))
-        else {
+        let (Some(name), Some(state)) = (
+            dir.file_name().and_then(OsStr::to_str),
+            dir.ancestors().nth(2),
+        ) else {
             return Err(inner_error("names no tenant's folder"));
         };
         if deepest == 0 {
@@ -213,7 +218,8 @@ impl Tenant {
     }
 
     fn limits_by(&self, read: &Read) -> Result<(u64, Limits), TenantError> {
-        let (generation, limits) = read(&self.control).map_err(|source| self.folder_error(source))?;
+        let (generation, limits) =
+            read(&self.control).map_err(|source| self.folder_error(source))?;
         let mut limits = self.fix(limits);
         if let Some(outer) = &self.outer {
             let (_, around) = outer.limits_by(read)?;
@@ -272,7 +278,12 @@ impl Tenant {
     }
 
     /// Takes a place on `device`, and one in each tenant that this one is a part of.
-    pub fn attach(&self, device: &DeviceIdentity, total: u64, limit: u64) -> Result<Attachment, TenantError> {
+    pub fn attach(
+        &self,
+        device: &DeviceIdentity,
+        total: u64,
+        limit: u64,
+    ) -> Result<Attachment, TenantError> {
         let folder = |source| TenantError::Folder {
             path: self.dir.clone(),
             source,
@@ -426,7 +437,8 @@ mod tests {
         use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
-        let (done, removed, joined) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+        let (done, removed, joined) =
+            (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -445,11 +457,16 @@ mod tests {
                         let (place, _) = attach(&tenant);
                         place.reserve(512, u64::MAX).unwrap();
                         {
-                            let _setup = SetupLock::acquire(&tenant.dir().join("setup.lock")).unwrap();
+                            let _setup =
+                                SetupLock::acquire(&tenant.dir().join("setup.lock")).unwrap();
                             let before = tenant.control().generation();
                             let page = Control::create(tenant.dir()).unwrap();
                             page.write(&tenant.limits().unwrap().1).unwrap();
-                            assert_ne!(tenant.control().generation(), before, "the page of the folder");
+                            assert_ne!(
+                                tenant.control().generation(),
+                                before,
+                                "the page of the folder"
+                            );
                         }
                         let regions = state.regions("t").unwrap();
                         assert_eq!(regions.len(), 1);
@@ -461,14 +478,18 @@ mod tests {
             }
             // At least a second, and on a loaded machine for as long as it takes to have tried.
             let since = std::time::Instant::now();
-            let enough = || removed.load(Ordering::Relaxed) > 10 && joined.load(Ordering::Relaxed) > 10;
+            let enough =
+                || removed.load(Ordering::Relaxed) > 10 && joined.load(Ordering::Relaxed) > 10;
             while since.elapsed().as_secs() < 1 || (!enough() && since.elapsed().as_secs() < 60) {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
             done.store(true, Ordering::Relaxed);
         });
         let (removed, joined) = (removed.into_inner(), joined.into_inner());
-        assert!(removed > 10 && joined > 10, "{removed} removed, {joined} joined");
+        assert!(
+            removed > 10 && joined > 10,
+            "{removed} removed, {joined} joined"
+        );
     }
 
     #[test]

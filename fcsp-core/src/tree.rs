@@ -66,7 +66,9 @@ pub(crate) fn is_tree(name: &str) -> bool {
 /// Whether `name` is one of a tree with these limits.
 fn belongs(name: &str, limits: &str) -> bool {
     is_tree(name)
-        && name.strip_suffix(limits).is_some_and(|rest| rest.ends_with('-'))
+        && name
+            .strip_suffix(limits)
+            .is_some_and(|rest| rest.ends_with('-'))
         && check_tenant_name(VARIABLE, name).is_ok()
 }
 
@@ -110,9 +112,9 @@ fn find(limits: &str) -> String {
             return format!("tree-{namespace:x}-g{:08x}-{limits}", hash(groups) as u32);
         };
         let variables = initial::parse(&environ);
-        let text = variables
-            .iter()
-            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())));
+        let text = variables.iter().filter_map(|(name, value)| {
+            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+        });
         match env::read(text) {
             Ok(config) if config.tenant.is_none() && limits_of(&config) == limits => {}
             _ => break,
@@ -154,7 +156,14 @@ mod tests {
     use super::*;
 
     fn limits(pairs: &[(&str, &str)]) -> String {
-        limits_of(&env::read(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))).unwrap())
+        limits_of(
+            &env::read(
+                pairs
+                    .iter()
+                    .map(|(a, b)| ((*a).to_owned(), (*b).to_owned())),
+            )
+            .unwrap(),
+        )
     }
 
     #[test]

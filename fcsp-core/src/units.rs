@@ -26,7 +26,8 @@ fn error(text: &str, reason: impl Into<String>) -> UnitError {
     }
 }
 
-const BYTE_FORMS: &str = "write a number and a unit: 8GiB, 512MiB, 1.5GiB, 8GB (10^9) or plain bytes";
+const BYTE_FORMS: &str =
+    "write a number and a unit: 8GiB, 512MiB, 1.5GiB, 8GB (10^9) or plain bytes";
 const PERCENT_FORMS: &str = "write one above 0% and up to 100%, such as 25% or 12.5%";
 
 /// Splits "1.5 GiB" into its number and its unit.
@@ -63,7 +64,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
         "gb" => 1_000_000_000,
         "tb" => 1_000_000_000_000,
         _ if number.is_empty() => {
-            return Err(error(text, format!("is not an amount of memory; {BYTE_FORMS}")));
+            return Err(error(
+                text,
+                format!("is not an amount of memory; {BYTE_FORMS}"),
+            ));
         }
         _ => {
             return Err(error(
@@ -116,7 +120,9 @@ pub fn lacks_its_unit(text: &str) -> Option<UnitError> {
 /// A share of the whole from "25%", or from a fraction of 1 with its point, such as "0.25".
 pub fn parse_share(text: &str) -> Result<Ppm, UnitError> {
     match text.trim().parse::<f64>() {
-        Ok(value) if text.contains('.') && value > 0.0 && value <= 1.0 => percent(text, value * 100.0),
+        Ok(value) if text.contains('.') && value > 0.0 && value <= 1.0 => {
+            percent(text, value * 100.0)
+        }
         _ => parse_percent(text),
     }
 }
@@ -227,7 +233,12 @@ mod tests {
             let message = parse_bytes(text).expect_err(text).to_string();
             assert!(message.contains(&format!("\"{text}\"")), "{message}");
         }
-        assert!(parse_bytes("8 gigs").unwrap_err().to_string().contains("8GiB"));
+        assert!(
+            parse_bytes("8 gigs")
+                .unwrap_err()
+                .to_string()
+                .contains("8GiB")
+        );
         for text in ["101%", "0%", "40", "%", "-5%", "nan%", "inf%"] {
             let message = parse_percent(text).expect_err(text).to_string();
             assert!(message.contains("100%"), "{message}");

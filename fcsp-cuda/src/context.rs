@@ -9,7 +9,8 @@ use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::memory::{self, pool};
 use fcsp_hook::overhead::{
-    self, context_died, context_ends, context_left, lowered_limit, makes_context, raises_limit, takes_memory,
+    self, context_died, context_ends, context_left, lowered_limit, makes_context, raises_limit,
+    takes_memory,
 };
 
 use crate::call_real;
@@ -20,7 +21,8 @@ use crate::process::{self, Cuda, Device, Inside, Scope, scope, scope_of, shielde
 
 fn primary_is_active(device: CUdevice) -> bool {
     let (mut flags, mut active) = (0, 0);
-    call_real!(cuDevicePrimaryCtxGetState(device, &mut flags, &mut active)) == CUDA_SUCCESS && active != 0
+    call_real!(cuDevicePrimaryCtxGetState(device, &mut flags, &mut active)) == CUDA_SUCCESS
+        && active != 0
 }
 
 /// `cuDevicePrimaryCtxRetain`.
@@ -119,7 +121,11 @@ impl Attached {
 /// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before,
 /// and the books of its memory are set aside: another thread may be given the handle for a new
 /// context before the call comes back.
-fn surely_ends(context: usize, device: Option<&'static Device>, call: &dyn Fn() -> CUresult) -> CUresult {
+fn surely_ends(
+    context: usize,
+    device: Option<&'static Device>,
+    call: &dyn Fn() -> CUresult,
+) -> CUresult {
     context_ends::<Cuda>(Some(context));
     let ending = memory::context_ends::<Cuda>(context);
     let recorded = GRAPHS.recordings().begun_in(context);
@@ -367,7 +373,14 @@ pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult
         let result = call();
         if result == CUDA_SUCCESS {
             let freed = before_bytes.saturating_sub(value).saturating_mul(each);
-            lowered_limit(device, if limit == CU_LIMIT_STACK_SIZE { freed } else { 0 });
+            lowered_limit(
+                device,
+                if limit == CU_LIMIT_STACK_SIZE {
+                    freed
+                } else {
+                    0
+                },
+            );
         }
         result
     })

@@ -5,8 +5,8 @@ use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use crate::driver::real;
 use crate::ffi::cuda::{
     CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-    CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID,
-    CUdevice, CUdevice_attribute, CUuuid,
+    CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID,
+    CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, CUdevice, CUdevice_attribute, CUuuid,
 };
 
 /// What a context is taken to hold, in bytes, until it is measured, and for good where NVML cannot

@@ -62,7 +62,8 @@ pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
         // SAFETY: as above.
         None => unsafe { real::cuEventElapsedTime.get()?(&mut milliseconds, first, second) },
     };
-    (result == CUDA_SUCCESS && milliseconds >= 0.0).then_some((f64::from(milliseconds) * 1e6) as u64)
+    (result == CUDA_SUCCESS && milliseconds >= 0.0)
+        .then_some((f64::from(milliseconds) * 1e6) as u64)
 }
 
 /// The name of a function or kernel handle, where the driver can say it (from 12.3).
@@ -81,5 +82,9 @@ pub fn kernel_name(function: usize) -> Option<String> {
         return None;
     }
     // SAFETY: the driver gave a C string that lives as long as the function.
-    Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    Some(
+        unsafe { CStr::from_ptr(name) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }

@@ -113,7 +113,8 @@ static CUDA_HOOKS: &[Hook] = for_each_cuda_hook!(table);
 static NVML_HOOKS: &[Hook] = for_each_nvml_hook!(table);
 
 /// Every wrapped function, by library.
-pub static HOOKS: Lookup = Lookup::new(&[Group::new(&CUDA, CUDA_HOOKS), Group::new(&NVML, NVML_HOOKS)]);
+pub static HOOKS: Lookup =
+    Lookup::new(&[Group::new(&CUDA, CUDA_HOOKS), Group::new(&NVML, NVML_HOOKS)]);
 
 #[cfg(test)]
 mod tests {
@@ -124,7 +125,8 @@ mod tests {
     fn every_wrapped_function_is_known_and_is_more_than_passed_through() {
         for hook in HOOKS.hooks() {
             let name = hook.name.to_str().unwrap();
-            let symbol = symbols::find(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
+            let symbol =
+                symbols::find(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
             assert!(symbol.role != Role::Passes, "{name}");
         }
     }

@@ -51,7 +51,8 @@ impl BesideCaptures {
     pub(crate) fn begin() -> Option<Self> {
         let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
         // The driver exchanges the mode for the one that the thread had.
-        (call_real!(cuThreadExchangeStreamCaptureMode(&mut mode)) == CUDA_SUCCESS).then_some(Self(mode))
+        (call_real!(cuThreadExchangeStreamCaptureMode(&mut mode)) == CUDA_SUCCESS)
+            .then_some(Self(mode))
     }
 }
 

@@ -47,7 +47,13 @@ pub unsafe extern "C" fn cuGetProcAddress_v2(
     flags: cuuint64_t,
     symbolStatus: *mut CUdriverProcAddressQueryResult,
 ) -> CUresult {
-    let result = call_real!(cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, symbolStatus));
+    let result = call_real!(cuGetProcAddress_v2(
+        symbol,
+        pfn,
+        cudaVersion,
+        flags,
+        symbolStatus
+    ));
     // SAFETY: the driver has accepted the arguments with success.
     unsafe { swap_result(result, symbol, pfn, cudaVersion, flags) }
 }

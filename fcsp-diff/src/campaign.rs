@@ -47,7 +47,9 @@ impl Finding {
     /// Whether it is a death of the driver's own: native workers die in the same frames of the
     /// driver.
     pub fn is_drivers(&self) -> bool {
-        self.natively.as_ref().is_some_and(|natively| natively.alike > 0)
+        self.natively
+            .as_ref()
+            .is_some_and(|natively| natively.alike > 0)
     }
 }
 
@@ -161,8 +163,12 @@ pub fn run(
 fn measure_natively(place: &Place, deadline: Option<Instant>, account: &mut Account) {
     let mut done: Vec<(Group, Option<i64>)> = Vec::new();
     for (name, group) in &account.keepers {
-        let known = done.iter().find(|known| known.0 == *group).map(|known| known.1);
-        let kept = known.unwrap_or_else(|| kept_natively(place, group.1, group.0.clone(), deadline));
+        let known = done
+            .iter()
+            .find(|known| known.0 == *group)
+            .map(|known| known.1);
+        let kept =
+            known.unwrap_or_else(|| kept_natively(place, group.1, group.0.clone(), deadline));
         if known.is_none() {
             done.push((group.clone(), kept));
         }
@@ -180,7 +186,9 @@ pub fn kept_natively(
     seeds: std::ops::Range<u64>,
     deadline: Option<Instant>,
 ) -> Option<i64> {
-    let programs: Vec<Program> = seeds.map(|seed| generate(seed).without(&place.without)).collect();
+    let programs: Vec<Program> = seeds
+        .map(|seed| generate(seed).without(&place.without))
+        .collect();
     let mut desk = Desk::new(place, None, route);
     let answers = desk.run_all(&programs, deadline);
     let whole = answers.len() == programs.len() && answers.iter().all(Result::is_ok);
@@ -190,7 +198,8 @@ pub fn kept_natively(
 
 impl Plan {
     fn over(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() > deadline)
+        self.deadline
+            .is_some_and(|deadline| Instant::now() > deadline)
     }
 }
 
@@ -228,7 +237,15 @@ fn chunk(
             return;
         }
         let to = (from + plan.slice).min(seeds.end);
-        slice(place, configurations, plan, from..to, route, &mut desks, account);
+        slice(
+            place,
+            configurations,
+            plan,
+            from..to,
+            route,
+            &mut desks,
+            account,
+        );
         if let Ok(mut account) = account.lock() {
             account.open.insert(seeds.start, to);
             if to < seeds.end && !plan.over() {
@@ -238,7 +255,9 @@ fn chunk(
         from = to;
     }
     let settled: Vec<Option<(u64, u64)>> = desks.iter_mut().map(Desk::settled).collect();
-    let Ok(mut account) = account.lock() else { return };
+    let Ok(mut account) = account.lock() else {
+        return;
+    };
     account.open.remove(&seeds.start);
     // Natively, and without a quota, a device's memory information shows what all workers hold.
     let alone = place.simulator.is_some();
@@ -305,9 +324,13 @@ fn slice(
                 *sum += all.and_then(|all| all.get(at)).copied().unwrap_or(0);
             }
         }
-        let names =
-            std::iter::once("native").chain(configurations.iter().map(|configuration| configuration.name));
-        for ((name, desk), (before, answers)) in names.zip(&*desks).zip(before.iter().zip(&answers)) {
+        let names = std::iter::once("native").chain(
+            configurations
+                .iter()
+                .map(|configuration| configuration.name),
+        );
+        for ((name, desk), (before, answers)) in names.zip(&*desks).zip(before.iter().zip(&answers))
+        {
             let entry = account.speed.entry(name).or_default();
             entry.0 += answers.len() as u64;
             entry.1 += desk.spent - *before;
@@ -347,7 +370,9 @@ fn note(
     verdict: Verdict,
     account: &Mutex<Account>,
 ) {
-    let Ok(mut account) = account.lock() else { return };
+    let Ok(mut account) = account.lock() else {
+        return;
+    };
     match verdict {
         Verdict::NativeDied { how, over } => {
             if over.starts_with("wrong ") && !over.contains(',') {
@@ -363,7 +388,9 @@ fn note(
             *account.compared.entry(configuration.name).or_default() += 1;
             let key = (configuration.name, difference.kind.clone());
             let ended = difference.operation.is_none();
-            let frames = ended.then(|| drivers_frames(&difference.governed)).flatten();
+            let frames = ended
+                .then(|| drivers_frames(&difference.governed))
+                .flatten();
             if let Some(known) = account.findings.get_mut(&key) {
                 known.count += 1;
                 known.frames.take_if(|known| frames.as_ref() != Some(known));
@@ -410,14 +437,24 @@ fn settle_findings(
             let before: Vec<Program> = (group.max(seed.saturating_sub(BEFORE))..seed)
                 .map(|seed| generate(seed).without(&place.without))
                 .collect();
-            let runs = natively(place, finding.route, &before, &finding.program, frames, deadline);
+            let runs = natively(
+                place,
+                finding.route,
+                &before,
+                &finding.program,
+                frames,
+                deadline,
+            );
             finding.natively = Some(runs);
             if finding.is_drivers() {
                 continue;
             }
         }
         // What is refused with a quota is refused with both: one program stands for all.
-        let simple = finding.difference.kind.replace("wrong arguments", "differs");
+        let simple = finding
+            .difference
+            .kind
+            .replace("wrong arguments", "differs");
         if let Some(known) = done.get(&simple).filter(|known| known.repeats > 0) {
             finding.program.clone_from(&known.program);
             finding.difference = known.difference.clone();
@@ -434,7 +471,11 @@ fn settle_findings(
         let kind = finding.difference.kind.clone();
         let program = finding.program.clone();
         finding.repeats = (0..3)
-            .filter(|_| bench.shows(&program).is_some_and(|found| found.kind == kind))
+            .filter(|_| {
+                bench
+                    .shows(&program)
+                    .is_some_and(|found| found.kind == kind)
+            })
             .count() as u32;
         finding.unstable = bench.unstable(&program);
         if finding.repeats > 0 && !finding.unstable {

@@ -100,7 +100,8 @@ pub fn compare(
     }
     for pair in 0..native.len().max(governed.len()) {
         match (native.get(pair), governed.get(pair)) {
-            (Some(one), Some(other)) if one.at == other.at && same(one, other, rules.tolerance) => {}
+            (Some(one), Some(other)) if one.at == other.at && same(one, other, rules.tolerance) => {
+            }
             (one, other) => return Some(difference(program, one, other, "differs")),
         }
     }
@@ -184,9 +185,11 @@ fn at_most(program: &Program, before: usize, governed: &[Record], rules: &Rules)
                 2 * b.next_multiple_of(PAGE) + 64 * PAGE
             }
             Code::GraphLaunch | Code::CaptureEnd | Code::GraphInstantiate => 16 * PAGE,
-            Code::CtxCreate | Code::PrimaryReset | Code::PrimaryRetain | Code::Ipc | Code::GreenRun => {
-                rules.context
-            }
+            Code::CtxCreate
+            | Code::PrimaryReset
+            | Code::PrimaryRetain
+            | Code::Ipc
+            | Code::GreenRun => rules.context,
             Code::LimitSet => 1 << 30,
             Code::PhysicalCreate => 4 * PAGE,
             Code::PhysicalImport => 4 * PAGE,
@@ -234,7 +237,12 @@ fn compare_refused(
             continue;
         }
         if operation.code == Code::Wrong {
-            return Some(difference(program, Some(one), Some(other), "wrong arguments"));
+            return Some(difference(
+                program,
+                Some(one),
+                Some(other),
+                "wrong arguments",
+            ));
         }
         let touched = objects(operation).iter().any(|id| apart.contains(id));
         if touched || one.outcome.is_skip() || other.outcome.is_skip() {
@@ -242,7 +250,10 @@ fn compare_refused(
             apart.extend(objects(operation));
             continue;
         }
-        if other.outcome.code == OUT_OF_MEMORY && one.outcome.code == 0 && takes_memory(operation.code) {
+        if other.outcome.code == OUT_OF_MEMORY
+            && one.outcome.code == 0
+            && takes_memory(operation.code)
+        {
             let most = at_most(program, one.at, governed, rules);
             if most < rules.room {
                 return Some(difference(
@@ -265,7 +276,9 @@ fn compare_refused(
         // A capture that a refusal has kept out of a graph ends otherwise; so does whatever reads
         // contents not written.
         if !apart.is_empty()
-            && (disturbed(operation.code) || is_open(operation.code, one) || is_open(operation.code, other))
+            && (disturbed(operation.code)
+                || is_open(operation.code, one)
+                || is_open(operation.code, other))
         {
             apart.extend(objects(operation));
             continue;
@@ -280,7 +293,9 @@ fn forbidden(record: &Record) -> bool {
     let outcome = &record.outcome;
     OF_A_CAPTURE.contains(&outcome.code)
         || outcome.values.iter().any(|value| match value {
-            Value::Exact(word) => i32::try_from(*word).is_ok_and(|code| OF_A_CAPTURE.contains(&code)),
+            Value::Exact(word) => {
+                i32::try_from(*word).is_ok_and(|code| OF_A_CAPTURE.contains(&code))
+            }
             Value::Bytes(_) | Value::Shown(_) => false,
         })
 }
@@ -325,7 +340,9 @@ mod tests {
     };
 
     fn records(text: &str) -> Vec<Record> {
-        text.lines().map(|line| Record::parse(line).unwrap()).collect()
+        text.lines()
+            .map(|line| Record::parse(line).unwrap())
+            .collect()
     }
 
     fn program() -> Program {
@@ -351,7 +368,11 @@ mod tests {
             assert_eq!(differs(native, &governed, RULES).as_deref(), Some(what));
         }
         assert_eq!(
-            differs(native, &native.replace("~500", "~450").replace("?7", "?8"), RULES),
+            differs(
+                native,
+                &native.replace("~500", "~450").replace("?7", "?8"),
+                RULES
+            ),
             None
         );
     }
@@ -367,7 +388,8 @@ mod tests {
         assert_eq!(differs(native, refused, rules), None);
         // What is read of `m9`, which no refusal touches, is not determined where a wait was left
         // out.
-        let program = Program::parse("0 mem_alloc m8 4194304\n0 mem_alloc m9 8\n0 read m9").unwrap();
+        let program =
+            Program::parse("0 mem_alloc m8 4194304\n0 mem_alloc m9 8\n0 read m9").unwrap();
         let kind = |governed: &str| {
             let native = records("0 0 1\n1 0 1\n2 0 0 77");
             compare(&program, &native, &records(governed), &rules).map(|found| found.kind)

@@ -109,7 +109,12 @@ extern "C" fn tell(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
 fn ask_others() {
     let me = this_thread();
     // SAFETY: a string that ends with a NUL.
-    let folder = unsafe { libc::open(c"/proc/self/task".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY) };
+    let folder = unsafe {
+        libc::open(
+            c"/proc/self/task".as_ptr(),
+            libc::O_RDONLY | libc::O_DIRECTORY,
+        )
+    };
     let mut room = [0u64; 512];
     loop {
         // SAFETY: room of that size, aligned for the kernel's entries.
@@ -125,12 +130,15 @@ fn ask_others() {
             break;
         }
         // SAFETY: the kernel has written that many bytes of the array.
-        let bytes = unsafe { std::slice::from_raw_parts(room.as_ptr().cast::<u8>(), filled as usize) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(room.as_ptr().cast::<u8>(), filled as usize) };
         let mut at = 0;
         // An entry: number and offset of 8 bytes each, its length in 2, its type, and its name.
         while at + 19 < bytes.len() {
             let length = usize::from(u16::from_ne_bytes([bytes[at + 16], bytes[at + 17]]));
-            let name = bytes[at + 19..].iter().take_while(|byte| byte.is_ascii_digit());
+            let name = bytes[at + 19..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit());
             let number = name.fold(0i32, |sum, byte| {
                 sum.wrapping_mul(10).wrapping_add(i32::from(byte - b'0'))
             });

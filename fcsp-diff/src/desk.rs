@@ -184,7 +184,12 @@ pub fn judge(program: &Program, native: &Answer, governed: &Answer, rules: &Rule
             at: usize::MAX,
             operation: None,
             native: "ends".into(),
-            governed: format!("{} over {}; {}", death.how, over(death), death.stderr.trim()),
+            governed: format!(
+                "{} over {}; {}",
+                death.how,
+                over(death),
+                death.stderr.trim()
+            ),
             kind: format!(
                 "worker {} over {}, {}",
                 death.how,
@@ -215,7 +220,12 @@ pub struct Bench<'p> {
 
 impl<'p> Bench<'p> {
     /// A bench without workers yet.
-    pub fn new(place: &'p Place, configuration: &'p Configuration, route: Route, sizes: Sizes) -> Self {
+    pub fn new(
+        place: &'p Place,
+        configuration: &'p Configuration,
+        route: Route,
+        sizes: Sizes,
+    ) -> Self {
         Self {
             native: Desk::new(place, None, route),
             governed: Desk::new(place, Some(configuration), route),
@@ -227,7 +237,12 @@ impl<'p> Bench<'p> {
     pub fn verdict(&mut self, program: &Program) -> Verdict {
         let native = self.native.run(program);
         let governed = self.governed.run(program);
-        judge(program, &native, &governed, &self.governed.rules(self.sizes))
+        judge(
+            program,
+            &native,
+            &governed,
+            &self.governed.rules(self.sizes),
+        )
     }
 
     /// The difference that a program shows, if any.

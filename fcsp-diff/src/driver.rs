@@ -46,7 +46,8 @@ impl Driver {
     pub fn load(route: Route) -> Result<Self, String> {
         // SAFETY: a name that ends with a NUL, and flags; the library's initialisers are the
         // driver's own.
-        let handle = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+        let handle =
+            unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
         if handle.is_null() {
             return Err("libcuda.so.1 cannot be loaded".into());
         }
@@ -61,7 +62,9 @@ impl Driver {
     }
 
     fn by_symbol(&self, name: &str) -> usize {
-        let Ok(name) = CString::new(name) else { return 0 };
+        let Ok(name) = CString::new(name) else {
+            return 0;
+        };
         // SAFETY: a handle that is never closed, and a name that ends with a NUL.
         unsafe { libc::dlsym(self.handle as *mut c_void, name.as_ptr()) as usize }
     }
@@ -82,7 +85,11 @@ impl Driver {
             std::mem::transmute::<usize, Function>(resolver)(
                 base.as_ptr() as u64,
                 &raw mut address as u64,
-                u64::from(if symbol.since == 0 { 12_000 } else { symbol.since }),
+                u64::from(if symbol.since == 0 {
+                    12_000
+                } else {
+                    symbol.since
+                }),
                 if per_thread { 2 } else { 1 },
                 &raw mut status as u64,
                 0,
@@ -97,7 +104,13 @@ impl Driver {
     }
 
     fn find(&self, name: &'static str) -> usize {
-        if let Some(&known) = self.found.read().ok().as_ref().and_then(|found| found.get(name)) {
+        if let Some(&known) = self
+            .found
+            .read()
+            .ok()
+            .as_ref()
+            .and_then(|found| found.get(name))
+        {
             return known;
         }
         let address = match self.route {
@@ -176,8 +189,9 @@ impl Entry {
         let [a, b, c, d, e, f, g, h, i, j, k] = all;
         crash::note(name);
         // SAFETY: the function's own address; the caller answers for the arguments.
-        let code =
-            unsafe { std::mem::transmute::<usize, Function>(address)(a, b, c, d, e, f, g, h, i, j, k) };
+        let code = unsafe {
+            std::mem::transmute::<usize, Function>(address)(a, b, c, d, e, f, g, h, i, j, k)
+        };
         crash::note("");
         code
     }

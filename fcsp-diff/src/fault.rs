@@ -40,7 +40,9 @@ pub fn drivers_frames(words: &str) -> Option<Vec<String>> {
         .filter_map(|line| Some(line.split_once(' ')?.1));
     // Above the interrupted place are the handler's own frames.
     let inner: Vec<&str> = stack.skip_while(|frame| *frame != place).collect();
-    let outside = inner.iter().position(|frame| !frame.starts_with(STANDARD))?;
+    let outside = inner
+        .iter()
+        .position(|frame| !frame.starts_with(STANDARD))?;
     let end = outside
         + inner[outside..]
             .iter()
@@ -48,7 +50,12 @@ pub fn drivers_frames(words: &str) -> Option<Vec<String>> {
             .count();
     let entry = inner[outside..end].last()?;
     let name = entry.split_once('(')?.1.split('+').next()?;
-    (base(name) == base(call)).then(|| inner[..end].iter().map(|frame| (*frame).to_owned()).collect())
+    (base(name) == base(call)).then(|| {
+        inner[..end]
+            .iter()
+            .map(|frame| (*frame).to_owned())
+            .collect()
+    })
 }
 
 /// The name of a driver function without its version and its kind of stream 0.
@@ -75,7 +82,10 @@ pub fn natively(
     let over = || deadline.is_some_and(|deadline| Instant::now() > deadline);
     while runs < RUNS && alike < ENOUGH && !over() {
         let mut desk = Desk::new(place, None, route);
-        let mut death = desk.run_all(before, deadline).into_iter().find_map(Result::err);
+        let mut death = desk
+            .run_all(before, deadline)
+            .into_iter()
+            .find_map(Result::err);
         if death.is_none() {
             death = desk.run(program).err();
         }
@@ -83,7 +93,11 @@ pub fn natively(
         let same = |words: &str| drivers_frames(words).as_ref() == Some(&frames);
         alike += u32::from(death.is_some_and(|death| same(&death.stderr)));
     }
-    Natively { runs, alike, frames }
+    Natively {
+        runs,
+        alike,
+        frames,
+    }
 }
 
 #[cfg(test)]

@@ -109,7 +109,11 @@ pub fn generate(seed: u64) -> Program {
     ] {
         let chosen = growing.random.one_in(often);
         for &code in codes {
-            weights[code as usize] = if chosen { u64::from(code.weight()) * 120 } else { 0 };
+            weights[code as usize] = if chosen {
+                u64::from(code.weight()) * 120
+            } else {
+                0
+            };
             growing.most[code as usize] = most;
         }
     }
@@ -141,16 +145,15 @@ impl Growing {
             // shorter.
             for _ in 0..8 {
                 let mut at = self.random.below(all);
-                let row = OPERATIONS
-                    .iter()
-                    .zip(weights)
-                    .find(|(_, weight)| match at.checked_sub(**weight) {
+                let row = OPERATIONS.iter().zip(weights).find(|(_, weight)| {
+                    match at.checked_sub(**weight) {
                         Some(rest) => {
                             at = rest;
                             false
                         }
                         None => true,
-                    });
+                    }
+                });
                 let Some((row, _)) = row else { continue };
                 if let Some(mut last) = self.add(thread, row.0, shelf, None) {
                     // One thing leads to another.
@@ -250,7 +253,8 @@ impl Growing {
             return Some(same);
         }
         let always = match (kind, argument, code) {
-            (_, Argument::End(_), _) | (_, _, Code::CaptureBegin | Code::PoolSet | Code::PoolAccess) => 0,
+            (_, Argument::End(_), _)
+            | (_, _, Code::CaptureBegin | Code::PoolSet | Code::PoolAccess) => 0,
             ('s', ..) => 3,
             ('p' | 'c', ..) => 1,
             _ => 0,

@@ -18,7 +18,9 @@ const DEBUGGER: Duration = Duration::from_secs(20);
 /// thread to write its frames to stderr.
 pub fn threads(process: u32) -> String {
     let mut text = String::new();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let _ = writeln!(text, "asked at {} s", now.as_secs());
     let folder = format!("/proc/{process}/task");
     let mut numbers: Vec<i32> = std::fs::read_dir(&folder)
@@ -78,7 +80,13 @@ fn is_pending(status: &str) -> bool {
 /// The stacks of all threads by gdb; nothing without it.
 fn by_debugger(process: u32) -> String {
     let child = Command::new("gdb")
-        .args(["-nx", "-batch", "-ex", "thread apply all backtrace 32", "-p"])
+        .args([
+            "-nx",
+            "-batch",
+            "-ex",
+            "thread apply all backtrace 32",
+            "-p",
+        ])
         .arg(process.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -129,9 +137,15 @@ mod tests {
         let driver = "thread 7 in cuCtxSynchronize; at libcuda.so.1+0x1\n  #0 libcuda.so.1+0x1\n";
         let ours = "thread 8 in no driver call\n  #3 libfcsp_cuda.so+0x9 (cuMemAlloc_v2+0x8)\n";
         assert_eq!(has_frame(driver, "libfcsp_cuda.so"), Some(false));
-        assert_eq!(has_frame(&[driver, ours].concat(), "libfcsp_cuda.so"), Some(true));
+        assert_eq!(
+            has_frame(&[driver, ours].concat(), "libfcsp_cuda.so"),
+            Some(true)
+        );
         let silent = format!("{driver}{NO_ANSWER} 9\n");
         assert_eq!(has_frame(&silent, "libfcsp_cuda.so"), None);
-        assert_eq!(has_frame("libfcsp_cuda.so refused", "libfcsp_cuda.so"), None);
+        assert_eq!(
+            has_frame("libfcsp_cuda.so refused", "libfcsp_cuda.so"),
+            None
+        );
     }
 }

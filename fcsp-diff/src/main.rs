@@ -198,7 +198,8 @@ impl Where {
 }
 
 fn read(file: &Path) -> Result<Program, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Program::parse(&text).map_err(|why| format!("{}: {why}", file.display()))
 }
 
@@ -333,9 +334,12 @@ fn perform(task: Task) -> Result<bool, String> {
                     for turn in 0..3 {
                         let route = place::route(turn);
                         let (seen, native, governed) =
-                            match Bench::new(&there, configuration, route, sizes).verdict(&program) {
+                            match Bench::new(&there, configuration, route, sizes).verdict(&program)
+                            {
                                 Verdict::Agrees => continue,
-                                Verdict::Differs(found) => (found.kind, found.native, found.governed),
+                                Verdict::Differs(found) => {
+                                    (found.kind, found.native, found.governed)
+                                }
                                 Verdict::NativeDied { how, .. } => {
                                     ("native worker died".into(), how, String::new())
                                 }

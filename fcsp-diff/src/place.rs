@@ -108,7 +108,12 @@ pub fn serial() -> u64 {
 impl Place {
     /// The command that starts a worker: natively, or governed. Every worker is a tenant of its
     /// own, and on the simulator it has a machine of its own.
-    pub fn worker(&self, configuration: Option<&Configuration>, route: Route, loud: bool) -> Command {
+    pub fn worker(
+        &self,
+        configuration: Option<&Configuration>,
+        route: Route,
+        loud: bool,
+    ) -> Command {
         let serial = serial();
         let mut command = Command::new(&self.runner);
         for (name, _) in std::env::vars_os() {
@@ -137,8 +142,16 @@ impl Place {
             }
             command
                 .env("LD_PRELOAD", &self.preload)
-                .env("FCSP_TENANT", format!("diff-{}-{serial}", std::process::id()))
-                .envs(configuration.variables.iter().map(|(name, value)| (name, value)));
+                .env(
+                    "FCSP_TENANT",
+                    format!("diff-{}-{serial}", std::process::id()),
+                )
+                .envs(
+                    configuration
+                        .variables
+                        .iter()
+                        .map(|(name, value)| (name, value)),
+                );
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

@@ -172,7 +172,11 @@ impl Process {
             .recv_timeout(Duration::from_secs(5))
             .unwrap_or_default();
         Death {
-            how: if how.is_empty() { status } else { how.to_owned() },
+            how: if how.is_empty() {
+                status
+            } else {
+                how.to_owned()
+            },
             stderr,
             ours: None,
             doing: progress::read(&self.progress),

@@ -66,7 +66,10 @@ impl Trials<'_> {
     ) -> Tally {
         let mut tally = Tally::new();
         for _ in 0..self.times {
-            if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() > deadline)
+            {
                 break;
             }
             let mut desk = Desk::new(self.place, configuration, self.route);

@@ -78,7 +78,11 @@ pub fn line(account: &Account) -> String {
         "{}; {} kinds of difference, {} native deaths",
         speeds.join(", "),
         account.findings.len(),
-        account.native_deaths.values().map(|entry| entry.1).sum::<u64>(),
+        account
+            .native_deaths
+            .values()
+            .map(|entry| entry.1)
+            .sum::<u64>(),
     )
 }
 
@@ -104,7 +108,8 @@ pub fn text(account: &Account) -> String {
         );
         if let Some(natively) = &found.natively {
             let (runs, alike) = (natively.runs, natively.alike);
-            out += &format!("  {alike} of {runs} native runs died in the same frames of the driver\n");
+            out +=
+                &format!("  {alike} of {runs} native runs died in the same frames of the driver\n");
         }
         for line in found.program.to_string().lines() {
             out += &format!("    {line}\n");

@@ -34,7 +34,11 @@ pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String>
     let mut line = String::new();
     loop {
         line.clear();
-        if input.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
+        if input
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?
+            == 0
+        {
             return Ok(());
         }
         let mut words = line.split_ascii_whitespace();
@@ -45,7 +49,9 @@ pub fn serve(route: Route, total: Option<u64>, loud: bool) -> Result<(), String>
             ("program", Some(count)) => {
                 let mut text = String::new();
                 for _ in 0..count {
-                    input.read_line(&mut text).map_err(|error| error.to_string())?;
+                    input
+                        .read_line(&mut text)
+                        .map_err(|error| error.to_string())?;
                 }
                 Program::parse(&text)?
             }

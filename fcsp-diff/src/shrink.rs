@@ -15,7 +15,10 @@ pub fn shrink(
     let mut best = program.clone();
     let mut left = trials;
     let mut attempt = |best: &mut Program, candidate: Program| -> bool {
-        if left == 0 || candidate == *best || deadline.is_some_and(|deadline| Instant::now() > deadline) {
+        if left == 0
+            || candidate == *best
+            || deadline.is_some_and(|deadline| Instant::now() > deadline)
+        {
             return false;
         }
         left -= 1;

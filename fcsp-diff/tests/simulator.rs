@@ -38,7 +38,10 @@ fn libraries() -> &'static (PathBuf, PathBuf) {
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.status().unwrap().success(), "the libraries do not build");
+        assert!(
+            cargo.status().unwrap().success(),
+            "the libraries do not build"
+        );
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential-driver");
         std::fs::create_dir_all(&folder).unwrap();
         for (built, name) in [
@@ -64,7 +67,12 @@ fn here(scratch: &Path) -> Place {
     }
 }
 
-fn run(place: &Place, configurations: &[Configuration], seeds: std::ops::Range<u64>, chunk: u64) -> Account {
+fn run(
+    place: &Place,
+    configurations: &[Configuration],
+    seeds: std::ops::Range<u64>,
+    chunk: u64,
+) -> Account {
     let plan = Plan {
         seeds,
         chunk,
@@ -85,7 +93,11 @@ fn fixed_seeds_agree_in_every_configuration() {
     let configurations = place::configurations(SIZES);
     let account = run(&here(scratch.path()), &configurations, 0..300, 100);
     assert!(account.findings.is_empty(), "{}", report::text(&account));
-    assert!(account.native_deaths.is_empty(), "{}", report::text(&account));
+    assert!(
+        account.native_deaths.is_empty(),
+        "{}",
+        report::text(&account)
+    );
     for configuration in &configurations {
         assert_eq!(account.compared[configuration.name], 300);
     }
@@ -194,7 +206,12 @@ fn a_worker_that_crashes_says_where() {
         .spawn()
         .unwrap();
     // An answer: the handlers are there.
-    worker.stdin.as_mut().unwrap().write_all(b"settle\n").unwrap();
+    worker
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(b"settle\n")
+        .unwrap();
     let mut line = String::new();
     BufReader::new(worker.stdout.as_mut().unwrap())
         .read_line(&mut line)
@@ -218,7 +235,13 @@ fn a_worker_that_hangs_says_where() {
     place
         .environment
         .push(("FCSP_SIM_FAULTS".into(), "cuCtxSynchronize~600s".into()));
-    let library = place.preload.file_name().unwrap().to_str().unwrap().to_owned();
+    let library = place
+        .preload
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
     let program = Program::parse("0 ctx_sync").unwrap();
     let governed = place::configurations(SIZES).swap_remove(2);
     for (configuration, ours) in [(None, false), (Some(&governed), true)] {
@@ -260,7 +283,8 @@ fn a_worker_that_crashes_shows_every_thread() {
         .environment
         .push(("FCSP_SIM_FAULTS".into(), "cuStreamQuery~600s".into()));
     let file = scratch.path().join("progress");
-    let mut process = Process::start(place.worker(None, place::route(0), false), file.clone()).unwrap();
+    let mut process =
+        Process::start(place.worker(None, place::route(0), false), file.clone()).unwrap();
     process.send(&Program::parse("0 stream_query s0").unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
     while progress::read(&file) != [Some(0)] {
@@ -272,8 +296,16 @@ fn a_worker_that_crashes_shows_every_thread() {
     assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGSEGV) }, 0);
     let death = process.answer(None).unwrap().unwrap_err();
     assert!(death.how.contains("signal: 11"), "{}", death.how);
-    assert!(death.stderr.contains("in no driver call"), "{}", death.stderr);
-    assert!(death.stderr.contains("in cuStreamQuery"), "{}", death.stderr);
+    assert!(
+        death.stderr.contains("in no driver call"),
+        "{}",
+        death.stderr
+    );
+    assert!(
+        death.stderr.contains("in cuStreamQuery"),
+        "{}",
+        death.stderr
+    );
 }
 
 /// A death in the driver's own code is the driver's if native workers die there too, and the
@@ -301,7 +333,11 @@ fn a_death_beneath_a_wrapper_is_repeated_natively() {
     let kind = &finding.difference.kind;
     assert!(kind.ends_with("with a frame of the library"), "{kind}");
     assert!(
-        governed.frames.last().unwrap().contains("cuStreamSynchronize"),
+        governed
+            .frames
+            .last()
+            .unwrap()
+            .contains("cuStreamSynchronize"),
         "{:?}",
         governed.frames
     );
@@ -310,7 +346,14 @@ fn a_death_beneath_a_wrapper_is_repeated_natively() {
     let before = [Program::parse("0 ctx_sync").unwrap()];
     let program = Program::parse("0 stream_sync s0").unwrap();
     let frames = governed.frames.clone();
-    let runs = fault::natively(&place, finding.route, &before, &program, frames.clone(), None);
+    let runs = fault::natively(
+        &place,
+        finding.route,
+        &before,
+        &program,
+        frames.clone(),
+        None,
+    );
     assert_eq!((runs.runs, runs.alike), (3, 3), "{runs:?}");
     let other = Program::parse("0 ctx_sync").unwrap();
     let runs = fault::natively(&place, finding.route, &before, &other, frames, None);

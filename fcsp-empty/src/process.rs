@@ -41,11 +41,13 @@ impl Backend for Empty {
 
     fn identify(ordinal: i32) -> Option<DeviceIdentity> {
         let mut uuid = [0; 16];
-        (call_real!(emptyDeviceUuid(ordinal, &mut uuid)) == EMPTY_SUCCESS).then_some(DeviceIdentity {
-            index: Some(ordinal.cast_unsigned()),
-            uuid: DeviceUuid(uuid),
-            pci: None,
-        })
+        (call_real!(emptyDeviceUuid(ordinal, &mut uuid)) == EMPTY_SUCCESS).then_some(
+            DeviceIdentity {
+                index: Some(ordinal.cast_unsigned()),
+                uuid: DeviceUuid(uuid),
+                pci: None,
+            },
+        )
     }
 
     fn total_memory(ordinal: i32) -> u64 {

@@ -102,7 +102,11 @@ fn in_turn(
         let queue = Queue::open(&state, &card.identity.uuid, priority).ok()?;
         Some(Candidate { card, queue })
     };
-    let mut candidates: Vec<Candidate> = wanted.ordinals().into_iter().filter_map(candidate).collect();
+    let mut candidates: Vec<Candidate> = wanted
+        .ordinals()
+        .into_iter()
+        .filter_map(candidate)
+        .collect();
     if candidates.is_empty() {
         // No such card, or no queue for it.
         return call();
@@ -133,16 +137,25 @@ fn in_turn(
     let elapsed = || Duration::from_nanos(now_ns().saturating_sub(begun));
     let mut pause = SOONEST;
     loop {
-        for one in candidates.iter().filter(|one| !one.queue.is_anybody_before()) {
+        for one in candidates
+            .iter()
+            .filter(|one| !one.queue.is_anybody_before())
+        {
             let tried = call_real!(synDeviceAcquireByModuleId(pDeviceId, one.card.module));
             if tried != synNoDeviceFound {
                 let seconds = elapsed().as_secs_f64();
-                complain(&format!("has module {} after {seconds:.1} s", one.card.module));
+                complain(&format!(
+                    "has module {} after {seconds:.1} s",
+                    one.card.module
+                ));
                 return tried;
             }
         }
         if elapsed() >= patience {
-            complain(&format!("gives up after {} s: {about}", patience.as_secs_f64()));
+            complain(&format!(
+                "gives up after {} s: {about}",
+                patience.as_secs_f64()
+            ));
             return result;
         }
         let next = pause.min(patience.saturating_sub(elapsed()));
@@ -190,7 +203,10 @@ fn patience() -> Option<Duration> {
 fn describe(state: &StateDir, candidates: &[Candidate]) -> String {
     let one = |one: &Candidate| {
         let card = one.card;
-        let place = card.identity.pci.map_or(String::new(), |pci| format!(" ({pci})"));
+        let place = card
+            .identity
+            .pci
+            .map_or(String::new(), |pci| format!(" ({pci})"));
         let holder = holder(state, card).unwrap_or_else(|| "another process".to_owned());
         format!("module {}{place} is in use by {holder}", card.module)
     };
@@ -202,7 +218,9 @@ fn holder(state: &StateDir, card: &Card) -> Option<String> {
     let uuid = card.identity.uuid.to_string();
     state.tenants().ok()?.into_iter().find_map(|tenant| {
         let regions = state.regions(&tenant).ok()?;
-        let snapshots = regions.into_iter().filter_map(|(_, snapshot)| snapshot.ok());
+        let snapshots = regions
+            .into_iter()
+            .filter_map(|(_, snapshot)| snapshot.ok());
         let mut processes = snapshots
             .filter(|one| one.uuid == uuid)
             .flat_map(|one| one.processes);
@@ -269,7 +287,10 @@ pub unsafe extern "C" fn synDeviceAcquireByModuleId(
 }
 
 /// `synDeviceAcquire`: by PCI address; without one, the first that is free.
-pub unsafe extern "C" fn synDeviceAcquire(pDeviceId: *mut synDeviceId, pciBus: *const c_char) -> synStatus {
+pub unsafe extern "C" fn synDeviceAcquire(
+    pDeviceId: *mut synDeviceId,
+    pciBus: *const c_char,
+) -> synStatus {
     // SAFETY: null or a C string, by the API's contract.
     let wanted = match unsafe { pciBus.as_ref() } {
         None | Some(0) => Wanted::Any,
@@ -287,7 +308,8 @@ fn let_go(call: impl Fn() -> synStatus) -> synStatus {
             return call();
         };
         let found = process::acquired().zip(Gaudi::process().governed());
-        let found = found.and_then(|(ordinal, governed)| Some((ordinal, governed.device(ordinal)?)));
+        let found =
+            found.and_then(|(ordinal, governed)| Some((ordinal, governed.device(ordinal)?)));
         let Some((ordinal, device)) = found else {
             return call();
         };

@@ -186,7 +186,9 @@ pub(crate) fn of_handle(device: hlml_device_t) -> Option<Managed> {
 /// A C string in a buffer of ours that ends in zeroes.
 fn text(place: *const c_char) -> String {
     // SAFETY: by the contract above.
-    unsafe { CStr::from_ptr(place) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(place) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Sixteen bytes that stand for a serial number: two hashes (FNV-1a) of it, which every version of

@@ -6,7 +6,8 @@ use crate::ffi::{hlml, synapse};
 
 /// The runtime. The vendor's packages put it into a folder of their own, which the dynamic linker
 /// need not know.
-pub static SYNAPSE: Library = Library::new(&[c"libSynapse.so", c"/usr/lib/habanalabs/libSynapse.so"]);
+pub static SYNAPSE: Library =
+    Library::new(&[c"libSynapse.so", c"/usr/lib/habanalabs/libSynapse.so"]);
 /// The management library.
 pub static HLML: Library = Library::new(&[c"libhlml.so", c"/usr/lib/habanalabs/libhlml.so"]);
 

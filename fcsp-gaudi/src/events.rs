@@ -15,7 +15,10 @@ pub fn create(timed: bool) -> Option<usize> {
 
 /// Records an event at the end of a stream.
 pub fn record(event: usize, stream: usize) -> bool {
-    call_real!(synEventRecord(event as synEventHandle, stream as synStreamHandle)) == synSuccess
+    call_real!(synEventRecord(
+        event as synEventHandle,
+        stream as synStreamHandle
+    )) == synSuccess
 }
 
 /// Ends an event, passed or not.

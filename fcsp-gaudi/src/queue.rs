@@ -98,7 +98,9 @@ impl Queue {
                 return Ok(place);
             }
         }
-        Err(io::Error::other("somebody holds the places that were drawn"))
+        Err(io::Error::other(
+            "somebody holds the places that were drawn",
+        ))
     }
 }
 
@@ -149,7 +151,11 @@ mod tests {
             queue.join().unwrap();
             let place = queue.place.unwrap();
             assert!((queue.base..queue.base + CLASS).contains(&place));
-            assert!(places.iter().all(|other: &Queue| other.place != Some(place)));
+            assert!(
+                places
+                    .iter()
+                    .all(|other: &Queue| other.place != Some(place))
+            );
             places.push(queue);
         }
         let stopped = file::open_rw(&folder(&state, &uuid).join("queue"), false).unwrap();

@@ -11,7 +11,8 @@ use core::sync::atomic::Ordering;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::memory::{self, pool};
 use fcsp_hook::overhead::{
-    self, code_ends, context_ends, context_ends_on, context_left, lowered_limit, raises_limit, takes_memory,
+    self, code_ends, context_ends, context_ends_on, context_left, lowered_limit, raises_limit,
+    takes_memory,
 };
 
 use crate::call_real;
@@ -31,7 +32,9 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     let Some(governed) = process::governed() else {
         return call();
     };
-    let device = governed.devices().find(|device| Some(device.ordinal) == ordinal);
+    let device = governed
+        .devices()
+        .find(|device| Some(device.ordinal) == ordinal);
     let Some(device) = device else { return call() };
     let _turn = device.context_turn();
     let context = context_of(device.ordinal);
@@ -162,7 +165,14 @@ pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> h
             // A heap is taken by the runtime later, when code that uses it is loaded, and shows
             // then.
             let now = limit == hipLimitStackSize;
-            return answered(raises_limit(device, "hipDeviceSetLimit", cost, now, &call, &undo));
+            return answered(raises_limit(
+                device,
+                "hipDeviceSetLimit",
+                cost,
+                now,
+                &call,
+                &undo,
+            ));
         }
         let result = call();
         if result == hipSuccess {

@@ -9,7 +9,11 @@ use crate::ffi::hip as hp;
 use crate::ffi::rocm_smi as smi;
 
 /// The HIP runtime: of ROCm 7, 6 and 5.
-pub static HIP: Library = Library::new(&[c"libamdhip64.so.7", c"libamdhip64.so.6", c"libamdhip64.so.5"]);
+pub static HIP: Library = Library::new(&[
+    c"libamdhip64.so.7",
+    c"libamdhip64.so.6",
+    c"libamdhip64.so.5",
+]);
 /// The management library, whose number of major changes went another way than the runtime's.
 pub static ROCM_SMI: Library = Library::new(&[
     c"librocm_smi64.so.1",

@@ -75,5 +75,9 @@ pub fn kernel_name(function: usize) -> Option<String> {
         return None;
     }
     // SAFETY: the runtime gave a C string that lives as long as the function.
-    Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    Some(
+        unsafe { CStr::from_ptr(name) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }

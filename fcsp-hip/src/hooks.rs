@@ -158,7 +158,10 @@ mod tests {
     /// A name with a role is wrapped, or the table's note says why not.
     #[test]
     fn what_matters_is_wrapped_or_says_why_not() {
-        let wrapped: Vec<&str> = HOOKS.hooks().map(|hook| hook.name.to_str().unwrap()).collect();
+        let wrapped: Vec<&str> = HOOKS
+            .hooks()
+            .map(|hook| hook.name.to_str().unwrap())
+            .collect();
         for symbol in symbols::hip()
             .iter()
             .chain(symbols::rocm_smi())

@@ -78,7 +78,8 @@ impl BesideCaptures {
     pub(crate) fn begin() -> Option<Self> {
         let mut mode = hipStreamCaptureModeRelaxed;
         // The runtime exchanges the mode for the one that the thread had.
-        (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess).then_some(Self(mode))
+        (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess)
+            .then_some(Self(mode))
     }
 }
 
@@ -204,7 +205,10 @@ macro_rules! graph_launch {
 graph_launch!(hipGraphLaunch: false, hipGraphLaunch_spt: true);
 
 /// `hipGraphUpload`: memory nodes may take their memory here.
-pub unsafe extern "C" fn hipGraphUpload(graphExec: hipGraphExec_t, stream: hipStream_t) -> hipError_t {
+pub unsafe extern "C" fn hipGraphUpload(
+    graphExec: hipGraphExec_t,
+    stream: hipStream_t,
+) -> hipError_t {
     let call = || call_real!(hipGraphUpload(graphExec, stream));
     if !GRAPHS.any() {
         return call();

@@ -50,7 +50,13 @@ pub unsafe extern "C" fn hipGetProcAddress(
     flags: uint64_t,
     symbolStatus: *mut hipDriverProcAddressQueryResult,
 ) -> hipError_t {
-    let result = call_real!(hipGetProcAddress(symbol, pfn, hipVersion, flags, symbolStatus));
+    let result = call_real!(hipGetProcAddress(
+        symbol,
+        pfn,
+        hipVersion,
+        flags,
+        symbolStatus
+    ));
     // SAFETY: the runtime has accepted the arguments with success.
     unsafe { swap_result(result, symbol, pfn, hipVersion, flags == PER_THREAD) }
 }

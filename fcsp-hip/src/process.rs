@@ -69,7 +69,11 @@ impl Backend for Hip {
     }
 
     fn part_of(device: &Device) -> Ppm {
-        device.own.units.as_ref().map_or(WHOLE, |claim| claim.part())
+        device
+            .own
+            .units
+            .as_ref()
+            .map_or(WHOLE, |claim| claim.part())
     }
 
     /// The runtime's contexts are its devices: what stands for one is its ordinal, counted from 1.

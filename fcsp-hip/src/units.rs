@@ -46,7 +46,11 @@ pub fn layout(ordinal: hipDevice_t) -> Option<Layout> {
         ask(hipDeviceAttributeComputeCapabilityMajor)?,
         ask(hipDeviceAttributeComputeCapabilityMinor)?,
     );
-    Some(layout_of(processors, family, ask(hipDeviceAttributeNumberOfXccs)))
+    Some(layout_of(
+        processors,
+        family,
+        ask(hipDeviceAttributeNumberOfXccs),
+    ))
 }
 
 fn layout_of(processors: u32, (major, minor): (u32, u32), xccs: Option<u32>) -> Layout {
@@ -114,7 +118,11 @@ pub(crate) fn processors(ordinal: hipDevice_t) -> Option<i32> {
 /// units are the mask, as the runtime's are where a mask leaves nothing of its global one.
 fn narrowed(asked: &[u32], claim: &Claim) -> Vec<u32> {
     let own = claim.set.words(claim.layout.units);
-    let both: Vec<u32> = asked.iter().zip(&own).map(|(asked, own)| asked & own).collect();
+    let both: Vec<u32> = asked
+        .iter()
+        .zip(&own)
+        .map(|(asked, own)| asked & own)
+        .collect();
     let has = |unit: u32| {
         both.get(unit as usize / 32)
             .is_some_and(|word| word >> (unit % 32) & 1 == 1)
@@ -210,7 +218,11 @@ mod tests {
         };
         assert_eq!(layout(104, (9, 0), Some(1)), (104, 1), "MI210");
         assert_eq!(layout(304, (9, 4), Some(8)), (304, 8), "MI300X");
-        assert_eq!(layout(38, (9, 4), Some(1)), (38, 1), "one of its partitions");
+        assert_eq!(
+            layout(38, (9, 4), Some(1)),
+            (38, 1),
+            "one of its partitions"
+        );
         assert_eq!(
             layout(228, (9, 4), None),
             (228, 24),
@@ -221,7 +233,10 @@ mod tests {
 
     #[test]
     fn the_variable_is_as_rocr_reads_it() {
-        let sets = [(0, "0-71".parse().unwrap()), (2, "8-15,24-31".parse().unwrap())];
+        let sets = [
+            (0, "0-71".parse().unwrap()),
+            (2, "8-15,24-31".parse().unwrap()),
+        ];
         let text = variable(sets.iter().map(|(place, set)| (*place, set)));
         assert_eq!(text, "0:0-71;2:8-15,24-31");
     }
@@ -229,7 +244,10 @@ mod tests {
     #[test]
     fn masks_are_narrowed_to_whole_groups() {
         let claim = Claim {
-            layout: Layout { units: 64, group: 8 },
+            layout: Layout {
+                units: 64,
+                group: 8,
+            },
             set: "32-47".parse().unwrap(),
         };
         assert_eq!(narrowed(&[u32::MAX, u32::MAX], &claim), [0, 0xffff]);
@@ -238,7 +256,11 @@ mod tests {
             [0, 0x0fff],
             "a group and a half"
         );
-        assert_eq!(narrowed(&[u32::MAX, 0x000f], &claim), [0, 0xffff], "half a group");
+        assert_eq!(
+            narrowed(&[u32::MAX, 0x000f], &claim),
+            [0, 0xffff],
+            "half a group"
+        );
         assert_eq!(narrowed(&[u32::MAX], &claim), [0, 0xffff], "nothing");
         assert_eq!(
             narrowed(&[0, 0xff00, 7], &claim),

@@ -15,13 +15,18 @@ fn tables() -> [(&'static str, &'static [Symbol]); 3] {
 }
 
 fn is_wrapped(name: &str) -> bool {
-    HOOKS.hooks().any(|hook| hook.name.to_bytes() == name.as_bytes())
+    HOOKS
+        .hooks()
+        .any(|hook| hook.name.to_bytes() == name.as_bytes())
 }
 
 #[test]
 fn what_matters_is_wrapped_or_has_a_reason() {
     for (library, table) in tables() {
-        println!("{}", fcsp_hook::symbols::summary(library, table, &is_wrapped));
+        println!(
+            "{}",
+            fcsp_hook::symbols::summary(library, table, &is_wrapped)
+        );
     }
     let gaps = fcsp_hook::symbols::gaps(&tables().map(|(_, table)| table), &is_wrapped, UNWRAPPED);
     assert!(gaps.is_empty(), "{gaps:#?}");

@@ -55,7 +55,12 @@ fn make<T>(place: &AtomicPtr<T>) -> Option<&'static T> {
     if mine.is_null() {
         return None;
     }
-    match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
+    match place.compare_exchange(
+        core::ptr::null_mut(),
+        mine,
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    ) {
         // SAFETY: just made and never freed; both kinds of table are made of atomics, for which
         // zero is a value.
         Ok(_) => Some(unsafe { &*mine }),
@@ -144,11 +149,25 @@ mod tests {
         let page = 0x7f00_0020_0000;
         table.entry(page).unwrap().whole.store(7, Ordering::Relaxed);
         assert_eq!(
-            table.find(page + PAGE - 1).unwrap().whole.load(Ordering::Relaxed),
+            table
+                .find(page + PAGE - 1)
+                .unwrap()
+                .whole
+                .load(Ordering::Relaxed),
             7
         );
-        assert_eq!(table.find(page + PAGE).unwrap().whole.load(Ordering::Relaxed), 0);
-        assert!(table.find(page + (1 << 40)).is_none(), "nothing is near there");
+        assert_eq!(
+            table
+                .find(page + PAGE)
+                .unwrap()
+                .whole
+                .load(Ordering::Relaxed),
+            0
+        );
+        assert!(
+            table.find(page + (1 << 40)).is_none(),
+            "nothing is near there"
+        );
         let mut seen = Vec::new();
         table.for_each(|at, entry| {
             if entry.whole.load(Ordering::Relaxed) != 0 {

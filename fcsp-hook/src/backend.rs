@@ -101,7 +101,12 @@ pub trait Backend: Sized + Copy + Debug + Send + Sync + 'static {
     /// Takes `bytes` on a device from the driver, calls `look`, and gives them back. Returns
     /// whether they were taken. `context` is a live one of this process's there, and need not be
     /// current.
-    fn with_block(_device: &Device<Self>, _context: usize, _bytes: u64, _look: &mut dyn FnMut()) -> bool {
+    fn with_block(
+        _device: &Device<Self>,
+        _context: usize,
+        _bytes: u64,
+        _look: &mut dyn FnMut(),
+    ) -> bool {
         false
     }
     /// Whether this machine has the management library at all.

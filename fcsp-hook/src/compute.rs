@@ -130,7 +130,8 @@ impl<B: Backend> Compute<B> {
         wait_word: &'static AtomicU64,
     ) -> Option<Box<Self>> {
         let (page, blind) = shared_page(tenant, device);
-        let with_page = |page, blind| Self::with_page(page, blind, tenant, device, params, wait_word);
+        let with_page =
+            |page, blind| Self::with_page(page, blind, tenant, device, params, wait_word);
         let made = match with_page(page, blind) {
             Ok(made) => made,
             // Another version's, in use. The share is kept in an account of this process's own,
@@ -248,7 +249,13 @@ impl<B: Backend> Compute<B> {
     }
 
     #[cold]
-    fn submit_slowly(&self, work: Work, cost: u64, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
+    fn submit_slowly(
+        &self,
+        work: Work,
+        cost: u64,
+        queue: usize,
+        call: &dyn Fn() -> B::Status,
+    ) -> B::Status {
         loop {
             self.poll();
             // Read before the page is asked, so that a wake-up in between is not slept through.
@@ -281,11 +288,12 @@ impl<B: Backend> Compute<B> {
         };
         // A mark put before a wait has taken the key with it; the span from that mark to the next
         // has this launch in it.
-        let _ = self
-            .gate
-            .line()
-            .key
-            .compare_exchange(0, work.key, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.gate.line().key.compare_exchange(
+            0,
+            work.key,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
         self.mark(queue, now_ns());
         result
     }
@@ -295,7 +303,10 @@ impl<B: Backend> Compute<B> {
         if class.bypasses_gate() {
             self.gate.set_ranks(ranks::are_several());
         }
-        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut neighbours = self
+            .neighbours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let views = neighbours.look(now);
         self.contended
             .store(views.iter().any(|view| view.active(now)), Ordering::Relaxed);
@@ -318,7 +329,8 @@ impl<B: Backend> Compute<B> {
                 && !self.mixed_queues.swap(false, Ordering::Relaxed),
             launches,
             others: self.others.load(Ordering::Relaxed),
-            watched: self.contended.load(Ordering::Relaxed) && self.gate.params().mode == Mode::Adaptive,
+            watched: self.contended.load(Ordering::Relaxed)
+                && self.gate.params().mode == Mode::Adaptive,
         };
         self.marks
             .record::<B>(&self.gate, &self.events, queue, since, now);
@@ -367,9 +379,9 @@ impl<B: Backend> Compute<B> {
         } else {
             self.has_siblings_since(now).then(Others::default)
         };
-        let result = self
-            .timing
-            .time::<B>(&self.events, work.costs(), work.blocks, queue, others, call);
+        let result =
+            self.timing
+                .time::<B>(&self.events, work.costs(), work.blocks, queue, others, call);
         self.poll();
         result
     }
@@ -390,7 +402,8 @@ impl<B: Backend> Compute<B> {
             if stranger {
                 self.prices.forget_kernel(function);
             }
-            content = cost::kernel_key(content ^ self.functions.name_or_handle(function), 1) ^ blocks;
+            content =
+                cost::kernel_key(content ^ self.functions.name_or_handle(function), 1) ^ blocks;
             let cost = self
                 .prices
                 .cost(cost::kernel_key(function as u64, blocks), blocks);

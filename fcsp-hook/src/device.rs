@@ -119,7 +119,10 @@ impl<B: Backend> Device<B> {
         // As below.
         let unseen = |outer: &'static Tenant| {
             let word = outer.control().generation_word();
-            (word, AtomicU64::new(word.load(Ordering::Relaxed).wrapping_sub(2)))
+            (
+                word,
+                AtomicU64::new(word.load(Ordering::Relaxed).wrapping_sub(2)),
+            )
         };
         Ok(Self {
             ordinal,
@@ -168,11 +171,15 @@ impl<B: Backend> Device<B> {
     /// Whether the limits known are those that the control pages say.
     #[inline]
     fn is_current(&self) -> bool {
-        let is_seen =
-            |word: &AtomicU64, seen: &AtomicU64| word.load(Ordering::Relaxed) == seen.load(Ordering::Relaxed);
+        let is_seen = |word: &AtomicU64, seen: &AtomicU64| {
+            word.load(Ordering::Relaxed) == seen.load(Ordering::Relaxed)
+        };
         is_seen(self.page, &self.generation)
             && (self.outer_pages.is_empty()
-                || self.outer_pages.iter().all(|(word, seen)| is_seen(word, seen)))
+                || self
+                    .outer_pages
+                    .iter()
+                    .all(|(word, seen)| is_seen(word, seen)))
     }
 
     /// The compute share to keep here, if there is one.
@@ -212,7 +219,10 @@ impl<B: Backend> Device<B> {
         };
         let limit = quotas.iter().copied().min().unwrap_or(u64::MAX);
         self.limit.store(limit, Ordering::Relaxed);
-        self.attachment.tenant().limit.store(limit, Ordering::Relaxed);
+        self.attachment
+            .tenant()
+            .limit
+            .store(limit, Ordering::Relaxed);
         self.attachment.set_outer_limits(&quotas[1..]);
         self.generation.store(generation, Ordering::Relaxed);
         // Launches look at one page: the one that the share is of.

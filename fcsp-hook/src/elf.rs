@@ -57,8 +57,12 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: usize, data: *mu
         return 0;
     }
     // SAFETY: the loader's list of the library's segments.
-    let segments = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let Some(dynamic) = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC) else {
+    let segments =
+        unsafe { core::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let Some(dynamic) = segments
+        .iter()
+        .find(|segment| segment.p_type == libc::PT_DYNAMIC)
+    else {
         return 0;
     };
     let base = info.dlpi_addr as usize;
@@ -127,7 +131,11 @@ unsafe fn find(tables: &Tables, name: &CStr) -> usize {
             let known = *chain.add((at - first) as usize);
             let symbol = &*symbols.add(at as usize);
             let text = CStr::from_ptr((tables.strings + symbol.st_name as usize) as *const _);
-            if known | 1 == wanted | 1 && text == name && symbol.st_shndx != 0 && symbol.st_value != 0 {
+            if known | 1 == wanted | 1
+                && text == name
+                && symbol.st_shndx != 0
+                && symbol.st_value != 0
+            {
                 return tables.base + symbol.st_value as usize;
             }
             if known & 1 == 1 {
@@ -147,7 +155,11 @@ mod tests {
         for name in [c"dlvsym", c"malloc", c"getpid"] {
             // SAFETY: a C string.
             let theirs = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) } as usize;
-            assert_eq!(exported(&[b"libc.so", b"libdl.so"], name), theirs, "{name:?}");
+            assert_eq!(
+                exported(&[b"libc.so", b"libdl.so"], name),
+                theirs,
+                "{name:?}"
+            );
         }
         assert_eq!(exported(&[b"libc.so"], c"no_such_function_anywhere"), 0);
         assert_eq!(exported(&[b"libabsent"], c"malloc"), 0);

@@ -25,7 +25,12 @@ const LATE: *mut Config = usize::MAX as *mut Config;
 pub fn configure(config: Config) -> Result<(), Config> {
     let mine = Box::into_raw(Box::new(config));
     // Release pairs with the Acquire in `in_force`.
-    match ASKED.compare_exchange(core::ptr::null_mut(), mine, Ordering::Release, Ordering::Relaxed) {
+    match ASKED.compare_exchange(
+        core::ptr::null_mut(),
+        mine,
+        Ordering::Release,
+        Ordering::Relaxed,
+    ) {
         Ok(_) => Ok(()),
         // SAFETY: nobody has seen it.
         Err(_) => Err(*unsafe { Box::from_raw(mine) }),
@@ -36,12 +41,16 @@ pub fn configure(config: Config) -> Result<(), Config> {
 /// for.
 pub(crate) fn in_force() -> Result<Config, ConfigError> {
     // Acquire: what was asked for was made before its address was published.
-    let asked =
-        match ASKED.compare_exchange(core::ptr::null_mut(), LATE, Ordering::Acquire, Ordering::Acquire) {
-            Ok(_) | Err(LATE) => return file::in_force(),
-            // SAFETY: leaked in `configure`, never freed.
-            Err(asked) => unsafe { &*asked },
-        };
+    let asked = match ASKED.compare_exchange(
+        core::ptr::null_mut(),
+        LATE,
+        Ordering::Acquire,
+        Ordering::Acquire,
+    ) {
+        Ok(_) | Err(LATE) => return file::in_force(),
+        // SAFETY: leaked in `configure`, never freed.
+        Err(asked) => unsafe { &*asked },
+    };
     // Whoever started the program decides: `fcsp run` leaves a tenant's name and limits in the
     // environment.
     let outer = file::in_force()?;

@@ -90,7 +90,12 @@ fn mark() {
     unsafe { &*word }.store(SETTLED, Ordering::Relaxed);
     // Release: the word says so before anybody sees it.
     if WORD
-        .compare_exchange(core::ptr::null_mut(), word, Ordering::Release, Ordering::Relaxed)
+        .compare_exchange(
+            core::ptr::null_mut(),
+            word,
+            Ordering::Release,
+            Ordering::Relaxed,
+        )
         .is_err()
     {
         // SAFETY: another thread's is used; nobody knows of this one.

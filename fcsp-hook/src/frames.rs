@@ -77,7 +77,8 @@ pub fn code_address() -> usize {
 #[inline(never)]
 pub fn runs_beneath(stack: usize, code: usize) -> bool {
     // SAFETY: any address may be asked about.
-    let function = unsafe { _Unwind_FindEnclosingFunction(core::ptr::with_exposed_provenance_mut(code)) };
+    let function =
+        unsafe { _Unwind_FindEnclosingFunction(core::ptr::with_exposed_provenance_mut(code)) };
     if function.is_null() {
         return false;
     }
@@ -151,13 +152,21 @@ mod tests {
         let (stack, code) = gone();
         // Wherever its frame would be among the frames of later calls.
         assert!(!beneath(stack, code));
-        assert!(!deeper::<64>(stack, code) && !deeper::<256>(stack, code) && !deeper::<8192>(stack, code));
+        assert!(
+            !deeper::<64>(stack, code)
+                && !deeper::<256>(stack, code)
+                && !deeper::<8192>(stack, code)
+        );
     }
 
     #[test]
     fn another_stack_is_another_thing() {
         let (stack, code) = (stack_pointer(), code_address());
-        assert!(!std::thread::spawn(move || beneath(stack, code)).join().unwrap());
+        assert!(
+            !std::thread::spawn(move || beneath(stack, code))
+                .join()
+                .unwrap()
+        );
         assert!(!beneath(8, code) && !beneath(usize::MAX, code) && !beneath(stack, 8));
     }
 }

@@ -120,7 +120,8 @@ impl Own {
             return Some(here);
         }
         // A number of one of ours that is listed under another is somebody else's.
-        let is_ours = self.here.contains(&number) && self.listed.iter().all(|&(_, here)| here != number);
+        let is_ours =
+            self.here.contains(&number) && self.listed.iter().all(|&(_, here)| here != number);
         is_ours.then_some(number)
     }
 
@@ -150,7 +151,8 @@ pub fn own_processes() -> Option<Own> {
         listed: Vec::new(),
     };
     if let Ok(alive) = (tenant.state().clone(), tenant.name().to_owned()).alive() {
-        own.here.extend(alive.into_iter().map(|process| process.pid));
+        own.here
+            .extend(alive.into_iter().map(|process| process.pid));
     }
     let regions = tenant.state().regions(tenant.name()).unwrap_or_default();
     for region in regions.into_iter().filter_map(|(_, region)| region.ok()) {

@@ -88,7 +88,12 @@ impl<B: Backend> Straight<B> {
     }
 
     /// Sends launches to `compute` without asking for the device while `word` says `generation`.
-    pub fn settle(&'static self, word: &'static AtomicU64, generation: u64, compute: &'static Compute<B>) {
+    pub fn settle(
+        &'static self,
+        word: &'static AtomicU64,
+        generation: u64,
+        compute: &'static Compute<B>,
+    ) {
         self.close();
         self.page_seen.store(generation, Ordering::Relaxed);
         self.page
@@ -179,7 +184,11 @@ pub fn kernel<B: Backend>(
 
 /// Submits an executable graph or recorded list: one key each.
 #[inline]
-pub fn graph<B: Backend>(executable: usize, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+pub fn graph<B: Backend>(
+    executable: usize,
+    queue: usize,
+    call: impl Fn() -> B::Status,
+) -> B::Status {
     let Some(compute) = share::<B>(queue) else {
         return call();
     };
@@ -219,7 +228,10 @@ fn each_share<B: Backend>(told: impl Fn(&Compute<B>)) {
         let Some(governed) = B::process().governed() else {
             return;
         };
-        governed.devices().filter_map(Device::compute_made).for_each(told);
+        governed
+            .devices()
+            .filter_map(Device::compute_made)
+            .for_each(told);
     });
 }
 
@@ -256,7 +268,9 @@ impl<B: Backend> Compute<B> {
             settled,
             stranger,
             content,
-        } = self.functions.kernel(function, self.countdown(), B::kernel_name);
+        } = self
+            .functions
+            .kernel(function, self.countdown(), B::kernel_name);
         if stranger {
             self.forget_kernel_price(function);
         }
@@ -286,7 +300,12 @@ impl<B: Backend> Compute<B> {
     }
 
     /// Submits an executable graph or recorded list here.
-    pub fn graph(&self, executable: usize, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+    pub fn graph(
+        &self,
+        executable: usize,
+        queue: usize,
+        call: impl Fn() -> B::Status,
+    ) -> B::Status {
         let Known {
             class,
             sample,

@@ -78,7 +78,8 @@ impl Library {
         for name in self.names {
             // SAFETY: a C string and plain flags. The loader finds by soname what the program has
             // loaded already.
-            let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL | flags) };
+            let handle =
+                unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL | flags) };
             if !handle.is_null() {
                 // Release: the loader's work on the library is done when its handle shows.
                 self.handle.store(handle, Ordering::Release);
@@ -129,7 +130,9 @@ impl Library {
                 return false;
             }
             // An object that cannot be found contains nothing.
-            let (start, found) = dynamic_section(handle).and_then(mapped_range).unwrap_or((1, 1));
+            let (start, found) = dynamic_section(handle)
+                .and_then(mapped_range)
+                .unwrap_or((1, 1));
             self.start.store(start, Ordering::Relaxed);
             // Release: the start is there before the end says so.
             self.end.store(found, Ordering::Release);
@@ -161,7 +164,11 @@ fn mapped_range(address: usize) -> Option<(usize, usize)> {
         address: usize,
         found: Option<(usize, usize)>,
     }
-    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> i32 {
+    unsafe extern "C" fn visit(
+        info: *mut libc::dl_phdr_info,
+        _size: usize,
+        data: *mut c_void,
+    ) -> i32 {
         // SAFETY: the loader passes a valid record, and `data` is the Search below, which outlives
         // the walk.
         let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
@@ -181,7 +188,10 @@ fn mapped_range(address: usize) -> Option<(usize, usize)> {
         }
         0
     }
-    let mut search = Search { address, found: None };
+    let mut search = Search {
+        address,
+        found: None,
+    };
     // SAFETY: the callback matches its type, and `search` outlives the walk.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
@@ -325,10 +335,15 @@ mod tests {
 
     #[test]
     fn functions_are_found_or_known_to_be_missing() {
-        assert_eq!(call!(real::getpid, else -1;), std::process::id().cast_signed());
+        assert_eq!(
+            call!(real::getpid, else -1;),
+            std::process::id().cast_signed()
+        );
         assert_eq!(call!(real::no_such_function_anywhere, else -1;), -1);
         assert_eq!(real::getpid.name(), c"getpid");
-        assert!(real::getpid.found().is_some() && real::no_such_function_anywhere.found().is_none());
+        assert!(
+            real::getpid.found().is_some() && real::no_such_function_anywhere.found().is_none()
+        );
     }
 
     #[test]

@@ -30,7 +30,10 @@ impl Group {
     }
 
     fn find(&self, name: &CStr) -> Option<&'static Hook> {
-        let at = self.hooks.binary_search_by(|hook| hook.name.cmp(name)).ok()?;
+        let at = self
+            .hooks
+            .binary_search_by(|hook| hook.name.cmp(name))
+            .ok()?;
         Some(&self.hooks[at])
     }
 }
@@ -110,7 +113,8 @@ impl Lookup {
             // Two names for one address: either wrapper would do for the driver, but not for us.
             // Prefer the newer ABI, which is what versions of the name point at.
             found.dedup_by(|later, earlier| {
-                if later.0 == earlier.0 && later.1.name.count_bytes() > earlier.1.name.count_bytes() {
+                if later.0 == earlier.0 && later.1.name.count_bytes() > earlier.1.name.count_bytes()
+                {
                     earlier.1 = later.1;
                 }
                 later.0 == earlier.0
@@ -121,7 +125,9 @@ impl Lookup {
 
     /// Whether a call comes from inside one of the backend's own libraries.
     fn is_driver(&self, caller: usize) -> bool {
-        self.groups.iter().any(|group| group.library.contains(caller))
+        self.groups
+            .iter()
+            .any(|group| group.library.contains(caller))
     }
 
     /// Decides a `dlsym`: the address to answer with, or null to let the real one answer, with the
@@ -129,7 +135,12 @@ impl Lookup {
     ///
     /// # Safety
     /// `name` is a C string or null, as for `dlsym`.
-    pub unsafe fn decide(&self, handle: *mut c_void, name: *const c_char, caller: usize) -> *mut c_void {
+    pub unsafe fn decide(
+        &self,
+        handle: *mut c_void,
+        name: *const c_char,
+        caller: usize,
+    ) -> *mut c_void {
         const PASS: *mut c_void = core::ptr::null_mut();
         if name.is_null() {
             return PASS;
@@ -151,12 +162,17 @@ impl Lookup {
                 // The search order depends on who asks, which only the real dlsym sees. With the
                 // default order it finds our own export. With "next" it would pass us by, so the
                 // answer is given here if there is a driver.
-                if handle == libc::RTLD_NEXT && !group.library.loaded().is_null() && !self.is_driver(caller) {
+                if handle == libc::RTLD_NEXT
+                    && !group.library.loaded().is_null()
+                    && !self.is_driver(caller)
+                {
                     return hook.address;
                 }
                 return PASS;
             }
-            let Some(dlsym) = real_dlsym() else { return PASS };
+            let Some(dlsym) = real_dlsym() else {
+                return PASS;
+            };
             // SAFETY: the caller's own arguments; an explicit handle does not depend on the calling
             // frame.
             let answer = unsafe { dlsym(handle, name) };
@@ -338,7 +354,10 @@ mod tests {
     #[test]
     fn functions_are_known_by_their_real_address() {
         let getppid = LIBC.symbol(c"getppid") as usize;
-        assert_eq!(LOOKUP.by_address(getppid).map(|hook| hook.name), Some(c"getppid"));
+        assert_eq!(
+            LOOKUP.by_address(getppid).map(|hook| hook.name),
+            Some(c"getppid")
+        );
         assert!(LOOKUP.by_address(getppid + 1).is_none());
         assert_eq!(
             LOOKUP.by_name(c"xFree").map(|hook| hook.address as usize),

@@ -94,7 +94,9 @@ pub fn allocate_here<B: Backend>(
         return call();
     };
     match B::process().scope_inside(&inside) {
-        Scope::On(device, context) => allocate(device, context, request, call, address, true_bytes, free),
+        Scope::On(device, context) => {
+            allocate(device, context, request, call, address, true_bytes, free)
+        }
         Scope::Pass => call(),
         Scope::Refuse => B::OUT_OF_MEMORY,
     }
@@ -251,7 +253,15 @@ pub fn allocate_sharing<B: Backend>(
     }
     // Never taken back: what is held is what is entered.
     let keep = |_| B::UNKNOWN;
-    let result = allocate(device, context, request, call, address, || request.bytes, keep);
+    let result = allocate(
+        device,
+        context,
+        request,
+        call,
+        address,
+        || request.bytes,
+        keep,
+    );
     if spare == 0 {
         device.overhead_changed();
     } else if result == B::SUCCESS {
@@ -402,7 +412,11 @@ fn leaves<B: Backend>(record: &Record<B>) -> Given {
 
 /// Frees what `record` stands for, which is out of the books already: the driver may hand the
 /// address out again at once. If it refuses, the record goes back in.
-fn free_record<B: Backend>(address: u64, record: Record<B>, call: impl FnOnce() -> B::Status) -> B::Status {
+fn free_record<B: Backend>(
+    address: u64,
+    record: Record<B>,
+    call: impl FnOnce() -> B::Status,
+) -> B::Status {
     let device = record.device;
     let given = leaves(&record);
     let result = give_up(device, given, call);

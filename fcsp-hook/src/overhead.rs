@@ -29,7 +29,11 @@ pub fn takes_memory<B: Backend>(
     })
 }
 
-fn takes<B: Backend>(scope: Scope<B>, call: &dyn Fn() -> B::Status, undo: &mut dyn FnMut()) -> B::Status {
+fn takes<B: Backend>(
+    scope: Scope<B>,
+    call: &dyn Fn() -> B::Status,
+    undo: &mut dyn FnMut(),
+) -> B::Status {
     let device = match scope {
         Scope::On(device, _) => device,
         Scope::Pass => return call(),
@@ -132,9 +136,15 @@ fn makes<B: Backend>(
 
 /// Enters a context that the driver has made already, as [`makes_context`] does: for a driver that
 /// chooses the device itself, which therefore has none that could be held for.
-pub fn made_context<B: Backend>(scope: Scope<B>, context: usize, mut undo: impl FnMut()) -> B::Status {
+pub fn made_context<B: Backend>(
+    scope: Scope<B>,
+    context: usize,
+    mut undo: impl FnMut(),
+) -> B::Status {
     match scope {
-        Scope::On(device, _) => enters(device, device.make_context_held(), context, None, &mut undo),
+        Scope::On(device, _) => {
+            enters(device, device.make_context_held(), context, None, &mut undo)
+        }
         Scope::Pass => B::SUCCESS,
         Scope::Refuse => B::OUT_OF_MEMORY,
     }
@@ -219,7 +229,9 @@ pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B
         B::refresh(device);
         // The context's own overhead went with it; without this the tenant would look fuller than
         // it is until its next request near the quota.
-        if device.limit() != u64::MAX && device.attachment().slot().overhead.load(Ordering::Relaxed) > 0 {
+        if device.limit() != u64::MAX
+            && device.attachment().slot().overhead.load(Ordering::Relaxed) > 0
+        {
             device.measure_now();
         }
     }

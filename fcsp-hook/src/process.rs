@@ -16,7 +16,9 @@ use crate::embedding;
 use crate::fork;
 use crate::launch::Straight;
 use crate::memory::{Contexts, Record};
-use crate::setup::{Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain, logging};
+use crate::setup::{
+    Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain, logging,
+};
 
 /// What this process is to FCSP.
 #[derive(Debug)]
@@ -170,7 +172,9 @@ impl<B: Backend> Process<B> {
         if !config.spatial.is_empty() {
             // What keeps a process on some units must be there before it starts, and `fcsp run`
             // takes this variable away.
-            complain("FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept");
+            complain(
+                "FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept",
+            );
         }
         if let Err(reason) = B::check_settings() {
             return Some(self.publish(Status::Broken(reason)));
@@ -210,7 +214,8 @@ impl<B: Backend> Process<B> {
         self.retry_ns
             .store(now_ns().saturating_add(RETRY_NS), Ordering::Relaxed);
         // SAFETY: as in `failed_lately`.
-        if let Some(last @ Status::Broken(known)) = unsafe { self.failed.load(Ordering::Acquire).as_ref() }
+        if let Some(last @ Status::Broken(known)) =
+            unsafe { self.failed.load(Ordering::Acquire).as_ref() }
             && *known == reason
         {
             return last;
@@ -481,8 +486,12 @@ fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
 fn after_fork_in_child<B: Backend>() {
     let process = B::process();
     process.sole.store(core::ptr::null_mut(), Ordering::Release);
-    process.status.store(core::ptr::null_mut(), Ordering::Release);
-    process.failed.store(core::ptr::null_mut(), Ordering::Release);
+    process
+        .status
+        .store(core::ptr::null_mut(), Ordering::Release);
+    process
+        .failed
+        .store(core::ptr::null_mut(), Ordering::Release);
     process.setting_up.forget();
     // Fresh books: the old ones may hold locks of threads that do not exist here.
     process.live.store(core::ptr::null_mut(), Ordering::Release);

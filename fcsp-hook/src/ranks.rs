@@ -71,9 +71,9 @@ pub fn are_several() -> bool {
 
 fn has_signs() -> bool {
     DEVICES.load(Ordering::Relaxed) > 1
-        || COUNTS
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|text| is_more_than_one(&text.to_string_lossy())))
+        || COUNTS.iter().any(|name| {
+            std::env::var_os(name).is_some_and(|text| is_more_than_one(&text.to_string_lossy()))
+        })
 }
 
 fn is_more_than_one(text: &str) -> bool {
@@ -82,11 +82,17 @@ fn is_more_than_one(text: &str) -> bool {
 
 fn is_collective_library(path: &[u8]) -> bool {
     let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    LIBRARIES.iter().any(|name| file.starts_with(name.as_bytes()))
+    LIBRARIES
+        .iter()
+        .any(|name| file.starts_with(name.as_bytes()))
 }
 
 fn is_library_loaded() -> bool {
-    unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
+    unsafe extern "C" fn look(
+        info: *mut libc::dl_phdr_info,
+        _: usize,
+        found: *mut c_void,
+    ) -> c_int {
         // SAFETY: the loader hands a valid description whose name is a string or null.
         let name = unsafe { (*info).dlpi_name };
         if name.is_null() {

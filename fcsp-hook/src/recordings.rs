@@ -88,12 +88,18 @@ impl Recordings {
 
     /// Runs `call`, which begins a recording and answers with `began` whether it did. It counts
     /// from before the call; `origin` says afterwards what was begun.
-    pub fn begins<S: Copy>(&self, call: impl FnOnce() -> S, began: impl FnOnce(S) -> Option<Origin>) -> S {
+    pub fn begins<S: Copy>(
+        &self,
+        call: impl FnOnce() -> S,
+        began: impl FnOnce(S) -> Option<Origin>,
+    ) -> S {
         // SeqCst here and in `ask`: of a question and a beginning at the same moment, one sees the
         // other.
         self.open.fetch_add(1, Ordering::SeqCst);
         let since = now_ns();
-        while self.unguarded.load(Ordering::SeqCst) != 0 && now_ns().saturating_sub(since) < PATIENCE_NS {
+        while self.unguarded.load(Ordering::SeqCst) != 0
+            && now_ns().saturating_sub(since) < PATIENCE_NS
+        {
             std::thread::yield_now();
         }
         let result = call();
@@ -106,7 +112,9 @@ impl Recordings {
 
     fn close(&self, by: u32) {
         let less = |open: u32| Some(open.saturating_sub(by));
-        let _ = self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        let _ = self
+            .open
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
     /// Takes out the recordings that `ended` names; returns them.
@@ -218,8 +226,9 @@ mod tests {
         static ALL: Recordings = Recordings::new();
         static ANSWERED: AtomicBool = AtomicBool::new(false);
         let question = ALL.ask(|| -> Option<()> { panic!("nothing is recorded") });
-        let other =
-            std::thread::spawn(|| ALL.begins(|| ANSWERED.load(Ordering::SeqCst), |_| Some(origin(1, 1))));
+        let other = std::thread::spawn(|| {
+            ALL.begins(|| ANSWERED.load(Ordering::SeqCst), |_| Some(origin(1, 1)))
+        });
         while !ALL.any() {
             std::thread::yield_now();
         }

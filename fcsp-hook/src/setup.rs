@@ -72,7 +72,12 @@ impl SetupOnce {
     pub fn publish_made<T>(place: &AtomicPtr<T>, made: Box<T>) -> &'static T {
         let mine = Box::into_raw(made);
         // Release publishes what was made; Acquire sees what somebody else made.
-        match place.compare_exchange(core::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
+        match place.compare_exchange(
+            core::ptr::null_mut(),
+            mine,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
             // SAFETY: just leaked, never freed.
             Ok(_) => unsafe { &*mine },
             Err(theirs) => {
@@ -144,7 +149,9 @@ impl Uncancelled {
         Thread::with(|thread| {
             thread.shield.stack.set(0);
             // SAFETY: the state that this thread had before. glibc and musl write nothing to null.
-            unsafe { pthread_setcancelstate(thread.shield.cancellation.get(), core::ptr::null_mut()) };
+            unsafe {
+                pthread_setcancelstate(thread.shield.cancellation.get(), core::ptr::null_mut())
+            };
         });
     }
 }
@@ -239,8 +246,8 @@ pub fn accounts_time() -> bool {
     // Relaxed: the answer is the same whoever finds it.
     match COUNTING.load(Ordering::Relaxed) {
         0 => {
-            let asked =
-                std::env::var_os("FCSP_ACCOUNT_TIME").is_some_and(|value| !value.is_empty() && value != "0");
+            let asked = std::env::var_os("FCSP_ACCOUNT_TIME")
+                .is_some_and(|value| !value.is_empty() && value != "0");
             COUNTING.store(1 + u32::from(asked), Ordering::Relaxed);
             asked
         }
@@ -274,6 +281,9 @@ mod tests {
     #[test]
     fn a_panic_is_an_answer() {
         assert_eq!(shielded(7, || 8), 8);
-        assert_eq!(shielded(7, || std::panic::resume_unwind(Box::new("no words"))), 7);
+        assert_eq!(
+            shielded(7, || std::panic::resume_unwind(Box::new("no words"))),
+            7
+        );
     }
 }

@@ -135,7 +135,10 @@ impl Table {
         }
         SetupOnce::publish(&self.read, || {
             let symbols = parse(self.text);
-            let places = symbols.iter().enumerate().map(|(at, symbol)| (symbol.name, at));
+            let places = symbols
+                .iter()
+                .enumerate()
+                .map(|(at, symbol)| (symbol.name, at));
             Read {
                 places: places.collect(),
                 symbols,
@@ -160,7 +163,12 @@ impl Deref for Table {
 
 /// How many symbols of a table have each role, in the order of [`Role::ALL`].
 pub fn counts(table: &[Symbol]) -> [(Role, usize); Role::ALL.len()] {
-    Role::ALL.map(|role| (role, table.iter().filter(|symbol| symbol.role == role).count()))
+    Role::ALL.map(|role| {
+        (
+            role,
+            table.iter().filter(|symbol| symbol.role == role).count(),
+        )
+    })
 }
 
 /// What is wrong with the tables of a backend, in words; empty when all is well. For unit tests:
@@ -223,7 +231,11 @@ pub fn covers(exception: &str, symbol: &Symbol) -> bool {
 /// (`unwrapped.tsv`), in words; empty when all is well. For its test `coverage`: whatever has a
 /// role that matters is wrapped or excepted, not both, and an exception has a reason, stands once
 /// and is about something.
-pub fn gaps(tables: &[&[Symbol]], wrapped: &dyn Fn(&str) -> bool, unwrapped: &'static str) -> Vec<String> {
+pub fn gaps(
+    tables: &[&[Symbol]],
+    wrapped: &dyn Fn(&str) -> bool,
+    unwrapped: &'static str,
+) -> Vec<String> {
     let mut gaps = Vec::new();
     let matter = || {
         tables
@@ -272,7 +284,11 @@ fn parse(text: &'static str) -> Vec<Symbol> {
 
 fn parse_line(line: &'static str) -> Symbol {
     let mut columns = line.split('\t');
-    let mut column = |what: &str| columns.next().unwrap_or_else(|| panic!("no {what} in {line:?}"));
+    let mut column = |what: &str| {
+        columns
+            .next()
+            .unwrap_or_else(|| panic!("no {what} in {line:?}"))
+    };
     let name = column("symbol");
     let role = column("role");
     let base = column("base");
@@ -292,8 +308,9 @@ fn parse_line(line: &'static str) -> Symbol {
 mod tests {
     use super::*;
 
-    static GOOD: Table =
-        Table::new("# comment\nxAlloc\tallocates\txAlloc\t10\nxAlloc_v2\tallocates\txAlloc\t20\ta note\n");
+    static GOOD: Table = Table::new(
+        "# comment\nxAlloc\tallocates\txAlloc\t10\nxAlloc_v2\tallocates\txAlloc\t20\ta note\n",
+    );
 
     #[test]
     fn tables_are_read_and_searched() {
@@ -304,7 +321,10 @@ mod tests {
             (Role::Allocates, 20, "a note")
         );
         assert!(GOOD.find("xFree").is_none());
-        assert_eq!(counts(&GOOD).iter().map(|(_, n)| n).sum::<usize>(), GOOD.len());
+        assert_eq!(
+            counts(&GOOD).iter().map(|(_, n)| n).sum::<usize>(),
+            GOOD.len()
+        );
         assert_eq!(faults(&[(&GOOD, "x")]), Vec::<String>::new());
     }
 

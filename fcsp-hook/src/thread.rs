@@ -221,10 +221,11 @@ impl<const FLAG: usize> Raised<FLAG> {
         let (stack, code) = (stack_pointer(), code_address());
         let here = Here::now();
         // Not made unless it is handed out: dropping it lowers the flag.
-        here.with(|thread| !thread.is_beneath(FLAG, stack)).then(|| {
-            here.with(|thread| thread.raise(FLAG, stack, code));
-            Self(here)
-        })
+        here.with(|thread| !thread.is_beneath(FLAG, stack))
+            .then(|| {
+                here.with(|thread| thread.raise(FLAG, stack, code));
+                Self(here)
+            })
     }
 
     /// For who has just been told that the flag is down.
@@ -271,7 +272,10 @@ mod tests {
     /// that is not ours.
     #[inline(never)]
     fn within_a_driver<W: FnMut()>(mut work: W) {
-        unsafe extern "C" fn compare<W: FnMut()>(work: *const c_void, _element: *const c_void) -> c_int {
+        unsafe extern "C" fn compare<W: FnMut()>(
+            work: *const c_void,
+            _element: *const c_void,
+        ) -> c_int {
             // SAFETY: what `within_a_driver` passed, which nothing else uses meanwhile.
             unsafe { (*work.cast_mut().cast::<W>())() };
             0

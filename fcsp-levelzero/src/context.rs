@@ -128,7 +128,10 @@ pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_r
             }
         } else {
             ending.survived::<LevelZero>();
-            uses().lock().unwrap_or_else(PoisonError::into_inner).extend(used);
+            uses()
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(used);
             queues::put_back(queues);
         }
         result
@@ -153,7 +156,11 @@ pub unsafe extern "C" fn zeModuleCreate(
     phBuildLog: *mut ze_module_build_log_handle_t,
 ) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        let call = || call_real!(zeModuleCreate(hContext, hDevice, desc, phModule, phBuildLog));
+        let call = || {
+            call_real!(zeModuleCreate(
+                hContext, hDevice, desc, phModule, phBuildLog
+            ))
+        };
         let Some(_inside) = Inside::enter() else {
             return call();
         };

@@ -146,7 +146,8 @@ static GIVEN: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 pub fn given(driver: ze_driver_handle_t) {
     for place in &GIVEN {
         // Relaxed: a word is complete in itself, and places are filled in order.
-        let taken = place.compare_exchange(0, driver as usize, Ordering::Relaxed, Ordering::Relaxed);
+        let taken =
+            place.compare_exchange(0, driver as usize, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_ok() || taken == Err(driver as usize) {
             return;
         }
@@ -171,7 +172,8 @@ fn ask() -> Option<All> {
     let mut all = All::default();
     let mut tiles = Vec::new();
     for driver in drivers {
-        for device in listed(|count, place| call_real!(zeDeviceGet(driver, count, place))).unwrap_or_default()
+        for device in
+            listed(|count, place| call_real!(zeDeviceGet(driver, count, place))).unwrap_or_default()
         {
             // A device that does not say who it is keeps its number and is nobody's: its memory
             // fails closed.
@@ -216,12 +218,18 @@ pub fn by_ordinal(ordinal: i32) -> Option<&'static Known> {
 /// The device of a handle; a tile's is that of the device it is on.
 #[inline]
 pub fn by_handle(handle: ze_device_handle_t) -> Option<&'static Known> {
-    all()?.known.iter().find(|known| known.handle == handle as usize)
+    all()?
+        .known
+        .iter()
+        .find(|known| known.handle == handle as usize)
 }
 
 /// The root device with this UUID.
 pub fn by_uuid(uuid: DeviceUuid) -> Option<&'static Known> {
-    all()?.known.iter().find(|known| known.identity.uuid == uuid)
+    all()?
+        .known
+        .iter()
+        .find(|known| known.identity.uuid == uuid)
 }
 
 /// Whether a handle that is not known stands for a device all the same.

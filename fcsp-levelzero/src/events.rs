@@ -82,7 +82,10 @@ pub fn destroy(event: usize) {
     }
     // SAFETY: made by `create` from a box, and in no list any more, so this is its only user.
     let event = unsafe { Box::from_raw(event as *mut Event) };
-    let lists = event.lists.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let lists = event
+        .lists
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     for (_, _, list) in lists {
         call_real!(zeCommandListDestroy(list as ze_command_list_handle_t));
     }
@@ -193,7 +196,11 @@ fn passed(event: &Event) -> Option<u64> {
 /// Nanoseconds from `first` to `second`, in ticks of which `bits` bits count: the counter may have
 /// wrapped between.
 fn span_ns(first: u64, second: u64, bits: u32, ticks_a_second: u64) -> Option<u64> {
-    let mask = if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
+    let mask = if bits >= 64 {
+        u64::MAX
+    } else {
+        (1 << bits) - 1
+    };
     let ticks = second.wrapping_sub(first) & mask;
     let ns = u128::from(ticks) * 1_000_000_000 / u128::from(ticks_a_second.max(1));
     // More than half the counter's range is a second event that came before the first.

@@ -91,7 +91,8 @@ mod tests {
     fn every_wrapped_function_is_known_and_is_more_than_passed_through() {
         for hook in HOOKS.hooks() {
             let name = hook.name.to_str().unwrap();
-            let symbol = symbols::find(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
+            let symbol =
+                symbols::find(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
             assert!(
                 symbol.role != Role::Passes || name == "zesDeviceEnumMemoryModules",
                 "{name}"

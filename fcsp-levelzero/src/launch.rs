@@ -198,9 +198,11 @@ pub unsafe extern "C" fn zeCommandListAppendLaunchMultipleKernelsIndirect(
         };
         // SAFETY: the caller's own list.
         let kernels = unsafe { all(phKernels, numKernels) };
-        let mixed = kernels.iter().fold(u64::from(numKernels), |mixed, &kernel| {
-            mixed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ kernel as u64
-        });
+        let mixed = kernels
+            .iter()
+            .fold(u64::from(numKernels), |mixed, &kernel| {
+                mixed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ kernel as u64
+            });
         match at_once(hCommandList) {
             Governed::AtOnce(share) => share.graph(queues::key(mixed), hCommandList as usize, call),
             Governed::Later(_) => {
@@ -280,7 +282,9 @@ pub unsafe extern "C" fn zeCommandListImmediateAppendCommandListsExp(
 
 /// Around a call that waits for one queue or immediate list.
 fn waits_for(queue: *mut c_void, call: impl Fn() -> ze_result_t) -> ze_result_t {
-    let lane = process().governed().and_then(|_| queues::lane(queue as usize));
+    let lane = process()
+        .governed()
+        .and_then(|_| queues::lane(queue as usize));
     match lane.and_then(share) {
         Some(share) => share.waiting(Drains::Queue(queue as usize), call),
         None => call(),
@@ -312,7 +316,10 @@ pub unsafe extern "C" fn zeCommandListHostSynchronize(
 }
 
 /// `zeFenceHostSynchronize`: some work is done, nobody can say which.
-pub unsafe extern "C" fn zeFenceHostSynchronize(hFence: ze_fence_handle_t, timeout: u64) -> ze_result_t {
+pub unsafe extern "C" fn zeFenceHostSynchronize(
+    hFence: ze_fence_handle_t,
+    timeout: u64,
+) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
         waiting::<LevelZero>(Drains::Something, || {
             call_real!(zeFenceHostSynchronize(hFence, timeout))
@@ -321,7 +328,10 @@ pub unsafe extern "C" fn zeFenceHostSynchronize(hFence: ze_fence_handle_t, timeo
 }
 
 /// `zeEventHostSynchronize`.
-pub unsafe extern "C" fn zeEventHostSynchronize(hEvent: ze_event_handle_t, timeout: u64) -> ze_result_t {
+pub unsafe extern "C" fn zeEventHostSynchronize(
+    hEvent: ze_event_handle_t,
+    timeout: u64,
+) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
         waiting::<LevelZero>(Drains::Something, || {
             call_real!(zeEventHostSynchronize(hEvent, timeout))

@@ -63,7 +63,9 @@ fn find_side() -> u32 {
     } else {
         let driver = open_driver();
         if driver.is_null() {
-            complain("no Level Zero driver to stand for: set FCSP_LEVELZERO_DRIVER to the real one's path");
+            complain(
+                "no Level Zero driver to stand for: set FCSP_LEVELZERO_DRIVER to the real one's path",
+            );
             NOWHERE
         } else {
             ZE.adopt(driver);
@@ -87,7 +89,9 @@ fn is_preloaded() -> bool {
     }
     // SAFETY: no file is opened: this is the program itself and what it was started with.
     let program = unsafe { libc::dlopen(core::ptr::null(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
-    let Some(dlsym) = real_dlsym() else { return true };
+    let Some(dlsym) = real_dlsym() else {
+        return true;
+    };
     // SAFETY: an open handle and a C string.
     let first = unsafe { dlsym(program, c"zeGetGlobalProcAddrTable".as_ptr()) };
     !first.is_null() && object(first) == object(is_preloaded as *const c_void)

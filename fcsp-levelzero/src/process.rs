@@ -175,7 +175,8 @@ impl Backend for LevelZero {
     fn kernel_name(function: usize) -> Option<String> {
         let kernel = function as ze_kernel_handle_t;
         let mut size = 0usize;
-        if call_real!(zeKernelGetName(kernel, &mut size, core::ptr::null_mut())) != ZE_RESULT_SUCCESS
+        if call_real!(zeKernelGetName(kernel, &mut size, core::ptr::null_mut()))
+            != ZE_RESULT_SUCCESS
             || size == 0
         {
             return None;
@@ -185,7 +186,10 @@ impl Backend for LevelZero {
         if result != ZE_RESULT_SUCCESS {
             return None;
         }
-        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        let end = text
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(text.len());
         String::from_utf8(text[..end].to_vec()).ok()
     }
 }

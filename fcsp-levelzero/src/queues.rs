@@ -312,7 +312,9 @@ pub fn put_back(kept: impl IntoIterator<Item = (usize, Known)>) {
 pub fn context_ends(context: usize) -> Vec<(usize, Known)> {
     let inside: Vec<usize> = {
         let places = places().lock().unwrap_or_else(PoisonError::into_inner);
-        let inside = places.iter().filter(|(_, (place, _))| place.context == context);
+        let inside = places
+            .iter()
+            .filter(|(_, (place, _))| place.context == context);
         inside.map(|(handle, _)| *handle as usize).collect()
     };
     let leave = |handle| leave(handle).map(|known| (handle, known));
@@ -370,7 +372,12 @@ pub unsafe extern "C" fn zeCommandQueueCreate(
         // SAFETY: the caller passes a description or null.
         let group = unsafe { desc.as_ref() }.map(|desc| desc.ordinal);
         make(hContext, hDevice, group, false, phCommandQueue, || {
-            call_real!(zeCommandQueueCreate(hContext, hDevice, desc, phCommandQueue))
+            call_real!(zeCommandQueueCreate(
+                hContext,
+                hDevice,
+                desc,
+                phCommandQueue
+            ))
         })
     })
 }
@@ -413,16 +420,24 @@ pub unsafe extern "C" fn zeCommandListCreate(
 }
 
 /// `zeCommandQueueDestroy`.
-pub unsafe extern "C" fn zeCommandQueueDestroy(hCommandQueue: ze_command_queue_handle_t) -> ze_result_t {
+pub unsafe extern "C" fn zeCommandQueueDestroy(
+    hCommandQueue: ze_command_queue_handle_t,
+) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        destroys(hCommandQueue, || call_real!(zeCommandQueueDestroy(hCommandQueue)))
+        destroys(hCommandQueue, || {
+            call_real!(zeCommandQueueDestroy(hCommandQueue))
+        })
     })
 }
 
 /// `zeCommandListDestroy`.
-pub unsafe extern "C" fn zeCommandListDestroy(hCommandList: ze_command_list_handle_t) -> ze_result_t {
+pub unsafe extern "C" fn zeCommandListDestroy(
+    hCommandList: ze_command_list_handle_t,
+) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        destroys(hCommandList, || call_real!(zeCommandListDestroy(hCommandList)))
+        destroys(hCommandList, || {
+            call_real!(zeCommandListDestroy(hCommandList))
+        })
     })
 }
 
@@ -455,8 +470,11 @@ mod tests {
             group: 0,
             immediate: false,
         };
-        let lists = [0x7f00_0000_1000, 0x7f00_0000_2000].map(|at: usize| at as *mut core::ffi::c_void);
-        lists.iter().for_each(|list| enter(*list as usize, place, lane));
+        let lists =
+            [0x7f00_0000_1000, 0x7f00_0000_2000].map(|at: usize| at as *mut core::ffi::c_void);
+        lists
+            .iter()
+            .for_each(|list| enter(*list as usize, place, lane));
         let of = |list| content(&[list]);
         assert_ne!(
             of(lists[0]),

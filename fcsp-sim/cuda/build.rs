@@ -12,7 +12,10 @@ use std::path::Path;
 /// the parameters.
 fn defined(source: &str, prefix: &str, out: &mut BTreeSet<String>) {
     for (at, _) in source.match_indices(&format!("fn {prefix}")) {
-        let head = source[at + 3..].split(['(', '[']).next().unwrap_or_default();
+        let head = source[at + 3..]
+            .split(['(', '['])
+            .next()
+            .unwrap_or_default();
         out.extend(head.split(',').map(|n| n.trim().to_string()));
     }
 }
@@ -29,7 +32,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     let mut modelled = BTreeSet::new();
     for entry in std::fs::read_dir("src")? {
-        defined(&std::fs::read_to_string(entry?.path())?, "cu", &mut modelled);
+        defined(
+            &std::fs::read_to_string(entry?.path())?,
+            "cu",
+            &mut modelled,
+        );
     }
     let symbols: BTreeSet<String> = std::fs::read_to_string("symbols.txt")?
         .lines()

@@ -14,7 +14,10 @@ use std::path::Path;
 fn defined(source: &str, room: &str, out: &mut BTreeMap<String, String>) {
     for prefix in ["fn hip", "fn __hip"] {
         for (at, _) in source.match_indices(prefix) {
-            let head = source[at + 3..].split(['(', '[', '=']).next().unwrap_or_default();
+            let head = source[at + 3..]
+                .split(['(', '[', '='])
+                .next()
+                .unwrap_or_default();
             for name in head.split(',') {
                 out.insert(name.trim().to_string(), room.to_string());
             }
@@ -54,7 +57,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut versions = BTreeSet::new();
     let mut externs = String::new();
     for (i, line) in list.lines().enumerate() {
-        let (symbol, version) = line.split_once(' ').ok_or("symbols.txt: name and version")?;
+        let (symbol, version) = line
+            .split_once(' ')
+            .ok_or("symbols.txt: name and version")?;
         versions.insert(version.to_string());
         let name = plain(symbol);
         let target = match modelled.get(name) {
@@ -67,9 +72,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 format!("unmodelled_{i}")
             }
         };
-        writeln!(lines, "    \"exported {symbol}, {version}, {i}, {{f{i}}}\",")?;
+        writeln!(
+            lines,
+            "    \"exported {symbol}, {version}, {i}, {{f{i}}}\","
+        )?;
         writeln!(operands, "    f{i} = sym {target},")?;
-        writeln!(externs, "    #[link_name = \"fcsp_sim_hip_{i}\"] fn at_{i}();")?;
+        writeln!(
+            externs,
+            "    #[link_name = \"fcsp_sim_hip_{i}\"] fn at_{i}();"
+        )?;
         let (major, minor) = version
             .trim_start_matches("hip_")
             .split_once('.')

@@ -60,7 +60,9 @@ impl Copy {
 
     /// Bytes in all.
     pub fn bytes(&self) -> u64 {
-        self.width.saturating_mul(self.height).saturating_mul(self.depth)
+        self.width
+            .saturating_mul(self.height)
+            .saturating_mul(self.depth)
     }
 
     /// Whether the device can reach what it must reach.
@@ -84,7 +86,10 @@ impl Copy {
     /// device cannot see.
     pub fn stage(&mut self) {
         let mut bytes = vec![0u8; self.bytes() as usize];
-        for (i, row) in bytes.chunks_exact_mut(self.width.max(1) as usize).enumerate() {
+        for (i, row) in bytes
+            .chunks_exact_mut(self.width.max(1) as usize)
+            .enumerate()
+        {
             let (z, y) = (i as u64 / self.height, i as u64 % self.height);
             let at = self.from.at + z * self.from.slice + y * self.from.pitch;
             // SAFETY: the caller of the API gave this host range to be read; `row` is our own.
@@ -133,7 +138,10 @@ impl Copy {
         let (me, memory, bytes) = (self.clone(), memory.clone(), self.bytes());
         let effect: Effect = Box::new(move || me.run(&memory));
         if both {
-            Op::Engine(1_000 + bytes.saturating_mul(2_000) / device.bandwidth, effect)
+            Op::Engine(
+                1_000 + bytes.saturating_mul(2_000) / device.bandwidth,
+                effect,
+            )
         } else {
             Op::Copy(1_000 + bytes.saturating_mul(1_000) / LINK, effect)
         }
@@ -173,7 +181,11 @@ impl Fill {
             && self.at.is_multiple_of(self.element)
             && (self.height <= 1 || self.pitch >= self.width.saturating_mul(self.element))
             && (self.span() == 0 || memory.covers(self.at, self.span()));
-        if good { Ok(()) } else { Err(Error::InvalidValue) }
+        if good {
+            Ok(())
+        } else {
+            Err(Error::InvalidValue)
+        }
     }
 
     /// Does it.
@@ -190,12 +202,14 @@ impl Fill {
             // on it.
             unsafe {
                 match self.element {
-                    1 => std::ptr::write_bytes(row as *mut u8, self.value as u8, self.width as usize),
-                    2 => (0..self.width)
-                        .for_each(|i| ((row + 2 * i) as *mut u16).write_unaligned(self.value as u16)),
-                    _ => {
-                        (0..self.width).for_each(|i| ((row + 4 * i) as *mut u32).write_unaligned(self.value))
+                    1 => {
+                        std::ptr::write_bytes(row as *mut u8, self.value as u8, self.width as usize)
                     }
+                    2 => (0..self.width).for_each(|i| {
+                        ((row + 2 * i) as *mut u16).write_unaligned(self.value as u16)
+                    }),
+                    _ => (0..self.width)
+                        .for_each(|i| ((row + 4 * i) as *mut u32).write_unaligned(self.value)),
                 }
             }
         }

@@ -174,7 +174,9 @@ impl Lane {
                 || (holder == 0 && e.holder.compare_exchange(0, me, SeqCst, SeqCst).is_ok())
                 || (holder != 0
                     && self.holder_is_gone(holder)
-                    && e.holder.compare_exchange(holder, me, SeqCst, SeqCst).is_ok());
+                    && e.holder
+                        .compare_exchange(holder, me, SeqCst, SeqCst)
+                        .is_ok());
             if ours {
                 if holder != 0 && holder != me {
                     // Otherwise the rota would come back to a stopped process and wait for it every

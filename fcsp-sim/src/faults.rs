@@ -164,7 +164,9 @@ impl Faults {
         names.sort();
         for name in names {
             let prefix = PREFIXES.iter().filter(|p| name.starts_with(**p));
-            let others = prefix.max_by_key(|p| p.len()).is_some_and(|p| !mine.contains(p));
+            let others = prefix
+                .max_by_key(|p| p.len())
+                .is_some_and(|p| !mine.contains(p));
             if !others && !known(name) {
                 return Err(FaultError::Name(name.clone()));
             }
@@ -294,7 +296,11 @@ mod tests {
             ("malloc=2", Some("malloc")),
         ] {
             let refused = Faults::parse(text).unwrap().check(&["cu"], own);
-            assert_eq!(refused.err(), wrong.map(|w| FaultError::Name(w.into())), "{text}");
+            assert_eq!(
+                refused.err(),
+                wrong.map(|w| FaultError::Name(w.into())),
+                "{text}"
+            );
         }
         assert!(Faults::parse("a!crash@2").unwrap().enter("a") == Verdict::default());
         assert!(Faults::parse("a!killafter@2").unwrap().enter("a") == Verdict::default());

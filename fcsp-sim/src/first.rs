@@ -62,7 +62,9 @@ mod tests {
         static VALUE: First<usize> = First::new();
         assert_eq!(VALUE.get(), None);
         let seen: Vec<usize> = std::thread::scope(|s| {
-            let all: Vec<_> = (0..8).map(|n| s.spawn(move || *VALUE.get_or(|| n))).collect();
+            let all: Vec<_> = (0..8)
+                .map(|n| s.spawn(move || *VALUE.get_or(|| n)))
+                .collect();
             all.into_iter().map(|t| t.join().unwrap()).collect()
         });
         assert!(seen.iter().all(|v| Some(v) == VALUE.get()), "{seen:?}");

@@ -102,7 +102,8 @@ impl GraphMemory {
 impl Drop for GraphMemory {
     fn drop(&mut self) {
         if self.state().resident {
-            self.process.give(self.device, self.bytes(), Account::Process);
+            self.process
+                .give(self.device, self.bytes(), Account::Process);
         }
     }
 }
@@ -191,7 +192,8 @@ impl GraphPool {
     /// Whether an address lies in the memory of a node, whatever has become of it.
     pub fn holds(&self, address: u64) -> bool {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let inside = |m: Arc<GraphMemory>| (m.address()..m.address() + m.bytes()).contains(&address);
+        let inside =
+            |m: Arc<GraphMemory>| (m.address()..m.address() + m.bytes()).contains(&address);
         all.iter().filter_map(Weak::upgrade).any(inside)
     }
 
@@ -240,7 +242,9 @@ impl GraphPool {
 
     /// Ends the use of a node's memory; whether there was any.
     pub fn end(&self, memory: &Memory, address: u64) -> bool {
-        let Some(m) = self.find(address) else { return false };
+        let Some(m) = self.find(address) else {
+            return false;
+        };
         let was = std::mem::take(&mut m.state().live);
         if was {
             memory.lock().ranges.remove(&address);
@@ -365,7 +369,10 @@ impl Graph {
 
     /// What a node does.
     pub fn work(&self, id: NodeId) -> Result<&Work> {
-        self.nodes.get(&id).map(|n| &n.work).ok_or(Error::InvalidValue)
+        self.nodes
+            .get(&id)
+            .map(|n| &n.work)
+            .ok_or(Error::InvalidValue)
     }
 
     /// What a node does, to be changed.
@@ -472,7 +479,12 @@ impl Graph {
     }
 
     /// The whole graph as operations of one stream.
-    pub fn ops(&self, device: &DeviceSpec, memory: &Arc<Memory>, pool: &Arc<GraphPool>) -> Result<Vec<Op>> {
+    pub fn ops(
+        &self,
+        device: &DeviceSpec,
+        memory: &Arc<Memory>,
+        pool: &Arc<GraphPool>,
+    ) -> Result<Vec<Op>> {
         let mut out = Vec::new();
         for id in self.order()? {
             let n = &self.nodes[&id];
@@ -508,7 +520,12 @@ fn compares(now: u64, value: u64, wide: bool, how: u32) -> bool {
 
 impl Work {
     /// As operations of a stream. Memory of memory nodes must have been taken.
-    pub fn ops(&self, device: &DeviceSpec, memory: &Arc<Memory>, pool: &Arc<GraphPool>) -> Result<Vec<Op>> {
+    pub fn ops(
+        &self,
+        device: &DeviceSpec,
+        memory: &Arc<Memory>,
+        pool: &Arc<GraphPool>,
+    ) -> Result<Vec<Op>> {
         Ok(vec![match self {
             Work::Empty => return Ok(Vec::new()),
             Work::Alloc(m) => {
@@ -584,7 +601,8 @@ mod tests {
 
     #[test]
     fn memory_in_use_outlives_its_graph() {
-        let path = std::env::temp_dir().join(format!("fcsp-sim-graph-{}-outlives", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("fcsp-sim-graph-{}-outlives", std::process::id()));
         let t: crate::spec::Topology = "tiny".parse().unwrap();
         let region = crate::region::Region::open(&path, &t).unwrap();
         let memory = Memory::new(Arc::new(Process::join(t, Arc::new(region)).unwrap()));

@@ -49,7 +49,9 @@ impl Mapping {
 
     /// Zeroed memory, `align` a power of two of at least a page. `len` is rounded up to host pages.
     pub fn zeroed(len: u64, align: u64) -> Result<Self> {
-        let len = len.checked_next_multiple_of(4096).ok_or(Error::InvalidValue)?;
+        let len = len
+            .checked_next_multiple_of(4096)
+            .ok_or(Error::InvalidValue)?;
         Self::map(len, align, 0, libc::PROT_READ | libc::PROT_WRITE)
     }
 
@@ -151,7 +153,8 @@ impl Mapping {
             // Untouched memory stays untouched in the file, or sharing a large allocation would
             // fill the host.
             if part != &zeroes[..n] {
-                file.write_all_at(part, at).map_err(|_| Error::OperatingSystem)?;
+                file.write_all_at(part, at)
+                    .map_err(|_| Error::OperatingSystem)?;
             }
         }
         self.place(0, self.len, &file, 0, libc::PROT_READ | libc::PROT_WRITE)?;
@@ -207,6 +210,9 @@ mod tests {
         file.write_all_at(&[9], 3).unwrap();
         // SAFETY: as above; the file is now behind the same address.
         assert_eq!(unsafe { (p.add(3).read(), p.add(70_000).read()) }, (9, 7));
-        assert_eq!(shared_name(file.as_raw_fd()).as_deref(), Some("fcsp-sim-test"));
+        assert_eq!(
+            shared_name(file.as_raw_fd()).as_deref(),
+            Some("fcsp-sim-test")
+        );
     }
 }

@@ -82,7 +82,14 @@ impl Memory {
         m.place(0, len, &file, 0, libc::PROT_READ | libc::PROT_WRITE)?;
         let at = m.base() + offset;
         inner.imports.insert(at, (m, 1, *ticket));
-        self.add(&mut inner, at, size, Kind::Imported, device as usize, context);
+        self.add(
+            &mut inner,
+            at,
+            size,
+            Kind::Imported,
+            device as usize,
+            context,
+        );
         Ok(at)
     }
 

@@ -146,7 +146,10 @@ mod tests {
             0,
             "a parameter that was not given is zero"
         );
-        let params: Vec<u8> = [100u64, 7000, 4].iter().flat_map(|n| n.to_le_bytes()).collect();
+        let params: Vec<u8> = [100u64, 7000, 4]
+            .iter()
+            .flat_map(|n| n.to_le_bytes())
+            .collect();
         let vary = launch("fcsp_vary", [1, 1, 1], &params);
         let times: Vec<u64> = (0..9).map(|_| vary.duration(&d)).collect();
         assert_eq!(times, [100, 100, 100, 7000, 100, 100, 100, 7000, 100]);

@@ -181,12 +181,16 @@ impl Memory {
     /// Takes bytes of a device. Where it has no room the free memory that this process's pools keep
     /// goes back first; measured for plain and for physical memory.
     pub(crate) fn take(&self, inner: &mut Inner, device: usize, bytes: u64) -> Result {
-        self.process.take(device, bytes, Account::Process).or_else(|e| {
-            for pool in inner.pools.values_mut().filter(|p| p.device == device) {
-                self.trim(pool, 0);
-            }
-            self.process.take(device, bytes, Account::Process).map_err(|_| e)
-        })
+        self.process
+            .take(device, bytes, Account::Process)
+            .or_else(|e| {
+                for pool in inner.pools.values_mut().filter(|p| p.device == device) {
+                    self.trim(pool, 0);
+                }
+                self.process
+                    .take(device, bytes, Account::Process)
+                    .map_err(|_| e)
+            })
     }
 
     fn pages(&self, inner: &mut Inner, device: usize, bytes: u64) -> Result<Block> {
@@ -229,7 +233,11 @@ impl Memory {
                 let b = self.pages(&mut inner, device, PAGE)?;
                 let mut slab = Slab::new(b.mapping);
                 at = slab.alloc(size);
-                inner.slabs.entry(context).or_default().push((device, slab, None));
+                inner
+                    .slabs
+                    .entry(context)
+                    .or_default()
+                    .push((device, slab, None));
             }
             let at = at.ok_or(Error::OutOfMemory)?;
             self.add(&mut inner, at, size, kind, device, context);
@@ -240,7 +248,9 @@ impl Memory {
         } else {
             PAGE
         };
-        let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
+        let bytes = size
+            .checked_next_multiple_of(page)
+            .ok_or(Error::OutOfMemory)?;
         let block = self.pages(&mut inner, device, bytes)?;
         let at = block.mapping.base();
         inner.blocks.insert(at, block);
@@ -276,11 +286,20 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::alloc`].
-    pub fn alloc_pages(&self, device: usize, context: u64, size: u64, page: u64, kind: Kind) -> Result<u64> {
+    pub fn alloc_pages(
+        &self,
+        device: usize,
+        context: u64,
+        size: u64,
+        page: u64,
+        kind: Kind,
+    ) -> Result<u64> {
         if size == 0 {
             return Err(Error::InvalidValue);
         }
-        let bytes = size.checked_next_multiple_of(page).ok_or(Error::OutOfMemory)?;
+        let bytes = size
+            .checked_next_multiple_of(page)
+            .ok_or(Error::OutOfMemory)?;
         let mut inner = self.lock();
         let block = self.pages(&mut inner, device, bytes)?;
         let at = block.mapping.base();
@@ -358,7 +377,9 @@ impl Memory {
         if size == 0 {
             return Err(Error::InvalidValue);
         }
-        let bytes = size.checked_next_multiple_of(PAGE).ok_or(Error::OutOfMemory)?;
+        let bytes = size
+            .checked_next_multiple_of(PAGE)
+            .ok_or(Error::OutOfMemory)?;
         let mapping = Mapping::zeroed(bytes, PAGE).map_err(|_| Error::OutOfMemory)?;
         let at = mapping.base();
         let mut inner = self.lock();
@@ -405,7 +426,8 @@ impl Memory {
             return;
         };
         let first = ((address - r.base) / PAGE) as usize;
-        let last = (((address - r.base + len.max(1) - 1) / PAGE) as usize).min(m.resident.len() - 1);
+        let last =
+            (((address - r.base + len.max(1) - 1) / PAGE) as usize).min(m.resident.len() - 1);
         for page in &mut m.resident[first..=last] {
             if std::mem::take(page) {
                 self.process.give(m.device, PAGE, Account::Managed);
@@ -435,7 +457,14 @@ impl Memory {
     }
 
     /// Registers the application's own memory; whether it was not registered before.
-    pub fn register_host(&self, device: usize, context: u64, address: u64, size: u64, flags: u32) -> bool {
+    pub fn register_host(
+        &self,
+        device: usize,
+        context: u64,
+        address: u64,
+        size: u64,
+        flags: u32,
+    ) -> bool {
         let mut inner = self.lock();
         if inner.find(address).is_some() {
             return false;

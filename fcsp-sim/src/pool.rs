@@ -161,7 +161,11 @@ impl Pool {
                     .next_back()
                     .is_some_and(|(o, n)| o + n >= at + STEP)
         };
-        (0..self.steps.len()).rev().filter(idle).take(spare).collect()
+        (0..self.steps.len())
+            .rev()
+            .filter(idle)
+            .take(spare)
+            .collect()
     }
 }
 
@@ -177,7 +181,11 @@ impl Memory {
 
     /// Runs `f` on a pool.
     pub fn pool<T>(&self, id: u64, f: impl FnOnce(&mut Pool) -> T) -> Result<T> {
-        self.lock().pools.get_mut(&id).map(f).ok_or(Error::InvalidValue)
+        self.lock()
+            .pools
+            .get_mut(&id)
+            .map(f)
+            .ok_or(Error::InvalidValue)
     }
 
     /// Destroys a pool once its last allocation is freed.
@@ -208,7 +216,8 @@ impl Memory {
             .retain(|_, r| !matches!(r.kind, Kind::Pool(id) if gone.contains(&id)));
         for id in &gone {
             if let Some(p) = inner.pools.remove(id) {
-                self.process.give(p.device, p.sizes.reserved, Account::Process);
+                self.process
+                    .give(p.device, p.sizes.reserved, Account::Process);
             }
         }
         gone
@@ -222,7 +231,8 @@ impl Memory {
             .is_some_and(|p| p.dying && p.live.is_empty() && p.pending.is_empty())
             && let Some(p) = inner.pools.remove(&id)
         {
-            self.process.give(p.device, p.sizes.reserved, Account::Process);
+            self.process
+                .give(p.device, p.sizes.reserved, Account::Process);
         }
     }
 
@@ -241,7 +251,9 @@ impl Memory {
             .get_mut(&id)
             .filter(|p| !p.dying)
             .ok_or(Error::InvalidValue)?;
-        let need = size.checked_next_multiple_of(UNIT).ok_or(Error::OutOfMemory)?;
+        let need = size
+            .checked_next_multiple_of(UNIT)
+            .ok_or(Error::OutOfMemory)?;
         let offset = match p
             .pending
             .iter()
@@ -299,7 +311,9 @@ impl Memory {
     pub fn pool_retire(&self, id: u64, ticket: u64) {
         let mut inner = self.lock();
         inner.leaving.remove(&ticket);
-        let Some(p) = inner.pools.get_mut(&id) else { return };
+        let Some(p) = inner.pools.get_mut(&id) else {
+            return;
+        };
         if let Some(i) = p.pending.iter().position(|q| q.ticket == ticket) {
             let q = p.pending.swap_remove(i);
             p.sizes.used -= q.size;
@@ -356,7 +370,8 @@ mod tests {
     use std::sync::Arc;
 
     fn memory(name: &str, spec: &str) -> (Memory, std::path::PathBuf) {
-        let path = std::env::temp_dir().join(format!("fcsp-sim-pool-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("fcsp-sim-pool-{}-{name}", std::process::id()));
         let t: Topology = spec.parse().unwrap();
         let p = Process::join(t.clone(), Arc::new(Region::open(&path, &t).unwrap())).unwrap();
         (Memory::new(Arc::new(p)), path)
@@ -392,12 +407,19 @@ mod tests {
             let (p, t) = m.pool_free(m.find(a).unwrap(), 1).unwrap();
             m.pool_retire(p, t);
         }
-        assert_eq!(reserved(&m), 1_241_513_984, "freeing alone releases nothing");
+        assert_eq!(
+            reserved(&m),
+            1_241_513_984,
+            "freeing alone releases nothing"
+        );
         m.pool(id, |p| p.threshold = STEP).unwrap();
         m.pools_synchronised(0);
         assert_eq!(reserved(&m), STEP);
         m.pool_trim(id, 0).unwrap();
-        assert_eq!((reserved(&m), m.process.memory(0).0), (0, m.process.memory(0).1));
+        assert_eq!(
+            (reserved(&m), m.process.memory(0).0),
+            (0, m.process.memory(0).1)
+        );
         std::fs::remove_file(path).unwrap();
     }
 
@@ -457,7 +479,10 @@ mod tests {
         let plain = m.alloc(0, 1, 128 << 20, Kind::Device).unwrap();
         assert_eq!(reserved(&m), 32 << 20);
         m.free(plain, false).unwrap();
-        assert_eq!(m.alloc(0, 1, 226 << 20, Kind::Device), Err(Error::OutOfMemory));
+        assert_eq!(
+            m.alloc(0, 1, 226 << 20, Kind::Device),
+            Err(Error::OutOfMemory)
+        );
         assert!(m.find(used).is_some());
         std::fs::remove_file(path).unwrap();
     }

@@ -109,7 +109,9 @@ impl Process {
     fn total(&self, device: usize) -> u64 {
         let sum = |s: &crate::region::ProcessSlot| {
             let u = &s.usage[device];
-            u.bytes.load(Relaxed).saturating_add(u.managed.load(Relaxed))
+            u.bytes
+                .load(Relaxed)
+                .saturating_add(u.managed.load(Relaxed))
         };
         self.region
             .processes()
@@ -182,7 +184,9 @@ pub fn used(region: &Region, device: usize) -> u64 {
     live(region)
         .map(|(_, s)| {
             let u = &s.usage[device];
-            u.bytes.load(Relaxed).saturating_add(u.managed.load(Relaxed))
+            u.bytes
+                .load(Relaxed)
+                .saturating_add(u.managed.load(Relaxed))
         })
         .sum()
 }
@@ -268,7 +272,8 @@ mod tests {
     use super::*;
 
     fn machine(name: &str, spec: &str) -> (Process, Process, std::path::PathBuf) {
-        let path = std::env::temp_dir().join(format!("fcsp-sim-process-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("fcsp-sim-process-{}-{name}", std::process::id()));
         let t: Topology = spec.parse().unwrap();
         let open = || Process::join(t.clone(), Arc::new(Region::open(&path, &t).unwrap())).unwrap();
         (open(), open(), path)
@@ -278,7 +283,10 @@ mod tests {
     fn capacity_holds_across_processes_and_the_dead_give_back() {
         let (a, b, path) = machine("capacity", "tiny,memory=64MiB");
         a.take(0, 40 << 20, Account::Process).unwrap();
-        assert_eq!(b.take(0, 25 << 20, Account::Process), Err(Error::OutOfMemory));
+        assert_eq!(
+            b.take(0, 25 << 20, Account::Process),
+            Err(Error::OutOfMemory)
+        );
         b.take(0, 24 << 20, Account::Managed).unwrap();
         assert_eq!(b.memory(0), (0, 64 << 20));
         b.give(0, 1 << 20, Account::Managed);

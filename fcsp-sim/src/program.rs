@@ -40,7 +40,11 @@ pub struct Program {
 }
 
 /// First bytes of the binary images that drivers accept.
-const BINARY: [[u8; 4]; 3] = [*b"\x7fELF", [0x50, 0xed, 0x55, 0xba], [0xb1, 0x43, 0x62, 0x46]];
+const BINARY: [[u8; 4]; 3] = [
+    *b"\x7fELF",
+    [0x50, 0xed, 0x55, 0xba],
+    [0xb1, 0x43, 0x62, 0x46],
+];
 
 /// The parameters of the kernels that the simulator really runs, for images that do not declare
 /// them.
@@ -135,7 +139,9 @@ impl Program {
                 }
                 b'{' => depth += 1,
                 b'}' => depth = depth.saturating_sub(1),
-                _ if depth == 0 && is_variable(statement) => out.variables.extend(variable(statement)?),
+                _ if depth == 0 && is_variable(statement) => {
+                    out.variables.extend(variable(statement)?)
+                }
                 _ => {}
             }
             let body = [".shared", ".local"]
@@ -178,11 +184,12 @@ fn strip_comments(text: &str) -> String {
 /// semicolon.
 fn after_directives(statement: &str) -> &str {
     let mut rest = statement.trim();
-    while rest
-        .split_whitespace()
-        .next()
-        .is_some_and(|w| matches!(w, ".version" | ".target" | ".address_size" | ".file" | ".loc"))
-    {
+    while rest.split_whitespace().next().is_some_and(|w| {
+        matches!(
+            w,
+            ".version" | ".target" | ".address_size" | ".file" | ".loc"
+        )
+    }) {
         rest = rest.split_once('\n').map_or("", |(_, r)| r.trim());
     }
     rest
@@ -235,7 +242,10 @@ fn variable(statement: &str) -> Result<Option<Variable>> {
         let n = p.trim_end_matches(']');
         // An array sized by its initialiser.
         count = if n.is_empty() {
-            statement.split('=').nth(1).map_or(0, |i| i.split(',').count())
+            statement
+                .split('=')
+                .nth(1)
+                .map_or(0, |i| i.split(',').count())
         } else {
             count
                 .checked_mul(n.parse().map_err(|_| Error::InvalidImage)?)
@@ -257,7 +267,10 @@ fn entry(statement: &str) -> Result<Kernel> {
         .map(|(_, a)| a.trim())
         .ok_or(Error::InvalidImage)?;
     let (name, list) = match after.split_once('(') {
-        Some((name, list)) => (name.trim(), list.split_once(')').ok_or(Error::InvalidImage)?.0),
+        Some((name, list)) => (
+            name.trim(),
+            list.split_once(')').ok_or(Error::InvalidImage)?.0,
+        ),
         None => (after.split_whitespace().next().unwrap_or_default(), ""),
     };
     if name.is_empty() {
@@ -272,7 +285,10 @@ fn entry(statement: &str) -> Result<Kernel> {
             .position(|w| *w == ".align")
             .and_then(|i| words.get(i + 1))
             .and_then(|n| n.parse().ok());
-        let unit = words.iter().find_map(|w| width(w)).ok_or(Error::InvalidImage)?;
+        let unit = words
+            .iter()
+            .find_map(|w| width(w))
+            .ok_or(Error::InvalidImage)?;
         let count = match p.split_once('[') {
             Some((_, n)) => n
                 .trim_end()
@@ -315,7 +331,11 @@ mod tests {
              .visible .entry empty()\n{ ret; }\n.func f(.param .b32 a) { ret; }",
         )
         .unwrap();
-        let names: Vec<_> = p.variables.iter().map(|v| (v.name.as_str(), v.size)).collect();
+        let names: Vec<_> = p
+            .variables
+            .iter()
+            .map(|v| (v.name.as_str(), v.size))
+            .collect();
         assert_eq!(names, [("big", 67_108_864), ("quad", 16), ("table", 12)]);
         let k = p.kernel("k").unwrap();
         assert_eq!(k.params.as_deref(), Some(&[(0, 8), (8, 4), (16, 24)][..]));

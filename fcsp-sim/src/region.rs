@@ -176,7 +176,8 @@ pub struct Locked<'a> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.region.lock_op(libc::F_OFD_SETLK, libc::F_UNLCK, LOCK_BASE);
+        self.region
+            .lock_op(libc::F_OFD_SETLK, libc::F_UNLCK, LOCK_BASE);
     }
 }
 
@@ -222,7 +223,14 @@ impl Region {
         let size = std::mem::size_of::<Shared>() as u64;
         // Two first processes must not both initialise; the lock makes one of them see the other's
         // work.
-        if ofd(file.as_raw_fd(), libc::F_OFD_SETLKW, libc::F_WRLCK, LOCK_BASE).is_none() {
+        if ofd(
+            file.as_raw_fd(),
+            libc::F_OFD_SETLKW,
+            libc::F_WRLCK,
+            LOCK_BASE,
+        )
+        .is_none()
+        {
             return Err(io(std::io::Error::last_os_error()));
         }
         let length = file.metadata().map_err(io)?.len();
@@ -274,7 +282,8 @@ impl Region {
         // Relaxed throughout: the file lock orders one initialiser before every later reader.
         if h.magic.load(Ordering::Relaxed) == 0 {
             h.version.store(VERSION, Ordering::Relaxed);
-            h.devices.store(topology.devices.len() as u32, Ordering::Relaxed);
+            h.devices
+                .store(topology.devices.len() as u32, Ordering::Relaxed);
             h.spec.store(topology.hash(), Ordering::Relaxed);
             h.size.store(size, Ordering::Relaxed);
             // Last, so that an initialiser killed half way leaves a file that the next one
@@ -286,7 +295,12 @@ impl Region {
             h.version.load(Ordering::Relaxed),
             h.spec.load(Ordering::Relaxed),
         );
-        ofd(file.as_raw_fd(), libc::F_OFD_SETLK, libc::F_UNLCK, LOCK_BASE);
+        ofd(
+            file.as_raw_fd(),
+            libc::F_OFD_SETLK,
+            libc::F_UNLCK,
+            LOCK_BASE,
+        );
         let why = match found {
             (m, _, _) if m != MAGIC => "not a state file".to_string(),
             (_, v, _) if v != VERSION => format!("version {v}, this is version {VERSION}"),
@@ -455,7 +469,10 @@ mod tests {
     fn liveness_follows_the_open_file() {
         let path = scratch("liveness");
         let t: Topology = "tiny".parse().unwrap();
-        let (a, b) = (Region::open(&path, &t).unwrap(), Region::open(&path, &t).unwrap());
+        let (a, b) = (
+            Region::open(&path, &t).unwrap(),
+            Region::open(&path, &t).unwrap(),
+        );
         assert!(a.claim_liveness(7));
         assert!(b.is_alive(7) && !b.claim_liveness(7) && !b.is_alive(8));
         drop(a);

@@ -156,7 +156,10 @@ impl Topology {
                     _ => None,
                 }
             } else {
-                entry.parse::<usize>().ok().filter(|i| *i < self.devices.len())
+                entry
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|i| *i < self.devices.len())
             };
             match found {
                 Some(i) if out.contains(&i) => return Vec::new(),
@@ -391,7 +394,9 @@ fn model(name: &str) -> Option<DeviceSpec> {
 
 /// Reads `512MiB`, `4GiB`, `1GB`, `64k` or a plain number of bytes.
 fn bytes(text: &str) -> Option<u64> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let scale = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -439,7 +444,9 @@ impl std::str::FromStr for Topology {
             for device in &mut devices {
                 match key.trim() {
                     "memory" => {
-                        device.memory = bytes(value.trim()).filter(|m| *m >= 4 * MIB).ok_or_else(bad)?
+                        device.memory = bytes(value.trim())
+                            .filter(|m| *m >= 4 * MIB)
+                            .ok_or_else(bad)?
                     }
                     "context" => device.context = bytes(value.trim()).ok_or_else(bad)?,
                     "stream" => device.stream = bytes(value.trim()).ok_or_else(bad)?,
@@ -489,11 +496,18 @@ mod tests {
         let t: Topology = "h100x2,memory=4GiB,context=64MiB,sm=132".parse().unwrap();
         assert_eq!(t.devices.len(), 2);
         assert_eq!(
-            (t.devices[1].memory, t.devices[1].context, t.devices[1].index),
+            (
+                t.devices[1].memory,
+                t.devices[1].context,
+                t.devices[1].index
+            ),
             (4 * GIB, 64 * MIB, 1)
         );
         assert_eq!("a100x4".parse::<Topology>().unwrap().devices.len(), 4);
-        assert_eq!("tiny".parse::<Topology>().unwrap().devices[0].memory, 256 * MIB);
+        assert_eq!(
+            "tiny".parse::<Topology>().unwrap().devices[0].memory,
+            256 * MIB
+        );
     }
 
     #[test]
@@ -525,7 +539,8 @@ mod tests {
             t.devices[0].uuid_text(),
             "h100".parse::<Topology>().unwrap().devices[0].uuid_text()
         );
-        let buses: std::collections::HashSet<_> = t.devices.iter().map(DeviceSpec::pci_bus).collect();
+        let buses: std::collections::HashSet<_> =
+            t.devices.iter().map(DeviceSpec::pci_bus).collect();
         assert_eq!(buses.len(), 16);
     }
 

@@ -285,7 +285,10 @@ impl Timeline {
         let empty = |id: &u64| s.queues.get(id).is_none_or(|q| q.entries.is_empty());
         match s.queues.get(&stream) {
             Some(q) if stream == LEGACY => {
-                q.entries.is_empty() && s.queues.values().all(|q| !q.blocking || q.entries.is_empty())
+                q.entries.is_empty()
+                    && s.queues
+                        .values()
+                        .all(|q| !q.blocking || q.entries.is_empty())
             }
             Some(q) if q.blocking => q.entries.is_empty() && empty(&LEGACY),
             _ => empty(&stream),
@@ -411,7 +414,11 @@ impl Timeline {
                 };
                 continue;
             };
-            let Some(entry) = s.queues.get_mut(&stream).and_then(|q| q.entries.front_mut()) else {
+            let Some(entry) = s
+                .queues
+                .get_mut(&stream)
+                .and_then(|q| q.entries.front_mut())
+            else {
                 continue;
             };
             let (seq, ready) = (entry.seq, entry.ready);
@@ -434,7 +441,9 @@ impl Timeline {
                 Op::Part(ns, whole, effect) => {
                     drop(s);
                     let now = clock::now();
-                    let start = ready.max(before).max(now.saturating_sub(crate::engine::LAG_NS));
+                    let start = ready
+                        .max(before)
+                        .max(now.saturating_sub(crate::engine::LAG_NS));
                     let mut end = start + whole;
                     if let Some(lane) = &mut lane {
                         end = end.max(lane.run(ready, ns));
@@ -448,7 +457,9 @@ impl Timeline {
                 Op::Copy(ns, effect) => {
                     drop(s);
                     let now = clock::now();
-                    let start = ready.max(before).max(now.saturating_sub(crate::engine::LAG_NS));
+                    let start = ready
+                        .max(before)
+                        .max(now.saturating_sub(crate::engine::LAG_NS));
                     let r = effect();
                     clock::wait_until(start + ns);
                     s = self.lock();
@@ -488,7 +499,10 @@ impl Timeline {
         self.done.notify_all();
     }
 
-    fn host_thread<'a>(self: &Arc<Self>, s: &'a mut State) -> Option<&'a std::sync::mpsc::Sender<HostJob>> {
+    fn host_thread<'a>(
+        self: &Arc<Self>,
+        s: &'a mut State,
+    ) -> Option<&'a std::sync::mpsc::Sender<HostJob>> {
         if s.host.is_none() {
             let (tx, rx) = std::sync::mpsc::channel::<HostJob>();
             // Weak: the sender lives in the timeline, and a strong reference here would keep both
@@ -580,7 +594,8 @@ mod tests {
     use std::sync::atomic::AtomicU32;
 
     fn timeline(name: &str) -> (Arc<Timeline>, std::path::PathBuf) {
-        let path = std::env::temp_dir().join(format!("fcsp-sim-stream-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("fcsp-sim-stream-{}-{name}", std::process::id()));
         let t: Topology = "tiny".parse().unwrap();
         let p = Process::join(t.clone(), Arc::new(Region::open(&path, &t).unwrap())).unwrap();
         (Timeline::new(Arc::new(p), 0), path)
@@ -604,11 +619,17 @@ mod tests {
         let v = e.record();
         t.submit(
             11,
-            vec![Op::Engine(10_000_000, note(&log, 1)), Op::Record(e.clone(), v)],
+            vec![
+                Op::Engine(10_000_000, note(&log, 1)),
+                Op::Record(e.clone(), v),
+            ],
         )
         .unwrap();
-        t.submit(10, vec![Op::Wait(e.clone(), v), Op::Engine(1_000, note(&log, 2))])
-            .unwrap();
+        t.submit(
+            10,
+            vec![Op::Wait(e.clone(), v), Op::Engine(1_000, note(&log, 2))],
+        )
+        .unwrap();
         assert!(!e.is_done() && !t.query(11).unwrap());
         t.synchronise().unwrap();
         assert_eq!(*log.lock().unwrap(), [1, 2]);
@@ -658,7 +679,8 @@ mod tests {
         .unwrap();
         t.submit(LEGACY, vec![Op::Instant(note(&log, 2))]).unwrap();
         t.submit(10, vec![Op::Instant(note(&log, 3))]).unwrap();
-        t.submit(11, vec![Op::Engine(1_000, note(&log, 4))]).unwrap();
+        t.submit(11, vec![Op::Engine(1_000, note(&log, 4))])
+            .unwrap();
         t.synchronise_stream(11).unwrap();
         assert_eq!(
             *log.lock().unwrap(),
@@ -678,8 +700,11 @@ mod tests {
         let (t, path) = timeline("elapsed");
         let (a, b) = (Arc::new(Event::default()), Arc::new(Event::default()));
         let ops = |e: &Arc<Event>| Op::Record(e.clone(), e.record());
-        t.submit(LEGACY, vec![Op::Engine(1_000, Box::new(|| Ok(()))), ops(&a)])
-            .unwrap();
+        t.submit(
+            LEGACY,
+            vec![Op::Engine(1_000, Box::new(|| Ok(()))), ops(&a)],
+        )
+        .unwrap();
         t.submit(
             LEGACY,
             (0..50)

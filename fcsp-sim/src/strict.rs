@@ -74,7 +74,12 @@ static RULES: AtomicU32 = AtomicU32::new(0);
 fn parse(text: &str) -> Result<u32, String> {
     let mut rules = if text.is_empty() { DEFAULT } else { 0 };
     for word in text.split(',').map(str::trim) {
-        let bits = |name: &str| NAMES.iter().find(|(n, _)| *n == name).map(|(_, r)| *r as u32);
+        let bits = |name: &str| {
+            NAMES
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, r)| *r as u32)
+        };
         match (word, word.strip_prefix('-')) {
             ("", _) => {}
             ("all", _) => rules |= ALL,
@@ -140,7 +145,10 @@ impl Drop for Call {
 
 /// The function that this thread is in; on the threads that play the device there is none.
 pub fn call() -> &'static str {
-    CALL.try_with(Cell::get).ok().flatten().unwrap_or("the device")
+    CALL.try_with(Cell::get)
+        .ok()
+        .flatten()
+        .unwrap_or("the device")
 }
 
 /// How an object ended.
@@ -191,14 +199,20 @@ fn callers() -> String {
     let mut text = String::new();
     let mut before = own;
     for at in &frames[..n.max(0) as usize] {
-        let Some((base, name)) = locate(*at) else { continue };
+        let Some((base, name)) = locate(*at) else {
+            continue;
+        };
         let name = name.rsplit('/').next().unwrap_or(&name);
         // The C library starts programs and threads: nothing before it is of interest.
         if base != own && name.starts_with("libc.so") {
             break;
         }
         if base != own && base != before {
-            let how = if text.is_empty() { "; called from" } else { " from" };
+            let how = if text.is_empty() {
+                "; called from"
+            } else {
+                " from"
+            };
             text += &format!("{how} {name}+{:#x}", *at as u64 - base);
         }
         before = base;

@@ -124,7 +124,8 @@ impl<T> Table<T> {
     /// # Errors
     /// As [`Table::checked`].
     pub fn take_checked(&self, handle: u64) -> Result<Arc<T>, Stale> {
-        self.take(handle).map_err(|s| self.refuse_unless_dead(handle, s))
+        self.take(handle)
+            .map_err(|s| self.refuse_unless_dead(handle, s))
     }
 
     fn refuse_unless_dead(&self, handle: u64, stale: Stale) -> Stale {
@@ -174,7 +175,11 @@ impl<T> Table<T> {
     /// # Errors
     /// As [`Table::look_up`].
     pub fn take(&self, handle: u64) -> Result<Arc<T>, Stale> {
-        let null = if handle == 0 { Stale::Null } else { Stale::Unknown };
+        let null = if handle == 0 {
+            Stale::Null
+        } else {
+            Stale::Unknown
+        };
         self.write().end(handle).ok_or(null)
     }
 
@@ -242,7 +247,11 @@ mod tests {
         t.take(a).unwrap();
         t.take(c).unwrap();
         assert_eq!(t.look_up(c), Err(Stale::Unknown));
-        assert!(t.describe(c).contains("was destroyed by"), "{}", t.describe(c));
+        assert!(
+            t.describe(c).contains("was destroyed by"),
+            "{}",
+            t.describe(c)
+        );
         assert_eq!((t.add(4), t.add(5)), (c, a));
         assert_eq!((*t.get(c).unwrap(), *t.get(b).unwrap()), (4, 2));
         assert!(t.describe(0x1234).contains("never was a handle of a thing"));

@@ -87,10 +87,13 @@ impl Physical {
                 .flatten()
                 .flatten();
             entries
-                .filter(|entry| std::fs::metadata(entry.path()).is_ok_and(|m| m.ino() == self.inode))
+                .filter(|entry| {
+                    std::fs::metadata(entry.path()).is_ok_and(|m| m.ino() == self.inode)
+                })
                 .count()
         };
-        let number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
+        let number =
+            |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.parse::<u32>().is_ok());
         std::fs::read_dir("/proc")
             .into_iter()
             .flatten()
@@ -124,9 +127,11 @@ impl Physical {
 impl Drop for Physical {
     fn drop(&mut self) {
         if let Some(a) = &self.arena {
-            a.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .give(&self.file, self.offset, self.size);
+            a.lock().unwrap_or_else(PoisonError::into_inner).give(
+                &self.file,
+                self.offset,
+                self.size,
+            );
         }
         if let (Some(p), Some(device)) = (&self.charged, self.properties.device) {
             let account = if self.adrift.load(Ordering::Relaxed) {
@@ -221,7 +226,9 @@ impl Vmm {
         if physical.adrift.load(Ordering::Relaxed) {
             drop(physical);
             self.collect();
-        } else if Arc::strong_count(&physical) == 1 && physical.has_descriptors() && physical.set_adrift(true)
+        } else if Arc::strong_count(&physical) == 1
+            && physical.has_descriptors()
+            && physical.set_adrift(true)
         {
             self.adrift.push(physical);
         }
@@ -234,11 +241,17 @@ impl Vmm {
     }
 
     pub fn readable(&self, base: u64) -> bool {
-        self.placed.get(&base).is_some_and(|p| p.access != Access::None)
+        self.placed
+            .get(&base)
+            .is_some_and(|p| p.access != Access::None)
     }
 
     fn space(&self, at: u64, size: u64) -> Result<&Mapping> {
-        let (_, m) = self.spaces.range(..=at).next_back().ok_or(Error::InvalidValue)?;
+        let (_, m) = self
+            .spaces
+            .range(..=at)
+            .next_back()
+            .ok_or(Error::InvalidValue)?;
         if at + size <= m.base() + m.size() {
             Ok(m)
         } else {
@@ -344,7 +357,11 @@ impl Memory {
     /// Drops one reference to a handle.
     pub fn physical_release(&self, handle: u64) -> Result {
         let mut inner = self.lock();
-        let (_, n) = inner.vmm.handles.get_mut(&handle).ok_or(Error::InvalidValue)?;
+        let (_, n) = inner
+            .vmm
+            .handles
+            .get_mut(&handle)
+            .ok_or(Error::InvalidValue)?;
         *n -= 1;
         if *n == 0
             && let Some((physical, _)) = inner.vmm.handles.remove(&handle)
@@ -383,7 +400,10 @@ impl Memory {
 
     /// Maps physical memory at reserved addresses, without access yet.
     pub fn physical_map(&self, at: u64, size: u64, offset: u64, handle: u64) -> Result {
-        if size == 0 || !size.is_multiple_of(PAGE) || !at.is_multiple_of(PAGE) || !offset.is_multiple_of(PAGE)
+        if size == 0
+            || !size.is_multiple_of(PAGE)
+            || !at.is_multiple_of(PAGE)
+            || !offset.is_multiple_of(PAGE)
         {
             return Err(Error::InvalidValue);
         }
@@ -398,7 +418,13 @@ impl Memory {
             return Err(Error::InvalidValue);
         }
         let m = inner.vmm.space(at, size)?;
-        m.place(at - m.base(), size, &p.file, p.offset + offset, libc::PROT_NONE)?;
+        m.place(
+            at - m.base(),
+            size,
+            &p.file,
+            p.offset + offset,
+            libc::PROT_NONE,
+        )?;
         let device = p.properties.device.unwrap_or(0);
         inner.vmm.placed.insert(
             at,
@@ -590,7 +616,8 @@ mod tests {
         m.physical_map(at + 4 * PAGE, 2 * PAGE, PAGE, h).unwrap();
         assert!(!m.covers(at, 8));
         m.physical_access(at, 2 * PAGE, Access::ReadWrite).unwrap();
-        m.physical_access(at + 4 * PAGE, 2 * PAGE, Access::Read).unwrap();
+        m.physical_access(at + 4 * PAGE, 2 * PAGE, Access::Read)
+            .unwrap();
         assert!(m.covers(at, 2 * PAGE) && !m.covers(at, 3 * PAGE));
         // SAFETY: mapped and accessible by the two calls above; both are the same physical page.
         unsafe {
@@ -652,7 +679,11 @@ mod tests {
             )
             .unwrap();
         let fd = m.physical_export(h).unwrap();
-        assert_eq!(m.physical_import(fd).unwrap(), h, "in the exporter's own process");
+        assert_eq!(
+            m.physical_import(fd).unwrap(),
+            h,
+            "in the exporter's own process"
+        );
         // Another process of the same machine.
         let t: Topology = "tiny".parse().unwrap();
         let other = Memory::new(Arc::new(

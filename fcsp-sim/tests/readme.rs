@@ -5,7 +5,9 @@ use std::path::Path;
 
 /// Names of the exported functions that a crate's sources define.
 fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
-    let mut root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("src");
+    let mut root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join("src");
     // Beside the rooms of the driver under it, which are another crate's.
     if folder == "hip" {
         root.push("hip");
@@ -20,12 +22,19 @@ fn defined(folder: &str, prefix: &str) -> BTreeSet<String> {
             // has parts, DCMI no capitals.
             let api = |n: &&str| {
                 let rest = n[prefix.len()..].trim_start_matches('s');
-                let part = ["rt", "mdl", "op"].iter().find_map(|p| rest.strip_prefix(p));
+                let part = ["rt", "mdl", "op"]
+                    .iter()
+                    .find_map(|p| rest.strip_prefix(p));
                 rest.starts_with(char::is_uppercase)
                     || prefix.ends_with('_')
                     || (prefix == "acl" && part.is_some_and(|r| r.starts_with(char::is_uppercase)))
             };
-            out.extend(head.split(',').map(str::trim).filter(api).map(str::to_string));
+            out.extend(
+                head.split(',')
+                    .map(str::trim)
+                    .filter(api)
+                    .map(str::to_string),
+            );
         }
     }
     out

@@ -32,7 +32,8 @@ pub fn run(data: &[u8]) {
     let generation = || page.generation().expect("the page is whole");
     let odd = generation() & 1 == 1;
     let bytes = std::fs::read(&path).expect("the page is there");
-    let many = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes")) > MAX_RULES as u64;
+    let many =
+        u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes")) > MAX_RULES as u64;
     let Some((read, limits)) = page.read().expect("the page is whole") else {
         let mut sealed = bytes.clone();
         seal(&mut sealed);
@@ -48,7 +49,10 @@ pub fn run(data: &[u8]) {
     // Written back, the page says the same, in another generation.
     let writer = Control::create(dir.path()).expect("the page is there");
     writer.write(&limits).expect("it came from a page");
-    let (after, again) = page.read().expect("the page is whole").expect("nobody writes");
+    let (after, again) = page
+        .read()
+        .expect("the page is whole")
+        .expect("nobody writes");
     assert_ne!(after, read);
     assert_eq!(again, limits);
 }

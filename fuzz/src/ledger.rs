@@ -34,7 +34,11 @@ impl World {
     }
 
     fn expected(&self) -> u64 {
-        self.held.iter().flatten().map(|&bytes| units(bytes) * UNIT).sum()
+        self.held
+            .iter()
+            .flatten()
+            .map(|&bytes| units(bytes) * UNIT)
+            .sum()
     }
 
     fn recompute(&self) -> bool {
@@ -50,7 +54,9 @@ impl World {
             // A reserve that has raised `held`, and not yet `used`.
             1 => slot.held.store(held + units(bytes), Ordering::Relaxed),
             // A release that has lowered `held`, and not yet `used`.
-            2 => slot.held.store(held - units(bytes).min(held), Ordering::Relaxed),
+            2 => slot
+                .held
+                .store(held - units(bytes).min(held), Ordering::Relaxed),
             // One that is done, in a book that does not know of it.
             _ => drop(Ledger { tenant, slot }.release(bytes.min(held * UNIT))),
         }
@@ -82,8 +88,15 @@ pub fn run(data: &[u8]) {
                 match answer {
                     Ok(()) => world.held[who].push(bytes),
                     Err(denied) => {
-                        assert_eq!((denied.wanted, denied.used, denied.limit), (bytes, before, LIMIT));
-                        assert_eq!(used_bytes(&world.tenant), before, "a refusal changes nothing");
+                        assert_eq!(
+                            (denied.wanted, denied.used, denied.limit),
+                            (bytes, before, LIMIT)
+                        );
+                        assert_eq!(
+                            used_bytes(&world.tenant),
+                            before,
+                            "a refusal changes nothing"
+                        );
                     }
                 }
             }

@@ -11,7 +11,8 @@ use fcsp_core::classify::Class;
 use fcsp_core::share::authority::Authority;
 use fcsp_core::share::bucket::{Rate, wall_of};
 use fcsp_core::share::gate::{
-    Gate, MAX_WAIT_NS, Marker, OVERDUE_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Stretch, Verdict, progress,
+    Gate, MAX_WAIT_NS, Marker, OVERDUE_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Stretch, Verdict,
+    progress,
 };
 use fcsp_core::share::margin;
 use fcsp_core::share::page::{MAGIC, TenantPage, View};
@@ -52,7 +53,13 @@ impl Liar {
     fn of(input: &mut crate::Input, authority: Authority) -> Self {
         let mut rules = [Rule::Value(0); WORDS];
         for rule in &mut rules[1..] {
-            let sign = |kind: u8, ns: u64| if kind & 8 == 0 { ns as i64 } else { -(ns as i64) };
+            let sign = |kind: u8, ns: u64| {
+                if kind & 8 == 0 {
+                    ns as i64
+                } else {
+                    -(ns as i64)
+                }
+            };
             let kind = input.byte();
             *rule = match kind & 7 {
                 0 => Rule::Value(0),
@@ -137,7 +144,9 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
     let liars: Vec<Liar> = (0..=usize::from(input.byte()) % MOST_PAGES)
         .map(|_| Liar::of(&mut input, authority))
         .collect();
-    let params = Params::balanced(quota).with_mode(mode).with_priority(priority);
+    let params = Params::balanced(quota)
+        .with_mode(mode)
+        .with_priority(priority);
     let page = TenantPage::new();
     let gate = Gate::new(&page, params, BEGINS).expect("a new page");
     let rate = Rate {
@@ -145,7 +154,8 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
         cap: params.cap_ns(),
     };
     let (mut now, mut free_at, mut had, mut steps) = (BEGINS, BEGINS, 0, 0);
-    let mut queue: std::collections::VecDeque<(u64, u64, u64, Marker)> = std::collections::VecDeque::new();
+    let mut queue: std::collections::VecDeque<(u64, u64, u64, Marker)> =
+        std::collections::VecDeque::new();
     let views = |now| -> Vec<View> { liars.iter().filter_map(|liar| liar.view(now)).collect() };
     let mut others = 0;
     let mut asked = None;
@@ -178,12 +188,17 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
                 // A driver's queue is not endless.
                 now = (now + 3_000).max(free_at.saturating_sub(1_000 * cost));
             }
-            Verdict::Drain { .. } => now = queue.front().map_or(now + 50_000, |&(at, ..)| at.max(now + 1)),
+            Verdict::Drain { .. } => {
+                now = queue
+                    .front()
+                    .map_or(now + 50_000, |&(at, ..)| at.max(now + 1))
+            }
             Verdict::Wait { until, .. } => {
                 let view = page.view().expect("its own page");
                 let since = *asked.get_or_insert(now);
-                let patience =
-                    STUCK_NS + liars.len() as u64 * STUCK_PER_NEIGHBOUR_NS + wall_of(gate.in_flight(), quota);
+                let patience = STUCK_NS
+                    + liars.len() as u64 * STUCK_PER_NEIGHBOUR_NS
+                    + wall_of(gate.in_flight(), quota);
                 let filled = rate.settle(view.empty_at, since).max(since);
                 let latest = filled.max(since + MAX_WAIT_NS) + OVERDUE_NS + patience;
                 assert!(until > now, "a wait that ends before it begins");
@@ -261,7 +276,9 @@ mod tests {
         };
         let (mut steps, mut runs) = (0, 0u64);
         while steps < 10_000_000 {
-            let data: Vec<u8> = (0..64 + random() % 700).map(|_| (random() >> 24) as u8).collect();
+            let data: Vec<u8> = (0..64 + random() % 700)
+                .map(|_| (random() >> 24) as u8)
+                .collect();
             steps += watch(&data, OTHERS).steps;
             runs += 1;
         }

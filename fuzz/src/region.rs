@@ -52,8 +52,8 @@ impl Place {
     }
 
     fn attach(&self) -> Option<Attachment> {
-        let setup =
-            SetupLock::acquire(&self.dir.path().join("setup.lock")).expect("nobody else has the lock");
+        let setup = SetupLock::acquire(&self.dir.path().join("setup.lock"))
+            .expect("nobody else has the lock");
         Attachment::open(&self.path, &device(), TOTAL, LIMIT, &setup).ok()
     }
 }
@@ -93,7 +93,9 @@ pub fn run(data: &[u8]) {
         assert!(!snapshot.any_alive());
         assert_eq!(snapshot.used_bytes, 0);
     }
-    let Some(attached) = place.attach() else { return };
+    let Some(attached) = place.attach() else {
+        return;
+    };
     let before = used_bytes(attached.tenant());
     match attached.reserve(4096, LIMIT) {
         Ok(()) => {

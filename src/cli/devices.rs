@@ -188,12 +188,19 @@ impl Row {
         });
         let bytes = |bytes: Option<u64>| bytes.map_or("?".into(), |bytes| Bytes(bytes).to_string());
         let mut memory = match self.used_bytes {
-            Some(_) => format!("{} of {} in use", bytes(self.used_bytes), bytes(self.total_bytes)),
+            Some(_) => format!(
+                "{} of {} in use",
+                bytes(self.used_bytes),
+                bytes(self.total_bytes)
+            ),
             None => bytes(self.total_bytes),
         };
         if self.promised_bytes > 0 {
             memory.push_str(&format!(", {} promised", Bytes(self.promised_bytes)));
-            if self.total_bytes.is_some_and(|total| self.promised_bytes > total) {
+            if self
+                .total_bytes
+                .is_some_and(|total| self.promised_bytes > total)
+            {
                 memory.push_str(", MORE THAN IT HAS");
             }
         }
@@ -254,7 +261,10 @@ pub fn over_promised(context: &Context, devices: &[Device]) -> Vec<String> {
         }
         let names: Vec<&str> = row.tenants.iter().map(|part| part.name.as_str()).collect();
         let names = names.join(", ");
-        if row.total_bytes.is_some_and(|total| row.promised_bytes > total) {
+        if row
+            .total_bytes
+            .is_some_and(|total| row.promised_bytes > total)
+        {
             said.push(format!(
                 "{} of {} were promised of device {}, to {names}",
                 Bytes(row.promised_bytes),

@@ -25,11 +25,16 @@ enum Said<T> {
 
 impl<T> Said<T> {
     /// Reads a value; `limit` reads an amount.
-    fn parse<E: std::fmt::Display>(text: &str, limit: impl Fn(&str) -> Result<T, E>) -> Result<Self, String> {
+    fn parse<E: std::fmt::Display>(
+        text: &str,
+        limit: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Self, String> {
         match text.trim() {
             "unlimited" | "none" => Ok(Self::Unlimited),
             "remove" => Ok(Self::Remove),
-            amount => limit(amount).map(Self::Limit).map_err(|error| error.to_string()),
+            amount => limit(amount)
+                .map(Self::Limit)
+                .map_err(|error| error.to_string()),
         }
     }
 }
@@ -151,7 +156,10 @@ fn parameters(
         rules.set(Selector::All, Params::balanced(WHOLE));
     }
     let before: Vec<(Selector, Params)> = rules.iter().collect();
-    for &(selector, mut params) in before.iter().filter(|(selector, _)| !lifted.contains(selector)) {
+    for &(selector, mut params) in before
+        .iter()
+        .filter(|(selector, _)| !lifted.contains(selector))
+    {
         for &(option, _, key, value) in &others {
             params
                 .set(key, value)
@@ -279,7 +287,11 @@ mod tests {
         options.burst = Some("90%".into());
         let error = merge(&options, &before, &Numbers::default()).unwrap_err();
         assert_eq!(error.field, "--burst");
-        for part in ["the rule for every device", "100% balanced", "--compute remove"] {
+        for part in [
+            "the rule for every device",
+            "100% balanced",
+            "--compute remove",
+        ] {
             assert!(error.reason.contains(part), "{part}: {error}");
         }
         options.compute = Some("remove,0=10%,1=20%".into());

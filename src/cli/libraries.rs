@@ -53,7 +53,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Print where this vendor's library is: cuda, hip, levelzero, ascend or gaudi
-    #[arg(long, value_name = "NAME", default_value = "cuda", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "cuda",
+        hide_default_value = true
+    )]
     vendor: Vendor,
     /// Print every vendor's name and library
     #[arg(long, conflicts_with = "vendor")]
@@ -111,7 +116,10 @@ impl Libraries {
     /// folder can hold them.
     fn completed(dir: &Path, state: &StateDir) -> Self {
         let mut found = Self::in_folder(dir, Origin::Beside);
-        if embedded::FILES.iter().any(|(name, _)| !dir.join(name).is_file()) {
+        if embedded::FILES
+            .iter()
+            .any(|(name, _)| !dir.join(name).is_file())
+        {
             found.rest = written_out(state).ok().map(|(folder, _)| folder);
         }
         if let Some(rest) = found.rest.as_ref().filter(|_| !found.has_sim()) {
@@ -191,7 +199,10 @@ fn written_out(state: &StateDir) -> anyhow::Result<(PathBuf, Origin)> {
             Origin::Cache => dir.join(embedded::HASH),
             _ => dir.join("lib").join(embedded::HASH),
         };
-        match done.and_then(|()| loadable(&dir)).and_then(|()| unpack(&dir)) {
+        match done
+            .and_then(|()| loadable(&dir))
+            .and_then(|()| unpack(&dir))
+        {
             Ok(()) => return Ok((dir, origin)),
             Err(error) => refusals.push(format!("{}: {error}", dir.display())),
         }
@@ -219,14 +230,18 @@ fn candidates(state: &StateDir) -> Vec<(PathBuf, Origin)> {
     // `sudo` may keep another user's home.
     let is_ours = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.uid() == uid());
     let root = (uid() == 0).then(|| PathBuf::from("/var/cache/fcsp"));
-    let home = set("HOME").filter(is_ours).map(|home| home.join(".cache/fcsp"));
+    let home = set("HOME")
+        .filter(is_ours)
+        .map(|home| home.join(".cache/fcsp"));
     let explicit = set("XDG_CACHE_HOME").map(|dir| dir.join("fcsp"));
     let caches = match explicit {
         Some(dir) => vec![dir],
         None => root.into_iter().chain(home).collect(),
     };
     let state = (state.path().to_owned(), Origin::State);
-    let others = places::all_private().into_iter().map(|dir| (dir, Origin::Place));
+    let others = places::all_private()
+        .into_iter()
+        .map(|dir| (dir, Origin::Place));
     caches
         .into_iter()
         .map(|dir| (dir, Origin::Cache))
@@ -244,7 +259,12 @@ fn uid() -> u32 {
 /// trying.
 fn loadable(dir: &Path) -> io::Result<()> {
     // LD_PRELOAD is a list that spaces and colons separate, with no way to quote them.
-    if dir.as_os_str().as_bytes().iter().any(|&b| b == b' ' || b == b':') {
+    if dir
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .any(|&b| b == b' ' || b == b':')
+    {
         return Err(io::Error::other(
             "LD_PRELOAD cannot name a path with spaces or colons",
         ));
@@ -357,12 +377,16 @@ fn unpack(dir: &Path) -> io::Result<()> {
 
 /// Whether `path` is a plain file with exactly these bytes.
 fn holds(path: &Path, bytes: &[u8]) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64)
+    std::fs::symlink_metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64)
         && std::fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or("library");
+    let name = path
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or("library");
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     // A file of this name can only be left from a dead process with the same number.
     let _ = std::fs::remove_file(&temporary);
@@ -493,7 +517,9 @@ mod tests {
         let sim = lib.join(SIM);
         std::fs::create_dir_all(&sim).unwrap();
         let files = [lib.join(PRELOAD), sim.join("libcuda.so.1")];
-        files.iter().for_each(|file| std::fs::write(file, "").unwrap());
+        files
+            .iter()
+            .for_each(|file| std::fs::write(file, "").unwrap());
         let set = |path: &Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
@@ -530,7 +556,10 @@ mod tests {
         // Where a link leads is found once: whoever may change it later changes nothing.
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&lib, &link).unwrap();
-        assert_eq!(unchanged_by_others(&link).unwrap(), lib.canonicalize().unwrap());
+        assert_eq!(
+            unchanged_by_others(&link).unwrap(),
+            lib.canonicalize().unwrap()
+        );
     }
 
     #[test]

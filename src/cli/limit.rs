@@ -99,7 +99,10 @@ fn change(
         let before = match Control::open(&dir)? {
             // A page that its writer left half-written says nothing: the limits given now are all
             // there are.
-            Some(page) => page.read_settled().map(|(_, limits)| limits).unwrap_or_default(),
+            Some(page) => page
+                .read_settled()
+                .map(|(_, limits)| limits)
+                .unwrap_or_default(),
             None => Limits::default(),
         };
         let after = edit(&before)?;
@@ -131,7 +134,10 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
     let view = TenantView::read(&context.state, name);
     let mut notes = Vec::new();
     for region in view.devices.iter().map(|device| &device.region) {
-        if region.limit_bytes.is_some_and(|limit| region.used_bytes > limit) {
+        if region
+            .limit_bytes
+            .is_some_and(|limit| region.used_bytes > limit)
+        {
             notes.push(format!(
                 "{name} holds more than {quota} on {}: nothing is taken back, new requests are refused",
                 region.uuid
@@ -199,7 +205,12 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as
 /// the tenant's programs have used devices.
-fn check_devices(context: &Context, name: &str, before: &Limits, after: &Limits) -> anyhow::Result<()> {
+fn check_devices(
+    context: &Context,
+    name: &str,
+    before: &Limits,
+    after: &Limits,
+) -> anyhow::Result<()> {
     let devices = TenantView::read(&context.state, name).devices;
     for (selector, quota) in after.memory.iter() {
         let Quota::Bytes(bytes) = quota else { continue };
@@ -212,7 +223,8 @@ fn check_devices(context: &Context, name: &str, before: &Limits, after: &Limits)
                     .is_some_and(|identity| selector.matches(&identity).is_some())
             })
             .max_by_key(|device| device.region.total_bytes);
-        let Some(largest) = largest.filter(|largest| !known && bytes > largest.region.total_bytes) else {
+        let Some(largest) = largest.filter(|largest| !known && bytes > largest.region.total_bytes)
+        else {
             continue;
         };
         bail!(

@@ -69,10 +69,12 @@ impl LimitArgs {
     }
 
     /// The options that were given, with their variables and values.
-    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &str)> {
-        OPTIONS
-            .iter()
-            .filter_map(|&(option, variable, key)| Some((option, variable, key, self.value(option)?)))
+    pub(super) fn given(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &str)> {
+        OPTIONS.iter().filter_map(|&(option, variable, key)| {
+            Some((option, variable, key, self.value(option)?))
+        })
     }
 
     /// Whether no option was given.
@@ -82,7 +84,10 @@ impl LimitArgs {
 
     /// The configuration that these options make of `environment`: an option replaces its variable,
     /// the form of it for one device included, and the aliases.
-    pub fn read(&self, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    pub fn read(
+        &self,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
         self.refuse_empty()?;
         let mut variables: Vec<(String, String)> = environment
             .filter(|(name, _)| {
@@ -104,7 +109,10 @@ impl LimitArgs {
     /// An empty variable says nothing; an empty option is a slip, most often of an unset shell
     /// variable.
     pub(super) fn refuse_empty(&self) -> Result<(), ConfigError> {
-        match self.given().find(|(_, _, _, value)| value.trim().is_empty()) {
+        match self
+            .given()
+            .find(|(_, _, _, value)| value.trim().is_empty())
+        {
             Some((option, ..)) => Err(ConfigError::new(
                 option,
                 "is empty; give a value or leave the option out",
@@ -192,7 +200,10 @@ pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
         variables.push(("FCSP_MEMORY_LIMIT", join(&limits.memory, exact)));
     }
     // A device without a share says nothing of the other parameters; alone it is `--mode none`.
-    let limited = limits.compute.iter().find(|(_, params)| !params.is_unlimited());
+    let limited = limits
+        .compute
+        .iter()
+        .find(|(_, params)| !params.is_unlimited());
     if let Some((_, first)) = limited.or(limits.compute.iter().next()) {
         let share = |params: Params| match params.is_unlimited() && limited.is_some() {
             true => "unlimited".to_owned(),
@@ -269,7 +280,9 @@ mod tests {
         let environment = environment
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = args(Some("2GiB"), Some("25%"), None).read(environment).unwrap();
+        let config = args(Some("2GiB"), Some("25%"), None)
+            .read(environment)
+            .unwrap();
         assert_eq!(memory_text(&config.memory), "2 GiB");
         assert_eq!(compute_text(&config.compute), "25% strict");
     }
@@ -292,6 +305,9 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value)),
         )
         .unwrap();
-        assert_eq!((config.memory, config.compute), (limits.memory, limits.compute));
+        assert_eq!(
+            (config.memory, config.compute),
+            (limits.memory, limits.compute)
+        );
     }
 }

@@ -133,7 +133,10 @@ impl Context {
                 .map(Into::into)
         });
         // Absolute: the program may change its folder before it looks.
-        let chosen = chosen.map(std::path::absolute).transpose()?.map(StateDir::at);
+        let chosen = chosen
+            .map(std::path::absolute)
+            .transpose()?
+            .map(StateDir::at);
         let is_chosen = chosen.is_some();
         let state = chosen.unwrap_or_else(StateDir::locate);
         // In a program of root's tenant that has stayed root, the command sees every tenant of
@@ -175,7 +178,9 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let code = error.downcast_ref::<Coded>().map_or(OWN_FAILURE, |c| c.code);
+            let code = error
+                .downcast_ref::<Coded>()
+                .map_or(OWN_FAILURE, |c| c.code);
             complain(&format!("{error:#}"), json, code);
             ExitCode::from(code)
         }
@@ -228,6 +233,10 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         .nth(1)
         .filter(|arg| Cli::command().find_subcommand(arg).is_some())
         .map_or_else(String::new, |arg| format!(" {arg}"));
-    complain(&format!("{said}; see `fcsp{command} --help`"), json, OWN_FAILURE);
+    complain(
+        &format!("{said}; see `fcsp{command} --help`"),
+        json,
+        OWN_FAILURE,
+    );
     ExitCode::from(OWN_FAILURE)
 }

@@ -72,7 +72,9 @@ fn in_order_of_the_driver(known: &[Device]) -> Option<Vec<Device>> {
 /// The devices that CUDA_VISIBLE_DEVICES leaves, renumbered: the list ends at the first entry that
 /// names none.
 fn select(all: &[Device], list: Option<&str>) -> Vec<Device> {
-    let Some(list) = list else { return all.to_vec() };
+    let Some(list) = list else {
+        return all.to_vec();
+    };
     let mut chosen: Vec<Device> = Vec::new();
     for entry in list.split(',').map(str::trim) {
         let found = match entry.parse::<usize>() {
@@ -126,7 +128,11 @@ impl Numbers {
 
     /// Keeps the numbers in a tenant's folder.
     pub fn save(&self, dir: &Path) -> std::io::Result<()> {
-        let lines: Vec<String> = self.0.iter().map(|device| device.uuid.to_string()).collect();
+        let lines: Vec<String> = self
+            .0
+            .iter()
+            .map(|device| device.uuid.to_string())
+            .collect();
         file::replace(&dir.join(FILE), lines.join("\n").as_bytes())
     }
 
@@ -189,7 +195,10 @@ impl Numbers {
                 ));
             };
             let by_number = selector.matches(device);
-            if !rules.iter().any(|(other, _)| other.matches(device) > by_number) {
+            if !rules
+                .iter()
+                .any(|(other, _)| other.matches(device) > by_number)
+            {
                 settled.set(Selector::Uuid(device.uuid), value);
             }
         }

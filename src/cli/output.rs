@@ -45,7 +45,8 @@ impl Table {
 
     /// Adds a row; cells beyond the heading are dropped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().take(self.align.len()).collect());
+        self.rows
+            .push(cells.into_iter().take(self.align.len()).collect());
     }
 }
 
@@ -111,7 +112,11 @@ pub fn glyphs() -> &'static Glyphs {
     static CHOSEN: OnceLock<&Glyphs> = OnceLock::new();
     CHOSEN.get_or_init(|| {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        glyphs_of(set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")))
+        glyphs_of(
+            set("LC_ALL")
+                .or_else(|| set("LC_CTYPE"))
+                .or_else(|| set("LANG")),
+        )
     })
 }
 

@@ -62,7 +62,12 @@ impl Around {
     }
 
     /// What the options ask for a part of this tenant. The environment's limits are this tenant's.
-    pub fn asked(&self, options: &LimitArgs, config: &Config, numbers: &Numbers) -> anyhow::Result<Limits> {
+    pub fn asked(
+        &self,
+        options: &LimitArgs,
+        config: &Config,
+        numbers: &Numbers,
+    ) -> anyhow::Result<Limits> {
         let other = options
             .given()
             .map(|(option, ..)| option)

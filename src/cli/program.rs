@@ -61,10 +61,12 @@ fn executable(path: &Path) -> Result<(), &'static str> {
     if !meta.is_file() {
         return Err("is a pipe, a socket or a device, not a program");
     }
-    let text =
-        std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| "has a zero byte in its name")?;
+    let text = std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| "has a zero byte in its name")?;
     // SAFETY: the string outlives the call. AT_EACCESS asks for the effective user, as exec does.
-    let may = unsafe { libc::faccessat(libc::AT_FDCWD, text.as_ptr(), libc::X_OK, libc::AT_EACCESS) } == 0;
+    let may =
+        unsafe { libc::faccessat(libc::AT_FDCWD, text.as_ptr(), libc::X_OK, libc::AT_EACCESS) }
+            == 0;
     if may {
         Ok(())
     } else {
@@ -175,7 +177,8 @@ fn elf_reason(file: &File, head: &[u8]) -> Option<&'static str> {
             continue;
         }
         let offset = u64::from_le_bytes(entry[8..16].try_into().ok()?);
-        let mut name = vec![0u8; u64::from_le_bytes(entry[32..40].try_into().ok()?).min(4096) as usize];
+        let mut name =
+            vec![0u8; u64::from_le_bytes(entry[32..40].try_into().ok()?).min(4096) as usize];
         file.read_exact_at(&mut name, offset).ok()?;
         let name = String::from_utf8_lossy(&name);
         return name.contains("ld-musl").then_some(MUSL);
@@ -191,7 +194,10 @@ mod tests {
     #[test]
     fn finds_as_exec_does() {
         assert!(find(OsStr::new("sh")).unwrap().is_absolute());
-        assert_eq!(find(OsStr::new("no-such-program-here")).unwrap_err().code, 127);
+        assert_eq!(
+            find(OsStr::new("no-such-program-here")).unwrap_err().code,
+            127
+        );
         assert_eq!(find(OsStr::new("/no/such/program")).unwrap_err().code, 127);
         assert_eq!(find(OsStr::new("")).unwrap_err().code, 127);
         assert_eq!(find(OsStr::new("/etc/passwd")).unwrap_err().code, 126);

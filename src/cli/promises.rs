@@ -53,7 +53,9 @@ fn devices(shown: &[Device], tenants: &[TenantView]) -> Vec<Known> {
 /// The bytes that limits promise of a device; 0 where they promise none.
 fn memory(limits: &Limits, device: &Known) -> u64 {
     match limits.memory.for_device(&device.identity) {
-        Some(quota @ (Quota::Bytes(_) | Quota::Share(_))) => quota.resolve(device.total).min(device.total),
+        Some(quota @ (Quota::Bytes(_) | Quota::Share(_))) => {
+            quota.resolve(device.total).min(device.total)
+        }
         Some(Quota::Unlimited) | None => 0,
     }
 }

@@ -185,7 +185,11 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
                 },
                 device.compute.as_ref(),
             );
-            for process in region.processes.iter().filter(|process| all || process.alive) {
+            for process in region
+                .processes
+                .iter()
+                .filter(|process| all || process.alive)
+            {
                 table.row([
                     format!("  {} {}", process.pid, process.name),
                     if process.alive { "alive" } else { "dead" }.into(),

@@ -164,7 +164,12 @@ fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError>
         .memory
         .iter()
         .map(|(selector, _)| ("--memory", selector))
-        .chain(limits.compute.iter().map(|(selector, _)| ("--compute", selector)));
+        .chain(
+            limits
+                .compute
+                .iter()
+                .map(|(selector, _)| ("--compute", selector)),
+        );
     for (option, selector) in named {
         if matching(selector).is_empty() {
             return Err(ConfigError::new(
@@ -225,7 +230,9 @@ fn small_quotas(limits: &Limits, devices: &[Device], context: Option<u64>) -> Ve
         let meant = bytes
             .checked_mul(1024)
             .filter(|&meant| meant <= device.total_bytes && meant >= least)
-            .map_or(String::new(), |meant| format!("; did you mean {}?", Bytes(meant)));
+            .map_or(String::new(), |meant| {
+                format!("; did you mean {}?", Bytes(meant))
+            });
         lines.push(format!(
             "--memory: {} on device {} is less than a context takes ({}): programs get no memory there{meant}",
             Bytes(bytes),
@@ -266,8 +273,12 @@ fn configuration(args: &Args) -> anyhow::Result<Config> {
         }
         return Ok(fixed);
     }
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
+    });
     let mut config = args.limits.read(environment)?;
     if let Some(text) = &args.spatial {
         config.spatial = Rules::parse("--spatial", text, Wish::parse)?;
@@ -335,7 +346,8 @@ fn take_place(
     };
     let dead = || TenantView::read(state, &name).is_dead();
     // A name alone is a wish to join: without anybody to join it would be a tenant without a limit.
-    let says_nothing = asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();
+    let says_nothing =
+        asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();
     let needs_to_live = (config.tenant.is_some() || outer.is_some()) && says_nothing;
     let not_there = || {
         anyhow::anyhow!(
@@ -356,7 +368,9 @@ fn take_place(
     // device free. Behind a key there is nothing but one tenant to join.
     let promises = match state.home() {
         Some(_) => None,
-        None => Some(SetupLock::acquire(&state.provide_at()?.join("promises.lock"))?),
+        None => Some(SetupLock::acquire(
+            &state.provide_at()?.join("promises.lock"),
+        )?),
     };
     // SAFETY: geteuid takes nothing and cannot fail.
     let lock = match unsafe { libc::geteuid() } {
@@ -506,7 +520,10 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     let path = program::find(name)?;
     let libraries = Libraries::locate(&context.state)?;
     if machine.is_some() && !libraries.has_sim() {
-        bail!("--sim: {} has no simulated libraries", libraries.sim.display());
+        bail!(
+            "--sim: {} has no simulated libraries",
+            libraries.sim.display()
+        );
     }
     let (preloaded, preload) = preloads(&libraries, &args)?;
     if !config.spatial.is_empty() && !preloaded.contains(&Vendor::Hip) {
@@ -566,11 +583,14 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     command.env(STATE_DIR_VARIABLE, context.state.path());
     command.env_remove(tree::VARIABLE);
     if let (Some(text), Some(machine)) = (&args.sim, &machine) {
-        command
-            .env("FCSP_SIM", text)
-            .env("LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", &libraries.sim));
-        let path = sim::state_file(&context.state, machine).map_err(|error| unusable(context, error))?;
-        sim::prepare(path.as_deref(), machine).context("--sim: no simulated machine can be set up")?;
+        command.env("FCSP_SIM", text).env(
+            "LD_LIBRARY_PATH",
+            prepended("LD_LIBRARY_PATH", &libraries.sim),
+        );
+        let path =
+            sim::state_file(&context.state, machine).map_err(|error| unusable(context, error))?;
+        sim::prepare(path.as_deref(), machine)
+            .context("--sim: no simulated machine can be set up")?;
         if let Some(path) = path {
             command.env(sim::STATE_VARIABLE, path);
         }
@@ -581,20 +601,27 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     if config.source != Source::File {
         // Best effort: what cannot be collected now is collected later.
         let _ = tenants::collect(&context.state, false);
-        let place = take_place(context, &args, &config, (&order, &visible), &devices).map_err(|error| {
-            match error.downcast::<std::io::Error>() {
-                Ok(error) => unusable(context, error),
-                Err(error) => error,
-            }
-        })?;
+        let place =
+            take_place(context, &args, &config, (&order, &visible), &devices).map_err(|error| {
+                match error.downcast::<std::io::Error>() {
+                    Ok(error) => unusable(context, error),
+                    Err(error) => error,
+                }
+            })?;
         command.envs(place.units.clone());
-        if place.limits.memory.is_empty() && place.limits.compute.is_empty() && place.units.is_none() {
+        if place.limits.memory.is_empty()
+            && place.limits.compute.is_empty()
+            && place.units.is_none()
+        {
             eprintln!(
                 "fcsp: note: tenant {} has no limit: its programs have the whole device (give --memory or --compute, or --memory unlimited to say so)",
                 place.name
             );
         }
-        command.env(STATE_DIR_VARIABLE, place.state.for_programs(&place.name).path());
+        command.env(
+            STATE_DIR_VARIABLE,
+            place.state.for_programs(&place.name).path(),
+        );
         command.env("FCSP_TENANT", &place.name);
         command.envs(limits::variables(&place.limits));
         taken = Some(place);
@@ -659,7 +686,10 @@ mod tests {
             small_quotas(&limits, &machine(), context)
         };
         assert_eq!(small("600MiB", None), Vec::<String>::new());
-        assert_eq!(small("1GiB,1=unlimited", Some(518 << 20)), Vec::<String>::new());
+        assert_eq!(
+            small("1GiB,1=unlimited", Some(518 << 20)),
+            Vec::<String>::new()
+        );
         let both = small("2MiB", None);
         assert_eq!(both.len(), 2);
         assert!(
@@ -667,7 +697,8 @@ mod tests {
             "{both:?}"
         );
         assert!(
-            small("1=500MiB", Some(518 << 20))[0].contains("device 1 is less than a context takes (518 MiB)")
+            small("1=500MiB", Some(518 << 20))[0]
+                .contains("device 1 is less than a context takes (518 MiB)")
         );
         assert!(small("1%", None)[0].contains("40.96 MiB"));
     }
@@ -692,7 +723,11 @@ mod tests {
             error.starts_with("--memory: 5 GiB is more than device") && error.contains("4 GiB"),
             "{error}"
         );
-        assert!(check("1GiB", &[]).unwrap_err().contains("CUDA_VISIBLE_DEVICES"));
+        assert!(
+            check("1GiB", &[])
+                .unwrap_err()
+                .contains("CUDA_VISIBLE_DEVICES")
+        );
         let mut odd = machine();
         odd[0].total_bytes = 81_559 << 20;
         let shown = Bytes(odd[0].total_bytes).to_string();

@@ -166,7 +166,10 @@ impl Share {
 
     /// Whether there is a share to keep.
     fn is_kept(&self) -> bool {
-        self.promise.mode.as_deref().is_some_and(|mode| mode != "none")
+        self.promise
+            .mode
+            .as_deref()
+            .is_some_and(|mode| mode != "none")
     }
 
     /// Enters what happened since `before`; `living` is the number of processes, each of which can
@@ -367,7 +370,10 @@ mod tests {
         };
         let mut idle = without(3_000, 450, 400);
         idle.compare(without(2_000, 450, 400).look.unwrap(), 1);
-        assert_eq!((idle.had, idle.throttled, idle.borrowed), (None, None, None));
+        assert_eq!(
+            (idle.had, idle.throttled, idle.borrowed),
+            (None, None, None)
+        );
         let mut counted = without(3_000, 700, 400);
         counted.compare(without(2_000, 450, 400).look.unwrap(), 1);
         assert_eq!((counted.had, counted.throttled), (Some(0.25), Some(0.0)));
@@ -400,7 +406,10 @@ mod tests {
             (Some(0.25), Some("strict"), Some("low"))
         );
         assert_eq!(read.consumed_ns, 5_000_000);
-        assert_eq!(read.mix, BTreeMap::from([("collective", 0.2), ("gemm", 0.8)]));
+        assert_eq!(
+            read.mix,
+            BTreeMap::from([("collective", 0.2), ("gemm", 0.8)])
+        );
         assert_eq!(read.leaning, Some("throughput"));
         assert!(read.in_flight_ns > 1_000_000_000);
         assert!(

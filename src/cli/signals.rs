@@ -80,7 +80,8 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: as in `install`; a null action only asks.
     unsafe {
         let mut known: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut known) == 0 && known.sa_sigaction == libc::SIG_IGN
+        libc::sigaction(signal, std::ptr::null(), &raw mut known) == 0
+            && known.sa_sigaction == libc::SIG_IGN
     }
 }
 

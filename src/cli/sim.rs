@@ -56,7 +56,10 @@ pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<Pa
     }
     // Absolute: the program may change its folder before it looks.
     let folder = std::path::absolute(folder(state))?;
-    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)?;
     let name = region::file_name(topology);
     // SAFETY: geteuid takes nothing and cannot fail.
     if unsafe { libc::geteuid() } != 0 {

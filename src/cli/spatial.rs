@@ -46,9 +46,10 @@ pub fn devices() -> Result<Vec<Device>, String> {
     let count = Hip::device_count().ok_or("there is no HIP runtime, or it finds no device")?;
     (0..count)
         .map(|ordinal| {
-            let identity = Hip::identify(ordinal).ok_or(format!("device {ordinal} has no identity"))?;
-            let layout =
-                units::layout(ordinal).ok_or(format!("device {ordinal} does not tell its compute units"))?;
+            let identity =
+                Hip::identify(ordinal).ok_or(format!("device {ordinal} has no identity"))?;
+            let layout = units::layout(ordinal)
+                .ok_or(format!("device {ordinal} does not tell its compute units"))?;
             Ok(Device {
                 uuid: identity.uuid.to_string(),
                 pci: identity.pci.map(|pci| pci.to_string()),
@@ -67,7 +68,8 @@ fn ask(as_the_program: bool) -> anyhow::Result<Vec<Device>> {
             command.env_remove(variable);
         }
     }
-    let text = probe::answer(command, PATIENCE).map_err(|error| anyhow::anyhow!("--spatial: {error}"))?;
+    let text =
+        probe::answer(command, PATIENCE).map_err(|error| anyhow::anyhow!("--spatial: {error}"))?;
     let found: Result<Vec<Device>, String> = serde_json::from_str(&text)?;
     found.map_err(|error| anyhow::anyhow!("--spatial: {error}"))
 }
@@ -96,7 +98,10 @@ fn places() -> anyhow::Result<Vec<Place>> {
             identity: DeviceIdentity {
                 index: Some(index as u32),
                 uuid,
-                pci: device.pci.as_ref().and_then(|pci| pci.parse::<PciAddress>().ok()),
+                pci: device
+                    .pci
+                    .as_ref()
+                    .and_then(|pci| pci.parse::<PciAddress>().ok()),
             },
             layout: Layout {
                 units: device.units,
@@ -222,12 +227,21 @@ fn claim(
     }
     let alive = |other: &str| TenantView::read(state, other).alive;
     let wished = (wish, share.unwrap_or(0));
-    match claims::claim(state, &device.uuid, (tenant, lives), place.layout, wished, alive) {
+    match claims::claim(
+        state,
+        &device.uuid,
+        (tenant, lives),
+        place.layout,
+        wished,
+        alive,
+    ) {
         Ok(set) => Ok(Some(set)),
         Err(ClaimError::Io(error)) => {
             Err(error).with_context(|| format!("--spatial: device {}", device.uuid))
         }
-        Err(error @ ClaimError::Spatial { .. }) => bail!("--spatial: device {}: {error}", device.uuid),
+        Err(error @ ClaimError::Spatial { .. }) => {
+            bail!("--spatial: device {}: {error}", device.uuid)
+        }
         Err(error) => bail!("--spatial: tenant {tenant}: {error}"),
     }
 }

@@ -166,7 +166,13 @@ impl TenantView {
                 for (path, region) in regions {
                     match region {
                         Ok(region) => {
-                            devices.push(device(state, name, &path, region, page.then_some(&limits)));
+                            devices.push(device(
+                                state,
+                                name,
+                                &path,
+                                region,
+                                page.then_some(&limits),
+                            ));
                         }
                         Err(error) => note(&path, &error),
                     }
@@ -185,7 +191,13 @@ impl TenantView {
                 .iter()
                 .all(|device| device.region.uuid != uuid.to_string())
             {
-                devices.push(without_memory(state, name, uuid, alive, page.then_some(&limits)));
+                devices.push(without_memory(
+                    state,
+                    name,
+                    uuid,
+                    alive,
+                    page.then_some(&limits),
+                ));
             }
         }
         Self {
@@ -270,7 +282,9 @@ fn device(
         };
     };
     if let Some(quota) = limits.and_then(|limits| rule_for(&limits.memory, &identity)) {
-        let limit = quota.unwrap_or(Quota::Unlimited).resolve(region.total_bytes);
+        let limit = quota
+            .unwrap_or(Quota::Unlimited)
+            .resolve(region.total_bytes);
         region.limit_bytes = (limit != u64::MAX).then_some(limit);
     }
     let (compute, units) = shared(state, tenant, path, &identity, limits);
@@ -284,7 +298,11 @@ fn device(
 }
 
 fn living(region: &RegionSnapshot) -> usize {
-    region.processes.iter().filter(|process| process.alive).count()
+    region
+        .processes
+        .iter()
+        .filter(|process| process.alive)
+        .count()
 }
 
 /// A device on which the tenant submits work and holds no memory that FCSP counts.
@@ -350,7 +368,8 @@ pub struct Promised {
 
 /// What the tenant is promised of the device, as far as its limits say it from outside.
 pub fn promise(tenant: &TenantView, device: &DeviceIdentity) -> Promised {
-    let named = |selector: Selector| selector != Selector::All && selector.matches(device).is_some();
+    let named =
+        |selector: Selector| selector != Selector::All && selector.matches(device).is_some();
     let limits = &tenant.limits;
     Promised {
         memory: rule_for(&limits.memory, device).flatten(),
@@ -365,7 +384,8 @@ pub fn promise(tenant: &TenantView, device: &DeviceIdentity) -> Promised {
 fn rule_for<T: Copy>(rules: &Rules<T>, device: &DeviceIdentity) -> Option<Option<T>> {
     let is_number = |selector: &Selector| matches!(selector, Selector::Index(_));
     let exact = rules.iter().any(|(selector, _)| {
-        matches!(selector, Selector::Uuid(_) | Selector::Pci(_)) && selector.matches(device).is_some()
+        matches!(selector, Selector::Uuid(_) | Selector::Pci(_))
+            && selector.matches(device).is_some()
     });
     let numbered = rules.iter().any(|(selector, _)| is_number(&selector));
     (exact || !numbered).then(|| rules.for_device(device))
@@ -404,7 +424,11 @@ fn runs(pid: u32, start_time: u64) -> bool {
     let zombie = std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|text| {
-            let after = text.get(text.rfind(')')? + 1..)?.trim_start().chars().next()?;
+            let after = text
+                .get(text.rfind(')')? + 1..)?
+                .trim_start()
+                .chars()
+                .next()?;
             Some(matches!(after, 'Z' | 'X'))
         })
         .unwrap_or(true);

@@ -223,7 +223,9 @@ fn draw(frame: &mut Frame, state: &mut State) {
                 (FULL_WIDTH.., word) => format!(
                     "q quit   up/down scroll   a {word} the ended   HELD: launches waiting, LATE: let go by a deadline"
                 ),
-                (_, word) => format!("q quit   up/down scroll   a {word} the ended   HELD: launches waiting"),
+                (_, word) => {
+                    format!("q quit   up/down scroll   a {word} the ended   HELD: launches waiting")
+                }
             },
             screen::FAINT,
         ),
@@ -278,7 +280,11 @@ fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum
                     .extend(screen::bar(sum.used, sum.total, width, Color::Cyan).spans);
                 line.push_span(Span::raw("  "));
             }
-            line.push_span(Span::raw(format!("{} of {}", Bytes(sum.used), Bytes(sum.total))));
+            line.push_span(Span::raw(format!(
+                "{} of {}",
+                Bytes(sum.used),
+                Bytes(sum.total)
+            )));
             if let Some(had) = sum.had {
                 line.push_span(Span::raw(format!("  {:.0}% busy", had * 100.0)));
             }
@@ -434,7 +440,10 @@ mod tests {
                 "61%",
                 "25% busy",
             ] {
-                assert!(picture.contains(part), "{part} at {width}x{height}:\n{picture}");
+                assert!(
+                    picture.contains(part),
+                    "{part} at {width}x{height}:\n{picture}"
+                );
             }
             assert_eq!(
                 picture.contains("PEAK") && picture.contains("1.5ms"),
@@ -463,7 +472,15 @@ mod tests {
             }
         }
         let columns = columns(80, 0);
-        for bytes in [0, 1, 1023, (1 << 20) - 1, (1 << 30) - 1, (80 << 30) - 1, 1 << 50] {
+        for bytes in [
+            0,
+            1,
+            1023,
+            (1 << 20) - 1,
+            (1 << 30) - 1,
+            (80 << 30) - 1,
+            1 << 50,
+        ] {
             let text = Bytes(bytes).to_string();
             let cell = format!("{:?}", columns.bytes(bytes));
             let shown = cell.split('"').nth(1).unwrap_or("");

@@ -98,7 +98,11 @@ impl Vendor {
             }
             Vendor::Hip => {
                 use fcsp::hip::symbols::{amd_smi, hip, rocm_smi};
-                vec![("hip", hip()), ("rocm_smi", rocm_smi()), ("amd_smi", amd_smi())]
+                vec![
+                    ("hip", hip()),
+                    ("rocm_smi", rocm_smi()),
+                    ("amd_smi", amd_smi()),
+                ]
             }
             Vendor::LevelZero => {
                 use fcsp::levelzero::symbols::{ze, zes, zet};
@@ -106,7 +110,12 @@ impl Vendor {
             }
             Vendor::Ascend => {
                 use fcsp::ascend::symbols::{acl, dcmi, hccl, rt};
-                vec![("acl", acl()), ("rt", rt()), ("hccl", hccl()), ("dcmi", dcmi())]
+                vec![
+                    ("acl", acl()),
+                    ("rt", rt()),
+                    ("hccl", hccl()),
+                    ("dcmi", dcmi()),
+                ]
             }
             Vendor::Gaudi => {
                 use fcsp::gaudi::symbols::{hlml, synapse};
@@ -148,10 +157,12 @@ impl Vendor {
     }
 
     fn is_driver(self, file: &[u8]) -> bool {
-        self.drivers().iter().any(|name| match name.strip_suffix('*') {
-            Some(beginning) => file.starts_with(beginning.as_bytes()),
-            None => file == name.as_bytes(),
-        })
+        self.drivers()
+            .iter()
+            .any(|name| match name.strip_suffix('*') {
+                Some(beginning) => file.starts_with(beginning.as_bytes()),
+                None => file == name.as_bytes(),
+            })
     }
 
     fn driver_in(self, dir: &Path) -> Option<PathBuf> {
@@ -196,7 +207,8 @@ pub fn wrong_settings() -> Vec<String> {
             .into_owned()
     };
     let cores = fcsp::ascend::cores::setting().map(drop);
-    let wait = fcsp::gaudi::context::read_wait(&value(fcsp::gaudi::context::WAIT_VARIABLE)).map(drop);
+    let wait =
+        fcsp::gaudi::context::read_wait(&value(fcsp::gaudi::context::WAIT_VARIABLE)).map(drop);
     [cores, wait].into_iter().filter_map(Result::err).collect()
 }
 
@@ -333,7 +345,12 @@ mod tests {
             ["gaudi", "hip", "cuda"]
         );
         assert_eq!(order(&["all"], &[]), Vendor::ALL.map(Vendor::name));
-        assert!("nvidia".parse::<Choice>().unwrap_err().contains("gaudi, all"));
+        assert!(
+            "nvidia"
+                .parse::<Choice>()
+                .unwrap_err()
+                .contains("gaudi, all")
+        );
     }
 
     #[test]

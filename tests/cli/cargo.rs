@@ -28,7 +28,10 @@ fn the_inner_cargo_is_told_what_the_outer_one_was() {
     let here = folder.path();
     assert_eq!(told(&["build", "--release"], here), [""; 0]);
     assert_eq!(told(&["build", "--offline"], here), ["--offline"]);
-    assert_eq!(told(&["install", "--path", ".", "--frozen"], here), ["--offline"]);
+    assert_eq!(
+        told(&["install", "--path", ".", "--frozen"], here),
+        ["--offline"]
+    );
     // What comes after is the program's own.
     assert_eq!(
         told(&["run", "--", "--offline", "--config", "a=1"], here),

@@ -12,7 +12,11 @@ fn a_name_without_limits_joins_or_fails() {
     refuses(
         &machine.fcsp(&alone),
         125,
-        &["no tenant team runs", "--memory 16GiB", "--memory unlimited"],
+        &[
+            "no tenant team runs",
+            "--memory 16GiB",
+            "--memory unlimited",
+        ],
     );
     let by_variable = machine
         .command(&["run", "--", "true"])
@@ -100,7 +104,12 @@ fn amounts_are_taken_as_people_write_them_or_told_what_they_meant() {
         let all = [
             &["run", "--sim", "h100"],
             options,
-            &["--", "sh", "-c", "echo $FCSP_MEMORY_LIMIT $FCSP_COMPUTE_LIMIT"],
+            &[
+                "--",
+                "sh",
+                "-c",
+                "echo $FCSP_MEMORY_LIMIT $FCSP_COMPUTE_LIMIT",
+            ],
         ]
         .concat();
         machine.fcsp(&all)
@@ -189,7 +198,11 @@ fn no_limit_at_all_is_said() {
     let machine = Machine::new();
     let output = machine.fcsp(&["run", "--", "true"]);
     assert!(output.status.success());
-    assert!(stderr(&output).contains("has no limit"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("has no limit"),
+        "{}",
+        stderr(&output)
+    );
     let output = machine.fcsp(&["run", "--memory", "unlimited", "--", "true"]);
     assert_eq!(stderr(&output), "");
 }
@@ -206,9 +219,13 @@ fn promises_beyond_the_device_are_told_or_refused() {
         ]
         .concat(),
     );
-    let second = |options: &[&str]| machine.fcsp(&[&["run"], &sim[..], options, &["--", "true"]].concat());
+    let second =
+        |options: &[&str]| machine.fcsp(&[&["run"], &sim[..], options, &["--", "true"]].concat());
     let output = second(&["--memory", "19GiB", "--compute", "20%"]);
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    assert_eq!(
+        (output.status.code(), stderr(&output)),
+        (Some(0), String::new())
+    );
     let output = second(&["--memory", "60GiB", "--compute", "80%"]);
     assert!(output.status.success());
     let said = stderr(&output);

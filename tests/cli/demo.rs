@@ -46,7 +46,10 @@ fn every_quota_holds_and_every_byte_comes_back() {
             number("quota_bytes"),
             "the quota is the device: {tenant}"
         );
-        assert!(number("judged_peak_bytes") <= number("quota_bytes"), "{tenant}");
+        assert!(
+            number("judged_peak_bytes") <= number("quota_bytes"),
+            "{tenant}"
+        );
         assert!(
             number("judged_peak_bytes") > 1 << 30,
             "it did something: {tenant}"
@@ -55,7 +58,10 @@ fn every_quota_holds_and_every_byte_comes_back() {
         assert_eq!(number("after_exit_bytes"), 0, "{tenant}");
     }
     let refused = |name: &str| {
-        tenants.iter().find(|tenant| tenant["name"] == name).unwrap()["refused"]
+        tenants
+            .iter()
+            .find(|tenant| tenant["name"] == name)
+            .unwrap()["refused"]
             .as_u64()
             .unwrap()
     };

@@ -25,7 +25,9 @@ fn a_program_gets_its_quota_less_its_context_and_then_out_of_memory() {
     let client = client.to_str().unwrap();
     for (route, quota) in [("dlsym", 4 * GIB), ("proc", 2 * GIB)] {
         let limit = quota.to_string();
-        let output = machine.fcsp(&["run", "--sim", "h100", "--memory", &limit, "--", client, route]);
+        let output = machine.fcsp(&[
+            "run", "--sim", "h100", "--memory", &limit, "--", client, route,
+        ]);
         assert_eq!(
             output.status.code(),
             Some(0),
@@ -85,7 +87,13 @@ fn quotas_differ_by_device() {
 
 /// Runs the client on a device under an order that the program itself chooses, in a tenant whose
 /// limits go by number; gives the total that it saw.
-fn total_under(machine: &Machine, client: &str, command: &[&str], order: &str, device: &str) -> u64 {
+fn total_under(
+    machine: &Machine,
+    client: &str,
+    command: &[&str],
+    order: &str,
+    device: &str,
+) -> u64 {
     let script = format!("{order} exec {client} dlsym {device}");
     let args = [&["run"], command, &["--", "sh", "-c", &script]].concat();
     let output = machine.fcsp(&args);
@@ -200,11 +208,19 @@ fn numbers_of_unlike_devices_are_asked_of_the_driver() {
             .env("CUDA_VISIBLE_DEVICES", visible);
         let _root = crate::Sleeper(command.spawn().unwrap());
         crate::wait_for("the tenant", || {
-            machine.tenant("t").is_some_and(|tenant| tenant["alive"] == true)
+            machine
+                .tenant("t")
+                .is_some_and(|tenant| tenant["alive"] == true)
         });
         for (device, quota) in quotas.into_iter().enumerate() {
-            let mut command =
-                machine.command(&["run", "--tenant", "t", "--", client.to_str().unwrap(), "dlsym"]);
+            let mut command = machine.command(&[
+                "run",
+                "--tenant",
+                "t",
+                "--",
+                client.to_str().unwrap(),
+                "dlsym",
+            ]);
             command
                 .arg(device.to_string())
                 .env("LD_LIBRARY_PATH", dir.join("sim"))

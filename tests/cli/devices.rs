@@ -10,7 +10,9 @@ const GIB: u64 = 1 << 30;
 #[test]
 fn devices_show_what_is_promised_of_them_and_to_whom() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let listed = || machine.json(&["devices", "--sim", "h100", "--json"], 0);
     let empty = listed();
     assert_eq!(empty["schema"], "fcsp.devices/1");
@@ -38,7 +40,10 @@ fn devices_show_what_is_promised_of_them_and_to_whom() {
     let device = &now["devices"][0];
     assert_eq!(device["promised_bytes"], 60 * GIB);
     assert_eq!(
-        (device["promised_share"].as_f64(), device["unlimited"].as_u64()),
+        (
+            device["promised_share"].as_f64(),
+            device["unlimited"].as_u64()
+        ),
         (Some(0.6), Some(0))
     );
     assert!(device["used_bytes"].as_u64().unwrap() > before, "{device}");
@@ -131,7 +136,10 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     assert_eq!(listed["compute"]["quota"], 0.25);
     assert_eq!(listed["compute"]["had"], 0.0);
     let text = stdout(&machine.fcsp(&["ps"]));
-    assert!(text.contains("worker") && text.contains("25% strict"), "{text}");
+    assert!(
+        text.contains("worker") && text.contains("25% strict"),
+        "{text}"
+    );
     // Its page goes with it.
     let folder = machine.path().join("state/devices");
     let file = folder.join(device.to_string()).join("worker.page");

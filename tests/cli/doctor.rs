@@ -2,9 +2,16 @@
 
 use crate::{Machine, stdout};
 
-fn finding<'a>(report: &'a serde_json::Value, level: &str, part: &str) -> Option<&'a serde_json::Value> {
+fn finding<'a>(
+    report: &'a serde_json::Value,
+    level: &str,
+    part: &str,
+) -> Option<&'a serde_json::Value> {
     report["findings"].as_array()?.iter().find(|finding| {
-        finding["level"] == level && finding["text"].as_str().is_some_and(|text| text.contains(part))
+        finding["level"] == level
+            && finding["text"]
+                .as_str()
+                .is_some_and(|text| text.contains(part))
     })
 }
 
@@ -23,8 +30,16 @@ fn the_simulator_is_in_order() {
 
     let coverage = report["coverage"].as_array().unwrap();
     let cuda = coverage.iter().find(|c| c["library"] == "cuda").unwrap();
-    assert!(cuda["exported"].as_u64().unwrap() > 400, "{}", cuda["exported"]);
-    assert!(cuda["wrapped"].as_u64().unwrap() > 80, "{}", cuda["wrapped"]);
+    assert!(
+        cuda["exported"].as_u64().unwrap() > 400,
+        "{}",
+        cuda["exported"]
+    );
+    assert!(
+        cuda["wrapped"].as_u64().unwrap() > 80,
+        "{}",
+        cuda["wrapped"]
+    );
     assert_eq!(cuda["unknown"], serde_json::json!([]));
     let allocates = cuda["roles"]
         .as_array()
@@ -62,11 +77,13 @@ fn a_wrong_variable_and_a_rival_are_problems_with_remedies() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["verdict"], "problems");
     for part in ["FCSP_MEMORY_LIMIT", "libvgpu.so"] {
-        let finding = finding(&report, "problem", part).unwrap_or_else(|| panic!("{part}: {report}"));
+        let finding =
+            finding(&report, "problem", part).unwrap_or_else(|| panic!("{part}: {report}"));
         assert!(finding["remedy"].is_string());
     }
     let settings = report["settings"].as_array().unwrap();
-    let counts = |name: &str| settings.iter().find(|s| s["variable"] == name).unwrap()["counts"].as_bool();
+    let counts =
+        |name: &str| settings.iter().find(|s| s["variable"] == name).unwrap()["counts"].as_bool();
     assert_eq!(counts("FCSP_MEMORY_LIMIT"), Some(true));
     assert_eq!(counts("CUDA_DEVICE_MEMORY_LIMIT"), Some(false));
 }

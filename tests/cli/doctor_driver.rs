@@ -19,7 +19,10 @@ fn findings(report: &serde_json::Value, level: &str, part: &str) -> Vec<(String,
         .filter(|finding| finding["level"] == level)
         .map(|finding| {
             let text = finding["text"].as_str().unwrap().to_owned();
-            (text, finding["remedy"].as_str().unwrap_or_default().to_owned())
+            (
+                text,
+                finding["remedy"].as_str().unwrap_or_default().to_owned(),
+            )
         })
         .filter(|(text, _)| text.contains(part))
         .collect()
@@ -43,7 +46,11 @@ fn a_driver_that_cannot_be_loaded_is_a_problem_and_not_none() {
     };
     let driver = drivers.join("libcuda.so.1");
     std::fs::write(&driver, "hello").unwrap();
-    one(&examined(), "problem", "libcuda.so.1 is there and is no library");
+    one(
+        &examined(),
+        "problem",
+        "libcuda.so.1 is there and is no library",
+    );
     std::fs::write(&driver, b"\x7fELF\x01").unwrap();
     one(&examined(), "problem", "another word size");
     // Another vendor's, too.
@@ -65,7 +72,12 @@ fn a_driver_that_cannot_be_loaded_is_a_problem_and_not_none() {
         return;
     };
     std::fs::rename(&built, &needed).unwrap();
-    let arguments = ["-shared", "-fPIC", "-Wl,--no-as-needed", needed.to_str().unwrap()];
+    let arguments = [
+        "-shared",
+        "-fPIC",
+        "-Wl,--no-as-needed",
+        needed.to_str().unwrap(),
+    ];
     let built = compile(&machine, "small_driver.c", &arguments).unwrap();
     std::fs::rename(&built, &driver).unwrap();
     std::fs::remove_file(&needed).unwrap();
@@ -106,7 +118,11 @@ fn an_unreadable_driver_is_a_problem() {
             .gid(65534),
         1,
     );
-    let (text, remedy) = one(&report, "problem", "libcuda.so.1 is there and cannot be read");
+    let (text, remedy) = one(
+        &report,
+        "problem",
+        "libcuda.so.1 is there and cannot be read",
+    );
     assert!(
         text.contains("Permission denied") && remedy.contains("readable"),
         "{text}"
@@ -161,7 +177,10 @@ fn faults_that_cannot_be_read_are_said_to_be_so() {
         "problem",
         "FCSP_SIM_FAULTS",
     );
-    assert!(text.contains("cuFoo") && !text.contains("cuMemAlloc"), "{text}");
+    assert!(
+        text.contains("cuFoo") && !text.contains("cuMemAlloc"),
+        "{text}"
+    );
     let mut command = machine.command(&["doctor", "--json"]);
     command.env("FCSP_SIM", "h1000");
     one(&report(&mut command, 1), "problem", "FCSP_SIM");

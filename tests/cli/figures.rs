@@ -26,13 +26,25 @@ fn limits_have_one_shape_with_numbers_in_every_listing() {
     let _sleeper = machine.sleeper("a", &options);
     let listed = machine.tenant("a").unwrap();
     let shown = machine.json(&["limit", "a", "--json"], 0);
-    for key in ["name", "memory", "compute", "paused", "used_bytes", "devices"] {
+    for key in [
+        "name",
+        "memory",
+        "compute",
+        "paused",
+        "used_bytes",
+        "devices",
+    ] {
         assert_eq!(listed[key], shown[key], "{key}");
         assert!(!listed[key].is_null(), "{key}");
     }
     assert_eq!(listed["memory"][0]["bytes"], 1 << 30);
     let share = &listed["compute"][0];
-    for (key, value) in [("quota", 0.25), ("floor", 0.1), ("burst", 0.5), ("pool", 0.3)] {
+    for (key, value) in [
+        ("quota", 0.25),
+        ("floor", 0.1),
+        ("burst", 0.5),
+        ("pool", 0.3),
+    ] {
         assert_eq!(share[key].as_f64(), Some(value), "{key}");
     }
     assert_eq!(
@@ -49,15 +61,25 @@ fn limits_have_one_shape_with_numbers_in_every_listing() {
 #[test]
 fn a_share_that_is_taken_away_holds_nothing_back() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
-    let client = Client::busy(&machine, &program, "a", &["--compute", "10%", "--mode", "strict"]);
+    let Some(program) = spin(&machine) else {
+        return;
+    };
+    let client = Client::busy(
+        &machine,
+        &program,
+        "a",
+        &["--compute", "10%", "--mode", "strict"],
+    );
     let held = client.rate();
     let changed = machine.json(&["limit", "a", "--compute", "unlimited", "--json"], 0);
     assert_eq!(changed["compute"], serde_json::json!([]));
     // Six times what it had is far from ten, and far from one.
     wait_for("the program to run freely", || client.rate() > 6.0 * held);
     let share = figures(&machine, "a");
-    assert!(share["had"].is_null() && share["throttled"].is_null(), "{share}");
+    assert!(
+        share["had"].is_null() && share["throttled"].is_null(),
+        "{share}"
+    );
     assert!(share["quota"].is_null(), "{share}");
     assert!(
         stdout(&machine.fcsp(&["limit", "a"])).contains("compute unlimited"),
@@ -68,7 +90,9 @@ fn a_share_that_is_taken_away_holds_nothing_back() {
 #[test]
 fn without_a_share_nothing_is_counted_and_nothing_is_said() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let _client = Client::busy(&machine, &program, "a", &["--compute", "50%"]);
     machine.json(&["limit", "a", "--mode", "none", "--json"], 0);
     wait_for("the share to be given up", || {
@@ -86,7 +110,9 @@ fn without_a_share_nothing_is_counted_and_nothing_is_said() {
 #[test]
 fn a_wait_is_counted_as_it_goes() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     // Four kernels of 4 ms at 1 %: each wait is longer than the time between two looks.
     let options = [
         "--sim",
@@ -211,13 +237,26 @@ fn another_users_state_folder_is_said_to_be_one() {
 #[test]
 fn a_quota_below_what_is_held_is_new_only_when_it_was_changed() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let _client = Client::busy(&machine, &program, "a", &["--memory", "2GiB"]);
-    let note = |args: &[&str]| machine.json(args, 0)["notes"][0].as_str().unwrap().to_owned();
+    let note = |args: &[&str]| {
+        machine.json(args, 0)["notes"][0]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let changed = note(&["limit", "a", "--memory", "300MiB", "--json"]);
-    assert!(changed.contains("holds more than its new quota"), "{changed}");
+    assert!(
+        changed.contains("holds more than its new quota"),
+        "{changed}"
+    );
     for args in [&["pause", "a", "--json"][..], &["limit", "a", "--json"]] {
         let said = note(args);
-        assert!(said.contains("holds more than its quota"), "{args:?}: {said}");
+        assert!(
+            said.contains("holds more than its quota"),
+            "{args:?}: {said}"
+        );
     }
 }

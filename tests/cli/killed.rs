@@ -59,7 +59,11 @@ fn killed(count: u32) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let most = if numbers.below(5) == 0 { 40_000 } else { 12_000 };
+        let most = if numbers.below(5) == 0 {
+            40_000
+        } else {
+            12_000
+        };
         std::thread::sleep(Duration::from_micros(numbers.below(most)));
         child.kill().unwrap();
         caught += u32::from(!child.wait().unwrap().success());

@@ -70,7 +70,12 @@ impl Machine {
     /// The JSON that the arguments give; fails the test if the exit code is not `code`.
     fn json(&self, args: &[&str], code: i32) -> serde_json::Value {
         let output = self.fcsp(args);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            stderr(&output)
+        );
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 

@@ -40,7 +40,12 @@ fn apart(machine: &Machine, script: &str) -> Option<String> {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
     assert!(
         !stderr(&output).contains("cannot be preloaded"),
         "{}",
@@ -51,7 +56,10 @@ fn apart(machine: &Machine, script: &str) -> Option<String> {
 
 /// The state folder and the library's folder that a program was told of.
 fn told(said: &str) -> (String, String) {
-    let (state, library) = said.trim().rsplit_once(' ').unwrap_or_else(|| panic!("{said}"));
+    let (state, library) = said
+        .trim()
+        .rsplit_once(' ')
+        .unwrap_or_else(|| panic!("{said}"));
     let folder = Path::new(library).parent().unwrap().display().to_string();
     (state.to_owned(), folder)
 }
@@ -66,7 +74,12 @@ const RUN: &str = "run --memory 1GiB -- sh -c 'echo $FCSP_STATE_DIR $LD_PRELOAD'
 fn the_first_place_that_serves_is_taken() {
     let machine = Machine::new();
     for (what, script, state, library) in [
-        ("root", format!("$F {RUN}"), "/run/fcsp/open/", "/var/cache/fcsp/"),
+        (
+            "root",
+            format!("$F {RUN}"),
+            "/run/fcsp/open/",
+            "/var/cache/fcsp/",
+        ),
         (
             "root, /run and /var/cache read-only",
             format!("mount -o remount,ro /run; mount -o remount,ro /var/cache; $F {RUN}"),
@@ -75,7 +88,9 @@ fn the_first_place_that_serves_is_taken() {
         ),
         (
             "root, only /tmp takes programs",
-            format!("for at in /run /dev/shm /var/cache; do mount -o remount,noexec $at; done; $F {RUN}"),
+            format!(
+                "for at in /run /dev/shm /var/cache; do mount -o remount,noexec $at; done; $F {RUN}"
+            ),
             "/run/fcsp/open/",
             "/tmp/fcsp-0",
         ),
@@ -99,13 +114,17 @@ fn the_first_place_that_serves_is_taken() {
         ),
         (
             "nobody, whose name root has taken",
-            format!("mkdir /dev/shm/fcsp-65534; ln -s /tmp /dev/shm/fcsp-65534.1; $NOBODY $F {RUN}"),
+            format!(
+                "mkdir /dev/shm/fcsp-65534; ln -s /tmp /dev/shm/fcsp-65534.1; $NOBODY $F {RUN}"
+            ),
             "/dev/shm/fcsp-65534.2",
             "/dev/shm/fcsp-65534.2/lib/",
         ),
         (
             "nobody, /dev/shm read-only, a TMPDIR",
-            format!("mount -o remount,ro /dev/shm; mkdir -m 1777 /run/t; $NOBODY env TMPDIR=/run/t $F {RUN}"),
+            format!(
+                "mount -o remount,ro /dev/shm; mkdir -m 1777 /run/t; $NOBODY env TMPDIR=/run/t $F {RUN}"
+            ),
             "/run/t/fcsp-65534",
             "/run/t/fcsp-65534/lib/",
         ),

@@ -12,7 +12,10 @@ fn a_bad_option_is_named_and_nothing_starts() {
     let mark = machine.path().join("started");
     let mark = mark.to_str().unwrap();
     for (options, parts) in [
-        (&["--memory", "8 gigs"][..], &["--memory: \"8 gigs\"", "8GiB"][..]),
+        (
+            &["--memory", "8 gigs"][..],
+            &["--memory: \"8 gigs\"", "8GiB"][..],
+        ),
         (&["--memory", "101%"], &["--memory", "100%"]),
         (&["--memory", "0"], &["--memory", "leave the limit out"]),
         (&["--memory", ""], &["--memory: is empty"]),
@@ -30,7 +33,10 @@ fn a_bad_option_is_named_and_nothing_starts() {
         (&["--compute", "25%", "--floor", "30%"], &["--floor", "25%"]),
         (&["--compute", "25%", "--burst", "10%"], &["--burst", "25%"]),
         (&["--tenant", "a/b"], &["--tenant", "letters"]),
-        (&["--sim", "b200"], &["--sim: \"b200\" is not a model", "h100"]),
+        (
+            &["--sim", "b200"],
+            &["--sim: \"b200\" is not a model", "h100"],
+        ),
         (
             &["--sim", "mi300x"],
             &["--sim: \"mi300x\" is not a model", "h100"],
@@ -60,7 +66,11 @@ fn a_bad_option_is_named_and_nothing_starts() {
         !machine.path().join("state/tenants").exists(),
         "no tenant was made"
     );
-    refuses(&machine.fcsp(&["run", "--memory", "1GiB"]), 125, &["PROGRAM"]);
+    refuses(
+        &machine.fcsp(&["run", "--memory", "1GiB"]),
+        125,
+        &["PROGRAM"],
+    );
     refuses(
         &machine.fcsp(&["rum"]),
         125,
@@ -172,17 +182,23 @@ fn a_pipe_that_closes_ends_the_program_quietly() {
     let output = machine
         .command(&[])
         .get_envs()
-        .fold(std::process::Command::new("sh"), |mut command, (name, value)| {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-            command
-        })
+        .fold(
+            std::process::Command::new("sh"),
+            |mut command, (name, value)| {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+                command
+            },
+        )
         .args(["-c", &script])
         .output()
         .unwrap();
-    assert_eq!((stdout(&output), stderr(&output)), ("y\n".into(), String::new()));
+    assert_eq!(
+        (stdout(&output), stderr(&output)),
+        ("y\n".into(), String::new())
+    );
 }
 
 #[test]
@@ -214,7 +230,12 @@ fn the_environment_says_what_the_options_said() {
             .find_map(|line| line.strip_prefix(&format!("{name}=")))
             .map(str::to_owned)
     };
-    assert_eq!(value("FCSP_TENANT").as_deref(), Some("t"), "{}", stderr(&output));
+    assert_eq!(
+        value("FCSP_TENANT").as_deref(),
+        Some("t"),
+        "{}",
+        stderr(&output)
+    );
     // Numbers have become devices: whatever order the program chooses, they keep their quotas.
     let memory = value("FCSP_MEMORY_LIMIT").unwrap();
     let rules: Vec<_> = memory
@@ -235,7 +256,9 @@ fn the_environment_says_what_the_options_said() {
     assert_eq!(value("FCSP_SIM").as_deref(), Some("h100x2"));
     let preload = value("LD_PRELOAD").unwrap();
     assert!(
-        preload.ends_with("/libfcsp_cuda.so") && !preload.contains(':') && !preload.contains("/somewhere/"),
+        preload.ends_with("/libfcsp_cuda.so")
+            && !preload.contains(':')
+            && !preload.contains("/somewhere/"),
         "one copy of the library, this one: {preload}"
     );
     let sim = value("LD_LIBRARY_PATH").unwrap();
@@ -261,7 +284,10 @@ fn other_preloads_stay() {
         ours.iter().any(|entry| entry.ends_with("/libfcsp_cuda.so")),
         "{text}"
     );
-    assert!(ours.iter().all(|entry| entry.contains("/libfcsp_")), "{text}");
+    assert!(
+        ours.iter().all(|entry| entry.contains("/libfcsp_")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -278,14 +304,18 @@ fn a_living_tenant_is_joined_and_not_changed() {
         "echo $FCSP_MEMORY_LIMIT",
     ]);
     assert_eq!(stdout(&output), "1073741824\n", "{}", stderr(&output));
-    let output = machine.fcsp(&["run", "--tenant", "shared", "--memory", "1024MiB", "--", "true"]);
+    let output = machine.fcsp(&[
+        "run", "--tenant", "shared", "--memory", "1024MiB", "--", "true",
+    ]);
     assert!(
         output.status.success(),
         "equal limits are no change: {}",
         stderr(&output)
     );
     refuses(
-        &machine.fcsp(&["run", "--tenant", "shared", "--memory", "2GiB", "--", "true"]),
+        &machine.fcsp(&[
+            "run", "--tenant", "shared", "--memory", "2GiB", "--", "true",
+        ]),
         125,
         &["tenant shared lives", "fcsp limit shared"],
     );
@@ -304,7 +334,10 @@ fn a_name_is_free_again_when_its_tenant_is_dead() {
     drop(machine.sleeper("again", &["--memory", "1GiB"]));
     let output = machine.fcsp(&["run", "--tenant", "again", "--memory", "2GiB", "--", "true"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(machine.tenant("again").unwrap()["memory"][0]["value"], "2 GiB");
+    assert_eq!(
+        machine.tenant("again").unwrap()["memory"][0]["value"],
+        "2 GiB"
+    );
 }
 
 /// Files that a dead tenant of another version left, or that somebody wrote over, are in nobody's
@@ -327,7 +360,10 @@ fn a_name_is_free_again_whatever_its_dead_tenant_left() {
     let output = machine.fcsp(&["run", "--tenant", "again", "--memory", "2GiB", "--", "true"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stderr(&output), "");
-    assert_eq!(machine.tenant("again").unwrap()["memory"][0]["value"], "2 GiB");
+    assert_eq!(
+        machine.tenant("again").unwrap()["memory"][0]["value"],
+        "2 GiB"
+    );
 }
 
 #[test]
@@ -341,7 +377,13 @@ fn unnamed_tenants_leave_nothing_behind() {
                 .success()
         );
     }
-    let output = machine.fcsp(&["run", "--", "sh", "-c", "ls $FCSP_STATE_DIR/tenants | wc -l"]);
+    let output = machine.fcsp(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "ls $FCSP_STATE_DIR/tenants | wc -l",
+    ]);
     assert_eq!(stdout(&output).trim(), "1", "only its own");
 }
 
@@ -389,7 +431,11 @@ fn an_unusable_state_folder_is_an_error_that_says_what_to_do() {
         .env_remove("FCSP_SIM_STATE")
         .output()
         .unwrap();
-    refuses(&simulated, 125, &["--state-dir", "cannot set the tenant up in"]);
+    refuses(
+        &simulated,
+        125,
+        &["--state-dir", "cannot set the tenant up in"],
+    );
     // The simulated machine's own file.
     std::fs::write(machine.path().join("device"), "scribble").unwrap();
     refuses(
@@ -426,7 +472,11 @@ fn libraries_that_were_tampered_with_are_written_again() {
 
     // A home that others may write cannot be trusted with a library: the state folder takes its
     // place.
-    std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(
+        path.parent().unwrap(),
+        std::fs::Permissions::from_mode(0o777),
+    )
+    .unwrap();
     assert!(lib().starts_with(machine.path().join("state")));
 }
 
@@ -475,11 +525,15 @@ fn an_unpacked_release_uses_the_libraries_beside_it() {
             .env(name, value)
             .output()
             .unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)))
     };
     let found = lib("XDG_CACHE_HOME", machine.path());
     assert_eq!(found["origin"], "beside");
-    assert_eq!(found["preload"], folder.join("libfcsp_cuda.so").to_str().unwrap());
+    assert_eq!(
+        found["preload"],
+        folder.join("libfcsp_cuda.so").to_str().unwrap()
+    );
     // The variable beats it; where the cache is no folder and beside nothing, the state folder
     // holds the libraries.
     assert_eq!(lib("FCSP_LIB_DIR", &folder)["origin"], "variable");

@@ -21,7 +21,13 @@ pub struct Client {
 
 impl Client {
     /// Starts the client as tenant `name` under `fcsp run` with these options.
-    fn start(machine: &Machine, program: &Path, name: &str, options: &[&str], work: [&str; 2]) -> Self {
+    fn start(
+        machine: &Machine,
+        program: &Path,
+        name: &str,
+        options: &[&str],
+        work: [&str; 2],
+    ) -> Self {
         Self::start_with(machine, program, name, options, &[], work)
     }
 
@@ -63,7 +69,13 @@ impl Client {
         Self::start(machine, program, name, options, ["busy", KERNEL]).begun()
     }
 
-    fn busy_with(machine: &Machine, program: &Path, name: &str, options: &[&str], before: &[&str]) -> Self {
+    fn busy_with(
+        machine: &Machine,
+        program: &Path,
+        name: &str,
+        options: &[&str],
+        before: &[&str],
+    ) -> Self {
         Self::start_with(machine, program, name, options, before, ["busy", KERNEL]).begun()
     }
 
@@ -123,7 +135,9 @@ pub fn figures(machine: &Machine, tenant: &str) -> serde_json::Value {
 #[test]
 fn strict_is_its_quota_and_none_holds_nothing_back() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let free = Client::busy(&machine, &program, "free", &[]).rate();
 
     let strict = Client::busy(
@@ -184,7 +198,9 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
 #[test]
 fn neighbours_get_their_quotas_and_one_alone_everything() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let start = |name, share| {
         let options = ["--compute", share];
         Client::start(&machine, &program, name, &options, ["busy", KERNEL])
@@ -209,7 +225,9 @@ fn neighbours_get_their_quotas_and_one_alone_everything() {
 #[test]
 fn adaptive_alone_has_everything_and_high_priority_goes_first() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let options = [
         "--compute",
         "50%",
@@ -240,8 +258,15 @@ fn adaptive_alone_has_everything_and_high_priority_goes_first() {
 #[test]
 fn limits_change_what_a_running_program_gets() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
-    let client = Client::busy(&machine, &program, "a", &["--compute", "20%", "--mode", "strict"]);
+    let Some(program) = spin(&machine) else {
+        return;
+    };
+    let client = Client::busy(
+        &machine,
+        &program,
+        "a",
+        &["--compute", "20%", "--mode", "strict"],
+    );
     settles("before, of the device", 200.0, &client);
     machine.json(&["limit", "a", "--compute", "60%", "--json"], 0);
     settles("raised", 600.0, &client);
@@ -257,11 +282,21 @@ fn limits_change_what_a_running_program_gets() {
 #[test]
 fn a_share_can_be_set_on_a_program_that_runs_without_one() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let client = Client::busy(&machine, &program, "a", &[]);
     let free = client.rate();
     machine.json(
-        &["limit", "a", "--compute", "25%", "--mode", "strict", "--json"],
+        &[
+            "limit",
+            "a",
+            "--compute",
+            "25%",
+            "--mode",
+            "strict",
+            "--json",
+        ],
         0,
     );
     std::thread::sleep(Duration::from_millis(100));
@@ -271,7 +306,9 @@ fn a_share_can_be_set_on_a_program_that_runs_without_one() {
 #[test]
 fn a_pause_stops_launches_until_it_is_resumed() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     for (name, options) in [
         ("free", &[][..]),
         ("held", &["--compute", "50%"]),
@@ -289,7 +326,10 @@ fn a_pause_stops_launches_until_it_is_resumed() {
         std::thread::sleep(Duration::from_millis(700));
         assert_eq!(client.word(0), before, "{name} goes on though it is paused");
         let share = figures(&machine, name);
-        assert!(share["throttled"].as_f64().unwrap() > 0.5, "{name}: {share}");
+        assert!(
+            share["throttled"].as_f64().unwrap() > 0.5,
+            "{name}: {share}"
+        );
         assert_eq!(share["had"], 0.0);
         machine.json(&["resume", name, "--json"], 0);
         wait_for("the program to go on", || client.word(0) > before + 20);
@@ -299,7 +339,9 @@ fn a_pause_stops_launches_until_it_is_resumed() {
 #[test]
 fn a_quota_that_changes_is_seen_at_once() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let ask = (3 * GIB / 2).to_string();
     let client = Client::start(
         &machine,
@@ -322,7 +364,10 @@ fn a_quota_that_changes_is_seen_at_once() {
             (client.word(1), client.word(2)) == (total, granted)
         });
         waits.push(begun.elapsed());
-        assert_eq!(machine.tenant("a").unwrap()["devices"][0]["limit_bytes"], total);
+        assert_eq!(
+            machine.tenant("a").unwrap()["devices"][0]["limit_bytes"],
+            total
+        );
     }
     // The best of several: a busy machine may keep any one of them from its processor.
     let fastest = waits.iter().min().unwrap();
@@ -333,15 +378,19 @@ fn a_quota_that_changes_is_seen_at_once() {
 #[test]
 fn shares_that_no_neighbour_sees_are_named() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let client = Client::busy(
         &machine,
         &program,
         "apart",
         &["--compute", "25%", "--mode", "strict"],
     );
-    let named =
-        || stdout(&machine.fcsp(&["ps"])).contains("is not coordinated: its page is of another version");
+    let named = || {
+        stdout(&machine.fcsp(&["ps"]))
+            .contains("is not coordinated: its page is of another version")
+    };
     let why = || figures(&machine, "apart")["not_coordinated"].clone();
     assert_eq!(why(), serde_json::Value::Null);
     assert!(!named());
@@ -354,7 +403,11 @@ fn shares_that_no_neighbour_sees_are_named() {
         .unwrap();
     let file = std::fs::File::options().write(true).open(&page).unwrap();
     file.write_all_at(b"FCSPSHR\x7f", 0).unwrap();
-    assert!(why().as_str().unwrap().contains("another version"), "{}", why());
+    assert!(
+        why().as_str().unwrap().contains("another version"),
+        "{}",
+        why()
+    );
     assert!(named());
     let doctor = stdout(&machine.fcsp(&["doctor"]));
     assert!(doctor.contains("is not coordinated"), "{doctor}");
@@ -365,7 +418,9 @@ fn shares_that_no_neighbour_sees_are_named() {
 #[test]
 fn gc_removes_a_simulated_machine_that_nobody_uses() {
     let machine = Machine::new();
-    let Some(program) = spin(&machine) else { return };
+    let Some(program) = spin(&machine) else {
+        return;
+    };
     let path = machine.path().join("words");
     std::fs::write(&path, [0; 64]).unwrap();
     let fcsp = |args: &[&str]| {
@@ -391,10 +446,17 @@ fn gc_removes_a_simulated_machine_that_nobody_uses() {
         all.filter(|path| path.is_file() && !path.ends_with("setup.lock"))
             .count()
     };
-    let args = ["run", "--sim", "tiny", "--tenant", "a", "--memory", "100%", "--"];
+    let args = [
+        "run", "--sim", "tiny", "--tenant", "a", "--memory", "100%", "--",
+    ];
     let args = [
         &args[..],
-        &[program.to_str().unwrap(), path.to_str().unwrap(), "watch", "4096"],
+        &[
+            program.to_str().unwrap(),
+            path.to_str().unwrap(),
+            "watch",
+            "4096",
+        ],
     ]
     .concat();
     let child = Sleeper(fcsp(&args).spawn().unwrap());

@@ -21,7 +21,10 @@ fn an_empty_machine_is_no_error() {
     assert_eq!(listing["schema"], "fcsp.ps/2");
     assert_eq!(listing["tenants"], serde_json::json!([]));
     for command in [&["ps"][..], &["top", "--once"]] {
-        assert!(stdout(&machine.fcsp(command)).contains("fcsp run"), "{command:?}");
+        assert!(
+            stdout(&machine.fcsp(command)).contains("fcsp run"),
+            "{command:?}"
+        );
     }
     assert_eq!(
         machine.json(&["gc", "--json"], 0)["removed"],
@@ -39,7 +42,10 @@ fn limits_change_and_merge_while_the_tenant_runs() {
         (rules(&changed["memory"]), rules(&changed["compute"])),
         ("2 GiB".into(), "25% balanced".into())
     );
-    let changed = machine.json(&["limit", "a", "--mode", "strict", "--burst", "50%", "--json"], 0);
+    let changed = machine.json(
+        &["limit", "a", "--mode", "strict", "--burst", "50%", "--json"],
+        0,
+    );
     assert_eq!(rules(&changed["compute"]), "25% strict, burst 50%");
     assert_eq!(rules(&changed["memory"]), "2 GiB");
     let changed = machine.json(&["limit", "a", "--memory", "1=40%", "--json"], 0);
@@ -104,7 +110,11 @@ fn what_a_limit_or_a_pause_will_not_do_is_said() {
         &["pause", "a"],
         &["resume", "a"],
     ] {
-        refuses(&machine.fcsp(command), 125, &["has ended", "nothing was changed"]);
+        refuses(
+            &machine.fcsp(command),
+            125,
+            &["has ended", "nothing was changed"],
+        );
     }
     let shown = machine.fcsp(&["limit", "a"]);
     assert!(shown.status.success(), "{}", stderr(&shown));
@@ -158,7 +168,10 @@ fn top_prints_once_into_a_pipe() {
         let text = stdout(&output);
         assert!(text.contains("TENANT") && text.contains("1 GiB"), "{text}");
     }
-    assert_eq!(machine.json(&["top", "--json"], 0)["tenants"][0]["name"], "a");
+    assert_eq!(
+        machine.json(&["top", "--json"], 0)["tenants"][0]["name"],
+        "a"
+    );
 }
 
 #[test]

@@ -36,7 +36,12 @@ fn settings(terminal: &OwnedFd) -> Settings {
     unsafe {
         let mut termios: libc::termios = std::mem::zeroed();
         assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &raw mut termios), 0);
-        (termios.c_iflag, termios.c_oflag, termios.c_cflag, termios.c_lflag)
+        (
+            termios.c_iflag,
+            termios.c_oflag,
+            termios.c_cflag,
+            termios.c_lflag,
+        )
     }
 }
 
@@ -108,7 +113,10 @@ impl OnTerminal {
         let mut seen = String::new();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while !seen.contains(text) {
-            assert!(std::time::Instant::now() < deadline, "no {text:?} in {seen:?}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "no {text:?} in {seen:?}"
+            );
             std::thread::sleep(std::time::Duration::from_millis(10));
             seen = self.screen();
         }

@@ -103,7 +103,10 @@ impl Trap {
                     .collect();
                 std::fs::write(path, noise).unwrap();
             }
-            Self::Giant => std::fs::File::create(path).unwrap().set_len(1 << 42).unwrap(),
+            Self::Giant => std::fs::File::create(path)
+                .unwrap()
+                .set_len(1 << 42)
+                .unwrap(),
             Self::Socket => drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
         }
     }
@@ -227,7 +230,12 @@ fn names_that_no_tenant_has_reach_no_terminal() {
     let tenants = machine.path().join("state/tenants");
     let evil = tenants.join("evil");
     std::fs::create_dir_all(&evil).unwrap();
-    for name in ["\u{1b}[31mred", "two\nlines", "run-\u{7}bell", "\u{202e}nur"] {
+    for name in [
+        "\u{1b}[31mred",
+        "two\nlines",
+        "run-\u{7}bell",
+        "\u{202e}nur",
+    ] {
         std::fs::create_dir(tenants.join(name)).unwrap();
         std::fs::write(evil.join(format!("{name}.region")), "no region").unwrap();
         std::fs::write(tenants.join(name).join("control"), "no page").unwrap();
@@ -269,7 +277,8 @@ impl Shared {
         let state = machine.path().join("state");
         for (folder, mode) in [("", 0o755), ("tenants", 0o1777), ("devices", 0o1777)] {
             std::fs::create_dir_all(state.join(folder)).unwrap();
-            std::fs::set_permissions(state.join(folder), std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(state.join(folder), std::fs::Permissions::from_mode(mode))
+                .unwrap();
         }
         let precious = machine.path().join("precious");
         std::fs::create_dir(&precious).unwrap();
@@ -303,7 +312,11 @@ impl Shared {
         assert_eq!(names, ["file"], "{what}");
         let file = self.precious.join("file");
         assert_eq!(std::fs::read(&file).unwrap(), b"root's own", "{what}");
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o644, "{what}");
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().mode() & 0o777,
+            0o644,
+            "{what}"
+        );
     }
 }
 
@@ -326,7 +339,10 @@ fn root_writes_nothing_through_another_users_links() {
                 false => shared.link(&file, &evil.join(name)),
                 true => std::fs::hard_link(&file, evil.join(name)).unwrap(),
             }
-            let what = format!("{name} is a {} link", if hard { "second" } else { "symbolic" });
+            let what = format!(
+                "{name} is a {} link",
+                if hard { "second" } else { "symbolic" }
+            );
             all_commands(&shared.machine, &what);
             shared.nothing_happened(&what);
             if !evil.exists() {
@@ -354,7 +370,10 @@ fn root_goes_into_no_folder_that_anothers_link_leads_to() {
     let Some(shared) = Shared::new() else { return };
     shared.link(&shared.precious, &shared.tenants().join("evil"));
     shared.link(&shared.precious, &shared.tenants().join("run-1"));
-    shared.link(Path::new("../open/../precious"), &shared.tenants().join("tree-1"));
+    shared.link(
+        Path::new("../open/../precious"),
+        &shared.tenants().join("tree-1"),
+    );
     let devices = shared.machine.path().join("state/devices");
     shared.link(&shared.precious, &devices.join(DEVICE));
     all_commands(&shared.machine, "a link for a folder");
@@ -397,9 +416,14 @@ fn roots_own_limits_are_not_written_by_a_second_name() {
     page.write(&fcsp::control::Limits::default()).unwrap();
     let before = std::fs::read(own.join("control")).unwrap();
     let evil = shared.theirs("evil");
-    let Some(_sleeper) = living(&evil) else { return };
+    let Some(_sleeper) = living(&evil) else {
+        return;
+    };
     std::fs::hard_link(own.join("control"), evil.join("control")).unwrap();
-    for args in [&["limit", "evil", "--memory", "2GiB"][..], &["pause", "evil"]] {
+    for args in [
+        &["limit", "evil", "--memory", "2GiB"][..],
+        &["pause", "evil"],
+    ] {
         let output = bounded(&shared.machine, args, "a second name");
         assert_ne!(output.status.code(), Some(0), "{args:?}");
         assert!(
@@ -416,8 +440,14 @@ fn roots_own_limits_are_not_written_by_a_second_name() {
 fn what_root_makes_in_a_tenants_folder_is_the_tenants() {
     let Some(shared) = Shared::new() else { return };
     let folder = shared.theirs("evil");
-    let Some(_sleeper) = living(&folder) else { return };
-    let output = bounded(&shared.machine, &["limit", "evil", "--memory", "2GiB"], "limit");
+    let Some(_sleeper) = living(&folder) else {
+        return;
+    };
+    let output = bounded(
+        &shared.machine,
+        &["limit", "evil", "--memory", "2GiB"],
+        "limit",
+    );
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     for entry in std::fs::read_dir(&folder).unwrap().flatten() {
         assert_eq!(
@@ -427,7 +457,11 @@ fn what_root_makes_in_a_tenants_folder_is_the_tenants() {
             entry.file_name()
         );
     }
-    let output = bounded(&shared.machine, &["run", "--tenant", "evil", "--", "true"], "run");
+    let output = bounded(
+        &shared.machine,
+        &["run", "--tenant", "evil", "--", "true"],
+        "run",
+    );
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
     assert!(
         stderr(&output).contains("belongs to another user"),

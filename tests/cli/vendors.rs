@@ -10,7 +10,9 @@ const VENDORS: [&str; 5] = ["cuda", "hip", "levelzero", "ascend", "gaudi"];
 /// The vendors in the program's LD_PRELOAD, in order, of what `env` printed.
 fn preloaded(output: &Output) -> Vec<String> {
     let text = stdout(output);
-    let list = text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
+    let list = text
+        .lines()
+        .find_map(|line| line.strip_prefix("LD_PRELOAD="));
     list.unwrap_or_else(|| panic!("no LD_PRELOAD: {text} {}", stderr(output)))
         .split(':')
         .map(|entry| {
@@ -53,14 +55,20 @@ fn small_driver(machine: &Machine) -> Option<(std::path::PathBuf, std::path::Pat
 fn every_vendor_has_a_library_and_lib_names_it() {
     let machine = Machine::new();
     let listed = stdout(&machine.fcsp(&["lib", "--list"]));
-    let names: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    let names: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     assert_eq!(names, VENDORS);
     let found = machine.json(&["lib", "--json"], 0);
     for vendor in VENDORS {
         let path = found["vendors"][vendor].as_str().unwrap();
         assert!(Path::new(path).is_file() && path.ends_with(&format!("/libfcsp_{vendor}.so")));
         assert!(listed.contains(path), "{listed}");
-        assert_eq!(stdout(&machine.fcsp(&["lib", "--vendor", vendor])).trim(), path);
+        assert_eq!(
+            stdout(&machine.fcsp(&["lib", "--vendor", vendor])).trim(),
+            path
+        );
     }
     assert_eq!(found["preload"], found["vendors"]["cuda"]);
     let one = machine.json(&["lib", "--vendor", "hip", "--json"], 0);
@@ -82,7 +90,8 @@ fn a_vendor_that_is_named_is_preloaded_beside_cuda() {
         vendors.contains(&"hip".into()) && vendors.contains(&"cuda".into()),
         "{vendors:?}"
     );
-    let mut all = preloaded(&machine.fcsp(&["run", "--vendor", "hip", "--vendor", "all", "--", "env"]));
+    let mut all =
+        preloaded(&machine.fcsp(&["run", "--vendor", "hip", "--vendor", "all", "--", "env"]));
     all.sort();
     assert_eq!(
         all,
@@ -92,7 +101,11 @@ fn a_vendor_that_is_named_is_preloaded_beside_cuda() {
     refuses(
         &machine.fcsp(&["run", "--vendor", "nvidia", "--", "true"]),
         125,
-        &["--vendor", "nvidia", "cuda, hip, levelzero, ascend, gaudi, all"],
+        &[
+            "--vendor",
+            "nvidia",
+            "cuda, hip, levelzero, ascend, gaudi, all",
+        ],
     );
     refuses(
         &machine.fcsp(&["run", "--sim", "h100", "--vendor", "hip", "--", "true"]),
@@ -186,7 +199,10 @@ fn the_doctor_knows_every_vendor() {
     let machine = Machine::new();
     let report = machine.json(&["doctor", "--sim", "h100", "--json"], 0);
     let vendors = report["vendors"].as_array().unwrap();
-    let names: Vec<&str> = vendors.iter().map(|v| v["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = vendors
+        .iter()
+        .map(|v| v["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, VENDORS);
     for vendor in vendors {
         let name = vendor["name"].as_str().unwrap();
@@ -200,9 +216,12 @@ fn the_doctor_knows_every_vendor() {
         assert!(vendor["wrapped"].as_u64().unwrap() >= 10, "{vendor}");
         let loads = format!("libfcsp_{name}.so loads");
         assert!(
-            report["findings"].as_array().unwrap().iter().any(
-                |finding| finding["level"] == "ok" && finding["text"].as_str().unwrap().ends_with(&loads)
-            ),
+            report["findings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|finding| finding["level"] == "ok"
+                    && finding["text"].as_str().unwrap().ends_with(&loads)),
             "{loads}: {report}"
         );
     }
@@ -232,7 +251,8 @@ fn the_doctor_compares_an_installed_driver_with_its_vendors_tables() {
 #[test]
 fn look_ups_in_the_installed_driver_are_answered() {
     let machine = Machine::new();
-    let (Some(program), Some((drivers, _))) = (compile(&machine, "look_up.c", &[]), small_driver(&machine))
+    let (Some(program), Some((drivers, _))) =
+        (compile(&machine, "look_up.c", &[]), small_driver(&machine))
     else {
         return;
     };

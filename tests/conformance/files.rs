@@ -148,7 +148,8 @@ const EXCEPTIONS: &[Exception] = &[
 
 /// Every file below a folder, by its path from there.
 fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
-    let entries = std::fs::read_dir(folder.join(below)).unwrap_or_else(|error| panic!("{below}: {error}"));
+    let entries =
+        std::fs::read_dir(folder.join(below)).unwrap_or_else(|error| panic!("{below}: {error}"));
     for entry in entries {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
@@ -187,11 +188,17 @@ fn every_backend_has_the_same_files_but_for_what_is_said_here() {
         let mut found = BTreeSet::new();
         files(&root.join(format!("fcsp-{vendor}")), "", &mut found);
         for name in libraries {
-            for file in [format!("src/ffi/{name}.rs"), format!("src/symbols/{name}.tsv")] {
+            for file in [
+                format!("src/ffi/{name}.rs"),
+                format!("src/symbols/{name}.tsv"),
+            ] {
                 assert!(found.contains(&file), "fcsp-{vendor} has no {file}");
             }
         }
-        for file in found.into_iter().filter(|file| !is_of_library(file, libraries)) {
+        for file in found
+            .into_iter()
+            .filter(|file| !is_of_library(file, libraries))
+        {
             having.entry(file).or_default().insert(vendor);
         }
     }
@@ -200,7 +207,9 @@ fn every_backend_has_the_same_files_but_for_what_is_said_here() {
         let said = EXCEPTIONS.iter().find(|(name, ..)| name == file);
         match said {
             None if vendors.len() < LIBRARIES.len() => {
-                wrong.push(format!("{file} is in {vendors:?} alone, and nobody says why"));
+                wrong.push(format!(
+                    "{file} is in {vendors:?} alone, and nobody says why"
+                ));
             }
             Some((_, expected, _)) if *vendors != expected.iter().copied().collect() => {
                 wrong.push(format!(

@@ -16,7 +16,10 @@ pub fn recipes_become_launches(vendor: &'static Vendor) {
         .iter()
         .map(|name| machine.sim().join(name))
         .collect();
-    let arguments: Vec<&str> = libraries.iter().map(|path| path.to_str().unwrap()).collect();
+    let arguments: Vec<&str> = libraries
+        .iter()
+        .map(|path| path.to_str().unwrap())
+        .collect();
     compile(vendor, "recipes_gaudi.c", &path, &arguments);
     let quota = GIB.to_string();
     // Without limits, with a quota, and with launches counted: the program sees no difference.
@@ -75,7 +78,10 @@ pub fn launches_are_counted_and_never_held_back(vendor: &'static Vendor) {
     let done = busy.done();
     let share = machine.tenant("counted")["devices"][0]["compute"].clone();
     let consumed = share["consumed_ns"].as_u64().unwrap();
-    assert!(consumed > done * 500_000, "{consumed} ns of {done} launches");
+    assert!(
+        consumed > done * 500_000,
+        "{consumed} ns of {done} launches"
+    );
     // The card is one process's at a time.
     drop(busy);
     // Nobody asked for counting.

@@ -80,7 +80,11 @@ pub fn a_runtime_that_calls_itself_is_governed_once(vendor: &'static Vendor) {
         client.ok("open 0");
         let before = machine.used(route);
         let block = client.ok(&format!("alloc {}", 256 * MIB));
-        assert_eq!(machine.used(route), before + 256 * MIB, "{route}: charged once");
+        assert_eq!(
+            machine.used(route),
+            before + 256 * MIB,
+            "{route}: charged once"
+        );
         client.refused(vendor, &format!("alloc {}", 800 * MIB));
         assert_eq!(client.values("info")[1], GIB);
         client.ok(&format!("free {block}"));
@@ -116,7 +120,10 @@ pub fn program(vendor: &Vendor, machine: &Machine, source: &str) -> PathBuf {
         .iter()
         .map(|name| machine.sim().join(name))
         .collect();
-    let arguments: Vec<&str> = libraries.iter().map(|path| path.to_str().unwrap()).collect();
+    let arguments: Vec<&str> = libraries
+        .iter()
+        .map(|path| path.to_str().unwrap())
+        .collect();
     compile(vendor, source, &path, &arguments);
     path
 }
@@ -179,7 +186,11 @@ pub fn refusals_are_errors_like_the_runtimes_own(vendor: &'static Vendor) {
     let program = program(vendor, &machine, "errors_hip.c");
     let quota = GIB.to_string();
     let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
-    let output = machine.program(&program, &settings).arg(&quota).output().unwrap();
+    let output = machine
+        .program(&program, &settings)
+        .arg(&quota)
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "{}",
@@ -194,7 +205,11 @@ pub fn descriptors_do_not_keep_the_device_for_nothing(vendor: &'static Vendor) {
     let program = program(vendor, &machine, "exports_hip.c");
     let quota = GIB.to_string();
     let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
-    let output = machine.program(&program, &settings).arg(&quota).output().unwrap();
+    let output = machine
+        .program(&program, &settings)
+        .arg(&quota)
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "{}",
@@ -230,7 +245,10 @@ pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
         ("FCSP_SIM_FAULTS", "hipModuleLaunchKernel~3s@51"),
     ];
     let mut command = machine.program(&program, &settings);
-    command.arg("launch").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .arg("launch")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

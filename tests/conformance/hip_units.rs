@@ -133,7 +133,11 @@ pub fn tenants_run_on_units_of_their_own(vendor: &'static Vendor) {
     );
     let sets = [&b, &d, &e].map(|tenant| tenant.units("stream"));
     let all: std::collections::HashSet<u32> = sets.iter().flatten().copied().collect();
-    assert_eq!(all.len(), sets.iter().map(Vec::len).sum::<usize>(), "disjoint");
+    assert_eq!(
+        all.len(),
+        sets.iter().map(Vec::len).sum::<usize>(),
+        "disjoint"
+    );
 }
 
 pub fn what_cannot_be_kept_is_refused_before_the_start(vendor: &'static Vendor) {
@@ -252,6 +256,11 @@ pub fn units_are_the_share(vendor: &'static Vendor) {
     // A quarter of the device's time on half of its units is half of the time there.
     settles("a quarter on half", 0.25, || {
         let free = busy("free", &["--memory", "unlimited"]).rate();
-        busy("a", &["--compute", "25%", "--mode", "strict", "--spatial=0-151"]).rate() / free
+        busy(
+            "a",
+            &["--compute", "25%", "--mode", "strict", "--spatial=0-151"],
+        )
+        .rate()
+            / free
     });
 }

@@ -47,7 +47,10 @@ pub fn no_more_is_promised_than_the_device_has(vendor: &'static Vendor) {
     let mut client = machine.open("a", GIB);
     let mut other = machine.free();
     let device = other.values("info")[0];
-    other.ok(&format!("alloc {}", (device - 512 * MIB) / (2 * MIB) * (2 * MIB)));
+    other.ok(&format!(
+        "alloc {}",
+        (device - 512 * MIB) / (2 * MIB) * (2 * MIB)
+    ));
     assert!(client.values("info")[0] <= 512 * MIB + 2 * MIB);
 }
 

@@ -18,7 +18,10 @@ fn holds_the_quota(vendor: &Vendor, machine: &Machine, client: &mut Client, quot
     assert_eq!(client.ok("total 0"), quota);
     let taken = client.fill(vendor, &format!("alloc {}", 16 * MIB));
     let held = machine.judge().held(client.pid());
-    assert!(held <= quota && held + 64 * MIB > quota, "{held} of {quota}");
+    assert!(
+        held <= quota && held + 64 * MIB > quota,
+        "{held} of {quota}"
+    );
     for block in taken {
         client.ok(&format!("fill {block} 4096"));
         client.ok(&format!("free {block}"));
@@ -242,8 +245,10 @@ pub fn limits_that_cannot_be_kept_leave_no_device(vendor: &'static Vendor) {
         return;
     };
     for route in vendor.routes {
-        let mut client =
-            machine.governed(&[("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", "as much as it likes")]);
+        let mut client = machine.governed(&[
+            ("FCSP_TENANT", "a"),
+            ("FCSP_MEMORY_LIMIT", "as much as it likes"),
+        ]);
         client.ok(&format!("route {route}"));
         assert_ne!(client.code("open 0"), 0, "{route}");
     }

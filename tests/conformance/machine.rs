@@ -88,23 +88,37 @@ fn build(vendor: &Vendor) -> Option<Built> {
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     for (file, name) in vendor.sim {
-        replace(&embed.join(TRIPLE).join("preload").join(file), &sim.join(name));
+        replace(
+            &embed.join(TRIPLE).join("preload").join(file),
+            &sim.join(name),
+        );
     }
     for (folder, name) in vendor.fetched {
         let folder = headers.join(folder);
-        let found = below(&folder, name).unwrap_or_else(|| panic!("no {name} below {}", folder.display()));
+        let found =
+            below(&folder, name).unwrap_or_else(|| panic!("no {name} below {}", folder.display()));
         replace(&found, &sim.join(name));
     }
     let preload = dir.join(vendor.preload);
-    replace(&embed.join(TRIPLE).join("preload").join(vendor.preload), &preload);
+    replace(
+        &embed.join(TRIPLE).join("preload").join(vendor.preload),
+        &preload,
+    );
 
     let client = dir.join("client");
     let fresh = dir.join(format!("client.{}", std::process::id()));
     let libraries: Vec<PathBuf> = vendor.linked.iter().map(|name| sim.join(name)).collect();
-    let arguments: Vec<&str> = libraries.iter().map(|path| path.to_str().unwrap()).collect();
+    let arguments: Vec<&str> = libraries
+        .iter()
+        .map(|path| path.to_str().unwrap())
+        .collect();
     compile(vendor, vendor.client, &fresh, &arguments);
     std::fs::rename(&fresh, &client).unwrap();
-    Some(Built { client, preload, sim })
+    Some(Built {
+        client,
+        preload,
+        sim,
+    })
 }
 
 /// Compiles a file of `clients/` against a vendor's headers, which must be there.
@@ -163,16 +177,24 @@ fn replace(from: &Path, to: &Path) {
 pub fn headers(vendor: &Vendor) -> Option<PathBuf> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
-    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let dir = given
+        .clone()
+        .unwrap_or_else(|| target_dir().join("headers"));
     if vendor.headers.is_empty() {
         return Some(dir);
     }
-    let there = vendor.headers.iter().all(|folder| dir.join(folder).is_dir());
+    let there = vendor
+        .headers
+        .iter()
+        .all(|folder| dir.join(folder).is_dir());
     if there && (given.is_some() || offline) {
         return Some(dir);
     }
     if offline {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     let script = root().join("scripts/fetch-headers.sh");
@@ -220,7 +242,8 @@ impl Machine {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let ours = [
-                "FCSP_", "BUD_", "LD_", "CUDA_", "HIP_", "HSA_", "ROCR_", "ZE_", "ASCEND_", "HABANA_",
+                "FCSP_", "BUD_", "LD_", "CUDA_", "HIP_", "HSA_", "ROCR_", "ZE_", "ASCEND_",
+                "HABANA_",
             ];
             if ours.iter().any(|prefix| text.starts_with(prefix)) {
                 command.env_remove(&name);
@@ -306,7 +329,10 @@ impl Machine {
         let mut command = self.bare(&self.built.client);
         for (name, value) in settings {
             let value = value.replace("{preload}", self.built.preload.to_str().unwrap());
-            command.env(name, value.replace("{sim}", self.built.sim.to_str().unwrap()));
+            command.env(
+                name,
+                value.replace("{sim}", self.built.sim.to_str().unwrap()),
+            );
         }
         Client::start(command)
     }
@@ -338,7 +364,10 @@ impl Machine {
 
     /// The client of a tenant with this quota, the first device open.
     pub fn open(&self, tenant: &str, quota: u64) -> Client {
-        let mut client = self.governed(&[("FCSP_TENANT", tenant), ("FCSP_MEMORY_LIMIT", &quota.to_string())]);
+        let mut client = self.governed(&[
+            ("FCSP_TENANT", tenant),
+            ("FCSP_MEMORY_LIMIT", &quota.to_string()),
+        ]);
         client.ok("open 0");
         client
     }
@@ -416,7 +445,8 @@ impl Machine {
     /// account.
     pub fn peak(&self) -> u64 {
         let topology = self.vendor.spec.parse().unwrap();
-        let region = fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();
+        let region =
+            fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();
         fcsp_sim::process::peak(&region, 0)
     }
 
@@ -472,7 +502,9 @@ impl Client {
         let input = self.input.as_mut().expect("the client takes commands");
         let mut line = String::new();
         // A pipe whose reader is dead says so in an error.
-        if writeln!(input, "{command}").and_then(|()| input.flush()).is_err()
+        if writeln!(input, "{command}")
+            .and_then(|()| input.flush())
+            .is_err()
             || self.output.read_line(&mut line).unwrap() == 0
         {
             // A dying process lets go of its pipes before it is dead.

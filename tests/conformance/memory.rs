@@ -129,11 +129,16 @@ pub fn small_requests_fill_the_quota(vendor: &'static Vendor) {
     let large: Vec<u64> = (0..6)
         .map(|_| client.ok(&format!("alloc {}", 16 * MIB)))
         .collect();
-    let few: Vec<u64> = (0..1800).map(|_| client.ok(&format!("alloc {PIECE}"))).collect();
+    let few: Vec<u64> = (0..1800)
+        .map(|_| client.ok(&format!("alloc {PIECE}")))
+        .collect();
     let rest = client.fill(vendor, &format!("alloc {}", 4 * MIB));
     let last = client.fill(vendor, &format!("alloc {PIECE}"));
     let (used, held) = (machine.used("a"), judge.held(client.pid()));
-    assert!(held <= used && used <= QUOTA, "{held} held, {used} of {QUOTA}");
+    assert!(
+        held <= used && used <= QUOTA,
+        "{held} held, {used} of {QUOTA}"
+    );
     assert!(used + 2 * MIB > QUOTA, "only {used} of {QUOTA}");
     for block in large.into_iter().chain(few).chain(rest).chain(last) {
         client.ok(&format!("free {block}"));
@@ -149,11 +154,19 @@ pub fn a_refusal_changes_nothing(vendor: &'static Vendor) {
     };
     let mut judge = machine.judge();
     let block = client.ok(&format!("alloc {}", 512 * MIB));
-    let before = (client.values("info"), judge.held(client.pid()), machine.used("a"));
+    let before = (
+        client.values("info"),
+        judge.held(client.pid()),
+        machine.used("a"),
+    );
     for bytes in [QUOTA, QUOTA + 1, 8 * QUOTA, 1 << 46] {
         client.refused(vendor, &format!("alloc {bytes}"));
     }
-    let after = (client.values("info"), judge.held(client.pid()), machine.used("a"));
+    let after = (
+        client.values("info"),
+        judge.held(client.pid()),
+        machine.used("a"),
+    );
     assert_eq!(before, after);
     client.ok(&format!("free {block}"));
     client.ok(&format!("alloc {}", 768 * MIB));
@@ -188,7 +201,10 @@ pub fn pools_are_held_to_the_quota(vendor: &'static Vendor) {
     let mut judge = machine.judge();
     let taken = client.fill(vendor, &format!("async {BLOCK}"));
     let held = judge.held(client.pid());
-    assert!(held <= QUOTA && held + BLOCK + SLACK > QUOTA, "{held} of {QUOTA}");
+    assert!(
+        held <= QUOTA && held + BLOCK + SLACK > QUOTA,
+        "{held} of {QUOTA}"
+    );
     client.refused(vendor, &format!("alloc {}", 256 * MIB));
     for block in taken {
         client.ok(&format!("freeasync {block}"));
@@ -243,7 +259,10 @@ pub fn pitch_and_arrays_count_with_their_padding(vendor: &'static Vendor) {
     let held = judge.held(client.pid());
     let used = machine.used("a");
     assert!(used >= held, "the driver gave {held}, {used} are charged");
-    assert!(used <= held + SLACK, "the driver gave {held}, {used} are charged");
+    assert!(
+        used <= held + SLACK,
+        "the driver gave {held}, {used} are charged"
+    );
     client.refused(vendor, "pitch 1048577 1024");
     client.refused(vendor, "array 16384 16384");
     client.ok(&format!("free {}", pitched[0]));

@@ -85,8 +85,16 @@ pub fn what_a_process_begins_with_is_held_beforehand(vendor: &'static Vendor) {
     })
     .collect();
     assert_eq!(taken.len() as u64, vendor.context / BLOCK + 8);
-    let begin = |client: &mut Client| [client.code("open 0"), client.code(&format!("alloc {BLOCK}"))];
-    let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &*quota.to_string())];
+    let begin = |client: &mut Client| {
+        [
+            client.code("open 0"),
+            client.code(&format!("alloc {BLOCK}")),
+        ]
+    };
+    let settings = [
+        ("FCSP_TENANT", "a"),
+        ("FCSP_MEMORY_LIMIT", &*quota.to_string()),
+    ];
     let mut second = machine.governed(&settings);
     assert!(begin(&mut second).contains(&vendor.out_of_memory));
     assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
@@ -190,7 +198,11 @@ pub fn killed_processes_give_everything_back(vendor: &'static Vendor) {
         victim.kill();
         let mut again = vec![returned(&mut survivor, &take)];
         again.extend(survivor.fill(vendor, &take));
-        assert_eq!(again.len(), alone.len() / 2, "what the dead held is there again");
+        assert_eq!(
+            again.len(),
+            alone.len() / 2,
+            "what the dead held is there again"
+        );
         for block in again {
             survivor.ok(&format!("free {block}"));
         }
@@ -201,7 +213,10 @@ pub fn a_forked_child_counts_by_itself(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
     };
-    let mut client = machine.governed(&[("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &GIB.to_string())]);
+    let mut client = machine.governed(&[
+        ("FCSP_TENANT", "a"),
+        ("FCSP_MEMORY_LIMIT", &GIB.to_string()),
+    ]);
     // Before the driver is initialised, so that it works in the child as well.
     let child = client.ok(&format!("forkkeep open 0; alloc {}", 512 * MIB));
     client.ok("open 0");
@@ -209,7 +224,10 @@ pub fn a_forked_child_counts_by_itself(vendor: &'static Vendor) {
     let mut judge = machine.judge();
     assert!(judge.held(child as u32) >= 512 * MIB);
     // SAFETY: the number of a child of the client, which has not waited for it.
-    assert_eq!(unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) }, 0);
+    assert_eq!(
+        unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) },
+        0
+    );
     returned(&mut client, &format!("alloc {}", 512 * MIB));
 }
 

@@ -40,7 +40,11 @@ pub fn a_captures_refusal_comes_before_the_quotas(vendor: &'static Vendor) {
     let program = program(vendor, &machine, &format!("captures_{}.c", vendor.name));
     let quota = GIB.to_string();
     let settings = [("FCSP_TENANT", "a"), ("FCSP_MEMORY_LIMIT", &quota)];
-    let output = machine.program(&program, &settings).arg(&quota).output().unwrap();
+    let output = machine
+        .program(&program, &settings)
+        .arg(&quota)
+        .output()
+        .unwrap();
     assert!(
         output.status.success() && output.stdout == b"right\n",
         "{}",

@@ -9,8 +9,10 @@ pub fn every_route_is_governed(vendor: &'static Vendor) {
     };
     let quota = vendor.context + 64 * MIB;
     for route in vendor.routes {
-        let mut client =
-            machine.governed(&[("FCSP_TENANT", *route), ("FCSP_MEMORY_LIMIT", &quota.to_string())]);
+        let mut client = machine.governed(&[
+            ("FCSP_TENANT", *route),
+            ("FCSP_MEMORY_LIMIT", &quota.to_string()),
+        ]);
         client.ok(&format!("route {route}"));
         client.ok("open 0");
         let block = client.ok(&format!("alloc {}", 32 * MIB));

@@ -7,7 +7,8 @@ use crate::vendors;
 
 #[test]
 fn each_library_answers_for_its_own_vendor() {
-    let (Some(cuda), Some(hip)) = (Machine::new(&vendors::CUDA), Machine::new(&vendors::HIP)) else {
+    let (Some(cuda), Some(hip)) = (Machine::new(&vendors::CUDA), Machine::new(&vendors::HIP))
+    else {
         return;
     };
     let program = cuda.path().join("several");

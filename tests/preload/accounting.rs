@@ -50,7 +50,12 @@ fn with_variables(
     if !inside.is_empty() {
         command.arg(program);
     }
-    command.envs(variables.iter().filter(|(_, value)| !value.is_empty()).copied());
+    command.envs(
+        variables
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .copied(),
+    );
     let output = command.args(words).output().unwrap();
     let text = stdout(&output);
     serde_json::from_str(&text)
@@ -93,7 +98,13 @@ fn first_use_by_many_threads() {
         let free = case(&machine, Some("1GiB"), &[], "", &["first", "8"]);
         assert_eq!(number(&free, "least"), GIB - REAL_CONTEXT);
         assert_eq!(number(&free, "most"), GIB - REAL_CONTEXT);
-        let taken = case(&machine, Some("1GiB"), &[], "", &["first", "8", "943718400"]);
+        let taken = case(
+            &machine,
+            Some("1GiB"),
+            &[],
+            "",
+            &["first", "8", "943718400"],
+        );
         assert_eq!(number(&taken, "granted"), 0);
     }
 }
@@ -289,7 +300,11 @@ fn exports_do_not_stay_charged() {
                 nvml,
                 &["export", mode, "20", "1073741824"],
             );
-            assert_eq!(number(&answer, "rounds"), 20, "{nvml}, mode {mode}: {answer}");
+            assert_eq!(
+                number(&answer, "rounds"),
+                20,
+                "{nvml}, mode {mode}: {answer}"
+            );
             assert_eq!(answer["before"], answer["after"], "{nvml}, mode {mode}");
         }
     }
@@ -350,9 +365,18 @@ fn wrong_arguments_are_the_drivers_to_refuse() {
 fn the_last_part_of_a_quota_can_be_had() {
     let machine = Machine::with(REAL);
     for block in [4096, 1 << 20, 2 << 20, 48 << 20] {
-        let answer = case(&machine, Some("1GiB"), &[], "", &["fill", &block.to_string()]);
+        let answer = case(
+            &machine,
+            Some("1GiB"),
+            &[],
+            "",
+            &["fill", &block.to_string()],
+        );
         assert_eq!(number(&answer, "code"), OUT_OF_MEMORY as u64);
-        assert!(number(&answer, "free") < block.max(2 << 20), "{block}: {answer}");
+        assert!(
+            number(&answer, "free") < block.max(2 << 20),
+            "{block}: {answer}"
+        );
     }
 }
 
@@ -397,7 +421,11 @@ fn a_container_lists_its_own_processes() {
     let machine = Machine::with(REAL);
     for nvml in ["hostpid", ""] {
         let answer = case(&machine, Some("1GiB"), inside, nvml, &["listed"]);
-        assert_eq!(answer["listed"], serde_json::json!([answer["pid"]]), "{nvml}");
+        assert_eq!(
+            answer["listed"],
+            serde_json::json!([answer["pid"]]),
+            "{nvml}"
+        );
     }
 }
 
@@ -427,7 +455,11 @@ fn both_libraries_agree_on_a_device_named_by_its_uuid() {
         let answer = with_variables(&machine, Some("2GiB"), &[], &variables, &["agree"]);
         for (device, gib) in answer["devices"].as_array().unwrap().iter().zip(limits) {
             for key in ["total", "nvml_before", "nvml_after"] {
-                assert_eq!(number(device, key), gib * GIB, "{visible}: {key} of {answer}");
+                assert_eq!(
+                    number(device, key),
+                    gib * GIB,
+                    "{visible}: {key} of {answer}"
+                );
             }
             assert_eq!(device["free"], device["nvml_free"], "{visible}: {answer}");
         }

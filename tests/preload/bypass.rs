@@ -8,13 +8,15 @@ use std::process::Command;
 
 use crate::lookup::{linked_finder, refuse};
 use crate::{
-    CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, is_root, libraries, program, shared, stderr,
+    CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, is_root, libraries, program,
+    shared, stderr,
 };
 
 /// The state that SECURITY.md gives for a way around: the second cell of the row whose first cell
 /// has `way` in it.
 fn state(way: &str) -> String {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
     let row = text
         .lines()
         .filter(|line| line.starts_with('|'))
@@ -89,7 +91,10 @@ fn every_test_that_this_page_names_exists() {
         let names: Vec<&str> = quoted.filter(|name| !name.contains(['/', '.'])).collect();
         assert!(!names.is_empty(), "no test shows {promise}");
         for name in names {
-            assert!(tests.contains(name), "SECURITY.md names {name}, which is no test");
+            assert!(
+                tests.contains(name),
+                "SECURITY.md names {name}, which is no test"
+            );
         }
     }
 }
@@ -102,7 +107,10 @@ fn holds_with(variables: &[(&str, &str)]) {
     let mut client = Client::start(command);
     client.ok("open 0");
     client.refused(&format!("alloc {}", 2 * GIB));
-    assert_eq!(client.fill(64 * MIB).len() as u64, (GIB - CONTEXT) / (64 * MIB));
+    assert_eq!(
+        client.fill(64 * MIB).len() as u64,
+        (GIB - CONTEXT) / (64 * MIB)
+    );
 }
 
 // A. Environment and files
@@ -154,8 +162,9 @@ fn a_unset_the_limit_variables() {
     }
     // A file that others may write says nothing; without one, the variables are the user's own to
     // unset.
-    let script =
-        format!("{AUTHORITY} && chmod 666 /etc/fcsp/tenant.toml && LD_PRELOAD={preload} {client} {big}");
+    let script = format!(
+        "{AUTHORITY} && chmod 666 /etc/fcsp/tenant.toml && LD_PRELOAD={preload} {client} {big}"
+    );
     if let Some(code) = with_own_etc(&machine, &script) {
         assert_eq!(code, 0);
     }
@@ -211,7 +220,11 @@ fn a_another_driver_library_in_front() {
     // holds.
     let front = machine.path().join("front");
     std::fs::create_dir(&front).unwrap();
-    std::fs::copy(libraries().sim.join("libcuda.so.1"), front.join("libcuda.so.1")).unwrap();
+    std::fs::copy(
+        libraries().sim.join("libcuda.so.1"),
+        front.join("libcuda.so.1"),
+    )
+    .unwrap();
     let with_front = |driver: Option<&Path>| {
         let mut command = machine.governed(program("client"), "t", "1GiB");
         let path = format!("{}:{}", front.display(), machine.sim.display());
@@ -286,15 +299,22 @@ fn a_edit_the_shared_file() {
     let region = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "region"))
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "region")
+        })
         .unwrap();
     assert_eq!(
         std::fs::metadata(&region).unwrap().permissions().mode() & 0o077,
         0
     );
     // The limit in the region is for display: raising it raises nothing.
-    let file = std::fs::OpenOptions::new().write(true).open(&region).unwrap();
-    file.write_all_at(&u64::MAX.to_le_bytes(), 128 + 24).unwrap();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&region)
+        .unwrap();
+    file.write_all_at(&u64::MAX.to_le_bytes(), 128 + 24)
+        .unwrap();
     client.refused(&format!("alloc {}", 2 * GIB));
     let mut second = machine.open("t", "1GiB");
     second.refused(&format!("alloc {}", 2 * GIB));
@@ -391,14 +411,21 @@ fn b_static_runtime_in_a_dynamic_program() {
     // What such a program does: it opens the driver itself, asks for the resolver by name and for
     // all else by it.
     let machine = Machine::new();
-    let whole = compiled("routes.c", "routes-static-libgcc", &["-static-libgcc".as_ref()]);
+    let whole = compiled(
+        "routes.c",
+        "routes-static-libgcc",
+        &["-static-libgcc".as_ref()],
+    );
     assert_eq!(refuse(&machine, &whole, "proc", None), OUT_OF_MEMORY);
 }
 
 #[test]
 fn b_dlvsym() {
     open("`dlvsym`");
-    assert_eq!(refuse(&Machine::new(), &program("routes"), "dlvsym", None), 0);
+    assert_eq!(
+        refuse(&Machine::new(), &program("routes"), "dlvsym", None),
+        0
+    );
 }
 
 #[test]
@@ -436,7 +463,12 @@ fn b_deep_binding() {
     }
     // Without that flag the same library is caught.
     assert_eq!(
-        refuse(&machine, &program("routes"), "library-linked", Some(&finder)),
+        refuse(
+            &machine,
+            &program("routes"),
+            "library-linked",
+            Some(&finder)
+        ),
         OUT_OF_MEMORY
     );
 }
@@ -551,7 +583,10 @@ fn c_create_map_release() {
 
 #[test]
 fn c_pools() {
-    past_the_quota("pools, `cuMemAllocAsync`", "async 671088640;async 671088640");
+    past_the_quota(
+        "pools, `cuMemAllocAsync`",
+        "async 671088640;async 671088640",
+    );
     past_the_quota(
         "pools, `cuMemAllocAsync`",
         "async_ptsz 671088640;async_ptsz 671088640",
@@ -611,7 +646,11 @@ fn c_imports() {
     let mapped = importer.ok(&format!("unipc {}", words.join(" ")));
     importer.ok("info");
     exporter.ok("info");
-    assert_eq!(machine.used("t"), 2 * CONTEXT + 512 * MIB, "not charged twice");
+    assert_eq!(
+        machine.used("t"),
+        2 * CONTEXT + 512 * MIB,
+        "not charged twice"
+    );
     assert_eq!(judge.sum(), 2 * CONTEXT + 512 * MIB);
     importer.ok(&format!("fill {mapped} 4096"));
     importer.ok(&format!("ipcclose {mapped}"));

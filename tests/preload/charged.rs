@@ -72,7 +72,8 @@ fn every_copy_and_fill_inside_the_device_is_charged() {
     let fill: Arguments = |p, _| format!("{} 1 {BYTES}", p.to);
     let fill_stream: Arguments = |p, _| format!("{} 1 {BYTES} {}", p.to, p.stream);
     let fill_rows: Arguments = |p, _| format!("{} {ROW} 1 {} {ROWS}", p.to, ROW / 4);
-    let fill_rows_stream: Arguments = |p, _| format!("{} {ROW} 1 {} {ROWS} {}", p.to, ROW / 4, p.stream);
+    let fill_rows_stream: Arguments =
+        |p, _| format!("{} {ROW} 1 {} {ROWS} {}", p.to, ROW / 4, p.stream);
     let peer: Arguments = |p, _| format!("{} 0 {} 0 {BYTES} {}", p.to, p.from, p.stream);
     let routes: &[(&[&str], Arguments)] = &[
         (
@@ -94,15 +95,29 @@ fn every_copy_and_fill_inside_the_device_is_charged() {
             on_stream,
         ),
         (
-            &["cuMemcpyPeer", "cuMemcpyPeerAsync", "cuMemcpyPeerAsync_ptsz"],
+            &[
+                "cuMemcpyPeer",
+                "cuMemcpyPeerAsync",
+                "cuMemcpyPeerAsync_ptsz",
+            ],
             peer,
         ),
         (
-            &["cuMemcpy2D_v2", "cuMemcpy2DUnaligned_v2", "cuMemcpy2D_v2_ptds"],
+            &[
+                "cuMemcpy2D_v2",
+                "cuMemcpy2DUnaligned_v2",
+                "cuMemcpy2D_v2_ptds",
+            ],
             struct_only,
         ),
-        (&["cuMemcpy2DAsync_v2", "cuMemcpy2DAsync_v2_ptsz"], struct_stream),
-        (&["cuMemcpyBatchAsync_v2", "cuMemcpyBatchAsync_v2_ptsz"], batch),
+        (
+            &["cuMemcpy2DAsync_v2", "cuMemcpy2DAsync_v2_ptsz"],
+            struct_stream,
+        ),
+        (
+            &["cuMemcpyBatchAsync_v2", "cuMemcpyBatchAsync_v2_ptsz"],
+            batch,
+        ),
         (
             &[
                 "cuMemsetD8_v2",
@@ -113,7 +128,11 @@ fn every_copy_and_fill_inside_the_device_is_charged() {
             fill,
         ),
         (
-            &["cuMemsetD8Async", "cuMemsetD16Async", "cuMemsetD32Async_ptsz"],
+            &[
+                "cuMemsetD8Async",
+                "cuMemsetD16Async",
+                "cuMemsetD32Async_ptsz",
+            ],
             fill_stream,
         ),
         (&["cuMemsetD2D32_v2", "cuMemsetD2D32_v2_ptds"], fill_rows),
@@ -137,7 +156,10 @@ fn every_copy_and_fill_inside_the_device_is_charged() {
             };
             code = client.code(&format!("call {name} {}", arguments(place, rooms)));
         });
-        assert!(charged > 0, "{name} was not charged (the driver said {code})");
+        assert!(
+            charged > 0,
+            "{name} was not charged (the driver said {code})"
+        );
         code
     };
     for (names, arguments) in routes {
@@ -204,7 +226,9 @@ fn launches_of_every_age_are_charged() {
                 // One CUDA_LAUNCH_PARAMS: function, grid, block and shared memory in four words,
                 // stream, parameters.
                 let one = 1u64 | 1 << 32;
-                let list = client.ok(&format!("words 0 {function} {one} {one} {one} 0 {stream} 0"));
+                let list = client.ok(&format!(
+                    "words 0 {function} {one} {one} {one} 0 {stream} 0"
+                ));
                 format!("cuLaunchCooperativeKernelMultiDevice {list} 1 0")
             }
             other => other
@@ -280,5 +304,9 @@ fn a_graph_is_counted_as_what_most_of_it_is() {
     assert_eq!(charged(&machine), 0, "what is recorded is not charged");
     client.ok(&format!("launch {executable}"));
     let compute = &machine.tenant(TENANT)["devices"][0]["compute"];
-    assert_eq!(compute["mix"], serde_json::json!({ "gemm": 1.0 }), "{compute}");
+    assert_eq!(
+        compute["mix"],
+        serde_json::json!({ "gemm": 1.0 }),
+        "{compute}"
+    );
 }

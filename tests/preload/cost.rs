@@ -29,7 +29,10 @@ fn allocations_take_few_instructions_and_locks() {
     assert_eq!(said.lines().count(), CALLS.len(), "{said}");
     for (line, (name, code, instructions, locked)) in said.lines().zip(CALLS) {
         let (call, numbers) = line.split_once(": ").unwrap();
-        let numbers: Vec<i64> = numbers.split(' ').map(|word| word.parse().unwrap()).collect();
+        let numbers: Vec<i64> = numbers
+            .split(' ')
+            .map(|word| word.parse().unwrap())
+            .collect();
         assert_eq!((call, numbers[0]), (name, i64::from(code)));
         let counted = 1..=i64::from(instructions);
         assert!(counted.contains(&numbers[1]), "{line}");

@@ -30,14 +30,23 @@ const STEPS: [(&str, &str); 27] = [
     ("cuMemAllocPitch_v2", "pitch 40000 800;pitch 40000 800"),
     ("cuMemAllocManaged", "managed 33554432;managed 33554432"),
     ("cuMemAllocAsync", "async 33554432;async 33554432"),
-    ("cuMemAllocAsync_ptsz", "async_ptsz 33554432;async_ptsz 33554432"),
+    (
+        "cuMemAllocAsync_ptsz",
+        "async_ptsz 33554432;async_ptsz 33554432",
+    ),
     ("cuMemCreate", "create 33554432 0;create 33554432 0"),
     ("cuArrayCreate_v2", "array 1000 1000;array 1000 1000"),
     ("cuArray3DCreate_v2", "array3d 64 64 64;array3d 64 64 64"),
-    ("cuMipmappedArrayCreate", "mipmap 512 512 3;mipmap 512 512 3"),
+    (
+        "cuMipmappedArrayCreate",
+        "mipmap 512 512 3;mipmap 512 512 3",
+    ),
     ("cuModuleLoadData", "module 33554432;module 33554432"),
     ("cuCtxSetLimit", "stack 1100;stack 1200"),
-    ("cuMemFree_v2", "alloc 33554432;free $;alloc 33554432;free $"),
+    (
+        "cuMemFree_v2",
+        "alloc 33554432;free $;alloc 33554432;free $",
+    ),
     (
         "cuMemFreeAsync",
         "async 33554432;freeasync $;async 33554432;freeasync $",
@@ -77,7 +86,10 @@ const STEPS: [(&str, &str); 27] = [
         "cuMemExportToShareableHandle",
         "createx 33554432 0;export $;createx 33554432 0;export $",
     ),
-    ("cuIpcGetMemHandle", "alloc 33554432;ipc $;alloc 33554432;ipc $"),
+    (
+        "cuIpcGetMemHandle",
+        "alloc 33554432;ipc $;alloc 33554432;ipc $",
+    ),
 ];
 
 /// Runs commands until the client dies of one; `$` stands for the last value given.
@@ -194,7 +206,10 @@ fn killed_at_random(routes: u32, momentary: bool) {
             .map(|index| (index % 2, machine.open(["a", "b"][index % 2], "600MiB")))
             .collect();
         for (index, (_, client)) in clients.iter_mut().enumerate() {
-            client.tell(&format!("storm {} {routes}", seed.wrapping_add(index as u64)));
+            client.tell(&format!(
+                "storm {} {routes}",
+                seed.wrapping_add(index as u64)
+            ));
         }
         while !clients.is_empty() {
             seed = seed

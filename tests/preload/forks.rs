@@ -65,7 +65,11 @@ fn walk(mode: &str, error: i32, check: impl Fn(&Machine, &str, &Outcome)) {
     for step in (first..).step_by(stride) {
         assert!(step < MOST_STEPS, "the steps have no end");
         let tenant = format!("{mode}-{error}-{step}");
-        let outcome = run(&machine, &tenant, &[mode, &step.to_string(), &error.to_string()]);
+        let outcome = run(
+            &machine,
+            &tenant,
+            &[mode, &step.to_string(), &error.to_string()],
+        );
         if outcome.seen < step {
             assert_eq!(outcome.codes, GOVERNED, "without an interruption");
             break;

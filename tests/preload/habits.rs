@@ -21,8 +21,15 @@ fn closed_descriptors_change_nothing() {
     assert_eq!(machine.used("t"), before);
     assert!(machine.tenant("t")["alive"].as_bool().unwrap());
     client.refused(&format!("alloc {}", 768 * MIB));
-    assert_eq!(client.fill(BLOCK).len() as u64, (768 * MIB - CONTEXT) / BLOCK);
-    assert_eq!(client.code("lost"), 0, "files of the program's own are open");
+    assert_eq!(
+        client.fill(BLOCK).len() as u64,
+        (768 * MIB - CONTEXT) / BLOCK
+    );
+    assert_eq!(
+        client.code("lost"),
+        0,
+        "files of the program's own are open"
+    );
     assert_eq!(client.code("locked"), 0, "and nobody else's business");
     assert_eq!(client.code("fork lost"), 0, "also in a child");
     client.kill();
@@ -109,7 +116,9 @@ fn a_damaged_page_of_limits_leaves_those_that_were_known() {
 fn a_state_folder_that_depends_on_where_one_stands_is_refused() {
     let machine = Machine::new();
     let mut command = machine.governed(program("client"), "t", "1GiB");
-    command.env("FCSP_STATE_DIR", "state").current_dir(machine.path());
+    command
+        .env("FCSP_STATE_DIR", "state")
+        .current_dir(machine.path());
     let mut client = Client::start(command);
     assert_eq!(client.code("open 0"), 304);
     assert!(!machine.state().exists());

@@ -136,7 +136,11 @@ fn what_another_process_imported_stays_the_exporters_until_it_is_let_go() {
     exporter.ok(&format!("closefd {descriptor}"));
     exporter.ok(&format!("hrelease {handle}"));
     importer.ok(&format!("fill {address} 4096"));
-    assert_eq!(machine.used("t"), 2 * CONTEXT + PIECE, "the device still has it");
+    assert_eq!(
+        machine.used("t"),
+        2 * CONTEXT + PIECE,
+        "the device still has it"
+    );
     importer.ok(&format!("unmap {address} {PIECE}"));
     exporter.ok("info");
     assert_eq!(machine.used("t"), 2 * CONTEXT);

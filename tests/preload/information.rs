@@ -20,7 +20,10 @@ fn memory_by_the_driver() {
     assert_eq!(client.call("info").1[0], GIB - CONTEXT - 256 * MIB);
     // Another process of the tenant sees the same device, with the other's memory in it.
     let mut second = machine.open("t", "1GiB");
-    assert_eq!(second.call("info").1, vec![GIB - 2 * CONTEXT - 256 * MIB, GIB]);
+    assert_eq!(
+        second.call("info").1,
+        vec![GIB - 2 * CONTEXT - 256 * MIB, GIB]
+    );
     assert_ne!(client.code("total 7"), 0);
 }
 
@@ -55,7 +58,11 @@ fn shares_and_devices() {
         .unwrap()
         .to_owned();
     let total = |list: &str| {
-        let mut command = machine.governed(crate::program("client"), "u", &format!("512MiB,{uuid}=3GiB"));
+        let mut command = machine.governed(
+            crate::program("client"),
+            "u",
+            &format!("512MiB,{uuid}=3GiB"),
+        );
         command.env("CUDA_VISIBLE_DEVICES", list);
         let mut client = crate::Client::start(command);
         client.ok("init");
@@ -78,7 +85,10 @@ fn memory_by_the_management_library() {
     let used = CONTEXT + 128 * MIB;
     client.ok("nvml");
     assert_eq!(client.call("nvmlmem 0"), (0, vec![GIB, GIB - used, used]));
-    assert_eq!(client.call("nvmlmem2 0"), (0, vec![GIB, GIB - used, used, 0]));
+    assert_eq!(
+        client.call("nvmlmem2 0"),
+        (0, vec![GIB, GIB - used, used, 0])
+    );
     // A program that only looks, and is of the tenant.
     let mut looker = machine.client("t", "1GiB");
     looker.ok("nvml");
@@ -169,7 +179,10 @@ fn make_environment() -> Option<PathBuf> {
             assert!(made, "{said}{why}");
             let site = run(
                 &python,
-                &["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+                &[
+                    "-c",
+                    "import sysconfig; print(sysconfig.get_path('purelib'))",
+                ],
             )
             .1;
             let install = [
@@ -210,7 +223,12 @@ fn the_management_library_by_its_python_package() {
         .arg(mine.pid().to_string())
         .arg(neighbour.pid().to_string());
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
     assert_eq!(
         stdout(&output).trim(),
         format!(
@@ -236,7 +254,12 @@ fn nvidias_python_bindings_under_a_quota() {
         .unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
     assert!(stdout(&output).ends_with("ok\n"), "{}", stdout(&output));
     let peak = judge.peak(pid);
     assert!(peak > 0 && peak <= GIB, "{peak}");
@@ -248,11 +271,17 @@ fn nvidias_python_bindings_under_a_quota() {
 #[test]
 fn a_program_that_knows_nothing_of_quotas() {
     let Some(python) = python() else { return };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fcsp-sim/tests/cuda_bindings_client.py");
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fcsp-sim/tests/cuda_bindings_client.py");
     let machine = Machine::new();
     let run = |mut command: Command| {
         let output = command.arg(&script).output().unwrap();
-        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+        assert!(
+            output.status.success(),
+            "{}{}",
+            stdout(&output),
+            stderr(&output)
+        );
         // Less the time that it took.
         stdout(&output)
             .lines()

@@ -17,7 +17,12 @@ fn run(machine: &Machine, tenant: &str, arguments: &[&str]) -> Vec<i64> {
 }
 
 /// The same with this share.
-fn run_under(machine: &Machine, tenant: &str, share: &[(&str, &str)], arguments: &[&str]) -> Vec<i64> {
+fn run_under(
+    machine: &Machine,
+    tenant: &str,
+    share: &[(&str, &str)],
+    arguments: &[&str],
+) -> Vec<i64> {
     let program = compiled("interrupted.c", "interrupted", &["-rdynamic".as_ref()]);
     let output = machine
         .governed(program, tenant, "1GiB")
@@ -104,5 +109,8 @@ fn the_clock_is_the_kernels() {
         "calls of the C library's clock"
     );
     let share = machine.tenant("t")["devices"][0]["compute"].clone();
-    assert!(share["waits"].as_u64().unwrap() > 0, "nothing waited: {share}");
+    assert!(
+        share["waits"].as_u64().unwrap() > 0,
+        "nothing waited: {share}"
+    );
 }

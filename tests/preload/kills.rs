@@ -65,7 +65,10 @@ fn had(neighbour: std::process::Child) -> Vec<f64> {
     let output = neighbour.wait_with_output().unwrap();
     assert!(output.status.success());
     let text = stdout(&output);
-    text.lines().skip(1).map(|line| line.parse().unwrap()).collect()
+    text.lines()
+        .skip(1)
+        .map(|line| line.parse().unwrap())
+        .collect()
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -104,7 +107,9 @@ fn nothing_is_lost(machine: &Machine, held_by_others: u64) {
         .map(|path| path.rsplit('/').next().unwrap().to_owned())
         .collect();
     let known = |name: &str| {
-        ["control", "setup.lock"].contains(&name) || name.ends_with(".region") || name.ends_with(".page")
+        ["control", "setup.lock"].contains(&name)
+            || name.ends_with(".region")
+            || name.ends_with(".page")
     };
     assert!(names.iter().all(|name| known(name)), "{names:?}");
     let collected = machine

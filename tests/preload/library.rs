@@ -67,7 +67,8 @@ fn needs_no_vendor_library_and_runs_nothing_when_loaded() {
 
 #[test]
 fn weighs_no_more_than_its_bound() {
-    let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stripped-{}.so", std::process::id()));
+    let stripped =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stripped-{}.so", std::process::id()));
     let status = Command::new("strip")
         .arg("-o")
         .args([&stripped, &libraries().preload])
@@ -88,7 +89,10 @@ fn is_not_noticed_by_programs_without_a_device() {
         ("/bin/false", &[]),
         (
             "/bin/sh",
-            &["-c", "printf 'one\\ntwo\\n' | grep two | tr a-z A-Z; exit 9"],
+            &[
+                "-c",
+                "printf 'one\\ntwo\\n' | grep two | tr a-z A-Z; exit 9",
+            ],
         ),
         ("/bin/sh", &["-c", "kill -TERM $$"]),
         ("/bin/sh", &["-c", "trap '' PIPE; yes | head -2"]),

@@ -129,7 +129,11 @@ fn no_context_comes_before_the_quota() {
     client.refused("alloc 512");
     client.ok("current 0");
     for bytes in [512, 2 * MIB, 2 * GIB] {
-        assert_eq!(client.code(&format!("alloc {bytes}")), INVALID_CONTEXT, "{bytes}");
+        assert_eq!(
+            client.code(&format!("alloc {bytes}")),
+            INVALID_CONTEXT,
+            "{bytes}"
+        );
     }
 }
 
@@ -162,7 +166,10 @@ fn region(machine: &Machine) -> PathBuf {
     std::fs::read_dir(&dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "region"))
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "region")
+        })
         .unwrap()
 }
 
@@ -200,7 +207,11 @@ fn damaged_regions() {
             |path| std::fs::copy(foreign_region(), path).map(drop).unwrap(),
             "another device",
         ),
-        ("empty", |path| std::fs::write(path, b"").unwrap(), "truncated"),
+        (
+            "empty",
+            |path| std::fs::write(path, b"").unwrap(),
+            "truncated",
+        ),
         ("cut in the header", |path| truncate(path, 100), "truncated"),
         ("cut in the slots", |path| truncate(path, 5000), "truncated"),
         (
@@ -233,7 +244,8 @@ fn truncate(path: &Path, bytes: u64) {
 fn foreign_region() -> PathBuf {
     let machine = Machine::with("a100,memory=8GiB,context=64MiB");
     let path = region(&machine);
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("foreign-{}.region", std::process::id()));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("foreign-{}.region", std::process::id()));
     std::fs::copy(path, &kept).unwrap();
     kept
 }
@@ -250,7 +262,10 @@ fn a_region_cut_off_under_living_processes() {
     let path = std::fs::read_dir(machine.state().join("tenants/t"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "region"))
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "region")
+        })
         .unwrap();
     truncate(&path, 0);
     client.tell(&format!("alloc {}", 2 * GIB));
@@ -339,7 +354,8 @@ fn read_only_state_folder() {
         // Without the right to mount, permissions stand in, except for root, whom they do not bind.
         if !is_root() {
             use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(machine.state(), std::fs::Permissions::from_mode(0o500)).unwrap();
+            std::fs::set_permissions(machine.state(), std::fs::Permissions::from_mode(0o500))
+                .unwrap();
             closed(&machine, "1GiB", &["tenant folder"]);
         }
         return;
@@ -370,7 +386,10 @@ fn full_state_folder() {
         std::fs::write(&filler, vec![1; (64 - kept) << 10]).ok();
         let mut client = machine.client("t", "1GiB");
         match client.code("open 0") {
-            0 => assert_eq!(client.fill(64 * MIB).len() as u64, (GIB - CONTEXT) / (64 * MIB)),
+            0 => assert_eq!(
+                client.fill(64 * MIB).len() as u64,
+                (GIB - CONTEXT) / (64 * MIB)
+            ),
             _ => {
                 refused += 1;
                 assert_ne!(client.code("alloc 512"), 0);

@@ -7,7 +7,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{CONTEXT, GIB, Machine, OUT_OF_MEMORY, compiled, libraries, program, shared, stderr, stdout};
+use crate::{
+    CONTEXT, GIB, Machine, OUT_OF_MEMORY, compiled, libraries, program, shared, stderr, stdout,
+};
 
 /// What the preload library exports, less `dlsym`.
 pub fn wrapped() -> BTreeSet<String> {
@@ -124,8 +126,8 @@ fn get_proc_address() {
     let mut questions = String::new();
     for base in &symbols {
         for version in [
-            2000, 3000, 3020, 4000, 5000, 6050, 7000, 8000, 9000, 10_000, 10_010, 11_000, 11_020, 11_030,
-            11_040, 11_060, 11_080, 12_000, 12_010, 12_020, 12_030, 12_040, 12_080, 13_000,
+            2000, 3000, 3020, 4000, 5000, 6050, 7000, 8000, 9000, 10_000, 10_010, 11_000, 11_020,
+            11_030, 11_040, 11_060, 11_080, 12_000, 12_010, 12_020, 12_030, 12_040, 12_080, 13_000,
         ] {
             for flags in [0, 1, 2] {
                 questions += &format!("{base} {version} {flags}\n");
@@ -176,7 +178,11 @@ fn get_proc_address() {
 /// The code of an allocation above the quota, by a route.
 pub fn refuse(machine: &Machine, program: &PathBuf, route: &str, finder: Option<&PathBuf>) -> i32 {
     let mut command = machine.governed(program, "t", "1GiB");
-    let output = command.args(["refuse", route]).args(finder).output().unwrap();
+    let output = command
+        .args(["refuse", route])
+        .args(finder)
+        .output()
+        .unwrap();
     output
         .status
         .code()
@@ -310,5 +316,10 @@ fn a_driver_that_calls_itself() {
         .arg("shim")
         .output()
         .unwrap();
-    assert_eq!(stdout(&output).trim(), "libcudb.so.1", "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output).trim(),
+        "libcudb.so.1",
+        "{}",
+        stderr(&output)
+    );
 }

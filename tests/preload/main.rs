@@ -210,7 +210,8 @@ impl Machine {
     /// account: no observer's samples could miss it.
     fn peak(&self) -> u64 {
         let topology = self.spec.parse().unwrap();
-        let region = fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();
+        let region =
+            fcsp_sim::region::Region::open(&self.path().join("device"), &topology).unwrap();
         fcsp_sim::process::peak(&region, 0)
     }
 

@@ -165,7 +165,11 @@ fn threads_racing_to_the_quota() {
     }
     let mut most = 0;
     for client in &mut clients {
-        assert_eq!(client.hear().unwrap().0, 0, "every refusal was out of memory");
+        assert_eq!(
+            client.hear().unwrap().0,
+            0,
+            "every refusal was out of memory"
+        );
         most = most.max(judge.sum());
     }
     assert!(most <= 320 * MIB, "{most}");
@@ -178,7 +182,12 @@ fn threads_racing_to_the_quota() {
         }
         machine.used("t") == 3 * CONTEXT
     });
-    assert!(machine.tenant("t")["devices"][0]["peak_bytes"].as_u64().unwrap() <= 320 * MIB);
+    assert!(
+        machine.tenant("t")["devices"][0]["peak_bytes"]
+            .as_u64()
+            .unwrap()
+            <= 320 * MIB
+    );
 }
 
 /// Two tenants on one device have a quota each, and neither sees the other's memory as its own.

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use crate::{
-    Client, GIB, MIB, Machine, OUT_OF_MEMORY, Observer, compiled, libraries, program, stderr, wait_for,
+    Client, GIB, MIB, Machine, OUT_OF_MEMORY, Observer, compiled, libraries, program, stderr,
+    wait_for,
 };
 
 /// What a context is taken to hold where it cannot be measured.
@@ -18,7 +19,11 @@ fn without_nvml(spec: &str) -> (Machine, Observer) {
     let judge = machine.observer();
     let dir: PathBuf = machine.path().join("driver");
     std::fs::create_dir(&dir).unwrap();
-    std::fs::copy(libraries().sim.join("libcuda.so.1"), dir.join("libcuda.so.1")).unwrap();
+    std::fs::copy(
+        libraries().sim.join("libcuda.so.1"),
+        dir.join("libcuda.so.1"),
+    )
+    .unwrap();
     machine.sim = dir;
     let mut client = machine.client("nobody", "1GiB");
     client.ok("init");
@@ -37,7 +42,10 @@ fn a_context_is_charged_without_the_management_library() {
     let mut client = machine.open("t", "2GiB");
     let real = judge.held(client.pid());
     assert!(real > 500 * MIB && real <= ESTIMATE, "{real}");
-    assert_eq!(client.fill(BLOCK).len() as u64, (2 * GIB - ESTIMATE) / BLOCK);
+    assert_eq!(
+        client.fill(BLOCK).len() as u64,
+        (2 * GIB - ESTIMATE) / BLOCK
+    );
     assert_eq!(machine.used("t"), 2 * GIB);
     assert!(judge.held(client.pid()) <= 2 * GIB);
     assert_eq!(client.call("info").1, vec![0, 2 * GIB]);

@@ -23,7 +23,9 @@ fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32, faults: &s
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     let seconds: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();
-    println!("{processes} processes, {mode}, {us} us, waited for each {every}: {seconds:?} of {percent} %");
+    println!(
+        "{processes} processes, {mode}, {us} us, waited for each {every}: {seconds:?} of {percent} %"
+    );
     assert_eq!(seconds.len(), 5);
     seconds
 }

@@ -22,7 +22,11 @@ fn nested(machine: &Machine, runs: &[&[&str]], program: &[&str]) -> Command {
 }
 
 fn client(machine: &Machine, runs: &[&[&str]]) -> Client {
-    Client::start(nested(machine, runs, &[program("client").to_str().unwrap()]))
+    Client::start(nested(
+        machine,
+        runs,
+        &[program("client").to_str().unwrap()],
+    ))
 }
 
 fn output(machine: &Machine, runs: &[&[&str]], program: &[&str]) -> Output {
@@ -67,7 +71,10 @@ fn a_part_has_its_own_quota_and_counts_in_the_outer_one() {
     assert_eq!(beside.fill(BLOCK).len(), blocks.len());
     part.refused(&format!("alloc {BLOCK}"));
     assert_eq!(part.call("info").1, vec![0, GIB]);
-    assert_eq!((machine.used("part"), machine.used("outer")), (CONTEXT, 4 * GIB));
+    assert_eq!(
+        (machine.used("part"), machine.used("outer")),
+        (CONTEXT, 4 * GIB)
+    );
     assert_eq!(machine.peak(), 4 * GIB);
 }
 
@@ -109,9 +116,17 @@ fn everything_that_a_part_takes_counts_in_both() {
 fn a_part_that_is_killed_leaves_nothing_in_either() {
     let machine = Machine::new();
     let keep = machine.path().join("keep");
-    assert!(Command::new("mkfifo").arg(&keep).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&keep)
+            .status()
+            .unwrap()
+            .success()
+    );
     // The outer tenant's own program lives on.
-    let mut outer = nested(&machine, &[OUTER], &["sleep", "1000"]).spawn().unwrap();
+    let mut outer = nested(&machine, &[OUTER], &["sleep", "1000"])
+        .spawn()
+        .unwrap();
     wait_for("the outer tenant", || {
         machine.ps()["tenants"]
             .as_array()
@@ -130,7 +145,15 @@ fn a_part_that_is_killed_leaves_nothing_in_either() {
         part.kill();
         assert_eq!((machine.used("part"), machine.used("outer")), (0, 0));
     }
-    assert!(machine.bare(FCSP).arg("gc").output().unwrap().status.success());
+    assert!(
+        machine
+            .bare(FCSP)
+            .arg("gc")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let names = |machine: &Machine| -> Vec<String> {
         let listing = machine.ps();
         let all = listing["tenants"].as_array().unwrap().iter();
@@ -140,7 +163,15 @@ fn a_part_that_is_killed_leaves_nothing_in_either() {
     assert_eq!(names(&machine), ["outer"]);
     outer.kill().unwrap();
     outer.wait().unwrap();
-    assert!(machine.bare(FCSP).arg("gc").output().unwrap().status.success());
+    assert!(
+        machine
+            .bare(FCSP)
+            .arg("gc")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     assert_eq!(names(&machine), [""; 0]);
     // Nobody to be a part of: a tenant by itself.
     let mut alone = within("outer");
@@ -153,7 +184,13 @@ fn a_part_that_is_killed_leaves_nothing_in_either() {
 fn a_part_outlives_the_program_that_started_it() {
     let machine = Machine::new();
     let pipe = machine.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     // Both ways: neither end waits for the other.
     let mut input = std::fs::OpenOptions::new()
         .read(true)
@@ -172,7 +209,15 @@ fn a_part_outlives_the_program_that_started_it() {
     );
     let done = output(&machine, &[OUTER], &["sh", "-c", &script]);
     assert!(done.status.success(), "{}", stderr(&done));
-    assert!(machine.bare(FCSP).arg("gc").output().unwrap().status.success());
+    assert!(
+        machine
+            .bare(FCSP)
+            .arg("gc")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     assert_eq!(machine.used("outer"), CONTEXT + BLOCK);
     let limited = machine
         .bare(FCSP)
@@ -195,13 +240,19 @@ fn parts_of_parts_are_bounded_by_all() {
     let inner: &[&str] = &["--tenant", "inner", "--memory", "512MiB"];
     let mut innermost = client(&machine, &[OUTER, PART, inner]);
     innermost.ok("open 0");
-    assert_eq!(innermost.fill(BLOCK).len() as u64, (512 * MIB - CONTEXT) / BLOCK);
+    assert_eq!(
+        innermost.fill(BLOCK).len() as u64,
+        (512 * MIB - CONTEXT) / BLOCK
+    );
     for tenant in ["inner", "part", "outer"] {
         assert_eq!(machine.used(tenant), 512 * MIB, "{tenant}");
     }
     let mut middle = client(&machine, &[&["--tenant", "part"]]);
     middle.ok("open 0");
-    assert_eq!(middle.fill(BLOCK).len() as u64, (512 * MIB - CONTEXT) / BLOCK);
+    assert_eq!(
+        middle.fill(BLOCK).len() as u64,
+        (512 * MIB - CONTEXT) / BLOCK
+    );
     assert_eq!((machine.used("part"), machine.used("outer")), (GIB, GIB));
 }
 
@@ -233,7 +284,10 @@ fn what_a_part_may_ask_for() {
         &[OUTER, &["--memory", "1GiB", "--compute", "10%"]],
         &["true"],
     );
-    refuses(&share, &["--compute: ", "tenant outer", "memory limit only"]);
+    refuses(
+        &share,
+        &["--compute: ", "tenant outer", "memory limit only"],
+    );
     let nothing = output(&machine, &[OUTER, &["--tenant", "other"]], &["true"]);
     refuses(&nothing, &["no tenant other runs"]);
     let unlike = output(
@@ -255,7 +309,10 @@ fn what_a_part_may_ask_for() {
     let mut part = client(&machine, &[OUTER, PART]);
     part.ok("open 0");
     for (words, reason) in [
-        (&["limit", "part", "--compute", "10%"][..], "memory limit only"),
+        (
+            &["limit", "part", "--compute", "10%"][..],
+            "memory limit only",
+        ),
         (&["pause", "part"], "pause or resume outer"),
     ] {
         let refused = machine.bare(FCSP).args(words).output().unwrap();
@@ -306,7 +363,11 @@ fn a_part_of_nobody_fails_closed() {
     let machine = Machine::new();
     let mut part = client(&machine, &[OUTER, PART]);
     part.ok("open 0");
-    std::fs::write(machine.state().join("tenants/part/outer"), "/nowhere/tenants/x\n").unwrap();
+    std::fs::write(
+        machine.state().join("tenants/part/outer"),
+        "/nowhere/tenants/x\n",
+    )
+    .unwrap();
     let mut second = client(&machine, &[&["--tenant", "part"]]);
     assert_ne!(second.code("open 0"), 0);
 }

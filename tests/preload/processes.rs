@@ -36,7 +36,10 @@ fn fork_before_use() {
     assert_eq!(pids, expected);
     client.refused(&format!("alloc {}", 512 * MIB));
     // SAFETY: the number of a child of the client, which has not been waited for.
-    assert_eq!(unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) }, 0);
+    assert_eq!(
+        unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) },
+        0
+    );
     wait_for("the child's memory", || {
         client.code(&format!("alloc {}", 512 * MIB)) == 0
     });
@@ -105,7 +108,9 @@ fn vfork_and_spawn() {
             0,
             "{how}"
         );
-        wait_for("the child's memory", || machine.used("t") == CONTEXT + 512 * MIB);
+        wait_for("the child's memory", || {
+            machine.used("t") == CONTEXT + 512 * MIB
+        });
     }
     // Another look for the dead is due ten milliseconds after the last one.
     wait_for("the child's memory", || {
@@ -127,7 +132,11 @@ fn exec_gives_everything_back() {
         .governed("sh", "t", "1GiB")
         .args([
             "-c",
-            &format!("{} -c 'open 0;alloc {}' && {script}", client.display(), 900 * MIB),
+            &format!(
+                "{} -c 'open 0;alloc {}' && {script}",
+                client.display(),
+                900 * MIB
+            ),
         ])
         .status()
         .unwrap();
@@ -138,7 +147,10 @@ fn exec_gives_everything_back() {
 #[test]
 fn threads_before_main() {
     let machine = Machine::new();
-    let output = machine.governed(program("early"), "t", "1GiB").output().unwrap();
+    let output = machine
+        .governed(program("early"), "t", "1GiB")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(machine.used("t"), 0);
     assert!(machine.tenant("t")["refused"].as_u64().unwrap() >= 4);
@@ -170,7 +182,10 @@ fn a_crowd_in_one_tenant() {
         for client in crowd.iter_mut() {
             client.tell(command);
         }
-        crowd.iter_mut().map(|client| client.hear().unwrap().0).collect()
+        crowd
+            .iter_mut()
+            .map(|client| client.hear().unwrap().0)
+            .collect()
     };
     assert_eq!(all(&mut crowd, "open 0"), vec![0; count as usize]);
     let opened = started.elapsed();
@@ -263,7 +278,10 @@ fn a_bare_environment() {
         .env("FCSP_MEMORY_LIMIT", "1GiB");
     let mut client = Client::start(command);
     client.ok("open 0");
-    assert_eq!(client.fill(64 * MIB).len() as u64, (GIB - CONTEXT) / (64 * MIB));
+    assert_eq!(
+        client.fill(64 * MIB).len() as u64,
+        (GIB - CONTEXT) / (64 * MIB)
+    );
 }
 
 /// Processes that name no tenant are one by their family: the tree that was started with the same

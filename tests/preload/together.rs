@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::{Client, GIB, MIB, Machine, OUT_OF_MEMORY, clean, is_root, libraries, program, stderr, wait_for};
+use crate::{
+    Client, GIB, MIB, Machine, OUT_OF_MEMORY, clean, is_root, libraries, program, stderr, wait_for,
+};
 
 /// Programs that each take memory and keep it until they are told to end.
 struct Crowd {
@@ -197,7 +199,11 @@ fn without_a_descriptor_memory_is_refused_with_a_code() {
 fn a_small_stack_is_enough_to_be_set_up_on() {
     let machine = Machine::new();
     for kib in [64, 32] {
-        let commands = format!("small {kib} open 0;use 0;alloc {};alloc {}", 64 * MIB, 2 * GIB);
+        let commands = format!(
+            "small {kib} open 0;use 0;alloc {};alloc {}",
+            64 * MIB,
+            2 * GIB
+        );
         let output = machine
             .governed(program("client"), "t", "1GiB")
             .args(["-c", &commands])
@@ -369,13 +375,19 @@ fn as_root(machine: &Machine, public: &Path, script: &str) -> (Option<i32>, Stri
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    (output.status.code(), crate::stdout(&output), stderr(&output))
+    (
+        output.status.code(),
+        crate::stdout(&output),
+        stderr(&output),
+    )
 }
 
 #[test]
 fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
     let machine = Machine::new();
-    let Some(public) = public(&machine) else { return };
+    let Some(public) = public(&machine) else {
+        return;
+    };
     // The simulated machine's file is made by the first program, for whom it may be.
     let script = "umask 0; $P/client -c 'open 0' || exit 9; umask 022; mkfifo $P/pipe; \
         $P/fcsp run --memory 1GiB -- sh -c '\
@@ -390,7 +402,10 @@ fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
     let (code, said, errors) = as_root(&machine, &public, script);
     assert_eq!(code, Some(0), "{said} {errors}");
     for line in ["whole 2", "second 2", "third 0"] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said} {errors}");
+        assert!(
+            said.lines().any(|said| said == line),
+            "{line}: {said} {errors}"
+        );
     }
     assert!(!errors.contains("cannot be preloaded"), "{errors}");
 }
@@ -400,7 +415,9 @@ fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
 #[test]
 fn a_program_that_became_another_user_makes_a_part_of_its_tenant() {
     let machine = Machine::new();
-    let Some(public) = public(&machine) else { return };
+    let Some(public) = public(&machine) else {
+        return;
+    };
     let inside = r#"
         run() { $NOBODY $P/fcsp run "$@"; }
         part() { run --tenant part --memory 1GiB -- $P/client -c "open 0;alloc $1"; }
@@ -444,7 +461,9 @@ fn a_program_that_became_another_user_makes_a_part_of_its_tenant() {
 #[test]
 fn plain_preload_finds_a_folder_wherever_one_serves() {
     let machine = Machine::new();
-    let Some(public) = public(&machine) else { return };
+    let Some(public) = public(&machine) else {
+        return;
+    };
     let script = "umask 0; $P/client -c 'open 0' || exit 9; umask 022; \
         export LD_PRELOAD=$P/libfcsp_cuda.so FCSP_MEMORY_LIMIT=1GiB; \
         try() { what=$1; shift; \
@@ -483,7 +502,9 @@ fn plain_preload_finds_a_folder_wherever_one_serves() {
 #[test]
 fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
     let machine = Machine::new();
-    let Some(public) = public(&machine) else { return };
+    let Some(public) = public(&machine) else {
+        return;
+    };
     let script = "unset FCSP_SIM FCSP_SIM_STATE LD_LIBRARY_PATH; \
         run() { $P/fcsp run --sim tiny,memory=4GiB,context=64MiB --tenant t --memory 1GiB -- sh -c \"$1\"; }; \
         run '$NOBODY $P/client -c \"open 0;alloc 629145600\"; echo small $?; \
@@ -510,7 +531,9 @@ fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
 fn a_root_owned_file_gives_one_quota_to_all_users() {
     let machine = Machine::new();
     for (first, second) in [("", "$NOBODY"), ("$NOBODY", "")] {
-        let Some(public) = public(&machine) else { return };
+        let Some(public) = public(&machine) else {
+            return;
+        };
         let script = format!(
             "umask 0; $P/client -c 'open 0' || exit 9; umask 022; printf 'memory = \"1GiB\"\\n' > /etc/fcsp/tenant.toml; \
              export LD_PRELOAD=$P/libfcsp_cuda.so; mkfifo $P/pipe; chmod 666 $P/pipe; \
@@ -525,7 +548,10 @@ fn a_root_owned_file_gives_one_quota_to_all_users() {
         let (code, said, errors) = as_root(&machine, &public, &script);
         assert_eq!(code, Some(0), "{said} {errors}");
         for line in ["second 2", "third 0", "other 2"] {
-            assert!(said.lines().any(|said| said == line), "{line}: {said} {errors}");
+            assert!(
+                said.lines().any(|said| said == line),
+                "{line}: {said} {errors}"
+            );
         }
         assert_eq!(said.matches("container-").count(), 1, "{said}");
         assert_eq!(said.lines().count(), 4, "one tenant: {said}");

@@ -68,7 +68,9 @@ impl Check {
             .map(|arg| {
                 let named = Self::ALL.into_iter().find(|(name, _)| *name == arg);
                 let names = Self::ALL.map(|(name, _)| name).join(", ");
-                Ok(named.with_context(|| format!("'{arg}' is none of {names}"))?.1)
+                Ok(named
+                    .with_context(|| format!("'{arg}' is none of {names}"))?
+                    .1)
             })
             .collect::<Result<Vec<_>>>()?;
         if checks.is_empty() {
@@ -124,7 +126,10 @@ fn builds(metadata: &Value) -> Vec<Build> {
             .into_iter()
             .flat_map(|features| features.keys())
             .collect();
-        let named = features.iter().copied().filter(|feature| *feature != "default");
+        let named = features
+            .iter()
+            .copied()
+            .filter(|feature| *feature != "default");
         let mut sets: Vec<Vec<String>> = vec![Vec::new()];
         sets.extend(named.clone().map(|feature| vec![feature.clone()]));
         sets.push(named.cloned().collect());
@@ -177,8 +182,13 @@ fn features() -> Result<bool> {
     for build in &builds {
         let arguments = build.arguments();
         let mut command = Command::new(cargo());
-        command.args(["check", "--locked", "--quiet"]).args(&arguments);
-        passed &= succeeds(&format!("cargo check {}", arguments.join(" ")), &mut command)?;
+        command
+            .args(["check", "--locked", "--quiet"])
+            .args(&arguments);
+        passed &= succeeds(
+            &format!("cargo check {}", arguments.join(" ")),
+            &mut command,
+        )?;
     }
     println!("features: {} builds", builds.len());
     Ok(passed)
@@ -240,7 +250,8 @@ fn aarch64() -> Result<bool> {
     command.args(["check", "--locked", "--quiet", "--target", AARCH64, "--lib"]);
     for package in list(&metadata, "packages") {
         let has_library = list(package, "targets").any(|target| {
-            list(target, "kind").any(|kind| matches!(kind.as_str(), Some("lib" | "cdylib" | "rlib")))
+            list(target, "kind")
+                .any(|kind| matches!(kind.as_str(), Some("lib" | "cdylib" | "rlib")))
         });
         let name = package["name"].as_str().unwrap_or_default();
         if has_library {
@@ -261,7 +272,9 @@ fn aarch64() -> Result<bool> {
 fn miri() -> Result<bool> {
     let nightly = |arguments: &[&str]| {
         let mut command = Command::new("rustup");
-        command.args(["run", "nightly", "cargo", "miri"]).args(arguments);
+        command
+            .args(["run", "nightly", "cargo", "miri"])
+            .args(arguments);
         command
             .env_remove("CARGO")
             .env_remove("RUSTC")
@@ -274,7 +287,14 @@ fn miri() -> Result<bool> {
         return Ok(true);
     }
     println!("miri: tests of fcsp-core");
-    let mut command = nightly(&["test", "--locked", "--quiet", "--package", "fcsp-core", "--lib"]);
+    let mut command = nightly(&[
+        "test",
+        "--locked",
+        "--quiet",
+        "--package",
+        "fcsp-core",
+        "--lib",
+    ]);
     command
         .args(["--target-dir", "target/miri", "--"])
         .args(MIRI_TESTS);
@@ -340,7 +360,9 @@ mod tests {
             .iter()
             .map(|build| build.arguments().join(" "))
             .collect();
-        let with = |name: &str, features: &str| format!("--package {name} --no-default-features{features}");
+        let with = |name: &str, features: &str| {
+            format!("--package {name} --no-default-features{features}")
+        };
         assert_eq!(
             all,
             [

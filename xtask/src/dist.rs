@@ -38,7 +38,8 @@ struct Plan {
 impl Plan {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
         let (mut what, mut out) = (Vec::new(), PathBuf::from("dist"));
-        let mut target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let mut target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a folder"));
             match arg.as_str() {
@@ -52,14 +53,19 @@ impl Plan {
             }
         }
         if what.is_empty() {
-            what = VENDORS.into_iter().chain([COMMAND]).map(str::to_owned).collect();
+            what = VENDORS
+                .into_iter()
+                .chain([COMMAND])
+                .map(str::to_owned)
+                .collect();
         }
         Ok(Self { what, out, target })
     }
 }
 
 fn dist(plan: &Plan) -> Result<()> {
-    std::fs::create_dir_all(&plan.out).with_context(|| format!("cannot make {}", plan.out.display()))?;
+    std::fs::create_dir_all(&plan.out)
+        .with_context(|| format!("cannot make {}", plan.out.display()))?;
     let metadata = materials::metadata()?;
     let mut tarballs = Vec::new();
     for what in &plan.what {
@@ -101,8 +107,9 @@ fn one(plan: &Plan, what: &str, metadata: &serde_json::Value) -> Result<PathBuf>
     }
     let third_party = texts.join("THIRD-PARTY-LICENCES.txt");
     std::fs::write(third_party, licences::of(&package, metadata)?)?;
-    let pretty =
-        |value: &serde_json::Value| -> Result<String> { Ok(serde_json::to_string_pretty(value)? + "\n") };
+    let pretty = |value: &serde_json::Value| -> Result<String> {
+        Ok(serde_json::to_string_pretty(value)? + "\n")
+    };
     std::fs::write(texts.join("manifest.json"), pretty(&about)?)?;
     std::fs::write(
         texts.join("sbom.cdx.json"),
@@ -125,7 +132,10 @@ fn name_of(what: &str, version: &str, glibc: Option<&str>) -> String {
     let glibc = glibc.map_or_else(String::new, |version| {
         format!("-glibc{}", version.trim_start_matches("GLIBC_"))
     });
-    format!("fcsp-{vendor}{version}-{}-linux{glibc}", std::env::consts::ARCH)
+    format!(
+        "fcsp-{vendor}{version}-{}-linux{glibc}",
+        std::env::consts::ARCH
+    )
 }
 
 /// Builds the package that `what` stands for; returns its name and the file.
@@ -134,7 +144,14 @@ fn build(plan: &Plan, what: &str) -> Result<(String, PathBuf)> {
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--quiet"]);
     let (package, built) = if what == COMMAND {
-        command.args(["--release", "--package", "fcsp", "--bin", "fcsp", "--target-dir"]);
+        command.args([
+            "--release",
+            "--package",
+            "fcsp",
+            "--bin",
+            "fcsp",
+            "--target-dir",
+        ]);
         command.arg(&plan.target);
         ("fcsp".to_owned(), plan.target.join("release/fcsp"))
     } else {
@@ -142,11 +159,20 @@ fn build(plan: &Plan, what: &str) -> Result<(String, PathBuf)> {
         let target = plan.target.join("embed");
         let triple = materials::triple();
         let package = format!("fcsp-{what}-preload");
-        command.args(["--profile", "preload", "--package", &package, "--target", &triple]);
+        command.args([
+            "--profile",
+            "preload",
+            "--package",
+            &package,
+            "--target",
+            &triple,
+        ]);
         command.arg("--target-dir").arg(&target);
         (
             package,
-            target.join(triple).join(format!("preload/libfcsp_{what}.so")),
+            target
+                .join(triple)
+                .join(format!("preload/libfcsp_{what}.so")),
         )
     };
     let status = command.status().context("cannot run cargo")?;
@@ -234,7 +260,10 @@ mod tests {
     fn the_same_files_give_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("x")).unwrap();
-        let (a, b) = (folder.path().join("a.tar.gz"), folder.path().join("b.tar.gz"));
+        let (a, b) = (
+            folder.path().join("a.tar.gz"),
+            folder.path().join("b.tar.gz"),
+        );
         for (tarball, content) in [(&a, "one"), (&b, "one")] {
             std::fs::write(folder.path().join("x/file"), content).unwrap();
             pack(folder.path(), "x", tarball).unwrap();

@@ -19,7 +19,8 @@ fn is_licence(name: &str) -> bool {
 /// Reads the licence texts in the folder of a crate, by file name.
 fn texts(folder: &Path) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -79,7 +80,12 @@ mod tests {
         std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).unwrap();
         let metadata = crate::materials::metadata().unwrap();
         let all = of("fcsp-cuda-preload", &metadata).unwrap();
-        for part in ["\nlibc ", "\nserde ", "\ntoml ", "Permission is hereby granted"] {
+        for part in [
+            "\nlibc ",
+            "\nserde ",
+            "\ntoml ",
+            "Permission is hereby granted",
+        ] {
             assert!(all.contains(part), "{part} is missing");
         }
         assert!(!all.contains("\nfcsp-core ") && !all.contains("\nproptest "));

@@ -24,7 +24,9 @@ fn main() -> ExitCode {
         Some("dist") => dist::run(args).map(|()| true),
         Some("check") => checks::run(args),
         Some("lint-prose") => prose::run(args),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask check|dist|lint-prose ...")),
+        _ => Err(anyhow::anyhow!(
+            "usage: cargo xtask check|dist|lint-prose ..."
+        )),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -42,7 +42,10 @@ pub fn commit_time() -> Option<String> {
 
 /// Lists the names that `file` exports.
 fn exports(file: &str) -> Result<Vec<String>> {
-    let said = output("nm", &["--dynamic", "--defined-only", "--format=posix", file])?;
+    let said = output(
+        "nm",
+        &["--dynamic", "--defined-only", "--format=posix", file],
+    )?;
     let mut names: Vec<String> = said
         .lines()
         .filter_map(|line| line.split_whitespace().next())

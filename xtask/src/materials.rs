@@ -99,7 +99,10 @@ fn component(package: &Value, kind: &str, sums: &BTreeMap<(String, String), Stri
 }
 
 /// Returns the packages that cargo knows, by their identity, and the identity of `package`.
-pub fn packages<'a>(metadata: &'a Value, package: &str) -> Result<(BTreeMap<&'a str, &'a Value>, &'a str)> {
+pub fn packages<'a>(
+    metadata: &'a Value,
+    package: &str,
+) -> Result<(BTreeMap<&'a str, &'a Value>, &'a str)> {
     let packages: BTreeMap<&str, &Value> = list(metadata, "packages")
         .filter_map(|package| Some((package["id"].as_str()?, package)))
         .collect();

@@ -60,7 +60,11 @@ pub unsafe extern "C" fn dcmi_get_device_memory_info_v2(
     memory_info: *mut dcmi_memory_info,
 ) -> dcmi_result {
     shielded(DCMI_ERR_CODE_INNER_ERR, || {
-        let result = call_dcmi!(dcmi_get_device_memory_info_v2(card_id, device_id, memory_info));
+        let result = call_dcmi!(dcmi_get_device_memory_info_v2(
+            card_id,
+            device_id,
+            memory_info
+        ));
         if result == DCMI_OK {
             // SAFETY: DCMI has written there with success.
             let info = unsafe { &mut *memory_info };
@@ -80,7 +84,11 @@ pub unsafe extern "C" fn dcmi_get_device_memory_info_v3(
     memory_info: *mut dcmi_get_memory_info_stru,
 ) -> dcmi_result {
     shielded(DCMI_ERR_CODE_INNER_ERR, || {
-        let result = call_dcmi!(dcmi_get_device_memory_info_v3(card_id, device_id, memory_info));
+        let result = call_dcmi!(dcmi_get_device_memory_info_v3(
+            card_id,
+            device_id,
+            memory_info
+        ));
         if result == DCMI_OK {
             // SAFETY: DCMI has written there with success.
             let info = unsafe { &mut *memory_info };

@@ -44,11 +44,17 @@ pub unsafe extern "C" fn aclrtGetMemInfo(
     free: *mut usize,
     total: *mut usize,
 ) -> aclError {
-    show(free, total, || call_real!(aclrtGetMemInfo(attr, free, total)))
+    show(free, total, || {
+        call_real!(aclrtGetMemInfo(attr, free, total))
+    })
 }
 
 /// `rtMemGetInfoEx`.
-pub unsafe extern "C" fn rtMemGetInfoEx(memInfoType: i32, free: *mut usize, total: *mut usize) -> rtError_t {
+pub unsafe extern "C" fn rtMemGetInfoEx(
+    memInfoType: i32,
+    free: *mut usize,
+    total: *mut usize,
+) -> rtError_t {
     show(free, total, || {
         call_real!(rtMemGetInfoEx(memInfoType, free, total))
     })
@@ -79,7 +85,11 @@ fn attribute(device: u32, attr: i32, value: *mut i64, call: impl Fn() -> aclErro
 }
 
 /// `aclrtGetDeviceInfo`: its size is the quota.
-pub unsafe extern "C" fn aclrtGetDeviceInfo(deviceId: u32, attr: aclrtDevAttr, value: *mut i64) -> aclError {
+pub unsafe extern "C" fn aclrtGetDeviceInfo(
+    deviceId: u32,
+    attr: aclrtDevAttr,
+    value: *mut i64,
+) -> aclError {
     attribute(deviceId, attr, value, || {
         call_real!(aclrtGetDeviceInfo(deviceId, attr, value))
     })

@@ -75,7 +75,12 @@ fn chip(ordinal: i32) -> Option<(i32, i32)> {
     };
     if known.is_empty() {
         let (mut count, mut cards) = (0, [0; CARDS]);
-        if call_dcmi!(dcmi_get_card_list(&mut count, cards.as_mut_ptr(), CARDS as i32)) != DCMI_OK {
+        if call_dcmi!(dcmi_get_card_list(
+            &mut count,
+            cards.as_mut_ptr(),
+            CARDS as i32
+        )) != DCMI_OK
+        {
             return None;
         }
         for &card in cards.iter().take(usize::try_from(count).unwrap_or(0)) {
@@ -114,8 +119,10 @@ pub fn die(ordinal: i32) -> Option<[u8; 16]> {
 pub fn of_chip(ordinal: i32) -> Option<(u64, u64)> {
     let (card, chip) = chip(ordinal)?;
     let mut memory = dcmi_hbm_info::zeroed();
-    (call_dcmi!(dcmi_get_device_hbm_info(card, chip, &mut memory)) == DCMI_OK)
-        .then_some((memory.memory_size * MEBIBYTE, memory.memory_usage * MEBIBYTE))
+    (call_dcmi!(dcmi_get_device_hbm_info(card, chip, &mut memory)) == DCMI_OK).then_some((
+        memory.memory_size * MEBIBYTE,
+        memory.memory_usage * MEBIBYTE,
+    ))
 }
 
 /// The processes that use a chip, with what each holds there; `None` if DCMI cannot be asked.

@@ -79,7 +79,9 @@ macro_rules! allocates {
 fn by_policy(size: usize, policy: aclrtMemMallocPolicy, pads: bool) -> u64 {
     let size = size as u64;
     match policy {
-        ACL_MEM_MALLOC_HUGE1G_ONLY | ACL_MEM_MALLOC_HUGE1G_ONLY_P2P => giant_pages(padded(size, false)),
+        ACL_MEM_MALLOC_HUGE1G_ONLY | ACL_MEM_MALLOC_HUGE1G_ONLY_P2P => {
+            giant_pages(padded(size, false))
+        }
         _ => pages(padded(size, pads)),
     }
 }
@@ -133,7 +135,11 @@ acl_malloc_with!(aclrtMallocWithCfg, aclrtMallocForTaskScheduler);
 
 /// `aclrtMemAllocManaged`: charged in full when it is asked for, though the driver takes device
 /// memory only when it is touched there.
-pub unsafe extern "C" fn aclrtMemAllocManaged(ptr: *mut *mut c_void, size: u64, flag: u32) -> aclError {
+pub unsafe extern "C" fn aclrtMemAllocManaged(
+    ptr: *mut *mut c_void,
+    size: u64,
+    flag: u32,
+) -> aclError {
     allocates!(
         aclrtMemAllocManaged,
         None,

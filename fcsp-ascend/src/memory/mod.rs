@@ -33,7 +33,8 @@ pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
     let mut address = core::ptr::null_mut();
     // With what ACL puts behind a request that is all of the pages.
     let size = bytes.saturating_sub(2 * ALIGN) as usize;
-    let taken = call_real!(aclrtMalloc(&mut address, size, ACL_MEM_MALLOC_HUGE_FIRST)) == ACL_SUCCESS;
+    let taken =
+        call_real!(aclrtMalloc(&mut address, size, ACL_MEM_MALLOC_HUGE_FIRST)) == ACL_SUCCESS;
     if taken {
         look();
         call_real!(aclrtFree(address));
@@ -45,13 +46,19 @@ pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
 /// A request for small pages only takes less; the difference errs to the safe side. One near 2^64
 /// cannot be rounded up and cannot be met either.
 pub fn pages(bytes: u64) -> u64 {
-    let page = if bytes <= SMALL { SMALL_PAGE } else { HUGE_PAGE };
+    let page = if bytes <= SMALL {
+        SMALL_PAGE
+    } else {
+        HUGE_PAGE
+    };
     bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX)
 }
 
 /// The same in pages of 1 GiB.
 pub fn giant_pages(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(HUGE1G_PAGE).unwrap_or(u64::MAX)
+    bytes
+        .checked_next_multiple_of(HUGE1G_PAGE)
+        .unwrap_or(u64::MAX)
 }
 
 /// What ACL asks the runtime for when it is asked for `bytes`, as its published source has it.

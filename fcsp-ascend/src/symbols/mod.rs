@@ -56,7 +56,12 @@ mod tests {
     #[test]
     fn the_tables_have_no_faults() {
         assert_eq!(
-            fcsp_hook::symbols::faults(&[(acl(), "acl"), (hccl(), "Hccl"), (rt(), "rt"), (dcmi(), "dcmi_")]),
+            fcsp_hook::symbols::faults(&[
+                (acl(), "acl"),
+                (hccl(), "Hccl"),
+                (rt(), "rt"),
+                (dcmi(), "dcmi_")
+            ]),
             Vec::<String>::new()
         );
     }
@@ -71,9 +76,12 @@ mod tests {
         ];
         for symbol in acl().iter().chain(rt()) {
             let name = symbol.name;
-            let obtains = name.contains("Malloc") || name.contains("MemAlloc") || name.contains("MemImport");
+            let obtains =
+                name.contains("Malloc") || name.contains("MemAlloc") || name.contains("MemImport");
             // Questions about allocations, and identities of those that may import.
-            let asks = name.contains("Granularity") || name.contains("ImportPid") || name.contains("Notify");
+            let asks = name.contains("Granularity")
+                || name.contains("ImportPid")
+                || name.contains("Notify");
             if obtains && !asks && !host.contains(&name) {
                 assert_eq!(symbol.role, Role::Allocates, "{name}");
             }

@@ -39,7 +39,10 @@ fn every_declared_function_has_a_role() {
             .iter()
             .filter(|name| !table.iter().any(|symbol| symbol.name == **name))
             .collect();
-        assert!(missing.is_empty(), "declared, and in no table: {missing:#?}");
+        assert!(
+            missing.is_empty(),
+            "declared, and in no table: {missing:#?}"
+        );
         let misspelt: Vec<_> = table
             .iter()
             .filter(|symbol| !declared.contains(symbol.name))
@@ -56,7 +59,11 @@ fn every_declared_function_has_a_role() {
 }
 
 /// Compares sizes, alignments, offsets and values; what differs.
-fn compare_values(header: &Header, layouts: &[Layout], constants: &[Constant]) -> Result<(), String> {
+fn compare_values(
+    header: &Header,
+    layouts: &[Layout],
+    constants: &[Constant],
+) -> Result<(), String> {
     let mut body = String::new();
     let mut expected = String::new();
     for layout in layouts {
@@ -76,7 +83,11 @@ fn compare_values(header: &Header, layouts: &[Layout], constants: &[Constant]) -
         }
     }
     for constant in constants {
-        let _ = writeln!(body, r#"printf("{0} %lld\n", (long long){0});"#, constant.name);
+        let _ = writeln!(
+            body,
+            r#"printf("{0} %lld\n", (long long){0});"#,
+            constant.name
+        );
         let _ = writeln!(expected, "{} {}", constant.name, constant.value);
     }
     let printed = header.printed(&body)?;
@@ -123,7 +134,9 @@ fn scalars_have_the_size_that_c_gives_them() {
                 "u16" => 2,
                 "i32" | "u32" => 4,
                 "u64" => 8,
-                ty if ty.starts_with('*') || ty.starts_with("Option<unsafe extern") => size_of::<usize>(),
+                ty if ty.starts_with('*') || ty.starts_with("Option<unsafe extern") => {
+                    size_of::<usize>()
+                }
                 _ => continue,
             };
             let _ = writeln!(body, r#"printf("{name} %zu\n", sizeof({name}));"#);
@@ -209,7 +222,10 @@ fn a_wrong_declaration_is_caught() {
         ("void * *", "void *"),
         ("aclrtMalloc;", "aclrtFree;"),
     ] {
-        assert!(headers.acl.check(&good.replace(right, wrong)).is_err(), "{wrong}");
+        assert!(
+            headers.acl.check(&good.replace(right, wrong)).is_err(),
+            "{wrong}"
+        );
     }
     let wrong = [Constant {
         name: "ACL_ERROR_INVALID_PARAM",
@@ -223,7 +239,10 @@ fn a_wrong_declaration_is_caught() {
 fn everything_that_matters_has_a_type() {
     let mut typed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (what, lists) in [("acl", ffi::acl::FUNCTIONS), ("hccl", ffi::hccl::FUNCTIONS)] {
-        let names = lists.iter().flat_map(|list| list.iter()).flat_map(|f| f.names);
+        let names = lists
+            .iter()
+            .flat_map(|list| list.iter())
+            .flat_map(|f| f.names);
         typed.entry(what).or_default().extend(names);
     }
     for (what, table) in [("acl", symbols::acl()), ("hccl", symbols::hccl())] {

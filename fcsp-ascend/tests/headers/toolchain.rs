@@ -32,7 +32,8 @@ impl Header {
     }
 
     fn with_includes(&self, source: &str) -> String {
-        let mut text = String::from("#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n");
+        let mut text =
+            String::from("#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n");
         for file in &self.files {
             text.push_str(&format!("#include <{file}>\n"));
         }
@@ -108,9 +109,14 @@ pub fn headers() -> Option<&'static Headers> {
 fn find() -> Option<Headers> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
-    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let dir = given
+        .clone()
+        .unwrap_or_else(|| target_dir().join("headers"));
     if given.is_none() && offline && !dir.join("ascend").is_dir() {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     if given.is_none() && !offline {

@@ -48,17 +48,25 @@ fn bench() -> Option<&'static Path> {
 fn headers() -> Option<PathBuf> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
-    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let dir = given
+        .clone()
+        .unwrap_or_else(|| target_dir().join("headers"));
     if given.is_none() && !offline {
         let status = Command::new(root().join("scripts/fetch-headers.sh"))
             .arg(&dir)
             .arg("ascend")
             .status()
             .unwrap();
-        assert!(status.success(), "the headers could not be fetched ({status})");
+        assert!(
+            status.success(),
+            "the headers could not be fetched ({status})"
+        );
     }
     if !dir.join("ascend").is_dir() {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     Some(dir.join("ascend"))
@@ -114,7 +122,11 @@ fn build() -> Option<PathBuf> {
         ("libfcsp_sim_ascend_dcmi.so", "libdcmi.so"),
         ("libfcsp_ascend.so", "libfcsp_ascend.so"),
     ] {
-        std::fs::copy(embed.join(TRIPLE).join("preload").join(file), dir.join(name)).unwrap();
+        std::fs::copy(
+            embed.join(TRIPLE).join("preload").join(file),
+            dir.join(name),
+        )
+        .unwrap();
     }
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/preload");
     let include = |command: &mut Command| {
@@ -136,9 +148,15 @@ fn build() -> Option<PathBuf> {
     include(&mut cpp);
     run(cpp.arg(dir.join("libruntime.so")));
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-Wall", "-Werror", "-Wno-deprecated-declarations", "-o"])
-        .arg(dir.join("client"))
-        .arg(sources.join("client.c"));
+    cc.args([
+        "-O1",
+        "-Wall",
+        "-Werror",
+        "-Wno-deprecated-declarations",
+        "-o",
+    ])
+    .arg(dir.join("client"))
+    .arg(sources.join("client.c"));
     include(&mut cc);
     run(cc
         .arg(dir.join("libascendcl.so"))
@@ -166,7 +184,10 @@ impl Machine {
         let mut command = Command::new(self.dir.join("client"));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["FCSP_", "LD_", "ASCEND_"].iter().any(|p| text.starts_with(p)) {
+            if ["FCSP_", "LD_", "ASCEND_"]
+                .iter()
+                .any(|p| text.starts_with(p))
+            {
                 command.env_remove(&name);
             }
         }
@@ -241,7 +262,9 @@ impl Drop for Client {
 
 #[test]
 fn whichever_layer_is_called_memory_counts_once() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new() else {
+        return;
+    };
     let mut client = machine.client(&[("FCSP_MEMORY_LIMIT", "1GiB")]);
     let whole = client.ok("free");
     assert_eq!(whole, 1024 * MIB - CONTEXT);
@@ -277,7 +300,9 @@ fn whichever_layer_is_called_memory_counts_once() {
 
 #[test]
 fn a_models_memory_is_what_the_runtime_takes_for_it() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new() else {
+        return;
+    };
     let mut client = machine.client(&[("FCSP_MEMORY_LIMIT", "1GiB")]);
     client.ok("load fcsp-model weights=4096");
     let before = client.ok("free");
@@ -309,10 +334,14 @@ fn a_models_memory_is_what_the_runtime_takes_for_it() {
 
 #[test]
 fn pools_are_not_to_be_had_under_a_quota() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new() else {
+        return;
+    };
     let mut client = machine.client(&[("FCSP_MEMORY_LIMIT", "1GiB")]);
     assert_eq!(client.call("pool").0, NOT_SUPPORTED);
-    let Some(another) = Machine::new() else { return };
+    let Some(another) = Machine::new() else {
+        return;
+    };
     let mut free = another.client(&[]);
     assert_eq!(
         free.call("pool").0,
@@ -326,10 +355,13 @@ fn whichever_way_work_is_launched_it_is_charged_once() {
     const LAUNCHES: u64 = 50;
     const NS: u64 = 2_000_000;
     let ways = [
-        "hostargs", "config", "devargs", "plain", "stub", "operator", "cpu", "aclop", "aclmdl", "recorded",
+        "hostargs", "config", "devargs", "plain", "stub", "operator", "cpu", "aclop", "aclmdl",
+        "recorded",
     ];
     for way in ways {
-        let Some(machine) = Machine::new() else { return };
+        let Some(machine) = Machine::new() else {
+            return;
+        };
         let mut client = machine.client(&[("FCSP_COMPUTE_LIMIT", "90%")]);
         // The first are charged by a guess, which later ones put right.
         client.ok(&format!("launch {way} {LAUNCHES} {NS}"));
@@ -343,7 +375,9 @@ fn whichever_way_work_is_launched_it_is_charged_once() {
 
 #[test]
 fn collectives_are_charged_and_held_to_the_share() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new() else {
+        return;
+    };
     let strict = [
         ("FCSP_COMPUTE_LIMIT", "2%"),
         ("FCSP_MODE", "strict"),
@@ -362,19 +396,27 @@ fn collectives_are_charged_and_held_to_the_share() {
     client.ok("launch hccl 40 0");
     client.ok("launch hostargs 10 1000000");
     let after = machine.counters();
-    assert!(after.waits > before.waits, "held back when they owe too much");
+    assert!(
+        after.waits > before.waits,
+        "held back when they owe too much"
+    );
     let charged = (after.consumed - before.consumed) as f64 / 50e6;
     assert!((0.6..1.6).contains(&charged), "charged {charged:.2}");
     let at = Class::ALL
         .iter()
         .position(|class| *class == Class::Collective)
         .unwrap();
-    assert!(after.classes[at] > before.classes[at], "known for what they are");
+    assert!(
+        after.classes[at] > before.classes[at],
+        "known for what they are"
+    );
 }
 
 #[test]
 fn cores_are_limited_where_asked_and_never_beside_collectives() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new() else {
+        return;
+    };
     let share = ("FCSP_COMPUTE_LIMIT", "25%");
     let mut plain = machine.client(&[share]);
     assert_eq!((plain.ok("cores 0"), plain.ok("cores 1")), (20, 40));
@@ -388,10 +430,20 @@ fn cores_are_limited_where_asked_and_never_beside_collectives() {
 
 #[test]
 fn a_wrong_word_about_cores_is_said_and_nothing_is_to_be_had() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new() else {
+        return;
+    };
     let opened = |name: &str, value: &str| {
-        let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_LOG", "1"), (name, value)];
-        let mut child = machine.command(&settings).stderr(Stdio::piped()).spawn().unwrap();
+        let settings = [
+            ("FCSP_COMPUTE_LIMIT", "25%"),
+            ("FCSP_LOG", "1"),
+            (name, value),
+        ];
+        let mut child = machine
+            .command(&settings)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(b"open 0\n").unwrap();
         let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -90,7 +90,9 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Con
 fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     let variables: Vec<(String, String)> = variables
         .into_iter()
-        .filter(|(name, value)| !value.trim().is_empty() && PREFIXES.iter().any(|p| name.starts_with(p)))
+        .filter(|(name, value)| {
+            !value.trim().is_empty() && PREFIXES.iter().any(|p| name.starts_with(p))
+        })
         .collect();
     let get = |name: &str| {
         variables
@@ -111,7 +113,9 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     let shares: Rules<Option<Ppm>> = per_device(&variables, &COMPUTE, |text, alias| match text {
         "0" if alias => Ok(Some(units::WHOLE)),
         "unlimited" | "none" => Ok(None),
-        text if alias && !text.ends_with('%') => units::parse_percent(&format!("{text}%")).map(Some),
+        text if alias && !text.ends_with('%') => {
+            units::parse_percent(&format!("{text}%")).map(Some)
+        }
         text => units::parse_share(text).map(Some),
     })?;
     config.compute = compute(shares, &get)?;
@@ -127,7 +131,11 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
 /// Tells whether `text` means no limit to HAMi and the published product: 0 with any unit, or none.
 fn is_nothing(text: &str) -> bool {
     let unit = text.trim().trim_start_matches('0');
-    unit.len() < text.trim().len() && unit.trim().bytes().all(|byte| b"kmgtibKMGTIB".contains(&byte))
+    unit.len() < text.trim().len()
+        && unit
+            .trim()
+            .bytes()
+            .all(|byte| b"kmgtibKMGTIB".contains(&byte))
 }
 
 /// Reads a configuration from this process's environment, or, where that says nothing, from the one
@@ -152,9 +160,12 @@ fn per_device<T: Copy>(
                 for (selector, value) in parsed?.iter() {
                     rules.set(selector, value);
                 }
-            } else if let Some(Ok(index)) = rest.strip_prefix(spelling.per_device).map(str::parse::<u32>) {
-                let value =
-                    parse(value.trim(), spelling.alias).map_err(|reason| ConfigError::new(name, reason))?;
+            } else if let Some(Ok(index)) = rest
+                .strip_prefix(spelling.per_device)
+                .map(str::parse::<u32>)
+            {
+                let value = parse(value.trim(), spelling.alias)
+                    .map_err(|reason| ConfigError::new(name, reason))?;
                 rules.set(Selector::Index(index), value);
             } else if !spelling.alias {
                 return Err(ConfigError::new(
@@ -262,7 +273,11 @@ mod tests {
             let config = from(&[("FCSP_COMPUTE_LIMIT", word)]).unwrap();
             assert!(config.compute.is_empty(), "{word}");
         }
-        let config = from(&[("FCSP_COMPUTE_LIMIT", "25%,1=unlimited"), ("FCSP_MODE", "strict")]).unwrap();
+        let config = from(&[
+            ("FCSP_COMPUTE_LIMIT", "25%,1=unlimited"),
+            ("FCSP_MODE", "strict"),
+        ])
+        .unwrap();
         let rules: Vec<_> = config.compute.iter().map(|(_, params)| params).collect();
         assert_eq!(rules, [Params::strict(250_000), Params::default()]);
     }
@@ -283,14 +298,24 @@ mod tests {
             ("FCSP_MEMORY_LIMIT", "3GiB"),
         ];
         assert_eq!(quota(&from(&all).unwrap(), 0), Some(Quota::Bytes(3 << 30)));
-        assert_eq!(quota(&from(&all[..2]).unwrap(), 0), Some(Quota::Bytes(2 << 30)));
-        assert_eq!(quota(&from(&all[..1]).unwrap(), 0), Some(Quota::Bytes(1 << 30)));
+        assert_eq!(
+            quota(&from(&all[..2]).unwrap(), 0),
+            Some(Quota::Bytes(2 << 30))
+        );
+        assert_eq!(
+            quota(&from(&all[..1]).unwrap(), 0),
+            Some(Quota::Bytes(1 << 30))
+        );
         assert_eq!(quota(&from(&all[..1]).unwrap(), 1), None);
     }
 
     #[test]
     fn per_device_forms() {
-        let config = from(&[("FCSP_MEMORY_LIMIT", "8GiB"), ("FCSP_MEMORY_LIMIT_1", "40%")]).unwrap();
+        let config = from(&[
+            ("FCSP_MEMORY_LIMIT", "8GiB"),
+            ("FCSP_MEMORY_LIMIT_1", "40%"),
+        ])
+        .unwrap();
         assert_eq!(quota(&config, 0), Some(Quota::Bytes(8 << 30)));
         assert_eq!(quota(&config, 1), Some(Quota::Share(400_000)));
         let config = from(&[("BUD_MEMORY_LIMIT_DEV2", "8589934592")]).unwrap();

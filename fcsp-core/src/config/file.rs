@@ -41,7 +41,8 @@ struct Text {
 
 /// Reads a configuration from TOML text; `name` stands in errors.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-    let text: Text = toml::from_str(text).map_err(|error| ConfigError::new(name, error.message()))?;
+    let text: Text =
+        toml::from_str(text).map_err(|error| ConfigError::new(name, error.message()))?;
     // The keys are the variables' short names, so the same reader serves both and they cannot drift
     // apart.
     let fields = [
@@ -155,7 +156,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.tenant.as_deref(), Some("a"));
-        assert_eq!(config.memory, Rules::parse("m", "0=8GiB", Quota::parse).unwrap());
+        assert_eq!(
+            config.memory,
+            Rules::parse("m", "0=8GiB", Quota::parse).unwrap()
+        );
         assert_eq!(config.source, Source::File);
         assert!(!config.compute.is_empty());
     }

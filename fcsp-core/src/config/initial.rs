@@ -40,7 +40,10 @@ pub fn settings() -> Vec<(String, String)> {
         variables
             .into_iter()
             .filter_map(|(name, value)| {
-                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+                Some((
+                    name.into_string().ok()?,
+                    value.to_string_lossy().into_owned(),
+                ))
             })
             .collect()
     };

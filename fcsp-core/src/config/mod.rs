@@ -55,7 +55,9 @@ impl Quota {
             Self::Unlimited => u64::MAX,
             Self::Bytes(bytes) => bytes,
             // The product of a device's bytes and a million needs more than 64 bits above 16 TiB.
-            Self::Share(ppm) => (u128::from(total) * u128::from(ppm) / u128::from(units::WHOLE)) as u64,
+            Self::Share(ppm) => {
+                (u128::from(total) * u128::from(ppm) / u128::from(units::WHOLE)) as u64
+            }
         }
     }
 
@@ -140,7 +142,9 @@ impl<T: Copy> Rules<T> {
         for part in text.split(',') {
             let (selector, value) = match part.split_once('=') {
                 Some((device, value)) => (
-                    device.parse().map_err(|reason| ConfigError::new(field, reason))?,
+                    device
+                        .parse()
+                        .map_err(|reason| ConfigError::new(field, reason))?,
                     value,
                 ),
                 None if part.trim().is_empty() && text.contains(',') => {

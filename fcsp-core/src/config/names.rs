@@ -210,12 +210,18 @@ mod tests {
             ("FSCP_MEMORY_LIMIT", Some("FCSP_MEMORY_LIMIT")),
             ("fcsp_memory_limit", Some("FCSP_MEMORY_LIMIT")),
             ("FCSP_MEMORY_LIMIT_X", Some("FCSP_MEMORY_LIMIT")),
-            ("CUDA_DEVICE_MEMORY_LIMITS", Some("CUDA_DEVICE_MEMORY_LIMIT")),
+            (
+                "CUDA_DEVICE_MEMORY_LIMITS",
+                Some("CUDA_DEVICE_MEMORY_LIMIT"),
+            ),
             ("FCSP_WHATEVER", None),
         ] {
             let found = wrong(name).unwrap_or_else(|| panic!("{name} was taken for right"));
             assert_eq!(found.meant, meant, "{name}");
-            assert!(found.to_string().starts_with(&format!("{name}: ")), "{found}");
+            assert!(
+                found.to_string().starts_with(&format!("{name}: ")),
+                "{found}"
+            );
         }
         for name in [
             "PATH",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::{
-    ENTRY_WORDS, FILE_BYTES, FIRST_ENTRY, Limits, MAGIC, MAX_RULES, WORD_CHECK, WORD_GENERATION, WORD_MAGIC,
-    WORD_PAUSED, WORD_RULES, check, entries_of, invalid, limits_of, settled,
+    ENTRY_WORDS, FILE_BYTES, FIRST_ENTRY, Limits, MAGIC, MAX_RULES, WORD_CHECK, WORD_GENERATION,
+    WORD_MAGIC, WORD_PAUSED, WORD_RULES, check, entries_of, invalid, limits_of, settled,
 };
 use crate::file::{self, Mapping, Transient};
 
@@ -96,13 +96,17 @@ impl ControlFile {
         let bytes = self.bytes(FILE_BYTES / 8, 0)?;
         fence(Ordering::Acquire);
         let (rules, paused) = (word_of(&bytes, WORD_RULES), word_of(&bytes, WORD_PAUSED));
-        let Some(rules) = usize::try_from(rules).ok().filter(|&rules| rules <= MAX_RULES) else {
+        let Some(rules) = usize::try_from(rules)
+            .ok()
+            .filter(|&rules| rules <= MAX_RULES)
+        else {
             return Ok(None);
         };
         let entries: Vec<[u64; ENTRY_WORDS]> = (0..rules)
             .map(|i| std::array::from_fn(|j| word_of(&bytes, FIRST_ENTRY + i * ENTRY_WORDS + j)))
             .collect();
-        let is_whole = self.generation()? == before && word_of(&bytes, WORD_CHECK) == check(paused, &entries);
+        let is_whole =
+            self.generation()? == before && word_of(&bytes, WORD_CHECK) == check(paused, &entries);
         Ok(is_whole.then(|| (before, limits_of(paused, &entries))))
     }
 
@@ -145,7 +149,9 @@ impl ControlFile {
     fn put(&self, words: &[u64], first: usize) -> io::Result<()> {
         let bytes: Vec<u8> = words.iter().copied().flat_map(u64::to_le_bytes).collect();
         match file::write_at(&self.file, &bytes, first as u64 * 8) {
-            Err(error) if error.raw_os_error() == Some(libc::EFBIG) => self.put_by_mapping(words, first),
+            Err(error) if error.raw_os_error() == Some(libc::EFBIG) => {
+                self.put_by_mapping(words, first)
+            }
             done => done,
         }
     }

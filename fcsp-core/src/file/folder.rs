@@ -66,11 +66,15 @@ impl Folder {
         };
         let name = CString::new(path.as_os_str().as_bytes())?;
         let noted = Noted::path(&name);
-        let file = raised(without_links(&name).or_else(|error| match error.raw_os_error() {
-            // A link, or a kernel or sandbox without openat2.
-            Some(libc::ELOOP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EAGAIN) => walk(path),
-            _ => Err(error),
-        })?);
+        let file = raised(
+            without_links(&name).or_else(|error| match error.raw_os_error() {
+                // A link, or a kernel or sandbox without openat2.
+                Some(libc::ELOOP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EAGAIN) => {
+                    walk(path)
+                }
+                _ => Err(error),
+            })?,
+        );
         let meta = file.metadata()?;
         if !meta.is_dir() {
             return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
@@ -113,7 +117,12 @@ impl Folder {
 
     /// Opens a file by its name, without following a link and without waiting for the other end of
     /// a pipe.
-    pub(super) fn open_at(&self, name: &CStr, flags: libc::c_int, mode: libc::c_uint) -> io::Result<File> {
+    pub(super) fn open_at(
+        &self,
+        name: &CStr,
+        flags: libc::c_int,
+        mode: libc::c_uint,
+    ) -> io::Result<File> {
         let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         openat(self.file.as_raw_fd(), name, flags, mode)
     }
@@ -139,7 +148,10 @@ impl Folder {
         }
         // A second name may be that of another user's file.
         if file.nlink() > 1 {
-            return Err(refused(io::ErrorKind::InvalidData, "has more than one name"));
+            return Err(refused(
+                io::ErrorKind::InvalidData,
+                "has more than one name",
+            ));
         }
         if self.is_open() {
             return Ok(());
@@ -212,7 +224,12 @@ fn done(result: libc::c_int) -> io::Result<()> {
     }
 }
 
-fn openat(at: libc::c_int, name: &CStr, flags: libc::c_int, mode: libc::c_uint) -> io::Result<File> {
+fn openat(
+    at: libc::c_int,
+    name: &CStr,
+    flags: libc::c_int,
+    mode: libc::c_uint,
+) -> io::Result<File> {
     loop {
         // SAFETY: a C string that outlives the call, flags and a mode; `at` is open or AT_FDCWD.
         let number = unsafe { libc::openat(at, name.as_ptr(), flags, mode) };
@@ -333,7 +350,13 @@ mod tests {
         symlink(dir.path().join("short/inner"), dir.path().join("long")).unwrap();
         symlink("loop", dir.path().join("loop")).unwrap();
         let expected = FileId::at(&real).unwrap().unwrap();
-        for path in ["real/inner", "short/inner", "long", "./long/", "long/../inner"] {
+        for path in [
+            "real/inner",
+            "short/inner",
+            "long",
+            "./long/",
+            "long/../inner",
+        ] {
             let folder = Folder::open(&dir.path().join(path)).unwrap();
             assert_eq!(FileId::of(&folder.file).unwrap(), expected, "{path}");
             open_ro(&dir.path().join(path).join("f")).unwrap();
@@ -360,7 +383,10 @@ mod tests {
         std::os::unix::fs::lchown(&link, Some(ANOTHER), None).unwrap();
         for path in [link.join("f"), link.join("../real/f"), link.join("new")] {
             let error = open_rw(&path, true).unwrap_err();
-            assert!(error.to_string().contains("a link of another user's"), "{error}");
+            assert!(
+                error.to_string().contains("a link of another user's"),
+                "{error}"
+            );
         }
         assert!(!dir.path().join("real/new").exists());
     }
@@ -376,13 +402,23 @@ mod tests {
         std::fs::remove_file(dir.path().join("second")).unwrap();
         open_ro(&path).unwrap();
         mode(&path, 0o666);
-        assert!(open_ro(&path).unwrap_err().to_string().contains("by others"));
+        assert!(
+            open_ro(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("by others")
+        );
         mode(&path, 0o600);
         if !is_root() {
             return;
         }
         chown(&path, Some(ANOTHER), None).unwrap();
-        assert!(open_ro(&path).unwrap_err().to_string().contains("another user"));
+        assert!(
+            open_ro(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("another user")
+        );
         // Where everybody may write, everybody's file is good; so is the folder's owner's in a
         // folder of its own.
         mode(dir.path(), 0o777);
@@ -409,6 +445,9 @@ mod tests {
             (ANOTHER, ANOTHER, 0o600)
         );
         super::super::replace(&dir.path().join("root"), b"1 1\n").unwrap();
-        assert_eq!(std::fs::metadata(dir.path().join("root")).unwrap().uid(), ANOTHER);
+        assert_eq!(
+            std::fs::metadata(dir.path().join("root")).unwrap().uid(),
+            ANOTHER
+        );
     }
 }

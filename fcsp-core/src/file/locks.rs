@@ -105,7 +105,9 @@ pub fn locked_ranges(file: &File, range: Range<u64>) -> io::Result<Vec<Range<u64
         let start = (lock.l_start as u64).clamp(part.start, part.end);
         let end = match lock.l_len as u64 {
             0 => part.end,
-            len => (lock.l_start as u64).saturating_add(len).clamp(start, part.end),
+            len => (lock.l_start as u64)
+                .saturating_add(len)
+                .clamp(start, part.end),
         };
         found.push(start..end.max(start));
         left.push(part.start..start);
@@ -166,7 +168,10 @@ mod tests {
         let reader = open_rw(&path, true).unwrap();
         let find = |range| -> Vec<(u64, u64)> {
             let found = locked_ranges(&reader, range).unwrap();
-            found.into_iter().map(|range| (range.start, range.end)).collect()
+            found
+                .into_iter()
+                .map(|range| (range.start, range.end))
+                .collect()
         };
         assert!(find(0..1 << 40).is_empty());
         // Not in order, by several owners; those side by side of one owner are one.
@@ -175,7 +180,14 @@ mod tests {
             open_rw(&path, false).unwrap(),
             open_rw(&path, false).unwrap(),
         );
-        for (file, at) in [(&b, 5000), (&a, 300), (&a, 20), (&b, 21), (&a, 301), (&a, 9000)] {
+        for (file, at) in [
+            (&b, 5000),
+            (&a, 300),
+            (&a, 20),
+            (&b, 21),
+            (&a, 301),
+            (&a, 9000),
+        ] {
             assert!(try_lock(file, at, 1).unwrap());
         }
         assert!(try_lock_shared(&c, 700, 1).unwrap());

@@ -65,8 +65,18 @@ impl Mapping {
     /// the size they have checked.
     pub fn new(file: &File, len: usize, writable: bool) -> io::Result<Self> {
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
-        let base = map(null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd())?;
-        Ok(Self { base, len, own: None })
+        let base = map(
+            null_mut(),
+            len,
+            protection,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+        )?;
+        Ok(Self {
+            base,
+            len,
+            own: None,
+        })
     }
 
     /// The same, writable, for a file in which this process holds locks of its own. A child forked
@@ -154,7 +164,9 @@ impl Mapping {
         };
         // SAFETY: the kernel writes no more than the buffer's length, and reads inside the mapping
         // or says EFAULT. A process may always read its own memory so.
-        let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw mut to, 1, &raw const from, 1, 0) };
+        let copied = unsafe {
+            libc::process_vm_readv(libc::getpid(), &raw mut to, 1, &raw const from, 1, 0)
+        };
         match usize::try_from(copied) {
             Ok(copied) => copied == bytes.len(),
             Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT) => false,

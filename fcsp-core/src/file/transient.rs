@@ -63,7 +63,9 @@ impl Noted {
                 .compare_exchange(FREE, OPENING, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
             if taken {
-                place.path.store(path.as_ptr().cast_mut(), Ordering::Release);
+                place
+                    .path
+                    .store(path.as_ptr().cast_mut(), Ordering::Release);
             }
             taken
         }))
@@ -115,9 +117,13 @@ impl Transient {
     pub(super) fn open_or_make(path: &Path) -> io::Result<Self> {
         // Not by O_CREAT alone: the kernel may refuse that for another user's file in a folder of
         // everybody (fs.protected_regular).
-        Self::opened(path, |folder, name| match folder.open_at(name, libc::O_RDWR, 0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => folder.make_at(name, 0o600),
-            file => file,
+        Self::opened(path, |folder, name| {
+            match folder.open_at(name, libc::O_RDWR, 0) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    folder.make_at(name, 0o600)
+                }
+                file => file,
+            }
         })
     }
 
@@ -129,7 +135,9 @@ impl Transient {
             let file = match open(&folder, &name) {
                 // Made by another process at this moment.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                file => file.map_err(irregular).map_err(|error| explained(error, path))?,
+                file => file
+                    .map_err(irregular)
+                    .map_err(|error| explained(error, path))?,
             };
             let meta = file.metadata()?;
             folder.check(&meta)?;
@@ -139,7 +147,10 @@ impl Transient {
             // A program that closes all numbers may have taken ours for a file of its own, which
             // must not be locked, grown or given another mode.
             if FileId::of(&file).ok() == Some(id) && FileId::at(path)? == Some(id) {
-                return Ok(Self { file, _noted: noted });
+                return Ok(Self {
+                    file,
+                    _noted: noted,
+                });
             }
         }
         Err(io::Error::new(
@@ -196,7 +207,10 @@ pub(super) fn raised(file: File) -> File {
 /// In a forked child: closes every descriptor of the files that its parent had open.
 /// Async-signal-safe: system calls and plain stores.
 pub(super) fn close_in_child() {
-    let mut found = [FileId { device: 0, inode: 0 }; PLACES.len()];
+    let mut found = [FileId {
+        device: 0,
+        inode: 0,
+    }; PLACES.len()];
     let mut count = 0;
     for place in &PLACES {
         let file = match place.state.load(Ordering::Acquire) {
@@ -235,7 +249,10 @@ fn identity(ask: impl FnOnce(*mut libc::stat) -> libc::c_int) -> Option<FileId> 
     }
     // SAFETY: the system has filled the record, for which zeroes would do as well.
     let about = unsafe { about.assume_init() };
-    #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the types differ between architectures"
+    )]
     Some(FileId {
         device: about.st_dev as u64,
         inode: about.st_ino as u64,
@@ -270,8 +287,17 @@ fn each_descriptor(work: impl Fn(RawFd)) -> bool {
     let mut buffer = [0u8; 4096];
     loop {
         // SAFETY: the kernel writes no more than the buffer's length.
-        let read = unsafe { libc::syscall(libc::SYS_getdents64, folder, buffer.as_mut_ptr(), buffer.len()) };
-        let Ok(read) = usize::try_from(read) else { break };
+        let read = unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                folder,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+            )
+        };
+        let Ok(read) = usize::try_from(read) else {
+            break;
+        };
         if read == 0 {
             break;
         }

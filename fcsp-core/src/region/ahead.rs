@@ -56,10 +56,12 @@ impl Ahead {
         while now >= bytes {
             // Acquire: what is taken was held by another thread, maybe, and the driver is asked
             // only after that. Release: as in `give`.
-            match self
-                .0
-                .compare_exchange_weak(now, now - bytes, Ordering::AcqRel, Ordering::Relaxed)
-            {
+            match self.0.compare_exchange_weak(
+                now,
+                now - bytes,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::layout::{
-    FIRST_SLOTS, HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_FREE, SLOT_LIVE, SlotWords,
-    TENANT_WORDS_AT, TenantWords, WINDOW_BYTES,
+    FIRST_SLOTS, HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_FREE, SLOT_LIVE,
+    SlotWords, TENANT_WORDS_AT, TenantWords, WINDOW_BYTES,
 };
 use super::ledger::{self, Ledger};
 use super::made::{check_identity, create, is_of_another_boot, lock_offset, slots_in};
@@ -50,7 +50,11 @@ pub enum RegionError {
 
 pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RegionError {
     let path = path.to_owned();
-    move |source| RegionError::Io { action, path, source }
+    move |source| RegionError::Io {
+        action,
+        path,
+        source,
+    }
 }
 
 /// How often one tenant looks for dead processes while requests are being refused.
@@ -86,7 +90,9 @@ impl Attachment {
     ) -> Result<Self, RegionError> {
         let file = match file::open_rw(path, false) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, device, total, limit)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create(path, device, total, limit)?
+            }
             Err(error) => return Err(io_error("open", path)(error)),
         };
         // Nobody of another boot lives. What was counted then, and when, means nothing now.
@@ -213,7 +219,8 @@ impl Attachment {
 
     fn take_slot(&self, file: &File) -> Result<u32, RegionError> {
         let lock = |index| {
-            file::try_lock(file, lock_offset(index), 1).map_err(io_error("lock a slot of", &self.path))
+            file::try_lock(file, lock_offset(index), 1)
+                .map_err(io_error("lock a slot of", &self.path))
         };
         let high = self.high();
         // A free slot costs no system call to find; a new one costs one. The dead ones are only
@@ -250,7 +257,11 @@ impl Attachment {
             });
         }
         let tenant = self.tenant();
-        let mut backed = slots_in(file.metadata().map_err(io_error("inspect", &self.path))?.len());
+        let mut backed = slots_in(
+            file.metadata()
+                .map_err(io_error("inspect", &self.path))?
+                .len(),
+        );
         if index >= backed {
             backed = (index * 2).clamp(FIRST_SLOTS, MAX_SLOTS);
             file::allocate(file, lock_offset(backed)).map_err(io_error("grow", &self.path))?;
@@ -321,7 +332,9 @@ impl Attachment {
 
     fn reap_in(&self, file: &File) -> u32 {
         let tenant = self.tenant();
-        tenant.reaped_ns.store(file::monotonic_ns(), Ordering::Relaxed);
+        tenant
+            .reaped_ns
+            .store(file::monotonic_ns(), Ordering::Relaxed);
         let mut cleared = 0;
         for index in 0..self.high() {
             let slot = self.slot_at(index);
@@ -338,7 +351,9 @@ impl Attachment {
             }
         }
         if cleared > 0 {
-            tenant.reaped.fetch_add(u64::from(cleared), Ordering::Relaxed);
+            tenant
+                .reaped
+                .fetch_add(u64::from(cleared), Ordering::Relaxed);
         }
         self.recompute();
         cleared
@@ -366,13 +381,17 @@ impl Attachment {
         if high <= 1 && !ledger::is_stale(tenant) {
             return false;
         }
-        let interval = |crowd: u64| (REAP_INTERVAL_NS * (1 + crowd / 64)).min(MOST_REAP_INTERVAL_NS);
-        let Some(since) = file::monotonic_ns().checked_sub(tenant.reaped_ns.load(Ordering::Relaxed)) else {
+        let interval =
+            |crowd: u64| (REAP_INTERVAL_NS * (1 + crowd / 64)).min(MOST_REAP_INTERVAL_NS);
+        let Some(since) =
+            file::monotonic_ns().checked_sub(tenant.reaped_ns.load(Ordering::Relaxed))
+        else {
             // A time that is still to come is another clock's.
             return true;
         };
         // There never were more than `high`, and there may be far fewer by now.
-        since >= interval(high) || (since >= REAP_INTERVAL_NS && since >= interval(u64::from(self.crowd())))
+        since >= interval(high)
+            || (since >= REAP_INTERVAL_NS && since >= interval(u64::from(self.crowd())))
     }
 
     /// Looks for dead processes if that is due.
@@ -441,8 +460,9 @@ impl Attachment {
     #[cold]
     fn reserve_again(&self, bytes: u64, limit: u64, denied: Denied) -> Result<(), Denied> {
         let mut looked = false;
-        let places =
-            std::iter::successors(Some(self), |place| place.outer.as_ref().map(|outer| &outer.place));
+        let places = std::iter::successors(Some(self), |place| {
+            place.outer.as_ref().map(|outer| &outer.place)
+        });
         for place in places.filter(|place| place.is_due()) {
             place.reap();
             looked = true;

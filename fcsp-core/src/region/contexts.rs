@@ -51,11 +51,11 @@ impl Attachment {
     /// Takes in the size of a context that was made, in bytes.
     pub fn saw_context(&self, kind: ContextKind, bytes: u64) {
         // Release: as above.
-        let _ = self
-            .context_word(kind)
-            .fetch_update(Ordering::Release, Ordering::Relaxed, |known| {
-                (bytes != 0 && (known == 0 || bytes < known)).then_some(bytes)
-            });
+        let _ =
+            self.context_word(kind)
+                .fetch_update(Ordering::Release, Ordering::Relaxed, |known| {
+                    (bytes != 0 && (known == 0 || bytes < known)).then_some(bytes)
+                });
     }
 
     /// Says that this process has the driver make a context. Before anything is held for it: a
@@ -84,7 +84,8 @@ impl Attachment {
     /// context: what it holds for that may be more than it will take.
     pub fn others_make_contexts(&self) -> bool {
         let outer = self.outer.as_ref();
-        self.others_here_make_contexts() || outer.is_some_and(|outer| outer.place.others_make_contexts())
+        self.others_here_make_contexts()
+            || outer.is_some_and(|outer| outer.place.others_make_contexts())
     }
 
     fn others_here_make_contexts(&self) -> bool {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::attach::{RegionError, io_error};
 use super::layout::{
-    FIRST_SLOTS, HEADER_BYTES, Identity, MAGIC, MAX_SLOTS, SLOT_BYTES, TENANT_WORDS_AT, TenantWords, VERSION,
+    FIRST_SLOTS, HEADER_BYTES, Identity, MAGIC, MAX_SLOTS, SLOT_BYTES, TENANT_WORDS_AT,
+    TenantWords, VERSION,
 };
 use crate::boot;
 use crate::device::DeviceIdentity;
@@ -85,8 +86,14 @@ pub(super) fn create(
         file::allocate(file, lock_offset(FIRST_SLOTS))?;
         file.write_all_at(&identity_of(device).to_bytes(), 0)?;
         let at = |offset: usize| (TENANT_WORDS_AT + offset) as u64;
-        file.write_all_at(&total.to_le_bytes(), at(std::mem::offset_of!(TenantWords, total)))?;
-        file.write_all_at(&limit.to_le_bytes(), at(std::mem::offset_of!(TenantWords, limit)))?;
+        file.write_all_at(
+            &total.to_le_bytes(),
+            at(std::mem::offset_of!(TenantWords, total)),
+        )?;
+        file.write_all_at(
+            &limit.to_le_bytes(),
+            at(std::mem::offset_of!(TenantWords, limit)),
+        )?;
         file.write_all_at(
             &FIRST_SLOTS.to_le_bytes(),
             at(std::mem::offset_of!(TenantWords, capacity)),

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::layout::{
-    HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords, TENANT_WORDS_AT,
-    TenantWords,
+    HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords,
+    TENANT_WORDS_AT, TenantWords,
 };
 use super::ledger::UNIT;
 use super::made::{check_identity, lock_offset};

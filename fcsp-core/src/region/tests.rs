@@ -40,7 +40,8 @@ impl Folder {
 
 fn put(path: &Path, offset: usize, value: u64) {
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(&value.to_le_bytes(), offset as u64).unwrap();
+    file.write_all_at(&value.to_le_bytes(), offset as u64)
+        .unwrap();
 }
 
 fn put_word(path: &Path, offset: usize, value: u64) {
@@ -79,7 +80,12 @@ fn left_behind(folder: &Folder, dead: u32, boot: u64, ahead: u64) {
 fn the_dead_of_another_boot_hold_nothing() {
     const MONTH_NS: u64 = 30 * 86_400_000_000_000;
     // Few and many, by the number of the boot and, in regions of older builds, by the time alone.
-    for (dead, boot) in [(40, boot::id() ^ 4), (200, boot::id() ^ 4), (40, 0), (200, 0)] {
+    for (dead, boot) in [
+        (40, boot::id() ^ 4),
+        (200, boot::id() ^ 4),
+        (40, 0),
+        (200, 0),
+    ] {
         let folder = Folder::new();
         left_behind(&folder, dead, boot, MONTH_NS);
         let next = folder.attach();
@@ -104,7 +110,11 @@ fn a_crowd_that_is_gone_keeps_nobody_waiting() {
     let state = slot + std::mem::offset_of!(SlotWords, state);
     put(&path, state, u64::from(SLOT_LIVE));
     put_word(&path, std::mem::offset_of!(TenantWords, used), LIMIT / UNIT);
-    put_word(&path, std::mem::offset_of!(TenantWords, reaped_ns), now_ns());
+    put_word(
+        &path,
+        std::mem::offset_of!(TenantWords, reaped_ns),
+        now_ns(),
+    );
     let next = folder.attach();
     assert_eq!(next.high(), 200);
     next.reserve(LIMIT, LIMIT).unwrap();
@@ -165,7 +175,10 @@ fn slots_that_come_later_are_seen() {
 fn the_smallest_context_seen_is_known_to_all() {
     let folder = Folder::new();
     let (a, b) = (folder.attach(), folder.attach());
-    assert_eq!((a.context_bytes(First), a.context_bytes(Further)), (None, None));
+    assert_eq!(
+        (a.context_bytes(First), a.context_bytes(Further)),
+        (None, None)
+    );
     for bytes in [900, 0, 500, 700] {
         a.saw_context(First, bytes);
     }
@@ -189,9 +202,10 @@ fn who_makes_a_context_is_seen_by_the_others_until_it_is_made_or_takes_too_long(
     assert!(!b.others_make_contexts());
     a.begins_context();
     let since = a.slot().making_since.load(Ordering::Relaxed);
-    a.slot()
-        .making_since
-        .store(since.saturating_sub(10_000_000_000).max(1), Ordering::Relaxed);
+    a.slot().making_since.store(
+        since.saturating_sub(10_000_000_000).max(1),
+        Ordering::Relaxed,
+    );
     assert!(!b.others_make_contexts());
     a.begins_context();
     drop(a);

@@ -95,7 +95,9 @@ impl Arrivals {
         by_begin
             .into_iter()
             .chain(by_end)
-            .filter(|e| e.spread <= SPREAD_MOST_NS && (now + SHORTEST_NS..now + LONGEST_NS).contains(&e.at))
+            .filter(|e| {
+                e.spread <= SPREAD_MOST_NS && (now + SHORTEST_NS..now + LONGEST_NS).contains(&e.at)
+            })
             .min_by_key(|e| e.spread)
             .unwrap_or_default()
     }
@@ -113,10 +115,12 @@ impl Arrivals {
         }
         let before = self.began.swap(now, Ordering::Relaxed);
         if before != 0 {
-            self.from_begin.learn(now.saturating_sub(before).min(LONGEST_NS));
+            self.from_begin
+                .learn(now.saturating_sub(before).min(LONGEST_NS));
         }
         let ended = self.ended.load(Ordering::Relaxed);
-        self.from_end.learn(now.saturating_sub(ended).min(LONGEST_NS));
+        self.from_end
+            .learn(now.saturating_sub(ended).min(LONGEST_NS));
     }
 }
 
@@ -170,7 +174,11 @@ mod tests {
 
     /// Steps of `gpu(i)` ns that begin when `due(i, end of the last)` says; what was foreseen of
     /// each, and when it began.
-    fn foreseen(steps: u64, due: impl Fn(u64, u64) -> u64, gpu: impl Fn(u64) -> u64) -> Vec<(Expected, u64)> {
+    fn foreseen(
+        steps: u64,
+        due: impl Fn(u64, u64) -> u64,
+        gpu: impl Fn(u64) -> u64,
+    ) -> Vec<(Expected, u64)> {
         let arrivals = Arrivals::default();
         let (mut end, mut expected, mut seen) = (1_000_000_000, Expected::default(), Vec::new());
         for i in 0..steps {
@@ -191,16 +199,26 @@ mod tests {
             |i| 450_000 + i * 7 % 5 * 60_000,
         );
         for (expected, begins) in &seen[40..] {
-            assert!(expected.at.abs_diff(*begins) < 5_000, "{expected:?} {begins}");
+            assert!(
+                expected.at.abs_diff(*begins) < 5_000,
+                "{expected:?} {begins}"
+            );
             assert!(expected.spread < 10_000, "{expected:?}");
         }
     }
 
     #[test]
     fn a_fixed_pause_is_foreseen_whatever_the_steps_take() {
-        let seen = foreseen(100, |_, end| end + 2_000_000, |i| 500_000 + i * 7 % 5 * 300_000);
+        let seen = foreseen(
+            100,
+            |_, end| end + 2_000_000,
+            |i| 500_000 + i * 7 % 5 * 300_000,
+        );
         for (expected, begins) in &seen[40..] {
-            assert!(expected.at.abs_diff(*begins) < 5_000, "{expected:?} {begins}");
+            assert!(
+                expected.at.abs_diff(*begins) < 5_000,
+                "{expected:?} {begins}"
+            );
         }
     }
 
@@ -220,7 +238,10 @@ mod tests {
         let due = |i: u64, _| 1_000_000_000 + i * 3_000_000 + i.saturating_sub(100) * 4_000_000;
         let seen = foreseen(200, due, |_| 450_000);
         for (expected, begins) in &seen[170..] {
-            assert!(expected.at.abs_diff(*begins) < 100_000, "{expected:?} {begins}");
+            assert!(
+                expected.at.abs_diff(*begins) < 100_000,
+                "{expected:?} {begins}"
+            );
         }
     }
 }

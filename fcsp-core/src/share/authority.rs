@@ -123,7 +123,12 @@ fn is_roots(meta: &Metadata) -> bool {
 }
 
 /// The class that root has entered for `tenant`, whose page belongs to `owner`.
-pub fn entered(state: &StateDir, device: &DeviceUuid, tenant: &str, owner: Owner) -> Option<Priority> {
+pub fn entered(
+    state: &StateDir,
+    device: &DeviceUuid,
+    tenant: &str,
+    owner: Owner,
+) -> Option<Priority> {
     let folder = folder(state);
     let meta = std::fs::symlink_metadata(&folder).ok()?;
     if !meta.is_dir() || !is_roots(&meta) {
@@ -248,7 +253,11 @@ mod tests {
             (side(7, false, None), side(8, false, None), (Normal, Normal)),
             (side(0, false, None), side(8, false, None), (High, Normal)),
             (side(0, true, None), side(8, false, None), (Normal, Normal)),
-            (side(7, false, Some(High)), side(8, false, Some(Low)), (High, Low)),
+            (
+                side(7, false, Some(High)),
+                side(8, false, Some(Low)),
+                (High, Low),
+            ),
             (side(7, false, None), side(0, false, None), (Normal, Low)),
             (
                 side(65_534, false, None),
@@ -299,7 +308,11 @@ mod tests {
         assert_eq!(entered(&state, &device, "t", owner), expected);
         let open = Permissions::from_mode(0o666);
         std::fs::set_permissions(dir.path().join(FOLDER).join("t"), open).unwrap();
-        assert_eq!(entered(&state, &device, "t", owner), None, "anybody may write it");
+        assert_eq!(
+            entered(&state, &device, "t", owner),
+            None,
+            "anybody may write it"
+        );
         forget(&state, "t");
         assert_eq!(entered(&state, &device, "t", owner), None);
     }

@@ -30,7 +30,8 @@ pub fn wall_of(gpu: u64, quota: Ppm) -> u64 {
     // Costs are far below 2^44 ns (4.8 hours), where the product fits; above, 128 bits.
     match gpu.checked_mul(u64::from(WHOLE)) {
         Some(product) => (product + quota / 2) / quota,
-        None => u64::try_from((u128::from(gpu) * u128::from(WHOLE)) / u128::from(quota)).unwrap_or(u64::MAX),
+        None => u64::try_from((u128::from(gpu) * u128::from(WHOLE)) / u128::from(quota))
+            .unwrap_or(u64::MAX),
     }
 }
 
@@ -56,7 +57,10 @@ impl Rate {
 
     /// `empty_at` with both clamps applied.
     pub fn settle(self, empty_at: u64, now: u64) -> u64 {
-        empty_at.clamp(now.saturating_sub(self.span()), now.saturating_add(MAX_DEBT_NS))
+        empty_at.clamp(
+            now.saturating_sub(self.span()),
+            now.saturating_add(MAX_DEBT_NS),
+        )
     }
 
     /// How long the tenant has been owed time, ns of wall time: positive with tokens, negative in

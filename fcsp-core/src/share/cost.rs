@@ -212,9 +212,10 @@ impl CostTable {
         let exact = exact.clamp(MIN_COST_NS, MAX_COST_NS) << 4;
         let old = entry.mean.load(Ordering::Relaxed);
         let near = exact < old.saturating_mul(3) / 2 && old < exact.saturating_mul(3) / 2;
-        entry
-            .mean
-            .store(if near { old / 2 + exact / 2 } else { exact }, Ordering::Relaxed);
+        entry.mean.store(
+            if near { old / 2 + exact / 2 } else { exact },
+            Ordering::Relaxed,
+        );
         // The average is believed from now on, however few samples there were: the least of a few
         // first ones says less.
         entry.samples.fetch_max(YOUNG, Ordering::Relaxed);
@@ -302,15 +303,21 @@ impl Entry {
         let long = ns > known / 2 * 3;
         // Of long work most samples have slices in them. What is odd are those far below what is
         // known.
-        let odd = if is_long_work { ns < known / 3 * 2 } else { long };
+        let odd = if is_long_work {
+            ns < known / 3 * 2
+        } else {
+            long
+        };
         // What is too much in a bound is long against short work.
-        let counts = CALM_SPAN_NS.contains(&known) || (exact && (1..CALM_SPAN_NS.end).contains(&known));
+        let counts =
+            CALM_SPAN_NS.contains(&known) || (exact && (1..CALM_SPAN_NS.end).contains(&known));
         if counts && !long {
             self.mean.store(mean - mean / 16 + ns, Ordering::Relaxed);
         }
         // A sample lost to another thread's is a sample less.
         let old = self.calm.load(Ordering::Relaxed);
-        let now = ((old & !NS) + ONE + if odd { ODD_ONE } else { 0 }) | lesser(old & NS, ns.min(NS));
+        let now =
+            ((old & !NS) + ONE + if odd { ODD_ONE } else { 0 }) | lesser(old & NS, ns.min(NS));
         if now >> 48 & 0xff < CALM_WINDOW {
             self.calm.store(now, Ordering::Relaxed);
             return;
@@ -329,7 +336,9 @@ impl Entry {
             if (now >> 56) * 4 >= CALM_WINDOW {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
-        } else if CALM_SPAN_NS.contains(&known) && (now >> 56) * 8 >= CALM_WINDOW * 7 && least < known / 2 * 5
+        } else if CALM_SPAN_NS.contains(&known)
+            && (now >> 56) * 8 >= CALM_WINDOW * 7
+            && least < known / 2 * 5
         {
             self.mean
                 .store(mean - mean / 2 + (least << 4) / 2, Ordering::Relaxed);

@@ -80,7 +80,8 @@ impl OwnPage {
             )));
         }
         let folder = folder(state, device);
-        let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| places::is_open(&meta));
+        let is_open =
+            |path: &Path| std::fs::metadata(path).is_ok_and(|meta| places::is_open(&meta));
         let common = is_open(&state.path().join("devices"));
         // As its tenant: all users' processes are of one, or each user's are of one of their own.
         let everybodys = common && is_open(&state.tenant(tenant));
@@ -88,7 +89,10 @@ impl OwnPage {
         let make = || {
             match common {
                 true => places::make_open(&folder, 0o1777)?,
-                false => DirBuilder::new().recursive(true).mode(0o755).create(&folder)?,
+                false => DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(&folder)?,
             }
             match everybodys {
                 true => file::open_rw(&path, true),
@@ -142,7 +146,11 @@ impl OwnPage {
 
 /// The page's file, held. One that nobody held is replaced by a new file, of this `mode` if any,
 /// that says the same.
-fn held(path: &Path, mode: Option<u32>, open: impl Fn() -> io::Result<Transient>) -> io::Result<Transient> {
+fn held(
+    path: &Path,
+    mode: Option<u32>,
+    open: impl Fn() -> io::Result<Transient>,
+) -> io::Result<Transient> {
     for _ in 0..ATTEMPTS {
         let file = open()?;
         // Where nothing can be locked, pages are told apart by when they were written to.
@@ -202,8 +210,9 @@ fn read_page(file: &File) -> io::Result<TenantPage> {
 fn filled<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<TenantPage, E> {
     let mut page = TenantPage::new();
     // SAFETY: the page is this function's own and made of atomics, for which any bytes are valid.
-    let bytes =
-        unsafe { std::slice::from_raw_parts_mut((&raw mut page).cast::<u8>(), size_of::<TenantPage>()) };
+    let bytes = unsafe {
+        std::slice::from_raw_parts_mut((&raw mut page).cast::<u8>(), size_of::<TenantPage>())
+    };
     fill(bytes)?;
     Ok(page)
 }
@@ -290,7 +299,10 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
         }
         let error = OwnPage::open(&StateDir::at("relative/state"), &device, "a").unwrap_err();
-        assert!(error.to_string().contains("name it from the root"), "{error}");
+        assert!(
+            error.to_string().contains("name it from the root"),
+            "{error}"
+        );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -316,12 +328,17 @@ mod tests {
         others.rescan();
         assert_eq!(others.views().len(), 1);
         assert_eq!(read(&state, &device, "a").unwrap().view.quota, 250_000);
-        assert!(read(&state, &device, "short").is_none() && read(&state, &device, "none").is_none());
+        assert!(
+            read(&state, &device, "short").is_none() && read(&state, &device, "none").is_none()
+        );
         assert_eq!(devices(&state, "a"), [device]);
         remove(&state, "a");
         others.rescan();
         assert!(others.views().is_empty());
-        assert!(folder(&state, &device).exists(), "somebody else's page is in it");
+        assert!(
+            folder(&state, &device).exists(),
+            "somebody else's page is in it"
+        );
         std::fs::remove_file(folder(&state, &device).join("short.page")).unwrap();
         remove(&state, "a");
         assert!(!folder(&state, &device).exists());
@@ -357,7 +374,11 @@ mod tests {
         }
         // One's own page that another user was faster to make: it could write the tenant's account.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
-        std::fs::set_permissions(folder.parent().unwrap(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        std::fs::set_permissions(
+            folder.parent().unwrap(),
+            std::fs::Permissions::from_mode(0o1777),
+        )
+        .unwrap();
         let squatted = folder.join("d.page");
         std::fs::copy(folder.join("a.page"), &squatted).unwrap();
         std::os::unix::fs::chown(&squatted, Some(4242), None).unwrap();

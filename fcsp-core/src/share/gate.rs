@@ -328,9 +328,11 @@ impl<'p> Gate<'p> {
         if charged == 0 {
             return;
         }
-        let sample = (u128::from(elapsed) * u128::from(WHOLE) / u128::from(charged)).min(64_000_000) as u64;
+        let sample =
+            (u128::from(elapsed) * u128::from(WHOLE) / u128::from(charged)).min(64_000_000) as u64;
         let old = self.stretch.load(Ordering::Relaxed);
-        self.stretch.store(old - old / 8 + sample / 8, Ordering::Relaxed);
+        self.stretch
+            .store(old - old / 8 + sample / 8, Ordering::Relaxed);
     }
 
     /// The limits in force.

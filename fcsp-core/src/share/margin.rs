@@ -145,7 +145,11 @@ mod tests {
         pass(&margin, &mut now, &mut sum, 300_000_000, 0, true);
         assert_eq!(margin.charge(855, now), 855, "nobody else had any of it");
         pass(&margin, &mut now, &mut sum, 300_000_000, 60, false);
-        assert_eq!(margin.charge(855, now), 855, "it did not want more than it had");
+        assert_eq!(
+            margin.charge(855, now),
+            855,
+            "it did not want more than it had"
+        );
         pass(&margin, &mut now, &mut sum, 150_000_000, 60, true);
         assert_eq!(margin.charge(855, now), 1000);
         pass(&margin, &mut now, &mut sum, 300_000_000, 0, true);

@@ -73,7 +73,11 @@ impl Mix {
             let old = part.load(Ordering::Relaxed);
             // Both at most the window: the product fits.
             let faded = old - old * ns / WINDOW_NS;
-            let more = if index == usize::from(class.code()) { ns } else { 0 };
+            let more = if index == usize::from(class.code()) {
+                ns
+            } else {
+                0
+            };
             part.store(faded + more, Ordering::Relaxed);
         }
     }
@@ -130,7 +134,10 @@ mod tests {
             (Class::MemoryBound, 22),
         ]);
         assert_eq!(train.leaning(220_000), Leaning::Throughput);
-        assert_eq!(mixed(&[(Class::Copy, 1)]).leaning(200_000), Leaning::Throughput);
+        assert_eq!(
+            mixed(&[(Class::Copy, 1)]).leaning(200_000),
+            Leaning::Throughput
+        );
         assert_eq!(mixed(&[(Class::Other, 1)]).leaning(5_000), Leaning::None);
         assert_eq!(mixed(&[(Class::Gemm, 1)]).leaning(70_000), Leaning::None);
         assert_eq!(Mix::default().leaning(1), Leaning::None);
@@ -143,7 +150,11 @@ mod tests {
             mix.note(Class::Attention, 500_000);
         }
         assert_eq!(mix.leaning(20_000), Leaning::Latency);
-        let all: u64 = mix.recent.iter().map(|part| part.load(Ordering::Relaxed)).sum();
+        let all: u64 = mix
+            .recent
+            .iter()
+            .map(|part| part.load(Ordering::Relaxed))
+            .sum();
         assert!(all <= WINDOW_NS && all > WINDOW_NS / 2, "{all}");
         mix.note(Class::Copy, u64::MAX);
         assert_eq!(mix.leaning(200_000), Leaning::Throughput);

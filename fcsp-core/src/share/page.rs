@@ -232,7 +232,10 @@ impl TenantPage {
     /// [`TenantPage::counters`] and [`TenantPage::event_word`], and nothing else.
     #[cfg(not(loom))]
     pub unsafe fn from_mapping<'a>(base: *const u8, len: usize) -> Result<&'a Self, PageError> {
-        if base.is_null() || len < size_of::<Self>() || !base.addr().is_multiple_of(align_of::<Self>()) {
+        if base.is_null()
+            || len < size_of::<Self>()
+            || !base.addr().is_multiple_of(align_of::<Self>())
+        {
             return Err(PageError::Mapping);
         }
         // SAFETY: long enough, aligned, and every bit pattern is a valid page of atomics; the
@@ -510,7 +513,8 @@ impl TenantPage {
     /// Says when the tenant's next step begins. The two words of two moments may be read together:
     /// a time with another time's spread, both of them lately true.
     pub fn expect(&self, expected: Expected) {
-        self.expected_spread.store(expected.spread, Ordering::Relaxed);
+        self.expected_spread
+            .store(expected.spread, Ordering::Relaxed);
         self.expected_at.store(expected.at, Ordering::Relaxed);
     }
 

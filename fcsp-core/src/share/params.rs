@@ -165,7 +165,9 @@ fn share_or_zero(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     let refuse = || {
         error(
             field,
-            format!("\"{text}\" is not a share; write a percentage up to 100%, or a fraction as 0.25"),
+            format!(
+                "\"{text}\" is not a share; write a percentage up to 100%, or a fraction as 0.25"
+            ),
         )
     };
     let trimmed = text.trim();
@@ -309,7 +311,8 @@ impl Params {
             "compute" => {
                 let quota = parse_share("compute", text)?;
                 let follows = self.weight == self.quota;
-                let floor_follows = self.floor == self.quota.min(DEFAULT_FLOOR) || self.floor > quota;
+                let floor_follows =
+                    self.floor == self.quota.min(DEFAULT_FLOOR) || self.floor > quota;
                 self.quota = quota;
                 if follows {
                     self.weight = quota;
@@ -390,7 +393,8 @@ impl Params {
     /// The most the tenant's bucket holds, ns of GPU time.
     pub const fn cap_ns(&self) -> u64 {
         // burst and quota are at most a million: the product stays below 10^14.
-        DEFAULT_CAP_NS + self.burst.saturating_sub(self.quota) as u64 * BURST_WINDOW_NS / WHOLE as u64
+        DEFAULT_CAP_NS
+            + self.burst.saturating_sub(self.quota) as u64 * BURST_WINDOW_NS / WHOLE as u64
     }
 
     /// The parameters as words of a shared page.

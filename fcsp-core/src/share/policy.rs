@@ -338,7 +338,10 @@ impl View {
 
     fn honest_clock(&self, now: u64) -> bool {
         let limit = now + SKEW_NS;
-        self.seen != 0 && self.seen <= limit && self.blocked_since <= limit && self.waiting_at <= limit
+        self.seen != 0
+            && self.seen <= limit
+            && self.blocked_since <= limit
+            && self.waiting_at <= limit
     }
 
     /// The classes that count between this tenant and one that says `own`: first this one's.
@@ -366,7 +369,8 @@ impl View {
         }
         let stands = self.blocked_since != 0 && now <= self.believed_until(self.blocked_since);
         let is_pressed = || {
-            self.finish_at > now + DEEP_NS || (self.pressed_at <= now && now - self.pressed_at < LINGER_NS)
+            self.finish_at > now + DEEP_NS
+                || (self.pressed_at <= now && now - self.pressed_at < LINGER_NS)
         };
         stands || (now <= self.believed_until(self.seen) && is_pressed())
     }
@@ -471,13 +475,27 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     }
 
     let window = own.window();
-    let span = rate.span().min(window + COMPARED_NS + own.company * SLICE_NS);
-    let window = if own.standing_back { window / 2 } else { window }.min(span / 2) as i64;
+    let span = rate
+        .span()
+        .min(window + COMPARED_NS + own.company * SLICE_NS);
+    let window = if own.standing_back {
+        window / 2
+    } else {
+        window
+    }
+    .min(span / 2) as i64;
     // With one whose host does most of the work, and that is owed what it asks for, turns are
     // taken.
-    let partner = |n: &View| !own.is_hosts && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now);
+    let partner =
+        |n: &View| !own.is_hosts && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now);
     let decision = if has_tokens {
-        guaranteed(own, rivals().filter(|n| !partner(n)), lag, (window, span), now)
+        guaranteed(
+            own,
+            rivals().filter(|n| !partner(n)),
+            lag,
+            (window, span),
+            now,
+        )
     } else {
         surplus(own, rivals().filter(|n| !partner(n)), (window, span), now)
     };
@@ -497,7 +515,10 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             Some(next) if now + own.queued + own.cost > next.free_by => {
                 // Asked again before the claim to be waiting is stale: whoever ends its step wakes
                 // those that wait.
-                wait(next.late_at.min(now + WAITER_STALE_NS / 2), Reason::Priority)
+                wait(
+                    next.late_at.min(now + WAITER_STALE_NS / 2),
+                    Reason::Priority,
+                )
             }
             Some(next) => Decision::GoWithin(funds, next.free_by.saturating_sub(now)),
         };

@@ -69,7 +69,8 @@ impl Recent {
             return None;
         }
         let value = entry.value.load(Ordering::Relaxed);
-        (value >> CHECK_SHIFT == check(key)).then_some((value & COST_MASK, value >> COST_BITS & 0xff))
+        (value >> CHECK_SHIFT == check(key))
+            .then_some((value & COST_MASK, value >> COST_BITS & 0xff))
     }
 
     /// Remembers what is settled about `key`.

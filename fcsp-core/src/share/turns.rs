@@ -70,7 +70,9 @@ impl Pace {
 
     /// Whether the host does most of the work, in steps that turns can be taken with.
     pub fn is_hosts(self) -> bool {
-        (SHORTEST_NS..LONGEST_NS).contains(&self.host) && self.gpu > 0 && self.gpu < self.host / 4 * 3
+        (SHORTEST_NS..LONGEST_NS).contains(&self.host)
+            && self.gpu > 0
+            && self.gpu < self.host / 4 * 3
     }
 
     /// The mean of this, seven parts, and one more step.
@@ -121,7 +123,8 @@ impl Meter {
         // Relaxed throughout: numbers of one process, which guard no memory.
         let since = self.since.swap(0, Ordering::Relaxed);
         if since != 0 {
-            self.host.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+            self.host
+                .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         }
         if ends {
             self.ends.store(true, Ordering::Relaxed);
@@ -221,7 +224,8 @@ impl Turns {
         self.step.store(turn.step, Ordering::Relaxed);
         self.began.store(turn.began, Ordering::Relaxed);
         self.left.store(
-            turn.left.saturating_sub_unsigned(granted.min(i64::MAX as u64)),
+            turn.left
+                .saturating_sub_unsigned(granted.min(i64::MAX as u64)),
             Ordering::Relaxed,
         );
     }
@@ -295,7 +299,8 @@ impl Steps {
         // The room of one step, however long that has become: longer turns would make it longer
         // still.
         let steps = if in_debt { since } else { since.min(stretched) };
-        let earned = part(steps, room, stretched.max(1)).max(part(since, least.into(), WHOLE.into()));
+        let earned =
+            part(steps, room, stretched.max(1)).max(part(since, least.into(), WHOLE.into()));
         let left = earned.saturating_add(last.left.min(0));
         (left > 0).then_some(Turn {
             step: self.began,

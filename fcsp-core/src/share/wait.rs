@@ -31,7 +31,12 @@ pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
     while let Some(piece) = left.piece(now_ns(), u64::MAX) {
         // Without the flag PRIVATE: other processes wake it. The kernel only reads the word, so a
         // read-only mapping will do.
-        match futex::wait(word, futex::Flags::empty(), expected, Some(&timespec(piece))) {
+        match futex::wait(
+            word,
+            futex::Flags::empty(),
+            expected,
+            Some(&timespec(piece)),
+        ) {
             Ok(()) => return Woken::Event,
             Err(Errno::TIMEDOUT) => left.slept(piece),
             // A signal was handled, after some part of the piece.

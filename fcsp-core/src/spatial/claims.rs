@@ -114,7 +114,9 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<O
             format!("{} is no claim", path.display()),
         )
     };
-    let claim = String::from_utf8(bytes).ok().and_then(|text| Claim::parse(&text));
+    let claim = String::from_utf8(bytes)
+        .ok()
+        .and_then(|text| Claim::parse(&text));
     claim.map(Some).ok_or_else(odd)
 }
 
@@ -133,7 +135,10 @@ pub fn claim(
     lives: impl Fn(&str) -> bool,
 ) -> Result<UnitSet, ClaimError> {
     let folder = files::folder(state, device);
-    DirBuilder::new().recursive(true).mode(0o755).create(&folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&folder)?;
     let _lock = SetupLock::acquire(&folder.join("units.lock"))?;
     if joins {
         return match (read(state, device, tenant)?.map(|claim| claim.set), wish) {
@@ -159,14 +164,16 @@ pub fn claim(
         }
         if !lives(other) {
             // Gone already is as good.
-            let _ = Folder::open(&folder).and_then(|folder| folder.remove(&format!("{other}.{EXTENSION}")));
+            let _ = Folder::open(&folder)
+                .and_then(|folder| folder.remove(&format!("{other}.{EXTENSION}")));
         } else if let Some(claim) = read(state, device, other)? {
             holders.push((other.to_owned(), claim.set));
         }
     }
     holders.sort_by(|one, other| one.0.cmp(&other.0));
     let taken: Vec<UnitSet> = holders.iter().map(|(_, set)| set.clone()).collect();
-    let set = place(layout, &taken, wish, share).map_err(|reason| ClaimError::Spatial { reason, holders })?;
+    let set = place(layout, &taken, wish, share)
+        .map_err(|reason| ClaimError::Spatial { reason, holders })?;
     let claim = Claim { layout, set };
     // The tenant's programs may be another user's than who started them, and read it.
     file::replace(
@@ -183,8 +190,8 @@ pub fn release(state: &StateDir, tenant: &str) {
     };
     for device in devices.flatten() {
         // Gone already is as good.
-        let _ =
-            Folder::open(&device.path()).and_then(|folder| folder.remove(&format!("{tenant}.{EXTENSION}")));
+        let _ = Folder::open(&device.path())
+            .and_then(|folder| folder.remove(&format!("{tenant}.{EXTENSION}")));
     }
 }
 
@@ -194,7 +201,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     const DEVICE: DeviceUuid = DeviceUuid([4; 16]);
-    const LAYOUT: Layout = Layout { units: 304, group: 8 };
+    const LAYOUT: Layout = Layout {
+        units: 304,
+        group: 8,
+    };
 
     fn take(
         state: &StateDir,
@@ -222,14 +232,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
         assert_eq!(take(&state, "a", "auto", 250_000, &[]).unwrap(), "0-71");
-        assert_eq!(take(&state, "b", "auto", 500_000, &["a"]).unwrap(), "72-223");
+        assert_eq!(
+            take(&state, "b", "auto", 500_000, &["a"]).unwrap(),
+            "72-223"
+        );
         let claim = read(&state, &DEVICE, "b").unwrap().unwrap();
         assert_eq!((claim.part(), claim.layout), (500_000, LAYOUT));
         // A second program of a living tenant has the same.
-        assert_eq!(take(&state, "a", "auto", 250_000, &["a", "b"]).unwrap(), "0-71");
+        assert_eq!(
+            take(&state, "a", "auto", 250_000, &["a", "b"]).unwrap(),
+            "0-71"
+        );
         assert_eq!(take(&state, "a", "0-71", 0, &["a", "b"]).unwrap(), "0-71");
         let error = take(&state, "a", "224-231", 0, &["a", "b"]).unwrap_err();
-        assert!(error.starts_with("it runs on compute units 0-71"), "{error}");
+        assert!(
+            error.starts_with("it runs on compute units 0-71"),
+            "{error}"
+        );
         let error = take(&state, "e", "auto", 250_000, &["a", "b", "e"]).unwrap_err();
         assert!(error.starts_with("it runs on all compute units"), "{error}");
         let error = take(&state, "c", "auto", 500_000, &["a", "b"]).unwrap_err();
@@ -324,7 +343,10 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         assert!(sets.iter().all(|set| set.len() == 16));
         let all: u32 = (0..304)

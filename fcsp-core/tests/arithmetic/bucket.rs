@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 /// Quotas around every edge: the least, powers of ten and their neighbours, thirds, the whole.
 const QUOTAS: [Ppm; 17] = [
-    1, 2, 3, 7, 9_999, 10_000, 10_001, 50_000, 99_999, 250_000, 333_333, 499_999, 500_000, 666_667, 999_998,
-    999_999, WHOLE,
+    1, 2, 3, 7, 9_999, 10_000, 10_001, 50_000, 99_999, 250_000, 333_333, 499_999, 500_000, 666_667,
+    999_998, 999_999, WHOLE,
 ];
 
 /// The greatest device time whose product with a million fits into a word.
@@ -142,11 +142,16 @@ fn a_charge_and_its_refund_cancel_out() {
 fn two_charges_are_one_but_for_rounding() {
     for quota in QUOTAS {
         let rate = Rate { quota, cap: 100 };
-        for (first, second) in (0..100).flat_map(|first| (0..100).map(move |second| (first, second))) {
+        for (first, second) in
+            (0..100).flat_map(|first| (0..100).map(move |second| (first, second)))
+        {
             let now = 1 << 40;
             let apart = rate.after(rate.after(now, now, first), now, second);
             let together = rate.after(now, now, first + second);
-            assert!(apart.abs_diff(together) <= 1, "{first} and {second} at {quota}");
+            assert!(
+                apart.abs_diff(together) <= 1,
+                "{first} and {second} at {quota}"
+            );
         }
     }
 }
@@ -182,7 +187,10 @@ fn a_change_of_the_rate_keeps_the_content() {
                     new.tokens(new.converted(old, empty_at, now), now),
                 );
                 let wanted = was.min(new.cap as i64);
-                assert!((is - wanted).abs() <= 1, "{old:?} to {new:?}: {was} became {is}");
+                assert!(
+                    (is - wanted).abs() <= 1,
+                    "{old:?} to {new:?}: {was} became {is}"
+                );
             }
         }
     }

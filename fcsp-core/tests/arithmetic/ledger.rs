@@ -52,7 +52,10 @@ impl Tenant {
     }
 
     fn own_bytes(&self, process: usize) -> u64 {
-        self.own[process].iter().map(|&bytes| units(bytes) * UNIT).sum()
+        self.own[process]
+            .iter()
+            .map(|&bytes| units(bytes) * UNIT)
+            .sum()
     }
 
     fn bytes(&self) -> u64 {
@@ -147,7 +150,10 @@ fn a_death_between_any_two_changes_is_repaired() {
             let before = used_bytes(&tenant.words);
             clear_slot(&tenant.words, &tenant.slots[0]);
             assert!(is_stale(&tenant.words));
-            assert!(used_bytes(&tenant.words) >= tenant.own_bytes(1), "never too low");
+            assert!(
+                used_bytes(&tenant.words) >= tenant.own_bytes(1),
+                "never too low"
+            );
             assert!(recompute(&tenant.words, || Box::new(tenant.slots.iter())));
             assert!(!is_stale(&tenant.words));
             tenant.own[0].clear();
@@ -207,7 +213,10 @@ fn a_full_word_refuses_and_does_not_wrap() {
     assert_eq!(used_bytes(&tenant.words), MOST_UNITS * UNIT);
     assert!(ledger.release(u64::MAX));
     assert_eq!(
-        (used_bytes(&tenant.words), tenant.slots[0].held.load(Relaxed)),
+        (
+            used_bytes(&tenant.words),
+            tenant.slots[0].held.load(Relaxed)
+        ),
         (0, 0)
     );
 }

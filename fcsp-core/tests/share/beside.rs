@@ -44,7 +44,10 @@ fn half(trace: Trace) -> Tenant {
 }
 
 fn run(name: &str, list: &[Tenant], scheduling: Scheduling) -> Vec<(f64, f64)> {
-    let got: Vec<_> = sim::run(list, scheduling, 6 * SECOND).iter().map(range).collect();
+    let got: Vec<_> = sim::run(list, scheduling, 6 * SECOND)
+        .iter()
+        .map(range)
+        .collect();
     println!("  {name:44} {got:.3?}");
     got
 }
@@ -62,10 +65,30 @@ fn a_strict_share_holds_beside_one_that_takes_the_rest() {
             ("never waits, 1 ms", each(1_000_000, 0), 0.001, 0.0),
             ("waits for each 20 ms", each(20_000_000, 1), 0.02, 0.0),
             ("110 us, waits each 8", each(110_000, 8), 0.001, 0.0),
-            ("strangers of 1 ms", each(1_000_000, 1).strange(), 0.001, 0.0),
-            ("strangers of 10 ms", each(10_000_000, 1).strange(), 0.01, 0.0),
-            ("1 ms, charged 3 us", each(1_000_000, 1).flat(3_000), 0.001, 0.0),
-            ("10 ms, charged 3 us", each(10_000_000, 1).flat(3_000), 0.01, 0.0),
+            (
+                "strangers of 1 ms",
+                each(1_000_000, 1).strange(),
+                0.001,
+                0.0,
+            ),
+            (
+                "strangers of 10 ms",
+                each(10_000_000, 1).strange(),
+                0.01,
+                0.0,
+            ),
+            (
+                "1 ms, charged 3 us",
+                each(1_000_000, 1).flat(3_000),
+                0.001,
+                0.0,
+            ),
+            (
+                "10 ms, charged 3 us",
+                each(10_000_000, 1).flat(3_000),
+                0.01,
+                0.0,
+            ),
             ("one in 50", vary(50, 1), 0.005, 0.0),
             ("one in 50, waits each 50", vary(50, 50), 0.005, 0.0),
             ("one in 50, never waits", vary(50, 0), 0.005, 0.0),
@@ -99,7 +122,11 @@ fn those_whose_work_can_be_foretold_pay_for_nobody() {
                 vec![one, plain, half(Matmul)],
                 vec![1, 2],
             ),
-            ("10 ms, plain, half", vec![long, plain, half(Matmul)], vec![1, 2]),
+            (
+                "10 ms, plain, half",
+                vec![long, plain, half(Matmul)],
+                vec![1, 2],
+            ),
             (
                 "never waits, plain, half",
                 vec![never, plain, half(Matmul)],
@@ -114,7 +141,11 @@ fn those_whose_work_can_be_foretold_pay_for_nobody() {
             ("two and nobody else", vec![one, long], vec![]),
             ("three strict", vec![one, long, plain], vec![2]),
             ("beside one that is idle", vec![one, half(Idle)], vec![]),
-            ("beside one that comes and goes", vec![one, half(Ping)], vec![]),
+            (
+                "beside one that comes and goes",
+                vec![one, half(Ping)],
+                vec![],
+            ),
         ] {
             let got = run(name, &list, scheduling);
             for (i, (tenant, &(least, most))) in list.iter().zip(&got).enumerate() {
@@ -192,7 +223,11 @@ fn a_guarantee_holds_for_work_that_queues_ahead_beside_a_borrower() {
                     ("one in 50, never waits", vary(50, 0), false),
                     ("one in 50", vary(50, 1), true),
                     ("one in 200, never waits", vary(200, 0), false),
-                    ("10 ms, charged 3 us", each(10_000_000, 1).flat(3_000), false),
+                    (
+                        "10 ms, charged 3 us",
+                        each(10_000_000, 1).flat(3_000),
+                        false,
+                    ),
                     ("strangers of 1 ms", each(1_000_000, 1).strange(), true),
                     ("strangers of 10 ms", each(10_000_000, 1).strange(), true),
                 ] {
@@ -200,7 +235,12 @@ fn a_guarantee_holds_for_work_that_queues_ahead_beside_a_borrower() {
                         .into_iter()
                         .chain(waiting.then_some(DecodeGraph));
                     for victim in victims {
-                        let name = format!("{:?} {} {name}, {}", params.mode, params.quota, victim.name());
+                        let name = format!(
+                            "{:?} {} {name}, {}",
+                            params.mode,
+                            params.quota,
+                            victim.name()
+                        );
                         let got = run(&name, &[borrower(attacker), half(victim)], scheduling);
                         assert!(got[1].0 >= 0.42, "{title}: {name}: {:.3}", got[1].0);
                     }

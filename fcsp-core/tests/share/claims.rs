@@ -16,7 +16,11 @@ fn after(trace: Trace, conduct: Conduct) -> f64 {
     busy.conduct = conduct;
     let mut ticking = Tenant::new(Tick, Params::balanced(300_000));
     ticking.shares_page_of = Some(1);
-    let list = [Tenant::new(Matmul, Params::balanced(200_000)), busy, ticking];
+    let list = [
+        Tenant::new(Matmul, Params::balanced(200_000)),
+        busy,
+        ticking,
+    ];
     let got = sim::run(&list, H100, 3 * SECOND);
     let from = (SECOND * 16 / 10 / WINDOW) as usize;
     got[0].windows[from..from + 100].iter().sum::<u64>() as f64 / (100 * WINDOW) as f64
@@ -28,8 +32,11 @@ fn a_process_that_dies_or_stops_holds_nothing_while_another_of_its_tenant_lives(
     println!("beside one that only ticks: {ticks_alone:.3}");
     for trace in [Matmul, DecodeGraph, DecodeEager] {
         for at in (0..12).map(|i| START + SECOND + i * 1_237_000) {
-            let shares = [Conduct::DiesAt(at), Conduct::Stopped(at, START + 10 * SECOND)]
-                .map(|conduct| after(trace, conduct));
+            let shares = [
+                Conduct::DiesAt(at),
+                Conduct::Stopped(at, START + 10 * SECOND),
+            ]
+            .map(|conduct| after(trace, conduct));
             assert!(
                 shares.iter().all(|&share| share >= ticks_alone - 0.02),
                 "{} {}: {shares:.3?}",

@@ -58,7 +58,9 @@ impl Device {
 
     /// Queues a kernel of `ns` at the present.
     pub fn submit(&mut self, context: usize, ns: u64, tag: u64) {
-        self.contexts[context].queue.push_back(Kernel { left: ns, tag });
+        self.contexts[context]
+            .queue
+            .push_back(Kernel { left: ns, tag });
     }
 
     /// Whether a context has no work left.

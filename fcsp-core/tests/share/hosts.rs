@@ -23,9 +23,15 @@ fn hosts_that_keep_work_in_flight_have_their_shares() {
             vec![(HostedMatmul, 25), (HostedMatmul, 35), (HostedMatmul, 40)],
         ),
         (0.999, vec![(HostedGraph, 50), (HostedMatmul, 50)]),
-        (0.99, vec![(HostedGraph, 10), (Train, 20), (HostedMatmul, 70)]),
+        (
+            0.99,
+            vec![(HostedGraph, 10), (Train, 20), (HostedMatmul, 70)],
+        ),
     ] {
-        let names: Vec<String> = list.iter().map(|(t, q)| format!("{} {q}", t.name())).collect();
+        let names: Vec<String> = list
+            .iter()
+            .map(|(t, q)| format!("{} {q}", t.name()))
+            .collect();
         let (name, free) = (names.join(", "), tenants(&list, Mode::None));
         let unshared = sim::run(&free, H100, 6 * SECOND);
         show(&name, &free, "slices", &unshared);
@@ -82,7 +88,12 @@ fn a_step_of_high_priority_that_can_be_foreseen_finds_the_device_free() {
     for conduct in [Conduct::ClaimsToBegin, Conduct::Noise] {
         lying[0].conduct = conduct;
         let got = sim::run(&lying, H100, 4 * SECOND);
-        show(&format!("{conduct:?}, hosted matmul"), &lying, "balanced", &got);
+        show(
+            &format!("{conduct:?}, hosted matmul"),
+            &lying,
+            "balanced",
+            &got,
+        );
         assert!(got[1].share >= 0.045, "{conduct:?}: {}", got[1].share);
     }
 }

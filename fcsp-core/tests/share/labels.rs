@@ -49,7 +49,8 @@ fn measure(rows: &[Row], title: &str) -> Measured {
             println!("    {} taken for {}: {name}", label.name(), got.name());
         }
     }
-    let right = rows.iter().filter(|r| by_name(r.name) == r.label).count() as f64 / rows.len() as f64;
+    let right =
+        rows.iter().filter(|r| by_name(r.name) == r.label).count() as f64 / rows.len() as f64;
     println!("    {right:.3} of all right");
     let mut least = Measured {
         precision: 1.0,
@@ -64,7 +65,10 @@ fn measure(rows: &[Row], title: &str) -> Measured {
             .filter(|r| r.label == class && by_name(r.name) == class)
             .count();
         let (precision, recall) = (right as f64 / taken as f64, right as f64 / labelled as f64);
-        println!("| {} | {labelled} | {precision:.3} | {recall:.3} |", class.name());
+        println!(
+            "| {} | {labelled} | {precision:.3} | {recall:.3} |",
+            class.name()
+        );
         match class {
             // A collective held back may stop a whole job; anything else taken for one runs for
             // free.

@@ -42,7 +42,10 @@ fn work_that_nobody_has_learned_is_charged_what_it_takes() {
         for gpu in [1_000_000, 10_000_000] {
             for every in [1, 20, 0] {
                 let list = [Tenant::new(Each { gpu, every }, Params::strict(quota)).strange()];
-                let name = format!("strangers of {} ms, waited for each {every}", gpu / 1_000_000);
+                let name = format!(
+                    "strangers of {} ms, waited for each {every}",
+                    gpu / 1_000_000
+                );
                 within_two_points(&name, &list, f64::from(quota) / 1e6);
             }
         }
@@ -65,7 +68,14 @@ fn work_whose_time_depends_on_its_data_is_charged_what_it_takes() {
 #[test]
 fn work_that_is_charged_too_much_is_given_it_back() {
     for every in [1, 20] {
-        let list = [strict(Each { gpu: 200_000, every }, 250_000, 2_000_000)];
+        let list = [strict(
+            Each {
+                gpu: 200_000,
+                every,
+            },
+            250_000,
+            2_000_000,
+        )];
         within_two_points(&format!("0.2 ms each {every}, charged 2 ms"), &list, 0.25);
     }
 }
@@ -75,8 +85,17 @@ fn work_that_is_charged_too_much_is_given_it_back() {
 fn time_in_which_the_host_works_is_not_charged() {
     let list = [Tenant::new(DecodeEager, Params::strict(300_000))];
     let got = sim::run(&list, H100, 4 * SECOND);
-    let free = sim::run(&tenants(&[(DecodeEager, 100)], Mode::None), H100, 4 * SECOND);
-    show("decode eager, strict 30, asks for 24", &list, "strict", &got);
+    let free = sim::run(
+        &tenants(&[(DecodeEager, 100)], Mode::None),
+        H100,
+        4 * SECOND,
+    );
+    show(
+        "decode eager, strict 30, asks for 24",
+        &list,
+        "strict",
+        &got,
+    );
     assert!(
         got[0].rate > 0.99 * free[0].rate,
         "{} {}",
@@ -138,7 +157,12 @@ fn work_that_nobody_has_learned_is_charged_beside_others() {
         let mut list = [attacker, Tenant::new(victim, Params::balanced(500_000))];
         list[1].start = SECOND / 2;
         let got = sim::run(&list, H100, 6 * SECOND);
-        show(&format!("{name} beside {}", victim.name()), &list, "mixed", &got);
+        show(
+            &format!("{name} beside {}", victim.name()),
+            &list,
+            "mixed",
+            &got,
+        );
         let had = seconds(&got[..1]);
         println!("    {had:.3?}");
         for had in &had {

@@ -405,10 +405,18 @@ fn long_work_that_was_learned_too_long_is_put_right_among_others() {
             } else {
                 i % 4 / 2 * (1 + i % 2)
             };
-            table.learn(key, 64, right + i * 5 % 9 * 5_000 + slices * 2_000_000, true);
+            table.learn(
+                key,
+                64,
+                right + i * 5 % 9 * 5_000 + slices * 2_000_000,
+                true,
+            );
         }
         let cost = table.cost(key, 64);
-        assert!(cost.abs_diff(right) < right / 10, "{cost} where {right} is right");
+        assert!(
+            cost.abs_diff(right) < right / 10,
+            "{cost} where {right} is right"
+        );
     }
 }
 

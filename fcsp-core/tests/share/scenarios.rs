@@ -42,7 +42,11 @@ pub fn fairness(list: &[Tenant], got: &[Outcome]) -> f64 {
 }
 
 pub fn show(name: &str, list: &[Tenant], policy: &str, got: &[Outcome]) {
-    let shares: Vec<String> = got.iter().take(8).map(|o| format!("{:.3}", o.share)).collect();
+    let shares: Vec<String> = got
+        .iter()
+        .take(8)
+        .map(|o| format!("{:.3}", o.share))
+        .collect();
     let p99: Vec<String> = got
         .iter()
         .take(8)
@@ -65,12 +69,19 @@ pub fn heading(title: &str) {
 
 pub fn tenants(list: &[(Trace, u32)], mode: Mode) -> Vec<Tenant> {
     list.iter()
-        .map(|&(trace, percent)| Tenant::new(trace, Params::balanced(percent * 10_000).with_mode(mode)))
+        .map(|&(trace, percent)| {
+            Tenant::new(trace, Params::balanced(percent * 10_000).with_mode(mode))
+        })
         .collect()
 }
 
 pub fn alone(trace: Trace, scheduling: Scheduling) -> Outcome {
-    sim::run(&tenants(&[(trace, 100)], Mode::None), scheduling, 2 * SECOND).remove(0)
+    sim::run(
+        &tenants(&[(trace, 100)], Mode::None),
+        scheduling,
+        2 * SECOND,
+    )
+    .remove(0)
 }
 
 /// Every tenant asks for more than it has: shares in the proportion of the quotas, nothing lost.
@@ -145,9 +156,17 @@ fn saturating_tenants_share_by_quota_and_lose_nothing() {
 fn graph_decode_and_matmul_each_get_their_half() {
     let list = [(DecodeGraph, 50), (Matmul, 50)];
     for scheduling in [H100, IDEAL] {
-        let half = sum(&sim::run(&tenants(&list, Mode::None), scheduling, 4 * SECOND)) / 2.0;
+        let half = sum(&sim::run(
+            &tenants(&list, Mode::None),
+            scheduling,
+            4 * SECOND,
+        )) / 2.0;
         for o in sim::run(&tenants(&list, Mode::Balanced), scheduling, 4 * SECOND) {
-            assert!((o.share / half - 1.0).abs() <= 0.02, "{} of {half}", o.share);
+            assert!(
+                (o.share / half - 1.0).abs() <= 0.02,
+                "{} of {half}",
+                o.share
+            );
         }
     }
 }
@@ -158,7 +177,9 @@ fn graph_decode_and_matmul_each_get_their_half() {
 fn a_host_bound_tenant_is_neither_slowed_nor_in_the_way() {
     heading("host-bound beside saturating");
     let own = alone(DecodeEager, IDEAL).rate;
-    for (title, scheduling, speed, rest) in [("ideal", IDEAL, 0.97, 0.52), ("H100", H100, 0.97, 0.52)] {
+    for (title, scheduling, speed, rest) in
+        [("ideal", IDEAL, 0.97, 0.52), ("H100", H100, 0.97, 0.52)]
+    {
         for mode in [Mode::None, Mode::Balanced, Mode::Adaptive] {
             let list = tenants(&[(DecodeEager, 50), (Matmul, 50)], mode);
             let got = sim::run(&list, scheduling, 4 * SECOND);
@@ -285,7 +306,10 @@ fn strict_takes_no_surplus_and_balanced_takes_it_by_weight() {
             .map(|(o, q)| o.share - f64::from(q) / 100.0)
             .collect();
         let want = f64::from(weight[0]) / f64::from(weight[0] + weight[1]);
-        assert!((over[0] / (over[0] + over[1]) - want).abs() < 0.05, "{over:?}");
+        assert!(
+            (over[0] / (over[0] + over[1]) - want).abs() < 0.05,
+            "{over:?}"
+        );
     }
 
     let mut list = tenants(&[(Matmul, 25)], Mode::Balanced);
@@ -364,7 +388,10 @@ fn nobody_takes_an_honest_tenant_below_its_guarantee() {
             Conduct::Stopped(START + SECOND / 2, START + 3 * SECOND / 2),
         ] {
             for hostile in [Matmul, Idle] {
-                let mut list = tenants(&[(trace, percent), (hostile, 100 - percent)], Mode::Balanced);
+                let mut list = tenants(
+                    &[(trace, percent), (hostile, 100 - percent)],
+                    Mode::Balanced,
+                );
                 list[1].conduct = conduct;
                 let got = sim::run(&list, H100, 3 * SECOND);
                 show(
@@ -400,7 +427,8 @@ fn a_dead_or_stopped_tenant_leaves_its_time_to_the_others() {
             list[1].conduct = conduct;
             let got = sim::run(&list, H100, 3 * SECOND);
             let from = (SECOND / WINDOW) as usize + 4;
-            let share = got[0].windows[from..from + 50].iter().sum::<u64>() as f64 / (50 * WINDOW) as f64;
+            let share =
+                got[0].windows[from..from + 50].iter().sum::<u64>() as f64 / (50 * WINDOW) as f64;
             assert!(share >= 0.98, "{conduct:?} {}: {share}", trace.name());
         }
     }
@@ -433,7 +461,11 @@ fn high_priority_is_not_slowed_and_low_keeps_what_is_left() {
             got[0].rate / free.rate,
             got[1].share / left
         );
-        assert!(got[0].rate >= 0.92 * free.rate, "{}", got[0].rate / free.rate);
+        assert!(
+            got[0].rate >= 0.92 * free.rate,
+            "{}",
+            got[0].rate / free.rate
+        );
         assert!(got[1].share >= 0.82 * left, "{}", got[1].share / left);
     }
     // With kernels of 218 us: what is missing to all of it are the switches, and what is left
@@ -454,7 +486,11 @@ fn high_priority_is_not_slowed_and_low_keeps_what_is_left() {
     list[1].params.priority = Priority::Low;
     let got = sim::run(&list, H100, 4 * SECOND);
     show("high matmul, low matmul (floor 5)", &list, "balanced", &got);
-    assert!(got[1].share >= 0.045 && got[1].share <= 0.07, "{}", got[1].share);
+    assert!(
+        got[1].share >= 0.045 && got[1].share <= 0.07,
+        "{}",
+        got[1].share
+    );
 }
 
 #[test]
@@ -463,7 +499,12 @@ fn many_tenants_none_starves() {
     for n in [2usize, 8, 16, 64] {
         for kinds in [vec![Matmul], vec![Matmul, DecodeGraph, Train, Copy]] {
             let list: Vec<Tenant> = (0..n)
-                .map(|i| Tenant::new(kinds[i % kinds.len()], Params::balanced(1_000_000 / n as u32)))
+                .map(|i| {
+                    Tenant::new(
+                        kinds[i % kinds.len()],
+                        Params::balanced(1_000_000 / n as u32),
+                    )
+                })
                 .collect();
             let got = sim::run(&list, H100, 8 * SECOND);
             let fair = fairness(&list, &got);
@@ -484,7 +525,10 @@ fn many_tenants_none_starves() {
             };
             assert!(fair >= want, "{n} {}: {fair}", kinds.len());
             let least = got.iter().map(|o| o.share).fold(f64::MAX, f64::min);
-            assert!(least * n as f64 >= if n < 64 { 0.84 } else { 0.70 }, "{least}");
+            assert!(
+                least * n as f64 >= if n < 64 { 0.84 } else { 0.70 },
+                "{least}"
+            );
         }
     }
 }
@@ -548,7 +592,11 @@ fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
                 trace.name()
             );
             let (before, after) = (unknown[1].share, known[1].share);
-            assert!(after >= 0.9 * before, "{} has {after} of {before}", heap.name());
+            assert!(
+                after >= 0.9 * before,
+                "{} has {after} of {before}",
+                heap.name()
+            );
         }
     }
 }
@@ -561,7 +609,10 @@ fn a_false_leaning_takes_nothing_from_a_guarantee() {
     for percent in [50, 70, 90] {
         for conduct in [Conduct::ClaimsHeldUp, Conduct::ClaimsWaiting] {
             for hostile in [Matmul, Idle] {
-                let mut list = tenants(&[(Matmul, percent), (hostile, 100 - percent)], Mode::Adaptive);
+                let mut list = tenants(
+                    &[(Matmul, percent), (hostile, 100 - percent)],
+                    Mode::Adaptive,
+                );
                 list[0].class = Class::Gemm;
                 list[1].conduct = conduct;
                 let got = sim::run(&list, H100, 3 * SECOND);
@@ -594,8 +645,14 @@ fn costs_that_are_too_low_for_all_keep_the_proportion() {
             "matmul 25/35/40",
             vec![(BigMatmul, 25), (BigMatmul, 35), (BigMatmul, 40)],
         ),
-        ("matmul 10/20/70", vec![(Matmul, 10), (Matmul, 20), (Matmul, 70)]),
-        ("matmul 25/25/50", vec![(Matmul, 25), (Matmul, 25), (Matmul, 50)]),
+        (
+            "matmul 10/20/70",
+            vec![(Matmul, 10), (Matmul, 20), (Matmul, 70)],
+        ),
+        (
+            "matmul 25/25/50",
+            vec![(Matmul, 25), (Matmul, 25), (Matmul, 50)],
+        ),
     ] {
         for bias in [950_000, 900_000, 1_050_000] {
             let list: Vec<Tenant> = tenants(&list, Mode::Balanced)
@@ -603,7 +660,12 @@ fn costs_that_are_too_low_for_all_keep_the_proportion() {
                 .map(|tenant| tenant.bias(bias, false))
                 .collect();
             let got = sim::run(&list, H100, 6 * SECOND);
-            show(name, &list, &format!("charged x {}", bias as f64 / 1e6), &got);
+            show(
+                name,
+                &list,
+                &format!("charged x {}", bias as f64 / 1e6),
+                &got,
+            );
             assert!(
                 fairness(&list, &got) >= 0.999,
                 "{name} x{bias}: {}",

@@ -344,7 +344,8 @@ impl Sim<'_> {
         let host = &mut self.hosts[i];
         host.done = tag + 1;
         // As a pair of events around it says.
-        host.lately.took(busy - host.known.1, (tag - host.known.0) as u32);
+        host.lately
+            .took(busy - host.known.1, (tag - host.known.0) as u32);
         host.known = (tag, busy);
         for mark in host.markers.iter_mut().filter(|mark| mark.tag <= tag) {
             mark.passed.get_or_insert(now);
@@ -397,7 +398,10 @@ impl Sim<'_> {
             }
             // Nobody has looked when it was passed; where there are no others the device's clock
             // says it.
-            if !views.iter().any(|view| may_have_run(view, mark.recorded, now)) {
+            if !views
+                .iter()
+                .any(|view| may_have_run(view, mark.recorded, now))
+            {
                 host.was_busy(stretch, mark.others, &views, now);
                 host.gate.was_alone(mark.marker.since(host.retired));
             }
@@ -413,8 +417,11 @@ impl Sim<'_> {
         if reached.is_some() && host.tenant.correct && host.markers.is_empty() {
             // Everything submitted is done, so busy time and charges cover the same kernels.
             let charged = host.submitted;
-            host.gate
-                .true_up(busy - host.corrected_busy, charged - host.corrected_mark, now);
+            host.gate.true_up(
+                busy - host.corrected_busy,
+                charged - host.corrected_mark,
+                now,
+            );
             (host.corrected_busy, host.corrected_mark) = (busy, charged);
         }
     }
@@ -447,7 +454,9 @@ impl Sim<'_> {
                 continue;
             }
             seen.push(address);
-            let Some(mut view) = page.view() else { continue };
+            let Some(mut view) = page.view() else {
+                continue;
+            };
             if host.tenant.user != self.hosts[i].tenant.user {
                 view.authority = Authority::Apart {
                     theirs: Some(Priority::Normal),
@@ -671,7 +680,11 @@ impl Sim<'_> {
                     let late = 5_000 + self.random(55_000);
                     // As long as something is in flight it looks at its marks.
                     let is_queued = self.hosts[i].gate.in_flight() > 0;
-                    let until = if is_queued { until.min(now + LOOK) } else { until };
+                    let until = if is_queued {
+                        until.min(now + LOOK)
+                    } else {
+                        until
+                    };
                     self.wake_at(i, until + late);
                     return false;
                 }

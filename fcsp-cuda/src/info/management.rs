@@ -26,7 +26,12 @@ macro_rules! call_nvml {
 
 fn uuid_of(device: nvmlDevice_t) -> Option<DeviceUuid> {
     let mut text = [0; NVML_DEVICE_UUID_V2_BUFFER_SIZE as usize];
-    if call_nvml!(nvmlDeviceGetUUID(device, text.as_mut_ptr(), text.len() as u32)) != NVML_SUCCESS {
+    if call_nvml!(nvmlDeviceGetUUID(
+        device,
+        text.as_mut_ptr(),
+        text.len() as u32
+    )) != NVML_SUCCESS
+    {
         return None;
     }
     // SAFETY: NVML has written a C string that fits the buffer.
@@ -45,7 +50,8 @@ fn index_of(device: nvmlDevice_t, uuid: DeviceUuid) -> Option<u32> {
     if !CUDA.loaded().is_null()
         && let Some(count) = device::count()
     {
-        let is_it = |&ordinal: &i32| device::identify(ordinal).is_some_and(|known| known.uuid == uuid);
+        let is_it =
+            |&ordinal: &i32| device::identify(ordinal).is_some_and(|known| known.uuid == uuid);
         return (0..count).find(is_it).map(i32::cast_unsigned);
     }
     let mut index = 0;

@@ -13,8 +13,8 @@ use fcsp_hook::device::Listed;
 
 use crate::driver::real;
 use crate::ffi::nvml::{
-    NVML_ERROR_INSUFFICIENT_SIZE, NVML_SUCCESS, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2, nvmlMemory_v2_t,
-    nvmlProcessInfo_t, nvmlReturn_t,
+    NVML_ERROR_INSUFFICIENT_SIZE, NVML_SUCCESS, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2,
+    nvmlMemory_v2_t, nvmlProcessInfo_t, nvmlReturn_t,
 };
 
 /// NVML device handles by UUID, for this process; the number says which process, since handles do
@@ -49,7 +49,9 @@ fn open(device: &DeviceIdentity) -> Option<nvmlDevice_t> {
         let text = CString::new(format!("{prefix}{}", &device.uuid.to_string()[4..])).ok()?;
         let mut handle: nvmlDevice_t = core::ptr::null_mut();
         // SAFETY: a C string, and a pointer that outlives the call.
-        if unsafe { real::nvmlDeviceGetHandleByUUID.get()?(text.as_ptr(), &mut handle) } == NVML_SUCCESS {
+        if unsafe { real::nvmlDeviceGetHandleByUUID.get()?(text.as_ptr(), &mut handle) }
+            == NVML_SUCCESS
+        {
             return Some(handle);
         }
     }
@@ -87,7 +89,9 @@ fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
                 list.truncate(count as usize);
                 return Some(list);
             }
-            NVML_ERROR_INSUFFICIENT_SIZE if room < 65_536 => room = (count as usize + 16).max(room * 2),
+            NVML_ERROR_INSUFFICIENT_SIZE if room < 65_536 => {
+                room = (count as usize + 16).max(room * 2)
+            }
             _ => return None,
         }
     }

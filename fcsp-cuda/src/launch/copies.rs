@@ -113,7 +113,9 @@ unsafe fn batch(
     }
     let bytes = (0..count)
         // SAFETY: as above.
-        .filter(|&index| unsafe { is_on_device(*srcs.add(index)) && is_on_device(*dsts.add(index)) })
+        .filter(|&index| unsafe {
+            is_on_device(*srcs.add(index)) && is_on_device(*dsts.add(index))
+        })
         .map(size)
         .fold(0, usize::saturating_add);
     Transfer::Inside(Kind::Batch, bytes)
@@ -142,7 +144,11 @@ unsafe fn batch_3d(list: *const CUDA_MEMCPY3D_BATCH_OP, count: usize) -> Transfe
             } else {
                 ELEMENT
             };
-            let CUextent3D { width, height, depth } = op.extent;
+            let CUextent3D {
+                width,
+                height,
+                depth,
+            } = op.extent;
             [width, height, depth]
                 .into_iter()
                 .fold(element, usize::saturating_mul)
@@ -152,7 +158,10 @@ unsafe fn batch_3d(list: *const CUDA_MEMCPY3D_BATCH_OP, count: usize) -> Transfe
 }
 
 fn fill(rows: usize, elements: usize, width: usize) -> Transfer {
-    Transfer::Inside(Kind::Fill, rows.saturating_mul(elements).saturating_mul(width))
+    Transfer::Inside(
+        Kind::Fill,
+        rows.saturating_mul(elements).saturating_mul(width),
+    )
 }
 
 /// Wraps pairs of functions: the second is the one in which stream 0 is the calling thread's own.

@@ -17,11 +17,17 @@ fn grid(width: i32, height: i32) -> u64 {
 
 /// `cuLaunch`: one block, on the default stream.
 pub unsafe extern "C" fn cuLaunch(f: CUfunction) -> CUresult {
-    kernel(f, 1, core::ptr::null_mut(), false, || call_real!(cuLaunch(f)))
+    kernel(f, 1, core::ptr::null_mut(), false, || {
+        call_real!(cuLaunch(f))
+    })
 }
 
 /// `cuLaunchGrid`: on the default stream.
-pub unsafe extern "C" fn cuLaunchGrid(f: CUfunction, grid_width: i32, grid_height: i32) -> CUresult {
+pub unsafe extern "C" fn cuLaunchGrid(
+    f: CUfunction,
+    grid_width: i32,
+    grid_height: i32,
+) -> CUresult {
     kernel(
         f,
         grid(grid_width, grid_height),
@@ -97,7 +103,11 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
     }
     // SAFETY: the caller passes as many entries as it says, as the driver requires.
     let launches = unsafe { core::slice::from_raw_parts(launchParamsList, numDevices as usize) };
-    if graph::capturing() && launches.iter().any(|launch| graph::is_capturing(launch.hStream)) {
+    if graph::capturing()
+        && launches
+            .iter()
+            .any(|launch| graph::is_capturing(launch.hStream))
+    {
         return call();
     }
     shielded(CUDA_ERROR_UNKNOWN, || pass_all(launches, &call))

@@ -38,7 +38,10 @@ fn channel_bytes(format: CUarray_format) -> u64 {
 
 /// Rounds `n` up to blocks of the next power of two of `n`, between `least` and `most`.
 fn in_blocks(n: u64, least: u64, most: u64) -> u64 {
-    let block = n.checked_next_power_of_two().unwrap_or(most).clamp(least, most);
+    let block = n
+        .checked_next_power_of_two()
+        .unwrap_or(most)
+        .clamp(least, most);
     n.checked_next_multiple_of(block).unwrap_or(u64::MAX)
 }
 
@@ -62,8 +65,18 @@ fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     let separate = d.Flags & LAYERED_OR_CUBE != 0;
     let mut sum = 0u64;
     for level in 0..levels.clamp(1, 32) {
-        let shrink = |n: usize| if n == 0 { 0 } else { (n as u64 >> level).max(1) };
-        let depth = if separate { d.Depth as u64 } else { shrink(d.Depth) };
+        let shrink = |n: usize| {
+            if n == 0 {
+                0
+            } else {
+                (n as u64 >> level).max(1)
+            }
+        };
+        let depth = if separate {
+            d.Depth as u64
+        } else {
+            shrink(d.Depth)
+        };
         let bytes = level_bytes(shrink(d.Width), shrink(d.Height), depth, separate, element);
         sum = sum.saturating_add(bytes);
     }

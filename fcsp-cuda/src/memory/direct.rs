@@ -205,7 +205,11 @@ pub unsafe extern "C" fn cuMemAllocPitch(
 
 /// `cuMemAllocManaged`: charged in full when it is asked for, though the driver takes device memory
 /// only when it is touched there.
-pub unsafe extern "C" fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usize, flags: u32) -> CUresult {
+pub unsafe extern "C" fn cuMemAllocManaged(
+    dptr: *mut CUdeviceptr,
+    bytesize: usize,
+    flags: u32,
+) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         allocate(
             bytesize as u64,

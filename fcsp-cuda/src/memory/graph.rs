@@ -180,7 +180,9 @@ fn kernels(graph: CUgraph) -> Vec<(usize, u64)> {
         return Vec::new();
     }
     let mut nodes: Vec<CUgraphNode> = vec![core::ptr::null_mut(); count];
-    if count == 0 || call_real!(cuGraphGetNodes(graph, nodes.as_mut_ptr(), &mut count)) != CUDA_SUCCESS {
+    if count == 0
+        || call_real!(cuGraphGetNodes(graph, nodes.as_mut_ptr(), &mut count)) != CUDA_SUCCESS
+    {
         return Vec::new();
     }
     nodes.truncate(count);
@@ -191,7 +193,9 @@ fn kernels(graph: CUgraph) -> Vec<(usize, u64)> {
 /// The kernel of a node, if it is one.
 fn kernel(node: CUgraphNode) -> Option<(usize, u64)> {
     let mut kind: CUgraphNodeType = CU_GRAPH_NODE_TYPE_EMPTY;
-    if call_real!(cuGraphNodeGetType(node, &mut kind)) != CUDA_SUCCESS || kind != CU_GRAPH_NODE_TYPE_KERNEL {
+    if call_real!(cuGraphNodeGetType(node, &mut kind)) != CUDA_SUCCESS
+        || kind != CU_GRAPH_NODE_TYPE_KERNEL
+    {
         return None;
     }
     let mut params = CUDA_KERNEL_NODE_PARAMS::zeroed();
@@ -203,7 +207,8 @@ fn kernel(node: CUgraphNode) -> Option<(usize, u64)> {
     } else {
         params.func as usize
     };
-    let blocks = u64::from(params.gridDimX) * u64::from(params.gridDimY) * u64::from(params.gridDimZ);
+    let blocks =
+        u64::from(params.gridDimX) * u64::from(params.gridDimY) * u64::from(params.gridDimZ);
     (function != 0).then_some((function, blocks))
 }
 
@@ -260,8 +265,12 @@ pub unsafe extern "C" fn cuDeviceGraphMemTrim(device: CUdevice) -> CUresult {
 
 /// The graph that is being made by a capture on `stream`; 0 if it cannot be asked for.
 fn graph_of_capture(stream: CUstream) -> usize {
-    let (mut status, mut id, mut graph, mut count) =
-        (CU_STREAM_CAPTURE_STATUS_NONE, 0u64, core::ptr::null_mut(), 0usize);
+    let (mut status, mut id, mut graph, mut count) = (
+        CU_STREAM_CAPTURE_STATUS_NONE,
+        0u64,
+        core::ptr::null_mut(),
+        0usize,
+    );
     let mut dependencies = core::ptr::null();
     let result = call_real!(cuStreamGetCaptureInfo_v2(
         stream,
@@ -279,7 +288,12 @@ fn graph_of_capture(stream: CUstream) -> usize {
 }
 
 /// Runs `call`, which begins a capture on `stream`, of a graph of its own if `fresh`.
-fn begins(stream: CUstream, per_thread: bool, fresh: bool, call: &dyn Fn() -> CUresult) -> CUresult {
+fn begins(
+    stream: CUstream,
+    per_thread: bool,
+    fresh: bool,
+    call: &dyn Fn() -> CUresult,
+) -> CUresult {
     if Cuda::process().is_free() {
         return call();
     }

@@ -63,7 +63,9 @@ fn forbidden_by_capture() -> Option<CUresult> {
 unsafe fn without_address(result: CUresult, place: *mut CUdeviceptr) -> CUresult {
     let leaves_null = matches!(
         result,
-        CUDA_ERROR_OUT_OF_MEMORY | CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED | CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
+        CUDA_ERROR_OUT_OF_MEMORY
+            | CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+            | CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
     );
     if leaves_null && !place.is_null() {
         // SAFETY: by this function's contract.

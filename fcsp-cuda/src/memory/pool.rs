@@ -152,7 +152,14 @@ fn allocate_async(
     let pool = (!pool.is_null()).then_some(pool as usize);
     // What the driver refuses for its arguments must not make a pool give back what it keeps.
     let result = if usable {
-        pool::allocate(device, pool, "cuMemAllocAsync", bytes as u64, &call, &address)
+        pool::allocate(
+            device,
+            pool,
+            "cuMemAllocAsync",
+            bytes as u64,
+            &call,
+            &address,
+        )
     } else {
         CUDA_ERROR_OUT_OF_MEMORY
     };

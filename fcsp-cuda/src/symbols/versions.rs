@@ -103,7 +103,9 @@ fn entries() -> impl Iterator<Item = (&'static [u8], &'static [u8], u32)> {
 pub fn newest(base: &[u8], version: u32, per_thread: bool) -> Option<&'static [u8]> {
     let of_thread = |name: &[u8]| name.ends_with(b"_ptsz") || name.ends_with(b"_ptds");
     entries()
-        .filter(|&(name, of, since)| of == base && since <= version && (per_thread || !of_thread(name)))
+        .filter(|&(name, of, since)| {
+            of == base && since <= version && (per_thread || !of_thread(name))
+        })
         .max_by_key(|&(name, _, since)| (since, of_thread(name)))
         .map(|(name, _, _)| name)
 }
@@ -127,7 +129,8 @@ mod tests {
     #[test]
     fn the_newest_that_a_version_has_is_found() {
         let newest = |base: &str, version, per_thread| {
-            newest(base.as_bytes(), version, per_thread).map(|name| core::str::from_utf8(name).unwrap())
+            newest(base.as_bytes(), version, per_thread)
+                .map(|name| core::str::from_utf8(name).unwrap())
         };
         assert_eq!(newest("cuMemAlloc", 13_000, false), Some("cuMemAlloc_v2"));
         assert_eq!(newest("cuMemAlloc", 3_000, true), Some("cuMemAlloc"));
@@ -136,7 +139,10 @@ mod tests {
             newest("cuMemAllocAsync", 13_000, true),
             Some("cuMemAllocAsync_ptsz")
         );
-        assert_eq!(newest("cuMemAllocAsync", 13_000, false), Some("cuMemAllocAsync"));
+        assert_eq!(
+            newest("cuMemAllocAsync", 13_000, false),
+            Some("cuMemAllocAsync")
+        );
         assert_eq!(newest("cuMemAllocAsync", 11_010, true), None);
         assert_eq!(newest("cuMem", 13_000, true), None);
     }

@@ -87,7 +87,10 @@ fn every_declared_function_has_a_role() {
         .iter()
         .filter(|(name, _)| symbols::find(name).is_none())
         .collect();
-    assert!(missing.is_empty(), "declared, and in no table: {missing:#?}");
+    assert!(
+        missing.is_empty(),
+        "declared, and in no table: {missing:#?}"
+    );
 
     let misspelt: Vec<_> = symbols::cuda()
         .iter()
@@ -118,7 +121,11 @@ fn versions_are_those_of_the_typedefs() {
             if !path.to_str().unwrap().ends_with("Typedefs.h") {
                 continue;
             }
-            for piece in std::fs::read_to_string(&path).unwrap().split("*PFN_cu").skip(1) {
+            for piece in std::fs::read_to_string(&path)
+                .unwrap()
+                .split("*PFN_cu")
+                .skip(1)
+            {
                 let name = piece.split(')').next().unwrap();
                 let Some((base, version)) = name.rsplit_once("_v") else {
                     continue;
@@ -194,7 +201,11 @@ fn compare_values(
             absent.push(constant.name.to_owned());
             continue;
         }
-        let _ = writeln!(body, r#"printf("{0} %lld\n", (long long){0});"#, constant.name);
+        let _ = writeln!(
+            body,
+            r#"printf("{0} %lld\n", (long long){0});"#,
+            constant.name
+        );
         let _ = writeln!(expected, "{} {}", constant.name, constant.value);
     }
     let printed = header.printed(&body);
@@ -214,9 +225,11 @@ fn compare_values(
 #[test]
 fn structs_and_constants_agree() {
     let Some(headers) = headers() else { return };
-    let absent = compare_values(&headers.cuda[0], ffi::cuda::LAYOUTS, ffi::cuda::CONSTANTS).unwrap();
+    let absent =
+        compare_values(&headers.cuda[0], ffi::cuda::LAYOUTS, ffi::cuda::CONSTANTS).unwrap();
     assert!(absent.is_empty(), "not in the newest cuda.h: {absent:?}");
-    let absent = compare_values(&headers.cuda[1], ffi::cuda::LAYOUTS, ffi::cuda::CONSTANTS).unwrap();
+    let absent =
+        compare_values(&headers.cuda[1], ffi::cuda::LAYOUTS, ffi::cuda::CONSTANTS).unwrap();
     println!("newer than {}: {absent:?}", headers.cuda[1].version);
     assert!(absent.len() < 5, "too many to be new: {absent:?}");
     let absent = compare_values(&headers.nvml, ffi::nvml::LAYOUTS, ffi::nvml::CONSTANTS).unwrap();
@@ -244,7 +257,9 @@ fn scalars_have_the_size_that_c_gives_them() {
             let size = match ty.trim_end_matches(';') {
                 "i32" | "u32" => 4,
                 "u64" => 8,
-                ty if ty.starts_with('*') || ty.starts_with("Option<unsafe extern") => size_of::<usize>(),
+                ty if ty.starts_with('*') || ty.starts_with("Option<unsafe extern") => {
+                    size_of::<usize>()
+                }
                 _ => continue,
             };
             let _ = writeln!(body, r#"printf("{name} %zu\n", sizeof({name}));"#);
@@ -285,7 +300,11 @@ fn c_type(rust: &str) -> String {
 }
 
 /// Assigns each declared function to a pointer of the type that Rust gives it; the names compared.
-fn compare_signatures(header: &Header, prefix: &str, lists: &[&[Function]]) -> BTreeSet<&'static str> {
+fn compare_signatures(
+    header: &Header,
+    prefix: &str,
+    lists: &[&[Function]],
+) -> BTreeSet<&'static str> {
     let declared: BTreeSet<_> = header
         .functions(prefix, &[header.real_names])
         .into_iter()
@@ -299,7 +318,11 @@ fn compare_signatures(header: &Header, prefix: &str, lists: &[&[Function]]) -> B
         } else {
             params.join(", ")
         };
-        for name in function.names.iter().filter(|name| declared.contains(**name)) {
+        for name in function
+            .names
+            .iter()
+            .filter(|name| declared.contains(**name))
+        {
             let _ = writeln!(
                 source,
                 "{} (*rust_{name})({params}) = {name};",
@@ -336,7 +359,11 @@ fn signatures_agree() {
         }
     }
     let compared = compare_signatures(&headers.nvml, "nvml", ffi::nvml::FUNCTIONS);
-    println!("{}: {} signatures agree", headers.nvml.version, compared.len());
+    println!(
+        "{}: {} signatures agree",
+        headers.nvml.version,
+        compared.len()
+    );
     assert_eq!(
         compared.len(),
         all(ffi::nvml::FUNCTIONS),

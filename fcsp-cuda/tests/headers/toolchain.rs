@@ -25,8 +25,17 @@ pub struct Header {
 }
 
 impl Header {
-    fn new(version: &'static str, include: PathBuf, file: &'static str, real_names: &'static str) -> Header {
-        assert!(include.join(file).is_file(), "no {file} in {}", include.display());
+    fn new(
+        version: &'static str,
+        include: PathBuf,
+        file: &'static str,
+        real_names: &'static str,
+    ) -> Header {
+        assert!(
+            include.join(file).is_file(),
+            "no {file} in {}",
+            include.display()
+        );
         Header {
             version,
             include,
@@ -111,7 +120,10 @@ impl Header {
             &self.with_include(&format!("int main(void) {{\n{body}return 0;\n}}\n")),
         );
         let program = source.with_extension("out");
-        run(self.gcc(&[self.real_names, "-w", "-o", program.to_str().unwrap()], &source));
+        run(self.gcc(
+            &[self.real_names, "-w", "-o", program.to_str().unwrap()],
+            &source,
+        ));
         run(Command::new(program))
     }
 }
@@ -140,9 +152,14 @@ pub fn headers() -> Option<&'static Headers> {
 fn find() -> Option<Headers> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
-    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let dir = given
+        .clone()
+        .unwrap_or_else(|| target_dir().join("headers"));
     if given.is_none() && offline && !dir.join("nvml").is_dir() {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     if given.is_none() && !offline {

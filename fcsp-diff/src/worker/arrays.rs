@@ -43,7 +43,12 @@ impl Thread<'_> {
         self.keep(id, made, object)
     }
 
-    fn descriptor(width: u64, height: u64, choice: u64, flags: u64) -> (CUDA_ARRAY3D_DESCRIPTOR, u64) {
+    fn descriptor(
+        width: u64,
+        height: u64,
+        choice: u64,
+        flags: u64,
+    ) -> (CUDA_ARRAY3D_DESCRIPTOR, u64) {
         let (format, bytes, channels) = FORMATS[choice as usize % FORMATS.len()];
         let descriptor = CUDA_ARRAY3D_DESCRIPTOR {
             Width: width as usize,
@@ -107,7 +112,11 @@ impl Thread<'_> {
         // One beyond the last is an error and not a fault.
         let got = self.call(
             "cuMipmappedArrayGetLevel",
-            &[&raw mut level as u64, object.handle, choice % (object.more + 1)],
+            &[
+                &raw mut level as u64,
+                object.handle,
+                choice % (object.more + 1),
+            ],
         );
         Some(Outcome::new(got).exact(level != 0))
     }
@@ -142,7 +151,9 @@ impl Thread<'_> {
 
     /// Writes the first row and reads it back.
     pub(super) fn array_copy(&mut self, id: u64, value: u64) -> Done {
-        let object = self.here(id, 'a').filter(|object| object.owner == self.number)?;
+        let object = self
+            .here(id, 'a')
+            .filter(|object| object.owner == self.number)?;
         if object.bytes == 0 || !self.captures.is_empty() {
             return None;
         }

@@ -16,7 +16,10 @@ impl Thread<'_> {
             self.quiet();
         }
         let (mut free, mut total) = (0u64, 0u64);
-        let got = self.call("cuMemGetInfo_v2", &[&raw mut free as u64, &raw mut total as u64]);
+        let got = self.call(
+            "cuMemGetInfo_v2",
+            &[&raw mut free as u64, &raw mut total as u64],
+        );
         if got != 0 {
             return Some(Outcome::new(got));
         }
@@ -69,12 +72,16 @@ impl Thread<'_> {
             8 => Outcome::new(self.call("cuDeviceGet", &[at, 0])).exact(word),
             9 => {
                 let mut major = 0u64;
-                let got = self.call("cuDeviceComputeCapability", &[&raw mut major as u64, at, device]);
+                let got = self.call(
+                    "cuDeviceComputeCapability",
+                    &[&raw mut major as u64, at, device],
+                );
                 Outcome::new(got).exact(major).exact(word)
             }
             choice => {
                 let attribute = ATTRIBUTES[choice as usize - 10];
-                Outcome::new(self.call("cuDeviceGetAttribute", &[at, attribute, device])).exact(word)
+                Outcome::new(self.call("cuDeviceGetAttribute", &[at, attribute, device]))
+                    .exact(word)
             }
         })
     }

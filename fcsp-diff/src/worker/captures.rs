@@ -30,7 +30,9 @@ impl Thread<'_> {
     }
 
     pub(super) fn capture_begin(&mut self, id: u64, mode: u64) -> Done {
-        let object = self.here(id, 's').filter(|object| object.owner == self.number)?;
+        let object = self
+            .here(id, 's')
+            .filter(|object| object.owner == self.number)?;
         // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode
         // (driver 580), and other threads' calls one of the global mode: beside others a thread
         // captures in a context of its own.
@@ -54,7 +56,10 @@ impl Thread<'_> {
         let capture = self.captures.pop()?;
         let stream = self.world.objects.get(capture.stream);
         let mut graph = 0u64;
-        let ended = self.call("cuStreamEndCapture", &[stream.handle, &raw mut graph as u64]);
+        let ended = self.call(
+            "cuStreamEndCapture",
+            &[stream.handle, &raw mut graph as u64],
+        );
         for &memory in &capture.allocated {
             self.world.objects.lock(memory).live = false;
         }
@@ -95,7 +100,10 @@ impl Thread<'_> {
         while let Some(capture) = self.captures.pop() {
             let stream = self.world.objects.get(capture.stream);
             let mut graph = 0u64;
-            let ended = self.call("cuStreamEndCapture", &[stream.handle, &raw mut graph as u64]);
+            let ended = self.call(
+                "cuStreamEndCapture",
+                &[stream.handle, &raw mut graph as u64],
+            );
             for &memory in &capture.allocated {
                 self.world.objects.lock(memory).live = false;
             }
@@ -117,7 +125,14 @@ impl Thread<'_> {
         let asked = self.call("cuStreamIsCapturing", &[handle, &raw mut status as u64]);
         let got = self.call(
             "cuStreamGetCaptureInfo_v2",
-            &[handle, &raw mut other as u64, &raw mut number as u64, 0, 0, 0],
+            &[
+                handle,
+                &raw mut other as u64,
+                &raw mut number as u64,
+                0,
+                0,
+                0,
+            ],
         );
         Some(Outcome::new(asked).exact(status).and(got).exact(other))
     }

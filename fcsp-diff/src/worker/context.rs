@@ -21,7 +21,10 @@ impl Thread<'_> {
     pub(super) fn ctx_create(&mut self, id: u64, flags: u64) -> Done {
         let mut handle = 0u64;
         let flags = [0, 8, 4, 1][flags as usize % 4];
-        let made = self.call("cuCtxCreate_v2", &[&raw mut handle as u64, flags, self.device()]);
+        let made = self.call(
+            "cuCtxCreate_v2",
+            &[&raw mut handle as u64, flags, self.device()],
+        );
         if made == 0 {
             self.stack.push(id as u32);
         }
@@ -63,7 +66,8 @@ impl Thread<'_> {
         for id in self.world.objects.alive() {
             let object = self.world.objects.get(id);
             let ordered = object.kind == 'm' && object.form == super::objects::Form::Ordered;
-            let within = object.context == context || context == PRIMARY && object.context == PROCESS;
+            let within =
+                object.context == context || context == PRIMARY && object.context == PROCESS;
             if within && object.owner == self.number && (kinds.contains(&object.kind) || ordered) {
                 if ordered && object.pending != NOWHERE {
                     self.quiet_everywhere();
@@ -91,7 +95,8 @@ impl Thread<'_> {
         if id < u64::from(crate::program::FIRST_ID) {
             return Some((PRIMARY, self.context_handle(PRIMARY)));
         }
-        self.usable(id, 'c').map(|object| (id as u32, object.handle))
+        self.usable(id, 'c')
+            .map(|object| (id as u32, object.handle))
     }
 
     pub(super) fn ctx_push(&mut self, id: u64) -> Done {
@@ -118,7 +123,10 @@ impl Thread<'_> {
             let (mut memory, mut free, mut total) = (0u64, 0u64, 0u64);
             outcome = outcome
                 .and(self.call("cuMemAlloc_v2", &[&raw mut memory as u64, 4096]))
-                .and(self.call("cuMemGetInfo_v2", &[&raw mut free as u64, &raw mut total as u64]))
+                .and(self.call(
+                    "cuMemGetInfo_v2",
+                    &[&raw mut free as u64, &raw mut total as u64],
+                ))
                 .and(self.call("cuStreamSynchronize", &[0]))
                 .and(self.call("cuCtxSetCurrent", &[self.context_handle(PRIMARY)]));
             self.stack.push(PRIMARY);
@@ -148,7 +156,9 @@ impl Thread<'_> {
     pub(super) fn all_ended(&self) {
         let current = self.current().unwrap_or(PROCESS);
         self.world.objects.each(|_, object| {
-            if object.owner == self.number && (object.context == current || object.context == PROCESS) {
+            if object.owner == self.number
+                && (object.context == current || object.context == PROCESS)
+            {
                 (object.pending, object.racing) = (NOWHERE, false);
             }
         });
@@ -171,7 +181,10 @@ impl Thread<'_> {
         let (mut old, mut new) = (0u64, 0u64);
         self.call("cuCtxGetLimit", &[&raw mut old as u64, limit]);
         let set = self.call("cuCtxSetLimit", &[limit, values[which as usize % 3]]);
-        if set == 0 && self.current() == Some(PRIMARY) && self.limits.iter().all(|kept| kept.0 != limit) {
+        if set == 0
+            && self.current() == Some(PRIMARY)
+            && self.limits.iter().all(|kept| kept.0 != limit)
+        {
             self.limits.push((limit, old));
         }
         self.call("cuCtxGetLimit", &[&raw mut new as u64, limit]);

@@ -7,8 +7,9 @@ use super::{Done, Thread, code};
 use crate::kernels::BLOCK;
 use crate::record::{Outcome, Value};
 use fcsp_cuda::ffi::cuda::{
-    CUDA_HOST_NODE_PARAMS, CUDA_KERNEL_NODE_PARAMS_v2, CUDA_MEM_ALLOC_NODE_PARAMS_v1, CUDA_MEMCPY3D,
-    CUDA_MEMSET_NODE_PARAMS_v1, CUgraphExecUpdateResultInfo, CUmemLocation, CUmemPoolProps,
+    CUDA_HOST_NODE_PARAMS, CUDA_KERNEL_NODE_PARAMS_v2, CUDA_MEM_ALLOC_NODE_PARAMS_v1,
+    CUDA_MEMCPY3D, CUDA_MEMSET_NODE_PARAMS_v1, CUgraphExecUpdateResultInfo, CUmemLocation,
+    CUmemPoolProps,
 };
 
 /// A part that no object has: the graph's nodes have no order among them, so what they write is not
@@ -110,7 +111,14 @@ impl Thread<'_> {
         self.grown(id, added, node, &[module, memory])
     }
 
-    fn add_fill(&self, graph: &Object, dependency: u64, address: u64, value: u64, words: u64) -> (i32, u64) {
+    fn add_fill(
+        &self,
+        graph: &Object,
+        dependency: u64,
+        address: u64,
+        value: u64,
+        words: u64,
+    ) -> (i32, u64) {
         let parameters = CUDA_MEMSET_NODE_PARAMS_v1 {
             dst: address,
             pitch: 0,
@@ -148,7 +156,9 @@ impl Thread<'_> {
     pub(super) fn graph_copy(&mut self, id: u64, to: u64, from: u64, bytes: u64) -> Done {
         let (graph, dependencies, count) = self.growing(id)?;
         let target = self.memory(to).filter(|object| self.fits(object, false))?;
-        let source = self.memory(from).filter(|object| self.fits(object, false))?;
+        let source = self
+            .memory(from)
+            .filter(|object| self.fits(object, false))?;
         if to == from {
             return None;
         }
@@ -318,7 +328,10 @@ impl Thread<'_> {
         let graph = self.usable(id, 'g')?;
         let (mut nodes, mut edges) = (0u64, 0u64);
         let got = self.call("cuGraphGetNodes", &[graph.handle, 0, &raw mut nodes as u64]);
-        let more = self.call("cuGraphGetEdges", &[graph.handle, 0, 0, &raw mut edges as u64]);
+        let more = self.call(
+            "cuGraphGetEdges",
+            &[graph.handle, 0, 0, &raw mut edges as u64],
+        );
         Some(Outcome::new(got).exact(nodes).and(more).exact(edges))
     }
 

@@ -34,7 +34,8 @@ impl Thread<'_> {
         if found != 0 {
             return code(found);
         }
-        let (mut whole, mut part, mut rest): (Resource, Resource, Resource) = ([0; 32], [0; 32], [0; 32]);
+        let (mut whole, mut part, mut rest): (Resource, Resource, Resource) =
+            ([0; 32], [0; 32], [0; 32]);
         let asked = self.call(
             "cuDeviceGetDevResource",
             &[self.device(), whole.as_mut_ptr() as u64, MULTIPROCESSORS],
@@ -62,7 +63,12 @@ impl Thread<'_> {
         );
         let made = self.call(
             "cuGreenCtxCreate",
-            &[&raw mut green as u64, description, self.device(), DEFAULT_STREAM],
+            &[
+                &raw mut green as u64,
+                description,
+                self.device(),
+                DEFAULT_STREAM,
+            ],
         );
         outcome = outcome.and(described);
         outcome.code = made;
@@ -88,7 +94,19 @@ impl Thread<'_> {
             let places = pointers.as_ptr() as u64;
             let launched = self.call(
                 "cuLaunchKernel",
-                &[kernel, blocks(words), 1, 1, BLOCK, 1, 1, 0, stream, places, 0],
+                &[
+                    kernel,
+                    blocks(words),
+                    1,
+                    1,
+                    BLOCK,
+                    1,
+                    1,
+                    0,
+                    stream,
+                    places,
+                    0,
+                ],
             );
             outcome = outcome
                 .and(launched)

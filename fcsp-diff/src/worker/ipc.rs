@@ -47,7 +47,10 @@ pub fn other_process(route: Route, task: &str) -> Result<(), String> {
     }
     if address != 0 {
         codes.extend([
-            call("cuMemcpyDtoH_v2", &[contents.as_mut_ptr() as u64, address, bytes]),
+            call(
+                "cuMemcpyDtoH_v2",
+                &[contents.as_mut_ptr() as u64, address, bytes],
+            ),
             call("cuMemcpyHtoD_v2", &[address, source.as_ptr() as u64, bytes]),
             call("cuCtxSynchronize", &[]),
             call("cuIpcCloseMemHandle", &[address]),
@@ -67,7 +70,10 @@ impl Thread<'_> {
         }
         let object = self.world.objects.get(id as u32);
         let mut handle = [0u8; 64];
-        let got = self.call("cuIpcGetMemHandle", &[handle.as_mut_ptr() as u64, object.handle]);
+        let got = self.call(
+            "cuIpcGetMemHandle",
+            &[handle.as_mut_ptr() as u64, object.handle],
+        );
         if got != 0 {
             return code(got);
         }

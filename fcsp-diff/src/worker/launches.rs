@@ -36,7 +36,11 @@ impl Thread<'_> {
         let mut function = 0u64;
         let got = self.call(
             "cuModuleGetFunction",
-            &[&raw mut function as u64, module.handle, name.as_ptr() as u64],
+            &[
+                &raw mut function as u64,
+                module.handle,
+                name.as_ptr() as u64,
+            ],
         );
         (got == 0).then_some(function)
     }
@@ -46,7 +50,8 @@ impl Thread<'_> {
         let object = self.memory(id)?;
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
-        (self.reaches(&object, recorded, stream) && object.bytes >= 4).then_some((object, handle, recorded))
+        (self.reaches(&object, recorded, stream) && object.bytes >= 4)
+            .then_some((object, handle, recorded))
     }
 
     /// Notes that recorded work needs an object other than memory.
@@ -107,7 +112,13 @@ impl Thread<'_> {
         )
     }
 
-    pub(super) fn launch_cooperative(&mut self, module: u64, memory: u64, value: u64, stream: u64) -> Done {
+    pub(super) fn launch_cooperative(
+        &mut self,
+        module: u64,
+        memory: u64,
+        value: u64,
+        stream: u64,
+    ) -> Done {
         let function = self.function(module, c"fcsp_fill")?;
         let place = (memory, stream, WINDOW);
         self.fill_by(
@@ -161,13 +172,24 @@ impl Thread<'_> {
                 };
                 thread.call(
                     "cuLaunchKernelEx",
-                    &[&raw const config as u64, function, arguments.as_ptr() as u64, 0],
+                    &[
+                        &raw const config as u64,
+                        function,
+                        arguments.as_ptr() as u64,
+                        0,
+                    ],
                 )
             },
         )
     }
 
-    pub(super) fn launch_library(&mut self, library: u64, memory: u64, value: u64, stream: u64) -> Done {
+    pub(super) fn launch_library(
+        &mut self,
+        library: u64,
+        memory: u64,
+        value: u64,
+        stream: u64,
+    ) -> Done {
         let object = self.usable(library, 'l')?;
         let mut kernel = 0u64;
         let got = self.call(
@@ -196,7 +218,14 @@ impl Thread<'_> {
         )
     }
 
-    pub(super) fn launch_saxpy(&mut self, module: u64, to: u64, from: u64, value: u64, stream: u64) -> Done {
+    pub(super) fn launch_saxpy(
+        &mut self,
+        module: u64,
+        to: u64,
+        from: u64,
+        value: u64,
+        stream: u64,
+    ) -> Done {
         let function = self.function(module, c"fcsp_saxpy")?;
         let (target, handle, recorded) = self.target(to, stream)?;
         let (source, ..) = self.target(from, stream)?;
@@ -235,7 +264,10 @@ impl Thread<'_> {
                 !object.tainted && object.known >= words * 4
             };
             let determined = known(self, to) && known(self, from);
-            let (first, second) = (self.used(from, stream, recorded), self.used(to, stream, recorded));
+            let (first, second) = (
+                self.used(from, stream, recorded),
+                self.used(to, stream, recorded),
+            );
             if !(recorded || determined && first && second) {
                 self.world.objects.lock(to as u32).known = 0;
             }

@@ -75,7 +75,9 @@ impl Thread<'_> {
 
     pub(super) fn host_free(&mut self, id: u64) -> Done {
         let object = self.ending(id, 'h')?;
-        if !self.captures.is_empty() || ((object.pending != NOWHERE || object.racing) && self.quiet() != 0) {
+        if !self.captures.is_empty()
+            || ((object.pending != NOWHERE || object.racing) && self.quiet() != 0)
+        {
             return None;
         }
         let ended = self.call("cuMemFreeHost", &[object.handle]);
@@ -84,7 +86,13 @@ impl Thread<'_> {
 
     /// Allocates in stream order, from the current pool or a named one. In a capture that is a node
     /// of its graph.
-    pub(super) fn mem_async(&mut self, id: u64, bytes: u64, pool: Option<u64>, stream: u64) -> Done {
+    pub(super) fn mem_async(
+        &mut self,
+        id: u64,
+        bytes: u64,
+        pool: Option<u64>,
+        stream: u64,
+    ) -> Done {
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
         let mut address = 0u64;
@@ -97,7 +105,11 @@ impl Thread<'_> {
             }
         };
         let object = self.of_here('m', address);
-        let form = if recorded { Form::Recorded } else { Form::Ordered };
+        let form = if recorded {
+            Form::Recorded
+        } else {
+            Form::Ordered
+        };
         let outcome = self.keep(
             id,
             made,
@@ -131,7 +143,9 @@ impl Thread<'_> {
         let waits = object.form == Form::Ordered && object.pending != NOWHERE;
         if object.form == Form::Recorded
             || waits
-                && (Some(object.context) != self.current() || !self.captures.is_empty() || self.quiet() != 0)
+                && (Some(object.context) != self.current()
+                    || !self.captures.is_empty()
+                    || self.quiet() != 0)
         {
             return None;
         }
@@ -143,7 +157,11 @@ impl Thread<'_> {
         let object = self.ending(id, 'm')?;
         let handle = self.stream(stream)?;
         let recorded = self.recording(stream, handle);
-        let right = if recorded { Form::Recorded } else { Form::Ordered };
+        let right = if recorded {
+            Form::Recorded
+        } else {
+            Form::Ordered
+        };
         if object.form != right || !self.in_order(object.pending, stream as u32) {
             return None;
         }

@@ -20,7 +20,9 @@ mod transfers;
 mod wrong;
 
 use crate::driver::Driver;
-use crate::program::{Code, DEFAULT_POOL, FIRST_ID, NULL_STREAM, OPERATIONS, Operation, PRIMARY, Program};
+use crate::program::{
+    Code, DEFAULT_POOL, FIRST_ID, NULL_STREAM, OPERATIONS, Operation, PRIMARY, Program,
+};
 use crate::progress::Progress;
 use crate::record::{Outcome, Record, Value};
 pub use ipc::{TASK, other_process};
@@ -80,7 +82,10 @@ impl Session {
         session.device = device as u64;
         session.retain()?;
         let mut answered = 0u64;
-        session.must("cuDeviceTotalMem_v2", &[&raw mut answered as u64, session.device])?;
+        session.must(
+            "cuDeviceTotalMem_v2",
+            &[&raw mut answered as u64, session.device],
+        )?;
         session.total = total.unwrap_or(answered);
         Ok(session)
     }
@@ -107,7 +112,10 @@ impl Session {
         self.primary.store(context, Relaxed);
         self.must("cuCtxSetCurrent", &[context])?;
         let mut pool = 0u64;
-        self.must("cuDeviceGetDefaultMemPool", &[&raw mut pool as u64, self.device])?;
+        self.must(
+            "cuDeviceGetDefaultMemPool",
+            &[&raw mut pool as u64, self.device],
+        )?;
         self.pool.store(pool, Relaxed);
         Ok(())
     }
@@ -125,14 +133,20 @@ impl Session {
     /// Free bytes by the driver, or 0.
     fn free_memory(&self) -> u64 {
         let (mut free, mut total) = (0u64, 0u64);
-        self.call("cuMemGetInfo_v2", &[&raw mut free as u64, &raw mut total as u64]);
+        self.call(
+            "cuMemGetInfo_v2",
+            &[&raw mut free as u64, &raw mut total as u64],
+        );
         free
     }
 
     /// Bytes that a pool has reserved.
     fn reserved(&self, pool: u64) -> u64 {
         let mut bytes = 0u64;
-        self.call("cuMemPoolGetAttribute", &[pool, RESERVED, &raw mut bytes as u64]);
+        self.call(
+            "cuMemPoolGetAttribute",
+            &[pool, RESERVED, &raw mut bytes as u64],
+        );
         bytes
     }
 
@@ -190,7 +204,12 @@ impl Session {
     /// In a thread of its own: contexts that a program leaves on its thread's stack are not the
     /// next one's.
     pub fn run(&self, program: &Program) -> Vec<Record> {
-        std::thread::scope(|scope| scope.spawn(|| self.run_here(program)).join().unwrap_or_default())
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| self.run_here(program))
+                .join()
+                .unwrap_or_default()
+        })
     }
 
     fn run_here(&self, program: &Program) -> Vec<Record> {
@@ -326,7 +345,12 @@ impl<'w> Thread<'w> {
         }
     }
 
-    fn step(&mut self, at: usize, operation: &Option<Operation>, perform: impl FnOnce(&mut Self) -> Done) {
+    fn step(
+        &mut self,
+        at: usize,
+        operation: &Option<Operation>,
+        perform: impl FnOnce(&mut Self) -> Done,
+    ) {
         if self.world.session.loud {
             match operation {
                 Some(operation) => eprintln!("{at}: {operation}"),
@@ -372,7 +396,8 @@ impl<'w> Thread<'w> {
 
     /// An object that this thread may end.
     fn ending(&self, id: u64, kind: char) -> Option<Object> {
-        self.here(id, kind).filter(|object| object.owner == self.number)
+        self.here(id, kind)
+            .filter(|object| object.owner == self.number)
     }
 
     /// A stream's handle.

@@ -36,14 +36,20 @@ impl Thread<'_> {
         let name = NAMES[choice as usize % NAMES.len()];
         let got = self.call(
             "cuModuleGetFunction",
-            &[&raw mut function as u64, module.handle, name.as_ptr() as u64],
+            &[
+                &raw mut function as u64,
+                module.handle,
+                name.as_ptr() as u64,
+            ],
         );
         Some(Outcome::new(got).exact(function != 0))
     }
 
     /// Finds the module's variable, writes it and reads it back.
     pub(super) fn module_global(&mut self, id: u64, value: u64) -> Done {
-        let module = self.here(id, 'u').filter(|object| object.owner == self.number)?;
+        let module = self
+            .here(id, 'u')
+            .filter(|object| object.owner == self.number)?;
         let (mut address, mut bytes) = (0u64, 0u64);
         let got = self.call(
             "cuModuleGetGlobal_v2",
@@ -60,7 +66,10 @@ impl Thread<'_> {
         let source = pattern(value, bytes);
         let mut back = vec![0u8; bytes as usize];
         let wrote = self.call("cuMemcpyHtoD_v2", &[address, source.as_ptr() as u64, bytes]);
-        let read = self.call("cuMemcpyDtoH_v2", &[back.as_mut_ptr() as u64, address, bytes]);
+        let read = self.call(
+            "cuMemcpyDtoH_v2",
+            &[back.as_mut_ptr() as u64, address, bytes],
+        );
         let (mut base, mut size) = (0u64, 0u64);
         let range = self.call(
             "cuMemGetAddressRange_v2",

@@ -82,7 +82,9 @@ impl Objects {
 
     /// One object.
     pub fn lock(&self, id: u32) -> MutexGuard<'_, Object> {
-        self.0[id as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        self.0[id as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of one object.

@@ -37,7 +37,12 @@ impl Thread<'_> {
         let mut handle = 0u64;
         let made = self.call(
             "cuMemCreate",
-            &[&raw mut handle as u64, bytes, &raw const properties as u64, 0],
+            &[
+                &raw mut handle as u64,
+                bytes,
+                &raw const properties as u64,
+                0,
+            ],
         );
         let object = Object {
             kind: 'y',
@@ -116,7 +121,10 @@ impl Thread<'_> {
     pub(super) fn range_reserve(&mut self, id: u64, choice: u64) -> Done {
         let bytes = self.granularity() * (1 + choice % 4);
         let mut handle = 0u64;
-        let made = self.call("cuMemAddressReserve", &[&raw mut handle as u64, bytes, 0, 0, 0]);
+        let made = self.call(
+            "cuMemAddressReserve",
+            &[&raw mut handle as u64, bytes, 0, 0, 0],
+        );
         let object = Object {
             kind: 'r',
             handle,
@@ -142,7 +150,10 @@ impl Thread<'_> {
         if range.extra != 0 || memory.bytes > range.bytes {
             return None;
         }
-        let mapped = self.call("cuMemMap", &[range.handle, memory.bytes, 0, memory.handle, 0]);
+        let mapped = self.call(
+            "cuMemMap",
+            &[range.handle, memory.bytes, 0, memory.handle, 0],
+        );
         if mapped == 0 {
             let mut range = self.world.objects.lock(id as u32);
             (range.extra, range.more) = (memory.bytes, 0);
@@ -170,7 +181,11 @@ impl Thread<'_> {
         let (mut flags, location) = (0u64, description.location);
         let got = self.call(
             "cuMemGetAccess",
-            &[&raw mut flags as u64, &raw const location as u64, range.handle],
+            &[
+                &raw mut flags as u64,
+                &raw const location as u64,
+                range.handle,
+            ],
         );
         Some(Outcome::new(set).and(got).exact(flags))
     }
@@ -196,7 +211,10 @@ impl Thread<'_> {
         }
         let filled = self.call("cuMemsetD32_v2", &[range.handle, value & 0xffff_ffff, 256]);
         let mut back = [0u8; 1024];
-        let read = self.call("cuMemcpyDtoH_v2", &[back.as_mut_ptr() as u64, range.handle, 1024]);
+        let read = self.call(
+            "cuMemcpyDtoH_v2",
+            &[back.as_mut_ptr() as u64, range.handle, 1024],
+        );
         let sum = if range.tainted { 0 } else { checksum(&back) };
         Some(Outcome::new(filled).and(read).exact(sum))
     }

@@ -121,7 +121,10 @@ impl Thread<'_> {
         let pool = self.pool(id)?;
         let attribute = [1, 2, 3, 4, 5, 6, 7, 8, 77][choice as usize % 9];
         let mut value = 0u64;
-        let got = self.call("cuMemPoolGetAttribute", &[pool, attribute, &raw mut value as u64]);
+        let got = self.call(
+            "cuMemPoolGetAttribute",
+            &[pool, attribute, &raw mut value as u64],
+        );
         let own = id >= u64::from(FIRST_ID) && self.world.threads == 0;
         let outcome = Outcome::new(got);
         // How much a pool keeps depends on when the driver noticed that work had ended.
@@ -149,7 +152,11 @@ impl Thread<'_> {
         let (mut flags, location) = (0u32, self.location());
         let got = self.call(
             "cuMemPoolGetAccess",
-            &[&raw mut flags as u64, object.handle, &raw const location as u64],
+            &[
+                &raw mut flags as u64,
+                object.handle,
+                &raw const location as u64,
+            ],
         );
         Some(Outcome::new(set).and(got).exact(flags))
     }

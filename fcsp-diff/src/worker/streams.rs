@@ -39,8 +39,9 @@ impl Thread<'_> {
 
     /// Whether work on `next` comes after all work on `last` without anybody's help.
     pub(super) fn in_order(&self, last: u32, next: u32) -> bool {
-        let blocking =
-            |stream: u32| stream >= FIRST_ID && self.world.objects.lock(stream).form != Form::NonBlocking;
+        let blocking = |stream: u32| {
+            stream >= FIRST_ID && self.world.objects.lock(stream).form != Form::NonBlocking
+        };
         last == NOWHERE
             || last == next
             || self.legacy(last) && (self.legacy(next) || blocking(next))
@@ -121,7 +122,8 @@ impl Thread<'_> {
     pub(super) fn foreign(&self, stream: u64) -> bool {
         !self.captures.is_empty()
             && self.world.threads > 0
-            && (stream < u64::from(FIRST_ID) || self.world.objects.lock(stream as u32).owner != self.number)
+            && (stream < u64::from(FIRST_ID)
+                || self.world.objects.lock(stream as u32).owner != self.number)
     }
 
     pub(super) fn host_function(&mut self, stream: u64) -> Done {

@@ -38,7 +38,8 @@ impl Thread<'_> {
     /// The same in a stream: memory in stream order is there only after its allocation.
     pub(super) fn reaches(&self, object: &Object, recorded: bool, stream: u64) -> bool {
         self.fits(object, recorded)
-            && (object.form != Form::Ordered || !recorded && self.in_order(object.pending, stream as u32))
+            && (object.form != Form::Ordered
+                || !recorded && self.in_order(object.pending, stream as u32))
     }
 
     /// Notes that work of a stream has used memory; whether it came in order after what was there.
@@ -142,7 +143,10 @@ impl Thread<'_> {
             .filter(|object| self.reaches(object, false, u64::from(NULL_STREAM)))?;
         let bytes = bytes.min(WINDOW).min(object.bytes);
         let source = pattern(value, bytes);
-        let done = self.call("cuMemcpyHtoD_v2", &[object.handle, source.as_ptr() as u64, bytes]);
+        let done = self.call(
+            "cuMemcpyHtoD_v2",
+            &[object.handle, source.as_ptr() as u64, bytes],
+        );
         if done == 0 && bytes > 0 {
             self.wrote(id, u64::from(NULL_STREAM), false, bytes);
         }
@@ -154,7 +158,10 @@ impl Thread<'_> {
         let at = stream.unwrap_or(u64::from(NULL_STREAM));
         let handle = self.stream(at)?;
         let recorded = stream.is_some() && self.recording(at, handle);
-        if to == from || !self.reaches(&target, recorded, at) || !self.reaches(&source, recorded, at) {
+        if to == from
+            || !self.reaches(&target, recorded, at)
+            || !self.reaches(&source, recorded, at)
+        {
             return None;
         }
         let bytes = bytes.min(WINDOW).min(target.bytes).min(source.bytes);
@@ -174,7 +181,8 @@ impl Thread<'_> {
     pub(super) fn copy_2d(&mut self, to: u64, from: u64, width: u64, height: u64) -> Done {
         let (target, source) = (self.memory(to)?, self.memory(from)?);
         let null = u64::from(NULL_STREAM);
-        if to == from || !self.reaches(&target, false, null) || !self.reaches(&source, false, null) {
+        if to == from || !self.reaches(&target, false, null) || !self.reaches(&source, false, null)
+        {
             return None;
         }
         let (width, height) = (width % 256 + 1, height % 64 + 1);
@@ -226,7 +234,9 @@ impl Thread<'_> {
         let source = pattern(value, bytes);
         // SAFETY: host memory that the driver allocated with at least as many bytes, and that no
         // stream uses.
-        unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), object.handle as *mut u8, bytes as usize) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(source.as_ptr(), object.handle as *mut u8, bytes as usize)
+        };
         let mut object = self.world.objects.lock(id as u32);
         object.known = bytes;
         object.tainted = false;
@@ -234,7 +244,14 @@ impl Thread<'_> {
     }
 
     /// Copies between device and host memory in a stream.
-    pub(super) fn with_host(&mut self, id: u64, host: u64, bytes: u64, stream: u64, to_device: bool) -> Done {
+    pub(super) fn with_host(
+        &mut self,
+        id: u64,
+        host: u64,
+        bytes: u64,
+        stream: u64,
+        to_device: bool,
+    ) -> Done {
         let device = self.memory(id)?;
         let memory = self.here(host, 'h').filter(|object| object.bytes > 0)?;
         let handle = self.stream(stream)?;
@@ -262,7 +279,9 @@ impl Thread<'_> {
     }
 
     pub(super) fn host_read(&mut self, id: u64) -> Done {
-        let object = self.here(id, 'h').filter(|object| object.owner == self.number)?;
+        let object = self
+            .here(id, 'h')
+            .filter(|object| object.owner == self.number)?;
         if !self.captures.is_empty() || self.quiet() != 0 || object.bytes == 0 {
             return None;
         }
@@ -270,7 +289,8 @@ impl Thread<'_> {
         let bytes = if object.tainted { 0 } else { object.known };
         // SAFETY: host memory that the driver allocated with more bytes, of which these are
         // written; no stream uses it.
-        let contents = unsafe { std::slice::from_raw_parts(object.handle as *const u8, bytes as usize) };
+        let contents =
+            unsafe { std::slice::from_raw_parts(object.handle as *const u8, bytes as usize) };
         Some(Outcome::new(0).exact(checksum(contents)))
     }
 

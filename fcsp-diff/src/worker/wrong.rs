@@ -7,8 +7,8 @@ use super::{Done, Thread};
 use crate::kernels::TEXT;
 use crate::record::Outcome;
 use fcsp_cuda::ffi::cuda::{
-    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_MEMCPY2D, CUmemAllocationProp, CUmemLocation,
-    CUmemPoolProps,
+    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_MEMCPY2D, CUmemAllocationProp,
+    CUmemLocation, CUmemPoolProps,
 };
 
 /// More than any device has.

@@ -93,7 +93,9 @@ unsafe fn change(
         let (value, attribute) = unsafe { (&mut *values.add(at), *asked.add(at)) };
         match attribute {
             DEVICE_ATTRIBUTE_DRAM_SIZE => *value = shown(*value).map_or(*value, |(_, total)| total),
-            DEVICE_ATTRIBUTE_DRAM_FREE_SIZE => *value = shown(*value).map_or(*value, |(free, _)| free),
+            DEVICE_ATTRIBUTE_DRAM_FREE_SIZE => {
+                *value = shown(*value).map_or(*value, |(free, _)| free)
+            }
             _ => {}
         }
     }
@@ -107,7 +109,9 @@ pub unsafe extern "C" fn synDeviceGetAttribute(
     deviceId: synDeviceId,
 ) -> synStatus {
     shielded(synFail, || {
-        let result = call_real!(synDeviceGetAttribute(retVal, deviceAttr, querySize, deviceId));
+        let result = call_real!(synDeviceGetAttribute(
+            retVal, deviceAttr, querySize, deviceId
+        ));
         if result == synSuccess {
             // SAFETY: Synapse has read and written so many entries with success.
             unsafe { change(retVal, deviceAttr, querySize, own) };

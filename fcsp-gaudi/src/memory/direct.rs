@@ -42,8 +42,14 @@ pub unsafe extern "C" fn synDeviceMalloc(
 }
 
 /// `synDeviceFree`.
-pub unsafe extern "C" fn synDeviceFree(deviceId: synDeviceId, buffer: u64, flags: u32) -> synStatus {
+pub unsafe extern "C" fn synDeviceFree(
+    deviceId: synDeviceId,
+    buffer: u64,
+    flags: u32,
+) -> synStatus {
     shielded(synFail, || {
-        memory::free::<Gaudi>(buffer, || call_real!(synDeviceFree(deviceId, buffer, flags)))
+        memory::free::<Gaudi>(buffer, || {
+            call_real!(synDeviceFree(deviceId, buffer, flags))
+        })
     })
 }

@@ -81,7 +81,11 @@ fn build() -> PathBuf {
         ("libfcsp_sim_gaudi_hlml.so", "libhlml.so"),
         ("libfcsp_gaudi.so", "libfcsp_gaudi.so"),
     ] {
-        std::fs::copy(embed.join(TRIPLE).join("preload").join(file), dir.join(name)).unwrap();
+        std::fs::copy(
+            embed.join(TRIPLE).join("preload").join(file),
+            dir.join(name),
+        )
+        .unwrap();
     }
     run(Command::new("cc")
         .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
@@ -125,7 +129,10 @@ impl Machine {
             .env("LD_PRELOAD", bench().join("libfcsp_gaudi.so"))
             .env("FCSP_LOG", "1")
             .env("FCSP_STATE_DIR", self.state.path().join("state"))
-            .env("FCSP_SIM", format!("{},memory=8GiB,context=64MiB", self.cards))
+            .env(
+                "FCSP_SIM",
+                format!("{},memory=8GiB,context=64MiB", self.cards),
+            )
             .env("FCSP_SIM_STATE", self.state.path().join("device"))
             .envs(settings.iter().copied())
             .stdin(Stdio::piped())
@@ -174,7 +181,11 @@ impl Client {
 
     fn hear(&mut self) -> (i32, u64) {
         let mut line = String::new();
-        assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the client died");
+        assert_ne!(
+            self.output.read_line(&mut line).unwrap(),
+            0,
+            "the client died"
+        );
         let mut words = line.split_ascii_whitespace();
         let code = words.next().unwrap().parse().unwrap();
         (code, words.next().unwrap().parse().unwrap())
@@ -303,7 +314,11 @@ fn who_waits_has_the_card_once_its_process_is_dead() {
     second.waits();
     first.child.kill().unwrap();
     assert_eq!(second.hear().0, 0, "{}", second.said());
-    assert!(second.said().contains("has module 0 after"), "{}", second.said());
+    assert!(
+        second.said().contains("has module 0 after"),
+        "{}",
+        second.said()
+    );
     second.ok("alloc 805306368");
 }
 
@@ -332,7 +347,10 @@ fn the_higher_priority_has_the_card_first_then_the_earlier() {
     let mut holder = machine.tenant("a", &[]);
     holder.ok("module 0");
     let wait = |name: &str, priority: &str| {
-        let mut client = machine.tenant(name, &[("FCSP_GAUDI_WAIT", "30"), ("FCSP_PRIORITY", priority)]);
+        let mut client = machine.tenant(
+            name,
+            &[("FCSP_GAUDI_WAIT", "30"), ("FCSP_PRIORITY", priority)],
+        );
         client.tell("module 0");
         client.waits();
         client
@@ -382,9 +400,16 @@ fn a_forked_child_has_a_card_of_its_own() {
 #[test]
 fn what_cannot_be_kept_is_said() {
     let machine = Machine::new("gaudi2");
-    let mut shared = machine.tenant("a", &[("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")]);
+    let mut shared = machine.tenant(
+        "a",
+        &[("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")],
+    );
     shared.ok("module 0");
-    assert!(shared.said().contains("no effect on Gaudi"), "{}", shared.said());
+    assert!(
+        shared.said().contains("no effect on Gaudi"),
+        "{}",
+        shared.said()
+    );
     drop(shared);
     let mut broken = machine.client(&[("FCSP_MEMORY_LIMIT", "a lot")]);
     assert_eq!(broken.code("module 0"), NO_DEVICE);

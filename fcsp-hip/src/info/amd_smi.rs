@@ -36,7 +36,8 @@ fn place(processor: amdsmi_processor_handle) -> Option<PciAddress> {
 /// to be had, one that is known by its place alone.
 fn identity(processor: amdsmi_processor_handle) -> Option<DeviceIdentity> {
     let pci = place(processor)?;
-    let same = |index: &u32| process_memory::address(*index) == Some((pci.domain, pci.bus, pci.device));
+    let same =
+        |index: &u32| process_memory::address(*index) == Some((pci.domain, pci.bus, pci.device));
     (0..process_memory::count())
         .find(same)
         .and_then(management::identity)
@@ -131,14 +132,20 @@ pub unsafe extern "C" fn amdsmi_get_gpu_process_list(
     list: *mut amdsmi_proc_info_t,
 ) -> amdsmi_status_t {
     shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
-        let result = call_smi!(amdsmi_get_gpu_process_list(processor_handle, max_processes, list));
+        let result = call_smi!(amdsmi_get_gpu_process_list(
+            processor_handle,
+            max_processes,
+            list
+        ));
         if result == AMDSMI_STATUS_SUCCESS
             && !list.is_null()
             && let Some(_inside) = Inside::enter()
             && let Some(own) = own_processes()
         {
             // SAFETY: AMD SMI has written `*max_processes` entries with success.
-            unsafe { *max_processes = retain(list, *max_processes, |entry| own.keeps(&mut entry.pid)) };
+            unsafe {
+                *max_processes = retain(list, *max_processes, |entry| own.keeps(&mut entry.pid))
+            };
         }
         result
     })
@@ -157,7 +164,9 @@ pub unsafe extern "C" fn amdsmi_get_gpu_compute_process_info(
             && let Some(own) = own_processes()
         {
             // SAFETY: AMD SMI has written `*num_items` entries with success.
-            unsafe { *num_items = retain(procs, *num_items, |entry| own.keeps(&mut entry.process_id)) };
+            unsafe {
+                *num_items = retain(procs, *num_items, |entry| own.keeps(&mut entry.process_id))
+            };
         }
         result
     })

@@ -47,7 +47,12 @@ pub(super) fn identity(index: u32) -> Option<DeviceIdentity> {
 
 fn view(index: u32) -> Option<View> {
     let mut total = 0;
-    if call_smi!(rsmi_dev_memory_total_get(index, RSMI_MEM_TYPE_VRAM, &mut total)) != RSMI_STATUS_SUCCESS {
+    if call_smi!(rsmi_dev_memory_total_get(
+        index,
+        RSMI_MEM_TYPE_VRAM,
+        &mut total
+    )) != RSMI_STATUS_SUCCESS
+    {
         return None;
     }
     View::of(&identity(index)?, total)
@@ -101,7 +106,9 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
             && let Some(own) = own_processes()
         {
             // SAFETY: ROCm SMI has written `*num_items` entries with success.
-            unsafe { *num_items = retain(procs, *num_items, |entry| own.keeps(&mut entry.process_id)) };
+            unsafe {
+                *num_items = retain(procs, *num_items, |entry| own.keeps(&mut entry.process_id))
+            };
         }
         result
     })

@@ -38,7 +38,8 @@ fn open(device: &DeviceIdentity) -> Option<u32> {
 
 /// How many devices ROCm SMI lists; starts it if nobody has.
 pub fn count() -> u32 {
-    let (Some(init), Some(ask)) = (real::rsmi_init.get(), real::rsmi_num_monitor_devices.get()) else {
+    let (Some(init), Some(ask)) = (real::rsmi_init.get(), real::rsmi_num_monitor_devices.get())
+    else {
         return 0;
     };
     let mut count = 0;
@@ -109,7 +110,9 @@ fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
             let mut count = 0;
             // SAFETY: as above.
             unsafe {
-                if real::rsmi_num_monitor_devices.get()?(&mut count) != RSMI_STATUS_SUCCESS || count != 1 {
+                if real::rsmi_num_monitor_devices.get()?(&mut count) != RSMI_STATUS_SUCCESS
+                    || count != 1
+                {
                     return None;
                 }
                 real::rsmi_compute_process_info_by_pid_get.get()?(pid, &mut info)

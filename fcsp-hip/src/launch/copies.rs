@@ -65,7 +65,13 @@ fn directed(
 }
 
 /// A copy between memory and an array, which is on the device.
-fn array(other: *const c_void, to_array: bool, bytes: usize, kind: hipMemcpyKind, waits: bool) -> Transfer {
+fn array(
+    other: *const c_void,
+    to_array: bool,
+    bytes: usize,
+    kind: hipMemcpyKind,
+    waits: bool,
+) -> Transfer {
     let here = core::ptr::null();
     let kind = match (kind, to_array) {
         (hipMemcpyDeviceToDevice, _) => kind,
@@ -94,10 +100,18 @@ unsafe fn shaped(p: *const hipMemcpy3DParms, waits: bool) -> Transfer {
     let Some(c) = (unsafe { p.as_ref() }) else {
         return Transfer::Other;
     };
-    let arrays = [c.srcArray, c.dstArray].iter().filter(|a| !a.is_null()).count();
+    let arrays = [c.srcArray, c.dstArray]
+        .iter()
+        .filter(|a| !a.is_null())
+        .count();
     // Where an array takes part the width counts elements, of which only the most is known.
     let element = if arrays > 0 { 16 } else { 1 };
-    let bytes = product(&[c.extent.width, c.extent.height, c.extent.depth.max(1), element]);
+    let bytes = product(&[
+        c.extent.width,
+        c.extent.height,
+        c.extent.depth.max(1),
+        element,
+    ]);
     match (c.srcArray.is_null(), c.dstArray.is_null()) {
         (false, false) => Transfer::Inside(Kind::Rows, bytes),
         (true, false) => array(c.srcPtr.ptr, true, bytes, c.kind, waits),
@@ -144,7 +158,12 @@ rows! {
 
 /// # Safety
 /// Each list holds `count` entries, as for the runtime.
-unsafe fn batch(dsts: *mut *mut c_void, srcs: *mut *mut c_void, sizes: *mut usize, count: usize) -> Transfer {
+unsafe fn batch(
+    dsts: *mut *mut c_void,
+    srcs: *mut *mut c_void,
+    sizes: *mut usize,
+    count: usize,
+) -> Transfer {
     if dsts.is_null() || srcs.is_null() || sizes.is_null() {
         return Transfer::Other;
     }
@@ -156,7 +175,9 @@ unsafe fn batch(dsts: *mut *mut c_void, srcs: *mut *mut c_void, sizes: *mut usiz
     }
     let bytes = (0..count)
         // SAFETY: as above.
-        .filter(|&index| unsafe { is_on_device(*srcs.add(index)) && is_on_device(*dsts.add(index)) })
+        .filter(|&index| unsafe {
+            is_on_device(*srcs.add(index)) && is_on_device(*dsts.add(index))
+        })
         .map(size)
         .fold(0, usize::saturating_add);
     Transfer::Inside(Kind::Batch, bytes)

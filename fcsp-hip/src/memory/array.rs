@@ -41,13 +41,24 @@ fn mipmap_bytes(d: &HIP_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     let element = channel_bytes(d.Format) * u64::from(d.NumChannels);
     let mut sum = 0u64;
     for level in 0..levels.clamp(1, 32) {
-        let shrink = |n: usize| if n == 0 { 0 } else { (n as u64 >> level).max(1) };
+        let shrink = |n: usize| {
+            if n == 0 {
+                0
+            } else {
+                (n as u64 >> level).max(1)
+            }
+        };
         let depth = if d.Flags & LAYERED != 0 {
             d.Depth as u64
         } else {
             shrink(d.Depth)
         };
-        sum = sum.saturating_add(level_bytes(shrink(d.Width), shrink(d.Height), depth, element));
+        sum = sum.saturating_add(level_bytes(
+            shrink(d.Width),
+            shrink(d.Height),
+            depth,
+            element,
+        ));
     }
     sum
 }

@@ -29,9 +29,14 @@ fn allocate(
     {
         return code;
     }
-    answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
-        taken_back(address());
-    }))
+    answered(memory::or_wrong_argument::<Hip>(
+        result,
+        usable,
+        call,
+        || {
+            taken_back(address());
+        },
+    ))
 }
 
 fn allocate_counted(
@@ -154,7 +159,10 @@ pitch! {
 }
 
 /// `hipMalloc3D`: rows of all slices at one pitch.
-pub unsafe extern "C" fn hipMalloc3D(pitchedDevPtr: *mut hipPitchedPtr, extent: hipExtent) -> hipError_t {
+pub unsafe extern "C" fn hipMalloc3D(
+    pitchedDevPtr: *mut hipPitchedPtr,
+    extent: hipExtent,
+) -> hipError_t {
     shielded(hipErrorUnknown, || {
         let rows = extent.height.saturating_mul(extent.depth);
         allocate(

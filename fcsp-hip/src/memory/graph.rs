@@ -194,8 +194,12 @@ pub unsafe extern "C" fn hipDeviceGraphMemTrim(device: hipDevice_t) -> hipError_
 
 /// The graph that is being made by a capture on `stream`; 0 if it cannot be asked for.
 fn graph_of_capture(stream: hipStream_t) -> usize {
-    let (mut status, mut id, mut graph, mut count) =
-        (hipStreamCaptureStatusNone, 0u64, core::ptr::null_mut(), 0usize);
+    let (mut status, mut id, mut graph, mut count) = (
+        hipStreamCaptureStatusNone,
+        0u64,
+        core::ptr::null_mut(),
+        0usize,
+    );
     let mut dependencies = core::ptr::null();
     let result = call_real!(hipStreamGetCaptureInfo_v2(
         stream,
@@ -213,7 +217,12 @@ fn graph_of_capture(stream: hipStream_t) -> usize {
 }
 
 /// Runs `call`, which begins a capture on `stream`, of a graph of its own if `fresh`.
-fn begins(stream: hipStream_t, per_thread: bool, fresh: bool, call: &dyn Fn() -> hipError_t) -> hipError_t {
+fn begins(
+    stream: hipStream_t,
+    per_thread: bool,
+    fresh: bool,
+    call: &dyn Fn() -> hipError_t,
+) -> hipError_t {
     if Hip::process().is_free() {
         return call();
     }

@@ -77,7 +77,9 @@ fn device_of_stream(inside: &Inside, stream: hipStream_t) -> Scope {
     }
     let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
     let mut owner = device.ordinal;
-    if several && call_real!(hipStreamGetDevice(stream, &mut owner)) == hipSuccess && owner != device.ordinal
+    if several
+        && call_real!(hipStreamGetDevice(stream, &mut owner)) == hipSuccess
+        && owner != device.ordinal
     {
         return process::scope_of(owner);
     }
@@ -132,7 +134,14 @@ fn allocate_async(
     }
     // What the runtime refuses for its arguments must not make a pool give back what it keeps.
     let result = if usable {
-        pool::allocate(device, named, "hipMallocAsync", bytes as u64, &call, &address)
+        pool::allocate(
+            device,
+            named,
+            "hipMallocAsync",
+            bytes as u64,
+            &call,
+            &address,
+        )
     } else {
         hipErrorOutOfMemory
     };

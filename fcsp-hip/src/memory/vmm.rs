@@ -59,9 +59,14 @@ pub unsafe extern "C" fn hipMemCreate(
                 && flags == 0
                 && properties.type_ == PINNED
         };
-        answered(memory::or_wrong_argument::<Hip>(result, usable, call, || {
-            call_real!(hipMemRelease(made() as hipMemGenericAllocationHandle_t));
-        }))
+        answered(memory::or_wrong_argument::<Hip>(
+            result,
+            usable,
+            call,
+            || {
+                call_real!(hipMemRelease(made() as hipMemGenericAllocationHandle_t));
+            },
+        ))
     })
 }
 
@@ -114,7 +119,9 @@ pub unsafe extern "C" fn hipMemMap(
 /// `hipMemUnmap`: one call may end several mappings.
 pub unsafe extern "C" fn hipMemUnmap(ptr: *mut c_void, size: usize) -> hipError_t {
     shielded(hipErrorUnknown, || {
-        PHYSICAL.unmap(ptr as u64, size as u64, || call_real!(hipMemUnmap(ptr, size)))
+        PHYSICAL.unmap(ptr as u64, size as u64, || {
+            call_real!(hipMemUnmap(ptr, size))
+        })
     })
 }
 

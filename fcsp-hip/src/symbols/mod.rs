@@ -57,11 +57,17 @@ mod tests {
     fn the_tables_have_no_faults() {
         // Plain names, those of the compiler's registrations, and C++'s.
         assert_eq!(
-            fcsp_hook::symbols::faults(&[(hip(), ""), (rocm_smi(), "rsmi_"), (amd_smi(), "amdsmi_")]),
+            fcsp_hook::symbols::faults(&[
+                (hip(), ""),
+                (rocm_smi(), "rsmi_"),
+                (amd_smi(), "amdsmi_")
+            ]),
             Vec::<String>::new()
         );
         for symbol in hip() {
-            let known = ["hip", "__hip", "_Z"].iter().any(|p| symbol.name.starts_with(p));
+            let known = ["hip", "__hip", "_Z"]
+                .iter()
+                .any(|p| symbol.name.starts_with(p));
             assert!(known, "{}", symbol.name);
         }
     }
@@ -98,6 +104,9 @@ mod tests {
     #[test]
     fn unknown_names_are_not_found() {
         assert!(find("hipMallocFromTheFuture").is_none());
-        assert_eq!(find("rsmi_dev_memory_total_get").unwrap().role, Role::Informs);
+        assert_eq!(
+            find("rsmi_dev_memory_total_get").unwrap().role,
+            Role::Informs
+        );
     }
 }

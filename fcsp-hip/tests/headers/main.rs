@@ -103,7 +103,11 @@ fn every_declared_function_has_a_role() {
         "rocm_smi.h declares only {} functions?",
         names.len()
     );
-    declared.extend(names.into_iter().map(|name| (name, headers.rocm_smi.version)));
+    declared.extend(
+        names
+            .into_iter()
+            .map(|name| (name, headers.rocm_smi.version)),
+    );
 
     print_counts("hip", symbols::hip());
     print_counts("rocm_smi", symbols::rocm_smi());
@@ -112,7 +116,10 @@ fn every_declared_function_has_a_role() {
         .iter()
         .filter(|(name, _)| symbols::find(name).is_none())
         .collect();
-    assert!(missing.is_empty(), "declared, and in no table: {missing:#?}");
+    assert!(
+        missing.is_empty(),
+        "declared, and in no table: {missing:#?}"
+    );
 
     let misspelt: Vec<_> = symbols::hip()
         .iter()
@@ -178,7 +185,11 @@ fn compare_values(
             absent.push(constant.name.to_owned());
             continue;
         }
-        let _ = writeln!(body, r#"printf("{0} %lld\n", (long long){0});"#, constant.name);
+        let _ = writeln!(
+            body,
+            r#"printf("{0} %lld\n", (long long){0});"#,
+            constant.name
+        );
         let _ = writeln!(expected, "{} {}", constant.name, constant.value);
     }
     // The preprocessor would rename it inside the text that is printed as well.
@@ -204,7 +215,13 @@ fn structs_and_constants_agree() {
     let newest = &headers.hip[0];
     let absent = compare_values(newest, ffi::hip::LAYOUTS, ffi::hip::CONSTANTS, false).unwrap();
     assert!(absent.is_empty(), "not in the newest header: {absent:?}");
-    let absent = compare_values(&headers.hip[1], ffi::hip::LAYOUTS, ffi::hip::CONSTANTS, true).unwrap();
+    let absent = compare_values(
+        &headers.hip[1],
+        ffi::hip::LAYOUTS,
+        ffi::hip::CONSTANTS,
+        true,
+    )
+    .unwrap();
     println!("newer than {}: {absent:?}", headers.hip[1].version);
     assert!(absent.len() < 16, "too many to be new: {absent:?}");
     let absent = compare_values(
@@ -296,7 +313,11 @@ fn compare_signatures(
         } else {
             params.join(", ")
         };
-        for name in function.names.iter().filter(|name| declared.contains(**name)) {
+        for name in function
+            .names
+            .iter()
+            .filter(|name| declared.contains(**name))
+        {
             if but.contains(name) {
                 continue;
             }
@@ -318,9 +339,17 @@ fn compare_signatures(
 fn signatures_agree() {
     let Some(headers) = headers() else { return };
     let mut compared = compare_signatures(&headers.hip[0], HIP, ffi::hip::FUNCTIONS, &[]);
-    println!("{}: {} signatures agree", headers.hip[0].version, compared.len());
+    println!(
+        "{}: {} signatures agree",
+        headers.hip[0].version,
+        compared.len()
+    );
     let older = compare_signatures(&headers.hip[1], HIP, ffi::hip::FUNCTIONS, CHANGED_TYPES);
-    println!("{}: {} signatures agree", headers.hip[1].version, older.len());
+    println!(
+        "{}: {} signatures agree",
+        headers.hip[1].version,
+        older.len()
+    );
     compared.extend(older);
     let all: BTreeSet<&str> = ffi::hip::FUNCTIONS
         .iter()
@@ -330,9 +359,16 @@ fn signatures_agree() {
         .collect();
     let alone: Vec<_> = all
         .difference(&compared)
-        .filter(|name| !ELSEWHERE.iter().any(|beginning| name.starts_with(beginning)))
+        .filter(|name| {
+            !ELSEWHERE
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
+        })
         .collect();
-    assert!(alone.is_empty(), "aliases that no header declares: {alone:?}");
+    assert!(
+        alone.is_empty(),
+        "aliases that no header declares: {alone:?}"
+    );
 
     let compared = compare_signatures(&headers.rocm_smi, RSMI, ffi::rocm_smi::FUNCTIONS, &[]);
     println!(
@@ -358,7 +394,11 @@ fn a_wrong_declaration_is_caught() {
             .check("hipError_t (*p)(void **, unsigned int) = hipMalloc;\n")
             .is_err()
     );
-    assert!(header.check("hipError_t (*p)(void *) = hipMalloc;\n").is_err());
+    assert!(
+        header
+            .check("hipError_t (*p)(void *) = hipMalloc;\n")
+            .is_err()
+    );
     let wrong = [Constant {
         name: "hipErrorOutOfMemory",
         value: 3,
@@ -456,7 +496,10 @@ fn amd_smi_agrees_with_amds_bindings() {
         "the bindings know only {} functions?",
         declared.len()
     );
-    let known: BTreeSet<&str> = symbols::amd_smi().iter().map(|symbol| symbol.name).collect();
+    let known: BTreeSet<&str> = symbols::amd_smi()
+        .iter()
+        .map(|symbol| symbol.name)
+        .collect();
     assert_eq!(known, declared);
     assert_eq!(values, expected);
 }

@@ -30,7 +30,11 @@ impl Header {
         file: &'static str,
         options: &'static [&'static str],
     ) -> Header {
-        assert!(include.join(file).is_file(), "no {file} in {}", include.display());
+        assert!(
+            include.join(file).is_file(),
+            "no {file} in {}",
+            include.display()
+        );
         Header {
             version,
             include,
@@ -162,9 +166,14 @@ pub fn headers() -> Option<&'static Headers> {
 fn find() -> Option<Headers> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
-    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let dir = given
+        .clone()
+        .unwrap_or_else(|| target_dir().join("headers"));
     if given.is_none() && offline && !dir.join("hip7").is_dir() {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     if given.is_none() && !offline {
@@ -184,7 +193,12 @@ fn find() -> Option<Headers> {
             Header::new("HIP 7.1", dir.join("hip7"), file, &[PLATFORM]),
             Header::new("HIP 5.2", dir.join("hip5"), file, older),
         ],
-        rocm_smi: Header::new("ROCm SMI 5.2", dir.join("rocm_smi"), "rocm_smi/rocm_smi.h", &[]),
+        rocm_smi: Header::new(
+            "ROCm SMI 5.2",
+            dir.join("rocm_smi"),
+            "rocm_smi/rocm_smi.h",
+            &[],
+        ),
         amd_smi: dir.join("amdsmi"),
     })
 }

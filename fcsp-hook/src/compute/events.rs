@@ -12,7 +12,11 @@ pub struct Events {
     timed: Mutex<Vec<(usize, usize)>>,
 }
 
-fn take<B: Backend>(free: &Mutex<Vec<(usize, usize)>>, queue: usize, timed: bool) -> Option<(usize, usize)> {
+fn take<B: Backend>(
+    free: &Mutex<Vec<(usize, usize)>>,
+    queue: usize,
+    timed: bool,
+) -> Option<(usize, usize)> {
     let context = B::event_context(queue)?;
     let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = free.iter().rposition(|&(owner, _)| owner == context) {
@@ -44,7 +48,11 @@ impl Events {
 
     /// Takes an event back that the device has passed.
     pub fn give_back(&self, event: usize, context: usize, timed: bool) {
-        give(if timed { &self.timed } else { &self.plain }, context, event);
+        give(
+            if timed { &self.timed } else { &self.plain },
+            context,
+            event,
+        );
     }
 
     /// Two events with times for `queue`, and their context.

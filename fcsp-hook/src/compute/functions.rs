@@ -150,7 +150,8 @@ impl Functions {
                     content: 0,
                 };
                 if sample || value & CLASS == NO_CLASS {
-                    (known.class, known.stranger) = self.first_launches(at, value, || name(function));
+                    (known.class, known.stranger) =
+                        self.first_launches(at, value, || name(function));
                 }
                 known.content = self.names[at].load(Ordering::Relaxed);
                 known
@@ -199,7 +200,11 @@ impl Functions {
 
     /// The class of a kernel that is not launched now, and whether the function is another than the
     /// one that was known by this handle; `name` is asked if nobody has asked before.
-    pub fn class_of(&self, function: usize, name: impl FnOnce(usize) -> Option<String>) -> (Class, bool) {
+    pub fn class_of(
+        &self,
+        function: usize,
+        name: impl FnOnce(usize) -> Option<String>,
+    ) -> (Class, bool) {
         let name = || name(function);
         match self.slot(function as u64) {
             Some((at, value)) if value & CLASS == NO_CLASS => {
@@ -273,13 +278,21 @@ impl Functions {
     /// Counts a launch; the class, and whether the function is another than the one that was known
     /// by this handle.
     #[cold]
-    fn first_launches(&self, at: usize, value: u64, name: impl FnOnce() -> Option<String>) -> (Class, bool) {
+    fn first_launches(
+        &self,
+        at: usize,
+        value: u64,
+        name: impl FnOnce() -> Option<String>,
+    ) -> (Class, bool) {
         let (class, stranger) = match value >> 8 & 0xff {
             0xff => self.find_class(at, name),
             code => (class_from(code), false),
         };
         let seen = (value & SEEN) + 1;
-        self.words[at].store(value & HANDLE | (class as u64) << 8 | seen, Ordering::Relaxed);
+        self.words[at].store(
+            value & HANDLE | (class as u64) << 8 | seen,
+            Ordering::Relaxed,
+        );
         (class, stranger)
     }
 
@@ -308,8 +321,10 @@ impl Functions {
         let left = self.countdown_young.load(Ordering::Relaxed);
         let turn = left <= 1;
         // An odd distance, so that a loop of launches does not always show the same one.
-        self.countdown_young
-            .store(if turn { EVERY_YOUNG + 1 } else { left - 1 }, Ordering::Relaxed);
+        self.countdown_young.store(
+            if turn { EVERY_YOUNG + 1 } else { left - 1 },
+            Ordering::Relaxed,
+        );
         turn
     }
 
@@ -358,7 +373,9 @@ mod tests {
     fn about_one_launch_in_so_many_is_timed() {
         let functions = Functions::default();
         let countdown = AtomicU32::new(EVERY);
-        let timed = (0..1_000 * EVERY).filter(|_| functions.turn(&countdown)).count();
+        let timed = (0..1_000 * EVERY)
+            .filter(|_| functions.turn(&countdown))
+            .count();
         assert!((800..1_250).contains(&timed), "{timed}");
     }
 
@@ -445,7 +462,10 @@ mod tests {
         }
         for function in 1..200_000_usize {
             let known = functions.kernel(function << 6, &countdown, |_| None);
-            assert!(known.sample && known.stranger, "{function}: no slot was free");
+            assert!(
+                known.sample && known.stranger,
+                "{function}: no slot was free"
+            );
             if function.is_multiple_of(1_000) {
                 functions.doubt_all();
             }

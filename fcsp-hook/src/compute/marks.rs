@@ -150,22 +150,33 @@ impl Marks {
     }
 
     /// Puts a mark at the end of what is queued on the queue `on`.
-    pub fn record<B: Backend>(&self, gate: &Gate<'_>, events: &Events, on: usize, since: Since, now: u64) {
+    pub fn record<B: Backend>(
+        &self,
+        gate: &Gate<'_>,
+        events: &Events,
+        on: usize,
+        since: Since,
+        now: u64,
+    ) {
         let marker = gate.mark();
         let _question = B::beside_recordings();
         let Some((event, context)) = events.record::<B>(on, since.timed) else {
             return;
         };
         let mut queue = self.queue();
-        let before = queue.waiting.back().or(queue.passed.as_ref()).map(|before| {
-            (
-                before.queue,
-                before.timed,
-                before.event,
-                before.marker,
-                before.recorded_ns,
-            )
-        });
+        let before = queue
+            .waiting
+            .back()
+            .or(queue.passed.as_ref())
+            .map(|before| {
+                (
+                    before.queue,
+                    before.timed,
+                    before.event,
+                    before.marker,
+                    before.recorded_ns,
+                )
+            });
         // The mark before is still to come: everything since was queued behind it.
         let pending = !queue.waiting.is_empty()
             && before.is_some_and(|(queue, _, event, ..)| {
@@ -176,7 +187,9 @@ impl Marks {
                 if queue == on && (since.watched || timed && since.timed) =>
             {
                 // Or the host was done sooner than the device can have been.
-                pending || (!since.interrupted && outran(marker.since(at), now.saturating_sub(recorded_ns)))
+                pending
+                    || (!since.interrupted
+                        && outran(marker.since(at), now.saturating_sub(recorded_ns)))
             }
             _ => false,
         };
@@ -323,7 +336,9 @@ impl Marks {
     /// launched is not to be taken for a launch of theirs.
     pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
         let mut queue = self.queue();
-        let Queue { waiting, passed, .. } = &mut *queue;
+        let Queue {
+            waiting, passed, ..
+        } = &mut *queue;
         for mark in waiting.iter_mut().chain(passed) {
             if changed(mark.key) {
                 mark.key = 0;
@@ -343,7 +358,9 @@ impl Marks {
 /// When the device has passed a mark at the latest that it passed `elapsed` ns after another, which
 /// it had passed by `before`. Its clock and the host's differ by less than one in 20,000.
 fn by_the_device(before: u64, elapsed: u64) -> u64 {
-    before.saturating_add(elapsed).saturating_add(elapsed / 20_000)
+    before
+        .saturating_add(elapsed)
+        .saturating_add(elapsed / 20_000)
 }
 
 /// Whether a host that submitted `charged` ns of work in `elapsed` ns was faster than the device,

@@ -96,7 +96,8 @@ impl Prices {
             return self.price_of_stranger(key, blocks);
         };
         let scale = self.scale.load(Ordering::Relaxed);
-        if scale == UNSCALED || self.exact[place(key.handle)].load(Ordering::Relaxed) == key.handle {
+        if scale == UNSCALED || self.exact[place(key.handle)].load(Ordering::Relaxed) == key.handle
+        {
             return cost;
         }
         (u128::from(cost) * u128::from(scale) / u128::from(UNSCALED)) as u64
@@ -203,7 +204,8 @@ impl Prices {
         self.costs.forget(key);
         self.recent.forget(key);
         // Another key may have the place by now.
-        let _ = self.exact[place(key)].compare_exchange(key, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ =
+            self.exact[place(key)].compare_exchange(key, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Forgets what was learned of a kernel, whatever its grid.
@@ -322,7 +324,10 @@ mod tests {
         }
         prices.forget_kernel(dead);
         for blocks in [1, 64, 70_000] {
-            let (dead, living) = (kernel_key(dead as u64, blocks), kernel_key(living as u64, blocks));
+            let (dead, living) = (
+                kernel_key(dead as u64, blocks),
+                kernel_key(living as u64, blocks),
+            );
             assert_eq!(prices.told(dead), None);
             assert_ne!(prices.cost(dead, blocks), 5_000, "a guess again");
             assert_eq!(prices.cost(living, blocks), 5_000);

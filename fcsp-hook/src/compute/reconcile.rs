@@ -96,7 +96,10 @@ impl<B: Backend> Compute<B> {
     /// Whether a neighbour, one that came since the last look included, has done anything since
     /// `since`: its slices are then in what was measured.
     fn disturbed(&self, since: u64) -> bool {
-        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut neighbours = self
+            .neighbours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.has_siblings_since(since) || neighbours.any_since(since)
     }
 
@@ -113,7 +116,10 @@ impl<B: Backend> Compute<B> {
     }
 
     pub(super) fn neighbours_now(&self) -> Vec<View> {
-        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut neighbours = self
+            .neighbours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         neighbours.refresh();
         neighbours.look(now_ns()).to_vec()
     }
@@ -128,7 +134,10 @@ impl<B: Backend> Compute<B> {
             .iter()
             .filter(|view| may_have_run(view, others.at, now))
             .count() as u64;
-        let had = progress(&views).wrapping_sub(others.had).cast_signed().max(0);
+        let had = progress(&views)
+            .wrapping_sub(others.had)
+            .cast_signed()
+            .max(0);
         Sample {
             ns: own_part(
                 sample.ns,
@@ -152,8 +161,10 @@ impl<B: Backend> Compute<B> {
             .true_up(span.measured, span.charged.saturating_add(span.late), now);
         if span.key != 0 && span.is_even() {
             // What one launch was charged, times what charges were wrong by.
-            self.prices
-                .fix(span.key, span.unit.saturating_mul(span.measured) / span.charged);
+            self.prices.fix(
+                span.key,
+                span.unit.saturating_mul(span.measured) / span.charged,
+            );
         } else if span.settled && span.charged >= LONG_SPAN_NS {
             self.prices.rescale(span.measured, span.charged);
         }
@@ -170,7 +181,8 @@ impl<B: Backend> Compute<B> {
         let is_strict = self.gate.params().mode == Mode::Strict;
         let is_long = stretch.until.saturating_sub(stretch.from) >= LEAST_NS;
         let missing = if self.gate.unaccounted(stretch) >= LEAST_NS || (is_strict && is_long) {
-            self.gate.reconcile(stretch, others, &self.neighbours_now(), now)
+            self.gate
+                .reconcile(stretch, others, &self.neighbours_now(), now)
         } else {
             0
         };
@@ -224,7 +236,8 @@ impl<B: Backend> Compute<B> {
         let idle = match drains {
             Drains::Everything => true,
             Drains::Queue(queue) | Drains::Copied(queue) => {
-                !self.several_queues.load(Ordering::Relaxed) && line.stream.load(Ordering::Relaxed) == queue
+                !self.several_queues.load(Ordering::Relaxed)
+                    && line.stream.load(Ordering::Relaxed) == queue
             }
             Drains::PartOf(_) | Drains::Something => false,
         };

@@ -90,7 +90,13 @@ impl Timing {
         others: Option<Others>,
         call: &dyn Fn() -> B::Status,
     ) -> B::Status {
-        if self.pending.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
+        if self
+            .pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+            >= MOST
+        {
             return call();
         }
         let Some(pair) = begin::<B>(events, queue) else {
@@ -143,7 +149,9 @@ impl Timing {
             if progress == Progress::Pending {
                 return;
             }
-            let Some(first) = pending.pop_front() else { return };
+            let Some(first) = pending.pop_front() else {
+                return;
+            };
             if let Some((third, context)) = first.third {
                 if progress == Progress::Done && first.others.is_none() {
                     self.learn_bracket::<B>(first.pair.1, third);
@@ -173,7 +181,11 @@ impl Timing {
         } else {
             B::IDLE_BRACKET_NS
         };
-        corrected(known, B::EMPTY_BRACKET_NS, self.bracket.load(Ordering::Relaxed))
+        corrected(
+            known,
+            B::EMPTY_BRACKET_NS,
+            self.bracket.load(Ordering::Relaxed),
+        )
     }
 
     /// Takes in what two events showed with nothing between them.
@@ -220,7 +232,9 @@ impl Timing {
         let _question = B::beside_recordings();
         let is_pending = |event| B::event_progress(event) == Progress::Pending;
         let mut there = pending.iter().filter(|timed| timed.queue == queue);
-        there.any(|timed| is_pending(timed.pair.1) || timed.third.is_some_and(|(event, _)| is_pending(event)))
+        there.any(|timed| {
+            is_pending(timed.pair.1) || timed.third.is_some_and(|(event, _)| is_pending(event))
+        })
     }
 }
 

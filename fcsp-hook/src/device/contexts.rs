@@ -146,7 +146,9 @@ impl<B: Backend> Device<B> {
         // Relaxed: as said there.
         match self.under_way.load(Ordering::Relaxed) {
             0 => measured,
-            held => measured.saturating_sub(held).max(measured.min(self.overhead())),
+            held => measured
+                .saturating_sub(held)
+                .max(measured.min(self.overhead())),
         }
     }
 
@@ -175,7 +177,10 @@ impl<B: Backend> Making<'_, B> {
         let is_far = limit == u64::MAX || room >= bytes.saturating_add(NEAR);
         if is_far && !self.learns {
             let _undisturbed = Undisturbed::begin();
-            let _only = device.measure.lock().unwrap_or_else(PoisonError::into_inner);
+            let _only = device
+                .measure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             device.under_way.fetch_sub(held, Ordering::Relaxed);
             device.set_overhead(device.overhead() + bytes, held);
             device.overhead_moved();
@@ -202,7 +207,9 @@ impl<B: Backend> Making<'_, B> {
 impl<B: Backend> Drop for Making<'_, B> {
     fn drop(&mut self) {
         if self.held > 0 {
-            self.device.under_way.fetch_sub(self.held, Ordering::Relaxed);
+            self.device
+                .under_way
+                .fetch_sub(self.held, Ordering::Relaxed);
             self.device.release(self.held);
         }
         self.device.attachment.ends_context();

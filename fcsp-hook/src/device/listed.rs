@@ -90,7 +90,8 @@ impl<B: Backend> Device<B> {
         }
         let mut agreed: Option<(u32, u32)> = None;
         for round in 0..ROUNDS {
-            let seed = monotonic_ns() ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9) ^ round;
+            let seed =
+                monotonic_ns() ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9) ^ round;
             let bytes = BLOCK * (1 + seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % SIZES);
             let numbers = match self.try_block(context, bytes) {
                 Some(numbers) => numbers,
@@ -98,7 +99,9 @@ impl<B: Backend> Device<B> {
                 None => return,
             };
             agreed = match (agreed, numbers.as_slice()) {
-                (Some((number, times)), seen) if seen.contains(&number) => Some((number, times + 1)),
+                (Some((number, times)), seen) if seen.contains(&number) => {
+                    Some((number, times + 1))
+                }
                 (_, &[number]) => Some((number, 1)),
                 (before, _) => before,
             };
@@ -119,7 +122,9 @@ impl<B: Backend> Device<B> {
         // Another thread's capture must not mind.
         let beside = B::beside_recordings();
         let mut with = None;
-        let taken = B::with_block(self, context, bytes, &mut || with = B::listed(&self.identity));
+        let taken = B::with_block(self, context, bytes, &mut || {
+            with = B::listed(&self.identity)
+        });
         drop(beside);
         drop(change);
         self.release(bytes);
@@ -165,7 +170,11 @@ mod tests {
         let before = list(&[(7, 100), (8, 50), (9, 70)]);
         let with = list(&[(7, 110), (8, 60), (9, 70)]);
         let after = list(&[(7, 100), (8, 60), (9, 70)]);
-        assert_eq!(moved(&before, &with, &after, 10), [7], "8 did not fall again");
+        assert_eq!(
+            moved(&before, &with, &after, 10),
+            [7],
+            "8 did not fall again"
+        );
         assert_eq!(moved(&before, &with, &after, 5), [0u32; 0]);
     }
 

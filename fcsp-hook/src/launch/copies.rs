@@ -112,14 +112,24 @@ pub unsafe fn transfer<B: Backend>(
 
 /// The two in one, where what is moved costs nothing to find out.
 #[inline]
-pub fn transfer_on<B: Backend>(queue: usize, what: Transfer, call: impl Fn() -> B::Status) -> B::Status {
+pub fn transfer_on<B: Backend>(
+    queue: usize,
+    what: Transfer,
+    call: impl Fn() -> B::Status,
+) -> B::Status {
     // SAFETY: the closure lives to the end of this function.
     unsafe { transfer(share::<B>(queue), what, Call::to(&call)) }
 }
 
 impl<B: Backend> Compute<B> {
     /// Submits a copy or fill inside device memory here.
-    pub fn copy(&self, kind: Kind, bytes: usize, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
+    pub fn copy(
+        &self,
+        kind: Kind,
+        bytes: usize,
+        queue: usize,
+        call: impl Fn() -> B::Status,
+    ) -> B::Status {
         let key = key(kind, bytes);
         let Known {
             class,
@@ -160,7 +170,11 @@ mod tests {
                     let key = key(kind, bytes);
                     assert_eq!(key % 2, 1);
                     assert!(seen.insert(key), "{kind:?} of {bytes}");
-                    assert_eq!(key, super::key(kind, bytes - 1), "{kind:?} of {bytes} less one");
+                    assert_eq!(
+                        key,
+                        super::key(kind, bytes - 1),
+                        "{kind:?} of {bytes} less one"
+                    );
                 }
             }
         }

@@ -29,9 +29,12 @@ pub fn enter<B: Backend>(address: u64, record: Record<B>) {
 #[cold]
 fn enter_elsewhere<B: Backend>(address: u64, record: Record<B>) {
     let process = B::process();
-    let stale = match pack(address, &record)
-        .and_then(|word| process.addresses().entry(address).map(|entry| (word, entry)))
-    {
+    let stale = match pack(address, &record).and_then(|word| {
+        process
+            .addresses()
+            .entry(address)
+            .map(|entry| (word, entry))
+    }) {
         Some((word, entry)) => unpack(entry.whole.swap(word, Ordering::AcqRel)),
         None => process.live().insert(address, record),
     };
@@ -85,7 +88,12 @@ impl Contexts {
             // context is dead.
             let is_it = known == context
                 || known == 0
-                    && match place.compare_exchange(0, context, Ordering::Relaxed, Ordering::Relaxed) {
+                    && match place.compare_exchange(
+                        0,
+                        context,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    ) {
                         Ok(_) => true,
                         Err(other) => other == context,
                     };

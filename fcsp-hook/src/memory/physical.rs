@@ -233,7 +233,13 @@ impl<B: Backend> Books<B> {
     }
 
     /// Maps the memory of `handle` at `address` through `call`: the mapping keeps it alive.
-    pub fn map(&self, handle: u64, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
+    pub fn map(
+        &self,
+        handle: u64,
+        address: u64,
+        bytes: u64,
+        call: impl FnOnce() -> B::Status,
+    ) -> B::Status {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
@@ -256,12 +262,19 @@ impl<B: Backend> Books<B> {
         };
         let end = address.saturating_add(bytes);
         let ended: Mappings<B> = self.with(|inner| {
-            let keys: Vec<u64> = inner.mappings.range(address..end).map(|(&at, _)| at).collect();
+            let keys: Vec<u64> = inner
+                .mappings
+                .range(address..end)
+                .map(|(&at, _)| at)
+                .collect();
             keys.into_iter()
                 .filter_map(|at| inner.mappings.remove_entry(&at))
                 .collect()
         });
-        let devices: Vec<_> = ended.values().map(|(_, physical)| physical.device).collect();
+        let devices: Vec<_> = ended
+            .values()
+            .map(|(_, physical)| physical.device)
+            .collect();
         let changes: Vec<_> = devices.iter().map(|device| device.change()).collect();
         let leaving: Vec<_> = last_holds(&ended)
             .into_iter()
@@ -330,7 +343,10 @@ impl<B: Backend> Books<B> {
         if !rose {
             physical.adrift.store(true, Ordering::Relaxed);
             self.with(|inner| {
-                let known = inner.before.iter().any(|&(on, _)| core::ptr::eq(on, device));
+                let known = inner
+                    .before
+                    .iter()
+                    .any(|&(on, _)| core::ptr::eq(on, device));
                 if let (false, Some(before)) = (known, before) {
                     inner.before.push((device, before));
                 }
@@ -384,7 +400,8 @@ impl<B: Backend> Books<B> {
             if left == 0 {
                 inner.before.retain(|&(on, _)| !here(on));
             }
-            self.any_adrift.store(!inner.adrift.is_empty(), Ordering::Release);
+            self.any_adrift
+                .store(!inner.adrift.is_empty(), Ordering::Release);
             gone
         });
         for bytes in gone {
@@ -394,7 +411,12 @@ impl<B: Backend> Books<B> {
 
     /// The memory that a handle stands for.
     pub fn get(&self, handle: u64) -> Option<Arc<Physical<B>>> {
-        self.with(|inner| inner.handles.get(&handle).map(|(physical, _)| physical.clone()))
+        self.with(|inner| {
+            inner
+                .handles
+                .get(&handle)
+                .map(|(physical, _)| physical.clone())
+        })
     }
 
     /// Every handle.
@@ -437,8 +459,13 @@ impl Leaving {
 /// Exported memory that ends with these mappings: nothing else holds it.
 fn last_holds<B: Backend>(ended: &Mappings<B>) -> Vec<Arc<Physical<B>>> {
     let mut last: Vec<Arc<Physical<B>>> = Vec::new();
-    for (_, physical) in ended.values().filter(|(_, physical)| physical.is_exported()) {
-        let here = ended.values().filter(|(_, other)| Arc::ptr_eq(other, physical));
+    for (_, physical) in ended
+        .values()
+        .filter(|(_, physical)| physical.is_exported())
+    {
+        let here = ended
+            .values()
+            .filter(|(_, other)| Arc::ptr_eq(other, physical));
         if Arc::strong_count(physical) == here.count() {
             last.push(physical.clone());
         }

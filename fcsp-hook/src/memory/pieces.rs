@@ -153,7 +153,9 @@ fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece) {
 fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     let grains = usize::from(grains_of(bytes));
     let mut fits = false;
-    table.for_each(|_, entry| fits = fits || slab_of(entry).is_some_and(|slab| slab.surely_fits(grains)));
+    table.for_each(|_, entry| {
+        fits = fits || slab_of(entry).is_some_and(|slab| slab.surely_fits(grains))
+    });
     fits
 }
 
@@ -270,7 +272,16 @@ pub fn allocate<B: Backend>(
 ) -> B::Status {
     // Far from the quota a slab is charged when it turns up.
     if device.is_near() {
-        return allocate_near(device, context, what, bytes, &call, &address, &true_bytes, &free);
+        return allocate_near(
+            device,
+            context,
+            what,
+            bytes,
+            &call,
+            &address,
+            &true_bytes,
+            &free,
+        );
     }
     let result = call();
     if result != B::SUCCESS {

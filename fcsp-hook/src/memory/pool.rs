@@ -327,7 +327,9 @@ pub fn after_synchronisation<B: Pooled>() {
 
 #[cold]
 fn shrunk<B: Pooled>() {
-    let Some(_inside) = Inside::enter() else { return };
+    let Some(_inside) = Inside::enter() else {
+        return;
+    };
     B::pools().may_have_shrunk.store(false, Ordering::Relaxed);
     let outlived = B::pools().outlived.load(Ordering::Relaxed);
     if let Some(governed) = B::process().governed() {
@@ -494,7 +496,9 @@ fn ends<B: Pooled>(pools: Vec<&'static Pool<B>>) -> Ending<B> {
 /// All pools of a device are about to be destroyed with it or with its context.
 pub fn device_ends<B: Pooled>(device: &Device<B>) -> Ending<B> {
     let known = B::pools().known();
-    let here = known.iter().filter(|pool| core::ptr::eq(pool.device, device));
+    let here = known
+        .iter()
+        .filter(|pool| core::ptr::eq(pool.device, device));
     let here = here.copied().collect();
     drop(known);
     ends(here)
@@ -532,7 +536,9 @@ impl<B: Pooled> Ending<B> {
 
 /// A pool was trimmed.
 pub fn trimmed<B: Pooled>(handle: usize) {
-    let Some(_inside) = Inside::enter() else { return };
+    let Some(_inside) = Inside::enter() else {
+        return;
+    };
     let known = B::pools()
         .known()
         .iter()

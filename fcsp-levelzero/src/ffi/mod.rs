@@ -12,7 +12,10 @@
 
 // The C spelling is the name that a reader searches for, in the specification and in a debugger.
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals)]
-#![allow(missing_docs, reason = "the specification describes what bears its names")]
+#![allow(
+    missing_docs,
+    reason = "the specification describes what bears its names"
+)]
 
 pub use fcsp_hook::ffi::{Constant, Field, Function, Layout};
 

@@ -151,7 +151,9 @@ pub unsafe extern "C" fn zesDeviceProcessesGetState(
             && let Some(own) = own_processes()
         {
             // SAFETY: the driver has written `*pCount` entries with success.
-            unsafe { *pCount = retain(pProcesses, *pCount, |entry| own.keeps(&mut entry.processId)) };
+            unsafe {
+                *pCount = retain(pProcesses, *pCount, |entry| own.keeps(&mut entry.processId))
+            };
         }
         result
     })

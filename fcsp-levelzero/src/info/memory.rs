@@ -32,10 +32,11 @@ pub unsafe extern "C" fn zeDeviceGetMemoryProperties(
         if let Scope::On(device, _) = scope_of(hDevice) {
             let usage = device.usage_as_known();
             // SAFETY: the driver has written `*pCount` entries with success.
-            let memories = unsafe { core::slice::from_raw_parts_mut(pMemProperties, *pCount as usize) };
+            let memories =
+                unsafe { core::slice::from_raw_parts_mut(pMemProperties, *pCount as usize) };
             for memory in memories {
-                memory.totalSize =
-                    portion(usage.visible_total(), memory.totalSize, usage.total).min(memory.totalSize);
+                memory.totalSize = portion(usage.visible_total(), memory.totalSize, usage.total)
+                    .min(memory.totalSize);
             }
         }
         result

@@ -43,7 +43,11 @@ fn processes(device: zes_device_handle_t) -> Option<Vec<zes_process_state_t>> {
         empty.stype = ZES_STRUCTURE_TYPE_PROCESS_STATE;
         count += 8;
         let mut list = vec![empty; count as usize];
-        if call_real!(zesDeviceProcessesGetState(device, &mut count, list.as_mut_ptr())) == ZE_RESULT_SUCCESS
+        if call_real!(zesDeviceProcessesGetState(
+            device,
+            &mut count,
+            list.as_mut_ptr()
+        )) == ZE_RESULT_SUCCESS
         {
             list.truncate(count as usize);
             return Some(list);
@@ -56,7 +60,10 @@ fn of(device: &DeviceIdentity) -> Option<Vec<zes_process_state_t>> {
     let handle = device::by_uuid(device.uuid)?.handle;
     let list = processes(handle as zes_device_handle_t);
     // Relaxed: the answer is the same whoever finds it.
-    MANAGEMENT.store(if list.is_some() { THERE } else { ABSENT }, Ordering::Relaxed);
+    MANAGEMENT.store(
+        if list.is_some() { THERE } else { ABSENT },
+        Ordering::Relaxed,
+    );
     list
 }
 
@@ -90,7 +97,9 @@ pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
         let number = entry.processId;
         // A process may be listed once for each engine that it uses.
         match all.iter_mut().find(|known| known.number == number) {
-            Some(known) => known.bytes = known.bytes.map(|bytes| bytes.saturating_add(entry.memSize)),
+            Some(known) => {
+                known.bytes = known.bytes.map(|bytes| bytes.saturating_add(entry.memSize))
+            }
             None => all.push(Listed {
                 number,
                 bytes: Some(entry.memSize),

@@ -31,7 +31,10 @@ impl Moved {
         match self {
             Self::Linear(kind, bytes, _) => (bytes as u64) << 3 | kind as u64,
             Self::Image(one, other, elements, _) => {
-                (one as u64).rotate_left(9) ^ (other as u64).rotate_left(31) ^ elements << 1 ^ 1 << 62
+                (one as u64).rotate_left(9)
+                    ^ (other as u64).rotate_left(31)
+                    ^ elements << 1
+                    ^ 1 << 62
             }
         }
     }
@@ -54,7 +57,11 @@ fn on_device(context: usize, address: *const c_void) -> bool {
         &mut properties,
         core::ptr::null_mut()
     ));
-    result == ZE_RESULT_SUCCESS && matches!(properties.type_, ZE_MEMORY_TYPE_DEVICE | ZE_MEMORY_TYPE_SHARED)
+    result == ZE_RESULT_SUCCESS
+        && matches!(
+            properties.type_,
+            ZE_MEMORY_TYPE_DEVICE | ZE_MEMORY_TYPE_SHARED
+        )
 }
 
 /// Bytes of a region of memory.

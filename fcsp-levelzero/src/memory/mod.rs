@@ -66,7 +66,9 @@ pub fn with_block(device: &Device, context: usize, bytes: u64, look: &mut dyn Fn
 
 /// What shared memory may take of the device: it moves there in large pieces.
 pub fn large_pages(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(LARGE_PAGE).unwrap_or(u64::MAX)
+    bytes
+        .checked_next_multiple_of(LARGE_PAGE)
+        .unwrap_or(u64::MAX)
 }
 
 /// Whether a chain of extensions says that the memory is somebody else's.
@@ -78,7 +80,8 @@ unsafe fn is_import(mut next: *const c_void) -> bool {
     while let Some(part) = unsafe { next.cast::<ze_base_desc_t>().as_ref() } {
         if matches!(
             part.stype,
-            ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMPORT_FD | ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMPORT_WIN32
+            ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMPORT_FD
+                | ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMPORT_WIN32
         ) {
             return true;
         }

@@ -26,7 +26,14 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
     phPhysicalMemory: *mut ze_physical_mem_handle_t,
 ) -> ze_result_t {
     shielded(ZE_RESULT_ERROR_UNKNOWN, || {
-        let call = || call_real!(zePhysicalMemCreate(hContext, hDevice, desc, phPhysicalMemory));
+        let call = || {
+            call_real!(zePhysicalMemCreate(
+                hContext,
+                hDevice,
+                desc,
+                phPhysicalMemory
+            ))
+        };
         let Some(_inside) = Inside::enter() else {
             return call();
         };
@@ -57,7 +64,10 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
         });
         let usable = || !hContext.is_null() && wanted.size > 0;
         or_wrong_argument::<LevelZero>(result, usable, call, || {
-            call_real!(zePhysicalMemDestroy(hContext, made() as ze_physical_mem_handle_t));
+            call_real!(zePhysicalMemDestroy(
+                hContext,
+                made() as ze_physical_mem_handle_t
+            ));
         })
     })
 }

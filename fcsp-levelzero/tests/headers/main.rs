@@ -26,17 +26,26 @@ fn tables() -> [(&'static str, &'static [Symbol]); 3] {
 }
 
 fn all_functions() -> impl Iterator<Item = &'static Function> {
-    [ze::FUNCTIONS, zes::FUNCTIONS, zet::FUNCTIONS, ddi::FUNCTIONS]
-        .into_iter()
-        .flatten()
-        .flat_map(|list| list.iter())
+    [
+        ze::FUNCTIONS,
+        zes::FUNCTIONS,
+        zet::FUNCTIONS,
+        ddi::FUNCTIONS,
+    ]
+    .into_iter()
+    .flatten()
+    .flat_map(|list| list.iter())
 }
 
 #[test]
 fn every_declared_function_has_a_role_and_a_type() {
     let Some(headers) = headers() else { return };
     let declared: BTreeSet<String> = headers.iter().flat_map(Header::functions).collect();
-    assert!(declared.len() >= 289 + 53, "only {} functions?", declared.len());
+    assert!(
+        declared.len() >= 289 + 53,
+        "only {} functions?",
+        declared.len()
+    );
     for (what, table) in tables() {
         println!("{what}: {} symbols", table.len());
         for (role, count) in symbols::counts(table) {
@@ -47,7 +56,10 @@ fn every_declared_function_has_a_role_and_a_type() {
         .iter()
         .filter(|name| symbols::find(name).is_none())
         .collect();
-    assert!(missing.is_empty(), "declared, and in no table: {missing:#?}");
+    assert!(
+        missing.is_empty(),
+        "declared, and in no table: {missing:#?}"
+    );
     let misspelt: Vec<_> = tables()
         .iter()
         .flat_map(|(_, table)| table.iter())
@@ -66,11 +78,18 @@ fn every_declared_function_has_a_role_and_a_type() {
         .iter()
         .filter(|name| !typed.contains(name.as_str()))
         .collect();
-    assert!(untyped.is_empty(), "declared, and without a type: {untyped:#?}");
+    assert!(
+        untyped.is_empty(),
+        "declared, and without a type: {untyped:#?}"
+    );
 }
 
 /// Compares sizes, alignments, offsets and values: what differs.
-fn compare_values(header: &Header, layouts: &[Layout], constants: &[Constant]) -> Vec<(String, String)> {
+fn compare_values(
+    header: &Header,
+    layouts: &[Layout],
+    constants: &[Constant],
+) -> Vec<(String, String)> {
     let mut body = String::new();
     let mut expected = String::new();
     for layout in layouts {
@@ -90,7 +109,11 @@ fn compare_values(header: &Header, layouts: &[Layout], constants: &[Constant]) -
         }
     }
     for constant in constants {
-        let _ = writeln!(body, r#"printf("{0} %lld\n", (long long){0});"#, constant.name);
+        let _ = writeln!(
+            body,
+            r#"printf("{0} %lld\n", (long long){0});"#,
+            constant.name
+        );
         let _ = writeln!(expected, "{} {}", constant.name, constant.value);
     }
     let printed = header.printed(&body);
@@ -188,7 +211,11 @@ fn signatures_agree() {
             } else {
                 params.join(", ")
             };
-            for name in function.names.iter().filter(|name| declared.contains(**name)) {
+            for name in function
+                .names
+                .iter()
+                .filter(|name| declared.contains(**name))
+            {
                 let _ = writeln!(
                     source,
                     "{} (*rust_{name})({params}) = {name};",

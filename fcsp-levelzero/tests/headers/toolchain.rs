@@ -18,7 +18,11 @@ pub struct Header {
 
 impl Header {
     fn new(version: &'static str, include: PathBuf, file: &'static str) -> Header {
-        assert!(include.join(file).is_file(), "no {file} in {}", include.display());
+        assert!(
+            include.join(file).is_file(),
+            "no {file} in {}",
+            include.display()
+        );
         Header {
             version,
             include,
@@ -108,9 +112,14 @@ pub fn headers() -> Option<&'static [Header]> {
 fn find() -> Option<Vec<Header>> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
-    let dir = given.clone().unwrap_or_else(|| target_dir().join("headers"));
+    let dir = given
+        .clone()
+        .unwrap_or_else(|| target_dir().join("headers"));
     if given.is_none() && offline && !dir.join("levelzero").is_dir() {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     if given.is_none() && !offline {

@@ -58,8 +58,9 @@ pub struct Activity {
     reserved: [u32; 13],
 }
 
-const _: () =
-    assert!(size_of::<VramUsage>() == 16 && size_of::<VramInfo>() == 584 && size_of::<Activity>() == 64);
+const _: () = assert!(
+    size_of::<VramUsage>() == 16 && size_of::<VramInfo>() == 584 && size_of::<Activity>() == 64
+);
 
 const VRAM: u32 = 0;
 const VISIBLE: u32 = 1;

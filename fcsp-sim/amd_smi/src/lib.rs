@@ -27,7 +27,9 @@ const PREFIXES: &[&str] = &["amdsmi_"];
 
 /// Whether this library exports a function.
 fn is_exported(name: &str) -> bool {
-    include_str!("../symbols.txt").lines().any(|line| line == name)
+    include_str!("../symbols.txt")
+        .lines()
+        .any(|line| line == name)
 }
 
 /// Runs an exported function's body, with the faults asked for before and after it.

@@ -4,7 +4,9 @@
 //! types carry that contract from the exported function's signature to the one spot where it is
 //! used.
 
-use crate::codes::{CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, Reply};
+use crate::codes::{
+    CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, Reply,
+};
 
 /// A pointer through which results go out.
 #[repr(transparent)]

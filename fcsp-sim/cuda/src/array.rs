@@ -74,7 +74,8 @@ impl Desc3 {
     }
 
     fn bytes(&self) -> Reply<u64> {
-        let good = element(self.format).is_some() && matches!(self.channels, 1 | 2 | 4) && self.width > 0;
+        let good =
+            element(self.format).is_some() && matches!(self.channels, 1 | 2 | 4) && self.width > 0;
         if !good
             || self.flags & (SPARSE | DEFERRED) != 0
             || (self.depth > 0 && self.height == 0 && self.flags & LAYERED == 0)

@@ -64,52 +64,52 @@ pub fn device(spec: &DeviceSpec, attribute: i32) -> Option<i32> {
         75 => spec.capability.0 as i32,     // compute capability
         76 => spec.capability.1 as i32,
         77 => 32_768,                             // mipmapped 1D
-        78..=80 => 1,                             // stream priorities, L1 for globals, L1 for locals
-        81 => spec.shared_sm as i32,              // shared memory a multiprocessor
-        83 => 1,                                  // managed memory
-        84 | 85 => 0,                             // boards of several devices
-        86 => 0,                                  // atomics on host memory
-        87 => 2,                                  // single to double speed
-        88 => 0,                                  // pageable memory
-        89 => 1,                                  // managed memory used by both sides at once
-        90 => 1,                                  // preemption
-        91 => 1,                                  // registered memory at its host address
-        92..=94 => 0,                             // first version of stream memory operations
-        95 => 1,                                  // cooperative launch
-        96 => 0,                                  // over several devices
-        97 => spec.shared_sm as i32 - 1024,       // shared memory a block on request
-        98 => 0,                                  // flush of remote writes
-        99 => 1,                                  // registering host memory
-        100 | 101 => 0,                           // host page tables, direct access from the host
-        102 | 103 => 1,                           // virtual memory calls, file descriptors
-        104 | 105 => 0,                           // Windows handles
-        106 => 32,                                // blocks a multiprocessor
-        107 => 0,                                 // compression
-        108 => (spec.l2 as i32 / 8) * 5,          // persisting cache
-        109 => 134_217_728,                       // access policy window
-        110 => 0,                                 // direct RDMA
-        111 => 1024,                              // shared memory that the system keeps a block
-        112 => 0,                                 // sparse arrays
-        113 => 1,                                 // read-only registration
-        114 => 0,                                 // timeline semaphores
-        115 => 1,                                 // memory pools
-        116..=118 => 0,                           // direct RDMA
-        119 => 0,                                 // handles of pools
+        78..=80 => 1,                // stream priorities, L1 for globals, L1 for locals
+        81 => spec.shared_sm as i32, // shared memory a multiprocessor
+        83 => 1,                     // managed memory
+        84 | 85 => 0,                // boards of several devices
+        86 => 0,                     // atomics on host memory
+        87 => 2,                     // single to double speed
+        88 => 0,                     // pageable memory
+        89 => 1,                     // managed memory used by both sides at once
+        90 => 1,                     // preemption
+        91 => 1,                     // registered memory at its host address
+        92..=94 => 0,                // first version of stream memory operations
+        95 => 1,                     // cooperative launch
+        96 => 0,                     // over several devices
+        97 => spec.shared_sm as i32 - 1024, // shared memory a block on request
+        98 => 0,                     // flush of remote writes
+        99 => 1,                     // registering host memory
+        100 | 101 => 0,              // host page tables, direct access from the host
+        102 | 103 => 1,              // virtual memory calls, file descriptors
+        104 | 105 => 0,              // Windows handles
+        106 => 32,                   // blocks a multiprocessor
+        107 => 0,                    // compression
+        108 => (spec.l2 as i32 / 8) * 5, // persisting cache
+        109 => 134_217_728,          // access policy window
+        110 => 0,                    // direct RDMA
+        111 => 1024,                 // shared memory that the system keeps a block
+        112 => 0,                    // sparse arrays
+        113 => 1,                    // read-only registration
+        114 => 0,                    // timeline semaphores
+        115 => 1,                    // memory pools
+        116..=118 => 0,              // direct RDMA
+        119 => 0,                    // handles of pools
         120 => i32::from(spec.capability.0 >= 9), // clusters
-        121 => 0,                                 // deferred arrays
-        122 | 123 => 1,                           // stream memory operations
-        124 => 0,                                 // DMA buffers
-        125 => 0,                                 // events between processes
-        126 => 4,                                 // memory synchronisation domains
-        127 | 128 => 0,                           // tensor maps, fabric handles
-        129 => 1,                                 // unified function pointers
-        130 => 0,                                 // NUMA configuration
-        131 => -1,                                // NUMA id
-        132 => 0,                                 // multicast
-        133 => 0,                                 // MPS
-        134 => 0,                                 // host NUMA id
-        135..=138 => 0,                           // other APIs' queues, decompression
-        139 => spec.pci_device as i32,            // PCI ids
+        121 => 0,                    // deferred arrays
+        122 | 123 => 1,              // stream memory operations
+        124 => 0,                    // DMA buffers
+        125 => 0,                    // events between processes
+        126 => 4,                    // memory synchronisation domains
+        127 | 128 => 0,              // tensor maps, fabric handles
+        129 => 1,                    // unified function pointers
+        130 => 0,                    // NUMA configuration
+        131 => -1,                   // NUMA id
+        132 => 0,                    // multicast
+        133 => 0,                    // MPS
+        134 => 0,                    // host NUMA id
+        135..=138 => 0,              // other APIs' queues, decompression
+        139 => spec.pci_device as i32, // PCI ids
         140 => 0x16c1_10de,
         141..=146 => 0, // host memory by the virtual memory calls and pools
         _ => return None,

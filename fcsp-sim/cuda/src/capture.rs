@@ -276,7 +276,12 @@ fn end(t: &Target, place: Out<u64>) -> Reply {
         .drain(..)
     {
         let Some(s) = s.upgrade() else { continue };
-        if let Some(b) = s.capture.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(b) = s
+            .capture
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             b.leave();
             loose |= b.tail.iter().any(|n| !reached.contains(n));
         }

@@ -109,13 +109,21 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"no CUDA-capable device is detected",
     ),
     (101, c"CUDA_ERROR_INVALID_DEVICE", c"invalid device ordinal"),
-    (102, c"CUDA_ERROR_DEVICE_NOT_LICENSED", c"device not licensed"),
+    (
+        102,
+        c"CUDA_ERROR_DEVICE_NOT_LICENSED",
+        c"device not licensed",
+    ),
     (
         200,
         c"CUDA_ERROR_INVALID_IMAGE",
         c"device kernel image is invalid",
     ),
-    (201, c"CUDA_ERROR_INVALID_CONTEXT", c"invalid device context"),
+    (
+        201,
+        c"CUDA_ERROR_INVALID_CONTEXT",
+        c"invalid device context",
+    ),
     (
         202,
         c"CUDA_ERROR_CONTEXT_ALREADY_CURRENT",
@@ -128,8 +136,16 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
     (209, c"CUDA_ERROR_NO_BINARY_FOR_GPU", c"no binary for gpu"),
     (210, c"CUDA_ERROR_ALREADY_ACQUIRED", c"already acquired"),
     (211, c"CUDA_ERROR_NOT_MAPPED", c"not mapped"),
-    (212, c"CUDA_ERROR_NOT_MAPPED_AS_ARRAY", c"not mapped as array"),
-    (213, c"CUDA_ERROR_NOT_MAPPED_AS_POINTER", c"not mapped as pointer"),
+    (
+        212,
+        c"CUDA_ERROR_NOT_MAPPED_AS_ARRAY",
+        c"not mapped as array",
+    ),
+    (
+        213,
+        c"CUDA_ERROR_NOT_MAPPED_AS_POINTER",
+        c"not mapped as pointer",
+    ),
     (214, c"CUDA_ERROR_ECC_UNCORRECTABLE", c"ecc uncorrectable"),
     (215, c"CUDA_ERROR_UNSUPPORTED_LIMIT", c"unsupported limit"),
     (
@@ -148,7 +164,11 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"CUDA_ERROR_INVALID_GRAPHICS_CONTEXT",
         c"invalid graphics context",
     ),
-    (220, c"CUDA_ERROR_NVLINK_UNCORRECTABLE", c"nvlink uncorrectable"),
+    (
+        220,
+        c"CUDA_ERROR_NVLINK_UNCORRECTABLE",
+        c"nvlink uncorrectable",
+    ),
     (
         221,
         c"CUDA_ERROR_JIT_COMPILER_NOT_FOUND",
@@ -193,7 +213,11 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"shared object init failed",
     ),
     (304, c"CUDA_ERROR_OPERATING_SYSTEM", c"operating system"),
-    (400, c"CUDA_ERROR_INVALID_HANDLE", c"invalid resource handle"),
+    (
+        400,
+        c"CUDA_ERROR_INVALID_HANDLE",
+        c"invalid resource handle",
+    ),
     (401, c"CUDA_ERROR_ILLEGAL_STATE", c"illegal state"),
     (402, c"CUDA_ERROR_LOSSY_QUERY", c"lossy query"),
     (500, c"CUDA_ERROR_NOT_FOUND", c"named symbol not found"),
@@ -229,7 +253,11 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE",
         c"primary context active",
     ),
-    (709, c"CUDA_ERROR_CONTEXT_IS_DESTROYED", c"context is destroyed"),
+    (
+        709,
+        c"CUDA_ERROR_CONTEXT_IS_DESTROYED",
+        c"context is destroyed",
+    ),
     (710, c"CUDA_ERROR_ASSERT", c"assert"),
     (711, c"CUDA_ERROR_TOO_MANY_PEERS", c"too many peers"),
     (
@@ -242,12 +270,28 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED",
         c"host memory not registered",
     ),
-    (714, c"CUDA_ERROR_HARDWARE_STACK_ERROR", c"hardware stack error"),
-    (715, c"CUDA_ERROR_ILLEGAL_INSTRUCTION", c"illegal instruction"),
+    (
+        714,
+        c"CUDA_ERROR_HARDWARE_STACK_ERROR",
+        c"hardware stack error",
+    ),
+    (
+        715,
+        c"CUDA_ERROR_ILLEGAL_INSTRUCTION",
+        c"illegal instruction",
+    ),
     (716, c"CUDA_ERROR_MISALIGNED_ADDRESS", c"misaligned address"),
-    (717, c"CUDA_ERROR_INVALID_ADDRESS_SPACE", c"invalid address space"),
+    (
+        717,
+        c"CUDA_ERROR_INVALID_ADDRESS_SPACE",
+        c"invalid address space",
+    ),
     (718, c"CUDA_ERROR_INVALID_PC", c"invalid pc"),
-    (719, c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
+    (
+        719,
+        c"CUDA_ERROR_LAUNCH_FAILED",
+        c"unspecified launch failure",
+    ),
     (
         720,
         c"CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE",
@@ -267,9 +311,17 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
         c"compat not supported on device",
     ),
-    (805, c"CUDA_ERROR_MPS_CONNECTION_FAILED", c"mps connection failed"),
+    (
+        805,
+        c"CUDA_ERROR_MPS_CONNECTION_FAILED",
+        c"mps connection failed",
+    ),
     (806, c"CUDA_ERROR_MPS_RPC_FAILURE", c"mps rpc failure"),
-    (807, c"CUDA_ERROR_MPS_SERVER_NOT_READY", c"mps server not ready"),
+    (
+        807,
+        c"CUDA_ERROR_MPS_SERVER_NOT_READY",
+        c"mps server not ready",
+    ),
     (
         808,
         c"CUDA_ERROR_MPS_MAX_CLIENTS_REACHED",
@@ -280,9 +332,17 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"CUDA_ERROR_MPS_MAX_CONNECTIONS_REACHED",
         c"mps max connections reached",
     ),
-    (810, c"CUDA_ERROR_MPS_CLIENT_TERMINATED", c"mps client terminated"),
+    (
+        810,
+        c"CUDA_ERROR_MPS_CLIENT_TERMINATED",
+        c"mps client terminated",
+    ),
     (811, c"CUDA_ERROR_CDP_NOT_SUPPORTED", c"cdp not supported"),
-    (812, c"CUDA_ERROR_CDP_VERSION_MISMATCH", c"cdp version mismatch"),
+    (
+        812,
+        c"CUDA_ERROR_CDP_VERSION_MISMATCH",
+        c"cdp version mismatch",
+    ),
     (
         900,
         c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
@@ -293,7 +353,11 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
         c"stream capture invalidated",
     ),
-    (902, c"CUDA_ERROR_STREAM_CAPTURE_MERGE", c"stream capture merge"),
+    (
+        902,
+        c"CUDA_ERROR_STREAM_CAPTURE_MERGE",
+        c"stream capture merge",
+    ),
     (
         903,
         c"CUDA_ERROR_STREAM_CAPTURE_UNMATCHED",
@@ -327,9 +391,21 @@ pub const NAMES: &[(i32, &std::ffi::CStr, &std::ffi::CStr)] = &[
         c"graph exec update failure",
     ),
     (911, c"CUDA_ERROR_EXTERNAL_DEVICE", c"external device"),
-    (912, c"CUDA_ERROR_INVALID_CLUSTER_SIZE", c"invalid cluster size"),
-    (913, c"CUDA_ERROR_FUNCTION_NOT_LOADED", c"function not loaded"),
-    (914, c"CUDA_ERROR_INVALID_RESOURCE_TYPE", c"invalid resource type"),
+    (
+        912,
+        c"CUDA_ERROR_INVALID_CLUSTER_SIZE",
+        c"invalid cluster size",
+    ),
+    (
+        913,
+        c"CUDA_ERROR_FUNCTION_NOT_LOADED",
+        c"function not loaded",
+    ),
+    (
+        914,
+        c"CUDA_ERROR_INVALID_RESOURCE_TYPE",
+        c"invalid resource type",
+    ),
     (
         915,
         c"CUDA_ERROR_INVALID_RESOURCE_CONFIGURATION",

@@ -2,8 +2,8 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{
-    CAPTURE_UNSUPPORTED, CONTEXT_IS_DESTROYED, INVALID_CONTEXT, INVALID_VALUE, PEER_ACCESS_ALREADY_ENABLED,
-    PEER_ACCESS_NOT_ENABLED, Reply, UNSUPPORTED_LIMIT,
+    CAPTURE_UNSUPPORTED, CONTEXT_IS_DESTROYED, INVALID_CONTEXT, INVALID_VALUE,
+    PEER_ACCESS_ALREADY_ENABLED, PEER_ACCESS_NOT_ENABLED, Reply, UNSUPPORTED_LIMIT,
 };
 use crate::driver::{Context, current, current_or_none, driver, pop, push, set_current};
 use crate::export::api;

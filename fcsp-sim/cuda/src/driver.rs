@@ -210,7 +210,11 @@ pub fn init() -> Reply {
     if !owner::claim() {
         return Err(NOT_INITIALIZED);
     }
-    let done = DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c);
+    let done = DRIVER
+        .get_or_init(start)
+        .as_ref()
+        .map(|_| ())
+        .map_err(|c| *c);
     if done.is_err() {
         owner::disclaim();
     }
@@ -231,7 +235,10 @@ pub fn driver() -> Reply<&'static Driver> {
 
 /// The context that is current on this thread, or none.
 pub fn current_or_none() -> Option<Arc<Context>> {
-    STACK.try_with(|s| s.borrow().last().cloned()).ok().flatten()
+    STACK
+        .try_with(|s| s.borrow().last().cloned())
+        .ok()
+        .flatten()
 }
 
 /// The context that is current on this thread.
@@ -337,11 +344,14 @@ impl Context {
     pub fn set_stack(&self, bytes: u64) -> Reply {
         let d = driver()?;
         let spec = self.spec()?;
-        let need = |b: u64| u64::from(spec.sm) * u64::from(spec.threads_sm) * b.saturating_sub(STACK_DEFAULT);
+        let need = |b: u64| {
+            u64::from(spec.sm) * u64::from(spec.threads_sm) * b.saturating_sub(STACK_DEFAULT)
+        };
         let mut held = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
         let want = need(bytes);
         if want > *held {
-            d.process.take(self.device, want - *held, Account::Process)?;
+            d.process
+                .take(self.device, want - *held, Account::Process)?;
         } else {
             d.process.give(self.device, *held - want, Account::Process);
         }
@@ -480,7 +490,8 @@ impl Driver {
             self.mipmaps.retain(|m| m.context != c.handle);
             self.links.retain(|l| l.context != c.handle);
         }
-        let mine = |weak: &std::sync::Weak<Context>| weak.upgrade().is_some_and(|o| o.handle == c.handle);
+        let mine =
+            |weak: &std::sync::Weak<Context>| weak.upgrade().is_some_and(|o| o.handle == c.handle);
         self.streams.retain(|s| !mine(&s.context));
         self.modules.retain(|m| m.context() != c.handle);
         self.functions.retain(|f| f.context != c.handle);

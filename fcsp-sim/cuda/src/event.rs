@@ -2,7 +2,9 @@
 
 use crate::abi::Out;
 use crate::capture::forbid_by;
-use crate::codes::{CAPTURED_EVENT, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply};
+use crate::codes::{
+    CAPTURED_EVENT, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply,
+};
 use crate::driver::{current, driver};
 use crate::export::{api, stream_api};
 use crate::stream::{Target, target};
@@ -32,7 +34,12 @@ const INTERPROCESS: u32 = 4;
 /// Makes a stream wait for an event, or a recording come after the event's point in it.
 pub fn wait(t: &Target, event: u64) -> Reply {
     let e = driver()?.events.get(event)?;
-    if let Some(point) = e.captured.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+    if let Some(point) = e
+        .captured
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()
+    {
         return crate::capture::join(t, point);
     }
     if t.recording().is_some() {

@@ -23,7 +23,9 @@ pub const LOOKS_UP_GRAPHS: bool = false;
 
 /// Whether this library exports a function.
 pub fn is_exported(name: &str) -> bool {
-    include_str!("../symbols.txt").lines().any(|line| line == name)
+    include_str!("../symbols.txt")
+        .lines()
+        .any(|line| line == name)
 }
 
 /// Writes a line to stderr if `FCSP_SIM_LOG` is set.

@@ -2,7 +2,9 @@
 
 use crate::abi::{In, Out, Text};
 use crate::capture::forbid_by;
-use crate::codes::{GRAPH_EXEC_UPDATE_FAILURE, INVALID_HANDLE, INVALID_VALUE, NOT_SUPPORTED, Reply};
+use crate::codes::{
+    GRAPH_EXEC_UPDATE_FAILURE, INVALID_HANDLE, INVALID_VALUE, NOT_SUPPORTED, Reply,
+};
 use crate::driver::driver;
 use crate::export::{LOOKS_UP_GRAPHS, api, stream_api};
 use crate::stream::target;
@@ -162,7 +164,10 @@ impl Graphs {
             shown.remove(&id);
             self.note_end(id);
         }
-        let mut attributes = self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attributes = self
+            .attributes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         attributes.retain(|(id, _), _| owners.contains_key(id));
         Ok(())
     }
@@ -201,7 +206,9 @@ impl Graphs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .copied();
-        let graph = graph.ok_or(INVALID_VALUE).inspect_err(|_| self.refuse(node))?;
+        let graph = graph
+            .ok_or(INVALID_VALUE)
+            .inspect_err(|_| self.refuse(node))?;
         Ok((self.get(graph)?, id))
     }
 }

@@ -58,7 +58,13 @@ fn green(handle: u64) -> Reply<Arc<Context>> {
     let d = driver()?;
     let dead = d.greens.is_dead(handle);
     let c = d.greens.checked(handle);
-    let c = c.map_err(|_| if dead { CONTEXT_IS_DESTROYED } else { INVALID_VALUE })?;
+    let c = c.map_err(|_| {
+        if dead {
+            CONTEXT_IS_DESTROYED
+        } else {
+            INVALID_VALUE
+        }
+    })?;
     Ok(c.as_ref().clone())
 }
 

@@ -121,6 +121,10 @@ pub extern "C" fn cuGetProcAddress(symbol: Text, place: Out<u64>, version: i32, 
     run("cuGetProcAddress", || {
         let (at, found) = check(symbol, place, version, flags)?;
         place.set(at);
-        if found == FOUND { Ok(()) } else { Err(NOT_FOUND) }
+        if found == FOUND {
+            Ok(())
+        } else {
+            Err(NOT_FOUND)
+        }
     })
 }

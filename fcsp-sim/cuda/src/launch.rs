@@ -88,7 +88,14 @@ pub struct Config {
     count: u32,
 }
 
-fn launch(f: u64, shape: Shape, stream: u64, pt: bool, params: In<In<u8>>, extra: In<u64>) -> Reply {
+fn launch(
+    f: u64,
+    shape: Shape,
+    stream: u64,
+    pt: bool,
+    params: In<In<u8>>,
+    extra: In<u64>,
+) -> Reply {
     let t = target(stream, pt)?;
     let owner = driver()?.function(f)?.context;
     if owner != 0 && owner != t.context.tag() {

@@ -2,7 +2,9 @@
 
 use crate::abi::Out;
 use crate::capture::{forbid, forbid_by};
-use crate::codes::{HOST_MEMORY_ALREADY_REGISTERED, HOST_MEMORY_NOT_REGISTERED, INVALID_VALUE, Reply};
+use crate::codes::{
+    HOST_MEMORY_ALREADY_REGISTERED, HOST_MEMORY_NOT_REGISTERED, INVALID_VALUE, Reply,
+};
 use crate::driver::{Context, current, current_or_none, driver, none_or_usable};
 use crate::export::{api, stream_api};
 use crate::stream::target;
@@ -14,7 +16,9 @@ use std::sync::Arc;
 
 fn alloc(size: u64) -> Reply<u64> {
     let c = may_allocate()?;
-    Ok(driver()?.memory.alloc(c.device, c.tag(), size, Kind::Device)?)
+    Ok(driver()?
+        .memory
+        .alloc(c.device, c.tag(), size, Kind::Device)?)
 }
 
 /// The context to allocate in. What it refuses comes before what is wrong with arguments; measured.
@@ -82,7 +86,11 @@ fn host(place: Out<u64>, size: u64, flags: u32) -> Reply {
     if size == 0 {
         return place.put(0);
     }
-    place.put(driver()?.memory.alloc_host(c.device, c.tag(), size, flags)?)
+    place.put(
+        driver()?
+            .memory
+            .alloc_host(c.device, c.tag(), size, flags)?,
+    )
 }
 
 fn register(at: u64, size: u64, flags: u32) -> Reply {
@@ -91,7 +99,9 @@ fn register(at: u64, size: u64, flags: u32) -> Reply {
     if at == 0 || size == 0 || flags & !0xf != 0 {
         return Err(INVALID_VALUE);
     }
-    let fresh = driver()?.memory.register_host(c.device, c.tag(), at, size, flags);
+    let fresh = driver()?
+        .memory
+        .register_host(c.device, c.tag(), at, size, flags);
     if fresh {
         Ok(())
     } else {
@@ -142,7 +152,10 @@ pub struct Location {
 
 fn prefetch(t: &crate::stream::Target, at: u64, size: u64, to_device: bool) -> Reply {
     let d = driver()?;
-    if size == 0 || !d.memory.covers(at, size) || d.memory.find(at).is_none_or(|r| r.kind != Kind::Managed) {
+    if size == 0
+        || !d.memory.covers(at, size)
+        || d.memory.find(at).is_none_or(|r| r.kind != Kind::Managed)
+    {
         return Err(INVALID_VALUE);
     }
     let memory = d.memory.clone();

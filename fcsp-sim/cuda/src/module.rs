@@ -169,7 +169,11 @@ fn module_of(library: u64) -> Reply<u64> {
 
 fn global(m: &Module, name: Text, at: Out<u64>, size: Out<u64>) -> Reply {
     let name = name.get()?;
-    let (_, a, n) = m.variables.iter().find(|(v, _, _)| *v == name).ok_or(NOT_FOUND)?;
+    let (_, a, n) = m
+        .variables
+        .iter()
+        .find(|(v, _, _)| *v == name)
+        .ok_or(NOT_FOUND)?;
     at.set(*a);
     size.set(*n);
     Ok(())

@@ -103,7 +103,11 @@ impl From<KernelParams1> for KernelParams {
 }
 
 fn kernel(p: &KernelParams) -> Reply<Work> {
-    let f = if p.function != 0 { p.function } else { p.kernel };
+    let f = if p.function != 0 {
+        p.function
+    } else {
+        p.kernel
+    };
     let shape = Shape {
         grid: p.grid,
         block: p.block,
@@ -220,7 +224,11 @@ fn kernel_params(node: u64) -> Reply<KernelParams> {
     let d = driver()?;
     // The caller gets pointers to the node's parameters; they stay where they are until it asks
     // again.
-    let mut shown = d.graphs.shown.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shown = d
+        .graphs
+        .shown
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let entry = shown.entry(node_id(node)).or_default();
     entry.0 = l.params.clone();
     let base = entry.0.as_ptr() as u64;

@@ -26,11 +26,21 @@ fn blocks(f: u64, threads: i32, shared: u64) -> Reply<i32> {
     Ok(u64::from(by_threads).min(by_shared) as i32)
 }
 
-fn best(grid: Out<i32>, block: Out<i32>, f: u64, of: Option<SharedOf>, shared: u64, limit: i32) -> Reply {
+fn best(
+    grid: Out<i32>,
+    block: Out<i32>,
+    f: u64,
+    of: Option<SharedOf>,
+    shared: u64,
+    limit: i32,
+) -> Reply {
     let spec = current()?.spec()?;
     let most = if limit <= 0 { 1024 } else { limit.min(1024) };
     let mut top = (0, 0, 0);
-    for threads in (1..=most / 32).map(|w| w * 32).chain((most < 32).then_some(most)) {
+    for threads in (1..=most / 32)
+        .map(|w| w * 32)
+        .chain((most < 32).then_some(most))
+    {
         let n = blocks(f, threads, of.map_or(shared, |g| g(threads)))?;
         if n * threads >= top.0 {
             top = (n * threads, threads, n);

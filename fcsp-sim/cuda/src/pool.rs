@@ -79,7 +79,11 @@ fn free(t: &Target, at: u64) -> Reply {
     if d.graphs.pool.find(at).is_some() {
         return t.run(Work::Free(at));
     }
-    let r = d.memory.find(at).filter(|r| r.base == at).ok_or(INVALID_VALUE)?;
+    let r = d
+        .memory
+        .find(at)
+        .filter(|r| r.base == at)
+        .ok_or(INVALID_VALUE)?;
     match r.kind {
         Kind::Pool(_) => {
             let (pool, ticket) = d.memory.pool_free(r, t.stream.queue)?;
@@ -98,7 +102,11 @@ fn free(t: &Target, at: u64) -> Reply {
 fn location(place: In<Location>) -> Reply<i32> {
     let l = place.get()?;
     // Pools of host memory are not modelled.
-    if l.kind == 1 { Ok(l.id) } else { Err(NOT_SUPPORTED) }
+    if l.kind == 1 {
+        Ok(l.id)
+    } else {
+        Err(NOT_SUPPORTED)
+    }
 }
 
 fn set_current(device: i32, pool: u64) -> Reply {

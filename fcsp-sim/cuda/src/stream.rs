@@ -3,7 +3,8 @@
 use crate::abi::{In, Out};
 use crate::capture::{Recording, forbid_by};
 use crate::codes::{
-    CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY, Reply,
+    CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, INVALID_HANDLE, INVALID_VALUE, NOT_PERMITTED, NOT_READY,
+    Reply,
 };
 use crate::driver::{Context, Stream, current, driver};
 use crate::export::{api, stream_api};
@@ -51,10 +52,17 @@ impl Drop for Own {
             return;
         }
         for context in self.contexts.iter().filter_map(Weak::upgrade) {
-            let mut all = context.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = context
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             // One that records a graph is still counted as such.
-            let records =
-                |s: &Arc<Stream>| s.capture.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let records = |s: &Arc<Stream>| {
+                s.capture
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .is_some()
+            };
             if all.get(&self.thread).is_some_and(|stream| !records(stream))
                 && let Some(stream) = all.remove(&self.thread)
             {
@@ -117,7 +125,10 @@ pub fn target(handle: u64, per_thread: bool) -> Reply<Target> {
 impl Target {
     /// The graph that the stream records, if it does.
     pub fn recording(&self) -> std::sync::MutexGuard<'_, Option<Recording>> {
-        self.stream.capture.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stream
+            .capture
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it orders itself with the legacy stream.
@@ -199,7 +210,9 @@ impl Target {
         }
         self.implicit()?;
         self.refuse_capture()?;
-        self.context.timeline.synchronise_stream(self.stream.queue)?;
+        self.context
+            .timeline
+            .synchronise_stream(self.stream.queue)?;
         driver()?.memory.pools_synchronised(self.context.device);
         Ok(())
     }

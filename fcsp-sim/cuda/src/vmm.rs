@@ -60,7 +60,11 @@ const FD: i32 = 1;
 
 fn properties(p: &Prop) -> Reply<Properties> {
     if p.kind != 1 || p.handles & !FD != 0 {
-        return Err(if p.kind == 1 { NOT_SUPPORTED } else { INVALID_VALUE });
+        return Err(if p.kind == 1 {
+            NOT_SUPPORTED
+        } else {
+            INVALID_VALUE
+        });
     }
     let device = match p.location.kind {
         1 => Some(driver()?.device(p.location.id)?),

@@ -231,7 +231,9 @@ pub extern "C" fn emptyFree(address: *mut c_void) -> Status {
         let driver = driver()?;
         let mut memory = driver.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let (mapping, device) = memory.remove(&(address as u64)).ok_or(INVALID_VALUE)?;
-        driver.process.give(device, mapping.size(), Account::Process);
+        driver
+            .process
+            .give(device, mapping.size(), Account::Process);
         Ok(())
     })
 }
@@ -240,7 +242,10 @@ pub extern "C" fn emptyFree(address: *mut c_void) -> Status {
 #[unsafe(no_mangle)]
 pub extern "C" fn emptyFill(address: *mut c_void, value: c_int, bytes: usize) -> Status {
     answer(|| {
-        let memory = driver()?.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = driver()?
+            .memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match memory.get(&(address as u64)) {
             Some((mapping, _)) if bytes as u64 <= mapping.size() => {
                 // SAFETY: inside a mapping that the lock keeps alive.
@@ -258,7 +263,10 @@ pub unsafe extern "C" fn emptyAllocHost(address: *mut *mut c_void, bytes: usize)
     answer(|| {
         let mapping = Mapping::zeroed(bytes.max(1) as u64, PAGE).map_err(code)?;
         let base = mapping.base();
-        let mut host = driver()?.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut host = driver()?
+            .host
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         host.insert(base, mapping);
         // SAFETY: as above.
         unsafe { put(address, base as *mut c_void) }
@@ -269,14 +277,23 @@ pub unsafe extern "C" fn emptyAllocHost(address: *mut *mut c_void, bytes: usize)
 #[unsafe(no_mangle)]
 pub extern "C" fn emptyFreeHost(address: *mut c_void) -> Status {
     answer(|| {
-        let mut host = driver()?.host.lock().unwrap_or_else(PoisonError::into_inner);
-        host.remove(&(address as u64)).map(drop).ok_or(INVALID_VALUE)
+        let mut host = driver()?
+            .host
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        host.remove(&(address as u64))
+            .map(drop)
+            .ok_or(INVALID_VALUE)
     })
 }
 
 /// `emptyDeviceMemory`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn emptyDeviceMemory(ordinal: c_int, unused: *mut usize, total: *mut usize) -> Status {
+pub unsafe extern "C" fn emptyDeviceMemory(
+    ordinal: c_int,
+    unused: *mut usize,
+    total: *mut usize,
+) -> Status {
     answer(|| {
         let driver = driver()?;
         let (free, all) = driver.process.memory(device(driver, ordinal)?);
@@ -302,7 +319,11 @@ pub unsafe extern "C" fn emptyDeviceProcesses(
         found.retain(|holding| holding.bytes > 0);
         // SAFETY: as above.
         let room = unsafe { count.as_ref() }.copied().ok_or(INVALID_VALUE)?;
-        for (index, holding) in found.iter().take(usize::try_from(room).unwrap_or(0)).enumerate() {
+        for (index, holding) in found
+            .iter()
+            .take(usize::try_from(room).unwrap_or(0))
+            .enumerate()
+        {
             // SAFETY: the caller's lists have room for as many entries.
             unsafe {
                 put(pids.add(index), holding.pid)?;
@@ -336,7 +357,10 @@ pub extern "C" fn emptyLaunch(kernel: *const c_char, ns: u64) -> Status {
 #[unsafe(no_mangle)]
 pub extern "C" fn emptySynchronize() -> Status {
     answer(|| {
-        let left = driver()?.busy_until.load(Ordering::Relaxed).saturating_sub(now());
+        let left = driver()?
+            .busy_until
+            .load(Ordering::Relaxed)
+            .saturating_sub(now());
         std::thread::sleep(std::time::Duration::from_nanos(left));
         Ok(())
     })

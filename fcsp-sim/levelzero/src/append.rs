@@ -90,7 +90,10 @@ fn region(context: &Context, at: u64, r: CopyRegion, pitch: u32, slice: u32) -> 
         u64::from(slice)
     };
     Ok(Place {
-        at: at + u64::from(r.origin_z) * slice + u64::from(r.origin_y) * pitch + u64::from(r.origin_x),
+        at: at
+            + u64::from(r.origin_z) * slice
+            + u64::from(r.origin_y) * pitch
+            + u64::from(r.origin_x),
         pitch,
         slice,
         device: known(context, at)?,
@@ -98,7 +101,11 @@ fn region(context: &Context, at: u64, r: CopyRegion, pitch: u32, slice: u32) -> 
 }
 
 fn image_region(r: In<ImageRegion>) -> Reply<Option<ImageRegion>> {
-    if r.is_null() { Ok(None) } else { r.get().map(Some) }
+    if r.is_null() {
+        Ok(None)
+    } else {
+        r.get().map(Some)
+    }
 }
 
 /// The image of a handle, for a command list of `context`.
@@ -113,7 +120,13 @@ fn image(context: &Context, handle: u64) -> Reply<Arc<Image>> {
 type Rows = (u64, u32, u32);
 
 /// A copy between an image's region and rows in memory.
-fn image_rows(context: &Context, handle: u64, part: In<ImageRegion>, rows: Rows, out: bool) -> Reply<Work> {
+fn image_rows(
+    context: &Context,
+    handle: u64,
+    part: In<ImageRegion>,
+    rows: Rows,
+    out: bool,
+) -> Reply<Work> {
     let i = image(context, handle)?;
     let (at, pitch, slice) = rows;
     let (inside, [width, height, depth]) = i.place(image_region(part)?)?;
@@ -129,7 +142,11 @@ fn image_rows(context: &Context, handle: u64, part: In<ImageRegion>, rows: Rows,
         slice,
         device: known(context, at)?,
     };
-    let (to, from) = if out { (outside, inside) } else { (inside, outside) };
+    let (to, from) = if out {
+        (outside, inside)
+    } else {
+        (inside, outside)
+    };
     Ok(Work::Copy(Copy {
         to,
         from,

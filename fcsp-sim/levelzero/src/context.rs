@@ -4,7 +4,9 @@ use crate::abi::{In, Out, Text, put_list, text};
 use crate::codes::{INVALID_ARGUMENT, INVALID_ENUMERATION, Reply, UNINITIALIZED};
 use crate::driver::{Context, DRIVER_HANDLE, device, driver, init, named};
 use crate::export::api;
-use crate::structs::{ContextDesc, DriverExtensionProperties, DriverIpcProperties, DriverProperties};
+use crate::structs::{
+    ContextDesc, DriverExtensionProperties, DriverIpcProperties, DriverProperties,
+};
 
 const GPU_ONLY: u32 = 1;
 const VPU_ONLY: u32 = 2;

@@ -140,7 +140,11 @@ pub fn init() -> Reply {
     if !owner::claim() {
         return Err(UNINITIALIZED);
     }
-    let done = DRIVER.get_or_init(start).as_ref().map(|_| ()).map_err(|c| *c);
+    let done = DRIVER
+        .get_or_init(start)
+        .as_ref()
+        .map(|_| ())
+        .map_err(|c| *c);
     if done.is_err() {
         owner::disclaim();
     }
@@ -207,7 +211,9 @@ impl Context {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Arc<Timeline>>> {
-        self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This context's work on a device. The first use takes what a context takes of the device.
@@ -218,9 +224,13 @@ impl Context {
             t.check()?;
             return Ok(t.clone());
         }
-        d.process.take(device, d.spec(device).context, Account::Process)?;
+        d.process
+            .take(device, d.spec(device).context, Account::Process)?;
         // Relaxed: a statistic.
-        d.process.usage(device).contexts.fetch_add(1, Ordering::Relaxed);
+        d.process
+            .usage(device)
+            .contexts
+            .fetch_add(1, Ordering::Relaxed);
         let t = Timeline::new(d.process.clone(), device);
         all.insert(device, t.clone());
         Ok(t)
@@ -263,7 +273,8 @@ impl Context {
         let d = driver()?;
         let all = std::mem::take(&mut *self.lock());
         all.values().for_each(|t| t.shut());
-        let mappings = std::mem::take(&mut *self.mappings.lock().unwrap_or_else(PoisonError::into_inner));
+        let mappings =
+            std::mem::take(&mut *self.mappings.lock().unwrap_or_else(PoisonError::into_inner));
         for (at, size) in mappings {
             // A mapping that a larger unmapping ended is gone already.
             let _ = d.memory.physical_unmap(at, size);
@@ -271,8 +282,12 @@ impl Context {
         self.end_children(d)?;
         d.memory.release_context(self.handle);
         for device in all.keys() {
-            d.process.give(*device, d.spec(*device).context, Account::Process);
-            d.process.usage(*device).contexts.fetch_sub(1, Ordering::Relaxed);
+            d.process
+                .give(*device, d.spec(*device).context, Account::Process);
+            d.process
+                .usage(*device)
+                .contexts
+                .fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -289,11 +304,20 @@ impl Context {
             }
         };
         note("fences", d.fences.drain(|f| self.is(f.context())).len());
-        note("command lists", d.lists.drain(|l| self.is(&l.context)).len());
-        note("command queues", d.queues.drain(|q| self.is(&q.context)).len());
+        note(
+            "command lists",
+            d.lists.drain(|l| self.is(&l.context)).len(),
+        );
+        note(
+            "command queues",
+            d.queues.drain(|q| self.is(&q.context)).len(),
+        );
         note("events", d.events.drain(|e| self.is(&e.context)).len());
         note("event pools", d.pools.drain(|p| self.is(&p.context)).len());
-        note("kernels", d.kernels.drain(|k| self.is(&k.module.context)).len());
+        note(
+            "kernels",
+            d.kernels.drain(|k| self.is(&k.module.context)).len(),
+        );
         note("modules", d.modules.drain(|m| self.is(&m.context)).len());
         note("images", d.images.drain(|i| self.is(&i.context)).len());
         note("samplers", d.samplers.drain(|s| self.is(&s.context)).len());
@@ -304,7 +328,10 @@ impl Context {
         }
         if !left.is_empty() {
             let left = left.join(", ");
-            export::log(&format!("context {:#x} ended with {left} alive", self.handle));
+            export::log(&format!(
+                "context {:#x} ended with {left} alive",
+                self.handle
+            ));
         }
         Ok(())
     }

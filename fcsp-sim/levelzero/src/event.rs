@@ -87,7 +87,9 @@ impl Flag {
             .flatten();
         let mut s = self.lock();
         while !s.signalled {
-            let left = end.map_or(Duration::MAX, |e| e.saturating_duration_since(Instant::now()));
+            let left = end.map_or(Duration::MAX, |e| {
+                e.saturating_duration_since(Instant::now())
+            });
             if left.is_zero() {
                 return Err(NOT_READY);
             }

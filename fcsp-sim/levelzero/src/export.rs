@@ -10,7 +10,9 @@ pub const PREFIXES: &[&str] = &["ze"];
 
 /// Whether this library exports a function.
 pub fn is_exported(name: &str) -> bool {
-    crate::names::FUNCTIONS.iter().any(|(known, _)| *known == name)
+    crate::names::FUNCTIONS
+        .iter()
+        .any(|(known, _)| *known == name)
 }
 
 /// Writes a line to stderr if `FCSP_SIM_LOG` is set.

@@ -1,7 +1,9 @@
 //! Images: device memory with a shape. They are kept in rows, without tiling.
 
 use crate::abi::{In, Out};
-use crate::codes::{INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, Reply, UNSUPPORTED_IMAGE_FORMAT};
+use crate::codes::{
+    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, Reply, UNSUPPORTED_IMAGE_FORMAT,
+};
 use crate::driver::{Context, device, driver};
 use crate::export::api;
 use crate::structs::{ImageDesc, ImageMemoryPropertiesExp, ImageProperties, ImageRegion};

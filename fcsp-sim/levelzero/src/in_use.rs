@@ -49,7 +49,11 @@ impl Threads {
             Some(stay) => stay.depth += 1,
             None => {
                 let (call, depth) = (call(), 1);
-                *now = Some(Stay { thread, call, depth });
+                *now = Some(Stay {
+                    thread,
+                    call,
+                    depth,
+                });
             }
         }
         drop(now);

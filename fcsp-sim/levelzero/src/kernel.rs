@@ -59,7 +59,11 @@ impl KernelObject {
         Ok(Launch {
             tag: self.tag,
             kernel: self.kernel.clone(),
-            grid: [groups.group_count_x, groups.group_count_y, groups.group_count_z],
+            grid: [
+                groups.group_count_x,
+                groups.group_count_y,
+                groups.group_count_z,
+            ],
             block: s.group,
             shared: 0,
             params,

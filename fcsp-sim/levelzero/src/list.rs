@@ -149,7 +149,8 @@ impl Command {
                     {
                         // SAFETY: inside live memory, checked above; the result has 32 bytes.
                         unsafe {
-                            (to as *mut crate::structs::KernelTimestampResult).write_unaligned(stamp(t))
+                            (to as *mut crate::structs::KernelTimestampResult)
+                                .write_unaligned(stamp(t))
                         };
                     }
                     Ok(())
@@ -161,7 +162,8 @@ impl Command {
             let (event, memory) = (Arc::new(Event::default()), d.memory.clone());
             out.push(Op::Record(event.clone(), event.record()));
             out.push(Op::Instant(Box::new(move || {
-                let now = crate::device::ticks(event.time()?) & ((1 << crate::device::TIMESTAMP_BITS) - 1);
+                let now = crate::device::ticks(event.time()?)
+                    & ((1 << crate::device::TIMESTAMP_BITS) - 1);
                 if !memory.covers(at, 8) {
                     return Err(fcsp_sim::error::Error::IllegalAddress);
                 }
@@ -220,7 +222,13 @@ impl List {
     /// The operations of a closed list, for a queue to run; with their end the pins are dropped.
     /// "The application must ensure the device is not currently referencing the command list since
     /// the implementation is allowed to modify the contents of the command list for submission."
-    pub fn ops(&self, d: &'static Driver, copies: bool, mut pins: Vec<Pin>, out: &mut Vec<Op>) -> Reply {
+    pub fn ops(
+        &self,
+        d: &'static Driver,
+        copies: bool,
+        mut pins: Vec<Pin>,
+        out: &mut Vec<Op>,
+    ) -> Reply {
         if self.lane.is_some() {
             return Err(INVALID_LIST_TYPE);
         }

@@ -2,12 +2,14 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{
-    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, Reply, UNSUPPORTED_ALIGNMENT, UNSUPPORTED_SIZE,
+    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_SIZE, Reply, UNSUPPORTED_ALIGNMENT,
+    UNSUPPORTED_SIZE,
 };
 use crate::driver::{Context, Driver, device, device_handle, driver};
 use crate::export::api;
 use crate::structs::{
-    DeviceMemAllocDesc, HostMemAllocDesc, IpcMemHandle, MemoryAllocationProperties, MemoryFreeExtDesc,
+    DeviceMemAllocDesc, HostMemAllocDesc, IpcMemHandle, MemoryAllocationProperties,
+    MemoryFreeExtDesc,
 };
 use fcsp_sim::host::PAGE;
 use fcsp_sim::memory::Kind;

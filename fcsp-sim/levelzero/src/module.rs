@@ -3,8 +3,8 @@
 
 use crate::abi::{In, Out, Text};
 use crate::codes::{
-    INVALID_ENUMERATION, INVALID_GLOBAL_NAME, INVALID_KERNEL_NAME, INVALID_NATIVE_BINARY, INVALID_SIZE,
-    MODULE_BUILD_FAILURE, Reply,
+    INVALID_ENUMERATION, INVALID_GLOBAL_NAME, INVALID_KERNEL_NAME, INVALID_NATIVE_BINARY,
+    INVALID_SIZE, MODULE_BUILD_FAILURE, Reply,
 };
 use crate::driver::{Context, device, driver};
 use crate::export::api;
@@ -73,7 +73,8 @@ fn load(desc: &ModuleDesc) -> Reply<(Program, Vec<u8>, Vec<CString>)> {
     if desc.input_size == 0 {
         return Err(INVALID_SIZE);
     }
-    let image = In::<u8>::from_raw(desc.input_module as *const u8).list(desc.input_size as usize)?;
+    let image =
+        In::<u8>::from_raw(desc.input_module as *const u8).list(desc.input_size as usize)?;
     let mut program = Program::binary();
     let mut names = Vec::new();
     match desc.format {
@@ -104,9 +105,13 @@ fn create(context: u64, on: u64, desc: In<ModuleDesc>, place: Out<u64>) -> Reply
     let size = image.len() as u64;
     c.on(device)?;
     // Code lives in device memory, in whole pages.
-    let code = d
-        .memory
-        .alloc_pages(device, c.handle, size, crate::memory::SMALL_PAGE, Kind::Device)?;
+    let code = d.memory.alloc_pages(
+        device,
+        c.handle,
+        size,
+        crate::memory::SMALL_PAGE,
+        Kind::Device,
+    )?;
     place.put(d.modules.add(Module {
         context: c,
         device,

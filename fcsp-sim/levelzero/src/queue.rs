@@ -2,8 +2,8 @@
 
 use crate::abi::{In, Out};
 use crate::codes::{
-    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_LIST_TYPE, INVALID_SYNCHRONIZATION_OBJECT, NOT_READY,
-    Reply,
+    INVALID_ARGUMENT, INVALID_ENUMERATION, INVALID_LIST_TYPE, INVALID_SYNCHRONIZATION_OBJECT,
+    NOT_READY, Reply,
 };
 use crate::driver::{Context, Driver, device, driver};
 use crate::event::Flag;
@@ -32,7 +32,12 @@ pub struct Lane {
 
 impl Lane {
     /// A place on a device.
-    pub fn open(d: &Driver, context: &Context, device: usize, desc: &CommandQueueDesc) -> Reply<Self> {
+    pub fn open(
+        d: &Driver,
+        context: &Context,
+        device: usize,
+        desc: &CommandQueueDesc,
+    ) -> Reply<Self> {
         let (_, queues, _) = GROUPS.get(desc.ordinal as usize).ok_or(INVALID_ARGUMENT)?;
         if desc.index >= *queues {
             return Err(INVALID_ARGUMENT);

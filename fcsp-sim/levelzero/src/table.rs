@@ -27,5 +27,9 @@ pub fn fill(version: u32, table: Out<usize>, entries: &[Entry]) -> Reply {
         n = i + 1;
     }
     // A table that this version does not have at all.
-    if n == 0 { Err(UNSUPPORTED_VERSION) } else { Ok(()) }
+    if n == 0 {
+        Err(UNSUPPORTED_VERSION)
+    } else {
+        Ok(())
+    }
 }

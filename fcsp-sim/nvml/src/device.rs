@@ -79,7 +79,9 @@ fn is_at(spec: &DeviceSpec, text: &str) -> bool {
         .next()
         .and_then(|s| u32::from_str_radix(s.split('.').next().unwrap_or_default(), 16).ok());
     let bus = parts.next().and_then(|b| u32::from_str_radix(b, 16).ok());
-    let domain = parts.next().map_or(Some(0), |d| u32::from_str_radix(d, 16).ok());
+    let domain = parts
+        .next()
+        .map_or(Some(0), |d| u32::from_str_radix(d, 16).ok());
     slot == Some(0) && bus == Some(spec.pci_bus()) && domain == Some(0)
 }
 

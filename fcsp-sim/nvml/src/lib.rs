@@ -29,7 +29,9 @@ fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
 
 /// Whether this library exports a function.
 fn is_exported(name: &str) -> bool {
-    include_str!("../symbols.txt").lines().any(|line| line == name)
+    include_str!("../symbols.txt")
+        .lines()
+        .any(|line| line == name)
 }
 
 fn unmodelled(name: &'static str) -> i32 {

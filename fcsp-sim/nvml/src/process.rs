@@ -110,7 +110,10 @@ fn fill<T: Copy>(n: Out<u32>, list: Out<T>, items: &[T]) -> Reply {
     if room > 0 && list.is_null() {
         return Err(INVALID_ARGUMENT);
     }
-    items.iter().enumerate().try_for_each(|(i, v)| list.put_at(i, *v))
+    items
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, v)| list.put_at(i, *v))
 }
 
 fn now_us() -> u64 {

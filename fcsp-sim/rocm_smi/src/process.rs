@@ -26,7 +26,10 @@ fn all(devices: impl Iterator<Item = usize>) -> Reply<Vec<Info>> {
     let mut found = BTreeMap::new();
     for index in devices {
         let units = m.topology.devices.get(index).map_or(0, |d| d.sm);
-        for h in listed(&m.region, index).into_iter().filter(|h| h.contexts > 0) {
+        for h in listed(&m.region, index)
+            .into_iter()
+            .filter(|h| h.contexts > 0)
+        {
             let info: &mut Info = found.entry(h.pid).or_default();
             info.pid = h.pid;
             info.pasid = 0x8000 | h.pid & 0x7fff;

@@ -39,7 +39,10 @@ pub fn bench() -> &'static Path {
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.status().unwrap().success(), "the libraries do not build");
+        assert!(
+            cargo.status().unwrap().success(),
+            "the libraries do not build"
+        );
         let dir = std::env::temp_dir().join(format!("fcsp-sim-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         for (built, name) in [
@@ -75,7 +78,8 @@ pub struct Client {
 
 impl Machine {
     pub fn new(name: &str, spec: &str) -> Self {
-        let state = std::env::temp_dir().join(format!("fcsp-sim-machine-{}-{name}", std::process::id()));
+        let state =
+            std::env::temp_dir().join(format!("fcsp-sim-machine-{}-{name}", std::process::id()));
         Self {
             spec: spec.into(),
             state,
@@ -128,7 +132,9 @@ impl Machine {
     }
 
     pub fn holding(&self, pid: u32) -> Option<Holding> {
-        holdings(&self.region().0, 0).into_iter().find(|h| h.pid == pid)
+        holdings(&self.region().0, 0)
+            .into_iter()
+            .find(|h| h.pid == pid)
     }
 }
 

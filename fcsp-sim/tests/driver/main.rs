@@ -29,7 +29,10 @@ fn memory_is_the_devices_and_comes_back_from_the_dead() {
         .stderr(Stdio::piped())
         .output()
         .unwrap();
-    assert!(String::from_utf8_lossy(&second.stderr).contains("cuDevicePrimaryCtxRetain(&context, 0) = 2"));
+    assert!(
+        String::from_utf8_lossy(&second.stderr)
+            .contains("cuDevicePrimaryCtxRetain(&context, 0) = 2")
+    );
     first.kill();
     assert_eq!(used(&m.region().0, 0), 0);
     let mut third = m.start(&["hog"]);
@@ -45,7 +48,10 @@ fn racing_processes_never_take_more_than_there_is() {
     let mut all: Vec<Client> = (0..6).map(|_| m.start(&["hog"])).collect();
     all.iter_mut().for_each(|c| assert_eq!(c.line(), "ready"));
     all.iter_mut().for_each(Client::go_on);
-    let pages: u64 = all.iter_mut().map(|c| c.line().parse::<u64>().unwrap()).sum();
+    let pages: u64 = all
+        .iter_mut()
+        .map(|c| c.line().parse::<u64>().unwrap())
+        .sum();
     // Six contexts of 8 MiB leave 208 MiB.
     assert_eq!(pages, 104);
     all.into_iter().for_each(Client::kill);
@@ -101,7 +107,10 @@ fn a_stopped_process_does_not_stop_the_others() {
     pair.iter_mut().for_each(|c| assert_eq!(c.line(), "busy"));
     std::thread::sleep(Duration::from_millis(100));
     // SAFETY: sends a signal to a child of this test.
-    assert_eq!(unsafe { libc::kill(pair[0].child.id() as i32, libc::SIGSTOP) }, 0);
+    assert_eq!(
+        unsafe { libc::kill(pair[0].child.id() as i32, libc::SIGSTOP) },
+        0
+    );
     let ns = |c: &Client| m.holding(c.child.id()).unwrap().busy_ns;
     let before = ns(&pair[1]);
     let patience = Instant::now();
@@ -188,7 +197,10 @@ fn the_environment_says_which_devices_there_are() {
         let out = m.command(&["devices"]).env(key, value).output().unwrap();
         String::from_utf8(out.stdout).unwrap().trim().to_string()
     };
-    assert_eq!(m.run(&["devices"]), format!("3 {} {} {}", ids[0], ids[1], ids[2]));
+    assert_eq!(
+        m.run(&["devices"]),
+        format!("3 {} {} {}", ids[0], ids[1], ids[2])
+    );
     assert_eq!(
         see("CUDA_VISIBLE_DEVICES", "2,0"),
         format!("2 {} {}", ids[2], ids[0])

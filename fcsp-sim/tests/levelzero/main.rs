@@ -37,12 +37,22 @@ fn headers(target: &Path) -> Option<PathBuf> {
         return Some(dir);
     }
     if offline {
-        println!("SKIPPED: FCSP_OFFLINE=1 and no headers in {}", dir.display());
+        println!(
+            "SKIPPED: FCSP_OFFLINE=1 and no headers in {}",
+            dir.display()
+        );
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/fetch-headers.sh");
-    let status = Command::new(&script).arg(&dir).arg("levelzero").status().unwrap();
-    assert!(status.success(), "the headers could not be fetched ({status})");
+    let status = Command::new(&script)
+        .arg(&dir)
+        .arg("levelzero")
+        .status()
+        .unwrap();
+    assert!(
+        status.success(),
+        "the headers could not be fetched ({status})"
+    );
     Some(dir)
 }
 
@@ -64,7 +74,10 @@ fn build() -> Option<PathBuf> {
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
-    assert!(cargo.status().unwrap().success(), "the driver does not build");
+    assert!(
+        cargo.status().unwrap().success(),
+        "the driver does not build"
+    );
     let dir = std::env::temp_dir().join(format!("fcsp-sim-levelzero-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::copy(
@@ -80,7 +93,10 @@ fn build() -> Option<PathBuf> {
     let cc = Command::new("cc")
         .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
         .arg(dir.join("client"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/levelzero/client.c"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/levelzero/client.c"
+        ))
         .arg("-isystem")
         .arg(headers.join("levelzero"))
         .arg(dir.join("libze_loader.so.1"))
@@ -101,7 +117,8 @@ struct Machine {
 impl Machine {
     /// A machine; nothing where headers and loader are not to be had offline.
     fn new(name: &str, spec: &'static str) -> Option<Self> {
-        let state = std::env::temp_dir().join(format!("fcsp-sim-levelzero-{}-{name}", std::process::id()));
+        let state =
+            std::env::temp_dir().join(format!("fcsp-sim-levelzero-{}-{name}", std::process::id()));
         Some(Self {
             dir: bench()?,
             spec,
@@ -122,7 +139,10 @@ impl Machine {
         }
         c.args(args)
             .env("LD_LIBRARY_PATH", self.dir)
-            .env("ZE_ENABLE_ALT_DRIVERS", self.dir.join("libze_fcsp_sim.so.1"))
+            .env(
+                "ZE_ENABLE_ALT_DRIVERS",
+                self.dir.join("libze_fcsp_sim.so.1"),
+            )
             .env("ZES_ENABLE_SYSMAN", "1")
             .env("FCSP_SIM", self.spec)
             .env("FCSP_SIM_STATE", &self.state);

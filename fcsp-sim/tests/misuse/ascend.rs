@@ -19,7 +19,12 @@ static ASCEND: Vendor = Vendor {
 #[test]
 fn ascend_destroyed_handles_end_the_program() {
     for (scenario, call, kind, end) in [
-        ("dead_stream", "rtStreamSynchronize", "stream", "rtStreamDestroy"),
+        (
+            "dead_stream",
+            "rtStreamSynchronize",
+            "stream",
+            "rtStreamDestroy",
+        ),
         (
             "dead_stream_launch",
             "rtsLaunchKernelWithHostArgs",
@@ -33,7 +38,12 @@ fn ascend_destroyed_handles_end_the_program() {
             "rtStreamDestroy",
         ),
         ("dead_event", "rtEventRecord", "event", "rtEventDestroy"),
-        ("dead_event_twice", "rtEventDestroy", "event", "rtEventDestroy"),
+        (
+            "dead_event_twice",
+            "rtEventDestroy",
+            "event",
+            "rtEventDestroy",
+        ),
         (
             "dead_event_awaited",
             "rtStreamWaitEvent",
@@ -41,7 +51,12 @@ fn ascend_destroyed_handles_end_the_program() {
             "rtEventDestroy",
         ),
         ("dead_model", "rtModelExecute", "model", "rtModelDestroy"),
-        ("dead_binary", "rtsFuncGetByName", "binary", "rtBinaryUnLoad"),
+        (
+            "dead_binary",
+            "rtsFuncGetByName",
+            "binary",
+            "rtBinaryUnLoad",
+        ),
         (
             "dead_function",
             "rtsLaunchKernelWithHostArgs",
@@ -66,7 +81,12 @@ fn ascend_destroyed_handles_end_the_program() {
             "event",
             "rtDeviceReset",
         ),
-        ("model_after_reset", "rtModelDestroy", "model", "rtDeviceReset"),
+        (
+            "model_after_reset",
+            "rtModelDestroy",
+            "model",
+            "rtDeviceReset",
+        ),
         (
             "stream_after_context",
             "rtStreamSynchronize",
@@ -79,7 +99,12 @@ fn ascend_destroyed_handles_end_the_program() {
             "stream",
             "rtCtxDestroyEx",
         ),
-        ("model_after_context", "rtModelExecute", "model", "rtCtxDestroyEx"),
+        (
+            "model_after_context",
+            "rtModelExecute",
+            "model",
+            "rtCtxDestroyEx",
+        ),
         (
             "primary_stream_beside_explicit",
             "rtStreamSynchronize",
@@ -94,7 +119,12 @@ fn ascend_destroyed_handles_end_the_program() {
         ASCEND.dies(
             scenario,
             call,
-            &[&kind, &end, "; called from libascendcl.so+0x", " from client+0x"],
+            &[
+                &kind,
+                &end,
+                "; called from libascendcl.so+0x",
+                " from client+0x",
+            ],
         );
     }
     ASCEND.dies(

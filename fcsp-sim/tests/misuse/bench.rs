@@ -39,14 +39,21 @@ impl Vendor {
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.status().unwrap().success(), "the libraries do not build");
-        let folder =
-            std::env::temp_dir().join(format!("fcsp-sim-misuse-{}-{}", self.name, std::process::id()));
+        assert!(
+            cargo.status().unwrap().success(),
+            "the libraries do not build"
+        );
+        let folder = std::env::temp_dir().join(format!(
+            "fcsp-sim-misuse-{}-{}",
+            self.name,
+            std::process::id()
+        ));
         std::fs::create_dir_all(&folder).unwrap();
         for (built, name) in self.libraries {
             std::fs::copy(profile.join(built), folder.join(name)).unwrap();
         }
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/misuse/{}.c", self.name));
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/misuse/{}.c", self.name));
         let cc = Command::new("cc")
             .args(["-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o"])
             .arg(folder.join("client"))
@@ -93,7 +100,10 @@ impl Vendor {
     pub fn dies(&self, scenario: &str, call: &str, words: &[&str]) {
         let out = self.run(scenario, &[]);
         let (said, line) = (text(&out.stdout), text(&out.stderr));
-        let what = format!("{}, {scenario}: {}, '{said}', '{line}'", self.name, out.status);
+        let what = format!(
+            "{}, {scenario}: {}, '{said}', '{line}'",
+            self.name, out.status
+        );
         assert_eq!(said, "ready", "{what}");
         assert_eq!(out.status.signal(), Some(libc::SIGSEGV), "{what}");
         assert!(line.starts_with(&format!("fcsp-sim: {call}: ")), "{what}");
@@ -107,9 +117,15 @@ impl Vendor {
     pub fn says(&self, scenario: &str, environment: &[(&str, &str)]) -> String {
         let out = self.run(scenario, environment);
         let (said, line) = (text(&out.stdout), text(&out.stderr));
-        let what = format!("{}, {scenario}: {}, '{said}', '{line}'", self.name, out.status);
+        let what = format!(
+            "{}, {scenario}: {}, '{said}', '{line}'",
+            self.name, out.status
+        );
         assert!(out.status.success(), "{what}");
-        said.strip_suffix("survived").expect(&what).trim().to_string()
+        said.strip_suffix("survived")
+            .expect(&what)
+            .trim()
+            .to_string()
     }
 }
 

@@ -23,7 +23,12 @@ fn gaudi_destroyed_recipes_and_graphs_end_the_program() {
             "synRecipeDestroy",
         ),
         ("dead_graph", "synGraphCompile", "graph", "synGraphDestroy"),
-        ("dead_graph_twice", "synGraphDestroy", "graph", "synGraphDestroy"),
+        (
+            "dead_graph_twice",
+            "synGraphDestroy",
+            "graph",
+            "synGraphDestroy",
+        ),
     ] {
         let (kind, end) = (
             format!("{call}: {kind} 0x"),
@@ -48,5 +53,8 @@ fn gaudi_streams_and_events_are_looked_up() {
 #[test]
 fn gaudi_streams_and_events_go_with_their_card() {
     let without = "26 26 26 26 26 0";
-    assert_eq!(GAUDI.says("released", &[]), format!("{without} 1 33 15 1 1 0"));
+    assert_eq!(
+        GAUDI.says("released", &[]),
+        format!("{without} 1 33 15 1 1 0")
+    );
 }

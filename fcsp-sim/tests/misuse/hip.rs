@@ -47,7 +47,12 @@ fn hip_destroyed_handles_end_the_program() {
             "hipStreamDestroy",
         ),
         ("dead_event", "hipEventQuery", "event", "hipEventDestroy"),
-        ("dead_event_record", "hipEventRecord", "event", "hipEventDestroy"),
+        (
+            "dead_event_record",
+            "hipEventRecord",
+            "event",
+            "hipEventDestroy",
+        ),
         (
             "dead_event_elapsed",
             "hipEventElapsedTime",
@@ -90,7 +95,12 @@ fn hip_destroyed_handles_end_the_program() {
             "stream",
             "hipDeviceReset",
         ),
-        ("event_after_reset", "hipEventQuery", "event", "hipDeviceReset"),
+        (
+            "event_after_reset",
+            "hipEventQuery",
+            "event",
+            "hipDeviceReset",
+        ),
         (
             "pool_after_reset",
             "hipMemPoolGetAttribute",

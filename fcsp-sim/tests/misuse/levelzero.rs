@@ -34,16 +34,36 @@ fn levelzero_destroyed_handles_end_the_program() {
             "command list",
             "zeCommandListDestroy",
         ),
-        ("dead_event", "zeEventQueryStatus", "event", "zeEventDestroy"),
+        (
+            "dead_event",
+            "zeEventQueryStatus",
+            "event",
+            "zeEventDestroy",
+        ),
         (
             "dead_event_in_list",
             "zeCommandListAppendBarrier",
             "event",
             "zeEventDestroy",
         ),
-        ("dead_event_twice", "zeEventDestroy", "event", "zeEventDestroy"),
-        ("dead_pool", "zeEventCreate", "event pool", "zeEventPoolDestroy"),
-        ("dead_fence", "zeFenceQueryStatus", "fence", "zeFenceDestroy"),
+        (
+            "dead_event_twice",
+            "zeEventDestroy",
+            "event",
+            "zeEventDestroy",
+        ),
+        (
+            "dead_pool",
+            "zeEventCreate",
+            "event pool",
+            "zeEventPoolDestroy",
+        ),
+        (
+            "dead_fence",
+            "zeFenceQueryStatus",
+            "fence",
+            "zeFenceDestroy",
+        ),
         ("dead_module", "zeKernelCreate", "module", "zeModuleDestroy"),
         (
             "dead_kernel",
@@ -57,7 +77,12 @@ fn levelzero_destroyed_handles_end_the_program() {
             "physical memory",
             "zePhysicalMemDestroy",
         ),
-        ("dead_context", "zeMemAllocDevice", "context", "zeContextDestroy"),
+        (
+            "dead_context",
+            "zeMemAllocDevice",
+            "context",
+            "zeContextDestroy",
+        ),
         (
             "list_after_context",
             "zeCommandListAppendBarrier",
@@ -124,11 +149,23 @@ fn levelzero_objects_of_two_contexts_in_one_call_end_the_program() {
         &["event 0x", " is of context 0x", ", not of 0x"],
     );
     let execute = "zeCommandQueueExecuteCommandLists";
-    LEVELZERO.dies("foreign_list", execute, &["command list 0x", " is of context 0x"]);
+    LEVELZERO.dies(
+        "foreign_list",
+        execute,
+        &["command list 0x", " is of context 0x"],
+    );
     let launch = "zeCommandListAppendLaunchKernel";
-    LEVELZERO.dies("foreign_kernel", launch, &["kernel 0x", " is of context 0x"]);
+    LEVELZERO.dies(
+        "foreign_kernel",
+        launch,
+        &["kernel 0x", " is of context 0x"],
+    );
     let copy = "zeCommandListAppendMemoryCopy";
-    LEVELZERO.dies("foreign_memory", copy, &["memory at 0x", " is of context 0x"]);
+    LEVELZERO.dies(
+        "foreign_memory",
+        copy,
+        &["memory at 0x", " is of context 0x"],
+    );
 }
 
 #[test]
@@ -150,7 +187,11 @@ fn levelzero_what_the_device_uses_must_be_let_alone() {
             "zeCommandQueueExecuteCommandLists",
             "command list",
         ),
-        ("list_reset_while_executed", "zeCommandListReset", "command list"),
+        (
+            "list_reset_while_executed",
+            "zeCommandListReset",
+            "command list",
+        ),
         (
             "list_destroyed_while_executed",
             "zeCommandListDestroy",
@@ -169,7 +210,11 @@ fn levelzero_what_the_device_uses_must_be_let_alone() {
         ("event_destroyed_while_awaited", "zeEventDestroy", "event"),
         ("fence_destroyed_while_busy", "zeFenceDestroy", "fence"),
     ] {
-        LEVELZERO.dies(scenario, call, &[&format!("the device still uses {kind} 0x")]);
+        LEVELZERO.dies(
+            scenario,
+            call,
+            &[&format!("the device still uses {kind} 0x")],
+        );
     }
     assert_eq!(LEVELZERO.says("allowed", &[]), "");
 }

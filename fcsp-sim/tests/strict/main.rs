@@ -114,7 +114,8 @@ fn arrays_and_green_contexts_take_what_they_took_on_the_device() {
         String::from_utf8(out.stdout).unwrap()
     };
     let here = said("sizes_arrays") + &said("green_quiet");
-    let lines = |text: &str| -> Vec<String> { text.lines().map(|l| l.trim().to_string()).collect() };
+    let lines =
+        |text: &str| -> Vec<String> { text.lines().map(|l| l.trim().to_string()).collect() };
     assert_eq!(lines(&here), lines(SIZES));
 }
 
@@ -140,7 +141,9 @@ fn a_crash_names_call_handle_end_and_caller() {
     let (line, signal) = crash("foreign");
     assert_eq!(signal, Some(11), "{line}");
     assert!(
-        line.contains("cuStreamSynchronize: 0x123450 never was a handle of a stream in this process"),
+        line.contains(
+            "cuStreamSynchronize: 0x123450 never was a handle of a stream in this process"
+        ),
         "{line}"
     );
     // The program's own handler runs, and cannot keep the program.
@@ -173,7 +176,10 @@ fn management_libraries_differ_as_asked() {
     }
     let (out, err) = lists("NA");
     assert_eq!(out, "nvmlInit_v2 = 9");
-    assert!(err.contains("FCSP_SIM_NVML: 'NA' is not one of na,"), "{err}");
+    assert!(
+        err.contains("FCSP_SIM_NVML: 'NA' is not one of na,"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -214,7 +220,12 @@ fn faults_and_rules_that_cannot_be_read_are_refused_by_name() {
         assert!(line.contains(word) && line.lines().count() == 1, "{line}");
     }
     assert_eq!(
-        told(&m, &["init"], &[("FCSP_SIM_FAULTS", "nvmlInit_v2=3;cuInit=7")]).0,
+        told(
+            &m,
+            &["init"],
+            &[("FCSP_SIM_FAULTS", "nvmlInit_v2=3;cuInit=7")]
+        )
+        .0,
         "7"
     );
 }

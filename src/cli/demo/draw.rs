@@ -145,7 +145,10 @@ fn draw_events(frame: &mut Frame, area: Rect, show: &Show) {
         .iter()
         .skip(show.notes.len().saturating_sub(room))
         .map(|note| {
-            let mut spans = vec![Span::styled(format!("{:4.1} s ", note.at.as_secs_f64()), FAINT)];
+            let mut spans = vec![Span::styled(
+                format!("{:4.1} s ", note.at.as_secs_f64()),
+                FAINT,
+            )];
             if let Some(tenant) = note.tenant {
                 spans.push(Span::styled(
                     format!("{:<9}", show.stage.tenants[tenant].name),

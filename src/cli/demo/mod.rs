@@ -96,11 +96,14 @@ impl Show {
         for (tenant, event) in self.stage.look() {
             match event {
                 Told::Ready { total } => {
-                    self.note(Some(tenant), format!("started: its GPU has {}", Bytes(total)));
+                    self.note(
+                        Some(tenant),
+                        format!("started: its GPU has {}", Bytes(total)),
+                    );
                 }
                 Told::Refused { asked, held } => {
-                    let recently =
-                        self.noted[tenant].is_some_and(|at| at.elapsed() < Duration::from_millis(900));
+                    let recently = self.noted[tenant]
+                        .is_some_and(|at| at.elapsed() < Duration::from_millis(900));
                     if !recently {
                         self.noted[tenant] = Some(Instant::now());
                         self.note(
@@ -124,7 +127,9 @@ impl Show {
         let elapsed = self.stage.elapsed();
         if !self.stage.tenants[NOTEBOOK].killed && elapsed > self.length.mul_f64(0.45) {
             self.kill()?;
-        } else if self.stage.tenants[NOTEBOOK].killed && !self.restarted && elapsed > self.length.mul_f64(0.6)
+        } else if self.stage.tenants[NOTEBOOK].killed
+            && !self.restarted
+            && elapsed > self.length.mul_f64(0.6)
         {
             self.restarted = true;
             self.stage.start(NOTEBOOK, Plan::Restart, 99)?;
@@ -166,7 +171,10 @@ impl Show {
 /// `fcsp demo`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if !(args.seconds.is_finite() && (1.0..=600.0).contains(&args.seconds)) {
-        bail!("--seconds: {} is out of range; write 1 to 600", args.seconds);
+        bail!(
+            "--seconds: {} is out of range; write 1 to 600",
+            args.seconds
+        );
     }
     let libraries = Libraries::locate(&context.state)?;
     if !libraries.has_sim() {
@@ -238,7 +246,9 @@ fn plain(show: &mut Show) -> anyhow::Result<Option<End>> {
     loop {
         let goes_on = show.step()?;
         for note in &show.notes[said..] {
-            let name = note.tenant.map_or("", |tenant| show.stage.tenants[tenant].name);
+            let name = note
+                .tenant
+                .map_or("", |tenant| show.stage.tenants[tenant].name);
             output::line(&format!(
                 "{:5.2} s  {name:<9} {}",
                 note.at.as_secs_f64(),
@@ -304,7 +314,9 @@ fn watch(show: &mut Show) -> anyhow::Result<Option<End>> {
     if early.is_none() {
         session.draw(|frame| draw::draw(frame, show))?;
         // Long enough to see that everything came back.
-        if let Some(Event::End(end @ (End::Signal(_) | End::Closed))) = session.wait(LAST_PICTURE)? {
+        if let Some(Event::End(end @ (End::Signal(_) | End::Closed))) =
+            session.wait(LAST_PICTURE)?
+        {
             early = Some(end);
         }
     }

@@ -75,7 +75,12 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    fn new(name: &'static str, rule: &'static str, about: &'static str, device: u64) -> anyhow::Result<Self> {
+    fn new(
+        name: &'static str,
+        rule: &'static str,
+        about: &'static str,
+        device: u64,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             name,
             about,
@@ -103,9 +108,9 @@ impl Tenant {
 
     /// Processes that live.
     pub fn processes(&self) -> usize {
-        self.ledger
-            .as_ref()
-            .map_or(0, |ledger| ledger.processes.iter().filter(|p| p.alive).count())
+        self.ledger.as_ref().map_or(0, |ledger| {
+            ledger.processes.iter().filter(|p| p.alive).count()
+        })
     }
 
     /// Whether the quota held, by both accounts, and everything came back.
@@ -153,9 +158,19 @@ impl Stage {
         let dir = parent.join(format!("{FOLDER}{}", std::process::id()));
         let state = StateDir::at(dir.join("state"));
         let tenants = vec![
-            Tenant::new("chat", "24GiB", "inference server, grows its cache", spec.memory)?,
+            Tenant::new(
+                "chat",
+                "24GiB",
+                "inference server, grows its cache",
+                spec.memory,
+            )?,
             Tenant::new("train", "40%", "training on two processes", spec.memory)?,
-            Tenant::new("batch", "6GiB", "asks for far more than it has", spec.memory)?,
+            Tenant::new(
+                "batch",
+                "6GiB",
+                "asks for far more than it has",
+                spec.memory,
+            )?,
             Tenant::new(
                 "notebook",
                 "12GiB",
@@ -204,8 +219,8 @@ impl Stage {
     /// Starts a process of a tenant, which ends when the demo does.
     pub fn start(&mut self, tenant: usize, plan: Plan, seed: u64) -> anyhow::Result<()> {
         let name = self.tenants[tenant].name;
-        let plan =
-            clap::ValueEnum::to_possible_value(&plan).map_or(String::new(), |value| value.get_name().into());
+        let plan = clap::ValueEnum::to_possible_value(&plan)
+            .map_or(String::new(), |value| value.get_name().into());
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0(format!("fcsp-demo-{name}"))

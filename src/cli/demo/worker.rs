@@ -121,7 +121,9 @@ impl Driver {
             check("cuCtxSetCurrent", current(context))?;
             check("cuMemGetInfo", info(&mut free, &mut total))?;
         }
-        tell(Event::Ready { total: total as u64 })?;
+        tell(Event::Ready {
+            total: total as u64,
+        })?;
         Ok(Self {
             alloc: function!(handle, cuMemAlloc_v2),
             free: function!(handle, cuMemFree_v2),
@@ -188,7 +190,8 @@ impl Driver {
                 revents: 0,
             };
             // SAFETY: one entry, which outlives the call.
-            let found = unsafe { libc::poll(&raw mut poll, 1, left.as_micros().div_ceil(1000) as c_int) };
+            let found =
+                unsafe { libc::poll(&raw mut poll, 1, left.as_micros().div_ceil(1000) as c_int) };
             // Nobody writes into the pipe: whatever there is to hear is its end. A signal ends a
             // wait too soon.
             match found {
@@ -212,7 +215,8 @@ impl Driver {
                 // Evicts some of the cache, never the weights.
                 for _ in 0..8 + self.below(16) {
                     if self.blocks.len() > weights {
-                        let index = weights + self.below((self.blocks.len() - weights) as u64) as usize;
+                        let index =
+                            weights + self.below((self.blocks.len() - weights) as u64) as usize;
                         self.give(index)?;
                     }
                 }

@@ -110,7 +110,10 @@ pub fn state(context: &Context, findings: &mut Findings) {
             format!("{shown} has only {} free", Bytes(free)),
             "free space there: a tenant needs 40 KiB and more with many processes",
         ),
-        Ok((free, true)) => findings.ok("state", format!("{shown} is in memory, {} free", Bytes(free))),
+        Ok((free, true)) => findings.ok(
+            "state",
+            format!("{shown} is in memory, {} free", Bytes(free)),
+        ),
         Ok((free, false)) => findings.note(
             "state",
             format!(
@@ -119,10 +122,17 @@ pub fn state(context: &Context, findings: &mut Findings) {
             ),
             Some("a folder on tmpfs (/run, /dev/shm) starts programs faster"),
         ),
-        Err(error) => findings.warning("state", format!("{shown}: {error}"), "check the file system"),
+        Err(error) => findings.warning(
+            "state",
+            format!("{shown}: {error}"),
+            "check the file system",
+        ),
     }
     let tenants = tenants::all(&context.state).unwrap_or_default();
-    for text in tenants.iter().flat_map(tenants::TenantView::not_coordinated) {
+    for text in tenants
+        .iter()
+        .flat_map(tenants::TenantView::not_coordinated)
+    {
         findings.warning(
             "shares",
             text,
@@ -198,7 +208,10 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
                     "use one of the two: take it out, fcsp reads its variables too",
                 );
             } else if ours && place != "LD_PRELOAD" {
-                findings.ok("conflicts", format!("{place} loads {shown} into every program"));
+                findings.ok(
+                    "conflicts",
+                    format!("{place} loads {shown} into every program"),
+                );
             } else if ours {
                 findings.note(
                     "conflicts",
@@ -233,7 +246,8 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
         }
     }
     let devices = driver.map_or(0, |driver| driver.devices.len());
-    if devices > 0 && std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| list.trim().is_empty()) {
+    if devices > 0 && std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| list.trim().is_empty())
+    {
         findings.warning(
             "devices",
             "CUDA_VISIBLE_DEVICES is set and empty: programs see no device",

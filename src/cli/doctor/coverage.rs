@@ -58,7 +58,11 @@ impl Coverage {
                 role.wrapped.to_string(),
             ]);
         }
-        table.row(["  unknown".into(), self.unknown.len().to_string(), String::new()]);
+        table.row([
+            "  unknown".into(),
+            self.unknown.len().to_string(),
+            String::new(),
+        ]);
         table.row([
             "  all".into(),
             self.exported.to_string(),
@@ -87,7 +91,9 @@ pub fn definitions(path: &Path) -> Result<Vec<String>, String> {
 /// `acl` and any letter: Ascend's names go on in lower case.
 pub fn exported(path: &Path, prefixes: &[&str]) -> Result<Vec<String>, String> {
     let follows = |prefix: &str, rest: &str| {
-        rest.starts_with(|c: char| c.is_ascii_uppercase() || (prefix == "acl" && c.is_ascii_lowercase()))
+        rest.starts_with(|c: char| {
+            c.is_ascii_uppercase() || (prefix == "acl" && c.is_ascii_lowercase())
+        })
     };
     let mut names = definitions(path)?;
     names.retain(|name| {
@@ -226,7 +232,13 @@ mod tests {
 
     #[test]
     fn names_fall_into_known_wrapped_and_unknown() {
-        let names = ["cuInit", "cuMemAlloc_v2", "cuMemAllocHost_v2", "cuNewInCuda99"].map(String::from);
+        let names = [
+            "cuInit",
+            "cuMemAlloc_v2",
+            "cuMemAllocHost_v2",
+            "cuNewInCuda99",
+        ]
+        .map(String::from);
         let wrapped = HashSet::from(["cuMemAlloc_v2".to_owned()]);
         let coverage = compare(Vendor::Cuda, "libcuda.so.1", names.to_vec(), &wrapped);
         assert_eq!((coverage.exported, coverage.wrapped), (4, 1));
@@ -237,6 +249,13 @@ mod tests {
             .find(|role| role.role == Role::Allocates.word())
             .unwrap();
         assert_eq!((allocates.exported, allocates.wrapped), (1, 1));
-        assert_eq!(coverage.roles.iter().map(|role| role.exported).sum::<usize>(), 3);
+        assert_eq!(
+            coverage
+                .roles
+                .iter()
+                .map(|role| role.exported)
+                .sum::<usize>(),
+            3
+        );
     }
 }

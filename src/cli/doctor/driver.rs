@@ -9,9 +9,20 @@ use crate::cli::vendors::{Present, Vendor};
 /// Looks at the driver as it described itself.
 pub fn look(probe: &Probe, simulated: bool, findings: &mut Findings) {
     // What the simulator's own folder holds is asked by loading it.
-    let file = if simulated { None } else { Vendor::Cuda.present() };
+    let file = if simulated {
+        None
+    } else {
+        Vendor::Cuda.present()
+    };
     let nodes = Path::new("/dev/nvidiactl").exists() || Path::new("/dev/dxg").exists();
-    compute(&probe.cuda, probe.cuda_version, file, nodes, simulated, findings);
+    compute(
+        &probe.cuda,
+        probe.cuda_version,
+        file,
+        nodes,
+        simulated,
+        findings,
+    );
     management(probe, findings);
     devices(probe, findings);
 }
@@ -125,7 +136,9 @@ fn devices(probe: &Probe, findings: &mut Findings) {
                 "device {} is partitioned by MIG: programs see its instances",
                 device.index
             ),
-            Some("limits then hold inside the instance that a program uses; name instances by UUID"),
+            Some(
+                "limits then hold inside the instance that a program uses; name instances by UUID",
+            ),
         );
     }
 }
@@ -145,12 +158,16 @@ mod tests {
     #[test]
     fn a_driver_that_cannot_be_loaded_is_not_none() {
         let missing = Library {
-            error: Some("libcuda.so.1: cannot open shared object file: No such file or directory".into()),
+            error: Some(
+                "libcuda.so.1: cannot open shared object file: No such file or directory".into(),
+            ),
             ..Library::default()
         };
         assert_eq!(said(&missing, None).0, Level::Note);
         let lacks = Library {
-            error: Some("libzz.so: cannot open shared object file: No such file or directory".into()),
+            error: Some(
+                "libzz.so: cannot open shared object file: No such file or directory".into(),
+            ),
             ..Library::default()
         };
         let there = |fault: Option<&str>| {

@@ -94,12 +94,22 @@ impl Findings {
     }
 
     /// Something that may surprise.
-    pub fn warning(&mut self, topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
+    pub fn warning(
+        &mut self,
+        topic: &'static str,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.push(Level::Warning, topic, text.into(), Some(remedy.into()));
     }
 
     /// Something that does not work.
-    pub fn problem(&mut self, topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
+    pub fn problem(
+        &mut self,
+        topic: &'static str,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.push(Level::Problem, topic, text.into(), Some(remedy.into()));
     }
 
@@ -179,7 +189,13 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut coverage = driver
         .as_ref()
-        .map(|driver| coverage::of(driver, libraries.as_ref().map(|l| &*l.preload), &mut findings))
+        .map(|driver| {
+            coverage::of(
+                driver,
+                libraries.as_ref().map(|l| &*l.preload),
+                &mut findings,
+            )
+        })
         .unwrap_or_default();
     let vendors = vendors::look(
         libraries.as_ref(),
@@ -193,7 +209,10 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     checks::conflicts(driver.as_ref(), &mut findings);
     checks::promises(context, driver.as_ref(), &mut findings);
 
-    let problems = findings.0.iter().any(|finding| finding.level == Level::Problem);
+    let problems = findings
+        .0
+        .iter()
+        .any(|finding| finding.level == Level::Problem);
     let report = Report {
         schema: "fcsp.doctor/1",
         version: env!("CARGO_PKG_VERSION"),

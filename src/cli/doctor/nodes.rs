@@ -83,7 +83,10 @@ pub fn look(vendor: Vendor, findings: &mut Findings) {
 fn examine(vendor: Vendor, dev: &Path, may_open: impl Fn(&Path) -> bool, findings: &mut Findings) {
     let present = present(vendor, dev);
     let names = |paths: &[&PathBuf]| {
-        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         names.join(", ")
     };
     let closed: Vec<&PathBuf> = present.iter().filter(|path| !may_open(path)).collect();
@@ -115,7 +118,13 @@ mod tests {
     #[test]
     fn nodes_that_may_not_be_opened_are_a_problem() {
         let dev = tempfile::tempdir().unwrap();
-        for name in ["nvidiactl", "nvidia0", "nvidia12", "nvidia-modeset", "nvidia-uvm"] {
+        for name in [
+            "nvidiactl",
+            "nvidia0",
+            "nvidia12",
+            "nvidia-modeset",
+            "nvidia-uvm",
+        ] {
             std::fs::write(dev.path().join(name), "").unwrap();
         }
         let levels = |may: &dyn Fn(&Path) -> bool| {
@@ -130,7 +139,11 @@ mod tests {
         };
         let fine = levels(&|_| true);
         assert_eq!(fine.len(), 1);
-        assert!(fine[0].0 == Level::Ok && fine[0].1.contains("nvidia12") && !fine[0].1.contains("modeset"));
+        assert!(
+            fine[0].0 == Level::Ok
+                && fine[0].1.contains("nvidia12")
+                && !fine[0].1.contains("modeset")
+        );
         let closed = levels(&|path| !path.ends_with("nvidia0"));
         assert!(
             closed[0].0 == Level::Problem && closed[0].1.ends_with("/nvidia0"),

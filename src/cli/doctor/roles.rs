@@ -51,7 +51,11 @@ fn of_library(
     let wrapped = |chosen: &dyn Fn(&Symbol) -> bool| {
         let exported = exported?;
         let these = table.iter().filter(|symbol| chosen(symbol));
-        Some(these.filter(|symbol| exported.contains(symbol.name)).count())
+        Some(
+            these
+                .filter(|symbol| exported.contains(symbol.name))
+                .count(),
+        )
     };
     OfLibrary {
         library,
@@ -99,7 +103,10 @@ fn text(vendor: &OfVendor) -> String {
         let cells = counts.map(|of| cell(of.functions, of.wrapped));
         table.row(std::iter::once(format!("  {}", role.word())).chain(cells));
     }
-    let all = vendor.libraries.iter().map(|of| cell(of.functions, of.wrapped));
+    let all = vendor
+        .libraries
+        .iter()
+        .map(|of| cell(of.functions, of.wrapped));
     table.row(std::iter::once("  all".to_owned()).chain(all));
     table.to_string()
 }

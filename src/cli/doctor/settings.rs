@@ -87,7 +87,12 @@ pub fn authority(findings: &mut Findings) {
 /// Lists the variables that are set and says which of them count.
 pub fn variables(findings: &mut Findings) -> Vec<Setting> {
     let set: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        })
         .filter(|(name, value)| limits::is_setting(name) && !value.trim().is_empty())
         .collect();
     let settings = ranked(&set);
@@ -155,7 +160,11 @@ fn environment(findings: &mut Findings) {
 /// The simulator's own variables. It refuses to start with one that it cannot read, which programs
 /// see as a machine without devices.
 fn simulator(findings: &mut Findings) {
-    let value = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let value = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    };
     if let Some(text) = value("FCSP_SIM")
         && let Err(error) = text.parse::<Topology>()
     {
@@ -253,7 +262,8 @@ mod tests {
             assert!(counts[0]);
             // A burst is above a share, so there must be one.
             let read = |count: usize| {
-                let share = (quantity == "burst").then(|| ("FCSP_COMPUTE_LIMIT".to_owned(), "5%".to_owned()));
+                let share = (quantity == "burst")
+                    .then(|| ("FCSP_COMPUTE_LIMIT".to_owned(), "5%".to_owned()));
                 env::read(share.into_iter().chain(set.iter().take(count).cloned())).unwrap()
             };
             let (all, first) = (read(set.len()), read(1));

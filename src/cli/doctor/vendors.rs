@@ -33,7 +33,13 @@ impl Section {
             .preload
             .as_ref()
             .and_then(|path| path.file_name())
-            .map(|name| format!("{} wraps {} entry points", name.to_string_lossy(), self.wrapped));
+            .map(|name| {
+                format!(
+                    "{} wraps {} entry points",
+                    name.to_string_lossy(),
+                    self.wrapped
+                )
+            });
         format!(
             "vendor   {}: {}, {}",
             self.name,
@@ -59,7 +65,14 @@ pub fn look(
         .into_iter()
         .map(|vendor| {
             let simulated = simulated.is_some();
-            section(vendor, driver(vendor), simulated, libraries, coverage, findings)
+            section(
+                vendor,
+                driver(vendor),
+                simulated,
+                libraries,
+                coverage,
+                findings,
+            )
         })
         .collect()
 }
@@ -131,7 +144,10 @@ fn usable(vendor: Vendor, driver: Option<&Path>, findings: &mut Findings) {
             findings.problem(
                 "vendors",
                 format!("{} is there and {fault}", path.display()),
-                format!("install {}'s 64-bit driver, readable by everybody", vendor.name()),
+                format!(
+                    "install {}'s 64-bit driver, readable by everybody",
+                    vendor.name()
+                ),
             );
         }
         return;

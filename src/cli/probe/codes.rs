@@ -14,7 +14,12 @@ pub struct Code {
     pub remedy: &'static str,
 }
 
-const fn code(number: i32, name: &'static str, meaning: &'static str, remedy: &'static str) -> Code {
+const fn code(
+    number: i32,
+    name: &'static str,
+    meaning: &'static str,
+    remedy: &'static str,
+) -> Code {
     Code {
         number,
         name,
@@ -25,8 +30,7 @@ const fn code(number: i32, name: &'static str, meaning: &'static str, remedy: &'
 
 const MISMATCH: &str = "install library and kernel module of one release, or restart the machine after an update; \
      in a container, use the host's libraries";
-const MPS: &str =
-    "start the MPS daemon as this user (nvidia-cuda-mps-control -d), or unset CUDA_MPS_PIPE_DIRECTORY";
+const MPS: &str = "start the MPS daemon as this user (nvidia-cuda-mps-control -d), or unset CUDA_MPS_PIPE_DIRECTORY";
 
 const CUDA: [Code; 18] = [
     code(
@@ -225,6 +229,9 @@ mod tests {
             "cuInit: a forward-compatibility libcuda is in use, which these devices or this driver do not support \
              (804, CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE)"
         );
-        assert_eq!(sentence("cuInit", 12345, cuda(12345)), "cuInit: error 12345");
+        assert_eq!(
+            sentence("cuInit", 12345, cuda(12345)),
+            "cuInit: error 12345"
+        );
     }
 }

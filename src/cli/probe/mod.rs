@@ -97,7 +97,10 @@ impl Device {
         DeviceIdentity {
             index: Some(self.index),
             uuid: self.uuid.parse().unwrap_or(DeviceUuid([0; 16])),
-            pci: self.pci.as_ref().and_then(|pci| pci.parse::<PciAddress>().ok()),
+            pci: self
+                .pci
+                .as_ref()
+                .and_then(|pci| pci.parse::<PciAddress>().ok()),
         }
     }
 }
@@ -199,8 +202,8 @@ pub fn of_vendor(vendor: Vendor, patience: Duration) -> Result<Vec<Device>, Stri
 pub fn loads(path: &Path) -> Result<(), String> {
     let mut command = child_command(&["--load"]);
     command.arg(path);
-    let answer: Result<(), String> =
-        serde_json::from_str(&answer(command, LOAD_PATIENCE)?).map_err(|error| error.to_string())?;
+    let answer: Result<(), String> = serde_json::from_str(&answer(command, LOAD_PATIENCE)?)
+        .map_err(|error| error.to_string())?;
     answer
 }
 
@@ -231,7 +234,9 @@ pub fn answer(mut command: Command, patience: Duration) -> Result<String, String
         std::io::Read::read_to_string(&mut out, &mut text).map_err(|error| error.to_string())?;
     }
     if !status.success() {
-        return Err(format!("the driver ended the process that asked it ({status})"));
+        return Err(format!(
+            "the driver ended the process that asked it ({status})"
+        ));
     }
     Ok(text)
 }
@@ -310,7 +315,11 @@ impl Handle {
         // the library.
         unsafe {
             if libc::dladdr(address, &mut info) != 0 && !info.dli_fname.is_null() {
-                this.path = Some(CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned());
+                this.path = Some(
+                    CStr::from_ptr(info.dli_fname)
+                        .to_string_lossy()
+                        .into_owned(),
+                );
             }
         }
         Ok(this)
@@ -355,14 +364,19 @@ macro_rules! function {
         // SAFETY: the alias in the FFI module has the name and the type of the symbol.
         unsafe {
             $library.function::<$module::$name>(
-                CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()).unwrap_or(c""),
+                CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes())
+                    .unwrap_or(c""),
             )
         }
     };
 }
 
 fn text(bytes: &[c_char]) -> String {
-    let bytes: Vec<u8> = bytes.iter().map(|&c| c as u8).take_while(|&b| b != 0).collect();
+    let bytes: Vec<u8> = bytes
+        .iter()
+        .map(|&c| c as u8)
+        .take_while(|&b| b != 0)
+        .collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -389,7 +403,10 @@ fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
         check("nvmlDeviceGetCount_v2", count(&mut devices))?;
         for index in 0..devices {
             let mut device = std::mem::zeroed();
-            check("nvmlDeviceGetHandleByIndex_v2", by_index(index, &mut device))?;
+            check(
+                "nvmlDeviceGetHandleByIndex_v2",
+                by_index(index, &mut device),
+            )?;
             let mut found = Device {
                 index,
                 ..Device::default()

@@ -55,8 +55,8 @@ fn found<B: Backend>(
     let count = B::device_count().ok_or("the driver does not count its devices")?;
     (0..count)
         .map(|ordinal| {
-            let identity =
-                B::identify(ordinal).ok_or(format!("device {ordinal} does not tell its identity"))?;
+            let identity = B::identify(ordinal)
+                .ok_or(format!("device {ordinal} does not tell its identity"))?;
             let total = B::total_memory(ordinal);
             Ok(Device {
                 index: ordinal.cast_unsigned(),

@@ -98,7 +98,10 @@ fn sequence(bytes: &[u8]) -> Option<(usize, Key)> {
     };
     match *bytes.get(1)? {
         b'[' => {
-            let last = bytes[2..].iter().position(|byte| (0x40..=0x7e).contains(byte))? + 2;
+            let last = bytes[2..]
+                .iter()
+                .position(|byte| (0x40..=0x7e).contains(byte))?
+                + 2;
             Some((last + 1, key(&bytes[2..=last])))
         }
         b'O' => bytes.get(2).map(|_| (3, key(&bytes[2..3]))),

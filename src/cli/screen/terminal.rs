@@ -315,7 +315,9 @@ fn is_closed() -> bool {
         revents: 0,
     };
     // SAFETY: one entry, which outlives the call.
-    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & (libc::POLLHUP | libc::POLLERR) != 0 }
+    unsafe {
+        libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & (libc::POLLHUP | libc::POLLERR) != 0
+    }
 }
 
 /// Leaves the command as the end of its picture asks: by the signal that came, or with an error
@@ -373,11 +375,17 @@ mod tests {
                 &raw const size,
             );
             assert_eq!(opened, 0);
-            (std::fs::File::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
+            (
+                std::fs::File::from_raw_fd(master),
+                OwnedFd::from_raw_fd(slave),
+            )
         };
         let stdio = || Stdio::from(slave.try_clone().unwrap());
         let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "cli::screen::terminal::tests::panics_with_a_picture"])
+            .args([
+                "--exact",
+                "cli::screen::terminal::tests::panics_with_a_picture",
+            ])
             .args(["--ignored", "--nocapture"])
             .stdin(stdio())
             .stdout(stdio())

@@ -60,7 +60,9 @@ pub(super) fn columns(width: u16, longest_name: usize) -> Columns {
     }
     // What is left over goes to long names, to shares in full, and to the bar.
     let spare = width.saturating_sub(least.saturating_sub(1));
-    let name = (longest_name as u16).saturating_sub(columns.name).min(spare / 3);
+    let name = (longest_name as u16)
+        .saturating_sub(columns.name)
+        .min(spare / 3);
     let compute = if full { (spare / 3).min(14) } else { 0 };
     columns.name += name;
     columns.compute += compute;
@@ -98,7 +100,10 @@ impl Columns {
         if self.full {
             list.push(right("PEAK", self.amount));
         }
-        list.push(right(if self.full { "REFUSED" } else { "REF" }, self.refused));
+        list.push(right(
+            if self.full { "REFUSED" } else { "REF" },
+            self.refused,
+        ));
         list.push(left("COMPUTE", self.compute));
         list.push(right("HAD", self.part));
         list.push(right("HELD", self.part));
@@ -126,7 +131,10 @@ impl Columns {
         // Two decimals of a four-digit number are the only thing too wide.
         right(match text.split_once('.') {
             Some((whole, unit)) if text.chars().count() > usize::from(self.amount) => {
-                format!("{whole}{}", unit.trim_start_matches(|c: char| c.is_ascii_digit()))
+                format!(
+                    "{whole}{}",
+                    unit.trim_start_matches(|c: char| c.is_ascii_digit())
+                )
             }
             _ => text,
         })
@@ -174,7 +182,11 @@ pub(super) fn label(tenant: &TenantView) -> String {
     }
 }
 
-pub(super) fn tenant_rows(tenant: &TenantView, state: &State, columns: &Columns) -> Vec<Row<'static>> {
+pub(super) fn tenant_rows(
+    tenant: &TenantView,
+    state: &State,
+    columns: &Columns,
+) -> Vec<Row<'static>> {
     let name_style = match (tenant.alive, tenant.paused) {
         (false, _) => screen::FAINT,
         (true, true) => Style::new().fg(Color::Yellow),

@@ -217,7 +217,9 @@ fn the_primary_context_goes_with_all_that_is_in_it() {
         client.ok(&format!("alloc {}", 256 * MIB));
         client.ok("alloc 512");
         client.ok(end);
-        wait_for("the primary context to be given back", || machine.used("t") == 0);
+        wait_for("the primary context to be given back", || {
+            machine.used("t") == 0
+        });
         assert_eq!(judge.held(client.pid()), 0);
         client.ok("use 0");
     }

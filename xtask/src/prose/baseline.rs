@@ -123,14 +123,21 @@ mod tests {
     #[test]
     fn a_count_may_fall_and_not_rise() {
         let baseline = counts(&[("a", Rule::Width, 3), ("b", Rule::Width, 3)]);
-        let now = counts(&[("a", Rule::Width, 2), ("b", Rule::Width, 4), ("b", Rule::Word, 1)]);
+        let now = counts(&[
+            ("a", Rule::Width, 2),
+            ("b", Rule::Width, 4),
+            ("b", Rule::Word, 1),
+        ]);
         let grown: Vec<_> = growth(&baseline, &now)
             .into_iter()
             .map(|growth| (growth.file, growth.rule, growth.count, growth.allowed))
             .collect();
         assert_eq!(
             grown,
-            [("b".into(), Rule::Width, 4, 3), ("b".into(), Rule::Word, 1, 0)]
+            [
+                ("b".into(), Rule::Width, 4, 3),
+                ("b".into(), Rule::Word, 1, 0)
+            ]
         );
         assert_eq!(growth(&baseline, &counts(&[])), []);
     }
@@ -142,7 +149,11 @@ mod tests {
             ("b", Rule::Width, 3),
             ("gone", Rule::Word, 9),
         ]);
-        let now = counts(&[("a", Rule::Width, 2), ("b", Rule::Width, 4), ("c", Rule::Word, 1)]);
+        let now = counts(&[
+            ("a", Rule::Width, 2),
+            ("b", Rule::Width, 4),
+            ("c", Rule::Word, 1),
+        ]);
         assert_eq!(
             updated(&baseline, &now, false),
             counts(&[("a", Rule::Width, 2), ("b", Rule::Width, 3)])

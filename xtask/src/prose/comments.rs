@@ -112,7 +112,9 @@ impl Rust<'_> {
     }
 
     fn begins_line(&self, at: usize) -> bool {
-        let start = self.source[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let start = self.source[..at]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
         self.source[start..at].trim().is_empty()
     }
 
@@ -131,7 +133,9 @@ impl Rust<'_> {
         let joins = self.begins_line(self.at);
         self.at = end;
         match self.found.last_mut() {
-            Some(last) if joins && last.joins && last.owner == owner && last.last_line + 1 == number => {
+            Some(last)
+                if joins && last.joins && last.owner == owner && last.last_line + 1 == number =>
+            {
                 last.lines.push(line);
                 (last.end, last.last_line) = (end, number);
             }
@@ -232,7 +236,9 @@ fn raw_string_length(rest: &str) -> Option<usize> {
     let hashes = rest[1..].bytes().take_while(|&byte| byte == b'#').count();
     let body = rest[1 + hashes..].strip_prefix('"')?;
     let close = format!("\"{}", "#".repeat(hashes));
-    let end = body.find(&close).map_or(body.len(), |end| end + close.len());
+    let end = body
+        .find(&close)
+        .map_or(body.len(), |end| end + close.len());
     Some(2 + hashes + end)
 }
 
@@ -242,7 +248,9 @@ fn quote_length(rest: &str) -> usize {
     match characters.next() {
         Some((_, '\\')) => {
             // The character after the backslash may be a quote.
-            rest[3.min(rest.len())..].find('\'').map_or(1, |end| end + 4)
+            rest[3.min(rest.len())..]
+                .find('\'')
+                .map_or(1, |end| end + 4)
         }
         Some(_) => match characters.next() {
             Some((at, '\'')) => at + 1,
@@ -284,7 +292,9 @@ fn item_after(mut rest: &str) -> Item {
             "extern" if rest.starts_with('"') => rest = rest[string_length(rest)..].trim_start(),
             "extern" => {}
             "pub" if rest.starts_with('(') => {
-                rest = rest.find(')').map_or("", |end| rest[end + 1..].trim_start());
+                rest = rest
+                    .find(')')
+                    .map_or("", |end| rest[end + 1..].trim_start());
             }
             "pub" => {}
             _ => return Item::Other,
@@ -367,7 +377,10 @@ mod tests {
 
     #[test]
     fn block_comments_nest() {
-        assert_eq!(texts("/* a /* b */ c */ let x; /* d */"), ["a /* b */ c", "d"]);
+        assert_eq!(
+            texts("/* a /* b */ c */ let x; /* d */"),
+            ["a /* b */ c", "d"]
+        );
         let source = "/**\n * One.\n * Two.\n */\nstruct S;";
         let found = rust(source);
         assert_eq!(found[0].owner, Owner::Item(Item::Thing));

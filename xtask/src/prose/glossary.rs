@@ -78,7 +78,9 @@ mod tests {
         let glossary = Glossary::parse(&text).unwrap();
         assert_eq!(glossary.starting_with("one")[0].instead, "four");
         assert_eq!(glossary.starting_with("two")[0].words, ["two", "three"]);
-        assert!(glossary.starting_with("five").is_empty() && glossary.starting_with("a").is_empty());
+        assert!(
+            glossary.starting_with("five").is_empty() && glossary.starting_with("a").is_empty()
+        );
     }
 
     #[test]
@@ -114,7 +116,12 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let text = std::fs::read_to_string(root.join(PATH)).unwrap();
         // Paths without a crate are in the core; those said to be the hook's have no crate either.
-        let folders = ["", "fcsp-core/src", "fcsp-hook/src", "fcsp-hook/src/compute"];
+        let folders = [
+            "",
+            "fcsp-core/src",
+            "fcsp-hook/src",
+            "fcsp-hook/src/compute",
+        ];
         let named: Vec<&str> = text
             .split('`')
             .skip(1)
@@ -123,7 +130,9 @@ mod tests {
             .collect();
         assert!(named.len() > 50, "{}", named.len());
         for path in named {
-            let exists = folders.iter().any(|folder| root.join(folder).join(path).exists());
+            let exists = folders
+                .iter()
+                .any(|folder| root.join(folder).join(path).exists());
             assert!(exists, "{PATH} names {path}");
         }
     }

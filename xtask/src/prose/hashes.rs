@@ -15,7 +15,15 @@ pub enum Language {
 }
 
 /// Comments that speak to a tool and not to a reader.
-const DIRECTIVES: &[&str] = &["!", "shellcheck ", "noqa", "type:", "pylint:", "fmt:", "ruff:"];
+const DIRECTIVES: &[&str] = &[
+    "!",
+    "shellcheck ",
+    "noqa",
+    "type:",
+    "pylint:",
+    "fmt:",
+    "ruff:",
+];
 
 /// The end of a literal or a text that goes on over lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +84,9 @@ fn comment_in(line: &str, language: Language, open: &mut Open) -> Option<usize> 
         let first = rest.chars().next()?;
         if let Open::Quote(end) = *open {
             at += match first {
-                '\\' if is_escaped(end, language) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+                '\\' if is_escaped(end, language) => {
+                    1 + rest[1..].chars().next().map_or(0, char::len_utf8)
+                }
                 _ if rest.starts_with(end) => {
                     *open = Open::Nothing;
                     end.len()
@@ -85,7 +95,8 @@ fn comment_in(line: &str, language: Language, open: &mut Open) -> Option<usize> 
             };
             continue;
         }
-        let begins_word = at == 0 || line[..at].ends_with(char::is_whitespace) || line[..at].ends_with(';');
+        let begins_word =
+            at == 0 || line[..at].ends_with(char::is_whitespace) || line[..at].ends_with(';');
         match first {
             '#' if language != Language::Shell || begins_word => return Some(at),
             '\\' if language == Language::Shell => {
@@ -98,7 +109,10 @@ fn comment_in(line: &str, language: Language, open: &mut Open) -> Option<usize> 
                 at += quote.len();
                 continue;
             }
-            '<' if language == Language::Shell && rest.starts_with("<<") && !rest.starts_with("<<<") => {
+            '<' if language == Language::Shell
+                && rest.starts_with("<<")
+                && !rest.starts_with("<<<") =>
+            {
                 let word = rest[2..]
                     .trim_start_matches(['-', ' '])
                     .trim_start_matches(['\'', '"', '\\']);
@@ -119,7 +133,8 @@ fn comment_in(line: &str, language: Language, open: &mut Open) -> Option<usize> 
     }
     if let Some(end) = document {
         *open = Open::Document(end);
-    } else if language != Language::Shell && matches!(open, Open::Quote(quote) if quote.len() == 1) {
+    } else if language != Language::Shell && matches!(open, Open::Quote(quote) if quote.len() == 1)
+    {
         // Literals of one quote end with their line.
         *open = Open::Nothing;
     }
@@ -164,8 +179,7 @@ mod tests {
 
     #[test]
     fn a_shells_words_hold_no_comments() {
-        let source =
-            "#!/bin/sh\n# one\n# two\nx=${y#z} # three\necho \"# no\" '# no' $#\n# shellcheck disable=SC1\n";
+        let source = "#!/bin/sh\n# one\n# two\nx=${y#z} # three\necho \"# no\" '# no' $#\n# shellcheck disable=SC1\n";
         assert_eq!(texts(source, Language::Shell), ["one|two", "three"]);
         let document = "cat <<'END'\n# no\nEND\n# yes\ncat <<< x # yes\n";
         assert_eq!(texts(document, Language::Shell), ["yes", "yes"]);

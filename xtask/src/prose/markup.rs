@@ -75,7 +75,9 @@ pub fn prose(lines: &[Line]) -> Prose {
     for (index, line) in lines.iter().enumerate() {
         let text = line.text.as_str();
         let trimmed = text.trim_start();
-        let is_fence = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
+        let is_fence = ["```", "~~~"]
+            .into_iter()
+            .find(|mark| trimmed.starts_with(mark));
         if let Some(mark) = fence {
             if is_fence == Some(mark) {
                 fence = None;

@@ -63,11 +63,15 @@ impl Options {
                 "--update-baseline" => options.update = true,
                 "--allow-growth" => options.grow = true,
                 flag if flag.starts_with('-') => {
-                    bail!("'{flag}' is none of --all, --json, --rewrap, --update-baseline and --allow-growth")
+                    bail!(
+                        "'{flag}' is none of --all, --json, --rewrap, --update-baseline and --allow-growth"
+                    )
                 }
-                _ => options
-                    .paths
-                    .push(arg.trim_start_matches("./").trim_end_matches('/').to_owned()),
+                _ => options.paths.push(
+                    arg.trim_start_matches("./")
+                        .trim_end_matches('/')
+                        .to_owned(),
+                ),
             }
         }
         if options.update && !options.paths.is_empty() {
@@ -139,8 +143,9 @@ pub fn run(args: impl Iterator<Item = String>) -> Result<bool> {
 
 /// Checks the files below `root`, and updates the baseline if that is asked for.
 fn lint(root: &Path, options: &Options) -> Result<Report> {
-    let read =
-        |path: &str| std::fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"));
+    let read = |path: &str| {
+        std::fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))
+    };
     let glossary = Glossary::parse(&read(glossary::PATH)?)?;
     let path = root.join(baseline::PATH);
     let baseline = match path.exists() {
@@ -154,8 +159,13 @@ fn lint(root: &Path, options: &Options) -> Result<Report> {
             continue;
         };
         if let Some(form) = form(&file, &text) {
-            if let Some(new) = options.rewrap.then(|| rewrap::rewrap(form, &text)).flatten() {
-                std::fs::write(root.join(&file), &new).with_context(|| format!("cannot write {file}"))?;
+            if let Some(new) = options
+                .rewrap
+                .then(|| rewrap::rewrap(form, &text))
+                .flatten()
+            {
+                std::fs::write(root.join(&file), &new)
+                    .with_context(|| format!("cannot write {file}"))?;
                 text = new;
             }
             found.insert(file, check(form, &text, &glossary));
@@ -176,7 +186,11 @@ fn lint(root: &Path, options: &Options) -> Result<Report> {
             grown.clear();
         }
     }
-    Ok(Report { found, counts, grown })
+    Ok(Report {
+        found,
+        counts,
+        grown,
+    })
 }
 
 /// Returns the output for machines.
@@ -210,7 +224,13 @@ fn document(shown: &[(&String, &Finding)], grown: &[Growth], counts: &Counts) ->
 pub fn files(root: &Path) -> Result<Vec<String>> {
     let output = Command::new("git")
         .current_dir(root)
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .output()
         .context("cannot run git")?;
     if !output.status.success() {

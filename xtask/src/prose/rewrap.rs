@@ -142,9 +142,12 @@ fn list_marker(text: &str) -> usize {
 /// Tells whether a word at the beginning of a line would begin something other than a line.
 fn begins_something(word: &str) -> bool {
     let number = word.trim_end_matches(['.', ')']);
-    let is_item =
-        number.len() < word.len() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    is_item || word.starts_with(['-', '+', '*', '#', '>', '|', '=', '~', '!', '/']) || word.starts_with("```")
+    let is_item = number.len() < word.len()
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit());
+    is_item
+        || word.starts_with(['-', '+', '*', '#', '>', '|', '=', '~', '!', '/'])
+        || word.starts_with("```")
 }
 
 #[cfg(test)]
@@ -167,7 +170,10 @@ mod tests {
         let lines: Vec<&str> = new.lines().collect();
         assert_eq!(lines[..3], ["/// Short", "/// lines.", "fn f() {"]);
         assert_eq!(lines[3], format!("    // {}", ["word"; 18].join(" ")));
-        assert_eq!(lines[4], format!("    // {} end of it.", ["word"; 12].join(" ")));
+        assert_eq!(
+            lines[4],
+            format!("    // {} end of it.", ["word"; 12].join(" "))
+        );
         assert_eq!(lines[5..], ["    g();", "}"]);
         assert_eq!(rewrap(Form::Rust, &new), None, "twice is once");
     }
@@ -181,7 +187,9 @@ mod tests {
         .unwrap();
         let lines: Vec<&str> = new.lines().collect();
         assert!(
-            lines[0].starts_with("- word") && lines[1].starts_with("  word") && lines[1].ends_with("more")
+            lines[0].starts_with("- word")
+                && lines[1].starts_with("  word")
+                && lines[1].ends_with("more")
         );
         assert_eq!(lines[2..4], ["- b", ""]);
         assert!(lines[4].starts_with("10. word") && lines[5].starts_with("    word"));
@@ -212,7 +220,11 @@ mod tests {
     fn no_word_becomes_a_mark() {
         // Each of these would begin a line, and with it a list, a heading or a quotation.
         for word in ["-", "#", ">", "1.", "//"] {
-            let words = format!("{} {word} {}", ["word"; 20].join(" "), ["word"; 20].join(" "));
+            let words = format!(
+                "{} {word} {}",
+                ["word"; 20].join(" "),
+                ["word"; 20].join(" ")
+            );
             let new = rewrap(Form::Markdown, &format!("{words}\n")).unwrap();
             assert!(!new.lines().any(|line| line.starts_with(word)), "{new}");
             assert_eq!(new.split_whitespace().collect::<Vec<_>>().join(" "), words);
@@ -226,7 +238,12 @@ mod tests {
             long()
         );
         let new = rewrap(Form::Hashes(Language::Shell), &source).unwrap();
-        assert_eq!(new.lines().filter(|line| line.starts_with("# word")).count(), 2);
+        assert_eq!(
+            new.lines()
+                .filter(|line| line.starts_with("# word"))
+                .count(),
+            2
+        );
         assert!(new.ends_with("# shellcheck disable=SC2086 # words\nx=1\n"));
     }
 }

@@ -36,9 +36,9 @@ const NOT_VERBS: &[&str] = &[
 
 /// Verbs and conjunctions that begin sentences. Words that may be nouns are not here.
 const NOT_NOUNS: &[&str] = &[
-    "as", "at", "because", "but", "by", "can", "finds", "for", "gives", "goes", "has", "holds", "if", "is",
-    "it", "keeps", "knows", "lets", "makes", "may", "of", "puts", "says", "since", "so", "takes", "tells",
-    "this", "until", "writes",
+    "as", "at", "because", "but", "by", "can", "finds", "for", "gives", "goes", "has", "holds",
+    "if", "is", "it", "keeps", "knows", "lets", "makes", "may", "of", "puts", "says", "since",
+    "so", "takes", "tells", "this", "until", "writes",
 ];
 
 /// Words with a full stop that end no sentence.
@@ -141,10 +141,14 @@ fn summary(paragraph: &Paragraph, owner: Owner, found: &mut Vec<Finding>) {
     let asks = QUESTIONS.contains(&word.as_str());
     let wanted = match owner {
         Owner::None => return,
-        Owner::Item(Item::Function) if !word.ends_with('s') || NOT_VERBS.contains(&word.as_str()) => {
+        Owner::Item(Item::Function)
+            if !word.ends_with('s') || NOT_VERBS.contains(&word.as_str()) =>
+        {
             "begin with a verb in the third person"
         }
-        Owner::Item(Item::Thing) if asks || NOT_NOUNS.contains(&word.as_str()) => "begin with a noun phrase",
+        Owner::Item(Item::Thing) if asks || NOT_NOUNS.contains(&word.as_str()) => {
+            "begin with a noun phrase"
+        }
         Owner::Module | Owner::Item(_) if asks => "begin with a noun or a verb",
         _ => return,
     };
@@ -181,7 +185,8 @@ fn sentences(paragraph: &Paragraph, found: &mut Vec<Finding>) {
 /// Divides text at white space, with the places of the parts.
 fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let place = |token: &str| token.as_ptr() as usize - text.as_ptr() as usize;
-    text.split_whitespace().map(move |token| (place(token), token))
+    text.split_whitespace()
+        .map(move |token| (place(token), token))
 }
 
 fn ends_sentence(token: &str, next: &str) -> bool {
@@ -206,7 +211,11 @@ fn words(paragraph: &Paragraph, glossary: &Glossary, found: &mut Vec<Finding>) {
         for entry in glossary.starting_with(word) {
             let rest = &words[index..];
             let same = entry.words.len() <= rest.len()
-                && entry.words.iter().zip(rest).all(|(wanted, (_, is))| wanted == is)
+                && entry
+                    .words
+                    .iter()
+                    .zip(rest)
+                    .all(|(wanted, (_, is))| wanted == is)
                 && rest[..entry.words.len()].windows(2).all(|pair| {
                     let between = &text[pair[0].0 + pair[0].1.len()..pair[1].0];
                     between.trim().is_empty()
@@ -215,7 +224,11 @@ fn words(paragraph: &Paragraph, glossary: &Glossary, found: &mut Vec<Finding>) {
                 found.push(Finding {
                     line: paragraph.line_at(at),
                     rule: Rule::Word,
-                    remedy: format!("\"{}\": say instead: {}", entry.words.join(" "), entry.instead),
+                    remedy: format!(
+                        "\"{}\": say instead: {}",
+                        entry.words.join(" "),
+                        entry.instead
+                    ),
                 });
                 break;
             }
@@ -277,7 +290,11 @@ mod tests {
         let line = |columns: usize| format!("// {}", "a ".repeat(columns / 2 - 1).trim_end());
         assert_eq!(line(102).len(), 102);
         assert_eq!(rules(&line(102)).first(), Some(&(1, Rule::Width)));
-        assert!(!rules(&line(100)).iter().any(|&(_, rule)| rule == Rule::Width));
+        assert!(
+            !rules(&line(100))
+                .iter()
+                .any(|&(_, rule)| rule == Rule::Width)
+        );
         let address = format!("// See\n// https://a.b/{}", "x".repeat(100));
         assert_eq!(rules(&address), []);
         let code = format!(
@@ -343,10 +360,15 @@ mod tests {
                 .count(),
             0
         );
-        let (_, rule, remedy) = found(&format!("// One.\n// A {}.", long(30))).pop().unwrap();
+        let (_, rule, remedy) = found(&format!("// One.\n// A {}.", long(30)))
+            .pop()
+            .unwrap();
         assert_eq!(
             (rule, remedy.as_str()),
-            (Rule::Sentence, "split this sentence of 31 words; 30 are the most")
+            (
+                Rule::Sentence,
+                "split this sentence of 31 words; 30 are the most"
+            )
         );
         // Code is one word, however long; an abbreviation ends nothing.
         assert_eq!(
@@ -357,14 +379,27 @@ mod tests {
             0
         );
         let two = format!("// {} e.g. A {}.\n", long(10), long(20));
-        assert_eq!(rules(&two).iter().filter(|r| r.1 == Rule::Sentence).count(), 1);
+        assert_eq!(
+            rules(&two).iter().filter(|r| r.1 == Rule::Sentence).count(),
+            1
+        );
         let lists = format!("// - {}\n// - {}", long(20), long(20));
-        assert_eq!(rules(&lists).iter().filter(|r| r.1 == Rule::Sentence).count(), 0);
+        assert_eq!(
+            rules(&lists)
+                .iter()
+                .filter(|r| r.1 == Rule::Sentence)
+                .count(),
+            0
+        );
     }
 
     #[test]
     fn the_line_of_a_sentence_is_its_first() {
-        let source = format!("// One two. {}\n// {}.", "Three", ["word"; 40].join("\n// "));
+        let source = format!(
+            "// One two. {}\n// {}.",
+            "Three",
+            ["word"; 40].join("\n// ")
+        );
         assert_eq!(rules(&source), [(1, Rule::Sentence)]);
     }
 

@@ -148,7 +148,8 @@ impl Neighbours {
         });
         let now = now_ns();
         let since = now.saturating_sub(self.scanned_at);
-        if since < self.took.saturating_mul(PART) || (changed == self.changed && since < RESCAN_NS) {
+        if since < self.took.saturating_mul(PART) || (changed == self.changed && since < RESCAN_NS)
+        {
             return;
         }
         self.changed = changed;
@@ -169,7 +170,8 @@ impl Neighbours {
             self.pages.clear();
             return;
         };
-        let owner = std::fs::symlink_metadata(self.folder.join(&self.own)).map(|meta| Owner::of(&meta));
+        let owner =
+            std::fs::symlink_metadata(self.folder.join(&self.own)).map(|meta| Owner::of(&meta));
         let ours = owner.ok().map(|owner| self.side(&self.own, owner));
         let mut pages = std::mem::take(&mut self.pages);
         for page in &mut pages {
@@ -260,8 +262,8 @@ impl Neighbours {
 
     /// The owner of the page of this name, and what root has entered for it.
     fn side(&self, name: &str, owner: Owner) -> Side {
-        let entered =
-            tenant_of(name).and_then(|tenant| authority::entered(&self.state, &self.device, tenant, owner));
+        let entered = tenant_of(name)
+            .and_then(|tenant| authority::entered(&self.state, &self.device, tenant, owner));
         Side { owner, entered }
     }
 
@@ -390,7 +392,11 @@ mod tests {
     #[test]
     fn pages_of_the_dead_are_neither_mapped_nor_opened_again() {
         let (_dir, state, _own, mut others) = setting();
-        leave(&state, (0..300).map(|i| format!("t{i}")), now_ns() - 2 * FRESH_NS);
+        leave(
+            &state,
+            (0..300).map(|i| format!("t{i}")),
+            now_ns() - 2 * FRESH_NS,
+        );
         let living = OwnPage::open(&state, &DEVICE, "living").unwrap();
         living.page().attach(&Params::balanced(250_000), 1).unwrap();
         // Past the age at which a file may still be about to be held.
@@ -420,14 +426,25 @@ mod tests {
     #[test]
     fn a_tenant_that_comes_back_is_noticed_at_once_and_owes_what_it_owed() {
         let (_dir, state, _own, mut others) = setting();
-        leave(&state, ["a".to_owned()].into_iter(), now_ns() - 2 * FRESH_NS);
+        leave(
+            &state,
+            ["a".to_owned()].into_iter(),
+            now_ns() - 2 * FRESH_NS,
+        );
         others.rescan();
         assert!(others.views().is_empty());
         let first = OwnPage::open(&state, &DEVICE, "a").unwrap();
-        first.page().attach(&Params::balanced(250_000), now_ns()).unwrap();
+        first
+            .page()
+            .attach(&Params::balanced(250_000), now_ns())
+            .unwrap();
         let second = OwnPage::open(&state, &DEVICE, "a").unwrap();
         second.page().count(1);
-        assert_eq!(first.page().counters().consumed, 8, "one account, which goes on");
+        assert_eq!(
+            first.page().counters().consumed,
+            8,
+            "one account, which goes on"
+        );
         others.changed = 0;
         others.took = 0;
         others.refresh();
@@ -439,7 +456,10 @@ mod tests {
     fn there_is_a_bound_to_the_pages_that_are_looked_at() {
         let (_dir, state, _own, mut others) = setting();
         let first = OwnPage::open(&state, &DEVICE, "first").unwrap();
-        first.page().attach(&Params::balanced(250_000), now_ns()).unwrap();
+        first
+            .page()
+            .attach(&Params::balanced(250_000), now_ns())
+            .unwrap();
         first.page().publish(now_ns());
         others.rescan();
         leave(&state, (0..2 * MOST).map(|i| format!("t{i}")), now_ns());
@@ -488,7 +508,9 @@ mod tests {
         ] {
             std::fs::write(&path, noise).unwrap();
             let page = OwnPage::open(&state, &DEVICE, "a").unwrap();
-            page.page().attach(&Params::strict(100_000), now_ns()).unwrap();
+            page.page()
+                .attach(&Params::strict(100_000), now_ns())
+                .unwrap();
             assert_eq!(page.page().view().unwrap().quota, 100_000);
         }
     }
@@ -497,16 +519,27 @@ mod tests {
     fn processes_that_come_back_at_once_meet_in_one_page() {
         let (_dir, state, _own, _) = setting();
         for round in 0..20 {
-            leave(&state, [format!("t{round}")].into_iter(), now_ns() - 2 * FRESH_NS);
+            leave(
+                &state,
+                [format!("t{round}")].into_iter(),
+                now_ns() - 2 * FRESH_NS,
+            );
             let pages: Vec<OwnPage> = std::thread::scope(|scope| {
                 let open = || OwnPage::open(&state, &DEVICE, &format!("t{round}")).unwrap();
                 let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap())
+                    .collect()
             });
             for page in &pages {
                 page.page().count(1);
             }
-            assert!(pages.iter().all(|page| page.page().counters().consumed == 15));
+            assert!(
+                pages
+                    .iter()
+                    .all(|page| page.page().counters().consumed == 15)
+            );
         }
     }
 }

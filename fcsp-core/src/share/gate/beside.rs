@@ -92,7 +92,8 @@ impl Gate<'_> {
             return UNPROVEN;
         }
         // In steps of a hundredth, so that a page is not written for less.
-        (u128::from(wrong) * 100 / u128::from(right + wrong + FEW_NS)) as u64 * (u64::from(WHOLE) / 100)
+        (u128::from(wrong) * 100 / u128::from(right + wrong + FEW_NS)) as u64
+            * (u64::from(WHOLE) / 100)
     }
 
     /// What others had of the last `length` ns of a `stretch`, ns: they had had `before` ns when it
@@ -125,11 +126,18 @@ impl Gate<'_> {
     /// `charged`, and nobody's charges for `unaccounted`.
     fn judge(&self, length: u64, charged: u64, unaccounted: i64) {
         let Looked {
-            span, right, balance, ..
+            span,
+            right,
+            balance,
+            ..
         } = &self.looked;
         right.fetch_add(charged, Ordering::Relaxed);
         balance.fetch_add(unaccounted, Ordering::Relaxed);
-        if span.fetch_add(length, Ordering::Relaxed).saturating_add(length) < WINDOW_NS {
+        if span
+            .fetch_add(length, Ordering::Relaxed)
+            .saturating_add(length)
+            < WINDOW_NS
+        {
             return;
         }
         let span = span.swap(0, Ordering::Relaxed);
@@ -137,14 +145,23 @@ impl Gate<'_> {
             .swap(0, Ordering::Relaxed)
             .saturating_sub((span / LOST_STRICT).cast_signed())
             .clamp(0, span.cast_signed());
-        self.page
-            .judge(right.swap(0, Ordering::Relaxed), wrong.cast_unsigned(), KEPT_NS);
+        self.page.judge(
+            right.swap(0, Ordering::Relaxed),
+            wrong.cast_unsigned(),
+            KEPT_NS,
+        );
     }
 
     /// Work of this process was on the device for a `stretch` in which others may have used it,
     /// too; when it began, they had had `before` ns ([`progress`]). Charges this tenant's part of
     /// what nobody was charged for, and returns it, ns.
-    pub fn was_busy_beside(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
+    pub fn was_busy_beside(
+        &self,
+        stretch: Stretch,
+        before: u64,
+        neighbours: &[View],
+        now: u64,
+    ) -> u64 {
         let Stretch { from, until } = stretch;
         // A mark and a wait tell of the same time: it is looked at once.
         let length = self.page.look_until(from, until);
@@ -161,7 +178,8 @@ impl Gate<'_> {
                 is_judge = false;
                 // Two of which nothing is known both pay in full: a ceiling holds in doubt.
                 if n.doubt > UNPROVEN {
-                    doubtful = doubtful.saturating_add(n.doubt.min(u64::from(WHOLE)) * u64::from(n.quota));
+                    doubtful =
+                        doubtful.saturating_add(n.doubt.min(u64::from(WHOLE)) * u64::from(n.quota));
                 }
             }
         }
@@ -198,7 +216,8 @@ impl Gate<'_> {
             return 0;
         }
         let weight = own * u64::from(params.quota);
-        let part = |of: u64| (u128::from(of) * u128::from(weight) / u128::from(weight + others)) as u64;
+        let part =
+            |of: u64| (u128::from(of) * u128::from(weight) / u128::from(weight + others)) as u64;
         if missing > 0 {
             let all = if is_strict { missing } else { window.balance };
             let pays = part(all.cast_unsigned());

@@ -96,7 +96,9 @@ impl Gate<'_> {
         let since = self.period_at.swap(at, Ordering::Relaxed);
         let charged = marker.since(Marker(self.period_mark.swap(marker.0, Ordering::Relaxed)));
         let amended = self.amended.swap(0, Ordering::Relaxed);
-        let charged = i64::try_from(charged).unwrap_or(i64::MAX).saturating_add(amended);
+        let charged = i64::try_from(charged)
+            .unwrap_or(i64::MAX)
+            .saturating_add(amended);
         let most = i64::try_from(at.saturating_sub(since)).unwrap_or(i64::MAX);
         if charged > most {
             let back = most - charged;
@@ -205,7 +207,8 @@ impl Gate<'_> {
             // In this order: whoever reads between the two finds less submitted than there was,
             // which is asked again, and not more. Credit that another thread uses meanwhile is owed
             // by the next slice.
-            self.granted.fetch_sub(taken.cast_unsigned(), Ordering::Relaxed);
+            self.granted
+                .fetch_sub(taken.cast_unsigned(), Ordering::Relaxed);
             self.line.credit.fetch_sub(taken, Ordering::Relaxed);
         }
         taken

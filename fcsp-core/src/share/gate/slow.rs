@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::line::{WORD_AWAITED, WORD_CHANGED, WORD_PAUSED, WORD_POLITE};
 use super::{
-    FIRST_LAUNCHES, FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS, MIN_SLICE_NS,
-    OVERDUE_NS, PUBLISH_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, TRIAL_NS, Verdict,
+    FIRST_LAUNCHES, FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS,
+    MIN_SLICE_NS, OVERDUE_NS, PUBLISH_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, TRIAL_NS, Verdict,
 };
 use crate::classify::Class;
 use crate::share::bucket::wall_of;
@@ -53,9 +53,10 @@ impl Gate<'_> {
     /// it takes is charged to the guarantee, so that the debt is bounded and paid back.
     pub fn acquire_as(&self, class: Class, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         let params = self.params();
-        self.line
-            .word
-            .fetch_and(!(WORD_CHANGED | WORD_POLITE | WORD_AWAITED), Ordering::Relaxed);
+        self.line.word.fetch_and(
+            !(WORD_CHANGED | WORD_POLITE | WORD_AWAITED),
+            Ordering::Relaxed,
+        );
         self.arrivals.launches(now);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
@@ -74,7 +75,8 @@ impl Gate<'_> {
                 waiting: self.waiting.load(Ordering::Relaxed) != 0,
             },
         );
-        let idle = !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
+        let idle =
+            !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
         // Back from idleness: join the others' surplus clock. Whoever only paused, or took none of
         // the surplus for a while, is behind it by so much and no more.
         let away = idle && now.saturating_sub(last) > policy::AWAY_NS;
@@ -100,19 +102,25 @@ impl Gate<'_> {
         };
         let spent = |empty, bit| if empty { bit } else { 0 };
         self.spent.store(
-            spent(!own.has_tokens(now), GUARANTEE_SPENT) | spent(own.floor_tokens(now) == 0, FLOOR_SPENT),
+            spent(!own.has_tokens(now), GUARANTEE_SPENT)
+                | spent(own.floor_tokens(now) == 0, FLOOR_SPENT),
             Ordering::Relaxed,
         );
         let before = self.granted.load(Ordering::Relaxed);
         if class.bypasses_gate() && self.ranks.load(Ordering::Relaxed) && own.owes_little(now) {
             let funds = decision.funds().unwrap_or(Funds::Guarantee);
             let verdict = self.pass(&own, funds, cost, now);
-            self.note_mix(class, self.granted.load(Ordering::Relaxed).saturating_sub(before));
+            self.note_mix(
+                class,
+                self.granted.load(Ordering::Relaxed).saturating_sub(before),
+            );
             return verdict;
         }
         let verdict = match decision {
             Decision::Go(funds) => self.go(&own, funds, How::Freely, cost, now, last, neighbours),
-            Decision::GoPolite(funds) => self.go(&own, funds, How::Politely, cost, now, last, neighbours),
+            Decision::GoPolite(funds) => {
+                self.go(&own, funds, How::Politely, cost, now, last, neighbours)
+            }
             Decision::GoFloor(funds, room) => {
                 self.go(&own, funds, How::OnFloor(room), cost, now, last, neighbours)
             }
@@ -129,7 +137,10 @@ impl Gate<'_> {
             }
         };
         // Another thread's slice may be in it, which then counts for this class: it is a sample.
-        self.note_mix(class, self.granted.load(Ordering::Relaxed).saturating_sub(before));
+        self.note_mix(
+            class,
+            self.granted.load(Ordering::Relaxed).saturating_sub(before),
+        );
         verdict
     }
 
@@ -175,7 +186,10 @@ impl Gate<'_> {
             } else {
                 self.stretch.load(Ordering::Relaxed)
             };
-            (Tuning::adaptive(stretch, kernel, leaning, disturbs), leaning)
+            (
+                Tuning::adaptive(stretch, kernel, leaning, disturbs),
+                leaning,
+            )
         } else {
             (Tuning::DEFAULT, Leaning::None)
         };
@@ -201,7 +215,8 @@ impl Gate<'_> {
 
     fn learn_kernel(&self, cost: u64) {
         let old = self.kernel.load(Ordering::Relaxed);
-        self.kernel.store(old - old / 16 + cost / 16, Ordering::Relaxed);
+        self.kernel
+            .store(old - old / 16 + cost / 16, Ordering::Relaxed);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -278,7 +293,9 @@ impl Gate<'_> {
                 let some = WITHIN_SLICE_NS.min(room.saturating_sub(own.queued) / 2);
                 cost.max(some).saturating_add_signed(-credit).max(1)
             }
-            How::OnFloor(room) => grant.min(room.max(cost.saturating_add_signed(-credit))).max(1),
+            How::OnFloor(room) => grant
+                .min(room.max(cost.saturating_add_signed(-credit)))
+                .max(1),
             How::InTurn(turn) => {
                 let left = turn.left.max(0).cast_unsigned().min(depth);
                 left.max(cost.saturating_add_signed(-credit)).max(1)
@@ -386,7 +403,13 @@ impl Gate<'_> {
             ..*own
         };
         self.spent.store(1, Ordering::Relaxed);
-        self.wait(&own, own.refilled_at().max(now + 1), Reason::Quota, cost, now)
+        self.wait(
+            &own,
+            own.refilled_at().max(now + 1),
+            Reason::Quota,
+            cost,
+            now,
+        )
     }
 
     /// Waits for another new process of the tenant to find out what its first launches take:
@@ -412,7 +435,9 @@ impl Gate<'_> {
 
     fn patience(&self, own: &Own) -> u64 {
         // What is in flight may take as long as its share of the device makes it.
-        STUCK_NS + own.company * STUCK_PER_NEIGHBOUR_NS + wall_of(self.in_flight(), own.params.quota)
+        STUCK_NS
+            + own.company * STUCK_PER_NEIGHBOUR_NS
+            + wall_of(self.in_flight(), own.params.quota)
     }
 
     /// Since when the launch waits.
@@ -475,7 +500,8 @@ impl Gate<'_> {
     /// and together they are let through no faster than the quota pays for. Fails with the instant
     /// of the next turn.
     fn let_one(&self, own: &Own, cost: u64, now: u64) -> Result<Verdict, u64> {
-        self.page.take_let_through(wall_of(cost, own.params.quota), now)?;
+        self.page
+            .take_let_through(wall_of(cost, own.params.quota), now)?;
         self.resume(now);
         self.finish_wait(now);
         self.page.note_let_through();

@@ -12,7 +12,8 @@ impl TenantPage {
         // One exchange: of many processes that wake at once and see the same token, one has it.
         self.empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-                (rate.lag(at, now) > 0).then(|| rate.after(at, now, i64::try_from(gpu).unwrap_or(i64::MAX)))
+                (rate.lag(at, now) > 0)
+                    .then(|| rate.after(at, now, i64::try_from(gpu).unwrap_or(i64::MAX)))
             })
             .is_ok()
     }
@@ -25,7 +26,8 @@ impl TenantPage {
             .let_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
                 // Farther ahead than any wait: a word that another clock or a fault has left.
-                (at <= now || at - now > MAX_DEBT_NS).then(|| now.saturating_add(wall.min(MAX_DEBT_NS)))
+                (at <= now || at - now > MAX_DEBT_NS)
+                    .then(|| now.saturating_add(wall.min(MAX_DEBT_NS)))
             });
         taken.map(drop)
     }

@@ -62,7 +62,9 @@ impl TenantPage {
 
     /// Counts `gpu` ns of what was charged as done; negative where less was charged after all.
     pub(crate) fn add_done(&self, gpu: i64) {
-        self.beside.done.fetch_add(gpu.cast_unsigned(), Ordering::Relaxed);
+        self.beside
+            .done
+            .fetch_add(gpu.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// Counts `gpu` ns as charged for what was submitted.
@@ -108,7 +110,11 @@ impl TenantPage {
             ..
         } = &self.beside;
         balance.fetch_add(unaccounted.cast_unsigned(), Ordering::Relaxed);
-        if span.fetch_add(length, Ordering::Relaxed).saturating_add(length) < full {
+        if span
+            .fetch_add(length, Ordering::Relaxed)
+            .saturating_add(length)
+            < full
+        {
             return None;
         }
         let consumed = self.consumed();
@@ -117,7 +123,11 @@ impl TenantPage {
             span: span.swap(0, Ordering::Relaxed),
             balance: balance.swap(0, Ordering::Relaxed).cast_signed(),
             // What was given back may be more than was charged.
-            charged: consumed.wrapping_sub(before).cast_signed().max(0).cast_unsigned(),
+            charged: consumed
+                .wrapping_sub(before)
+                .cast_signed()
+                .max(0)
+                .cast_unsigned(),
         })
     }
 
@@ -138,7 +148,10 @@ impl TenantPage {
         let parts = [(&self.beside.right, right), (&self.beside.wrong, wrong)];
         let sum = parts
             .iter()
-            .map(|(part, more)| part.fetch_add(*more, Ordering::Relaxed).saturating_add(*more))
+            .map(|(part, more)| {
+                part.fetch_add(*more, Ordering::Relaxed)
+                    .saturating_add(*more)
+            })
             .fold(0u64, u64::saturating_add);
         if sum > kept {
             for (part, _) in parts {

@@ -38,7 +38,9 @@ impl Slab {
         // Relaxed, here and below: whoever frees the piece has its address from the thread that
         // entered it. The state is raised first and lowered last: it never says less than the
         // sizes, whoever takes the piece out meanwhile.
-        let before = self.state.fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
+        let before = self
+            .state
+            .fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
         let opens = i32::from(before < PIECE);
         // The driver gives an address to one thread at a time: nobody enters another piece here
         // meanwhile.
@@ -62,7 +64,9 @@ impl Slab {
     /// Counts a piece out whose size was taken; returns whether it was the last.
     #[inline]
     fn leave(&self, grains: u16) -> bool {
-        self.state.fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed) < 2 * PIECE
+        self.state
+            .fetch_sub(PIECE + u32::from(grains), Ordering::Relaxed)
+            < 2 * PIECE
     }
 
     /// Takes a piece out, if there is one; returns its grains and whether it was the last.

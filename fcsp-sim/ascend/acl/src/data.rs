@@ -70,7 +70,12 @@ pub extern "C" fn aclGetDataBufferSizeV2(buffer: *const Buffer) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn aclCreateTensorDesc(data: i32, count: i32, dims: *const i64, format: i32) -> *mut Tensor {
+pub extern "C" fn aclCreateTensorDesc(
+    data: i32,
+    count: i32,
+    dims: *const i64,
+    format: i32,
+) -> *mut Tensor {
     if count < 0 || (count > 0 && dims.is_null()) {
         return std::ptr::null_mut();
     }

@@ -27,7 +27,11 @@ pub extern "C" fn aclopDestroyAttr(attributes: *mut Attributes) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn aclopSetAttrInt(attributes: *mut Attributes, name: *const c_char, value: i64) -> i32 {
+pub extern "C" fn aclopSetAttrInt(
+    attributes: *mut Attributes,
+    name: *const c_char,
+    value: i64,
+) -> i32 {
     // SAFETY: null or made here.
     let Some(attributes) = (unsafe { attributes.as_mut() }) else {
         return INVALID_PARAM;
@@ -36,7 +40,9 @@ pub extern "C" fn aclopSetAttrInt(attributes: *mut Attributes, name: *const c_ch
         return INVALID_PARAM;
     }
     // SAFETY: not null, so by the API's contract a string.
-    let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+    let name = unsafe { CStr::from_ptr(name) }
+        .to_string_lossy()
+        .into_owned();
     attributes.integers.retain(|(n, _)| *n != name);
     attributes.integers.push((name, value));
     0
@@ -62,7 +68,11 @@ fn compiled(kind: &CStr) -> Result<u64, i32> {
     if all.binary == 0 {
         // SAFETY: a static image, and a place that outlives the call.
         let code = unsafe {
-            rt::rtBinaryLoadWithoutTilingKey(CODE.as_ptr() as u64, CODE.len() as u64, &mut all.binary)
+            rt::rtBinaryLoadWithoutTilingKey(
+                CODE.as_ptr() as u64,
+                CODE.len() as u64,
+                &mut all.binary,
+            )
         };
         if code != 0 {
             return Err(code);
@@ -94,7 +104,16 @@ fn execute(kind: *const c_char, attributes: *const Attributes, stream: u64) -> i
         .unwrap_or_default();
     // SAFETY: the runtime reads the arguments before it returns.
     unsafe {
-        rt::rtsLaunchKernelWithHostArgs(f, 1, stream, 0, args.as_ptr() as u64, 8 * args.len() as u32, 0, 0)
+        rt::rtsLaunchKernelWithHostArgs(
+            f,
+            1,
+            stream,
+            0,
+            args.as_ptr() as u64,
+            8 * args.len() as u32,
+            0,
+            0,
+        )
     }
 }
 

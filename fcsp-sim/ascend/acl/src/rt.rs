@@ -45,7 +45,13 @@ unsafe extern "C" {
         flags: u64,
     ) -> i32;
     pub fn rtFreePhysical(handle: u64) -> i32;
-    pub fn rtReserveMemAddress(place: *mut u64, size: u64, alignment: u64, hint: u64, flags: u64) -> i32;
+    pub fn rtReserveMemAddress(
+        place: *mut u64,
+        size: u64,
+        alignment: u64,
+        hint: u64,
+        flags: u64,
+    ) -> i32;
     pub fn rtReleaseMemAddress(at: u64) -> i32;
     pub fn rtMapMem(at: u64, size: u64, offset: u64, handle: u64, flags: u64) -> i32;
     pub fn rtUnmapMem(at: u64) -> i32;
@@ -55,7 +61,15 @@ unsafe extern "C" {
     pub fn rtMemcpyAsync(dst: u64, most: u64, src: u64, n: u64, kind: i32, stream: u64) -> i32;
     pub fn rtMemset(at: u64, most: u64, value: u32, n: u64) -> i32;
     pub fn rtMemsetAsync(at: u64, most: u64, value: u32, n: u64, stream: u64) -> i32;
-    pub fn rtReduceAsync(dst: u64, most: u64, src: u64, n: u64, kind: i32, data: i32, stream: u64) -> i32;
+    pub fn rtReduceAsync(
+        dst: u64,
+        most: u64,
+        src: u64,
+        n: u64,
+        kind: i32,
+        data: i32,
+        stream: u64,
+    ) -> i32;
 
     pub fn rtStreamCreate(place: *mut u64, priority: i32) -> i32;
     pub fn rtStreamCreateWithFlags(place: *mut u64, priority: i32, flags: u32) -> i32;

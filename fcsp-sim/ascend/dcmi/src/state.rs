@@ -36,7 +36,9 @@ pub fn machine() -> Reply<&'static Machine> {
 /// The machine and a card's chip.
 pub fn chip(card: i32, device: i32) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let m = machine()?;
-    let spec = usize::try_from(card).ok().and_then(|i| m.topology.devices.get(i));
+    let spec = usize::try_from(card)
+        .ok()
+        .and_then(|i| m.topology.devices.get(i));
     match spec {
         Some(spec) if device == 0 => Ok((m, spec)),
         _ => Err(INVALID_DEVICE_ID),

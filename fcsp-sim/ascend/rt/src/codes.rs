@@ -50,7 +50,9 @@ impl From<Error> for Code {
             Error::NotSupported => FEATURE_NOT_SUPPORT,
             Error::IllegalAddress => AICORE_EXCEPTION,
             Error::CaptureUnsupported => STREAM_CAPTURED,
-            Error::CaptureUnmatched | Error::CaptureInvalidated | Error::CaptureUnjoined => CAPTURE_UNMATCHED,
+            Error::CaptureUnmatched | Error::CaptureInvalidated | Error::CaptureUnjoined => {
+                CAPTURE_UNMATCHED
+            }
             Error::OperatingSystem | Error::TooMany => INTERNAL_ERROR,
         }
     }

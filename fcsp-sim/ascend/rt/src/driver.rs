@@ -125,7 +125,8 @@ fn start() -> Result<Driver, Code> {
         return Err(fail("ASCEND_RT_VISIBLE_DEVICES leaves no device".into()));
     }
     let region = Region::open(&path, &topology).map_err(|e| fail(e.to_string()))?;
-    let process = Arc::new(Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?);
+    let process =
+        Arc::new(Process::join(topology, Arc::new(region)).map_err(|e| fail(e.to_string()))?);
     // SAFETY: the handler only closes a descriptor, which is allowed between fork and exec.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     Ok(Driver {
@@ -278,7 +279,11 @@ impl Driver {
         if slot.primary.is_none() {
             return Ok(());
         }
-        slot.users = if force { 0 } else { slot.users.saturating_sub(1) };
+        slot.users = if force {
+            0
+        } else {
+            slot.users.saturating_sub(1)
+        };
         if slot.users > 0 {
             return Ok(());
         }

@@ -59,7 +59,11 @@ fn unbind(model: u64, gone: impl Fn(&Stream) -> bool) -> Reply {
 
 fn execute(model: u64, stream: u64) -> Reply {
     let m = find(model)?;
-    let work = m.work.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let work = m
+        .work
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let s = target(stream)?;
     work.into_iter().try_for_each(|w| s.run(w))
 }

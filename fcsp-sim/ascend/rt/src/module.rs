@@ -37,7 +37,10 @@ pub struct Arguments {
 impl Arguments {
     /// The bytes so far.
     pub fn bytes(&self) -> Vec<u8> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -47,7 +47,13 @@ pub struct Stream {
 
 impl Stream {
     /// A stream of a context on a device.
-    pub fn make(d: &Driver, open: &Arc<Open>, context: u64, priority: u32, flags: u32) -> Arc<Self> {
+    pub fn make(
+        d: &Driver,
+        open: &Arc<Open>,
+        context: u64,
+        priority: u32,
+        flags: u32,
+    ) -> Arc<Self> {
         let number = d.process.region.fresh_id();
         let queue = 1 << 40 | number;
         open.timeline.open(queue, false, priority.min(7) as i32);
@@ -67,7 +73,9 @@ impl Stream {
 
     /// What it records, if it does.
     pub fn recording(&self) -> MutexGuard<'_, Option<Recording>> {
-        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its device.
@@ -85,7 +93,11 @@ impl Stream {
             return Ok(());
         }
         let d = driver()?;
-        let ops = work.ops(&d.process.topology.devices[open.device], &d.memory, &d.graphs)?;
+        let ops = work.ops(
+            &d.process.topology.devices[open.device],
+            &d.memory,
+            &d.graphs,
+        )?;
         Ok(open.timeline.submit(self.queue, ops)?)
     }
 
@@ -138,9 +150,16 @@ fn destroy(handle: u64) -> Reply {
     let s = target(handle)?;
     // Relaxed: a thread that binds a stream while another destroys it breaks a rule of its own.
     if handle == 0 || s.model.load(Relaxed) != 0 {
-        return Err(if handle == 0 { PARAM_INVALID } else { STREAM_MODEL });
+        return Err(if handle == 0 {
+            PARAM_INVALID
+        } else {
+            STREAM_MODEL
+        });
     }
-    let s = driver()?.streams.remove(handle).map_err(|_| STREAM_CONTEXT)?;
+    let s = driver()?
+        .streams
+        .remove(handle)
+        .map_err(|_| STREAM_CONTEXT)?;
     if let Ok(open) = s.open() {
         open.timeline.close(s.queue);
     }

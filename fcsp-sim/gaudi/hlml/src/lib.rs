@@ -94,13 +94,20 @@ fn machine() -> Reply<&'static Machine> {
 fn card(handle: *mut c_void) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let machine = machine()?;
     let index = (handle as usize).checked_sub(1).ok_or(INVALID_ARGUMENT)?;
-    let spec = machine.topology.devices.get(index).ok_or(INVALID_ARGUMENT)?;
+    let spec = machine
+        .topology
+        .devices
+        .get(index)
+        .ok_or(INVALID_ARGUMENT)?;
     Ok((machine, spec))
 }
 
 fn serial(spec: &DeviceSpec) -> String {
     let [a, b, c, ..] = spec.uuid();
-    format!("01P0-HL2080A0-15-FC{a:02X}{b:02X}{c:02X}-06-07-{:02}", spec.index)
+    format!(
+        "01P0-HL2080A0-15-FC{a:02X}{b:02X}{c:02X}-06-07-{:02}",
+        spec.index
+    )
 }
 
 fn find(wanted: impl Fn(&DeviceSpec) -> bool, handle: *mut *mut c_void) -> Reply {
@@ -118,7 +125,9 @@ fn text_of(text: *const c_char) -> Reply<String> {
         return Err(INVALID_ARGUMENT);
     }
     // SAFETY: a C string, by the API's contract.
-    Ok(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    Ok(unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned())
 }
 
 /// Runs an exported function's body, with the faults asked for before and after it.

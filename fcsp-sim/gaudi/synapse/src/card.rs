@@ -1,8 +1,8 @@
 //! The machine's cards, and the one that this process holds.
 
 use crate::{
-    Card, DEVICE, DEVICE_ALREADY_ACQUIRED, DEVICE_TYPE_MISMATCH, DRIVER, Driver, FAIL, INVALID_ARGUMENT,
-    NO_DEVICE_FOUND, Reply, api, driver, lock, put, put_text, start, text,
+    Card, DEVICE, DEVICE_ALREADY_ACQUIRED, DEVICE_TYPE_MISMATCH, DRIVER, Driver, FAIL,
+    INVALID_ARGUMENT, NO_DEVICE_FOUND, Reply, api, driver, lock, put, put_text, start, text,
 };
 use fcsp_sim::process::Account;
 use fcsp_sim::region::path_from_env;
@@ -56,7 +56,13 @@ fn acquire(id: *mut u32, wanted: impl Fn(&DeviceSpec) -> bool, kind: i32, busy: 
         return Err(DEVICE_ALREADY_ACQUIRED);
     }
     let mut answer = NO_DEVICE_FOUND;
-    for spec in driver.process.topology.devices.iter().filter(|spec| wanted(spec)) {
+    for spec in driver
+        .process
+        .topology
+        .devices
+        .iter()
+        .filter(|spec| wanted(spec))
+    {
         if kind != ANY_TYPE && type_of(spec) != kind {
             return Err(DEVICE_TYPE_MISMATCH);
         }

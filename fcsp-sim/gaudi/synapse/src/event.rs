@@ -2,8 +2,8 @@
 
 use crate::stream::queue;
 use crate::{
-    BUSY, DEVICE, FAIL, Handle, INVALID_ARGUMENT, INVALID_EVENT_HANDLE, OBJECT_NOT_INITIALIZED, Reply, api,
-    driver, number, opaque, put,
+    BUSY, DEVICE, FAIL, Handle, INVALID_ARGUMENT, INVALID_EVENT_HANDLE, OBJECT_NOT_INITIALIZED,
+    Reply, api, driver, number, opaque, put,
 };
 use fcsp_sim::stream::{Event, Op};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Graphs as programs describe them: tensors, the sections that they lie in, nodes.
 
 use crate::{
-    Handle, INVALID_ARGUMENT, NAME_IS_ALREADY_USED, Reply, UNSUPPORTED, api, driver, lock, number, opaque,
-    put, stale, text,
+    Handle, INVALID_ARGUMENT, NAME_IS_ALREADY_USED, Reply, UNSUPPORTED, api, driver, lock, number,
+    opaque, put, stale, text,
 };
 use core::ffi::c_void;
 use std::ffi::c_char;
@@ -96,7 +96,10 @@ fn places(graph: &Graph, list: *const Handle, count: u32) -> Reply<Vec<usize>> {
         // SAFETY: by the API's contract `count` of them.
         let handle = unsafe { list.add(at).read_unaligned() };
         let tensor = driver()?.tensors.look_up(number(handle)).map_err(stale)?;
-        let own = graph.tensors.iter().position(|own| Arc::ptr_eq(own, &tensor));
+        let own = graph
+            .tensors
+            .iter()
+            .position(|own| Arc::ptr_eq(own, &tensor));
         places.push(own.ok_or(INVALID_ARGUMENT)?);
     }
     Ok(places)

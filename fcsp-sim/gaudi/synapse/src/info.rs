@@ -59,7 +59,13 @@ fn info(driver: &Driver, device: u32) -> Reply<InfoV2> {
 }
 
 /// The values of attributes, by their numbers.
-fn attributes(driver: &Driver, values: *mut u64, asked: *const i32, count: u32, index: usize) -> Reply {
+fn attributes(
+    driver: &Driver,
+    values: *mut u64,
+    asked: *const i32,
+    count: u32,
+    index: usize,
+) -> Reply {
     let spec = driver.spec(index);
     if asked.is_null() {
         return Err(INVALID_ARGUMENT);

@@ -4,7 +4,8 @@ use crate::graph::MOST_DIMENSIONS;
 use crate::recipe::Recipe;
 use crate::stream::queue;
 use crate::{
-    Card, DEVICE, DRIVER, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, stale, text,
+    Card, DEVICE, DRIVER, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, stale,
+    text,
 };
 use fcsp_sim::error::Error;
 use fcsp_sim::stream::{Effect, Op};
@@ -74,7 +75,8 @@ fn addresses(
 fn copy(from: u64, to: u64, bytes: u64) -> Effect {
     Box::new(move || {
         // SAFETY: leaked, never freed.
-        let driver = unsafe { DRIVER.load(Ordering::Acquire).as_ref() }.ok_or(Error::IllegalAddress)?;
+        let driver =
+            unsafe { DRIVER.load(Ordering::Acquire).as_ref() }.ok_or(Error::IllegalAddress)?;
         driver
             .with_card(DEVICE, |card| {
                 if !card.holds(from, bytes) || !card.holds(to, bytes) {

@@ -160,9 +160,12 @@ fn start() -> Reply {
     // There is no list of this library's names to compare with.
     check_environment(&["syn"], |_| true).map_err(|_| FAIL)?;
     let topology = Topology::from_env().map_err(|e| fail(e.to_string()))?;
-    let region = Region::open(&path_from_env(&topology), &topology).map_err(|e| fail(e.to_string()))?;
+    let region =
+        Region::open(&path_from_env(&topology), &topology).map_err(|e| fail(e.to_string()))?;
     let driver = Driver {
-        process: Arc::new(Process::join(topology, Arc::new(region)).map_err(|e| fail(format!("{e:?}")))?),
+        process: Arc::new(
+            Process::join(topology, Arc::new(region)).map_err(|e| fail(format!("{e:?}")))?,
+        ),
         card: Mutex::new(None),
         host: Mutex::default(),
         graphs: Table::new("graph", 0x50),

@@ -2,7 +2,8 @@
 
 use crate::graph::{Graph, Tensor};
 use crate::{
-    Handle, INVALID_ARGUMENT, Reply, UNSUPPORTED, api, driver, lock, number, opaque, put, stale, text,
+    Handle, INVALID_ARGUMENT, Reply, UNSUPPORTED, api, driver, lock, number, opaque, put, stale,
+    text,
 };
 use std::ffi::c_char;
 use std::fmt::Write as _;
@@ -47,7 +48,11 @@ pub struct Step {
 impl Recipe {
     fn compile(graph: &Graph) -> Reply<Self> {
         let mut recipe = Self::default();
-        let tensors: Vec<Tensor> = graph.tensors.iter().map(|tensor| lock(tensor).clone()).collect();
+        let tensors: Vec<Tensor> = graph
+            .tensors
+            .iter()
+            .map(|tensor| lock(tensor).clone())
+            .collect();
         for tensor in &tensors {
             if tensor.bytes() == 0 || (tensor.is_persistent() && tensor.name.is_empty()) {
                 return Err(INVALID_ARGUMENT);
@@ -66,19 +71,21 @@ impl Recipe {
             });
         }
         for node in &graph.nodes {
-            let moved = |places: &[usize]| places.iter().map(|at| tensors[*at].bytes()).sum::<u64>();
+            let moved =
+                |places: &[usize]| places.iter().map(|at| tensors[*at].bytes()).sum::<u64>();
             let parameter = node
                 .parameters
                 .first_chunk()
                 .map(|bytes| u64::from_le_bytes(*bytes));
-            let (copies, nanoseconds) = match (node.guid.as_str(), &node.inputs[..], &node.outputs[..]) {
-                ("fcsp_spin", ..) => (None, Some(parameter.ok_or(INVALID_ARGUMENT)?)),
-                ("memcpy", &[from], &[to]) if tensors[from].bytes() == tensors[to].bytes() => {
-                    (Some((from, to)), None)
-                }
-                ("memcpy", ..) => return Err(INVALID_ARGUMENT),
-                _ => (None, None),
-            };
+            let (copies, nanoseconds) =
+                match (node.guid.as_str(), &node.inputs[..], &node.outputs[..]) {
+                    ("fcsp_spin", ..) => (None, Some(parameter.ok_or(INVALID_ARGUMENT)?)),
+                    ("memcpy", &[from], &[to]) if tensors[from].bytes() == tensors[to].bytes() => {
+                        (Some((from, to)), None)
+                    }
+                    ("memcpy", ..) => return Err(INVALID_ARGUMENT),
+                    _ => (None, None),
+                };
             recipe.steps.push(Step {
                 copies,
                 nanoseconds,
@@ -104,9 +111,9 @@ impl Recipe {
             let _ = writeln!(out, "tensor {bytes} {} {name}", number(*workspace));
         }
         for step in &self.steps {
-            let (from, to) = step
-                .copies
-                .map_or((None, None), |(from, to)| (Some(from as u64), Some(to as u64)));
+            let (from, to) = step.copies.map_or((None, None), |(from, to)| {
+                (Some(from as u64), Some(to as u64))
+            });
             let _ = writeln!(
                 out,
                 "step {} {} {} {}",

@@ -2,7 +2,8 @@
 //! when the call returns.
 
 use crate::{
-    BUSY, Card, DEVICE, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, opaque, put,
+    BUSY, Card, DEVICE, FAIL, Handle, INVALID_ARGUMENT, Reply, api, driver, event, number, opaque,
+    put,
 };
 use fcsp_sim::stream::{Op, Timeline};
 use std::sync::Arc;

@@ -18,7 +18,9 @@ const UPLOAD: u64 = 2;
 
 fn instantiate(place: Out<u64>, graph: u64, params: Out<InstantiateParams>) -> Reply {
     let mut p = params.get()?;
-    let reply = cu(crate::graph::cuGraphInstantiateWithFlags(place, graph, p.flags));
+    let reply = cu(crate::graph::cuGraphInstantiateWithFlags(
+        place, graph, p.flags,
+    ));
     // Success, or simply an error: what a node may be refused for is found when it is added.
     (p.node, p.result) = (0, i32::from(reply.is_err()));
     params.put(p)?;

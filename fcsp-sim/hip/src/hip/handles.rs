@@ -28,7 +28,10 @@ pub fn event_to_destroy(event: u64) -> Reply {
 /// Calls on a pool follow it.
 pub fn pool(pool: u64) -> Reply {
     if pool != 0 {
-        driver()?.pool_handles.get(pool).map_err(|_| INVALID_VALUE)?;
+        driver()?
+            .pool_handles
+            .get(pool)
+            .map_err(|_| INVALID_VALUE)?;
     }
     Ok(())
 }

@@ -65,7 +65,9 @@ fn entry(symbol: Text, place: Out<u64>, per_thread: bool, status: Out<i32>) -> R
 fn lookup(name: &str, version: i32, per_thread: bool) -> (u64, i32) {
     // Properties and device choice got new structures, and new names, with version 6.
     let today = match name {
-        "hipGetDeviceProperties" | "hipChooseDevice" if version >= 60_000_000 => format!("{name}R0600"),
+        "hipGetDeviceProperties" | "hipChooseDevice" if version >= 60_000_000 => {
+            format!("{name}R0600")
+        }
         _ => name.to_string(),
     };
     let of = |n: &str| PROCS.iter().find(|(p, _, _)| *p == n);
@@ -76,7 +78,9 @@ fn lookup(name: &str, version: i32, per_thread: bool) -> (u64, i32) {
     match hit {
         // Symbols keep the version that their library first gave them, so anything up to 4.2 is as
         // old as can be.
-        Some((_, since, f)) if *since <= 402 || version >= *since * 100_000 => (*f as usize as u64, FOUND),
+        Some((_, since, f)) if *since <= 402 || version >= *since * 100_000 => {
+            (*f as usize as u64, FOUND)
+        }
         Some(_) => (0, TOO_OLD),
         None => (0, NO_SUCH_NAME),
     }

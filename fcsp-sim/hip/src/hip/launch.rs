@@ -55,9 +55,9 @@ fn run(f: u64, c: Call, params: In<In<u8>>, extra: In<u64>) -> Reply {
         return Err(INVALID_CONFIGURATION);
     }
     cu(match (c.cooperative, c.spt) {
-        (false, false) => {
-            driver_launch::cuLaunchKernel(f, g.x, g.y, g.z, b.x, b.y, b.z, shared, c.stream, params, extra)
-        }
+        (false, false) => driver_launch::cuLaunchKernel(
+            f, g.x, g.y, g.z, b.x, b.y, b.z, shared, c.stream, params, extra,
+        ),
         (false, true) => driver_launch::cuLaunchKernel_ptsz(
             f, g.x, g.y, g.z, b.x, b.y, b.z, shared, c.stream, params, extra,
         ),
@@ -143,8 +143,9 @@ pub struct FunctionParams {
     params: u64,
 }
 
-const _: () =
-    assert!(size_of::<Config>() == 56 && size_of::<Params>() == 56 && size_of::<FunctionParams>() == 56);
+const _: () = assert!(
+    size_of::<Config>() == 56 && size_of::<Params>() == 56 && size_of::<FunctionParams>() == 56
+);
 
 fn each(list: In<Params>, n: i32, cooperative: bool) -> Reply {
     let n = usize::try_from(n).map_err(|_| INVALID_VALUE)?;

@@ -65,7 +65,9 @@ fn pitched(place: Out<u64>, pitch: Out<u64>, width: u64, height: u64) -> Reply {
     if width == 0 || height == 0 {
         return place.put(0);
     }
-    cu(crate::memory::cuMemAllocPitch_v2(place, pitch, width, height, 4))
+    cu(crate::memory::cuMemAllocPitch_v2(
+        place, pitch, width, height, 4,
+    ))
 }
 
 hip_api! {

@@ -20,7 +20,8 @@ static BINARY: [u8; 4] = *b"\x7fELF";
 pub fn image(data: In<u8>) -> Reply<In<u8>> {
     let first = [data.at(0)?, data.at(1)?, data.at(2)?, data.at(3)?];
     if first == WRAPPER {
-        let inner = In::<u64>::from_raw((data.address() as usize + WRAPPED_AT) as *const u64).get()?;
+        let inner =
+            In::<u64>::from_raw((data.address() as usize + WRAPPED_AT) as *const u64).get()?;
         return image(In::from_raw(inner as *const u8));
     }
     Ok(if BUNDLES.contains(&first) {

@@ -60,10 +60,12 @@ struct DriverFill {
 }
 
 const _: () = assert!(
-    size_of::<KernelParams>() == 64 && size_of::<DriverKernel>() == size_of::<nodes::KernelParams1>()
+    size_of::<KernelParams>() == 64
+        && size_of::<DriverKernel>() == size_of::<nodes::KernelParams1>()
 );
-const _: () =
-    assert!(size_of::<FillParams>() == 48 && size_of::<DriverFill>() == size_of::<nodes::FillParams>());
+const _: () = assert!(
+    size_of::<FillParams>() == 48 && size_of::<DriverFill>() == size_of::<nodes::FillParams>()
+);
 
 fn kernel(p: In<KernelParams>) -> Reply<DriverKernel> {
     let KernelParams {
@@ -236,7 +238,13 @@ fn add_any(place: Out<u64>, graph: u64, after: In<u64>, n: u64, p: Out<AnyParams
     match any.kind {
         0 => {
             let k = kernel(In::from_raw(body.cast_const().cast()))?;
-            cu(nodes::cuGraphAddKernelNode(place, graph, after, n, as_driver(&k)))
+            cu(nodes::cuGraphAddKernelNode(
+                place,
+                graph,
+                after,
+                n,
+                as_driver(&k),
+            ))
         }
         // Flags and three reserved words come before the copy itself.
         1 => add(
@@ -264,10 +272,16 @@ fn add_any(place: Out<u64>, graph: u64, after: In<u64>, n: u64, p: Out<AnyParams
             n,
             In::from_raw(body.cast_const().cast()),
         )),
-        4 => cu(nodes::cuGraphAddChildGraphNode(place, graph, after, n, first)),
+        4 => cu(nodes::cuGraphAddChildGraphNode(
+            place, graph, after, n, first,
+        )),
         5 => cu(nodes::cuGraphAddEmptyNode(place, graph, after, n)),
-        6 => cu(nodes::cuGraphAddEventWaitNode(place, graph, after, n, first)),
-        7 => cu(nodes::cuGraphAddEventRecordNode(place, graph, after, n, first)),
+        6 => cu(nodes::cuGraphAddEventWaitNode(
+            place, graph, after, n, first,
+        )),
+        7 => cu(nodes::cuGraphAddEventRecordNode(
+            place, graph, after, n, first,
+        )),
         10 => {
             cu(nodes::cuGraphAddMemAllocNode(
                 place,

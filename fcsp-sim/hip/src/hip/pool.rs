@@ -15,7 +15,11 @@ fn beside_captures(stream: u64) -> Reply {
     // Relaxed: a thread that must be kept out began after the capture did, by whatever ordered the
     // two.
     let refused = t.context.captures.load(Relaxed) > 0 && t.recording().is_none();
-    if refused { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
+    if refused {
+        Err(CAPTURE_UNSUPPORTED)
+    } else {
+        Ok(())
+    }
 }
 
 hip_api! {

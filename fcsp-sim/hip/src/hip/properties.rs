@@ -125,14 +125,20 @@ fn fill(place: Out<u8>, device: i32, form: &Form) -> Reply {
     }
     put(&mut out, form.memory, &spec.memory.to_le_bytes());
     for (at, which) in form.numbers {
-        put(&mut out, *at, &attribute(spec, *which).unwrap_or(0).to_le_bytes());
+        put(
+            &mut out,
+            *at,
+            &attribute(spec, *which).unwrap_or(0).to_le_bytes(),
+        );
     }
     for (at, which) in form.sizes {
         let value = attribute(spec, *which).unwrap_or(0) as u64;
         put(&mut out, *at, &value.to_le_bytes());
     }
     put(&mut out, form.arch, arch(spec).as_bytes());
-    out.iter().enumerate().for_each(|(i, b)| place.set_at(i, *b));
+    out.iter()
+        .enumerate()
+        .for_each(|(i, b)| place.set_at(i, *b));
     Ok(())
 }
 

@@ -201,4 +201,12 @@ pub extern "C" fn __hipRegisterTexture(
 ) {
 }
 
-pub extern "C" fn __hipRegisterSurface(_binary: u64, _host: u64, _a: u64, _b: u64, _c: i32, _d: i32) {}
+pub extern "C" fn __hipRegisterSurface(
+    _binary: u64,
+    _host: u64,
+    _a: u64,
+    _b: u64,
+    _c: i32,
+    _d: i32,
+) {
+}

@@ -32,12 +32,18 @@ fn limit(units: u32, word: u32) -> u32 {
 /// A mask that allows every unit of the stream's device.
 fn whole(stream: u64) -> Reply<Vec<u32>> {
     let units = target(stream, false)?.context.spec()?.sm;
-    Ok((0..units.div_ceil(32)).map(|word| limit(units, word)).collect())
+    Ok((0..units.div_ceil(32))
+        .map(|word| limit(units, word))
+        .collect())
 }
 
 /// With a mask a wait looks at some bits only; the driver's waits look at all.
 fn plain(mask: u64, all: u64) -> Reply {
-    if mask == all { Ok(()) } else { Err(NOT_SUPPORTED) }
+    if mask == all {
+        Ok(())
+    } else {
+        Err(NOT_SUPPORTED)
+    }
 }
 
 hip_api! {
