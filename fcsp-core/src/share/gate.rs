@@ -1,12 +1,16 @@
-//! What a backend calls at a launch: credit in the process, slices of it from the tenant's page,
-//! waits from the policy.
+//! The gate: one process's rate limiter for one device.
 //!
-//! The fast path, [`Gate::admit`], is one load of a word that is otherwise only read and one
-//! subtraction from a counter of this process. Credit runs out after some hundred microseconds of
-//! GPU time; then [`Gate::acquire`] publishes what was submitted, reads the neighbours' pages, asks
-//! the policy and takes the next slice.
+//! The process takes credit in slices from its tenant's token bucket, and every launch is charged
+//! to that credit. The policy decides when the next slice may be taken, and how long to wait for
+//! it.
 //!
-//! The gate never blocks and never reads a clock: the backend waits, and says what time it is.
+//! The fast path, [`Gate::admit`], loads one word that is otherwise only read, and subtracts from a
+//! counter of this process. Credit lasts for some hundred microseconds of GPU time.
+//! [`Gate::acquire`] then publishes the submitted work, reads the neighbours' claim pages, asks the
+//! policy and takes the next slice.
+//!
+//! The gate never blocks and never reads a clock. The backend waits, and passes the time to every
+//! call.
 
 mod beside;
 mod line;
@@ -30,119 +34,154 @@ pub use line::{Line, SEVERAL};
 use line::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
 pub use reconcile::Stretch;
 
-/// The largest slice of credit, ns of GPU time.
+/// Largest credit slice, ns of GPU time.
 pub const MAX_SLICE_NS: u64 = 500_000;
-/// The largest slice of credit where no neighbour is about and tokens are plenty, ns of GPU time.
+/// Largest credit slice without recently active neighbours and with many tokens, ns of GPU time.
 pub const MAX_LONE_SLICE_NS: u64 = 2_000_000;
-/// The smallest slice of credit beside active neighbours, ns of GPU time.
+/// Smallest credit slice next to active neighbours, ns of GPU time.
 pub const MIN_SLICE_NS: u64 = 8_000;
-/// The first slice after a wait for tokens, ns of GPU time: soon after it a marker can be put that
-/// the device has not reached yet, from which spans may be measured.
+/// First credit slice after a wait for tokens, ns of GPU time.
+///
+/// It is short so that the backend can soon record a fence that the device has not reached. Spans
+/// can be measured from such a fence.
 pub const FIRST_SLICE_NS: u64 = 150_000;
-/// Launches of a process that may be on the device before anything was found done: nobody knows
-/// what they take.
+/// Most launches that a process may have in flight before any of its work is known to be done:
+/// their cost is not known yet.
 pub const FIRST_LAUNCHES: u64 = 2;
-/// For so long at most other new processes of a tenant wait for such launches of one, ns.
+/// Longest wait of a tenant's other new processes for the first launches of one of them, ns.
 pub const TRIAL_NS: u64 = 1_000_000_000;
-/// A tenant with neighbours passes the slow path about this often, so that they see it, ns.
+/// Interval at which a tenant with neighbours takes the slow path, so that they see it, ns.
 pub const PUBLISH_NS: u64 = 200_000;
-/// With work in flight and none of it done for this long, one launch goes through whatever the
-/// policy says, ns.
+/// Time without progress after which one launch is admitted whatever the policy says, ns. It counts
+/// only while work is in flight.
 pub const STUCK_NS: u64 = 30_000_000;
-/// Added to [`STUCK_NS`] for each active neighbour, whose slices may be why nothing got done, ns.
+/// Addition to [`STUCK_NS`] for each active neighbour, whose time slices may delay this work, ns.
 pub const STUCK_PER_NEIGHBOUR_NS: u64 = 4_000_000;
-/// Waiting that a tenant may owe before its collectives wait like other work, ns.
+/// Largest debt with which collectives are still admitted first, ns of waiting.
 pub const RANKS_DEBT_NS: u64 = 100_000_000;
-/// The same as GPU time, if that is less, ns: a point of a second.
+/// Limit to [`RANKS_DEBT_NS`] in GPU time, ns: a hundredth of a second. The lesser limit applies.
 pub const RANKS_MOST_NS: u64 = 10_000_000;
-/// No launch waits longer than this after its bucket has filled again, ns.
+/// Longest wait of a launch after its bucket has filled again, ns.
 pub const OVERDUE_NS: u64 = 20_000_000;
-/// No launch waits longer than this for anything at all unless the tenant is paused or in debt, ns.
+/// Longest wait of a launch for any reason but a pause or a debt, ns.
 pub const MAX_WAIT_NS: u64 = 500_000_000;
 
-/// What to do with a launch.
+/// Admission of one launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Launch; it is charged. If `marker` is set, record something on the stream that tells when
-    /// this launch is done, and hand it to [`Gate::retire`] then.
+    /// Launch; the work is charged. If `marker` is set, record a fence in the queue after this
+    /// launch, and pass it to [`Gate::retire`] once it is reached.
     Go {
-        /// Whether to record a marker.
+        /// Request to record a fence.
         marker: bool,
     },
-    /// Wait until [`Gate::in_flight`] is at most `to` (or nothing is left to wait for), then ask
+    /// Wait until [`Gate::in_flight`] is at most `to` or nothing is left to wait for. Then ask
     /// again.
     Drain {
-        /// Ns of GPU time.
+        /// Bound for the work in flight, ns of GPU time.
         to: u64,
     },
     /// Wait until `until` or a wake-up, then ask again.
     Wait {
-        /// Ns.
+        /// Deadline of the wait, ns of CLOCK_MONOTONIC.
         until: u64,
-        /// Why.
+        /// Reason for the wait.
         reason: Reason,
     },
-    /// A deadline passed: launch this one, it is charged. Record a marker.
+    /// Forced admission: launch this one, since its deadline passed. It is charged. Record a fence.
     LetOne,
 }
 
-/// A position in the process's stream of submitted work.
+/// Position in a process's submitted work: the GPU time charged up to it, ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Marker(u64);
 
 impl Marker {
-    /// GPU time charged between an earlier marker and this one, ns.
+    /// Returns the GPU time charged between an earlier position and this one, ns.
     pub fn since(self, earlier: Marker) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// One process's gate to one device. All methods may be called from any thread.
+/// One process's rate limiter for one device. All methods may be called from any thread.
+///
+/// All words are changed with relaxed atomics: they are quantities of one process and guard no
+/// memory.
 #[derive(Debug)]
 pub struct Gate<'p> {
+    /// State that every launch reads or writes, on one cache line.
     line: Line,
+    /// Claim page of the tenant on this device.
     page: &'p TenantPage,
+    /// Limits in force, as [`Params::to_words`]. [`Gate::set_params`] writes them; the slow path
+    /// reads them.
     params: [AtomicU64; 8],
+    /// Credit that this process has taken so far, ns of GPU time. The slow path adds to it. What is
+    /// not left in [`Line::credit`] has been submitted.
     granted: AtomicU64,
+    /// Position up to which all work is known to be done, ns of GPU time. [`Gate::retire`] raises
+    /// it.
     retired: AtomicU64,
+    /// Position up to which work was published in the claim page, ns of GPU time.
     flushed: AtomicU64,
+    /// Instant of the last publication, ns.
     flushed_at: AtomicU64,
+    /// Size of the next credit slice, ns of GPU time. It adapts to [`PUBLISH_NS`].
     slice: AtomicU64,
+    /// Instant since which the host waits for the device, ns; 0 while it does not.
     blocked: AtomicU64,
+    /// Instant since which a launch waits for admission, ns; 0 while none does.
     waiting: AtomicU64,
-    /// Where this process says since when it waits, for readers outside; the tenant's page has one
-    /// word for all processes.
+    /// Word in which this process publishes `waiting` for readers outside. The claim page has one
+    /// word for all processes of the tenant.
     wait_word: Option<&'p crate::sync::AtomicU64>,
+    /// Instant at which work was last found done or the device was last idle, ns. Deadlines for
+    /// stuck work count from it.
     progress_at: AtomicU64,
+    /// Profile of this process's own steps.
     meter: Meter,
+    /// Current quantum next to a host-bound neighbour.
     turns: Turns,
+    /// Prediction of this process's next step.
     arrivals: Arrivals,
+    /// 1 while this tenant yields to a neighbour, else 0. A yielding tenant uses half the window
+    /// (hysteresis).
     back: AtomicU32,
+    /// Bits of exhausted buckets (`GUARANTEE_SPENT`, `FLOOR_SPENT`). A bit is set when a bucket
+    /// runs empty, until the bucket holds a useful amount again.
     spent: AtomicU32,
+    /// Slowdown: wall time over charged time, ppm, as a moving average with weight 1/8.
+    /// [`Gate::observe`] writes it; only adaptive mode reads it.
     stretch: AtomicU64,
+    /// Mean cost of the launches that reach the slow path, ns, as a moving average with weight
+    /// 1/16.
     kernel: AtomicU64,
+    /// Time for which the host has waited for the device so far, ns.
     blocked_ns: AtomicU64,
+    /// Margin on charges while the device is contended.
     margin: Margin,
+    /// Device time by class of work.
     mix: Mix,
-    /// Whether other ranks may wait for this process's collectives.
+    /// True if other ranks may wait for this process's collectives.
     ranks: AtomicBool,
-    /// Whether anything was found done yet.
+    /// 1 once any work was found done or a launch was forced.
     has_retired: AtomicU32,
-    /// Counted as used by this process, ns.
+    /// Device time counted as used by this process, ns.
     paid: AtomicU64,
-    /// Slices granted before anything was found done.
+    /// Number of credit slices taken before any work was found done.
     first_slices: AtomicU64,
-    /// Since when the device has had work of this process, at the earliest, and the position at
-    /// that instant.
+    /// Earliest instant since which the device has continuously had work of this process, ns.
     period_at: AtomicU64,
+    /// Position at `period_at`, ns of GPU time.
     period_mark: AtomicU64,
-    /// Charged after the fact since then, ns.
+    /// Corrections to charges since `period_at`, ns.
     amended: AtomicI64,
+    /// The last look at the neighbours' progress, for reconciliation.
     looked: Looked,
 }
 
 impl<'p> Gate<'p> {
-    /// A gate for a process of the tenant whose page this is.
+    /// Creates the gate of a process of the tenant to which `page` belongs.
     pub fn new(page: &'p TenantPage, params: Params, now: u64) -> Result<Self, PageError> {
         page.attach(&params, now)?;
         let gate = Self {
@@ -180,31 +219,31 @@ impl<'p> Gate<'p> {
         Ok(gate)
     }
 
-    /// The same gate, which also says in `word` since when it holds a launch back: ns of
-    /// CLOCK_MONOTONIC, 0 while it does not.
+    /// Adds a `word` in which the gate publishes since when a launch waits: ns of CLOCK_MONOTONIC,
+    /// 0 while none does.
     #[must_use]
     pub fn telling(mut self, word: &'p crate::sync::AtomicU64) -> Self {
         self.wait_word = Some(word);
         self
     }
 
-    /// What every launch reads and writes.
+    /// Returns the state that every launch reads and writes.
     #[inline(always)]
     pub fn line(&self) -> &Line {
         &self.line
     }
 
-    /// The tenant's page.
+    /// Returns the tenant's claim page.
     pub fn page(&self) -> &'p TenantPage {
         self.page
     }
 
-    /// The fast path: takes `cost` ns from the credit. False means: ask [`Gate::acquire`]; nothing
-    /// was taken.
+    /// Takes `cost` ns from the credit (the fast path). Returns false if nothing was taken; then
+    /// call [`Gate::acquire`].
     #[inline(always)]
     pub fn admit(&self, cost: u64) -> bool {
-        // Relaxed throughout: credit is a quantity and guards no memory; a change of the word may
-        // be seen a launch late.
+        // Relaxed throughout: credit is a quantity and guards no memory. A launch may see a change
+        // of the word late by one.
         if self.line.word.load(Ordering::Relaxed) != 0 {
             return false;
         }
@@ -216,14 +255,14 @@ impl<'p> Gate<'p> {
         false
     }
 
-    /// Says whether other ranks may wait for this process's collectives. Those then go first, as
-    /// long as the tenant owes little ([`Gate::acquire_as`]).
+    /// Sets whether other ranks may wait for this process's collectives. Such collectives are
+    /// admitted first while the tenant owes little ([`Gate::acquire_as`]).
     pub fn set_ranks(&self, several: bool) {
-        // Relaxed: a sign that stands alone.
+        // Relaxed: the flag guards no memory.
         self.ranks.store(several, Ordering::Relaxed);
     }
 
-    /// GPU time submitted by this process and not known to be done, ns.
+    /// Returns the GPU time submitted by this process and not known to be done, ns.
     pub fn in_flight(&self) -> u64 {
         self.launched()
             .saturating_sub(self.retired.load(Ordering::Relaxed))
@@ -236,12 +275,12 @@ impl<'p> Gate<'p> {
             .max(0) as u64
     }
 
-    /// The position after everything submitted so far.
+    /// Returns the position after all work submitted so far.
     pub fn mark(&self) -> Marker {
         Marker(self.launched())
     }
 
-    /// Everything up to `marker` is done at `now`.
+    /// Records that all work up to `marker` is done at `now`.
     pub fn retire(&self, marker: Marker, now: u64) {
         let before = self.retired.fetch_max(marker.0, Ordering::Relaxed);
         if before < marker.0 {
@@ -251,7 +290,7 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// Something is known of what this process's work takes.
+    /// Records that the cost of some work of this process is known, and ends its trial.
     fn learns(&self) {
         if self.has_retired.load(Ordering::Relaxed) == 0 {
             self.has_retired.store(1, Ordering::Relaxed);
@@ -261,23 +300,23 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// Nothing of this process is in flight at `now`: a device or context synchronisation came
-    /// back.
+    /// Records that nothing of this process is in flight at `now`: a device or context
+    /// synchronisation has returned.
     pub fn drained(&self, now: u64) {
         self.flush(now);
         self.retire(self.mark(), now);
         self.page.drained(now);
     }
 
-    /// The host is about to stand waiting for the device (a synchronisation, a blocking copy, a
-    /// query that said "not ready").
+    /// Records that the host begins to wait for the device: a synchronisation, a blocking copy, or
+    /// a query that answered "not ready".
     pub fn block(&self, now: u64) {
         self.meter.stands(now, true);
         self.stand(now);
     }
 
-    /// As [`Gate::block`], where the gate itself holds the host back: no end of a step of the
-    /// program's.
+    /// Records that the host waits because the gate delays it. Unlike [`Gate::block`], this ends no
+    /// step of the program.
     fn stand(&self, now: u64) {
         self.meter.stands(now, false);
         self.flush(now);
@@ -287,12 +326,13 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// The host goes on at `now`. True if neighbours that wait should be woken
-    /// ([`crate::share::wait::wake`]).
+    /// Records that the host runs again at `now`. Returns true if waiting neighbours should be
+    /// woken ([`crate::share::wait::wake`]).
     pub fn resume(&self, now: u64) -> bool {
         let ended = self.meter.goes_on(now, self.launched());
         if let Some(pace) = ended {
-            // Before the end of the step is seen: whoever takes a turn then goes by the pace.
+            // The profile is published before the end of the step is: a neighbour that starts a
+            // quantum then uses the new profile.
             if self.params().priority == Priority::High && self.in_flight() == 0 {
                 self.page.expect(self.arrivals.ended(now));
                 self.line.word.fetch_or(WORD_AWAITED, Ordering::Relaxed);
@@ -306,24 +346,24 @@ impl<'p> Gate<'p> {
         self.line.word.fetch_and(!WORD_BLOCKED, Ordering::Relaxed);
         self.blocked_ns
             .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
-        // Before the claim is taken back: what is still queued holds the tenant up while its host
-        // prepares more.
+        // Published before the claim is withdrawn: queued work keeps the tenant device-bound while
+        // its host prepares more.
         self.page.still_queued(self.in_flight(), now);
         self.page.unblock(since, now);
         true
     }
 
-    /// Puts right what was charged: `measured` ns of GPU time were used where `estimated` had been
-    /// charged since the last correction. Only for measurements in which no other tenant's time is
-    /// contained.
+    /// Corrects the charge: `measured` ns of GPU time were used where `estimated` ns had been
+    /// charged since the last correction. Use it only for measurements that contain no other
+    /// tenant's time.
     pub fn true_up(&self, measured: u64, estimated: u64, now: u64) {
         let difference = measured as i64 - estimated as i64;
         self.page.move_account(difference);
         self.amend(difference, now);
     }
 
-    /// Tells the gate how long work took by the clock, with the queue never empty, against what was
-    /// charged for it: what the adaptive mode goes by.
+    /// Records the slowdown: work charged `charged` ns took `elapsed` ns of wall time with the
+    /// queue never empty. Only adaptive mode uses it.
     pub fn observe(&self, elapsed: u64, charged: u64) {
         if charged == 0 {
             return;
@@ -335,14 +375,14 @@ impl<'p> Gate<'p> {
             .store(old - old / 8 + sample / 8, Ordering::Relaxed);
     }
 
-    /// The limits in force.
+    /// Returns the limits in force.
     pub fn params(&self) -> Params {
         let words = std::array::from_fn(|i| self.params[i].load(Ordering::Relaxed));
-        // A mixture of two sets read while they change may be invalid; the next launch reads again.
+        // A mixture of two sets, read during a change, may be invalid. The next launch reads again.
         Params::from_words(&words).unwrap_or_default()
     }
 
-    /// Changes the limits. The change is felt at the next launch.
+    /// Changes the limits. The next launch sees the change.
     pub fn set_params(&self, params: Params, now: u64) {
         for (word, value) in self.params.iter().zip(params.to_words()) {
             word.store(value, Ordering::Relaxed);
@@ -351,7 +391,7 @@ impl<'p> Gate<'p> {
         self.line.word.fetch_or(WORD_CHANGED, Ordering::Relaxed);
     }
 
-    /// Stops every launch, or lets them go on.
+    /// Stops every launch, or admits launches again.
     pub fn set_paused(&self, paused: bool) {
         if paused {
             self.line.word.fetch_or(WORD_PAUSED, Ordering::Relaxed);
@@ -368,23 +408,23 @@ impl<'p> Gate<'p> {
         }
     }
 
-    /// Publishes what was submitted since the last time.
+    /// Publishes the work submitted since the last publication.
     fn flush(&self, now: u64) {
         let launched = self.launched();
         let before = self.flushed.fetch_max(launched, Ordering::Relaxed);
         let since = self.flushed_at.swap(now, Ordering::Relaxed);
         if launched > before {
-            // As if all of it had been submitted at the start of the interval: the queue is then at
-            // least this deep.
+            // Counted as if all of it had been submitted at the start of the interval. The
+            // published queue is then at least as deep as the real one.
             self.page.submitted(launched - before, since.min(now));
             self.page.add_launched((launched - before).cast_signed());
-            // The other way round: not a moment of the interval before counts as busy unless
-            // somebody has seen it.
+            // Here the interval counts from its end: no time in it counts as busy unless it was
+            // observed.
             self.account_for(launched - before, now);
         }
     }
 
-    /// [`Gate::acquire_as`] for work that nobody has classified.
+    /// Calls [`Gate::acquire_as`] for unclassified work.
     pub fn acquire(&self, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         self.acquire_as(Class::Other, cost, now, neighbours)
     }

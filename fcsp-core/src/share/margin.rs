@@ -1,67 +1,78 @@
-//! The margin that keeps shares in proportion where the device delivers less than the quotas
-//! promise.
+//! The margin: an extra charge that keeps shares in proportion where the device delivers less than
+//! the guarantees promise.
 //!
-//! Quotas that add up to the whole device promise more than a contended device delivers: switching
-//! contexts costs it several percent (three saturating tenants of an H100 get 0.905 of it together,
-//! docs/results). If every tenant could claim its quota to the last percent, the one with the
-//! largest would bear the whole loss, and there would be no order between the others: all buckets
-//! are full then, and nobody stands back for anybody. So beside tenants that contend, each charges
-//! itself [`MARGIN`] more than it takes, all the same. What is guaranteed then fits into what is
-//! delivered, the rest goes by weight as surplus, and the proportion is that of the quotas whatever
-//! the loss is. Nobody needs to know it.
+//! Guarantees that add up to the whole device promise more than a contended device delivers, since
+//! context switches cost several percent. Three saturating tenants of an H100 get 0.905 of it
+//! together (docs/results). If every tenant could claim its guarantee to the last percent, the
+//! largest one would bear the whole loss. All other buckets would be full, so that no tenant would
+//! yield and no order would remain.
 //!
-//! Contended means: over a window this tenant wanted the device throughout, and others charged a
-//! part of it worth the name. That they did is their claim; one that lies about it costs this
-//! tenant the margin and no more.
+//! Therefore each tenant charges itself [`MARGIN`] more than it uses while the device is contended.
+//! The guarantees less the margin fit into what is delivered, and the rest is divided by weight as
+//! surplus. The proportion is then that of the guarantees, whatever the loss is.
+//!
+//! The device counts as contended if, over a window, this tenant always wanted the device and
+//! others charged a considerable part of it. Their charges are their claims. A false claim costs
+//! this tenant the margin and no more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::{Ppm, WHOLE};
 
-/// The part of a charge beside tenants that contend that is margin, ppm. More would cost a victim
-/// of lies more: a quota of half the device must leave it 0.42, of which a hundredth is between its
-/// kernels. With less, prices that are a tenth too low for all would promise more than is
-/// delivered.
+/// Part of a charge on a contended device that is margin, ppm.
+///
+/// A larger margin would cost a victim of false claims more: a share of half the device must leave
+/// it 0.42, of which a hundredth is between its kernels. With a smaller one, costs that are a tenth
+/// too low for all tenants would promise more than is delivered.
 pub const MARGIN: u64 = 145_000;
+/// Length of a window, ns.
 const WINDOW_NS: u64 = 50_000_000;
-/// The part of a window for which the device must have been wanted, percent.
+/// Least part of a window in which this tenant wanted the device, percent.
 const WANTED: u64 = 50;
-/// The part of a window that others must have charged, percent.
+/// Least part of a window that other tenants charged, percent.
 const OTHERS: u64 = 10;
-/// For how long a window counts: some without contention may come between, ns.
+/// Time for which a contended window counts, ns. Windows without contention may come between.
 const KEPT_NS: u64 = 200_000_000;
 
-/// What the margin leaves of a quota.
+/// Returns what the margin leaves of a share.
 pub fn less(quota: Ppm) -> Ppm {
     (u64::from(quota) * (u64::from(WHOLE) - MARGIN) / u64::from(WHOLE)) as Ppm
 }
 
-/// What happened since the last sample.
+/// Observation of this process and the other tenants at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     /// GPU time charged so far by all other tenants, ns.
     pub others: u64,
     /// GPU time submitted so far by this process, ns.
     pub launched: u64,
-    /// Whether some of it is in flight now.
+    /// True if some of it is in flight now.
     pub in_flight: bool,
-    /// Time this host stood waiting for the device so far, ns.
+    /// Time for which this host has waited for the device so far, ns.
     pub blocked: u64,
-    /// Whether a launch was waiting at the gate since the last sample.
+    /// True if a launch waited at the gate since the last sample.
     pub waiting: bool,
 }
 
-/// Whether the margin applies. One writer at a time is expected; two blur the windows and harm
-/// nothing else.
+/// Detector of contention for one process. One writer at a time is expected; two writers blur the
+/// windows and do no other harm.
 #[derive(Debug, Default)]
 pub struct Margin {
+    /// Instant of the last sample, ns.
     at: AtomicU64,
+    /// [`Sample::others`] of the last sample, ns.
     others: AtomicU64,
+    /// [`Sample::blocked`] of the last sample, ns.
     blocked: AtomicU64,
+    /// [`Sample::launched`] of the last sample, ns.
     launched: AtomicU64,
+    /// Begin of the present window, ns.
     began: AtomicU64,
+    /// [`Sample::others`] when the window began, ns.
     began_others: AtomicU64,
+    /// Time of the window in which this tenant wanted the device, ns.
     wanted: AtomicU64,
+    /// Instant until which the margin applies, ns. [`Margin::charge`] reads it.
     until: AtomicU64,
 }
 
@@ -75,14 +86,14 @@ impl Margin {
             .blocked
             .saturating_sub(self.blocked.swap(sample.blocked, relaxed))
             .min(elapsed);
-        // Nothing was submitted and something is left: the queue held work throughout.
+        // Nothing was submitted and work is left: the queue was never empty.
         let same = self.launched.swap(sample.launched, relaxed) == sample.launched;
         let held = same && sample.in_flight || sample.waiting;
         let charged = sample
             .others
             .wrapping_sub(self.others.swap(sample.others, relaxed))
             .cast_signed();
-        // Silence, or a tenant that came or went: the sum moved by more than the device can have
+        // A pause, or a tenant that came or went: the sum changed by more than the device can have
         // done.
         if elapsed > WINDOW_NS || charged < 0 || charged.cast_unsigned() > 2 * elapsed + 5_000_000 {
             self.begin(now, sample);
@@ -108,7 +119,7 @@ impl Margin {
         self.wanted.store(0, relaxed);
     }
 
-    /// What to charge for `gpu` ns at `now`.
+    /// Returns the amount to charge for `gpu` ns at `now`.
     pub fn charge(&self, gpu: u64, now: u64) -> u64 {
         if now < self.until.load(Ordering::Relaxed) {
             gpu * u64::from(WHOLE) / (u64::from(WHOLE) - MARGIN)

@@ -1,14 +1,15 @@
-//! The page a tenant publishes on one device: written by the tenant's own processes, read by every
-//! neighbour.
+//! The claim page, which a tenant publishes on one device. The tenant's own processes write it, and
+//! every neighbour reads it.
 //!
-//! Every word stands alone: no word is a lock, none guards another, and every change is one atomic
-//! store, add or exchange. So a process killed at any instruction leaves a page that can be read
-//! and used, and a neighbour that reads two words of different moments draws at worst a conclusion
-//! that was true a moment ago. What a page says is a claim: the policy uses a neighbour's claims
-//! only to share out what is left over, never to take its own tenant below the quota.
+//! Every word is independent: no word is a lock, and none guards another. Every change is one
+//! atomic store, add or exchange. A process killed at any instruction therefore leaves a valid
+//! page. A neighbour that reads two words of different moments draws at worst a conclusion that was
+//! true a moment ago.
 //!
-//! Times are ns of CLOCK_MONOTONIC, one clock for all processes of a machine, whatever container
-//! they are in.
+//! A page contains claims. The policy uses a neighbour's claims only to divide the surplus, never
+//! to take its own tenant below the guarantee.
+//!
+//! Times are ns of CLOCK_MONOTONIC: one clock for all processes of a machine, in every container.
 
 mod account;
 mod beside;
@@ -26,24 +27,24 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::units::{Ppm, WHOLE};
 use beside::Beside;
 
-/// Marks a page of this layout. The last byte is the version.
+/// Magic number of a page of this layout. The last byte is the version.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPSHR\x01");
 
-/// Bytes of a page in a file: one page of memory for each tenant and device.
+/// Size of a page in a file, in bytes: one page of memory for each tenant and device.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Where a page says when it was last written to, bytes from its start.
+/// Offset of [`TenantPage::seen`] in a page, in bytes.
 pub(super) const SEEN_AT: u64 = 112;
 
-/// Why a page cannot be used. The share is then kept without it, as strict.
+/// Reason why a page cannot be used. The share is then enforced without it, in strict mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// Another layout or something else altogether.
+    /// The page has another layout, or is no page.
     #[error(
         "not a share page of this version (found {found:#018x}); restart the tenant's processes together"
     )]
     Version {
-        /// The word found where the version is.
+        /// Word found in the place of [`MAGIC`].
         found: u64,
     },
     /// The mapping is too small or not aligned.
@@ -51,114 +52,147 @@ pub enum PageError {
     Mapping,
 }
 
-/// One tenant's page on one device. All zero is a page that nobody has set up.
+/// A tenant's claim page on one device. A page of zeros is not set up yet.
 ///
-/// The first line is written when the tenant attaches or its limits change; the second with every
-/// slice of credit; the third only by the tenant's own processes among themselves; the fourth, for
-/// reports and for the adaptive mode, with every slice; the fifth and the sixth among the tenant's
-/// own processes as well.
+/// Six cache lines:
+///
+/// 1. Written when the tenant attaches or its limits change.
+/// 2. Written with every credit slice.
+/// 3. Used by the tenant's own processes among themselves, and by reports.
+/// 4. Written with every credit slice, for reports and adaptive mode.
+/// 5. Used by the tenant's own processes among themselves.
+/// 6. The same ([`Beside`]).
+///
+/// The bytes are a stable layout. Words that were added later read as zero in pages of older
+/// builds.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct TenantPage {
+    /// [`MAGIC`] once the page is set up, 0 before. `attach` exchanges it once (AcqRel); readers
+    /// load it with Acquire.
     magic: AtomicU64,
+    /// Number of changes of `promise`. `set_params` raises it with Release; a reader that sees the
+    /// new value sees the new promise.
     generation: AtomicU64,
-    /// quota 20 bits, weight 20 bits, priority 4 bits, mode 4 bits: one word, so that they are
-    /// always of one moment.
+    /// Limits: share in bits 0-19 (ppm), weight in 20-39, priority in 40-43, mode in 44-47. They
+    /// are one word, so that they belong to one moment.
     promise: AtomicU64,
-    /// The wake word: waiters of any tenant sleep on it.
+    /// Wake word. Waiters of any tenant sleep on it; `bump` raises it with Release.
     event: AtomicU32,
+    /// Number of attached processes. Killed processes stay counted.
     attached: AtomicU32,
-    /// [`Expected`]: written with every step of a tenant of high priority. Pages of before have zeros here.
+    /// Predicted begin of the next step, ns; 0 for none ([`Expected::at`]). Tenants of high
+    /// priority write it at the end of every step. Added later.
     expected_at: AtomicU64,
+    /// Mean deviation of that prediction, ns ([`Expected::spread`]). Added later.
     expected_spread: AtomicU64,
-    /// The boot of the machine that the times are of ([`crate::boot::id`]). Pages of before have
-    /// zero here.
+    /// Boot to which the times belong ([`crate::boot::id`]). Added later.
     boot: AtomicU64,
-    /// Not used.
+    /// Unused.
     _spare: AtomicU64,
 
+    /// Instant at which the guarantee's token bucket is empty, ns (GCRA's theoretical arrival
+    /// time). Every charge exchanges it.
     empty_at: AtomicU64,
+    /// Virtual time: surplus used, ns of GPU time times a million over the weight.
     vtime: AtomicU64,
+    /// Instant at which all submitted work would be done if the tenant had the device alone, ns.
     finish_at: AtomicU64,
+    /// Instant since which a host of the tenant waits for the device, ns; 0 for none.
     blocked_since: AtomicU64,
+    /// Instant at which a host of the tenant last resumed after such a wait, or a step ended, ns.
     pressed_at: AtomicU64,
+    /// Instant at which a launch last claimed to wait at the gate, ns; 0 for none. The waiter
+    /// renews it.
     waiting_at: AtomicU64,
+    /// Instant of the last publication, ns. Writers use Release and readers Acquire, so that the
+    /// words above and below are at least as new.
     seen: AtomicU64,
+    /// GPU time charged since the page was set up, ns, less what was refunded.
     consumed: AtomicU64,
 
+    /// Instant at which the floor's token bucket is empty, ns.
     floor_empty_at: AtomicU64,
+    /// Instant at which the pool limit's token bucket is empty, ns.
     pool_empty_at: AtomicU64,
+    /// Cap of the guarantee's token bucket, ns of GPU time.
     cap: AtomicU64,
+    /// Part of `consumed` that was surplus, ns.
     surplus: AtomicU64,
+    /// Time for which launches waited at the gate, ns.
     waited: AtomicU64,
+    /// Number of launches that waited at the gate.
     waits: AtomicU64,
+    /// Number of forced admissions.
     let_through: AtomicU64,
+    /// Sum of all corrections to charges, ns, signed.
     corrections: AtomicU64,
 
-    /// GPU time by class, ns, in the order of [`Class::ALL`]. This line came later; pages of before
-    /// have zeros here.
+    /// GPU time by class, ns, in the order of [`Class::ALL`]. This line was added later.
     classes: [AtomicU64; Class::ALL.len()],
+    /// Sensitivity ([`Leaning::code`]).
     leaning: AtomicU64,
-    /// [`Pace`], as a word.
+    /// Step profile ([`Pace::word`]).
     pace: AtomicU64,
 
-    /// No launch is let through by a deadline before, ns.
+    /// Instant before which no other launch is forced, ns. [`TenantPage::take_let_through`]
+    /// exchanges it.
     let_at: AtomicU64,
-    /// Up to when the device's time is accounted for by charges, ns.
+    /// Instant up to which charges account for the device's time, ns. Every charge moves it on.
     accounted_at: AtomicU64,
-    /// How much of what the tenant is charged may be wrong, ppm.
+    /// Doubt: the part of the tenant's charges that may be wrong, ppm.
     doubt: AtomicU64,
-    /// Until when one process tries what its work takes, ns.
+    /// End of the trial in which one process learns the cost of its first launches, ns; 0 for none.
     trial_until: AtomicU64,
-    /// Pages of before have zeros in the rest.
+    /// Reserved; zero.
     _later: [AtomicU64; 4],
 
-    /// See [`Beside`].
+    /// State of reconciliation next to other tenants, see [`Beside`].
     beside: Beside,
 }
 
-/// What a neighbour can see of a page, read once for a decision.
+/// A neighbour's claims, read once for a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// The guaranteed share.
+    /// Guaranteed share.
     pub quota: Ppm,
-    /// The weight in what is left over.
+    /// Weight in the surplus.
     pub weight: u32,
-    /// The class that the page says, for the surplus.
+    /// Class that the page claims, for the surplus.
     pub priority: Priority,
-    /// The classes that count for the guarantee.
+    /// Authority that decides which classes count for the guarantee.
     pub authority: Authority,
-    /// How the share is kept.
+    /// Mode in which the share is enforced.
     pub mode: Mode,
-    /// When the bucket is empty; see [`crate::share::bucket`].
+    /// Instant at which the bucket is empty, ns; see [`crate::share::bucket`].
     pub empty_at: u64,
-    /// Surplus taken, ns of GPU time times a million over the weight.
+    /// Virtual time: surplus used, ns of GPU time times a million over the weight.
     pub vtime: u64,
-    /// When everything submitted would be done if the tenant had the device alone.
+    /// Instant at which all submitted work would be done if the tenant had the device alone, ns.
     pub finish_at: u64,
-    /// Since when the host has stood waiting for the device; 0 while it does not.
+    /// Instant since which the host waits for the device, ns; 0 while it does not.
     pub blocked_since: u64,
-    /// When the host last stopped waiting for the device.
+    /// Instant at which the host last resumed after a wait for the device, ns.
     pub pressed_at: u64,
-    /// When a launch last said that it stands at the gate; 0 while none does.
+    /// Instant at which a launch last claimed to wait at the gate, ns; 0 while none does.
     pub waiting_at: u64,
-    /// When the tenant last wrote here.
+    /// Instant of the tenant's last publication, ns.
     pub seen: u64,
     /// GPU time charged since the page was set up, ns.
     pub consumed: u64,
-    /// Which way its work leans.
+    /// Sensitivity of its work.
     pub leaning: Leaning,
-    /// How its steps divide between host and device.
+    /// Step profile: its host time and GPU time.
     pub pace: Pace,
-    /// When its next step begins, as far as that is foreseen.
+    /// Predicted begin of its next step.
     pub expected: Expected,
-    /// How much of what it is charged may be wrong, ppm.
+    /// Part of its charges that may be wrong, ppm.
     pub doubt: u64,
     /// GPU time charged for work that is done, ns, wrapping.
     pub done: u64,
-    /// Whether some of its work is not known to be done.
+    /// True if some of its work is not known to be done.
     pub is_queued: bool,
-    /// Up to when the device's time is accounted for by its charges.
+    /// Instant up to which its charges account for the device's time, ns.
     pub accounted_at: u64,
 }
 
@@ -169,21 +203,22 @@ pub struct Counters {
     pub consumed: u64,
     /// The part of it that was surplus, ns.
     pub surplus: u64,
-    /// Time launches stood at the gate, ns.
+    /// Time for which launches waited at the gate, ns.
     pub waited: u64,
-    /// How many launches stood at the gate.
+    /// Number of launches that waited at the gate.
     pub waits: u64,
-    /// How many were let through because a deadline passed.
+    /// Number of forced admissions.
     pub let_through: u64,
-    /// Sum of the corrections made at markers, ns, wrapping as a signed number.
+    /// Sum of the corrections made at fences, ns, wrapping as a signed number.
     pub corrections: i64,
-    /// GPU time granted by class of the work that asked for it, ns, in the order of [`Class::ALL`]:
-    /// a sample of what the time goes into. Corrections are not in it.
+    /// GPU time granted, by class of the launch that asked for it, ns, in the order of
+    /// [`Class::ALL`]. It is a sample and contains no corrections.
     pub classes: [u64; Class::ALL.len()],
 }
 
 impl TenantPage {
-    /// A page in this process's own memory, for tests and for a tenant without a shared folder.
+    /// Creates a page in this process's own memory, for tests and for a tenant without a shared
+    /// folder.
     pub fn new() -> Self {
         let zero = || AtomicU64::new(0);
         Self {
@@ -224,12 +259,12 @@ impl TenantPage {
         }
     }
 
-    /// The page in a mapping of `len` bytes at `base`.
+    /// Returns the page in a mapping of `len` bytes at `base`.
     ///
     /// # Safety
-    /// `base` must point to `len` bytes that stay mapped for `'a` and that nobody changes but
-    /// through atomics. A mapping that may only be read is good for [`TenantPage::view`],
-    /// [`TenantPage::counters`] and [`TenantPage::event_word`], and nothing else.
+    /// `base` must point to `len` bytes that stay mapped for `'a` and are changed only through
+    /// atomics. A read-only mapping supports only [`TenantPage::view`], [`TenantPage::counters`]
+    /// and [`TenantPage::event_word`].
     #[cfg(not(loom))]
     pub unsafe fn from_mapping<'a>(base: *const u8, len: usize) -> Result<&'a Self, PageError> {
         if base.is_null()
@@ -243,10 +278,10 @@ impl TenantPage {
         Ok(unsafe { &*base.cast::<Self>() })
     }
 
-    /// Makes sure the page is set up and counts one process in. Any number of processes may do this
-    /// at once.
+    /// Sets the page up if it is blank, and counts one process in. Any number of processes may do
+    /// this at once.
     pub fn attach(&self, params: &Params, now: u64) -> Result<(), PageError> {
-        // AcqRel: whoever finds the page set up also sees nothing older than that.
+        // AcqRel: a process that finds the page set up also sees everything written before that.
         match self
             .magic
             .compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire)
@@ -260,8 +295,7 @@ impl TenantPage {
         Ok(())
     }
 
-    /// Counts one process out. A process that dies without this costs nothing: the page goes stale
-    /// by itself.
+    /// Counts one process out. If a process dies without this, the page goes stale by itself.
     pub fn detach(&self, now: u64) {
         let left = self.attached.fetch_sub(1, Ordering::AcqRel);
         if left <= 1 {
@@ -272,7 +306,7 @@ impl TenantPage {
         }
     }
 
-    /// Publishes the limits, keeping what the bucket holds.
+    /// Publishes the limits and keeps the bucket's tokens.
     pub fn set_params(&self, params: &Params, now: u64) {
         let promise = u64::from(params.quota)
             | (u64::from(params.weight) << 20)
@@ -283,7 +317,7 @@ impl TenantPage {
             cap: params.cap_ns(),
         };
         // Relaxed, here and for every word below that is only counted or compared: no other memory
-        // is published by them, and a decision on a value a moment old is allowed for.
+        // is published by it. A decision may use a slightly old value.
         let old_cap = self.cap.swap(new.cap, Ordering::Relaxed);
         let old = self.promise.swap(promise, Ordering::Relaxed);
         let old_quota = (old & 0xf_ffff) as Ppm;
@@ -304,34 +338,34 @@ impl TenantPage {
         }
     }
 
-    /// Whether this is a page of this version that somebody has set up.
+    /// Returns true if the page has this version and is set up.
     pub fn is_valid(&self) -> bool {
         self.magic.load(Ordering::Acquire) == MAGIC
     }
 
-    /// Whether nobody has set the page up.
+    /// Returns true if the page is not set up.
     pub fn is_blank(&self) -> bool {
         self.magic.load(Ordering::Acquire) == 0
     }
 
-    /// When the tenant last wrote here, as the page says.
+    /// Returns the instant of the tenant's last publication, by its own claim, ns.
     pub fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
     }
 
-    /// Counts the changes of the tenant's limits.
+    /// Returns the number of changes of the tenant's limits.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// What the page says, or `None` if it is not one of this version and boot or says nothing that
-    /// makes sense.
+    /// Returns the page's claims. Returns `None` if the page is of another version or boot, or if
+    /// its limits are invalid.
     pub fn view(&self) -> Option<View> {
         if !self.is_valid() || boot::is_another(self.boot.load(Ordering::Relaxed)) {
             return None;
         }
         // Acquire: pairs with the Release in `publish`, so that every word below is at least as new
-        // as this one. A stale word can then never be mistaken for a fresh one.
+        // as this one. A stale word can then never pass for a fresh one.
         let seen = self.seen.load(Ordering::Acquire);
         let promise = self.promise.load(Ordering::Relaxed);
         let consumed = self.consumed.load(Ordering::Relaxed);
@@ -363,18 +397,19 @@ impl TenantPage {
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }
 
-    /// Says that the tenant is alive at `now`.
+    /// Claims that the tenant is alive at `now`.
     pub fn publish(&self, now: u64) {
-        // Release: see `view`. The maximum, since two processes' clocks readings may cross.
+        // Release: see `view`. The maximum is kept, since clock readings of two processes may
+        // cross.
         self.seen.fetch_max(now, Ordering::Release);
     }
 
-    /// Charges `gpu` ns to the guarantee; negative gives back. Returns the tokens left. What was
-    /// used is counted by [`TenantPage::count`].
+    /// Charges `gpu` ns to the guarantee; a negative amount is a refund. Returns the tokens left.
+    /// [`TenantPage::count`] counts the use.
     pub fn charge(&self, rate: Rate, gpu: i64, now: u64) -> i64 {
         let mut left = 0;
-        // An exchange loop and not an add: the clamp and the charge are then one step, so that no
-        // charge of another process is forgiven by a clamp that falls between.
+        // An exchange loop instead of an add: the clamp and the charge are then one step. A clamp
+        // can then never drop a charge that another process made in between.
         let _ = self
             .empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
@@ -385,7 +420,7 @@ impl TenantPage {
         left
     }
 
-    /// Charges `gpu` ns to the surplus.
+    /// Charges `gpu` ns to the surplus: to the virtual time and the pool limit.
     pub fn charge_surplus(&self, weight: u32, pool: Rate, gpu: u64, now: u64) {
         self.vtime
             .fetch_add(wall_of(gpu, weight.min(WHOLE)), Ordering::Relaxed);
@@ -400,11 +435,11 @@ impl TenantPage {
         self.count(i64::try_from(gpu).unwrap_or(i64::MAX));
     }
 
-    /// Charges `gpu` ns to the floor, which everything counts against.
+    /// Charges `gpu` ns to the floor. All use counts against the floor.
     ///
-    /// Time that was there for other reasons makes a debt of at most the bucket's depth: whatever a
-    /// tenant has had, its floor begins again within that. Time had on the floor `alone` is paid
-    /// back in full.
+    /// Time that the tenant got for other reasons makes a debt of at most the bucket's depth, so
+    /// that its floor soon begins again. Time that it got on the floor `alone` is paid back in
+    /// full.
     pub fn charge_floor(&self, floor: Rate, gpu: u64, alone: bool, now: u64) {
         let gpu = i64::try_from(gpu).unwrap_or(i64::MAX);
         let _ = self
@@ -422,12 +457,12 @@ impl TenantPage {
         self.consumed.fetch_add(gpu as u64, Ordering::Relaxed);
     }
 
-    /// Notes a correction in the counters; [`TenantPage::charge`] has made it.
+    /// Counts a correction that [`TenantPage::charge`] has made.
     pub fn note_correction(&self, gpu: i64) {
         self.corrections.fetch_add(gpu as u64, Ordering::Relaxed);
     }
 
-    /// Adds work submitted from `since` on to the queue as neighbours see it.
+    /// Adds work submitted from `since` on to the published queue.
     pub fn submitted(&self, gpu: u64, since: u64) {
         let _ = self
             .finish_at
@@ -436,8 +471,8 @@ impl TenantPage {
             });
     }
 
-    /// Brings the estimate of the queue's end up: at `now`, `gpu` ns of work are left, which
-    /// others' slices have kept the device from.
+    /// Raises the estimate of the queue's end: at `now`, `gpu` ns of work are still queued, because
+    /// neighbours used the device.
     pub fn still_queued(&self, gpu: u64, now: u64) {
         if gpu > 0 {
             self.finish_at
@@ -445,37 +480,37 @@ impl TenantPage {
         }
     }
 
-    /// Brings the estimate of the queue's end down to `now`: nothing is in flight.
+    /// Lowers the estimate of the queue's end to `now`: nothing is in flight.
     pub fn drained(&self, now: u64) {
         self.finish_at.fetch_min(now, Ordering::Relaxed);
     }
 
-    /// Says that the host stands waiting for the device since `now`.
+    /// Claims that the host waits for the device since `now`.
     pub fn block(&self, now: u64) {
-        // An exchange and not a store: it then has its place between the exchanges of `unblock`, in
-        // loom's eyes too.
+        // An exchange instead of a store: it is then ordered with the exchanges of `unblock`, also
+        // in loom's model.
         self.blocked_since.swap(now, Ordering::Relaxed);
         self.publish(now);
     }
 
-    /// Takes back the claim made with the same `since`, and no other process's.
+    /// Withdraws the claim made with the same `since`, and no other process's claim.
     pub fn unblock(&self, since: u64, now: u64) {
         self.pressed_at.fetch_max(now, Ordering::Relaxed);
-        // A failed exchange means that another process blocked later: its claim stands.
+        // A failed exchange means that another process began to wait later. Its claim stays.
         let _ = self
             .blocked_since
             .compare_exchange(since, 0, Ordering::Relaxed, Ordering::Relaxed);
         self.publish(now);
     }
 
-    /// Says that a launch stands at the gate at `now`. Each look of its own renews that: one of a
-    /// process that is dead or stopped does not live on by what others of its tenant write.
+    /// Claims that a launch waits at the gate at `now`. Each recheck renews the claim. A dead or
+    /// stopped process's claim goes stale even if other processes of its tenant write the page.
     pub fn waits(&self, now: u64) {
         self.waiting_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
     }
 
-    /// Ends [`TenantPage::waits`] and counts the wait, which began at `since`.
+    /// Ends the claim of [`TenantPage::waits`] and counts the wait, which began at `since`.
     pub fn wait_ends(&self, since: u64, now: u64) {
         self.waiting_at.store(0, Ordering::Relaxed);
         self.waited
@@ -483,47 +518,46 @@ impl TenantPage {
         self.waits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a launch that went because a deadline passed.
+    /// Counts a forced admission.
     pub fn note_let_through(&self) {
         self.let_through.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts `gpu` ns as granted to work of `class`, for the mix.
+    /// Counts `gpu` ns as granted to work of `class`.
     pub fn count_class(&self, class: Class, gpu: u64) {
         self.classes[usize::from(class.code())].fetch_add(gpu, Ordering::Relaxed);
     }
 
-    /// Says which way the tenant's work leans. Of several processes the last one to say so is
-    /// heard.
+    /// Publishes the sensitivity of the tenant's work. Of several processes, the last writer wins.
     pub fn lean(&self, leaning: Leaning) {
-        // Read first: it hardly ever changes, and neighbours read the line.
+        // Read first: the value hardly ever changes, and neighbours read the cache line.
         if self.leaning.load(Ordering::Relaxed) != leaning.code() {
             self.leaning.store(leaning.code(), Ordering::Relaxed);
         }
     }
 
-    /// Says that a step has ended at `now`, and how the tenant's steps divide. Of several processes
-    /// the last one to say so is heard.
+    /// Publishes that a step has ended at `now`, and the step profile. Of several processes, the
+    /// last writer wins.
     pub fn keep_pace(&self, pace: Pace, now: u64) {
         self.pace.store(pace.word(), Ordering::Relaxed);
         self.pressed_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
     }
 
-    /// Says when the tenant's next step begins. The two words of two moments may be read together:
-    /// a time with another time's spread, both of them lately true.
+    /// Publishes the prediction of the tenant's next step. A reader may see an instant with the
+    /// deviation of another one; both were recently true.
     pub fn expect(&self, expected: Expected) {
         self.expected_spread
             .store(expected.spread, Ordering::Relaxed);
         self.expected_at.store(expected.at, Ordering::Relaxed);
     }
 
-    /// Raises the surplus clock to `to`; it never goes back.
+    /// Raises the virtual time to `to`. It never decreases.
     pub fn raise_vtime(&self, to: u64) {
         self.vtime.fetch_max(to, Ordering::Relaxed);
     }
 
-    /// The tenant's own floor and pool buckets: when each is empty.
+    /// Returns the instants at which the tenant's floor bucket and pool bucket are empty, ns.
     pub fn own_buckets(&self) -> (u64, u64) {
         (
             self.floor_empty_at.load(Ordering::Relaxed),
@@ -531,18 +565,18 @@ impl TenantPage {
         )
     }
 
-    /// Moves the wake word on. Whoever sleeps on it must then be woken: see [`crate::share::wait`].
+    /// Raises the wake word. The caller must then wake its waiters: see [`crate::share::wait`].
     pub fn bump(&self) {
         // Release: a waiter that sees the new value sees what was published before it.
         self.event.fetch_add(1, Ordering::Release);
     }
 
-    /// The wake word.
+    /// Returns the wake word.
     pub fn event_word(&self) -> &AtomicU32 {
         &self.event
     }
 
-    /// The tenant's counters.
+    /// Returns the tenant's counters.
     pub fn counters(&self) -> Counters {
         Counters {
             consumed: self.consumed.load(Ordering::Relaxed),

@@ -1,38 +1,42 @@
-//! May this tenant's next work start now? A pure function of its own state, what its neighbours'
-//! pages say, and the time.
+//! The scheduling policy: decides whether this tenant's next work may start now. It is a pure
+//! function of the tenant's own state, its neighbours' claims, and the time.
 //!
-//! Tenants are ordered by *lag*: for how long each has been owed GPU time it has not had
-//! ([`crate::share::bucket`]).
+//! Tenants are ordered by *lag*: the time for which each has been owed GPU time that it has not had
+//! ([`crate::share::bucket`]). This is EEVDF's lag divided by the share (Stoica and Abdel-Wahab,
+//! "Earliest Eligible Virtual Deadline First", 1995). The surplus is divided by virtual time, as in
+//! start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
 //!
-//! 1. **Guarantee.** A tenant with tokens goes. It stands back for a neighbour only while that
-//!    neighbour's host stands waiting for the device *and* has been owed its time for longer than
-//!    this tenant by [`Tuning::window`]. A neighbour's lag counts at most [`COMPARED_NS`] and at
-//!    most as this tenant's own bucket is deep: so with a bucket nearly full nobody is stood back
-//!    for, whatever they claim, nothing spills, and the rate stays the quota. Standing back moves a
-//!    tenant within its bucket; it cannot take it below its quota, less the margin. Where the
-//!    device delivers less than the quotas promise, all charge themselves a margin
-//!    ([`crate::share::margin`]), so that no bucket stays full.
-//! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is held up by
-//!    the device, and among those without, the one that has had the least surplus for its weight
+//! 1. **Guarantee.** A tenant with tokens may start. It yields to a neighbour only if two things
+//!    hold: that neighbour's host waits for the device, and its lag exceeds this tenant's lag by
+//!    [`Tuning::window`]. A neighbour's lag counts up to [`COMPARED_NS`] and up to this tenant's
+//!    own bucket depth. A tenant with a nearly full bucket therefore never yields, whatever its
+//!    neighbours claim. No tokens are lost, and the tenant always receives its guarantee. Yielding
+//!    moves a tenant within its bucket; it cannot take it below its guarantee, less the margin.
+//!    Where the device delivers less than the guarantees promise, every tenant charges itself a
+//!    margin ([`crate::share::margin`]), so that no bucket stays full.
+//! 2. **Surplus.** A tenant without tokens may run while no neighbour *with* tokens is
+//!    device-bound. Among tenants without tokens, the tenant with the least surplus for its weight
 //!    goes first.
-//! 3. **Held up by the device or busy on the host.** A neighbour is held up when its host stands
-//!    waiting for the device or its queue would still be deep if it had had the device alone. One
-//!    that submits small kernels with gaps is neither: the device has room beside it. It is not
-//!    stood back for, but work is kept short ([`Tuning::polite`] in flight), so that its next
-//!    kernel finds the device free soon; and where its gaps are its host's, and its steps are
-//!    known, turns are taken with it instead ([`crate::share::turns`]).
-//! 4. **Priority.** While a tenant of a higher class has work, a lower one stops, except for its
-//!    floor. Between tenants of different owners the class is the one that root wrote down
-//!    ([`crate::share::authority`]); what the page says decides only who goes first to the surplus.
-//!    Where it can be foreseen when that one's next step begins ([`crate::share::arrivals`]), what
-//!    the lower one has on the device ends before; otherwise one short kernel is in flight.
-//! 5. **Leaning** (adaptive mode only). Where one tenant's work is waited for step by step and
-//!    another's is measured by how much gets done ([`crate::share::mix`]), the first stands back
-//!    later and the second sooner: an order within their buckets, as in 1, that takes from
-//!    neither's quota. It also goes first to the surplus, within a bound.
+//! 3. **Device-bound and host-bound neighbours.** A neighbour is device-bound if its host waits for
+//!    the device, or if its queue would be deep even if it had the device alone. A neighbour that
+//!    submits small kernels with gaps is neither: the device has time for other work. This tenant
+//!    does not yield to it, but keeps its own queue shallow ([`Tuning::polite`]), so that the
+//!    neighbour's next kernel starts soon. If the neighbour is host-bound with a known step
+//!    profile, this tenant fills its gaps instead ([`crate::share::turns`]).
+//! 4. **Priority.** While a tenant of a higher class has work, tenants of lower classes stop,
+//!    except for their floors. Between tenants of different owners, root's record decides the class
+//!    ([`crate::share::authority`]); the claimed class decides only the order on the surplus. If
+//!    the higher tenant's next step can be predicted ([`crate::share::arrivals`]), the lower
+//!    tenant's work on the device ends before it. Otherwise one short kernel may be in flight.
+//! 5. **Sensitivity** (adaptive mode only). Some work is sensitive to latency, other work to
+//!    throughput ([`crate::share::mix`]). Next to each other, the tenant that is sensitive to
+//!    latency yields later, and the other one sooner. As in 1, this is an order within their
+//!    buckets and takes from neither guarantee. The first tenant also goes first on the surplus,
+//!    within a bound.
 //!
-//! Claims are believed only while they can be true: written lately, not in the future, and held up
-//! no longer than the queue claimed could take at the share claimed.
+//! A claim is believed only while it can be true. It must be recent and not from the future. A
+//! claim to be device-bound is believed no longer than the claimed queue could take at the claimed
+//! share.
 
 use crate::share::arrivals::Foreseen;
 use crate::share::bucket::{Rate, gpu_of, wall_of};
@@ -45,62 +49,69 @@ use crate::share::turns::{LONGEST_NS, Steps, Turn};
 use crate::units::{Ppm, WHOLE};
 use std::cmp::Ordering;
 
-/// A tenant that wrote nothing for so long, and stands waiting for nothing, is idle, ns.
+/// Age of the last publication after which a tenant that waits for nothing counts as idle, ns.
 pub const IDLE_NS: u64 = 500_000;
-/// A tenant that submitted nothing for so long, with nothing in flight, comes back as a newcomer,
-/// ns.
+/// Idle time after which a tenant returns as a newcomer, ns: nothing was submitted and nothing was
+/// in flight.
 pub const AWAY_NS: u64 = 20_000_000;
-/// A waiter renews its claim at least this often, or is taken for stopped, ns.
+/// Age at which the claim of a waiter is void, ns. A waiter renews it more often unless it is
+/// stopped.
 pub const WAITER_STALE_NS: u64 = 4_000_000;
-/// How long after its work should be done at its share a blocked tenant is still believed, ns.
+/// Grace for a blocked tenant's claim after its work should be done at its share, ns.
 pub const HOLD_GRACE_NS: u64 = 10_000_000;
-/// A slice of the device's own scheduling, ns.
+/// Time slice of the device's own scheduling, ns.
 pub const SLICE_NS: u64 = 2_000_000;
-/// No claim is believed for longer than this, ns.
+/// Longest time for which any claim is believed, ns.
 pub const HOLD_MAX_NS: u64 = 500_000_000;
-/// A claim from further in the future than this is a lie, ns. Clocks of one machine do not differ.
+/// Tolerance for a claim from the future, ns. A later claim is false, since clocks of one machine
+/// do not differ.
 pub const SKEW_NS: u64 = 1_000_000;
-/// A queue this deep at best is a queue that holds its tenant up, ns of GPU time.
+/// Least depth of a queue that makes its tenant device-bound, ns of GPU time.
 pub const DEEP_NS: u64 = 300_000;
-/// A neighbour counts as held up for this long after its host went on, ns: the gap between two
+/// Time for which a neighbour stays device-bound after its host resumed, ns: the gap between two
 /// steps.
 pub const LINGER_NS: u64 = 40_000;
-/// How soon a waiter looks again, ns.
+/// Interval at which a waiter checks again, ns.
 pub const RECHECK_NS: u64 = 50_000;
-/// How far beyond the window, and a slice of each neighbour, a lag counts when tenants are
-/// compared, ns. A tenant back from idleness has a full bucket to spend, and the others make room
-/// for it for this long, not until the bucket is empty.
+/// Cap on the lag used in comparisons, ns, in addition to the window and one time slice for each
+/// active neighbour.
+///
+/// A tenant that returns from idleness has a full bucket. The others yield to it for this long, and
+/// not until that bucket is empty.
 pub const COMPARED_NS: u64 = 16_000_000;
-/// What each active tenant adds to the window, ns: in a round of the device's slices, each falls
-/// behind by a part of a slice of every other.
+/// Addition to the window for each active tenant, ns. In a round of the device's time slices, each
+/// tenant falls behind by a part of every other tenant's slice.
 pub const ROUND_NS: u64 = 300_000;
-/// A tenant of a higher priority that was seen within this time may come back at any moment, ns.
+/// Time after its last publication in which a tenant of a higher priority may return at any moment,
+/// ns.
 pub const ABOUT_NS: u64 = 1_000_000_000;
-/// How soon a waiter in debt looks again, ns.
+/// Interval at which a waiter in debt checks again, ns.
 pub const LONG_RECHECK_NS: u64 = 2_000_000_000;
-/// A bucket that ran empty counts as empty until it holds this again, ns of GPU time: work then
-/// goes in pieces worth switching the device for.
+/// Hysteresis: content at which an exhausted bucket counts as filled again, ns of GPU time. Each
+/// burst is then worth a context switch.
 pub const PIECE_NS: u64 = 1_000_000;
-/// But no longer than this, ns.
+/// Bound on the time that filling to [`PIECE_NS`] may take, ns.
 pub const PIECE_WAIT_NS: u64 = 8_000_000;
-/// Surplus clocks further apart than this are not compared, ns of GPU time of the whole device.
+/// Largest plausible difference of two virtual times, ns of GPU time of the whole device. Values
+/// further apart are not compared.
 pub const VTIME_PLAUSIBLE_NS: u64 = 1_000_000_000;
 
-/// The distances the policy works with. [`Tuning::DEFAULT`] unless the mode is adaptive.
+/// Distances used by the policy: [`Tuning::DEFAULT`] unless the mode is adaptive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
-    /// How much further behind a neighbour must be to be stood back for, ns of lag.
+    /// Difference in lag beyond which this tenant yields, ns.
     pub window: u64,
-    /// Work in flight where nobody is disturbed by it, ns of GPU time.
+    /// Bound on work in flight where it disturbs no neighbour, ns of GPU time.
     pub depth: u64,
-    /// Work in flight beside a tenant that waits for short turns, ns of GPU time.
+    /// Bound on work in flight for a shallow queue, ns of GPU time.
     pub polite: u64,
-    /// Surplus clocks this close are equal, ns of GPU time at the tenant's weight.
+    /// Difference below which two virtual times count as equal, ns of GPU time at the tenant's
+    /// weight.
     pub surplus_window: u64,
 }
 
 impl Tuning {
-    /// Measured to be right for the device's own slices of about 2 ms.
+    /// Distances that measurements showed to fit the device's time slices of about 2 ms.
     pub const DEFAULT: Self = Self {
         window: 4_000_000,
         depth: 2_000_000,
@@ -108,13 +119,16 @@ impl Tuning {
         surplus_window: 2_000_000,
     };
 
-    /// The work in flight for a measured `stretch` (time taken over time charged, in ppm: a million
-    /// when alone) and the length of the tenant's kernels. Alone, deep queues cost nobody anything;
-    /// the more the device is contended, the sooner it must be possible to stop.
+    /// Computes the distances of adaptive mode from the measured slowdown (`stretch`: wall time
+    /// over charged time in ppm, a million when alone) and the mean kernel cost.
     ///
-    /// Work that leans to throughput goes in larger pieces while nobody about leans to latency, and
-    /// in pieces of two kernels where somebody does (`disturbs`): that one's next step waits for no
-    /// more than that, since the launches behind it stand back as soon as it is held up.
+    /// Without contention, deep queues disturb no neighbour. The more the device is contended, the
+    /// sooner it must be possible to stop.
+    ///
+    /// Work that is sensitive to throughput is admitted in larger quanta while no recently active
+    /// neighbour is sensitive to latency. Otherwise (`disturbs`) it is admitted in quanta of two
+    /// kernels. The other tenant's next step waits for no more than that, since later launches
+    /// yield once it is device-bound.
     pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Leaning, disturbs: bool) -> Self {
         let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
         let (piece, least) = match (leaning, disturbs) {
@@ -123,7 +137,7 @@ impl Tuning {
             _ => (4_000_000, 1_000_000),
         };
         let depth = (piece * u64::from(WHOLE) / stretch).max(least);
-        // At least two kernels, or the device runs dry between them.
+        // At least two kernels: with fewer, the device would be idle between them.
         Self {
             depth: depth.max(2 * kernel_ns.min(2_000_000)),
             ..Self::DEFAULT
@@ -134,42 +148,43 @@ impl Tuning {
 /// The tenant's own side of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Own {
-    /// The promise.
+    /// Limits of the tenant.
     pub params: Params,
-    /// When the bucket is empty.
+    /// Instant at which the guarantee's bucket is empty, ns.
     pub empty_at: u64,
-    /// When the floor's bucket is empty.
+    /// Instant at which the floor's bucket is empty, ns.
     pub floor_empty_at: u64,
-    /// When the pool's bucket is empty.
+    /// Instant at which the pool limit's bucket is empty, ns.
     pub pool_empty_at: u64,
-    /// Surplus taken, over weight.
+    /// Virtual time: surplus used, divided by the weight.
     pub vtime: u64,
-    /// Whether the tenant is standing back already: it then comes back later than it went
-    /// (hysteresis).
+    /// True if the tenant is yielding already. It then resumes at a smaller difference than it
+    /// yielded at (hysteresis).
     pub standing_back: bool,
-    /// Whether the bucket ran empty and has not filled up to a piece since.
+    /// True if the guarantee's bucket is exhausted: it ran empty and has not filled to [`PIECE_NS`]
+    /// since.
     pub spent: bool,
-    /// The same of the floor's bucket.
+    /// True if the floor's bucket is exhausted.
     pub floor_spent: bool,
     /// Distances.
     pub tuning: Tuning,
-    /// How many neighbours are active.
+    /// Number of active neighbours.
     pub company: u64,
-    /// Which way the tenant's work leans; [`Leaning::None`] unless the mode is adaptive.
+    /// Sensitivity of the tenant's work; [`Leaning::None`] unless the mode is adaptive.
     pub leaning: Leaning,
-    /// The last turn taken.
+    /// The last quantum.
     pub turn: Turn,
-    /// Whether this tenant's own host does most of its work: others take turns with it then, and
-    /// not it with others.
+    /// True if this tenant is host-bound. Other tenants then fill its gaps, and it fills no gaps of
+    /// others.
     pub is_hosts: bool,
-    /// What is to be launched, ns of GPU time.
+    /// Cost of the work to be launched, ns of GPU time.
     pub cost: u64,
-    /// What this process has queued before it, ns of GPU time.
+    /// Work that this process has queued before it, ns of GPU time.
     pub queued: u64,
 }
 
 impl Own {
-    /// The guarantee's bucket.
+    /// Returns the rate of the guarantee's bucket.
     pub fn rate(&self) -> Rate {
         Rate {
             quota: self.params.quota,
@@ -177,13 +192,13 @@ impl Own {
         }
     }
 
-    /// When the bucket counts as filled again after it ran empty.
+    /// Returns the instant at which an exhausted bucket counts as filled again, ns.
     pub fn refilled_at(&self) -> u64 {
         let piece = filling_ns(self.params.quota).min(self.rate().span() / 2);
         self.empty_at.saturating_add(piece)
     }
 
-    /// Whether there is something in the bucket to go on.
+    /// Returns true if the bucket has tokens to spend.
     pub fn has_tokens(&self, now: u64) -> bool {
         now > if self.spent {
             self.refilled_at()
@@ -192,21 +207,20 @@ impl Own {
         }
     }
 
-    /// Whether collectives may still go before the debt is paid
+    /// Returns true if the debt is small enough for collectives to go first
     /// ([`crate::share::gate::RANKS_DEBT_NS`]).
     pub fn owes_little(&self, now: u64) -> bool {
         let most = wall_of(RANKS_MOST_NS, self.params.quota).min(RANKS_DEBT_NS);
         self.empty_at <= now.saturating_add(most)
     }
 
-    /// The distance at which lags differ.
+    /// Returns the difference beyond which two lags count as different, ns.
     pub fn window(&self) -> u64 {
         self.tuning.window.max(self.company * ROUND_NS)
     }
 
-    /// A distance at which to stand back for `n`: twice as far for one that only counts what it
-    /// gets done, where somebody waits for this tenant's steps, and half as far the other way
-    /// round.
+    /// Scales the difference in lag beyond which this tenant yields to `n`. It is doubled if this
+    /// tenant is sensitive to latency and `n` to throughput, and halved in the opposite case.
     fn patience_with(&self, n: &View, distance: i64) -> i64 {
         match (self.leaning, n.leaning) {
             (Leaning::Latency, Leaning::Throughput) => distance * 2,
@@ -215,13 +229,13 @@ impl Own {
         }
     }
 
-    /// The floor's bucket: a tenth of a second deep.
+    /// Returns the rate of the floor's bucket, which is a tenth of a second deep.
     pub fn floor_rate(&self) -> Rate {
         floor_rate(&self.params)
     }
 
-    /// The time in the floor's bucket that may be spent now, ns of GPU time. A bucket that ran
-    /// empty gives nothing until it holds a piece.
+    /// Returns the time in the floor's bucket that may be spent now, ns of GPU time. An exhausted
+    /// bucket has none.
     pub fn floor_tokens(&self, now: u64) -> u64 {
         if self.params.floor == 0 {
             return 0;
@@ -236,18 +250,18 @@ impl Own {
         }
     }
 
-    /// The pool's bucket.
+    /// Returns the rate of the pool limit's bucket.
     pub fn pool_rate(&self) -> Rate {
         pool_rate(&self.params)
     }
 }
 
-/// How long a bucket that ran empty fills until it counts as filled, ns.
+/// Returns the time for which an exhausted bucket must fill, ns.
 fn filling_ns(quota: Ppm) -> u64 {
     wall_of(PIECE_NS, quota).min(PIECE_WAIT_NS)
 }
 
-/// The bucket of a tenant's floor.
+/// Returns the rate of the bucket of a tenant's floor.
 pub fn floor_rate(params: &Params) -> Rate {
     Rate {
         quota: params.floor.max(1),
@@ -255,7 +269,7 @@ pub fn floor_rate(params: &Params) -> Rate {
     }
 }
 
-/// The bucket of a tenant's part of the pool.
+/// Returns the rate of the bucket of a tenant's pool limit.
 pub fn pool_rate(params: &Params) -> Rate {
     Rate {
         quota: params.pool.max(1),
@@ -263,25 +277,25 @@ pub fn pool_rate(params: &Params) -> Rate {
     }
 }
 
-/// What work is charged to.
+/// Account to which work is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Funds {
     /// The tenant's own share.
     Guarantee,
-    /// What others leave.
+    /// Time that other tenants leave.
     Surplus,
 }
 
-/// Why a launch waits.
+/// Reason for which a launch waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The quota is spent and the mode takes no more.
+    /// The guarantee is spent and the mode admits no more.
     Quota,
-    /// A neighbour below its own quota is held up by the device.
+    /// A neighbour below its own guarantee is device-bound.
     Neighbour,
-    /// Another tenant without tokens has had less of the surplus.
+    /// Another tenant without tokens has used less of the surplus.
     Turn,
-    /// The limit on surplus is reached.
+    /// The pool limit is reached.
     Pool,
     /// A tenant of a higher priority has work.
     Priority,
@@ -289,30 +303,30 @@ pub enum Reason {
     Paused,
 }
 
-/// What the policy says.
+/// Decision of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Go, with up to [`Tuning::depth`] in flight.
     Go(Funds),
-    /// Go, with one short kernel in flight.
+    /// Go, with a shallow queue: one short kernel in flight.
     GoPolite(Funds),
-    /// Go, with up to [`Tuning::depth`] in flight, for so many ns of the floor's GPU time.
+    /// Go, with up to [`Tuning::depth`] in flight, for this many ns of the floor's GPU time.
     GoFloor(Funds, u64),
-    /// Go, for what is left of this turn.
+    /// Go, for the rest of this quantum.
     GoTurn(Funds, Turn),
-    /// Go, with up to [`Tuning::depth`] in flight that is done within so many ns.
+    /// Go, with up to [`Tuning::depth`] in flight that ends within this many ns.
     GoWithin(Funds, u64),
-    /// Ask again at `recheck_at`, or when a neighbour wakes whoever waits.
+    /// Ask again at `recheck_at`, or when a neighbour wakes the waiters.
     Wait {
-        /// The instant, ns.
+        /// Instant of the recheck, ns.
         recheck_at: u64,
-        /// Why.
+        /// Reason for the wait.
         reason: Reason,
     },
 }
 
 impl Decision {
-    /// What a launch that goes is charged to.
+    /// Returns the account that an admitted launch is charged to.
     pub fn funds(self) -> Option<Funds> {
         match self {
             Self::Go(funds)
@@ -326,12 +340,12 @@ impl Decision {
 }
 
 impl View {
-    /// Until when a claim made at `since` to be held up is believed: the queue claimed, at the
-    /// share claimed, and some grace. What others of the tenant write later makes it no longer:
-    /// whoever made it may be dead or stopped.
+    /// Returns the instant until which a claim to be device-bound, made at `since`, is believed:
+    /// the claimed queue at the claimed share, and a grace. Later publications of the tenant do not
+    /// extend it, since the process that made the claim may be dead or stopped.
     fn believed_until(&self, since: u64) -> u64 {
         let work = self.finish_at.saturating_sub(since).min(HOLD_MAX_NS);
-        // A quota of one in n says that n others may have a slice of the device before it.
+        // With a share of 1/n, n other tenants may get a time slice before this one.
         let grace = HOLD_GRACE_NS + wall_of(SLICE_NS, self.quota);
         since.saturating_add((wall_of(work, self.quota) + grace).min(HOLD_MAX_NS))
     }
@@ -344,25 +358,26 @@ impl View {
             && self.waiting_at <= limit
     }
 
-    /// The classes that count between this tenant and one that says `own`: first this one's.
+    /// Returns the two classes that count between this tenant and one of class `own`: first this
+    /// tenant's.
     fn classes(&self, own: Priority) -> (Priority, Priority) {
         self.authority.classes(self.priority, own)
     }
 
-    /// Whether this tenant goes before one that says `own`.
+    /// Returns true if this tenant goes before one of class `own`.
     fn is_above(&self, own: Priority) -> bool {
         let (theirs, ours) = self.classes(own);
         theirs > ours
     }
 
-    /// Whether one that says `own` goes before this tenant.
+    /// Returns true if this tenant goes after one of class `own`.
     fn is_below(&self, own: Priority) -> bool {
         let (theirs, ours) = self.classes(own);
         theirs < ours
     }
 
-    /// Whether the device holds this tenant up: its host stands waiting for the device, has just
-    /// stopped to, or has submitted more than the device alone could have done by now.
+    /// Returns true if the tenant is device-bound. Its host waits for the device, has just resumed,
+    /// or has submitted more than the device alone could have done by now.
     pub fn held_up(&self, now: u64) -> bool {
         if !self.honest_clock(now) {
             return false;
@@ -375,14 +390,14 @@ impl View {
         stands || (now <= self.believed_until(self.seen) && is_pressed())
     }
 
-    /// Whether a launch of this tenant stands at its gate.
+    /// Returns true if a launch of this tenant waits at its gate.
     pub fn waits(&self, now: u64) -> bool {
         self.waiting_at != 0
             && self.honest_clock(now)
             && now.saturating_sub(self.waiting_at) < WAITER_STALE_NS
     }
 
-    /// Whether the tenant uses the device at all.
+    /// Returns true if the tenant uses the device at all.
     pub fn active(&self, now: u64) -> bool {
         self.honest_clock(now)
             && (now.saturating_sub(self.seen) < IDLE_NS
@@ -391,30 +406,31 @@ impl View {
                 || self.prepares(now))
     }
 
-    /// Whether the tenant's host does most of its work, and works on a step for no longer than it
-    /// usually does.
+    /// Returns true if the tenant is host-bound and its host works on a step for no longer than
+    /// usual.
     fn prepares(&self, now: u64) -> bool {
         self.pace.is_hosts()
             && self.pressed_at <= now
             && now - self.pressed_at < self.pace.host + self.pace.host / 2
     }
 
-    /// Whether the tenant is within a step that turns can be taken with: its host works for as long
-    /// as it usually does, or waits for the device.
+    /// Returns true if the tenant is in a step whose gaps can be filled: its host works for as long
+    /// as usual, or waits for the device.
     pub fn steps(&self, now: u64) -> bool {
         self.pace.is_hosts()
             && self.pressed_at <= now
             && self.active(now)
-            // Another process of the tenant may be all that is active, and this pace a dead one's.
+            // Another process of the tenant may be the only active one, and this profile that of a
+            // dead process.
             && (now - self.pressed_at < LONGEST_NS || self.held_up(now))
     }
 
-    /// Whether the tenant was seen lately: it may come back at any moment.
+    /// Returns true if the tenant was active recently: it may return at any moment.
     pub fn about(&self, now: u64) -> bool {
         self.honest_clock(now) && now.saturating_sub(self.seen) < ABOUT_NS
     }
 
-    /// The lag, as far as a bucket of `span` ns would show it.
+    /// Returns the lag, clamped to what a bucket of `span` ns would show.
     pub fn lag(&self, now: u64, span: u64) -> i64 {
         let lag = now.saturating_sub(self.empty_at).min(span) as i64;
         if lag > 0 {
@@ -443,8 +459,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     if mode == Mode::Strict && !has_tokens {
         return wait(own.refilled_at().min(now + LONG_RECHECK_NS), Reason::Quota);
     }
-    // One that is only counted was promised nothing: it has what the driver's own slices give it.
-    // And one of high priority waits for nobody towards whom that counts.
+    // A tenant in mode none has no guarantee: it gets what the driver's own time slices give it. A
+    // tenant of high priority yields to no tenant against which that priority counts.
     let rivals = || {
         neighbours
             .iter()
@@ -459,8 +475,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     }
     let above = rivals().any(|n| n.is_above(priority) && has_work(n, now));
     let higher_about = rivals().any(|n| n.is_above(priority) && n.about(now));
-    // What stays even while tenants of a higher class have work, or say that they will. It goes at
-    // full depth: one short kernel in each of the device's slices would be less than the floor.
+    // The floor remains even while tenants of a higher class have work. It is admitted at full
+    // depth: one short kernel in each of the device's time slices would be less than the floor.
     let on_floor = |funds| match own.floor_tokens(now) {
         0 => None,
         tokens => Some(Decision::GoFloor(funds, tokens)),
@@ -484,8 +500,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         window
     }
     .min(span / 2) as i64;
-    // With one whose host does most of the work, and that is owed what it asks for, turns are
-    // taken.
+    // The gaps of a host-bound neighbour with a positive lag are filled.
     let partner =
         |n: &View| !own.is_hosts && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now);
     let decision = if has_tokens {
@@ -510,11 +525,11 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         let above = rivals().filter(|n| n.is_above(priority) && n.about(now));
         return match Foreseen::of(above, now) {
             None => Decision::GoPolite(funds),
-            // What does not fit between two steps would never go.
+            // Work that does not fit between two steps would never be admitted.
             Some(next) if own.cost > next.longest => Decision::GoPolite(funds),
             Some(next) if now + own.queued + own.cost > next.free_by => {
-                // Asked again before the claim to be waiting is stale: whoever ends its step wakes
-                // those that wait.
+                // Checked again before the claim to wait is stale. A tenant wakes the waiters when
+                // it ends a step.
                 wait(
                     next.late_at.min(now + WAITER_STALE_NS / 2),
                     Reason::Priority,
@@ -526,8 +541,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     match Steps::of(rivals(), partner, now) {
         None => decision,
         Some(steps) => {
-            // Without tokens it is what the margin leaves of the quota: turns give what surplus
-            // would.
+            // Without tokens, the least quantum is the guarantee less the margin: quanta then
+            // replace the surplus.
             let least = if has_tokens {
                 own.params.quota
             } else {
@@ -541,8 +556,8 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     }
 }
 
-/// A tenant with tokens goes, but for a neighbour that is held up and behind by more than the
-/// window.
+/// Admits a tenant with tokens, unless a neighbour is device-bound and its lag is greater by more
+/// than the window.
 fn guaranteed<'v>(
     own: &Own,
     rivals: impl Iterator<Item = &'v View>,
@@ -552,8 +567,8 @@ fn guaranteed<'v>(
 ) -> Decision {
     let mut polite = false;
     for n in rivals {
-        // Cheapest first: most pages are idle or not behind.
-        // Never farther than the bucket is deep: it would not be seen to be passed.
+        // Cheapest test first: most neighbours are idle or have a small lag.
+        // Clamped to half the bucket depth, since a larger difference could never be exceeded.
         let far = own.patience_with(n, window).min(span as i64 / 2);
         if n.lag(now, span) <= lag + far || n.is_below(own.params.priority) || !n.active(now) {
             continue;
@@ -564,14 +579,14 @@ fn guaranteed<'v>(
                 reason: Reason::Neighbour,
             };
         }
-        // Not at the price of the guarantee: one that is owed time itself works at full depth.
+        // The guarantee comes first: a tenant that is owed time itself uses its full depth.
         polite |= lag <= window / 2;
     }
     go(polite, Funds::Guarantee)
 }
 
-/// A tenant without tokens goes where nobody with tokens is held up and nobody has had less of the
-/// surplus.
+/// Admits a tenant without tokens, unless a neighbour with tokens is device-bound or another one
+/// has used less of the surplus.
 fn surplus<'v>(
     own: &Own,
     rivals: impl Iterator<Item = &'v View>,
@@ -591,8 +606,8 @@ fn surplus<'v>(
         if n.is_below(own.params.priority) || !n.active(now) {
             continue;
         }
-        // One that is filling up to a piece has no tokens yet, and is after the surplus like this
-        // tenant.
+        // A neighbour whose exhausted bucket still fills has no tokens yet. It uses the surplus
+        // like this tenant.
         let filled = filling_ns(n.quota) as i64;
         if n.lag(now, span) > filled.min(span as i64 / 2).max(window / 16) {
             if n.held_up(now) {
@@ -600,7 +615,7 @@ fn surplus<'v>(
             }
             polite = true;
         } else if n.mode != Mode::Strict && (n.waits(now) || n.held_up(now)) {
-            // Without authority for more a class decides here, and only here.
+            // Without further authority, the claimed class decides here, and only here.
             turn |= match n.priority.cmp(&own.params.priority) {
                 Ordering::Less => false,
                 Ordering::Equal => behind(n, own),
@@ -622,14 +637,14 @@ fn go(polite: bool, funds: Funds) -> Decision {
     }
 }
 
-/// Whether a tenant of a higher class has work for the device at this moment.
+/// Returns true if a tenant of a higher class has work for the device now.
 fn has_work(n: &View, now: u64) -> bool {
     n.active(now) && (n.held_up(now) || n.finish_at > now || n.waits(now))
 }
 
-/// Whether `n` has had less of the surplus for its weight than `own`, by more than the window.
-/// Clocks that are too far apart to be true are left out: a page that claims a clock of zero for
-/// ever must not hold the surplus for ever.
+/// Returns true if `n` has used less of the surplus for its weight than `own`, by more than the
+/// window. Virtual times that are implausibly far apart are ignored: a false claim of zero must not
+/// hold the surplus forever.
 fn behind(n: &View, own: &Own) -> bool {
     let ahead = own.vtime.saturating_sub(n.vtime);
     let weight = own.params.weight.min(WHOLE);
@@ -638,9 +653,8 @@ fn behind(n: &View, own: &Own) -> bool {
     ahead > window.cast_unsigned() && ahead < wall_of(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
 }
 
-/// The surplus clock a tenant starts with when it comes back after being idle since `idle_since`:
-/// no earlier than the least clock of those that are active, so that time spent idle is not saved
-/// up as surplus.
+/// Returns the virtual time of a tenant that returns from idleness: at least the least virtual time
+/// of the active neighbours. Time spent idle is thus not saved up as surplus.
 pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
     neighbours
         .iter()
@@ -651,7 +665,7 @@ pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
         .map_or(own_vtime, |least| least.max(own_vtime))
 }
 
-/// The share of the device promised to the active neighbours, for reports. Claims are not checked.
+/// Returns the sum of the shares of the active neighbours, for reports. Claims are not checked.
 pub fn promised(neighbours: &[View], now: u64) -> Ppm {
     neighbours
         .iter()

@@ -1,20 +1,20 @@
-//! Reconciliation beside other tenants: time in which the device was busy and nobody was charged
-//! for it.
+//! Reconciliation next to other tenants: time in which the device was busy and no tenant was
+//! charged.
 //!
-//! Each page says how much of what its tenant was charged is done. While the device has this
-//! tenant's work all along, what passes is the sum of all charges and the cost of switches. If more
-//! time has passed, somebody's costs are too low. Nobody can see from outside whose. But each
-//! tenant knows how wrong its own charges were found where only they could be wrong, and publishes
-//! that ratio as its *doubt*. Doubtful tenants pay for the time, in proportion to doubt and quota.
+//! Each claim page says how much of its tenant's charges belongs to work that is done. While the
+//! device always has work of this tenant, the time that passes is the sum of all charges and the
+//! cost of switches. If more time has passed, some tenant's costs are too low. It cannot be seen
+//! from outside which tenant's. But each tenant knows how wrong its own charges were found where
+//! only they could be wrong, and publishes that ratio as its *doubt*. Tenants in doubt pay for the
+//! time, in proportion to doubt and share.
 //!
-//! A strict share is a ceiling, so a strict tenant is in doubt until it was found right. It finds
-//! out while it has the device to itself, and beside neighbours that are in no doubt: there the
-//! time less their charges is its own. What is missing in one window and what is too much in
-//! another, since neighbours are charged ahead, even out: the balance is carried on. Any other
-//! tenant pays only after it was found wrong while it had the device to itself, and only for a
-//! large gap.
+//! A strict share is a ceiling, so a strict tenant is in doubt until it was found right. It is
+//! judged while it has the device to itself, and next to neighbours in no doubt: there the time
+//! less their charges is its own. Neighbours are charged ahead, so one window may miss time that
+//! another one has too much of. The balance is carried on and evens out. Any other tenant pays only
+//! after it was found wrong while it had the device to itself, and only for a large gap.
 //!
-//! The account is the tenant's and lies in its page: processes that come and go share it.
+//! The account is the tenant's and lies in its claim page: processes that come and go share it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -23,63 +23,67 @@ use crate::share::page::View;
 use crate::share::params::Mode;
 use crate::units::WHOLE;
 
-/// Time looked at together, ns: long against the slices that tenants are charged ahead.
+/// Window in which time is summed up, ns. It is long compared with the slices that tenants are
+/// charged ahead.
 const WINDOW_NS: u64 = 20_000_000;
-/// The part of it that may be unaccounted for, one in so many: switches between contexts, and
-/// charges ahead.
+/// Fraction of the window that may be unaccounted for (one part in this many): context switches,
+/// and charges ahead.
 const LOST: u64 = 4;
-/// The same for a strict tenant: switches alone, since what is charged ahead evens out.
+/// The same for a strict tenant: only context switches, since charges ahead even out.
 const LOST_STRICT: u64 = 16;
-/// And so much for each neighbour, ns.
+/// Unaccounted time allowed for each neighbour in addition, ns.
 const AHEAD_NS: u64 = 1_000_000;
-/// The longest delay with which neighbours report work as done, ns.
+/// Longest delay with which neighbours report work as done, ns.
 const LATE_NS: u64 = 16_000_000;
-/// A doubt below this is none, ppm.
+/// Least doubt that counts, ppm.
 const SURE: u64 = 50_000;
-/// The doubt of a strict tenant of which nothing is known, ppm.
+/// Doubt of a strict tenant that was not judged yet, ppm.
 const UNPROVEN: u64 = 60_000;
-/// GPU time without which a doubt means nothing, ns.
+/// GPU time below which a doubt means nothing, ns.
 const FEW_NS: u64 = 20_000_000;
 /// GPU time that a doubt remembers, ns.
 const KEPT_NS: u64 = 1_000_000_000;
 
-/// The last look of this process's at the others.
+/// The last look of this process at the other tenants. Relaxed throughout: these words guard no
+/// memory.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// Up to when it looked at its own time, ns.
+    /// End of the interval of this process's own time at that look, ns.
     until: AtomicU64,
+    /// Instant of that look, ns.
     at: AtomicU64,
     /// GPU time of all neighbours at that look, ns.
     others: AtomicU64,
-    /// The doubts of those who may have had the device since the window began, by their quotas.
+    /// Sum of doubt times share of the neighbours that may have used the device since the window
+    /// began.
     doubtful: AtomicU64,
-    /// Time in which nobody else was in doubt, what of it own charges account for, and what
-    /// nobody's do, ns.
+    /// Time in which no neighbour was in doubt, ns, in the present window.
     span: AtomicU64,
+    /// Part of `span` for which own charges account, ns.
     right: AtomicU64,
+    /// Part of `span` for which no charge accounts, ns; negative if charges exceed the time.
     balance: AtomicI64,
 }
 
-/// Whether work of `n` may have been on the device since `since`, as far as its page says.
+/// Returns true if work of `n` may have been on the device since `since`, by its claims.
 pub fn may_have_run(n: &View, since: u64, now: u64) -> bool {
     if n.finish_at >= since || n.accounted_at >= since || (n.is_queued && n.about(now)) {
         return true;
     }
-    // A strict tenant that stands at its gate with nothing queued does not run. One that waits for
-    // long work writes nothing.
+    // A strict tenant that waits at its gate with nothing queued does not run. A tenant that waits
+    // for long work publishes nothing.
     let stands = n.mode == Mode::Strict && n.waits(now);
     !stands && (n.seen >= since || n.active(now))
 }
 
-/// The GPU time that `neighbours` have had so far, ns, wrapping: what they were charged for work
-/// that is done.
+/// Returns the GPU time that `neighbours` were charged for completed work so far, ns, wrapping.
 pub fn progress(neighbours: &[View]) -> u64 {
     neighbours.iter().fold(0, |sum, n| sum.wrapping_add(n.done))
 }
 
 impl Gate<'_> {
-    /// Takes in that nobody else used the device while work that was charged `charged` ns took
-    /// `missing` ns more.
+    /// Records that work charged `charged` ns took `missing` ns more while no other tenant used the
+    /// device.
     pub(super) fn doubt(&self, charged: u64, missing: u64) {
         self.page.judge(charged, missing, KEPT_NS);
         self.page.say_doubt(self.doubts());
@@ -96,14 +100,14 @@ impl Gate<'_> {
             * (u64::from(WHOLE) / 100)
     }
 
-    /// What others had of the last `length` ns of a `stretch`, ns: they had had `before` ns when it
-    /// began, and have had `after` ns `now`.
+    /// Returns the neighbours' device time in the last `length` ns of a busy interval, ns. Their
+    /// progress was `before` ns when it began and is `after` ns at `now`.
     fn others_had(&self, stretch: Stretch, length: u64, before: u64, after: u64, now: u64) -> i64 {
         let Looked {
             until, at, others, ..
         } = &self.looked;
-        // Relaxed: of two threads that look at once, one may take the other's figures, of the same
-        // moment.
+        // Relaxed: if two threads look at once, one may use the other's figures, which are of the
+        // same moment.
         let last = (
             until.swap(stretch.until, Ordering::Relaxed),
             at.swap(now, Ordering::Relaxed),
@@ -115,15 +119,15 @@ impl Gate<'_> {
             (stretch.from, before)
         };
         let had = after.wrapping_sub(before).cast_signed();
-        // What was seen when it began and what is seen now may lie further apart than it is long.
+        // The two observations may be further apart than the interval is long.
         let seen = now.saturating_sub(since).max(length).max(1);
         let had = (i128::from(had) * i128::from(length) / i128::from(seen)) as i64;
-        // Pages may say anything. What they say late may have been done before.
+        // A page may claim anything. Work that is reported late may have been done before.
         had.clamp(0, length.saturating_add(LATE_NS).cast_signed())
     }
 
-    /// Takes in that of `length` ns beside neighbours in no doubt own charges account for
-    /// `charged`, and nobody's charges for `unaccounted`.
+    /// Records an interval of `length` ns next to neighbours in no doubt: own charges account for
+    /// `charged`, and no charges for `unaccounted`.
     fn judge(&self, length: u64, charged: u64, unaccounted: i64) {
         let Looked {
             span,
@@ -152,9 +156,9 @@ impl Gate<'_> {
         );
     }
 
-    /// Work of this process was on the device for a `stretch` in which others may have used it,
-    /// too; when it began, they had had `before` ns ([`progress`]). Charges this tenant's part of
-    /// what nobody was charged for, and returns it, ns.
+    /// Charges this tenant's part of the unaccounted time of a busy interval, and returns it, ns.
+    /// Other tenants may have used the device in it; their [`progress`] was `before` ns when it
+    /// began.
     pub fn was_busy_beside(
         &self,
         stretch: Stretch,
@@ -163,7 +167,7 @@ impl Gate<'_> {
         now: u64,
     ) -> u64 {
         let Stretch { from, until } = stretch;
-        // A mark and a wait tell of the same time: it is looked at once.
+        // A fence and a wait report the same time; it is counted once.
         let length = self.page.look_until(from, until);
         if length == 0 {
             return 0;
@@ -176,7 +180,7 @@ impl Gate<'_> {
             about += 1;
             if n.doubt >= SURE && (n.is_queued || n.accounted_at >= from) {
                 is_judge = false;
-                // Two of which nothing is known both pay in full: a ceiling holds in doubt.
+                // Two tenants that were not judged yet both pay in full: a ceiling holds in doubt.
                 if n.doubt > UNPROVEN {
                     doubtful =
                         doubtful.saturating_add(n.doubt.min(u64::from(WHOLE)) * u64::from(n.quota));
@@ -192,7 +196,7 @@ impl Gate<'_> {
                 unaccounted,
             );
         }
-        // Relaxed, here and below: of two threads, one takes what both have seen.
+        // Relaxed, here and below: of two threads, one takes what both have observed.
         self.looked.doubtful.fetch_max(doubtful, Ordering::Relaxed);
         let Some(window) = self.page.fill_window(length, unaccounted, WINDOW_NS) else {
             return 0;
@@ -203,7 +207,8 @@ impl Gate<'_> {
         } else {
             window.span / LOST + AHEAD_NS * about
         };
-        // Whatever pages say, the tenant cannot have had more of the device than the time.
+        // Whatever the pages claim, the tenant cannot have used more of the device than the time
+        // that passed.
         let most = window.span.saturating_sub(window.charged).cast_signed();
         let missing = window
             .balance

@@ -1,43 +1,50 @@
-//! What every launch reads and writes, on one cache line.
+//! State that every launch reads or writes, on one cache line.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+/// The limits changed.
 pub(super) const WORD_CHANGED: u32 = 1;
+/// The host waits for the device.
 pub(super) const WORD_BLOCKED: u32 = 2;
+/// The tenant is paused.
 pub(super) const WORD_PAUSED: u32 = 4;
+/// The queue is shallow: every launch asks the policy.
 pub(super) const WORD_POLITE: u32 = 8;
 /// The next launch begins a step.
 pub(super) const WORD_AWAITED: u32 = 16;
 
-/// What every launch reads and writes: one cache line.
+/// State that every launch reads or writes: one cache line.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Line {
-    /// Nonzero sends every launch to the slow path.
+    /// Reasons for the slow path ([`WORD_CHANGED`] and so on); a nonzero word sends every launch
+    /// there. Any thread sets or clears bits; [`Gate::admit`](super::Gate::admit) reads it.
     pub(super) word: AtomicU32,
-    /// Launches since the backend's last marker. Not counted exactly: threads may lose each other's
-    /// steps.
+    /// Launches since the backend's last fence. The count is not exact: threads may lose each
+    /// other's increments.
     pub unmarked: AtomicU32,
+    /// Credit left, ns of GPU time. Launches subtract from it, the slow path adds to it. A failed
+    /// launch makes it negative for a moment.
     pub(super) credit: AtomicI64,
-    /// The stream of the last launch, as the backend names streams.
+    /// Queue of the last launch, in the backend's numbering.
     pub stream: AtomicUsize,
-    /// The key launched since the last marker; [`SEVERAL`] if there were more, 0 if there was none.
+    /// Key launched since the last fence; [`SEVERAL`] for more than one key, 0 for none.
     pub key: AtomicU64,
-    /// What the last launch was charged, ns.
+    /// Cost charged for the last launch, ns.
     pub last_cost: AtomicU64,
-    /// Launches until one is timed.
+    /// Launches left until one is timed.
     pub countdown: AtomicU32,
 }
 
-/// More than one key, in [`Line::key`]: no key of a kernel or graph is this small.
+/// Value of [`Line::key`] for more than one key. No key of a kernel or graph is this small.
 pub const SEVERAL: u64 = 1;
 
 impl Line {
-    /// Enters a launch of `key` for `cost` ns.
+    /// Records a launch of `key` for `cost` ns.
     #[inline(always)]
     pub fn launched(&self, key: u64, cost: u64) {
-        // Relaxed throughout: what is lost to another thread makes a span's key uncertain, which is
-        // found out when its costs do not fit.
+        // Relaxed throughout: a change lost to another thread makes a span's key uncertain. This is
+        // noticed when its costs do not fit.
         let known = self.key.load(Ordering::Relaxed);
         if known != key && known != SEVERAL {
             self.key
@@ -50,7 +57,7 @@ impl Line {
         );
     }
 
-    /// Whether `stream` is the one of the last launch and this launch is not to be timed.
+    /// Returns true if the last launch used `stream` too and this launch is not to be timed.
     #[inline(always)]
     pub fn is_plain(&self, stream: usize) -> bool {
         let left = self.countdown.load(Ordering::Relaxed);

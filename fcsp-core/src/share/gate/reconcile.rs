@@ -1,18 +1,20 @@
-//! Reconciliation: what the device did against what was charged.
+//! Reconciliation of charges with the time for which the device was busy.
 //!
-//! Costs are learned, so work that nobody has learned yet, and work whose time depends on its data,
-//! is charged wrongly at first. But a host that waits for its own work, or finds a mark of its own
-//! not passed, knows that the device has been busy with it. The tenant's page says up to when the
-//! device's time is accounted for: each charge moves that instant on by what was charged. Busy time
-//! beyond it has been charged to nobody, and is charged then. The other way round, when a process
-//! finds all of its work done, it cannot have used more of the device than the time since the
-//! device had nothing of its work: what was charged beyond that is given back.
+//! Costs are learned. Work without a learned cost, and work whose time depends on its data, is
+//! charged wrongly at first. But a host that waits for its own work, or finds a fence not reached,
+//! knows that the device has been busy with it.
 //!
-//! Costs that are a little too low are not put right here but by spans ([`Gate::true_up`]): each
-//! charge accounts for [`LENIENCY`] more than was charged. That is what a device loses when it
-//! switches between a tenant's processes, too.
+//! The claim page holds the instant up to which charges account for the device's time; each charge
+//! moves it on. Busy time beyond it was charged to no tenant, and is charged then. Conversely, a
+//! process whose work is all done cannot have used more of the device than the time since it last
+//! had no work there. A charge beyond that is refunded.
 //!
-//! The instant is the tenant's: work of several queues and processes at once counts once.
+//! Costs that are slightly too low are corrected by spans ([`Gate::true_up`]) and not here: each
+//! charge accounts for one part in [`LENIENCY`] more than was charged. That also covers what a
+//! device loses when it switches between a tenant's processes.
+//!
+//! The instant belongs to the tenant: work of several queues and processes at the same time counts
+//! once.
 
 use std::sync::atomic::Ordering;
 
@@ -21,8 +23,8 @@ use crate::share::page::View;
 use crate::share::params::Mode;
 use crate::share::policy;
 
-/// A time in which the device had work of this process, from when it was submitted until it was not
-/// done yet, ns.
+/// Busy interval: a time in which the device had work of this process, from its submission until an
+/// instant at which it was not done yet, ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// Its beginning.
@@ -31,12 +33,12 @@ pub struct Stretch {
     pub until: u64,
 }
 
-/// A charge accounts for one in so many more.
+/// Fraction by which a charge accounts for more than was charged: one part in this many.
 const LENIENCY: u64 = 32;
 
 impl Gate<'_> {
-    /// Work of this process kept the device busy for a `stretch`, and no other tenant's did.
-    /// Charges what of it no charge of the tenant's accounts for, and returns that, ns.
+    /// Charges the part of a busy interval that no charge of the tenant accounts for, and returns
+    /// it, ns. No other tenant may have used the device in it.
     pub fn was_busy(&self, stretch: Stretch, now: u64) -> u64 {
         let missing = self.page.account(stretch.from, stretch.until);
         if missing > 0 {
@@ -46,9 +48,9 @@ impl Gate<'_> {
         missing
     }
 
-    /// Work of this process was on the device for a `stretch`, alone or beside `neighbours`, who
-    /// had had `before` ns ([`super::progress`]) when it began. Charges what of it is this tenant's
-    /// and was not charged, and returns that, ns.
+    /// Charges this tenant's part of a busy interval that was not charged, and returns it, ns.
+    /// `neighbours` may have used the device too; their [`super::progress`] was `before` ns when it
+    /// began.
     pub fn reconcile(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
         if neighbours
             .iter()
@@ -60,13 +62,14 @@ impl Gate<'_> {
         }
     }
 
-    /// Work that was charged `charged` ns is done, and nobody else used the device meanwhile.
+    /// Records that work charged `charged` ns is done and that no other tenant used the device
+    /// meanwhile.
     pub fn was_alone(&self, charged: u64) {
         self.doubt(charged, 0);
     }
 
-    /// At `now` everything of this process's that was not retired is all that is left: of a tenant
-    /// with one process, no more time than that is accounted for.
+    /// Records that at `now` only the work that is not retired is left. If the tenant has one
+    /// process, charges then account for no more time than that.
     pub fn is_all(&self, now: u64) {
         if self.page.is_alone() {
             self.page
@@ -74,25 +77,25 @@ impl Gate<'_> {
         }
     }
 
-    /// Accounts for the time that `charged` ns are to take, submitted by `now`.
+    /// Accounts for the time of work charged `charged` ns and submitted by `now`.
     pub(super) fn account_for(&self, charged: u64, now: u64) {
         self.page.account_for(leniently(charged), now);
     }
 
-    /// What of a `stretch` no charge of the tenant's accounts for, ns.
+    /// Returns the part of a busy interval that no charge of the tenant accounts for, ns.
     pub fn unaccounted(&self, stretch: Stretch) -> u64 {
         stretch
             .until
             .saturating_sub(self.page.accounted_at().max(stretch.from))
     }
 
-    /// Everything that was submitted up to `marker` was done by `at`, and nothing was submitted
-    /// after it. Gives back what was charged beyond the time in which it can have been done.
+    /// Refunds what was charged beyond the possible device time. All work up to `marker` was done
+    /// by `at`, and nothing was submitted after it.
     pub fn emptied(&self, marker: Marker, at: u64) {
         if self.mark() != marker {
             return;
         }
-        // Relaxed: of two threads that find out at once, the second finds nothing charged.
+        // Relaxed: if two threads find this at once, the second one finds nothing charged.
         let since = self.period_at.swap(at, Ordering::Relaxed);
         let charged = marker.since(Marker(self.period_mark.swap(marker.0, Ordering::Relaxed)));
         let amended = self.amended.swap(0, Ordering::Relaxed);
@@ -114,23 +117,22 @@ impl Gate<'_> {
         }
     }
 
-    /// What is submitted from now on goes to another queue than what was submitted before, and
-    /// nobody knows when the device is done with that: nothing comes back of what was charged for
-    /// it.
+    /// Records that later work goes to another queue than earlier work. No refund is made for the
+    /// earlier work, since the instant at which it is done is unknown.
     pub fn queue_changes(&self) {
         self.period_at.store(0, Ordering::Relaxed);
         self.period_mark.store(self.launched(), Ordering::Relaxed);
         self.amended.store(0, Ordering::Relaxed);
     }
 
-    /// GPU time that other processes of the tenant were charged so far, ns, wrapping.
+    /// Returns the GPU time charged to other processes of the tenant so far, ns, wrapping.
     pub fn siblings(&self) -> u64 {
         self.page
             .consumed()
             .wrapping_sub(self.paid.load(Ordering::Relaxed))
     }
 
-    /// Up to when the device's time is accounted for by charges of the tenant, ns.
+    /// Returns the instant up to which charges of the tenant account for the device's time, ns.
     pub fn accounted_at(&self) -> u64 {
         self.page.accounted_at()
     }
@@ -141,12 +143,12 @@ impl Gate<'_> {
         self.page.count(gpu);
     }
 
-    /// The same, where the page has counted it.
+    /// Counts `gpu` ns as used by this process, where the page has counted it already.
     pub(super) fn count_paid(&self, gpu: i64) {
         self.paid.fetch_add(gpu.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// The device had nothing of this process's work until `now`, when more is submitted.
+    /// Records that the device had no work of this process until `now`, when more is submitted.
     pub(super) fn period_begins(&self, now: u64) {
         self.period_at.store(now, Ordering::Relaxed);
         // Nothing is in flight but the launch that is about to go.
@@ -161,7 +163,7 @@ impl Gate<'_> {
         self.amend_past(gpu, now);
     }
 
-    /// The same for work already done.
+    /// Charges `gpu` ns more, or less, for work already done.
     pub(super) fn amend_past(&self, gpu: i64, now: u64) {
         self.page.note_correction(gpu);
         self.page.add_launched(gpu);
@@ -177,14 +179,14 @@ impl Gate<'_> {
                 .page
                 .view()
                 .map_or(i64::MAX, |view| rate.tokens(view.empty_at, now).max(0)),
-            // A ceiling: whatever was used is owed.
+            // Strict mode is a ceiling: all use is owed.
             Mode::Strict | Mode::None => i64::MAX,
         };
         let own = gpu.min(tokens);
         self.page.charge(rate, own, now);
         self.count(own);
-        // What the tenant had no tokens for was surplus: it must not owe that later, when others
-        // want their own.
+        // Use beyond the tokens was surplus. The tenant must not owe it later, when other tenants
+        // want their guarantees.
         if let Ok(rest @ 1..) = u64::try_from(gpu - own) {
             self.count_paid(rest.cast_signed());
             self.page
@@ -198,15 +200,15 @@ impl Gate<'_> {
         }
     }
 
-    /// Takes up to `gpu` ns out of the credit, which is paid for: else work that is charged too
-    /// little would go on with it for as long as the charges last.
+    /// Takes up to `gpu` ns from the credit, which is already charged. Otherwise work with too low
+    /// a cost would continue for as long as the credit lasts.
     fn take_credit(&self, gpu: i64) -> i64 {
         let credit = self.line.credit.load(Ordering::Relaxed);
         let taken = gpu.min(credit).max(0);
         if taken > 0 {
-            // In this order: whoever reads between the two finds less submitted than there was,
-            // which is asked again, and not more. Credit that another thread uses meanwhile is owed
-            // by the next slice.
+            // In this order: a reader between the two changes sees less submitted than there was,
+            // which makes it ask again, and never more. Credit that another thread uses meanwhile
+            // is owed by the next slice.
             self.granted
                 .fetch_sub(taken.cast_unsigned(), Ordering::Relaxed);
             self.line.credit.fetch_sub(taken, Ordering::Relaxed);

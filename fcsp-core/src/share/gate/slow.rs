@@ -1,5 +1,5 @@
-//! The slow path: publish, look at the neighbours, ask the policy, take the next slice of credit or
-//! say how long to wait.
+//! The slow path: publish, read the neighbours' claims, ask the policy, then take the next credit
+//! slice or return how long to wait.
 
 use std::sync::atomic::Ordering;
 
@@ -18,39 +18,40 @@ use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
 use crate::share::turns::Turn;
 use crate::units::WHOLE;
 
-/// Credit for short launches before a moment that must not be missed, ns of GPU time.
+/// Credit for short launches before a predicted step, ns of GPU time.
 const WITHIN_SLICE_NS: u64 = 50_000;
-/// Work in flight before such a moment, which may come sooner than foreseen, ns of GPU time.
+/// Bound on work in flight before a predicted step, which may begin early, ns of GPU time.
 const WITHIN_DEPTH_NS: u64 = 1_000_000;
 
-/// How often a new process looks whether another of the tenant's has found out, ns.
+/// Interval at which a new process checks whether another one's trial has ended, ns.
 const TRIAL_LOOK_NS: u64 = 1_000_000;
 
-/// How a launch goes.
+/// Manner in which a launch is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     /// Up to the depth in flight.
     Freely,
-    /// One short kernel in flight.
+    /// With a shallow queue: one short kernel in flight.
     Politely,
-    /// What is left of a turn, in one piece.
+    /// For the rest of a quantum, at once.
     InTurn(Turn),
-    /// Up to the depth in flight, done within so many ns.
+    /// Up to the depth in flight, done within this many ns.
     Within(u64),
-    /// Up to the depth in flight, for so many ns of the floor.
+    /// Up to the depth in flight, for this many ns of the floor.
     OnFloor(u64),
 }
 
-/// Bits of [`Gate::spent`]: the bucket of the guarantee, and that of the floor.
+/// Bits of [`Gate::spent`]: the guarantee's bucket and the floor's bucket.
 const GUARANTEE_SPENT: u32 = 1;
 const FLOOR_SPENT: u32 = 2;
 
 impl Gate<'_> {
-    /// The slow path for a launch of `cost` ns: publish, look at the neighbours, decide, take the
-    /// next slice. The slice is counted as this class's, see [`crate::share::mix`].
+    /// Runs the slow path for a launch of `cost` ns: publishes, reads the neighbours' claims, asks
+    /// the policy, and takes the next credit slice. The slice is counted for `class`, see
+    /// [`crate::share::mix`].
     ///
-    /// A collective that other ranks may wait for goes at once while the tenant owes little. What
-    /// it takes is charged to the guarantee, so that the debt is bounded and paid back.
+    /// A collective for which other ranks may wait is admitted at once while the tenant owes
+    /// little. It is charged to the guarantee, so that the debt is bounded and paid back.
     pub fn acquire_as(&self, class: Class, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
         let params = self.params();
         self.line.word.fetch_and(
@@ -60,8 +61,8 @@ impl Gate<'_> {
         self.arrivals.launches(now);
         let last = self.flushed_at.load(Ordering::Relaxed);
         self.flush(now);
-        // A launch after a drain, after a query that said "not ready", or from another thread: the
-        // host goes on.
+        // A launch after a drain, after a query that answered "not ready", or from another thread:
+        // the host runs again.
         let was_blocked = self.resume(now);
         self.margin.sample(
             now,
@@ -77,8 +78,8 @@ impl Gate<'_> {
         );
         let idle =
             !was_blocked && self.in_flight() == 0 && self.waiting.load(Ordering::Relaxed) == 0;
-        // Back from idleness: join the others' surplus clock. Whoever only paused, or took none of
-        // the surplus for a while, is behind it by so much and no more.
+        // After idleness, join the neighbours' virtual time. A tenant that only paused, or used no
+        // surplus for a while, stays behind by at most `AWAY_NS`.
         let away = idle && now.saturating_sub(last) > policy::AWAY_NS;
         let behind = if away {
             0
@@ -136,7 +137,8 @@ impl Gate<'_> {
                 self.wait(&own, recheck_at, reason, cost, now)
             }
         };
-        // Another thread's slice may be in it, which then counts for this class: it is a sample.
+        // Another thread's slice may be included and then counts for this class: the mix is a
+        // sample.
         self.note_mix(
             class,
             self.granted.load(Ordering::Relaxed).saturating_sub(before),
@@ -144,7 +146,7 @@ impl Gate<'_> {
         verdict
     }
 
-    /// Grants `cost` and no more, whatever is in flight.
+    /// Grants `cost` and no more, regardless of the work in flight.
     fn pass(&self, own: &Own, funds: Funds, cost: u64, now: u64) -> Verdict {
         self.resume(now);
         self.finish_wait(now);
@@ -156,7 +158,7 @@ impl Gate<'_> {
         Verdict::Go { marker: true }
     }
 
-    /// Counts a slice of `granted` ns.
+    /// Counts a slice of `granted` ns in the mix.
     fn note_mix(&self, class: Class, granted: u64) {
         if granted == 0 {
             return;
@@ -180,7 +182,7 @@ impl Gate<'_> {
             let disturbs = neighbours
                 .iter()
                 .any(|n| n.leaning == Leaning::Latency && n.about(now));
-            // Nobody measures it while nobody contends.
+            // The slowdown is not measured while the device is not contended.
             let stretch = if company == 0 {
                 u64::from(WHOLE)
             } else {
@@ -207,7 +209,8 @@ impl Gate<'_> {
             leaning,
             turn: self.turns.now(),
             cost,
-            // Retired kernel by kernel at best: what it should take alone may be less.
+            // Fences retire work kernel by kernel at best, so the estimate without neighbours may
+            // be less.
             queued: self.in_flight().min(finish_at.saturating_sub(now)),
             is_hosts: self.meter.pace().is_hosts(),
         }
@@ -243,7 +246,7 @@ impl Gate<'_> {
             _ => depth,
         };
         let in_flight = self.in_flight();
-        // Beside others the first slices are short anyway.
+        // Next to active neighbours, the first slices are short anyway.
         let is_new = (own.company == 0 || own.params.mode == Mode::Strict) && self.is_new();
         if is_new
             && own.params.mode == Mode::Strict
@@ -276,7 +279,8 @@ impl Gate<'_> {
         } else {
             self.next_slice(polite, alone, now.saturating_sub(last), depth, tokens)
         };
-        // Alone only: beside others nothing can be measured, and slices are short anyway.
+        // Only without active neighbours: next to others no span can be measured, and slices are
+        // short.
         let slice = if waited && own.company == 0 {
             slice.min(FIRST_SLICE_NS)
         } else {
@@ -287,8 +291,7 @@ impl Gate<'_> {
         let grant = match how {
             How::Freely => grant,
             How::Politely => cost.saturating_add_signed(-credit).max(1),
-            // In one piece: the switches between contexts are paid once.
-            // Each launch is asked for, but for short ones: the moment must not be missed.
+            // Each launch asks the gate, except short ones: the predicted step must not be delayed.
             How::Within(room) => {
                 let some = WITHIN_SLICE_NS.min(room.saturating_sub(own.queued) / 2);
                 cost.max(some).saturating_add_signed(-credit).max(1)
@@ -302,8 +305,8 @@ impl Gate<'_> {
             }
         };
         if params.mode == Mode::Strict {
-            // A ceiling for all of the tenant's processes together: what they see at once, one of
-            // them takes.
+            // A ceiling for all of the tenant's processes together: of those that see the same
+            // token, one takes it.
             if !self.page.charge_if_filled(own.rate(), grant, now) {
                 return self.came_late(own, cost, now);
             }
@@ -336,18 +339,18 @@ impl Gate<'_> {
         Verdict::Go { marker: true }
     }
 
-    /// The next slice of credit: what keeps the slow path at about one in [`PUBLISH_NS`].
+    /// Computes the next credit slice, so that the slow path runs about once in [`PUBLISH_NS`].
     fn next_slice(&self, polite: bool, nobody: bool, since: u64, depth: u64, tokens: u64) -> u64 {
         if polite {
             return 0;
         }
         if nobody {
-            // Far from the quota with nobody to tell: the slow path is as rare as a bucket a
-            // quarter as deep allows.
+            // Far from the limit and without recently active neighbours, slices of a quarter of the
+            // bucket make the slow path rare.
             return (tokens / 4).clamp(MAX_SLICE_NS, MAX_LONE_SLICE_NS);
         }
-        // A host that does most of the work is seen by its steps, and is the one that the slow path
-        // costs something.
+        // A host-bound tenant publishes with its steps. It is also the tenant that the slow path
+        // delays most.
         let pace = self.meter.pace();
         let (often, most) = if pace.is_hosts() {
             (pace.host / 2, MAX_SLICE_NS.max(pace.gpu / 2))
@@ -370,7 +373,7 @@ impl Gate<'_> {
         let Own { params, .. } = own;
         match funds {
             Funds::Guarantee => {
-                // A ceiling is not lowered by what others do to the device.
+                // Strict mode is a ceiling and has no margin.
                 let charge = match params.mode {
                     Mode::Strict | Mode::None => grant,
                     Mode::Balanced | Mode::Adaptive => self.margin.charge(grant, now),
@@ -386,7 +389,8 @@ impl Gate<'_> {
         }
     }
 
-    /// Counts `grant` ns against the floor, in full where the launch went on the floor alone.
+    /// Counts `grant` ns against the floor, in full if the launch was admitted on the floor
+    /// `alone`.
     fn pay_floor(&self, own: &Own, grant: u64, alone: bool, now: u64) {
         if own.params.floor > 0 {
             let rate = policy::floor_rate(&own.params);
@@ -394,7 +398,7 @@ impl Gate<'_> {
         }
     }
 
-    /// Waits for tokens again: another of the tenant's processes has taken the last ones.
+    /// Waits for tokens again, because another process of the tenant has taken the last ones.
     fn came_late(&self, own: &Own, cost: u64, now: u64) -> Verdict {
         let empty_at = self.page.view().map_or(own.empty_at, |view| view.empty_at);
         let own = Own {
@@ -412,8 +416,8 @@ impl Gate<'_> {
         )
     }
 
-    /// Waits for another new process of the tenant to find out what its first launches take:
-    /// together they would spend what the tenant earns in seconds.
+    /// Waits until another new process of the tenant has learned the cost of its first launches.
+    /// All at once would spend what the tenant earns in seconds.
     fn wait_for_trial(&self, until: u64, now: u64) -> Verdict {
         self.begins_to_wait(now);
         self.page.waits(now);
@@ -423,24 +427,24 @@ impl Gate<'_> {
         }
     }
 
-    /// Whether nothing is known yet of what this process's work takes.
+    /// Returns true if the cost of this process's work is not known yet.
     fn is_new(&self) -> bool {
         self.has_retired.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether as many launches are out as may be before more of them were found done.
+    /// Returns true if no further first launch may be submitted before one of them is done.
     fn first_are_out(&self) -> bool {
         self.first_slices.load(Ordering::Relaxed) >= FIRST_LAUNCHES
     }
 
     fn patience(&self, own: &Own) -> u64 {
-        // What is in flight may take as long as its share of the device makes it.
+        // Work in flight may take as long as the tenant's share of the device makes it.
         STUCK_NS
             + own.company * STUCK_PER_NEIGHBOUR_NS
             + wall_of(self.in_flight(), own.params.quota)
     }
 
-    /// Since when the launch waits.
+    /// Starts the wait of a launch, or returns the instant at which it started.
     fn begins_to_wait(&self, now: u64) -> u64 {
         match self
             .waiting
@@ -469,7 +473,8 @@ impl Gate<'_> {
         } else {
             u64::MAX
         };
-        // What waits for a tenant of a higher class has its floor, and is due when that has filled.
+        // A launch that waits for a higher class still has its floor. It is due when the floor's
+        // bucket has filled.
         let on_floor = reason == Reason::Priority && own.params.floor > 0;
         let filled_at = if on_floor {
             own.floor_rate().settle(own.floor_empty_at, since)
@@ -496,9 +501,9 @@ impl Gate<'_> {
         }
     }
 
-    /// Lets a launch through whose deadline has passed. The tenant's processes take turns at it,
-    /// and together they are let through no faster than the quota pays for. Fails with the instant
-    /// of the next turn.
+    /// Forces the admission of a launch whose deadline has passed. The tenant's processes share one
+    /// schedule of forced admissions, no faster than the guarantee pays for. Fails with the instant
+    /// of the next forced admission.
     fn let_one(&self, own: &Own, cost: u64, now: u64) -> Result<Verdict, u64> {
         self.page
             .take_let_through(wall_of(cost, own.params.quota), now)?;
@@ -516,19 +521,19 @@ impl Gate<'_> {
         Ok(Verdict::LetOne)
     }
 
-    /// Returns whether the launch has waited.
+    /// Ends the wait of a launch, and returns true if there was one.
     pub(super) fn finish_wait(&self, now: u64) -> bool {
         let since = self.waiting.swap(0, Ordering::Relaxed);
         if since != 0 {
             self.meter.waited(now.saturating_sub(since));
-            // Before the wait is counted: a reader that meets both halves would see it twice.
+            // Before the wait is counted: a reader that sees both would count it twice.
             self.tell_wait(0);
             self.page.wait_ends(since, now);
         }
         since != 0
     }
 
-    /// Tells readers outside since when a launch waits. Relaxed: a word that stands alone.
+    /// Publishes since when a launch waits. Relaxed: the word is independent of others.
     fn tell_wait(&self, since: u64) {
         if let Some(word) = self.wait_word {
             word.store(since, Ordering::Relaxed);
@@ -536,7 +541,7 @@ impl Gate<'_> {
     }
 }
 
-/// Ns of GPU time in the bucket.
+/// Returns the tokens in the guarantee's bucket, ns of GPU time.
 fn tokens_in(own: &Own, now: u64) -> u64 {
     let lag = own.rate().lag(own.empty_at, now).max(0).cast_unsigned();
     (u128::from(lag) * u128::from(own.params.quota) / u128::from(WHOLE)) as u64

@@ -1,15 +1,15 @@
-//! What a tenant's processes tell each other in their page, so that they count as one: who may be
-//! let through next, and up to when the device's time is charged.
+//! Words through which the processes of a tenant count as one: forced admissions, trials, and the
+//! instant up to which charges account for the device's time.
 
 use super::TenantPage;
 use crate::share::bucket::{MAX_DEBT_NS, Rate};
 use crate::sync::Ordering;
 
 impl TenantPage {
-    /// Charges `gpu` ns to the guarantee if there are tokens at `now`; false if another process has
-    /// taken the last ones.
+    /// Charges `gpu` ns to the guarantee if there are tokens at `now`. Returns false if another
+    /// process has taken the last tokens.
     pub fn charge_if_filled(&self, rate: Rate, gpu: u64, now: u64) -> bool {
-        // One exchange: of many processes that wake at once and see the same token, one has it.
+        // One exchange: of many processes that wake at once and see the same token, one gets it.
         self.empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
                 (rate.lag(at, now) > 0)
@@ -18,14 +18,14 @@ impl TenantPage {
             .is_ok()
     }
 
-    /// Takes the tenant's next turn to be let through by a deadline, after which there is none for
-    /// `wall` ns. If it has not come yet: when it does.
+    /// Takes the tenant's next forced admission; the one after it is due `wall` ns later. Fails
+    /// with the instant at which it is due.
     pub fn take_let_through(&self, wall: u64, now: u64) -> Result<(), u64> {
-        // Relaxed: the word guards nothing but itself.
+        // Relaxed: the word guards no memory.
         let taken = self
             .let_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-                // Farther ahead than any wait: a word that another clock or a fault has left.
+                // Further ahead than any wait: left by another clock or a fault.
                 (at <= now || at - now > MAX_DEBT_NS)
                     .then(|| now.saturating_add(wall.min(MAX_DEBT_NS)))
             });
@@ -41,9 +41,9 @@ impl TenantPage {
             });
     }
 
-    /// Moves the instant up to when the device's time is accounted for to `until`, and returns how
-    /// much of the time since `from` had not been accounted for, ns. Of several processes that say
-    /// the same, the first is told.
+    /// Moves the instant up to which charges account for the device's time to `until`. Returns the
+    /// part of the time since `from` that was not accounted for, ns. If several processes report
+    /// the same time, the first one gets it.
     pub(crate) fn account(&self, from: u64, until: u64) -> u64 {
         let before = self
             .accounted_at
@@ -53,18 +53,18 @@ impl TenantPage {
         before.map_or(0, |at| until - at.max(from))
     }
 
-    /// GPU time charged so far, ns.
+    /// Returns the GPU time charged so far, ns.
     pub(crate) fn consumed(&self) -> u64 {
         self.consumed.load(Ordering::Relaxed)
     }
 
-    /// Takes the tenant's turn to try what its work takes, for `ns` at most; until when another
-    /// process has it otherwise.
+    /// Takes the tenant's trial for at most `ns`. Fails with the instant until which another
+    /// process has it.
     pub(crate) fn take_trial(&self, ns: u64, now: u64) -> Result<(), u64> {
         let taken = self
             .trial_until
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
-                // Farther ahead than any trial: a word that another clock or a fault has left.
+                // Further ahead than any trial: left by another clock or a fault.
                 (until <= now || until - now > ns).then(|| now.saturating_add(ns))
             });
         taken.map(drop)
@@ -75,12 +75,12 @@ impl TenantPage {
         self.trial_until.store(0, Ordering::Relaxed);
     }
 
-    /// Up to when the device's time is accounted for.
+    /// Returns the instant up to which charges account for the device's time, ns.
     pub(crate) fn accounted_at(&self) -> u64 {
         self.accounted_at.load(Ordering::Relaxed)
     }
 
-    /// `gpu` ns more, or less, were charged than was said.
+    /// Moves that instant by `gpu` ns, after a charge was corrected.
     pub(crate) fn move_account(&self, gpu: i64) {
         let _ = self
             .accounted_at
@@ -89,21 +89,22 @@ impl TenantPage {
             });
     }
 
-    /// Nothing is queued at `now`, so nothing accounts for time after it.
+    /// Limits that instant to `now`: nothing is queued.
     pub(crate) fn account_at_most(&self, now: u64) {
         self.accounted_at.fetch_min(now, Ordering::Relaxed);
     }
 
-    /// Says how much of what the tenant is charged may be wrong, ppm. Of several processes the last
-    /// one to say so is heard.
+    /// Publishes the part of the tenant's charges that may be wrong, ppm. Of several processes, the
+    /// last writer wins.
     pub(crate) fn say_doubt(&self, doubt: u64) {
-        // Read first: neighbours read the line.
+        // Read first: neighbours read the cache line.
         if self.doubt.load(Ordering::Relaxed) != doubt {
             self.doubt.store(doubt, Ordering::Relaxed);
         }
     }
 
-    /// Whether no other process of the tenant is attached. Those that were killed count as well.
+    /// Returns true if no other process of the tenant is attached. Killed processes count as
+    /// attached.
     pub(crate) fn is_alone(&self) -> bool {
         self.attached.load(Ordering::Relaxed) <= 1
     }

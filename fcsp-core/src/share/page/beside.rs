@@ -1,38 +1,40 @@
-//! What a tenant's processes have found out together about the time in which others may have used
-//! the device, too.
+//! The cache line of the claim page that reconciliation next to other tenants uses. A tenant's
+//! processes share it.
 
 use super::TenantPage;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The line of the page for [`crate::share::gate`]'s reconciliation beside others.
+/// State of reconciliation next to other tenants ([`crate::share::gate`]).
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Beside {
-    /// Up to when the time was looked at, ns.
+    /// Instant up to which busy time was examined, ns.
     looked_until: AtomicU64,
-    /// Time of the present window in which the device had work of the tenant's, ns.
+    /// Busy time of the present window, ns.
     span: AtomicU64,
-    /// What of it no charge accounts for, ns, signed.
+    /// Part of `span` for which no charge accounts, ns, signed.
     balance: AtomicU64,
-    /// What the tenant had been charged when the window began, ns.
+    /// [`TenantPage::consumed`] when the window began, ns. A carried charge is added.
     charged_before: AtomicU64,
-    /// GPU time that was charged where it could be judged, and what was missing there, ns.
+    /// GPU time charged where charges could be judged, ns. Halved with `wrong` when the sum grows
+    /// large.
     right: AtomicU64,
+    /// GPU time that was missing there, ns.
     wrong: AtomicU64,
-    /// GPU time charged for work that is done, ns, wrapping.
+    /// GPU time charged for completed work, ns, wrapping. Neighbours read it.
     done: AtomicU64,
-    /// GPU time charged for work that was submitted, ns, wrapping.
+    /// GPU time charged for submitted work, ns, wrapping. Neighbours compare it with `done`.
     launched: AtomicU64,
 }
 
-/// A window that is full.
+/// A full window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
-    /// Time in which the device had work of the tenant's, ns.
+    /// Time in which the device had work of the tenant, ns.
     pub(crate) span: u64,
-    /// What of it no charge accounts for, ns; negative where more was charged than there was time.
+    /// Part of it for which no charge accounts, ns; negative if charges exceed the time.
     pub(crate) balance: i64,
-    /// What the tenant was charged since the window before, ns.
+    /// Charges to the tenant since the previous window, ns.
     pub(crate) charged: u64,
 }
 
@@ -52,29 +54,29 @@ impl Default for Beside {
     }
 }
 
-// Relaxed throughout: sums that guard nothing. Each is taken by one exchange, so that of several
-// processes one has it.
+// Relaxed throughout: sums that guard no memory. Each is taken by one exchange, so that one of
+// several processes gets it.
 impl TenantPage {
-    /// The word of [`TenantPage::look_until`], which is a time.
+    /// Returns the word of [`TenantPage::look_until`], which holds an instant.
     pub(super) fn looked_until(&self) -> &AtomicU64 {
         &self.beside.looked_until
     }
 
-    /// Counts `gpu` ns of what was charged as done; negative where less was charged after all.
+    /// Counts `gpu` ns of charges as done; a negative amount corrects an earlier count.
     pub(crate) fn add_done(&self, gpu: i64) {
         self.beside
             .done
             .fetch_add(gpu.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// Counts `gpu` ns as charged for what was submitted.
+    /// Counts `gpu` ns as charged for submitted work.
     pub(crate) fn add_launched(&self, gpu: i64) {
         self.beside
             .launched
             .fetch_add(gpu.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// Whether some of what was submitted is not known to be done.
+    /// Returns true if some submitted work is not known to be done.
     pub(super) fn is_queued(&self) -> bool {
         let done = self.beside.done.load(Ordering::Relaxed);
         self.beside
@@ -85,7 +87,7 @@ impl TenantPage {
             > 0
     }
 
-    /// GPU time charged for work that is done, ns; none in pages of before.
+    /// Returns the GPU time charged for completed work, ns. Pages of older builds have none.
     pub(super) fn done(&self) -> Option<u64> {
         match self.beside.done.load(Ordering::Relaxed) {
             0 => None,
@@ -93,15 +95,15 @@ impl TenantPage {
         }
     }
 
-    /// Takes the part of the time from `from` until `until` that nobody of the tenant's has looked
-    /// at, ns.
+    /// Takes the part of the time from `from` until `until` that no process of the tenant has
+    /// examined, ns.
     pub(crate) fn look_until(&self, from: u64, until: u64) -> u64 {
         let before = self.beside.looked_until.fetch_max(until, Ordering::Relaxed);
         until.saturating_sub(from.max(before))
     }
 
-    /// Adds `length` ns to the window, of which no charge accounts for `unaccounted`; the window,
-    /// once it is `full` ns long.
+    /// Adds `length` ns to the window, of which no charge accounts for `unaccounted`. Returns the
+    /// window once it is `full` ns long.
     pub(crate) fn fill_window(&self, length: u64, unaccounted: i64, full: u64) -> Option<Window> {
         let Beside {
             span,
@@ -122,7 +124,7 @@ impl TenantPage {
         Some(Window {
             span: span.swap(0, Ordering::Relaxed),
             balance: balance.swap(0, Ordering::Relaxed).cast_signed(),
-            // What was given back may be more than was charged.
+            // Refunds may exceed charges.
             charged: consumed
                 .wrapping_sub(before)
                 .cast_signed()
@@ -131,8 +133,8 @@ impl TenantPage {
         })
     }
 
-    /// Leaves `balance` ns to the next window, and does not count there the `paid` ns that were
-    /// charged for this one.
+    /// Carries `balance` ns to the next window. The `paid` ns that were charged for this window do
+    /// not count in the next one.
     pub(crate) fn carry(&self, balance: i64, paid: i64) {
         self.beside
             .balance
@@ -142,8 +144,8 @@ impl TenantPage {
             .fetch_add(paid.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// Takes in that `right` ns were charged where `wrong` ns more should have been, and remembers
-    /// no more than `kept` ns.
+    /// Records that `right` ns were charged where `wrong` ns more should have been. Remembers at
+    /// most `kept` ns.
     pub(crate) fn judge(&self, right: u64, wrong: u64, kept: u64) {
         let parts = [(&self.beside.right, right), (&self.beside.wrong, wrong)];
         let sum = parts
@@ -160,7 +162,7 @@ impl TenantPage {
         }
     }
 
-    /// What was found right and wrong lately, ns.
+    /// Returns the charges recently found right and the time found missing, ns.
     pub(crate) fn judged(&self) -> (u64, u64) {
         (
             self.beside.right.load(Ordering::Relaxed),

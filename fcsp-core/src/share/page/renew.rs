@@ -1,15 +1,15 @@
-//! Pages that another boot of the machine has left: their times are of a clock that is gone.
+//! Pages of an earlier boot of the machine: their times belong to another clock.
 
 use super::TenantPage;
 use crate::sync::Ordering;
 
-/// How far a time in a page may lie ahead: the longest kernel, and a bucket's deepest debt, ns.
+/// Largest plausible distance of an instant in a page from now, ns: the longest kernel, and a
+/// bucket's deepest debt.
 const FUTURE_NS: u64 = 120_000_000_000;
 
 impl TenantPage {
-    /// Goes on, in a new page, where `before` was left by processes that have ended: what the
-    /// tenant had and owes stays, what they claimed ends with them. From a page of another version
-    /// nothing stays.
+    /// Takes over from the page `before`, whose processes have ended. The tenant's counters and
+    /// debts stay; its claims end. Nothing is taken from a page of another version.
     pub(in crate::share) fn succeed(&self, before: &Self, now: u64) {
         if !before.is_valid() {
             self.seen.store(now, Ordering::Relaxed);
@@ -35,23 +35,22 @@ impl TenantPage {
         .into_iter()
         .chain(self.classes.iter().zip(&before.classes))
         {
-            // Relaxed: nobody knows of this page yet; its file gets its name after this.
+            // Relaxed: this page is not visible yet. Its file gets its name afterwards.
             word.store(old.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        // A neighbour that looks before the new file is held finds it in use.
+        // A neighbour that looks before the new file is locked finds it in use.
         self.seen.store(now, Ordering::Relaxed);
         self.magic.store(super::MAGIC, Ordering::Release);
     }
 
-    /// Sets the times anew in a page that another boot of the machine has left: its clock was
-    /// another one. What was consumed stays counted.
+    /// Resets the instants in a page of an earlier boot, whose clock was another one. Counted use
+    /// stays.
     pub(super) fn renew(&self, boot: u64, now: u64) {
         let before = self.boot.load(Ordering::Relaxed);
         if boot == 0 || before == boot {
             return;
         }
-        // One process of the tenant does it. What another writes at the same moment may be lost,
-        // once.
+        // One process of the tenant does it. A concurrent write by another one may be lost, once.
         if self
             .boot
             .compare_exchange(before, boot, Ordering::AcqRel, Ordering::Relaxed)
@@ -59,8 +58,8 @@ impl TenantPage {
         {
             return;
         }
-        // A page that did not say its boot may be in use by an older build: only what cannot be of
-        // this one is reset.
+        // A page without a boot may be in use by an older build. Only instants that cannot belong
+        // to this boot are reset.
         let latest = if before == 0 {
             now.saturating_add(FUTURE_NS)
         } else {
