@@ -61,7 +61,7 @@ pub enum PageError {
 /// 3. Used by the tenant's own processes among themselves, and by reports.
 /// 4. Written with every credit slice, for reports and adaptive mode.
 /// 5. Used by the tenant's own processes among themselves.
-/// 6. The same ([`Beside`]).
+/// 6. The same, for reconciliation next to other tenants.
 ///
 /// The bytes are a stable layout. Words that were added later read as zero in pages of older
 /// builds.
