@@ -214,8 +214,8 @@ impl<B: Backend> Process<B> {
         self.retry_ns
             .store(now_ns().saturating_add(RETRY_NS), Ordering::Relaxed);
         // SAFETY: as in `failed_lately`.
-        if let Some(last @ Status::Broken(known)) =
-            unsafe { self.failed.load(Ordering::Acquire).as_ref() }
+        let last = unsafe { self.failed.load(Ordering::Acquire).as_ref() };
+        if let Some(last @ Status::Broken(known)) = last
             && *known == reason
         {
             return last;
