@@ -91,13 +91,12 @@ pub unsafe extern "C" fn zeMemAllocDevice(
             return call();
         };
         // SAFETY: the caller passes a description or null.
-        if pptr.is_null()
-            || unsafe {
-                device_desc
-                    .as_ref()
-                    .is_some_and(|desc| is_import(desc.pNext))
-            }
-        {
+        let imports = || unsafe {
+            device_desc
+                .as_ref()
+                .is_some_and(|desc| is_import(desc.pNext))
+        };
+        if pptr.is_null() || imports() {
             return call();
         }
         let request = Request {

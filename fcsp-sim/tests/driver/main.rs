@@ -107,10 +107,8 @@ fn a_stopped_process_does_not_stop_the_others() {
     pair.iter_mut().for_each(|c| assert_eq!(c.line(), "busy"));
     std::thread::sleep(Duration::from_millis(100));
     // SAFETY: sends a signal to a child of this test.
-    assert_eq!(
-        unsafe { libc::kill(pair[0].child.id() as i32, libc::SIGSTOP) },
-        0
-    );
+    let stopped = unsafe { libc::kill(pair[0].child.id() as i32, libc::SIGSTOP) };
+    assert_eq!(stopped, 0);
     let ns = |c: &Client| m.holding(c.child.id()).unwrap().busy_ns;
     let before = ns(&pair[1]);
     let patience = Instant::now();
