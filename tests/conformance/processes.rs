@@ -224,10 +224,8 @@ pub fn a_forked_child_counts_by_itself(vendor: &'static Vendor) {
     let mut judge = machine.judge();
     assert!(judge.held(child as u32) >= 512 * MIB);
     // SAFETY: the number of a child of the client, which has not waited for it.
-    assert_eq!(
-        unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) },
-        0
-    );
+    let killed = unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+    assert_eq!(killed, 0);
     returned(&mut client, &format!("alloc {}", 512 * MIB));
 }
 

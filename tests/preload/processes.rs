@@ -36,10 +36,8 @@ fn fork_before_use() {
     assert_eq!(pids, expected);
     client.refused(&format!("alloc {}", 512 * MIB));
     // SAFETY: the number of a child of the client, which has not been waited for.
-    assert_eq!(
-        unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) },
-        0
-    );
+    let killed = unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+    assert_eq!(killed, 0);
     wait_for("the child's memory", || {
         client.code(&format!("alloc {}", 512 * MIB)) == 0
     });
