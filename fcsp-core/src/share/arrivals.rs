@@ -1,47 +1,55 @@
-//! When a tenant's next step will begin, foreseen from when the last ones did.
+//! Prediction of the instant at which a tenant's next step begins, from the begins of its last
+//! steps.
 //!
-//! A tenant of high priority never waits at its gate, but it waits for what others have on the
-//! device when its step begins: a kernel, and a switch of contexts. Where steps begin at regular
-//! times (a frame of video, a tick of a control loop, a request that follows the last answer by as
-//! long as that takes to handle), the others can have ended before. Two clocks are tried, the time
-//! since the last step began and the time since it ended; the one that was wrong by less is
-//! believed, if it was wrong by little. The tenant says when and how sure it is; tenants of lower
-//! classes keep work out of that moment ([`Foreseen`]), down to their floors, and nothing else
-//! depends on it.
+//! A tenant of high priority never waits at its gate. But it waits for the work that others have on
+//! the device when its step begins: a kernel, and a context switch. Many steps begin at regular
+//! times: a frame of video, a tick of a control loop, or a request that follows the last answer
+//! after a fixed time. The other tenants' work can then end before the step begins.
+//!
+//! Two predictors are kept: the period from one step's begin to the next, and the pause from a
+//! step's end to the next begin. Each is the estimator for round-trip times of RFC 6298 (Jacobson,
+//! SIGCOMM 1988). The predictor with the smaller deviation is used, if that is at most
+//! [`SPREAD_MOST_NS`].
+//!
+//! The tenant publishes the instant and the deviation. Tenants of lower classes keep their work
+//! away from it ([`Foreseen`]), down to their floors. Nothing else depends on the prediction.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::share::page::View;
 
-/// Steps seen before anything is foreseen.
+/// Number of observed steps before a prediction is made.
 const ENOUGH: u64 = 8;
-/// Steps that begin sooner after the last one ended are not worth keeping the device free for, ns.
+/// Least distance of a predicted step, ns. For a nearer step it is not worth keeping the device
+/// idle.
 pub const SHORTEST_NS: u64 = 400_000;
-/// Nobody looks further ahead, ns.
+/// Greatest distance of a predicted step, ns.
 pub const LONGEST_NS: u64 = 200_000_000;
-/// A time that is wrong by more than this on average says nothing, ns.
+/// Greatest mean deviation of a usable prediction, ns.
 pub const SPREAD_MOST_NS: u64 = 150_000;
 
-/// How long before a step that is foreseen the device is free for it, beside what such times were
-/// wrong by, ns.
+/// Guard time: the device must be idle this long before a predicted step, in addition to twice the
+/// deviation, ns.
 pub const FREE_BEFORE_NS: u64 = 20_000;
-/// How long a step is waited for beyond the time foreseen and what such times were wrong by, ns.
+/// Time for which a late step is still waited for, in addition to four times the deviation, ns.
 pub const LATE_NS: u64 = 100_000;
 
-/// A step foreseen.
+/// A predicted step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expected {
-    /// When it begins; 0 where nothing is foreseen.
+    /// Instant at which it begins, ns; 0 for no prediction.
     pub at: u64,
-    /// By how much such times were wrong on average, ns.
+    /// Mean deviation of the prediction, ns.
     pub spread: u64,
 }
 
-/// A mean of the last eight or so, and how far from it they were: RFC 6298's estimator of
-/// round-trip times.
+/// Moving mean (weight 1/8) and mean deviation (weight 1/4), as in RFC 6298.
 #[derive(Debug, Default)]
+/// The mean, ns.
 struct Estimate {
+    /// The mean deviation, ns.
     mean: AtomicU64,
+    /// Number of samples.
     deviation: AtomicU64,
     count: AtomicU64,
 }
@@ -63,7 +71,7 @@ impl Estimate {
         self.mean.store(mean - mean / 8 + ns / 8, Ordering::Relaxed);
     }
 
-    /// The instant so long after `from`, if enough is known.
+    /// Predicts the instant one mean after `from`. Returns `None` while too few samples are known.
     fn after(&self, from: u64) -> Option<Expected> {
         (from != 0 && self.count.load(Ordering::Relaxed) >= ENOUGH).then(|| Expected {
             at: from + self.mean.load(Ordering::Relaxed),
@@ -72,21 +80,25 @@ impl Estimate {
     }
 }
 
-/// Learns when this process's steps begin. Threads with steps of their own blur it: then nothing is
-/// foreseen.
+/// Predictor of this process's steps. Threads with steps of their own blur it; then no prediction
+/// is made. A process's threads write and read the words.
 #[derive(Debug, Default)]
 pub struct Arrivals {
+    /// Begin of the last step, ns; 0 for none.
     began: AtomicU64,
+    /// End of the last step, ns.
     ended: AtomicU64,
-    /// Whether the next launch begins a step.
+    /// True if the next launch begins a step.
     awaited: AtomicBool,
+    /// Period from begin to begin.
     from_begin: Estimate,
+    /// Pause from end to begin.
     from_end: Estimate,
 }
 
 impl Arrivals {
-    /// A step ended at `now`, with nothing left in flight; when the next one begins, as far as that
-    /// can be foreseen.
+    /// Records that a step ended at `now` with nothing left in flight. Returns the prediction for
+    /// the next step, or the default for none.
     pub fn ended(&self, now: u64) -> Expected {
         self.ended.store(now, Ordering::Relaxed);
         self.awaited.store(true, Ordering::Relaxed);
@@ -102,12 +114,12 @@ impl Arrivals {
             .unwrap_or_default()
     }
 
-    /// Whether the next launch begins a step.
+    /// Returns true if the next launch begins a step.
     pub fn is_awaited(&self) -> bool {
         self.awaited.load(Ordering::Relaxed)
     }
 
-    /// A launch at `now`: the first since the last step ended begins one.
+    /// Records a launch at `now`: the first one since the last step ended begins a step.
     pub fn launches(&self, now: u64) {
         // Read first: most calls find nothing to do.
         if !self.is_awaited() || !self.awaited.swap(false, Ordering::Relaxed) {
@@ -124,24 +136,25 @@ impl Arrivals {
     }
 }
 
-/// The next step of tenants of a higher class, all of which can be foreseen.
+/// Next step of the tenants of a higher class, if all of them can be predicted.
 #[derive(Debug, Clone, Copy)]
 pub struct Foreseen {
-    /// When the device has to be free.
+    /// Instant by which the device must be idle, ns.
     pub free_by: u64,
-    /// When a step that has not begun is no longer waited for.
+    /// Instant after which a step that has not begun is no longer waited for, ns.
     pub late_at: u64,
-    /// The longest kernel worth holding back for it, ns.
+    /// Cost of the longest kernel worth delaying for it, ns.
     pub longest: u64,
 }
 
 impl Foreseen {
-    /// Of the tenants `above`; `None` if the next step of any of them cannot be foreseen.
+    /// Computes the next step of the tenants `above`. Returns `None` if one of them cannot be
+    /// predicted.
     pub fn of<'v>(above: impl Iterator<Item = &'v View>, now: u64) -> Option<Self> {
         let mut all: Option<Self> = None;
         for n in above {
             let Expected { at, spread } = n.expected;
-            // A page may say anything: looked at before it is reckoned with.
+            // A page may claim anything, so the values are checked before they are used.
             if at == 0 || spread > SPREAD_MOST_NS || at > now + LONGEST_NS {
                 return None;
             }
@@ -172,8 +185,8 @@ impl Foreseen {
 mod tests {
     use super::*;
 
-    /// Steps of `gpu(i)` ns that begin when `due(i, end of the last)` says; what was foreseen of
-    /// each, and when it began.
+    /// Runs steps of `gpu(i)` ns that begin when `due(i, end of the last)` says. Returns each
+    /// step's prediction and its begin.
     fn foreseen(
         steps: u64,
         due: impl Fn(u64, u64) -> u64,

@@ -1,15 +1,15 @@
-//! Which priorities count between tenants: those that somebody with the right to decide wrote down.
+//! Authority over priorities: decides which tenant's priority counts.
 //!
-//! A priority in a page is a claim of whoever may write the page. Between pages of one owner it
-//! counts as it is said, if the limits in the tenant's folder say so as well: that user decides
-//! about all of them. Between owners a class counts for the guarantee if the page is root's own, or
-//! if root has entered the tenant:
+//! A priority in a claim page is a claim of any user that may write the page. Between pages of one
+//! owner, the claimed class counts if the limits in the tenant's folder have it too: that user
+//! decides about all of them. Between owners, a class counts for the guarantee if the page belongs
+//! to root, or if root has recorded the tenant:
 //!
 //! ```text
 //! <state>/priorities/<tenant>    owner of the page, then rules: `1000 *=high`
 //! ```
-//! Folder and entry must be root's, and nobody else's to write. Every other tenant counts as
-//! [`Priority::Normal`]; the class that it says then decides the surplus only.
+//! Folder and entry must belong to root, and be writable by root alone. Every other tenant counts
+//! as [`Priority::Normal`]; its claimed class then decides only the surplus.
 
 use std::fs::{DirBuilder, Metadata};
 use std::io::{self, Read};
@@ -25,27 +25,27 @@ use crate::share::params::{Params, Priority};
 use crate::state::StateDir;
 
 const FOLDER: &str = "priorities";
-/// The longest entry that is read, bytes.
+/// Longest entry that is read, bytes.
 const MOST: u64 = 4096;
-/// The owner that the kernel shows for every user without a number in this user namespace.
+/// Owner that the kernel shows for users without a number in this user namespace.
 const UNKNOWN_OWNER: u32 = 65_534;
 
-/// The classes that count between a neighbour and this tenant.
+/// Classes that count between a neighbour and this tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authority {
-    /// One owner decides about both: as the pages say.
+    /// One owner decides about both: the claimed classes count.
     Said,
-    /// Different owners: these, and only where there is none as the page says.
+    /// Different owners: these classes count, and the claimed class where there is none.
     Apart {
-        /// The neighbour's class.
+        /// Class of the neighbour.
         theirs: Option<Priority>,
-        /// This tenant's class.
+        /// Class of this tenant.
         ours: Option<Priority>,
     },
 }
 
 impl Authority {
-    /// The classes that count where the pages say `theirs` and `ours`.
+    /// Returns the classes that count if the pages claim `theirs` and `ours`.
     pub fn classes(self, theirs: Priority, ours: Priority) -> (Priority, Priority) {
         match self {
             Self::Said => (theirs, ours),
@@ -54,16 +54,17 @@ impl Authority {
     }
 }
 
-/// Who may write a page.
+/// Owner of a claim page: the user that may write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
+    /// User number of the file's owner.
     user: u32,
-    /// Whether other users may write it as well.
+    /// True if other users may write it too.
     open: bool,
 }
 
 impl Owner {
-    /// Of a page's file.
+    /// Returns the owner of a page's file.
     pub fn of(meta: &Metadata) -> Self {
         Self {
             user: meta.uid(),
@@ -71,12 +72,12 @@ impl Owner {
         }
     }
 
-    /// Whether one user, and nobody else, writes both.
+    /// Returns true if one user, and no other, writes both.
     fn is_one_with(self, other: Self) -> bool {
         self.user == other.user && self.user != UNKNOWN_OWNER && !self.open && !other.open
     }
 
-    /// Whether a user that this process has no reason to trust may write the file, or cut it short.
+    /// Returns true if an untrusted user may write the file, or truncate it.
     pub fn is_strange(self) -> bool {
         self.open || !file::is_trusted(self.user)
     }
@@ -89,20 +90,21 @@ impl Owner {
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct Side {
-    /// Who may write its page.
+    /// Owner of its page.
     pub owner: Owner,
-    /// The class that root has entered for it, if any.
+    /// Class that root has recorded for it, if any.
     pub entered: Option<Priority>,
 }
 
 impl Side {
-    /// The class that counts; `None` for that of the page, which is root's own.
+    /// Returns the class that counts. Returns `None` for a page of root's own, whose claimed class
+    /// counts.
     fn class(self) -> Option<Priority> {
         (!self.owner.is_root_alone()).then(|| self.entered.unwrap_or_default())
     }
 }
 
-/// The classes that count between two tenants.
+/// Returns the classes that count between two tenants.
 pub fn between(theirs: Side, ours: Side) -> Authority {
     if theirs.owner.is_one_with(ours.owner) {
         return Authority::Said;
@@ -117,12 +119,12 @@ fn folder(state: &StateDir) -> PathBuf {
     state.home().as_ref().unwrap_or(state).path().join(FOLDER)
 }
 
-/// Whether root alone may write it.
+/// Returns true if only root may write it.
 fn is_roots(meta: &Metadata) -> bool {
     Owner::of(meta).is_root_alone()
 }
 
-/// The class that root has entered for `tenant`, whose page belongs to `owner`.
+/// Returns the class that root has recorded for `tenant`, whose page belongs to `owner`.
 pub fn entered(
     state: &StateDir,
     device: &DeviceUuid,
@@ -156,12 +158,12 @@ fn read(text: &str, device: &DeviceUuid, owner: Owner) -> Option<Priority> {
     })
 }
 
-/// Classes, as bits.
+/// Set of priority classes, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Classes(u32);
 
 impl Classes {
-    /// Those that the limits in the folder of `tenant` have for any device.
+    /// Returns the classes that the limits in the folder of `tenant` have for any device.
     pub fn in_limits(state: &StateDir, tenant: &str) -> Self {
         let dir = state.home().as_ref().unwrap_or(state).tenant(tenant);
         let limits = match Control::open(&dir) {
@@ -176,17 +178,17 @@ impl Classes {
         )
     }
 
-    /// Whether `priority` is one of them. The usual one needs no permission.
+    /// Returns true if `priority` is in the set. The normal class needs no permission.
     pub fn has(self, priority: Priority) -> bool {
         priority == Priority::Normal || self.0 & 1 << priority.code() != 0
     }
 }
 
-/// Enters the classes of `tenant`, whose pages belong to `user`. Only root can.
+/// Records the classes of `tenant`, whose pages belong to `user`. Only root can.
 ///
 /// # Errors
 ///
-/// What the system says of the files.
+/// Any error of the file operations.
 pub fn enter(state: &StateDir, tenant: &str, user: u32, shares: &Rules<Params>) -> io::Result<()> {
     let rules: Vec<String> = shares
         .iter()
@@ -206,7 +208,7 @@ pub fn enter(state: &StateDir, tenant: &str, user: u32, shares: &Rules<Params>) 
     file::replace(&entry, text.as_bytes())
 }
 
-/// Makes the folder, in whose place another user may have put something.
+/// Creates the folder. Another user may have put something in its place.
 fn make(folder: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(folder) {
         Ok(meta) if meta.is_dir() && is_roots(&meta) => return Ok(()),
@@ -220,13 +222,13 @@ fn make(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // Whatever the umask is: every user's programs read it.
+    // Regardless of the umask: every user's programs read it.
     places::set_mode(folder, 0o755)
 }
 
-/// Removes the entry of a tenant that is gone.
+/// Removes the record of a removed tenant.
 pub fn forget(state: &StateDir, tenant: &str) {
-    // Gone already is as good, and nobody but root can.
+    // A missing file is no error, and only root can remove one.
     let _ = std::fs::remove_file(folder(state).join(tenant));
 }
 
@@ -300,10 +302,10 @@ mod tests {
         let mut shares = Rules::new();
         let high = Params::balanced(500_000).with_priority(Priority::High);
         shares.set(crate::device::Selector::All, high);
-        // In the way, as another user may have put it there.
+        // Something in its place, as another user may put it there.
         std::fs::write(dir.path().join(FOLDER), "").unwrap();
         enter(&state, "t", 77, &shares).unwrap();
-        // Found by everybody, if it was root who entered it.
+        // Every user finds it if root recorded it.
         let expected = (crate::places::uid() == 0).then_some(Priority::High);
         assert_eq!(entered(&state, &device, "t", owner), expected);
         let open = Permissions::from_mode(0o666);

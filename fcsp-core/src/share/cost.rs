@@ -1,36 +1,38 @@
-//! What a kernel costs: learned per key, read without a lock or an allocation.
+//! Costs of kernels: learned per key, read without a lock or an allocation.
 //!
-//! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or a
-//! graph's identity ([`graph_key`]), forgotten when it is updated. A key keeps an exponential
-//! average (one eighth) and the minimum of the current and the last window of [`WINDOW`] samples.
-//! Samples taken while other tenants were active may contain their time slices: they feed a
-//! separate average, and lower the minimum; the cost follows those of them that have none in them.
-//! Until there is a sample, the cost is a guess from the size of the grid. What is still wrong is
-//! put right by the signed correction at markers ([`crate::share::gate::Gate::true_up`]), so errors
-//! do not add up.
+//! A key is a function handle hashed with the binary logarithm of its grid ([`kernel_key`]), or the
+//! identity of a graph ([`graph_key`]), which is forgotten when the graph is updated. A key keeps a
+//! moving average (weight 1/8) and the minimum of the current and the last window of [`WINDOW`]
+//! samples.
+//!
+//! Samples taken while other tenants were active may contain their time slices. They feed a
+//! separate average, and lower the minimum; the cost follows the samples without a slice. Without
+//! any sample, the cost is a guess from the size of the grid. The signed correction at fences
+//! ([`crate::share::gate::Gate::true_up`]) corrects what is still wrong, so that errors do not add
+//! up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::WHOLE;
 
-/// Samples in a window of the minimum.
+/// Number of samples in a window of the minimum.
 pub const WINDOW: u64 = 64;
-/// Samples below which a key's average is not yet believed.
+/// Number of samples below which a key is warming up: its average is not believed yet.
 const YOUNG: u64 = 16;
-/// Slots looked at for a key before giving up.
+/// Number of entries examined for a key.
 const PROBES: usize = 16;
-/// The key of a slot that was given up. No key of a kernel or graph but by a chance of one in 2^63.
+/// Key of an entry that was given up. A kernel or graph has it only by a chance of one in 2^63.
 const GIVEN_UP: u64 = u64::MAX;
-/// Contended samples of which one at least is believed to be of undisturbed work.
+/// Number of contended samples of which at least one is believed to contain no time slice.
 const CALM_WINDOW: u64 = 16;
-/// Samples that are bounds of which the least is believed.
+/// Number of upper bounds of which the least is believed.
 const BOUND_WINDOW: u64 = 4;
-/// Work for which that holds, ns: well below a slice of the device's own (2 ms), and long against
-/// what timing adds.
+/// Costs for which that holds, ns: well below the device's time slice (2 ms), and long compared
+/// with what timing adds.
 const CALM_SPAN_NS: std::ops::Range<u64> = 20_000..800_000;
-/// A cost is at least this, ns: what the front end needs for an empty kernel.
+/// Least cost, ns: the time that the front end needs for an empty kernel.
 pub const MIN_COST_NS: u64 = 1_000;
-/// A cost is at most this, ns.
+/// Greatest cost, ns.
 pub const MAX_COST_NS: u64 = 60_000_000_000;
 
 /// Mixes all bits of a word into all others (the finaliser of SplitMix64; a bijection).
@@ -40,59 +42,66 @@ const fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The key of a kernel: its function handle and the magnitude of its grid. Never 0.
+/// Returns the key of a kernel: its function handle and the magnitude of its grid. Never 0.
 #[inline]
 pub fn kernel_key(function: u64, blocks: u64) -> u64 {
     mix(function ^ (u64::from(blocks.max(1).ilog2()) << 56)) | 1
 }
 
-/// The key of a graph executable or of a kind of copy. Never 0, and even, as no kernel's is.
+/// Returns the key of an executable graph or of a kind of copy. It is never 0, and even, unlike the
+/// keys of kernels.
 #[inline]
 pub fn graph_key(graph: u64) -> u64 {
     (mix(!graph) & !1).max(2)
 }
 
-/// The key of kernels of this name, by a hash of it, and the magnitude of their grid. Odd, as all
-/// kernels' are.
+/// Returns the key of kernels of a name, by a hash of it, and of the magnitude of their grid. It is
+/// odd, like those of all kernels.
 pub fn name_key(name: u32, blocks: u64) -> u64 {
     kernel_key(CONTENT | u64::from(name), blocks)
 }
 
-/// The key of graphs of this content, by a hash of it.
+/// Returns the key of graphs of a content, by a hash of it.
 pub fn content_key(content: u32) -> u64 {
     graph_key(CONTENT | u64::from(content))
 }
 
-/// No handle has this bit: user addresses have 47.
+/// Bit that no handle has: user addresses have 47 bits.
 const CONTENT: u64 = 1 << 50;
 
+/// Learned costs of one key, on one cache line. Any thread reads and writes it; a lost sample
+/// does no harm.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Entry {
+    /// Key of the entry; 0 while it is vacant, [`GIVEN_UP`] after [`CostTable::forget`]. Claimed
+    /// with AcqRel and read with Acquire.
     key: AtomicU64,
-    /// The average, in sixteenths of a nanosecond so that an eighth of a small difference is not
-    /// lost; 0 is none.
+    /// Average cost, in sixteenths of a nanosecond, so that an eighth of a small difference is not
+    /// lost; 0 for none.
     mean: AtomicU64,
+    /// The same of contended samples.
     contended: AtomicU64,
-    /// The least of the last full window, ns; 0 is none.
+    /// Minimum of the last full window, ns; 0 for none.
     least: AtomicU64,
-    /// The least of the current window so far, ns; 0 is none.
+    /// Minimum of the current window so far, ns; 0 for none.
     least_now: AtomicU64,
+    /// Number of samples.
     samples: AtomicU64,
-    /// `{contended samples in this window that were odd: 8 bits, all of them: 8 bits, the least in
-    /// ns: 48 bits}`. Odd are long ones, and for long work those that are far shorter than what is
-    /// known.
+    /// `{odd contended samples of this window: 8 bits, all of them: 8 bits, their minimum in ns: 48
+    /// bits}`. Odd samples are long ones. For long work, they are the samples far below the known
+    /// cost.
     calm: AtomicU64,
-    /// `{samples in this window that are bounds: 16 bits, the least of them in ns: 48 bits}`.
+    /// `{upper bounds of this window: 16 bits, their minimum in ns: 48 bits}`.
     bound: AtomicU64,
 }
 
-/// What a timed launch was seen to take.
+/// Measured GPU time of one launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// GPU time, ns.
     pub ns: u64,
-    /// Whether that is what it took. Otherwise it took no more.
+    /// True for the exact time, false for an upper bound.
     pub exact: bool,
 }
 
@@ -102,18 +111,20 @@ impl From<u64> for Sample {
     }
 }
 
-/// A table of learned costs for one device of one process.
+/// Table of learned costs for one device of one process.
 #[derive(Debug)]
 pub struct CostTable {
     entries: Box<[Entry]>,
+    /// Number of entries, a power of two, less one.
     mask: usize,
-    /// The average cost of a block, in 1/1024 ns, for guesses.
+    /// Average cost of a block, in 1/1024 ns, for guesses.
     per_block: AtomicU64,
+    /// Number of times that a key found no entry.
     overflow: AtomicU64,
 }
 
 impl CostTable {
-    /// A table for about `keys` kernels. It never grows: keys that find no room are guessed.
+    /// Creates a table for about `keys` kernels. It never grows: keys without an entry are guessed.
     pub fn new(keys: usize) -> Self {
         let size = (keys.max(32) * 2).next_power_of_two();
         Self {
@@ -129,7 +140,7 @@ impl CostTable {
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
             // Acquire: pairs with the Release of the claim, so that a found key's words are its
-            // own. A slot that was given up does not end the search, one that was never taken does.
+            // own. An entry that was given up does not end the search; a vacant one does.
             match entry.key.load(Ordering::Acquire) {
                 k if k == key => return Some(entry),
                 0 => return None,
@@ -146,8 +157,8 @@ impl CostTable {
         let start = mix(key) as usize;
         for i in 0..PROBES {
             let entry = &self.entries[(start + i) & self.mask];
-            // Two threads that claim slots for one key: the first in the order of probes is then
-            // the one that is used.
+            // If two threads claim entries for one key, the first one in the order of probes is
+            // used.
             let claim = |free| {
                 entry
                     .key
@@ -162,27 +173,27 @@ impl CostTable {
         None
     }
 
-    /// The learned cost of `key`, ns.
+    /// Returns the learned cost of `key`, ns.
     #[inline]
     pub fn known(&self, key: u64) -> Option<u64> {
         self.find(key).and_then(Entry::cost)
     }
 
-    /// The cost of `key`, ns: learned, or guessed from `blocks`.
+    /// Returns the cost of `key`, ns: learned, or guessed from `blocks`.
     #[inline]
     pub fn cost(&self, key: u64, blocks: u64) -> u64 {
         self.known(key).unwrap_or_else(|| self.guess(blocks))
     }
 
-    /// A guess for a kernel never measured: the launch itself, and what blocks cost on average so
-    /// far.
+    /// Guesses the cost of a kernel without samples: the launch itself, and the average cost of its
+    /// blocks.
     pub fn guess(&self, blocks: u64) -> u64 {
         let per_block = self.per_block.load(Ordering::Relaxed);
         (3_000 + ((u128::from(blocks.max(1)) * u128::from(per_block)) >> 10).min(2_000_000) as u64)
             .clamp(MIN_COST_NS, MAX_COST_NS)
     }
 
-    /// Takes a sample for `key`. `blocks` is 0 where it means nothing; `contended` says that
+    /// Records a sample for `key`. `blocks` is 0 if it has no meaning; `contended` says that
     /// another tenant was active meanwhile.
     pub fn learn(&self, key: u64, blocks: u64, sample: impl Into<Sample>, contended: bool) {
         let Sample { ns, exact } = sample.into();
@@ -202,9 +213,9 @@ impl CostTable {
         }
     }
 
-    /// Puts the cost of `key` right by a measurement over many launches of this key alone: `exact`
-    /// ns each. Far better than single samples, so it weighs more; one that is far off (a kernel
-    /// whose work depends on its arguments) replaces what was known.
+    /// Corrects the cost of `key` by a measurement over many launches of this key alone: `exact` ns
+    /// each. It is far better than single samples and weighs more. A value far from the average
+    /// replaces it, as for a kernel whose work depends on its arguments.
     pub fn correct(&self, key: u64, exact: u64) {
         let Some(entry) = self.find_or_claim(key) else {
             return;
@@ -216,13 +227,13 @@ impl CostTable {
             if near { old / 2 + exact / 2 } else { exact },
             Ordering::Relaxed,
         );
-        // The average is believed from now on, however few samples there were: the least of a few
-        // first ones says less.
+        // From now on the average is believed, however few samples there were: the minimum of the
+        // first few says less.
         entry.samples.fetch_max(YOUNG, Ordering::Relaxed);
     }
 
     /// Forgets what was learned of `key`: a graph that was updated, or a handle that may be used
-    /// again. Its slot is free.
+    /// again. Its entry becomes vacant.
     pub fn forget(&self, key: u64) {
         if let Some(entry) = self.find(key) {
             for word in [
@@ -236,15 +247,15 @@ impl CostTable {
             ] {
                 word.store(0, Ordering::Relaxed);
             }
-            // Release: whoever claims the slot finds nothing of what was known.
+            // Release: a thread that claims the entry finds nothing of what was known.
             let _ = entry
                 .key
                 .compare_exchange(key, GIVEN_UP, Ordering::Release, Ordering::Relaxed);
         }
     }
 
-    /// How much longer work takes under contention than alone, ppm; `None` for a key without both
-    /// kinds of samples.
+    /// Returns the slowdown of contended work, ppm. Returns `None` for a key without both kinds of
+    /// samples.
     pub fn stretch(&self, key: u64) -> Option<u64> {
         let entry = self.find(key)?;
         let (mean, contended) = (
@@ -255,19 +266,21 @@ impl CostTable {
             .then(|| (u128::from(contended) * u128::from(WHOLE) / u128::from(mean)) as u64)
     }
 
-    /// How many times a key found no room.
+    /// Returns the number of times that a key found no entry.
     pub fn overflow(&self) -> u64 {
         self.overflow.load(Ordering::Relaxed)
     }
 }
 
-/// Moves an average towards a sample: by an eighth, and by no more than as if it were four times
-/// the average. While there are `few` samples, those far below the average halve it: the first
-/// launches of a kernel may take a hundred times as long as the others (code is loaded), and an
-/// average would remember that for too long.
+/// Moves an average towards a sample by an eighth. The sample counts for at most four times the
+/// average.
+///
+/// While there are `few` samples, one far below the average halves it. The first launches of a
+/// kernel may take a hundred times as long as later ones, since its code is loaded. An average
+/// would remember that for too long.
 fn blend(word: &AtomicU64, ns: u64, few: bool) {
     let sample = ns << 4;
-    // A sample lost to another thread's is a sample less; nothing depends on each one.
+    // A sample lost to another thread's write is one sample less; nothing depends on a single one.
     let old = word.load(Ordering::Relaxed);
     let new = if old == 0 {
         sample
@@ -287,12 +300,14 @@ fn lesser(a: u64, b: u64) -> u64 {
 }
 
 impl Entry {
-    /// Takes in a sample in which other tenants' slices may be. Those that have one in them are
-    /// longer by a switch of contexts there and back at least, which is as much as such work takes:
-    /// what is left says what the work takes now, with everybody busy and clocks as low as that
-    /// makes them. On average, and not at best: clocks go up and down by a seventh within
-    /// milliseconds where a device is held to its power. If next to nothing is left, the work has
-    /// changed: the least of several in a row has no slice in it.
+    /// Learns from a contended sample.
+    ///
+    /// A sample that contains another tenant's time slice is longer by at least a context switch
+    /// there and back, which is as much as such work takes. The other samples show the present
+    /// cost, with a busy device and its lower clock rate. Their mean is used, not their minimum: at
+    /// the power limit, clock rates vary by a seventh within milliseconds. If nearly all samples
+    /// are odd, the work itself has changed. The minimum of several samples in a row then contains
+    /// no slice.
     fn learn_among_others(&self, ns: u64, exact: bool) {
         const NS: u64 = (1 << 48) - 1;
         const ODD_ONE: u64 = 1 << 56;
@@ -301,20 +316,20 @@ impl Entry {
         let known = mean >> 4;
         let is_long_work = known >= CALM_SPAN_NS.end;
         let long = ns > known / 2 * 3;
-        // Of long work most samples have slices in them. What is odd are those far below what is
-        // known.
+        // Most samples of long work contain slices. Odd samples are therefore those far below the
+        // known cost.
         let odd = if is_long_work {
             ns < known / 3 * 2
         } else {
             long
         };
-        // What is too much in a bound is long against short work.
+        // For short work, the slack of an upper bound dominates, so bounds do not count.
         let counts =
             CALM_SPAN_NS.contains(&known) || (exact && (1..CALM_SPAN_NS.end).contains(&known));
         if counts && !long {
             self.mean.store(mean - mean / 16 + ns, Ordering::Relaxed);
         }
-        // A sample lost to another thread's is a sample less.
+        // A sample lost to another thread's write is one sample less.
         let old = self.calm.load(Ordering::Relaxed);
         let now =
             ((old & !NS) + ONE + if odd { ODD_ONE } else { 0 }) | lesser(old & NS, ns.min(NS));
@@ -325,13 +340,13 @@ impl Entry {
         self.calm.store(0, Ordering::Relaxed);
         let least = now & NS;
         if mean == 0 {
-            // Never seen without others about: the least is what there is to begin with.
+            // Without uncontended samples, the minimum is the first estimate.
             if CALM_SPAN_NS.contains(&least) {
                 self.mean.store(least << 4, Ordering::Relaxed);
             }
         } else if is_long_work {
-            // Slices of others only add, and bounds are no less than the work. What was learned had
-            // more in it: the host had been kept from its processor, and the device stood idle
+            // Slices of other tenants only add time, and upper bounds are no less than the work.
+            // The learned cost was too high: the host had been preempted, and the device was idle
             // between the two events.
             if (now >> 56) * 4 >= CALM_WINDOW {
                 self.mean.store(least << 4, Ordering::Relaxed);
@@ -356,11 +371,11 @@ impl Entry {
         self.count(ns);
     }
 
-    /// Takes in a sample that is a bound: what is too much in it differs from one to the next, so
-    /// the least of several is the sample.
+    /// Learns from an upper bound. Its slack differs from one bound to the next, so the least of
+    /// several counts as the sample.
     fn learn_bound(&self, ns: u64) {
         const NS: u64 = (1 << 48) - 1;
-        // A sample lost to another thread's is a sample less.
+        // A sample lost to another thread's write is one sample less.
         let old = self.bound.load(Ordering::Relaxed);
         let (count, least) = ((old >> 48) + 1, lesser(old & NS, ns.min(NS)));
         if count < BOUND_WINDOW && self.mean.load(Ordering::Relaxed) != 0 {
@@ -391,11 +406,11 @@ impl Entry {
         );
         match (mean, least) {
             (0, 0) => None,
-            // Only contended samples so far: the least of them has the least of others' slices in
-            // it.
+            // Only contended samples so far: the minimum contains the least of other tenants'
+            // slices.
             (0, least) => Some(least),
-            // The first launches of a kernel are slow (code is loaded, caches are cold): until
-            // there are some more samples, the least says more than the average.
+            // The first launches of a kernel are slow (code is loaded, caches are cold). Until
+            // there are more samples, the minimum says more than the average.
             (mean, least) if least != 0 && self.samples.load(Ordering::Relaxed) < YOUNG => {
                 Some((mean + 3 * least.min(mean)) / 4)
             }

@@ -1,15 +1,16 @@
-//! Where share pages live: one file a tenant in a folder a device. A tenant's processes write their
-//! own page and map everybody else's read-only.
+//! Files of claim pages: one file for each tenant, in one folder for each device. A tenant's
+//! processes write their own page and map the neighbours' pages read-only.
 //!
 //! ```text
 //! <state>/devices/<device uuid>/<tenant>.page
 //! ```
-//! A tenant that cannot see the folder keeps its guarantee and borrows nothing from neighbours it
-//! cannot see.
+//! A tenant that cannot see the folder keeps its guarantee and uses no surplus of neighbours that
+//! it cannot see.
 //!
-//! Each process holds a lock on its tenant's page for as long as it has it mapped; the kernel drops
-//! it at death. A page that nobody holds is a dead tenant's: neighbours pass it by, and the next
-//! process of that tenant puts a new file in its place, which neighbours notice at once.
+//! Each process holds a lock on its tenant's page while it has the page mapped; the kernel releases
+//! the lock when the process dies. A page without a lock belongs to a dead tenant, and neighbours
+//! ignore it. The next process of that tenant replaces it by a new file, which neighbours notice at
+//! once.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
@@ -30,28 +31,28 @@ mod neighbours;
 
 pub use neighbours::Neighbours;
 
-/// The byte of a page's file that its tenant's processes hold a shared lock on.
+/// Byte of a page's file on which its tenant's processes hold a shared lock.
 const LIFE_LOCK: u64 = PAGE_BYTES as u64;
-/// How often a page is tried again in whose place another process is putting a new one.
+/// Number of attempts to open a page that another process is replacing.
 const ATTEMPTS: u32 = 64;
-/// The pause between two attempts, ns.
+/// Pause between two attempts, ns.
 const PAUSE_NS: u64 = 1_000_000;
 
 const EXTENSION: &str = "page";
 
-/// The folder of a device's pages.
+/// Returns the folder of a device's pages.
 pub fn folder(state: &StateDir, device: &DeviceUuid) -> PathBuf {
     state.path().join("devices").join(device.to_string())
 }
 
 fn page_of(mapping: &Mapping) -> &TenantPage {
-    // SAFETY: mappings made here are PAGE_BYTES long, page-aligned and backed by a file that was
-    // checked or made to be as long; the page is made of atomics, for which any bytes are valid and
-    // other writers are allowed.
+    // SAFETY: mappings made here are PAGE_BYTES long and page-aligned. Their file was checked or
+    // made to be as long. The page consists of atomics, for which any bytes are valid and other
+    // writers are allowed.
     unsafe { mapping.base().cast::<TenantPage>().as_ref() }
 }
 
-/// A tenant's own page, writable.
+/// Tenant's own claim page, writable.
 #[derive(Debug)]
 pub struct OwnPage {
     mapping: Mapping,
@@ -61,15 +62,14 @@ pub struct OwnPage {
 }
 
 impl OwnPage {
-    /// Maps the page of `tenant` for `device`, making folder and file if need be.
+    /// Maps the page of `tenant` for `device`, and creates folder and file if needed.
     ///
     /// A page alone makes no tenant: `fcsp ps` lists tenants that were joined. A program uses
     /// [`crate::tenant::Tenant::share_page`].
     ///
     /// # Errors
     ///
-    /// A name that cannot name a tenant, a state folder that is not named from the root, or what
-    /// the system says of the files.
+    /// An invalid tenant name, a relative state folder, or any error of the file operations.
     pub fn open(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         check_tenant_name("tenant", tenant).map_err(|error| invalid(error.to_string()))?;
@@ -83,7 +83,8 @@ impl OwnPage {
         let is_open =
             |path: &Path| std::fs::metadata(path).is_ok_and(|meta| places::is_open(&meta));
         let common = is_open(&state.path().join("devices"));
-        // As its tenant: all users' processes are of one, or each user's are of one of their own.
+        // Like its tenant: either processes of all users belong to one tenant, or each user has its
+        // own.
         let everybodys = common && is_open(&state.tenant(tenant));
         let path = folder.join(format!("{tenant}.{EXTENSION}"));
         let make = || {
@@ -108,15 +109,15 @@ impl OwnPage {
         let mode = (!everybodys).then_some(0o644);
         let file = held(&path, mode, made)?;
         if let Some(mode) = mode {
-            // Not being allowed to say so leaves them without our figures, no more.
+            // If the mode cannot be set, neighbours do not see this tenant's figures. That is all.
             let _ = file.set_permissions(Permissions::from_mode(mode));
         }
         Self::map(&file, state, device, tenant)
     }
 
-    /// Maps a page in the tenant's own folder, which no neighbour sees: for processes that may not
-    /// write in the folder of the device's pages, since their user is not the one that the tenant
-    /// was made by. They have one account together.
+    /// Maps a page in the tenant's own folder, which no neighbour sees. It serves processes that
+    /// may not write in the folder of the device's pages, since another user created the tenant.
+    /// These processes have one account together.
     pub fn open_apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Self> {
         let path = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
         let file = held(&path, None, || file::open_rw(&path, true))?;
@@ -133,19 +134,20 @@ impl OwnPage {
         })
     }
 
-    /// The pages of the other tenants on the same device. Empty until [`Neighbours::rescan`].
+    /// Returns the pages of the other tenants on the same device. Empty until
+    /// [`Neighbours::rescan`].
     pub fn neighbours(&self) -> Neighbours {
         Neighbours::new(&self.state, &self.device, &self.tenant)
     }
 
-    /// The page.
+    /// Returns the page.
     pub fn page(&self) -> &TenantPage {
         page_of(&self.mapping)
     }
 }
 
-/// The page's file, held. One that nobody held is replaced by a new file, of this `mode` if any,
-/// that says the same.
+/// Opens and locks the page's file. A file without a lock is replaced by a new file with the same
+/// contents, of this `mode` if any.
 fn held(
     path: &Path,
     mode: Option<u32>,
@@ -153,18 +155,19 @@ fn held(
 ) -> io::Result<Transient> {
     for _ in 0..ATTEMPTS {
         let file = open()?;
-        // Where nothing can be locked, pages are told apart by when they were written to.
+        // On file systems without locks, the time of the last publication tells live pages from
+        // dead ones.
         if file::try_lock(&file, LIFE_LOCK, 1).unwrap_or(false) && file::is_at(&file, path)? {
             if replace(path, mode, &file).unwrap_or(false) {
                 continue;
             }
-            // It is new, or in use by a build that holds nothing, or not this user's to replace.
+            // It is new, or in use by a build that takes no lock, or this user may not replace it.
             let _ = file::try_lock_shared(&file, LIFE_LOCK, 1);
             return Ok(file);
         }
         match file::try_lock_shared(&file, LIFE_LOCK, 1) {
             Ok(true) if file::is_at(&file, path)? => return Ok(file),
-            // It has another file in its place now.
+            // Another file has taken its place.
             Ok(true) => {}
             Ok(false) => nap(PAUSE_NS),
             Err(_) => return Ok(file),
@@ -173,7 +176,7 @@ fn held(
     Err(io::Error::other("the page is being replaced over and over"))
 }
 
-/// Puts a new file in the place of one that this process alone holds, unless that one is new.
+/// Replaces a file that only this process has locked, unless that file is new.
 fn replace(path: &Path, mode: Option<u32>, old: &File) -> io::Result<bool> {
     if old.metadata()?.len() < PAGE_BYTES as u64 {
         return Ok(false);
@@ -193,20 +196,19 @@ fn replace(path: &Path, mode: Option<u32>, old: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The tenant whose page has this name; `None` for a name that no tenant can have.
+/// Returns the tenant whose page has this name. Returns `None` if no tenant can have it.
 fn tenant_of(file: &str) -> Option<&str> {
     let name = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
     check_tenant_name("tenant", name).is_ok().then_some(name)
 }
 
-/// What stands in a page's file. Read and not mapped: a tenant that cuts its file short must not
-/// fault who looks at it.
+/// Reads a page's file. It is not mapped: a tenant that truncates its file must not fault a reader.
 fn read_page(file: &File) -> io::Result<TenantPage> {
     use std::os::unix::fs::FileExt;
     filled(|bytes| file.read_exact_at(bytes, 0))
 }
 
-/// A page of one's own with the bytes that `fill` puts into it.
+/// Creates a page in this process's memory with the bytes that `fill` writes.
 fn filled<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<TenantPage, E> {
     let mut page = TenantPage::new();
     // SAFETY: the page is this function's own and made of atomics, for which any bytes are valid.
@@ -217,7 +219,7 @@ fn filled<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<TenantPage
     Ok(page)
 }
 
-/// A tenant's page for a device, read from outside; `None` if it has none.
+/// Reads a tenant's page for a device from outside. Returns `None` if it has none.
 pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snapshot> {
     let file = file::open_ro(&folder(state, device).join(format!("{tenant}.{EXTENSION}"))).ok()?;
     let page = read_page(&file).ok()?;
@@ -227,25 +229,27 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snaps
     })
 }
 
-/// A page as read from outside.
+/// Copy of a claim page, read from outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
-    /// What neighbours see.
+    /// The claims.
     pub view: View,
     /// The tenant's own counters.
     pub counters: crate::share::page::Counters,
 }
 
-/// The reason why others on the device see nothing of a tenant's share, and it nothing of theirs.
+/// Reason for which a tenant's share and its neighbours' shares on the device do not see each
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Apart {
-    /// Its page is of another version, which its processes cannot use.
+    /// The page has another version, which the tenant's processes cannot use.
     Version,
-    /// Processes of it use a page of their own: they may not write the shared one.
+    /// Some of its processes use a page of their own, since they may not write the shared one.
     Private,
 }
 
-/// Says why no neighbour sees the page of a running tenant; `None` if they see it.
+/// Returns the reason for which no neighbour sees the page of a running tenant. Returns `None` if
+/// they see it.
 pub fn apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Apart> {
     let own = state.tenant(tenant).join(format!("{device}.{EXTENSION}"));
     let is_held = |file: &file::Transient| file::is_held(file, LIFE_LOCK, 1).unwrap_or(false);
@@ -257,22 +261,22 @@ pub fn apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Apar
     (!page.is_valid() && !page.is_blank()).then_some(Apart::Version)
 }
 
-/// Removes every page of a tenant that is gone.
+/// Removes every page of a removed tenant.
 pub fn remove(state: &StateDir, tenant: &str) {
     let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {
         return;
     };
     for device in devices.flatten() {
-        // Gone already is as good.
+        // A missing page is no error.
         if let Ok(folder) = Folder::open(&device.path()) {
             let _ = folder.remove(&format!("{tenant}.{EXTENSION}"));
         }
-        // A folder with anybody's page in it stays.
+        // A folder with another tenant's page stays.
         let _ = std::fs::remove_dir(device.path());
     }
 }
 
-/// The devices for which the tenant has a page.
+/// Returns the devices for which the tenant has a page.
 pub fn devices(state: &StateDir, tenant: &str) -> Vec<DeviceUuid> {
     let mut found: Vec<DeviceUuid> = std::fs::read_dir(state.path().join("devices"))
         .into_iter()
@@ -344,7 +348,7 @@ mod tests {
         assert!(!folder(&state, &device).exists());
     }
 
-    /// In a folder that every user may write to, others make pipes, links and pages under any name.
+    /// Checks that pipes, links and pages that other users made under any name do no harm.
     #[test]
     fn traps_in_the_folder_of_pages_are_passed_by() {
         let dir = tempfile::tempdir().unwrap();
@@ -372,7 +376,7 @@ mod tests {
             println!("SKIPPED: only root can make a page of another user's");
             return;
         }
-        // One's own page that another user was faster to make: it could write the tenant's account.
+        // Own page that another user created first: that user could write the tenant's account.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
         std::fs::set_permissions(
             folder.parent().unwrap(),
@@ -386,7 +390,7 @@ mod tests {
         assert!(error.to_string().contains("another user"), "{error}");
         others.rescan();
         assert_eq!(others.views().len(), 3, "a, b and the neighbour d");
-        // A tenant of one user's own keeps its page to that user also there.
+        // A tenant of one user keeps its page to that user there too.
         use std::os::unix::fs::MetadataExt;
         OwnPage::open(&state, &device, "e").unwrap();
         assert_eq!(
@@ -395,8 +399,8 @@ mod tests {
         );
     }
 
-    /// Its times are of a clock that begins anew with each boot: neighbours do not believe them,
-    /// and its own tenant is not bound by them.
+    /// Its instants belong to a clock that starts again with each boot. Neighbours do not believe
+    /// them, and its own tenant ignores them.
     #[test]
     fn a_page_of_another_boot_begins_anew() {
         use std::os::unix::fs::FileExt;

@@ -1,27 +1,27 @@
-//! What a process's launches took lately, on average: what a stranger among them is charged until
-//! it is known.
+//! The recent mean cost of a process's launches. It is charged for strangers, whose cost is not
+//! learned yet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A stranger is charged no more than this, ns: many small ones may follow a large one before
-/// anything is known of them.
+/// Largest charge for a stranger, ns. Many small strangers may follow a large one before anything
+/// is known of them.
 const MOST_NS: u64 = 20_000_000;
 
-/// A mean that follows the work. All methods may be called from any thread.
+/// Moving mean of launch costs. All methods may be called from any thread.
 #[derive(Debug, Default)]
 pub struct Lately {
-    /// Sixteenths of a nanosecond; 0 is none.
+    /// The mean, in sixteenths of a nanosecond; 0 for none.
     mean: AtomicU64,
 }
 
 impl Lately {
-    /// Takes in that `launches` launches took `ns` together.
+    /// Records that `launches` launches took `ns` together.
     pub fn took(&self, ns: u64, launches: u32) {
         if launches == 0 {
             return;
         }
         let each = (ns / u64::from(launches)).min(1 << 56) << 4;
-        // Relaxed: a sample lost to another thread's is a sample less.
+        // Relaxed: a sample lost to another thread's write is one sample less.
         let old = self.mean.load(Ordering::Relaxed);
         let new = match old {
             0 => each,
@@ -30,7 +30,7 @@ impl Lately {
         self.mean.store(new.max(1), Ordering::Relaxed);
     }
 
-    /// What a stranger is charged whose grid says `guess`, ns.
+    /// Returns the charge for a stranger whose grid suggests `guess`, ns.
     pub fn price(&self, guess: u64) -> u64 {
         guess.max((self.mean.load(Ordering::Relaxed) >> 4).min(MOST_NS))
     }

@@ -1,36 +1,36 @@
-//! What a tenant's GPU time goes into, by class of work, and what that says of the tenant.
+//! The mix: a tenant's GPU time divided by class of work, and the sensitivity that follows from it.
 //!
-//! Credit is taken in slices of GPU time, so the launches that find it used up are a fair sample of
-//! the GPU time and not of the launches: a class that takes a third of the time asks for a third of
-//! the slices. The mix is therefore counted there, and the launches in between count nothing.
+//! Credit is taken in slices of GPU time. The launches that find the credit used up are therefore a
+//! fair sample of GPU time, and not of launches. A class that takes a third of the time asks for a
+//! third of the slices. The mix counts only these launches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::classify::Class;
 
-/// How far back the mix looks, ns of GPU time.
+/// GPU time that the mix remembers, ns.
 const WINDOW_NS: u64 = 50_000_000;
-/// Less than this says nothing, ns of GPU time.
+/// GPU time below which the mix means nothing, ns.
 const LEAST_NS: u64 = WINDOW_NS / 10;
-/// Kernels shorter than this on average are those of a program that is waited for, ns.
+/// Mean kernel length below which a program may be sensitive to latency, ns.
 pub const SHORT_NS: u64 = 50_000;
-/// Kernels longer than this on average are those of a program that works through a heap, ns.
+/// Mean kernel length above which a program may be sensitive to throughput, ns.
 pub const LONG_NS: u64 = 100_000;
 
-/// Which way a tenant's work leans; what the adaptive mode goes by.
+/// Sensitivity of a tenant's work, which adaptive mode uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Leaning {
-    /// Neither is plain.
+    /// Neither is clear.
     #[default]
     None,
-    /// Somebody waits for each step: attention over short kernels, or work bound by memory.
+    /// Latency: each step is waited for. Attention over short kernels, or memory-bound work.
     Latency,
-    /// Matrix products and copies that take long: what counts is how much is done.
+    /// Throughput: the amount of work done counts. Long matrix products and copies.
     Throughput,
 }
 
 impl Leaning {
-    /// The number it has in shared pages.
+    /// Returns its number in claim pages.
     pub const fn code(self) -> u64 {
         match self {
             Self::None => 0,
@@ -39,7 +39,7 @@ impl Leaning {
         }
     }
 
-    /// What has this number; an unknown one leans nowhere.
+    /// Returns the sensitivity with this number, and `None` for an unknown number.
     pub const fn from_code(code: u64) -> Self {
         match code {
             1 => Self::Latency,
@@ -48,7 +48,7 @@ impl Leaning {
         }
     }
 
-    /// The word for people and for JSON.
+    /// Returns its word for people and for JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -58,20 +58,22 @@ impl Leaning {
     }
 }
 
-/// The classes of one process's last GPU time on a device. Relaxed throughout: quantities that
-/// guard no memory, and two threads that lose each other's notes make the sample a little smaller.
+/// Classes of one process's recent GPU time on a device. Relaxed throughout: the words are
+/// quantities that guard no memory. Two threads that lose each other's records make the sample
+/// slightly smaller.
 #[derive(Debug, Default)]
 pub struct Mix {
+    /// GPU time by class, ns, fading over [`WINDOW_NS`].
     recent: [AtomicU64; Class::ALL.len()],
 }
 
 impl Mix {
-    /// Notes `ns` of GPU time of `class`.
+    /// Records `ns` of GPU time of `class`.
     pub fn note(&self, class: Class, ns: u64) {
         let ns = ns.min(WINDOW_NS);
         for (index, part) in self.recent.iter().enumerate() {
             let old = part.load(Ordering::Relaxed);
-            // Both at most the window: the product fits.
+            // Both factors are at most the window: the product fits.
             let faded = old - old * ns / WINDOW_NS;
             let more = if index == usize::from(class.code()) {
                 ns
@@ -82,7 +84,7 @@ impl Mix {
         }
     }
 
-    /// Which way the last GPU time leans, with kernels of `kernel` ns on average.
+    /// Returns the sensitivity of the recent GPU time, with kernels of `kernel` ns on average.
     pub fn leaning(&self, kernel: u64) -> Leaning {
         let parts: [u64; Class::ALL.len()] =
             std::array::from_fn(|index| self.recent[index].load(Ordering::Relaxed));
@@ -120,8 +122,7 @@ mod tests {
 
     #[test]
     fn serving_leans_to_latency_and_training_to_throughput() {
-        // As a transformer's time divides, roughly, when it decodes token by token and when it is
-        // trained.
+        // Roughly the mix of a transformer that decodes token by token, and of one in training.
         let decode = mixed(&[
             (Class::Gemm, 62),
             (Class::Attention, 20),

@@ -1,25 +1,25 @@
-//! A share of a device's time: how much a tenant was promised, what it has had, and whether its
-//! next work may start.
+//! The scheduler: divides a device's time between tenants by their shares, and decides when each
+//! tenant's next work may start.
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
-//! | [`params`] | mode, quota, floor, pool, burst, priority, weight |
-//! | [`bucket`] | the signed bucket of GPU time, one word and an explicit clock |
-//! | [`page`] | what a tenant publishes and every neighbour reads |
-//! | [`policy`] | the decision: a pure function |
-//! | [`mix`] | what GPU time goes into, by class of work |
+//! | [`params`] | mode, share, floor, pool limit, burst, priority, weight |
+//! | [`bucket`] | the token bucket (GCRA): one word and an explicit clock |
+//! | [`page`] | the claim page that a tenant publishes and every neighbour reads |
+//! | [`policy`] | the decision: a pure function, by EEVDF's lag and virtual time |
+//! | [`mix`] | GPU time by class of work, and sensitivity |
 //! | [`margin`] | proportion where a contended device delivers less than was promised |
-//! | [`turns`] | turns with neighbours whose hosts do most of the work |
-//! | [`arrivals`] | when a tenant of high priority begins its next step |
-//! | [`authority`] | whose priority counts between tenants of different owners |
-//! | [`files`] | where pages live: one's own to write, the others' to read |
-//! | [`cost`] | what kernels cost, learned |
-//! | [`lately`] | what strangers are charged |
-//! | [`recent`] | the costs of the kernels launched lately, one cache line a launch |
-//! | [`gate`] | what a backend calls at a launch |
-//! | [`wait`] | sleeping, and the clock |
+//! | [`turns`] | filling the gaps of host-bound neighbours |
+//! | [`arrivals`] | prediction of the next step of a tenant of high priority |
+//! | [`authority`] | the priorities that count between tenants of different owners |
+//! | [`files`] | the files of claim pages: one to write, the neighbours' to read |
+//! | [`cost`] | the learned costs of kernels |
+//! | [`lately`] | the recent mean cost, charged for strangers |
+//! | [`recent`] | the cost cache: one cache line a launch |
+//! | [`gate`] | the rate limiter that a backend calls at a launch |
+//! | [`wait`] | waits, and the clock |
 //!
-//! Nothing in here blocks or reads a clock but [`wait`]. How a backend uses it:
+//! Only [`wait`] blocks or reads a clock. A backend uses the modules as follows:
 //!
 //! ```no_run
 //! use fcsp_core::share::{cost, gate::{Gate, Verdict}, page::TenantPage, wait};
@@ -28,18 +28,18 @@
 //! fn before_launch(gate: &Gate, costs: &cost::CostTable, function: u64, blocks: u64, neighbours: &[&TenantPage]) {
 //!     let cost = costs.cost(cost::kernel_key(function, blocks), blocks);
 //!     if gate.admit(cost) {
-//!         return launch(); // no clock, no shared line: the way of nearly all launches
+//!         return launch(); // the fast path: no clock, no shared cache line
 //!     }
 //!     loop {
-//!         poll_markers(gate); // markers the device has passed: gate.retire(marker, now)
+//!         poll_markers(gate); // for reached fences: gate.retire(marker, now)
 //!         let event = gate.page().event_word().load(std::sync::atomic::Ordering::Acquire);
-//!         let views: Vec<_> = neighbours.iter().filter_map(|page| page.view()).collect(); // on the stack, in earnest
+//!         let views: Vec<_> = neighbours.iter().filter_map(|page| page.view()).collect(); // a backend keeps them on the stack
 //!         match gate.acquire(cost, wait::now_ns(), &views) {
 //!             Verdict::Go { .. } | Verdict::LetOne => {
 //!                 launch();
-//!                 return mark_stream(gate.mark()); // an event or a write; retire() it when the device has passed it
+//!                 return mark_stream(gate.mark()); // an event or a write; call retire() when it is reached
 //!             }
-//!             // Before either wait, a marker at the end of what is queued, unless there is one.
+//!             // Before either wait: a fence at the end of the queue, unless there is one.
 //!             Verdict::Drain { to } => wait_for_a_marker(gate, to),
 //!             Verdict::Wait { until, .. } => drop(wait::wait(gate.page().event_word(), event, until)),
 //!         }
@@ -47,24 +47,25 @@
 //! }
 //! ```
 //!
-//! Around a synchronisation or a blocking copy: `gate.block(now)` before; after it
-//! `gate.drained(now)` if the whole context is known to be idle, then `gate.resume(now)`, and if
-//! that says true and a neighbour's view `waits`, for each page that waits [`wait::wake`]. A query
-//! that says "not ready" is a `block`; the next launch ends it. What the device did is charged by
-//! [`gate::Gate::reconcile`]. Collectives: [`gate::Gate::set_ranks`]. Capture: not gated, not
-//! charged; the graph is charged when launched. In a forked child the gate is the parent's: make a
-//! new one.
+//! Around a synchronisation or a blocking copy, call `gate.block(now)` before. After it, call
+//! `gate.drained(now)` if the whole context is known to be idle, then `gate.resume(now)`. If that
+//! returns true, call [`wait::wake`] for each neighbour's page whose view `waits`. A query that
+//! answers "not ready" is a `block`; the next launch ends it.
 //!
-//! A waiter sleeps on its own page's word. A neighbour can wake it there, though it may only read
+//! [`gate::Gate::reconcile`] charges what the device did. [`gate::Gate::set_ranks`] is for
+//! collectives. A recording is neither delayed nor charged; the graph is charged when it is
+//! launched. In a forked child the gate belongs to the parent: make a new one.
+//!
+//! A waiter sleeps on its own page's word. A neighbour can wake it there although it may only read
 //! that page: the kernel needs the word's place and not its value. The word does not change then,
-//! so a waiter that was just about to sleep misses it, and looks again after 50 us, which is also
-//! what covers a neighbour that never wakes anyone.
+//! so a waiter that was about to sleep misses the wake-up. It checks again after 50 us. That also
+//! covers a neighbour that never wakes anyone.
 
 pub mod arrivals;
 pub mod authority;
 pub mod bucket;
 pub mod cost;
-// A model has no files, and its atomics cannot be mapped.
+// A loom model has no files, and its atomics cannot be mapped.
 #[cfg(not(loom))]
 pub mod files;
 pub mod gate;

@@ -1,5 +1,5 @@
-//! Loom models of the page protocol. Run with
-//! `RUSTFLAGS="--cfg loom" cargo test -p fcsp-core --release --lib loom_`.
+//! Loom models of the claim page's protocol. Run with `RUSTFLAGS="--cfg loom" cargo test -p
+//! fcsp-core --release --lib loom_`.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -16,7 +16,7 @@ fn page() -> Arc<TenantPage> {
     page
 }
 
-/// Two processes charge the tenant's bucket at once: both charges count, whatever the order.
+/// Checks that of two processes that charge the tenant's bucket at once, both charges count.
 #[test]
 fn loom_no_charge_is_lost() {
     loom::model(|| {
@@ -39,7 +39,8 @@ fn loom_no_charge_is_lost() {
     });
 }
 
-/// A process that unblocks does not take back the claim of another that blocked meanwhile.
+/// Checks that a process that unblocks does not withdraw the claim of another one that blocked
+/// meanwhile.
 #[test]
 fn loom_a_claim_is_taken_back_by_its_maker_only() {
     loom::model(|| {
@@ -55,7 +56,7 @@ fn loom_a_claim_is_taken_back_by_its_maker_only() {
     });
 }
 
-/// A neighbour that sees a fresh `seen` sees the words published before it.
+/// Checks that a neighbour that sees a fresh `seen` also sees the words published before it.
 #[test]
 fn loom_what_is_seen_fresh_is_fresh() {
     loom::model(|| {
@@ -75,7 +76,7 @@ fn loom_what_is_seen_fresh_is_fresh() {
     });
 }
 
-/// Two processes set the page up at once: both succeed, and it is set up once.
+/// Checks that two processes can set the page up at once, and that it is set up once.
 #[test]
 fn loom_setting_up_races_with_itself() {
     loom::model(|| {

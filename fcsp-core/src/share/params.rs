@@ -1,18 +1,18 @@
-//! What a tenant was promised of a device's time, and how strictly it is kept.
+//! Compute parameters: a tenant's share of a device's time, and the mode in which it is enforced.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::units::{Percent, Ppm, WHOLE};
 
-/// A parameter that could not be understood or does not fit the others. The message starts with the
+/// Parameter that could not be understood or does not fit the others. The message starts with the
 /// field's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct ParamError {
-    /// The field, as a user writes it.
+    /// Name of the field, as a user writes it.
     pub field: &'static str,
-    /// What is wrong and what is accepted.
+    /// The error, and what is accepted.
     pub reason: String,
 }
 
@@ -23,24 +23,24 @@ fn error(field: &'static str, reason: impl Into<String>) -> ParamError {
     }
 }
 
-/// How a share is kept.
+/// Mode in which a share is enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Nothing is held back, and neighbours stand back for nothing. A backend may leave such a
-    /// tenant's time uncounted.
+    /// No launch is delayed, and no neighbour yields. A backend may leave such a tenant's time
+    /// uncounted.
     None,
-    /// The quota and no more, whatever the neighbours do.
+    /// The share and no more, whatever the neighbours do: a hard cap.
     Strict,
-    /// The quota for certain, idle time on top.
+    /// The guarantee, and idle time in addition (work-conserving).
     #[default]
     Balanced,
-    /// Balanced; the work kept in flight follows the contention measured, and who stands back for
-    /// whom the class of the work ([`crate::share::mix`]).
+    /// Balanced. In addition, the bound on work in flight follows the measured contention, and
+    /// yielding follows the sensitivity of the work ([`crate::share::mix`]).
     Adaptive,
 }
 
 impl Mode {
-    /// The number the mode has in shared pages.
+    /// Returns the mode's number in claim pages.
     pub const fn code(self) -> u32 {
         match self {
             Self::None => 0,
@@ -50,7 +50,7 @@ impl Mode {
         }
     }
 
-    /// The mode with this number.
+    /// Returns the mode with this number.
     pub const fn from_code(code: u32) -> Option<Self> {
         Some(match code {
             0 => Self::None,
@@ -90,20 +90,20 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Who goes first. Ordered: a greater value goes before a lesser one.
+/// Class that orders tenants. A greater value goes before a lesser one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Priority {
-    /// Stops while anyone of a higher class has work, down to its floor.
+    /// Stops while a tenant of a higher class has work, down to its floor.
     Low,
-    /// The usual.
+    /// The default.
     #[default]
     Normal,
-    /// Never waits; the others stop at their next launch.
+    /// Never waits; other tenants stop at their next launch.
     High,
 }
 
 impl Priority {
-    /// The number the class has in shared pages.
+    /// Returns the class's number in claim pages.
     pub const fn code(self) -> u32 {
         match self {
             Self::Low => 0,
@@ -112,7 +112,7 @@ impl Priority {
         }
     }
 
-    /// The class with this number.
+    /// Returns the class with this number.
     pub const fn from_code(code: u32) -> Option<Self> {
         Some(match code {
             0 => Self::Low,
@@ -149,8 +149,9 @@ impl fmt::Display for Priority {
     }
 }
 
-/// A share from "25%", "12.5 %" or "0.25", above 0 and up to the whole device. `field` is named in
-/// the error. A number without a sign above 1 is refused: "25" could be meant as either form.
+/// Parses a share from "25%", "12.5 %" or "0.25", above 0 and up to the whole device. `field` is
+/// named in the error. A number above 1 without a sign is refused: "25" could be meant as either
+/// form.
 pub fn parse_share(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     share_or_zero(field, text).and_then(|ppm| match ppm {
         0 => Err(error(
@@ -192,40 +193,39 @@ fn share_or_zero(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
     Ok(ppm)
 }
 
-/// The time over which a saved-up burst may be spent, ns.
+/// Time over which a saved burst may be spent, ns.
 pub const BURST_WINDOW_NS: u64 = 100_000_000;
-/// The most a bucket holds without a burst, ns of GPU time.
+/// Cap of a token bucket without a burst, ns of GPU time.
 pub const DEFAULT_CAP_NS: u64 = 10_000_000;
-/// The floor of a tenant that names none, where its quota is not smaller.
+/// Default floor, unless the share is smaller.
 pub const DEFAULT_FLOOR: Ppm = 50_000;
-/// The greatest weight.
+/// Greatest weight.
 pub const MAX_WEIGHT: u32 = 1_000_000;
 
-/// A tenant's share of one device.
+/// Tenant's share of one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
-    /// How the share is kept.
+    /// Mode in which the share is enforced.
     pub mode: Mode,
-    /// The guaranteed part of the device's time.
+    /// Guaranteed part of the device's time (the guarantee).
     pub quota: Ppm,
-    /// The part of the device's time that stays even while tenants of a higher priority have work.
-    /// At most the quota.
+    /// Part of the device's time that stays while tenants of a higher priority have work. At most
+    /// the share.
     pub floor: Ppm,
-    /// The most that may be had above the quota from the time others leave, as a part of the
-    /// device's time. [`WHOLE`] is no limit.
+    /// Pool limit: the most surplus that the tenant may use, as a part of the device's time.
+    /// [`WHOLE`] is no limit.
     pub pool: Ppm,
-    /// How fast saved-up time may be spent: up to this share for [`BURST_WINDOW_NS`]. 0 is no
-    /// burst; else at least the quota.
+    /// Share at which saved tokens may be spent for [`BURST_WINDOW_NS`]. It is 0 for no burst, else
+    /// at least the guarantee.
     pub burst: Ppm,
-    /// Who goes first.
+    /// Class that orders tenants.
     pub priority: Priority,
-    /// The weight in sharing what is left over, 1 to [`MAX_WEIGHT`]. The quota, unless said
-    /// otherwise.
+    /// Weight in the surplus, 1 to [`MAX_WEIGHT`]. The default is the share.
     pub weight: u32,
 }
 
 impl Default for Params {
-    /// The whole device, counted and not limited.
+    /// Returns the whole device, counted and not limited.
     fn default() -> Self {
         Self {
             mode: Mode::None,
@@ -235,7 +235,7 @@ impl Default for Params {
 }
 
 impl Params {
-    /// A balanced share of `quota`, with the defaults for the rest.
+    /// Returns a balanced share of `quota`, with defaults for the rest.
     pub const fn balanced(quota: Ppm) -> Self {
         Self {
             mode: Mode::Balanced,
@@ -252,7 +252,7 @@ impl Params {
         }
     }
 
-    /// A strict share of `quota`.
+    /// Returns a strict share of `quota`.
     pub const fn strict(quota: Ppm) -> Self {
         Self {
             mode: Mode::Strict,
@@ -260,22 +260,22 @@ impl Params {
         }
     }
 
-    /// The same with another mode.
+    /// Returns the parameters with another mode.
     pub const fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// The same with another priority.
+    /// Returns the parameters with another priority.
     pub const fn with_priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 
-    /// The same share for a tenant whose work runs on `part` of the device's units and nowhere
-    /// else: time there is worth that much less of the device, so that it may have that much more
-    /// of it. Where the units alone are no more than the quota, all of their time is guaranteed,
-    /// and nothing is gained by a hard cap: more than the units it cannot take.
+    /// Returns the share for a tenant whose work runs only on `part` of the device's compute units.
+    /// Time there is worth only that part of the device, so the shares grow accordingly. If the
+    /// reserved units are no more than the share, all of their time is guaranteed. A hard cap then
+    /// gains nothing, since the tenant cannot use more than its units.
     pub fn within(self, part: Ppm) -> Self {
         if part >= WHOLE || part == 0 || self.mode == Mode::None {
             return self;
@@ -298,14 +298,14 @@ impl Params {
         }
     }
 
-    /// Whether nothing is promised and nothing held back.
+    /// Returns true if nothing is guaranteed and nothing limited.
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
     }
 
     /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or
-    /// `weight`. Setting `compute` also sets the weight and takes the floor down to it where they
-    /// followed the old quota.
+    /// `weight`. `compute` also sets the weight and lowers the floor, if they followed the old
+    /// share.
     pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
         match field {
             "compute" => {
@@ -390,14 +390,14 @@ impl Params {
         Ok(())
     }
 
-    /// The most the tenant's bucket holds, ns of GPU time.
+    /// Returns the cap of the tenant's token bucket, ns of GPU time.
     pub const fn cap_ns(&self) -> u64 {
-        // burst and quota are at most a million: the product stays below 10^14.
+        // The burst and the share are at most a million: the product stays below 10^14.
         DEFAULT_CAP_NS
             + self.burst.saturating_sub(self.quota) as u64 * BURST_WINDOW_NS / WHOLE as u64
     }
 
-    /// The parameters as words of a shared page.
+    /// Returns the parameters as words of a control page.
     pub const fn to_words(&self) -> [u64; 8] {
         [
             self.mode.code() as u64 | ((self.priority.code() as u64) << 8),
@@ -411,7 +411,7 @@ impl Params {
         ]
     }
 
-    /// The parameters in words of a shared page; `None` unless they are valid.
+    /// Reads the parameters from words of a control page. Returns `None` unless they are valid.
     pub fn from_words(words: &[u64; 8]) -> Option<Self> {
         let small = |word: u64| u32::try_from(word).ok();
         let params = Self {
@@ -460,7 +460,7 @@ mod tests {
             (Mode::Strict, 500_000, 100_000)
         );
         on_half.validate().unwrap();
-        // Units that are less than the quota hold it by themselves.
+        // Reserved units that are less than the share enforce it by themselves.
         let on_less = quarter.within(236_842);
         assert_eq!((on_less.mode, on_less.quota), (Mode::Balanced, WHOLE));
         on_less.validate().unwrap();

@@ -1,32 +1,37 @@
-//! Kernels launched lately: their costs and classes, two words each, so that a launch touches one
-//! cache line of it.
+//! The cost cache: costs and classes of recent kernels, two words each, so that a launch touches
+//! one cache line of it.
 //!
-//! A driver call takes microseconds and leaves little of the caller's data in the nearest cache:
-//! what a launch adds is counted in lines touched, not in instructions. The tables of costs and of
-//! functions know more, in more lines; what is settled about a kernel is copied here and taken out
-//! again when it changes.
+//! A driver call takes microseconds and leaves little of the caller's data in the nearest cache.
+//! The cost of a launch wrapper is therefore counted in cache lines, not in instructions. The
+//! tables of costs and functions know more, in more cache lines. Converged values are copied here,
+//! and removed when they change.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::classify::Class;
 
-/// Entries; a kernel that meets another in its place is looked up in the tables.
+/// Number of entries. A kernel whose entry another one has taken is looked up in the tables.
 const ENTRIES: usize = 1024;
+/// Bits of a cost in [`Entry::value`].
 const COST_BITS: u32 = 40;
 const COST_MASK: u64 = (1 << COST_BITS) - 1;
+/// Bits of a class.
 const CLASS_BITS: u32 = 8;
+/// Position of the check.
 const CHECK_SHIFT: u32 = COST_BITS + CLASS_BITS;
 
 #[derive(Debug)]
 #[repr(C, align(16))]
 struct Entry {
+    /// Key of the kernel; 0 for none.
     key: AtomicU64,
-    /// `{check: 16 bits, class: 8 bits, cost in ns: 40 bits}`. The check is a part of the key: the
-    /// two words are written apart, and a pair of two writers must not pass for an entry.
+    /// `{check: 16 bits, class: 8 bits, cost in ns: 40 bits}`. The check is a part of the key. The
+    /// two words are written separately, and a pair from two writers must not pass for an entry.
     value: AtomicU64,
 }
 
-/// What is settled about the kernels launched lately. All methods may be called from any thread.
+/// Cache of converged costs and classes of recent kernels. All methods may be called from any
+/// thread.
 #[derive(Debug)]
 pub struct Recent {
     entries: Box<[Entry; ENTRIES]>,
@@ -38,8 +43,8 @@ impl Default for Recent {
             key: AtomicU64::new(0),
             value: AtomicU64::new(0),
         };
-        // Entry by entry in its place: a thread that makes a gate may have a stack smaller than the
-        // array.
+        // Entry by entry on the heap: the stack of the thread that makes a gate may be smaller than
+        // the array.
         let entries: Vec<Entry> = (0..ENTRIES).map(entry).collect();
         match Box::<[Entry; ENTRIES]>::try_from(entries.into_boxed_slice()) {
             Ok(entries) => Self { entries },
@@ -55,15 +60,14 @@ fn check(key: u64) -> u64 {
 impl Recent {
     #[inline(always)]
     fn entry(&self, key: u64) -> &Entry {
-        // Keys are hashes: their middle bits are as good as any.
+        // Keys are hashes: their middle bits are well distributed.
         &self.entries[(key >> 8) as usize % ENTRIES]
     }
 
-    /// The cost of `key` in ns and the code of its class, if they are settled and nobody else has
-    /// taken the place.
+    /// Returns the cost of `key` in ns and the code of its class, if the cache has them.
     #[inline(always)]
     pub fn get(&self, key: u64) -> Option<(u64, u64)> {
-        // Relaxed: the two words vouch for each other.
+        // Relaxed: each word is checked against the other.
         let entry = self.entry(key);
         if entry.key.load(Ordering::Relaxed) != key {
             return None;
@@ -73,17 +77,17 @@ impl Recent {
             .then_some((value & COST_MASK, value >> COST_BITS & 0xff))
     }
 
-    /// Remembers what is settled about `key`.
+    /// Stores the converged cost and class of `key`.
     pub fn put(&self, key: u64, class: Class, cost: u64) {
         let entry = self.entry(key);
         let value = check(key) << CHECK_SHIFT | (class as u64) << COST_BITS | cost.min(COST_MASK);
-        // A reader between the two stores finds a key without its check, or none.
+        // A reader between the stores finds a key without its check, or no entry.
         entry.value.store(0, Ordering::Relaxed);
         entry.key.store(key, Ordering::Release);
         entry.value.store(value, Ordering::Release);
     }
 
-    /// Forgets `key`: it is looked up in the tables again.
+    /// Removes `key`, so that it is looked up in the tables again.
     pub fn forget(&self, key: u64) {
         let entry = self.entry(key);
         if entry.key.load(Ordering::Relaxed) == key {
@@ -91,7 +95,7 @@ impl Recent {
         }
     }
 
-    /// Forgets everything.
+    /// Removes all entries.
     pub fn clear(&self) {
         for entry in self.entries.iter() {
             entry.value.store(0, Ordering::Relaxed);
@@ -125,7 +129,7 @@ mod tests {
     }
 
     proptest! {
-        /// A cache may have forgotten; it never tells of one key what was said of another.
+        /// Checks that the cache may forget a key, but never returns one key's values for another.
         #[test]
         fn never_speaks_of_another(steps in prop::collection::vec((0u64..4096, any::<bool>(), 1u64..1 << 39), 1..300)) {
             let (recent, mut told) = (Recent::default(), HashMap::new());

@@ -1,50 +1,61 @@
-//! Taking turns with a neighbour whose host does most of the work.
+//! Gap filling: running a quantum while a host-bound neighbour prepares its next step.
 //!
-//! Such a neighbour (an eager decode loop, say) submits small kernels for a while, waits for the
-//! last of them, and begins the next step. Beside a tenant that always has work, the device's own
-//! slices make each of its steps as long as a slice of the other and more; and giving the other one
-//! short kernel at a time costs a switch of contexts for every one of them, which took two thirds
-//! of an H100. But a step needs its results only when it ends. So the other takes a turn in one
-//! piece when a step begins, while what the neighbour submits queues up, and stands back until the
-//! step has ended: one switch there and one back for each step. On an H100
-//! (docs/results/h100-2026-11-23-turns.json), beside a loop of 108 kernels of 4.5 us in steps of
-//! 2.15 ms: slices give the loop 0.73 of its speed and a matmul 0.74 of the device; one kernel in
-//! flight 0.88 and 0.32; turns of 1.2 ms 1.00 and 0.57, turns of 1.6 ms 0.92 and 0.68.
+//! A host-bound neighbour, such as an eager decode loop, submits small kernels for a while, waits
+//! for the last of them, and begins the next step. Next to a tenant that always has work, the
+//! device's own time slices lengthen each of its steps by a slice or more. Admitting one short
+//! kernel of the other tenant at a time costs a context switch for every kernel, which took two
+//! thirds of an H100.
 //!
-//! A turn is as long as fits beside the neighbour's own work into a twentieth more than its step
-//! takes anyway, counting two switches more where the device cannot be had in one piece for so
-//! long, and at least the tenant's quota of the time from turn to turn, less the margin once its
-//! tokens are spent. What the neighbour says of its steps decides nothing else, so a lie costs this
-//! tenant no more of its guarantee than the margin.
+//! But a step needs its results only when it ends. So the device-bound tenant runs one contiguous
+//! quantum when a step begins, while the neighbour's kernels queue up. It then yields until the
+//! step has ended. Each step costs one switch there and one back.
+//!
+//! Figures of an H100 (docs/results/h100-2026-11-23-turns.json), next to a loop of 108 kernels of
+//! 4.5 us in steps of 2.15 ms:
+//!
+//! | method | speed of the loop | part of the device for a matmul |
+//! |---|---|---|
+//! | the device's time slices | 0.73 | 0.74 |
+//! | one kernel in flight | 0.88 | 0.32 |
+//! | quanta of 1.2 ms | 1.00 | 0.57 |
+//! | quanta of 1.6 ms | 0.92 | 0.68 |
+//!
+//! A quantum is as long as 1.05 times the neighbour's step, less the neighbour's own GPU time and
+//! two context switches. Two more switches are subtracted beyond [`ONE_PIECE_NS`], where the
+//! device's time slices divide the quantum. A quantum is never less than the tenant's share of the
+//! time since the last one, less the margin once its tokens are spent. The neighbour's claims about
+//! its steps decide nothing else. A false claim therefore costs this tenant no more of its
+//! guarantee than the margin.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::share::page::View;
 use crate::units::{Ppm, WHOLE};
 
-/// Two switches between contexts, there and back, ns: what a turn costs (the same record).
+/// Two context switches, there and back, ns: the price of a quantum (the same record).
 pub const SWITCHES_NS: u64 = 250_000;
-/// A turn longer than this does not stay in one piece, ns: the device's own slices give the
-/// neighbour's kernels a place in it, for two switches more
-/// (docs/results/h200-2026-11-29-turns.json: six kernels of 0.17 ms leave the loop 1.00 of its
-/// speed, eight 0.93).
+/// Longest quantum that stays contiguous, ns.
+///
+/// In a longer one, the device's own time slices run the neighbour's kernels, for two switches more
+/// (docs/results/h200-2026-11-29-turns.json). Six kernels of 0.17 ms leave the loop 1.00 of its
+/// speed, eight leave 0.93.
 pub const ONE_PIECE_NS: u64 = 1_200_000;
-/// Steps of less host time than this are not worth two switches, ns.
+/// Least host time of a step whose gap is worth two switches, ns.
 pub const SHORTEST_NS: u64 = 400_000;
-/// Steps among which the shortest is looked for.
+/// Number of steps among which the shortest is sought.
 const STEPS: u64 = 64;
-/// Nobody stands back for steps longer than this, ns.
+/// Longest host time of a step for which a tenant yields, ns.
 pub const LONGEST_NS: u64 = 20_000_000;
-/// What a step may be lengthened by, percent.
+/// Part by which a step may be lengthened, percent.
 const PATIENCE: u64 = 5;
-/// For how long a turn that was longer than it should have been is made up for, ns.
+/// Time for which a quantum that was too long is paid back, ns.
 const DEBT_NS: u64 = 500_000_000;
-/// Beyond twice the time that a step should take, this much later the next turn begins whatever the
-/// neighbour says, ns.
+/// Extra time after twice the expected step. The next quantum then begins whatever the neighbour
+/// claims, ns.
 const OVERTIME_NS: u64 = 2_000_000;
 
-/// How a tenant's steps divide: from the host's return from one wait for the device to its return
-/// from the next.
+/// Step profile: host time and GPU time of a tenant's steps. A step lasts from the host's return
+/// from one wait for the device to its return from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pace {
     /// Time in which the host did not wait for the device, ns.
@@ -54,13 +65,14 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// As a word of a page: both in 32 bits, which holds four seconds.
+    /// Returns the profile as a word of a claim page: both times in 32 bits, which hold four
+    /// seconds.
     pub fn word(self) -> u64 {
         let bits = |ns: u64| ns.min(u64::from(u32::MAX));
         bits(self.host) << 32 | bits(self.gpu)
     }
 
-    /// Of a word of a page.
+    /// Reads the profile from a word of a claim page.
     pub fn from_word(word: u64) -> Self {
         Self {
             host: word >> 32,
@@ -68,14 +80,14 @@ impl Pace {
         }
     }
 
-    /// Whether the host does most of the work, in steps that turns can be taken with.
+    /// Returns true if the tenant is host-bound, in steps whose gaps can be filled.
     pub fn is_hosts(self) -> bool {
         (SHORTEST_NS..LONGEST_NS).contains(&self.host)
             && self.gpu > 0
             && self.gpu < self.host / 4 * 3
     }
 
-    /// The mean of this, seven parts, and one more step.
+    /// Returns the mean of this profile, seven parts, and one more step.
     fn with(self, step: Self) -> Self {
         if self == Self::default() {
             return step;
@@ -88,24 +100,30 @@ impl Pace {
     }
 }
 
-/// Measures this process's own steps. Threads that wait for the device at once blur it, and harm
-/// nothing else.
+/// Profiler of this process's own steps. Threads that wait for the device at the same time blur it
+/// and do no other harm. All words belong to the process, and any thread may change them.
 ///
-/// A host is slower beside others that make its steps longer: were turns as long as there is room
-/// for in the steps seen beside them, longer turns would make longer turns. So no step counts for
-/// more than the shortest of the last 64 to 128.
+/// Contention slows a host and lengthens the steps observed. Quanta sized by observed steps would
+/// feed back on themselves: longer quanta would make longer quanta. The published host time is
+/// therefore at most the least of the last 64 to 128 steps.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Since when the host has worked; 0 while it stands.
+    /// Instant since which the host runs, ns; 0 while it waits.
     since: AtomicU64,
+    /// Host time of the present step so far, ns.
     host: AtomicU64,
+    /// GPU time submitted when the last step ended, ns.
     launched: AtomicU64,
+    /// True if the host has waited for the device, so that the next launch ends the step.
     ends: AtomicBool,
+    /// Mean of the steps as measured ([`Pace::word`]).
     pace: AtomicU64,
+    /// Number of steps.
     steps: AtomicU64,
-    /// The host's part of the shortest step worth a turn, ns: of the last [`STEPS`] counted, and
-    /// since; 0 for none.
+    /// Least host time of a step worth a quantum, ns; 0 for none. This is the least of the last
+    /// [`STEPS`] that were counted.
     least: AtomicU64,
+    /// The same for the steps counted since then.
     least_now: AtomicU64,
 }
 
@@ -117,8 +135,8 @@ fn lesser(a: u64, b: u64) -> u64 {
 }
 
 impl Meter {
-    /// The host stands from `now` on; because the program waits for the device, if `ends`: then a
-    /// step ends with it.
+    /// Records that the host waits from `now` on. `ends` says that the program waits for the
+    /// device, so that a step ends with it.
     pub fn stands(&self, now: u64, ends: bool) {
         // Relaxed throughout: numbers of one process, which guard no memory.
         let since = self.since.swap(0, Ordering::Relaxed);
@@ -131,7 +149,8 @@ impl Meter {
         }
     }
 
-    /// A launch that has stood at the gate for `ns` goes on: that was no work of the host's.
+    /// Records that a launch goes on after it waited at the gate for `ns`. That was no work of the
+    /// host.
     pub fn waited(&self, ns: u64) {
         let since = self.since.load(Ordering::Relaxed);
         if since != 0 {
@@ -140,8 +159,8 @@ impl Meter {
         }
     }
 
-    /// The host works at `now`, with `launched` ns of GPU time submitted so far; what to say of the
-    /// pace from now on, if a step has ended.
+    /// Records that the host runs at `now`, with `launched` ns of GPU time submitted so far. If a
+    /// step has ended, returns the profile to publish.
     pub fn goes_on(&self, now: u64, launched: u64) -> Option<Pace> {
         if self.since.load(Ordering::Relaxed) == 0 {
             self.since.store(now, Ordering::Relaxed);
@@ -161,8 +180,8 @@ impl Meter {
         Some(self.bounded(pace, host))
     }
 
-    /// `pace` with no more of the host's time than the shortest steps have, of which `host` may be
-    /// one.
+    /// Limits the host time of `pace` to the least host time of the last steps. `host` is the host
+    /// time of the step that has just ended.
     fn bounded(&self, pace: Pace, host: u64) -> Pace {
         let mut now = self.least_now.load(Ordering::Relaxed);
         if host >= SHORTEST_NS {
@@ -183,34 +202,37 @@ impl Meter {
         }
     }
 
-    /// The mean of the steps as measured.
+    /// Returns the mean of the steps as measured.
     pub fn pace(&self) -> Pace {
         Pace::from_word(self.pace.load(Ordering::Relaxed))
     }
 }
 
-/// A turn of this process's.
+/// A quantum of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Turn {
-    /// When the neighbour's step began that it was taken in; 0 for none.
+    /// Begin of the neighbour's step in which it was started, ns; 0 for none.
     pub step: u64,
-    /// When it began.
+    /// Begin of the quantum, ns.
     pub began: u64,
-    /// GPU time left of it, ns.
+    /// GPU time left of it, ns. Negative after a quantum that was too long.
     pub left: i64,
 }
 
-/// [`Turn`], shared by a process's threads. Each word stands alone; a mixture of two turns is a
-/// turn.
+/// The present [`Turn`], shared by a process's threads. Each word is independent, and a mixture of
+/// two quanta is a quantum.
 #[derive(Debug, Default)]
 pub struct Turns {
+    /// [`Turn::step`].
     step: AtomicU64,
+    /// [`Turn::began`].
     began: AtomicU64,
+    /// [`Turn::left`].
     left: AtomicI64,
 }
 
 impl Turns {
-    /// As it stands.
+    /// Returns the present quantum.
     pub fn now(&self) -> Turn {
         Turn {
             step: self.step.load(Ordering::Relaxed),
@@ -219,7 +241,7 @@ impl Turns {
         }
     }
 
-    /// Goes on with `turn`, of which `granted` ns are used.
+    /// Continues `turn`, after a grant of `granted` ns.
     pub fn take(&self, turn: Turn, granted: u64) {
         self.step.store(turn.step, Ordering::Relaxed);
         self.began.store(turn.began, Ordering::Relaxed);
@@ -231,19 +253,20 @@ impl Turns {
     }
 }
 
-/// What there is to take turns with.
+/// Host-bound neighbours whose gaps can be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steps {
-    /// When the last step began.
+    /// Begin of the last step, ns.
     began: u64,
-    /// The pace: of several neighbours the shortest steps, and the work of all.
+    /// Common profile: the shortest host time of all, and the sum of their GPU times.
     pace: Pace,
-    /// How many others take turns as well.
+    /// Number of other tenants that fill the same gaps.
     others: u64,
 }
 
 impl Steps {
-    /// The steps of those among the `neighbours` that are `partner`s.
+    /// Collects the steps of the `neighbours` for which `partner` holds. Returns `None` if there
+    /// are none.
     pub fn of<'v>(
         neighbours: impl Iterator<Item = &'v View>,
         partner: impl Fn(&View) -> bool,
@@ -276,17 +299,17 @@ impl Steps {
         steps.map(|steps| Self { others, ..steps })
     }
 
-    /// The turn to go on with at `now`: the last one while something is left of it, a new one if a
-    /// step has begun since; `None` if there is nothing but to wait. `least` is the part of the
-    /// time that this tenant takes whatever the steps are.
+    /// Returns the quantum to continue at `now`: the last one while time is left of it, or a new
+    /// one if a step has begun since. Returns `None` if this tenant must wait. `least` is the part
+    /// of the time that this tenant takes whatever the steps are.
     pub fn turn(&self, last: Turn, least: Ppm, now: u64) -> Option<Turn> {
         let step = self.pace.host + self.pace.gpu;
         let late = 2 * step + OVERTIME_NS;
         if last.step == self.began && now < last.began + late {
             return (last.left > 0).then_some(last);
         }
-        // A tenant back from something else has taken no turn lately; one in debt works it off
-        // however long that takes.
+        // A tenant that returns from other work has had no quantum recently. A tenant in debt pays
+        // it back, however long that takes.
         let since = now.saturating_sub(last.began);
         let in_debt = last.left < 0;
         let stretched = self.pace.host + self.pace.host * PATIENCE / 100;
@@ -296,8 +319,8 @@ impl Steps {
             let since = since.min(if in_debt { DEBT_NS } else { late });
             (u128::from(since) * u128::from(of) / u128::from(whole)) as i64
         };
-        // The room of one step, however long that has become: longer turns would make it longer
-        // still.
+        // The gap of one step, however long that step has become: longer quanta would lengthen it
+        // further.
         let steps = if in_debt { since } else { since.min(stretched) };
         let earned =
             part(steps, room, stretched.max(1)).max(part(since, least.into(), WHOLE.into()));

@@ -1,11 +1,11 @@
-//! Sleeping until an instant or a wake-up, across processes and containers.
+//! Waits until an instant or a wake-up, across processes and containers.
 //!
-//! A futex on a word of a shared file mapping is known to the kernel by the file and the offset, so
-//! processes that map the same page in different containers meet on it, and a process may sleep on
-//! a page it can only read.
+//! The kernel identifies a futex (Franke, Russell and Kirkwood, 2002) in a shared file mapping by
+//! the file and the offset. Processes that map the same page in different containers therefore meet
+//! on it. A process may also sleep on a page that it can only read.
 //!
-//! A wait is a row of relative sleeps of at most [`crate::clock::PIECE_NS`]. A wake-up that is
-//! lost, and a clock that stops or jumps (a restored checkpoint), costs one of them.
+//! A wait is a series of relative sleeps of at most [`crate::clock::PIECE_NS`]. A lost wake-up
+//! costs one of them, and so does a clock that stops or jumps (a restored checkpoint).
 
 use std::sync::atomic::AtomicU32;
 
@@ -15,22 +15,22 @@ use rustix::thread::futex;
 pub use crate::clock::now_ns;
 use crate::clock::{Countdown, timespec};
 
-/// Why a wait ended.
+/// Reason for the end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// Somebody called [`wake`], or the word was no longer `expected`.
+    /// A process called [`wake`], or the word was no longer `expected`.
     Event,
-    /// The instant came.
+    /// The instant was reached.
     Deadline,
 }
 
-/// Sleeps until `until` (ns of CLOCK_MONOTONIC), or a wake-up, or the word is not `expected`.
+/// Sleeps until `until` (ns of CLOCK_MONOTONIC), a wake-up, or until the word is not `expected`.
 /// Signals do not end it.
 pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
     let mut left = Countdown::new(now_ns(), until);
     while let Some(piece) = left.piece(now_ns(), u64::MAX) {
-        // Without the flag PRIVATE: other processes wake it. The kernel only reads the word, so a
-        // read-only mapping will do.
+        // Without the flag PRIVATE, since other processes wake it. The kernel only reads the word,
+        // so a read-only mapping suffices.
         match futex::wait(
             word,
             futex::Flags::empty(),
@@ -39,20 +39,20 @@ pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
         ) {
             Ok(()) => return Woken::Event,
             Err(Errno::TIMEDOUT) => left.slept(piece),
-            // A signal was handled, after some part of the piece.
+            // A signal was handled after some part of the sleep.
             Err(Errno::INTR) => {}
-            // AGAIN: the word moved on before the sleep began. Anything else (a kernel without
-            // futexes, a sandbox) must not turn into a busy loop that never ends, nor into a sleep:
-            // asking again is always allowed.
+            // AGAIN: the word changed before the sleep began. Any other error (a kernel without
+            // futexes, a sandbox) must cause neither an endless busy loop nor a sleep. Asking the
+            // gate again is always allowed.
             Err(_) => return Woken::Event,
         }
     }
     Woken::Deadline
 }
 
-/// Wakes everyone who sleeps on `word`. Change the word before
-/// ([`crate::share::page::TenantPage::bump`]), or a waiter about to sleep misses it. Costs a system
-/// call: call it only when some neighbour's page says that it waits.
+/// Wakes all waiters on `word`. Change the word first ([`crate::share::page::TenantPage::bump`]),
+/// or a waiter about to sleep misses the wake-up. It costs a system call, so call it only if some
+/// neighbour's page says that it waits.
 pub fn wake(word: &AtomicU32) {
     // A kernel or sandbox without futexes has no sleepers.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);

@@ -1,9 +1,9 @@
-//! The pages of the other tenants of one device: which of them live, and what those say.
+//! The claim pages of the other tenants of one device.
 //!
-//! A page outlives its tenant, so a folder may hold any number of pages of the dead. Only pages of
-//! the living are mapped: those that a process holds a lock on, and those written to lately. At
-//! most [`MOST`] are; who is there keeps its place. The folder is looked into when it has changed
-//! and now and then, and never for more than a fiftieth of the time.
+//! A page outlives its tenant, so a folder may hold any number of pages of dead tenants. Only pages
+//! of live tenants are mapped: pages with a lock, and pages written recently. At most [`MOST`] are
+//! mapped; a mapped page keeps its place. The folder is read when it has changed and at intervals,
+//! and for at most a fiftieth of the time.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -22,43 +22,48 @@ use crate::share::policy::ABOUT_NS;
 use crate::share::wait::{self, now_ns};
 use crate::state::StateDir;
 
-/// Pages that are kept mapped at most.
+/// Most pages that are mapped at once.
 pub const MOST: usize = 256;
-/// Pages of the dead that are remembered, so as not to be opened again.
+/// Most pages of dead tenants that are remembered, so that they are not opened again.
 const MOST_DEAD: usize = 16_384;
-/// Unknown pages that are opened in one look at most.
+/// Most unknown pages that are opened in one scan.
 const MOST_OPENED: usize = 256;
-/// For how long they are, ns.
+/// Time for which pages of dead tenants are remembered, ns.
 const BURIED_NS: u64 = 60_000_000_000;
-/// A file that was changed within this time may be about to be held.
+/// Age of a file below which its process may not have locked it yet.
 const YOUNG: Duration = Duration::from_secs(10);
-/// Time between two questions whether the folder has changed, ns.
+/// Interval at which the folder's time of change is read, ns.
 const REFRESH_NS: u64 = 100_000_000;
-/// Time between two looks into a folder that has not changed, ns.
+/// Interval at which an unchanged folder is read, ns.
 const RESCAN_NS: u64 = 1_000_000_000;
-/// The part of the time that looks may take.
+/// Inverse of the part of the time that scans may take.
 const PART: u64 = 50;
-/// A page written to within this time is a living tenant's, ns.
+/// Age of the last publication below which a page belongs to a live tenant, ns.
 const FRESH_NS: u64 = 2 * ABOUT_NS;
 
 #[derive(Debug)]
 struct Neighbour {
+    /// Name of the page's file.
     name: String,
+    /// Inode of the file.
     file: u64,
+    /// Owner of the file.
     owner: Owner,
+    /// Classes that count between its owner and this tenant.
     authority: Authority,
-    /// The classes that the page may say where one owner decides.
+    /// Classes that the page may claim if both tenants have one owner.
     classes: Classes,
+    /// Read-only mapping of the page.
     mapping: Mapping,
-    /// Whether another user may cut the file short.
+    /// True if an untrusted user may truncate the file.
     is_strange: bool,
-    /// Whether the last look has found it.
+    /// True if the last scan found the file.
     found: bool,
 }
 
 impl Neighbour {
-    /// Reads the page. One that another user may cut short is copied by the kernel, which says so
-    /// where to read it would be a fault.
+    /// Reads the page. If another user may truncate the file, the kernel copies it and reports an
+    /// error instead of a fault.
     fn read<T>(&self, read: impl FnOnce(&TenantPage) -> T) -> Option<T> {
         if !self.is_strange {
             return Some(read(page_of(&self.mapping)));
@@ -67,7 +72,7 @@ impl Neighbour {
         filled(copy).ok().map(|page| read(&page))
     }
 
-    /// When the tenant last wrote here; 0 where the file was cut short.
+    /// Returns the instant of the tenant's last publication, ns; 0 for a truncated file.
     fn seen(&self) -> u64 {
         self.read(TenantPage::seen).unwrap_or(0)
     }
@@ -89,37 +94,45 @@ impl Neighbour {
     }
 }
 
-/// Whether a page last written to at `seen` may be a living tenant's. One from the future says
-/// nothing.
+/// Returns true if a page last written at `seen` may belong to a live tenant. An instant in the
+/// future does not count.
 fn is_fresh(seen: u64, now: u64) -> bool {
     seen != 0 && seen.abs_diff(now) < FRESH_NS
 }
 
-/// The other tenants' pages of one device, as last looked up.
+/// Claim pages of the other tenants of one device, as of the last scan.
 #[derive(Debug)]
 pub struct Neighbours {
+    /// State folder.
     state: StateDir,
+    /// Device.
     device: DeviceUuid,
+    /// Folder of the device's pages.
     folder: PathBuf,
-    /// The own page's name.
+    /// Name of this tenant's page.
     own: String,
+    /// Mapped pages.
     pages: Vec<Neighbour>,
-    /// Hashes of names and files of pages that were found dead.
+    /// Hashes of names and inodes of pages of dead tenants.
     dead: HashSet<u64>,
     hasher: RandomState,
-    /// What the pages said last; its room is made once.
+    /// Claims of the last look. The memory is allocated once.
     views: Vec<View>,
-    /// Last change of the folder that was looked into, ns since the epoch.
+    /// Time of the folder's last change that was read, ns since the epoch.
     changed: i64,
+    /// Instant at which `dead` was last cleared, ns.
     buried_at: u64,
+    /// Instant at which the folder's time of change was last read, ns.
     asked_at: u64,
+    /// Instant of the last scan, ns.
     scanned_at: u64,
-    /// The processor time that the last look took, ns.
+    /// Processor time of the last scan, ns.
     took: u64,
 }
 
 impl Neighbours {
-    /// Everybody but `tenant` on `device`; nobody until [`Neighbours::rescan`].
+    /// Creates the list of all tenants but `tenant` on `device`. It is empty until
+    /// [`Neighbours::rescan`].
     pub fn new(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Self {
         Self {
             state: state.clone(),
@@ -138,7 +151,8 @@ impl Neighbours {
         }
     }
 
-    /// Looks into the folder if a page has come or gone since the last time: otherwise one `stat`.
+    /// Scans the folder if a page has come or gone since the last scan. Otherwise it costs one
+    /// `stat`.
     pub fn refresh(&mut self) {
         let changed = std::fs::metadata(&self.folder).map_or(0, |folder| {
             folder
@@ -156,7 +170,7 @@ impl Neighbours {
         self.rescan();
     }
 
-    /// Maps pages of tenants that live and forgets the others. A few tens of microseconds where few
+    /// Maps pages of live tenants and unmaps the others. Takes a few tens of microseconds if few
     /// have died.
     pub fn rescan(&mut self) {
         let (now, began) = (now_ns(), thread_ns());
@@ -190,7 +204,7 @@ impl Neighbours {
             let Some(name) = name.to_str().filter(is_others) else {
                 continue;
             };
-            // By file, not by name alone: a tenant removed and made again has another page.
+            // By inode and name: a tenant that was removed and made again has another page.
             let file = entry.ino();
             if let Some(page) = self
                 .pages
@@ -209,21 +223,21 @@ impl Neighbours {
                 self.pages.push(page);
                 continue;
             }
-            // A file that was made just now is not held yet.
+            // A new file may not be locked yet.
             let age = entry.metadata().and_then(|meta| meta.modified()).ok();
             let is_old = age.and_then(|made| made.elapsed().ok()) > Some(YOUNG);
             if is_old && self.dead.len() < MOST_DEAD {
                 self.dead.insert(hash);
             }
         }
-        // A page that was silent for long may be a dead tenant's.
+        // A page without a recent publication may belong to a dead tenant.
         let folder = &self.folder;
         self.pages.retain(|page| {
             page.found && (page.is_fresh(now) || is_held(&folder.join(&page.name)).unwrap_or(false))
         });
     }
 
-    /// The page of this name, if its tenant lives.
+    /// Opens the page of this name, if its tenant lives.
     fn open(&self, name: &str, inode: u64, ours: Option<Side>, now: u64) -> io::Result<Neighbour> {
         let file = file::open_ro(&self.folder.join(name))?;
         let meta = file.metadata()?;
@@ -247,9 +261,9 @@ impl Neighbours {
         })
     }
 
-    /// The classes that count between the owner of the page of this name and this tenant.
+    /// Returns the classes that count between the owner of the page of this name and this tenant.
     fn authority(&self, name: &str, owner: Owner, ours: Option<Side>) -> (Authority, Classes) {
-        // Without a page here this tenant sees nobody and is seen by nobody.
+        // Without a page here, this tenant sees no neighbour and no neighbour sees it.
         let authority = ours.map_or(Authority::Said, |ours| {
             authority::between(self.side(name, owner), ours)
         });
@@ -260,15 +274,15 @@ impl Neighbours {
         (authority, classes)
     }
 
-    /// The owner of the page of this name, and what root has entered for it.
+    /// Returns the owner of the page of this name, and the class that root has recorded for it.
     fn side(&self, name: &str, owner: Owner) -> Side {
         let entered = tenant_of(name)
             .and_then(|tenant| authority::entered(&self.state, &self.device, tenant, owner));
         Side { owner, entered }
     }
 
-    /// What the neighbours that were about lately say now; the folder itself is looked at now and
-    /// then. Nothing is allocated but for a neighbour that is new.
+    /// Returns the claims of recently active neighbours. The folder itself is read at intervals.
+    /// Memory is allocated only for a new neighbour.
     pub fn look(&mut self, now: u64) -> &[View] {
         if now.saturating_sub(self.asked_at) >= REFRESH_NS {
             self.asked_at = now;
@@ -276,32 +290,32 @@ impl Neighbours {
         }
         self.views.clear();
         let is_about = |seen: u64| now.saturating_sub(seen) < ABOUT_NS;
-        // One copy of a strange page is enough; of the others one word tells whether to read on.
+        // One copy of an untrusted page suffices; for the others, one word decides whether to read
+        // on.
         let views = self
             .pages
             .iter()
             .filter(|page| page.is_strange || is_about(page.seen()))
             .filter_map(Neighbour::view)
             .filter(|view| is_about(view.seen));
-        // Never more than there is room for.
+        // Never more than the allocated memory holds.
         self.views.extend(views.take(MOST));
         &self.views
     }
 
-    /// What each neighbour says now.
+    /// Returns the present claims of all neighbours.
     pub fn views(&self) -> Vec<View> {
         self.pages.iter().filter_map(Neighbour::view).collect()
     }
 
-    /// Whether a neighbour, one that came since the last look included, has written to its page
-    /// since `since`.
+    /// Returns true if a neighbour has written to its page since `since`. New neighbours count too.
     pub fn any_since(&mut self, since: u64) -> bool {
         self.refresh();
         let mut views = self.pages.iter().filter_map(Neighbour::view);
         views.any(|view| view.seen >= since)
     }
 
-    /// Wakes the neighbours that stand at their gates.
+    /// Wakes the neighbours that wait at their gates.
     pub fn wake_waiting(&self, now: u64) {
         for page in &self.pages {
             if page.view().is_some_and(|view| view.waits(now)) {
@@ -311,13 +325,13 @@ impl Neighbours {
     }
 }
 
-/// The processor time of this thread, ns: a thread that is kept from running has taken none.
+/// Returns the processor time of this thread, ns: a preempted thread uses none.
 fn thread_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or(0)
 }
 
-/// Whether a process holds the page at `path`.
+/// Returns true if a process has locked the page at `path`.
 fn is_held(path: &std::path::Path) -> io::Result<bool> {
     file::is_held(&*file::open_ro(path)?, LIFE_LOCK, 1)
 }
@@ -341,7 +355,7 @@ mod tests {
         bytes
     }
 
-    /// Writes pages that nobody holds, last written to at `seen`.
+    /// Writes pages without a lock, last written at `seen`.
     fn leave(state: &StateDir, names: impl Iterator<Item = String>, seen: u64) {
         let page = TenantPage::new();
         page.attach(&Params::balanced(1_000_000), seen).unwrap();
@@ -362,7 +376,7 @@ mod tests {
         (dir, state, own, others)
     }
 
-    /// Another user's tenant cuts its page short while neighbours have it mapped: to read it would
+    /// Checks that a page truncated by another user's tenant while it is mapped causes no fault.
     /// be a fault.
     #[test]
     fn a_page_of_another_users_that_is_cut_short_ends_no_neighbour() {
@@ -399,7 +413,7 @@ mod tests {
         );
         let living = OwnPage::open(&state, &DEVICE, "living").unwrap();
         living.page().attach(&Params::balanced(250_000), 1).unwrap();
-        // Past the age at which a file may still be about to be held.
+        // Older than the age at which a file may still get its lock.
         for entry in std::fs::read_dir(folder(&state, &DEVICE)).unwrap() {
             let file = std::fs::File::options()
                 .write(true)
@@ -413,7 +427,7 @@ mod tests {
         }
         assert_eq!((others.pages.len(), others.dead.len()), (1, 300));
         assert_eq!(others.views()[0].quota, 250_000);
-        // It was not about lately, so no launch looks at what it says.
+        // It was not active recently, so no launch reads its claims.
         let now = now_ns();
         assert!(others.look(now).is_empty());
         living.page().publish(now);
@@ -473,7 +487,8 @@ mod tests {
         );
     }
 
-    /// Between pages of one owner a page alone raises nobody: the limits in the tenant's folder do.
+    /// Checks that between pages of one owner a page alone raises no class; the limits in the
+    /// tenant's folder must have it.
     #[test]
     fn a_priority_counts_if_the_limits_have_it() {
         let (_dir, state, _own, mut others) = setting();
@@ -497,7 +512,8 @@ mod tests {
         assert_eq!(counted("set-up.page"), Priority::High);
     }
 
-    /// A page of another version, or noise, is nobody's whom a process of this version meets.
+    /// Checks that a page of another version, or noise, belongs to no tenant that this version
+    /// sees.
     #[test]
     fn a_page_that_says_nothing_is_replaced() {
         let (_dir, state, _own, _) = setting();

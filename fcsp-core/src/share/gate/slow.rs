@@ -305,8 +305,8 @@ impl Gate<'_> {
             }
         };
         if params.mode == Mode::Strict {
-            // A ceiling for all of the tenant's processes together: of those that see the same
-            // token, one takes it.
+            // A ceiling for all of the tenant's processes together: if several see the same token,
+            // one takes it.
             if !self.page.charge_if_filled(own.rate(), grant, now) {
                 return self.came_late(own, cost, now);
             }
