@@ -13,7 +13,6 @@
 //! | `gaudi` | the backend for Intel Gaudi | `gaudi` |
 //! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
 //! | `hook` | what every backend is made of | any of those |
-//! | the command `fcsp` | run, ps, top, doctor, demo | `cli` (default) |
 //!
 //! A program that hands out accelerator memory itself needs no preload library: it asks a
 //! [`MemoryTracker`](memory::MemoryTracker) before it asks the driver.
@@ -69,8 +68,8 @@
 //! where it called the driver, and says to each what it is to be held to; the example
 //! `embedded_two_vendors` serves from the accelerators of two vendors in one process.
 //!
-//! Libraries take this crate without the command: `fcsp = { version = "0.1", default-features =
-//! false }`.
+//! No feature is on by default: `fcsp = "0.1"` is the core alone. The command `fcsp` is the crate
+//! `fcsp-cli`.
 
 pub use fcsp_core::{
     allocations, classifier, classify, config, control, device, file, governor, limiter, memory,

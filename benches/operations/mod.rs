@@ -3,17 +3,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fcsp::allocations::Allocations;
-use fcsp::control::{Control, Limits};
-use fcsp::device::{DeviceIdentity, DeviceUuid};
-use fcsp::file::SetupLock;
-use fcsp::memory::MemoryTracker;
-use fcsp::region::Attachment;
-use fcsp::region::attach::Governed;
-use fcsp::share::cost::{CostTable, kernel_key};
-use fcsp::share::gate::{Gate, Verdict};
-use fcsp::share::page::{TenantPage, View};
-use fcsp::share::params::Params;
+use fcsp_core::allocations::Allocations;
+use fcsp_core::control::{Control, Limits};
+use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+use fcsp_core::file::SetupLock;
+use fcsp_core::memory::MemoryTracker;
+use fcsp_core::region::Attachment;
+use fcsp_core::region::attach::Governed;
+use fcsp_core::share::cost::{CostTable, kernel_key};
+use fcsp_core::share::gate::{Gate, Verdict};
+use fcsp_core::share::page::{TenantPage, View};
+use fcsp_core::share::params::Params;
 
 const LIMIT: u64 = 8 << 30;
 

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
-#[path = "../../build/inner.rs"]
+#[path = "../../fcsp-cli/build/inner.rs"]
 mod inner;
-#[path = "../../build/outer.rs"]
+#[path = "../../fcsp-cli/build/outer.rs"]
 mod outer;
 
 use inner::Inner;

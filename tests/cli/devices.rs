@@ -1,6 +1,6 @@
 //! `fcsp devices`: what is there, what is promised of it, and to whom.
 
-use fcsp::device::DeviceUuid;
+use fcsp_core::device::DeviceUuid;
 
 use crate::share::{Client, spin};
 use crate::{Machine, refuses, stderr, stdout};
@@ -112,10 +112,10 @@ fn devices_that_cannot_be_read_are_said_to_be_so() {
 /// the same.
 #[test]
 fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
-    use fcsp::config::Config;
-    use fcsp::governor::Governor;
-    use fcsp::share::params::Params;
-    use fcsp::state::StateDir;
+    use fcsp_core::config::Config;
+    use fcsp_core::governor::Governor;
+    use fcsp_core::share::params::Params;
+    use fcsp_core::state::StateDir;
 
     let machine = Machine::new();
     let state = StateDir::at(machine.path().join("state"));
@@ -124,8 +124,8 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     config.tenant = Some("worker".into());
     config
         .compute
-        .set(fcsp::device::Selector::All, Params::strict(250_000));
-    let tenant = fcsp::tenant::Tenant::join(&state, &config).unwrap();
+        .set(fcsp_core::device::Selector::All, Params::strict(250_000));
+    let tenant = fcsp_core::tenant::Tenant::join(&state, &config).unwrap();
     let page = tenant.share_page(&device).unwrap();
     let governor = Governor::new(&page, Params::strict(250_000)).unwrap();
     let view = machine.tenant("worker").unwrap();

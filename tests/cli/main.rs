@@ -147,7 +147,7 @@ fn refuses(output: &Output, code: i32, parts: &[&str]) {
 
 /// Compiles a C program beside the machine's files; `None` where there is no compiler.
 fn compile(machine: &Machine, source: &str, arguments: &[&str]) -> Option<std::path::PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .join("tests/cli/clients")
         .join(source);
     let program = machine.path().join(source.trim_end_matches(".c"));

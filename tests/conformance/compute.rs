@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fcsp::file::monotonic_ns as now_ns;
+use fcsp_core::file::monotonic_ns as now_ns;
 
 use crate::machine::{Busy, Machine, wait_for};
 use crate::vendors::Vendor;

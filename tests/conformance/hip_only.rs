@@ -40,7 +40,7 @@ fn recursive(vendor: &Vendor, machine: &Machine) -> PathBuf {
     let soname = format!("-Wl,-soname,{RUNTIME}");
     let versions = format!(
         "-Wl,--version-script={}/tests/conformance/clients/recursive_hip.map",
-        env!("CARGO_MANIFEST_DIR")
+        concat!(env!("CARGO_MANIFEST_DIR"), "/..")
     );
     let arguments = [
         "-shared",

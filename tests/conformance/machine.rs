@@ -25,7 +25,7 @@ fn target_dir() -> &'static Path {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn stderr(output: &Output) -> String {

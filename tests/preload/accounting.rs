@@ -10,7 +10,7 @@ use crate::{CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, program
 /// A machine whose contexts have their real size.
 const REAL: &str = "h100,memory=16GiB";
 /// What a context is taken to hold where it cannot be measured.
-const ESTIMATE: u64 = fcsp::cuda::device::CONTEXT_ESTIMATE;
+const ESTIMATE: u64 = fcsp_cuda::device::CONTEXT_ESTIMATE;
 /// What a context takes there.
 const REAL_CONTEXT: u64 = 518 * MIB;
 

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use fcsp::config::{Config, Quota, Source};
-use fcsp::cuda::hooks::{cuCtxCreate_v2, cuDeviceTotalMem_v2, cuInit, cuMemAlloc_v2};
-use fcsp::device::Selector;
-use fcsp::hook::embedding;
+use fcsp_core::config::{Config, Quota, Source};
+use fcsp_core::device::Selector;
+use fcsp_cuda::hooks::{cuCtxCreate_v2, cuDeviceTotalMem_v2, cuInit, cuMemAlloc_v2};
+use fcsp_hook::embedding;
 
 use crate::{CONTEXT, GIB, MIB, Machine, OUT_OF_MEMORY, stderr, stdout};
 

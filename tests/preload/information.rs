@@ -204,7 +204,7 @@ fn make_environment() -> Option<PathBuf> {
 }
 
 fn client(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .join("tests/clients")
         .join(name)
 }
@@ -271,8 +271,8 @@ fn nvidias_python_bindings_under_a_quota() {
 #[test]
 fn a_program_that_knows_nothing_of_quotas() {
     let Some(python) = python() else { return };
-    let script =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fcsp-sim/tests/cuda_bindings_client.py");
+    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .join("fcsp-sim/tests/cuda_bindings_client.py");
     let machine = Machine::new();
     let run = |mut command: Command| {
         let output = command.arg(&script).output().unwrap();

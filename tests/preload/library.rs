@@ -29,12 +29,12 @@ fn exports_vendor_entry_points_and_dlsym_only() {
     assert!(names.contains("dlsym"));
     for name in &names {
         assert!(
-            *name == "dlsym" || fcsp::cuda::symbols::find(name).is_some(),
+            *name == "dlsym" || fcsp_cuda::symbols::find(name).is_some(),
             "{name} is nobody's entry point"
         );
     }
     // And all that the backend says it wraps.
-    let hooks: BTreeSet<String> = fcsp::cuda::hooks::HOOKS
+    let hooks: BTreeSet<String> = fcsp_cuda::hooks::HOOKS
         .hooks()
         .map(|hook| hook.name.to_str().unwrap().to_owned())
         .collect();
@@ -59,7 +59,7 @@ fn needs_no_vendor_library_and_runs_nothing_when_loaded() {
     for line in undefined.lines() {
         let name = line.split_ascii_whitespace().last().unwrap();
         assert!(
-            fcsp::cuda::symbols::find(name).is_none(),
+            fcsp_cuda::symbols::find(name).is_none(),
             "{name} would be bound to whatever is there"
         );
     }

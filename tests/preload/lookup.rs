@@ -112,7 +112,7 @@ fn get_proc_address() {
     let symbols: BTreeSet<&str> = names
         .iter()
         .map(String::as_str)
-        .filter_map(fcsp::cuda::symbols::find)
+        .filter_map(fcsp_cuda::symbols::find)
         .map(|symbol| symbol.base)
         .filter(|base| base.starts_with("cu"))
         .chain([
@@ -287,7 +287,10 @@ fn a_driver_that_calls_itself() {
     let output = Command::new("cc")
         .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"])
         .arg(dir.join("libcuda.so.1"))
-        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/shim.c"))
+        .arg(
+            std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+                .join("tests/clients/shim.c"),
+        )
         .arg(dir.join("libcudb.so.1"))
         .arg("-ldl")
         .output()

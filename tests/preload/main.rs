@@ -70,7 +70,7 @@ fn libraries() -> &'static Libraries {
 /// Compiles a file of `tests/clients`, unless that has been done since it changed; `name` is the
 /// result's.
 fn compiled(source: &str, name: &str, arguments: &[&OsStr]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .join("tests/clients")
         .join(source);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-clients");

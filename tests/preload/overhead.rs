@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a context is taken to hold where it cannot be measured.
-const ESTIMATE: u64 = fcsp::cuda::device::CONTEXT_ESTIMATE;
+const ESTIMATE: u64 = fcsp_cuda::device::CONTEXT_ESTIMATE;
 const BLOCK: u64 = 32 * MIB;
 
 /// A machine whose programs find a driver and no management library, and a judge who finds both.

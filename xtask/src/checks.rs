@@ -37,8 +37,6 @@ const MIRI_TESTS: &[&str] = &[
     "--skip",
     "threads",
 ];
-/// The feature of the command, which builds and embeds the preload libraries.
-const COMMAND: &str = "cli";
 
 /// A check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,13 +255,9 @@ fn aarch64() -> Result<bool> {
         if has_library {
             command.args(["--package", name]);
         }
-        // The command embeds libraries, which would have to be linked.
+        // The command is no library: it embeds some, which would have to be linked.
         if name == "fcsp" {
-            let features = package["features"].as_object();
-            let names = features.into_iter().flat_map(|features| features.keys());
-            let vendors = names.filter(|feature| *feature != "default" && *feature != COMMAND);
-            let vendors: Vec<String> = vendors.map(|feature| format!("fcsp/{feature}")).collect();
-            command.args(["--no-default-features", "--features", &vendors.join(",")]);
+            command.arg("--all-features");
         }
     }
     succeeds(&format!("cargo check --target {AARCH64}"), &mut command)

@@ -147,13 +147,13 @@ fn build(plan: &Plan, what: &str) -> Result<(String, PathBuf)> {
         command.args([
             "--release",
             "--package",
-            "fcsp",
+            "fcsp-cli",
             "--bin",
             "fcsp",
             "--target-dir",
         ]);
         command.arg(&plan.target);
-        ("fcsp".to_owned(), plan.target.join("release/fcsp"))
+        ("fcsp-cli".to_owned(), plan.target.join("release/fcsp"))
     } else {
         // Where the command's own build has built them already.
         let target = plan.target.join("embed");

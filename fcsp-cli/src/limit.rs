@@ -1,0 +1,257 @@
+//! `fcsp limit`, `fcsp pause`, `fcsp resume`: change a tenant while its programs run.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use fcsp_core::config::{Quota, check_tenant_name, file};
+use fcsp_core::control::{Control, Limits};
+use fcsp_core::file::SetupLock;
+use fcsp_core::units::Bytes;
+use serde::Serialize;
+
+use super::limits::{self, LimitArgs};
+use super::numbers::Numbers;
+use super::tenants::{self, TenantView};
+use super::{Context, output, ps};
+
+const LIMIT_HELP: &str = "\
+What is not named stays as it is. A value without a device is for every device and takes the place of all that was \
+said of single ones; `unlimited` takes the limit away, and `remove` the rule for a device (or, without one, the rule for \
+every device), so that a more general one holds again. A quota below what is held refuses new \
+requests and takes nothing back. Device numbers are those of the tenant's programs when it was set up.
+
+Examples:
+  fcsp limit train --memory 12GiB
+  fcsp limit train --memory 0=8GiB --compute 0=50% --mode strict
+  fcsp limit train --compute unlimited       no share any more
+  fcsp limit train --memory 1=remove         device 1 as every other
+  fcsp limit train                           show the limits
+
+JSON keys: schema (fcsp.limit/2), notes[], and those of a tenant in `fcsp ps --json`.
+
+Exit codes: 0 done, 125 no such tenant, it has ended, or the limits do not fit.";
+
+const PAUSE_HELP: &str = "\
+A paused tenant's programs wait at their next launch; their memory stays. `fcsp resume` lets them go on.
+
+JSON keys: schema (fcsp.limit/2), notes[], and those of a tenant in `fcsp ps --json`.
+
+Exit codes: 0 done, 125 no such tenant, or it has ended.";
+
+/// Options of `fcsp limit`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LIMIT_HELP)]
+pub struct Args {
+    /// The tenant, as `fcsp ps` names it
+    tenant: String,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `fcsp pause` and `fcsp resume`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = PAUSE_HELP)]
+pub struct PauseArgs {
+    /// The tenant, as `fcsp ps` names it
+    tenant: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// The tenant of this name, as it is now.
+fn existing(context: &Context, name: &str) -> anyhow::Result<TenantView> {
+    check_tenant_name("TENANT", name)?;
+    match std::fs::metadata(context.state.tenant(name)) {
+        Ok(folder) if folder.is_dir() => Ok(TenantView::read(&context.state, name)),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
+            "state folder {}: {error}; it is another user's: be that user, or choose one with --state-dir",
+            context.state.path().display()
+        ),
+        _ => bail!("no tenant is called \"{name}\"; `fcsp ps` lists them"),
+    }
+}
+
+/// The same, to be changed: one that has ended takes no change.
+fn living(context: &Context, name: &str) -> anyhow::Result<TenantView> {
+    let view = existing(context, name)?;
+    if view.is_dead() {
+        bail!(
+            "tenant {name} has ended, so nothing was changed; `fcsp run --tenant {name}` starts it anew, with limits of its own"
+        );
+    }
+    Ok(view)
+}
+
+/// Rewrites the limits of `name` under its setup lock.
+fn change(
+    context: &Context,
+    name: &str,
+    edit: impl FnOnce(&Limits) -> anyhow::Result<Limits>,
+) -> anyhow::Result<()> {
+    let dir = context.state.tenant(name);
+    let write = || -> anyhow::Result<()> {
+        let _lock = SetupLock::acquire(&dir.join("setup.lock"))?;
+        let before = match Control::open(&dir)? {
+            // A page that its writer left half-written says nothing: the limits given now are all
+            // there are.
+            Some(page) => page
+                .read_settled()
+                .map(|(_, limits)| limits)
+                .unwrap_or_default(),
+            None => Limits::default(),
+        };
+        let after = edit(&before)?;
+        Control::create(&dir)?.write(&after)?;
+        tenants::enter_priority(&context.state, name, &after);
+        Ok(())
+    };
+    write()
+        .map_err(|error| match error.downcast_ref::<std::io::Error>() {
+            Some(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+                anyhow::anyhow!("{error}; {}", tenants::MEND)
+            }
+            _ => error,
+        })
+        .with_context(|| format!("tenant {name}"))
+}
+
+/// What `limit`, `pause` and `resume` answer: the tenant as `fcsp ps` has it.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    notes: &'a [String],
+    #[serde(flatten)]
+    tenant: &'a TenantView,
+}
+
+/// Prints the tenant's limits. `quota` is what a quota below the bytes held is called.
+fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let view = TenantView::read(&context.state, name);
+    let mut notes = Vec::new();
+    for region in view.devices.iter().map(|device| &device.region) {
+        if region
+            .limit_bytes
+            .is_some_and(|limit| region.used_bytes > limit)
+        {
+            notes.push(format!(
+                "{name} holds more than {quota} on {}: nothing is taken back, new requests are refused",
+                region.uuid
+            ));
+        }
+    }
+    if json {
+        output::json(&Document {
+            schema: "fcsp.limit/2",
+            notes: &notes,
+            tenant: &view,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(&format!(
+        "{name}: memory {}, compute {}{}",
+        limits::memory_text(&view.limits.memory),
+        match &view.outer {
+            Some(outer) => format!("that of {outer}, which it is a part of"),
+            None => limits::compute_text(&view.limits.compute),
+        },
+        match ps::state(&view) {
+            "running" => String::new(),
+            other => format!(", {other}"),
+        }
+    ))?;
+    for note in notes {
+        let _ = writeln!(std::io::stderr(), "fcsp: note: {note}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `fcsp limit`.
+pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    if args.limits.is_empty() {
+        existing(context, &args.tenant)?;
+        return report(context, &args.tenant, "its quota", args.json);
+    }
+    let view = living(context, &args.tenant)?;
+    let other = args
+        .limits
+        .given()
+        .map(|(option, ..)| option)
+        .find(|option| *option != "--memory");
+    if let (Some(outer), Some(option)) = (&view.outer, other) {
+        bail!(
+            "{option}: tenant {} is a part of {outer} and has a memory limit only: its work counts in the share of {outer}",
+            args.tenant
+        );
+    }
+    if file::read_authority()?.is_some() {
+        bail!(
+            "{} sets this machine's limits, and programs keep to it: change it there",
+            file::AUTHORITY
+        );
+    }
+    let numbers = Numbers::load(&context.state.tenant(&args.tenant));
+    change(context, &args.tenant, |before| {
+        let after = args.limits.merge(before, &numbers)?;
+        check_devices(context, &args.tenant, before, &after)?;
+        Ok(after)
+    })?;
+    report(context, &args.tenant, "its new quota", args.json)
+}
+
+/// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as
+/// the tenant's programs have used devices.
+fn check_devices(
+    context: &Context,
+    name: &str,
+    before: &Limits,
+    after: &Limits,
+) -> anyhow::Result<()> {
+    let devices = TenantView::read(&context.state, name).devices;
+    for (selector, quota) in after.memory.iter() {
+        let Quota::Bytes(bytes) = quota else { continue };
+        let known = before.memory.iter().any(|rule| rule == (selector, quota));
+        let largest = devices
+            .iter()
+            .filter(|device| {
+                device
+                    .identity()
+                    .is_some_and(|identity| selector.matches(&identity).is_some())
+            })
+            .max_by_key(|device| device.region.total_bytes);
+        let Some(largest) = largest.filter(|largest| !known && bytes > largest.region.total_bytes)
+        else {
+            continue;
+        };
+        bail!(
+            "--memory: {} is more than device {} has: {} ({} bytes); give less, or a share such as 100%",
+            Bytes(bytes),
+            largest.region.uuid,
+            Bytes(largest.region.total_bytes),
+            largest.region.total_bytes
+        );
+    }
+    Ok(())
+}
+
+/// `fcsp pause` and `fcsp resume`.
+pub fn pause(context: &Context, args: &PauseArgs, paused: bool) -> anyhow::Result<ExitCode> {
+    let view = living(context, &args.tenant)?;
+    if let Some(outer) = &view.outer {
+        bail!(
+            "tenant {0} is a part of {outer}, whose share its work counts in: pause or resume {outer}, and {0} with it",
+            args.tenant
+        );
+    }
+    change(context, &args.tenant, |before| {
+        Ok(Limits {
+            paused,
+            ..before.clone()
+        })
+    })?;
+    report(context, &args.tenant, "its quota", args.json)
+}
