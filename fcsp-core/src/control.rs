@@ -1,12 +1,12 @@
 //! The control page: a tenant's limits, written from outside and mapped read-only by the tenant's
 //! processes, so that `fcsp limit` changes a running program.
 //!
-//! One writer at a time (it holds the tenant's setup lock), any number of readers, no lock for
-//! them: a generation that is odd while the writer writes, as in a seqlock. A reader that finds it
-//! odd keeps what it knew.
+//! It is a seqlock (Lameter, 2005; Boehm, MSPC 2012). One writer at a time holds the tenant's setup
+//! lock; readers need no lock. The generation is odd while the writer writes. A reader that finds
+//! it odd keeps its present limits.
 //!
-//! Only the tenant's own processes map the page. Everybody else reads and writes the file
-//! ([`ControlFile`]): a tenant that cuts its file short must not end a command of root's by a
+//! Only the tenant's own processes map the page. All others read and write the file
+//! ([`ControlFile`]): a tenant that truncates its file must not end one of root's commands by a
 //! fault.
 
 mod outside;
@@ -26,32 +26,43 @@ use crate::sync::{AtomicU64, Ordering};
 
 pub use outside::ControlFile;
 
+/// Magic number with the version of the layout.
 const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x02");
+/// Words of one rule.
 const ENTRY_WORDS: usize = 16;
+/// First word of the first rule.
 const FIRST_ENTRY: usize = 8;
+/// Size of the file, in bytes.
 const FILE_BYTES: usize = 16_384;
-/// Rules a page has room for, memory and compute together.
+/// Most rules that a page has space for, memory and compute together.
 pub const MAX_RULES: usize = (FILE_BYTES / 8 - FIRST_ENTRY) / ENTRY_WORDS;
 
+/// [`MAGIC`]. Written once, before the file gets its name; readers check it when they map the page.
 const WORD_MAGIC: usize = 0;
+/// Generation. Odd while a writer writes, and raised by two with every change. The writer writes it
+/// before and after the other words, with full fences in between; readers load it with Acquire and
+/// check it again.
 const WORD_GENERATION: usize = 1;
+/// Number of rules. Written between the two changes of the generation.
 const WORD_RULES: usize = 2;
-/// 1 while the tenant is paused: its work waits, its memory stays.
+/// 1 while the tenant is paused: its work waits, its memory stays. Written likewise.
 const WORD_PAUSED: usize = 3;
-/// Over the rules and whether the tenant is paused.
+/// Check value over the rules and the pause ([`check`]). Written likewise.
 const WORD_CHECK: usize = 4;
 
+/// Rule for a memory quota, in the first word of an entry.
 const KIND_MEMORY: u64 = 1;
+/// Rule for a compute share.
 const KIND_COMPUTE: u64 = 2;
 
-/// Everything a control page says.
+/// Contents of a control page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
     /// Memory quotas.
     pub memory: Rules<Quota>,
     /// Compute shares.
     pub compute: Rules<Params>,
-    /// Whether the tenant is paused.
+    /// True if the tenant is paused.
     pub paused: bool,
 }
 
@@ -70,20 +81,21 @@ fn invalid(path: &Path, reason: &str) -> io::Error {
 }
 
 impl Control {
-    /// Opens the page in a tenant's folder for who is no process of the tenant, or is not yet;
-    /// `None` if there is none.
+    /// Opens the page in a tenant's folder, for a process that is not, or not yet, one of the
+    /// tenant's. Returns `None` if there is none.
     pub fn open(dir: &Path) -> io::Result<Option<ControlFile>> {
         ControlFile::open(dir)
     }
 
-    /// Opens the page for writing, making it if need be. The caller holds the tenant's setup lock.
+    /// Opens the page for writing, and creates it if needed. The caller holds the tenant's setup
+    /// lock.
     pub fn create(dir: &Path) -> io::Result<ControlFile> {
         ControlFile::create(dir)
     }
 
-    /// Maps the page for reading as one of the tenant's processes: a lock says that it lives, for
-    /// as long as the page is mapped. A forked child has the mapping, too, and is a process of the
-    /// tenant.
+    /// Maps the page for reading as one of the tenant's processes. A lock shows that the process
+    /// lives for as long as the page is mapped. A forked child has the mapping too, and is a
+    /// process of the tenant.
     pub fn open_as_member(dir: &Path) -> io::Result<Self> {
         let path = dir.join("control");
         let file = file::open_ro(&path)?;
@@ -108,26 +120,27 @@ impl Control {
     fn word(&self, index: usize) -> &AtomicU64 {
         assert!(index < FILE_BYTES / 8);
         let base: NonNull<AtomicU64> = self.mapping.base().cast();
-        // SAFETY: the index is inside the mapping, whose file was checked to be as long; atomics
-        // may be written by other processes at any time; the mapping lives as long as `self`.
+        // SAFETY: the index is inside the mapping, whose file was checked to be as long. Atomics
+        // may be written by other processes at any time. The mapping lives as long as `self`.
         unsafe { base.add(index).as_ref() }
     }
 
-    /// Changes whenever the limits change; one load of a line that is otherwise only read.
+    /// Returns the generation, which changes whenever the limits change. It costs one load of a
+    /// cache line that is otherwise only read.
     #[inline]
     pub fn generation(&self) -> u64 {
-        // Acquire: pairs with the writer's Release, so that the entries read next are those of this
+        // Acquire: pairs with the writer's Release, so that the entries read next belong to this
         // generation.
         self.word(WORD_GENERATION).load(Ordering::Acquire)
     }
 
-    /// The generation word itself, for a hot path that keeps its address.
+    /// Returns the generation word itself, for a hot path that keeps its address.
     pub fn generation_word(&self) -> &AtomicU64 {
         self.word(WORD_GENERATION)
     }
 
-    /// The limits, with their generation; `None` while they are being written, and where they are
-    /// damaged: nobody's limits are taken for none.
+    /// Returns the limits with their generation. Returns `None` while they are being written, and
+    /// if they are damaged: damage must not pass for an absence of limits.
     pub fn read(&self) -> Option<(u64, Limits)> {
         let before = self.generation();
         if before & 1 == 1 {
@@ -147,7 +160,7 @@ impl Control {
             }
         }
         let sum = self.word(WORD_CHECK).load(Ordering::Relaxed);
-        // Acquire fence: the entries were read before the generation is checked again.
+        // Acquire fence: the entries are read before the generation is checked again.
         std::sync::atomic::fence(Ordering::Acquire);
         if self.word(WORD_GENERATION).load(Ordering::Relaxed) != before
             || sum != check(paused, &entries)
@@ -157,31 +170,33 @@ impl Control {
         Some((before, limits_of(paused, &entries)))
     }
 
-    /// The limits, as they are when nobody writes them: a writer that is not given the processor is
-    /// waited for, as long as for any setup. The caller does not hold the tenant's setup lock.
+    /// Returns the limits when no writer writes them. Waits for a delayed writer as long as for any
+    /// setup. The caller does not hold the tenant's setup lock.
     pub fn read_when_settled(&self) -> io::Result<(u64, Limits)> {
         if let Some(read) = self.read() {
             return Ok(read);
         }
-        // Whoever has the lock is the only one that writes.
+        // Only the holder of the lock writes.
         let lock = self
             .path
             .parent()
             .map(|dir| SetupLock::acquire(&dir.join("setup.lock")));
         match lock {
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(error),
-            // A folder that is out of sight, in another root, leaves only the page itself.
+            // A folder that cannot be seen, because of another root folder, leaves only the page
+            // itself.
             _ => self.read_settled(),
         }
     }
 
-    /// The limits; tries again while they are being written, for ten milliseconds and more.
+    /// Returns the limits, and tries again while they are being written, for at least ten
+    /// milliseconds.
     pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
         settled(&self.path, || Ok(self.read()))
     }
 }
 
-/// Calls `read` until the page says something, for ten milliseconds and more.
+/// Calls `read` until it returns a value, for at least ten milliseconds.
 fn settled<T>(path: &Path, mut read: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     for _ in 0..100 {
         if let Some(read) = read()? {
@@ -249,8 +264,7 @@ fn limits_of(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> Limits {
     limits
 }
 
-/// Puts the right check into a page's bytes, whatever else they say: for tests that want to get
-/// past it.
+/// Writes the correct check value into a page's bytes, for tests that must pass the check.
 #[doc(hidden)]
 pub fn seal(page: &mut [u8]) {
     let word = |at: usize| {
@@ -266,8 +280,8 @@ pub fn seal(page: &mut [u8]) {
     page[WORD_CHECK * 8..WORD_CHECK * 8 + 8].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// FNV-1a over what a page says, word by word: finds slips and not forgers, who could compute it
-/// too.
+/// Computes FNV-1a over a page's contents, word by word. It finds errors but no forgery, since a
+/// forger could compute it too.
 fn check(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> u64 {
     std::iter::once(paused)
         .chain(std::iter::once(entries.len() as u64))
@@ -387,7 +401,8 @@ mod tests {
             .unwrap();
     }
 
-    /// A tenant cuts its page short while a command of root's has it open: an error, and no fault.
+    /// Checks that a tenant that truncates its page while a command of root's has it open causes an
+    /// error, and no fault.
     #[test]
     fn a_page_that_is_cut_short_is_an_error_from_outside() {
         let dir = tempfile::tempdir().unwrap();
@@ -442,8 +457,8 @@ mod tests {
         assert!(writer.read().unwrap().is_some());
     }
 
-    /// A writer that was stopped between two of its stores holds the setup lock. Whoever needs the
-    /// limits waits for it.
+    /// Checks that a reader waits for a writer that was stopped between two of its stores and holds
+    /// the setup lock.
     #[test]
     fn a_writer_that_is_slow_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
@@ -462,7 +477,7 @@ mod tests {
             waits.join().unwrap().unwrap(),
             (generation + 2, Limits::default())
         );
-        // One that died there has left the lock, and the page says nothing.
+        // A writer that died there has released the lock, and the page is invalid.
         set_generation(dir.path(), generation | 1);
         let reader = Control::open_as_member(dir.path()).unwrap();
         assert!(

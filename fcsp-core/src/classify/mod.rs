@@ -1,9 +1,9 @@
-//! The stream classifier: what kind of work a launch is, from the kernel's name, its shape and the
+//! The stream classifier: finds the class of a launch from the kernel's name, its shape and the
 //! stream's history.
 //!
-//! A name is resolved once for each function handle ([`by_name`]); what a launch then costs is a
-//! lookup of the handle, which the backend has anyway. The history of a stream ([`StreamHistory`])
-//! says what phase its program is in, and stands in for a name where there is none.
+//! A name is resolved once for each function handle ([`by_name`]). A launch then costs a lookup of
+//! the handle, which the backend makes anyway. The history of a stream ([`StreamHistory`]) shows
+//! the phase of its program, and replaces a missing name.
 
 mod history;
 mod names;
@@ -11,17 +11,17 @@ mod names;
 pub use history::StreamHistory;
 pub use names::by_name;
 
-/// A kind of device work.
+/// Kind of device work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Class {
-    /// Waits for other devices or ranks: goes first while its tenant owes little.
+    /// Waits for other devices or ranks. It is admitted first while its tenant owes little.
     Collective = 0,
     /// Attention.
     Attention = 1,
-    /// Matrix products and convolutions: bound by arithmetic.
+    /// Matrix products and convolutions: limited by arithmetic.
     Gemm = 2,
-    /// Element-wise work, norms, reductions, gathers: bound by memory.
+    /// Element-wise work, norms, reductions, gathers: limited by memory bandwidth.
     MemoryBound = 3,
     /// Copies and fills.
     Copy = 4,
@@ -40,17 +40,17 @@ impl Class {
         Self::Other,
     ];
 
-    /// The number the class has in shared pages and tables.
+    /// Returns the class's number in claim pages and tables.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// The class with this number.
+    /// Returns the class with this number.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// The name the class has in metrics.
+    /// Returns the class's name in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Collective => "collective",
@@ -62,14 +62,14 @@ impl Class {
         }
     }
 
-    /// Whether another rank may be waiting for work of this class.
+    /// Returns true if another rank may be waiting for work of this class.
     pub const fn bypasses_gate(self) -> bool {
         matches!(self, Self::Collective)
     }
 }
 
-/// The class of a launch from all there is: the name where it says something; else the shape, where
-/// it says something; else what the stream mostly did lately. `threads` is per block.
+/// Returns the class of a launch: by its name, else by its shape, else by the stream's recent
+/// launches. `threads` is per block.
 pub fn by_launch(name: &str, blocks: u64, threads: u32, history: &StreamHistory) -> Class {
     match by_name(name) {
         Class::Other if name.is_empty() => {

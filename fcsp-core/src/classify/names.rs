@@ -1,13 +1,13 @@
-//! Kernel names to classes.
+//! Classes of kernels by their names.
 //!
-//! Names come mangled or not, with template arguments that mention anything, so the order of the
-//! rules matters: what decides soonest and costs most when wrong comes first. A collective taken
-//! for something else may be held back while another rank waits for it; anything else taken for a
-//! collective runs for free. Both directions are tested on `labelled.tsv`.
+//! Names may be mangled, and their template arguments mention anything, so the order of the rules
+//! matters. The rule whose error costs most comes first. A collective with another class may be
+//! delayed while another rank waits for it. Other work with the class of a collective is not
+//! charged in time. Both directions are tested on `labelled.tsv`.
 
 use super::Class;
 
-/// Names, in lower case, that only collectives have.
+/// Parts of names, in lower case, that only collectives have.
 const COLLECTIVE: &[&str] = &[
     "nccl",
     "rccl",
@@ -104,7 +104,7 @@ const ATTENTION: &[&str] = &[
     "paged_prefill",
 ];
 
-/// Work around attention that moves memory: checked before [`ATTENTION`].
+/// Work around attention that moves memory. It is checked before [`ATTENTION`].
 const AROUND_ATTENTION: &[&str] = &[
     "reshape_and_cache",
     "concat_and_cache",
@@ -183,8 +183,8 @@ const GEMM: &[&str] = &[
     "matrix_mul",
 ];
 
-/// Conversions of layout and statistics that carry a product's library in their names: checked
-/// before [`GEMM`].
+/// Layout conversions and statistics that carry a library's name in theirs. They are checked before
+/// [`GEMM`].
 const AROUND_GEMM: &[&str] = &[
     "nchwtonhwc",
     "nhwctonchw",
@@ -280,8 +280,7 @@ fn any(name: &str, parts: &[&str]) -> bool {
     parts.iter().any(|part| name.contains(part))
 }
 
-/// Kernels that PyTorch's inductor writes are named by what they fuse: the prefix says what they
-/// are.
+/// Returns the class of a kernel of PyTorch's inductor, whose name's prefix says its kind.
 fn inductor(name: &str) -> Option<Class> {
     let rest = name.strip_prefix("triton_")?;
     let (kind, fused) = rest.split_once('_').unwrap_or((rest, ""));
@@ -293,8 +292,8 @@ fn inductor(name: &str) -> Option<Class> {
     }
 }
 
-/// The class of a kernel by its name alone. Call it once for each function handle: it reads the
-/// whole name several times.
+/// Returns the class of a kernel by its name alone. Call it once for each function handle, since it
+/// reads the whole name several times.
 pub fn by_name(name: &str) -> Class {
     let name = name.to_ascii_lowercase();
     let name = name.as_str();
@@ -318,7 +317,7 @@ pub fn by_name(name: &str) -> Class {
     if any(name, AROUND_GEMM) {
         return Class::MemoryBound;
     }
-    // PyTorch's own kernels name functors and types in their arguments; its products are in
+    // PyTorch's own kernels name functors and types in their arguments. Its matrix products are in
     // libraries.
     let product = if native {
         any(name, &["conv_depthwise", "gemm"])

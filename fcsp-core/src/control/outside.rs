@@ -1,4 +1,4 @@
-//! The control page as a file: for commands and for a process that is about to join.
+//! The control page as a file, for commands and for a process that is about to join.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -71,17 +71,18 @@ impl ControlFile {
         Ok(word_of(&self.bytes(1, index)?, 0))
     }
 
-    /// Changes whenever the limits change; odd while they are being written.
+    /// Returns the generation, which changes whenever the limits change and is odd while they are
+    /// being written.
     ///
     /// # Errors
     ///
-    /// The file was cut short, or the system's reason.
+    /// The file was truncated, or any error of the file operations.
     pub fn generation(&self) -> io::Result<u64> {
         self.word(WORD_GENERATION)
     }
 
-    /// The limits, with their generation; `None` while they are being written, and where they are
-    /// damaged.
+    /// Returns the limits with their generation. Returns `None` while they are being written, and
+    /// if they are damaged.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl ControlFile {
         if before & 1 == 1 {
             return Ok(None);
         }
-        // The generation was read before what it speaks for, and is read again after it.
+        // The generation is read before the contents, and again after them.
         fence(Ordering::Acquire);
         let bytes = self.bytes(FILE_BYTES / 8, 0)?;
         fence(Ordering::Acquire);
@@ -110,11 +111,12 @@ impl ControlFile {
         Ok(is_whole.then(|| (before, limits_of(paused, &entries))))
     }
 
-    /// The limits; tries again while they are being written, for ten milliseconds and more.
+    /// Returns the limits, and tries again while they are being written, for at least ten
+    /// milliseconds.
     ///
     /// # Errors
     ///
-    /// As for [`ControlFile::generation`]; `InvalidData` where the page is half-written or damaged.
+    /// As for [`ControlFile::generation`]; `InvalidData` if the page is half-written or damaged.
     pub fn read_settled(&self) -> io::Result<(u64, Limits)> {
         settled(&self.path, || self.read())
     }
@@ -124,7 +126,7 @@ impl ControlFile {
     ///
     /// # Errors
     ///
-    /// There is no room for so many rules, or the system's reason.
+    /// There is no space for so many rules, or any error of the file operations.
     pub fn write(&self, limits: &Limits) -> io::Result<()> {
         let entries = entries_of(limits);
         if entries.len() > MAX_RULES {
@@ -132,8 +134,8 @@ impl ControlFile {
         }
         let before = self.generation()? | 1;
         self.put(&[before], WORD_GENERATION)?;
-        // A reader that sees a new word also sees the odd generation, and one that sees the even
-        // one sees all of them.
+        // A reader that sees a new word also sees the odd generation. A reader that sees the even
+        // one sees all new words.
         fence(Ordering::SeqCst);
         let paused = u64::from(limits.paused);
         let mut words = vec![0; FIRST_ENTRY - WORD_RULES];
@@ -156,8 +158,7 @@ impl ControlFile {
         }
     }
 
-    /// The same for a process that may write to no file (`RLIMIT_FSIZE`), though it may to a
-    /// mapping of one.
+    /// Writes through a mapping, for a process that may not write to files (`RLIMIT_FSIZE`).
     fn put_by_mapping(&self, words: &[u64], first: usize) -> io::Result<()> {
         let mapping = Mapping::new(&self.file, FILE_BYTES, true)?;
         for (index, &word) in (first..FILE_BYTES / 8).zip(words) {

@@ -1,10 +1,11 @@
-//! Bytes that a process holds against its quota ahead of the small requests that will want them:
-//! one word of the process's own, one atomic change a request, where the ledger takes two of words
-//! that other processes change as well.
+//! The reservation cache: bytes that a process has reserved for later small requests.
 //!
-//! What stands in here is counted in the ledger already, so the tenant's sum is never too low for
-//! it; it is too high by at most [`Ahead::MOST`] a process, and what nobody takes can be drained at
-//! any time.
+//! A small request costs one atomic change of a word of this process. The ledger would take two
+//! changes of words that other processes change as well.
+//!
+//! Bytes in the cache are already counted in the ledger, so the tenant's sum is never too low. It
+//! is too high by at most [`Ahead::MOST`] for each process. Unused bytes can be drained at any
+//! time.
 //!
 //! ```text
 //! ledger ──reserve──▶ Ahead ──take──▶ a small allocation
@@ -13,49 +14,48 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Bytes held ahead by one process on one device.
+/// Bytes reserved in the cache by one process for one device. Any thread changes the word.
 #[derive(Debug)]
-// A line of its own: it is written by every small request, and what lies beside it is read by every
-// one.
+// A cache line of its own: every small request writes it, and reads the words next to it.
 #[repr(align(64))]
 pub struct Ahead(AtomicU64);
 
 impl Ahead {
-    /// Bytes that are held at once, and that are left of a surplus.
+    /// Bytes that are reserved at once, and that remain when a surplus is released.
     pub const CHUNK: u64 = 256 << 10;
-    /// The most that may stand in here between two requests.
+    /// Most bytes that the cache may hold between two requests.
     pub const MOST: u64 = 2 * Self::CHUNK;
 
-    /// Nothing held.
+    /// Creates an empty cache.
     #[must_use]
     #[cfg(not(loom))]
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// Nothing held.
+    /// Creates an empty cache.
     #[must_use]
     #[cfg(loom)]
     pub fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// Whether there is anything.
+    /// Returns true if the cache is empty.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        // Relaxed: an answer that is old by the time it is used, whatever the ordering.
+        // Relaxed: the answer may be old by the time it is used, whatever the ordering.
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    /// Takes `bytes` for a request, if they are there.
+    /// Takes `bytes` for a request, if the cache has them.
     #[inline]
     #[must_use]
     pub fn take(&self, bytes: u64) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);
         while now >= bytes {
-            // Acquire: what is taken was held by another thread, maybe, and the driver is asked
-            // only after that. Release: as in `give`.
+            // Acquire: another thread may have reserved the bytes, and the driver is called only
+            // after that. Release: as in `give`.
             match self.0.compare_exchange_weak(
                 now,
                 now - bytes,
@@ -69,12 +69,13 @@ impl Ahead {
         false
     }
 
-    /// Puts in bytes that the ledger holds and nothing uses. Returns the surplus, which is out of
-    /// here and which the caller must release.
+    /// Adds bytes that the ledger counts and nothing uses. Returns the surplus, which the caller
+    /// must release.
     #[inline]
     #[must_use = "the surplus is held by nobody"]
     pub fn give(&self, bytes: u64) -> u64 {
-        // Release: the driver had freed them, or the ledger held them, before another takes them.
+        // Release: the driver had freed them, or the ledger had them reserved, before another
+        // thread takes them.
         let now = self.0.fetch_add(bytes, Ordering::AcqRel) + bytes;
         if now <= Self::MOST {
             0
@@ -83,13 +84,13 @@ impl Ahead {
         }
     }
 
-    /// Takes everything out, for the caller to release.
+    /// Empties the cache. The caller must release the bytes.
     #[must_use = "what is taken out is held by nobody"]
     pub fn drain(&self) -> u64 {
         self.keep(0)
     }
 
-    /// Takes out what is above `left`.
+    /// Takes out the bytes above `left`.
     #[cold]
     fn keep(&self, left: u64) -> u64 {
         let mut now = self.0.load(Ordering::Relaxed);
@@ -136,7 +137,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done, what went in is in here, in use, or was handed back.
+        /// Checks that each byte that was put in is in the cache, in use, or was returned.
         #[test]
         fn nothing_is_lost_or_invented(steps in prop::collection::vec((0u8..4, 1u64..128), 0..200)) {
             let ahead = Ahead::new();
@@ -174,8 +175,8 @@ mod model {
     use super::*;
     use loom::sync::Arc;
 
-    /// One thread takes and gives back, another drains, a third gives a surplus: each byte is in
-    /// one place.
+    /// Checks that each byte stays in one place: one thread takes and gives back, another drains, a
+    /// third adds.
     #[test]
     fn loom_every_byte_is_in_one_place() {
         let mut model = loom::model::Builder::new();

@@ -1,4 +1,4 @@
-//! Mapping a region file; taking a slot; clearing up after processes that died.
+//! Attachments: mapping a region file, taking a slot, and clearing the slots of dead processes.
 
 use std::fs::File;
 use std::io;
@@ -19,17 +19,18 @@ use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::process;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Why a region cannot be used. Memory fails closed: a backend that gets this refuses allocations.
+/// Reason why a region cannot be used. Memory fails closed: a backend that gets this refuses
+/// allocations.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
-    /// The file system said no: full, read-only, not permitted.
+    /// The file system refused: full, read-only, not permitted.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// Action that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// Reason of the system.
         source: io::Error,
     },
     /// The file is not a region this build can share.
@@ -37,7 +38,7 @@ pub enum RegionError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Defect of the file.
         reason: String,
     },
     /// Every slot is taken.
@@ -57,30 +58,36 @@ pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
     }
 }
 
-/// How often one tenant looks for dead processes while requests are being refused.
+/// Interval at which one tenant searches for dead processes while requests are being refused.
 pub const REAP_INTERVAL_NS: u64 = 10_000_000;
-/// The most that a crowd stretches it to: what the dead held is free within a second.
+/// Longest such interval, with many processes: the memory of dead processes is available within a
+/// second.
 const MOST_REAP_INTERVAL_NS: u64 = 500_000_000;
-/// Members up to which a newcomer always looks: it may well have been started because another died.
+/// Most taken slots with which a new process always searches: it may have been started because
+/// another one died.
 const FEW: u32 = 64;
 
-/// One process's place in a region. Dropping it gives the slot back; dying gives it back too.
+/// One process's slot in a region. Dropping it clears the slot; a death leaves it to be cleared.
 #[derive(Debug)]
 pub struct Attachment {
+    /// Path of the file.
     path: PathBuf,
+    /// Device and inode of the file.
     id: FileId,
-    /// Keeps the slot's lock, too: there is no descriptor that the program could close.
+    /// Mapping of the file. It also keeps the slot's lock, so that there is no descriptor that the
+    /// program could close.
     mapping: Mapping,
+    /// Number of this process's slot; `u32::MAX` before one is taken.
     pub(super) index: u32,
-    /// Slots that are known to lie in the file, whatever its words say.
+    /// Slots that are known to be in the file, whatever its words say.
     backed: AtomicU32,
-    /// This process's place in the tenant that its own is a part of.
+    /// This process's attachment to the outer tenant.
     pub(super) outer: Option<Box<Outer>>,
 }
 
 impl Attachment {
-    /// Attaches this process to the region at `path`, which must lie in an existing folder; makes
-    /// it if need be. The caller holds the tenant's [`SetupLock`], passed as proof.
+    /// Attaches this process to the region at `path`, which must be in an existing folder, and
+    /// creates the region if needed. The caller holds the tenant's [`SetupLock`], passed as proof.
     pub fn open(
         path: &Path,
         device: &DeviceIdentity,
@@ -95,7 +102,7 @@ impl Attachment {
             }
             Err(error) => return Err(io_error("open", path)(error)),
         };
-        // Nobody of another boot lives. What was counted then, and when, means nothing now.
+        // No process of another boot lives. Its counts and instants have no meaning now.
         let file = if is_of_another_boot(&file) {
             drop(file);
             create(path, device, total, limit)?
@@ -110,8 +117,8 @@ impl Attachment {
         if len < HEADER_BYTES as u64 {
             return Err(unusable(format!("is truncated to {len} bytes")));
         }
-        // Read, and not by the mapping: the identity is no atomic, and somebody may write over it
-        // at this moment.
+        // Read by a system call, not through the mapping: the identity is not atomic, and another
+        // process may overwrite it now.
         let mut identity = [0; IDENTITY_BYTES];
         file.read_exact_at(&mut identity, 0)
             .map_err(io_error("read", path))?;
@@ -137,7 +144,7 @@ impl Attachment {
             });
         }
         this.index = this.take_slot(&file)?;
-        // A region that does not say its boot may be of another one, with any number of dead.
+        // A region without a boot may belong to another one, with any number of dead processes.
         let knows_boot = this.tenant().boot.swap(boot::id(), Ordering::Relaxed) == boot::id();
         if this.high() <= FEW || !knows_boot || this.is_due() || this.crowd() <= FEW {
             this.reap_in(&file);
@@ -145,10 +152,10 @@ impl Attachment {
         Ok(this)
     }
 
-    /// The tenant's words.
+    /// Returns the tenant's words.
     pub fn tenant(&self) -> &TenantWords {
-        // SAFETY: `open` checked that the file holds a header; the words are atomics, so other
-        // processes may write them at any time; the mapping lives as long as `self`; 128 is aligned
+        // SAFETY: `open` checked that the file holds a header. The words are atomics, so other
+        // processes may write them at any time. The mapping lives as long as `self`. 128 is aligned
         // for TenantWords.
         unsafe {
             self.mapping
@@ -172,17 +179,17 @@ impl Attachment {
         }
     }
 
-    /// This process's words.
+    /// Returns this process's words.
     pub fn slot(&self) -> &SlotWords {
         self.slot_at(self.index)
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The ledger of this process.
+    /// Returns the ledger of this process.
     pub fn ledger(&self) -> Ledger<'_> {
         Ledger {
             tenant: self.tenant(),
@@ -190,7 +197,7 @@ impl Attachment {
         }
     }
 
-    /// Slots that scans must look at.
+    /// Returns the number of slots that scans must examine.
     pub(super) fn high(&self) -> u32 {
         let tenant = self.tenant();
         // Acquire on both: a slot below `high` is initialised, its bytes below `capacity` are
@@ -200,15 +207,15 @@ impl Attachment {
             .load(Ordering::Acquire)
             .min(tenant.capacity.load(Ordering::Acquire))
             .min(MAX_SLOTS);
-        // Relaxed: a number that only grows, as the file does.
+        // Relaxed: a number that only grows, like the file.
         if said <= self.backed.load(Ordering::Relaxed) {
             return said;
         }
         self.look_for(said)
     }
 
-    /// The slots that lie in the file, of so many that its words speak of. Whoever wrote over the
-    /// words must not have the tenant's processes ended by a fault.
+    /// Returns how many of `said` slots are in the file. Damaged words must not end the tenant's
+    /// processes by a fault.
     #[cold]
     fn look_for(&self, said: u32) -> u32 {
         if self.mapping.reaches(lock_offset(said) as usize) {
@@ -223,9 +230,9 @@ impl Attachment {
                 .map_err(io_error("lock a slot of", &self.path))
         };
         let high = self.high();
-        // A free slot costs no system call to find; a new one costs one. The dead ones are only
-        // told from the living by their locks, one system call each, and clearing up makes them
-        // free: they are the last resort.
+        // Finding a vacant slot costs no system call, and a new one costs one. Slots of dead
+        // processes differ from live ones only by their locks, at one system call each. They are
+        // the last resort; the search for dead processes makes them vacant.
         for index in 0..high {
             if self.slot_at(index).state.load(Ordering::Acquire) == SLOT_FREE && lock(index)? {
                 return Ok(self.adopt(index));
@@ -249,7 +256,7 @@ impl Attachment {
         Err(no_more)
     }
 
-    /// Sees to it that the file holds slot `index`, which is the first that nobody ever took.
+    /// Extends the file to hold slot `index`, the first one that was never taken.
     fn make_room(&self, file: &File, index: u32) -> Result<(), RegionError> {
         if index >= MAX_SLOTS {
             return Err(RegionError::Full {
@@ -268,13 +275,13 @@ impl Attachment {
         }
         self.backed.fetch_max(backed, Ordering::Relaxed);
         if index >= tenant.capacity.load(Ordering::Acquire) {
-            // Release: the bytes are there before anybody may touch them.
+            // Release: the bytes exist before another process may touch them.
             tenant.capacity.store(backed, Ordering::Release);
         }
         Ok(())
     }
 
-    /// Makes a locked slot this process's own.
+    /// Takes a locked slot for this process.
     fn adopt(&self, index: u32) -> u32 {
         let (tenant, slot) = (self.tenant(), self.slot_at(index));
         if slot.state.load(Ordering::Acquire) != SLOT_FREE {
@@ -306,14 +313,14 @@ impl Attachment {
         index
     }
 
-    /// Clears the slots of dead processes and brings `used` up to date. Returns how many were
-    /// cleared: none where the file is out of this process's sight, in a root folder or with a user
-    /// of its own. Then the next one to come clears them.
+    /// Clears the slots of dead processes and recomputes `used`. Returns how many were cleared.
+    /// There are none if this process cannot open the file, because of another root folder or
+    /// another user. Then the next process that attaches clears them.
     pub fn reap(&self) -> u32 {
         match self.reopen() {
             Some(file) => self.reap_in(&file),
             None => {
-                // Not at each refusal anew.
+                // Noted, so that it is not tried again at each refusal.
                 self.tenant()
                     .reaped_ns
                     .store(file::monotonic_ns(), Ordering::Relaxed);
@@ -323,8 +330,8 @@ impl Attachment {
         }
     }
 
-    /// The region, if its path still leads to it. Its locks conflict with this process's own, whose
-    /// slot is never tried.
+    /// Opens the region again, if its path still leads to it. Its locks conflict with this
+    /// process's own, whose slot is never tried.
     fn reopen(&self) -> Option<Transient> {
         let file = file::open_rw(&self.path, false).ok()?;
         (FileId::of(&file).ok()? == self.id).then_some(file)
@@ -341,7 +348,7 @@ impl Attachment {
             if index == self.index || slot.state.load(Ordering::Acquire) == SLOT_FREE {
                 continue;
             }
-            // Having the lock is the proof that the owner is dead and the right to clear after it.
+            // The lock proves that the owner is dead, and gives the right to clear the slot.
             if matches!(file::try_lock(file, lock_offset(index), 1), Ok(true)) {
                 if slot.state.load(Ordering::Acquire) != SLOT_FREE {
                     ledger::clear_slot(tenant, slot);
@@ -359,22 +366,22 @@ impl Attachment {
         cleared
     }
 
-    /// Sets `used` to what the living hold, if it may be another figure.
+    /// Sets `used` to the sum over all live slots, if it may differ.
     fn recompute(&self) {
         ledger::recompute(self.tenant(), || {
             Box::new((0..self.high()).map(|index| self.slot_at(index)))
         });
     }
 
-    /// Slots that are taken, by the living or the dead: a look for the dead tries each.
+    /// Returns the number of taken slots, of live and dead processes: a search tries each of them.
     fn crowd(&self) -> u32 {
         let taken = |index: &u32| self.slot_at(*index).state.load(Ordering::Relaxed) != SLOT_FREE;
         (0..self.high()).filter(taken).count() as u32
     }
 
-    /// Whether it is time to look for dead processes: there may be some, and nobody has looked for
-    /// [`REAP_INTERVAL_NS`], or longer in a crowd. A look costs a lock attempt for each of its
-    /// members, each of which searches the kernel's list of all their locks: 12 ms for a thousand.
+    /// Returns true if a search for dead processes is due: there may be some, and none was made for
+    /// [`REAP_INTERVAL_NS`], or longer with many processes. A search tries the lock of each slot,
+    /// and each try searches the kernel's list of all locks: 12 ms for a thousand.
     fn is_due(&self) -> bool {
         let tenant = self.tenant();
         let high = u64::from(self.high());
@@ -386,15 +393,15 @@ impl Attachment {
         let Some(since) =
             file::monotonic_ns().checked_sub(tenant.reaped_ns.load(Ordering::Relaxed))
         else {
-            // A time that is still to come is another clock's.
+            // An instant in the future belongs to another clock.
             return true;
         };
-        // There never were more than `high`, and there may be far fewer by now.
+        // There were never more than `high`, and there may be far fewer by now.
         since >= interval(high)
             || (since >= REAP_INTERVAL_NS && since >= interval(u64::from(self.crowd())))
     }
 
-    /// Looks for dead processes if that is due.
+    /// Searches for dead processes if that is due.
     pub fn reap_if_due(&self) {
         if self.is_due() {
             self.reap();
@@ -404,8 +411,8 @@ impl Attachment {
         }
     }
 
-    /// Reserves `bytes` under `limit`, and within the tenants that this one is a part of. Before
-    /// refusing, looks whether a dead process still counts. A refusal is counted.
+    /// Reserves `bytes` under `limit`, and within the outer tenants. Before it refuses, it searches
+    /// for dead processes. A refusal is counted.
     #[inline]
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         match self.reserve_at_once(bytes, limit) {
@@ -416,14 +423,14 @@ impl Attachment {
         }
     }
 
-    /// [`Attachment::reserve`] for a caller who can do with less, or tries again: a refusal is not
-    /// counted.
+    /// Reserves like [`Attachment::reserve`], for a caller that can use less or tries again. A
+    /// refusal is not counted.
     pub fn try_reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         self.reserve_at_once(bytes, limit)
             .or_else(|denied| self.reserve_again(bytes, limit, denied))
     }
 
-    /// The same without a look at who has died.
+    /// Reserves without a search for dead processes.
     #[inline]
     pub fn reserve_at_once(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         self.ledger().reserve(bytes, limit)?;
@@ -433,7 +440,7 @@ impl Attachment {
         }
     }
 
-    /// Counts `bytes` that the driver has taken already, whatever the quota says.
+    /// Charges `bytes` that the driver has already taken, whatever the quota says.
     pub fn charge(&self, bytes: u64) {
         self.ledger().charge(bytes);
         if let Some(outer) = &self.outer {
@@ -441,7 +448,7 @@ impl Attachment {
         }
     }
 
-    /// Gives `bytes` back that this process has reserved or charged.
+    /// Releases `bytes` that this process has reserved or charged.
     #[inline]
     pub fn release(&self, bytes: u64) {
         self.release_own(bytes);
@@ -473,7 +480,8 @@ impl Attachment {
         }
     }
 
-    /// Refuses more than the whole quota, for which no death can make room. Counted.
+    /// Refuses more than the whole quota, which no death can make available. The refusal is
+    /// counted.
     pub fn deny(&self, bytes: u64, limit: u64) -> Denied {
         self.count_refusal(bytes);
         Denied {
@@ -483,7 +491,7 @@ impl Attachment {
         }
     }
 
-    /// Counts a refusal of `bytes` that [`Attachment::reserve`] had no part in.
+    /// Counts a refusal of `bytes` that [`Attachment::reserve`] did not make.
     pub fn count_refusal(&self, bytes: u64) {
         let tenant = self.tenant();
         // Relaxed: counters for people.
@@ -502,18 +510,18 @@ impl Drop for Attachment {
             return;
         }
         let (tenant, slot) = (self.tenant(), self.slot());
-        // We hold the lock, so clearing our own slot is the same as clearing a dead one's.
+        // This process holds the lock, so clearing its slot is the same as clearing a dead one's.
         ledger::clear_slot(tenant, slot);
         self.recompute();
     }
 }
 
-/// A quota on an attachment.
+/// Quota on an attachment.
 #[derive(Debug)]
 pub struct Governed<'a> {
-    /// The place in the region.
+    /// Slot in the region.
     pub attachment: &'a Attachment,
-    /// Bytes the tenant may hold; `u64::MAX` for no limit.
+    /// Quota of the tenant in bytes; `u64::MAX` for no limit.
     pub limit: u64,
 }
 

@@ -1,26 +1,26 @@
-//! What a context takes of a device, as the tenant's processes have seen it, and which of them are
-//! making one.
+//! Sizes of contexts, as the tenant's processes have seen them, and the processes that are making
+//! one.
 //!
-//! A driver says what a context takes only by taking it. The smallest figure seen so far is held
-//! before the driver is asked for the next one. It is a lower bound, so it refuses nothing that
-//! would fit. A process's first context takes more than its later ones on some drivers: there is a
-//! figure for each kind.
+//! A driver reveals the size of a context only by making one. The smallest size seen so far is
+//! reserved before the driver makes the next one. It is a lower bound, so it refuses nothing that
+//! would fit. With some drivers, a process's first context is larger than its later ones, so there
+//! is a figure for each kind.
 
 use super::Attachment;
 use super::layout::SLOT_LIVE;
 use crate::file::monotonic_ns;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The longest that a process counts as making a context, ns. One that takes longer hangs in the
-/// driver, or has left it by a jump.
+/// Longest time for which a process counts as making a context, ns. A process that takes longer
+/// hangs in the driver, or has left it by a jump.
 const LONGEST_MAKING_NS: u64 = 10_000_000_000;
 
-/// The kinds of context that are known apart.
+/// Kind of context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContextKind {
-    /// The only one that its process has on the device.
+    /// The only context of its process on the device.
     First,
-    /// One beside others of the same process.
+    /// A further context of the same process.
     Further,
 }
 
@@ -32,11 +32,10 @@ impl Attachment {
         }
     }
 
-    /// The smallest size seen of a context, in bytes; `None` while none was seen. One beside others
-    /// is taken to be no larger than a first one: what else took memory meanwhile may be in its
-    /// figure.
+    /// Returns the smallest size seen of a context, in bytes, or `None` if none was seen. A further
+    /// context counts as no larger than a first one: its figure may contain other memory.
     pub fn context_bytes(&self, kind: ContextKind) -> Option<u64> {
-        // Acquire: what was held for the context that the figure is of is settled.
+        // Acquire: the reservation for the context of this figure was reconciled before.
         let seen = |kind| self.context_word(kind).load(Ordering::Acquire);
         match (seen(kind), seen(ContextKind::First)) {
             (0, _) => self
@@ -48,7 +47,7 @@ impl Attachment {
         }
     }
 
-    /// Takes in the size of a context that was made, in bytes.
+    /// Records the size of a context that was made, in bytes.
     pub fn saw_context(&self, kind: ContextKind, bytes: u64) {
         // Release: as above.
         let _ =
@@ -58,11 +57,11 @@ impl Attachment {
                 });
     }
 
-    /// Says that this process has the driver make a context. Before anything is held for it: a
-    /// process that is refused for what is held sees this.
+    /// Publishes that the driver makes a context for this process. Call it before the reservation:
+    /// a process that is refused because of it sees this.
     pub fn begins_context(&self) {
-        // Release, with the Acquire in `others_make_contexts`. The ledger's exchange comes after it
-        // and publishes it.
+        // Release: pairs with the Acquire in `others_make_contexts`. The ledger's exchange comes
+        // later and publishes it.
         self.slot()
             .making_since
             .store(monotonic_ns().max(1), Ordering::Release);
@@ -71,17 +70,17 @@ impl Attachment {
         }
     }
 
-    /// Says that what was held for the context is settled.
+    /// Publishes that the reservation for the context was reconciled.
     pub fn ends_context(&self) {
-        // Release: whoever sees this sees the ledger as it is now.
+        // Release: a process that sees this sees the present ledger.
         self.slot().making_since.store(0, Ordering::Release);
         if let Some(outer) = &self.outer {
             outer.place.ends_context();
         }
     }
 
-    /// Whether another process of the tenant, or of one that this is a part of, is making a
-    /// context: what it holds for that may be more than it will take.
+    /// Returns true if another process of the tenant, or of an outer tenant, is making a context.
+    /// Its reservation may exceed what the context will take.
     pub fn others_make_contexts(&self) -> bool {
         let outer = self.outer.as_ref();
         self.others_here_make_contexts()

@@ -1,5 +1,5 @@
-//! A ledger in private memory: one process, no file. What an embedding program uses when it only
-//! limits itself, and what the ledger's own tests run on.
+//! A ledger in private memory: one process, no file. Embedders use it to limit only themselves, and
+//! the ledger's own tests run on it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// Words of a tenant that holds nothing on a device of `total` bytes.
+/// Returns the words of a tenant without allocations, on a device of `total` bytes.
 pub fn tenant_words(total: u64) -> TenantWords {
     TenantWords {
         used: AtomicU64::new(0),
@@ -28,7 +28,7 @@ pub fn tenant_words(total: u64) -> TenantWords {
     }
 }
 
-/// Words of a live process that holds nothing.
+/// Returns the words of a live process without allocations.
 pub fn slot_words() -> SlotWords {
     SlotWords {
         state: AtomicU32::new(SLOT_LIVE),
@@ -41,22 +41,24 @@ pub fn slot_words() -> SlotWords {
         overhead: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         unchecked: AtomicU64::new(0),
-        // Not a constant: the atomics of a model are made at run time.
+        // Not a constant: loom makes its atomics at run time.
         name: std::array::from_fn(|_| AtomicU64::new(0)),
         waiting_since: AtomicU64::new(0),
         making_since: AtomicU64::new(0),
     }
 }
 
-/// A quota inside one process.
+/// Quota inside one process.
 #[derive(Debug, Clone)]
 pub struct LocalLedger {
+    /// Words of the tenant and of its only process.
     words: Arc<(TenantWords, SlotWords)>,
+    /// Quota in bytes; `u64::MAX` for no limit.
     limit: u64,
 }
 
 impl LocalLedger {
-    /// At most `limit` bytes of a device of `total` bytes.
+    /// Creates a quota of `limit` bytes on a device of `total` bytes.
     pub fn new(total: u64, limit: u64) -> Self {
         Self {
             words: Arc::new((tenant_words(total), slot_words())),
@@ -82,7 +84,7 @@ impl MemoryTracker for LocalLedger {
     }
 
     fn release(&self, bytes: u64) {
-        // Nobody dies alone in here: there is one process, and no recompute.
+        // There is one process, so no death and no recompute.
         let _ = self.ledger().release(bytes);
     }
 

@@ -1,4 +1,4 @@
-//! The bytes of a region file: what every process of one tenant shares about one device.
+//! Layout of a region file, which all processes of one tenant share for one device.
 //!
 //! ```text
 //! 0      header: identity, written once before the file gets its name
@@ -7,26 +7,27 @@
 //! 4352   slot 1 ...
 //! ```
 //! All numbers are little-endian machine words at fixed offsets. Words are only appended, and zero
-//! means absent; a word that moves or changes its meaning raises [`VERSION`].
+//! means absent. A word that moves or changes its meaning raises [`VERSION`].
 
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// "FCSPREG" and a byte that makes byte order visible.
+/// Magic number: "FCSPREG" and a byte that makes byte order visible.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPREG\x01");
-/// Raised whenever a field moves or changes meaning.
+/// Version, raised whenever a field moves or changes its meaning.
 pub const VERSION: u32 = 2;
-/// Bytes before the first slot: a page, so that slots may be mapped on their own.
+/// Bytes before the first slot: a page of memory, so that slots may be mapped separately.
 pub const HEADER_BYTES: usize = 4096;
-/// Bytes a slot takes.
+/// Bytes of a slot.
 pub const SLOT_BYTES: usize = 256;
-/// Slots in a new file; the file doubles when they are taken.
+/// Slots in a new file. The file doubles when they are taken.
 pub const FIRST_SLOTS: u32 = 32;
-/// Slots that fit in the window each process maps (16 MiB of address space, not of memory).
+/// Most slots: as many as fit in the window that each process maps (16 MiB of address space, not of
+/// memory).
 pub const MAX_SLOTS: u32 = 65_536;
-/// Bytes of the window each process maps.
+/// Bytes of the window that each process maps.
 pub const WINDOW_BYTES: usize = HEADER_BYTES + MAX_SLOTS as usize * SLOT_BYTES;
 
-/// Written once, before the file gets its name; checked on every attach.
+/// Header, written once before the file gets its name, and checked on every attach.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -46,15 +47,15 @@ pub struct Identity {
     pub pci_domain: u32,
     /// PCI bus, device, function, and a zero byte.
     pub pci_bdf: [u8; 4],
-    /// FNV-1a over the fields above: a scribbled header is noticed.
+    /// FNV-1a over the fields above, against damaged headers.
     pub check: u64,
 }
 
-/// Bytes of an [`Identity`] in a file.
+/// Size of an [`Identity`] in a file, in bytes.
 pub const IDENTITY_BYTES: usize = size_of::<Identity>();
 
 impl Identity {
-    /// The identity as it lies in a file.
+    /// Returns the bytes of the identity in a file.
     pub fn to_bytes(self) -> [u8; IDENTITY_BYTES] {
         let mut bytes = [0; IDENTITY_BYTES];
         let mut at = 0;
@@ -74,7 +75,7 @@ impl Identity {
         bytes
     }
 
-    /// The identity that lies in a file so.
+    /// Reads the identity from its bytes in a file.
     pub fn from_bytes(bytes: &[u8; IDENTITY_BYTES]) -> Self {
         fn take<const N: usize>(bytes: &[u8], at: &mut usize) -> [u8; N] {
             let mut field = [0; N];
@@ -96,7 +97,7 @@ impl Identity {
         }
     }
 
-    /// The check value that belongs to the other fields.
+    /// Returns the check value that belongs to the other fields.
     pub fn expected_check(&self) -> u64 {
         let mut hash = Fnv::new();
         hash.add(&self.magic.to_le_bytes());
@@ -111,12 +112,12 @@ impl Identity {
     }
 }
 
-/// FNV-1a, 64 bits: enough to notice damage, no defence against forgery.
+/// Hash FNV-1a, 64 bits: enough to notice damage, no defence against forgery.
 #[derive(Debug)]
 pub struct Fnv(u64);
 
 impl Fnv {
-    /// An empty hash.
+    /// Creates an empty hash.
     pub fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
@@ -128,7 +129,7 @@ impl Fnv {
         }
     }
 
-    /// The hash so far.
+    /// Returns the hash so far.
     pub fn finish(&self) -> u64 {
         self.0
     }
@@ -140,84 +141,89 @@ impl Default for Fnv {
     }
 }
 
-/// The tenant's words for one device. See [`super::ledger`] for who writes which when.
+/// The tenant's words for one device. All processes of the tenant write them; [`super::ledger`]
+/// gives the order. Snapshots read them from outside.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct TenantWords {
-    /// `{version: 18 bits, epoch: 10 bits, units: 36 bits}`: units of 512 bytes held by all live
-    /// slots.
+    /// `{version: 18 bits, epoch: 10 bits, granules: 36 bits}`: granules of 512 bytes reserved by
+    /// all live slots. Every process exchanges it with AcqRel.
     pub used: AtomicU64,
-    /// `{marks set: 32 bits, marks answered: 32 bits}`: set when a dead slot has been cleared and
-    /// when a change met a recompute, answered by the recomputes that follow.
+    /// `{marks set: 32 bits, marks answered: 32 bits}`. A mark is set after a dead slot was cleared
+    /// or a change met a recompute. The following recompute answers it.
     pub dirty: AtomicU64,
-    /// Bytes of the device, as the first process to attach found it.
+    /// Bytes of the device, as the first process to attach found it. Written once, before the file
+    /// gets its name.
     pub total: AtomicU64,
-    /// Bytes the tenant may hold here, for display; each process enforces the quota it was
+    /// Quota of the tenant in bytes, for display; each process enforces the quota that it was
     /// configured with.
     pub limit: AtomicU64,
-    /// Slots the file has room for.
+    /// Slots that the file has room for. Raised with Release after the file was allocated.
     pub capacity: AtomicU32,
-    /// One more than the highest slot ever taken: where scans stop.
+    /// One more than the highest slot ever taken; scans stop there. Raised with Release after the
+    /// slot was initialised.
     pub high: AtomicU32,
-    /// CLOCK_MONOTONIC nanoseconds of the last look for dead processes.
+    /// Instant of the last search for dead processes, ns of CLOCK_MONOTONIC.
     pub reaped_ns: AtomicU64,
-    /// Most units ever in use.
+    /// Most granules ever in use. Raised by each reservation; read for display.
     pub peak: AtomicU64,
-    /// Requests refused since the region was made.
+    /// Requests refused since the region was made. Counted by each process; read for display.
     pub refused: AtomicU64,
-    /// Bytes asked for by the last refused request.
+    /// Bytes requested by the last refused request.
     pub refused_bytes: AtomicU64,
-    /// Dead processes whose memory was given back.
+    /// Dead processes whose slots were cleared.
     pub reaped: AtomicU64,
-    /// The boot of the machine that the region is of ([`crate::boot::id`]); 0 in regions of builds
-    /// that did not write it.
+    /// Boot to which the region belongs ([`crate::boot::id`]); 0 in regions of builds that did not
+    /// write it. Each attach writes it.
     pub boot: AtomicU64,
-    /// Bytes of the smallest context that one of the tenant's processes began with; 0 while none is
-    /// known. See [`super::contexts`].
+    /// Bytes of the smallest first context of any of the tenant's processes; 0 while none is known.
+    /// See [`super::contexts`].
     pub first_context: AtomicU64,
-    /// Bytes of the smallest context that a process made beside another; 0 while none is known.
+    /// Bytes of the smallest further context of any process; 0 while none is known.
     pub further_context: AtomicU64,
 }
 
-/// Nobody owns the slot.
+/// State of a vacant slot.
 pub const SLOT_FREE: u32 = 0;
-/// A process owns the slot, or owned it when it died.
+/// State of a slot whose owner lives, or died without clearing it.
 pub const SLOT_LIVE: u32 = 1;
 
-/// What one process holds on the device. Only that process writes here, but for clearing after its
-/// death.
+/// Words of one process for one device. Only that process writes them; after its death the process
+/// that holds the slot's kernel lock clears them.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct SlotWords {
-    /// [`SLOT_FREE`] or [`SLOT_LIVE`].
+    /// [`SLOT_FREE`] or [`SLOT_LIVE`]. Written with Release, after the other words.
     pub state: AtomicU32,
-    /// Bytes of the name that are used.
+    /// Used bytes of the name.
     pub name_len: AtomicU32,
-    /// Units of 512 bytes this process holds in `used`, reservations included.
+    /// Granules of 512 bytes that this process has reserved or charged in `used`. Changed before
+    /// `used`.
     pub held: AtomicU64,
-    /// Process number in the process's own namespace.
+    /// Process number in the process's own namespace. Written once, when the slot is taken.
     pub pid: AtomicU32,
     /// Number under which the management library lists the process, where that differs from its
     /// own; 0 if not known.
     pub listed: AtomicU32,
-    /// Start time in clock ticks since boot (field 22 of /proc/PID/stat).
+    /// Start time in clock ticks since boot (field 22 of /proc/PID/stat). Written once.
     pub start_time: AtomicU64,
-    /// `{changes: 18 bits, under way: 10 bits, units: 36 bits}`: units of 512 bytes of live
-    /// allocations, as the driver rounded them; see [`super::physical`].
+    /// Driver account: `{changes: 18 bits, calls in progress: 10 bits, granules: 36 bits}`. The
+    /// granules are those of live allocations, as the driver rounded them; see [`super::physical`].
     pub allocated: AtomicU64,
-    /// Bytes of contexts, code and other overhead, as measured.
+    /// Bytes of contexts, code and other overhead, as measured. Read for display.
     pub overhead: AtomicU64,
-    /// Requests of this process that were refused.
+    /// Requests of this process that were refused. Read for display.
     pub refused: AtomicU64,
-    /// Allocations that went to the driver through a route that could not be checked beforehand.
+    /// Allocations that the driver made by a way that could not be checked before. Read for
+    /// display.
     pub unchecked: AtomicU64,
-    /// Command name, four words of eight bytes.
+    /// Command name, four words of eight bytes. Written once.
     pub name: [AtomicU64; 4],
-    /// Since when a launch of this process has stood at its gate, ns of CLOCK_MONOTONIC; 0 while
-    /// none does. This word came later; files of before have a zero here.
+    /// Instant since which a launch of this process waits at its gate, ns of CLOCK_MONOTONIC; 0 for
+    /// none. Added later; files of older builds have a zero here.
     pub waiting_since: AtomicU64,
-    /// Since when this process has the driver make a context, ns of CLOCK_MONOTONIC; 0 while it
-    /// does not. This word came later.
+    /// Instant since which the driver makes a context for this process, ns of CLOCK_MONOTONIC; 0
+    /// for none. Other processes of the tenant read it with Acquire. Added later.
     pub making_since: AtomicU64,
 }
 
@@ -228,5 +234,5 @@ const _: () = {
     #[cfg(not(loom))]
     assert!(size_of::<TenantWords>() <= HEADER_BYTES - 128);
 };
-/// Where [`TenantWords`] start.
+/// Offset of [`TenantWords`], in bytes.
 pub const TENANT_WORDS_AT: usize = 128;

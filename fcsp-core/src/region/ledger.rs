@@ -1,39 +1,39 @@
-//! The quota's arithmetic: reserve, charge, release, and recompute after a death, without a lock
-//! and with two atomic changes a call.
+//! The ledger: reserve, charge and release memory, and recompute the sum after a death. It takes no
+//! lock and makes two atomic changes for each call.
 //!
 //! Two words take part. `used` is the tenant's sum on the device; `held` is one process's part of
 //! it. A change reads `used`, changes `held`, then changes `used` by an exchange. A process may die
 //! in between:
 //!
-//! | killed after | what is left | mended by |
+//! | killed after | state | repaired by |
 //! |---|---|---|
-//! | reading `used` | nothing moved | clearing the slot |
+//! | reading `used` | nothing changed | clearing the slot |
 //! | changing `held` | `used` exact (reserve) or too high (release) | clearing the slot, recompute |
 //! | changing `used` | exact | clearing the slot, recompute |
 //!
-//! A dead process's slot is cleared under its kernel lock, and `used` is then recomputed as the sum
-//! of what the living hold: it reads `used`, sums `held` over live slots, and replaces `used` if
-//! that has not moved (every change raises the version in the word), raising the epoch in the word.
-//! A change and a recompute meet in one of these ways:
+//! A dead process's slot is cleared under its kernel lock. `used` is then recomputed as the sum of
+//! `held` over all live slots. The recompute reads `used`, takes the sum, and replaces `used` if it
+//! has not changed; every change raises the version in the word. The replacement raises the epoch
+//! in the word. A change and a recompute meet in one of these ways:
 //!
 //! - The change's exchange came before the recompute read `used`. The sum then has the new `held`,
 //!   which came earlier.
 //! - It came between that read and the replacement: the replacement fails.
-//! - It came after the replacement, and the change had read `used` after the replacement, too. Then
+//! - It came after the replacement, and the change had also read `used` after the replacement. Then
 //!   `held` changed after the sum was taken, and the exchange adds to a sum without it: exact.
-//! - It came after the replacement, but the change had read `used` before. Whether the sum has the
-//!   new `held` cannot be told. The exchange sees the other epoch and does not happen: a release
-//!   leaves `used` as it is, which is exact or too high; a reserve takes its `held` back and starts
-//!   again. Both mark the sum as not fresh.
+//! - It came after the replacement, but the change had read `used` before. It is unknown whether
+//!   the sum has the new `held`. The exchange sees the other epoch and does not happen. A release
+//!   leaves `used` as it is, which is exact or too high. A reserve subtracts its `held` and starts
+//!   again. Both mark the sum as stale.
 //!
-//! So `used` may be too high for a moment, never too low: no interleaving lets two processes
+//! So `used` may be too high for a moment, but never too low: no interleaving lets two processes
 //! overcommit.
 
 use super::layout::{SLOT_LIVE, SlotWords, TenantWords};
 use crate::memory::{Denied, Usage};
 use crate::sync::Ordering;
 
-/// Bytes of one unit of `used` and `held`. The finest grain a driver hands out.
+/// Granule: bytes of one count in `used` and `held`. No driver allocates in smaller steps.
 pub const UNIT: u64 = 512;
 const UNITS_BITS: u32 = 36;
 const UNITS_MASK: u64 = (1 << UNITS_BITS) - 1;
@@ -42,7 +42,7 @@ const EPOCH_MASK: u64 = ((1 << EPOCH_BITS) - 1) << UNITS_BITS;
 const EPOCH_ONE: u64 = 1 << UNITS_BITS;
 const VERSION_ONE: u64 = 1 << (UNITS_BITS + EPOCH_BITS);
 
-/// Units that hold `bytes`, capped at what the word can count (32 TiB).
+/// Returns the granules that contain `bytes`, capped at what the word can count (32 TiB).
 pub fn units(bytes: u64) -> u64 {
     bytes.div_ceil(UNIT).min(UNITS_MASK)
 }
@@ -55,15 +55,15 @@ fn same_epoch(a: u64, b: u64) -> bool {
     (a ^ b) & EPOCH_MASK == 0
 }
 
-/// The word after `old` with `units`, its version raised. The version wraps after 262 144 changes,
-/// which would have to fall into one recompute's few microseconds, and to end at the same sum, to
-/// go unnoticed.
+/// Returns the word after `old` with `units`, and raises its version. The version wraps after 262
+/// 144 changes. To go unnoticed, these would have to happen during one recompute, within
+/// microseconds, and end at the same sum.
 fn next(old: u64, units: u64) -> u64 {
     (old & !UNITS_MASK).wrapping_add(VERSION_ONE) | units
 }
 
-/// The same with the epoch raised, too. The epoch wraps after 1 024 recomputes, each of which
-/// follows a death.
+/// Returns the same word with its epoch raised, too. The epoch wraps after 1 024 recomputes, each
+/// of which follows a death.
 fn next_epoch(old: u64, units: u64) -> u64 {
     let epoch = old.wrapping_add(EPOCH_ONE) & EPOCH_MASK;
     (next(old, units) & !EPOCH_MASK) | epoch
@@ -79,21 +79,21 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// Holds `bytes` if the tenant then holds at most `limit` bytes; otherwise nothing changes.
-    /// `limit` `u64::MAX` is no limit.
+    /// Reserves `bytes` if the tenant then has reserved at most `limit` bytes; otherwise nothing
+    /// changes. `u64::MAX` is no limit.
     pub fn reserve(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         let want = units(bytes);
-        // A quota that is no multiple of the unit must not be exceeded by a part of one.
+        // A quota that is no multiple of a granule must not be exceeded by a part of one.
         let limit_units = if limit == u64::MAX {
             UNITS_MASK
         } else {
             (limit / UNIT).min(UNITS_MASK)
         };
-        // Acquire: a replacement that we see was made from a sum that cannot hold the change of
-        // `held` below.
+        // Acquire: if this read sees a replacement, its sum cannot contain the change of `held`
+        // below.
         let mut seen = self.tenant.used.load(Ordering::Acquire);
         loop {
-            // A refusal on a stale value is a refusal that was right a moment ago.
+            // A refusal on a stale value was right a moment ago.
             if units_of(seen) + want > limit_units {
                 return Err(Denied {
                     wanted: bytes,
@@ -101,7 +101,7 @@ impl Ledger<'_> {
                     limit,
                 });
             }
-            // Relaxed: ordered before the exchange below by that exchange's Release.
+            // Relaxed: the Release of the exchange below orders it.
             self.slot.held.fetch_add(want, Ordering::Relaxed);
             let mut now = seen;
             while same_epoch(now, seen) && units_of(now) + want <= limit_units {
@@ -123,25 +123,24 @@ impl Ledger<'_> {
                     Err(other) => now = other,
                 }
             }
-            // Somebody else took the room, or a recompute may have counted what was entered in
-            // `held`.
+            // Another process took the space, or a recompute may have counted the change of `held`.
             self.slot.held.fetch_sub(want, Ordering::Relaxed);
-            // Release: a recompute that sees the mark sees `held` as it is now.
+            // Release: a recompute that sees the mark sees the present `held`.
             self.tenant.dirty.fetch_add(MARK, Ordering::Release);
             seen = now;
         }
     }
 
-    /// Holds `bytes` whatever the quota says: overhead the driver has already taken.
+    /// Charges `bytes` whatever the quota says: overhead that the driver has already taken.
     pub fn charge(&self, bytes: u64) {
-        // No limit means the word's own range; past it the count saturates in `units` and the
+        // No limit means the range of the word. Beyond it the count saturates in `units`, and the
         // reserve cannot fail.
         let _ = self.reserve(bytes, u64::MAX);
     }
 
-    /// Gives `bytes` back, which must have been reserved or charged before by this process with the
-    /// same rounding. Returns whether `used` is known to be exact: if not it may be too high, and
-    /// the caller sees to a [`recompute`].
+    /// Releases `bytes`, which this process must have reserved or charged before with the same
+    /// rounding. Returns true if `used` is known to be exact. Otherwise it may be too high, and the
+    /// caller must [`recompute`].
     #[must_use = "false asks for a recompute"]
     pub fn release(&self, bytes: u64) -> bool {
         let mut back = units(bytes);
@@ -150,10 +149,10 @@ impl Ledger<'_> {
         }
         // Acquire: as in `reserve`.
         let seen = self.tenant.used.load(Ordering::Acquire);
-        // Relaxed: ordered before the exchange below by that exchange's Release.
+        // Relaxed: the Release of the exchange below orders it.
         let before = self.slot.held.fetch_sub(back, Ordering::Relaxed);
         if before < back {
-            // A region that was scribbled on must not wrap to petabytes.
+            // Damaged words must not wrap around to petabytes.
             self.slot.held.fetch_add(back - before, Ordering::Relaxed);
             back = before;
         }
@@ -175,7 +174,7 @@ impl Ledger<'_> {
         false
     }
 
-    /// What the tenant holds and may hold.
+    /// Returns the tenant's use and its limit.
     pub fn usage(&self, limit: u64) -> Usage {
         Usage {
             used: used_bytes(self.tenant),
@@ -186,59 +185,60 @@ impl Ledger<'_> {
     }
 }
 
-/// Bytes in use by the tenant.
+/// Returns the bytes in use by the tenant.
 pub fn used_bytes(tenant: &TenantWords) -> u64 {
     units_of(tenant.used.load(Ordering::Relaxed)) * UNIT
 }
 
-/// One mark in `dirty`: marks set are counted in its high half, and how many of them a recompute
-/// has answered in the low one. A count that went down again could be mistaken for an earlier one.
+/// One mark in `dirty`. The high half counts the marks set, and the low half the marks that a
+/// recompute has answered. A count that also decreased could be mistaken for an earlier one.
 const MARK: u64 = 1 << 32;
 
 fn marks(dirty: u64) -> (u32, u32) {
     ((dirty >> 32) as u32, dirty as u32)
 }
 
-/// Whether `used` may be another figure than the sum of what the living hold.
+/// Returns true if `used` may differ from the sum over all live slots.
 pub fn is_stale(tenant: &TenantWords) -> bool {
     let (set, answered) = marks(tenant.dirty.load(Ordering::Relaxed));
     set != answered
 }
 
-/// Clears a dead process's slot. The caller holds the slot's kernel lock, so nobody else writes it.
+/// Clears a dead process's slot. The caller holds the slot's kernel lock, so no other process
+/// writes it.
 pub fn clear_slot(tenant: &TenantWords, slot: &SlotWords) {
     use super::layout::SLOT_FREE;
     slot.held.store(0, Ordering::Relaxed);
     slot.allocated.store(0, Ordering::Relaxed);
     slot.overhead.store(0, Ordering::Relaxed);
-    // Release: a recompute that sees the mark sees the slot empty; raised earlier, one that does
-    // not see that yet could take the mark away. A reaper that dies here leaves a slot that is not
-    // free, which the next one clears again.
+    // Release: a recompute that sees the mark sees the slot empty. If the mark were set earlier, a
+    // recompute that does not see that yet could answer it. A process that dies here leaves a slot
+    // that is not vacant, and the next one clears it again.
     tenant.dirty.fetch_add(MARK, Ordering::Release);
-    // Release: whoever sees the slot free sees it empty.
+    // Release: a process that sees the slot vacant sees it empty.
     slot.state.store(SLOT_FREE, Ordering::Release);
 }
 
-/// Sets `used` to the sum of what live slots hold, if slots have been cleared since the last time.
-/// Gives up after a few rounds if the tenant's processes keep changing it: `used` is then too high,
-/// never too low, and a later call mends it. Returns whether the sum is known to be fresh.
+/// Sets `used` to the sum over all live slots, if slots have been cleared since the last time.
+/// Gives up after some rounds if the tenant's processes keep changing it. `used` is then too high,
+/// never too low, and a later call repairs it. Returns true if the sum is known to be exact.
 pub fn recompute<'a>(
     tenant: &TenantWords,
     slots: impl Fn() -> Box<dyn Iterator<Item = &'a SlotWords> + 'a>,
 ) -> bool {
     for _ in 0..64 {
-        // Acquire: what was changed before a mark was set is visible before the sum is taken.
+        // Acquire: changes made before a mark was set are visible before the sum is taken.
         let (set, answered) = marks(tenant.dirty.load(Ordering::Acquire));
         if set == answered {
             return true;
         }
-        // Acquire: whoever changed `used` to this had changed `held` before.
+        // Acquire: a process that changed `used` to this value had changed `held` before.
         let before = tenant.used.load(Ordering::Acquire);
         let mut sum = 0u64;
         for slot in slots() {
             if slot.state.load(Ordering::Acquire) == SLOT_LIVE {
-                // Relaxed: changes that ended before `used` was read are visible by that read; see
-                // the module's argument for the others.
+                // Relaxed: the read of `used` makes earlier changes visible; for later ones see the
+                // module's argument.
                 sum = sum.saturating_add(slot.held.load(Ordering::Relaxed));
             }
         }
@@ -252,7 +252,7 @@ pub fn recompute<'a>(
             )
             .is_ok()
         {
-            // Marks set meanwhile stay, and the next call sums again.
+            // Marks set meanwhile stay, and the next call computes the sum again.
             let _ = tenant
                 .dirty
                 .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| {
@@ -342,8 +342,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any sequence, any death point: after the dead slot is cleared the sum is what the living
-        /// hold.
+        /// Checks that after any sequence and any death, clearing the slot makes the sum that of
+        /// live processes.
         #[test]
         fn recompute_restores_the_sum(
             steps in prop::collection::vec((0usize..4, 1u64..1 << 20, any::<bool>()), 1..60),
@@ -362,7 +362,7 @@ mod tests {
                     prop_assert!(ledger.release(bytes));
                 }
             }
-            // Slot 0 dies in the middle of a change: `held` has moved, `used` has not.
+            // Slot 0 dies in the middle of a change: `held` has changed, `used` has not.
             let held_now = slots[0].held.load(Ordering::Relaxed);
             let moved = if releasing { held_now.saturating_sub(units(cut)) } else { held_now + units(cut) };
             slots[0].held.store(moved, Ordering::Relaxed);
@@ -380,8 +380,8 @@ mod model {
     use crate::region::heap::{slot_words, tenant_words};
     use loom::sync::Arc;
 
-    /// A live process changes the sum while another's death is mended: nothing is lost, nothing is
-    /// invented.
+    /// Checks that a change during the repair after another process's death is neither lost nor
+    /// counted twice.
     fn change_against_recompute(dead_held: u64, dead_used: u64) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
@@ -425,7 +425,7 @@ mod model {
         change_against_recompute(1, 2);
     }
 
-    /// Two deaths are mended by two processes at once while a third releases.
+    /// Checks that two processes can repair after two deaths while a third releases.
     #[test]
     fn loom_two_recomputes_and_a_release() {
         let mut model = loom::model::Builder::new();
@@ -470,7 +470,7 @@ mod model {
         });
     }
 
-    /// Two processes reserve against a limit that fits one of them.
+    /// Checks that of two processes that reserve against a limit for one, one is refused.
     #[test]
     fn loom_no_overcommit() {
         loom::model(|| {

@@ -1,4 +1,4 @@
-//! The file of a region: making it, and checking one that is there.
+//! The file of a region: creating it, and checking an existing one.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,19 +29,19 @@ fn identity_of(device: &DeviceIdentity) -> Identity {
     identity
 }
 
-/// Byte in the file that a slot's owner keeps locked.
+/// Returns the byte of the file that a slot's owner keeps locked.
 pub(super) fn lock_offset(index: u32) -> u64 {
     HEADER_BYTES as u64 + u64::from(index) * SLOT_BYTES as u64
 }
 
-/// Slots that lie in a file of `len` bytes as a whole.
+/// Returns the number of whole slots in a file of `len` bytes.
 pub(super) fn slots_in(len: u64) -> u32 {
     let slots = len.saturating_sub(HEADER_BYTES as u64) / SLOT_BYTES as u64;
     u32::try_from(slots).unwrap_or(u32::MAX).min(MAX_SLOTS)
 }
 
-/// Whether a region was made in another boot. One that somebody holds a lock in is of this one,
-/// whatever it says: a process that was brought here from another machine.
+/// Returns true if a region was made in another boot. A region with a lock belongs to this boot,
+/// whatever it says: its process may have been moved here from another machine.
 pub(super) fn is_of_another_boot(file: &File) -> bool {
     use std::os::unix::fs::FileExt;
     let mut word = [0; 8];
@@ -74,7 +74,7 @@ pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String
     Ok(())
 }
 
-/// Makes a new region; nobody ever opens a half-made one.
+/// Creates a region. No process ever opens an incomplete one.
 pub(super) fn create(
     path: &Path,
     device: &DeviceIdentity,

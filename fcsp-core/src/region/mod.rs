@@ -1,14 +1,14 @@
-//! The shared region: one small file a tenant and device, mapped by every process of the tenant.
+//! The shared region: one small file for each tenant and device, mapped by every process of the
+//! tenant.
 //!
 //! - [`layout`]: the bytes.
-//! - [`ledger`]: the arithmetic on them, with no lock and nothing to mend after `kill -9` but a
-//!   sum.
-//! - [`contexts`]: what a context is known to take, and who is making one.
+//! - [`ledger`]: the lock-free arithmetic. After `kill -9` only a sum has to be recomputed.
+//! - [`contexts`]: the known sizes of contexts, and the processes that make one.
 //! - `outer`: a tenant that is a part of another.
-//! - [`ahead`]: bytes held before small requests want them.
-//! - [`physical`]: what the driver holds for a process by the process's own account.
-//! - `made`: making and checking the file.
-//! - [`attach`]: mapping it, taking a slot, clearing after the dead.
+//! - [`ahead`]: the reservation cache for small requests.
+//! - [`physical`]: the driver account of a process.
+//! - `made`: creating and checking the file.
+//! - [`attach`]: mapping it, taking a slot, clearing the slots of dead processes.
 //! - [`snapshot`]: reading a region from outside without trusting it.
 //! - [`heap`]: the same words in private memory, for embedders and tests.
 

@@ -1,31 +1,33 @@
-//! A tenant that is a part of another: what its processes hold counts in both regions.
+//! A tenant that is a part of another: its processes' memory counts in both regions.
 //!
-//! Each process of a part has a place in its own tenant's region and one in the outer tenant's. A
-//! reservation goes into its own ledger first, then into the outer one; the outer refusal takes it
-//! back out. A process killed in between leaves two slots, each of which is cleared by itself.
+//! Each process of a part has a slot in its own tenant's region and one in the outer tenant's. A
+//! reservation goes into its own ledger first, then into the outer one; if the outer one refuses,
+//! the first is released. A process killed in between leaves two slots, each of which is cleared by
+//! itself.
 
 use super::Attachment;
 use super::ledger::used_bytes;
 use crate::memory::{Denied, Usage};
 use crate::sync::{AtomicU64, Ordering};
 
-/// A process's place in the tenant that its own tenant is a part of.
+/// A process's attachment to its outer tenant.
 #[derive(Debug)]
 pub(super) struct Outer {
+    /// Slot in the outer tenant's region.
     pub(super) place: Attachment,
-    /// Bytes that tenant may hold.
+    /// Quota of the outer tenant in bytes. Changed by `set_outer_limits`.
     limit: AtomicU64,
 }
 
 impl Outer {
     fn limit(&self) -> u64 {
-        // Relaxed: a number by itself, as every limit.
+        // Relaxed: a number that guards no memory, like every limit.
         self.limit.load(Ordering::Relaxed)
     }
 }
 
 impl Attachment {
-    /// Says that the tenant is a part of the one that `place` is in, which may hold `limit` bytes.
+    /// Makes the tenant a part of the tenant of `place`, which has a quota of `limit` bytes.
     pub fn set_outer(&mut self, place: Attachment, limit: u64) {
         self.outer = Some(Box::new(Outer {
             place,
@@ -33,7 +35,7 @@ impl Attachment {
         }));
     }
 
-    /// This process's place in the outermost tenant; its own, if that is no part of another.
+    /// Returns this process's attachment to the outermost tenant, which may be its own.
     pub fn outermost(&self) -> &Attachment {
         match &self.outer {
             None => self,
@@ -41,8 +43,7 @@ impl Attachment {
         }
     }
 
-    /// Puts new limits in force for the tenants that this one is a part of, from the inside
-    /// outwards.
+    /// Sets new quotas of the outer tenants, from the inside outwards.
     pub fn set_outer_limits(&self, limits: &[u64]) {
         if let (Some(outer), Some((&limit, rest))) = (&self.outer, limits.split_first()) {
             outer.limit.store(limit, Ordering::Relaxed);
@@ -50,7 +51,7 @@ impl Attachment {
         }
     }
 
-    /// The second half of a reservation whose first half is done; takes that back if it is refused.
+    /// Makes the outer reservation, and releases the inner one if that is refused.
     pub(super) fn reserve_in(&self, outer: &Outer, bytes: u64) -> Result<(), Denied> {
         outer
             .place
@@ -58,8 +59,8 @@ impl Attachment {
             .inspect_err(|_| self.release_own(bytes))
     }
 
-    /// Bytes that may still be held, by this tenant under `limit` and by those that it is a part
-    /// of.
+    /// Returns the bytes that may still be reserved, under this tenant's `limit` and the outer
+    /// tenants' quotas.
     #[inline]
     pub fn room(&self, limit: u64) -> u64 {
         let own = limit.saturating_sub(used_bytes(self.tenant()));
@@ -69,7 +70,8 @@ impl Attachment {
         }
     }
 
-    /// Bytes by which this tenant is over `limit`, or one that it is a part of over its own.
+    /// Returns the bytes by which this tenant exceeds `limit`, or an outer tenant exceeds its
+    /// quota.
     pub fn over(&self, limit: u64) -> u64 {
         let own = used_bytes(self.tenant()).saturating_sub(limit);
         match &self.outer {
@@ -78,8 +80,8 @@ impl Attachment {
         }
     }
 
-    /// What the tenant holds and may hold. What it cannot have for the sake of an outer tenant
-    /// counts as held.
+    /// Returns the tenant's use and limit. Bytes that an outer tenant's quota prevents count as
+    /// used.
     pub fn usage(&self, limit: u64) -> Usage {
         let mut usage = self.ledger().usage(limit);
         if self.outer.is_some() && limit != u64::MAX {
@@ -88,7 +90,7 @@ impl Attachment {
         usage
     }
 
-    /// Shows the overhead of this process, in bytes, in the outer tenants' listings.
+    /// Publishes the overhead of this process, in bytes, in the outer tenants' regions.
     pub fn show_overhead(&self, bytes: u64) {
         if let Some(outer) = &self.outer {
             outer.place.slot().overhead.store(bytes, Ordering::Relaxed);
@@ -96,7 +98,7 @@ impl Attachment {
         }
     }
 
-    /// Says under which number the management library lists this process.
+    /// Publishes the number under which the management library lists this process.
     pub fn set_listed(&self, number: u32) {
         self.slot().listed.store(number, Ordering::Relaxed);
         if let Some(outer) = &self.outer {

@@ -1,9 +1,9 @@
-//! What the driver holds for one process by the process's own account: one word, two atomic changes
-//! around a driver call.
+//! The driver account: the bytes that a process has obtained from the driver, by its own count. It
+//! is one word, with two atomic changes around a driver call.
 //!
-//! The word is compared with what the management library says, to find what the driver takes for
-//! itself. The two may only be compared while no call is under way and if none has come and gone in
-//! between, so the word counts both.
+//! The word is compared with the management library's figure to find what the driver takes for
+//! itself. The comparison is valid only if no call is in progress and none happened in between, so
+//! the word counts both.
 
 use super::ledger::UNIT;
 use crate::sync::{AtomicU64, Ordering};
@@ -13,23 +13,23 @@ const UNDER_WAY: u64 = 1 << UNITS_BITS;
 const UNDER_WAY_MASK: u64 = ((1 << 10) - 1) << UNITS_BITS;
 const CHANGE: u64 = 1 << (UNITS_BITS + 10);
 
-/// A process's account on one device.
+/// Driver account of a process on one device.
 #[derive(Debug, Clone, Copy)]
 pub struct Physical<'a>(pub &'a AtomicU64);
 
-/// An account at one moment; equal values mean that nothing has happened in between.
+/// Driver account at one moment. Equal values mean that nothing has happened in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading(u64);
 
 impl Reading {
-    /// Bytes of live allocations.
+    /// Returns the bytes of live allocations.
     pub fn bytes(self) -> u64 {
         bytes(self.0)
     }
 
-    /// Whether no call is between its two changes.
+    /// Returns true if the account is quiescent: no driver call is in progress.
     pub fn is_settled(self) -> bool {
-        // A sum below zero has borrowed from the counts above it.
+        // A negative sum has borrowed from the counts above it.
         self.0.wrapping_sub(signed_units(self.0)) & UNDER_WAY_MASK == 0
     }
 
@@ -40,52 +40,53 @@ impl Reading {
     }
 }
 
-/// The sum of units, which may be below zero: bytes that were taken out twice, as where a program
-/// frees memory that another thread's reset has freed, must not spoil the counts for good.
+/// Returns the sum of granules, which may be negative. Bytes may be subtracted twice, for example
+/// if a program frees memory that another thread's reset has freed. That must not damage the counts
+/// permanently.
 fn signed_units(word: u64) -> u64 {
     const ABOVE: u32 = u64::BITS - UNITS_BITS;
     ((word << ABOVE).cast_signed() >> ABOVE).cast_unsigned()
 }
 
-/// The bytes that a word read from outside stands for.
+/// Returns the bytes of a word that was read from outside.
 pub fn bytes(word: u64) -> u64 {
     let units = signed_units(word).cast_signed();
     u64::try_from(units).unwrap_or(0) * UNIT
 }
 
-/// Whole units, so that what is entered can be taken out again.
+/// Returns whole granules, so that what is added can be subtracted again.
 fn units(bytes: i64) -> u64 {
     (bytes / UNIT.cast_signed()).cast_unsigned()
 }
 
 impl Physical<'_> {
-    /// Before a driver call that may change what is held. At most 1 023 calls are under way at
-    /// once.
+    /// Marks the begin of a driver call that may change the account. At most 1 023 calls may be in
+    /// progress at once.
     #[inline]
     pub fn begin(self) {
         // Acquire: the driver call must not move before it.
         self.0.fetch_add(UNDER_WAY, Ordering::Acquire);
     }
 
-    /// After it: what is held has grown by `by` bytes, a multiple of [`UNIT`].
+    /// Marks the end of the call, which changed the account by `by` bytes, a multiple of [`UNIT`].
     #[inline]
     pub fn end(self, by: i64) {
-        // Release: a reading that sees this sees what the call did.
+        // Release: a reading that sees this sees the effect of the call.
         self.0.fetch_add(
             CHANGE.wrapping_sub(UNDER_WAY).wrapping_add(units(by)),
             Ordering::Release,
         );
     }
 
-    /// What is held has changed by `by` bytes, a multiple of [`UNIT`]: known only after the call,
-    /// or in the middle of one.
+    /// Changes the account by `by` bytes, a multiple of [`UNIT`], after a call or in the middle of
+    /// one.
     #[inline]
     pub fn add(self, by: i64) {
         self.0
             .fetch_add(CHANGE.wrapping_add(units(by)), Ordering::Release);
     }
 
-    /// The account now.
+    /// Reads the account.
     #[inline]
     pub fn read(self) -> Reading {
         // Acquire: pairs with the Release of `end`.

@@ -1,5 +1,5 @@
-//! Reading a region from outside: by `read`, not by mapping, so that a tenant who truncates or
-//! scribbles on its own file can at worst show nonsense about itself.
+//! Snapshots: reading a region from outside, by `read` and not by mapping. A tenant that truncates
+//! or damages its own file can at worst show wrong figures about itself.
 
 use std::fs::File;
 use std::io;
@@ -24,24 +24,24 @@ use crate::file;
 pub struct ProcessSnapshot {
     /// Number in the process's own PID namespace.
     pub pid: u32,
-    /// Number under which the management library lists it, where that differs; 0 if not known.
+    /// Number under which the management library lists it, if it differs; 0 if not known.
     #[serde(skip)]
     pub listed: u32,
     /// Start time in clock ticks since boot.
     pub start_time: u64,
     /// Command name.
     pub name: String,
-    /// Whether the kernel says its owner still lives.
+    /// True if the kernel shows that the slot's owner lives.
     pub alive: bool,
-    /// Bytes held against the quota.
+    /// Bytes reserved or charged against the quota.
     pub held_bytes: u64,
-    /// Of these, live allocations as the driver rounded them.
+    /// Part of these for live allocations, as the driver rounded them.
     pub allocated_bytes: u64,
-    /// Of these, contexts, code and other overhead.
+    /// Part of these for contexts, code and other overhead.
     pub overhead_bytes: u64,
     /// Requests refused.
     pub refused: u64,
-    /// Since when a launch of it has stood at its gate, ns of CLOCK_MONOTONIC; 0 while none does.
+    /// Instant since which a launch of it waits at its gate, ns of CLOCK_MONOTONIC; 0 for none.
     #[serde(skip)]
     pub waiting_since: u64,
 }
@@ -55,17 +55,17 @@ pub struct RegionSnapshot {
     pub pci: Option<String>,
     /// Bytes of the device.
     pub total_bytes: u64,
-    /// Bytes the tenant may hold; `None` without a limit.
+    /// Quota of the tenant in bytes; `None` without a limit.
     pub limit_bytes: Option<u64>,
-    /// Bytes live processes hold.
+    /// Bytes reserved by live processes.
     pub used_bytes: u64,
     /// Most bytes ever in use.
     pub peak_bytes: u64,
     /// Requests refused since the region was made.
     pub refused: u64,
-    /// Dead processes whose memory was given back.
+    /// Dead processes whose memory was released.
     pub reaped: u64,
-    /// The processes, dead ones that nobody has cleared yet included.
+    /// The processes, including dead ones that are not cleared yet.
     pub processes: Vec<ProcessSnapshot>,
 }
 
@@ -83,8 +83,8 @@ fn half(bytes: &[u8], at: usize) -> u32 {
         .map_or(0, u32::from_le_bytes)
 }
 
-/// Whether a character is printed as one, and changes nothing about those beside it: no control
-/// character, and none that reverses or joins text.
+/// Returns true if a character is printed as one and does not affect its neighbours: neither a
+/// control character nor one that reverses or joins text.
 fn is_printable(c: char) -> bool {
     let is_format = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     !c.is_control() && !is_format
@@ -160,7 +160,8 @@ impl RegionSnapshot {
             pci: (identity.has_pci != 0).then(|| pci.to_string()),
             total_bytes: word(&header, tenant(offset_of!(TenantWords, total))),
             limit_bytes: (limit != u64::MAX).then_some(limit),
-            // The sum over the living: right even if nobody has attached since the last death.
+            // The sum over live processes: correct even if no process has attached since the last
+            // death.
             used_bytes: processes
                 .iter()
                 .filter(|p| p.alive)
@@ -173,7 +174,7 @@ impl RegionSnapshot {
         })
     }
 
-    /// Whether any process of the tenant lives on this device.
+    /// Returns true if any process of the tenant lives on this device.
     pub fn any_alive(&self) -> bool {
         self.processes.iter().any(|p| p.alive)
     }

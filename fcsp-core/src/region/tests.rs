@@ -1,5 +1,4 @@
-//! Regions that another boot has left, regions whose words somebody wrote over, what contexts take,
-//! and parts.
+//! Tests of regions of another boot, regions with damaged words, sizes of contexts, and parts.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -48,8 +47,8 @@ fn put_word(path: &Path, offset: usize, value: u64) {
     put(path, TENANT_WORDS_AT + offset, value);
 }
 
-/// A region in which so many processes hold all of the quota and have died without a word, looked
-/// through just now by a clock that is `ahead` of this one.
+/// Creates a region in which `dead` processes have reserved all of the quota and died. The last
+/// search was just now, by a clock that is `ahead` of this one.
 fn left_behind(folder: &Folder, dead: u32, boot: u64, ahead: u64) {
     let places: Vec<Attachment> = (0..dead).map(|_| folder.attach()).collect();
     drop(places);
@@ -79,7 +78,7 @@ fn left_behind(folder: &Folder, dead: u32, boot: u64, ahead: u64) {
 #[test]
 fn the_dead_of_another_boot_hold_nothing() {
     const MONTH_NS: u64 = 30 * 86_400_000_000_000;
-    // Few and many, by the number of the boot and, in regions of older builds, by the time alone.
+    // Few and many, by the boot's number and, in regions of older builds, by the time alone.
     for (dead, boot) in [
         (40, boot::id() ^ 4),
         (200, boot::id() ^ 4),
@@ -96,8 +95,7 @@ fn the_dead_of_another_boot_hold_nothing() {
     }
 }
 
-/// What one process holds that dies after a crowd has gone is there for the next at once: the crowd
-/// counts no more.
+/// Checks that memory of a process that dies after many others have gone is available at once.
 #[test]
 fn a_crowd_that_is_gone_keeps_nobody_waiting() {
     let folder = Folder::new();
@@ -126,7 +124,7 @@ fn the_living_are_never_of_another_boot() {
     let folder = Folder::new();
     let first = folder.attach();
     first.reserve(LIMIT / 2, LIMIT).unwrap();
-    // As a checkpoint that was restored elsewhere would have it.
+    // As a checkpoint restored on another machine would have it.
     put_word(
         &folder.path(),
         std::mem::offset_of!(TenantWords, boot),
@@ -137,7 +135,7 @@ fn the_living_are_never_of_another_boot() {
     assert!(second.reserve(LIMIT, LIMIT).is_err());
 }
 
-/// More slots than the file has: to touch them would end the process by SIGBUS.
+/// Checks that words that claim more slots than the file has cause no SIGBUS.
 #[test]
 fn words_written_over_fault_nobody() {
     let folder = Folder::new();
@@ -156,7 +154,7 @@ fn words_written_over_fault_nobody() {
     assert_eq!(used_bytes(first.tenant()), 0);
 }
 
-/// A file that others have grown is seen to its end.
+/// Checks that a file that other processes have grown is scanned to its end.
 #[test]
 fn slots_that_come_later_are_seen() {
     let folder = Folder::new();
@@ -183,7 +181,7 @@ fn the_smallest_context_seen_is_known_to_all() {
         a.saw_context(First, bytes);
     }
     b.saw_context(Further, 600);
-    // No more than a first one, whatever else was in the figure.
+    // No more than a first context, whatever else was in the figure.
     assert_eq!(
         (b.context_bytes(First), b.context_bytes(Further)),
         (Some(500), Some(500))
@@ -212,7 +210,8 @@ fn who_makes_a_context_is_seen_by_the_others_until_it_is_made_or_takes_too_long(
     assert!(!b.others_make_contexts());
 }
 
-/// What a part holds counts in both regions, and a refusal by either leaves both as they were.
+/// Checks that a part's memory counts in both regions, and that a refusal by either leaves both
+/// unchanged.
 #[test]
 fn a_part_reserves_in_both_or_in_neither() {
     let (inner, outer) = (Folder::new(), Folder::new());
