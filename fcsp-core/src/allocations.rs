@@ -1,19 +1,21 @@
-//! Live allocations by address or handle: what a free must give back, and where.
+//! A table of live allocations by address or handle: what a free must release, and where.
 //!
-//! Sharded by a hash of the key, each shard a short lock around a hash map. The lock is one atomic
-//! change and one store, in the same cache line as the map's header: what is felt after a driver
-//! call is not instructions but lines that have gone cold. Never touched on the launch path.
+//! The table is sharded by a hash of the key. Each shard is a short lock around a hash map. The
+//! lock is one atomic change and one store, in the same cache line as the map's header. After a
+//! driver call, cold cache lines cost more than instructions. The launch path never uses the table.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+/// Number of shards.
 const SHARDS: usize = 64;
-/// Turns a thread asks for a shard before it lets others run: the holder may have been interrupted.
+/// Attempts of a thread to lock a shard before it yields the processor: the holder may have been
+/// preempted.
 const PATIENCE: u32 = 200;
 
-/// Mixes one 64-bit key; keys are addresses, whose low bits are zero.
+/// Hasher of one 64-bit key. Keys are addresses, whose low bits are zero.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct KeyHasher(u64);
 
@@ -29,7 +31,7 @@ impl Hasher for KeyHasher {
     }
 
     fn write_u64(&mut self, key: u64) {
-        // The finaliser of MurmurHash3: every input bit reaches every output bit.
+        // The finaliser of MurmurHash3: every input bit affects every output bit.
         let mut x = key;
         x ^= x >> 33;
         x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -44,13 +46,16 @@ type Map<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
 #[derive(Debug)]
 #[repr(align(64))]
 struct Shard<V> {
+    /// True while a thread holds the lock.
     taken: AtomicBool,
-    /// Entries, written under the lock: a shard without any need not be locked to be found empty.
+    /// Number of entries, written under the lock. An empty shard is thus found empty without the
+    /// lock.
     len: AtomicUsize,
+    /// The entries.
     map: UnsafeCell<Map<V>>,
 }
 
-// SAFETY: the map is only touched by whoever has set `taken`, and values move between threads.
+// SAFETY: only the thread that has set `taken` touches the map, and values move between threads.
 unsafe impl<V: Send> Sync for Shard<V> {}
 
 struct Taken<'a, V>(&'a Shard<V>);
@@ -85,14 +90,14 @@ impl<V> Taken<'_, V> {
 impl<V> Drop for Taken<'_, V> {
     fn drop(&mut self) {
         let len = self.map().len();
-        // Relaxed: ordered by the Release below; a thread that frees what another has allocated has
-        // heard of it from that thread.
+        // Relaxed: the Release below orders it. A thread that frees another thread's allocation has
+        // learned of it from that thread.
         self.0.len.store(len, Ordering::Relaxed);
         self.0.taken.store(false, Ordering::Release);
     }
 }
 
-/// A map from addresses or handles to what is known of them.
+/// Map from addresses or handles to their records.
 #[derive(Debug)]
 pub struct Allocations<V> {
     shards: Box<[Shard<V>]>,
@@ -120,12 +125,12 @@ impl<V: Clone> Allocations<V> {
         &self.shards[(hasher.finish() >> 58) as usize]
     }
 
-    /// Remembers `value` under `key`; returns what stood there.
+    /// Inserts `value` under `key`. Returns the previous value.
     pub fn insert(&self, key: u64, value: V) -> Option<V> {
         self.shard(key).take().map().insert(key, value)
     }
 
-    /// Forgets `key`; returns what stood there.
+    /// Removes `key`. Returns its value.
     pub fn remove(&self, key: u64) -> Option<V> {
         let shard = self.shard(key);
         if shard.len.load(Ordering::Relaxed) == 0 {
@@ -134,12 +139,12 @@ impl<V: Clone> Allocations<V> {
         shard.take().map().remove(&key)
     }
 
-    /// What stands under `key`.
+    /// Returns the value under `key`.
     pub fn get(&self, key: u64) -> Option<V> {
         self.shard(key).take().map().get(&key).cloned()
     }
 
-    /// Changes what stands under `key`, or adds or removes it (`None` for absent).
+    /// Changes the value under `key`, or adds or removes it (`None` for absent).
     pub fn update<R>(&self, key: u64, change: impl FnOnce(&mut Option<V>) -> R) -> R {
         let mut shard = self.shard(key).take();
         let map = shard.map();
@@ -151,7 +156,7 @@ impl<V: Clone> Allocations<V> {
         result
     }
 
-    /// Forgets everything `matching` says yes to; returns it.
+    /// Removes all entries for which `matching` returns true. Returns their values.
     pub fn drain(&self, mut matching: impl FnMut(u64, &V) -> bool) -> Vec<V> {
         let mut taken = Vec::new();
         for shard in &self.shards {
@@ -167,7 +172,7 @@ impl<V: Clone> Allocations<V> {
         taken
     }
 
-    /// Every entry, one shard at a time.
+    /// Visits every entry, one shard at a time.
     pub fn for_each(&self, mut visit: impl FnMut(u64, &V)) {
         for shard in &self.shards {
             for (&key, value) in shard.take().map().iter() {

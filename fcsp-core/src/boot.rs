@@ -1,26 +1,26 @@
-//! Which boot of the machine this is.
+//! The identity of the machine's present boot.
 //!
-//! Times in shared files are those of a clock that begins anew with every boot, and locks end with
-//! it. Where the state folder lies on a disk, files of the boot before are found. They carry its
-//! number, and are made anew.
+//! Instants in shared files belong to a clock that starts again with every boot, and locks end with
+//! it. A state folder on a disk contains files of earlier boots. They carry the boot's number, and
+//! are made anew.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::region::layout::Fnv;
 
-/// The kernel's file with the identity of this boot: the same text for every process of a machine,
-/// in containers too.
+/// The kernel's file with the identity of this boot. Every process of a machine reads the same
+/// text, in containers too.
 const SOURCE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Not asked yet.
+/// State before the first read.
 const UNKNOWN: u64 = 0;
-/// The kernel does not say.
+/// State if the kernel does not provide it.
 const NONE: u64 = 1;
 
-/// This boot's number; 0 where the kernel does not say. Read once.
+/// Returns this boot's number, or 0 if the kernel does not provide it. Reads it once.
 pub fn id() -> u64 {
     static KNOWN: AtomicU64 = AtomicU64::new(UNKNOWN);
-    // Relaxed: one word, the same whoever finds it.
+    // Relaxed: one word, the same whichever thread stores it.
     let mut known = KNOWN.load(Ordering::Relaxed);
     if known == UNKNOWN {
         known = std::fs::read(SOURCE).map_or(NONE, |text| number(&text));
@@ -29,15 +29,15 @@ pub fn id() -> u64 {
     if known == NONE { 0 } else { known }
 }
 
-/// A number for the text; neither 0 nor 1.
+/// Computes a number for the text; neither 0 nor 1.
 fn number(text: &[u8]) -> u64 {
     let mut hash = Fnv::new();
     hash.add(text.trim_ascii());
     hash.finish() | 2
 }
 
-/// Tells whether a file with the identity `stored` is of another boot. An older build stored 0,
-/// which is of no other boot.
+/// Returns true if a file with the identity `stored` belongs to another boot. An older build stored
+/// 0, which belongs to no other boot.
 pub fn is_another(stored: u64) -> bool {
     let current = id();
     stored != 0 && current != 0 && stored != current

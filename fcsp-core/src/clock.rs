@@ -1,18 +1,17 @@
 //! The kernel's clock and its sleep.
 //!
 //! The C library's `clock_gettime`, `nanosleep` and `syscall` are symbols that a program can
-//! interpose: libfaketime stops, shifts and scales the clock for a whole process. Times in shared
-//! files must be the machine's, and a deadline of another clock never comes. So nothing here calls
-//! the C library. The time is read in the vDSO, the page of code that the kernel maps into every
-//! process, or by a system call where there is none.
+//! interpose. libfaketime stops, shifts and scales the clock for a whole process. Instants in
+//! shared files must be the machine's, and a deadline of another clock never comes. This module
+//! therefore never calls the C library. It reads the time in the vDSO, the page of code that the
+//! kernel maps into every process, or by a system call without one.
 //!
-//! A sleep of the C library is also a point of cancellation. These are not.
+//! A sleep of the C library is also a point of cancellation. These sleeps are not.
 
 use rustix::thread::NanosleepRelativeResult;
 use rustix::time::{ClockId, Timespec};
 
-/// The longest single sleep on the way to a deadline, ns. A clock that jumps costs no more than
-/// this.
+/// Longest single sleep before a deadline, ns. A clock that jumps costs no more than this.
 pub const PIECE_NS: u64 = 20_000_000;
 
 /// Reads CLOCK_MONOTONIC, ns: one clock for every process of a machine.
@@ -26,12 +25,12 @@ pub fn now_ns() -> u64 {
 pub fn nap(ns: u64) {
     match rustix::thread::nanosleep(&timespec(ns)) {
         NanosleepRelativeResult::Ok | NanosleepRelativeResult::Interrupted(_) => {}
-        // A sandbox that refuses to sleep: a loop around this must not keep the core for itself.
+        // In a sandbox that refuses to sleep, a loop around this must not keep the core to itself.
         NanosleepRelativeResult::Err(_) => std::thread::yield_now(),
     }
 }
 
-/// A length of time as the kernel takes it.
+/// Converts a length of time to the kernel's form.
 pub(crate) fn timespec(ns: u64) -> Timespec {
     Timespec {
         tv_sec: (ns / 1_000_000_000) as i64,
@@ -39,10 +38,10 @@ pub(crate) fn timespec(ns: u64) -> Timespec {
     }
 }
 
-/// Time left until a deadline, by two accounts: the clock's, and that of the sleeps taken so far.
+/// Time left until a deadline, by the clock and by the sum of the sleeps so far.
 ///
-/// A clock that stands still, or goes back, does not make the wait longer: sleeps are counted at
-/// the length that was asked for.
+/// A clock that stops or goes back does not lengthen the wait: sleeps are counted at their
+/// requested length.
 #[derive(Debug, Clone, Copy)]
 pub struct Countdown {
     until: u64,
@@ -64,8 +63,8 @@ impl Countdown {
         Self::new(now, now.saturating_add(ns))
     }
 
-    /// The next piece to sleep at `now`, at most `most` and [`PIECE_NS`]; `None` when the time is
-    /// up.
+    /// Returns the length of the next sleep at `now`, at most `most` and [`PIECE_NS`]. Returns
+    /// `None` when the time is up.
     pub fn piece(&mut self, now: u64, most: u64) -> Option<u64> {
         self.left = self.left.min(self.until.saturating_sub(now));
         (self.left > 0).then(|| self.left.min(most).min(PIECE_NS))
@@ -76,7 +75,8 @@ impl Countdown {
         self.left = self.left.saturating_sub(ns);
     }
 
-    /// Sleeps for `ns`, less if the deadline is nearer. Returns whether there was time left for it.
+    /// Sleeps for `ns`, or less if the deadline is nearer. Returns true if there was time left for
+    /// it.
     pub fn nap(&mut self, ns: u64) -> bool {
         let Some(piece) = self.piece(now_ns(), ns) else {
             return false;

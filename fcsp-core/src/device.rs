@@ -1,14 +1,14 @@
-//! Which device is meant: identity by UUID and PCI address, never by index alone.
+//! Device identity: by UUID and PCI address, never by ordinal alone.
 //!
-//! An index is how a person names a device to their own program (`--memory 0=8GiB`): it means the
-//! number that the program itself would use. It is resolved to a UUID once, by the backend that can
-//! ask the driver, and every shared file is named by the UUID.
+//! With an ordinal, people name a device to their own program (`--memory 0=8GiB`): it is the number
+//! that the program itself would use. The backend, which can ask the driver, resolves it to a UUID
+//! once. Every shared file is named by the UUID.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A device's 16-byte UUID as vendors report it. Shown as `GPU-8-4-4-4-12`, read with any or no
-/// prefix.
+/// A device's 16-byte UUID as vendors report it. It is shown as `GPU-8-4-4-4-12`, and parsed with
+/// any or no prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceUuid(pub [u8; 16]);
 
@@ -51,13 +51,13 @@ impl FromStr for DeviceUuid {
     }
 }
 
-/// The beginning of a UUID, as people copy it from a listing: `GPU-a04154c4`. Names a device where
-/// only one begins so.
+/// Beginning of a UUID, as people copy it from a listing: `GPU-a04154c4`. It names a device if only
+/// one UUID begins so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UuidStart {
-    /// The digits, the first one in the upper half of the first byte; zero after the last.
+    /// Digits, the first one in the upper half of the first byte; zero after the last.
     bytes: [u8; 16],
-    /// How many digits there are, from [`UuidStart::LEAST`] to 31.
+    /// Number of digits, from [`UuidStart::LEAST`] to 31.
     digits: u8,
 }
 
@@ -65,14 +65,14 @@ impl UuidStart {
     /// Fewest digits that name a device.
     pub const LEAST: u8 = 4;
 
-    /// From its parts; `None` for a number of digits that is none of a beginning.
+    /// Creates a beginning from its parts. Returns `None` for an invalid number of digits.
     pub fn new(bytes: [u8; 16], digits: u8) -> Option<Self> {
         (Self::LEAST..32)
             .contains(&digits)
             .then_some(Self { bytes, digits })
     }
 
-    /// The bytes and the number of digits in them.
+    /// Returns the bytes and the number of digits in them.
     pub fn parts(&self) -> ([u8; 16], u8) {
         (self.bytes, self.digits)
     }
@@ -86,7 +86,7 @@ impl UuidStart {
         }
     }
 
-    /// Whether `uuid` begins so.
+    /// Returns true if `uuid` begins so.
     pub fn begins(&self, uuid: &DeviceUuid) -> bool {
         (0..self.digits).all(|at| Self::digit(&self.bytes, at) == Self::digit(&uuid.0, at))
     }
@@ -112,7 +112,7 @@ impl FromStr for UuidStart {
         let form = || {
             format!("\"{text}\" does not begin a device UUID; write GPU- and at least four digits")
         };
-        // With its prefix only: digits alone are a device's number.
+        // Only with its prefix: digits alone are an ordinal.
         let body = ["GPU-", "MIG-", "gpu-"]
             .iter()
             .find_map(|prefix| text.strip_prefix(prefix))
@@ -180,14 +180,14 @@ impl FromStr for PciAddress {
     }
 }
 
-/// Everything a backend knows about one device.
+/// Identity of one device, as far as a backend knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceIdentity {
-    /// The number the program itself uses, where there is a program.
+    /// Ordinal in the program itself, if there is a program.
     pub index: Option<u32>,
     /// The driver's UUID.
     pub uuid: DeviceUuid,
-    /// The PCI address, where the device has one.
+    /// PCI address, if the device has one.
     pub pci: Option<PciAddress>,
 }
 
@@ -196,7 +196,7 @@ pub struct DeviceIdentity {
 pub enum Selector {
     /// Every device that no other rule names.
     All,
-    /// The device with this number, as the program counts.
+    /// The device with this ordinal, as the program counts.
     Index(u32),
     /// The device with this UUID.
     Uuid(DeviceUuid),
@@ -207,8 +207,8 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// How exactly this selector names `device`: `None` if it does not, else the higher the more
-    /// exact.
+    /// Returns how exactly this selector names `device`: higher is more exact, `None` does not name
+    /// it.
     pub fn matches(&self, device: &DeviceIdentity) -> Option<u8> {
         match *self {
             Self::All => Some(0),

@@ -1,14 +1,13 @@
-//! Small files shared by processes: opening, mapping, byte-range locks that the kernel drops at
-//! death, setup locks.
+//! Small files shared by processes: opening, mapping, setup locks, and byte-range locks that the
+//! kernel releases at death.
 //!
-//! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15): they belong to the open file,
-//! not to a process number, so they mean the same in every PID namespace and vanish when the last
-//! descriptor and the last mapping of the file are gone, whatever killed the holder. A forked child
-//! shares the open files of its parent, and their locks with them: see [`forget_in_child`].
+//! Locks are open-file-description locks (`F_OFD_SETLK`, Linux 3.15). They belong to the open file
+//! and not to a process number, so they mean the same in every PID namespace. They vanish when the
+//! last descriptor and the last mapping of the file are gone, however the holder ended. A forked
+//! child shares its parent's open files and their locks: see [`forget_in_child`].
 //!
-//! What a program keeps for long it keeps by a mapping, and closes the descriptor: a program may
-//! close any number that it did not open, as daemons do, and be given it again for a file of its
-//! own.
+//! Long-lived files are kept by a mapping, and their descriptor is closed. A program may close
+//! numbers that it did not open, as daemons do, and get them again for files of its own.
 
 mod folder;
 mod locks;
@@ -31,14 +30,13 @@ pub use setup_lock::SetupLock;
 pub use small::{MOST_BYTES, make, read, read_text, replace};
 pub use transient::Transient;
 
-/// Opens for reading and writing, closed on exec; `create` makes a file that is not there, with
-/// mode 0600. In a folder that every user may write to, a new file is every user's to write as
-/// well.
+/// Opens a file for reading and writing, closed on exec. `create` makes a missing file with mode
+/// 0600. In a folder that every user may write to, every user may also write the new file.
 ///
-/// No other user can point a file elsewhere: no link at the last step is followed, nor one on the
-/// way that is neither this user's nor root's. What is opened is a regular file with one name, of
-/// this user, of root or of its folder's owner ([`Folder`]); a pipe or a device is an error and no
-/// wait.
+/// No other user can redirect the path. A link in the last step is never followed; a link on the
+/// way only if it belongs to this user or to root. The file must be a regular file with one name,
+/// of this user, of root or of its folder's owner ([`Folder`]). A pipe or a device is an error and
+/// causes no wait.
 pub fn open_rw(path: &Path, create: bool) -> io::Result<Transient> {
     if !create {
         return Transient::open(path, libc::O_RDWR);
@@ -52,11 +50,12 @@ pub fn open_rw(path: &Path, create: bool) -> io::Result<Transient> {
     }
 }
 
-/// The same for a file that this user's processes alone write, whoever may make files beside it.
+/// Opens a file that only this user's processes write, even if other users may make files next to
+/// it.
 ///
 /// # Errors
 ///
-/// As above; `PermissionDenied` where another user has made the file.
+/// As above; `PermissionDenied` if another user has made the file.
 pub fn open_own(path: &Path) -> io::Result<Transient> {
     let file = Transient::open_or_make(path)?;
     let meta = file.metadata()?;
@@ -69,53 +68,53 @@ pub fn open_own(path: &Path) -> io::Result<Transient> {
     Ok(file)
 }
 
-/// Opens for reading only, as guarded as [`open_rw`].
+/// Opens a file for reading only, with the checks of [`open_rw`].
 pub fn open_ro(path: &Path) -> io::Result<Transient> {
     Transient::open(path, libc::O_RDONLY)
 }
 
-/// Lets go, in a forked child, of what its parent had open at the moment of the fork and of the
-/// mappings that stand for the parent: the parent's locks then die with the parent.
+/// Closes, in a forked child, the files that its parent had open at the fork, and replaces the
+/// mappings that keep the parent's locks. The parent's locks then end with the parent.
 /// Async-signal-safe.
 ///
-/// Whoever holds an address into such a mapping reads and writes zeroes that nobody else sees.
+/// An address into such a mapping then leads to zeroes that no other process sees.
 pub fn forget_in_child() {
     transient::close_in_child();
     mapping::forget_in_child();
 }
 
-/// Makes the file at least `len` bytes, with its blocks really allocated: a full tmpfs is an error
-/// here and not a SIGBUS later. Only ever grows, so two processes that grow a file at once cannot
-/// cut each other's part off.
+/// Makes the file at least `len` bytes long, with its blocks really allocated. A full tmpfs is then
+/// an error here and not a SIGBUS later. The file only grows, so two processes that grow it at once
+/// cannot truncate each other's part.
 ///
-/// Where the program may not make files so long (`RLIMIT_FSIZE`) that is an error, too, and not the
+/// If the program may not make files so long (`RLIMIT_FSIZE`), that is also an error, and not the
 /// signal that ends it.
 pub fn allocate(file: &File, len: u64) -> io::Result<()> {
     let error = match without_size_signal(|| grow(file, len)) {
         Err(error) if error.raw_os_error() == Some(libc::EFBIG) => error,
         done => return done,
     };
-    // Some file systems ask for the limit also where nothing grows.
+    // Some file systems check the limit even if nothing grows.
     match file.metadata()?.len() >= len {
         true => Ok(()),
         false => Err(error),
     }
 }
 
-/// Writes at a place in the file. Where the program may not write there (`RLIMIT_FSIZE`) that is an
+/// Writes at an offset in the file. If the program may not write there (`RLIMIT_FSIZE`), that is an
 /// error, and not the signal that ends it.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     without_size_signal(|| file.write_all_at(bytes, offset))
 }
 
-/// Runs `work` with SIGXFSZ held back from this thread, and takes back one that it caused.
+/// Runs `work` with SIGXFSZ blocked in this thread, and consumes the signal if `work` caused it.
 fn without_size_signal(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: all three live through the calls, which write no more than them; zeroes are valid for
-    // the one that is only read where a call failed. The mask is this thread's own and is put back
+    // SAFETY: all three live through the calls, which write no more than them. Zeroes are valid for
+    // the set that is only read if a call failed. The mask is this thread's own and is restored
     // below.
     let was_pending = unsafe {
         libc::sigemptyset(set.as_mut_ptr());
@@ -134,7 +133,7 @@ fn without_size_signal(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> 
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: as above; without a place for its description the signal is only taken.
+    // SAFETY: as above; without an info pointer, the call only consumes the signal.
     unsafe {
         if caused && !was_pending {
             libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &at_once);
@@ -154,7 +153,7 @@ fn grow(file: &File, len: u64) -> io::Result<()> {
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
-            // A file system without fallocate (some overlays): a sparse file is the best there is.
+            // A file system without fallocate (some overlays) allows only a sparse file.
             Some(libc::EOPNOTSUPP | libc::ENOSYS) => {
                 if file.metadata()?.len() < len as u64 {
                     file.set_len(len as u64)?;
@@ -166,7 +165,7 @@ fn grow(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-/// A file's identity: what its path named when it was opened, and may not name any more.
+/// Identity of a file that a path named when it was opened. The path may name another file later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -174,7 +173,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// The identity of an open file.
+    /// Returns the identity of an open file.
     pub fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         Ok(Self {
@@ -183,8 +182,8 @@ impl FileId {
         })
     }
 
-    /// The identity of the file at `path`, which is not followed if it is a link; `None` if there
-    /// is none.
+    /// Returns the identity of the file at `path`, whose last link is not followed. Returns `None`
+    /// if there is none.
     pub fn at(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(Self {
@@ -197,7 +196,7 @@ impl FileId {
     }
 }
 
-/// Whether `path` still names this open file.
+/// Returns true if `path` still names this open file.
 pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok(FileId::at(path)? == Some(FileId::of(file)?))
 }

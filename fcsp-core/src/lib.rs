@@ -23,7 +23,7 @@ pub mod config;
 pub mod control;
 pub mod device;
 pub mod file;
-// A model has no files to find neighbours in.
+// A loom model has no files.
 #[cfg(not(loom))]
 pub mod governor;
 pub mod limiter;

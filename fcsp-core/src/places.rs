@@ -1,12 +1,12 @@
-//! Where the state folder may lie: an ordered list of candidates, each asked whether it serves.
+//! Places of the state folder: an ordered list of candidates, each of which is checked.
 //!
-//! Every process of a user must find the same folder, or each would have a quota of its own. So the
-//! list depends on the user and on little else, and a candidate that exists already in
-//! memory-backed storage comes before one that would have to be made. A name that somebody else has
-//! taken is passed by for the next name in the same place.
+//! Every process of a user must find the same folder, or each would have a quota of its own. The
+//! list therefore depends on the user and on little else. A candidate that exists in memory-backed
+//! storage comes before one that would have to be made. If another user has taken a name, the next
+//! name in the same place is tried.
 //!
-//! Under a root-owned file every user is a process of one tenant, so the folder is common: any user
-//! makes it, any user finds it, and any user may write in it. Its places are those in which every
+//! Under a root-owned file, processes of all users belong to one tenant, so the folder is common.
+//! Any user makes it, any user finds it, and any user may write in it. It is in a place where every
 //! user may make a folder.
 
 use std::fs::{DirBuilder, Metadata};
@@ -18,28 +18,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::file::{self, Folder, Mapping};
 
-/// Names that are tried in a place that others may write to.
+/// Names that are tried in a place that other users may write to.
 const NAMES: u32 = 4;
 /// Mode of a folder in which every user may make entries and only owners remove them.
 const COMMON: u32 = 0o1777;
 
-/// A candidate that does not serve, and why.
+/// Candidate that cannot be used, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passed {
     /// The folder.
     pub path: PathBuf,
-    /// Why it does not serve.
+    /// Reason why it cannot be used.
     pub reason: String,
 }
 
-/// A place for the state folder.
+/// Place for the state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     path: PathBuf,
-    /// How many names are tried: the path itself, then `path.1` and so on.
+    /// Number of names to try: the path itself, then `path.1` and so on.
     names: u32,
-    /// Whether the place is memory-backed and the same for all of a user's processes: what exists
-    /// there is looked for before anything is made.
+    /// True if the place is memory-backed and the same for all of a user's processes. Existing
+    /// folders there are used before any is made.
     first: bool,
 }
 
@@ -64,12 +64,12 @@ impl Place {
     }
 }
 
-/// Who may write in a folder.
+/// Kind of a state folder, by the users that may write in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One user's own.
     Private,
-    /// Every user's.
+    /// Common to all users.
     Common,
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The folder that a variable names, if it is absolute and there.
+/// Returns the folder that a variable names, if it is absolute and exists.
 fn named(variable: &str) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os(variable)?);
     (path.is_absolute() && path.is_dir()).then_some(path)
@@ -88,7 +88,7 @@ fn is_ours(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.uid() == uid())
 }
 
-/// The places of a user, best first.
+/// Returns the places of a user, best first.
 fn private_places(uid: u32) -> Vec<Place> {
     let name = format!("fcsp-{uid}");
     let mut places = Vec::new();
@@ -110,14 +110,14 @@ fn private_places(uid: u32) -> Vec<Place> {
     places
 }
 
-/// Folders for temporary files, as they are on most machines.
+/// Returns folders for temporary files, as on most machines.
 fn temporary() -> impl Iterator<Item = PathBuf> {
     named("TMPDIR")
         .into_iter()
         .chain(["/tmp", "/var/tmp"].map(PathBuf::from))
 }
 
-/// The places of a folder that all users share. None of them depends on a variable.
+/// Returns the places of a folder that all users share. None depends on a variable.
 fn common_places() -> Vec<Place> {
     [
         "/dev/shm/fcsp-common",
@@ -128,7 +128,7 @@ fn common_places() -> Vec<Place> {
     .into()
 }
 
-/// Folders of this user in which other things than state can be kept, best first: for libraries.
+/// Returns this user's folders for other things than state, such as libraries, best first.
 pub fn all_private() -> Vec<PathBuf> {
     private_places(uid())
         .iter()
@@ -136,8 +136,8 @@ pub fn all_private() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The state folder of this kind, and the candidates that were passed by. With `make` it is there
-/// afterwards; without, nothing is made, and the folder is the one that would be.
+/// Returns the state folder of this kind, and the candidates that were passed over. With `make` the
+/// folder exists afterwards. Without it nothing is made, and the path is only a proposal.
 pub fn choose(kind: Kind, make: bool) -> (PathBuf, Vec<Passed>) {
     match kind {
         Kind::Private => choose_among(&private_places(uid()), kind, make),
@@ -159,7 +159,8 @@ fn choose_among(places: &[Place], kind: Kind, make: bool) -> (PathBuf, Vec<Passe
     for path in places.iter().flat_map(Place::paths) {
         match provide(&path, kind, make) {
             Ok(()) => return (path, passed),
-            // Without a descriptor nothing can be tried: another folder would be another quota.
+            // Without a descriptor nothing can be checked, and another folder would be another
+            // quota.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 return (path, passed);
             }
@@ -169,7 +170,7 @@ fn choose_among(places: &[Place], kind: Kind, make: bool) -> (PathBuf, Vec<Passe
             }),
         }
     }
-    // Nothing serves: what is asked of the first one then says why.
+    // No candidate can be used: operations on the first one then give the reason.
     let first = places
         .first()
         .map(|place| place.path.clone())
@@ -177,7 +178,8 @@ fn choose_among(places: &[Place], kind: Kind, make: bool) -> (PathBuf, Vec<Passe
     (first, passed)
 }
 
-/// Sees to it that the folder is there and serves; without `make`, that it is or could be made.
+/// Makes sure that the folder exists and can be used; without `make`, that it exists or could be
+/// made.
 pub fn provide(path: &Path, kind: Kind, make: bool) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -189,19 +191,19 @@ pub fn provide(path: &Path, kind: Kind, make: bool) -> io::Result<()> {
         return may_write(parent);
     }
     match kind {
-        // Others may go through root's, to the libraries in it and to keys that they know.
+        // Other users may pass through root's folder, to its libraries and to keys that they know.
         Kind::Private => match DirBuilder::new()
             .mode(if uid() == 0 { 0o711 } else { 0o700 })
             .create(path)
         {
-            // Made by another process at this moment, or taken by somebody else.
+            // Another process made it at this moment, or another user took the name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             done => done?,
         },
         Kind::Common => make_common(path)?,
     }
     check(path, kind).inspect_err(|_| {
-        // Only an empty one, and only ours.
+        // Only an empty one, and only this user's.
         let _ = std::fs::remove_dir(path);
     })
 }
@@ -210,7 +212,7 @@ fn refuse(reason: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
 }
 
-/// Whether the folder, which is there, serves.
+/// Checks that an existing folder can be used.
 fn check(path: &Path, kind: Kind) -> io::Result<()> {
     let meta = std::fs::symlink_metadata(path)?;
     if !meta.is_dir() {
@@ -225,7 +227,7 @@ fn check(path: &Path, kind: Kind) -> io::Result<()> {
         _ => {}
     }
     may_write(path)?;
-    // A folder that has served is not tried again: what is full or slow at this moment is still the
+    // A folder that was used before is not checked again: a full or slow folder is still the right
     // one.
     if path.join("tenants").is_dir() {
         return Ok(());
@@ -233,11 +235,10 @@ fn check(path: &Path, kind: Kind) -> io::Result<()> {
     try_mapping(path)
 }
 
-/// Whether this process may make entries in the folder, a read-only file system included.
+/// Checks that this process may make entries in the folder; a read-only file system fails.
 fn may_write(path: &Path) -> io::Result<()> {
     let text = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    // SAFETY: the string outlives the call. AT_EACCESS asks for the effective user, as opening
-    // does.
+    // SAFETY: the string outlives the call. AT_EACCESS checks the effective user, as opening does.
     let may = unsafe {
         libc::faccessat(
             libc::AT_FDCWD,
@@ -252,10 +253,10 @@ fn may_write(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file and maps it shared, which some file systems refuse.
+/// Creates a file and maps it shared, which some file systems refuse.
 fn try_mapping(path: &Path) -> io::Result<()> {
     static TRIED: AtomicU64 = AtomicU64::new(0);
-    // Without a descriptor nothing can be tried: this says so by its number.
+    // Without a descriptor nothing can be checked; the error number says so.
     drop(std::fs::File::open(path)?);
     let probe = path.join(format!(
         ".probe.{}.{}",
@@ -268,8 +269,8 @@ fn try_mapping(path: &Path) -> io::Result<()> {
     done
 }
 
-/// Makes a folder that is every user's, with what is in it, under another name first: nobody ever
-/// sees it closed.
+/// Creates a common folder with its contents, under another name first: no process ever sees it
+/// closed.
 fn make_common(path: &Path) -> io::Result<()> {
     let temporary = temporary_name(path);
     open_folder(&temporary, COMMON)?;
@@ -285,8 +286,8 @@ fn make_common(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes a folder with exactly this mode, under another name first; one that is there already is
-/// left alone.
+/// Creates a folder with exactly this mode, under another name first. An existing one is left
+/// alone.
 pub(crate) fn make_open(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -312,14 +313,14 @@ fn temporary_name(path: &Path) -> PathBuf {
     ))
 }
 
-/// A folder with exactly this mode, whatever the process's umask.
+/// Creates a folder with exactly this mode, regardless of the umask.
 fn open_folder(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
     set_mode(path, mode)
 }
 
-/// Gives a folder of this user's its mode. By the open folder: where others may write beside it,
-/// the name may be a link of theirs, and the mode would be given to whatever that leads to.
+/// Sets the mode of this user's folder. It uses the open folder: the name may be another user's
+/// link, and its target would get the mode.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     let folder = Folder::open(path)?;
     match folder.owner() == uid() {
@@ -328,12 +329,13 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Gives `from` the name `to` unless somebody has it.
+/// Renames `from` to `to`, unless `to` exists.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     let text =
         |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
     let (source, target) = (text(from)?, text(to)?);
-    // SAFETY: both strings outlive the call. By number, as old C libraries have no function for it.
+    // SAFETY: both strings outlive the call. Called by number, since old C libraries have no
+    // function for it.
     let done = unsafe {
         libc::syscall(
             libc::SYS_renameat2,
@@ -349,7 +351,8 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        // A file system that knows no such rename: the moment between look and rename has to do.
+        // A file system without this rename: check, then rename. Another process may create the
+        // name in between.
         Some(libc::EINVAL | libc::ENOSYS) if std::fs::symlink_metadata(to).is_err() => {
             std::fs::rename(from, to)
         }
@@ -357,7 +360,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether every user may make entries in this folder: files in it are then every user's to write.
+/// Returns true if every user may make entries in this folder. Every user may then write its files.
 pub(crate) fn is_open(meta: &Metadata) -> bool {
     meta.is_dir() && meta.mode() & 0o002 != 0
 }
@@ -419,7 +422,7 @@ mod tests {
         assert!(passed[1].reason.contains("not a folder"), "{passed:?}");
     }
 
-    /// A process with another environment has made the folder in a later place: it stays the one.
+    /// Checks that a folder which a process with another environment made in a later place is used.
     #[test]
     fn what_exists_comes_before_what_could_be_made() {
         let dir = tempfile::tempdir().unwrap();
@@ -475,7 +478,7 @@ mod tests {
             1,
             "nothing is left of the others"
         );
-        // One of somebody's own in its place is no common folder.
+        // Another user's private folder in its place is no common folder.
         mode(&dir.path().join("common"), 0o755);
         assert_eq!(
             choose_among(&places, Kind::Common, true).0,

@@ -1,16 +1,15 @@
-//! Which of a device's compute units each tenant gets, where tenants are to run side by side on
-//! units of their own.
+//! Compute units: the sets of a device's units that tenants run on side by side.
 //!
-//! Pure plans: from the device's layout and the tenants' parts of it to disjoint sets of units.
-//! Units come in groups that share what a unit alone cannot run without (an instruction cache, a
-//! work-group processor), or of which every engine of the device must have one, so groups are never
-//! split. They are numbered as the device's own masks number them: neighbours in that order lie in
-//! different engines of the device, so a run of them is spread over the engines evenly.
+//! These are pure plans, from the device's layout and the tenants' parts to disjoint sets of units.
+//! Units come in groups that are never split. The units of a group share what one alone cannot run
+//! without (an instruction cache, a work-group processor), or each engine of the device needs one
+//! of the group. Units are numbered as in the device's own masks. Adjacent numbers belong to
+//! different engines, so a run of them is spread evenly over the engines.
 //!
 //! [`plan`] divides a device between tenants that are all known; each set is one run. [`place`]
-//! finds units for one more beside those that have theirs and keep them: a run where one is free,
-//! or else what is free. [`claims`] keeps who has what where processes that know nothing of each
-//! other find it.
+//! finds units for one more tenant, next to others that keep theirs: a run where one is available,
+//! else any available units. [`claims`] records the reservations for processes that know nothing of
+//! each other.
 //!
 //! ```
 //! use fcsp_core::spatial::{Layout, Part, plan};
@@ -27,40 +26,40 @@ use std::str::FromStr;
 
 use crate::units::{self, Ppm};
 
-// A model has no files.
+// A loom model has no files.
 #[cfg(not(loom))]
 pub mod claims;
 
 /// A device's compute units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// How many there are.
+    /// Number of units.
     pub units: u32,
-    /// How many belong together and are never split between tenants; 1 where each stands alone.
+    /// Number of units in a group, which is never split between tenants; 1 without groups.
     pub group: u32,
 }
 
-/// A tenant's part.
+/// Unit weight of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Its part of the sum of all weights; per cents where the parts are quotas. 0 gets nothing.
+    /// Part of the sum of all weights; percent if the parts are shares. 0 gets no units.
     pub weight: u32,
 }
 
-/// A tenant's units: runs in the order of the device's masks. As text: `0-71,80-95`.
+/// Set of a tenant's units: runs in the order of the device's masks. As text: `0-71,80-95`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnitSet {
-    /// In order, none empty, none touching the next.
+    /// Runs in order. None is empty, and none touches the next.
     runs: Vec<Range<u32>>,
 }
 
 impl UnitSet {
-    /// The units of one run.
+    /// Creates the set of the units of one run.
     pub fn from_run(run: Range<u32>) -> Self {
         Self::from_runs(std::iter::once(run))
     }
 
-    /// The units of these runs.
+    /// Creates the set of the units of these runs.
     pub fn from_runs(runs: impl IntoIterator<Item = Range<u32>>) -> Self {
         let mut given: Vec<Range<u32>> = runs.into_iter().filter(|run| !run.is_empty()).collect();
         given.sort_by_key(|run| run.start);
@@ -74,22 +73,22 @@ impl UnitSet {
         Self { runs }
     }
 
-    /// How many units.
+    /// Returns the number of units.
     pub fn len(&self) -> u32 {
         self.runs.iter().map(|run| run.end - run.start).sum()
     }
 
-    /// Whether there are none.
+    /// Returns true if the set has no units.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Whether a unit is in it.
+    /// Returns true if the set has this unit.
     pub fn contains(&self, unit: u32) -> bool {
         self.runs.iter().any(|run| run.contains(&unit))
     }
 
-    /// Whether no unit is in both.
+    /// Returns true if no unit is in both sets.
     pub fn is_disjoint(&self, other: &Self) -> bool {
         let meet = |one: &Range<u32>, two: &Range<u32>| one.start < two.end && two.start < one.end;
         !self
@@ -98,19 +97,19 @@ impl UnitSet {
             .any(|one| other.runs.iter().any(|two| meet(one, two)))
     }
 
-    /// First and last unit; `None` for none.
+    /// Returns the first and the last unit, or `None` for an empty set.
     pub fn bounds(&self) -> Option<(u32, u32)> {
         Some((self.runs.first()?.start, self.runs.last()?.end - 1))
     }
 
-    /// The set as a mask over a device of `units`: bit 0 of the first word is unit 0.
+    /// Returns the set as a mask over a device of `units`: bit 0 of the first word is unit 0.
     pub fn words(&self, units: u32) -> Vec<u32> {
         (0..units.div_ceil(32))
             .map(|word| self.word(word))
             .collect()
     }
 
-    /// One word of the mask: units from 32 times `index` on.
+    /// Returns one word of the mask: the 32 units from 32 times `index` on.
     pub fn word(&self, index: u32) -> u32 {
         let first = index.saturating_mul(32);
         (0..32)
@@ -118,7 +117,7 @@ impl UnitSet {
             .fold(0, |mask, bit| mask | 1 << bit)
     }
 
-    /// What part of a device of `units` it is.
+    /// Returns the part of a device of `units` that the set is.
     pub fn part(&self, units: u32) -> Ppm {
         (u64::from(self.len()) * u64::from(units::WHOLE) / u64::from(units.max(1))) as Ppm
     }
@@ -154,20 +153,20 @@ fn run(text: &str) -> Result<Range<u32>, String> {
     })
 }
 
-/// More units than any device has: a mistake, not a device.
+/// Bound on unit numbers in text. More units than any device has are a mistake.
 const MOST_UNITS: u32 = 1 << 16;
 
-/// The units that a tenant asks for on a device.
+/// Unit request: the units that a tenant asks for on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// As many as its compute share is of the device.
+    /// The part of the units that its compute share is of the device.
     Share,
-    /// These: the first, and the one after the last.
+    /// These units: the first, and the one after the last.
     Units(u32, u32),
 }
 
 impl Wish {
-    /// A wish from "auto" or "0-71".
+    /// Parses a request from "auto" or "0-71".
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.trim() {
             "auto" => Ok(Self::Share),
@@ -187,7 +186,7 @@ impl fmt::Display for Wish {
     }
 }
 
-/// Why there is no plan, or no place.
+/// Reason why there is no plan or no set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpatialError {
     /// More tenants than groups of units.
@@ -198,30 +197,30 @@ pub enum SpatialError {
         /// Groups that the device has.
         groups: u32,
     },
-    /// The layout makes no sense.
+    /// The layout is invalid.
     #[error("a device of {units} compute units in groups of {group}")]
     Layout {
-        /// As given.
+        /// Number of units in the layout.
         units: u32,
-        /// As given.
+        /// Size of a group in the layout.
         group: u32,
     },
-    /// Not enough units are free.
+    /// Not enough units are available.
     #[error("{wanted} compute units are wanted and {free} of {units} are free")]
     NoRoom {
-        /// How many it would take.
+        /// Number of units needed.
         wanted: u32,
-        /// How many nobody has.
+        /// Number of units that no tenant has.
         free: u32,
-        /// How many there are.
+        /// Number of units of the device.
         units: u32,
     },
-    /// Units that the device has not.
+    /// The device does not have these units.
     #[error("the device has compute units 0-{last}, not {wanted}")]
     Outside {
-        /// What was asked for.
+        /// Units requested.
         wanted: UnitSet,
-        /// The last one.
+        /// Number of the last unit.
         last: u32,
     },
     /// A group of units would be split.
@@ -229,29 +228,30 @@ pub enum SpatialError {
         "{wanted} splits a group of {group} compute units; begin at a multiple of {group} and end before one"
     )]
     Split {
-        /// What was asked for.
+        /// Units requested.
         wanted: UnitSet,
-        /// How many belong together.
+        /// Number of units in a group.
         group: u32,
     },
-    /// Somebody else's units.
+    /// Another tenant has these units.
     #[error("{wanted} meets {taken}, which is taken")]
     Taken {
-        /// What was asked for.
+        /// Units requested.
         wanted: UnitSet,
-        /// What it meets.
+        /// Set of the other tenant.
         taken: UnitSet,
     },
 }
 
-/// Units for one more tenant, disjoint from everything `taken`. For [`Wish::Share`], the whole
-/// groups in `share` of the device, one at least: shares that add up to the device find room in
-/// whatever order their tenants come and go, but for those that are too small for a group. They are
-/// the first run that is long enough, or else the first that are free. What it is given depends on
-/// nothing but the arguments.
+/// Finds units for one more tenant, disjoint from all sets in `taken`.
+///
+/// For [`Wish::Share`] it takes the whole groups in `share` of the device, at least one. Shares
+/// that add up to the device always find units, in whatever order tenants come and go, except
+/// shares too small for a group. The first run that is long enough is taken, else the first
+/// available units. The result depends only on the arguments.
 ///
 /// # Errors
-/// Why there is no such set.
+/// The reason why there is no such set.
 pub fn place(
     layout: Layout,
     taken: &[UnitSet],
@@ -302,10 +302,11 @@ pub fn place(
     })
 }
 
-/// Disjoint sets of units, one a part and in their order: in proportion to the weights as closely
-/// as whole groups allow (the largest remainders are rounded up), but never less than one group.
-/// Units that do not fill a group are nobody's. The same parts give the same plan whenever and
-/// wherever it is made.
+/// Divides a device into disjoint sets of units, one for each part and in their order.
+///
+/// The sets are in proportion to the weights as closely as whole groups allow, and never less than
+/// one group. The largest remainders are rounded up. Units that do not fill a group belong to no
+/// tenant. The same parts always give the same plan.
 ///
 /// # Errors
 /// More parts with a weight than groups, or a layout without a whole group.
@@ -320,15 +321,15 @@ pub fn plan(layout: Layout, parts: &[Part]) -> Result<Vec<UnitSet>, SpatialError
         return Err(SpatialError::TooMany { tenants, groups });
     }
     let sum: u64 = parts.iter().map(|part| u64::from(part.weight)).sum();
-    // One group for each tenant first, so that the small are not starved by rounding; the rest in
-    // proportion to what each is still short of.
+    // One group for each tenant first, so that rounding does not starve small tenants. The rest
+    // goes to the tenant with the largest deficit.
     let mut counts: Vec<u32> = parts
         .iter()
         .map(|part| u32::from(part.weight > 0))
         .collect();
     for _ in tenants..groups as usize * usize::from(tenants > 0) {
-        // What is missing, as a fraction of the sum: weight x groups - count x sum. The first of
-        // equals has it.
+        // Deficit as a fraction of the sum: weight x groups - count x sum. Of equals, the first one
+        // gets the group.
         let short = |at: usize| {
             i128::from(parts[at].weight) * i128::from(groups)
                 - i128::from(counts[at]) * i128::from(sum)
@@ -427,7 +428,7 @@ mod tests {
             quarter(&[set("8-15"), set("64-79")]).unwrap(),
             set("80-151")
         );
-        // No run is: what is free.
+        // No run is long enough: the available units are taken.
         let comb: Vec<UnitSet> = (0..19)
             .map(|n| set(&format!("{}-{}", n * 16, n * 16 + 7)))
             .collect();
@@ -440,7 +441,7 @@ mod tests {
             error.to_string(),
             "72 compute units are wanted and 48 of 304 are free"
         );
-        // Too small a share for a group still runs.
+        // A share too small for a group still gets one.
         assert_eq!(place(layout, &[], Wish::Share, 1).unwrap().len(), 8);
     }
 
@@ -502,7 +503,7 @@ mod tests {
                         prop_assert_eq!(set.to_string().parse::<UnitSet>(), Ok(set.clone()));
                         tenants[who] = Some((set, share));
                     }
-                    // Shares that fit, of a group each at least, find room.
+                    // Shares that fit, each of at least a group, find units.
                     Err(_) => {
                         let groups = units / group;
                         let small = |share: &u32| u64::from(*share) * u64::from(groups) < 1_000_000;
@@ -549,12 +550,12 @@ mod tests {
                 if *weight > 0 {
                     let fair = f64::from(*weight) / sum * f64::from(groups);
                     let got = f64::from(set.len() / group);
-                    // Nobody is above its part by a group or more, but for those who are owed one
-                    // at least; below it only by what those took.
+                    // No tenant exceeds its part by a group or more, except for the guaranteed
+                    // first group. It falls short only by what those groups took.
                     prop_assert!(got < fair.max(1.0) + 1.0, "{got} of {fair}");
                     prop_assert!(got > fair - 1.0 - raised, "{got} of {fair}, {raised} raised");
                 }
-                // The mask says the same as the set.
+                // The mask equals the set.
                 let words = set.words(units);
                 prop_assert_eq!(words.iter().map(|w| w.count_ones()).sum::<u32>(), set.len());
             }

@@ -1,4 +1,4 @@
-//! Where shared files live: one folder a tenant, one region file a device in it.
+//! The state folder: one folder for each tenant, with one region file for each device.
 //!
 //! ```text
 //! <state>/tenants/<tenant>/control              limits, written by `fcsp` or the node agent
@@ -7,13 +7,13 @@
 //! <state>/tenants/.<tenant>.<pid>.<n>           a dead tenant's folder on its way out
 //! <state>/open/<key>/tenants/<tenant>/          a tenant of root's whose programs may change their user
 //! ```
-//! `<state>` is `$FCSP_STATE_DIR`, or the first folder of [`crate::places`] that serves.
+//! `<state>` is `$FCSP_STATE_DIR`, or the first usable folder of [`crate::places`].
 //!
 //! A program that root starts may become another user (`setpriv`, `gosu`, `su`) and must still
-//! reach its tenant's files. Such a tenant lies behind a key: a folder with a random name of 128
-//! bits, in a folder that nobody but root can list. `fcsp run` names it in the program's
-//! environment, so whoever has that environment may write the tenant's files, and nobody else.
-//! `<state>/tenants/<tenant>` is then a link, and root's commands see the tenant as any other.
+//! reach its tenant's files. Such a tenant is behind a key: a folder with a random name of 128
+//! bits, in a folder that only root can list. `fcsp run` names it in the program's environment.
+//! Only processes with that environment may write the tenant's files. `<state>/tenants/<tenant>` is
+//! then a link, and root's commands see the tenant like any other.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -28,14 +28,14 @@ use crate::places::{self, Kind, Passed};
 use crate::region::RegionSnapshot;
 use crate::tree;
 
-/// The variable that moves the state folder.
+/// Variable that moves the state folder.
 pub const STATE_DIR_VARIABLE: &str = "FCSP_STATE_DIR";
-/// The folder of the keys.
+/// Name of the folder of the keys.
 const OPEN: &str = "open";
-/// Dead tenants that a program which sets itself up looks for.
+/// Most dead tenants for which a program searches when it sets itself up.
 const MOST_COLLECTED: usize = 16;
 
-/// The folder that holds every tenant's files.
+/// Folder that holds all tenants' files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 
@@ -48,27 +48,28 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 impl StateDir {
-    /// The folder for this process, by the rule at the top of this page. Does not make it.
+    /// Returns the folder for this process, by the rule at the top of this page. Does not create
+    /// it.
     pub fn locate() -> Self {
         Self::find(false).0
     }
 
-    /// The folder for this process, made if need be.
+    /// Returns the folder for this process, and creates it if needed.
     pub fn provide() -> Self {
         Self::find(true).0
     }
 
-    /// The folder of this user, made if need be, whatever the environment names.
+    /// Returns this user's folder, whatever the environment names, and creates it if needed.
     pub fn own() -> Self {
         Self(places::choose(Kind::Private, true).0)
     }
 
-    /// The folder for this process, and the candidates that were passed by.
+    /// Returns the folder for this process, and the candidates that were passed over.
     pub fn find(make: bool) -> (Self, Vec<Passed>) {
         if let Some(path) = initial::variable(STATE_DIR_VARIABLE) {
             return (Self(path.into()), Vec::new());
         }
-        // A file that cannot be read governs all the same: its tenant is then nobody's.
+        // An unreadable file still counts; its tenant has no name.
         let kind = match authority::read_authority() {
             Ok(None) => Kind::Private,
             Ok(Some(config)) => match config.state_dir {
@@ -81,39 +82,39 @@ impl StateDir {
         (Self(path), passed)
     }
 
-    /// This folder.
+    /// Returns this folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// The folder's path.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A tenant's folder; not necessarily there.
+    /// Returns the path of a tenant's folder, which may not exist.
     pub fn tenant(&self, name: &str) -> PathBuf {
         self.0.join("tenants").join(name)
     }
 
-    /// Makes the state folder if need be; its path.
+    /// Creates the state folder if needed. Returns its path.
     pub fn provide_at(&self) -> io::Result<&Path> {
         make_private(&self.0)?;
         Ok(&self.0)
     }
 
-    /// Makes a tenant's folder, private to its owner. A state folder that belongs to somebody else
-    /// is refused: its owner could swap the files.
+    /// Creates a tenant's folder, private to its owner. Another user's state folder is refused,
+    /// since its owner could replace the files.
     pub fn create_tenant(&self, name: &str) -> io::Result<PathBuf> {
         self.create_tenant_of(name, Source::Nothing)
     }
 
-    /// The same for a tenant with limits of this source: a root-owned file has one tenant for all
-    /// users, whose folder in a common state folder is every user's.
+    /// Creates the folder of a tenant with limits of this source. A root-owned file has one tenant
+    /// for all users, whose folder in a common state folder is common too.
     fn create_tenant_of(&self, name: &str, source: Source) -> io::Result<PathBuf> {
         let dir = self.tenant(name);
-        // Processes that stand in different folders would each have a tenant of their own, with the
-        // whole quota.
+        // Processes in different folders would each have a tenant of their own, with the whole
+        // quota.
         if !self.0.is_absolute() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -142,9 +143,9 @@ impl StateDir {
         Ok(dir)
     }
 
-    /// Refuses a tenant's folder that another user made, or may write, who could swap its files and
-    /// write its limits. A root-owned file has one tenant for all users, and its limits are not
-    /// read from a folder; a tenant behind a key is written by everybody who has the key.
+    /// Refuses a tenant's folder that another user made or may write: that user could replace its
+    /// files and write its limits. A root-owned file has one tenant for all users, and its limits
+    /// are not read from a folder. A tenant behind a key is written by every process with the key.
     pub fn check_owner(&self, name: &str, source: Source) -> io::Result<()> {
         let dir = self.tenant(name);
         let folder = Folder::open(&dir)?;
@@ -163,7 +164,7 @@ impl StateDir {
         ))
     }
 
-    /// Makes a tenant's folder if need be and takes its setup lock, trying again where a collector
+    /// Creates a tenant's folder if needed and takes its setup lock. It tries again if a collector
     /// removes the folder in between.
     pub fn set_up_tenant(&self, name: &str, source: Source) -> io::Result<SetupLock> {
         self.set_up(name, |state, name| {
@@ -174,7 +175,7 @@ impl StateDir {
         })
     }
 
-    /// The same for a tenant whose programs may change their user: a new one lies behind a key.
+    /// Does the same for a tenant whose programs may change their user: a new one gets a key.
     pub fn set_up_behind_key(&self, name: &str) -> io::Result<SetupLock> {
         self.set_up(name, |state, name| {
             state.make_key(name)?;
@@ -203,7 +204,7 @@ impl StateDir {
         )))
     }
 
-    /// Puts a new tenant's folder behind a key. One that is there stays as it is.
+    /// Puts a new tenant's folder behind a key. An existing one stays as it is.
     fn make_key(&self, name: &str) -> io::Result<()> {
         let link = self.tenant(name);
         if std::fs::symlink_metadata(&link).is_ok() || self.home().is_some() {
@@ -211,9 +212,9 @@ impl StateDir {
         }
         make_private(&self.0.join("tenants"))?;
         make_private(&self.0.join("devices"))?;
-        // Others may go through to a place that they know, and list nothing. Where they may make
-        // entries themselves a key keeps nobody out, and a mode would be given to whatever they
-        // have put there.
+        // Other users may pass through to a place that they know, and list nothing. If they may
+        // make entries themselves, a key excludes no one. They could also redirect the change of
+        // mode.
         let open = self.0.join(OPEN);
         make_private(&open)?;
         for folder in [&self.0, &open] {
@@ -242,14 +243,14 @@ impl StateDir {
         made.or_else(|error| {
             let _ = std::fs::remove_dir_all(&root);
             match error.kind() {
-                // Another command was faster: its key is as good.
+                // Another command was faster: its key serves as well.
                 io::ErrorKind::AlreadyExists => Ok(()),
                 _ => Err(error),
             }
         })
     }
 
-    /// The folder behind a key in which a tenant's folder lies, if it does.
+    /// Returns the folder behind a key in which a tenant's folder is, if it is in one.
     fn key_of(&self, name: &str) -> Option<PathBuf> {
         let target = std::fs::read_link(self.tenant(name)).ok()?;
         let key = target
@@ -260,20 +261,20 @@ impl StateDir {
         is_key(key).then(|| self.0.join(OPEN).join(key))
     }
 
-    /// The state folder as the tenant's programs are to find it.
+    /// Returns the state folder as the tenant's programs must find it.
     pub fn for_programs(&self, name: &str) -> Self {
         self.key_of(name).map_or_else(|| self.clone(), Self)
     }
 
-    /// The state folder that this one belongs to, where this one lies behind a key.
+    /// Returns the state folder to which this one belongs, if this one is behind a key.
     pub fn home(&self) -> Option<Self> {
         let open = self.0.parent()?;
         (open.file_name()? == OPEN && is_key(self.0.file_name()?))
             .then(|| open.parent().map(|home| Self(home.to_owned())))?
     }
 
-    /// Tenants behind keys that some process carries in the environment it was started with: it may
-    /// join at any time. Only root can tell.
+    /// Returns the tenants behind keys that some process has in its initial environment: it may
+    /// join at any time. Only root can find them.
     pub fn carried(&self) -> Vec<String> {
         let marker = format!("{STATE_DIR_VARIABLE}={}/", self.0.join(OPEN).display()).into_bytes();
         let keys: std::collections::BTreeSet<Vec<u8>> = std::fs::read_dir("/proc")
@@ -307,8 +308,8 @@ impl StateDir {
         }
     }
 
-    /// Names of the tenants that have a folder, sorted. A name that no tenant can have is passed
-    /// by: names are printed on terminals.
+    /// Returns the names of the tenants that have a folder, sorted. An invalid name is ignored,
+    /// since names are printed on terminals.
     pub fn tenants(&self) -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(self.0.join("tenants")) {
             Ok(entries) => entries,
@@ -324,7 +325,7 @@ impl StateDir {
         Ok(names)
     }
 
-    /// Every region of a tenant, with the reason for those that cannot be read.
+    /// Returns every region of a tenant, or the reason why it cannot be read.
     pub fn regions(&self, tenant: &str) -> io::Result<Vec<(PathBuf, io::Result<RegionSnapshot>)>> {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(self.tenant(tenant))?
             .flatten()
@@ -339,12 +340,12 @@ impl StateDir {
             .collect())
     }
 
-    /// Whether a process of the tenant lives: one that has joined it, or holds a place in one of
-    /// its regions.
+    /// Returns true if a process of the tenant lives: it has joined the tenant, or has a slot in
+    /// one of its regions.
     pub fn is_alive(&self, tenant: &str) -> io::Result<bool> {
         match file::open_ro(&self.tenant(tenant).join("control")) {
             Ok(control) if file::is_held(&control, MEMBER_LOCK, 1)? => return Ok(true),
-            // Nobody joins by what is no regular file.
+            // No process joins through anything but a regular file.
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -361,16 +362,17 @@ impl StateDir {
             .any(|(_, region)| region.is_ok_and(|region| region.any_alive())))
     }
 
-    /// Removes a tenant's files if no process of it lives. Returns whether they are gone. A process
+    /// Removes a tenant's files if no process of it lives. Returns true if they are gone. A process
     /// that joins at the same moment waits for the setup lock and then makes new files.
     pub fn remove_if_dead(&self, tenant: &str) -> io::Result<bool> {
         self.remove_if(tenant, || true)
     }
 
-    /// The same, if `agrees` also says so; it is asked while the setup lock is held, so nobody
-    /// joins meanwhile.
+    /// Removes a tenant's files likewise, if `agrees` also returns true. It is called under the
+    /// setup lock, so no process joins meanwhile.
     pub fn remove_if(&self, tenant: &str, agrees: impl FnOnce() -> bool) -> io::Result<bool> {
-        // One process removes one folder at a time, but a folder it could not empty keeps its name.
+        // One process removes one folder at a time, but a folder that it could not empty keeps its
+        // name.
         static REMOVED: AtomicU64 = AtomicU64::new(0);
         let dir = self.tenant(tenant);
         let Some(_lock) = SetupLock::try_acquire(&dir.join("setup.lock"))? else {
@@ -379,8 +381,8 @@ impl StateDir {
         if self.is_alive(tenant)? || !agrees() {
             return Ok(false);
         }
-        // Before the folder goes: from then on a new tenant of this name may publish a page of its
-        // own.
+        // Before the folder is renamed: afterwards a new tenant of this name may publish a page of
+        // its own.
         #[cfg(not(loom))]
         {
             crate::share::files::remove(self, tenant);
@@ -388,7 +390,7 @@ impl StateDir {
             crate::spatial::claims::release(self, tenant);
         }
         // In one step, and not file by file: a process that finds half a folder would make the
-        // missing half anew, to have it removed under its hands.
+        // missing half again, and lose it.
         let grave = self.0.join("tenants").join(format!(
             ".{tenant}.{}.{}",
             std::process::id(),
@@ -396,8 +398,7 @@ impl StateDir {
         ));
         let key = self.key_of(tenant);
         std::fs::rename(&dir, &grave)?;
-        // What cannot be removed now is removed by the next `sweep`. Of a link this removes the
-        // link.
+        // The next `sweep` removes what cannot be removed now. For a link, this removes the link.
         let _ = std::fs::remove_dir_all(&grave);
         if let Some(key) = key {
             let _ = std::fs::remove_dir_all(key);
@@ -405,15 +406,15 @@ impl StateDir {
         Ok(true)
     }
 
-    /// Removes a few unnamed tenants beside `own` that have died: what programs leave behind is
-    /// collected by those that come after them, without anybody asking.
+    /// Removes a few dead unnamed tenants other than `own`: later programs collect what earlier
+    /// ones leave behind.
     pub fn collect_some(&self, own: &str) {
         let names = self.tenants().unwrap_or_default();
         let unnamed: Vec<&String> = names
             .iter()
             .filter(|name| *name != own && tree::is_tree(name))
             .collect();
-        // Not always the same ones: those may all live.
+        // Not always the same ones, since those may all live.
         let first = std::process::id() as usize % unnamed.len().max(1);
         for name in unnamed
             .iter()
@@ -421,7 +422,7 @@ impl StateDir {
             .skip(first)
             .take(MOST_COLLECTED.min(unnamed.len()))
         {
-            // One that cannot be removed is another user's, or is being joined.
+            // A tenant that cannot be removed is another user's, or is being joined.
             let _ = self
                 .is_alive(name)
                 .is_ok_and(|lives| !lives)
@@ -429,7 +430,7 @@ impl StateDir {
         }
     }
 
-    /// Removes what collectors that were killed have left of tenants' folders.
+    /// Removes what killed collectors have left of tenants' folders.
     pub fn sweep(&self) {
         for entry in std::fs::read_dir(self.0.join("tenants"))
             .into_iter()
@@ -437,15 +438,15 @@ impl StateDir {
             .flatten()
         {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                // Somebody else at the same work is as good.
+                // Another collector may remove it too.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
         self.sweep_keys();
     }
 
-    /// Removes keys that no tenant has, unless they were made just now: their link may still be to
-    /// come.
+    /// Removes keys that no tenant has, unless they were made just now and may get their link
+    /// later.
     fn sweep_keys(&self) {
         let used: Vec<PathBuf> = self
             .tenants()
@@ -471,7 +472,7 @@ impl StateDir {
     }
 }
 
-/// A new key: 128 random bits as a folder's name.
+/// Creates a new key: 128 random bits as a folder's name.
 pub fn random_key() -> io::Result<String> {
     use std::io::Read;
     let mut random = [0u8; 16];
@@ -479,17 +480,17 @@ pub fn random_key() -> io::Result<String> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Whether a folder's name is a key: 32 hexadecimal digits.
+/// Returns true if a folder's name is a key: 32 hexadecimal digits.
 pub fn is_key(name: &std::ffi::OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Devices of one tenant that are looked at: more than any machine has. A tenant cannot have its
-/// readers read for ever.
+/// Most devices of one tenant that are read: more than any machine has. A tenant cannot occupy its
+/// readers forever.
 const MOST_DEVICES: usize = 256;
 
-/// Whether a file's name is that of a region: names are printed on terminals.
+/// Returns true if a file's name is that of a region, since names are printed on terminals.
 fn is_region(name: &std::ffi::OsStr) -> bool {
     let uuid = name.to_str().and_then(|name| name.strip_suffix(".region"));
     uuid.is_some_and(|uuid| uuid.parse::<DeviceUuid>().is_ok())
@@ -551,7 +552,8 @@ mod tests {
             (state.for_programs("b"), state.home()),
             (state.clone(), None)
         );
-        // Nobody lists keys, nobody swaps the tenant's folder, everybody with the key writes in it.
+        // Only root lists keys, no other user replaces the tenant's folder, and every process with
+        // the key writes in it.
         assert_eq!(
             (mode(state.path()), mode(&state.path().join(OPEN))),
             (0o711, 0o711)
@@ -561,7 +563,7 @@ mod tests {
         assert_eq!(mode(&inside.tenant("a")), 0o777);
         assert_eq!(mode(&inside.tenant("a").join("setup.lock")), 0o666);
         assert!(inside.path().join("devices").is_dir());
-        // Removed by its name, the key with it.
+        // Removed by its name, and its key with it.
         state.sweep();
         assert_eq!(keys(), 1);
         assert!(state.remove_if_dead("a").unwrap());
@@ -569,7 +571,7 @@ mod tests {
             (state.tenants().unwrap(), keys()),
             (vec!["b".to_owned()], 0)
         );
-        // One whose link was never made.
+        // A key whose link was never made.
         assert!(!is_key("..".as_ref()) && !is_key("z".repeat(32).as_ref()));
         let stray = state.path().join(OPEN).join("0".repeat(32));
         std::fs::create_dir(&stray).unwrap();
@@ -588,7 +590,7 @@ mod tests {
         assert_eq!(mode(&state.tenant("t")), 0o777);
         assert_eq!(mode(&state.tenant("t").join("setup.lock")), 0o666);
         assert!(state.remove_if_dead("t").unwrap());
-        // A tenant of one user's own in it is no other's to write.
+        // No other user may write a tenant of one user in it.
         drop(state.set_up_tenant("t", Source::Environment).unwrap());
         assert_eq!(mode(&state.tenant("t")), 0o700);
         assert_eq!(mode(&state.tenant("t").join("setup.lock")), 0o600);
@@ -623,7 +625,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), before);
     }
 
-    /// Folders and files of whatever name another user gave them are neither listed nor opened.
+    /// Checks that folders and files with any name from another user are neither listed nor opened.
     #[test]
     fn names_that_no_tenant_can_have_are_passed_by() {
         let dir = tempfile::tempdir().unwrap();

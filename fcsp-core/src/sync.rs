@@ -1,4 +1,4 @@
-//! The atomics of the shared-memory algorithms: the real ones, or loom's when a model runs.
+//! The atomics of the shared-memory algorithms: the real ones, or loom's in a model.
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,10 +1,9 @@
-//! The name of a tenant that nobody named: the tree of processes that was started with one set of
-//! limits.
+//! Names of unnamed tenants: a tree of processes that was started with one set of limits.
 //!
 //! The first process of the tree that loads the library names it and writes the name into its own
-//! environment, so that all descendants inherit it, whatever becomes of their parents: those may
-//! end, set their title over their environment, or live in another PID namespace. A name holds the
-//! PID namespace, the process, and a check over the limits:
+//! environment, so that all descendants inherit it. Their parents may end, overwrite their
+//! environment with a title, or live in another PID namespace. A name contains the PID namespace,
+//! the process, and a check value over the limits:
 //!
 //! | name | what it is |
 //! |---|---|
@@ -12,8 +11,8 @@
 //! | `tree-<namespace>-<limits>` | all of a PID namespace (a container), whose first process has these limits, and what enters it later with the same ones |
 //! | `tree-<namespace>-g<cgroup>-<limits>` | a process whose parent cannot be looked at: all of its control group with these limits |
 //!
-//! Two processes are of one tree if memory quotas and shares of time are equal. What differs
-//! besides (priority, mode, a variable that nobody reads) makes no other tenant.
+//! Two processes belong to one tree if their memory quotas and shares are equal. Other differences
+//! (priority, mode, an unknown variable) make no other tenant.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -23,20 +22,21 @@ use crate::config::{Config, check_tenant_name, env, initial};
 use crate::process;
 use crate::units::WHOLE;
 
-/// The variable by which a tree's name is inherited.
+/// Variable by which a tree's name is inherited.
 pub const VARIABLE: &str = "FCSP_TREE";
 
-/// The name that this process found or gave itself when the library was loaded.
+/// Name that this process found or chose when the library was loaded.
 static NAME: OnceLock<String> = OnceLock::new();
 
-/// FNV-1a, for names.
+/// Computes FNV-1a, for names.
 fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// What two processes of one tree have in common: a check over memory quotas and shares.
+/// Computes the check value over memory quotas and shares, which all processes of one tree have in
+/// common.
 fn limits_of(config: &Config) -> String {
     let mut rules: Vec<String> = config
         .memory
@@ -49,7 +49,7 @@ fn limits_of(config: &Config) -> String {
             config
                 .compute
                 .iter()
-                // A whole device is no share: it stands where only a priority or a mode is set.
+                // A whole device is no share: it appears where only a priority or a mode is set.
                 .filter(|(_, params)| params.quota != WHOLE)
                 .map(|(device, params)| format!("c{device}={}", params.quota)),
         )
@@ -58,12 +58,12 @@ fn limits_of(config: &Config) -> String {
     format!("{:08x}", hash(rules.join(",").bytes()) as u32)
 }
 
-/// Whether `name` is that of a tree.
+/// Returns true if `name` is that of a tree.
 pub(crate) fn is_tree(name: &str) -> bool {
     name.starts_with("tree-")
 }
 
-/// Whether `name` is one of a tree with these limits.
+/// Returns true if `name` is that of a tree with these limits.
 fn belongs(name: &str, limits: &str) -> bool {
     is_tree(name)
         && name
@@ -72,7 +72,7 @@ fn belongs(name: &str, limits: &str) -> bool {
         && check_tenant_name(VARIABLE, name).is_ok()
 }
 
-/// The tenant's name for a process with this configuration.
+/// Returns the tenant's name for a process with this configuration.
 pub fn name(config: &Config) -> String {
     let limits = limits_of(config);
     let inherited = || initial::variable(VARIABLE).and_then(|name| name.into_string().ok());
@@ -85,20 +85,20 @@ pub fn name(config: &Config) -> String {
 }
 
 /// Names this process's tree when the library is loaded. Returns the name if the environment lacks
-/// it, for the caller to write it there.
+/// it, so that the caller can write it there.
 pub fn name_at_load(config: &Config) -> Option<&'static str> {
     let name = NAME.get_or_init(|| name(config));
     (std::env::var_os(VARIABLE) != Some(OsString::from(name))).then_some(name)
 }
 
-/// The root of the tree as `/proc` shows it.
+/// Finds the root of the tree in `/proc`.
 fn find(limits: &str) -> String {
     let namespace = std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino());
     let Some(mut root) = Process::read("self") else {
-        // Without /proc there are no ancestors to look for.
+        // Without /proc, the ancestors are unknown.
         return format!("tree-{namespace:x}-{}-0-{limits}", std::process::id());
     };
-    // Bounded: a tree of processes is not deep, and /proc may be odd inside containers.
+    // Bounded: a tree of processes is not deep, and /proc may be unusual inside containers.
     for _ in 0..64 {
         if root.parent == 0 {
             return format!("tree-{namespace:x}-{limits}");
@@ -132,7 +132,7 @@ fn find(limits: &str) -> String {
     format!("tree-{namespace:x}-{}-{}-{limits}", root.pid, root.start)
 }
 
-/// A process as `/proc` numbers it, which may be otherwise than the process itself does.
+/// Process as `/proc` numbers it, which may differ from its own number.
 struct Process {
     pid: u32,
     parent: u32,

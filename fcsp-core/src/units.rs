@@ -9,13 +9,13 @@ pub type Ppm = u32;
 /// The whole, in parts per million.
 pub const WHOLE: Ppm = 1_000_000;
 
-/// Why a text is not an amount. Shown after the name of the field it stood in.
+/// Reason why a text is not an amount. It is shown after the name of its field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" {reason}")]
 pub struct UnitError {
-    /// The text as it was given.
+    /// The text.
     pub text: String,
-    /// What is wrong with it and what is accepted.
+    /// The error, and what is accepted.
     pub reason: String,
 }
 
@@ -39,10 +39,10 @@ fn split(text: &str) -> (&str, &str) {
     (&trimmed[..end], trimmed[end..].trim_start())
 }
 
-/// Bytes from text. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti` and `K M G T`) are powers of 1024; `KB MB
-/// GB TB` are powers of 1000; no unit means bytes. Upper and lower case mean the same, but for `Gb`
-/// and its like, which are bits. Zero is an error: a quota of nothing is a mistake, and leaving a
-/// quota out is how to ask for none.
+/// Parses bytes. `KiB MiB GiB TiB` (also `Ki Mi Gi Ti` and `K M G T`) are powers of 1024; `KB MB GB
+/// TB` are powers of 1000; no unit means bytes. Upper and lower case mean the same, except for `Gb`
+/// and its like, which are bits. Zero is an error: a quota of nothing is a mistake, and no quota is
+/// set by leaving it out.
 pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = split(text);
     let scale: u64 = match unit.to_ascii_lowercase().as_str() {
@@ -96,11 +96,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     }
 }
 
-/// Below this an amount without a unit was meant to have one.
+/// Least amount that is accepted without a unit. A smaller one was meant to have one.
 const LEAST_BARE: u64 = 1 << 20;
 
-/// Says what a small number without a unit probably meant: as bytes it is less than anything on a
-/// device takes.
+/// Reports a small number without a unit, and its probable meaning: in bytes it is less than any
+/// device allocation.
 pub fn lacks_its_unit(text: &str) -> Option<UnitError> {
     let number = text.trim().parse::<u64>().ok()?;
     if number == 0 || number >= LEAST_BARE {
@@ -117,7 +117,7 @@ pub fn lacks_its_unit(text: &str) -> Option<UnitError> {
     ))
 }
 
-/// A share of the whole from "25%", or from a fraction of 1 with its point, such as "0.25".
+/// Parses a share from "25%", or from a fraction of 1 with its point, such as "0.25".
 pub fn parse_share(text: &str) -> Result<Ppm, UnitError> {
     match text.trim().parse::<f64>() {
         Ok(value) if text.contains('.') && value > 0.0 && value <= 1.0 => {
@@ -127,8 +127,7 @@ pub fn parse_share(text: &str) -> Result<Ppm, UnitError> {
     }
 }
 
-/// A share of the whole from "25%" or "25 %", more than 0 and at most 100, with up to four
-/// decimals.
+/// Parses a share from "25%" or "25 %", more than 0 and at most 100, with up to four decimals.
 pub fn parse_percent(text: &str) -> Result<Ppm, UnitError> {
     let number = text.trim();
     let (number, signed) = match number.strip_suffix('%') {
@@ -151,7 +150,7 @@ fn percent(text: &str, value: f64) -> Result<Ppm, UnitError> {
     Ok(ppm as Ppm)
 }
 
-/// Bytes for people: "8.00 GiB", "512 MiB", "100 B".
+/// Display of bytes for people: "8.00 GiB", "512 MiB", "100 B".
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes(pub u64);
 
@@ -172,7 +171,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A share for people: "25%", "12.5%".
+/// Display of a share for people: "25%", "12.5%".
 #[derive(Debug, Clone, Copy)]
 pub struct Percent(pub Ppm);
 

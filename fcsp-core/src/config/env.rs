@@ -11,8 +11,8 @@
 //! | `FCSP_SPATIAL` | | |
 //! | `FCSP_TENANT` | | |
 //!
-//! For each quantity the first column that sets anything decides alone; columns are never mixed. In
-//! the aliases a value of 0 means "no limit", as their own documentation has it; in FCSP's
+//! For each quantity, the first column that sets anything decides alone; columns are never mixed.
+//! In the aliases, a value of 0 means "no limit", as their own documentation says. In FCSP's
 //! variables it is an error.
 
 use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, initial};
@@ -21,7 +21,7 @@ use crate::share::params::Params;
 use crate::spatial::Wish;
 use crate::units::{self, Ppm};
 
-/// Beginnings of the names this module reads. [`super::names`] has the names themselves.
+/// Beginnings of the names that this module reads. [`super::names`] has the names themselves.
 pub const PREFIXES: &[&str] = &[
     "FCSP_MEMORY_LIMIT",
     "FCSP_COMPUTE_LIMIT",
@@ -44,12 +44,12 @@ pub const PREFIXES: &[&str] = &[
     "CUDA_TASK_PRIORITY",
 ];
 
-/// One vendor's spelling of a per-device quantity.
+/// One vendor's spelling of a quantity for each device.
 struct Spelling {
     name: &'static str,
-    /// What stands between the name and a device number.
+    /// Separator between the name and a device number.
     per_device: &'static str,
-    /// Whether 0 means "no limit" and a percentage may lack its sign.
+    /// True if 0 means "no limit" and a percentage may lack its sign.
     alias: bool,
 }
 
@@ -86,7 +86,8 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Con
     read_all(variables.into_iter().collect())
 }
 
-/// One instance for every caller: this is the largest function of the preload library.
+/// Reads all variables. One instance for every caller, since this is the largest function of the
+/// preload library.
 fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     let variables: Vec<(String, String)> = variables
         .into_iter()
@@ -128,7 +129,8 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Tells whether `text` means no limit to HAMi and the published product: 0 with any unit, or none.
+/// Returns true if `text` means no limit to HAMi and the published product: 0 with any unit, or
+/// none.
 fn is_nothing(text: &str) -> bool {
     let unit = text.trim().trim_start_matches('0');
     unit.len() < text.trim().len()
@@ -138,8 +140,9 @@ fn is_nothing(text: &str) -> bool {
             .all(|byte| b"kmgtibKMGTIB".contains(&byte))
 }
 
-/// Reads a configuration from this process's environment, or, where that says nothing, from the one
-/// that the process was started with: daemons clear their environment before they do anything else.
+/// Reads a configuration from this process's environment. If that sets nothing, it reads the
+/// environment that the process was started with: daemons clear theirs before they do anything
+/// else.
 pub fn read_own() -> Result<Config, ConfigError> {
     read_all(initial::settings())
 }
@@ -184,8 +187,8 @@ fn per_device<T: Copy>(
     Ok(Rules::new())
 }
 
-/// The compute rules: shares by device (`None` is no share), and the other parameters for all of
-/// them.
+/// Builds the compute rules: shares by device (`None` is no share), and the other parameters for
+/// all of them.
 fn compute<'a>(
     mut shares: Rules<Option<Ppm>>,
     get: &impl Fn(&str) -> Option<&'a str>,
@@ -214,7 +217,7 @@ fn compute<'a>(
     let mut rules = Rules::new();
     for (selector, share) in shares.iter() {
         let Some(share) = share else {
-            // Only beside a share for every device does a device without one need a rule.
+            // A device without a share needs a rule only if there is a share for every device.
             if general && selector != Selector::All {
                 rules.set(selector, Params::default());
             }
@@ -233,8 +236,8 @@ fn compute<'a>(
                 .set(key, &text)
                 .map_err(|error| ConfigError::new(name, error.reason))?;
         }
-        // The published product's percentages describe a device, not a tenant: a floor above this
-        // tenant's share or a burst below it means the share itself.
+        // The published product's percentages describe a device, not a tenant. A floor above this
+        // tenant's share, or a burst below it, means the share itself.
         let alias = |key: &str| {
             given
                 .iter()

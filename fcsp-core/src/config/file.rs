@@ -1,5 +1,5 @@
-//! Configuration from a root-owned file, which beats every variable: what a container's owner
-//! mounts read-only.
+//! Configuration from a root-owned file, which overrides every variable. A container's owner mounts
+//! it read-only.
 //!
 //! ```toml
 //! tenant = "team-a"
@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use super::{Config, ConfigError, Source, env};
 
-/// The file that beats every variable, if root owns it and nobody else may write it.
+/// Path of the file that overrides every variable, if root owns it and only root may write it.
 pub const AUTHORITY: &str = "/etc/fcsp/tenant.toml";
 
 #[derive(Debug, Deserialize)]
@@ -39,12 +39,12 @@ struct Text {
     state_dir: Option<std::path::PathBuf>,
 }
 
-/// Reads a configuration from TOML text; `name` stands in errors.
+/// Reads a configuration from TOML text. Errors name `name`.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     let text: Text =
         toml::from_str(text).map_err(|error| ConfigError::new(name, error.message()))?;
-    // The keys are the variables' short names, so the same reader serves both and they cannot drift
-    // apart.
+    // The keys are the variables' short names, so the same reader serves both and they cannot
+    // diverge.
     let fields = [
         ("tenant", "FCSP_TENANT", text.tenant),
         ("memory", "FCSP_MEMORY_LIMIT", text.memory),
@@ -81,20 +81,20 @@ pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// The name of the tenant that the file makes where it gives none: one for all processes that see
-/// this file, whoever runs them. It goes by the folder of the file, which stays the same when the
-/// file is written anew, and differs between containers.
+/// Returns the name of the tenant that a file without a name makes: one for all processes that see
+/// the file, whatever their user. It depends on the folder of the file. The folder stays the same
+/// when the file is rewritten, and differs between containers.
 pub fn tenant_name() -> String {
     let folder = Path::new(AUTHORITY).parent().unwrap_or(Path::new("/"));
     match std::fs::metadata(folder) {
         Ok(meta) => format!("container-{:x}-{:x}", meta.dev(), meta.ino()),
-        // It cannot be looked at any more: still one name for all.
+        // The folder cannot be read any more: still one name for all.
         Err(_) => "container".to_owned(),
     }
 }
 
-/// The authority's configuration: `None` if there is no such file, or if it is not root's alone to
-/// write and so says nothing.
+/// Reads the authority's configuration. Returns `None` if there is no such file, or if it is
+/// ignored because others than root may write it.
 pub fn read_authority() -> Result<Option<Config>, ConfigError> {
     read_if_owned(Path::new(AUTHORITY))
 }
@@ -103,7 +103,7 @@ fn is_roots_alone(meta: &Metadata) -> bool {
     meta.uid() == 0 && meta.mode() & 0o022 == 0
 }
 
-/// Why a file that is there says nothing, if there is one: not root's, or others may write it.
+/// Returns the reason why an existing file is ignored: it is not root's, or others may write it.
 pub fn passed_over() -> Option<String> {
     let meta = std::fs::metadata(AUTHORITY).ok()?;
     (!is_roots_alone(&meta)).then(|| {
@@ -128,14 +128,14 @@ fn read_if_owned(path: &Path) -> Result<Option<Config>, ConfigError> {
         {
             return Ok(None);
         }
-        // It may well be there, in a folder that this user may not enter.
+        // The file may exist, in a folder that this user may not enter.
         Err(error) => return Err(ConfigError::new(&name, error)),
     }
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(&name, error))?;
     parse(&name, &text).map(Some)
 }
 
-/// The configuration in force for this process: the authority's, or else the environment's.
+/// Returns the configuration in force for this process: the authority's, else the environment's.
 pub fn in_force() -> Result<Config, ConfigError> {
     match read_authority()? {
         Some(config) => Ok(config),

@@ -1,15 +1,15 @@
-//! The environment that this process was started with, where the present one says nothing.
+//! The environment that this process was started with, for use if the present one sets nothing.
 //!
 //! Daemons clear or rewrite their environment early. The kernel keeps the first one in
-//! `/proc/self/environ`, for as long as the program does not write over that memory (as
-//! `setproctitle` does, which keeps a copy in the environment).
+//! `/proc/self/environ`, as long as the program does not overwrite that memory. `setproctitle` does
+//! overwrite it, but keeps a copy in the environment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use super::names;
 
-/// Variables in the form of the kernel: `NAME=value`, each with a zero byte after it.
+/// Parses variables in the form of the kernel: `NAME=value`, each with a zero byte after it.
 pub fn parse(environ: &[u8]) -> Vec<(OsString, OsString)> {
     environ
         .split(|&byte| byte == 0)
@@ -22,7 +22,7 @@ pub fn parse(environ: &[u8]) -> Vec<(OsString, OsString)> {
 }
 
 fn at_start() -> Vec<(OsString, OsString)> {
-    // Unreadable without /proc: the present environment is then all there is.
+    // Unreadable without /proc: only the present environment is left.
     std::fs::read("/proc/self/environ")
         .map(|environ| parse(&environ))
         .unwrap_or_default()
@@ -32,9 +32,9 @@ fn is_setting(name: &OsStr) -> bool {
     name.to_str().is_some_and(names::is_setting)
 }
 
-/// This process's variables as text, from the present environment if it has any that set limits or
-/// name a tenant, else from the one at its start. A value that is no text is not passed over: it
-/// fails to parse, and its variable is named.
+/// Returns this process's variables as text. They come from the present environment if it sets
+/// limits or names a tenant, else from the one at its start. A value that is not text is kept: it
+/// fails to parse, and the error names its variable.
 pub fn settings() -> Vec<(String, String)> {
     let text = |variables: Vec<(OsString, OsString)>| {
         variables
@@ -61,8 +61,8 @@ pub fn settings() -> Vec<(String, String)> {
     }
 }
 
-/// A variable, from the present environment or else from the one at the process's start. Empty
-/// counts as not set.
+/// Returns a variable of the present environment, or else of the one at the process's start. An
+/// empty value counts as not set.
 pub fn variable(name: &str) -> Option<OsString> {
     let set = |value: &OsString| !value.is_empty();
     std::env::var_os(name).filter(set).or_else(|| {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_gone_is_found_in_the_first_environment() {
-        // The test runner's own environment, of which nothing has been taken away.
+        // The test runner's own environment is complete.
         assert_eq!(variable("PATH"), std::env::var_os("PATH"));
         assert_eq!(variable("FCSP_NO_SUCH_VARIABLE"), None);
     }

@@ -1,7 +1,6 @@
-//! What a tenant was promised: memory quotas and compute shares per device, and where the promise
-//! came from.
+//! Configuration of a tenant: memory quotas and compute shares for each device, and their source.
 //!
-//! Authority, strongest first: a root-owned file ([`file::AUTHORITY`]), the tenant's control page
+//! Sources, strongest first: a root-owned file ([`file::AUTHORITY`]), the tenant's control page
 //! ([`crate::control`], written by `fcsp run`, `fcsp limit` or the node agent), the environment
 //! ([`mod@env`]). A value that cannot be understood is an error that names the field and the
 //! accepted form; nothing is guessed.
@@ -16,18 +15,18 @@ use std::fmt;
 use crate::device::{DeviceIdentity, Selector};
 use crate::units::{self, Bytes, Percent, Ppm};
 
-/// A field that could not be understood.
+/// Field that could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct ConfigError {
-    /// The option, variable or file key that was wrong.
+    /// Option, variable or file key that was wrong.
     pub field: String,
-    /// Why, and what would have been accepted.
+    /// Reason, and what would have been accepted.
     pub reason: String,
 }
 
 impl ConfigError {
-    /// An error in `field`.
+    /// Creates an error in `field`.
     pub fn new(field: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self {
             field: field.into(),
@@ -36,10 +35,10 @@ impl ConfigError {
     }
 }
 
-/// How much of a device's memory a tenant may hold.
+/// Quota of a tenant on a device's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
-    /// As much as the device has.
+    /// All of the device's memory.
     Unlimited,
     /// This many bytes.
     Bytes(u64),
@@ -48,20 +47,20 @@ pub enum Quota {
 }
 
 impl Quota {
-    /// The quota in bytes on a device of `total` bytes. `u64::MAX` means no limit; a quota above
-    /// the device's own memory is kept as it is, since the device then refuses first.
+    /// Returns the quota in bytes on a device of `total` bytes. `u64::MAX` means no limit. A quota
+    /// above the device's memory stays as it is, since the device then refuses first.
     pub fn resolve(self, total: u64) -> u64 {
         match self {
             Self::Unlimited => u64::MAX,
             Self::Bytes(bytes) => bytes,
-            // The product of a device's bytes and a million needs more than 64 bits above 16 TiB.
+            // Above 16 TiB, the product of a device's bytes and a million needs more than 64 bits.
             Self::Share(ppm) => {
                 (u128::from(total) * u128::from(ppm) / u128::from(units::WHOLE)) as u64
             }
         }
     }
 
-    /// A quota from "8GiB", "40%" or "unlimited".
+    /// Parses a quota from "8GiB", "40%" or "unlimited".
     pub fn parse(text: &str) -> Result<Self, units::UnitError> {
         match text.trim() {
             "unlimited" | "none" => Ok(Self::Unlimited),
@@ -86,7 +85,7 @@ impl fmt::Display for Quota {
     }
 }
 
-/// Values by device: the most exact selector that names a device decides.
+/// Values by device. The most exact selector that names a device decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules<T> {
     rules: Vec<(Selector, T)>,
@@ -99,17 +98,17 @@ impl<T> Default for Rules<T> {
 }
 
 impl<T: Copy> Rules<T> {
-    /// No rule at all.
+    /// Creates an empty set of rules.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether no rule was given.
+    /// Returns true if there is no rule.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// The rules in the order they were given.
+    /// Returns the rules in the order in which they were set.
     pub fn iter(&self) -> impl Iterator<Item = (Selector, T)> + '_ {
         self.rules.iter().copied()
     }
@@ -122,7 +121,7 @@ impl<T: Copy> Rules<T> {
         }
     }
 
-    /// The value for `device`, if any rule names it.
+    /// Returns the value for `device`, if any rule names it.
     pub fn for_device(&self, device: &DeviceIdentity) -> Option<T> {
         self.rules
             .iter()
@@ -131,7 +130,7 @@ impl<T: Copy> Rules<T> {
             .map(|(_, value)| value)
     }
 
-    /// Reads `8GiB` (every device) or `0=8GiB,GPU-...=40%` (per device), with `parse` for the
+    /// Parses `8GiB` (every device) or `0=8GiB,GPU-...=40%` (for each device), with `parse` for the
     /// values.
     pub fn parse<E: fmt::Display>(
         field: &str,
@@ -171,11 +170,11 @@ impl<T: Copy> Rules<T> {
     }
 }
 
-/// Origin of a configuration, shown by `fcsp doctor`. [`crate::tenant::Tenant::join`] takes rules
-/// set in code as seriously as those of the environment.
+/// Origin of a configuration, shown by `fcsp doctor`. [`crate::tenant::Tenant::join`] treats rules
+/// set in code like those of the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody asked for anything: no limits.
+    /// No source: no limits.
     Nothing,
     /// Environment variables.
     Environment,
@@ -185,26 +184,26 @@ pub enum Source {
     File,
 }
 
-/// Everything a tenant was promised.
+/// Configuration of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The tenant's name, where one was given.
+    /// Name of the tenant, if one was set.
     pub tenant: Option<String>,
     /// Memory quotas.
     pub memory: Rules<Quota>,
-    /// Compute shares and how they are kept.
+    /// Compute shares and their modes.
     pub compute: Rules<crate::share::params::Params>,
-    /// Compute units of its own; kept by `fcsp run`, which must know them before the program
-    /// starts.
+    /// Requested compute units. `fcsp run` reserves them, since it must know them before the
+    /// program starts.
     pub spatial: Rules<crate::spatial::Wish>,
-    /// The state folder, where a root-owned file names one.
+    /// State folder, if a root-owned file names one.
     pub state_dir: Option<Box<std::path::Path>>,
-    /// Where this came from.
+    /// Origin of this configuration.
     pub source: Source,
 }
 
 impl Config {
-    /// No limits and no name.
+    /// Creates a configuration without limits and without a name.
     pub fn unlimited() -> Self {
         Self {
             tenant: None,
@@ -299,7 +298,7 @@ mod tests {
         fn a_share_never_exceeds_the_device(total: u64, ppm in 1u32..=units::WHOLE) {
             let bytes = Quota::Share(ppm).resolve(total);
             prop_assert!(bytes <= total);
-            // Exact to the byte below: the next byte up would be more than the share.
+            // Exact to the byte below: the next byte would exceed the share.
             prop_assert!(u128::from(bytes) * 1_000_000 <= u128::from(total) * u128::from(ppm));
             prop_assert!((u128::from(bytes) + 1) * 1_000_000 > u128::from(total) * u128::from(ppm));
         }

@@ -1,15 +1,14 @@
-//! The names of the variables that FCSP reads, and what a name that nobody reads was probably meant
-//! to be.
+//! Names of the variables that FCSP reads, and the probable meaning of an unknown name.
 //!
 //! A misspelt limit is no limit: `FCSP_MEMORY=1GiB` once left a program with the whole device.
-//! `fcsp run` refuses such a name, and the preload library says so under `FCSP_LOG`.
+//! `fcsp run` refuses such a name, and the preload library reports it under `FCSP_LOG`.
 
-/// A name that FCSP reads.
+/// Name that FCSP reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// The name.
     pub name: &'static str,
-    /// The separator between the name and a device's number, for variables that may have a number.
+    /// Separator between the name and a device's number, for variables that may have a number.
     pub per_device: Option<&'static str>,
     /// True for a variable that sets a limit or names the tenant.
     pub setting: bool,
@@ -39,7 +38,7 @@ const fn other(name: &'static str) -> Known {
     }
 }
 
-/// Every variable that any part of FCSP reads, those of other products included.
+/// Every variable that any part of FCSP reads, including those of other products.
 pub const KNOWN: [Known; 37] = [
     by_device("FCSP_MEMORY_LIMIT", "_"),
     by_device("FCSP_COMPUTE_LIMIT", "_"),
@@ -81,7 +80,7 @@ pub const KNOWN: [Known; 37] = [
 ];
 
 impl Known {
-    /// Whether `name` is this variable, or its form for one device.
+    /// Returns true if `name` is this variable, or its form for one device.
     pub fn is(&self, name: &str) -> bool {
         name.strip_prefix(self.name).is_some_and(|rest| {
             rest.is_empty()
@@ -93,18 +92,18 @@ impl Known {
     }
 }
 
-/// Tells whether the variable sets a limit or names the tenant.
+/// Returns true if the variable sets a limit or names the tenant.
 pub fn is_setting(name: &str) -> bool {
     KNOWN.iter().any(|known| known.setting && known.is(name))
 }
 
-/// A variable that is set, that nobody reads, and that was meant for FCSP.
+/// Variable that is set, that no part of FCSP reads, and that was meant for FCSP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: is not a variable of FCSP, and sets nothing; {}", advice(.meant))]
 pub struct Unknown {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// The variable that was probably meant.
+    /// Variable that was probably meant.
     pub meant: Option<&'static str>,
 }
 
@@ -115,13 +114,13 @@ fn advice(meant: &Option<&'static str>) -> String {
     }
 }
 
-/// Changes of one letter that a name may be away from the one that was meant.
+/// Most changes of one letter between a name and the variable that was meant.
 const NEAR: usize = 2;
-/// The same for a name that begins with `FCSP_`, which can only have been meant for FCSP.
+/// The same for a name that begins with `FCSP_`, which can only be meant for FCSP.
 const NEAR_OWN: usize = 4;
 
-/// What is wrong with the name of a variable that is set, if anything is. A foreign name is wrong
-/// where it is all but one that sets limits, such as `FSCP_MEMORY_LIMIT`.
+/// Returns the error in the name of a variable that is set, if there is one. A foreign name is an
+/// error if it is nearly the name of a setting, such as `FSCP_MEMORY_LIMIT`.
 pub fn wrong(name: &str) -> Option<Unknown> {
     if KNOWN.iter().any(|known| known.is(name)) || name.starts_with("FCSP_SIM_") {
         return None;
@@ -150,8 +149,8 @@ pub fn wrong(name: &str) -> Option<Unknown> {
     })
 }
 
-/// Letters to insert, remove, replace or swap with the next one to make `b` out of `a`. Both are
-/// ASCII.
+/// Returns the number of letters to insert, remove, replace or swap with the next one to turn `a`
+/// into `b`. Both are ASCII.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut before_last = vec![0; b.len() + 1];

@@ -1,9 +1,8 @@
-//! Folders, reached without following a link of another user's, and the files in them by their
-//! names.
+//! Folders, reached without following another user's link, and their files by name.
 //!
-//! A path is resolved anew by every call that takes one. Another user who may write in one of its
-//! folders can put a link into the path between two calls. So a folder is opened once, and its
-//! files are opened, renamed and removed by names relative to it.
+//! Every call that takes a path resolves it again. Another user who may write in one of its folders
+//! can put a link into the path between two calls. Therefore a folder is opened once, and its files
+//! are opened, renamed and removed by names relative to it.
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs::{File, Metadata, Permissions};
@@ -17,21 +16,21 @@ use super::FileId;
 use super::transient::{Noted, raised};
 use crate::places::uid;
 
-/// Links that one path may lead through, as in the kernel.
+/// Most links in one path, as in the kernel.
 const MOST_LINKS: u32 = 40;
-/// The owner that the kernel shows where it has no other.
+/// Owner that the kernel shows for users without a number here.
 const UNKNOWN_OWNER: u32 = 65_534;
-/// The permission of users other than owner and group to write.
+/// Permission of users other than owner and group to write.
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Tells whether this process is in a user namespace. All unknown owners look alike there.
+/// Returns true if this process is in a user namespace. All unknown owners look alike there.
 fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
 }
 
-/// Tells whether files of this owner are to be trusted: one's own, root's, or those of an owner
-/// without a number in a user namespace, as root is there.
+/// Returns true if files of this owner are trusted: this user, root, or in a user namespace an
+/// owner without a number, as root is there.
 pub fn is_trusted(owner: u32) -> bool {
     owner == uid() || owner == 0 || (owner == UNKNOWN_OWNER && in_user_namespace())
 }
@@ -40,11 +39,10 @@ fn refused(kind: io::ErrorKind, reason: &str) -> io::Error {
     io::Error::new(kind, reason)
 }
 
-/// An open folder: neither it nor what leads to it is a link of another user's. A forked child
-/// closes it at once.
+/// Open folder. Neither it nor its path is another user's link. A forked child closes it at once.
 #[derive(Debug)]
 pub struct Folder {
-    // The order counts: closed, then forgotten.
+    // The order matters: closed first, then forgotten.
     file: File,
     _noted: Noted,
     owner: u32,
@@ -53,12 +51,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder at `path`. Links on the way are followed only where root or this user made
-    /// them.
+    /// Opens the folder at `path`. A link on the way is followed only if root or this user made it.
     ///
     /// # Errors
     ///
-    /// The system's error, or `PermissionDenied` for a link of another user's.
+    /// Any error of the system, or `PermissionDenied` for another user's link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = match path.as_os_str().is_empty() {
             true => Path::new("."),
@@ -89,7 +86,7 @@ impl Folder {
         })
     }
 
-    /// The folder in which the file at `path` lies, and the file's name.
+    /// Returns the folder of the file at `path`, and the file's name.
     pub(super) fn of(path: &Path) -> io::Result<(Self, CString)> {
         let name = path
             .file_name()
@@ -98,17 +95,17 @@ impl Folder {
         Ok((folder, CString::new(name.as_bytes())?))
     }
 
-    /// The owner's user number.
+    /// Returns the owner's user number.
     pub fn owner(&self) -> u32 {
         self.owner
     }
 
-    /// Tells whether every user may make entries. Files in it are then every user's to write.
+    /// Returns true if every user may make entries. Every user may then write its files.
     pub fn is_open(&self) -> bool {
         self.mode & OTHERS_WRITE != 0
     }
 
-    /// Gives the folder this mode.
+    /// Sets the folder's mode.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
         let folder = openat(self.file.as_raw_fd(), c".", flags, 0)?;
@@ -127,26 +124,26 @@ impl Folder {
         openat(self.file.as_raw_fd(), name, flags, mode)
     }
 
-    /// Makes a file that nobody else has made. Root gives it to the folder's owner, whose processes
+    /// Creates a file that must not exist yet. Root gives it to the folder's owner, whose processes
     /// use it as well.
     pub(super) fn make_at(&self, name: &CStr, mode: libc::c_uint) -> io::Result<File> {
         let file = self.open_at(name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;
         if uid() == 0 && self.owner != 0 && !self.is_open() {
-            // A root without that right leaves a file of its own, which readers accept.
+            // Root without that capability leaves a file of its own, which readers accept.
             let _ = std::os::unix::fs::fchown(&file, Some(self.owner), Some(self.group));
         }
         Ok(file)
     }
 
-    /// Whether a file that was opened here may be used: a regular file with one name, of this user,
-    /// of root, of the folder's owner, or of anybody where everybody may write. Only such a folder
-    /// has files that others may write.
+    /// Checks that a file opened here may be used: a regular file with one name. Its owner must be
+    /// this user, root or the folder's owner, or anyone in a folder that every user may write. Only
+    /// in such a folder may others write the file.
     pub(super) fn check(&self, file: &Metadata) -> io::Result<()> {
-        // A pipe or a device in a file's place is a trap.
+        // A pipe or a device in place of a file is a trap.
         if !file.is_file() {
             return Err(refused(io::ErrorKind::InvalidData, "is not a regular file"));
         }
-        // A second name may be that of another user's file.
+        // A second name may be another user's file.
         if file.nlink() > 1 {
             return Err(refused(
                 io::ErrorKind::InvalidData,
@@ -171,17 +168,17 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives the file `from` the name `to`, in one step.
+    /// Renames the file `from` to `to`, in one step.
     pub(super) fn rename(&self, from: &CStr, to: &CStr) -> io::Result<()> {
         let at = self.file.as_raw_fd();
         // SAFETY: both strings outlive the call; the descriptor is open.
         done(unsafe { libc::renameat(at, from.as_ptr(), at, to.as_ptr()) })
     }
 
-    /// The same, unless there is a file of that name.
+    /// Renames the file `from` to `to`, unless a file of that name exists.
     pub(super) fn rename_new(&self, from: &CStr, to: &CStr) -> io::Result<()> {
         let at = self.file.as_raw_fd();
-        // SAFETY: as in `rename`. By number, as old C libraries have no function for it.
+        // SAFETY: as in `rename`. Called by number, since old C libraries have no function for it.
         let result = done(unsafe {
             libc::syscall(
                 libc::SYS_renameat2,
@@ -193,8 +190,8 @@ impl Folder {
             )
         } as libc::c_int);
         match result {
-            // A file system that knows no such rename: the moment between look and rename has to
-            // do.
+            // A file system without this rename: check, then rename. Another process may create the
+            // name in between.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
                 match openat(at, to, AS_PLACE | libc::O_NOFOLLOW, 0) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),
@@ -234,7 +231,7 @@ fn openat(
         // SAFETY: a C string that outlives the call, flags and a mode; `at` is open or AT_FDCWD.
         let number = unsafe { libc::openat(at, name.as_ptr(), flags, mode) };
         if number >= 0 {
-            // SAFETY: just opened, and nobody else's.
+            // SAFETY: just opened, and used nowhere else.
             return Ok(unsafe { File::from_raw_fd(number) });
         }
         let error = io::Error::last_os_error();
@@ -246,13 +243,13 @@ fn openat(
 
 const AS_PLACE: libc::c_int = libc::O_PATH | libc::O_CLOEXEC;
 
-/// Opens a folder to which no link leads, in one call.
+/// Opens a folder by one call, if no link is in its path.
 fn without_links(path: &CStr) -> io::Result<File> {
     // SAFETY: open_how is plain integers, for which zeroes are valid.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = (AS_PLACE | libc::O_DIRECTORY) as u64;
     how.resolve = libc::RESOLVE_NO_SYMLINKS;
-    // SAFETY: the string and the record outlive the call, which reads no more than the size given.
+    // SAFETY: the string and the record outlive the call, which reads no more than the size passed.
     let number = unsafe {
         libc::syscall(
             libc::SYS_openat2,
@@ -263,20 +260,20 @@ fn without_links(path: &CStr) -> io::Result<File> {
         )
     };
     match libc::c_int::try_from(number) {
-        // SAFETY: just opened, and nobody else's.
+        // SAFETY: just opened, and used nowhere else.
         Ok(number) if number >= 0 => Ok(unsafe { File::from_raw_fd(number) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// One step of a path.
+/// Returns the steps of a path.
 fn steps(path: &Path) -> impl DoubleEndedIterator<Item = OsString> + '_ {
     path.components()
         .filter(|step| *step != Component::CurDir)
         .map(|step| step.as_os_str().to_owned())
 }
 
-/// Opens a folder step by step, and follows links that root or this user made.
+/// Opens a folder step by step, following links that root or this user made.
 fn walk(path: &Path) -> io::Result<File> {
     let mut left: Vec<OsString> = steps(path).rev().collect();
     let mut at = openat(libc::AT_FDCWD, c".", AS_PLACE | libc::O_DIRECTORY, 0)?;
@@ -304,7 +301,7 @@ fn walk(path: &Path) -> io::Result<File> {
     Ok(at)
 }
 
-/// Where an open link leads.
+/// Returns the target of an open link.
 fn target(link: &File) -> io::Result<PathBuf> {
     let mut text = vec![0u8; libc::PATH_MAX as usize];
     // SAFETY: the kernel writes no more than the buffer's length.
@@ -419,8 +416,8 @@ mod tests {
                 .to_string()
                 .contains("another user")
         );
-        // Where everybody may write, everybody's file is good; so is the folder's owner's in a
-        // folder of its own.
+        // In a folder that every user may write, every user's file is accepted. In a private
+        // folder, the folder's owner's file is accepted too.
         mode(dir.path(), 0o777);
         open_ro(&path).unwrap();
         mode(dir.path(), 0o700);
@@ -428,7 +425,7 @@ mod tests {
         open_rw(&path, false).unwrap();
     }
 
-    /// Root's commands make files in a tenant's folder that the tenant's processes must be able to
+    /// Checks that root's commands make files in a tenant's folder that the tenant's processes can
     /// open.
     #[test]
     fn root_makes_files_for_the_folders_owner() {

@@ -16,14 +16,14 @@ fn lock_request(kind: libc::c_int, offset: u64, len: u64) -> libc::flock {
     lock
 }
 
-/// Takes the write lock on `[offset, offset + len)` if nobody else holds any of it; `len` 0 means
-/// to the end.
+/// Takes the write lock on `[offset, offset + len)` if no other open file holds any of it. `len` 0
+/// means to the end.
 pub fn try_lock(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     set_lock(file, lock_request(libc::F_WRLCK, offset, len))
 }
 
-/// Takes a read lock on the range, which any number of open files may hold together, if nobody has
-/// the write lock. A file opened for reading will do.
+/// Takes a read lock on the range, unless another open file has the write lock. Any number of open
+/// files may share it. A file opened for reading suffices.
 pub fn try_lock_shared(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     set_lock(file, lock_request(libc::F_RDLCK, offset, len))
 }
@@ -40,22 +40,22 @@ fn set_lock(file: &File, lock: libc::flock) -> io::Result<bool> {
     }
 }
 
-/// Gives a lock back.
+/// Releases a lock.
 pub fn unlock(file: &File, offset: u64, len: u64) {
     let lock = lock_request(libc::F_UNLCK, offset, len);
-    // SAFETY: as in `try_lock`. Unlocking what is not locked is a no-op, so the result carries
-    // nothing.
+    // SAFETY: as in `try_lock`. Unlocking what is not locked is a no-op, so the result has no
+    // meaning.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
 }
 
-/// Whether some other open file holds a write lock on any byte of the range. Works on a file opened
-/// for reading.
+/// Returns true if another open file holds a write lock on any byte of the range. A file opened for
+/// reading suffices.
 pub fn is_locked(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     find_lock(file, lock_request(libc::F_RDLCK, offset, len))
 }
 
-/// Whether some other open file holds a lock of any kind on any byte of the range. Works on a file
-/// opened for reading.
+/// Returns true if another open file holds a lock of any kind on any byte of the range. A file
+/// opened for reading suffices.
 pub fn is_held(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     find_lock(file, lock_request(libc::F_WRLCK, offset, len))
 }
@@ -64,7 +64,7 @@ fn find_lock(file: &File, lock: libc::flock) -> io::Result<bool> {
     Ok(ask(file, lock)?.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-/// A lock that stands in the way of this one; of the kind F_UNLCK if none does.
+/// Returns a lock that conflicts with this one; of the kind F_UNLCK if there is none.
 fn ask(file: &File, mut lock: libc::flock) -> io::Result<libc::flock> {
     // SAFETY: the kernel reads and writes the request, which outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
@@ -73,16 +73,16 @@ fn ask(file: &File, mut lock: libc::flock) -> io::Result<libc::flock> {
     Ok(lock)
 }
 
-/// Most questions that [`locked_ranges`] asks: a thousand processes of one tenant take two
-/// thousand.
+/// Most queries of [`locked_ranges`]. A thousand processes of one tenant take two thousand.
 const MOST_QUESTIONS: u32 = 1 << 17;
 
-/// The parts of the range that other open files have locked for writing, in order. Takes two system
-/// calls a lock, however long the range is: a file may say that it has more owners than it has.
+/// Returns the parts of the range that other open files have locked for writing, in order. It takes
+/// two system calls for each lock, however long the range is: a file may claim more owners than it
+/// has.
 ///
 /// # Errors
 ///
-/// The system's reason; `InvalidData` where there are more locks than any tenant has.
+/// Any error of the system; `InvalidData` if there are more locks than any tenant has.
 pub fn locked_ranges(file: &File, range: Range<u64>) -> io::Result<Vec<Range<u64>>> {
     let mut found = Vec::new();
     let mut left = vec![range];
@@ -101,7 +101,7 @@ pub fn locked_ranges(file: &File, range: Range<u64>) -> io::Result<Vec<Range<u64
         if lock.l_type == libc::F_UNLCK as libc::c_short {
             continue;
         }
-        // Any of the locks that are there, not the first; one of length 0 has no end.
+        // Any of the locks, not the first; one of length 0 has no end.
         let start = (lock.l_start as u64).clamp(part.start, part.end);
         let end = match lock.l_len as u64 {
             0 => part.end,
@@ -174,7 +174,7 @@ mod tests {
                 .collect()
         };
         assert!(find(0..1 << 40).is_empty());
-        // Not in order, by several owners; those side by side of one owner are one.
+        // Not in order, by several owners; adjacent locks of one owner are one.
         let (a, b, c) = (
             open_rw(&path, false).unwrap(),
             open_rw(&path, false).unwrap(),

@@ -9,31 +9,33 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 /// A shared mapping of the start of a file.
 #[derive(Debug)]
 pub struct Mapping {
+    /// First byte of the mapping.
     base: NonNull<u8>,
+    /// Length in bytes.
     len: usize,
-    /// The entry of [`OWN`] that a forked child goes by; `None` for a mapping that it may keep.
+    /// Entry of [`OWN`] for a forked child; `None` for a mapping that a child may keep.
     own: Option<&'static Own>,
 }
 
-// SAFETY: the mapping is plain memory that lives until drop; what is done with it through raw
-// pointers is argued for where it is done.
+// SAFETY: the mapping is plain memory that lives until drop. Each use through raw pointers has its
+// own argument.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `Mapping` itself only hands out its address.
 unsafe impl Sync for Mapping {}
 
-/// A range of addresses that a forked child must not share with its parent.
+/// Range of addresses that a forked child must not share with its parent.
 #[derive(Debug)]
 struct Own {
-    /// First byte; null for a free entry, [`TAKEN`] for one that is being filled in.
+    /// First byte; null for a vacant entry, [`TAKEN`] for an entry that is being filled.
     base: AtomicPtr<u8>,
-    /// Bytes. Written before `base`.
+    /// Length in bytes. Written before `base`.
     len: AtomicUsize,
 }
 
-/// Stands for an entry whose range is not known yet: nothing is mapped there.
+/// Value of an entry whose range is not known yet. Nothing is mapped there.
 const TAKEN: *mut u8 = usize::MAX as *mut u8;
 
-/// Ranges of this process's own: more than any machine has devices.
+/// Ranges of this process: more than any machine has devices.
 static OWN: [Own; 256] = [const {
     Own {
         base: AtomicPtr::new(null_mut()),
@@ -49,7 +51,7 @@ fn map(
     file: libc::c_int,
 ) -> io::Result<NonNull<u8>> {
     // SAFETY: callers pass either no address, and the kernel chooses one that overlaps nothing, or
-    // a range that they have reserved before and that nobody uses.
+    // an unused range that they have reserved before.
     let base = unsafe { libc::mmap(at, len, protection, flags, file, 0) };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -61,8 +63,8 @@ const NOTHING: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP
 
 impl Mapping {
     /// Maps `len` bytes of `file`, shared, for reading and, if asked, for writing. `len` may exceed
-    /// the file: pages past its end fault with SIGBUS until the file grows, so callers stay below
-    /// the size they have checked.
+    /// the file. Bytes past its end fault with SIGBUS until the file grows, so callers stay below
+    /// the size that they have checked.
     pub fn new(file: &File, len: usize, writable: bool) -> io::Result<Self> {
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let base = map(
@@ -79,20 +81,20 @@ impl Mapping {
         })
     }
 
-    /// The same, writable, for a file in which this process holds locks of its own. A child forked
-    /// at any moment finds zeroes in its place ([`super::forget_in_child`]), so that the locks end
-    /// with this process.
+    /// Maps a file, writable, in which this process holds locks of its own. A child forked at any
+    /// moment finds zeroes in its place ([`super::forget_in_child`]), so that the locks end with
+    /// this process.
     pub fn new_own(file: &File, len: usize) -> io::Result<Self> {
         let Some(own) = OWN.iter().find(|own| {
-            // Acquire: whoever freed the entry is done with it.
+            // Acquire: the thread that vacated the entry is done with it.
             own.base
                 .compare_exchange(null_mut(), TAKEN, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
         }) else {
             return Err(io::Error::other("too many regions are mapped"));
         };
-        // The range is known before the file is mapped there: there is no moment at which a child
-        // could share the file without knowing where.
+        // The range is known before the file is mapped there. At no moment can a child share the
+        // file without knowing its place.
         let free = |error| {
             own.base.store(null_mut(), Ordering::Release);
             error
@@ -116,25 +118,25 @@ impl Mapping {
         Ok(this)
     }
 
-    /// First byte of the mapping; page-aligned.
+    /// Returns the first byte of the mapping, which is page-aligned.
     pub fn base(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// Bytes mapped.
+    /// Returns the number of mapped bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the file has the 8 bytes that end at byte `end` of the mapping. To touch bytes past
-    /// its end is a fault.
+    /// Returns true if the file has the 8 bytes that end at byte `end` of the mapping. Touching
+    /// bytes past its end would be a fault.
     pub fn reaches(&self, end: usize) -> bool {
         const NO_OPERATION: libc::c_long = -1;
         if end < 8 || end > self.len {
             return false;
         }
-        // SAFETY: the kernel copies the eight bytes of the set, or says EFAULT, before it finds
-        // that there is no such operation; it changes nothing. The address is inside the mapping.
+        // SAFETY: the kernel copies the eight bytes of the set, or returns EFAULT, before it finds
+        // that there is no such operation. It changes nothing. The address is inside the mapping.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigprocmask,
@@ -144,12 +146,12 @@ impl Mapping {
                 8usize,
             )
         };
-        // A sandbox that has another answer leaves it open.
+        // In a sandbox with another answer, the question stays open.
         io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
     }
 
-    /// Copies the first bytes, if the file has so many at this moment. To read them where it has
-    /// not is a fault: this is for files that another user may cut short while they are mapped.
+    /// Copies the first bytes, if the file has as many now. Reading them would be a fault if it has
+    /// not. This is for files that another user may truncate while they are mapped.
     pub fn copy(&self, bytes: &mut [u8]) -> bool {
         if bytes.len() > self.len {
             return false;
@@ -163,14 +165,14 @@ impl Mapping {
             iov_len: bytes.len(),
         };
         // SAFETY: the kernel writes no more than the buffer's length, and reads inside the mapping
-        // or says EFAULT. A process may always read its own memory so.
+        // or returns EFAULT. A process may always read its own memory in this way.
         let copied = unsafe {
             libc::process_vm_readv(libc::getpid(), &raw mut to, 1, &raw const from, 1, 0)
         };
         match usize::try_from(copied) {
             Ok(copied) => copied == bytes.len(),
             Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT) => false,
-            // A sandbox without that call: the look beforehand has to do.
+            // A sandbox without that call: a check before the copy must suffice.
             Err(_) => self.copy_after_a_look(bytes),
         }
     }
@@ -181,20 +183,20 @@ impl Mapping {
         }
         let words = self.base.cast::<AtomicU8>();
         for (index, byte) in bytes.iter_mut().enumerate() {
-            // SAFETY: inside the mapping, which the file reached a moment ago; others write it as
-            // atomics, too.
+            // SAFETY: inside the mapping, which the file reached a moment ago. Other processes
+            // write it as atomics, too.
             *byte = unsafe { words.add(index).as_ref() }.load(Ordering::Relaxed);
         }
         true
     }
 
-    /// Whether nothing is mapped.
+    /// Returns true if nothing is mapped.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// Puts zeroes of this process's own in a range's place, which then refers to no file.
+/// Replaces a range by zeroes of this process's own, which refer to no file.
 fn replace_by_nothing(base: *mut u8, len: usize) {
     // A failure leaves the old mapping, which is sound too.
     let _ = map(
@@ -219,7 +221,7 @@ impl Drop for Mapping {
     }
 }
 
-/// In a forked child: see [`super::forget_in_child`].
+/// Replaces the ranges in a forked child: see [`super::forget_in_child`].
 pub(super) fn forget_in_child() {
     for own in &OWN {
         let base = own.base.swap(null_mut(), Ordering::Acquire);

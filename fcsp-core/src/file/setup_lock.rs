@@ -1,4 +1,4 @@
-//! The lock that orders the steps in which shared files are made, checked and removed.
+//! The setup lock, which orders the creation, checking and removal of shared files.
 
 use std::io;
 use std::path::Path;
@@ -8,42 +8,42 @@ use std::time::Duration;
 use super::{Transient, is_at, open_rw, try_lock, unlock};
 use crate::clock::{Countdown, now_ns};
 
-/// When this process last waited in vain, ns of CLOCK_MONOTONIC; 0 for never.
+/// Instant at which this process last waited in vain, ns of CLOCK_MONOTONIC; 0 for never.
 static WAITED_IN_VAIN: AtomicU64 = AtomicU64::new(0);
-/// How long that is remembered, ns.
+/// Time for which that is remembered, ns.
 const MEMORY_NS: u64 = 60_000_000_000;
-/// The wait of a process that has waited in vain a short while ago, ns.
+/// Wait of a process that has recently waited in vain, ns.
 const IMPATIENCE_NS: u64 = 20_000_000;
-/// The sleep between two attempts, ns.
+/// Sleep between two attempts, ns.
 const NAP_NS: u64 = 200_000;
 
-/// An exclusive lock on a whole file for the length of a setup step. The kernel drops it if the
+/// Exclusive lock on a whole file for the length of a setup step. The kernel releases it if the
 /// holder dies.
 ///
-/// A child that is forked meanwhile shares the open file. So the lock is taken back by name when
-/// this is dropped, which ends it for everybody that shares it.
+/// A child that is forked meanwhile shares the open file. Dropping the lock therefore unlocks
+/// explicitly, which ends it for all processes that share the file.
 #[derive(Debug)]
 pub struct SetupLock {
     file: Transient,
 }
 
 impl SetupLock {
-    /// Longest wait for somebody else's setup, which takes well under a millisecond unless its
-    /// process is stopped. A process that has waited in vain waits less the next time, so that its
-    /// calls are not all as slow.
+    /// Longest wait for another process's setup. A setup takes well under a millisecond unless its
+    /// process is stopped. A process that has waited in vain waits less the next time, so that not
+    /// all of its calls are slow.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Waits for the lock on `path`, creating the file if need be. The file that was locked is the
-    /// one at `path`: a lock on a file that was removed while this waited keeps nobody out.
+    /// Waits for the lock on `path`, and creates the file if needed. It returns only with a lock on
+    /// the file that is at `path`: a lock on a removed file excludes no process.
     ///
     /// # Errors
     ///
-    /// `NotFound` if its folder is gone; `TimedOut` if the lock was not to be had.
+    /// `NotFound` if its folder is gone; `TimedOut` if the lock was not available.
     pub fn acquire(path: &Path) -> io::Result<Self> {
         Self::acquire_from(open_rw(path, true)?, path)
     }
 
-    /// The same with the file that was at `path` a moment ago.
+    /// Waits for the lock on the file that was at `path` a moment ago.
     fn acquire_from(mut file: Transient, path: &Path) -> io::Result<Self> {
         let patience = patience_ns();
         let mut left = Countdown::of(patience);
@@ -70,7 +70,7 @@ impl SetupLock {
         }
     }
 
-    /// The lock if it is free right now.
+    /// Takes the lock if it is available now.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         let file = open_rw(path, true)?;
         if !try_lock(&file, 0, 0)? {
@@ -103,7 +103,7 @@ mod tests {
     fn a_lock_on_a_removed_file_is_not_had() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        // Opened, and removed before the lock could be had.
+        // Opened, and removed before it could be locked.
         let old = open_rw(&path, true).unwrap();
         std::fs::remove_file(&path).unwrap();
         let lock = SetupLock::acquire_from(old, &path).unwrap();
@@ -111,7 +111,7 @@ mod tests {
         assert!(SetupLock::try_acquire(&path).unwrap().is_none());
     }
 
-    /// What a forked child shares is the open file, as a second descriptor does.
+    /// Checks that a forked child shares the lock; a second descriptor does the same.
     #[test]
     fn dropping_it_ends_it_for_everybody_that_shares_the_open_file() {
         let dir = tempfile::tempdir().unwrap();

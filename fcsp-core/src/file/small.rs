@@ -14,7 +14,7 @@ use super::{FileId, Folder, Transient};
 /// Most bytes of a small file that are read.
 pub const MOST_BYTES: u64 = 1 << 16;
 
-/// A name beside `name` that nobody else uses.
+/// Returns an unused name next to `name`.
 fn temporary(name: &CStr) -> io::Result<CString> {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let mut text = b".".to_vec();
@@ -24,8 +24,8 @@ fn temporary(name: &CStr) -> io::Result<CString> {
     Ok(CString::new(text)?)
 }
 
-/// Makes a file under a temporary name beside `path`, in `folder`, has it filled, and gives it its
-/// own name by `rename`.
+/// Creates a file under a temporary name next to `path`, in `folder`, has it filled, and renames
+/// it.
 fn put(
     path: &Path,
     folder: &Folder,
@@ -48,9 +48,9 @@ fn put(
     })
 }
 
-/// Writes a file that several processes share under a temporary name and gives it its own: nobody
-/// ever opens a half-made one, and who dies halfway, or finds the disk full, leaves nothing that
-/// the next one would trip over. A file that has the name is replaced.
+/// Creates a shared file under a temporary name and renames it to `path`, replacing an existing
+/// file. No process ever opens an incomplete one. A process that dies halfway, or finds the disk
+/// full, leaves nothing that disturbs the next one.
 pub fn make(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<Transient> {
     let (folder, name) = Folder::of(path)?;
     put(
@@ -68,8 +68,9 @@ pub fn make(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Resu
     super::open_rw(path, false)
 }
 
-/// Makes an empty file that every user may write, if its folder is every user's and has no file of
-/// that name. It gets its mode before its name: nobody ever finds it closed.
+/// Creates an empty file that every user may write, if every user may write its folder and the
+/// folder has no file of that name. It gets its mode before its name, so no process ever finds it
+/// closed.
 pub(super) fn make_everybodys(path: &Path) -> io::Result<()> {
     let (folder, name) = Folder::of(path)?;
     if !folder.is_open() {
@@ -88,8 +89,8 @@ pub(super) fn make_everybodys(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a small file that everybody who reaches it may read, in one step and without following a
-/// link: a full file system, a kill or a trap of another user's leaves the old file or none.
+/// Writes a small file that every user who reaches it may read, in one step and without following a
+/// link. A full file system, a kill or another user's trap leaves the old file or none.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let (folder, name) = Folder::of(path)?;
     put(
@@ -104,11 +105,11 @@ pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     )
 }
 
-/// The bytes of a small file, at most [`MOST_BYTES`] of them.
+/// Reads a small file, at most [`MOST_BYTES`] of it.
 ///
 /// # Errors
 ///
-/// `NotFound` where there is none; otherwise why it is not read.
+/// `NotFound` if there is none; otherwise the reason why it cannot be read.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = super::open_ro(path)?;
     let mut bytes = Vec::new();
@@ -116,8 +117,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a small file, at most [`MOST_BYTES`] of it; empty where there is none or it is no
-/// text.
+/// Reads the text of a small file, at most [`MOST_BYTES`] of it. Returns an empty text if there is
+/// none or it is not text.
 pub fn read_text(path: &Path) -> String {
     read(path)
         .ok()

@@ -1,9 +1,8 @@
 //! Files that are open for a moment, and how a child that is forked at that moment closes them.
 //!
 //! A forked child has a copy of each descriptor, and with it a part in the locks of the open file.
-//! Nobody knows a descriptor's number before the kernel has given it. So what is written down
-//! beforehand is the path, and afterwards the file's identity; the child looks through its
-//! descriptors for those files.
+//! A descriptor's number is unknown before the kernel returns it. Therefore the path is recorded
+//! before, and the file's identity after. The child searches its descriptors for those files.
 
 use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
@@ -17,31 +16,34 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::{FileId, Folder};
 
-/// Descriptors that programs seldom use begin here. A daemon that closes or replaces the first few
-/// hundred numbers, at the very moment at which a file of ours is open, then misses it.
+/// First descriptor that programs seldom use. A daemon that closes or replaces the first few hundred
+/// numbers while one of these files is open then misses it.
 const HIGH: RawFd = 500;
 /// Attempts to open a file that is replaced at the same moment, each time.
 const ATTEMPTS: u32 = 8;
 
-/// Nobody's place.
+/// State of a vacant record.
 const FREE: u32 = 0;
-/// The file at `path` is being opened.
+/// State while the file at `path` is being opened.
 const OPENING: u32 = 1;
-/// The file with this identity is open.
+/// State while the file with this identity is open.
 const OPEN: u32 = 2;
 
-/// What is known of one open file.
+/// Record of one open file. The thread that opens the file writes it; a forked child reads it.
 #[derive(Debug)]
 struct Place {
-    /// [`FREE`], [`OPENING`] or [`OPEN`]. Written after the fields that it speaks for.
+    /// [`FREE`], [`OPENING`] or [`OPEN`]. Written after the fields that it describes.
     state: AtomicU32,
-    /// The path while it is being opened: on the opener's heap, of which a child has a copy.
+    /// Path while it is being opened. It is on the opener's heap, of which a child has a copy.
     path: AtomicPtr<c_char>,
+    /// Device of the open file.
     device: AtomicU64,
+    /// Inode of the open file.
     inode: AtomicU64,
 }
 
-/// More than a process has threads in slow paths. A file that finds no place is open all the same.
+/// More records than a process has threads in slow paths. A file without a record is opened all the
+/// same.
 static PLACES: [Place; 128] = [const {
     Place {
         state: AtomicU32::new(FREE),
@@ -51,7 +53,7 @@ static PLACES: [Place; 128] = [const {
     }
 }; 128];
 
-/// A place taken, given back on drop.
+/// Record of an open file, vacated on drop.
 #[derive(Debug)]
 pub(super) struct Noted(Option<&'static Place>);
 
@@ -75,7 +77,7 @@ impl Noted {
         if let Some(place) = self.0 {
             place.device.store(file.device, Ordering::Relaxed);
             place.inode.store(file.inode, Ordering::Relaxed);
-            // Release: the identity is there before the state says so.
+            // Release: the identity is written before the state.
             place.state.store(OPEN, Ordering::Release);
             place.path.store(null_mut(), Ordering::Relaxed);
         }
@@ -91,10 +93,10 @@ impl Drop for Noted {
     }
 }
 
-/// An open file that is closed soon, and that a forked child closes at once.
+/// Open file that is closed soon, and that a forked child closes at once.
 #[derive(Debug)]
 pub struct Transient {
-    // The order counts: closed, then forgotten.
+    // The order matters: closed first, then forgotten.
     file: File,
     _noted: Noted,
 }
@@ -113,10 +115,10 @@ impl Transient {
         Self::opened(path, |folder, name| folder.open_at(name, flags, 0))
     }
 
-    /// The same; a file that is not there is made with mode 0600.
+    /// Opens `path` for writing, and creates a missing file with mode 0600.
     pub(super) fn open_or_make(path: &Path) -> io::Result<Self> {
-        // Not by O_CREAT alone: the kernel may refuse that for another user's file in a folder of
-        // everybody (fs.protected_regular).
+        // Not by O_CREAT alone: the kernel may refuse that for another user's file in a folder that
+        // every user may write (fs.protected_regular).
         Self::opened(path, |folder, name| {
             match folder.open_at(name, libc::O_RDWR, 0) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -133,7 +135,7 @@ impl Transient {
             let (folder, name) = Folder::of(path).map_err(|error| explained(error, path))?;
             let noted = Noted::path(&whole);
             let file = match open(&folder, &name) {
-                // Made by another process at this moment.
+                // Another process made it at this moment.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 file => file
                     .map_err(irregular)
@@ -144,8 +146,8 @@ impl Transient {
             let id = FileId::of(&file)?;
             noted.is(id);
             let file = raised(file);
-            // A program that closes all numbers may have taken ours for a file of its own, which
-            // must not be locked, grown or given another mode.
+            // A program that closes all numbers may have taken this number for a file of its own,
+            // which must not be locked, grown or given another mode.
             if FileId::of(&file).ok() == Some(id) && FileId::at(path)? == Some(id) {
                 return Ok(Self {
                     file,
@@ -160,7 +162,8 @@ impl Transient {
     }
 }
 
-/// What the system says of a link, a socket or a folder in a file's place, as it is said of a pipe.
+/// Changes the system's error for a link, a socket or a folder in place of a file into that for a
+/// pipe.
 fn irregular(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ELOOP | libc::ENXIO | libc::EISDIR) => {
@@ -170,7 +173,7 @@ fn irregular(error: io::Error) -> io::Error {
     }
 }
 
-/// Says what to do where the system's words do not.
+/// Adds advice to errors whose text has none.
 fn explained(error: io::Error, path: &Path) -> io::Error {
     match error.raw_os_error() {
         Some(libc::EMFILE) => io::Error::other(format!(
@@ -185,7 +188,7 @@ fn explained(error: io::Error, path: &Path) -> io::Error {
     }
 }
 
-/// The same file under a high number, if there is one to be had.
+/// Returns the same file under a high number, if one is available.
 pub(super) fn raised(file: File) -> File {
     if file.as_raw_fd() >= HIGH {
         return file;
@@ -195,16 +198,16 @@ pub(super) fn raised(file: File) -> File {
     if number < 0 {
         return file;
     }
-    // SAFETY: just made, and nobody else's.
+    // SAFETY: just made, and used nowhere else.
     let high = unsafe { File::from_raw_fd(number) };
-    // Not what the program may have put in the low number's place meanwhile.
+    // The program may have opened another file under the low number meanwhile; that one stays open.
     if FileId::of(&file).ok() != FileId::of(&high).ok() {
         let _ = file.into_raw_fd();
     }
     high
 }
 
-/// In a forked child: closes every descriptor of the files that its parent had open.
+/// Closes, in a forked child, every descriptor of the files that its parent had open.
 /// Async-signal-safe: system calls and plain stores.
 pub(super) fn close_in_child() {
     let mut found = [FileId {
@@ -261,10 +264,11 @@ fn identity(ask: impl FnOnce(*mut libc::stat) -> libc::c_int) -> Option<FileId> 
 
 fn close_all(files: &[FileId]) {
     let close = |number: RawFd| {
-        // SAFETY: the record outlives the call; a number that is not open is an error, and no more.
+        // SAFETY: the record outlives the call. A number that is not open is an error and nothing
+        // else.
         let is = identity(|about| unsafe { libc::fstat(number, about) });
         if is.is_some_and(|is| files.contains(&is)) {
-            // SAFETY: a file of ours, which nobody in this child knows of.
+            // SAFETY: a file of this module, which no code in this child knows.
             unsafe { libc::close(number) };
         }
     };
@@ -355,7 +359,7 @@ mod tests {
         let id = FileId::of(&ours).unwrap();
         close_all(&[id]);
         for gone in [ours, again] {
-            // The number may be another test's by now.
+            // Another test may use the number by now.
             assert_ne!(FileId::of(&gone).ok(), Some(id));
             let _ = gone.into_raw_fd();
         }

@@ -1,12 +1,12 @@
-//! Who has which units of a device: one small file a tenant, in the folder of the device's pages.
+//! Unit reservations: one small file for each tenant, in the folder of the device's claim pages.
 //!
 //! ```text
 //! <state>/devices/<device uuid>/<tenant>.units    layout and units, as text
 //! <state>/devices/<device uuid>/units.lock        taken while units are chosen
 //! ```
-//! Chosen once, when the tenant is made, as what a program runs on is fixed when it starts: a
-//! tenant that comes gets of what is free, one that goes leaves its units to the next, and neither
-//! moves anybody's. A claim lives as long as its tenant.
+//! Units are chosen once, when the tenant is made, since a program's units are fixed when it
+//! starts. A new tenant gets available units, a tenant that ends leaves its units to the next, and
+//! neither moves other tenants. A reservation lives as long as its tenant.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -23,36 +23,36 @@ use crate::units::Ppm;
 const EXTENSION: &str = "units";
 const FIRST_LINE: &str = "fcsp units 1";
 
-/// What a tenant has of a device.
+/// Unit reservation of a tenant on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The device's units.
+    /// Layout of the device.
     pub layout: Layout,
-    /// The tenant's.
+    /// Units of the tenant.
     pub set: UnitSet,
 }
 
-/// Why units could not be claimed.
+/// Reason why units could not be reserved.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// The shared folder.
+    /// The shared folder cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// No such units are free. With who has the others.
+    /// No such units are available. The error names the tenants of the others.
     #[error("{reason}{}", taken_by(holders))]
     Spatial {
-        /// Why.
+        /// Reason.
         reason: SpatialError,
         /// The other tenants and their units.
         holders: Vec<(String, UnitSet)>,
     },
-    /// The tenant lives on all units.
+    /// The tenant already runs on all units.
     #[error("it runs on all compute units: what a tenant runs on is fixed while it lives")]
     Everywhere,
-    /// The tenant lives on other units.
+    /// The tenant already runs on other units.
     #[error("it runs on compute units {has}: what a tenant runs on is fixed while it lives")]
     Fixed {
-        /// Its units.
+        /// Units of the tenant.
         has: UnitSet,
     },
 }
@@ -91,16 +91,16 @@ impl Claim {
         })
     }
 
-    /// What part of the device's units it is.
+    /// Returns the part of the device's units that the set is.
     pub fn part(&self) -> Ppm {
         self.set.part(self.layout.units)
     }
 }
 
-/// What `tenant` has of `device`; `None` if nobody divided it for this tenant.
+/// Reads the reservation of `tenant` on `device`. Returns `None` if it has none.
 ///
 /// # Errors
-/// The file cannot be read, or is not a claim.
+/// The file cannot be read, or is no reservation.
 pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Option<Claim>> {
     let path = files::folder(state, device).join(format!("{tenant}.{EXTENSION}"));
     let bytes = match file::read(&path) {
@@ -120,12 +120,13 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<O
     claim.map(Some).ok_or_else(odd)
 }
 
-/// Units of `device` for `tenant`: those it has if it lives and they are what it wishes, or else
-/// new ones beside those of every other tenant that `lives`. Claims of tenants that do not are
-/// removed. `share` is the tenant's of the device.
+/// Reserves units of `device` for `tenant`. They are the units that it has, if it lives and they
+/// match its request. Otherwise they are new ones, next to those of every other tenant for which
+/// `lives` holds. Reservations of other tenants are removed. `share` is the tenant's share of the
+/// device.
 ///
 /// # Errors
-/// No such units are free, the tenant lives on others, or the shared folder cannot be used.
+/// No such units are available, the tenant lives on others, or the shared folder cannot be used.
 pub fn claim(
     state: &StateDir,
     device: &DeviceUuid,
@@ -163,7 +164,7 @@ pub fn claim(
             continue;
         }
         if !lives(other) {
-            // Gone already is as good.
+            // A missing file is no error.
             let _ = Folder::open(&folder)
                 .and_then(|folder| folder.remove(&format!("{other}.{EXTENSION}")));
         } else if let Some(claim) = read(state, device, other)? {
@@ -175,7 +176,7 @@ pub fn claim(
     let set = place(layout, &taken, wish, share)
         .map_err(|reason| ClaimError::Spatial { reason, holders })?;
     let claim = Claim { layout, set };
-    // The tenant's programs may be another user's than who started them, and read it.
+    // The tenant's programs may belong to another user than its creator, and read it.
     file::replace(
         &folder.join(format!("{tenant}.{EXTENSION}")),
         claim.text().as_bytes(),
@@ -183,13 +184,13 @@ pub fn claim(
     Ok(claim.set)
 }
 
-/// Gives up every claim of `tenant`.
+/// Removes every reservation of `tenant`.
 pub fn release(state: &StateDir, tenant: &str) {
     let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {
         return;
     };
     for device in devices.flatten() {
-        // Gone already is as good.
+        // A missing file is no error.
         let _ = Folder::open(&device.path())
             .and_then(|folder| folder.remove(&format!("{tenant}.{EXTENSION}")));
     }
@@ -238,7 +239,7 @@ mod tests {
         );
         let claim = read(&state, &DEVICE, "b").unwrap().unwrap();
         assert_eq!((claim.part(), claim.layout), (500_000, LAYOUT));
-        // A second program of a living tenant has the same.
+        // A second program of a live tenant has the same units.
         assert_eq!(
             take(&state, "a", "auto", 250_000, &["a", "b"]).unwrap(),
             "0-71"
@@ -257,7 +258,7 @@ mod tests {
             "152 compute units are wanted and 80 of 304 are free (a has 0-71, b has 72-223)"
         );
         assert!(read(&state, &DEVICE, "c").unwrap().is_none());
-        // One that is gone leaves room.
+        // A dead tenant's units are available.
         assert_eq!(take(&state, "c", "auto", 250_000, &["b"]).unwrap(), "0-71");
         assert!(read(&state, &DEVICE, "a").unwrap().is_none());
         release(&state, "b");
@@ -280,13 +281,12 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let error = read(&state, &DEVICE, "a").unwrap_err().to_string();
             assert!(error.contains("a.units"), "{error}");
-            // Whose units those are cannot be told: nobody gets any.
+            // The owner of those units is unknown, so no tenant gets any.
             assert!(take(&state, "b", "auto", 250_000, &["a"]).is_err());
         }
     }
 
-    /// Another user's traps in the folder of claims: nobody waits, and nothing is written
-    /// elsewhere.
+    /// Checks that another user's traps in the folder cause neither a wait nor a write elsewhere.
     #[test]
     fn a_pipe_or_a_link_in_a_claims_place_is_an_error_and_no_wait() {
         let dir = tempfile::tempdir().unwrap();
@@ -307,14 +307,14 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
         assert!(read(&state, &DEVICE, "a").is_err());
-        // The claim takes the link's place.
+        // The reservation replaces the link.
         assert_eq!(take(&state, "a", "auto", 250_000, &[]).unwrap(), "0-71");
         assert_eq!(
             read(&state, &DEVICE, "a").unwrap().unwrap().set.to_string(),
             "0-71"
         );
         assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept");
-        // One that never ends is read to its bound.
+        // A file that never ends is read up to the bound.
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.set_len(1 << 40).unwrap();
         assert!(read(&state, &DEVICE, "a").unwrap().is_some());
