@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::{FileId, Folder};
 
-/// First descriptor that programs seldom use. A daemon that closes or replaces the first few hundred
-/// numbers while one of these files is open then misses it.
+/// First descriptor that programs seldom use. A daemon that closes or replaces the first few
+/// hundred numbers while one of these files is open then misses it.
 const HIGH: RawFd = 500;
 /// Attempts to open a file that is replaced at the same moment, each time.
 const ATTEMPTS: u32 = 8;
