@@ -1,11 +1,11 @@
-//! What the core adds to a call that a backend intercepts: times of the parts of the hook path.
+//! Times of the parts of the hook path: what the core adds to a call that a backend intercepts.
 //!
 //! ```text
 //! cargo bench --no-default-features --bench hook_path
 //! ```
-//! Times on a shared machine scatter; `scripts/count-instructions.sh` counts instructions of the
-//! same operations, which do not. What a hook adds to a real driver's calls is measured on a
-//! device, by `benches/device/overhead.py`.
+//! Times on a shared machine vary. `scripts/count-instructions.sh` counts the instructions of the
+//! same operations, which do not vary. `benches/device/overhead.py` measures what a hook adds to a
+//! real driver's calls, on a device.
 
 #[path = "operations/mod.rs"]
 mod operations;

@@ -1,5 +1,5 @@
-//! What the preload library of each vendor adds to a call, on the simulated driver, and how that
-//! differs from CUDA's.
+//! Cost that each vendor's preload library adds to a call, on the simulated driver, compared with
+//! CUDA's.
 //!
 //! ```text
 //! cargo bench --bench vendors                                the table
@@ -7,14 +7,15 @@
 //! cargo bench --bench vendors -- --quick --vendor hip        fewer rounds: whether it runs, not how fast
 //! cargo bench --bench vendors -- --instructions              counts instructions as well, by valgrind
 //! ```
-//! The clients of the conformance suite, compiled against the official headers, call the driver in
-//! turns of some hundred microseconds: one without the preload library, one with it, on one
-//! processor. What a round's two turns differ by is a sample, so what else the machine does
-//! meanwhile is in both; the median of samples is taken, and the median of that over several starts
-//! of the programs, each with another layout of memory. A simulated driver answers in a few hundred
-//! ns and has caches of its own, so figures here compare vendors with each other; what a hook adds
-//! to a real driver is measured on a device, by `benches/device/overhead.py`. Nothing here passes
-//! or fails by a time.
+//! The clients of the conformance suite, compiled against the official headers, call the driver for
+//! some hundred microseconds at a time. Clients with and without the preload library alternate on
+//! one processor. The difference within a round is a sample, so other load on the machine is in
+//! both of its parts. The result is the median of the samples, and the median of that over several
+//! starts of the programs, each with another layout of memory.
+//!
+//! A simulated driver answers in a few hundred ns and has caches of its own, so these figures
+//! compare vendors with each other. `benches/device/overhead.py` measures what a hook adds to a
+//! real driver, on a device. Nothing here passes or fails by a time.
 
 #![allow(missing_docs)]
 
@@ -48,7 +49,7 @@ const VENDORS: [&Vendor; 6] = [
 
 const USAGE: &str = "usage: vendors [--quick] [--instructions] [--vendor NAME]... [--starts N] [--processor N] [--json FILE]";
 
-/// What was asked for.
+/// Options of a run.
 struct Options {
     effort: Effort,
     chosen: Vec<&'static Vendor>,

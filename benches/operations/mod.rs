@@ -26,7 +26,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A fresh region with a quota of 8 GiB, in the temporary folder.
+    /// Creates a region with a quota of 8 GiB, in the temporary folder.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let device = DeviceIdentity {
@@ -51,20 +51,19 @@ impl Place {
         }
     }
 
-    /// What an allocation and its free add to the driver's work.
+    /// Does what an allocation and its free add to the driver's work.
     pub fn reserve_and_release(&self, bytes: u64) {
         if self.attachment.reserve(bytes, LIMIT).is_ok() {
             self.attachment.release(bytes);
         }
     }
 
-    /// A request over the quota: counted, and answered without the driver.
+    /// Makes a request above the quota: counted, and answered without the driver.
     pub fn refuse(&self, bytes: u64) -> bool {
         self.attachment.reserve(LIMIT + bytes, LIMIT).is_err()
     }
 
-    /// The same as [`Place::reserve_and_release`] through the trait, as an embedding program does
-    /// it.
+    /// Does the same as [`Place::reserve_and_release`] through the trait, as an embedder does.
     pub fn hold_and_roll_back(&self, bytes: u64) -> bool {
         let governed = Governed {
             attachment: &self.attachment,
@@ -73,7 +72,7 @@ impl Place {
         governed.try_hold(bytes).is_ok()
     }
 
-    /// How a backend notices that `fcsp limit` was called.
+    /// Checks for a change of the limits, as a backend does.
     pub fn limit_unchanged(&self) -> bool {
         self.control.generation() == self.generation
     }
@@ -83,7 +82,7 @@ impl Place {
 pub struct Accounts(Allocations<[u64; 4]>);
 
 impl Accounts {
-    /// A map in which `live` allocations stand already.
+    /// Creates a map with `live` allocations.
     pub fn new(live: u64) -> Self {
         let map = Allocations::default();
         for index in 0..live {
@@ -92,7 +91,7 @@ impl Accounts {
         Self(map)
     }
 
-    /// What an allocation and its free do to the map.
+    /// Does what an allocation and its free do to the map.
     pub fn insert_and_remove(&self, address: u64) -> bool {
         self.0.insert(address, [address; 4]);
         self.0.remove(address).is_some()
@@ -111,7 +110,7 @@ pub struct Launches {
 const KNOWN: u64 = 0x5555_0000_1000;
 
 impl Launches {
-    /// A tenant with a quarter of the device beside `neighbours` others that rest.
+    /// Creates a tenant with a quarter of the device and `neighbours` idle neighbours.
     pub fn new(neighbours: usize) -> Self {
         let now = 1_000_000_000;
         let params = Params::balanced(250_000);
@@ -138,15 +137,16 @@ impl Launches {
         self.costs.cost(kernel_key(KNOWN, 128), 128)
     }
 
-    /// One launch of 1 ns: nearly always on credit, and by the long way when the slice is used up.
+    /// Launches work of 1 ns: nearly always on credit, and on the slow path when the slice is used
+    /// up.
     pub fn launch(&self) {
         if !self.gate.admit(1) {
             self.slice();
         }
     }
 
-    /// The long way: publish, look at the neighbours, decide, take a slice; then the device reports
-    /// it done.
+    /// Takes the slow path: publish, read the neighbours' claims, decide, take a slice. The device
+    /// then reports it done.
     pub fn slice(&self) -> bool {
         // Relaxed: one thread keeps the clock. A millisecond a slice: the quota never runs out.
         let now = self.now.fetch_add(1_000_000, Ordering::Relaxed);

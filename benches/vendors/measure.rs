@@ -6,18 +6,18 @@ use std::process::Command;
 use crate::machine::{self, Client, Machine};
 use crate::vendors::Vendor;
 
-/// How much is done.
+/// Amount of work.
 #[derive(Debug, Clone)]
 pub struct Effort {
     /// Starts of the programs, each with another layout of memory.
     pub starts: usize,
-    /// Rounds after each start; a round is a turn without the library and one with it.
+    /// Rounds after each start. In a round, the clients without and with the library run once.
     pub rounds: usize,
-    /// Calls a turn.
+    /// Calls in one run of a client.
     pub calls: usize,
     /// Calls that are timed one by one, for the 99th in a hundred.
     pub each: usize,
-    /// Whether instructions are counted.
+    /// True if instructions are counted.
     pub instructions: bool,
     /// The processor that programs stay on.
     pub processor: usize,
@@ -51,7 +51,7 @@ impl Effort {
 pub struct Operation {
     pub name: &'static str,
     pub what: &'static str,
-    /// What the clients call it, with `bytes`.
+    /// The client's word for it, with `bytes`.
     word: &'static str,
     bytes: u64,
     settings: &'static [(&'static str, &'static str)],
@@ -105,7 +105,7 @@ pub const OPERATIONS: [Operation; 5] = [
     },
 ];
 
-/// What came of one operation. Times in ns a call.
+/// Result of one operation. Times in ns for each call.
 #[derive(Debug, Clone)]
 pub struct Figures {
     pub operation: &'static str,
@@ -125,28 +125,28 @@ pub struct Figures {
     /// Calls one by one: the 99th in a hundred, the median of starts.
     pub native_p99: f64,
     pub hooked_p99: f64,
-    /// By how much the library's own work takes longer than CUDA's, of whom a turn was taken in
-    /// each round as well: the median of starts of the median of rounds.
+    /// Difference between the time of the library's own work and that of CUDA's, which runs in each
+    /// round as well. It is the median of starts of the median of rounds.
     pub to_cuda: Option<f64>,
     /// Instructions a call that the library adds.
     pub instructions: Option<f64>,
 }
 
 impl Figures {
-    /// What the fastest turns with the library and without it differ by.
+    /// Returns the difference between the fastest runs with and without the library.
     pub fn added_least(&self) -> f64 {
         let [native, _, hooked] = self.least;
         hooked - native
     }
 
-    /// What two programs without it differ by, in their fastest turns.
+    /// Returns the difference between the fastest runs of two programs without the library.
     pub fn noise_least(&self) -> f64 {
         let [native, control, _] = self.least;
         (control - native).abs()
     }
 
-    /// The library's own work in the fastest turns: what it adds, or the whole of a call that never
-    /// reaches the driver.
+    /// Returns the library's own work in the fastest runs: what it adds, or the whole of a call
+    /// that never reaches the driver.
     pub fn own_least(&self) -> f64 {
         match self.operation {
             REFUSED => self.least[2],
@@ -204,10 +204,10 @@ struct Start {
     to_cuda: Option<f64>,
 }
 
-/// What was found of a vendor.
+/// Results for a vendor.
 pub struct Found {
     pub vendor: &'static str,
-    /// Nothing where its headers are not to be had offline.
+    /// `None` if its headers are not available offline.
     pub figures: Option<Vec<Figures>>,
 }
 
@@ -318,7 +318,7 @@ impl Programs {
     }
 }
 
-/// A program with the device open and a small piece of memory.
+/// Starts a program with the device open and a small allocation.
 fn begin(mut client: Client, effort: &Effort) -> Client {
     client.ok(&format!("pin {}", effort.processor));
     client.ok("open 0");
@@ -326,7 +326,8 @@ fn begin(mut client: Client, effort: &Effort) -> Client {
     client
 }
 
-/// What the client answers to a word of timing; `None` if the vendor has no such thing.
+/// Returns the client's answer to a timing command. Returns `None` if the vendor has no such
+/// operation.
 fn timed(client: &mut Client, command: &str) -> Option<Vec<u64>> {
     const LACKS: i32 = 9999;
     match client.call(command) {
@@ -336,19 +337,19 @@ fn timed(client: &mut Client, command: &str) -> Option<Vec<u64>> {
     }
 }
 
-/// ns a call of one turn.
+/// Returns the time of one call in one run, ns.
 fn turn(client: &mut Client, operation: &Operation, calls: usize) -> Option<f64> {
     let command = format!("timeall {} {calls} {}", operation.word, operation.bytes);
     Some(timed(client, &command)?[0] as f64 / calls as f64)
 }
 
-/// ns of the 99th call in a hundred.
+/// Returns the time of the 99th call in a hundred, ns.
 fn late(client: &mut Client, operation: &Operation, calls: usize) -> Option<f64> {
     let command = format!("timeeach {} {calls} {}", operation.word, operation.bytes);
     Some(timed(client, &command)?[1] as f64)
 }
 
-/// Starts every vendor's programs and takes turns with all of them.
+/// Starts every vendor's programs and runs them alternately.
 fn start(
     vendors: &[&'static Vendor],
     quiet: &Quiet,
@@ -383,7 +384,7 @@ fn time(operation: &Operation, all: &mut [Programs], effort: &Effort) -> Vec<(us
     for round in 0..effort.rounds {
         for (one, turns) in all.iter_mut().zip(&mut turns) {
             let Some(turns) = turns else { continue };
-            // Who goes first takes turns, too.
+            // The order within a round alternates, too.
             for place in 0..3 {
                 let at = (place + round) % 3;
                 turns[at].extend(turn(&mut one.clients[at], operation, effort.calls));
@@ -433,8 +434,8 @@ fn differences(these: &[f64], those: &[f64]) -> Vec<f64> {
     these.iter().zip(those).map(|(a, b)| a - b).collect()
 }
 
-/// Some turns that do not count: costs are learned, tables filled, slabs made. `None` if the vendor
-/// has no such operation.
+/// Makes some runs that do not count: costs are learned, tables filled, slabs made. Returns `None`
+/// if the vendor has no such operation.
 fn warm(operation: &Operation, programs: &mut Programs, effort: &Effort) -> Option<[Turns; 3]> {
     for client in &mut programs.clients {
         for _ in 0..10 {
@@ -471,7 +472,7 @@ fn instructions(vendor: &'static Vendor, operation: &Operation) -> Option<f64> {
     Some(each(Some(operation.settings))? - each(None)?)
 }
 
-/// The instructions that callgrind says it has counted.
+/// Returns the instructions that callgrind has counted.
 fn collected(mut command: Command) -> Option<f64> {
     let output = match command.output() {
         Ok(output) => output,

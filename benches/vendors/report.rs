@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::measure::{Effort, Figures, OPERATIONS};
 
-/// What a run found.
+/// Results of a run.
 pub struct Record {
     about: Value,
     vendors: Vec<(&'static str, Vec<Figures>)>,
     skipped: Vec<(&'static str, &'static str)>,
 }
 
-/// What a program says, in one line; empty if there is none.
+/// Returns a program's output, in one line; empty if there is none.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
@@ -72,8 +72,8 @@ impl Record {
         self.skipped.push((vendor, why));
     }
 
-    /// By how much the library's own work takes longer than CUDA's, by the fastest turns, if CUDA
-    /// was measured.
+    /// Returns the difference between the library's own work and CUDA's, by the fastest runs.
+    /// Returns `None` if CUDA was not measured.
     fn to_cuda_least(&self, figures: &Figures) -> Option<f64> {
         let (_, all) = self.vendors.iter().find(|(vendor, _)| *vendor == "cuda")?;
         let cuda = all

@@ -21,30 +21,29 @@ pub struct Finding {
     pub configuration: &'static str,
     /// The seed that first showed it; `None` for a kept program.
     pub seed: Option<u64>,
-    /// Where and how the runs differ.
+    /// First difference between the runs.
     pub difference: Difference,
-    /// How many programs showed it.
+    /// Number of programs that showed it.
     pub count: u64,
     /// The smallest program found that shows it.
     pub program: Program,
     /// Of three fresh repeats of the seed's program, how many showed it.
     pub repeats: u32,
-    /// Whether two native runs of the program differ, so that the tester and not the library is at
-    /// fault.
+    /// True if two native runs of the program differ: then the tester is at fault, not the library.
     pub unstable: bool,
-    /// How functions were looked up.
+    /// Route by which functions were looked up.
     pub route: Route,
     /// Other deaths of this kind: the seed, and what the worker left. Each has its own stacks.
     pub more: Vec<(u64, String)>,
     /// The frames of the driver in which every worker died that is counted; `None` if one died
     /// otherwise.
     pub frames: Option<Vec<String>>,
-    /// What native runs came to, of a death in the driver's own code.
+    /// Results of native runs, if the worker died in the driver's own code.
     pub natively: Option<Natively>,
 }
 
 impl Finding {
-    /// Whether it is a death of the driver's own: native workers die in the same frames of the
+    /// Returns true if the death is the driver's own: native workers die in the same frames of the
     /// driver.
     pub fn is_drivers(&self) -> bool {
         self.natively
@@ -80,7 +79,7 @@ pub struct Account {
     pub kept: BTreeMap<&'static str, i64>,
     /// Seeds of the group whose worker kept most, by configuration.
     keepers: BTreeMap<&'static str, Group>,
-    /// What a native worker kept of such groups, where it was measured.
+    /// Bytes that a native worker kept after such groups, if measured.
     pub kept_natively: BTreeMap<&'static str, i64>,
     /// Nanoseconds that operations took natively and in the last configuration, by name.
     pub times: BTreeMap<&'static str, [u64; 2]>,
@@ -93,13 +92,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// The first seed that was not run.
+    /// Returns the first seed that was not run.
     pub fn next(&self) -> u64 {
         self.open.values().min().copied().unwrap_or(self.begun)
     }
 }
 
-/// What a campaign is to do.
+/// Tasks of a campaign.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Seeds.
@@ -110,14 +109,15 @@ pub struct Plan {
     pub slice: u64,
     /// Workers of each kind that run at once.
     pub lanes: u64,
-    /// Whether the workers of a lane run one after the other and not at once: a device shares its
-    /// time among processes in slices of milliseconds, which every synchronisation would wait for.
+    /// True if the workers of a lane run one after the other and not at once. A device divides its
+    /// time among processes in slices of milliseconds, and every synchronisation would wait for
+    /// them.
     pub turns: bool,
-    /// When to stop, in the middle of a program if need be.
+    /// Instant at which to stop, in the middle of a program if necessary.
     pub deadline: Option<Instant>,
     /// Trials that shrinking one finding may take.
     pub trials: u32,
-    /// How long all of it may take; without, as long as it does.
+    /// Time limit for shrinking; `None` for no limit.
     pub shrinking: Option<Duration>,
     /// Quotas.
     pub sizes: Sizes,
@@ -178,8 +178,8 @@ fn measure_natively(place: &Place, deadline: Option<Instant>, account: &mut Acco
     }
 }
 
-/// Bytes that a native worker holds after the programs of some seeds beyond what it held before;
-/// `None` without an answer in time, or if the worker had to be started anew.
+/// Returns the bytes that a native worker holds after the programs of some seeds, beyond what it
+/// held before. Returns `None` without an answer in time, or if the worker had to be restarted.
 pub fn kept_natively(
     place: &Place,
     route: Route,
@@ -490,7 +490,7 @@ fn settle_findings(
     }
 }
 
-/// A moment as long from now.
+/// Returns the instant that many seconds from now.
 pub fn after(seconds: Option<u64>) -> Option<Instant> {
     seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds))
 }

@@ -1,9 +1,9 @@
-//! Whether two runs of a program agree.
+//! Comparison of two runs of a program.
 //!
-//! Without refusals every record must be the same: code, values, contents; amounts of memory within
-//! a tolerance. Where the quota is tight, an operation that takes memory may be refused with the
-//! driver's own code for it. What depends on a refused operation is then not compared; everything
-//! else is, and wrong arguments above all.
+//! Without refusals, every record must be the same: code, values, contents. Amounts of memory must
+//! agree within a tolerance. Under a tight quota, an operation that takes memory may be refused
+//! with the driver's own code for it. Operations that depend on a refused one are then not
+//! compared. All others are, above all those with wrong arguments.
 
 use crate::program::{Argument, Code, Operation, Program};
 use crate::record::{Record, Value, checksum};
@@ -15,10 +15,10 @@ const OF_A_CAPTURE: std::ops::RangeInclusive<i32> = 900..=908;
 /// `CUDA_ERROR_OUT_OF_MEMORY`.
 const OUT_OF_MEMORY: i32 = 2;
 
-/// What a comparison allows.
+/// Rules of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Whether operations may be refused for the quota's sake.
+    /// True if the quota may refuse operations.
     pub refusals: bool,
     /// Bytes that the tenant has left for a program's objects; a refusal of less than that is
     /// false.
@@ -29,22 +29,22 @@ pub struct Rules {
     pub context: u64,
 }
 
-/// Where two runs differ.
+/// First difference between two runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Index of the operation; `usize::MAX` for the destruction afterwards.
     pub at: usize,
     /// The operation, or nothing for the destruction.
     pub operation: Option<Operation>,
-    /// What came of it natively.
+    /// Native result.
     pub native: String,
-    /// What came of it under the preload library.
+    /// Result under the preload library.
     pub governed: String,
-    /// What kind of difference it is; equal for differences that likely have one cause.
+    /// Kind of difference. Differences with one cause likely have the same kind.
     pub kind: String,
 }
 
-/// Whether two values agree.
+/// Returns true if two values agree.
 fn agree(native: &Value, governed: &Value, tolerance: Option<u64>) -> bool {
     match (native, governed) {
         (Value::Exact(native), Value::Exact(governed)) => native == governed,
@@ -56,7 +56,7 @@ fn agree(native: &Value, governed: &Value, tolerance: Option<u64>) -> bool {
     }
 }
 
-/// Whether two records agree.
+/// Returns true if two records agree.
 fn same(native: &Record, governed: &Record, tolerance: Option<u64>) -> bool {
     let (native, governed) = (&native.outcome, &governed.outcome);
     native.code == governed.code
@@ -88,7 +88,7 @@ fn difference(
     }
 }
 
-/// The first difference between two runs of a program.
+/// Returns the first difference between two runs of a program.
 pub fn compare(
     program: &Program,
     native: &[Record],
@@ -108,8 +108,8 @@ pub fn compare(
     None
 }
 
-/// Whether an operation can be refused for the quota's sake: it, or what it sets off, takes device
-/// memory.
+/// Returns true if the quota can refuse an operation: it, or an operation that it causes, takes
+/// device memory.
 fn takes_memory(code: Code) -> bool {
     !matches!(
         code,
@@ -160,7 +160,7 @@ fn takes_memory(code: Code) -> bool {
     )
 }
 
-/// Most bytes that the objects of the operations before one can hold, with that one.
+/// Returns an upper bound on the bytes of all objects up to and including one operation.
 fn at_most(program: &Program, before: usize, governed: &[Record], rules: &Rules) -> u64 {
     const PAGE: u64 = 2 << 20;
     let succeeded = |at: usize| {
@@ -288,7 +288,7 @@ fn compare_refused(
     None
 }
 
-/// Whether a capture has forbidden a call of an operation.
+/// Returns true if a capture has forbidden a call of an operation.
 fn forbidden(record: &Record) -> bool {
     let outcome = &record.outcome;
     OF_A_CAPTURE.contains(&outcome.code)
@@ -300,8 +300,9 @@ fn forbidden(record: &Record) -> bool {
         })
 }
 
-/// Whether contents were read that nothing determines. They may be in the other run: an operation
-/// that waits for streams is left out with the object that was refused to it.
+/// Returns true if the contents that were read are undetermined. They may be determined in the
+/// other run: an operation that waits for streams is left out with the object that was refused to
+/// it.
 fn is_open(code: Code, record: &Record) -> bool {
     let nothing = match code {
         Code::Read | Code::HostRead => checksum(&[]),

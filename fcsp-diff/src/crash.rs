@@ -1,6 +1,6 @@
-//! The last words of a worker that dies by a signal or hangs: for each thread the driver call under
-//! way and the frames of its stack, each as module and offset. They say whether a fault is in the
-//! driver, in the library or in the tester.
+//! Last words of a worker that dies by a signal or hangs. For each thread they give the driver call
+//! in progress and the frames of its stack, as module and offset. They show whether a fault is in
+//! the driver, in the library or in the tester.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
@@ -25,10 +25,10 @@ const SIGNALS: [c_int; 5] = [
 ];
 /// Most frames that are written.
 const FRAMES: usize = 40;
-/// How long a dying thread waits for each of the others.
+/// Time for which a dying thread waits for each of the others.
 const WAIT_MS: u32 = 50;
 
-/// Whether a thread is dying already: the first one asks the others.
+/// True once a thread is dying; the first one asks the others.
 static DYING: AtomicBool = AtomicBool::new(false);
 /// Threads that have told their frames.
 static TOLD: AtomicU32 = AtomicU32::new(0);
@@ -62,13 +62,13 @@ fn handle(signal: c_int, handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mu
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: a handler of that signature, which uses nothing that the interrupted code may have
-    // locked but the loader's list of modules; a process that is dying may hang there, and is then
-    // ended by the tester.
+    // SAFETY: a handler with this signature. It uses nothing that the interrupted code may have
+    // locked, except the loader's list of modules. A dying process may hang there, and the tester
+    // then ends it.
     unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
 }
 
-/// The calling thread's number.
+/// Returns the calling thread's number.
 fn this_thread() -> i32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
@@ -175,7 +175,7 @@ fn ask(thread: i32) {
     line.end();
 }
 
-/// Whether a thread of this process has a name of the driver's.
+/// Returns true if a thread of this process has a name of the driver's.
 fn is_drivers(thread: i32) -> bool {
     let (mut path, mut name) = (Line::default(), [0u8; 16]);
     let _ = write!(path, "/proc/self/task/{thread}/comm\0");
@@ -204,7 +204,7 @@ extern "C" fn last_words(signal: c_int, info: *mut libc::siginfo_t, context: *mu
     }
 }
 
-/// The interrupted instruction, where this machine's context is known.
+/// Returns the interrupted instruction, if this machine's context is known.
 ///
 /// # Safety
 /// `context` must be what the kernel passed to a handler.

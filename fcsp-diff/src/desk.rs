@@ -8,7 +8,7 @@ use crate::process::{Answer, Death, Process};
 use crate::program::Program;
 use std::time::{Duration, Instant};
 
-/// Whether a worker is of no more use: it has died, or its context is lost.
+/// Returns true if a worker can be used no longer: it has died, or its context is lost.
 fn spoilt(answer: &Answer) -> bool {
     answer.as_ref().map_or(true, |records| {
         records.last().is_none_or(|last| last.outcome.code != 0)
@@ -28,7 +28,7 @@ pub struct Desk<'p> {
 }
 
 impl<'p> Desk<'p> {
-    /// A desk without a worker yet.
+    /// Creates a desk without a worker.
     pub fn new(place: &'p Place, configuration: Option<&'p Configuration>, route: Route) -> Self {
         Self {
             place,
@@ -111,14 +111,14 @@ impl<'p> Desk<'p> {
         answers
     }
 
-    /// Bytes in use now, after caches were emptied, and what they were at first.
+    /// Returns the bytes in use now, after caches were emptied, and at first.
     pub fn settled(&mut self) -> Option<(u64, u64)> {
         let base = self.base;
         let now = self.process.as_mut()?.ask("settle\n")?;
         Some((base, now))
     }
 
-    /// Nanoseconds by operation.
+    /// Returns the nanoseconds spent, by operation.
     pub fn times(&mut self) -> Vec<u64> {
         self.process
             .as_mut()
@@ -126,7 +126,7 @@ impl<'p> Desk<'p> {
             .unwrap_or_default()
     }
 
-    /// The rules for what this desk's worker answers.
+    /// Returns the rules for the answers of this desk's worker.
     pub fn rules(&self, sizes: Sizes) -> Rules {
         let tight = self
             .configuration
@@ -146,7 +146,7 @@ pub const NO_FRAME: &str = "without a frame of the library";
 /// Bytes by which memory information may differ on a machine of one's own.
 const TOLERANCE: u64 = 4 << 20;
 
-/// What a program came to in a configuration.
+/// Result of a program in a configuration.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// The runs agree.
@@ -155,14 +155,14 @@ pub enum Verdict {
     Differs(Difference),
     /// The native run itself died, in this way: nothing can be compared.
     NativeDied {
-        /// How, for a reader.
+        /// Description for a reader.
         how: String,
         /// The operations over which it may have.
         over: String,
     },
 }
 
-/// Compares a governed answer with the native one.
+/// Compares the answer under the preload library with the native one.
 pub fn judge(program: &Program, native: &Answer, governed: &Answer, rules: &Rules) -> Verdict {
     let over = |death: &Death| -> String {
         let doing: Vec<String> = death
@@ -211,7 +211,7 @@ pub fn judge(program: &Program, native: &Answer, governed: &Answer, rules: &Rule
     }
 }
 
-/// A native worker and a governed one, kept for many programs.
+/// A native worker and one under the preload library, kept for many programs.
 pub struct Bench<'p> {
     native: Desk<'p>,
     governed: Desk<'p>,
@@ -219,7 +219,7 @@ pub struct Bench<'p> {
 }
 
 impl<'p> Bench<'p> {
-    /// A bench without workers yet.
+    /// Creates a bench without workers.
     pub fn new(
         place: &'p Place,
         configuration: &'p Configuration,
@@ -245,7 +245,7 @@ impl<'p> Bench<'p> {
         )
     }
 
-    /// The difference that a program shows, if any.
+    /// Returns the difference that a program shows, if any.
     pub fn shows(&mut self, program: &Program) -> Option<Difference> {
         match self.verdict(program) {
             Verdict::Differs(difference) => Some(difference),
@@ -253,7 +253,7 @@ impl<'p> Bench<'p> {
         }
     }
 
-    /// Whether native runs differ among themselves.
+    /// Returns true if native runs differ from one another.
     pub fn unstable(&mut self, program: &Program) -> bool {
         let rules = self.native.rules(self.sizes);
         let runs: Vec<Answer> = (0..4).map(|_| self.native.run(program)).collect();

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::RwLock;
 
-/// How functions are looked up.
+/// Route by which functions are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// `dlsym` for every name.
@@ -33,7 +33,7 @@ pub struct IpcHandle(pub [u8; 64]);
 pub struct Driver {
     handle: usize,
     resolver: Option<usize>,
-    /// How functions are looked up.
+    /// Route by which functions are looked up.
     pub route: Route,
     found: RwLock<HashMap<&'static str, usize>>,
 }
@@ -69,8 +69,8 @@ impl Driver {
         unsafe { libc::dlsym(self.handle as *mut c_void, name.as_ptr()) as usize }
     }
 
-    /// The address of an exported name by `cuGetProcAddress`, which is asked for its base name at
-    /// its version.
+    /// Returns the address of an exported name by `cuGetProcAddress`, for its base name and its
+    /// version.
     fn by_address(&self, name: &str, per_thread: bool) -> usize {
         let (Some(resolver), Some(symbol)) = (self.resolver, fcsp_cuda::symbols::find(name)) else {
             return 0;
@@ -205,8 +205,8 @@ mod tests {
         (one + other) as i32
     }
 
-    /// Another thread may hold the table's lock at a fork, and no thread of the child would ever
-    /// give it back.
+    /// Checks that a function that was looked up needs no lock. Another thread may hold the table's
+    /// lock at a fork, and no thread of the child would release it.
     #[test]
     fn a_function_that_was_looked_up_is_called_without_the_table() {
         let driver = Driver {

@@ -15,20 +15,20 @@ const RUNS: u32 = 20;
 /// Native deaths alike that are enough.
 const ENOUGH: u32 = 3;
 
-/// Native runs of a program, with its predecessors, that died governed.
+/// Native runs of a program that died under the preload library, with its predecessors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Natively {
-    /// How many there were.
+    /// Number of runs.
     pub runs: u32,
-    /// Those that died in the same frames of the driver.
+    /// Number of runs that died in the same frames of the driver.
     pub alike: u32,
     /// Those frames, the innermost first.
     pub frames: Vec<String>,
 }
 
-/// The driver's innermost frames on the stack of the thread that died, by a worker's last words.
-/// The last one is the entry of the call that the tester made: what is beneath only passes it on.
-/// `None` for every other death, and for hangs.
+/// Returns the driver's innermost frames on the stack of the thread that died, from a worker's last
+/// words. The last frame is the entry of the call that the tester made: frames below only pass it
+/// on. Returns `None` for other deaths, and for hangs.
 pub fn drivers_frames(words: &str) -> Option<Vec<String>> {
     let mut lines = words.lines();
     let first = lines.find(|line| line.contains("signal ") && line.contains(" code "))?;
@@ -58,7 +58,7 @@ pub fn drivers_frames(words: &str) -> Option<Vec<String>> {
     })
 }
 
-/// The name of a driver function without its version and its kind of stream 0.
+/// Returns the name of a driver function without its version and its kind of stream 0.
 fn base(name: &str) -> &str {
     let name = name.strip_suffix("_ptsz").unwrap_or(name);
     let name = name.strip_suffix("_ptds").unwrap_or(name);
@@ -68,8 +68,8 @@ fn base(name: &str) -> &str {
     }
 }
 
-/// Runs a program, after `before`, by native workers; counts those that die in `frames`. Ends early
-/// once they are enough.
+/// Runs a program, after `before`, in native workers, and counts those workers which die in
+/// `frames`. Ends early once they are enough.
 pub fn natively(
     place: &Place,
     route: Route,

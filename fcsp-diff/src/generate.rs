@@ -7,7 +7,7 @@
 use crate::program::{Argument, Code, FIRST_ID, Kind, MOST, OPERATIONS, Operation, Program};
 use crate::random::Random;
 
-/// What often comes next, with the same object.
+/// Operations that often come next, with the same object.
 const NEXT: &[(Code, Code)] = &[
     (Code::RangeReserve, Code::RangeMap),
     (Code::RangeMap, Code::RangeAccess),
@@ -41,7 +41,7 @@ const NEXT: &[(Code, Code)] = &[
     (Code::PrimaryReset, Code::ModuleLoad),
 ];
 
-/// What a thread may use.
+/// Objects that a thread may use.
 #[derive(Clone, Default)]
 struct Shelf {
     objects: Vec<(Kind, u64)>,
@@ -63,11 +63,11 @@ struct Growing {
     random: Random,
     next: u64,
     operations: Vec<Operation>,
-    /// How often each operation may still be taken.
+    /// Number of times that each operation may still be taken.
     most: Vec<u32>,
 }
 
-/// The program of a seed: mostly one thread, sometimes up to four.
+/// Generates the program of a seed: mostly one thread, sometimes up to four.
 pub fn generate(seed: u64) -> Program {
     let mut growing = Growing {
         random: Random::new(seed),
@@ -226,9 +226,9 @@ impl Growing {
         Some(operation)
     }
 
-    /// An object: the one of the operation before, or mostly one of the youngest; of kinds that
-    /// have objects that always exist, one of those now and then. Not one of `before`, if there is
-    /// another.
+    /// Chooses an object: that of the previous operation, or mostly one of the youngest. Kinds with
+    /// objects that always exist use one of those now and then. Avoids the objects of `before` if
+    /// there is another.
     fn object(
         &mut self,
         code: Code,

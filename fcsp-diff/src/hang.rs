@@ -7,15 +7,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a thread has to take the question.
+/// Time for a thread to take the request.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long it has to write its frames then.
+/// Time for it to write its frames then.
 const FRAMES: Duration = Duration::from_millis(100);
-/// How long a debugger may take.
+/// Time limit of a debugger.
 const DEBUGGER: Duration = Duration::from_secs(20);
 
-/// What the system says of each thread of a process, and a debugger if there is one. Asks each
-/// thread to write its frames to stderr.
+/// Collects the system's record of each thread of a process, and a debugger's if there is one. Asks
+/// each thread to write its frames to stderr.
 pub fn threads(process: u32) -> String {
     let mut text = String::new();
     let now = SystemTime::now()
@@ -67,7 +67,7 @@ pub fn threads(process: u32) -> String {
     text
 }
 
-/// Whether the signal that asks a thread waits for it, by its status.
+/// Returns true if the signal that asks a thread is pending for it, by its status.
 fn is_pending(status: &str) -> bool {
     let set = status.split("SigPnd: ").nth(1).and_then(|rest| {
         let word = rest.split(' ').next()?;
@@ -77,7 +77,7 @@ fn is_pending(status: &str) -> bool {
     !status.is_empty() && set.is_none_or(|set| set >> (TELL - 1) & 1 == 1)
 }
 
-/// The stacks of all threads by gdb; nothing without it.
+/// Returns the stacks of all threads from gdb; empty without it.
 fn by_debugger(process: u32) -> String {
     let child = Command::new("gdb")
         .args([
@@ -114,8 +114,8 @@ fn by_debugger(process: u32) -> String {
     reader.join().unwrap_or_default()
 }
 
-/// Whether a frame of `library`, a file's name, is among the stacks that a worker has left; `None`
-/// if some stack is not known.
+/// Returns true if a frame of `library`, a file's name, is in the stacks that a worker has left.
+/// Returns `None` if some stack is unknown.
 pub fn has_frame(text: &str, library: &str) -> Option<bool> {
     let mut frames = text
         .lines()

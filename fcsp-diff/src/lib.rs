@@ -1,11 +1,12 @@
-//! A differential tester for the CUDA driver API: random programs of driver calls run natively and
-//! under the preload library with a memory quota, a compute share or both, and must come to the
-//! same but for what the quota refuses.
+//! A differential tester for the CUDA driver API.
+//!
+//! Random programs of driver calls run natively and under the preload library with a memory quota,
+//! a compute share or both. Both runs must have the same results, except what the quota refuses.
 //!
 //! [`generate`] makes a [`program`] from a seed. A worker process ([`serve`], [`worker`]) runs
-//! programs against whatever driver it finds. A [`desk`] starts workers in a [`place`] and
-//! [`compare`]s their [`record`]s; a [`campaign`] does so for many programs and [`shrink`]s those
-//! that differ.
+//! programs against the driver that it finds. A [`desk`] starts workers in a [`place`] and
+//! [`compare`]s their [`record`]s. A [`campaign`] does so for many programs and [`shrink`]s those
+//! programs that differ.
 
 pub mod campaign;
 pub mod compare;

@@ -30,7 +30,7 @@ enum Task {
         /// First seed
         #[arg(long, default_value_t = 0)]
         from: u64,
-        /// How many seeds
+        /// Number of seeds
         #[arg(long, default_value_t = 1000)]
         count: u64,
         /// Seeds that one worker process runs
@@ -52,7 +52,7 @@ enum Task {
         /// Trials that making one finding smaller may take
         #[arg(long, default_value_t = 400)]
         trials: u32,
-        /// Where the JSON record goes
+        /// File for the JSON record
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -63,7 +63,7 @@ enum Task {
         /// Files that `print` or a report wrote
         files: Vec<PathBuf>,
     },
-    /// Runs a program many times, each time by a fresh worker, natively and governed; counts
+    /// Runs a program many times, each in a new worker, natively and with limits; counts
     /// outcomes, shows last words
     Repeat {
         #[command(flatten)]
@@ -71,10 +71,10 @@ enum Task {
         /// Seeds, separated by commas
         #[arg(long, value_delimiter = ',')]
         seeds: Vec<u64>,
-        /// How many seeds before each the worker runs first
+        /// Number of seeds before each that the worker runs first
         #[arg(long, default_value_t = 0)]
         before: u64,
-        /// How many times natively, and how many times a configuration
+        /// Number of runs natively, and in each configuration
         #[arg(long, default_value_t = 20)]
         times: u32,
         /// symbols, addresses or per-thread
@@ -96,7 +96,7 @@ enum Task {
         /// symbols, addresses or per-thread
         #[arg(long, value_parser = route, default_value = "addresses")]
         route: Route,
-        /// What the device's memory must be, in bytes
+        /// Memory that the device must have, in bytes
         #[arg(long)]
         total: Option<u64>,
         /// Write each operation to stderr first

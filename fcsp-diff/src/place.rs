@@ -1,4 +1,4 @@
-//! Where workers run and what governs them.
+//! Place of the workers, and their configurations.
 
 use crate::driver::Route;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Names the file of a simulated machine.
 pub const MACHINE: &str = "FCSP_SIM_STATE";
 
-/// Where programs run.
+/// Place where programs run.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The tester's own executable.
@@ -27,16 +27,16 @@ pub struct Place {
     pub environment: Vec<(String, String)>,
 }
 
-/// What a worker is governed by.
+/// Limits of a worker.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     /// Its name.
     pub name: &'static str,
     /// Variables that say so.
     pub variables: Vec<(&'static str, String)>,
-    /// What the device's memory must then be.
+    /// Memory of the device that this configuration requires.
     pub total: Option<u64>,
-    /// Whether the quota is so small that some requests are refused.
+    /// True if the quota is so small that some requests are refused.
     pub tight: bool,
 }
 
@@ -52,7 +52,7 @@ pub struct Sizes {
     pub context: u64,
 }
 
-/// Every configuration.
+/// Returns every configuration.
 pub fn configurations(sizes: Sizes) -> Vec<Configuration> {
     let memory = |bytes: u64| ("FCSP_MEMORY_LIMIT", bytes.to_string());
     let share = |percent: &str, mode: &str| {
@@ -85,12 +85,12 @@ pub fn configurations(sizes: Sizes) -> Vec<Configuration> {
     ]
 }
 
-/// The route of a worker, in turn.
+/// Returns the route of a worker, by its turn.
 pub fn route(turn: u64) -> Route {
     [Route::Addresses, Route::Symbols, Route::AddressesPerThread][(turn % 3) as usize]
 }
 
-/// The word for a route on the command line.
+/// Returns the word for a route on the command line.
 pub fn word(route: Route) -> &'static str {
     match route {
         Route::Symbols => "symbols",
@@ -99,15 +99,15 @@ pub fn word(route: Route) -> &'static str {
     }
 }
 
-/// A number that this process has not used yet.
+/// Returns a number that this process has not used yet.
 pub fn serial() -> u64 {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     SERIAL.fetch_add(1, Relaxed)
 }
 
 impl Place {
-    /// The command that starts a worker: natively, or governed. Every worker is a tenant of its
-    /// own, and on the simulator it has a machine of its own.
+    /// Returns the command that starts a worker, natively or with limits. Every worker is a tenant
+    /// of its own, and on the simulator it has a machine of its own.
     pub fn worker(
         &self,
         configuration: Option<&Configuration>,
@@ -162,17 +162,17 @@ impl Place {
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
-    /// A folder of this process.
+    /// Creates a folder for this process.
     ///
     /// # Errors
-    /// That it cannot be made.
+    /// The folder cannot be created.
     pub fn new() -> std::io::Result<Self> {
         let path = std::env::temp_dir().join(format!("fcsp-diff-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -17,21 +17,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of stderr that are kept: the stacks of some threads.
 const STDERR: usize = 32_000;
 
-/// How a worker ended before it had an answer.
+/// End of a worker before it had an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// By a signal or a status, or not at all.
     pub how: String,
     /// The end of what it wrote to stderr, after what the system said of its threads if it hung.
     pub stderr: String,
-    /// Whether a frame of the preload library is on a stack of it; `None` if some stack is not
-    /// known.
+    /// True if a frame of the preload library is on one of its stacks; `None` if some stack is
+    /// unknown.
     pub ours: Option<bool>,
-    /// What each of its threads was about to do.
+    /// Operation that each of its threads was about to run.
     pub doing: Vec<Option<usize>>,
 }
 
-/// What a worker answers to a program.
+/// A worker's answer to a program.
 pub type Answer = Result<Vec<Record>, Death>;
 
 /// A running worker.
@@ -43,7 +43,7 @@ pub struct Process {
     progress: PathBuf,
     /// The file of the machine that it has for itself, if it is a simulated one.
     machine: Option<PathBuf>,
-    /// How long a program may take.
+    /// Time limit of a program.
     pub patience: Duration,
 }
 
@@ -151,7 +151,7 @@ impl Process {
             .collect()
     }
 
-    /// The process's number.
+    /// Returns the process's number.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -10,9 +10,9 @@
 use std::collections::HashSet;
 use std::fmt;
 
-/// A kind of object, by the letter that names it in texts: contexts `c`, streams `s`, events `e`,
-/// memory `m`, host memory `h`, pools `p`, arrays `a`, mipmapped arrays `i`, physical memory `y`,
-/// ranges of addresses `r`, modules `u`, libraries `l`, graphs `g`, executable graphs `x`.
+/// A kind of object, by the letter that names it in texts. Contexts are `c`, streams `s`, events
+/// `e`, memory `m`, host memory `h`, pools `p`, arrays `a`, mipmapped arrays `i`. Physical memory
+/// is `y`, ranges of addresses `r`, modules `u`, libraries `l`, graphs `g`, executable graphs `x`.
 pub type Kind = char;
 
 /// Numbers below this one are objects that always exist.
@@ -294,7 +294,7 @@ operations! {
     CaptureMode "capture_mode" "k" 3;
 }
 
-/// How an argument is used.
+/// Use of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
     /// An object that the operation makes.
@@ -317,17 +317,17 @@ impl Code {
         row
     }
 
-    /// The name in texts.
+    /// Returns the name in texts.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// How often the generator takes it.
+    /// Returns the weight with which the generator takes it.
     pub fn weight(self) -> u32 {
         self.row().3
     }
 
-    /// The arguments, in order.
+    /// Returns the arguments, in order.
     pub fn arguments(self) -> impl Iterator<Item = Argument> {
         self.row().2.split_ascii_whitespace().map(|word| {
             let mut letters = word.chars();
@@ -347,7 +347,7 @@ impl Code {
 pub struct Operation {
     /// 0 runs first; the others run at once.
     pub thread: u8,
-    /// What is done.
+    /// Operation code.
     pub code: Code,
     /// Objects by number, and numbers.
     pub arguments: [u64; MOST],
@@ -361,7 +361,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The highest thread.
+    /// Returns the highest thread.
     pub fn threads(&self) -> u8 {
         self.operations
             .iter()
@@ -370,7 +370,7 @@ impl Program {
             .unwrap_or(0)
     }
 
-    /// One more than the highest object.
+    /// Returns one more than the highest object.
     pub fn objects(&self) -> u32 {
         let mut most = FIRST_ID;
         for operation in &self.operations {
@@ -383,7 +383,7 @@ impl Program {
         most
     }
 
-    /// The program without some operations, by name; `wrong 3` leaves out one wrong call.
+    /// Removes some operations from the program, by name; `wrong 3` removes one wrong call.
     #[must_use]
     pub fn without(mut self, names: &[String]) -> Self {
         if !names.is_empty() {
@@ -414,7 +414,7 @@ impl Program {
 }
 
 impl Operation {
-    /// The name, with which wrong call it is.
+    /// Returns the name, with the number of a wrong call.
     pub fn label(&self) -> String {
         match self.code {
             Code::Wrong => format!(
@@ -425,7 +425,7 @@ impl Operation {
         }
     }
 
-    /// The object that the operation makes.
+    /// Returns the object that the operation makes.
     pub fn makes(&self) -> Option<u64> {
         self.code
             .arguments()

@@ -65,8 +65,8 @@ impl Progress {
     }
 }
 
-/// What each thread was about to do, by the file of a dead worker: indices, or `None` for what
-/// followed them.
+/// Reads from a dead worker's file which operation each thread was about to run: indices, or `None`
+/// after the last one.
 pub fn read(path: &Path) -> Vec<Option<usize>> {
     let bytes = std::fs::read(path).unwrap_or_default();
     bytes

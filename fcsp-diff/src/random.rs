@@ -41,7 +41,7 @@ impl Random {
 mod tests {
     use super::Random;
 
-    /// Kept seeds mean nothing if the numbers change.
+    /// Checks that the numbers never change: kept seeds would lose their meaning.
     #[test]
     fn numbers_of_a_seed_never_change() {
         let mut random = Random::new(1);

@@ -1,4 +1,4 @@
-//! What came of an operation, and the text in which workers report it.
+//! Result of an operation, and the text in which workers report it.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub enum Value {
     Exact(u64),
     /// An amount of memory, compared with a tolerance.
     Bytes(i64),
-    /// Not compared: for whoever reads the record.
+    /// Value that is not compared, for a reader of the record.
     Shown(u64),
 }
 
@@ -18,7 +18,7 @@ pub enum Value {
 pub struct Outcome {
     /// The driver's code; negative if nothing was done.
     pub code: i32,
-    /// What was read, in the order in which it was.
+    /// Values in the order in which they were read.
     pub values: Vec<Value>,
 }
 
@@ -29,7 +29,7 @@ impl Outcome {
         values: Vec::new(),
     };
 
-    /// A code alone.
+    /// Creates an outcome of a code alone.
     pub fn new(code: i32) -> Self {
         Self {
             code,
@@ -56,7 +56,7 @@ impl Outcome {
         self.with(Value::Exact(code as u64))
     }
 
-    /// Whether nothing was done.
+    /// Returns true if the operation was skipped.
     pub fn is_skip(&self) -> bool {
         self.code < 0
     }
@@ -67,7 +67,7 @@ impl Outcome {
 pub struct Record {
     /// Index of the operation; `usize::MAX` for what follows the program.
     pub at: usize,
-    /// What came of it.
+    /// Outcome of the operation.
     pub outcome: Outcome,
 }
 
@@ -127,7 +127,7 @@ impl Record {
     }
 }
 
-/// FNV-1a over bytes: what stands for contents in a record.
+/// Computes FNV-1a over bytes, which stands for contents in a record.
 pub fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)

@@ -1,6 +1,6 @@
-//! One program many times, each time by a worker of its own, natively and governed: how often each
-//! outcome comes, and the last words of workers that die. It tells a fault of the program, which
-//! shows natively too, from one of the library.
+//! Repeats one program many times, each time in a new worker, natively and under the preload
+//! library. It reports how often each outcome comes, and the last words of workers that die. A
+//! fault of the program also shows natively; one of the library does not.
 
 use crate::desk::{Desk, Verdict, judge};
 use crate::driver::Route;
@@ -10,7 +10,7 @@ use crate::program::Program;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// What is repeated.
+/// Program that is repeated.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// Its name, for the report.
@@ -24,7 +24,7 @@ pub struct Subject {
 /// Outcomes of the trials in one configuration: how often, and the first of its kind in full.
 pub type Tally = BTreeMap<String, (u32, String)>;
 
-/// The operation over which each thread of a worker died.
+/// Returns the operation in which each thread of a worker died.
 fn over(program: &Program, death: &Death) -> String {
     let names: Vec<String> = death
         .doing
@@ -40,18 +40,18 @@ fn over(program: &Program, death: &Death) -> String {
     names.join(", ")
 }
 
-/// How subjects are repeated.
+/// Conditions of a repetition.
 #[derive(Debug, Clone)]
 pub struct Trials<'p> {
-    /// Where.
+    /// Place of the workers.
     pub place: &'p Place,
-    /// How functions are looked up.
+    /// Route by which functions are looked up.
     pub route: Route,
     /// Quotas.
     pub sizes: Sizes,
-    /// How many times.
+    /// Number of runs.
     pub times: u32,
-    /// When to stop.
+    /// Instant at which to stop.
     pub deadline: Option<Instant>,
 }
 

@@ -1,4 +1,4 @@
-//! What a campaign found, as JSON and as text.
+//! Report of a campaign, as JSON and as text.
 
 use crate::campaign::{Account, Finding};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn finding(found: &Finding) -> Value {
     })
 }
 
-/// The whole account.
+/// Returns the whole account.
 pub fn json(account: &Account) -> Value {
     let mut operations = serde_json::Map::new();
     for ((name, code), count) in &account.operations {
@@ -62,7 +62,7 @@ pub fn json(account: &Account) -> Value {
     })
 }
 
-/// How far a campaign is, in a line.
+/// Returns the progress of a campaign, in a line.
 pub fn line(account: &Account) -> String {
     let speeds: Vec<String> = account
         .speed

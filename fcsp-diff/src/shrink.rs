@@ -4,8 +4,8 @@
 use crate::program::{Argument, Code, NULL_STREAM, Program};
 use std::time::Instant;
 
-/// The smallest program found within so many trials for which `shows` holds. It holds for the one
-/// given.
+/// Returns the smallest program found within the trials for which `shows` holds. It must hold for
+/// `program`.
 pub fn shrink(
     program: &Program,
     trials: u32,

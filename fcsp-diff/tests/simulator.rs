@@ -22,7 +22,7 @@ const SIZES: Sizes = Sizes {
     context: 64 << 20,
 };
 
-/// The preload library, and a folder with the simulated driver under its real names.
+/// Returns the preload library, and a folder with the simulated driver under its real names.
 fn libraries() -> &'static (PathBuf, PathBuf) {
     static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -54,7 +54,7 @@ fn libraries() -> &'static (PathBuf, PathBuf) {
     })
 }
 
-/// A place with state of its own, which goes away with the folder.
+/// Returns a place with state of its own, which is removed with the folder.
 fn here(scratch: &Path) -> Place {
     let (preload, driver) = libraries();
     Place {
@@ -153,7 +153,8 @@ fn kept_programs_agree_in_every_configuration() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// A driver that answers wrongly only where it is governed stands for a fault of the library.
+/// Checks that a driver that answers wrongly only under the preload library passes for a fault of
+/// the library.
 #[test]
 fn a_planted_fault_is_found_and_made_small() {
     let scratch = tempfile::tempdir().unwrap();
@@ -173,7 +174,7 @@ fn a_planted_fault_is_found_and_made_small() {
     assert!(finding.program.operations.len() <= 2, "{}", finding.program);
 }
 
-/// A process that ends is a difference, and the campaign goes on with another.
+/// Checks that a process that ends is a difference, and that the campaign goes on with another.
 #[test]
 fn a_worker_that_dies_is_found() {
     let scratch = tempfile::tempdir().unwrap();
@@ -192,8 +193,8 @@ fn a_worker_that_dies_is_found() {
     );
 }
 
-/// Last words: the signal, whether a driver call was under way, and the frames as module and
-/// offset.
+/// Checks the last words: the signal, whether a driver call was in progress, and the frames as
+/// module and offset.
 #[test]
 fn a_worker_that_crashes_says_where() {
     let scratch = tempfile::tempdir().unwrap();
@@ -226,8 +227,8 @@ fn a_worker_that_crashes_says_where() {
     assert!(words.contains("fcsp-diff+0x"), "{words}");
 }
 
-/// A worker that hangs in the driver: every thread's frames, with those of the library only where
-/// it is loaded.
+/// Checks a worker that hangs in the driver: every thread's frames appear, with those frames of the
+/// library only if it is loaded.
 #[test]
 fn a_worker_that_hangs_says_where() {
     let scratch = tempfile::tempdir().unwrap();
@@ -274,7 +275,7 @@ fn a_worker_that_hangs_says_where() {
     }
 }
 
-/// A thread that dies asks the others where they are.
+/// Checks that a dying thread asks the others for their frames.
 #[test]
 fn a_worker_that_crashes_shows_every_thread() {
     let scratch = tempfile::tempdir().unwrap();
@@ -308,8 +309,8 @@ fn a_worker_that_crashes_shows_every_thread() {
     );
 }
 
-/// A death in the driver's own code is the driver's if native workers die there too, and the
-/// library's if they do not.
+/// Checks that a death in the driver's own code is the driver's if native workers die there too,
+/// and the library's otherwise.
 #[test]
 fn a_death_beneath_a_wrapper_is_repeated_natively() {
     let scratch = tempfile::tempdir().unwrap();
@@ -360,8 +361,8 @@ fn a_death_beneath_a_wrapper_is_repeated_natively() {
     assert_eq!((runs.runs, runs.alike), (20, 0));
 }
 
-/// What a native worker still holds after programs, which is taken from what a governed one does on
-/// a device.
+/// Checks the memory that a native worker still holds after programs. On a device it is subtracted
+/// from that under the preload library.
 #[test]
 fn what_a_native_worker_keeps_is_measured() {
     let scratch = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use fcsp_core::config::{Config, Quota, Rules, env, file};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::units::{self, Percent};
 
-/// The first byte chooses the reader, the rest is its text.
+/// Runs one input: the first byte chooses the reader, the rest is its text.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
     let which = input.byte();

@@ -3,9 +3,9 @@
 
 use fcsp_core::control::{Control, Limits, MAX_RULES, seal};
 
-/// The lowest bit of the first byte means "these bytes are the file"; otherwise the bytes lie over
-/// a good page, behind its magic word. The next bit says whether the page's check is made to agree
-/// with them.
+/// Runs one input. If the lowest bit of the first byte is set, the other bytes are the file.
+/// Otherwise they overwrite a valid page, behind its magic word. The next bit says whether the
+/// page's check value is made to match them.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
     let how = input.byte();

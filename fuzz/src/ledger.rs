@@ -13,7 +13,7 @@ const LIMIT: u64 = 1 << 30;
 struct World {
     tenant: TenantWords,
     slots: Vec<SlotWords>,
-    /// What each process holds, in bytes as they were asked for.
+    /// Reservations of each process, in bytes as they were requested.
     held: [Vec<u64>; SLOTS],
 }
 
@@ -67,12 +67,12 @@ impl World {
     }
 }
 
-/// The place is taken by a new process.
+/// Gives the slot to a new process.
 fn slot_again(slot: &SlotWords) {
     slot.state.store(SLOT_LIVE, Ordering::Release);
 }
 
-/// Six bytes a step: which process, what, and how many bytes.
+/// Runs one input. Each step takes six bytes: the process, the operation, and the number of bytes.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
     let mut world = World::new();

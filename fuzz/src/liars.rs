@@ -19,9 +19,9 @@ use fcsp_core::share::page::{MAGIC, TenantPage, View};
 use fcsp_core::share::params::{Mode, Params, Priority};
 
 const WORDS: usize = size_of::<TenantPage>() / 8;
-/// How long the tenant is watched, ns.
+/// Time for which the tenant is observed, ns.
 const TIME_NS: u64 = 500_000_000;
-/// When it begins: no time that a page takes for "never".
+/// Instant at which it begins: no value that a page uses for "never".
 const BEGINS: u64 = 1 << 40;
 const MOST_PAGES: usize = 4;
 /// Places of words in a page.
@@ -29,7 +29,7 @@ const PROMISE: usize = 2;
 const SEEN: usize = 14;
 const CONSUMED: usize = 15;
 
-/// What a word says.
+/// Rule for the value of a word.
 #[derive(Debug, Clone, Copy)]
 enum Rule {
     /// This value.
@@ -111,7 +111,7 @@ impl Liar {
     }
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// Questions to the gate.
@@ -120,7 +120,7 @@ pub struct Outcome {
     pub had: u64,
 }
 
-/// The tenant of the input among its liars, who are other users.
+/// Runs the tenant of the input next to its liars, who are other users.
 pub fn run(data: &[u8]) {
     let nobody = Some(Priority::Normal);
     watch(
@@ -132,7 +132,7 @@ pub fn run(data: &[u8]) {
     );
 }
 
-/// The same, with what came of it, by the `authority` of the liars' words.
+/// Runs the same with the `authority` of the liars' words, and returns the result.
 pub fn watch(data: &[u8], authority: Authority) -> Outcome {
     let mut input = crate::Input::new(data);
     let how = input.byte();
@@ -208,7 +208,7 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
         }
     }
     let entitled = u128::from(margin::less(quota)) * u128::from(TIME_NS) / 1_000_000;
-    // What a bucket holds may be stood back for, and a piece may be on its way.
+    // The tenant may have yielded with its whole bucket, and a kernel may be in flight.
     let slack = params.cap_ns() + 2 * cost + 2_000_000;
     assert!(
         u128::from(had + slack) >= entitled,
@@ -226,7 +226,7 @@ mod tests {
         ours: Some(Priority::Normal),
     };
 
-    /// The search finds a guarantee that is broken: that of a tenant below one whose priority
+    /// Checks that the search finds a broken guarantee: that of a tenant below one whose priority
     /// counts.
     #[test]
     fn a_priority_that_counts_is_found() {
@@ -263,7 +263,8 @@ mod tests {
         crate::tests::try_many(&seeds, 60, run);
     }
 
-    /// Random pages of every kind, for 10^7 questions to the gate: `cargo test --release -- --ignored`.
+    /// Runs random pages of every kind, for 10^7 calls of the gate: `cargo test --release --
+    /// --ignored`.
     #[test]
     #[ignore = "takes minutes"]
     fn ten_million_steps() {

@@ -1,7 +1,7 @@
-//! What the fuzz targets run: one room a target, each a function of bytes that panics where a
-//! promise is broken.
+//! Bodies of the fuzz targets: one module for each target, each a function of bytes that panics if
+//! a promise is broken.
 //!
-//! The bodies live in a library so that they also run as ordinary tests, on fixed seeds, with a
+//! The bodies are in a library so that they also run as ordinary tests, on fixed seeds, with a
 //! stable toolchain.
 
 pub mod configuration;
@@ -10,7 +10,7 @@ pub mod ledger;
 pub mod liars;
 pub mod region;
 
-/// Takes small values from the front of the fuzzer's bytes; zeroes once they are used up.
+/// Reader of small values from the front of the fuzzer's bytes; zeroes after their end.
 #[derive(Debug)]
 pub struct Input<'a>(&'a [u8]);
 
@@ -20,12 +20,12 @@ impl<'a> Input<'a> {
         Self(data)
     }
 
-    /// Whether nothing is left.
+    /// Returns true if nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next byte.
+    /// Returns the next byte.
     pub fn byte(&mut self) -> u8 {
         match self.0.split_first() {
             Some((&first, rest)) => {
@@ -36,12 +36,12 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The next `width` bytes (at most 8) as a number.
+    /// Returns the next `width` bytes (at most 8) as a number.
     pub fn number(&mut self, width: usize) -> u64 {
         (0..width.min(8)).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
 
-    /// Everything that is left.
+    /// Returns all bytes that are left.
     pub fn rest(self) -> &'a [u8] {
         self.0
     }

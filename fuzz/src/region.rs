@@ -25,7 +25,8 @@ fn device() -> DeviceIdentity {
     }
 }
 
-/// A memory file system where there is one: the targets write a file an input.
+/// Returns a folder in a memory file system, if there is one: the targets write a file for each
+/// input.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
     let place = if shm.is_dir() {
@@ -58,9 +59,9 @@ impl Place {
     }
 }
 
-/// An odd first byte means "these bytes are the file"; an even one, "scribble on a good file":
-/// pieces of an offset (2 bytes), a length (1) and as many bytes. The second byte cuts the file
-/// short if it is 1.
+/// Runs one input. If the first byte is odd, the other bytes are the file. Otherwise they overwrite
+/// parts of a valid file: an offset (2 bytes), a length (1) and as many bytes. The second byte
+/// truncates the file if it is 1.
 pub fn run(data: &[u8]) {
     let mut input = crate::Input::new(data);
     let (raw, cut) = (input.byte() & 1 == 1, input.byte() == 1);

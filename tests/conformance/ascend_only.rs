@@ -1,4 +1,4 @@
-//! What only Ascend has: two layers of one driver, each of which may be called alone.
+//! Tests of Ascend's two layers of one driver, each of which may be called alone.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -7,8 +7,8 @@ use crate::hip_only::program;
 use crate::machine::Machine;
 use crate::vendors::{GIB, MIB, Vendor};
 
-/// A jump leaves a call of either layer, and the flags that say that a thread is inside one. The
-/// quota holds all the same, and what is captured afterwards is not taken for work.
+/// Checks a jump out of a call of either layer, past the flags that say that a thread is inside
+/// one. The quota still holds, and captured work is not taken for a launch afterwards.
 pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

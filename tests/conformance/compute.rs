@@ -11,7 +11,7 @@ use fcsp_core::file::monotonic_ns as now_ns;
 use crate::machine::{Busy, Machine, wait_for};
 use crate::vendors::Vendor;
 
-/// How far a rate may be off.
+/// Tolerance of a rate.
 const COARSE: f64 = 1.5;
 
 fn near(what: &str, value: f64, expected: f64) {
@@ -21,9 +21,8 @@ fn near(what: &str, value: f64, expected: f64) {
     );
 }
 
-/// Waits until a rate of running programs is what it should be, for 40 measurements at most: costs
-/// are learned meanwhile, and the machine may give the clients too little time to keep the device
-/// busy.
+/// Waits until a rate of running programs is as expected, for at most 40 measurements. Costs are
+/// learned meanwhile, and the machine may give the clients too little time to keep the device busy.
 pub fn settles(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
     let settled = (0..40).any(|_| {
         let value = measure();
@@ -88,8 +87,8 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
     assert!(last > 0.0, "the floor is kept");
 }
 
-/// Work whose cost is hard to learn has its strict share of each second after the first, and is not
-/// starved.
+/// Checks that work whose cost is hard to learn gets its strict share of each second after the
+/// first, and is not starved.
 pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -115,8 +114,8 @@ pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
     }
 }
 
-/// A name lifts no share: kernels named as collectives, in a process that is no rank, are charged
-/// and held back.
+/// Checks that a name lifts no share: kernels named as collectives, in a process that is no rank,
+/// are charged and throttled.
 pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -145,14 +144,14 @@ pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendo
     assert!(share["waits"].as_u64() > Some(0), "{share}");
 }
 
-/// Where words of a share page are, bytes from its start.
+/// Offsets of words of a claim page, in bytes.
 const PROMISE: u64 = 16;
 const FINISH_AT: u64 = 80;
 const BLOCKED_SINCE: u64 = 88;
 const WAITING_AT: u64 = 104;
 const SEEN: u64 = 112;
 
-/// The page of a tenant that has one, once it says something.
+/// Returns the page of a tenant, once it is written.
 fn page_of(machine: &Machine, tenant: &str) -> PathBuf {
     let devices = machine.path().join("state/devices");
     let mut found = None;
@@ -168,7 +167,7 @@ fn page_of(machine: &Machine, tenant: &str) -> PathBuf {
     found.unwrap()
 }
 
-/// The best of a few seconds: in the first one costs are learned.
+/// Returns the best of a few seconds: in the first one, costs are learned.
 fn best(busy: &Busy) -> f64 {
     (0..4).map(|_| busy.rate()).fold(0.0, f64::max)
 }
@@ -181,7 +180,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// A page alone, without a tenant, says that it is of high priority, held up and waiting, always.
+/// Checks a page without a tenant that always claims high priority, to be device-bound and to wait.
 pub fn a_written_page_takes_no_guarantee(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -215,7 +214,7 @@ pub fn a_written_page_takes_no_guarantee(vendor: &'static Vendor) {
     });
 }
 
-/// Tenants that are gone have left thousands of pages, which nobody holds.
+/// Checks thousands of pages without locks, left by dead tenants.
 pub fn pages_of_the_dead_cost_nothing(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -235,8 +234,8 @@ pub fn pages_of_the_dead_cost_nothing(vendor: &'static Vendor) {
     assert_eq!(mapped, 0, "pages of the dead are mapped");
 }
 
-/// A page of another version, or noise, in the place of a tenant's own: its share is kept all the
-/// same.
+/// Checks that a page of another version, or noise, in place of a tenant's own does not end its
+/// share.
 pub fn a_page_of_another_version_turns_no_share_off(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

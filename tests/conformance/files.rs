@@ -1,9 +1,9 @@
-//! One backend is found its way in by whoever knows another: each file is a room with the same name
-//! in every one of them. A file that some backend lacks stands here, with those that have it and
+//! Every backend has the same module layout, so that knowing one means knowing all. This test
+//! enforces it. A file that some backend lacks is listed here, with the backends that have it and
 //! the reason.
 //!
-//! `fcsp-empty` is not compared: it is the smallest backend, to copy from, and its rooms are single
-//! files.
+//! `fcsp-empty` is not compared: it is the smallest backend, to copy from, and its modules are
+//! single files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -146,7 +146,7 @@ const EXCEPTIONS: &[Exception] = &[
     ),
 ];
 
-/// Every file below a folder, by its path from there.
+/// Collects every file below a folder, by its path from there.
 fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
     let entries =
         std::fs::read_dir(folder.join(below)).unwrap_or_else(|error| panic!("{below}: {error}"));
@@ -170,7 +170,7 @@ fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether a file belongs to a library of the vendor's: `src/ffi/NAME.rs`, what is in
+/// Returns true if a file belongs to a library of the vendor's: `src/ffi/NAME.rs`, a file in
 /// `src/ffi/NAME/`, `src/symbols/NAME.tsv`.
 fn is_of_library(file: &str, libraries: &[&str]) -> bool {
     libraries.iter().any(|name| {

@@ -1,4 +1,4 @@
-//! What only Gaudi has: recipes, and a card whose time is all its process's.
+//! Tests of Gaudi's recipes, and of a card whose time belongs to one process.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! What only HIP has: a runtime that calls itself, launches by host function and in a dozen forms,
-//! a last error.
+//! Tests of HIP's own features: a runtime that calls itself, launches by host function and in a
+//! dozen forms, a last error.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::vendors::{GIB, MIB, Vendor};
 const RUNTIME: &str = "libamdhip64.so.6";
 const WORKER: &str = "libamdhip64.so.0";
 
-/// A folder of simulated libraries whose runtime calls itself by its public names.
+/// Creates a folder of simulated libraries whose runtime calls itself by its public names.
 fn recursive(vendor: &Vendor, machine: &Machine) -> PathBuf {
     let dir = machine.path().join("recursive");
     std::fs::create_dir(&dir).unwrap();
@@ -112,7 +112,7 @@ fn opened(machine: &Machine, mut client: Client, name: &str) -> crate::machine::
     machine.keep_busy(client, name, false)
 }
 
-/// A program of `clients/` for this vendor.
+/// Compiles a program of `clients/` for this vendor.
 pub fn program(vendor: &Vendor, machine: &Machine, source: &str) -> PathBuf {
     let path = machine.path().join(source.trim_end_matches(".c"));
     let libraries: Vec<PathBuf> = vendor
@@ -266,7 +266,7 @@ pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     assert!(child.wait().unwrap().success());
 }
 
-/// AMD's Python bindings to AMD SMI, as its command-line tool uses them, inside a tenant.
+/// Checks AMD's Python bindings to AMD SMI, as its command-line tool uses them, inside a tenant.
 pub fn amds_own_bindings_see_the_quota(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -44,7 +44,7 @@ impl Seen {
         Self { child, words }
     }
 
-    /// The units of a mask, in order.
+    /// Returns the units of a mask, in order.
     fn units(&self, name: &str) -> Vec<u32> {
         (0..)
             .zip(&self.words[name])
@@ -98,7 +98,7 @@ pub fn tenants_run_on_units_of_their_own(vendor: &'static Vendor) {
             [1],
             "a mask of no unit is the runtime's to refuse"
         );
-        // Every stream is kept to them, not only those that were made with a mask.
+        // Every stream is limited to them, not only streams that were made with a mask.
         let longer = 1_000 * 304 / count;
         for time in ["time_null", "time_stream"] {
             let took = tenant.words[time][0];

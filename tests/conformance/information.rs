@@ -1,4 +1,4 @@
-//! What a tenant is told of its device.
+//! Tests of the information that a tenant gets about its device.
 
 use crate::machine::Machine;
 use crate::vendors::{GIB, MIB, Vendor};
@@ -39,7 +39,7 @@ pub fn free_memory_falls_by_what_is_taken(vendor: &'static Vendor) {
     assert_eq!(client.values("info")[0], empty);
 }
 
-/// Free memory can be had: never more is promised than the device has left.
+/// Checks that no more available memory is reported than the device has.
 pub fn no_more_is_promised_than_the_device_has(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -1,5 +1,5 @@
-//! What only Level Zero has: a loader between programs and drivers, and contexts that the program
-//! destroys.
+//! Tests of Level Zero's own features: a loader between programs and drivers, and contexts that the
+//! program destroys.
 
 use crate::compute::settles;
 use crate::machine::{Client, Machine, wait_for};
@@ -11,7 +11,7 @@ const AS_A_DRIVER: [(&str, &str); 2] = [
     ("FCSP_LEVELZERO_DRIVER", "{sim}/libze_fcsp_sim.so.1"),
 ];
 
-/// The quota of a process whose device is open, filled and judged from outside.
+/// Checks the quota of a process: opens its device, fills it, and judges from outside.
 fn holds_the_quota(vendor: &Vendor, machine: &Machine, client: &mut Client, quota: u64) {
     client.ok("open 0");
     assert_eq!(client.values("info")[1], quota);
@@ -36,8 +36,8 @@ pub fn the_library_is_a_driver_to_the_loader(vendor: &'static Vendor) {
     };
     let quota = 512 * MIB;
     let text = quota.to_string();
-    // By every route that leads to the loader's functions; the tables it hands out are those that
-    // we gave it.
+    // By every route to the loader's functions. The tables that it returns are the tables that it
+    // got from the library.
     for route in vendor.routes {
         let tenant = [("FCSP_TENANT", *route), ("FCSP_MEMORY_LIMIT", &text)];
         let mut client = machine.otherwise(&[&AS_A_DRIVER[..], &tenant].concat());
@@ -73,7 +73,8 @@ pub fn the_library_as_a_driver_keeps_shares(vendor: &'static Vendor) {
     });
 }
 
-/// With several drivers, or where it is asked to, the loader wraps every handle in one of its own.
+/// Checks a loader that wraps every handle in one of its own, as with several drivers or on
+/// request.
 pub fn the_loaders_own_handles_are_governed(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -95,7 +96,8 @@ pub fn the_loaders_own_handles_are_governed(vendor: &'static Vendor) {
     holds_the_quota(vendor, &machine, &mut client, quota);
 }
 
-/// Preloaded and named as a driver it would stand behind itself.
+/// Checks that a library that is both preloaded and named as a driver is refused: it would call
+/// itself.
 pub fn a_library_on_both_sides_of_the_loader_is_refused(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -106,7 +108,7 @@ pub fn a_library_on_both_sides_of_the_loader_is_refused(vendor: &'static Vendor)
     ]
     .concat();
     let mut client = machine.otherwise(&both);
-    // No device is to be had, and the program lives to hear it.
+    // No device is available, and the program survives to hear it.
     assert_ne!(client.code("open 0"), 0);
     assert_ne!(client.code("open 0"), 0);
 }
@@ -173,8 +175,8 @@ pub fn devices_have_quotas_of_their_own(vendor: &'static Vendor) {
     client.ok(&format!("alloc {}", 256 * MIB));
 }
 
-/// A process that dies between the driver's work and our entry of it leaves nothing behind,
-/// whatever it was doing.
+/// Checks that a process that dies between the driver's work and the library's record of it leaves
+/// nothing behind.
 pub fn deaths_inside_a_call_leave_nothing_behind(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -228,7 +230,7 @@ pub fn deaths_inside_a_call_leave_nothing_behind(vendor: &'static Vendor) {
         });
         assert!(died, "{fault} never came");
         assert_eq!(machine.used("a"), alone, "{fault}");
-        // The dead are looked for before a refusal, but not before every one.
+        // Dead processes are searched for before a refusal, but not before every one.
         wait_for(fault, || {
             let again = survivor.fill(vendor, &format!("alloc {}", 16 * MIB));
             for block in &again {

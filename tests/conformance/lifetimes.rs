@@ -88,9 +88,9 @@ pub fn handles_of_gaudi_come_and_go(vendor: &'static Vendor) {
     are_right(vendor, &[("cards", 10)]);
 }
 
-/// A device that another thread uses anew before the call that ended it comes back. `ends` is that
-/// call, `figures` one that the management library needs for its own: what is lost in between would
-/// be found by a measurement.
+/// Checks a device that another thread uses again before the call that ended it returns. `ends` is
+/// that call; `figures` is a call that the management library needs for its own. A measurement
+/// would find what is lost in between.
 fn what_is_taken_anew_counts(vendor: &'static Vendor, ends: &str, figures: Option<&str>) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -5,7 +5,8 @@ use super::objects::Form;
 use super::{Done, Thread};
 use crate::record::{Outcome, Value, checksum};
 
-/// Device attributes: some, one that no driver has, and those that speak of memory.
+/// Device attributes: some of them, one that no driver has, and those attributes which concern
+/// memory.
 const ATTRIBUTES: [u64; 14] = [1, 10, 16, 31, 41, 75, 76, 83, 89, 102, 103, 115, 119, 9_999];
 
 impl Thread<'_> {
@@ -34,9 +35,9 @@ impl Thread<'_> {
         let mut used = 0;
         let comparable = self.captures.is_empty() && !managed && !self.gone_pool_holds();
         if self.world.threads == 0 && comparable {
-            // When a pool gives back depends on when the driver noticed that work had ended: pools
-            // are left out, and the memory of graphs, which a trim takes only from those that have
-            // ended.
+            // A pool releases memory when the driver notices that work has ended. Pools are
+            // therefore left out. So is the memory of graphs, which a trim takes only after they
+            // have ended.
             let reserved = self.reserved_by_pools() + self.world.session.reserved_for_graphs();
             used = self.world.free_at_start as i64 - free as i64 - reserved as i64;
         }

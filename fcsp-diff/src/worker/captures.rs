@@ -6,7 +6,7 @@ use crate::program::FIRST_ID;
 use crate::record::Outcome;
 
 impl Thread<'_> {
-    /// A stream's capture status: 0 none, 1 active, 2 invalidated.
+    /// Returns a stream's capture status: 0 none, 1 active, 2 invalidated.
     pub(super) fn status(&self, handle: u64) -> u32 {
         if self.captures.is_empty() {
             return 0;
@@ -16,12 +16,12 @@ impl Thread<'_> {
         status
     }
 
-    /// Whether work put into a stream now is recorded.
+    /// Returns true if work put into a stream now is recorded.
     pub(super) fn recording(&self, stream: u64, handle: u64) -> bool {
         stream >= u64::from(FIRST_ID) && self.status(handle) == 1
     }
 
-    /// Whether a context is one that this thread has made.
+    /// Returns true if this thread has made the context.
     fn owns(&self, context: u32) -> bool {
         context >= FIRST_ID && context != PROCESS && {
             let object = self.world.objects.lock(context);
@@ -34,8 +34,8 @@ impl Thread<'_> {
             .here(id, 's')
             .filter(|object| object.owner == self.number)?;
         // `cuCtxSynchronize` of any thread ends every capture in its context, whatever the mode
-        // (driver 580), and other threads' calls one of the global mode: beside others a thread
-        // captures in a context of its own.
+        // (driver 580). Other threads' calls end one of the global mode. With other threads, a
+        // thread captures in a context of its own.
         let alone = self.world.threads == 0;
         if self.captures.len() > 2 || !(alone || self.owns(object.context)) {
             return None;

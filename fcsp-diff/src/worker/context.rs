@@ -83,14 +83,14 @@ impl Thread<'_> {
         }
     }
 
-    /// Whether the driver names the context that this thread's history says.
+    /// Returns true if the driver names the context that follows from this thread's history.
     fn current_is_as_expected(&self) -> bool {
         let mut handle = 0u64;
         self.call("cuCtxGetCurrent", &[&raw mut handle as u64]);
         handle == self.current().map_or(0, |id| self.context_handle(id))
     }
 
-    /// A context that can be made current.
+    /// Returns a context that can be made current.
     fn context(&self, id: u64) -> Option<(u32, u64)> {
         if id < u64::from(crate::program::FIRST_ID) {
             return Some((PRIMARY, self.context_handle(PRIMARY)));

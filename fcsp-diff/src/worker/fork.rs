@@ -10,7 +10,7 @@ const DIED: i32 = 9_997;
 /// A child that waits for so long, in one wait, hangs. One that a loaded machine lets wait for a
 /// processor does not.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long a child that hangs has to write its frames.
+/// Time for a hanging child to write its frames.
 const WORDS: Duration = Duration::from_millis(500);
 
 impl Thread<'_> {
@@ -71,7 +71,7 @@ impl Thread<'_> {
     }
 }
 
-/// How often a process has given its processor up, if it waits for something now.
+/// Returns how often a process has yielded its processor, if it waits for something now.
 fn waits(process: i32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));

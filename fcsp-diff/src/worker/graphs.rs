@@ -30,12 +30,13 @@ impl Thread<'_> {
         self.end(id, ended)
     }
 
-    /// A graph whose nodes the driver may read: it follows them to functions, events and memory.
+    /// Returns a graph whose nodes the driver may read: it follows them to functions, events and
+    /// memory.
     fn readable(&self, id: u64) -> Option<Object> {
         self.ending(id, 'g').filter(|graph| self.alive(graph))
     }
 
-    /// A graph to which this thread may add a node, and what the node depends on.
+    /// Returns a graph to which this thread may add a node, and the node's dependencies.
     fn growing(&self, id: u64) -> Option<(Object, [u64; 1], u64)> {
         let graph = self.readable(id)?;
         let count = u64::from(graph.extra != 0);
@@ -353,7 +354,7 @@ impl Thread<'_> {
         self.keep(id, made, object)
     }
 
-    /// Whether a graph or an executable that lives uses an object.
+    /// Returns true if a live graph or executable uses an object.
     pub(super) fn in_graph(&self, id: u64) -> bool {
         self.world.objects.alive().into_iter().any(|other| {
             let other = self.world.objects.lock(other);
@@ -361,7 +362,7 @@ impl Thread<'_> {
         })
     }
 
-    /// Whether all that a graph's nodes use is there.
+    /// Returns true if all objects that a graph's nodes use exist.
     fn alive(&self, graph: &Object) -> bool {
         graph
             .parts
@@ -369,7 +370,7 @@ impl Thread<'_> {
             .all(|&part| part == UNORDERED || self.world.objects.lock(part).live)
     }
 
-    /// An executable that may be launched.
+    /// Returns an executable that may be launched.
     fn launchable(&self, id: u64) -> Option<Object> {
         self.ending(id, 'x')
             .filter(|object| object.form != Form::Leaking && self.alive(object))

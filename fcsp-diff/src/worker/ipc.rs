@@ -15,11 +15,11 @@ pub const TASK: &str = "DIFF_IPC";
 /// Reported for a process that gave no answer.
 const NO_ANSWER: i32 = 9_996;
 
-/// The other process: opens the handle that stdin has, reads, writes, closes, and says the codes
-/// and a checksum of what it read. `task` is bytes and a value, separated by a space.
+/// Runs the other process. It opens the handle on stdin, reads, writes, closes, and prints the
+/// codes and a checksum of the contents. `task` is bytes and a value, separated by a space.
 ///
 /// # Errors
-/// What cannot be read or loaded.
+/// The input or the driver cannot be read or loaded.
 pub fn other_process(route: Route, task: &str) -> Result<(), String> {
     let mut words = task.split(' ').map(|word| word.parse::<u64>().unwrap_or(0));
     let (bytes, value) = (words.next().unwrap_or(0), words.next().unwrap_or(0));

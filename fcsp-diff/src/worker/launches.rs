@@ -30,7 +30,7 @@ impl FillArguments {
 }
 
 impl Thread<'_> {
-    /// A function of a module.
+    /// Returns a function of a module.
     pub(super) fn function(&self, module: u64, name: &std::ffi::CStr) -> Option<u64> {
         let module = self.here(module, 'u')?;
         let mut function = 0u64;
@@ -45,7 +45,7 @@ impl Thread<'_> {
         (got == 0).then_some(function)
     }
 
-    /// Memory, its stream and whether the work is recorded, for a launch that writes it.
+    /// Returns memory, its stream and whether the work is recorded, for a launch that writes it.
     fn target(&self, id: u64, stream: u64) -> Option<(Object, u64, bool)> {
         let object = self.memory(id)?;
         let handle = self.stream(stream)?;

@@ -5,8 +5,8 @@ use super::{Done, Thread, code};
 use crate::program::{FIRST_ID, PRIMARY};
 use crate::record::{Outcome, Value};
 
-/// What `cuPointerGetAttribute` is asked, with whether the answer is an address or the like, and
-/// only compared with 0.
+/// Attributes for `cuPointerGetAttribute`. True if the answer is an address or the like, and only
+/// compared with 0.
 const ATTRIBUTES: [(u64, bool); 10] = [
     (2, false),
     (1, true),

@@ -30,7 +30,7 @@ use objects::{NOWHERE, Object, Objects, PROCESS};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What all programs of a process share.
+/// State that all programs of a process share.
 pub struct Session {
     driver: Driver,
     device: u64,
@@ -42,13 +42,13 @@ pub struct Session {
     pool: AtomicU64,
     /// The most free bytes before a program so far.
     most_free: AtomicU64,
-    /// Whether the driver is the simulated one.
+    /// True if the driver is the simulated one.
     simulated: bool,
-    /// Whether each operation is written to stderr before it is carried out.
+    /// True if each operation is written to stderr before it runs.
     loud: bool,
     /// Nanoseconds by operation.
     times: Vec<AtomicU64>,
-    /// What each thread is about to do, for the tester to read when this process has died.
+    /// Operation that each thread is about to run. The tester reads it when this process has died.
     progress: Option<Progress>,
 }
 
@@ -124,13 +124,13 @@ impl Session {
         self.pool.load(Relaxed)
     }
 
-    /// Nanoseconds that each operation has taken since this was last asked, in the order of
+    /// Returns the nanoseconds that each operation has taken since the last call, in the order of
     /// [`OPERATIONS`].
     pub fn times(&self) -> impl Iterator<Item = u64> + '_ {
         self.times.iter().map(|time| time.swap(0, Relaxed))
     }
 
-    /// Free bytes by the driver, or 0.
+    /// Returns the driver's available bytes, or 0.
     fn free_memory(&self) -> u64 {
         let (mut free, mut total) = (0u64, 0u64);
         self.call(
@@ -140,7 +140,7 @@ impl Session {
         free
     }
 
-    /// Bytes that a pool has reserved.
+    /// Returns the bytes that a pool has reserved.
     fn reserved(&self, pool: u64) -> u64 {
         let mut bytes = 0u64;
         self.call(
@@ -150,7 +150,7 @@ impl Session {
         bytes
     }
 
-    /// Bytes that the device has reserved for graphs.
+    /// Returns the bytes that the device has reserved for graphs.
     fn reserved_for_graphs(&self) -> u64 {
         let mut bytes = 0u64;
         self.call(
@@ -160,8 +160,8 @@ impl Session {
         bytes
     }
 
-    /// Free bytes before a program. The library measures what the driver takes for itself every 20
-    /// ms at most: what the program before gave back may not show until then.
+    /// Returns the available bytes before a program. The library measures the driver's own memory
+    /// every 20 ms at most, so memory that the previous program freed may not show earlier.
     fn free_when_settled(&self, program: &Program) -> u64 {
         let asks = |operation: &Operation| operation.code == Code::MemInfo;
         // On a device it is not compared.
@@ -295,7 +295,7 @@ struct Thread<'w> {
     current_pool: u32,
     /// Limits that were changed, with their old values.
     limits: Vec<(u64, u64)>,
-    /// Whether the primary context was reset.
+    /// True if the primary context was reset.
     was_reset: bool,
     records: Vec<Record>,
 }
@@ -309,10 +309,10 @@ struct Capture {
     allocated: Vec<u32>,
 }
 
-/// What an operation returns: nothing if it could not be carried out.
+/// Result of an operation: `None` if it could not run.
 type Done = Option<Outcome>;
 
-/// The outcome of one driver call.
+/// Returns the outcome of one driver call.
 fn code(code: i32) -> Done {
     Some(Outcome::new(code))
 }
@@ -369,7 +369,7 @@ impl<'w> Thread<'w> {
         self.records.push(Record { at, outcome });
     }
 
-    /// The context that is current, if any.
+    /// Returns the current context, if any.
     fn current(&self) -> Option<u32> {
         self.stack.last().copied()
     }
@@ -381,26 +381,26 @@ impl<'w> Thread<'w> {
         }
     }
 
-    /// An object that this thread may use.
+    /// Returns an object that this thread may use.
     fn usable(&self, id: u64, kind: char) -> Option<Object> {
         let object = self.world.objects.get(id as u32);
         (object.live && object.kind == kind && (object.owner == self.number || object.owner == 0))
             .then_some(object)
     }
 
-    /// The same, of the current context or of none.
+    /// Returns an object that this thread may use, of the current context or of none.
     fn here(&self, id: u64, kind: char) -> Option<Object> {
         self.usable(id, kind)
             .filter(|object| object.context == PROCESS || Some(object.context) == self.current())
     }
 
-    /// An object that this thread may end.
+    /// Returns an object that this thread may end.
     fn ending(&self, id: u64, kind: char) -> Option<Object> {
         self.here(id, kind)
             .filter(|object| object.owner == self.number)
     }
 
-    /// A stream's handle.
+    /// Returns a stream's handle.
     fn stream(&self, id: u64) -> Option<u64> {
         if id < u64::from(FIRST_ID) {
             return self.current().map(|_| id.min(2));
@@ -423,7 +423,7 @@ impl<'w> Thread<'w> {
         code(made)
     }
 
-    /// A new object of the current context.
+    /// Returns a new object of the current context.
     fn of_here(&self, kind: char, handle: u64) -> Object {
         Object {
             kind,
@@ -494,7 +494,7 @@ impl<'w> Thread<'w> {
         });
     }
 
-    /// Destroys one object, whoever made it.
+    /// Destroys one object, regardless of the thread that made it.
     fn destroy(&mut self, id: u32) -> Done {
         {
             let mut object = self.world.objects.lock(id);
@@ -666,7 +666,7 @@ impl<'w> Thread<'w> {
     }
 }
 
-/// How many calls with wrong arguments there are.
+/// Returns the number of calls with wrong arguments.
 pub fn wrong_calls() -> usize {
     wrong::CALLS.len()
 }

@@ -1,10 +1,10 @@
-//! What a program's objects are while it runs, and whether the contents of memory are determined.
+//! A program's objects while it runs, and whether the contents of memory are determined.
 //!
-//! The worker is what keeps programs legal. An object knows its context, the thread that made it,
-//! the memory and code that it depends on, and the stream that used it last. An operation on an
-//! object that is gone, foreign or in use elsewhere is skipped. Contents are compared only where
-//! every run must agree: the prefix of `known` bytes, unless two streams have used the memory
-//! without an order between them.
+//! The worker keeps programs legal. An object knows its context, the thread that made it, the
+//! memory and code that it depends on, and the stream that used it last. An operation on an object
+//! that is gone, foreign or in use elsewhere is skipped. Contents are compared only where every run
+//! must agree: the prefix of `known` bytes, unless two streams have used the memory without an
+//! order between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ pub const NOWHERE: u32 = u32::MAX;
 /// No context: the object belongs to the process.
 pub const PROCESS: u32 = u32::MAX;
 
-/// What a piece of memory is, or a variant of another object.
+/// Form of a memory object, or a variant of another object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
     /// Nothing special.
@@ -41,7 +41,7 @@ pub enum Form {
 pub struct Object {
     /// Its letter; 0 for one that was never made.
     pub kind: char,
-    /// Whether it can be used.
+    /// True if it can be used.
     pub live: bool,
     /// The driver's handle, or the address.
     pub handle: u64,
@@ -55,11 +55,11 @@ pub struct Object {
     pub owner: u8,
     /// Bytes from the start whose contents every run must have alike.
     pub known: u64,
-    /// Whether two streams may have written it in either order.
+    /// True if two streams may have written it in either order.
     pub tainted: bool,
     /// The stream whose work on it may not have ended.
     pub pending: u32,
-    /// Whether work of another stream, in no order with that, may not have ended either.
+    /// True if unordered work of another stream may not have ended either.
     pub racing: bool,
     /// Other objects that must live while this one is used.
     pub parts: Vec<u32>,
@@ -75,24 +75,24 @@ pub struct Object {
 pub struct Objects(Vec<Mutex<Object>>);
 
 impl Objects {
-    /// Room for as many objects.
+    /// Creates space for `count` objects.
     pub fn new(count: u32) -> Self {
         Self((0..count).map(|_| Mutex::default()).collect())
     }
 
-    /// One object.
+    /// Locks one object.
     pub fn lock(&self, id: u32) -> MutexGuard<'_, Object> {
         self.0[id as usize]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy of one object.
+    /// Returns a copy of one object.
     pub fn get(&self, id: u32) -> Object {
         self.lock(id).clone()
     }
 
-    /// The numbers of all that live, from the youngest.
+    /// Returns the numbers of all live objects, from the youngest.
     pub fn alive(&self) -> Vec<u32> {
         (0..self.0.len() as u32)
             .rev()

@@ -113,7 +113,7 @@ impl Thread<'_> {
         self.keep(id, made, object)
     }
 
-    /// Whether other threads may write physical memory as well.
+    /// Returns true if other threads may write physical memory as well.
     fn is_shared(&self, memory: &Object) -> bool {
         self.world.threads > 0 && (memory.owner != self.number || memory.more == 1)
     }

@@ -7,12 +7,12 @@ use crate::record::{Outcome, Value};
 use fcsp_cuda::ffi::cuda::{CUmemAccessDesc, CUmemLocation, CUmemPoolProps};
 
 impl Thread<'_> {
-    /// The device's default pool.
+    /// Returns the device's default pool.
     pub(super) fn default_pool(&self) -> u64 {
         self.world.session.default_pool()
     }
 
-    /// A pool's handle.
+    /// Returns a pool's handle.
     pub(super) fn pool(&self, id: u64) -> Option<u64> {
         if id < u64::from(FIRST_ID) {
             return Some(self.default_pool());
@@ -20,7 +20,7 @@ impl Thread<'_> {
         self.usable(id, 'p').map(|object| object.handle)
     }
 
-    /// Bytes that the default pool and the program's own have reserved.
+    /// Returns the bytes that the default pool and the program's own pools have reserved.
     pub(super) fn reserved_by_pools(&self) -> u64 {
         let own = self.world.objects.alive().into_iter().filter_map(|id| {
             let object = self.world.objects.lock(id);
@@ -31,8 +31,8 @@ impl Thread<'_> {
             .sum()
     }
 
-    /// Whether a pool that is gone may still hold memory: a piece of it was freed behind work that
-    /// may not have ended.
+    /// Returns true if a destroyed pool may still hold memory: a part of it was freed behind work
+    /// that may not have ended.
     pub(super) fn gone_pool_holds(&self) -> bool {
         let (mut gone, mut holds) = (Vec::new(), false);
         self.world.objects.each(|id, object| {

@@ -25,19 +25,20 @@ pub(super) unsafe extern "C" fn count(_: *mut c_void) {
     CALLED.fetch_add(1, Relaxed);
 }
 
-/// Whether work has ended depends on time: both answers are one.
+/// Returns the outcome of a query for completed work. It depends on time, so both answers are made
+/// one.
 fn ready(code: i32) -> Done {
     Some(Outcome::new(if code == NOT_READY { 0 } else { code }))
 }
 
 impl Thread<'_> {
-    /// Whether a stream is the legacy one by this route.
+    /// Returns true if a stream is the legacy stream by this route.
     fn legacy(&self, stream: u32) -> bool {
         stream == LEGACY_STREAM
             || stream == NULL_STREAM && self.world.session.driver.route != Route::AddressesPerThread
     }
 
-    /// Whether work on `next` comes after all work on `last` without anybody's help.
+    /// Returns true if work on `next` always comes after all work on `last`.
     pub(super) fn in_order(&self, last: u32, next: u32) -> bool {
         let blocking = |stream: u32| {
             stream >= FIRST_ID && self.world.objects.lock(stream).form != Form::NonBlocking
@@ -118,7 +119,7 @@ impl Thread<'_> {
         code(self.call("cuStreamWaitEvent", &[handle, object.handle, 0]))
     }
 
-    /// Whether a capture of this thread must not reach a stream, since others use it.
+    /// Returns true if a capture of this thread must not reach a stream, since others use it.
     pub(super) fn foreign(&self, stream: u64) -> bool {
         !self.captures.is_empty()
             && self.world.threads > 0

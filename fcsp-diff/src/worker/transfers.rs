@@ -10,7 +10,7 @@ use fcsp_cuda::ffi::cuda::CUDA_MEMCPY2D;
 /// processor.
 pub(super) const WINDOW: u64 = 64 << 10;
 
-/// Bytes that follow from a value.
+/// Returns bytes that are derived from a value.
 pub(super) fn pattern(value: u64, bytes: u64) -> Vec<u8> {
     (0..bytes)
         .map(|at| {
@@ -23,19 +23,20 @@ pub(super) fn pattern(value: u64, bytes: u64) -> Vec<u8> {
 }
 
 impl Thread<'_> {
-    /// Memory that can be used in a stream now.
+    /// Returns memory that can be used in a stream now.
     pub(super) fn memory(&self, id: u64) -> Option<Object> {
         self.here(id, 'm').filter(|object| object.bytes > 0)
     }
 
-    /// Whether memory may be touched here: recorded allocations only by recorded work, and others'
-    /// work never.
+    /// Returns true if memory may be touched here. Recorded allocations belong to recorded work
+    /// alone, and other threads' memory is excluded.
     pub(super) fn fits(&self, object: &Object, recorded: bool) -> bool {
         (object.form != Form::Recorded || recorded)
             && !(self.world.threads > 0 && object.owner != self.number)
     }
 
-    /// The same in a stream: memory in stream order is there only after its allocation.
+    /// Returns true if memory may be touched in a stream: memory in stream order exists only after
+    /// its allocation.
     pub(super) fn reaches(&self, object: &Object, recorded: bool, stream: u64) -> bool {
         self.fits(object, recorded)
             && (object.form != Form::Ordered
@@ -68,7 +69,7 @@ impl Thread<'_> {
         ordered
     }
 
-    /// The same for memory whose first bytes are now determined.
+    /// Records a write after which the first bytes of memory are determined.
     pub(super) fn wrote(&mut self, id: u64, stream: u64, recorded: bool, bytes: u64) {
         if self.used(id, stream, recorded) {
             let mut object = self.world.objects.lock(id as u32);
@@ -79,7 +80,7 @@ impl Thread<'_> {
         }
     }
 
-    /// The same for memory into which `bytes` were copied from other memory.
+    /// Records a copy of `bytes` from other memory.
     fn copied(&mut self, to: u64, from: u64, stream: u64, recorded: bool, bytes: u64) {
         let source = self.used(from, stream, recorded);
         let determined = {

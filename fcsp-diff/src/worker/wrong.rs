@@ -15,7 +15,7 @@ use fcsp_cuda::ffi::cuda::{
 const HUGE: u64 = 1 << 50;
 /// A device that no machine has.
 const NO_DEVICE: u64 = 77;
-/// What stands in places that a call may write to.
+/// Contents of places that a call may write to.
 const UNTOUCHED: u64 = 0x5555_5555_5555_5555;
 /// A granule of physical memory on every device so far.
 const GRANULE: u64 = 2 << 20;
@@ -73,7 +73,7 @@ fn solid(width: usize, format: u32, flags: u32) -> CUDA_ARRAY3D_DESCRIPTOR {
     }
 }
 
-/// One wrong call: two places that it may write to, and a piece of host memory.
+/// One wrong call: two places that it may write to, and some host memory.
 type Call = fn(&Thread, &mut u64, &mut u64, &[u64; 16]) -> i32;
 
 macro_rules! calls {
