@@ -32,7 +32,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a vendor's cases run on.
+/// Files that a vendor's cases need.
 #[derive(Debug, Clone)]
 struct Built {
     client: PathBuf,
@@ -40,8 +40,8 @@ struct Built {
     sim: PathBuf,
 }
 
-/// Builds a vendor's libraries and client, once a run; nothing where its headers are not to be had
-/// offline.
+/// Builds a vendor's libraries and client, once a run. Returns `None` if its headers are not
+/// available offline.
 fn built(vendor: &Vendor) -> Option<Built> {
     static BUILT: Mutex<Option<HashMap<&'static str, Option<Built>>>> = Mutex::new(None);
     let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +155,7 @@ pub fn compile(vendor: &Vendor, source: &str, result: &Path, arguments: &[&str])
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// A file of this name in a folder or in one of its folders, such as that of the machine's
+/// Finds a file of this name in a folder or in one of its folders, such as that of the machine's
 /// architecture.
 fn below(folder: &Path, name: &str) -> Option<PathBuf> {
     let here = folder.join(name);
@@ -173,7 +173,8 @@ fn replace(from: &Path, to: &Path) {
     std::fs::rename(&fresh, to).unwrap();
 }
 
-/// The folder of what was fetched for a vendor; nothing where it is not to be had offline.
+/// Finds the folder of the files that were fetched for a vendor. Returns `None` if they are not
+/// available offline.
 pub fn headers(vendor: &Vendor) -> Option<PathBuf> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
@@ -217,7 +218,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine of this vendor; nothing where its headers are not to be had offline.
+    /// Creates a machine of this vendor. Returns `None` if its headers are not available offline.
     pub fn new(vendor: &'static Vendor) -> Option<Self> {
         Some(Self {
             vendor,
@@ -230,13 +231,13 @@ impl Machine {
         self.dir.path()
     }
 
-    /// The client's file.
+    /// Returns the client's file.
     #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
     pub fn client(&self) -> &Path {
         &self.built.client
     }
 
-    /// A program on this machine, without the preload library.
+    /// Returns the command of a program on this machine, without the preload library.
     pub fn bare(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
@@ -263,7 +264,7 @@ impl Machine {
         command
     }
 
-    /// The client without the preload library, waiting for commands.
+    /// Starts the client without the preload library; it waits for commands.
     pub fn judge(&self) -> Judge {
         let mut client = Client::start(self.bare(&self.built.client));
         // Simulated management libraries need no device to be open, which would be one more process
@@ -272,7 +273,7 @@ impl Machine {
         Judge { client }
     }
 
-    /// The client by plain preload, with these settings.
+    /// Starts the client by plain preload, with these settings.
     pub fn governed(&self, settings: &[(&str, &str)]) -> Client {
         let mut command = self.bare(&self.built.client);
         command
@@ -281,7 +282,7 @@ impl Machine {
         Client::start(command)
     }
 
-    /// Another program by plain preload, with these settings.
+    /// Returns the command of another program by plain preload, with these settings.
     pub fn program(&self, program: &Path, settings: &[(&str, &str)]) -> Command {
         let mut command = self.bare(program);
         command
@@ -290,14 +291,14 @@ impl Machine {
         command
     }
 
-    /// The command itself, on this machine.
+    /// Returns the `fcsp` command on this machine.
     pub fn fcsp(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare(env!("CARGO_BIN_EXE_fcsp"));
         command.args(arguments);
         command
     }
 
-    /// A program by `fcsp run` with these options.
+    /// Returns the command of a program by `fcsp run` with these options.
     pub fn run(&self, options: &[&str], program: &Path) -> Command {
         let mut command = self.bare(env!("CARGO_BIN_EXE_fcsp"));
         command
@@ -308,23 +309,23 @@ impl Machine {
         command
     }
 
-    /// The client by `fcsp run` with these options.
+    /// Starts the client by `fcsp run` with these options.
     pub fn run_client(&self, options: &[&str]) -> Client {
         Client::start(self.run(options, &self.built.client))
     }
 
-    /// The preload library.
+    /// Returns the preload library.
     pub fn preload(&self) -> &Path {
         &self.built.preload
     }
 
-    /// The folder of the simulated libraries.
+    /// Returns the folder of the simulated libraries.
     pub fn sim(&self) -> &Path {
         &self.built.sim
     }
 
-    /// The client with these variables and no preload library; `{preload}` and `{sim}` stand for
-    /// that library's file and the folder of the simulated ones.
+    /// Starts the client with these variables and no preload library. `{preload}` and `{sim}` stand
+    /// for that library's file and the folder of the simulated ones.
     pub fn otherwise(&self, settings: &[(&str, &str)]) -> Client {
         let mut command = self.bare(&self.built.client);
         for (name, value) in settings {
@@ -337,8 +338,8 @@ impl Machine {
         Client::start(command)
     }
 
-    /// The client in a PID namespace of its own, where management libraries list processes by the
-    /// numbers that they have outside, as in a container; `None`, with a note, where no namespace
+    /// Starts the client in a PID namespace of its own. Management libraries list processes there
+    /// by their outside numbers, as in a container. Returns `None`, with a note, if no namespace
     /// can be made.
     #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
     pub fn contained(&self, settings: &[(&str, &str)]) -> Option<Client> {
@@ -362,7 +363,7 @@ impl Machine {
         Some(Client::start(command))
     }
 
-    /// The client of a tenant with this quota, the first device open.
+    /// Starts the client of a tenant with this quota and opens the first device.
     pub fn open(&self, tenant: &str, quota: u64) -> Client {
         let mut client = self.governed(&[
             ("FCSP_TENANT", tenant),
@@ -372,20 +373,20 @@ impl Machine {
         client
     }
 
-    /// The client with nobody between it and the driver.
+    /// Starts the client without any library between it and the driver.
     pub fn plain(&self) -> Client {
         Client::start(self.bare(&self.built.client))
     }
 
-    /// The same with the first device open.
+    /// Starts the same client and opens the first device.
     pub fn free(&self) -> Client {
         let mut client = self.plain();
         client.ok("open 0");
         client
     }
 
-    /// The client busy with kernels of a millisecond, or with recorded work, as a tenant with these
-    /// settings.
+    /// Starts a busy client of a tenant with these settings, with kernels of a millisecond or with
+    /// recorded work.
     pub fn busy(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
         let all = [&[("FCSP_TENANT", tenant)][..], settings].concat();
         self.keep_busy(self.governed(&all), tenant, recorded)
@@ -425,7 +426,7 @@ impl Machine {
         }
     }
 
-    /// A tenant as `fcsp ps` shows it.
+    /// Returns a tenant as `fcsp ps` shows it.
     pub fn tenant(&self, name: &str) -> serde_json::Value {
         let output = self
             .bare(env!("CARGO_BIN_EXE_fcsp"))
@@ -441,8 +442,8 @@ impl Machine {
             .clone()
     }
 
-    /// The most that all processes together ever held on the first device, by the machine's own
-    /// account.
+    /// Returns the most that all processes together ever held on the first device, by the machine's
+    /// own account.
     pub fn peak(&self) -> u64 {
         let topology = self.vendor.spec.parse().unwrap();
         let region =
@@ -450,7 +451,7 @@ impl Machine {
         fcsp_sim::process::peak(&region, 0)
     }
 
-    /// Bytes that a tenant holds, by `fcsp ps`.
+    /// Returns the bytes that a tenant uses, by `fcsp ps`.
     pub fn used(&self, tenant: &str) -> u64 {
         self.tenant(tenant)["used_bytes"].as_u64().unwrap()
     }
@@ -487,7 +488,7 @@ impl Client {
         input.flush().unwrap();
     }
 
-    /// The answer to a command already told.
+    /// Returns the answer to a command that was sent.
     pub fn hear(&mut self) -> (i32, Vec<u64>) {
         let mut line = String::new();
         let read = self.output.read_line(&mut line).unwrap();
@@ -497,7 +498,7 @@ impl Client {
         (code, words.map(|word| word.parse().unwrap()).collect())
     }
 
-    /// The answer to a command, or nothing if the client died of it.
+    /// Returns the answer to a command, or `None` if the client died of it.
     pub fn survives(&mut self, command: &str) -> Option<(i32, Vec<u64>)> {
         let input = self.input.as_mut().expect("the client takes commands");
         let mut line = String::new();
@@ -507,7 +508,7 @@ impl Client {
             .is_err()
             || self.output.read_line(&mut line).unwrap() == 0
         {
-            // A dying process lets go of its pipes before it is dead.
+            // A dying process closes its pipes before it is dead.
             self.child.wait().unwrap();
             return None;
         }
@@ -516,7 +517,7 @@ impl Client {
         Some((code, words.map(|word| word.parse().unwrap()).collect()))
     }
 
-    /// The driver's code and values for a command.
+    /// Returns the driver's code and values for a command.
     pub fn call(&mut self, command: &str) -> (i32, Vec<u64>) {
         self.tell(command);
         self.hear()
@@ -526,14 +527,14 @@ impl Client {
         self.call(command).0
     }
 
-    /// The values of a command that must succeed.
+    /// Returns the values of a command that must succeed.
     pub fn values(&mut self, command: &str) -> Vec<u64> {
         let (code, values) = self.call(command);
         assert_eq!(code, 0, "{command}");
         values
     }
 
-    /// The first value of a command that must succeed, or 0 if it has none.
+    /// Returns the first value of a command that must succeed, or 0 if it has none.
     pub fn ok(&mut self, command: &str) -> u64 {
         self.values(command).first().copied().unwrap_or(0)
     }
@@ -587,7 +588,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Bytes that each process holds.
+    /// Returns the bytes of each process.
     pub fn processes(&mut self) -> Vec<(u32, u64)> {
         let words = self.client.values("processes 0");
         words
@@ -596,7 +597,7 @@ impl Judge {
             .collect()
     }
 
-    /// Bytes that one process holds.
+    /// Returns the bytes of one process.
     pub fn held(&mut self, pid: u32) -> u64 {
         self.processes()
             .iter()
@@ -604,7 +605,7 @@ impl Judge {
             .map_or(0, |entry| entry.1)
     }
 
-    /// Bytes that all processes hold.
+    /// Returns the bytes of all processes.
     pub fn sum(&mut self) -> u64 {
         self.processes().iter().map(|entry| entry.1).sum()
     }

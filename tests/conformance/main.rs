@@ -1,17 +1,17 @@
-//! What every vendor's virtual device must do, written once: real programs under the real preload
-//! library on the simulated driver, in the same words for each vendor.
+//! Tests that every vendor's virtual device must pass, written once: real programs under the real
+//! preload library on the simulated driver, in the same words for each vendor.
 //!
 //! A vendor is an entry in [`vendors`], a client in `clients/`, compiled against its official
-//! headers, and a module below that names the groups of cases it takes part in. Cases are `pub fn`
-//! in the rooms `routes`, `memory`, `information`, `processes`, `recorded` and `compute`; what a
-//! process holds is judged from outside, by a client without the preload library that asks the
-//! vendor's management library.
+//! headers, and a module below that names its groups of cases. Cases are `pub fn` in the modules
+//! `routes`, `memory`, `information`, `processes`, `recorded` and `compute`. A process's memory is
+//! judged from outside. A client without the preload library asks the vendor's management library
+//! for it.
 //!
-//! The room `files` runs nothing: it compares the backends' folders.
+//! The module `files` runs nothing: it compares the backends' folders.
 //!
-//! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder
-//! that holds them, `FCSP_OFFLINE=1` goes without where there are none, and says so. A C compiler
-//! is needed.
+//! Headers are downloaded on first use (`scripts/fetch-headers.sh`). `FCSP_HEADERS` names a folder
+//! that contains them. With `FCSP_OFFLINE=1`, vendors without headers are left out, with a note. A
+//! C compiler is needed.
 
 mod ascend_only;
 mod compute;
@@ -40,7 +40,7 @@ macro_rules! cases {
     };
 }
 
-/// What one process with a device to itself can expect.
+/// Cases of one process with a device to itself.
 macro_rules! basics {
     ($vendor:ident) => {
         cases!($vendor:

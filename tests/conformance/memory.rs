@@ -7,10 +7,10 @@ use crate::vendors::{GIB, MIB, Vendor};
 
 /// The quota of these cases.
 const QUOTA: u64 = GIB;
-/// What is taken at a time.
+/// Bytes that are allocated at a time.
 const BLOCK: u64 = 16 * MIB;
-/// What a driver may take for itself besides the context: streams, code, the steps in which pools
-/// grow.
+/// Most bytes that a driver may take for itself besides the context: streams, code, the steps in
+/// which pools grow.
 const SLACK: u64 = 48 * MIB;
 
 fn governed(vendor: &'static Vendor) -> Option<(Machine, Client)> {
@@ -51,10 +51,10 @@ pub fn the_quota_is_filled_and_never_passed(vendor: &'static Vendor) {
     });
 }
 
-/// Small requests far from the quota come from bytes held ahead: the account is never below the
-/// driver's, above it by little, and exact where the tenant asks.
+/// Checks that small requests far from the quota come from the reservation cache. The account is
+/// never below the driver's, above it by little, and exact when the tenant asks.
 pub fn small_requests_are_counted(vendor: &'static Vendor) {
-    /// More than is ever held ahead by one process, and a slab.
+    /// More than the reservation cache of one process ever holds, and a slab.
     const AHEAD: u64 = 2 * MIB;
     const QUOTA: u64 = 3 * GIB;
     let Some(machine) = Machine::new(vendor) else {
@@ -75,7 +75,8 @@ pub fn small_requests_are_counted(vendor: &'static Vendor) {
                 "{used} counted, {held} held"
             );
             assert!(held > nothing);
-            // Asked, nothing is held ahead, and what is free is what can be had.
+            // When the tenant asks, the cache is empty, and the reported available memory can be
+            // allocated.
             let free = client.values("info")[0];
             assert_eq!(free, QUOTA - machine.used("a"));
             assert!(machine.used("a") >= held);
@@ -108,7 +109,7 @@ pub fn small_requests_are_counted(vendor: &'static Vendor) {
         );
         std::thread::sleep(Duration::from_millis(20));
     }
-    // And what is held ahead dies with its process.
+    // The reservation cache ends with its process.
     client.ok("alloc 4096");
     client.kill();
     let mut next = machine.open("a", QUOTA);
@@ -116,7 +117,8 @@ pub fn small_requests_are_counted(vendor: &'static Vendor) {
     assert_eq!(machine.used("a"), idle);
 }
 
-/// From far away up to the quota in small steps: exact near it, whatever was held ahead on the way.
+/// Checks small steps from far away up to the quota: exact near it, whatever the cache held on the
+/// way.
 pub fn small_requests_fill_the_quota(vendor: &'static Vendor) {
     const QUOTA: u64 = GIB + 256 * MIB;
     const PIECE: u64 = 64 << 10;
@@ -210,7 +212,7 @@ pub fn pools_are_held_to_the_quota(vendor: &'static Vendor) {
         client.ok(&format!("freeasync {block}"));
     }
     client.ok("sync");
-    // What the pool has let go of is there for everybody.
+    // The memory that the pool has released is available to all.
     client.ok(&format!("alloc {}", 768 * MIB));
     assert!(judge.held(client.pid()) <= QUOTA);
 }

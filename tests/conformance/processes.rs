@@ -6,8 +6,8 @@ use crate::vendors::{GIB, MIB, Vendor};
 
 const BLOCK: u64 = 16 * MIB;
 
-/// Waits until `take` is granted again: while requests are being refused, the dead are looked for a
-/// few times a second.
+/// Waits until `take` is granted again. While requests are refused, dead processes are searched for
+/// a few times a second.
 fn returned(client: &mut Client, take: &str) -> u64 {
     let mut taken = 0;
     wait_for("what a process held that has gone", || {
@@ -43,7 +43,7 @@ pub fn threads_never_pass_the_quota(vendor: &'static Vendor) {
         assert!(judge.held(client.pid()) <= quota);
     }
     assert_eq!(client.hear().0, 0);
-    // A measurement in the middle of it is put right by the next.
+    // The next measurement corrects one in the middle of it.
     wait_for("what the threads held", || {
         client.ok("info");
         machine.used("a") == before
@@ -62,7 +62,7 @@ pub fn threads_pass_between_far_and_near(vendor: &'static Vendor) {
     let before = (machine.used("a"), judge.held(client.pid()));
     for _ in 0..3 {
         client.ok(&format!("threads 8 300 {} 65536", vendor.out_of_memory));
-        // A measurement in the middle of it is put right by the next.
+        // The next measurement corrects one in the middle of it.
         wait_for("what the threads held", || {
             client.ok("info");
             (machine.used("a"), judge.held(client.pid())) == before
@@ -70,8 +70,8 @@ pub fn threads_pass_between_far_and_near(vendor: &'static Vendor) {
     }
 }
 
-/// A process that comes to a full tenant: the driver makes nothing for it, not even for a moment.
-/// Where there is room for exactly what the driver makes, it gets that.
+/// Checks a process that joins a full tenant: the driver makes nothing for it, not even for a
+/// moment. With exactly enough space for what the driver makes, it gets that.
 pub fn what_a_process_begins_with_is_held_beforehand(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
@@ -243,9 +243,9 @@ pub fn programs_started_by_programs_are_governed(vendor: &'static Vendor) {
     client.ok(&format!("spawn open 0; alloc {}", 256 * MIB));
 }
 
-/// In a container the management library lists processes by numbers that they do not know. Each
-/// finds its own entry, is measured by it whatever its neighbours do meanwhile, and finds itself in
-/// the lists under its own number.
+/// Checks a container, where the management library lists processes by numbers that they do not
+/// know. Each process finds its own entry and is measured by it, whatever its neighbours do
+/// meanwhile. It finds itself in the lists under its own number.
 pub fn a_container_measures_exactly(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

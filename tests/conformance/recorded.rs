@@ -31,8 +31,8 @@ pub fn recorded_work_is_held_to_the_share(vendor: &'static Vendor) {
     });
 }
 
-/// What a capture forbids is refused for its sake, and ends it; what it allows is refused for the
-/// quota's sake, and does not.
+/// Checks that a call which a capture forbids gets the capture's refusal, which ends the capture. A
+/// call that it allows gets the quota's refusal, which does not.
 pub fn a_captures_refusal_comes_before_the_quotas(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;

@@ -18,7 +18,7 @@ pub struct Vendor {
     pub fetched: &'static [(&'static str, &'static str)],
     /// Libraries of both that the client is linked against.
     pub linked: &'static [&'static str],
-    /// What `scripts/fetch-headers.sh` is asked for.
+    /// Argument for `scripts/fetch-headers.sh`.
     pub fetch: &'static str,
     /// Folders for the compiler's search path, which that fills.
     pub headers: &'static [&'static str],
@@ -65,7 +65,7 @@ pub static CUDA: Vendor = Vendor {
     collective: "ncclDevKernel_AllReduce_Sum_f32_RING_LL",
 };
 
-/// Intel, and whoever else has a driver for oneAPI Level Zero. The loader is the real one.
+/// Intel, and every other vendor with a driver for oneAPI Level Zero. The loader is the real one.
 pub static LEVELZERO: Vendor = Vendor {
     name: "levelzero",
     client: "client_levelzero.c",

@@ -1,6 +1,5 @@
-//! What is counted while several things happen at once, and where the management library does not
-//! say what a process holds. The programs are those that `benches/device/cases.py` runs on a
-//! device.
+//! Tests of accounting while several things happen at once, and where the management library does
+//! not report a process's memory. `benches/device/cases.py` runs the same programs on a device.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,9 +8,9 @@ use crate::{CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, program
 
 /// A machine whose contexts have their real size.
 const REAL: &str = "h100,memory=16GiB";
-/// What a context is taken to hold where it cannot be measured.
+/// Estimate of a context's size where it cannot be measured.
 const ESTIMATE: u64 = fcsp_cuda::device::CONTEXT_ESTIMATE;
-/// What a context takes there.
+/// Size of a context on that machine.
 const REAL_CONTEXT: u64 = 518 * MIB;
 
 fn cases() -> PathBuf {
@@ -29,7 +28,7 @@ fn case(
     with_variables(machine, quota, inside, &[("FCSP_SIM_NVML", nvml)], words)
 }
 
-/// The same with these variables; those with no value are not set.
+/// Runs a case with these variables; variables without a value are not set.
 fn with_variables(
     machine: &Machine,
     quota: Option<&str>,
@@ -68,8 +67,8 @@ fn number(answer: &serde_json::Value, key: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {key} in {answer}"))
 }
 
-/// The command before a program that is to run in a PID namespace of its own; `None`, with a note,
-/// where none can be made.
+/// Returns the command that starts a program in a PID namespace of its own. Returns `None`, with a
+/// note, if none can be made.
 fn in_namespace() -> Option<&'static [&'static str]> {
     const INSIDE: &[&str] = &[
         "unshare",
@@ -153,13 +152,13 @@ fn contexts_made_at_once_never_pass_a_quota() {
         let machine = Machine::with(REAL);
         assert_eq!(contexts_at_once(&machine, quota, 8, &[]), fit, "{quota}");
         assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
-        // Those that were refused hold nothing, and all have left.
+        // Refused processes hold nothing, and all have left.
         assert_eq!(contexts_at_once(&machine, quota, 8, &[]), fit, "{quota}");
         assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
     }
 }
 
-/// The same where a process must find itself in the library's list first.
+/// Checks the same where a process must find itself in the library's list first.
 #[test]
 fn contexts_made_at_once_in_a_container_never_pass_a_quota() {
     let Some(inside) = in_namespace() else { return };
@@ -168,8 +167,8 @@ fn contexts_made_at_once_in_a_container_never_pass_a_quota() {
     assert!(machine.peak() <= 2 * GIB, "{}", machine.peak());
 }
 
-/// A process that comes to a full tenant is refused before the driver makes its context, and gets
-/// one when there is exactly room for it.
+/// Checks that a process that joins a full tenant is refused before the driver makes its context,
+/// and gets one if there is exactly enough space.
 #[test]
 fn a_context_is_refused_before_it_is_made_and_has_the_last_room() {
     let machine = Machine::with(REAL);
@@ -188,7 +187,7 @@ fn a_context_is_refused_before_it_is_made_and_has_the_last_room() {
     assert_eq!(machine.peak(), 4 * GIB);
 }
 
-/// One process that makes contexts until it is refused.
+/// Checks one process that makes contexts until it is refused.
 #[test]
 fn further_contexts_are_held_before_they_are_made() {
     let machine = Machine::with(REAL);
@@ -203,8 +202,8 @@ fn further_contexts_are_held_before_they_are_made() {
     }
 }
 
-/// In a container the library lists processes by numbers that they do not know. The process finds
-/// its own entry.
+/// Checks that a process in a container finds its own entry, although the library lists processes
+/// by numbers that they do not know.
 #[test]
 fn a_container_with_host_numbers_measures_exactly() {
     let Some(inside) = in_namespace() else { return };
@@ -220,7 +219,8 @@ fn a_container_with_host_numbers_measures_exactly() {
     }
 }
 
-/// A neighbour that takes and gives back memory all the time is not in anybody else's figure.
+/// Checks that the memory of a neighbour that allocates and frees all the time is in no other
+/// process's figure.
 #[test]
 fn a_noisy_neighbour_of_a_container_is_not_counted() {
     let Some(inside) = in_namespace() else { return };
@@ -241,8 +241,8 @@ fn a_noisy_neighbour_of_a_container_is_not_counted() {
     noise.wait().unwrap();
 }
 
-/// Two namespaces have the same numbers, and the library tells both: the entry is told by its
-/// figure.
+/// Checks two namespaces with the same numbers, both of which the library lists: the entry is found
+/// by its figure.
 #[test]
 fn processes_of_one_number_are_told_apart() {
     let Some(inside) = in_namespace() else { return };
@@ -264,7 +264,7 @@ fn processes_of_one_number_are_told_apart() {
     neighbour.wait().unwrap();
 }
 
-/// Where no figure is to be had a context counts by its estimate, and code, streams and limits by
+/// Checks that without figures a context counts by its estimate, and code, streams and limits by
 /// differences: nothing drifts.
 #[test]
 fn without_figures_nothing_is_uncounted_and_nothing_drifts() {
@@ -287,7 +287,7 @@ fn a_client_of_mps_is_measured() {
     assert_eq!(number(&free, "least"), GIB - REAL_CONTEXT);
 }
 
-/// Exported memory is let go of when it is gone, whatever the library shows.
+/// Checks that exported memory is released when it is gone, whatever the library shows.
 #[test]
 fn exports_do_not_stay_charged() {
     let machine = Machine::with(REAL);
@@ -310,7 +310,7 @@ fn exports_do_not_stay_charged() {
     }
 }
 
-/// A pool's unused memory is taken back before a request is refused.
+/// Checks that a pool's unused memory is released before a request is refused.
 #[test]
 fn what_a_pool_keeps_is_no_reason_to_refuse() {
     let machine = Machine::with("h100,memory=64GiB");
@@ -325,8 +325,8 @@ fn what_a_pool_keeps_is_no_reason_to_refuse() {
     }
 }
 
-/// What was freed behind work that runs is handed out again in the stream's order: it is not
-/// counted twice meanwhile.
+/// Checks that memory freed behind running work can be allocated again in the stream's order and is
+/// not counted twice meanwhile.
 #[test]
 fn what_was_freed_behind_work_can_be_taken_again() {
     let machine = Machine::with("h100,memory=16GiB,context=64MiB");
@@ -343,7 +343,8 @@ fn what_was_freed_behind_work_can_be_taken_again() {
     }
 }
 
-/// A wrong argument is refused by the driver in its own words, whatever the size beside it.
+/// Checks that the driver refuses a wrong argument in its own way, whatever the size in the same
+/// call.
 #[test]
 fn wrong_arguments_are_the_drivers_to_refuse() {
     let machine = Machine::with(REAL);
@@ -380,8 +381,8 @@ fn the_last_part_of_a_quota_can_be_had() {
     }
 }
 
-/// Many processes that each draw a little from a pool of their own: none of it is drawn unseen. Far
-/// from the quota, each pool would reserve a step of 32 MiB, and all together pass it.
+/// Checks that the reservations of many small pools are all counted. Far from the quota, each pool
+/// would reserve a step of 32 MiB, and all together would pass it.
 #[test]
 fn what_many_pools_draw_is_held() {
     const PROCESSES: u64 = 220;
@@ -413,8 +414,8 @@ fn what_many_pools_draw_is_held() {
     assert!(machine.peak() <= quota, "{} of {quota}", machine.peak());
 }
 
-/// The library's list in a container has the tenant's processes, by the numbers that they have
-/// there.
+/// Checks that the library's list in a container has the tenant's processes, by the numbers that
+/// they have there.
 #[test]
 fn a_container_lists_its_own_processes() {
     let Some(inside) = in_namespace() else { return };

@@ -12,8 +12,8 @@ use crate::{
     shared, stderr,
 };
 
-/// The state that SECURITY.md gives for a way around: the second cell of the row whose first cell
-/// has `way` in it.
+/// Returns the state that SECURITY.md gives for a bypass: the second cell of the row whose first
+/// cell contains `way`.
 fn state(way: &str) -> String {
     let text = std::fs::read_to_string(
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join("SECURITY.md"),
@@ -101,7 +101,7 @@ fn every_test_that_this_page_names_exists() {
     }
 }
 
-/// The quota still holds for a client with these variables.
+/// Checks that the quota holds for a client with these variables.
 fn holds_with(variables: &[(&str, &str)]) {
     let machine = Machine::new();
     let mut command = machine.governed(program("client"), "t", "1GiB");
@@ -253,7 +253,7 @@ fn a_another_driver_library_in_front() {
     std::fs::write(&renamed, bytes).unwrap();
     let mut client = with_front(Some(&renamed));
     client.ok(&format!("alloc {}", 2 * GIB));
-    // But by whoever asks the management library what each process holds.
+    // The management library, however, shows each process's memory.
     assert!(machine.observer().held(client.pid()) >= 2 * GIB);
 }
 
@@ -554,8 +554,8 @@ fn b_musl_programs() {
     open("musl programs");
 }
 
-// C. Driver API: what is asked for in one piece above the quota, or in pieces past it. The same
-// commands without a quota do get their memory.
+// C. Driver API: one request above the quota, or several that together exceed it. The same commands
+// without a quota do get their memory.
 
 fn past_the_quota(way: &str, commands: &str) {
     closed(way);

@@ -1,12 +1,12 @@
-//! Which calls pass the gate: each way of giving the device work, made once by a tenant with a
-//! share, must show in what the tenant is charged, and what only moves bytes over the bus, or is
-//! only recorded, must not.
+//! Tests of the calls that pass the gate. Each way to submit work, used once by a tenant with a
+//! share, must show in the tenant's charges. Work that only moves bytes over the bus, or is only
+//! recorded, must not.
 
 use crate::{Client, MIB, Machine, program};
 
 const TENANT: &str = "t";
 
-/// A client of a tenant with half the device's time.
+/// Starts a client of a tenant with half the device's time.
 fn shared(machine: &Machine) -> Client {
     let mut command = machine.governed(program("client"), TENANT, "4GiB");
     command.env("FCSP_COMPUTE_LIMIT", "50%");
@@ -15,7 +15,7 @@ fn shared(machine: &Machine) -> Client {
     client
 }
 
-/// GPU time that the tenant is charged on its only device, ns.
+/// Returns the GPU time charged to the tenant on its only device, ns.
 fn charged(machine: &Machine) -> u64 {
     machine.tenant(TENANT)["devices"][0]["compute"]["consumed_ns"]
         .as_u64()

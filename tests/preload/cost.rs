@@ -1,10 +1,10 @@
-//! What the library adds to a call, counted by single steps: no clock decides.
+//! Instructions that the library adds to a call, counted by single steps: no clock decides.
 
 use crate::{Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
 
-/// Calls, the code that each gives, and the most that the library does in it far from the quota:
-/// instructions in any build (one without link-time optimisation takes half as many again), and
-/// locked ones.
+/// Calls, the code of each, and the most that the library does in it far from the quota:
+/// instructions and locked instructions. The bound on instructions holds in any build; one without
+/// link-time optimisation takes half as many again.
 const CALLS: [(&str, i32, u32, u32); 7] = [
     ("alloc 4K", 0, 400, 1),
     ("free 4K", 0, 300, 2),

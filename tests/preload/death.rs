@@ -8,7 +8,7 @@ use crate::{CONTEXT, Client, GIB, MIB, Machine, Observer, program, wait_for};
 const QUOTA: u64 = GIB;
 const BLOCK: u64 = 32 * MIB;
 
-/// The rule: within one second of the last death nothing is in use.
+/// Checks the rule that within one second of the last death nothing is in use.
 fn gone_within_a_second(machine: &Machine, tenant: &str, left: u64) {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
@@ -105,8 +105,8 @@ fn run_to_death(client: &mut Client, commands: &str) -> bool {
     false
 }
 
-/// The client killed at the second call of a function, before or after its effect, with `survivor`s
-/// of its tenant or without.
+/// Kills the client at the second call of a function, before or after its effect, with or without a
+/// surviving process of its tenant.
 fn killed_at(function: &str, commands: &str, when: &str, survivors: bool) {
     let machine = Machine::new();
     let mut survivor = survivors.then(|| machine.open("t", "1GiB"));
@@ -123,7 +123,7 @@ fn killed_at(function: &str, commands: &str, when: &str, survivors: bool) {
     gone_within_a_second(&machine, "t", if survivors { CONTEXT } else { 0 });
     let mut next = survivor.take().unwrap_or_else(|| machine.open("t", "1GiB"));
     let mut blocks = 0;
-    // A survivor's next look for the dead is due ten milliseconds after the last one.
+    // A survivor's next search for dead processes is due ten milliseconds after the last one.
     wait_for(&format!("{function} {when}: the whole quota"), || {
         blocks += next.fill(BLOCK).len() as u64;
         blocks == (QUOTA - CONTEXT) / BLOCK
@@ -175,7 +175,7 @@ fn killed_at_the_launch_of_a_graph_with_memory() {
     }
 }
 
-/// Bytes that the driver says these processes hold together.
+/// Returns the bytes that the driver reports for these processes together.
 fn sum_of(judge: &mut Observer, clients: &[(usize, Client)], tenant: usize) -> u64 {
     let pids: Vec<u32> = clients
         .iter()
@@ -190,10 +190,10 @@ fn sum_of(judge: &mut Observer, clients: &[(usize, Client)], tenant: usize) -> u
         .sum()
 }
 
-/// Eight processes of two tenants that take and give back through many routes, killed at random
-/// moments, again and again. By the driver's account no tenant is ever past its quota; with pools,
-/// whose growth the driver alone decides, it may be for the length of one call, which takes the
-/// memory back.
+/// Kills eight processes of two tenants at random moments, again and again, while they allocate and
+/// free in many ways. By the driver's account, no tenant ever exceeds its quota. The driver alone
+/// decides the growth of pools. With them a tenant may exceed it for the length of one call, which
+/// takes the memory back.
 fn killed_at_random(routes: u32, momentary: bool) {
     const ROUNDS: u64 = 6;
     const QUOTA: u64 = 600 * MIB;
@@ -252,7 +252,7 @@ fn killed_at_random_while_using_all_but_pools() {
     killed_at_random(0b1101, false);
 }
 
-/// Work in flight does not keep a process alive, nor its memory.
+/// Checks that work in flight keeps neither a process nor its memory alive.
 #[test]
 fn exit_with_work_in_flight() {
     let machine = Machine::new();

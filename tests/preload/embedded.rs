@@ -1,5 +1,5 @@
-//! A program that links a backend, started by `fcsp run`: what it asks for in code does not pass
-//! the limits of whoever started it.
+//! Tests of a program that links a backend and is started by `fcsp run`: its limits in code do not
+//! exceed those of the command.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use crate::{CONTEXT, GIB, MIB, Machine, OUT_OF_MEMORY, stderr, stdout};
 /// Set for the program below alone.
 const PROGRAM: &str = "TEST_LINKED_PROGRAM";
 
-/// The program: asks for 2 GiB in code, then takes blocks of 64 MiB until it is refused. Prints the
-/// device's size, the blocks it was given and the code of the refusal.
+/// Runs the program: it sets a limit of 2 GiB in code, then allocates blocks of 64 MiB until it is
+/// refused. It prints the device's size, the number of blocks and the code of the refusal.
 #[test]
 #[ignore = "the program of the tests below"]
 fn linked_program() {
@@ -44,7 +44,7 @@ fn linked_program() {
     println!("linked: {total} {blocks} {code}");
 }
 
-/// What the program prints, under these words of `fcsp` or by itself.
+/// Returns what the program prints, under these words of `fcsp` or by itself.
 fn linked(machine: &Machine, around: &[&str]) -> [u64; 3] {
     let program = std::env::current_exe().unwrap();
     let mut command = match around.is_empty() {

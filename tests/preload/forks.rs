@@ -17,7 +17,7 @@ const NOT_INITIALIZED: i64 = 3;
 /// No step of the set-up is as late.
 const MOST_STEPS: usize = 400;
 
-/// What `steps` says at its end.
+/// Output of `steps` at its end.
 #[derive(Debug)]
 struct Outcome {
     seen: usize,
@@ -93,7 +93,7 @@ fn walk(mode: &str, error: i32, check: impl Fn(&Machine, &str, &Outcome)) {
     assert!(rounds > 8, "{rounds}");
 }
 
-/// What a process holds of the state folder: descriptors, and mappings of a region.
+/// Returns what a process holds of the state folder: descriptors, and mappings of a region.
 fn held(pid: i64, state: &Path) -> Vec<String> {
     let state = state.to_str().unwrap();
     let links = std::fs::read_dir(format!("/proc/{pid}/fd"))
@@ -109,8 +109,8 @@ fn held(pid: i64, state: &Path) -> Vec<String> {
     links.chain(regions).collect()
 }
 
-/// A child that sleeps holds nothing of what its parent was setting up: neither its lock nor its
-/// place. The parent has ended, and nothing is counted.
+/// Checks that a sleeping child holds nothing that its parent was setting up: neither its lock nor
+/// its slot. The parent has ended, and nothing is counted.
 #[test]
 fn a_child_forked_during_set_up_holds_nothing() {
     walk("sleep", 0, |machine, tenant, outcome| {
@@ -123,7 +123,7 @@ fn a_child_forked_during_set_up_holds_nothing() {
     });
 }
 
-/// A child's own calls come back, whoever was in the middle of the set-up when it was forked.
+/// Checks that a child's own calls return, whichever thread was setting up when it was forked.
 #[test]
 fn a_child_forked_during_set_up_can_make_calls() {
     for mode in ["use", "raw"] {
@@ -136,8 +136,8 @@ fn a_child_forked_during_set_up_can_make_calls() {
     }
 }
 
-/// A system call that fails ends in a refusal in the driver's own words, or in nothing at all. It
-/// never ends in a program without limits.
+/// Checks that a failed system call ends in a refusal in the driver's own words, or has no effect.
+/// It never ends in a program without limits.
 #[test]
 fn a_failure_at_any_step_is_a_refusal_or_nothing() {
     for error in [libc::EMFILE, libc::ENOSPC] {
@@ -156,7 +156,7 @@ fn a_failure_at_any_step_is_a_refusal_or_nothing() {
     }
 }
 
-/// What stands in the way of the set-up may pass. The same process then has its limits.
+/// Checks that an obstacle to the set-up may pass. The same process then has its limits.
 #[test]
 fn a_set_up_that_was_prevented_is_tried_again() {
     let machine = Machine::new();

@@ -1,6 +1,5 @@
-//! What programs do to themselves, and to whatever else lives in their process: close every
-//! descriptor, lower their limits, damage their files. The books stay right, and the program goes
-//! on.
+//! Tests of programs that close every descriptor, lower their limits or damage their files. The
+//! account stays correct, and the program goes on.
 
 use std::os::unix::fs::FileExt;
 
@@ -36,8 +35,8 @@ fn closed_descriptors_change_nothing() {
     assert_eq!(machine.used("t"), 0);
 }
 
-/// Who has closed the region's file and opened others in its place looks for dead neighbours all
-/// the same, and not into files of its own, where nobody holds a lock.
+/// Checks a process that has closed the region's file and opened other files in its place. It still
+/// searches for dead neighbours, and not in its own files, where no process holds a lock.
 #[test]
 fn the_living_are_not_taken_for_dead() {
     let machine = Machine::new();
@@ -49,17 +48,17 @@ fn the_living_are_not_taken_for_dead() {
     one.ok("hold 40");
     for _ in 0..4 {
         one.refused(&format!("alloc {BLOCK}"));
-        // It is looked for the dead a hundred times a second, at most.
+        // Dead processes are searched for a hundred times a second, at most.
         std::thread::sleep(std::time::Duration::from_millis(12));
     }
     assert_eq!(machine.used("t"), 512 * MIB);
     two.kill();
-    // And the dead are found.
+    // And dead processes are found.
     assert_eq!(one.fill(BLOCK).len() as u64, (512 * MIB - CONTEXT) / BLOCK);
 }
 
-/// A program that may not make files as long as a tenant's gets no memory. It is not ended by the
-/// signal that says so.
+/// Checks that a program that may not make files as long as a tenant's gets no memory. The signal
+/// for this does not end it.
 #[test]
 fn a_limit_on_files_refuses_and_does_not_kill() {
     let machine = Machine::new();
@@ -84,7 +83,7 @@ fn a_limit_on_files_refuses_and_does_not_kill() {
     assert_eq!(machine.used("u"), 2 * CONTEXT + BLOCK);
 }
 
-/// A page of limits that somebody wrote into does not take them away.
+/// Checks that a control page that another process damaged does not remove the limits.
 #[test]
 fn a_damaged_page_of_limits_leaves_those_that_were_known() {
     let machine = Machine::new();
@@ -110,8 +109,8 @@ fn a_damaged_page_of_limits_leaves_those_that_were_known() {
     assert_eq!(client.call("info").1[1], 1024 * MIB);
 }
 
-/// A state folder that depends on where a process stands would be several, each with the whole
-/// quota in it.
+/// Checks that a relative state folder is refused. Processes in different folders would each have
+/// the whole quota.
 #[test]
 fn a_state_folder_that_depends_on_where_one_stands_is_refused() {
     let machine = Machine::new();

@@ -1,18 +1,18 @@
-//! Memory that is exported as a descriptor, let go of, and imported again: it is charged once for
-//! as long as the device has it, whoever keeps it there.
+//! Tests of memory that is exported as a descriptor, released, and imported again. It is charged
+//! once for as long as the device has it, whichever process keeps it there.
 
 use crate::{CONTEXT, Client, GIB, MIB, Machine};
 
 const PIECE: u64 = 256 * MIB;
 
-/// Creates and exports a piece; its handle and descriptor.
+/// Creates and exports memory. Returns its handle and descriptor.
 fn exported(client: &mut Client, bytes: u64) -> (u64, u64) {
     let handle = client.ok(&format!("createx {bytes} 0"));
     let descriptor = client.ok(&format!("export {handle}"));
     (handle, descriptor)
 }
 
-/// Maps a handle somewhere and lets go of it; the address.
+/// Maps a handle somewhere and releases it. Returns the address.
 fn mapped(client: &mut Client, handle: u64) -> u64 {
     let address = client.ok(&format!("reserve {PIECE}"));
     client.ok(&format!("map {address} {PIECE} {handle}"));
@@ -91,7 +91,7 @@ fn released_and_imported_again_is_charged_once_throughout() {
     );
     assert_eq!(judge.held(client.pid()), GIB);
     client.ok(&format!("unmap {address} {PIECE}"));
-    // Gone for good: the room is there again.
+    // Gone permanently: the space is available again.
     assert_eq!(client.fill(64 * MIB).len() as u64, PIECE / (64 * MIB));
     assert_eq!(judge.sum(), GIB);
 }

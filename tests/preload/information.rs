@@ -1,4 +1,5 @@
-//! What a tenant is told of its device: the quota is the device, and nobody else is there.
+//! Tests of the information that a tenant gets about its device: the quota is the device, and no
+//! other tenant is visible.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +28,7 @@ fn memory_by_the_driver() {
     assert_ne!(client.code("total 7"), 0);
 }
 
-/// Free memory is never more than there is.
+/// Checks that the reported available memory never exceeds the device's.
 #[test]
 fn free_memory_is_no_more_than_the_device_has() {
     let machine = Machine::new();
@@ -134,8 +135,8 @@ fn processes_of_neighbours_are_not_shown() {
 /// Packages of NVIDIA that the Python clients use, in one environment that later runs find again.
 const PACKAGES: [&str; 2] = ["nvidia-ml-py==13.615.71", "cuda-bindings==13.5.0"];
 
-/// The interpreter of a virtual environment with [`PACKAGES`]; `None` only where FCSP_OFFLINE says
-/// that there is no index to install them from.
+/// Returns the interpreter of a virtual environment with [`PACKAGES`]. Returns `None` only if
+/// FCSP_OFFLINE says that there is no index to install them from.
 fn python() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(make_environment).as_deref()
@@ -266,7 +267,7 @@ fn nvidias_python_bindings_under_a_quota() {
     wait_for("its memory to be given back", || machine.used("t") == 0);
 }
 
-/// The simulator's own client of the bindings, which knows nothing of quotas, sees no difference
+/// Checks that the simulator's own client of the bindings, which ignores quotas, sees no difference
 /// under one as large as its device.
 #[test]
 fn a_program_that_knows_nothing_of_quotas() {

@@ -1,9 +1,10 @@
-//! Threads that are interrupted in driver calls, or make them in odd circumstances: a jump out of a
-//! signal handler, a cancellation, a small stack, a clock that was put in the C library's place.
+//! Tests of threads that are interrupted in driver calls, or make them in odd circumstances. These
+//! are a jump out of a signal handler, a cancellation, a small stack, and a replaced clock of the C
+//! library.
 
 use crate::{MIB, Machine, OUT_OF_MEMORY, compiled, stderr, stdout};
 
-/// What the client takes at a time.
+/// Bytes that the client allocates at a time.
 const BLOCK: u64 = 64 * MIB;
 
 /// Runs the client as a tenant with 1 GiB and a tenth of the device; the numbers that it prints.
@@ -16,7 +17,7 @@ fn run(machine: &Machine, tenant: &str, arguments: &[&str]) -> Vec<i64> {
     )
 }
 
-/// The same with this share.
+/// Runs the program with this share.
 fn run_under(
     machine: &Machine,
     tenant: &str,
@@ -42,8 +43,8 @@ fn run_under(
         .collect()
 }
 
-/// An interactive program's Ctrl-C leaves a call that waits for a kernel. The quota holds for that
-/// thread as before, from wherever on its stack it calls.
+/// Checks Ctrl-C in an interactive program, which leaves a call that waits for a kernel. The quota
+/// still holds for that thread, from wherever on its stack it calls.
 #[test]
 fn a_jump_out_of_a_call_is_no_way_past_the_quota() {
     let machine = Machine::new();
@@ -54,7 +55,7 @@ fn a_jump_out_of_a_call_is_no_way_past_the_quota() {
     }
 }
 
-/// A thread that is cancelled ends, as it does without the library, and takes nothing with it.
+/// Checks that a cancelled thread ends, as it does without the library, and damages nothing.
 #[test]
 fn a_cancelled_thread_ends_and_the_process_goes_on() {
     let machine = Machine::new();
@@ -70,8 +71,8 @@ fn a_cancelled_thread_ends_and_the_process_goes_on() {
     }
 }
 
-/// The first use of a device and launches there fit on the smallest stack that a thread can have,
-/// its thread-local memory included, in every mode.
+/// Checks that the first use of a device and launches fit on the smallest stack of a thread,
+/// including its thread-local memory, in every mode.
 #[test]
 fn the_smallest_stack_will_do() {
     let machine = Machine::new();
@@ -98,8 +99,8 @@ fn the_smallest_stack_will_do() {
     }
 }
 
-/// The library asks the kernel for the time, and sleeps by it: a clock that was put in the C
-/// library's place, and stands still, holds up nobody.
+/// Checks that the library takes the time from the kernel, and sleeps by it: a replaced clock of
+/// the C library that stands still delays no thread.
 #[test]
 fn the_clock_is_the_kernels() {
     let machine = Machine::new();

@@ -110,7 +110,8 @@ fn is_not_noticed_by_programs_without_a_device() {
     assert!(!machine.state().exists(), "not a file was made");
 }
 
-/// No thread, no signal handler, no descriptor of its own before the device is used.
+/// Checks that there is no thread, no signal handler and no descriptor of the library before the
+/// device is used.
 #[test]
 fn leaves_the_process_as_it_is() {
     let machine = Machine::new();
@@ -121,7 +122,7 @@ fn leaves_the_process_as_it_is() {
     assert_eq!(run(machine.governed("sh", "t", "1GiB")), plain);
 }
 
-/// Every device function without limits: the library lets it pass, and makes no files.
+/// Checks every device function without limits: the library passes it on, and makes no files.
 #[test]
 fn without_limits_nothing_changes() {
     let machine = Machine::new();

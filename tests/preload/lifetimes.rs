@@ -1,7 +1,7 @@
-//! Streams, events, graphs, modules, contexts and pools that come and go, on one thread and on
-//! eight, in every mode: no handle is used after its end, no code is wrong, no data is wrong. The
-//! program is `benches/device/lifetimes.c`, which runs on a real device, too; here the simulated
-//! driver ends it where a dead handle is named.
+//! Tests of streams, events, graphs, modules, contexts and pools that come and go, on one thread
+//! and on eight, in every mode. No handle is used after its end, no code is wrong, no data is
+//! wrong. The program is `benches/device/lifetimes.c`, which also runs on a real device. Here the
+//! simulated driver ends it if it names a dead handle.
 
 use std::process::Output;
 
@@ -46,7 +46,7 @@ fn is_right_with(settings: &[(&str, &str)], scenario: &str, rounds: u32, threads
     );
 }
 
-/// Most of the time is spent at the gate, which asks the driver how far the device has come.
+/// Checks captures while most of the time is spent at the gate, which asks the driver for progress.
 #[test]
 fn captures_are_not_spoiled_by_threads_that_wait_for_long() {
     let settings = [("FCSP_COMPUTE_LIMIT", "20%"), ("FCSP_MODE", "strict")];
@@ -108,7 +108,8 @@ fn a_context_that_was_retained_unseen_ends_with_its_handles() {
     }
 }
 
-/// A kernel that is no collective, and has the handle of one that is gone, is held to its share.
+/// Checks that a kernel that is no collective, and has the handle of an unloaded one, is limited to
+/// its share.
 #[test]
 fn a_handle_that_comes_again_is_a_stranger() {
     for end in ["module", "context"] {

@@ -18,8 +18,8 @@ fn said(machine: &Machine, limit: &str, commands: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), stderr(&output))
 }
 
-/// A process with this limit and these files gets no memory at all, and says why if asked, and
-/// nothing if not.
+/// Checks that a process with this limit and these files gets no memory at all. It reports the
+/// reason if asked, and prints nothing otherwise.
 fn closed(machine: &Machine, limit: &str, parts: &[&str]) {
     let mut client = machine.client("t", limit);
     let opened = client.code("open 0");
@@ -56,7 +56,7 @@ fn closed(machine: &Machine, limit: &str, parts: &[&str]) {
     assert_eq!(stderr(&silent), "");
 }
 
-/// The quota in force for this limit, by what can be had.
+/// Returns the quota in force for this limit, by the memory that can be allocated.
 fn had(machine: &Machine, limit: &str) -> u64 {
     let mut client = machine.open("t", limit);
     client.fill(2 * MIB).len() as u64 * 2 * MIB + CONTEXT
@@ -106,7 +106,8 @@ fn devices_that_are_not_there() {
     closed(&machine, "ff:1f.0=1GiB", &["name none of the devices"]);
 }
 
-/// More than the device has is no error: the device itself is then the limit, and is shown as such.
+/// Checks that more than the device has is no error: the device itself is then the limit, and is
+/// reported as such.
 #[test]
 fn more_than_the_device_has() {
     let machine = Machine::new();
@@ -119,7 +120,7 @@ fn more_than_the_device_has() {
     );
 }
 
-/// A thread without a context hears that from the driver, whatever is left of the quota.
+/// Checks that a thread without a context gets the driver's error, whatever is left of the quota.
 #[test]
 fn no_context_comes_before_the_quota() {
     const INVALID_CONTEXT: i32 = 201;
@@ -137,7 +138,8 @@ fn no_context_comes_before_the_quota() {
     }
 }
 
-/// Smaller than a context: nothing can be had, and the refusal is the driver's own.
+/// Checks a quota smaller than a context: no memory is available, and the refusal is the driver's
+/// own.
 #[test]
 fn less_than_a_context_takes() {
     let machine = Machine::new();
@@ -159,7 +161,7 @@ fn a_refusal_is_explained_on_request() {
     );
 }
 
-/// The one region file of the tenant; made by a process that is gone.
+/// Returns the only region file of the tenant, made by a process that has ended.
 fn region(machine: &Machine) -> PathBuf {
     machine.open("t", "1GiB").ok("alloc 4096");
     let dir = machine.state().join("tenants/t");
@@ -182,7 +184,7 @@ fn scribble(path: &Path, at: u64, bytes: &[u8]) {
         .unwrap();
 }
 
-/// Every way to damage a region that its header can tell, and that a fresh one mends it.
+/// Checks every damage of a region that its header can reveal, and that a new region repairs it.
 #[test]
 fn damaged_regions() {
     type Damage = (&'static str, fn(&Path), &'static str);
@@ -240,7 +242,7 @@ fn truncate(path: &Path, bytes: u64) {
         .unwrap();
 }
 
-/// A sound region of a device with another identity.
+/// Makes a sound region of a device with another identity.
 fn foreign_region() -> PathBuf {
     let machine = Machine::with("a100,memory=8GiB,context=64MiB");
     let path = region(&machine);
@@ -250,9 +252,9 @@ fn foreign_region() -> PathBuf {
     kept
 }
 
-/// A tenant that cuts off its own region under its living processes harms those and nobody else: an
-/// access beyond the end of a file ends the process, whatever the program. Its neighbour goes on,
-/// readers report it, and a fresh region mends it.
+/// Checks a tenant that truncates its own region under its live processes: it harms no other
+/// tenant. An access beyond the end of a file ends the process, whatever the program. The neighbour
+/// goes on, readers report it, and a new region repairs it.
 #[test]
 fn a_region_cut_off_under_living_processes() {
     let machine = Machine::new();
@@ -282,7 +284,7 @@ fn a_region_cut_off_under_living_processes() {
     assert_eq!(had(&machine, "1GiB"), GIB);
 }
 
-/// Numbers that no process wrote, in slots of the dead: they are cleared, not believed.
+/// Checks that damaged numbers in slots of dead processes are cleared, not believed.
 #[test]
 fn scribbled_slots_of_the_dead() {
     let machine = Machine::new();
@@ -292,8 +294,8 @@ fn scribbled_slots_of_the_dead() {
     assert_eq!(had(&machine, "1GiB"), GIB);
 }
 
-/// The control page of a living tenant, cut off or overwritten: no process gets more than the quota
-/// by it.
+/// Checks that truncating or overwriting the control page of a live tenant gives no process more
+/// than the quota.
 #[test]
 fn damaged_control_page() {
     for damage in [(|path: &Path| truncate(path, 0)) as fn(&Path), |path| {
@@ -371,8 +373,8 @@ fn read_only_state_folder() {
     assert_eq!(had(&machine, "1GiB"), GIB);
 }
 
-/// No room at any of the moments at which room is needed: never a crash, never memory without an
-/// account.
+/// Checks a full file system at every moment at which space is needed: never a crash, and never
+/// memory without an account.
 #[test]
 fn full_state_folder() {
     let machine = Machine::new();
@@ -421,7 +423,8 @@ fn full_state_folder() {
     later.ok("alloc 2097152");
 }
 
-/// Joining a living tenant does not raise its quota, whatever the newcomer's variables say.
+/// Checks that joining a live tenant does not raise its quota, whatever the newcomer's variables
+/// say.
 #[test]
 fn a_newcomer_does_not_raise_the_quota() {
     let machine = Machine::new();

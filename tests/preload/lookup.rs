@@ -11,7 +11,7 @@ use crate::{
     CONTEXT, GIB, Machine, OUT_OF_MEMORY, compiled, libraries, program, shared, stderr, stdout,
 };
 
-/// What the preload library exports, less `dlsym`.
+/// Returns the exports of the preload library, except `dlsym`.
 pub fn wrapped() -> BTreeSet<String> {
     let output = Command::new("nm")
         .args(["-D", "--defined-only"])
@@ -27,7 +27,7 @@ pub fn wrapped() -> BTreeSet<String> {
         .collect()
 }
 
-/// The program again, linked against the driver library.
+/// Returns the program, linked against the driver library.
 fn linked() -> PathBuf {
     let driver = libraries().sim.join("libcuda.so.1");
     compiled(
@@ -37,7 +37,7 @@ fn linked() -> PathBuf {
     )
 }
 
-/// A library linked against the driver library.
+/// Returns a library linked against the driver library.
 pub fn linked_finder() -> PathBuf {
     let driver = libraries().sim.join("libcuda.so.1");
     let arguments: [&OsStr; 4] = [
@@ -175,7 +175,7 @@ fn get_proc_address() {
     }
 }
 
-/// The code of an allocation above the quota, by a route.
+/// Returns the code of an allocation above the quota, by a route.
 pub fn refuse(machine: &Machine, program: &PathBuf, route: &str, finder: Option<&PathBuf>) -> i32 {
     let mut command = machine.governed(program, "t", "1GiB");
     let output = command
@@ -221,8 +221,9 @@ fn what_each_route_finds_keeps_the_quota() {
     assert_eq!(GIB, 1 << 30);
 }
 
-/// RTLD_NEXT and RTLD_DEFAULT depend on who asks; misses set dlerror's text and leave errno as it
-/// was or as the C library sets it. All of it must be as it is without the preload.
+/// Checks that unrelated lookups are as without the preload library. RTLD_NEXT and RTLD_DEFAULT
+/// depend on the caller. A miss sets dlerror's text and leaves errno as it was, or as the C library
+/// sets it.
 #[test]
 fn unrelated_lookups_are_untouched() {
     let machine = Machine::new();
@@ -261,8 +262,8 @@ fn unrelated_lookups_are_untouched() {
     }
 }
 
-/// A driver whose functions call each other through the linker and by name is charged once, by its
-/// own figures, and is given its own functions when it asks for them.
+/// Checks a driver whose functions call each other through the linker and by name. It is charged
+/// once, by its own figures, and gets its own functions when it asks for them.
 #[test]
 fn a_driver_that_calls_itself() {
     let mut machine = Machine::new();

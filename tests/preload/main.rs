@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// What a context takes on [`SPEC`].
+/// Size of a context on [`SPEC`].
 const CONTEXT: u64 = 64 * MIB;
 /// The usual simulated machine.
 const SPEC: &str = "h100,memory=8GiB,context=64MiB";
@@ -104,12 +104,12 @@ fn compiled(source: &str, name: &str, arguments: &[&OsStr]) -> PathBuf {
     result
 }
 
-/// A program of `tests/clients`.
+/// Returns a program of `tests/clients`.
 fn program(name: &str) -> PathBuf {
     compiled(&format!("{name}.c"), name, &[])
 }
 
-/// A library of `tests/clients`.
+/// Returns a library of `tests/clients`.
 fn shared(name: &str) -> PathBuf {
     compiled(
         &format!("{name}.c"),
@@ -160,7 +160,7 @@ impl Machine {
         self.path().join("state")
     }
 
-    /// A program on this machine, without the preload.
+    /// Returns the command of a program on this machine, without the preload library.
     fn bare(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         clean(&mut command);
@@ -173,7 +173,7 @@ impl Machine {
         command
     }
 
-    /// A program of the tenant `tenant` with this quota, by plain preload.
+    /// Returns the command of a program of the tenant `tenant` with this quota, by plain preload.
     fn governed(&self, program: impl AsRef<OsStr>, tenant: &str, quota: &str) -> Command {
         let mut command = self.bare(program);
         command
@@ -183,12 +183,12 @@ impl Machine {
         command
     }
 
-    /// The client with a quota, waiting for commands.
+    /// Starts the client with a quota; it waits for commands.
     fn client(&self, tenant: &str, quota: &str) -> Client {
         Client::start(self.governed(program("client"), tenant, quota))
     }
 
-    /// The client with a quota and the first device open.
+    /// Starts the client with a quota and opens the first device.
     fn open(&self, tenant: &str, quota: &str) -> Client {
         let mut client = self.client(tenant, quota);
         client.ok("open 0");
@@ -206,8 +206,8 @@ impl Machine {
         }
     }
 
-    /// The most that all processes together ever held on the first device, by the machine's own
-    /// account: no observer's samples could miss it.
+    /// Returns the most that all processes together ever held on the first device, by the machine's
+    /// own account: no observer's samples could miss it.
     fn peak(&self) -> u64 {
         let topology = self.spec.parse().unwrap();
         let region =
@@ -225,7 +225,7 @@ impl Machine {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// A tenant as `fcsp ps` shows it.
+    /// Returns a tenant as `fcsp ps` shows it.
     fn tenant(&self, name: &str) -> serde_json::Value {
         let listing = self.ps();
         listing["tenants"]
@@ -235,7 +235,7 @@ impl Machine {
             .clone()
     }
 
-    /// Bytes that a tenant holds, by `fcsp ps`.
+    /// Returns the bytes that a tenant uses, by `fcsp ps`.
     fn used(&self, tenant: &str) -> u64 {
         self.tenant(tenant)["used_bytes"].as_u64().unwrap()
     }
@@ -272,11 +272,11 @@ impl Client {
         input.flush().unwrap();
     }
 
-    /// The answer to a command already told; `None` if the client died of it.
+    /// Returns the answer to a command that was sent. Returns `None` if the client died of it.
     fn hear(&mut self) -> Option<(i32, Vec<u64>)> {
         let mut line = String::new();
         if self.output.read_line(&mut line).unwrap() == 0 {
-            // A dying process lets go of its pipes before it is dead.
+            // A dying process closes its pipes before it is dead.
             self.child.wait().unwrap();
             return None;
         }
@@ -285,7 +285,7 @@ impl Client {
         Some((code, words.map(|word| word.parse().unwrap()).collect()))
     }
 
-    /// The driver's code and values for a command.
+    /// Returns the driver's code and values for a command.
     fn call(&mut self, command: &str) -> (i32, Vec<u64>) {
         self.tell(command);
         self.hear()
@@ -296,7 +296,7 @@ impl Client {
         self.call(command).0
     }
 
-    /// The first value of a command that must succeed, or 0 if it has none.
+    /// Returns the first value of a command that must succeed, or 0 if it has none.
     fn ok(&mut self, command: &str) -> u64 {
         let (code, values) = self.call(command);
         assert_eq!(code, 0, "{command}");
@@ -358,7 +358,7 @@ impl Observer {
             .collect()
     }
 
-    /// Bytes that the driver says each process holds on a device.
+    /// Returns the bytes that the driver reports for each process on a device.
     fn processes(&mut self, device: u32) -> Vec<(u32, u64)> {
         let words = self.ask(&device.to_string());
         words[2..]
@@ -367,7 +367,7 @@ impl Observer {
             .collect()
     }
 
-    /// Bytes that the driver says one process holds on the first device.
+    /// Returns the bytes that the driver reports for one process on the first device.
     fn held(&mut self, pid: u32) -> u64 {
         self.processes(0)
             .iter()
@@ -375,12 +375,12 @@ impl Observer {
             .map_or(0, |entry| entry.1)
     }
 
-    /// Bytes that all processes hold on the first device.
+    /// Returns the bytes of all processes on the first device.
     fn sum(&mut self) -> u64 {
         self.processes(0).iter().map(|entry| entry.1).sum()
     }
 
-    /// The most that the observer has ever seen a process hold.
+    /// Returns the most bytes that the observer has ever seen for a process.
     fn peak(&mut self, pid: u32) -> u64 {
         let words = self.ask("peak");
         words
@@ -414,7 +414,7 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Whether this process may mount file systems.
+/// Returns true if this process may mount file systems.
 fn is_root() -> bool {
     // SAFETY: geteuid takes nothing and cannot fail.
     unsafe { libc::geteuid() == 0 }

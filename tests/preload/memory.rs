@@ -19,7 +19,7 @@ struct Route {
     give: fn(&mut Client, &[u64]),
     /// The most that the driver can take for one block.
     block: u64,
-    /// Whether the driver counts it as the process's.
+    /// True if the driver counts it as the process's.
     seen: bool,
 }
 
@@ -73,7 +73,7 @@ fn exercise(route: &Route) {
     assert!(tenant["refused"].as_u64().unwrap() >= 2, "{tenant}");
 }
 
-/// The ledger and the driver say the same.
+/// Checks that the ledger and the driver agree.
 fn agrees(machine: &Machine, judge: &mut Observer, client: &Client) {
     assert_eq!(machine.used("t"), judge.held(client.pid()));
 }
@@ -82,7 +82,7 @@ fn free(client: &mut Client, block: &[u64]) {
     client.ok(&format!("free {}", block[0]));
 }
 
-/// A failed free is not a free.
+/// Checks that a failed free is not a free.
 #[test]
 fn what_the_driver_refuses_changes_nothing() {
     // Near the quota, where calls are bracketed, and far from it.
@@ -111,14 +111,14 @@ fn what_the_driver_refuses_changes_nothing() {
     }
 }
 
-/// From far away up to the quota and back: one account, however calls are entered on the way.
+/// Checks one account from far away up to the quota and back, whatever way calls take.
 #[test]
 fn far_from_the_quota_and_up_to_it() {
     let machine = Machine::new();
     let mut judge = machine.observer();
     let mut client = machine.open("t", "4GiB");
     for bytes in [BLOCK, MIB, BLOCK + 4096] {
-        // A slab has two pieces of a mebibyte; other blocks are whole pages.
+        // A slab holds two allocations of a mebibyte; other blocks are whole pages.
         let page = if bytes < 2 * MIB {
             bytes
         } else {
@@ -190,7 +190,8 @@ fn threads_racing_to_the_quota() {
     );
 }
 
-/// Two tenants on one device have a quota each, and neither sees the other's memory as its own.
+/// Checks that two tenants on one device have a quota each, and that neither sees the other's
+/// memory as its own.
 #[test]
 fn two_tenants_on_one_device() {
     let machine = Machine::new();

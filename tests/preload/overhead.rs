@@ -1,6 +1,6 @@
-//! Where the management library cannot say what a process holds: contexts count with an estimate,
-//! code by what the device's free memory falls by, and a tenant never holds more than its quota by
-//! the device's own account.
+//! Tests of overhead where the management library does not report a process's memory. Contexts
+//! count by an estimate, and code by the decrease of the device's available memory. By the device's
+//! own account a tenant never exceeds its quota.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,12 @@ use crate::{
     wait_for,
 };
 
-/// What a context is taken to hold where it cannot be measured.
+/// Estimate of a context's size where it cannot be measured.
 const ESTIMATE: u64 = fcsp_cuda::device::CONTEXT_ESTIMATE;
 const BLOCK: u64 = 32 * MIB;
 
-/// A machine whose programs find a driver and no management library, and a judge who finds both.
+/// Creates a machine whose programs find a driver and no management library, and an observer that
+/// finds both.
 fn without_nvml(spec: &str) -> (Machine, Observer) {
     let mut machine = Machine::with(spec);
     let judge = machine.observer();
@@ -137,7 +138,7 @@ fn exports_do_not_stay_charged_without_the_management_library() {
     assert_eq!(judge.sum(), 0);
 }
 
-/// Several processes of one tenant: the sum holds, also of those that idle.
+/// Checks several processes of one tenant: the sum holds, including idle ones.
 #[test]
 fn processes_share_a_quota_without_the_management_library() {
     let (machine, mut judge) = without_nvml("h100,memory=16GiB");

@@ -179,7 +179,7 @@ fn a_part_that_is_killed_leaves_nothing_in_either() {
     assert_eq!(machine.tenant("part")["outer"], serde_json::Value::Null);
 }
 
-/// The outer tenant lives as long as its parts do, and bounds them to the end.
+/// Checks that the outer tenant lives as long as its parts do, and limits them to the end.
 #[test]
 fn a_part_outlives_the_program_that_started_it() {
     let machine = Machine::new();
@@ -256,7 +256,7 @@ fn parts_of_parts_are_bounded_by_all() {
     assert_eq!((machine.used("part"), machine.used("outer")), (GIB, GIB));
 }
 
-/// A part without a name, one that is joined, and what no part can have.
+/// Checks a part without a name, a part that is joined, and options that no part can have.
 #[test]
 fn what_a_part_may_ask_for() {
     let machine = Machine::new();
@@ -327,7 +327,7 @@ fn what_a_part_may_ask_for() {
     assert_eq!(part.fill(BLOCK).len() as u64, (256 * MIB - CONTEXT) / BLOCK);
 }
 
-/// A part's work counts in the outer tenant's share, and is paused with it.
+/// Checks that a part's work counts in the outer tenant's share, and is paused with it.
 #[test]
 fn the_share_of_a_part_is_the_outer_tenants() {
     let machine = Machine::new();
@@ -357,7 +357,8 @@ fn the_share_of_a_part_is_the_outer_tenants() {
     });
 }
 
-/// Without the folder that it is a part of a part has no memory: nobody would bound it.
+/// Checks that a part without its outer tenant's folder has no memory, since nothing would limit
+/// it.
 #[test]
 fn a_part_of_nobody_fails_closed() {
     let machine = Machine::new();

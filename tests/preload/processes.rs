@@ -15,7 +15,7 @@ fn processes(machine: &Machine) -> Vec<serde_json::Value> {
         .unwrap_or_default()
 }
 
-/// A child that was forked before its parent used the device may use it, in a slot of its own.
+/// Checks that a child forked before its parent used the device may use it, in a slot of its own.
 #[test]
 fn fork_before_use() {
     let machine = Machine::new();
@@ -43,8 +43,8 @@ fn fork_before_use() {
     });
 }
 
-/// A child that was forked afterwards cannot use the device, by the driver's rule; it must not
-/// hang, and its end must not take its parent's memory from the account.
+/// Checks that a child forked afterwards cannot use the device, by the driver's rule. It must not
+/// hang, and its end must not remove its parent's memory from the account.
 #[test]
 fn fork_after_use() {
     let machine = Machine::new();
@@ -110,7 +110,7 @@ fn vfork_and_spawn() {
             machine.used("t") == CONTEXT + 512 * MIB
         });
     }
-    // Another look for the dead is due ten milliseconds after the last one.
+    // Another search for dead processes is due ten milliseconds after the last one.
     wait_for("the child's memory", || {
         client.code(&format!("alloc {}", 256 * MIB)) == 0
     });
@@ -154,8 +154,8 @@ fn threads_before_main() {
     assert!(machine.tenant("t")["refused"].as_u64().unwrap() >= 4);
 }
 
-/// A crowd in one tenant: each has its place, the sum is exact, and all of it is gone when they
-/// are. FCSP_TEST_PROCESSES=1000 makes it a thousand.
+/// Checks many processes in one tenant: each has its slot, the sum is exact, and all of it is
+/// released when they end. FCSP_TEST_PROCESSES=1000 makes it a thousand.
 #[test]
 fn a_crowd_in_one_tenant() {
     let count: u64 = std::env::var("FCSP_TEST_PROCESSES")
@@ -261,7 +261,7 @@ fn programs_without_a_device() {
     assert_eq!(client.code("init"), 9998, "dlopen fails");
 }
 
-/// A bare environment: no HOME, no PATH, no locale. The limits hold all the same.
+/// Checks that the limits hold in a bare environment: no HOME, no PATH, no locale.
 #[test]
 fn a_bare_environment() {
     let machine = Machine::new();

@@ -1,5 +1,5 @@
-//! Who shares a quota: unnamed trees of processes whatever their parents do, containers, users, and
-//! programs that rewrite their environment.
+//! Tests of the processes that share a quota: unnamed trees of processes whatever their parents do,
+//! containers, users, and programs that rewrite their environment.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ struct Crowd {
     release: PathBuf,
 }
 
-/// What a script's line does: a client that takes `bytes` and keeps them until the pipe at
+/// Returns a line of a script: a client that allocates `bytes` and keeps them until the pipe at
 /// `$RELEASE` is opened.
 fn worker(bytes: u64) -> String {
     format!("(echo 'open 0'; echo 'alloc {bytes}'; cat $RELEASE) | $CLIENT")
@@ -61,14 +61,15 @@ impl Drop for Crowd {
     }
 }
 
-/// A script under the plain library with a quota and no tenant's name.
+/// Returns the command of a script under the plain library, with a quota and without a tenant's
+/// name.
 fn unnamed(machine: &Machine, program: impl AsRef<std::ffi::OsStr>, quota: &str) -> Command {
     let mut command = machine.governed(program, "", quota);
     command.env_remove("FCSP_TENANT");
     command
 }
 
-/// Tenants that hold memory, by `fcsp ps`: their names and bytes.
+/// Returns the tenants that hold memory, by `fcsp ps`: their names and bytes.
 fn holders(machine: &Machine) -> Vec<(String, u64)> {
     let listing = machine.ps();
     listing["tenants"]
@@ -85,7 +86,7 @@ fn holders(machine: &Machine) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// One quota of 1 GiB for three workers that take 600 MiB each: one gets them.
+/// Checks one quota of 1 GiB for three workers that request 600 MiB each: one gets them.
 fn one_quota(what: &str, machine: &Machine, command: Command) {
     let (_crowd, codes) = Crowd::start(machine, command, 3);
     let granted = codes.iter().filter(|&&code| code == 0).count();
@@ -239,7 +240,7 @@ fn a_name_that_nobody_reads_is_said_under_the_log() {
 
 // Containers: a PID namespace with a /proc of its own, and variables that are its own.
 
-/// Whether this process may make namespaces.
+/// Returns true if this process may make namespaces.
 fn may_make_containers() -> bool {
     let can = is_root()
         && Command::new("unshare")
@@ -252,7 +253,7 @@ fn may_make_containers() -> bool {
     can
 }
 
-/// The variables that a container of this machine has, as arguments of env(1).
+/// Returns the variables of a container of this machine, as arguments of env(1).
 fn variables(quota: &str) -> Vec<String> {
     vec![
         format!("LD_PRELOAD={}", libraries().preload.display()),
@@ -269,7 +270,7 @@ fn container(machine: &Machine, quota: &str) -> Client {
     Client::start(command)
 }
 
-/// The number outside of a container's first process.
+/// Returns the outside number of a container's first process.
 fn first_process(container: &Client) -> u32 {
     let path = format!("/proc/{0}/task/{0}/children", container.pid());
     let mut pid = None;
@@ -326,7 +327,8 @@ fn what_enters_a_container_later_shares_its_quota() {
 
 // Users: programs that are started as root and become somebody else.
 
-/// A folder that every user can read, with copies of what a program of another user's needs.
+/// Creates a folder that every user can read, with copies of the files that another user's program
+/// needs.
 fn public(machine: &Machine) -> Option<PathBuf> {
     if !may_make_containers() {
         return None;
@@ -353,8 +355,8 @@ fn public(machine: &Machine) -> Option<PathBuf> {
     Some(dir)
 }
 
-/// A script in a mount namespace with a /dev/shm, /run and /etc of its own, without any setting;
-/// `$P` is the public folder and `$NOBODY` starts a program as another user.
+/// Runs a script in a mount namespace with a /dev/shm, /run and /etc of its own and no settings.
+/// `$P` is the public folder, and `$NOBODY` starts a program as another user.
 fn as_root(machine: &Machine, public: &Path, script: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new("unshare");
     clean(&mut command);
@@ -410,8 +412,8 @@ fn a_program_that_becomes_another_user_keeps_its_tenants_quota() {
     assert!(!errors.contains("cannot be preloaded"), "{errors}");
 }
 
-/// A program that became another user makes a part of its tenant, joins it, and joins the tenant
-/// itself. The outer quota bounds them all.
+/// Checks that a program that became another user makes a part of its tenant, joins it, and joins
+/// the tenant itself. The outer quota limits them all.
 #[test]
 fn a_program_that_became_another_user_makes_a_part_of_its_tenant() {
     let machine = Machine::new();
@@ -497,8 +499,8 @@ fn plain_preload_finds_a_folder_wherever_one_serves() {
     assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{errors}");
 }
 
-/// The same on a machine of the command's own, which root's command makes and others reach by its
-/// key alone.
+/// Checks the same on a machine of the command's own, which root's command makes and others reach
+/// only by its key.
 #[test]
 fn a_simulated_machine_is_there_for_a_program_that_becomes_another_user() {
     let machine = Machine::new();

@@ -9,7 +9,7 @@ use crate::traces::Trace::{self, *};
 
 const QUOTA: f64 = 0.10;
 
-/// The least and the most that a tenant had of a second after the first.
+/// Returns the least and the most that a tenant had of a second after the first.
 fn range(got: &Outcome) -> (f64, f64) {
     let had = |second: &[u64]| second.iter().sum::<u64>() as f64 / SECOND as f64;
     got.windows
@@ -29,7 +29,7 @@ fn each(gpu: u64, every: u64) -> Tenant {
     strict(Each { gpu, every })
 }
 
-/// Kernels of 10 us, charged so much each, of which one in `of` takes 5 ms.
+/// Creates kernels of 10 us, charged that much each, of which one in `of` takes 5 ms.
 fn vary(of: u64, every: u64) -> Tenant {
     strict(Vary { of, every }).flat(10_000)
 }
@@ -52,8 +52,8 @@ fn run(name: &str, list: &[Tenant], scheduling: Scheduling) -> Vec<(f64, f64)> {
     got
 }
 
-/// Each beside a tenant that takes all of the rest, in each whole second after the first. No two of
-/// them are ever alone.
+/// Checks each next to a tenant that takes all of the rest, in each whole second after the first.
+/// No two of them are ever alone.
 #[test]
 fn a_strict_share_holds_beside_one_that_takes_the_rest() {
     for (title, scheduling, beyond) in [("H100", H100, 0.02), ("ideal", IDEAL, 0.035)] {
@@ -108,8 +108,8 @@ fn a_strict_share_holds_beside_one_that_takes_the_rest() {
     }
 }
 
-/// Neither who else is unpredictable nor how many there are moves it, and who is charged right pays
-/// for nobody.
+/// Checks that neither unpredictable tenants nor their number change the result, and that a
+/// correctly charged tenant pays for no other.
 #[test]
 fn those_whose_work_can_be_foretold_pay_for_nobody() {
     let (one, long) = (vary(50, 1), each(10_000_000, 1).flat(3_000));
@@ -163,8 +163,8 @@ fn those_whose_work_can_be_foretold_pay_for_nobody() {
     }
 }
 
-/// What a neighbour's own costs are wrong by is at most a part of what it had in the time: never
-/// more than it costs.
+/// Checks that the error in a neighbour's costs moves a strict share by at most a part of what the
+/// neighbour had.
 #[test]
 fn a_neighbour_whose_costs_are_wrong_moves_a_strict_share_a_little() {
     for (title, scheduling) in [("H100", H100), ("ideal", IDEAL)] {
@@ -189,7 +189,7 @@ fn a_neighbour_whose_costs_are_wrong_moves_a_strict_share_a_little() {
     }
 }
 
-/// A strict tenant with half has it beside one whose charges are far too low and that may borrow.
+/// Checks that a strict tenant with half has it next to a borrower whose charges are far too low.
 #[test]
 fn a_strict_guarantee_holds_beside_work_that_nobody_can_foretell() {
     let victim = Tenant::new(Matmul, Params::strict(500_000));
@@ -209,9 +209,9 @@ fn a_strict_guarantee_holds_beside_work_that_nobody_can_foretell() {
     }
 }
 
-/// A guarantee of half holds for work that queues ahead beside one that may borrow and is charged
-/// far too little, and for work that waits for its steps beside one whose costs are learned or that
-/// waits for its own.
+/// Checks that a guarantee of half holds in two cases. One is work that queues ahead, next to a
+/// borrower that is charged far too little. The other is work that waits for its steps, next to a
+/// tenant with learned costs or one that waits for its own.
 #[test]
 fn a_guarantee_holds_for_work_that_queues_ahead_beside_a_borrower() {
     for (title, scheduling) in [("H100", H100), ("ideal", IDEAL)] {

@@ -9,8 +9,8 @@ use crate::scenarios::{H100, SECOND};
 use crate::sim::{self, Conduct, START, Tenant, WINDOW};
 use crate::traces::Trace::{self, *};
 
-/// What a tenant with 20 % has from 0.6 s to 1.6 s after a process of its neighbour ended as
-/// `conduct` says, while another process of that neighbour ticks on.
+/// Returns the share of a tenant with 20 % from 0.6 s to 1.6 s after a process of its neighbour
+/// ended by `conduct`. Another process of that neighbour continues.
 fn after(trace: Trace, conduct: Conduct) -> f64 {
     let mut busy = Tenant::new(trace, Params::balanced(300_000));
     busy.conduct = conduct;
@@ -47,7 +47,7 @@ fn a_process_that_dies_or_stops_holds_nothing_while_another_of_its_tenant_lives(
     }
 }
 
-/// Every kind of claim, as its maker left it, with a page that another process keeps fresh.
+/// Checks every kind of claim, as its maker left it, on a page that another process keeps fresh.
 #[test]
 fn each_claim_has_an_end_of_its_own() {
     let (quota, begins) = (300_000, 1 << 40);

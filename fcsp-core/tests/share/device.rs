@@ -16,14 +16,14 @@ struct Context {
     busy: u64,
 }
 
-/// How the device schedules.
+/// Scheduling of the device.
 #[derive(Debug, Clone, Copy)]
 pub struct Scheduling {
     /// The longest a context runs while another has work, ns.
     pub slice: u64,
-    /// What it costs to switch to another context in the middle of a kernel, ns.
+    /// Cost of a switch to another context in the middle of a kernel, ns.
     pub switch: u64,
-    /// What it costs where the context has nothing left, ns.
+    /// Cost of a switch if the context has nothing left, ns.
     pub idle_switch: u64,
 }
 
@@ -63,7 +63,7 @@ impl Device {
             .push_back(Kernel { left: ns, tag });
     }
 
-    /// Whether a context has no work left.
+    /// Returns true if a context has no work left.
     pub fn is_empty(&self, context: usize) -> bool {
         self.contexts[context].queue.is_empty()
     }
@@ -73,7 +73,8 @@ impl Device {
         self.contexts[context].queue.clear();
     }
 
-    /// GPU time of kernels a context has run, ns, with the part of the one running.
+    /// Returns the GPU time of kernels that a context has run, ns, with the part of the running
+    /// one.
     pub fn busy(&self, context: usize) -> u64 {
         self.contexts[context].busy
     }
@@ -144,7 +145,7 @@ impl Device {
         }
     }
 
-    /// Kernels queued and not done.
+    /// Returns the number of kernels queued and not done.
     pub fn queued(&self, context: usize) -> usize {
         self.contexts[context].queue.len()
     }

@@ -6,17 +6,17 @@ use crate::scenarios::{H100, SECOND};
 use crate::sim::{self, Outcome, Tenant, WINDOW};
 use crate::traces::Trace::{self, *};
 
-/// When the high tenant begins.
+/// Instant at which the high tenant begins.
 const BEGINS: u64 = SECOND;
 
-/// The share between two instants after the high tenant began, in ns.
+/// Returns the share between two instants after the high tenant began, in ns.
 fn between(outcome: &Outcome, from: u64, to: u64) -> f64 {
     let window = |ns: u64| ((BEGINS + ns) / WINDOW) as usize;
     let busy: u64 = outcome.windows[window(from)..window(to)].iter().sum();
     busy as f64 / (to - from) as f64
 }
 
-/// A tenant that has borrowed the whole device for a second, then one of high priority.
+/// Runs a tenant that has borrowed the whole device for a second, then one of high priority.
 fn beside_high(trace: Trace, params: Params) -> Outcome {
     let mut high = Tenant::new(From(BEGINS), Params::balanced(500_000));
     high.params.priority = Priority::High;
@@ -58,7 +58,8 @@ fn a_floor_is_kept_from_the_first_tenth_of_a_second() {
     }
 }
 
-/// Kernels longer than the floor earns in a bucket's depth are paid back before the next one.
+/// Checks that kernels longer than the floor earns in a bucket's depth are paid back before the
+/// next one.
 #[test]
 fn long_kernels_on_a_floor_are_paid_back() {
     let got = beside_high(Long, Params::balanced(500_000));

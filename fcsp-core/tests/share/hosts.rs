@@ -1,5 +1,5 @@
-//! Scenarios with hosts as those of `benches/device`: they keep batches in flight, wait for one of
-//! them, and are away for a while after each; and one whose steps come at regular times.
+//! Scenarios with hosts like those of `benches/device`. They keep batches in flight, wait for one
+//! of them, and pause after each; the steps of one come at regular times.
 
 use fcsp_core::share::params::{Mode, Priority};
 
@@ -7,9 +7,9 @@ use crate::scenarios::{H100, IDEAL, SECOND, alone, fairness, heading, show, sum,
 use crate::sim::{self, Conduct};
 use crate::traces::Trace::*;
 
-/// The loops of the device benches, with hosts as theirs: some work is in flight throughout, and
-/// the host is away for a while after each batch. A tenant whose queue holds work is held up
-/// meanwhile, or the others take its part of the surplus.
+/// Checks the loops of the device benches, with hosts like theirs: some work is always in flight,
+/// and the host pauses after each batch. A tenant whose queue holds work must count as device-bound
+/// meanwhile. Otherwise the others take its part of the surplus.
 #[test]
 fn hosts_that_keep_work_in_flight_have_their_shares() {
     heading("hosts as those of the device benches");
@@ -58,7 +58,7 @@ fn hosts_that_keep_work_in_flight_have_their_shares() {
     assert!(got[1].share >= 0.55, "{}", got[1].share);
 }
 
-/// A step that comes at regular times finds the device free: what is left is a switch of contexts.
+/// Checks that a step at regular times finds the device idle: only a context switch is left.
 #[test]
 fn a_step_of_high_priority_that_can_be_foreseen_finds_the_device_free() {
     heading("a decode graph each 3 ms, high, beside a matmul, low");

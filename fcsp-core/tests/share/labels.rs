@@ -33,8 +33,8 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// What a set of names came out at: the least precision and the least recall of the classes that
-/// are neither "other" nor collectives, and the part of all names that came out right.
+/// Results for a set of names. They are the least precision and the least recall of the classes
+/// other than "other" and collectives, and the part of all names that was right.
 struct Measured {
     precision: f64,
     recall: f64,
@@ -90,8 +90,8 @@ fn precision_and_recall_by_class() {
     assert!(seen.len() >= 150 && held_out.len() >= 75);
     let seen = measure(&seen, "names the rules were written with in view");
     assert!(seen.precision >= 0.97 && seen.recall >= 0.97);
-    // Names of libraries and projects that no rule was written for come out as "other" more often
-    // than as something wrong: precision holds, recall falls (copies: 4 of 6, products: 10 of 12,
+    // Names of libraries and projects without a rule come out as "other" more often than as
+    // something wrong. Precision holds, recall falls (copies: 4 of 6, products: 10 of 12,
     // memory-bound: 37 of 42).
     let held_out = measure(&held_out, "names gathered after the rules were fixed");
     assert!(held_out.precision >= 0.95, "{}", held_out.precision);

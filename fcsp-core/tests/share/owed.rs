@@ -1,5 +1,5 @@
-//! What costs do not say is charged all the same: unlearned work, work whose time depends on its
-//! data, many processes.
+//! Tests of charges that costs do not cover: unlearned work, work whose time depends on its data,
+//! many processes.
 
 use fcsp_core::share::params::{Mode, Params};
 
@@ -7,7 +7,7 @@ use crate::scenarios::{H100, IDEAL, SECOND, show, sum, tenants};
 use crate::sim::{self, Outcome, Tenant};
 use crate::traces::Trace::{self, *};
 
-/// The part of the device that all of them had in each whole second after the first.
+/// Returns the part of the device that all of them had in each whole second after the first.
 fn seconds(got: &[Outcome]) -> Vec<f64> {
     let windows = got[0].windows.len();
     let all: Vec<u64> = (0..windows)
@@ -34,8 +34,8 @@ fn strict(trace: Trace, quota: u32, flat: u64) -> Tenant {
     Tenant::new(trace, Params::strict(quota)).flat(flat)
 }
 
-/// A new executable graph for each launch, a module loaded anew, a grid of its own: each a stranger
-/// that is guessed at 3 us.
+/// Checks a new executable graph for each launch, a module loaded again, a grid of its own: each is
+/// a stranger that is guessed at 3 us.
 #[test]
 fn work_that_nobody_has_learned_is_charged_what_it_takes() {
     for quota in [100_000, 500_000] {
@@ -52,7 +52,7 @@ fn work_that_nobody_has_learned_is_charged_what_it_takes() {
     }
 }
 
-/// Kernels of 10 us of which a few take 5 ms, charged 10 us each.
+/// Checks kernels of 10 us of which a few take 5 ms, charged 10 us each.
 #[test]
 fn work_whose_time_depends_on_its_data_is_charged_what_it_takes() {
     for quota in [100_000, 500_000] {
@@ -64,7 +64,7 @@ fn work_whose_time_depends_on_its_data_is_charged_what_it_takes() {
     }
 }
 
-/// What was charged too much comes back: strangers at the price of other work.
+/// Checks that an excessive charge is refunded: strangers at the cost of other work.
 #[test]
 fn work_that_is_charged_too_much_is_given_it_back() {
     for every in [1, 20] {
@@ -80,7 +80,7 @@ fn work_that_is_charged_too_much_is_given_it_back() {
     }
 }
 
-/// The host's own time between launches is not the device's.
+/// Checks that the host's own time between launches is not charged.
 #[test]
 fn time_in_which_the_host_works_is_not_charged() {
     let list = [Tenant::new(DecodeEager, Params::strict(300_000))];
@@ -104,7 +104,7 @@ fn time_in_which_the_host_works_is_not_charged() {
     );
 }
 
-/// A share is the tenant's: any number of its processes have it together.
+/// Checks that a share is the tenant's: any number of its processes have it together.
 #[test]
 fn many_processes_with_long_kernels_have_one_share() {
     for (quota, gpu, processes, every) in [
@@ -141,7 +141,8 @@ fn many_processes_with_long_kernels_have_one_share() {
     }
 }
 
-/// Beside others, too, and at nobody else's cost, once it was seen alone how wrong the charges are.
+/// Checks the same next to others, and at no other tenant's cost, once it was seen alone how wrong
+/// the charges are.
 #[test]
 fn work_that_nobody_has_learned_is_charged_beside_others() {
     let attacker = strict(

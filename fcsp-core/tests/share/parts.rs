@@ -22,8 +22,8 @@ proptest! {
         prop_assert!(back.abs_diff(gpu) <= 1, "{back} {gpu}");
     }
 
-    /// A bucket gives out what flows in and no more, in any order of charges and pauses, but for
-    /// its cap.
+    /// Checks that a bucket gives out what flows in and no more, except its cap, in any order of
+    /// charges and pauses.
     #[test]
     fn a_bucket_never_gives_more_than_flows_in(
         rate in rate(),
@@ -99,7 +99,7 @@ proptest! {
         let _ = Params::from_words(&words);
     }
 
-    /// Whatever stands in a neighbour's page, reading it and deciding on it does not panic.
+    /// Checks that reading any neighbour's page and deciding on it does not panic.
     #[test]
     fn any_page_can_be_decided_on(words in prop::collection::vec(any::<u64>(), 48), now in 0u64..u64::MAX / 4, quota in 1u32..=1_000_000) {
         #[repr(align(64))]
@@ -315,8 +315,8 @@ fn limits_change_on_a_running_gate() {
     ));
 }
 
-/// Work in flight that never ends may be waiting for the launch that waits: one goes through within
-/// the deadline.
+/// Checks work in flight that never ends, since it may wait for the launch that waits: one launch
+/// is forced within the deadline.
 #[test]
 fn a_stuck_device_lets_one_launch_through() {
     let page = TenantPage::new();
@@ -383,8 +383,8 @@ fn work_among_others_costs_what_its_undisturbed_runs_take() {
     );
 }
 
-/// What was learned alone on a host that was kept from its processor has idle time of the device in
-/// it. It does not stay while others are about; what was right does.
+/// Checks a cost learned alone on a preempted host, which contains idle time of the device. It does
+/// not stay with other active tenants; a correct cost does.
 #[test]
 fn long_work_that_was_learned_too_long_is_put_right_among_others() {
     for (learned, right) in [
@@ -420,7 +420,7 @@ fn long_work_that_was_learned_too_long_is_put_right_among_others() {
     }
 }
 
-/// A tenant that was never alone learns what its work takes all the same.
+/// Checks that a tenant that was never alone still learns the cost of its work.
 #[test]
 fn work_that_was_never_alone_is_learned_among_others() {
     let table = CostTable::new(64);
@@ -468,8 +468,8 @@ fn work_that_was_never_alone_is_learned_among_others() {
     );
 }
 
-/// A span over many launches says what they take, and the least of a few first samples no longer
-/// counts.
+/// Checks that a span over many launches gives their cost, and that the minimum of a few first
+/// samples no longer counts.
 #[test]
 fn a_correction_outweighs_the_first_few_samples() {
     let table = CostTable::new(64);
@@ -487,9 +487,9 @@ fn a_correction_outweighs_the_first_few_samples() {
     );
 }
 
-/// The host's part of a sample cannot be told exactly where the device stood idle before the
-/// launch: the cost is near the least of such samples and not their mean, and follows the work when
-/// that becomes longer.
+/// Checks samples whose host part is uncertain because the device was idle before the launch. The
+/// cost is near the minimum of such samples and not their mean. It follows the work when that
+/// becomes longer.
 #[test]
 fn samples_that_are_bounds_count_by_the_least_of_several() {
     let table = CostTable::new(64);

@@ -6,7 +6,7 @@ use crate::scenarios::{H100, SECOND};
 use crate::sim::{self, Conduct, Tenant};
 use crate::traces::Trace::*;
 
-/// What an honest tenant has beside one of another user that says it is of high priority.
+/// Returns the share of an honest tenant next to one of another user that claims high priority.
 fn beside_liar(honest: Params, hostile: crate::traces::Trace) -> f64 {
     let mut liar = Tenant::new(hostile, Params::balanced(1_000_000)).user(7);
     liar.conduct = Conduct::ClaimsHigh;
@@ -30,7 +30,8 @@ fn a_priority_without_authority_takes_nothing_from_a_guarantee() {
     }
 }
 
-/// The library of a tenant that names itself high holds to the guarantees of other users' tenants.
+/// Checks that the library of a tenant that claims high priority respects the guarantees of other
+/// users' tenants.
 #[test]
 fn a_tenant_that_names_itself_high_takes_the_surplus_only() {
     for percent in [30, 50] {

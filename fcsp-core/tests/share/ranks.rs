@@ -1,9 +1,9 @@
-//! Kernels that wait for other ranks under a name that no list has: the gate may hold them back,
-//! for a bounded time, counted and visible.
+//! Kernels that wait for other ranks under a name that no list has. The gate may delay them for a
+//! bounded time, counted and visible.
 //!
-//! Two ranks, each a tenant with a device of its own. Each step launches `receive`, which ends
-//! when the peer's `send` has run, and then `send` on another queue. A gate that kept `send` back
-//! until `receive` has left the device would stop both ranks for good.
+//! Two ranks are tenants with a device each. Each step launches `receive`, which ends when the
+//! peer's `send` has run, and then `send` on another queue. A gate that delayed `send` until
+//! `receive` has left the device would stop both ranks permanently.
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::bucket::{MAX_DEBT_NS, wall_of};
@@ -75,14 +75,14 @@ impl<'p> Rank<'p> {
     }
 }
 
-/// Runs all steps; returns the longest wait of a launch of each rank, ns, and its count of
-/// launches that a deadline let through.
+/// Runs all steps. Returns the longest wait of a launch of each rank, ns, and its number of forced
+/// admissions.
 fn run(first: Params, second: Params) -> [(u64, u64); 2] {
     let pages = [TenantPage::new(), TenantPage::new()];
     let mut ranks = [Rank::new(&pages[0], first), Rank::new(&pages[1], second)];
     for turn in 0.. {
         assert!(turn < 1_000_000, "the ranks wait for each other");
-        // The earlier of those that are not done asks next.
+        // Of the ranks with steps left, the earlier one asks next.
         let Some(next) = (0..2)
             .filter(|&i| ranks[i].launched < 2 * STEPS)
             .min_by_key(|&i| ranks[i].now)
@@ -99,8 +99,8 @@ fn run(first: Params, second: Params) -> [(u64, u64); 2] {
     [0, 1].map(|i| (ranks[i].longest_wait, pages[i].counters().let_through))
 }
 
-/// The longest that the gate may hold such a launch back under `quota`, ns: until its debt is
-/// paid or until the device counts as stuck, and one more recheck.
+/// Returns the longest delay of such a launch under `quota`, ns: until its debt is paid or until
+/// the device counts as stuck, and one more recheck.
 fn bound(quota: u32) -> u64 {
     MAX_DEBT_NS + OVERDUE_NS + STUCK_NS + wall_of(2 * COST_NS, quota) + 30_000_000
 }
@@ -139,14 +139,14 @@ struct Member<'p> {
     now: u64,
     /// Launches so far: the work of step n is number 2n, its collective 2n + 1.
     launched: usize,
-    /// When each collective was launched, and the position after it.
+    /// Instant at which each collective was launched, and the position after it.
     collectives: Vec<(u64, Marker)>,
     retired: usize,
     asked: Option<u64>,
     longest_wait: u64,
 }
 
-/// How the collectives are known.
+/// Manner in which the collectives are known.
 #[derive(Clone, Copy, PartialEq)]
 enum Known {
     /// By name, in a process with signs of ranks.
@@ -236,7 +236,7 @@ impl Ring<'_> {
     }
 }
 
-/// Each rank's longest wait, its GPU time, the time it took, and its launches let through.
+/// Returns each rank's longest wait, its GPU time, the time it took, and its forced admissions.
 fn ring(params: &[Params], known: Known) -> Vec<(u64, u64, u64, u64)> {
     let pages: Vec<TenantPage> = params.iter().map(|_| TenantPage::new()).collect();
     let ranks = pages
@@ -273,7 +273,8 @@ fn ring(params: &[Params], known: Known) -> Vec<(u64, u64, u64, u64)> {
         .collect()
 }
 
-/// No ring stands, whatever its collectives are known by; a strict rank has its share.
+/// Checks that no ring stops, however its collectives are known, and that a strict rank has its
+/// share.
 #[test]
 fn rings_go_on_and_a_strict_rank_has_its_share() {
     let mixed = [
@@ -305,7 +306,7 @@ fn rings_go_on_and_a_strict_rank_has_its_share() {
     }
 }
 
-/// A name alone lifts no share: the debt of what goes first is bounded.
+/// Checks that a name alone lifts no share: the debt of work that goes first is bounded.
 #[test]
 fn kernels_named_as_collectives_have_the_share_and_no_more() {
     for ranks in [false, true] {

@@ -8,9 +8,9 @@ use crate::sim::{self, Conduct, Outcome, START, Tenant, WINDOW};
 use crate::traces::Trace::{self, *};
 
 pub const SECOND: u64 = 1_000_000_000;
-/// Fits what an H100 did (driver 580): three matmuls .307 each, and a loop of small kernels beside
-/// turns of a matmul of various lengths, where a switch there and back took 0.25 ms with what the
-/// hosts need to notice.
+/// Fits measurements of an H100 (driver 580): three matmuls had .307 each. The other record is a
+/// loop of small kernels next to quanta of a matmul of various lengths. There a switch there and
+/// back took 0.25 ms, with the time that the hosts need to notice.
 pub const H100: Scheduling = Scheduling {
     slice: 2_000_000,
     switch: 170_000,
@@ -84,7 +84,8 @@ pub fn alone(trace: Trace, scheduling: Scheduling) -> Outcome {
     .remove(0)
 }
 
-/// Every tenant asks for more than it has: shares in the proportion of the quotas, nothing lost.
+/// Checks that tenants that all want more than they have get shares in the proportion of the
+/// guarantees, with nothing lost.
 #[test]
 fn saturating_tenants_share_by_quota_and_lose_nothing() {
     for (title, scheduling) in [
@@ -171,8 +172,8 @@ fn graph_decode_and_matmul_each_get_their_half() {
     }
 }
 
-/// A tenant that is busy on the host cannot use its half: it is not slowed, and the other has its
-/// own half and of the rest what the device can be had for in one piece, once a step.
+/// Checks a tenant that is busy on the host and cannot use its half: it is not slowed. The other
+/// has its own half, and of the rest what one contiguous quantum in each step can use.
 #[test]
 fn a_host_bound_tenant_is_neither_slowed_nor_in_the_way() {
     heading("host-bound beside saturating");
@@ -374,7 +375,8 @@ fn idle_time_flows_to_the_others_at_once() {
     }
 }
 
-/// Whatever a neighbour claims, dies at or stops in, an honest tenant has its guarantee.
+/// Checks that an honest tenant has its guarantee, whatever a neighbour claims and wherever it dies
+/// or stops.
 #[test]
 fn nobody_takes_an_honest_tenant_below_its_guarantee() {
     heading("hostile neighbours: honest matmul 50 (or 70, 90) beside");
@@ -533,7 +535,7 @@ fn many_tenants_none_starves() {
     }
 }
 
-/// Two processes of a tenant have one budget.
+/// Checks that two processes of a tenant have one budget.
 #[test]
 fn processes_of_a_tenant_share_one_budget() {
     heading("two processes of one tenant");
@@ -552,9 +554,9 @@ fn processes_of_a_tenant_share_one_budget() {
     assert!((sum(&got) - 0.30).abs() < 0.01, "{}", sum(&got));
 }
 
-/// In adaptive mode the class of the work decides whose next step waits: what is waited for step by
-/// step goes sooner than work that only counts what it gets done, and neither loses any of its
-/// share by it.
+/// Checks that in adaptive mode the class of the work decides whose next step waits. Work that is
+/// sensitive to latency goes sooner than work that is sensitive to throughput, and neither loses
+/// any of its share.
 #[test]
 fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
     heading("leaning: decode beside matmul, adaptive, classes unknown and known");
@@ -601,8 +603,8 @@ fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
     }
 }
 
-/// Who claims to be waited for step by step, always, gets no more by it than a better place within
-/// its bucket.
+/// Checks that a tenant that always claims to be sensitive to latency gets no more than a better
+/// place within its bucket.
 #[test]
 fn a_false_leaning_takes_nothing_from_a_guarantee() {
     heading("hostile neighbours that claim to lean to latency: honest matmul beside");
@@ -675,8 +677,8 @@ fn costs_that_are_too_low_for_all_keep_the_proportion() {
     }
 }
 
-/// A tenant that is only counted was promised nothing: nobody stands back for it, and it for
-/// nobody.
+/// Checks that a tenant in mode none has no guarantee: no tenant yields to it, and it yields to
+/// none.
 #[test]
 fn a_tenant_that_is_only_counted_is_no_rival() {
     heading("matmul 50 balanced beside matmul that is only counted");

@@ -16,7 +16,7 @@ use fcsp_core::share::params::{Params, Priority};
 use crate::device::{Device, Scheduling};
 use crate::traces::{Op, Program, Trace};
 
-/// What a tenant does beside its program.
+/// Conduct of a tenant besides its program.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Conduct {
     /// Behaves.
@@ -25,17 +25,17 @@ pub enum Conduct {
     DiesAt(u64),
     /// Is stopped between these instants; its queued work still runs.
     Stopped(u64, u64),
-    /// Says that it is held up and owed everything, always.
+    /// Always claims to be device-bound and owed everything.
     ClaimsHeldUp,
-    /// Says that it has never had any surplus and stands waiting, always.
+    /// Always claims to have never had any surplus and to wait.
     ClaimsWaiting,
-    /// Says that its surplus clock and its times are huge.
+    /// Claims a huge virtual time and huge instants.
     ClaimsHuge,
     /// Fills its page with noise.
     Noise,
     /// Says that its next step begins in a moment, always.
     ClaimsToBegin,
-    /// Says that it is of high priority, held up and owed everything, always.
+    /// Always claims high priority, to be device-bound and owed everything.
     ClaimsHigh,
 }
 
@@ -49,17 +49,17 @@ pub struct Tenant {
     pub bias: u64,
     /// The gate charges this whatever the cost, ns.
     pub flat: Option<u64>,
-    /// Whether each launch is a stranger, of which nothing is known but that.
+    /// True if each launch is a stranger, of which nothing else is known.
     pub strange: bool,
-    /// Whether markers correct the charges.
+    /// True if fences correct the charges.
     pub correct: bool,
     /// Another process of the tenant at this index.
     pub shares_page_of: Option<usize>,
-    /// What its kernels are, by name.
+    /// Class of its kernels, by name.
     pub class: Class,
     /// The user that it runs as. Between users no priority counts for the guarantee.
     pub user: u32,
-    /// When its program begins, ns.
+    /// Instant at which its program begins, ns.
     pub start: u64,
 }
 
@@ -85,13 +85,13 @@ impl Tenant {
         self
     }
 
-    /// Charged so many ns a launch.
+    /// Sets a fixed charge for each launch, ns.
     pub fn flat(mut self, ns: u64) -> Self {
         self.flat = Some(ns);
         self
     }
 
-    /// Each launch is a stranger, guessed at 3 us.
+    /// Makes each launch a stranger, guessed at 3 us.
     pub fn strange(mut self) -> Self {
         (self.flat, self.strange) = (Some(3_000), true);
         self
@@ -103,7 +103,7 @@ impl Tenant {
     }
 }
 
-/// What came of a tenant.
+/// Result of a tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// GPU time over the whole measured time.
@@ -114,7 +114,7 @@ pub struct Outcome {
     pub steps: Vec<u64>,
     /// GPU time by window of 10 ms, ns, from the start of the simulation.
     pub windows: Vec<u64>,
-    /// Launches let through by a deadline.
+    /// Forced admissions.
     pub let_through: u64,
     /// Launches through the slow path, over all.
     pub slow: f64,
@@ -148,7 +148,7 @@ struct Mark {
     marker: Marker,
     recorded: u64,
     passed: Option<u64>,
-    /// What neighbours had been charged by then.
+    /// Charges of neighbours by then.
     others: u64,
 }
 
@@ -162,9 +162,9 @@ struct Host<'p> {
     turn: u64,
     markers: VecDeque<Mark>,
     done: u64,
-    /// When the host began to wait for all of its work.
+    /// Instant at which the host began to wait for all of its work.
     blocked: u64,
-    /// What neighbours had been charged when the host last looked.
+    /// Charges of neighbours when the host last looked.
     others: u64,
     retired: Marker,
     lately: Lately,
@@ -185,10 +185,10 @@ struct Host<'p> {
 /// Launches a driver queues before it holds the host back.
 const QUEUE: usize = 1024;
 
-/// How often a host that waits for tokens looks at its marks, ns.
+/// Interval at which a host that waits for tokens checks its fences, ns.
 const LOOK: u64 = 1_000_000;
 
-/// How long the library takes a host to need at most until it sees that its work is done, ns.
+/// Longest time that the library expects a host to need to see that its work is done, ns.
 const NOTICE: u64 = 40_000;
 
 pub const WINDOW: u64 = 10_000_000;
@@ -337,7 +337,8 @@ impl Sim<'_> {
             .collect()
     }
 
-    /// A kernel is done: whoever waits for it goes on, after the time a host takes to see it.
+    /// Completes a kernel: a host that waits for it goes on, after the time that it takes to see
+    /// it.
     fn completed(&mut self, i: usize, tag: u64) {
         let now = self.now;
         let busy = self.device.busy(i);
@@ -426,7 +427,7 @@ impl Sim<'_> {
         }
     }
 
-    /// The host has seen that all of its work is done.
+    /// Records that the host has seen that all of its work is done.
     fn drained(&mut self, i: usize) {
         let now = self.now;
         self.retire(i);
@@ -483,7 +484,7 @@ impl Sim<'_> {
         }
     }
 
-    /// A hostile tenant rewrites its page; called so often that no claim of it is ever stale.
+    /// Rewrites a hostile tenant's page, so often that no claim of it is ever stale.
     fn lie(&mut self, i: usize) {
         let now = self.now;
         let page = self.pages[i];
@@ -720,8 +721,8 @@ impl Host<'_> {
         });
     }
 
-    /// A marker at the end of what is queued, unless there is one: whoever waits must learn when
-    /// the queue is done.
+    /// Records a fence at the end of the queue, unless there is one: a host that waits must learn
+    /// when the queue is done.
     fn mark_tail(&mut self, now: u64) {
         let last = self.markers.back().map(|mark| (mark.tag, mark.marker));
         if self.gate.in_flight() > 0 && last != Some((self.tag, self.gate.mark())) {

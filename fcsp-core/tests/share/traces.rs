@@ -1,5 +1,5 @@
-//! What tenants run: loops of launches, host work and synchronisations, with the costs measured on
-//! an H100 where there are any.
+//! Traces that tenants run: loops of launches, host work and synchronisations, with costs measured
+//! on an H100 where available.
 
 /// One thing a host does.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ impl Program {
         Self { trace, at: 0 }
     }
 
-    /// The next thing to do, `now`.
+    /// Returns the next operation at `now`.
     pub fn next(&mut self, now: u64) -> Op {
         let i = self.at;
         self.at += 1;

@@ -18,7 +18,7 @@ fn small_pieces_of_slabs() {
     let machine = Machine::new();
     let mut judge = machine.observer();
     let mut client = machine.open("t", "96MiB");
-    // 32 MiB are left beside the context: 16 slabs of two pieces of 1 MiB.
+    // 32 MiB are left next to the context: 16 slabs of two allocations of 1 MiB.
     let pieces = client.fill(MIB);
     assert_eq!(pieces.len(), 32);
     assert_eq!(machine.used("t"), 96 * MIB);
@@ -39,8 +39,9 @@ fn small_pieces_of_slabs() {
     agrees(&machine, &mut judge, &client);
 }
 
-/// A slab that is taken by mistake is seen from outside until it is given back: at the quota the
-/// driver is asked for a piece only where it needs none.
+/// Checks that no slab is taken at the quota. One taken by mistake would be visible from outside
+/// until it is freed. At the quota, the driver is asked for a small allocation only if it needs no
+/// new slab.
 #[test]
 fn no_slab_is_tried_at_the_quota() {
     let machine = Machine::new();
@@ -55,8 +56,8 @@ fn no_slab_is_tried_at_the_quota() {
     assert_eq!(machine.used("t"), 68 * MIB);
     client.ok(&format!("free {}", pieces[0]));
     client.ok(&format!("free {}", pieces[2]));
-    // As many bytes are free in the slab, in two places; and nobody knows that smaller pieces come
-    // out of it.
+    // As many bytes are available in the slab, in two places. It is unknown whether smaller
+    // allocations come out of it.
     client.refused(&format!("alloc {MIB}"));
     client.refused("alloc 512");
     // The sixth and seventh call.
@@ -78,9 +79,9 @@ fn the_whole_quota_can_be_used() {
     );
 }
 
-/// The 32-bit ABI: the simulator has no addresses that fit and refuses the argument, so what can be
-/// seen is that a request above the quota never reaches it, and that one below it is charged and
-/// rolled back.
+/// Checks the 32-bit ABI. The simulator has no addresses that fit and refuses the argument. The
+/// test therefore shows that a request above the quota never reaches it, and that one below it is
+/// charged and rolled back.
 #[test]
 fn the_first_abi() {
     let machine = Machine::new();

@@ -15,7 +15,7 @@ fn physical_memory_by_handle() {
     });
 }
 
-/// Memory lives while a handle or a mapping does, in whatever order they go.
+/// Checks that memory lives while a handle or a mapping does, in whatever order they go.
 #[test]
 fn physical_memory_by_mapping() {
     let machine = Machine::new();
@@ -66,7 +66,8 @@ fn physical_memory_by_mapping() {
     check(&mut client, &mut judge, 0, "a failed call");
 }
 
-/// Physical memory is charged to the device that its properties name, not to the current one.
+/// Checks that physical memory is charged to the device that its properties name, not to the
+/// current one.
 #[test]
 fn physical_memory_on_another_device() {
     let machine = Machine::with("h100x2,memory=8GiB,context=64MiB");

@@ -77,8 +77,8 @@ fn explicit_pools() {
     }
 }
 
-/// A graph with a memory node, made by `node`, launched: then its memory is there until freed and
-/// trimmed.
+/// Checks a graph with a memory node, made by `node`: once launched, its memory exists until it is
+/// freed and trimmed.
 fn graph(node: fn(&mut Client, u64) -> (u64, u64)) {
     let machine = Machine::new();
     let mut judge = machine.observer();
@@ -146,9 +146,9 @@ fn graph_nodes_by_capture() {
     });
 }
 
-/// A pool whose room is in pieces grows for a request that its figures say it has room for. Near
-/// the quota that growth is held beforehand, so that not even the request that is then refused
-/// passes the quota for a moment.
+/// Checks a pool with fragmented space, which grows for a request that its figures have space for.
+/// Near the quota that growth is reserved before. Not even a request that is then refused exceeds
+/// the quota for a moment.
 #[test]
 fn room_in_pieces_is_no_way_past_the_quota() {
     let machine = Machine::new();

@@ -3,7 +3,7 @@
 use super::{BLOCK, QUOTA, agrees, settled};
 use crate::{CONTEXT, Client, GIB, INVALID_VALUE, MIB, Machine, OUT_OF_MEMORY, wait_for};
 
-/// A larger stack costs its bytes for every thread that the device runs at once.
+/// Checks that a larger stack costs its bytes for every thread that the device runs at once.
 #[test]
 fn stack_limit() {
     let machine = Machine::with("h100,memory=64GiB,context=64MiB");
@@ -27,8 +27,8 @@ fn stack_limit() {
     assert!(judge.peak(client.pid()) <= 4 * GIB);
 }
 
-/// What is held while the driver is asked is not counted a second time when it is measured: the
-/// smallest quota that has the bytes is enough.
+/// Checks that bytes reserved during a driver call are not counted again by a measurement: the
+/// smallest quota that has the bytes suffices.
 #[test]
 fn stack_limit_to_the_last_byte() {
     const STACK: u64 = 132 * 2048 * 3072;
@@ -130,8 +130,8 @@ fn streams() {
     client.refused("alloc 512");
 }
 
-/// Code that was put off is loaded by a call that cannot be taken back. It is refused where the
-/// quota is passed already, so what can get past it is one library, not any number.
+/// Checks code that is loaded late, by a call that cannot be undone. It is refused if the quota is
+/// exceeded already, so one library can exceed the quota, not any number.
 #[test]
 fn libraries_loaded_late_pass_the_quota_once() {
     let machine = Machine::new();
@@ -146,8 +146,8 @@ fn libraries_loaded_late_pass_the_quota_once() {
     assert!(judge.peak(client.pid()) <= QUOTA + 128 * MIB);
 }
 
-/// A process that made a context and then idles counts for the others of its tenant, though it is
-/// far from the quota and never asks for anything.
+/// Checks that a process that made a context and then idles counts for the others of its tenant,
+/// even far from the quota and without any request.
 #[test]
 fn contexts_of_idle_processes_count() {
     let machine = Machine::with("h100,memory=16GiB");
