@@ -15,7 +15,8 @@ WORD = {"promise": 16, "event": 24, "expected_at": 32, "expected_spread": 40, "e
 NORMAL, HIGH, STRICT, BALANCED, ADAPTIVE, WHOLE = 1, 2, 1, 2, 3, 1_000_000
 BIN = 0.01
 SLACK = 0.02  # a strict share may be off by so much of the device in any second
-GUARANTEE, GUARANTEE_MANY = 0.42, 0.40  # of 50 %: what a victim keeps beside one attacker, beside a thousand pages
+# Of 50 %: what a victim keeps beside one attacker, beside a thousand pages.
+GUARANTEE, GUARANTEE_MANY = 0.42, 0.40
 
 
 def extra(p):
@@ -66,7 +67,8 @@ class Bench:
         """Turns of a kernel of about so many microseconds, and its ns natively."""
         if (us, name) not in self.units:
             turns = self.turns(us)
-            # By the turns of a long kernel: the way to the device is not a short one's work. The simulator goes by names.
+            # By the repetitions of a long kernel: the launch of a short one would count too. The
+            # simulator goes by names.
             by_name = name != "fcsp_spin" and not self.counts
             self.units[us, name] = (turns, self.ask(name=name, turns=turns, count=500)["ns"] if by_name else turns * self.turn)
         return self.units[us, name]
@@ -133,7 +135,7 @@ def strict_verdict(b, name, quota, answers, seconds, demand=1.0, pays_back=False
                    wrong[0][-90:] if wrong else ("" if demand >= 1 else f"asks for {demand:.3f}; ") + f"mean {sum(after) / len(after):.3f}, first second {had[0]:.3f}, sliding {min(sliding):.3f} to {max(sliding):.3f}")
 
 
-# ---- strict, alone --------------------------------------------------------------------------------------------------
+# ---- strict, alone -------------------------------------------------------------------------------
 
 NCCL = "ncclDevKernel_AllReduce_Sum_f32_RING_LL"
 
@@ -160,7 +162,7 @@ def strict(b):
             burst = "burst" in options
             seconds, demand = b.seconds + 2 * burst, 1.0
             if "kind" in options:
-                # What making the graph or the module costs the host is time in which nothing is asked of the device.
+                # While the host makes the graph or the module, nothing is submitted to the device.
                 alone = b.go([(b.start(seconds=1.0, **options), 0)])
                 demand = alone[0]["ended_ns"] / 1e9
             answers = b.go([(b.start("t", 10, "strict", seconds=seconds, **options), 0)])
@@ -174,7 +176,7 @@ def beside(b):
         def one(name, options=options):
             burst = "burst" in options
             seconds = b.seconds + 2 * burst
-            # A program may make less than its share of launches where it makes graphs or modules beside.
+            # A program may make less than its share of launches if it also makes graphs or modules.
             demand = b.go([(b.start(seconds=1.0, **options), 0)])[0]["ended_ns"] / 1e9 if "kind" in options else 1.0
             answers = b.go([(victim(b, seconds=seconds), 0), (b.start("attacker", 10, "strict", seconds=seconds, **options), 0)])
             theirs = by_second(answers[:1], seconds)[1:]
@@ -195,7 +197,7 @@ def processes(b):
         b.case(f"strict 5 %: {n} processes with kernels of 30 ms", one)
 
 
-# ---- victims --------------------------------------------------------------------------------------------------------
+# ---- victims -------------------------------------------------------------------------------------
 
 def victim(b, **options):
     return b.start("victim", 50, "balanced", **({"us": 100, "sync": 0, "depth": 24} | options))
@@ -219,7 +221,8 @@ def victims(b):
     ]
     for name, share, programs in attackers:
         victim_case(b, "victim 50 % beside: " + name, share, "strict", programs)
-    # Tenants that may borrow: beside a victim that queues ahead, and beside one that waits for each of its steps.
+    # Tenants that may borrow, next to a victim that queues ahead and next to one that waits for
+    # each step.
     vary = dict(us=10, long_us=5_000, every=50)
     for title, options in (("victim 50 %", {}), ("victim 50 % that waits for each 0.5 ms", dict(us=500, sync=1, depth=0))):
         for name, program in (("one in 50 is 500 times longer, never waits", vary | dict(sync=0)), ("one in 50 is 500 times longer", vary)):
@@ -281,7 +284,7 @@ def beside_pages(b, name, make, bound):
     c = victim(b)
     if c.line(90, '{"ready"') is None:
         raise RuntimeError("the victim did not get ready: " + c.tail(5))
-    # The page is made with the first launch of the gate: the victim begins, and the liar a moment later.
+    # The gate's first launch makes the page: the victim begins, and the liar a moment later.
     t = time.monotonic() + 0.2
     c.say(f"go {t:.6f}")
     other = make()
@@ -316,7 +319,7 @@ def dead_pages(b, count):
             f.write(model)
 
 
-# ---- the dead -------------------------------------------------------------------------------------------------------
+# ---- dead processes ------------------------------------------------------------------------------
 
 def dead(b):
     """A tenant's busy process is killed or stopped while a sibling of it works a little: what a neighbour has before and after."""
@@ -348,7 +351,7 @@ def dead(b):
         b.case(f"neighbour of 20 % after a busy process of another tenant is {name}", one)
 
 
-# ---- floors ---------------------------------------------------------------------------------------------------------
+# ---- floors --------------------------------------------------------------------------------------
 
 def floor(b):
     """A tenant with a floor of 20 % has borrowed all of the device for two seconds when one of high priority begins."""

@@ -8,7 +8,7 @@ import json, subprocess
 from common import *
 
 THREADS = 8
-# What a context takes on a device of this kind, in MiB: more than the least, less than the estimate.
+# Size of a context on a device of this kind, in MiB: more than the least, less than the estimate.
 CONTEXT = (200, 640)
 
 
@@ -108,7 +108,7 @@ def arrays(c):
             c.failed(name, {"rc": "no answer", "stderr_tail": child.tail()})
             continue
         c.r.case(name, {"got": got, "held": held})
-        # The device's own account goes by 2 MiB, and what others do on it is not ours to count: 16 MiB.
+        # The device's own account counts in 2 MiB, and work of others on it is not ours: 16 MiB.
         c.say(name, held // MIB, "<= 1024, >= 90 %", got["code"] == CUDA_ERROR_OUT_OF_MEMORY and held <= quota + 16 * MIB and held >= quota * 9 // 10, f"{got['count']} arrays, {got['free'] // MIB} MiB free")
 
 

@@ -24,7 +24,7 @@ def arguments(description, extra=None):
     return a
 
 
-# ---- children -------------------------------------------------------------------------------------------------------
+# ---- children ------------------------------------------------------------------------------------
 
 def kill_group(pid):
     try:
@@ -51,12 +51,13 @@ for _s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(_s, _signalled)
 
 
-_libc = ctypes.CDLL(None)  # loaded here: a child between fork and exec must not take the loader's lock
+# Loaded here: a child between fork and exec must not take the loader's lock.
+_libc = ctypes.CDLL(None)
 
 
 def _child_setup():
-    # PR_SET_PDEATHSIG: even a killed bench leaves no child on the device. It follows the *thread* that started the child,
-    # so a thread that starts one waits for it.
+    # PR_SET_PDEATHSIG: even a killed bench leaves no child on the device. It follows the *thread*
+    # that started the child, so a thread that starts one waits for it.
     _libc.prctl(1, signal.SIGKILL)
 
 
@@ -192,7 +193,7 @@ def run(argv, env=None, timeout=120, cwd=None):
     return {"rc": rc, "seconds": round(time.monotonic() - c.began, 3), "json": objects, "stderr_tail": c.tail(), "pid": c.pid}
 
 
-# ---- building -------------------------------------------------------------------------------------------------------
+# ---- building ------------------------------------------------------------------------------------
 
 def scratch():
     d = tempfile.mkdtemp(prefix="fcsp-bench-")
@@ -209,7 +210,7 @@ def compile_c(source, out, *flags):
     return out
 
 
-# ---- the device, seen from outside ----------------------------------------------------------------------------------
+# ---- the device, seen from outside ---------------------------------------------------------------
 
 class Nvml:
     """NVML of the machine, in this process, which is never preloaded."""
@@ -259,7 +260,7 @@ def machine():
     return d
 
 
-# ---- numbers --------------------------------------------------------------------------------------------------------
+# ---- numbers -------------------------------------------------------------------------------------
 
 def median(v):
     s = sorted(v)
@@ -285,7 +286,7 @@ def jain(v):
     return sum(v) ** 2 / (len(v) * sum(x * x for x in v)) if v and any(v) else 0.0
 
 
-# ---- the record -----------------------------------------------------------------------------------------------------
+# ---- the record ----------------------------------------------------------------------------------
 
 def written(data):
     """JSON for people and `git diff`: indented, with a list of plain values on one line."""

@@ -13,7 +13,8 @@ from common import GIB, MIB
 CONFIGURATIONS = ("quota", "share", "both", "tight")
 # Ends the kind of a death or hang that has no frame of the library on any stack.
 NO_FRAME = "without a frame of the library"
-# A death without a frame of the library is the driver's own where it is at most so many times as frequent as natively.
+# A death without a frame of the library is the driver's own if it is at most this many times as
+# frequent as natively.
 SIMILAR = 4
 
 
@@ -25,8 +26,9 @@ def extra(p):
     p.add_argument("--chunk", type=int, default=500, help="programs of one worker process")
     p.add_argument("--lanes", type=int, default=1, help="groups of five workers, of which one runs at a time")
     p.add_argument("--shrinking", type=int, default=60, help="seconds after that to make differences small")
-    # After a reset of the primary context driver 580 dies sooner or later, natively too: in cuDevicePrimaryCtxRelease, in
-    # cuStreamCreate, or in a thread of its own. lifetimes.py has resets, in processes of their own.
+    # After a reset of the primary context, driver 580 dies sooner or later, natively too. It dies
+    # in cuDevicePrimaryCtxRelease, in cuStreamCreate, or in a thread of its own. lifetimes.py has
+    # resets, in processes of their own.
     p.add_argument("--without", default="primary_reset", help="operations to leave out, separated by commas")
     p.add_argument("--fresh", action="store_true", help="do not continue a record that exists")
     p.add_argument("--sim", help="a folder with the simulated driver: for a trial of this script without a device")
@@ -146,7 +148,8 @@ def echo(child):
 def campaign(args, folder, first, count, seconds):
     base = held_by_a_worker(args, folder)
     context = -(-base // MIB) + 64
-    # Beside the record, written by the runner after each slice: it is there even if this script is ended.
+    # The runner writes it next to the record after each slice, so it exists even if this script is
+    # ended.
     out = args.out + ".programs.json"
     argv = [args.runner, "run", "--preload", args.preload, "--from", str(first), "--count", str(count), "--chunk", str(args.chunk), "--lanes", str(args.lanes),
             "--seconds", str(seconds), "--trials", "60", "--shrinking", str(args.shrinking), "--out", out, "--tight", str(base // MIB + 160), "--context", str(context)]
@@ -196,7 +199,7 @@ def main():
         stable = [f for f in p["findings"] if f["configuration"] == name and not f["native_unstable"] and f not in excused]
         record.check(f"{name}: kinds of difference", len(stable), "0", not stable, "; ".join(f["kind"] for f in stable)[:300])
         kept, natively = p["kept_bytes"].get(name, 0), p.get("kept_bytes_natively", {}).get(name)
-        # On a device a native worker's figure is that of the same programs, run again with nothing beside them.
+        # On a device, a native worker's figure is that of the same programs, run again alone.
         beyond = kept - max(natively or 0, 0)
         note = "" if natively is None else f"{kept / MIB:g}, a native worker {natively / MIB:g}"
         record.check(f"{name}: MiB still counted at the end of a worker, beyond native", beyond / MIB, "<= 64", beyond <= 64 * MIB, note)

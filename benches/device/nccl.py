@@ -35,7 +35,8 @@ def worker(rank, store, quick):
         x.zero_()
         ms = [timed(n, lambda: dist.all_reduce(x)) for _ in range(5)]
         out[label] = {"ms": ms, "right": ok, "bus_gb_s": size / (median(ms) * 1e-3) / 1e9}
-    # compute and collectives in one stream, then a collective that overlaps with compute: where a careless gate deadlocks
+    # Compute and collectives in one stream, then a collective that overlaps with compute: a
+    # careless gate deadlocks there.
     m = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16)
     g = torch.empty(1 << 24, device="cuda")
     right, t0 = True, time.monotonic()

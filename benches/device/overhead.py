@@ -104,8 +104,8 @@ def main():
         got, bad = suites(a, r, exe, "proc", configs, rounds, 0.5 if a.quick else 1, "suite")
         print(f"suite: {rounds} alternations, {len(bad)} failures", flush=True)
         call_checks(r, got, bad, "memory", ["launch", "graph_launch_1", "graph_launch_32"], 10, "no compute quota:")
-        # Now and then a launch under a compute quota is timed or takes the next slice of credit: the median is of single calls,
-        # what those few cost on average is in the means of batches below.
+        # Some launches under a compute quota are timed or take the next credit slice. The median is
+        # of single calls; the means of batches below contain the average cost of those launches.
         call_checks(r, got, bad, "compute", ["launch_single", "graph_launch_1_single", "graph_launch_32_single"], 40, "compute quota:")
         r.data["mean_added_compute_ns"] = {b: median(pairs(got, b, "compute", "p50") or [0]) for b in ("launch", "graph_launch_1", "graph_launch_32")}
         tail_check(r, got, "compute", "launch_single", 1.02, "compute quota: launch p99")

@@ -12,7 +12,8 @@ QUOTA = 4 * GIB
 TORCH, CUPY, JAX, TRITON = ("torch_program.py", "cupy_program.py", "jax_program.py", "triton_program.py")
 ASYNC = {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync", "PYTORCH_ALLOC_CONF": "backend:cudaMallocAsync"}
 EXPAND = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "PYTORCH_ALLOC_CONF": "expandable_segments:True"}
-# name: (file, mode, environment, environment of the settings in which the program sees the whole device)
+# name: (file, mode, environment, environment of settings in which the program sees the whole
+# device)
 PROGRAMS = {
     "torch-train": (TORCH, "train", {}, {}), "torch-infer": (TORCH, "infer", {}, {}), "torch-compile": (TORCH, "compile", {}, {}), "torch-graph": (TORCH, "graph", {}, {}),
     "torch-expandable": (TORCH, "train", EXPAND, {}), "torch-async": (TORCH, "train", ASYNC, {}), "torch-loader": (TORCH, "loader", {}, {}),
@@ -49,7 +50,8 @@ def job(a, scratch_dir, name, setting):
     e.update(env)
     if setting in ("native", "native-again", "unlimited"):
         e.update(whole)
-    own = os.path.join(scratch_dir, f"{name}-{setting}")  # caches of compiled kernels are not shared: every setting compiles
+    # Caches of compiled kernels are not shared: every setting compiles.
+    own = os.path.join(scratch_dir, f"{name}-{setting}")
     e |= {"TRITON_CACHE_DIR": own + "/triton", "TORCHINDUCTOR_CACHE_DIR": own + "/inductor", "TORCHINDUCTOR_COMPILE_THREADS": "2", "CUPY_CACHE_DIR": own + "/cupy", "OMP_NUM_THREADS": "2", "TMPDIR": scratch_dir}
     argv = [sys.executable, os.path.join(HERE, "programs", file), mode]
     if setting == "quota":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every device bench, one after the other: run-all.sh PRELOAD FCSP OUTDIR [--quick]
-# PRELOAD is libfcsp_cuda.so, FCSP the command (or - for none). Exit code: how many of the benches did not meet a bound.
+# PRELOAD: libfcsp_cuda.so. FCSP: the command, or -. Exit code: benches that missed a bound.
 set -u
 if [ $# -lt 3 ]; then sed -n 2,3p "$0"; exit 2; fi
 here=$(cd "$(dirname "$0")" && pwd)

@@ -15,7 +15,8 @@ from common import *
 
 WORKLOADS = ["gemm", "decode", "decodeg", "copy", "train", "spin5", "spin20"]
 BIN = 0.005
-SKIP = 0.5  # start of a round left out: the first half second is the limiter's settling and the clocks'
+# Start of a round that is left out, s: the limiter and the clock rates converge in it.
+SKIP = 0.5
 
 
 class Worker:
@@ -57,7 +58,8 @@ class Worker:
                 self.failed = True
                 raise RuntimeError("no answer: " + (self.c.tail(5) or f"exit {self.c.p.poll()}"))
             a = json.loads(line)
-            if a.pop("serial", None) == self.serial:  # an earlier command's answer is left over from a case that failed half-way
+            # An earlier command's answer is left over from a case that failed half-way.
+            if a.pop("serial", None) == self.serial:
                 break
         if "error" in a:
             self.failed = True
@@ -203,7 +205,7 @@ def guarded(r, name, f, *args):
         print(f"{name} failed: {e!r}"[:400], flush=True)
 
 
-# ---- strict, alone --------------------------------------------------------------------------------------------------
+# ---- strict, alone -------------------------------------------------------------------------------
 
 def limit(a, w, share):
     c = subprocess.run([a.fcsp, "limit", w.tenant, "--compute", share], capture_output=True, text=True, timeout=10, env=clean_env())
@@ -231,7 +233,8 @@ def strict(a, r, spin, hc):
                         x = play([w], min(length, 2.0))[0] if k == "native" else hc.measure([w], lambda: play([w], length)[0])
                     x["sm_mhz"] = median(clocks.mhz[len(clocks.mhz) // 3:])
                     data[n][k].append(x)
-            # A loop bound by its host is compared with itself: the same process, its limit changed live, many short rounds in turn.
+            # A host-bound loop is compared with itself: the same process, its limit changed live,
+            # in many short alternating rounds.
             for k, w in everyone[1:] if n == "decode" and a.fcsp else []:
                 own[k] = {"limited": [], "unlimited": []}
                 for i in range(4 if a.quick else 8):
@@ -286,7 +289,8 @@ def strict(a, r, spin, hc):
                     ratio = median(mine["limited"]) / median(mine["unlimited"])
                     rec["shares"][q]["same_process"] = mine
                     note = f"the same process limited and not, {len(mine['limited'])} rounds each in turn; {note}"
-                floor = 0.99 if demand * 100 <= q - 1 else 0.96  # at the quota to within a point, a point may be missing
+                # At the quota to within a point, a point may be missing.
+                floor = 0.99 if demand * 100 <= q - 1 else 0.96
                 r.check(f"strict {q} % {n} (asks for {demand * 100:.1f} %): speed", ratio, f">= {floor} of unlimited", ratio >= floor, note)
             else:
                 r.check(f"strict {q} % {n}: share", share * 100, f"{q} +- 1", abs(share * 100 - q) <= 1, note)
@@ -294,7 +298,7 @@ def strict(a, r, spin, hc):
         r.case(f"strict {n}", rec)
 
 
-# ---- several tenants ------------------------------------------------------------------------------------------------
+# ---- several tenants -----------------------------------------------------------------------------
 
 def alternate(r, p, hc, names, rounds, seconds, commands=None):
     """The same loads natively and under the preload in turn: two lists of rounds."""
@@ -326,11 +330,13 @@ def factors_of(workers, names):
     factor, raw = {}, {}
     setup(workers, names)
     for w in workers:
-        # the first use of CUPTI in a process takes a second and more: beside the others it would begin when they have ended
+        # The first use of CUPTI in a process takes a second and more: it would begin when the
+        # others have ended.
         w.send(do="cupti", seconds=0.05)
         w.answer(60)
     for n in dict.fromkeys(names):
-        # as long as the rounds in which rates alone were taken: a device held to its power slows down within the first second
+        # As long as the rounds that measure rates alone: at the power limit, a device slows down
+        # within the first second.
         setup(workers[:1], [n])
         workers[0].send(do="cupti", seconds=1.0)
         raw[n] = [workers[0].answer(60)["unit_kernel_us"]]
@@ -428,7 +434,7 @@ def balanced(a, r, spin, hc):
         guarded(r, f"balanced {name}", one)
 
 
-# ---- victims and priority -------------------------------------------------------------------------------------------
+# ---- victims and priority ------------------------------------------------------------------------
 
 def victims(a, r, spin, hc):
     rounds, secs = (2, 2.5) if a.quick else (4, 3.5)
@@ -436,7 +442,8 @@ def victims(a, r, spin, hc):
         alone = {n: rate(solo(p.native[0], n, 1.5)) for n in ("decodeg", "gemm")}
 
         def eager():
-            # Each process against itself alone, in turn with the two together: hosts of two processes are not equally fast.
+            # Each process is compared with itself alone, alternating with both together: hosts are
+            # not equally fast.
             names, kinds = ["decode", "gemm"], {"native": p.native, "fcsp": p.fcsp}
             setup(p.native + p.fcsp, names * 2)
             own, out = {k: [] for k in kinds}, {k: [] for k in kinds}

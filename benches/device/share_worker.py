@@ -13,7 +13,8 @@ import torch
 
 BIN = 0.005
 D = "cuda"
-# units a batch (one event a batch; batches are about half a millisecond or one unit) and batches in flight
+# Units in a batch (one event a batch; batches are about half a millisecond or one unit), and
+# batches in flight.
 SHAPE = {"gemm": (4, 3), "copy": (4, 3), "train": (1, 2), "decode": (1, 1), "decodeg": (1, 3), "spin5": (96, 4), "spin20": (1, 3)}
 TURNS = {"spin5": 128, "spin20": 540000}
 now = time.monotonic
@@ -126,7 +127,8 @@ class Worker:
                     while flight:
                         take()
                     until = end if nxt is None else min(end, start + nxt[0])
-                    # sleeps most of the way and watches the last of it: a wake-up is timed from this moment
+                    # Sleeps most of the way and polls at the end: a wake-up is timed from this
+                    # moment.
                     while now() < until:
                         time.sleep(max(0.0, until - now() - 0.0005)) if until - now() > 0.001 else None
                     continue
@@ -158,7 +160,8 @@ class Worker:
                 i = int((t - start) / BIN)
                 if i < n:
                     bins[i] += 1
-                due = max(due + period, t)  # closed loop: a late one delays the next instead of piling up
+                # Closed loop: a late one delays the next instead of piling up.
+                due = max(due + period, t)
             lat.sort()
             return {"bins": bins, "units": len(lat), "latency_ms": {k: q(lat, p) * 1e3 for k, p in (("p50", .5), ("p90", .9), ("p95", .95), ("p99", .99), ("max", 1))}, "n": len(lat)}
 
@@ -176,7 +179,8 @@ class Worker:
         """Device-busy time from CUPTI's activity records: the union of everything that ran, over units and over wall time."""
         from torch.profiler import ProfilerActivity, profile
         done = []
-        self.loop(now(), now() + 0.3, None, lambda t, u: None)  # the limiter's steady state, without records
+        # The limiter's steady state, without records.
+        self.loop(now(), now() + 0.3, None, lambda t, u: None)
         torch.cuda.synchronize()
         with profile(activities=[ProfilerActivity.CUDA]) as p:
             t0 = now()
@@ -197,8 +201,9 @@ class Worker:
                 reach = b
         span = (reach - spans[0][0]) * 1e-9 if spans else 0.0
         units = sum(done)
-        # beside other tenants some kernels are interrupted, fewer than half, and are then far longer than the median: left out. Of the
-        # others the mean counts and not the median: clocks go up and down, and so do rates
+        # Next to other tenants, some kernels are interrupted, fewer than half, and are then far
+        # longer than the median. They are left out. The mean of the others counts and not the
+        # median, since clock rates vary, and rates with them.
         work = 0
         for v in by_name.values():
             most = sorted(v)[len(v) // 2] * 1.5

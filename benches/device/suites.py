@@ -23,8 +23,8 @@ import common
 from common import GIB
 
 SETTINGS = ("native", "native again", "quota", "share")
-# Units of a suite, first the ones about memory, streams and launches. A folder is one unit; one with a star is cut into units of
-# UNIT files. Files are named test_*.py or *_test.py.
+# Units of a suite, first those about memory, streams and launches. A folder is one unit; a folder
+# with a star is divided into units of UNIT files. Files are named test_*.py or *_test.py.
 UNIT = 4
 CHOSEN = {
     "numba": ["cudadrv/*", "cudapy/*"],
@@ -47,7 +47,7 @@ def extra(p):
     p.add_argument("--select", default="", help="only tests that this pytest expression (-k) selects")
 
 
-# ---- outcomes -------------------------------------------------------------------------------------------------------
+# ---- outcomes ------------------------------------------------------------------------------------
 
 def outcomes_of_xml(text):
     """{test: outcome} of a JUnit record: passed, failed, error or skipped."""
@@ -126,7 +126,7 @@ def compared(runs):
     return differences, flaky
 
 
-# ---- running --------------------------------------------------------------------------------------------------------
+# ---- running -------------------------------------------------------------------------------------
 
 def folder_of(suite, given):
     if suite in given:
@@ -174,7 +174,8 @@ def run_unit(args, suite, folder, files, given, setting, scratch, limit):
         os.remove(record)
     own = suite == "numba" and suite not in given
     if own:
-        # numba's own runner: pytest takes the package's folder for one named cuda and imports none of it.
+        # numba's own runner: pytest takes the package's folder for a package named cuda and imports
+        # none of it.
         names = ["numba.cuda.tests." + os.path.relpath(file, folder)[:-3].replace(os.sep, ".") for file in files]
         argv = [sys.executable, "-m", "numba.runtests", "-v", *names]
     else:

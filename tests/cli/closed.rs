@@ -40,7 +40,7 @@ fn a_name_without_limits_joins_or_fails() {
     refuses(&machine.fcsp(&alone), 125, &["no tenant team runs"]);
 }
 
-/// The README's two lines, in either order: equal limits join.
+/// Checks the README's two lines, in either order: equal limits join.
 #[test]
 fn two_programs_with_one_name_and_equal_limits_share_them() {
     let machine = Machine::new();

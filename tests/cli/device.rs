@@ -5,8 +5,8 @@ use crate::{Machine, compile, stderr, stdout};
 const GIB: u64 = 1 << 30;
 const BLOCK: u64 = 64 << 20;
 
-/// What the client printed: the total that it saw, the free bytes after its context, the bytes it
-/// got.
+/// Returns what the client printed: the total that it saw, the available bytes after its context,
+/// and the bytes that it got.
 fn numbers(text: &str) -> (u64, u64, u64) {
     let value = |name: &str| {
         text.lines()
@@ -179,7 +179,8 @@ fn numbers_mean_the_same_to_limit_and_to_those_that_join() {
     );
 }
 
-/// The compute library sorts unlike devices by its own lights, so it is asked for its order.
+/// Checks that the compute library is asked for its order of unlike devices, since it sorts them by
+/// its own rules.
 #[test]
 fn numbers_of_unlike_devices_are_asked_of_the_driver() {
     let machine = Machine::new();

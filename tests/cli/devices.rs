@@ -108,8 +108,8 @@ fn devices_that_cannot_be_read_are_said_to_be_so() {
     );
 }
 
-/// A program that embeds fcsp-core and submits work itself has no region; its share is listed all
-/// the same.
+/// Checks that a program that embeds fcsp-core and submits work itself is listed with its share,
+/// although it has no region.
 #[test]
 fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     use fcsp_core::config::Config;

@@ -10,7 +10,7 @@ fn report(command: &mut Command, code: i32) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The findings of a level whose text holds `part`: text and remedy.
+/// Returns the findings of a level whose text contains `part`: text and remedy.
 fn findings(report: &serde_json::Value, level: &str, part: &str) -> Vec<(String, String)> {
     report["findings"]
         .as_array()

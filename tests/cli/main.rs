@@ -67,7 +67,7 @@ impl Machine {
         self.command(args).output().expect("fcsp starts")
     }
 
-    /// The JSON that the arguments give; fails the test if the exit code is not `code`.
+    /// Returns the JSON output for the arguments; fails the test if the exit code is not `code`.
     fn json(&self, args: &[&str], code: i32) -> serde_json::Value {
         let output = self.fcsp(args);
         assert_eq!(
@@ -79,7 +79,7 @@ impl Machine {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 
-    /// A tenant with this name whose program sleeps until it is dropped.
+    /// Starts a tenant with this name whose program sleeps until it is dropped.
     fn sleeper(&self, tenant: &str, args: &[&str]) -> Sleeper {
         let mut all = vec!["run", "--tenant", tenant];
         all.extend(args);
@@ -96,7 +96,7 @@ impl Machine {
         sleeper
     }
 
-    /// One tenant of `fcsp ps --all --json`.
+    /// Returns one tenant of `fcsp ps --all --json`.
     fn tenant(&self, name: &str) -> Option<serde_json::Value> {
         let listing = self.json(&["ps", "--all", "--json"], 0);
         listing["tenants"]

@@ -1,5 +1,5 @@
-//! Where state and libraries go: `fcsp run` starts wherever some folder serves, and tells the
-//! program which.
+//! Tests of the places of state and libraries: `fcsp run` starts if any folder can be used, and
+//! tells the program which.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn apart(machine: &Machine, script: &str) -> Option<String> {
     Some(stdout(&output))
 }
 
-/// The state folder and the library's folder that a program was told of.
+/// Returns the state folder and the library's folder that a program was told.
 fn told(said: &str) -> (String, String) {
     let (state, library) = said
         .trim()
@@ -140,8 +140,7 @@ fn the_first_place_that_serves_is_taken() {
     let _ = std::fs::remove_dir_all("/tmp/fcsp-0");
 }
 
-/// What the program was told is what the command finds without being told, and what the library
-/// finds.
+/// Checks that the command and the library find the folder that the program was told.
 #[test]
 fn all_processes_of_a_user_find_one_folder() {
     let machine = Machine::new();
@@ -159,7 +158,7 @@ fn all_processes_of_a_user_find_one_folder() {
     );
 }
 
-/// A child that would look elsewhere by itself stays in its tenant.
+/// Checks that a child that would look elsewhere by itself stays in its tenant.
 #[test]
 fn the_state_folder_is_always_told() {
     let machine = Machine::new();

@@ -19,11 +19,11 @@ const RESTORED: &str = "\x1b[?25h\x1b[?1049l";
 /// A program on a terminal of its own.
 struct OnTerminal {
     child: Child,
-    /// What a terminal emulator holds; `None` once it is closed.
+    /// End of the terminal that an emulator holds; `None` once it is closed.
     master: Option<File>,
     reader: Option<Reader>,
     slave: OwnedFd,
-    /// What the program has written.
+    /// Output of the program.
     screen: Arc<Mutex<Vec<u8>>>,
     before: Settings,
 }
@@ -158,7 +158,7 @@ impl OnTerminal {
     }
 }
 
-/// Takes what the program writes off the terminal, until it is told to let go.
+/// Reader of the program's output from the terminal, until it is told to close.
 struct Reader {
     closing: Arc<AtomicBool>,
     thread: JoinHandle<()>,

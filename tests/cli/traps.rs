@@ -23,8 +23,8 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What a command says, within bounds of time and memory; fails the test if it hangs or dies of a
-/// signal.
+/// Returns a command's output, within bounds of time and memory; fails the test if it hangs or dies
+/// of a signal.
 fn bounded(machine: &Machine, args: &[&str], what: &str) -> Output {
     let mut command = machine.command(args);
     // SAFETY: setrlimit is async-signal-safe, and the record lives through the call.
@@ -162,7 +162,7 @@ fn traps_in_a_tenants_folder_hang_and_end_no_command() {
     }
 }
 
-/// `fcsp run` collects what the dead have left, under names that nobody chose.
+/// Checks that `fcsp run` collects what dead processes have left, under automatic names.
 #[test]
 fn traps_in_a_dead_tenants_folder_keep_nobody_from_starting() {
     let machine = Machine::new();
@@ -223,7 +223,8 @@ fn traps_in_a_devices_folder_hang_and_end_no_command() {
     drop(sleeper);
 }
 
-/// Root's terminal obeys escape sequences, and a line break makes a tenant of it that there is not.
+/// Checks that names which no tenant has reach no terminal: it obeys escape sequences, and a line
+/// break fakes a tenant.
 #[test]
 fn names_that_no_tenant_has_reach_no_terminal() {
     let machine = Machine::new();
@@ -290,7 +291,7 @@ impl Shared {
         self.machine.path().join("state/tenants")
     }
 
-    /// A tenant's folder of another user's.
+    /// Creates a tenant's folder of another user.
     fn theirs(&self, name: &str) -> PathBuf {
         let folder = self.tenants().join(name);
         std::fs::create_dir(&folder).unwrap();
@@ -385,8 +386,8 @@ fn root_goes_into_no_folder_that_anothers_link_leads_to() {
     assert!(shared.machine.path().join("state/tenants").is_dir());
 }
 
-/// A program of another user's in the tenant of this folder; `None`, with a note, where none can be
-/// started.
+/// Starts another user's program in the tenant of this folder. Returns `None`, with a note, if none
+/// can be started.
 fn living(folder: &Path) -> Option<crate::Sleeper> {
     let command = "--reuid 65534 --regid 65534 --clear-groups sleep 600";
     let sleeper = match Command::new("setpriv").args(command.split(' ')).spawn() {
@@ -405,8 +406,8 @@ fn living(folder: &Path) -> Option<crate::Sleeper> {
     Some(sleeper)
 }
 
-/// A second name for root's own file in a tenant's folder: where the kernel lets users make one
-/// (`protected_hardlinks`), a change of that tenant's limits would be one of the other's.
+/// Checks a second name for root's own file in a tenant's folder. If the kernel lets users make one
+/// (`protected_hardlinks`), a change of that tenant's limits would change root's tenant.
 #[test]
 fn roots_own_limits_are_not_written_by_a_second_name() {
     let Some(shared) = Shared::new() else { return };
@@ -435,7 +436,7 @@ fn roots_own_limits_are_not_written_by_a_second_name() {
     assert_eq!(std::fs::read(own.join("control")).unwrap(), before);
 }
 
-/// A tenant of another user's is changed by root, and stays its user's.
+/// Checks that another user's tenant is changed by root, and stays its user's.
 #[test]
 fn what_root_makes_in_a_tenants_folder_is_the_tenants() {
     let Some(shared) = Shared::new() else { return };

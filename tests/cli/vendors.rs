@@ -7,7 +7,7 @@ use crate::{Machine, compile, refuses, stderr, stdout};
 
 const VENDORS: [&str; 5] = ["cuda", "hip", "levelzero", "ascend", "gaudi"];
 
-/// The vendors in the program's LD_PRELOAD, in order, of what `env` printed.
+/// Returns the vendors in the program's LD_PRELOAD, in order, from the output of `env`.
 fn preloaded(output: &Output) -> Vec<String> {
     let text = stdout(output);
     let list = text
@@ -33,7 +33,7 @@ fn variable(output: &Output, name: &str) -> Option<String> {
         .find_map(|line| line.strip_prefix(&format!("{name}=")).map(str::to_owned))
 }
 
-/// A folder with a file that passes for a driver library until something loads it.
+/// Creates a folder with a file that passes for a driver library until it is loaded.
 fn installed(machine: &Machine, file: &str) -> std::path::PathBuf {
     let dir = machine.path().join("drivers");
     std::fs::create_dir_all(&dir).unwrap();
@@ -41,7 +41,7 @@ fn installed(machine: &Machine, file: &str) -> std::path::PathBuf {
     dir
 }
 
-/// A folder with a HIP runtime of three functions, and its file; `None` where there is no compiler.
+/// Creates a folder with a HIP runtime of three functions. Returns `None` if there is no compiler.
 fn small_driver(machine: &Machine) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
     let built = compile(machine, "small_driver.c", &["-shared", "-fPIC"])?;
     let drivers = machine.path().join("drivers");
@@ -247,7 +247,7 @@ fn the_doctor_compares_an_installed_driver_with_its_vendors_tables() {
     assert_eq!(hip["unknown"], serde_json::json!(["hipNewIn99"]));
 }
 
-/// Whatever stands before or behind it, a vendor's library answers for its driver.
+/// Checks that a vendor's library answers for its driver, whatever is before or behind it.
 #[test]
 fn look_ups_in_the_installed_driver_are_answered() {
     let machine = Machine::new();

@@ -45,7 +45,8 @@ def train(r, batches, steps):
 
 def main():
     a = arguments(["train", "infer", "compile", "graph", "loader"])
-    # warn_only: an operation without a deterministic form still runs; the comparison then goes by the native runs' own spread
+    # warn_only: an operation without a deterministic form still runs. The comparison then uses the
+    # spread of the native runs.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     if a.mode in ("train", "loader"):
