@@ -22,7 +22,7 @@ macro_rules! call_hccl {
     };
 }
 
-/// The name of the collective that is known by this number: its wrapper's address.
+/// Returns the name of the collective with this number, its wrapper's address.
 pub fn name_of(function: usize) -> Option<String> {
     HOOKS
         .hooks()
@@ -35,7 +35,7 @@ pub fn name_of(function: usize) -> Option<String> {
 /// that; nobody waits, so a child that is forked meanwhile does not either.
 fn first() {
     static DONE: AtomicBool = AtomicBool::new(false);
-    // Acquire pairs with the Release: whoever finds it done finds the limits gone.
+    // Acquire pairs with the Release: a thread that finds it done finds the limits lifted.
     if !DONE.load(Ordering::Acquire) {
         crate::cores::lift();
         DONE.store(true, Ordering::Release);

@@ -1,6 +1,5 @@
-//! Devices and contexts. A device of a process opens with its first context and takes memory of its
-//! own, which is measured; it closes with its last reset, and everything that was allocated on it
-//! goes with it.
+//! Devices and contexts. A process's device opens with its first context and takes memory of its
+//! own, which is measured. It closes with its last reset, and all allocations on it end.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +15,7 @@ use crate::ffi::rt::{rtContext_t, rtError_t};
 use crate::process::Ascend;
 use crate::{call_real, cores, launch, recording};
 
-/// What stands for an open device among contexts: never 0.
+/// Returns the key of an open device among contexts: never 0.
 pub fn key(ordinal: i32) -> usize {
     ordinal as usize + 1
 }
@@ -31,13 +30,13 @@ fn bit(ordinal: i32) -> u64 {
         .unwrap_or(0)
 }
 
-/// In a forked child: nothing is open.
+/// Forgets all open devices in a forked child.
 pub fn forget_everything() {
     OPEN.store(0, Ordering::Relaxed);
 }
 
-/// Whether the driver has a device open for this process. A version of ACL that cannot say leaves
-/// it at what was: what the device held then stays counted, which errs to the safe side.
+/// Returns true if the driver has a device open for this process. If a version of ACL cannot report
+/// it, the last state counts. Memory of the device then stays charged, which is the safe side.
 fn is_open(ordinal: i32) -> bool {
     let (mut flags, mut active) = (0, 0);
     if call_real!(aclrtGetPrimaryCtxState(ordinal, &mut flags, &mut active)) == ACL_SUCCESS {
@@ -76,10 +75,10 @@ fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError
     })
 }
 
-/// Runs `call`, which may close devices, and takes those out that it has closed. `before` lets go
-/// of what is ours in the contexts that may end, `after` forgets what has ended with them. Who
-/// opens a device waits meanwhile: what is taken in it anew must not be forgotten with what was
-/// there before, nor the new context have the old one's handle in our books.
+/// Runs `call`, which may close devices, and removes the devices that it has closed. `before` drops
+/// the library's objects in the contexts that may end, and `after` forgets what has ended. A thread
+/// that opens a device waits meanwhile. Otherwise new memory could be forgotten with the old, or a
+/// new context could have the old one's handle in the records.
 fn closes(before: &dyn Fn(), call: &dyn Fn() -> aclError, after: &dyn Fn()) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let Some(_inside) = Inside::enter() else {
@@ -193,7 +192,7 @@ macro_rules! destroy_context {
 }
 destroy_context!(aclrtDestroyContext, rtCtxDestroyEx);
 
-/// `aclInit`: where limits were asked for that cannot be kept, no device is to be had.
+/// `aclInit`: without limits that can be enforced, it returns no device.
 pub unsafe extern "C" fn aclInit(configPath: *const core::ffi::c_char) -> aclError {
     shielded(ACL_ERROR_FAILURE, || {
         let result = call_real!(aclInit(configPath));

@@ -1,11 +1,11 @@
-//! Core limits: a part of a device's cores for a tenant's operators, where
-//! `FCSP_ASCEND_CORES=quota` asks for it, on top of the share of time.
+//! Core limits: a part of a device's cores for a tenant's operators, in addition to the share of
+//! time, if `FCSP_ASCEND_CORES=quota` asks for it.
 //!
-//! A limit is a count and not a place: those of two processes may fall on the same cores, so it
-//! evens out how large a part of the device each operator takes and isolates nobody. Cores are
-//! never limited in a process that has loaded the collective library: operators that synchronise
-//! over all cores and collectives on other streams can lock each other out when there are fewer
-//! cores than one of them needs, and how many a collective needs, nobody says.
+//! A limit is a count and not a place: the cores of two processes may be the same. It therefore
+//! bounds the part of the device that each operator takes, and isolates no process. Cores are never
+//! limited in a process that has loaded the collective library. Operators that synchronise over all
+//! cores, and collectives on other streams, can deadlock with fewer cores than one of them needs.
+//! The number that a collective needs is not documented.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::process::Scope;
@@ -18,7 +18,7 @@ use crate::process::Ascend;
 /// Millionths of a device.
 const WHOLE: u64 = 1_000_000;
 
-/// How many of `cores` a share of so many millionths is: rounded up, at least one.
+/// Returns the part of `cores` that a share in ppm is: rounded up, at least one.
 pub fn part(cores: u32, share: u64) -> u32 {
     let part = (u64::from(cores) * share.min(WHOLE)).div_ceil(WHOLE);
     u32::try_from(part).unwrap_or(cores).clamp(1, cores.max(1))
@@ -27,12 +27,12 @@ pub fn part(cores: u32, share: u64) -> u32 {
 /// The variable that asks for it.
 pub const VARIABLE: &str = "FCSP_ASCEND_CORES";
 
-/// Whether a value of [`VARIABLE`] asks for it.
+/// Parses a value of [`VARIABLE`]. Returns true if it asks for core limits.
 ///
 /// # Errors
 ///
-/// A sentence that names the variable and what it takes, for any other value: somebody wanted
-/// something and would not get it.
+/// A sentence that names the variable and its valid values, for any other value: a wish must not be
+/// ignored.
 pub fn read(value: &str) -> Result<bool, String> {
     match value.trim() {
         "" | "none" => Ok(false),
@@ -41,7 +41,7 @@ pub fn read(value: &str) -> Result<bool, String> {
     }
 }
 
-/// What this process's environment asks for.
+/// Returns the setting of this process's environment.
 ///
 /// # Errors
 ///

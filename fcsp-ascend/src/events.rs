@@ -27,7 +27,7 @@ pub fn destroy(event: usize) {
     call_real!(aclrtDestroyEvent(event as aclrtEvent));
 }
 
-/// How far the device has come with an event.
+/// Returns the progress of the device with an event.
 pub fn progress(event: usize) -> Progress {
     let mut status = 0;
     if call_real!(aclrtQueryEventStatus(event as aclrtEvent, &mut status)) != ACL_SUCCESS {
@@ -39,7 +39,7 @@ pub fn progress(event: usize) -> Progress {
     }
 }
 
-/// Ns between two events that were made to be timed and have passed.
+/// Returns the ns between two timed events that have passed.
 pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     let mut ms = 0f32;
     let result = call_real!(aclrtEventElapsedTime(

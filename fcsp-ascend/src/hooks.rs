@@ -1,6 +1,6 @@
-//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room
-//! that its role says; the preload library gives it to the linker, [`HOOKS`] to whoever asks
-//! `dlsym` by name.
+//! The list of wrapped functions: one line for each name. The wrapper has the C name and is in the
+//! module of its role. The preload library gives it to the linker, and [`HOOKS`] to callers that
+//! ask `dlsym` by name.
 
 use fcsp_hook::lookup::{Group, Lookup};
 use fcsp_hook::table::Hook;
@@ -73,7 +73,7 @@ macro_rules! for_each_dcmi_hook {
     };
 }
 
-/// The wrappers under their C names, from the rooms they live in.
+/// Gathers the wrappers under their C names from their modules.
 macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }
 
 mod rooms {

@@ -1,10 +1,10 @@
-//! vNPU templates: the parts into which the hardware can divide a chip, and which of them fit
-//! together.
+//! vNPU templates: the parts into which the hardware can divide a chip, and the combinations that
+//! fit.
 //!
-//! A part is made by name (`npu-smi set -t create-vnpu`, `dcmi_create_vdevice`) by whoever owns the
-//! machine, before anybody uses the chip; FCSP governs inside. What is here only plans: it is pure
-//! and knows no library. Figures are those of the published lists; a machine's own are what
-//! `npu-smi info -t template-info` says.
+//! The machine's owner makes a part by name (`npu-smi set -t create-vnpu`, `dcmi_create_vdevice`)
+//! before the chip is used; FCSP limits processes inside. This module only plans: it is pure and
+//! knows no library. Its figures are those of the published lists; `npu-smi info -t template-info`
+//! shows a machine's own.
 
 /// A kind of part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Template {
 /// A chip that can be divided.
 #[derive(Debug, Clone, Copy)]
 pub struct Chip {
-    /// How `aclrtGetSocName` and DCMI call it, without the beginning "Ascend".
+    /// Name by `aclrtGetSocName` and DCMI, without the beginning "Ascend".
     pub name: &'static str,
     /// AI cores.
     pub cores: u32,
@@ -89,13 +89,13 @@ pub const CHIPS: &[Chip] = &[
     },
 ];
 
-/// The chip of a name, with or without "Ascend" before it.
+/// Finds the chip of a name, with or without "Ascend" before it.
 pub fn chip(name: &str) -> Option<&'static Chip> {
     let name = name.strip_prefix("Ascend").unwrap_or(name);
     CHIPS.iter().find(|chip| chip.name == name)
 }
 
-/// What somebody wants of a chip.
+/// Request for a part of a chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wish {
     /// Millionths of its cores.
@@ -104,7 +104,7 @@ pub struct Wish {
     pub memory: u64,
 }
 
-/// Why wishes cannot be met by parts of one chip.
+/// Reason why parts of one chip cannot meet the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Misfit {
     /// The wish at this place is larger than any template; it needs the whole chip.
@@ -114,7 +114,7 @@ pub enum Misfit {
 }
 
 impl Chip {
-    /// The smallest template that meets a wish.
+    /// Returns the smallest template that meets a request.
     pub fn smallest(&self, wish: Wish) -> Option<&'static Template> {
         self.templates.iter().find(|t| {
             u64::from(t.cores) * 1_000_000 >= u64::from(self.cores) * wish.share
@@ -122,14 +122,14 @@ impl Chip {
         })
     }
 
-    /// Whether parts of these templates fit on the chip at once.
+    /// Returns true if parts of these templates fit on the chip at once.
     pub fn fit(&self, parts: &[&Template]) -> bool {
         parts.iter().map(|t| t.cores).sum::<u32>() <= self.cores
             && parts.iter().map(|t| t.cpus).sum::<u32>() <= self.cpus
             && parts.iter().map(|t| t.memory).sum::<u64>() <= self.memory
     }
 
-    /// A template for each wish, in their order, that fit on the chip together.
+    /// Returns a template for each request, in their order, that fit on the chip together.
     pub fn plan(&self, wishes: &[Wish]) -> Result<Vec<&'static Template>, Misfit> {
         let parts = wishes
             .iter()

@@ -1,6 +1,5 @@
-//! What is recorded now and launched later: captures of a stream, and streams that are bound to a
-//! model being built, as loading an offline model does. Launches recorded there are charged when
-//! the model is executed.
+//! Recordings: captures of a stream, and streams that are bound to a model being built, as loading
+//! an offline model does. Launches recorded there are charged when the model is executed.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::launch;
@@ -16,8 +15,8 @@ use crate::process::Ascend;
 /// Captures and bindings of this process that are open.
 pub static RECORDINGS: Recordings = Recordings::new();
 
-/// Whether this stream records. Of captures the driver is asked: one may have spread to streams
-/// that wait for its events, and the call that ended one may have been left by a jump.
+/// Returns true if this stream records. The driver is asked about captures: one may have spread to
+/// streams that wait for its events, and a jump may have skipped the end of another.
 pub fn on(stream: usize) -> bool {
     RECORDINGS.is_bound(stream) || captures(stream)
 }
@@ -33,10 +32,9 @@ fn captures(stream: usize) -> bool {
         && status != ACL_MODEL_RI_CAPTURE_STATUS_NONE
 }
 
-/// While it lives, this thread may ask events and make them although another thread is capturing.
-/// In the mode that most captures use such a question breaks the capture, and a launch on a stream
-/// that is not captured must not be let by for that: one capture left open would be a way around
-/// the share.
+/// Guard with which this thread may create and query events while another thread is capturing. In
+/// the mode of most captures, such a query breaks the capture. A launch on a stream that is not
+/// captured must not pass for that reason: one open capture would bypass the share.
 #[derive(Debug)]
 pub struct BesideCaptures(aclmdlRICaptureMode);
 
@@ -45,7 +43,7 @@ impl BesideCaptures {
     #[cold]
     pub(crate) fn begin() -> Option<Self> {
         let mut mode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
-        // The driver exchanges the mode for the one that the thread had.
+        // The driver exchanges the mode for the thread's previous one.
         (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS)
             .then_some(Self(mode))
     }

@@ -72,8 +72,8 @@ impl PrimaryContexts {
         });
     }
 
-    /// The handle of an active primary context. One that only libraries out of our sight have
-    /// retained is asked for.
+    /// Returns the handle of an active primary context. The driver is asked for it if only unseen
+    /// libraries have retained it.
     fn of(&self, device: CUdevice) -> Option<usize> {
         if !primary_is_active(device) {
             return None;
@@ -91,8 +91,8 @@ impl PrimaryContexts {
     }
 }
 
-/// How often each context was attached to beyond its making: only the last detachment ends it. Of a
-/// context that is not here, the next is the last.
+/// Number of attachments to each context beyond its creation: only the last detachment ends it. For
+/// a context that is not here, the next one is the last.
 #[derive(Default)]
 pub struct Attached(Mutex<Vec<usize>>);
 
@@ -118,9 +118,9 @@ impl Attached {
     }
 }
 
-/// Runs `call`, which ends a context if it succeeds; `device` is where. Our events there go before,
-/// and the books of its memory are set aside: another thread may be given the handle for a new
-/// context before the call comes back.
+/// Runs `call`, which ends a context of `device` if it succeeds. The library's events there are
+/// destroyed first, and the records of its memory are set aside. Another thread may get the same
+/// handle for a new context before the call returns.
 fn surely_ends(
     context: usize,
     device: Option<&'static Device>,
@@ -197,8 +197,8 @@ primary_ends!(
     cuDevicePrimaryCtxReset_v2 true
 );
 
-/// Whether the driver would accept flags of a context: one way to wait at most, and what it knows
-/// beside that.
+/// Returns true if the driver would accept the flags of a context: at most one way to wait, and
+/// other flags that it knows.
 fn are_known(flags: u32) -> bool {
     const KNOWN: u32 = 0xff;
     flags & !KNOWN == 0 && matches!(flags & 7, 0 | 1 | 2 | 4)
@@ -336,9 +336,9 @@ pub unsafe extern "C" fn cuCtxDetach(ctx: CUcontext) -> CUresult {
 /// most 512 KiB (CUDA C++ Programming Guide, table of technical specifications).
 const LARGEST_STACK: u64 = 512 << 10;
 
-/// `cuCtxSetLimit`: a larger stack costs its bytes for every thread the device can hold at once
-/// (measured, H100: from 1 KiB to 16 KiB takes 132 x 2048 x 15 KiB), so it is refused before it is
-/// asked for; the heap is checked likewise.
+/// `cuCtxSetLimit`. A larger stack costs its bytes for every thread that the device can run at
+/// once. On an H100, 16 KiB instead of 1 KiB took 132 x 2048 x 15 KiB. It is therefore refused
+/// before the driver is called; the heap is checked likewise.
 pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuCtxSetLimit(limit, value));

@@ -11,14 +11,15 @@ use crate::ffi::cuda::*;
 const CU_EVENT_DEFAULT: u32 = 0;
 const CU_EVENT_DISABLE_TIMING: u32 = 2;
 
-/// What two events around a launch add to its span while the device is busy (H100, driver 580: a
-/// kernel of 4 us timed alone takes 0.7 us more above an empty bracket than it does in a loop of
-/// them; events keep the device from preparing the next launch), ns.
+/// Addition of two events to the span of a launch between them while the device is busy, ns. On an
+/// H100 with driver 580, a kernel of 4 us timed alone takes 0.7 us more above an empty bracket than
+/// in a loop. Events keep the device from preparing the next launch.
 pub const BUSY_BRACKET_NS: u64 = 1_920;
-/// What they show with nothing between them (as above: 1 216 to 1 312 ns, by process), ns.
+/// Span of two events with nothing between them (measured as above: 1 216 to 1 312 ns, by process),
+/// ns.
 pub const EMPTY_BRACKET_NS: u64 = 1_216;
-/// What is left of the launch's own latency when the device was idle, against the same kernel
-/// inside a graph (measured as above: 1 300 to 1 500 ns), ns.
+/// Rest of the launch's own latency if the device was idle, compared with the same kernel in a
+/// graph (measured as above: 1 300 to 1 500 ns), ns.
 pub const IDLE_BRACKET_NS: u64 = 1_400;
 
 /// Makes an event in the current context.
@@ -42,7 +43,7 @@ pub fn destroy(event: usize) {
     call_real!(cuEventDestroy_v2(event as CUevent));
 }
 
-/// How far the device has come with an event.
+/// Returns the progress of the device with an event.
 pub fn progress(event: usize) -> Progress {
     match call_real!(cuEventQuery(event as CUevent)) {
         CUDA_SUCCESS => Progress::Done,
@@ -51,7 +52,7 @@ pub fn progress(event: usize) -> Progress {
     }
 }
 
-/// Ns between two events.
+/// Returns the ns between two events.
 pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     let mut milliseconds = 0f32;
     let (first, second) = (first as CUevent, second as CUevent);
@@ -66,7 +67,7 @@ pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
         .then_some((f64::from(milliseconds) * 1e6) as u64)
 }
 
-/// The name of a function or kernel handle, where the driver can say it (from 12.3).
+/// Returns the name of a function or kernel handle, if the driver provides it (from 12.3).
 pub fn kernel_name(function: usize) -> Option<String> {
     let mut name: *const c_char = core::ptr::null();
     // SAFETY: writes one pointer that outlives the call. A handle may be a kernel's (a launch

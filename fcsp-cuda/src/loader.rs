@@ -1,11 +1,11 @@
-//! `cuGetProcAddress`: ask the real one first, with the caller's own version and flags; then swap
-//! the address it gave if that is a function we wrap. `dlsym`, likewise, is in
+//! `cuGetProcAddress`: asks the real function first, with the caller's own version and flags, and
+//! replaces the returned address if that function is wrapped. `dlsym` works likewise, in
 //! [`fcsp_hook::lookup`].
 //!
-//! On drivers seen so far both routes give the same addresses for every exported name (H100, driver
-//! 580: 671 of 671), so wrapped functions are known by address, which cannot be fooled by versions
-//! and flags. A driver that gives another address for a name we know is matched by name, version
-//! and stream flag instead.
+//! On drivers seen so far, both ways give the same addresses for every exported name (H100, driver
+//! 580: 671 of 671). Wrapped functions are therefore known by address, which is safe against
+//! versions and flags. If a driver gives another address for a known name, the function is matched
+//! by name, version and stream flag instead.
 
 use core::ffi::{CStr, c_char, c_void};
 
@@ -92,7 +92,7 @@ unsafe fn swap_result(
     })
 }
 
-/// `cuInit`: where limits were asked for that cannot be kept, no device is to be had.
+/// `cuInit`: without limits that can be enforced, it returns no device.
 pub unsafe extern "C" fn cuInit(flags: u32) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuInit(flags));

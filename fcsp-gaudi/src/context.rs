@@ -1,4 +1,4 @@
-//! Acquiring a card and letting go of it: the queue, and memory that no allocation asks for.
+//! Acquiring and releasing a card: the queue, and memory that the driver takes without a request.
 
 use core::ffi::{CStr, c_char};
 use std::time::Duration;
@@ -19,15 +19,15 @@ use crate::ffi::synapse::*;
 use crate::process::{self, Gaudi, context, set_acquired};
 use crate::queue::Queue;
 
-/// How long to wait for a card that somebody has: seconds, or `forever`. Unset: not at all, as the
-/// driver does.
+/// Variable with the time to wait for a busy card: seconds, or `forever`. Unset, a process does not
+/// wait, as in the driver.
 pub const WAIT_VARIABLE: &str = "FCSP_GAUDI_WAIT";
 /// Between two looks at a card: the second is for those who wait long, as Synapse writes each
 /// failure into its log.
 const SOONEST: Duration = Duration::from_millis(20);
 const LATEST: Duration = Duration::from_millis(500);
 
-/// Which card is asked for.
+/// Request for a card.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
     Any,
@@ -36,7 +36,7 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// The cards that will do, by their numbers.
+    /// Returns the ordinals of the acceptable cards.
     fn ordinals(self) -> Vec<i32> {
         let one = |found: Option<i32>| found.into_iter().collect();
         match self {
@@ -63,12 +63,13 @@ fn acquire(pDeviceId: *mut synDeviceId, wanted: Wanted, call: impl Fn() -> synSt
         };
         let governed = match Gaudi::process().status() {
             Some(Status::Governed(governed)) => governed,
-            // Limits that cannot be kept: no card is to be had.
+            // Limits that cannot be enforced: no card is available.
             Some(Status::Broken(_)) => return synNoDeviceFound,
             _ => return call(),
         };
         if let Some(ordinal) = process::acquired() {
-            // One a process. The driver says so, unless another thread is letting go of it.
+            // A process has one card. The driver says so, unless another thread is releasing the
+            // card.
             let device = governed.device(ordinal);
             let _turn = device.map(Device::context_turn);
             if process::acquired().is_some() {
@@ -164,7 +165,7 @@ fn in_turn(
     }
 }
 
-/// The tenant's share of a card, of which only the priority counts here.
+/// Returns the tenant's share of a card, of which only the priority counts here.
 fn share(governed: &'static Governed<Gaudi>, card: &Card) -> Params {
     let limits = governed.tenant.limits().map(|(_, limits)| limits);
     let params = limits
@@ -173,11 +174,11 @@ fn share(governed: &'static Governed<Gaudi>, card: &Card) -> Params {
     params.unwrap_or_default()
 }
 
-/// How long a value of [`WAIT_VARIABLE`] says to wait; `None` for not at all.
+/// Parses a value of [`WAIT_VARIABLE`]. Returns `None` for no wait.
 ///
 /// # Errors
 ///
-/// A sentence that names the variable and what it takes.
+/// A sentence that names the variable and its valid values.
 pub fn read_wait(value: &str) -> Result<Option<Duration>, String> {
     match value.trim() {
         "" => Ok(None),
@@ -191,7 +192,7 @@ pub fn read_wait(value: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// How long to wait; `None` for not at all.
+/// Returns the time to wait; `None` for no wait.
 fn patience() -> Option<Duration> {
     read_wait(&std::env::var(WAIT_VARIABLE).ok()?).unwrap_or_else(|error| {
         complain(&format!("{error}: not waiting"));
@@ -199,7 +200,7 @@ fn patience() -> Option<Duration> {
     })
 }
 
-/// What is to be said of cards that somebody has.
+/// Describes cards that other processes have.
 fn describe(state: &StateDir, candidates: &[Candidate]) -> String {
     let one = |one: &Candidate| {
         let card = one.card;
@@ -213,7 +214,7 @@ fn describe(state: &StateDir, candidates: &[Candidate]) -> String {
     candidates.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The tenant's process that has the card, where it is one of ours.
+/// Returns the tenant's process that has the card, if a tenant of FCSP has it.
 fn holder(state: &StateDir, card: &Card) -> Option<String> {
     let uuid = card.identity.uuid.to_string();
     state.tenants().ok()?.into_iter().find_map(|tenant| {
@@ -224,7 +225,7 @@ fn holder(state: &StateDir, card: &Card) -> Option<String> {
         let mut processes = snapshots
             .filter(|one| one.uuid == uuid)
             .flat_map(|one| one.processes);
-        // Who has let go of a card keeps a place in the region, and holds nothing.
+        // A process that has released a card keeps a slot in the region, and uses no memory.
         let process = processes.find(|process| process.alive && process.held_bytes > 0)?;
         Some(format!(
             "process {} ({}) of tenant {tenant}",
@@ -301,7 +302,7 @@ pub unsafe extern "C" fn synDeviceAcquire(
     })
 }
 
-/// Lets go of the card by `call`, and of everything in its memory.
+/// Releases the card by `call`, and everything in its memory.
 fn let_go(call: impl Fn() -> synStatus) -> synStatus {
     shielded(synFail, || {
         let Some(_inside) = Inside::enter() else {
@@ -335,7 +336,7 @@ pub unsafe extern "C" fn synDeviceRelease(deviceId: synDeviceId) -> synStatus {
     let_go(|| call_real!(synDeviceRelease(deviceId)))
 }
 
-/// `synDestroy`: lets go of the card as well.
+/// `synDestroy`: releases the card as well.
 pub unsafe extern "C" fn synDestroy() -> synStatus {
     let_go(|| call_real!(synDestroy()))
 }

@@ -26,7 +26,7 @@ pub fn destroy(event: usize) {
     call_real!(synEventDestroy(event as synEventHandle));
 }
 
-/// How far the card has come with an event.
+/// Returns the progress of the card with an event.
 pub fn progress(event: usize) -> Progress {
     match call_real!(synEventQuery(event as synEventHandle)) {
         synSuccess => Progress::Done,
@@ -35,7 +35,7 @@ pub fn progress(event: usize) -> Progress {
     }
 }
 
-/// Ns between two events.
+/// Returns the ns between two events.
 pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     let mut ns = 0;
     let result = call_real!(synEventElapsedTime(

@@ -1,38 +1,39 @@
 //! FCSP for Intel Gaudi: binds the core's memory tracker to Synapse and to HLML.
 //!
 //! **A Gaudi card cannot be shared.** Its kernel driver gives a card to one process at a time and
-//! tells everybody else that it is busy; no library inside a process changes that. What a tenant
-//! gets here is therefore a whole card:
+//! answers all others that it is busy; no library inside a process changes that. A tenant therefore
+//! gets a whole card:
 //!
-//! - a memory quota for the one process that has the card, which sees the quota as the card's
-//!   memory;
-//! - a queue for the card (`FCSP_GAUDI_WAIT`): by priority, then in order of arrival; with
-//!   `FCSP_LOG=1`, messages that say who has it;
-//! - all of its time: a compute limit has no effect, and a message says so. What launches take is
-//!   counted where `FCSP_ACCOUNT_TIME` asks for it.
+//! - A memory quota for the one process that has the card, which sees the quota as the card's
+//!   memory.
+//! - A queue for the card (`FCSP_GAUDI_WAIT`): by priority, then in order of arrival. With
+//!   `FCSP_LOG=1`, messages name the process that has it.
+//! - All of its time. A compute limit has no effect, and a message says so. The time of launches is
+//!   counted if `FCSP_ACCOUNT_TIME` asks for it.
 //!
-//! To put several processes on a card is the work of a server that has the card and carries out
-//! what others ask of it (an inference server); this is none.
+//! To run several processes on a card takes a server that has the card and executes the requests of
+//! others (an inference server). This library is none.
 //!
 //! Not seen: programs that call `libhl-thunk.so` or the kernel themselves. Estimated: what Synapse
-//! takes when it acquires a card is measured as what is missing of the card's memory right after.
+//! takes when it acquires a card. It is measured as the part of the card's memory that is not
+//! available right after.
 //!
-//! This crate holds the wrappers and what they know; it exports nothing. The crate in `preload/`
+//! This crate contains the wrappers and what they know; it exports nothing. The crate in `preload/`
 //! gives them their C names and builds `libfcsp_gaudi.so`.
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
 //! | [`ffi`] | the libraries' types, by hand |
 //! | [`symbols`] | every function of the libraries, with its role |
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
-//! | [`process`] | what the other rooms ask of Gaudi's driver |
-//! | [`device`] | which cards there are |
-//! | [`context`] | acquiring a card and letting go of it |
-//! | [`queue`] | who is next for a card |
-//! | [`memory`] | everything that takes or gives back device memory |
+//! | [`process`] | what the other modules ask of Gaudi's driver |
+//! | [`device`] | the cards |
+//! | [`context`] | acquiring and releasing a card |
+//! | [`queue`] | the queue for a card |
+//! | [`memory`] | everything that allocates or frees device memory |
 //! | [`info`] | the answers that show a tenant its own device |
-//! | [`launch`] | launches: counted, never held back |
+//! | [`launch`] | launches: counted, never delayed |
 //! | [`events`] | events, by which they are counted |
 
 // Wrappers and their parameters bear the vendor's names, so that its documentation and this source

@@ -1,9 +1,9 @@
-//! Who is next for a card: by priority, then in order of arrival.
+//! The queue for a card: by priority, then in order of arrival.
 //!
-//! One file a card, in the device's folder of the state folder. Whoever waits holds a lock on one
-//! byte of it, whose number is its place; who comes before holds a lock on a lesser one. The kernel
-//! drops the locks of the dead. A file that cannot be used (another user's) leaves no order, only
-//! the driver's own "busy".
+//! There is one file for each card, in the device's folder of the state folder. A waiting process
+//! holds a lock on one byte of it, whose number is its place. Processes before it hold locks on
+//! lesser ones. The kernel releases the locks of dead processes. An unusable file (another user's)
+//! leaves no order, only the driver's own "busy".
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -40,7 +40,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue of a card, for a process of this priority.
+    /// Opens the queue of a card for a process of this priority.
     pub fn open(state: &StateDir, device: &DeviceUuid, priority: Priority) -> io::Result<Self> {
         let folder = folder(state, device);
         std::fs::DirBuilder::new()
@@ -56,8 +56,8 @@ impl Queue {
         })
     }
 
-    /// Whether somebody waits who comes before this process, which comes last of its priority if it
-    /// has no place.
+    /// Returns true if a process before this one waits. Without a place, this process is the last
+    /// of its priority.
     pub fn is_anybody_before(&self) -> bool {
         let end = self.place.unwrap_or(self.base + CLASS);
         file::is_held(&self.file, 0, end).unwrap_or(false)
@@ -136,7 +136,7 @@ mod tests {
         assert!(!low.is_anybody_before());
     }
 
-    /// Numbers that somebody wrote over, and a process that was stopped while it drew one.
+    /// Checks damaged numbers, and a process that was stopped while it took one.
     #[test]
     fn a_scribbled_or_locked_queue_is_waited_for_so_long_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     let pools = pool::device_ends(device);
     let ending = memory::context_ends::<Hip>(context);
     let recorded = GRAPHS.recordings().begun_in(context);
-    // Whoever finds the device out of use waits for this turn, and then counts what the runtime
+    // A thread that finds the device unused waits for this lock, and then counts what the runtime
     // takes for it.
     let was_in_use = device.own.in_use.swap(false, Ordering::AcqRel);
     let result = call();

@@ -19,8 +19,8 @@ pub fn refuse() -> hipError_t {
     hipErrorOutOfMemory
 }
 
-/// A wrapper's answer: a refusal that came from the neutral part, and not from the runtime, is
-/// noted. Where the runtime itself refused, it knows as much, and the note says the same.
+/// Notes a refusal of the neutral part in a wrapper's answer. If the runtime itself refused, it has
+/// noted the same.
 #[inline]
 pub fn answered(result: hipError_t) -> hipError_t {
     if result == hipErrorOutOfMemory {

@@ -8,11 +8,11 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
 
-/// What two events around a launch add to its span while the device is busy, ns, until that is
-/// measured on the device at hand. Not measured beforehand, for want of one (docs/assumptions.md):
-/// of the size that NVIDIA's have.
+/// Addition of two events to the span of a launch between them while the device is busy, ns, until
+/// it is measured on the present device. It was not measured before, since no device was available
+/// (docs/assumptions.md); NVIDIA's devices have this order of magnitude.
 pub const BUSY_BRACKET_NS: u64 = 1_200;
-/// What is left of the launch's own latency when the device was idle, ns; likewise.
+/// Rest of the launch's own latency if the device was idle, ns; likewise.
 pub const IDLE_BRACKET_NS: u64 = 1_400;
 
 /// Makes an event on the current device.
@@ -36,7 +36,7 @@ pub fn destroy(event: usize) {
     call_real!(hipEventDestroy(event as hipEvent_t));
 }
 
-/// How far the device has come with an event.
+/// Returns the progress of the device with an event.
 pub fn progress(event: usize) -> Progress {
     match call_real!(hipEventQuery(event as hipEvent_t)) {
         hipSuccess => Progress::Done,
@@ -45,7 +45,7 @@ pub fn progress(event: usize) -> Progress {
     }
 }
 
-/// Ns between two events.
+/// Returns the ns between two events.
 pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     let mut milliseconds = 0f32;
     let result = call_real!(hipEventElapsedTime(
@@ -60,7 +60,7 @@ pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
 /// runtime knows by another question than a function handle. Both are aligned.
 pub const HOST_FUNCTION: usize = 1;
 
-/// The name of a function handle's or host function's kernel.
+/// Returns the kernel name of a function handle or a host function.
 pub fn kernel_name(function: usize) -> Option<String> {
     let at = (function & !HOST_FUNCTION) as *mut c_void;
     let name: *const c_char = if function & HOST_FUNCTION == 0 {

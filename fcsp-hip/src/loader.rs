@@ -103,7 +103,7 @@ unsafe fn swap_result(
     })
 }
 
-/// `hipInit`: where limits were asked for that cannot be kept, no device is to be had.
+/// `hipInit`: without limits that can be enforced, it returns no device.
 pub unsafe extern "C" fn hipInit(flags: u32) -> hipError_t {
     shielded(hipErrorUnknown, || {
         let result = call_real!(hipInit(flags));

@@ -1,20 +1,20 @@
-//! Compute units of the tenant's own, where it was asked for them.
+//! The tenant's own compute units, if it requested some.
 //!
-//! What keeps a process on them is ROCr's variable `HSA_CU_MASK`, which `fcsp run` sets before the
-//! program starts: ROCr puts it on every queue that it makes, those behind the null stream, the
-//! threads' own streams, graphs and copies included, and no call lifts it. Making each stream with
-//! `hipExtStreamCreateWithCUMask` instead would leave all of those out, and take flags and
-//! priorities from the rest. What is left to the wrappers is that a program does not stumble over
-//! it: its own masks are narrowed to the tenant's units (the runtime makes no queue with a mask
-//! that ROCr had to narrow), and it is told of these units as the device's, so that grids which
-//! must fit on the device at once do.
+//! ROCr's variable `HSA_CU_MASK` limits a process to them; `fcsp run` sets it before the program
+//! starts. ROCr puts it on every queue that it makes, including those of the null stream, the
+//! threads' own streams, graphs and copies, and no call lifts it. `hipExtStreamCreateWithCUMask`
+//! for each stream would leave all of those out, and take flags and priorities from the rest.
 //!
-//! Which units belong together:
-//! - From gfx10 on two units are a work-group processor, and ROCr refuses masks that split one. The
-//!   runtime then counts processors, and masks count units.
-//! - Devices of several XCCs (gfx942, gfx950) deal the bits of a mask to them in turn, and work
-//!   goes to each of them: one with no unit left would never finish its part. So as many units as
-//!   there are XCCs belong together.
+//! The wrappers only make the program work with it. A program's own masks are narrowed to the
+//! tenant's units, since the runtime makes no queue with a mask that ROCr had to narrow. The
+//! program sees these units as the device's, so that grids which must fit on the device at once do.
+//!
+//! Groups of units:
+//! - From gfx10 on, two units are a work-group processor, and ROCr refuses masks that split one.
+//!   The runtime then counts processors, and masks count units.
+//! - Devices of several XCCs (gfx942, gfx950) distribute the bits of a mask to them in turn. Work
+//!   goes to each XCC, and one without a unit would never finish its part. So a group has as many
+//!   units as there are XCCs.
 
 use fcsp_core::spatial::claims::{self, Claim};
 use fcsp_core::spatial::{Layout, UnitSet};
@@ -28,15 +28,16 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{self, Hip, Inside, Scope, complain, scope, scope_of, shielded};
 
-/// ROCr's variable that keeps a process on some units: sets of `device:units`, separated by
-/// semicolons, devices by their place among those that `ROCR_VISIBLE_DEVICES` leaves.
+/// ROCr's variable that limits a process to some units: sets of `device:units`, separated by
+/// semicolons. Devices go by their place among the devices that `ROCR_VISIBLE_DEVICES` leaves.
 pub const VARIABLE: &str = "HSA_CU_MASK";
 
 /// XCCs taken to be there where a runtime before 6 does not tell (docs/assumptions.md): devices
 /// have up to 8 of them, or 6.
 const UNTOLD_XCCS: u32 = 24;
 
-/// The units of a device, as its masks count them; `None` if the runtime does not tell.
+/// Returns the units of a device, as its masks count them; `None` if the runtime does not report
+/// them.
 pub fn layout(ordinal: hipDevice_t) -> Option<Layout> {
     let ask = |which| attribute(ordinal, which).and_then(|value| u32::try_from(value).ok());
     let processors = ask(hipDeviceAttributePhysicalMultiProcessorCount)
@@ -66,7 +67,7 @@ fn layout_of(processors: u32, (major, minor): (u32, u32), xccs: Option<u32>) -> 
     }
 }
 
-/// The variable's value for these devices, by place, and their units.
+/// Returns the variable's value for these devices, by place, and their units.
 pub fn variable<'a>(sets: impl IntoIterator<Item = (u32, &'a UnitSet)>) -> String {
     let sets: Vec<String> = sets
         .into_iter()
@@ -75,8 +76,8 @@ pub fn variable<'a>(sets: impl IntoIterator<Item = (u32, &'a UnitSet)>) -> Strin
     sets.join(";")
 }
 
-/// The tenant's claim on a device that this process begins to use. The claim fails open, as all of
-/// compute does, and says so.
+/// Returns the tenant's unit reservation on a device that this process begins to use. It fails
+/// open, as all of compute does, and reports that.
 pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
     let tenant = process::governed()?.tenant.name();
     let device = Hip::identify(ordinal)?;
@@ -101,7 +102,7 @@ pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
     None
 }
 
-/// The number of processors to tell of a device; `None` where the true one is to be told.
+/// Returns the number of processors to report for a device; `None` to report the true one.
 pub(crate) fn processors(ordinal: hipDevice_t) -> Option<i32> {
     let _inside = Inside::enter()?;
     let Scope::On(device, _) = scope_of(ordinal) else {
@@ -114,8 +115,8 @@ pub(crate) fn processors(ordinal: hipDevice_t) -> Option<i32> {
     i32::try_from(own).ok()
 }
 
-/// The part of a program's own mask that is the tenant's. Where no whole group is left the tenant's
-/// units are the mask, as the runtime's are where a mask leaves nothing of its global one.
+/// Returns the tenant's part of a program's own mask. If no whole group is left, the tenant's units
+/// are the mask. The runtime does the same with a mask that leaves nothing of its global one.
 fn narrowed(asked: &[u32], claim: &Claim) -> Vec<u32> {
     let own = claim.set.words(claim.layout.units);
     let both: Vec<u32> = asked

@@ -31,7 +31,8 @@ fn uses() -> &'static Uses {
     SetupOnce::publish(&USES, Mutex::default)
 }
 
-/// In a forked child: contexts do not survive, and a thread that held the lock does not exist.
+/// Forgets all contexts in a forked child: they do not survive, and a thread that held the lock
+/// does not exist.
 pub fn forget_in_child() {
     USES.store(core::ptr::null_mut(), Ordering::Release);
     LAST.store(0, Ordering::Relaxed);
@@ -68,7 +69,7 @@ pub fn using(
     result
 }
 
-/// Whether the device is known to have been used in the context.
+/// Returns true if the device is known to have been used in the context.
 #[cold]
 fn is_used(context: usize, device: &'static Device, word: u64) -> bool {
     let known = uses().lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +80,7 @@ fn is_used(context: usize, device: &'static Device, word: u64) -> bool {
     used
 }
 
-/// After the first use; `making` is what was held for it.
+/// Records the first use; `making` is the reservation for it.
 #[cold]
 fn used_first(
     context: usize,
@@ -142,7 +143,7 @@ pub unsafe extern "C" fn zeContextDestroy(hContext: ze_context_handle_t) -> ze_r
 fn forget_uses(context: usize) -> Vec<(usize, i32)> {
     let mut known = uses().lock().unwrap_or_else(PoisonError::into_inner);
     let gone = known.extract_if(|&(of, _)| of == context).collect();
-    // Under the lock: whoever finds a use here enters it there.
+    // Under the lock: a thread that finds a use here records it there.
     LAST.store(0, Ordering::Relaxed);
     gone
 }

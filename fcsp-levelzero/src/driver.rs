@@ -7,7 +7,7 @@ use fcsp_hook::reals;
 
 use crate::ffi::all;
 
-/// What is behind the wrappers: the loader, or the driver that [`crate::loader`] puts in its place.
+/// Library behind the wrappers: the loader, or the driver that [`crate::loader`] puts in its place.
 pub static ZE: Library = Library::new(&[c"libze_loader.so.1"]);
 
 /// The real functions under their own names.

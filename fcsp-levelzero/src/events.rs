@@ -20,7 +20,7 @@ struct Event {
     handle: usize,
     pool: usize,
     context: usize,
-    /// Whether a barrier that signals it was submitted since it was last reset.
+    /// True if a barrier that signals it was submitted since it was last reset.
     submitted: AtomicBool,
     /// The device where it was recorded last.
     device: AtomicUsize,
@@ -93,7 +93,7 @@ pub fn destroy(event: usize) {
     call_real!(zeEventPoolDestroy(event.pool as ze_event_pool_handle_t));
 }
 
-/// A closed list with one barrier that signals the event.
+/// Makes a closed list with one barrier that signals the event.
 fn make_list(event: &Event, place: &Place) -> Option<usize> {
     let mut desc = ze_command_list_desc_t::zeroed();
     desc.stype = ZE_STRUCTURE_TYPE_COMMAND_LIST_DESC;
@@ -126,7 +126,7 @@ fn make_list(event: &Event, place: &Place) -> Option<usize> {
 pub fn record(event: usize, queue: usize) -> bool {
     let event = known(event);
     let done = submit(event, queue);
-    // Relaxed: read by whoever takes it out of every list.
+    // Relaxed: read by the thread that takes the event out of every list.
     event.submitted.store(done, Ordering::Relaxed);
     done
 }
@@ -139,7 +139,7 @@ fn submit(event: &Event, queue: usize) -> bool {
     if call_real!(zeEventHostReset(handle)) != ZE_RESULT_SUCCESS {
         return false;
     }
-    // Relaxed: read by whoever has seen the event pass, long after.
+    // Relaxed: read long after, by the thread that has seen the event pass.
     event.device.store(place.device, Ordering::Relaxed);
     if place.immediate {
         return call_real!(zeCommandListAppendBarrier(
@@ -174,7 +174,7 @@ fn submit(event: &Event, queue: usize) -> bool {
     )) == ZE_RESULT_SUCCESS
 }
 
-/// How far the device has come with it.
+/// Returns the progress of the device with it.
 pub fn progress(event: usize) -> Progress {
     match call_real!(zeEventQueryStatus(known(event).handle as ze_event_handle_t)) {
         ZE_RESULT_SUCCESS => Progress::Done,
@@ -183,7 +183,7 @@ pub fn progress(event: usize) -> Progress {
     }
 }
 
-/// When the device passed it, in ticks.
+/// Returns the instant at which the device passed it, in ticks.
 fn passed(event: &Event) -> Option<u64> {
     let mut times = ze_kernel_timestamp_result_t::zeroed();
     let result = call_real!(zeEventQueryKernelTimestamp(
@@ -193,8 +193,8 @@ fn passed(event: &Event) -> Option<u64> {
     (result == ZE_RESULT_SUCCESS).then_some(times.global.kernelEnd)
 }
 
-/// Nanoseconds from `first` to `second`, in ticks of which `bits` bits count: the counter may have
-/// wrapped between.
+/// Returns the nanoseconds from `first` to `second`, in ticks of which `bits` bits count. The
+/// counter may have wrapped in between.
 fn span_ns(first: u64, second: u64, bits: u32, ticks_a_second: u64) -> Option<u64> {
     let mask = if bits >= 64 {
         u64::MAX
@@ -207,7 +207,7 @@ fn span_ns(first: u64, second: u64, bits: u32, ticks_a_second: u64) -> Option<u6
     (ticks <= mask / 2).then(|| u64::try_from(ns).ok())?
 }
 
-/// Ns between two timed events that have passed.
+/// Returns the ns between two timed events that have passed.
 pub fn elapsed_ns(first: usize, second: usize) -> Option<u64> {
     let (first, second) = (known(first), known(second));
     let on = second.device.load(Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! The list of wrapped functions: one line a name. The wrapper has the C name and lives in the room
-//! that its role says; the preload library gives it to the linker, [`fcsp_hook::lookup`] to whoever
-//! asks by name, [`crate::loader`] to whoever asks for a table.
+//! The list of wrapped functions: one line for each name. The wrapper has the C name and is in the
+//! module of its role. The preload library gives it to the linker. [`fcsp_hook::lookup`] gives it
+//! to callers that ask by name, and [`crate::loader`] to callers that ask for a table.
 
 use fcsp_hook::lookup::{Group, Lookup};
 use fcsp_hook::table::Hook;
@@ -57,7 +57,7 @@ macro_rules! for_each_hook {
     };
 }
 
-/// The wrappers under their C names, from the rooms they live in.
+/// Gathers the wrappers under their C names from their modules.
 macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }
 
 mod rooms {

@@ -1,20 +1,21 @@
 //! Dispatch tables, the vendor's own look-up, and this library as a driver.
 //!
 //! Programs reach Level Zero in three ways. Linked programs call the loader's exported functions,
-//! and those that look functions up by name ask `dlsym`: both are answered as for every vendor (see
-//! [`fcsp_hook::lookup`]). The third is a table of functions: a static loader, as SYCL's adapters
-//! carry one, asks `libze_loader` for its tables once and calls what they hold. With one driver
-//! these are the driver's own functions, at other addresses than the loader's exported ones, so
-//! what is wrapped is known by its place in the table. A table is as long as its version: what lies
-//! beyond is not touched.
+//! and others ask `dlsym` by name: both are answered as for every vendor (see
+//! [`fcsp_hook::lookup`]). The third way is a table of functions. A static loader, as SYCL's
+//! adapters contain one, asks `libze_loader` for its tables once and calls their functions. With
+//! one driver these are the driver's own functions, at other addresses than the loader's exported
+//! ones. A wrapped function is therefore known by its place in the table. A table is as long as its
+//! version; places beyond are not touched.
 //!
-//! The loader fills its own tables through the same getters, by exported name, and so meets ours:
-//! it is told the truth, since our wrappers call the loader, which would call our wrappers.
+//! The loader fills its own tables through the same getters, by exported name, and so meets the
+//! wrapped ones. It gets the real functions: the wrappers call the loader, which would otherwise
+//! call the wrappers.
 //!
-//! **As a driver.** Where preloading is not possible this library is named in
-//! `ZE_ENABLE_ALT_DRIVERS`. The loader then asks it for tables as it would a driver; they are the
-//! real driver's, with wrappers in their places, and the real functions behind the wrappers are the
-//! driver's. The real driver is the one that `FCSP_LEVELZERO_DRIVER` names, or Intel's.
+//! **As a driver.** Where preloading is not possible, `ZE_ENABLE_ALT_DRIVERS` names this library.
+//! The loader then asks it for tables like a driver. They are the real driver's, with wrappers in
+//! their places, and the real functions behind the wrappers are the driver's.
+//! `FCSP_LEVELZERO_DRIVER` names the real driver; the default is Intel's.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -30,7 +31,7 @@ use crate::ffi::ddi;
 use crate::ffi::ze::*;
 use crate::hooks::HOOKS;
 
-/// What is wrapped in one table.
+/// Wrapped functions of one table.
 struct Table {
     getter: &'static Real<ddi::zeGetGlobalProcAddrTable>,
     /// Place, minor version since which the table has it, and name.
@@ -48,7 +49,8 @@ const NOWHERE: u32 = 3;
 
 static SIDE: AtomicU32 = AtomicU32::new(UNKNOWN);
 
-/// On which side of the loader this library is; the real driver is opened where it is below.
+/// Returns the side of the loader on which this library is. Below the loader, the real driver is
+/// opened.
 fn side() -> u32 {
     match SIDE.load(Ordering::Acquire) {
         UNKNOWN => find_side(),
@@ -77,9 +79,9 @@ fn find_side() -> u32 {
     side
 }
 
-/// Whether programs find this library's functions before the loader's.
+/// Returns true if programs find this library's functions before the loader's.
 fn is_preloaded() -> bool {
-    /// The object that contains an address, by its first one.
+    /// Returns the first address of the object that contains an address.
     fn object(address: *const c_void) -> usize {
         // SAFETY: all zeroes is a valid value of this plain struct.
         let mut info: libc::Dl_info = unsafe { core::mem::zeroed() };
@@ -169,8 +171,8 @@ unsafe extern "C" fn fill(
 /// caller's address on, which is how calls of the loader's own are told from a program's.
 macro_rules! getters {
     ($($getter:ident { $($place:literal, $minor:literal, $name:ident,)* })*) => {
-        /// What is wrapped in the tables: getter, place, minor version since which it is there, and
-        /// name. For the header test: a wrapper in another's place would be called with another's
+        /// Wrapped places in the tables: getter, place, the minor version that added it, and name.
+        /// The header test uses it: a wrapper in another's place would be called with another's
         /// arguments.
         pub const PLACES: &[(&str, usize, u32, &str)] = &[
             $($((stringify!($getter), $place, $minor, stringify!($name)),)*)*
@@ -367,7 +369,7 @@ pub unsafe extern "C" fn zeDriverGetExtensionFunctionAddress(
     })
 }
 
-/// Where limits were asked for that cannot be kept, no device is to be had.
+/// Passes `result` on. If limits cannot be enforced, no device is available.
 fn unless_broken(result: ze_result_t) -> ze_result_t {
     if result == ZE_RESULT_SUCCESS && crate::process::process().is_broken() {
         return ZE_RESULT_ERROR_UNINITIALIZED;

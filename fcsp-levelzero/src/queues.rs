@@ -1,8 +1,7 @@
-//! Which queue and which list belongs to which device, and what kind it is: launches name nothing
-//! else.
+//! Devices and kinds of queues and lists: a launch names only these handles.
 //!
-//! A fixed table of words, read without a lock, because launches read it; and a map of the rest,
-//! for whoever makes events.
+//! There are a fixed table of words, which launches read without a lock, and a map of the rest, for
+//! threads that make events.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::collections::HashMap;
@@ -18,18 +17,18 @@ use crate::device;
 use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
 
-/// What a launch must know of a queue or list.
+/// Properties of a queue or list that a launch needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lane {
     /// The device's ordinal.
     pub ordinal: i32,
-    /// Whether what is appended runs at once.
+    /// True if appended work runs at once.
     pub immediate: bool,
-    /// Whether it only copies.
+    /// True if it only copies.
     pub copies: bool,
 }
 
-/// What else is known: enough to make events for it.
+/// Further properties, enough to make events for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     /// The context's handle.
@@ -38,7 +37,7 @@ pub struct Place {
     pub device: usize,
     /// The queue group.
     pub group: u32,
-    /// Whether commands can be appended to it; otherwise lists are executed on it.
+    /// True if commands can be appended to it; otherwise lists are executed on it.
     pub immediate: bool,
 }
 
@@ -59,14 +58,14 @@ struct Slot {
     collective: AtomicBool,
 }
 
-/// What lists hold that are executed together.
+/// Contents of lists that are executed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    /// What they are remembered by.
+    /// Key of their cost.
     pub key: usize,
     /// Groups of their kernels.
     pub blocks: u64,
-    /// Whether another rank may be waiting for them.
+    /// True if another rank may be waiting for them.
     pub collective: bool,
 }
 
@@ -93,7 +92,8 @@ fn places() -> &'static Places {
     SetupOnce::publish(&PLACES, Mutex::default)
 }
 
-/// In a forked child: queues do not survive, and a thread that held the lock does not exist.
+/// Forgets all queues in a forked child: they do not survive, and a thread that held the lock does
+/// not exist.
 pub fn forget_in_child() {
     PLACES.store(core::ptr::null_mut(), Ordering::Release);
     for slot in &TABLE {
@@ -122,7 +122,7 @@ fn slots(handle: usize) -> impl Iterator<Item = &'static Slot> {
     (0..PROBES).map(move |probe| &TABLE[(start as usize + probe) % SLOTS])
 }
 
-/// What a launch must know of `handle`; nothing of one that came by a route we did not see.
+/// Returns the properties of `handle` that a launch needs; `None` if its creation was not seen.
 #[inline]
 pub fn lane(handle: usize) -> Option<Lane> {
     match slot(handle) {
@@ -164,7 +164,7 @@ pub fn appended(list: usize, what: u64, blocks: u64, collective: bool) {
     }
 }
 
-/// A list is empty again.
+/// Records that a list is empty again.
 fn emptied(list: usize) {
     if let Some(slot) = slot(list) {
         slot.clear();
@@ -191,8 +191,8 @@ impl Slot {
     }
 }
 
-/// What lists hold that are executed together. One of which nothing was seen is known by its
-/// handle.
+/// Returns the contents of lists that are executed together. A list whose commands were not seen is
+/// known by its handle.
 #[inline]
 pub fn content(lists: &[*mut core::ffi::c_void]) -> Content {
     let (mut mixed, mut blocks, mut collective) = (0u64, 0u64, false);
@@ -213,25 +213,25 @@ pub fn content(lists: &[*mut core::ffi::c_void]) -> Content {
     }
 }
 
-/// A word in the form of a handle: an even address of 47 bits.
+/// Returns a word in the form of a handle: an even address of 47 bits.
 pub fn key(mixed: u64) -> usize {
     ((mixed ^ mixed >> 47) & 0x7fff_ffff_fff0) as usize
 }
 
-/// A program with thousands of queues may have one that found no place in the table.
+/// Looks in the map: a program with thousands of queues may have one that is not in the table.
 #[cold]
 fn lane_beyond(handle: usize) -> Option<Lane> {
     let places = places().lock().unwrap_or_else(PoisonError::into_inner);
     places.get(&(handle as u64)).map(|(_, lane)| *lane)
 }
 
-/// What is known of a queue or list.
+/// Returns the further properties of a queue or list.
 pub fn place(handle: usize) -> Option<Place> {
     let places = places().lock().unwrap_or_else(PoisonError::into_inner);
     places.get(&(handle as u64)).map(|(place, _)| *place)
 }
 
-/// The context in which events for a queue are made.
+/// Returns the context in which events for a queue are made.
 pub fn context_of(queue: usize) -> Option<usize> {
     place(queue).map(|place| place.context)
 }
@@ -321,8 +321,8 @@ pub fn context_ends(context: usize) -> Vec<(usize, Known)> {
     inside.into_iter().filter_map(leave).collect()
 }
 
-/// Makes a queue or list and enters it. A queue is a use of its device. A process that nobody
-/// governs keeps no books.
+/// Makes a queue or list and records it. A queue is a use of its device. An unmanaged process keeps
+/// no records.
 fn make(
     context: ze_context_handle_t,
     device: ze_device_handle_t,

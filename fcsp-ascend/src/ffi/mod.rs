@@ -2,11 +2,11 @@
 //! structs and function pointer types, written by hand.
 //!
 //! [`acl`] and [`hccl`] are compared with the published headers. The headers of the runtime
-//! ([`rt`]) and of the management library ([`dcmi`]) are not published in a package; their types
-//! follow the published sources of CANN and the published reference, and nothing but the simulator
-//! and a device can test them.
+//! ([`rt`]) and of the management library ([`dcmi`]) are in no published package. Their types
+//! follow the published sources of CANN and the published reference. Only the simulator and a
+//! device can test them.
 //!
-//! How lists are written and compared with the headers is in [`fcsp_hook::ffi`].
+//! [`fcsp_hook::ffi`] explains how lists are written and compared with the headers.
 
 // The C spelling is the name that a reader searches for, in Huawei's documentation and in a
 // debugger.

@@ -17,7 +17,7 @@ use crate::process::Ascend;
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// The device that a chip is to programs of this environment.
+/// Returns the device that a chip is to programs of this environment.
 fn device(card: i32, chip: i32) -> Option<DeviceIdentity> {
     let mut number = -1;
     if call_dcmi!(dcmi_get_device_logic_id(&mut number, card, chip)) != DCMI_OK {
@@ -27,7 +27,7 @@ fn device(card: i32, chip: i32) -> Option<DeviceIdentity> {
     Ascend::identify(i32::try_from(index).ok()?)
 }
 
-/// The tenant's view of a chip of so many MiB, in MiB: all, used.
+/// Returns the tenant's view of a chip of `size` MiB, in MiB: all, used.
 fn view(card: i32, chip: i32, size: u64) -> Option<(u64, u64)> {
     let view = View::of(&device(card, chip)?, size * MEBIBYTE)?;
     Some((view.limit / MEBIBYTE, view.used.div_ceil(MEBIBYTE)))

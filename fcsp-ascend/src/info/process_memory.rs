@@ -1,6 +1,6 @@
-//! What the driver says of a chip and of this process on it, asked of DCMI. Chips go by card and
-//! number there; a device's number in this process is translated by the numbers that
-//! `ASCEND_RT_VISIBLE_DEVICES` leaves.
+//! The driver's figures for a chip and for this process on it, from DCMI. DCMI names a chip by card
+//! and number. A device's ordinal in this process is translated by the list in
+//! `ASCEND_RT_VISIBLE_DEVICES`.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
@@ -29,13 +29,13 @@ const MEBIBYTE: u64 = 1 << 20;
 const CARDS: usize = 64;
 const PROCESSES: usize = 64;
 
-/// Whether this machine has the management library at all. Looked for once; starts it.
+/// Returns true if this machine has the management library. It is looked for once, and started.
 pub fn is_there() -> bool {
     static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
     const UNKNOWN: u8 = 0;
     const NO: u8 = 1;
     const YES: u8 = 2;
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: the answer is the same whichever thread finds it.
     match THERE.load(Ordering::Relaxed) {
         UNKNOWN => {
             let found = real::dcmi_init.get().is_some() && call_dcmi!(dcmi_init()) == DCMI_OK;
@@ -46,7 +46,7 @@ pub fn is_there() -> bool {
     }
 }
 
-/// The machine's number of a device of this process.
+/// Returns the machine's number of a device of this process.
 fn logic(ordinal: i32) -> Option<i32> {
     match std::env::var(VISIBLE) {
         Ok(list) if !list.trim().is_empty() => list
@@ -60,7 +60,7 @@ fn logic(ordinal: i32) -> Option<i32> {
 /// Card and chip by the machine's number, as found so far.
 static CHIPS: Mutex<Vec<(i32, (i32, i32))>> = Mutex::new(Vec::new());
 
-/// Card and chip of a device of this process.
+/// Returns card and chip of a device of this process.
 fn chip(ordinal: i32) -> Option<(i32, i32)> {
     if !is_there() {
         return None;
@@ -100,7 +100,7 @@ fn chip(ordinal: i32) -> Option<(i32, i32)> {
         .map(|&(_, chip)| chip)
 }
 
-/// Sixteen bytes that no other chip has: its virtual die's number, folded.
+/// Returns sixteen bytes that no other chip has: its virtual die's number, folded.
 pub fn die(ordinal: i32) -> Option<[u8; 16]> {
     let (card, chip) = chip(ordinal)?;
     let mut die = dcmi_die_id::zeroed();
@@ -115,7 +115,7 @@ pub fn die(ordinal: i32) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
-/// Bytes of a chip, all and used.
+/// Returns the bytes of a chip, all and used.
 pub fn of_chip(ordinal: i32) -> Option<(u64, u64)> {
     let (card, chip) = chip(ordinal)?;
     let mut memory = dcmi_hbm_info::zeroed();
@@ -125,7 +125,8 @@ pub fn of_chip(ordinal: i32) -> Option<(u64, u64)> {
     ))
 }
 
-/// The processes that use a chip, with what each holds there; `None` if DCMI cannot be asked.
+/// Returns the processes that use a chip, with their bytes there. Returns `None` if DCMI cannot be
+/// asked.
 pub fn listed(ordinal: i32) -> Option<Vec<Listed>> {
     let (card, chip) = chip(ordinal)?;
     let mut list = [dcmi_proc_mem_info::zeroed(); PROCESSES];
@@ -149,8 +150,8 @@ pub fn listed(ordinal: i32) -> Option<Vec<Listed>> {
     Some(list.iter().take(count).filter_map(entry).collect())
 }
 
-/// Bytes the driver holds for this process; `None` if DCMI cannot be asked or does not show this
-/// process.
+/// Returns the bytes that the driver reports for this process. Returns `None` if DCMI cannot be
+/// asked or does not show this process.
 pub fn of_this_process(ordinal: i32) -> Option<u64> {
     let me = std::process::id();
     listed(ordinal)?

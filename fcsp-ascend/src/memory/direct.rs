@@ -14,8 +14,9 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtMemType_t};
 use crate::process::{Ascend, AscendDevice};
 
-/// Hold, call, enter or roll back, on the named device or the calling thread's. Memory belongs to
-/// its device, not to a context, and goes with the device's last reset.
+/// Reserves, calls the driver, then records the allocation or releases, on the named device or the
+/// calling thread's. Memory belongs to its device, not to a context, and ends with the device's
+/// last reset.
 fn allocate(
     inside: &Inside,
     device: Option<i32>,
@@ -46,8 +47,8 @@ fn allocate(
     )
 }
 
-/// The body of a wrapper that allocates: `$call` alone where another wrapper is at work already, as
-/// ACL's calls of the runtime are; what else is to be known is looked at only then.
+/// The body of a wrapper that allocates. Inside another wrapper, such as ACL's calls of the
+/// runtime, it is `$call` alone. The other arguments are evaluated only otherwise.
 macro_rules! allocates {
     ($name:ident, $device:expr, $size:expr, $bytes:expr, $counted:expr, $place:expr, $call:expr) => {
         shielded(ACL_ERROR_FAILURE, || {
@@ -75,7 +76,7 @@ macro_rules! allocates {
     };
 }
 
-/// What a request with a policy takes.
+/// Returns the bytes of a request with a policy.
 fn by_policy(size: usize, policy: aclrtMemMallocPolicy, pads: bool) -> u64 {
     let size = size as u64;
     match policy {
@@ -101,7 +102,7 @@ macro_rules! acl_malloc {
 }
 acl_malloc!(aclrtMalloc: true, aclrtMallocAlign32: false, aclrtMallocCached: true);
 
-/// The device that a configuration names, if it names one.
+/// Returns the device that a configuration names, if it names one.
 ///
 /// # Safety
 /// `cfg` is null or a configuration with as many attributes as it says.
@@ -208,8 +209,8 @@ free!(
     rtMemFreeManaged
 );
 
-/// Whether memory is limited on the calling thread's device: a pool would keep what is given back
-/// to it, and nothing says how much that is, so under a quota there are none.
+/// Returns true if memory is limited on the calling thread's device. A pool would keep an unknown
+/// amount of freed memory, so there are no pools under a quota.
 fn is_limited() -> bool {
     match Ascend::process().scope() {
         Scope::On(device, _) => device.limit() != u64::MAX,

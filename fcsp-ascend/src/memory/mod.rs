@@ -20,7 +20,7 @@ const SMALL: u64 = 1 << 20;
 const SMALL_PAGE: u64 = 4 << 10;
 const HUGE_PAGE: u64 = 2 << 20;
 const HUGE1G_PAGE: u64 = 1 << 30;
-/// What ACL aligns to, and puts behind a request for reads beyond its end.
+/// Alignment of ACL, and its padding behind a request for reads beyond the end.
 const ALIGN: u64 = 32;
 
 /// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives
@@ -42,9 +42,9 @@ pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
     taken
 }
 
-/// What the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB above, as documented.
-/// A request for small pages only takes less; the difference errs to the safe side. One near 2^64
-/// cannot be rounded up and cannot be met either.
+/// Returns the bytes that the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB
+/// above, as documented. A request for small pages only takes less; the difference is on the safe
+/// side. A request near 2^64 cannot be rounded up and cannot be met.
 pub fn pages(bytes: u64) -> u64 {
     let page = if bytes <= SMALL {
         SMALL_PAGE
@@ -54,14 +54,14 @@ pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX)
 }
 
-/// The same in pages of 1 GiB.
+/// Returns the same in pages of 1 GiB.
 pub fn giant_pages(bytes: u64) -> u64 {
     bytes
         .checked_next_multiple_of(HUGE1G_PAGE)
         .unwrap_or(u64::MAX)
 }
 
-/// What ACL asks the runtime for when it is asked for `bytes`, as its published source has it.
+/// Returns the bytes that ACL asks of the runtime for `bytes`, by its published source.
 pub fn padded(bytes: u64, behind: bool) -> u64 {
     let more = if behind { 2 * ALIGN } else { ALIGN };
     bytes

@@ -1,12 +1,11 @@
-//! Every entry point of ACL and of HCCL, what is known of the runtime's and of the management
-//! library's, and what each means for a quota or a share.
+//! Every entry point of ACL and of HCCL, the known ones of the runtime and of the management
+//! library, and what each means for a quota or a share.
 //!
-//! An interposer is only as good as its list: an allocation that it has never heard of passes it
-//! by. The tables beside this file therefore name everything, also what needs no attention, and the
-//! test `headers` fails when Huawei's headers of ACL and HCCL declare a name that they lack. Of the
-//! runtime (`rt.tsv`) and DCMI (`dcmi.tsv`) no header is published with those, so their lists
-//! follow the published sources and reference and cannot be called complete.
-//!
+//! An interposer is only as good as its list: an unknown allocation passes it. The tables next to
+//! this file therefore name everything, also what needs no attention. The test `headers` fails if
+//! Huawei's headers of ACL and HCCL declare a name that they lack. No such header is published for
+//! the runtime (`rt.tsv`) and DCMI (`dcmi.tsv`). Their lists follow the published sources and
+//! reference, and cannot be called complete.
 //! ```
 //! use fcsp_ascend::symbols::{self, Role};
 //!
@@ -22,27 +21,28 @@ static HCCL: Table = Table::new(include_str!("hccl.tsv"));
 static RT: Table = Table::new(include_str!("rt.tsv"));
 static DCMI: Table = Table::new(include_str!("dcmi.tsv"));
 
-/// Every symbol that ACL's headers declare, by role and then by name.
+/// Returns every symbol that ACL's headers declare, by role and then by name.
 pub fn acl() -> &'static [Symbol] {
     &ACL
 }
 
-/// Every symbol that HCCL's header declares, by role and then by name.
+/// Returns every symbol that HCCL's header declares, by role and then by name.
 pub fn hccl() -> &'static [Symbol] {
     &HCCL
 }
 
-/// What is known of the runtime's symbols, by role and then by name.
+/// Returns the known symbols of the runtime, by role and then by name.
 pub fn rt() -> &'static [Symbol] {
     &RT
 }
 
-/// What is known of DCMI's symbols, by role and then by name.
+/// Returns the known symbols of DCMI, by role and then by name.
 pub fn dcmi() -> &'static [Symbol] {
     &DCMI
 }
 
-/// The entry of an exported name, in any of the libraries; `None` for a name newer than the tables.
+/// Finds the entry of an exported name, in any of the libraries. Returns `None` for a name newer
+/// than the tables.
 pub fn find(name: &str) -> Option<&'static Symbol> {
     [&ACL, &RT, &HCCL, &DCMI]
         .into_iter()
@@ -78,7 +78,7 @@ mod tests {
             let name = symbol.name;
             let obtains =
                 name.contains("Malloc") || name.contains("MemAlloc") || name.contains("MemImport");
-            // Questions about allocations, and identities of those that may import.
+            // Queries about allocations, and identities of processes that may import.
             let asks = name.contains("Granularity")
                 || name.contains("ImportPid")
                 || name.contains("Notify");

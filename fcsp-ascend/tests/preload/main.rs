@@ -1,10 +1,10 @@
-//! What only Ascend has, with real processes under the real preload library on the simulated
-//! libraries: two layers that count once, offline models, single operators, collectives, core
-//! limits, pools. What every vendor must do is in `tests/conformance` of the root.
+//! Tests of Ascend's own features, with real processes under the real preload library on the
+//! simulated libraries: two layers that count once, offline models, single operators, collectives,
+//! core limits, pools. Tests for every vendor are in `tests/conformance` of the root.
 //!
-//! Headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a folder
-//! that holds them, `FCSP_OFFLINE=1` goes without where there are none, and says so. A C and a C++
-//! compiler are needed.
+//! Headers are downloaded on first use (`scripts/fetch-headers.sh`). `FCSP_HEADERS` names a folder
+//! that contains them. With `FCSP_OFFLINE=1`, tests without headers are left out, with a note. A C
+//! and a C++ compiler are needed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -179,7 +179,7 @@ impl Machine {
         })
     }
 
-    /// The client under the preload library.
+    /// Returns the command of the client under the preload library.
     fn command(&self, settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.dir.join("client"));
         for (name, _) in std::env::vars_os() {
@@ -204,7 +204,7 @@ impl Machine {
         command
     }
 
-    /// The same with its device open.
+    /// Starts the client and opens its device.
     fn client(&self, settings: &[(&str, &str)]) -> Client {
         let mut child = self.command(settings).spawn().unwrap();
         let mut client = Client {
@@ -363,7 +363,7 @@ fn whichever_way_work_is_launched_it_is_charged_once() {
             return;
         };
         let mut client = machine.client(&[("FCSP_COMPUTE_LIMIT", "90%")]);
-        // The first are charged by a guess, which later ones put right.
+        // The first are charged by a guess, which later ones correct.
         client.ok(&format!("launch {way} {LAUNCHES} {NS}"));
         let charged = machine.counters().consumed as f64 / (LAUNCHES * NS) as f64;
         assert!(

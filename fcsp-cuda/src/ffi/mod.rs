@@ -1,11 +1,11 @@
 //! The CUDA driver API and NVML as an interposer sees them: integers, `#[repr(C)]` structs and
 //! function pointer types, written by hand.
 //!
-//! C names are kept as they are, one Rust alias per exported symbol: `cuMemAlloc` is the 32-bit ABI
-//! that `libcuda` still exports under that name, `cuMemAlloc_v2` is what today's headers call
-//! `cuMemAlloc`.
+//! C names are kept, with one Rust alias for each exported symbol. `cuMemAlloc` is the 32-bit ABI
+//! that `libcuda` still exports under that name. `cuMemAlloc_v2` is the function that today's
+//! headers call `cuMemAlloc`.
 //!
-//! How lists are written and compared with the headers is in [`fcsp_hook::ffi`].
+//! [`fcsp_hook::ffi`] explains how lists are written and compared with the headers.
 
 // The C spelling is the name that a reader searches for, in NVIDIA's documentation and in a
 // debugger.

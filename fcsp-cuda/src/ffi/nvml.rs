@@ -119,7 +119,7 @@ fcsp_hook::constants! {
     }
 }
 
-/// What NVML reports where a number is not known: all bits set, in the width of the field.
+/// Value that NVML reports for an unknown number: all bits set, in the width of the field.
 pub const NVML_VALUE_NOT_AVAILABLE: u64 = u64::MAX;
 
 /// Union inside [`nvmlFieldValue_t`] and [`nvmlSample_t`]; which member is live is said by a value

@@ -42,10 +42,10 @@ fn uuid_of(device: nvmlDevice_t) -> Option<DeviceUuid> {
         .ok()
 }
 
-/// The number a CUDA program of this environment would give the device: the driver's own, where
-/// this program uses it, or the place among those that the environment makes visible. Unlike
-/// devices have another order in CUDA than in NVML unless `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`:
-/// there, only the driver knows.
+/// Returns the ordinal of the device in a CUDA program of this environment. If this program uses
+/// the driver, the driver is asked. Otherwise it is the place among the devices that the
+/// environment makes visible. Unlike devices have another order in CUDA than in NVML unless
+/// `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`; then only the driver knows it.
 fn index_of(device: nvmlDevice_t, uuid: DeviceUuid) -> Option<u32> {
     if !CUDA.loaded().is_null()
         && let Some(count) = device::count()

@@ -1,7 +1,7 @@
-//! What the driver says this process holds on a device, asked of NVML.
+//! This process's memory on a device by the driver's figures, from NVML.
 //!
-//! NVML is opened on the first question, which takes about 15 ms (H100, driver 580); a question
-//! then takes 22 us.
+//! NVML is opened for the first query, which takes about 15 ms (H100, driver 580); later queries
+//! take 22 us.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::ffi::CString;
@@ -58,13 +58,13 @@ fn open(device: &DeviceIdentity) -> Option<nvmlDevice_t> {
     None
 }
 
-/// Whether this machine has the management library at all. Looked for once.
+/// Returns true if this machine has the management library. It is looked for once.
 pub fn is_there() -> bool {
     static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
     const UNKNOWN: u8 = 0;
     const NO: u8 = 1;
     const YES: u8 = 2;
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: the answer is the same whichever thread finds it.
     match THERE.load(Ordering::Relaxed) {
         UNKNOWN => {
             let found = real::nvmlInit_v2.get().is_some();
@@ -77,7 +77,7 @@ pub fn is_there() -> bool {
 
 type Ask = unsafe extern "C" fn(nvmlDevice_t, *mut u32, *mut nvmlProcessInfo_t) -> nvmlReturn_t;
 
-/// One of NVML's lists of processes.
+/// Returns one of NVML's lists of processes.
 fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
     let mut room = 64usize;
     loop {
@@ -101,8 +101,8 @@ fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
 /// guests of a vGPU).
 const NOT_AVAILABLE: u64 = u64::MAX;
 
-/// NVML's lists of processes that compute and of those that use an MPS server, as one list. Numbers
-/// that one list has twice are of two processes.
+/// Returns NVML's lists of computing processes and of users of an MPS server as one list. A number
+/// that one list has twice belongs to two processes.
 pub fn processes(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     let handle = handle(device)?;
     let mut all = computing(handle)?;
@@ -136,8 +136,8 @@ fn listed(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<Listed>> {
     Some(list(handle, ask)?.iter().map(entry).collect())
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if NVML cannot be asked, does not
-/// show this process or does not know its figure.
+/// Returns the bytes that the driver reports for this process on `device`. Returns `None` if NVML
+/// cannot be asked, does not show this process or does not know its figure.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     let me = std::process::id();
     let handle = handle(device)?;
@@ -148,8 +148,8 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     find(computing(handle)?).or_else(|| find(under_mps(handle)))?
 }
 
-/// Bytes in use on the device that NVML shows with no process; what it does not know of processes
-/// it cannot see included. `None` if it cannot be asked.
+/// Returns the unattributed bytes: used device memory that NVML shows with no process, including
+/// processes whose figures it does not know. Returns `None` if it cannot be asked.
 pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     let handle = handle(device)?;
     let mut memory = nvmlMemory_v2_t {
@@ -176,7 +176,7 @@ pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     )
 }
 
-/// The device's free bytes as NVML says.
+/// Returns the device's available bytes by NVML.
 pub fn free(device: &DeviceIdentity) -> Option<u64> {
     let mut memory = nvmlMemory_t::zeroed();
     // SAFETY: a handle from NVML and a struct that outlives the call.

@@ -1,11 +1,11 @@
 //! Arrays and mipmapped arrays.
 //!
-//! The driver tells the size of an array only if it is created deferred
-//! (`cuArrayGetMemoryRequirements` answers INVALID_VALUE otherwise, H100, driver 580), so it is
-//! computed. The block-linear layout (NVIDIA's open-gpu-doc) pads rows to 64 bytes, heights to
+//! The driver reports the size of an array only if it is created deferred
+//! (`cuArrayGetMemoryRequirements` answers INVALID_VALUE otherwise, H100, driver 580), so the size
+//! is computed. The block-linear layout (NVIDIA's open-gpu-doc) pads rows to 64 bytes, heights to
 //! blocks of 8 to 128 rows, and depths to blocks of up to 8 slices. Arrays of up to 1 MiB are
-//! pieces of 2 MiB slabs; larger ones are rounded as any allocation. 27 shapes were measured on an
-//! H200 and are as computed (`fcsp-sim/tests/strict/h200-sizes.txt`).
+//! suballocations of 2 MiB slabs; larger ones are rounded like any allocation. 27 shapes were
+//! measured on an H200 and agree (`fcsp-sim/tests/strict/h200-sizes.txt`).
 
 use fcsp_hook::memory::{self, Request};
 
@@ -14,7 +14,7 @@ use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope, shielded};
 
-/// Arrays up to here are pieces of slabs.
+/// Largest array that is a suballocation of a slab, in bytes.
 const SMALL_ARRAY: u64 = 1 << 20;
 /// The size of a slab.
 const SLAB: u64 = 2 << 20;
@@ -25,8 +25,8 @@ const CUDA_ARRAY3D_TEXTURE_GATHER: u32 = 0x08;
 const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
 const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
 
-/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers
-/// do not cover, the widest that there is.
+/// Returns the bytes of one channel of an element. For block-compressed and planar formats, which
+/// the low numbers do not cover, it returns the largest.
 fn channel_bytes(format: CUarray_format) -> u64 {
     match format {
         0x01 | 0x08 => 1,
@@ -45,7 +45,7 @@ fn in_blocks(n: u64, least: u64, most: u64) -> u64 {
     n.checked_next_multiple_of(block).unwrap_or(u64::MAX)
 }
 
-/// Bytes of one level: `depth` slices of `height` rows; 0 counts as 1.
+/// Returns the bytes of one level: `depth` slices of `height` rows; 0 counts as 1.
 fn level_bytes(width: u64, height: u64, depth: u64, separate: bool, element: u64) -> u64 {
     let row = width
         .saturating_mul(element)
@@ -83,8 +83,8 @@ fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     sum
 }
 
-/// The part of a slab that an array of `bytes` is charged: as if all in the slab were its like.
-/// Three of 600 KiB fill a slab, and what is left of it serves none of them.
+/// Returns the part of a slab that an array of `bytes` is charged, as if all arrays in the slab had
+/// its size. Three of 600 KiB fill a slab, and the rest of the slab holds none of them.
 fn part_of_slab(bytes: u64) -> u64 {
     (SLAB / (SLAB / bytes.max(512))).next_multiple_of(512)
 }
@@ -96,8 +96,8 @@ const BEYOND_ANY_DEVICE: u64 = 1 << 42;
 /// The formats that every driver has: integers and floats of one channel's width.
 const PLAIN_FORMATS: [CUarray_format; 8] = [0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x10, 0x20];
 
-/// Whether the driver would surely accept a shape: something wide, no larger than a device, of one,
-/// two or four channels of a plain format.
+/// Returns true if the driver would surely accept a shape: wider than nothing, no larger than a
+/// device, and of one, two or four channels of a plain format.
 fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
     descriptor.is_some_and(|d| {
         d.Width > 0
@@ -197,8 +197,8 @@ fn widened_3d_v1(d: &CUDA_ARRAY3D_DESCRIPTOR_v1) -> CUDA_ARRAY3D_DESCRIPTOR {
     }
 }
 
-/// Bytes for a descriptor; none for arrays whose memory comes later, by mapping. Null is the
-/// driver's to refuse.
+/// Returns the bytes for a descriptor, or none for arrays whose memory comes later, by mapping. The
+/// driver refuses null.
 fn bytes_of(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
     match descriptor {
         Some(d) if d.Flags & (CUDA_ARRAY3D_SPARSE | CUDA_ARRAY3D_DEFERRED_MAPPING) == 0 => {

@@ -9,9 +9,9 @@ use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::process::{Cuda, Inside, Scope, scope_inside, scope_of_device, shielded};
 
-/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments, the
-/// size apart. `address` reads the result once the driver has written it, `true_bytes` the size
-/// where the driver decides it.
+/// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
+/// driver would accept the arguments except the size. `address` reads the result after the call,
+/// and `true_bytes` the size if the driver decides it.
 fn allocate(
     bytes: u64,
     managed: bool,
@@ -24,9 +24,9 @@ fn allocate(
     if result != CUDA_ERROR_OUT_OF_MEMORY {
         return result;
     }
-    // Some wrong arguments come before captures, others after: the driver, asked below, knows
-    // which. It also knows what to tell a thread without a context, which pieces have not asked
-    // about.
+    // Some wrong arguments are reported before captures, others after; only the driver, which is
+    // called below, knows which. It also knows the answer for a thread without a context.
+    // Suballocations have not checked for one.
     let has_context = || !is_piece(bytes, managed) || Cuda::current_context().is_some();
     let usable = bytes > 0 && usable() && has_context();
     if usable && let Some(code) = forbidden_by_capture() {
@@ -42,7 +42,7 @@ fn allocate(
     )
 }
 
-/// Whether the driver cuts such a request from a slab.
+/// Returns true if the driver takes such a request from a slab.
 fn is_piece(bytes: u64, managed: bool) -> bool {
     bytes <= LARGEST_PIECE && !managed
 }
@@ -57,7 +57,7 @@ fn allocate_counted(
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    // Few pieces open a slab, and the context matters only then.
+    // Few suballocations open a slab, and the context matters only then.
     let is_piece = is_piece(bytes, managed);
     let scope = if is_piece {
         scope_of_device(&inside)
@@ -86,7 +86,7 @@ fn allocate_counted(
         bytes: pages(bytes),
         counted: !managed,
     };
-    // More than foreseen where the driver chose a wider pitch.
+    // More than predicted if the driver chose a wider pitch.
     let truly = || pages(true_bytes());
     memory::allocate(device, context, request, call, address, truly, taken_back)
 }
@@ -127,8 +127,8 @@ pub unsafe extern "C" fn cuMemAlloc(dptr: *mut CUdeviceptr_v1, bytesize: u32) ->
     })
 }
 
-/// The least a pitched allocation takes: rows are aligned to 512 bytes (measured: width 1 and 1000
-/// rows give a pitch of 512).
+/// Returns the least bytes of a pitched allocation: rows are aligned to 512 bytes (measured: width
+/// 1 and 1000 rows give a pitch of 512).
 fn pitched(width: u64, height: u64) -> u64 {
     width
         .checked_next_multiple_of(512)

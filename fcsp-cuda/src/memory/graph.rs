@@ -44,20 +44,20 @@ impl GraphMemory for Cuda {
     }
 }
 
-/// Whether any stream may be capturing.
+/// Returns true if any stream may be capturing.
 #[inline]
 pub fn capturing() -> bool {
     GRAPHS.recordings().any()
 }
 
-/// Whether `stream` is capturing.
+/// Returns true if `stream` is capturing.
 pub(crate) fn is_capturing(stream: CUstream) -> bool {
     let mut status = CU_STREAM_CAPTURE_STATUS_NONE;
     call_real!(cuStreamIsCapturing(stream, &mut status)) == CUDA_SUCCESS
         && status != CU_STREAM_CAPTURE_STATUS_NONE
 }
 
-/// An allocation of `bytes` was captured on `stream`: it became a node of the graph being made.
+/// Records that an allocation of `bytes` was captured on `stream` and became a node of its graph.
 pub(crate) fn captured(stream: CUstream, bytes: u64) {
     // A graph that could not be asked for is found out after its launch.
     GRAPHS.node_added::<Cuda>(graph_of_capture(stream), bytes);
@@ -173,7 +173,7 @@ add_node!(cuGraphAddNode_v2, cuGraphAddNode_v3);
 /// Kernel nodes looked at in a graph: of larger ones every second, every third.
 const MOST_NODES: usize = 4_096;
 
-/// Kernels of a graph, with their thread blocks.
+/// Returns the kernels of a graph, with their thread blocks.
 fn kernels(graph: CUgraph) -> Vec<(usize, u64)> {
     let mut count = 0usize;
     if call_real!(cuGraphGetNodes(graph, core::ptr::null_mut(), &mut count)) != CUDA_SUCCESS {
@@ -190,7 +190,7 @@ fn kernels(graph: CUgraph) -> Vec<(usize, u64)> {
     nodes.into_iter().step_by(step).filter_map(kernel).collect()
 }
 
-/// The kernel of a node, if it is one.
+/// Returns the kernel of a node, if it is one.
 fn kernel(node: CUgraphNode) -> Option<(usize, u64)> {
     let mut kind: CUgraphNodeType = CU_GRAPH_NODE_TYPE_EMPTY;
     if call_real!(cuGraphNodeGetType(node, &mut kind)) != CUDA_SUCCESS
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn cuDeviceGraphMemTrim(device: CUdevice) -> CUresult {
     })
 }
 
-/// The graph that is being made by a capture on `stream`; 0 if it cannot be asked for.
+/// Returns the graph of a capture on `stream`; 0 if it cannot be queried.
 fn graph_of_capture(stream: CUstream) -> usize {
     let (mut status, mut id, mut graph, mut count) = (
         CU_STREAM_CAPTURE_STATUS_NONE,

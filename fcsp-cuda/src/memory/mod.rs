@@ -31,9 +31,9 @@ use crate::ffi::cuda::{
 };
 use crate::process::{Cuda, SetupOnce};
 
-/// Largest request that the driver cuts from a slab of 2 MiB, which is freed with its last piece
-/// (measured, H100, driver 580: requests of 1 to 2 MiB take what smaller ones leave of a slab, and
-/// leave them the rest of theirs).
+/// Largest request that the driver takes from a slab of 2 MiB. A slab is freed with its last
+/// suballocation. On an H100 with driver 580, requests of 1 to 2 MiB use what smaller ones leave of
+/// a slab, and leave them the rest of theirs.
 pub const LARGEST_PIECE: u64 = (2 << 20) - 1;
 
 /// Returns the code by which the driver refuses any allocation of this thread because of a capture;
@@ -53,13 +53,13 @@ fn forbidden_by_capture() -> Option<CUresult> {
     }
 }
 
-/// Passes `result` on. Where there is no memory, or a capture forbids the call, the driver leaves a
-/// null address in the caller's place (measured, H200, driver 580, for `cuMemAlloc`,
-/// `cuMemAllocPitch` and `cuMemAllocAsync`), and so does a refusal.
+/// Passes `result` on. Without memory, or if a capture forbids the call, the driver writes a null
+/// address to the caller's place, and so does a refusal. This was measured for `cuMemAlloc`,
+/// `cuMemAllocPitch` and `cuMemAllocAsync` (H200, driver 580).
 ///
 /// # Safety
 ///
-/// `place` is null or where the caller wants its address.
+/// `place` is null or the place for the caller's address.
 unsafe fn without_address(result: CUresult, place: *mut CUdeviceptr) -> CUresult {
     let leaves_null = matches!(
         result,
@@ -74,14 +74,14 @@ unsafe fn without_address(result: CUresult, place: *mut CUdeviceptr) -> CUresult
     result
 }
 
-/// Where an allocation came from, if not simply from the driver's heap.
+/// Origin of an allocation that is not simply from the driver's heap.
 #[derive(Clone)]
 pub enum Origin {
     /// Physical memory mapped into a sparse array, kept alive by it.
     Sparse(Arc<Physical<Cuda>>),
 }
 
-/// What is known of this process's memory beside its live allocations.
+/// Records of this process's memory besides its live allocations.
 pub struct Books {
     /// Primary contexts by device.
     pub primary: PrimaryContexts,
@@ -91,12 +91,12 @@ pub struct Books {
 
 static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
 
-/// The books, made on first use.
+/// Returns the records, made on first use.
 pub fn books() -> &'static Books {
     // Acquire: made before their address was published.
     let known = BOOKS.load(Ordering::Acquire);
     if !known.is_null() {
-        // SAFETY: books are leaked, never freed.
+        // SAFETY: the records are leaked, never freed.
         return unsafe { &*known };
     }
     SetupOnce::publish(&BOOKS, || Books {
@@ -105,7 +105,8 @@ pub fn books() -> &'static Books {
     })
 }
 
-/// In a forked child: a fresh page. The old one may hold locks of threads that do not exist here.
+/// Makes new records in a forked child. The old ones may hold locks of threads that do not exist
+/// there.
 pub fn forget_everything() {
     BOOKS.store(core::ptr::null_mut(), Ordering::Release);
     vmm::PHYSICAL.forget_in_child();
@@ -130,8 +131,9 @@ pub fn with_block(context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
     taken
 }
 
-/// What the driver takes for a request of `bytes` that is no piece: whole 2 MiB pages (measured,
-/// H100, driver 580). A request near 2^64 cannot be rounded up and cannot be met either.
+/// Returns the bytes that the driver takes for a request of `bytes` that is no suballocation: whole
+/// 2 MiB pages (measured, H100, driver 580). A request near 2^64 cannot be rounded up and cannot be
+/// met.
 pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
 }

@@ -76,7 +76,7 @@ pub unsafe extern "C" fn cuMemSetMemPool(
     })
 }
 
-/// The device whose pool serves `stream`.
+/// Returns the device whose pool serves `stream`.
 fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
     let current = process::scope_of_device(inside);
     let Scope::On(device, context) = current else {

@@ -1,5 +1,5 @@
-//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and
-//! is charged to the device that its properties name, for just as long.
+//! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
+//! charged to the device that its properties name, for the same time.
 
 use fcsp_hook::backend::Backend;
 use fcsp_hook::memory;
@@ -167,7 +167,7 @@ fn sparse_key(array: u64, handle: u64) -> u64 {
     array.rotate_left(17) ^ handle.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// An array is gone: memory mapped into it is let go if nothing else holds it.
+/// Removes an array that is gone. Memory mapped into it is released if nothing else holds it.
 pub(super) fn array_gone(array: u64) {
     for handle in PHYSICAL.handles() {
         Cuda::process().live().remove(sparse_key(array, handle));

@@ -24,22 +24,23 @@ pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
 static CUDA: Table = Table::new(include_str!("cuda.tsv"));
 static NVML: Table = Table::new(include_str!("nvml.tsv"));
 
-/// Every symbol of the CUDA driver library, by role and then by name.
+/// Returns every symbol of the CUDA driver library, by role and then by name.
 pub fn cuda() -> &'static [Symbol] {
     &CUDA
 }
 
-/// Every symbol of NVML, by role and then by name.
+/// Returns every symbol of NVML, by role and then by name.
 pub fn nvml() -> &'static [Symbol] {
     &NVML
 }
 
-/// The entry of an exported name, in either library; `None` for a name newer than the tables.
+/// Finds the entry of an exported name, in either library. Returns `None` for a name newer than the
+/// tables.
 pub fn find(name: &str) -> Option<&'static Symbol> {
     CUDA.find(name).or_else(|| NVML.find(name))
 }
 
-/// Whether this is the variant in which stream 0 means the calling thread's own stream.
+/// Returns true if this is the variant in which stream 0 means the calling thread's own stream.
 pub fn per_thread_stream(symbol: &Symbol) -> bool {
     symbol.name.ends_with("_ptsz") || symbol.name.ends_with("_ptds")
 }

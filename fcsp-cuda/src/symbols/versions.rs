@@ -1,6 +1,6 @@
-//! Which symbol a version of `cuGetProcAddress` means: all of the table that goes into every
-//! governed process, cut out of it when this is compiled. The whole table would be a twentieth of
-//! the preload library.
+//! Symbols by the versions of `cuGetProcAddress`. This is the only part of the table in every
+//! managed process, cut out at compile time. The whole table would be a twentieth of the preload
+//! library.
 
 /// `name`, NUL, length of the base name, then the version in three bytes; for each symbol that is
 /// more than passed through and whose version is known.
@@ -12,7 +12,7 @@ static ENTRIES: [u8; LENGTH] = {
 const LENGTH: usize = cut(TABLE, None);
 const TABLE: &[u8] = include_bytes!("cuda.tsv");
 
-/// One column's bounds, and where the next begins.
+/// Returns the end of a column, and the begin of the next one.
 const fn column(table: &[u8], start: usize) -> (usize, usize) {
     let mut end = start;
     while end < table.len() && table[end] != b'\t' && table[end] != b'\n' {
@@ -83,7 +83,7 @@ const fn cut(table: &[u8], mut into: Option<&mut [u8]>) -> usize {
     written
 }
 
-/// Every entry: name, base name, version.
+/// Returns every entry: name, base name, version.
 fn entries() -> impl Iterator<Item = (&'static [u8], &'static [u8], u32)> {
     let mut rest = &ENTRIES[..];
     core::iter::from_fn(move || {
@@ -98,8 +98,8 @@ fn entries() -> impl Iterator<Item = (&'static [u8], &'static [u8], u32)> {
     })
 }
 
-/// The newest symbol of `base` that `version` has: the one for default streams a thread if there is
-/// one and `per_thread` says so.
+/// Returns the newest symbol of `base` that `version` has. It is the one for default streams of the
+/// thread, if there is one and `per_thread` is set.
 pub fn newest(base: &[u8], version: u32, per_thread: bool) -> Option<&'static [u8]> {
     let of_thread = |name: &[u8]| name.ends_with(b"_ptsz") || name.ends_with(b"_ptds");
     entries()

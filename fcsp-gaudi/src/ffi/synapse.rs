@@ -16,7 +16,7 @@ pub type synRecipeHandle = *mut c_void;
 pub type synStreamHandle = *mut c_void;
 /// Seen through pointers only; nothing here looks inside.
 pub type synLaunchTensorInfo = c_void;
-/// As above.
+/// Opaque type, like the one above.
 pub type synLaunchTensorInfoExt = c_void;
 
 fcsp_hook::constants! {

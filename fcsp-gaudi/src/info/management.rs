@@ -34,8 +34,8 @@ pub unsafe extern "C" fn hlml_device_get_memory_info(
     })
 }
 
-/// Who a card of HLML's is. In a program that has initialised Synapse it has the number that
-/// Synapse gives it.
+/// Returns the identity of a card of HLML. In a program that has initialised Synapse, its ordinal
+/// is Synapse's.
 fn identity(device: hlml_device_t) -> Option<DeviceIdentity> {
     let managed = device::of_handle(device)?;
     let uuid = device::uuid(&managed.serial);

@@ -12,8 +12,8 @@ use crate::device::{self, Card};
 use crate::ffi::synapse::*;
 use crate::process::Gaudi;
 
-/// Free and all bytes to show of the card that this process has, of which `free` are left; `None`
-/// if nothing is to be changed.
+/// Returns the available and all bytes to report for this process's card, of which `free` are left.
+/// Returns `None` if nothing must be changed.
 fn own(free: u64) -> Option<(u64, u64)> {
     let _inside = Inside::enter()?;
     match Gaudi::process().scope() {

@@ -7,17 +7,17 @@ pub use fcsp_hook::symbols::{Role, Symbol, Table, counts};
 static SYNAPSE: Table = Table::new(include_str!("synapse.tsv"));
 static HLML: Table = Table::new(include_str!("hlml.tsv"));
 
-/// Every symbol of Synapse, by role and then by name.
+/// Returns every symbol of Synapse, by role and then by name.
 pub fn synapse() -> &'static [Symbol] {
     &SYNAPSE
 }
 
-/// Every symbol of HLML, by role and then by name.
+/// Returns every symbol of HLML, by role and then by name.
 pub fn hlml() -> &'static [Symbol] {
     &HLML
 }
 
-/// The entry of an exported name.
+/// Finds the entry of an exported name.
 pub fn find(name: &str) -> Option<&'static Symbol> {
     SYNAPSE.find(name).or_else(|| HLML.find(name))
 }

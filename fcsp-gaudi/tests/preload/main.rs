@@ -1,8 +1,8 @@
-//! What only Gaudi has, with real processes under the real preload library on the simulated
-//! libraries: cards that one process has at a time, and the queue for them. What every vendor must
-//! do is in `tests/conformance` of the root.
+//! Tests of Gaudi's own features, with real processes under the real preload library on the
+//! simulated libraries: cards that one process has at a time, and the queue for them. Tests for
+//! every vendor are in `tests/conformance` of the root.
 //!
-//! The vendor's headers come with its driver only, so the client is compiled against the
+//! The vendor's headers come only with its driver, so the client is compiled against the
 //! simulator's declarations. A C compiler is needed.
 
 use std::io::{BufRead, BufReader, Write};
@@ -110,8 +110,8 @@ impl Machine {
         }
     }
 
-    /// A client with Synapse initialised, as a tenant with these settings; without any, as
-    /// nobody's.
+    /// Starts a client with Synapse initialised, as a tenant with these settings; without settings,
+    /// without a tenant.
     fn client(&self, settings: &[(&str, &str)]) -> Client {
         let mut command = Command::new(bench().join("client"));
         for (name, _) in std::env::vars_os() {
@@ -149,7 +149,7 @@ impl Machine {
         client
     }
 
-    /// A tenant with a quota of a GiB and these settings.
+    /// Starts a tenant with a quota of a GiB and these settings.
     fn tenant(&self, name: &str, settings: &[(&str, &str)]) -> Client {
         let all = [
             &[("FCSP_TENANT", name), ("FCSP_MEMORY_LIMIT", "1GiB")][..],
@@ -196,7 +196,7 @@ impl Client {
         self.hear().0
     }
 
-    /// The number that a command answers, which must succeed.
+    /// Returns the number that a command answers, which must succeed.
     fn ok(&mut self, command: &str) -> u64 {
         self.tell(command);
         let (code, value) = self.hear();
@@ -204,7 +204,7 @@ impl Client {
         value
     }
 
-    /// What it has said on its standard error.
+    /// Returns its output on standard error.
     fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

@@ -1,10 +1,10 @@
 //! `libfcsp_hip.so`: the wrappers of `fcsp-hip` under their C names, `dlsym` and `dlvsym`. Nothing
 //! else is exported, no vendor library is needed, and nothing runs when the library is loaded.
 //!
-//! The names have no symbol versions, which is what lets each of them stand for every version that
-//! a program asks for: the loader binds `hipMalloc@hip_4.2` to a library before the runtime's that
-//! defines `hipMalloc` without a version. Look-ups by `dlvsym` do not go by that rule, so it is
-//! answered here as well.
+//! The names have no symbol versions, so each of them stands for every version that a program asks
+//! for. The loader binds `hipMalloc@hip_4.2` to a library before the runtime's that defines
+//! `hipMalloc` without a version. Look-ups by `dlvsym` do not follow that rule, so this library
+//! answers them as well.
 
 #![allow(non_snake_case)]
 

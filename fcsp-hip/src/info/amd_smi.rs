@@ -20,7 +20,7 @@ macro_rules! call_smi {
     };
 }
 
-/// Where a device is plugged in.
+/// Returns the PCI address of a device.
 fn place(processor: amdsmi_processor_handle) -> Option<PciAddress> {
     let mut packed = 0;
     let result = call_smi!(amdsmi_get_gpu_device_bdf(processor, &mut packed));
@@ -32,8 +32,8 @@ fn place(processor: amdsmi_processor_handle) -> Option<PciAddress> {
     })
 }
 
-/// Who a device is: by its place it is the one that ROCm SMI knows, and where that library is not
-/// to be had, one that is known by its place alone.
+/// Returns the identity of a device. By its PCI address it is a device of ROCm SMI; without that
+/// library, the address alone identifies it.
 fn identity(processor: amdsmi_processor_handle) -> Option<DeviceIdentity> {
     let pci = place(processor)?;
     let same =
@@ -63,7 +63,7 @@ fn view(processor: amdsmi_processor_handle) -> Option<View> {
     View::of(&identity(processor)?, total)
 }
 
-/// A size in MiB; never nothing where there is something.
+/// Returns a size in MiB, rounded up.
 fn mebibytes(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX)
 }

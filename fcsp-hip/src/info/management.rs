@@ -22,7 +22,7 @@ macro_rules! call_smi {
     };
 }
 
-/// Who a device of ROCm SMI's is to the runtime: [`crate::device::identify`] finds the same.
+/// Returns the runtime's identity of a device of ROCm SMI, as [`crate::device::identify`] finds it.
 pub(super) fn identity(index: u32) -> Option<DeviceIdentity> {
     let pci = address(index).map(|(domain, bus, device)| PciAddress {
         domain,
@@ -58,7 +58,7 @@ fn view(index: u32) -> Option<View> {
     View::of(&identity(index)?, total)
 }
 
-/// Whether a kind of memory is the device's.
+/// Returns true if a kind of memory is the device's.
 fn is_vram(kind: rsmi_memory_type_t) -> bool {
     matches!(kind, RSMI_MEM_TYPE_VRAM | RSMI_MEM_TYPE_VIS_VRAM)
 }
@@ -114,8 +114,8 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
     })
 }
 
-/// The number under which the library lists a process, which it is asked by; `None` if that is not
-/// the tenant's, and not to be found.
+/// Returns the number under which the library lists a process. Returns `None` if the process is not
+/// the tenant's.
 pub(super) fn listed(pid: u32) -> Option<u32> {
     let own = Inside::enter().and_then(|_inside| own_processes());
     own.map_or(Some(pid), |own| own.listed(pid))

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> h
     })
 }
 
-/// The size to tell of a device; `None` where the true one is to be told.
+/// Returns the size to report for a device; `None` to report the true one.
 fn size(ordinal: hipDevice_t) -> Option<usize> {
     let _inside = Inside::enter()?;
     match scope_of(ordinal) {

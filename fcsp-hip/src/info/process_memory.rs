@@ -1,4 +1,4 @@
-//! What the driver says this process holds on a device, asked of ROCm SMI.
+//! This process's memory on a device by the driver's figures, from ROCm SMI.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -36,7 +36,7 @@ fn open(device: &DeviceIdentity) -> Option<u32> {
     (0..count()).find(|&index| is(index, device))
 }
 
-/// How many devices ROCm SMI lists; starts it if nobody has.
+/// Returns the number of devices that ROCm SMI lists, and starts the library if it is not started.
 pub fn count() -> u32 {
     let (Some(init), Some(ask)) = (real::rsmi_init.get(), real::rsmi_num_monitor_devices.get())
     else {
@@ -53,7 +53,7 @@ pub fn count() -> u32 {
     }
 }
 
-/// Whether ROCm SMI's device is this one: at the same place, or with the same number.
+/// Returns true if ROCm SMI's device is this one: at the same address, or with the same number.
 pub fn is(index: u32, device: &DeviceIdentity) -> bool {
     if let Some(pci) = device.pci {
         return address(index) == Some((pci.domain, pci.bus, pci.device));
@@ -61,7 +61,7 @@ pub fn is(index: u32, device: &DeviceIdentity) -> bool {
     unique(index).is_some_and(|unique| unique.to_be_bytes() == device.uuid.0[..8])
 }
 
-/// Domain, bus, device: packed as the library documents.
+/// Returns domain, bus and device, packed as the library documents.
 pub fn address(index: u32) -> Option<(u32, u8, u8)> {
     let mut packed = 0;
     // SAFETY: writes one integer that outlives the call.
@@ -73,7 +73,7 @@ pub fn address(index: u32) -> Option<(u32, u8, u8)> {
     ))
 }
 
-/// The device's own number.
+/// Returns the device's own number.
 pub fn unique(index: u32) -> Option<u64> {
     let mut id = 0;
     // SAFETY: writes one integer that outlives the call.
@@ -81,13 +81,13 @@ pub fn unique(index: u32) -> Option<u64> {
     (result == RSMI_STATUS_SUCCESS && id != 0).then_some(id)
 }
 
-/// Whether this machine has the management library at all. Looked for once.
+/// Returns true if this machine has the management library. It is looked for once.
 pub fn is_there() -> bool {
     static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
     const UNKNOWN: u8 = 0;
     const NO: u8 = 1;
     const YES: u8 = 2;
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: the answer is the same whichever thread finds it.
     match THERE.load(Ordering::Relaxed) {
         UNKNOWN => {
             let found = real::rsmi_init.get().is_some();
@@ -98,8 +98,8 @@ pub fn is_there() -> bool {
     }
 }
 
-/// Bytes a process holds on the device of this index, or what ROCm SMI says instead. Libraries
-/// before ROCm 5.5 tell only the sum over devices, which is the answer where the machine has one
+/// Returns the bytes of a process on the device of this index, or ROCm SMI's error. Libraries
+/// before ROCm 5.5 report only the sum over devices, which is the answer on a machine with one
 /// device.
 fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
     let mut info = rsmi_process_info_t::zeroed();
@@ -126,8 +126,8 @@ fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
     })
 }
 
-/// Bytes the driver holds for this process on `device`; `None` if ROCm SMI cannot be asked or does
-/// not show this process.
+/// Returns the bytes that the driver reports for this process on `device`. Returns `None` if ROCm
+/// SMI cannot be asked or does not show this process.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     match of_process(std::process::id(), index(device)?)? {
         Ok(bytes) => Some(bytes),
@@ -137,7 +137,7 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     }
 }
 
-/// The processes that use any device.
+/// Returns the processes that use any device.
 fn processes() -> Option<Vec<rsmi_process_info_t>> {
     let ask = real::rsmi_compute_process_info_get.get()?;
     let mut count = 0;
@@ -156,7 +156,7 @@ fn processes() -> Option<Vec<rsmi_process_info_t>> {
     Some(list)
 }
 
-/// The processes that use the device, with what each holds there.
+/// Returns the processes that use the device, with their bytes there.
 pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     let index = index(device)?;
     let entry = |process: &rsmi_process_info_t| {
@@ -173,9 +173,9 @@ pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     Some(processes()?.iter().filter_map(entry).collect())
 }
 
-/// Bytes in use on the device that ROCm SMI shows with no process: what the driver has reserved for
-/// itself, and what it does not know of processes it cannot see, included. `None` if it cannot be
-/// asked.
+/// Returns the unattributed bytes: used device memory that ROCm SMI shows with no process. They
+/// include what the driver has reserved for itself, and processes whose figures the library does
+/// not know. Returns `None` if it cannot be asked.
 pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     let index = index(device)?;
     let shown = processes()?
@@ -185,7 +185,7 @@ pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
     Some(memory(index)?.1.saturating_sub(shown))
 }
 
-/// Total and used bytes of the device of this index.
+/// Returns total and used bytes of the device of this index.
 fn memory(index: u32) -> Option<(u64, u64)> {
     let (mut total, mut used) = (0, 0);
     // SAFETY: each writes one integer that outlives the call.
@@ -198,7 +198,7 @@ fn memory(index: u32) -> Option<(u64, u64)> {
     (result == [RSMI_STATUS_SUCCESS; 2]).then_some((total, used))
 }
 
-/// The device's free bytes as ROCm SMI says.
+/// Returns the device's available bytes by ROCm SMI.
 pub fn free(device: &DeviceIdentity) -> Option<u64> {
     let (total, used) = memory(index(device)?)?;
     Some(total.saturating_sub(used))

@@ -12,8 +12,8 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Hip, Inside, Scope, scope, shielded};
 
-/// Bytes of one element's channel; for block-compressed and planar formats, which the low numbers
-/// do not cover, the widest that there is.
+/// Returns the bytes of one channel of an element. For block-compressed and planar formats, which
+/// the low numbers do not cover, it returns the largest.
 fn channel_bytes(format: u32) -> u64 {
     match format {
         0x01 | 0x08 => 1,
@@ -102,12 +102,12 @@ fn widened(d: &HIP_ARRAY_DESCRIPTOR) -> HIP_ARRAY3D_DESCRIPTOR {
     }
 }
 
-/// Bytes for a descriptor. Null is the runtime's to refuse.
+/// Returns the bytes for a descriptor. The runtime refuses null.
 fn bytes_of(descriptor: Option<HIP_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
     descriptor.map_or(0, |d| mipmap_bytes(&d, levels))
 }
 
-/// The runtime API's description of the same: bits a channel, and a shape beside it.
+/// Converts the runtime API's description, which has bits for each channel and a separate shape.
 ///
 /// # Safety
 /// `desc` is null or points to a description.

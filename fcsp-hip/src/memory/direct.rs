@@ -10,9 +10,10 @@ use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::process::{Hip, Inside, Scope, scope_inside, shielded};
 
-/// Hold, call, enter or roll back. `minds` says whether the runtime refuses this function because
-/// of captures, `usable` whether it would accept the arguments, the size apart. `address` reads the
-/// result once the runtime has written it, `true_bytes` the size where the runtime decides it.
+/// Reserves, calls the runtime, then records the allocation or releases. `minds` says whether the
+/// runtime refuses this function during captures. `usable` says whether it would accept the
+/// arguments except the size. `address` reads the result after the call, and `true_bytes` the size
+/// if the runtime decides it.
 fn allocate(
     bytes: u64,
     managed: bool,
@@ -76,7 +77,7 @@ fn allocate_counted(
         bytes: pages(bytes),
         counted: !managed,
     };
-    // More than foreseen where the runtime chose a wider pitch.
+    // More than predicted if the runtime chose a wider pitch.
     let truly = || pages(true_bytes());
     memory::allocate(device, context, request, call, address, truly, taken_back)
 }
@@ -118,8 +119,8 @@ plain! {
     hipMallocManaged(dev_ptr, size, flags: u32) true, true, MANAGED_FLAGS.contains(&flags);
 }
 
-/// The least a pitched allocation takes: rows are aligned to 256 bytes at least. The runtime's own
-/// pitch is read after the call.
+/// Returns the least bytes of a pitched allocation: rows are aligned to at least 256 bytes. The
+/// runtime's own pitch is read after the call.
 fn pitched(width: usize, rows: usize) -> u64 {
     width
         .checked_next_multiple_of(256)

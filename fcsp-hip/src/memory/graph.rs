@@ -44,20 +44,20 @@ impl GraphMemory for Hip {
     }
 }
 
-/// Whether any stream may be capturing.
+/// Returns true if any stream may be capturing.
 #[inline]
 pub fn capturing() -> bool {
     GRAPHS.recordings().any()
 }
 
-/// Whether `stream` is capturing.
+/// Returns true if `stream` is capturing.
 pub(crate) fn is_capturing(stream: hipStream_t) -> bool {
     let mut status = hipStreamCaptureStatusNone;
     call_real!(hipStreamIsCapturing(stream, &mut status)) == hipSuccess
         && status != hipStreamCaptureStatusNone
 }
 
-/// An allocation of `bytes` was captured on `stream`: it became a node of the graph being made.
+/// Records that an allocation of `bytes` was captured on `stream` and became a node of its graph.
 pub(crate) fn captured(stream: hipStream_t, bytes: u64) {
     // A graph that could not be asked for is found out after its launch.
     GRAPHS.node_added::<Hip>(graph_of_capture(stream), bytes);
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn hipDeviceGraphMemTrim(device: hipDevice_t) -> hipError_
     })
 }
 
-/// The graph that is being made by a capture on `stream`; 0 if it cannot be asked for.
+/// Returns the graph of a capture on `stream`; 0 if it cannot be queried.
 fn graph_of_capture(stream: hipStream_t) -> usize {
     let (mut status, mut id, mut graph, mut count) = (
         hipStreamCaptureStatusNone,

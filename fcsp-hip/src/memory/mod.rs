@@ -43,7 +43,8 @@ pub(crate) fn forbidden_by_capture() -> Option<hipError_t> {
     }
 }
 
-/// In a forked child: fresh books. The old ones may hold locks of threads that do not exist here.
+/// Creates new records in a forked child. The old ones may hold locks of threads that do not exist
+/// there.
 pub fn forget_everything() {
     vmm::PHYSICAL.forget_in_child();
     pool::POOLS.forget_in_child();
@@ -66,9 +67,9 @@ pub fn with_block(ordinal: hipDevice_t, bytes: u64, look: &mut dyn FnMut()) -> b
     taken
 }
 
-/// What the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages, which is more
-/// than any smaller page would be (no AMD device was at hand to measure). A request near 2^64
-/// cannot be rounded up and cannot be met either.
+/// Returns the bytes that the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages.
+/// Any smaller page would need less (no AMD device was available to measure). A request near 2^64
+/// cannot be rounded up and cannot be met.
 pub fn pages(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
 }

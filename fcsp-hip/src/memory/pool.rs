@@ -66,7 +66,7 @@ pub unsafe extern "C" fn hipDeviceSetMemPool(dev: hipDevice_t, pool: hipMemPool_
     })
 }
 
-/// The device whose pool serves `stream`.
+/// Returns the device whose pool serves `stream`.
 fn device_of_stream(inside: &Inside, stream: hipStream_t) -> Scope {
     let current = process::scope_inside(inside);
     let Scope::On(device, context) = current else {

@@ -1,5 +1,5 @@
-//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and
-//! is charged to the device that its properties name, for just as long.
+//! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
+//! charged to the device that its properties name, for the same time.
 
 use fcsp_hook::memory;
 use fcsp_hook::memory::physical::Books;
@@ -77,8 +77,8 @@ pub unsafe extern "C" fn hipMemRelease(handle: hipMemGenericAllocationHandle_t) 
     })
 }
 
-/// `hipMemExportToShareableHandle`: the descriptor keeps the memory on the device when this process
-/// lets go of it.
+/// `hipMemExportToShareableHandle`: the descriptor keeps the memory on the device after this
+/// process has released it.
 pub unsafe extern "C" fn hipMemExportToShareableHandle(
     shareableHandle: *mut c_void,
     handle: hipMemGenericAllocationHandle_t,

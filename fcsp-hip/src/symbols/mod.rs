@@ -22,29 +22,30 @@ static HIP: Table = Table::new(include_str!("hip.tsv"));
 static AMD_SMI: Table = Table::new(include_str!("amd_smi.tsv"));
 static ROCM_SMI: Table = Table::new(include_str!("rocm_smi.tsv"));
 
-/// Every symbol of the HIP runtime, by role and then by name.
+/// Returns every symbol of the HIP runtime, by role and then by name.
 pub fn hip() -> &'static [Symbol] {
     &HIP
 }
 
-/// Every symbol of ROCm SMI, by role and then by name.
+/// Returns every symbol of ROCm SMI, by role and then by name.
 pub fn rocm_smi() -> &'static [Symbol] {
     &ROCM_SMI
 }
 
-/// Every symbol of AMD SMI, by role and then by name.
+/// Returns every symbol of AMD SMI, by role and then by name.
 pub fn amd_smi() -> &'static [Symbol] {
     &AMD_SMI
 }
 
-/// The entry of an exported name, in any of the libraries; `None` for a name newer than the tables.
+/// Finds the entry of an exported name, in any of the libraries. Returns `None` for a name newer
+/// than the tables.
 pub fn find(name: &str) -> Option<&'static Symbol> {
     HIP.find(name)
         .or_else(|| ROCM_SMI.find(name))
         .or_else(|| AMD_SMI.find(name))
 }
 
-/// Whether this is the variant in which stream 0 means the calling thread's own stream.
+/// Returns true if this is the variant in which stream 0 means the calling thread's own stream.
 pub fn per_thread_stream(symbol: &Symbol) -> bool {
     symbol.name.ends_with("_spt")
 }

@@ -1,6 +1,6 @@
-//! The getters by which a loader takes a driver's functions, and a static loader the loader's: each
-//! fills a table of function pointers that is as long as the version it is asked for. What is where
-//! in the tables is in [`crate::loader`]'s list.
+//! Getters by which a loader takes a driver's functions, and a static loader the loader's. Each
+//! fills a table of function pointers, as long as the requested version's. [`crate::loader`]'s list
+//! has the places in the tables.
 
 use core::ffi::c_void;
 

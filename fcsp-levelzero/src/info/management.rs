@@ -16,10 +16,11 @@ use crate::ffi::ze::*;
 use crate::ffi::zes::*;
 use crate::process::{Inside, process, shielded};
 
-/// Whose a memory module is: its handle, its device, and how many modules that has.
+/// Owner of each memory module: the module's handle, its device, and that device's number of
+/// modules.
 static MODULES: Mutex<Vec<(usize, DeviceUuid, u32)>> = Mutex::new(Vec::new());
 
-/// The device behind a handle of Sysman's, which may be another than the core's.
+/// Returns the device behind a handle of Sysman's, which may differ from the core's.
 fn device_of(handle: zes_device_handle_t) -> Option<&'static device::Known> {
     if let Some(known) = device::by_handle(handle.cast()) {
         return Some(known);
@@ -33,7 +34,7 @@ fn device_of(handle: zes_device_handle_t) -> Option<&'static device::Known> {
         .flatten()
 }
 
-/// The tenant's view of a device: fresh where this process uses it, else what its region file says.
+/// Returns the tenant's view of a device: fresh if this process uses it, else from its region file.
 fn view(identity: &DeviceIdentity, total: u64) -> Option<View> {
     let attached = process().governed().and_then(|governed| {
         governed
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn zesDeviceEnumMemoryModules(
     })
 }
 
-/// The view of a module's device, and how many modules share it.
+/// Returns the view of a module's device, and the number of modules that share it.
 fn view_of_module(module: zes_mem_handle_t) -> Option<(View, u64)> {
     let (uuid, count) = MODULES
         .try_lock()

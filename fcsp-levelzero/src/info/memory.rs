@@ -43,7 +43,7 @@ pub unsafe extern "C" fn zeDeviceGetMemoryProperties(
     })
 }
 
-/// No allocation is larger than the quota.
+/// Limits the largest allocation to the quota.
 pub(super) fn bound(device: ze_device_handle_t, properties: &mut ze_device_properties_t) {
     if let Some(_inside) = Inside::enter()
         && let Scope::On(device, _) = scope_of(device)

@@ -1,7 +1,7 @@
-//! What the driver says this process holds on a device, asked of Sysman.
+//! This process's memory on a device by the driver's figures, from Sysman.
 //!
-//! The core's handles are good for that only where `ZES_ENABLE_SYSMAN=1` was set when the driver
-//! was initialised. The environment is the program's: where it does not say so there is no answer,
+//! The core's handles work for that only if `ZES_ENABLE_SYSMAN=1` was set when the driver was
+//! initialised. The environment belongs to the program: without the variable there is no answer,
 //! and contexts keep their estimates.
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -21,12 +21,12 @@ const ABSENT: u32 = 2;
 
 static MANAGEMENT: AtomicU32 = AtomicU32::new(UNKNOWN);
 
-/// In a forked child: ask again.
+/// Forgets the answer in a forked child, so that it asks again.
 pub fn forget_in_child() {
     MANAGEMENT.store(UNKNOWN, Ordering::Relaxed);
 }
 
-/// The processes on a device; nothing where the driver does not say.
+/// Returns the processes on a device; `None` if the driver does not report them.
 fn processes(device: zes_device_handle_t) -> Option<Vec<zes_process_state_t>> {
     // Processes come between the two questions; a few more places cost nothing.
     for _ in 0..3 {
@@ -59,7 +59,7 @@ fn processes(device: zes_device_handle_t) -> Option<Vec<zes_process_state_t>> {
 fn of(device: &DeviceIdentity) -> Option<Vec<zes_process_state_t>> {
     let handle = device::by_uuid(device.uuid)?.handle;
     let list = processes(handle as zes_device_handle_t);
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: the answer is the same whichever thread finds it.
     MANAGEMENT.store(
         if list.is_some() { THERE } else { ABSENT },
         Ordering::Relaxed,
@@ -67,7 +67,7 @@ fn of(device: &DeviceIdentity) -> Option<Vec<zes_process_state_t>> {
     list
 }
 
-/// Whether the driver's management functions answer.
+/// Returns true if the driver's management functions answer.
 pub fn is_there() -> bool {
     match MANAGEMENT.load(Ordering::Relaxed) {
         UNKNOWN => device::by_ordinal(0).is_some_and(|known| of(&known.identity).is_some()),
@@ -75,8 +75,8 @@ pub fn is_there() -> bool {
     }
 }
 
-/// Bytes the driver holds for this process. `None` if it does not say, or does not show this
-/// process.
+/// Returns the bytes that the driver reports for this process. Returns `None` if it does not
+/// answer, or does not show this process.
 pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     let me = std::process::id();
     let mut mine = of(device)?;
@@ -89,8 +89,8 @@ pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
     Some(mine.iter().map(|entry| entry.memSize).sum())
 }
 
-/// The processes that use a device, with what each holds there. Sysman lists them by their numbers
-/// on the host.
+/// Returns the processes that use a device, with their bytes there. Sysman lists them by their
+/// numbers on the host.
 pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     let mut all: Vec<Listed> = Vec::new();
     for entry in of(device)? {
@@ -109,7 +109,7 @@ pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
     Some(all)
 }
 
-/// The device's free bytes as Sysman says.
+/// Returns the device's available bytes by Sysman.
 pub fn free(device: &DeviceIdentity) -> Option<u64> {
     let handle = device::by_uuid(device.uuid)?.handle as zes_device_handle_t;
     let mut count = 0;

@@ -11,8 +11,8 @@ use crate::device;
 use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, process, scope_of, shielded};
 
-/// Hold, call, enter or roll back. `usable` says whether the driver would accept the arguments,
-/// were there memory.
+/// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
+/// driver would accept the arguments if there were memory.
 #[inline(always)]
 fn take(
     scope: Scope,
@@ -62,7 +62,7 @@ fn take_counted(
     })
 }
 
-/// Whether the driver knows an alignment: none, or a power of two.
+/// Returns true if the driver knows an alignment: none, or a power of two.
 fn is_alignment(bytes: usize) -> bool {
     bytes == 0 || bytes.is_power_of_two()
 }

@@ -9,7 +9,7 @@ use crate::context;
 use crate::ffi::ze::*;
 use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
 
-/// Bytes an element of a layout; 16, the most there is, for one that is not known.
+/// Returns the bytes of an element of a layout; 16, the most there is, for an unknown one.
 fn element(layout: ze_image_format_layout_t) -> u64 {
     match layout {
         0 | 14 => 1,
@@ -20,8 +20,8 @@ fn element(layout: ze_image_format_layout_t) -> u64 {
     }
 }
 
-/// What an image may take: rows and heights of tiles, and half as much again for the smaller levels
-/// of a mipmap.
+/// Returns the most bytes of an image: rows and heights of tiles, and half as much again for the
+/// smaller levels of a mipmap.
 fn at_most(desc: &ze_image_desc_t) -> u64 {
     let width = desc
         .width
@@ -39,7 +39,7 @@ fn at_most(desc: &ze_image_desc_t) -> u64 {
     }
 }
 
-/// What an image took, as the driver says; `None` where it does not say.
+/// Returns the bytes that an image took, by the driver; `None` if it does not report them.
 fn taken(image: ze_image_handle_t) -> Option<u64> {
     let mut memory = ze_image_memory_properties_exp_t::zeroed();
     memory.stype = ZE_STRUCTURE_TYPE_IMAGE_MEMORY_EXP_PROPERTIES;

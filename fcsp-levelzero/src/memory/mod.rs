@@ -25,8 +25,8 @@ const SMALL_PAGE: u64 = 64 << 10;
 /// See [`SMALL_PAGE`].
 const LARGE_PAGE: u64 = 2 << 20;
 
-/// What the driver takes for a request of `bytes`. A request near 2^64 cannot be rounded up and
-/// cannot be met either.
+/// Returns the bytes that the driver takes for a request of `bytes`. A request near 2^64 cannot be
+/// rounded up and cannot be met.
 pub fn pages(bytes: u64) -> u64 {
     let page = if bytes < LARGE_PAGE {
         SMALL_PAGE
@@ -64,17 +64,18 @@ pub fn with_block(device: &Device, context: usize, bytes: u64, look: &mut dyn Fn
     taken
 }
 
-/// What shared memory may take of the device: it moves there in large pieces.
+/// Returns the most that shared memory may take of the device: it moves there in large pages.
 pub fn large_pages(bytes: u64) -> u64 {
     bytes
         .checked_next_multiple_of(LARGE_PAGE)
         .unwrap_or(u64::MAX)
 }
 
-/// Whether a chain of extensions says that the memory is somebody else's.
+/// Returns true if a chain of extensions says that the memory is imported.
 ///
 /// # Safety
-/// `next` is null or begins a chain of the API's structures, as a caller of the driver must give.
+/// `next` is null or begins a chain of the API's structures, as a caller of the driver must
+/// provide.
 unsafe fn is_import(mut next: *const c_void) -> bool {
     // SAFETY: by this function's contract.
     while let Some(part) = unsafe { next.cast::<ze_base_desc_t>().as_ref() } {

@@ -1,8 +1,8 @@
 //! Every function of Level Zero, and what each means for a quota or a share.
 //!
-//! The tables beside this file name all that the headers of version 1.4 declare, the getters of
-//! dispatch tables included, and later functions that matter; the test `headers` fails when a
-//! header declares a name that they lack. A version is the API's: 1004 is 1.4.
+//! The tables next to this file name all functions that the headers of version 1.4 declare,
+//! including the getters of dispatch tables, and later functions that matter. The test `headers`
+//! fails if a header declares a name that they lack. A version is the API's: 1004 is 1.4.
 //!
 //! ```
 //! use fcsp_levelzero::symbols::{self, Role};
@@ -18,22 +18,22 @@ static ZE: Table = Table::new(include_str!("ze.tsv"));
 static ZES: Table = Table::new(include_str!("zes.tsv"));
 static ZET: Table = Table::new(include_str!("zet.tsv"));
 
-/// Every function of the core, by role and then by name.
+/// Returns every function of the core, by role and then by name.
 pub fn ze() -> &'static [Symbol] {
     &ZE
 }
 
-/// Every management function, by role and then by name.
+/// Returns every management function, by role and then by name.
 pub fn zes() -> &'static [Symbol] {
     &ZES
 }
 
-/// Every function for tools, by role and then by name.
+/// Returns every function for tools, by role and then by name.
 pub fn zet() -> &'static [Symbol] {
     &ZET
 }
 
-/// The entry of an exported name; `None` for a name newer than the tables.
+/// Finds the entry of an exported name. Returns `None` for a name newer than the tables.
 pub fn find(name: &str) -> Option<&'static Symbol> {
     ZE.find(name)
         .or_else(|| ZES.find(name))

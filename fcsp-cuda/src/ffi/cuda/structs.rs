@@ -89,7 +89,7 @@ fcsp_hook::layouts! {
     /// 16 bytes, opaque; as text it is `GPU-` and lower-case hexadecimal.
     CUuuid { bytes: [u8; 16], }
 
-    /// What `cuMemAlloc`'s neighbours call a place: a device ordinal or a NUMA node, by type.
+    /// Place of memory: a device ordinal or a NUMA node, by type.
     CUmemLocation {
         type_: CUmemLocationType = "type",
         id: i32,
@@ -304,7 +304,7 @@ fcsp_hook::layouts! {
         numExecAffinityParams: i32,
         cigParams: *mut CUctxCigParam,
     }
-    /// What the deprecated `cuDeviceGetProperties` fills in. It carries no memory size.
+    /// Output of the deprecated `cuDeviceGetProperties`. It has no memory size.
     CUdevprop {
         maxThreadsPerBlock: i32,
         maxThreadsDim: [i32; 3],

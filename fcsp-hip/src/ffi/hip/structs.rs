@@ -6,7 +6,7 @@ use fcsp_hook::layouts;
 
 use super::*;
 
-/// Which features a device of old has: a word of bits.
+/// Features of an old device: a word of bits.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hipDeviceArch_t(pub u32);
@@ -48,7 +48,7 @@ layouts! {
         bytesize: usize,
         dptr: *mut c_void,
     }
-    /// Any node: only those that hold memory are looked into.
+    /// Any node. Only nodes that hold memory are examined.
     hipGraphNodeParams {
         type_: hipGraphNodeType = "type",
         reserved0: [i32; 3],
@@ -337,7 +337,7 @@ layouts! {
     }
 }
 
-/// What [`hipGraphNodeParams`] holds, by its type.
+/// Contents of [`hipGraphNodeParams`], by its type.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union hipGraphNodeParamsValue {

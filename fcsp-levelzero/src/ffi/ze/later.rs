@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 use super::*;
 
-/// How a caller of `zeInitDrivers` names the drivers it wants.
+/// Request of a caller of `zeInitDrivers` for drivers.
 pub type ze_init_driver_type_desc_t = c_void;
 
 /// Work items a group in x, y and z; by value in one call.
