@@ -1,42 +1,46 @@
-//! The device's address space, 2 MiB page by page: what a free must give back, found in one cache
-//! line.
+//! The allocation table by address: a radix tree of two levels over the device's address space, in
+//! spans of 2 MiB. A free finds the bytes to release in one cache line.
 //!
-//! A table of two levels over 49-bit addresses, made as it is touched and never taken apart: the
-//! first level has a pointer for each 32 GiB, the second 16 bytes for each page. Nothing is locked:
-//! an entry is a word that is exchanged. After a driver call of tens of microseconds what is felt
-//! is not instructions but lines that have gone cold, and threads that allocate at once must not
-//! queue behind one another in here.
+//! The tree covers 49-bit addresses. It is made as it is touched and never taken apart. The first
+//! level has a pointer for each 32 GiB, the second 16 bytes for each span. There is no lock: an
+//! entry is a word that is exchanged. After a driver call of tens of microseconds, cold cache lines
+//! cost more than instructions. Threads that allocate at once must not queue here.
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-/// Bytes of a page. Large allocations begin at one on every device seen so far; others are kept
-/// elsewhere.
+/// Bytes of a span. On every device seen so far, large allocations begin at one; others are
+/// recorded elsewhere.
 pub const PAGE: u64 = 2 << 20;
+/// Bits of an address that one level resolves.
 const LEVEL_BITS: u32 = 14;
+/// Entries of one table.
 const FAN: usize = 1 << LEVEL_BITS;
+/// Bits of an address within a span.
 const PAGE_BITS: u32 = PAGE.trailing_zeros();
 
-/// What is known of one page.
+/// Record of one span. Any thread exchanges its words.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Entry {
     /// The allocation that begins here, as [`crate::memory`] packs it; 0 for none.
     pub whole: AtomicU64,
-    /// What the backend keeps of the page, never freed.
+    /// The backend's record of the span, never freed.
     pub own: AtomicPtr<core::ffi::c_void>,
 }
 
 type Leaf = [Entry; FAN];
 type Root = [AtomicPtr<Leaf>; FAN];
 
-/// The table. Empty until it is first written.
+/// The tree. Empty until it is first written.
 #[derive(Debug)]
 pub struct Addresses {
+    /// First level; null until it is made.
     root: AtomicPtr<Root>,
 }
 
-/// What stands at `place`, made of zeros if nothing does. `None` without memory.
+/// Returns the table at `place`, and makes one of zeros if there is none. Returns `None` without
+/// memory.
 fn made<T>(place: &AtomicPtr<T>) -> Option<&'static T> {
     // Acquire: made before its address was published.
     let known = place.load(Ordering::Acquire);
@@ -61,11 +65,11 @@ fn make<T>(place: &AtomicPtr<T>) -> Option<&'static T> {
         Ordering::AcqRel,
         Ordering::Acquire,
     ) {
-        // SAFETY: just made and never freed; both kinds of table are made of atomics, for which
+        // SAFETY: just made and never freed. Both kinds of table are made of atomics, for which
         // zero is a value.
         Ok(_) => Some(unsafe { &*mine }),
         Err(theirs) => {
-            // SAFETY: nobody has seen ours.
+            // SAFETY: no other thread has seen this one.
             unsafe { dealloc(mine.cast(), layout) };
             // SAFETY: published by this function, never freed.
             Some(unsafe { &*theirs })
@@ -73,7 +77,7 @@ fn make<T>(place: &AtomicPtr<T>) -> Option<&'static T> {
     }
 }
 
-/// The places of an address in the two levels; `None` beyond 49 bits.
+/// Returns the positions of an address in the two levels; `None` beyond 49 bits.
 #[inline(always)]
 fn places(address: u64) -> Option<(usize, usize)> {
     let page = address >> PAGE_BITS;
@@ -82,14 +86,14 @@ fn places(address: u64) -> Option<(usize, usize)> {
 }
 
 impl Addresses {
-    /// An empty table.
+    /// Creates an empty tree.
     pub const fn new() -> Self {
         Self {
             root: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
-    /// The entry of the page that `address` lies in, if anything was ever entered near it.
+    /// Finds the entry of the span that contains `address`, if its table was ever made.
     #[inline]
     pub fn find(&self, address: u64) -> Option<&'static Entry> {
         let (upper, lower) = places(address)?;
@@ -101,14 +105,15 @@ impl Addresses {
         Some(&leaf[lower])
     }
 
-    /// The entry of the page that `address` lies in. `None` beyond 49 bits and without memory.
+    /// Returns the entry of the span that contains `address`, and makes its table if needed.
+    /// Returns `None` beyond 49 bits and without memory.
     #[inline]
     pub fn entry(&self, address: u64) -> Option<&'static Entry> {
         let (upper, lower) = places(address)?;
         Some(&made(&made(&self.root)?[upper])?[lower])
     }
 
-    /// Every entry that was ever near one in use, with the address of its page.
+    /// Visits every entry of every table, with the address of its span.
     pub fn for_each(&self, mut visit: impl FnMut(u64, &'static Entry)) {
         // SAFETY: as in `find`.
         let Some(root) = (unsafe { self.root.load(Ordering::Acquire).as_ref() }) else {
@@ -126,7 +131,7 @@ impl Addresses {
         }
     }
 
-    /// In a forked child: an empty table.
+    /// Empties the tree in a forked child.
     pub fn forget(&self) {
         self.root.store(core::ptr::null_mut(), Ordering::Release);
     }

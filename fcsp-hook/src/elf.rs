@@ -1,9 +1,9 @@
-//! Looking into a loaded library without the loader's look-up functions: for a preload library that
-//! exports one of them itself and can therefore not ask by that name.
+//! Symbol tables of a loaded library, read without the loader's look-up functions. A preload
+//! library that exports such a function itself cannot use it by that name.
 
 use core::ffi::{CStr, c_int, c_void};
 
-/// Places in a loaded library's own tables.
+/// Addresses in a loaded library's own tables.
 #[derive(Default)]
 struct Tables {
     base: usize,
@@ -23,16 +23,16 @@ struct Dynamic {
     value: usize,
 }
 
-/// What is looked for, and what was found.
+/// Search for a function, and its result.
 struct Search<'a> {
     libraries: &'a [&'a [u8]],
     name: &'a CStr,
     found: usize,
 }
 
-/// The address of an exported function in one of the C library's files that this process has
-/// loaded, by the beginning of the file's name; 0 if there is none. The default version of a name
-/// that has several.
+/// Returns the address of an exported function in a file of the C library that this process has
+/// loaded, by the beginning of the file's name. Returns 0 if there is none. Of a name with several
+/// versions it returns the default.
 pub fn exported(libraries: &[&[u8]], name: &CStr) -> usize {
     let mut search = Search {
         libraries,
@@ -98,7 +98,7 @@ unsafe fn tables(base: usize, mut entry: *const Dynamic) -> Tables {
     tables
 }
 
-/// The hash of the GNU tables.
+/// Computes the hash of the GNU tables.
 fn hash(name: &CStr) -> u32 {
     name.to_bytes().iter().fold(5381u32, |hash, &byte| {
         hash.wrapping_mul(33).wrapping_add(u32::from(byte))

@@ -1,14 +1,13 @@
-//! A vendor's types by hand: integers, `#[repr(C)]` structs and function pointer types, each list
-//! with a record of its C spelling.
+//! A vendor's types, written by hand: integers, `#[repr(C)]` structs and function pointer types,
+//! each list with a record of its C spelling.
 //!
 //! Values that cross this boundary come from the driver or from the application, and either may be
-//! newer than the backend. A Rust enum would make an unknown value undefined behaviour, so every C
-//! enum is an integer alias with named constants. C names are kept as they are, one Rust alias per
-//! exported symbol. Nothing is linked: addresses come from the driver at run time.
+//! newer than the backend. A Rust enum would make an unknown value undefined behaviour. Every C
+//! enum is therefore an integer alias with named constants. C names are kept, with one Rust alias
+//! for each exported symbol. Nothing is linked: addresses come from the driver at run time.
 //!
-//! The records ([`Function`], [`Layout`], [`Constant`]) are what a backend's test `headers`
-//! compiles against the vendor's headers, so a wrong width, offset or value fails there and not in
-//! an application.
+//! A backend's test `headers` compiles the records ([`Function`], [`Layout`], [`Constant`]) against
+//! the vendor's headers. A wrong width, offset or value thus fails there and not in an application.
 
 /// One function pointer alias, as text, for comparison with its C declaration.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +92,8 @@ macro_rules! layouts {
             pub struct $name { $($(#[$field_doc])* pub $field: $ty,)* }
 
             impl $name {
-                /// The struct with every byte zero, padding included: the state that the headers
-                /// ask callers to start from.
+                /// Creates the struct with every byte zero, padding included: the state that the
+                /// headers ask callers to start from.
                 pub const fn zeroed() -> Self {
                     // SAFETY: `layouts!` is only given fields for which all-zero bytes are a valid
                     // value.

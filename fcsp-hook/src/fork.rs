@@ -1,42 +1,41 @@
-//! Forks, noticed in the child: by the C library's handlers, and where those were passed by.
+//! Detection of forks in the child: by the C library's handlers, and by a wiped page where those
+//! did not run.
 //!
 //! A raw `clone` or `_Fork` runs no handlers. A page that the kernel wipes in every child
-//! (`MADV_WIPEONFORK`, Linux 4.14) tells such a child at its next call, by one load. A `vfork`ed
-//! child shares its parent's memory and is its parent in every respect.
+//! (`MADV_WIPEONFORK`, Linux 4.14) reveals it at the child's next call, by one load. A `vfork`ed
+//! child shares its parent's memory and counts as its parent.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use fcsp_core::clock::nap;
 
-/// What a backend does in a child: async-signal-safe, and harmless when done twice.
+/// Function that a backend runs in a child: async-signal-safe, and harmless when run twice.
 pub type Handler = fn();
 
-/// The handlers of the backends in this process, as addresses; as many as there are vendors, and
-/// some.
+/// The handlers of the backends in this process, as addresses. There is space for more than all
+/// vendors.
 static HANDLERS: [AtomicPtr<()>; 16] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 16];
 
-/// The word that the kernel wipes: [`WIPED`] in a child until it is taken care of. Null before
-/// [`watch`].
+/// The word that the kernel wipes: [`WIPED`] in a child until it is handled. Null before [`watch`].
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
-/// A child that has done nothing about it.
+/// State of a child that has not run its handlers.
 const WIPED: u32 = 0;
-/// A process that has its books in order.
+/// State of a process whose records are in order.
 const SETTLED: u32 = 1;
-/// A child in which a thread runs the handlers.
+/// State of a child in which a thread runs the handlers.
 const SETTLING: u32 = 2;
 
-/// Whether the C library calls [`in_child`].
+/// True once the C library calls [`in_child`].
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
-/// Has `handler` run in every child of this process from now on. Whoever takes a lock does this
-/// before: a child that is forked at any later instant finds it free.
+/// Registers `handler` to run in every child of this process from now on. A thread that takes a
+/// lock calls this before, so that a child forked at any later instant finds the lock available.
 ///
-/// May be done by several threads at once, and again.
+/// Several threads may call it at once, and again.
 pub fn watch(handler: Handler) {
     let address = handler as *mut ();
     for place in &HANDLERS {
-        // AcqRel: whoever finds it there finds it whole; an address of code has nothing else that
-        // belongs to it.
+        // AcqRel: a thread that finds the address finds it complete; nothing else belongs to it.
         match place.compare_exchange(
             core::ptr::null_mut(),
             address,
@@ -60,7 +59,7 @@ pub fn watch(handler: Handler) {
     }
 }
 
-/// Maps the word. A kernel that cannot wipe it leaves only the C library's handlers.
+/// Maps the word. If the kernel cannot wipe it, only the C library's handlers are left.
 #[cold]
 fn mark() {
     const LENGTH: usize = size_of::<AtomicU32>();
@@ -81,14 +80,14 @@ fn mark() {
     }
     // SAFETY: the page that was just mapped.
     if unsafe { libc::madvise(page, LENGTH, libc::MADV_WIPEONFORK) } != 0 {
-        // SAFETY: as above; nobody else knows of it.
+        // SAFETY: as above; no other thread knows of it.
         unsafe { libc::munmap(page, LENGTH) };
         return;
     }
     let word: *mut AtomicU32 = page.cast();
-    // SAFETY: the page is aligned, writable and mapped for good.
+    // SAFETY: the page is aligned, writable and never unmapped.
     unsafe { &*word }.store(SETTLED, Ordering::Relaxed);
-    // Release: the word says so before anybody sees it.
+    // Release: the word is set before another thread sees it.
     if WORD
         .compare_exchange(
             core::ptr::null_mut(),
@@ -98,12 +97,12 @@ fn mark() {
         )
         .is_err()
     {
-        // SAFETY: another thread's is used; nobody knows of this one.
+        // SAFETY: another thread's page is used; no other thread knows of this one.
         unsafe { libc::munmap(page, LENGTH) };
     }
 }
 
-/// Takes care of a fork that no handler has noticed. Two loads where there was none.
+/// Handles a fork that no handler has noticed. Costs two loads if there was none.
 #[inline]
 pub fn check() {
     // SAFETY: null, or a page that stays mapped. Acquire pairs with the Release in `mark`.
@@ -119,7 +118,7 @@ pub fn check() {
 fn in_unnoticed_child(word: &AtomicU32) {
     match word.compare_exchange(WIPED, SETTLING, Ordering::Acquire, Ordering::Acquire) {
         Ok(_) => run_handlers(),
-        // Another thread of the child is at it.
+        // Another thread of the child runs them.
         Err(_) => {
             while word.load(Ordering::Acquire) == SETTLING {
                 nap(20_000);
@@ -128,7 +127,7 @@ fn in_unnoticed_child(word: &AtomicU32) {
     }
 }
 
-/// Async-signal-safe: plain stores and system calls.
+/// Runs the handlers in a child. Async-signal-safe: plain stores and system calls.
 extern "C" fn in_child() {
     run_handlers();
 }
@@ -143,7 +142,7 @@ fn run_handlers() {
             handler();
         }
     }
-    // SAFETY: as in `check`. Release: the books are in order before the word says so.
+    // SAFETY: as in `check`. Release: the records are in order before the word says so.
     if let Some(word) = unsafe { WORD.load(Ordering::Acquire).as_ref() } {
         word.store(SETTLED, Ordering::Release);
     }
@@ -159,7 +158,7 @@ mod tests {
         RUNS.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Runs `work` in a child made by `fork` or by a raw system call, and gives what it returned.
+    /// Runs `work` in a child made by `fork` or by a raw system call, and returns its result.
     fn in_a_child(raw: bool, work: impl FnOnce() -> u8) -> i32 {
         // SAFETY: the child does nothing but plain loads and stores, and ends.
         unsafe {

@@ -1,10 +1,10 @@
-//! Stack frames: whether a function that set something aside on this thread's stack is still
+//! Stack frames: whether a function that stored something about itself for this thread is still
 //! running.
 //!
 //! A program can leave driver calls by a jump: a handler for Ctrl-C that calls `siglongjmp` (R,
-//! Julia, Sage, PostgreSQL). Frames of ours are then gone without having run to their end. An
-//! address alone does not tell: a later call may come from deeper on the same stack, and a
-//! coroutine has a stack of its own. The unwinder does tell, in a few microseconds.
+//! Julia, Sage, PostgreSQL). The wrappers' frames are then gone without having run to their end. An
+//! address alone does not show it: a later call may come from deeper on the same stack, and a
+//! coroutine has a stack of its own. The unwinder shows it, in a few microseconds.
 
 use core::ffi::{c_int, c_void};
 use core::ops::ControlFlow;
@@ -21,11 +21,11 @@ unsafe extern "C" {
     fn _Unwind_FindEnclosingFunction(code: *mut c_void) -> *mut c_void;
 }
 
-/// The answers of a visitor: go on, or stop (any other value).
+/// Answers of a visitor: continue, or stop (any other value).
 const GO_ON: c_int = 0;
 const STOP: c_int = 4;
 
-/// The stack pointer of the function that this is inlined into.
+/// Returns the stack pointer of the function into which this is inlined.
 #[inline(always)]
 pub fn stack_pointer() -> usize {
     let at: usize;
@@ -47,7 +47,7 @@ pub fn stack_pointer() -> usize {
     at
 }
 
-/// An address in the code of the function that this is inlined into.
+/// Returns an address in the code of the function into which this is inlined.
 #[inline(always)]
 pub fn code_address() -> usize {
     let at: usize;
@@ -68,10 +68,10 @@ pub fn code_address() -> usize {
     at
 }
 
-/// Whether the calling function runs beneath the one that had its stack pointer at `stack` when it
-/// executed `code`.
+/// Returns true if the calling function runs beneath the function whose stack pointer was `stack`
+/// when it executed `code`.
 ///
-/// False also where the walk ends before it comes there: on another stack, or at code without
+/// Returns false also if the walk ends before it gets there: on another stack, or at code without
 /// tables for unwinding.
 #[cold]
 #[inline(never)]
@@ -83,7 +83,7 @@ pub fn runs_beneath(stack: usize, code: usize) -> bool {
         return false;
     }
     let mut beneath = false;
-    // The frame before the one that is looked at: where it begins, and its function.
+    // The frame before the present one: its begin, and its function.
     let mut before = None;
     walk(|begins, region| {
         if let Some((at, function_of)) = before.replace((begins, region))

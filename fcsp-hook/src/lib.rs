@@ -1,28 +1,28 @@
-//! What every backend is made of, whoever the vendor is: a backend adds its tables, its bindings
-//! and what its driver alone knows.
+//! The neutral part of every backend. A backend adds its tables, its bindings and the knowledge of
+//! its driver.
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
 //! | [`library`] | a vendor's libraries and the real functions in them |
 //! | [`table`] | the list of wrapped functions; the exports of a preload library |
-//! | [`lookup`] | `dlsym`, `dlvsym`: ask the real one first, then swap what we wrap |
-//! | [`elf`] | looking into a loaded library without the loader's look-up functions |
+//! | [`lookup`] | `dlsym`, `dlvsym`: asks the real one first, then replaces wrapped functions |
+//! | [`elf`] | symbol tables of a loaded library, without the loader's look-up functions |
 //! | [`symbols`] | tables of every function of a library, with its role |
 //! | [`ffi`] | a vendor's types by hand, recorded for comparison with its headers |
-//! | [`setup`] | making things once, the shield between our code and the host's, the log |
-//! | [`thread`] | what a thread remembers: whether it is inside a wrapper |
-//! | [`frames`] | whether a function of ours still runs, or was left by a jump |
-//! | [`fork`] | forks, noticed in the child |
+//! | [`setup`] | one-time creation, the shield between wrappers and the program, the log |
+//! | [`thread`] | per-thread state: whether the thread is inside a wrapper |
+//! | [`frames`] | whether a function still runs, or was left by a jump |
+//! | [`fork`] | detection of forks in the child |
 //! | [`backend`] | what a backend says about its vendor's driver: the one trait it implements |
-//! | [`embedding`] | what a program that links backends asks for, in place of the environment |
+//! | [`embedding`] | limits of a program that links backends, in place of the environment |
 //! | [`process`] | this process's tenant and devices; fork |
-//! | [`device`] | one device's quota: hold, release, measure the overhead |
+//! | [`device`] | one device's quota: reserve, release, measure the overhead |
 //! | [`memory`] | the protocol of every allocation |
-//! | [`overhead`] | contexts, code and limits: memory the driver takes for itself |
+//! | [`overhead`] | contexts, code and limits: memory that the driver takes for itself |
 //! | [`info`] | the answers that show a tenant its own device |
-//! | [`compute`] | one device's compute share: costs, marks, waits |
+//! | [`compute`] | one device's compute share: costs, fences, waits |
 //! | [`launch`] | everything that starts work on the device |
-//! | [`recordings`] | queues that are being recorded, and questions to the driver beside them |
+//! | [`recordings`] | queues that are being recorded, and queries of the driver meanwhile |
 //!
 //! Everything is generic or a macro, so each backend gets code of its own, with its own statics and
 //! without indirect calls. Nothing here names a vendor.

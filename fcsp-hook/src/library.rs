@@ -12,8 +12,8 @@ pub type Dlvsym = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char
 
 static REAL_DLSYM: AtomicUsize = AtomicUsize::new(0);
 
-/// The C library's own `dlsym`. Ours bears the same name, so it is asked for by version, of which
-/// there are two on x86-64 (it moved into libc in 2.34) and two on aarch64.
+/// Returns the C library's own `dlsym`. The wrapper has the same name, so it is found by version,
+/// of which there are two on x86-64 (it moved into libc in 2.34) and two on aarch64.
 pub fn real_dlsym() -> Option<Dlsym> {
     let known = REAL_DLSYM.load(Ordering::Relaxed);
     if known != 0 {
@@ -24,7 +24,7 @@ pub fn real_dlsym() -> Option<Dlsym> {
         // SAFETY: plain C strings; RTLD_NEXT looks past this library, so never finds our own.
         let found = unsafe { libc::dlvsym(libc::RTLD_NEXT, c"dlsym".as_ptr(), version.as_ptr()) };
         if !found.is_null() {
-            // Relaxed: one word, the same whoever finds it first.
+            // Relaxed: one word, the same whichever thread finds it first.
             REAL_DLSYM.store(found as usize, Ordering::Relaxed);
             // SAFETY: dlvsym found a function of this signature.
             return Some(unsafe { core::mem::transmute::<*mut c_void, Dlsym>(found) });
@@ -33,12 +33,12 @@ pub fn real_dlsym() -> Option<Dlsym> {
     None
 }
 
-/// The C library's own `dlvsym`, for preload libraries that export one: nobody can be asked for it
-/// by name there, so it is found in the C library's own tables. In a file of its own before glibc
-/// 2.34.
+/// Returns the C library's own `dlvsym`, for preload libraries that export one. It cannot be asked
+/// for by name there, so it is found in the C library's own tables. Before glibc 2.34 it is in a
+/// file of its own.
 pub fn real_dlvsym() -> Option<Dlvsym> {
     static REAL: AtomicUsize = AtomicUsize::new(0);
-    // Relaxed: one word, the same whoever finds it.
+    // Relaxed: one word, the same whichever thread finds it.
     let mut known = REAL.load(Ordering::Relaxed);
     if known == 0 {
         known = crate::elf::exported(&[b"libc.so", b"libdl.so", b"libc-2", b"libdl-2"], c"dlvsym");
@@ -62,8 +62,8 @@ pub struct Library {
 }
 
 impl Library {
-    /// The library with one of these sonames. One that the program has loaded already is preferred,
-    /// in the order given; where none is, the first that can be opened.
+    /// Creates a library with one of these sonames. A library that the program has loaded already
+    /// is preferred, in their order; otherwise the first that can be opened is used.
     pub const fn new(names: &'static [&'static CStr]) -> Self {
         Self {
             names,
@@ -96,7 +96,7 @@ impl Library {
         self.handle.store(handle, Ordering::Release);
     }
 
-    /// The handle if the program has loaded the library; null otherwise.
+    /// Returns the handle if the program has loaded the library; null otherwise.
     pub fn loaded(&self) -> *mut c_void {
         let known = self.handle.load(Ordering::Acquire);
         if known.is_null() {
@@ -106,8 +106,8 @@ impl Library {
         }
     }
 
-    /// An exported function's address; null if there is no such library or function. Opens the
-    /// library if nobody has.
+    /// Returns an exported function's address; null if there is no such library or function. Opens
+    /// the library if it is not open.
     pub fn symbol(&self, name: &CStr) -> *mut c_void {
         let mut handle = self.loaded();
         if handle.is_null() {
@@ -120,7 +120,7 @@ impl Library {
         }
     }
 
-    /// Whether `address` is inside the library, as a call that the library itself makes comes from.
+    /// Returns true if `address` is inside the library: the library itself makes the call.
     pub fn contains(&self, address: usize) -> bool {
         // Acquire: pairs with the Release below.
         let mut end = self.end.load(Ordering::Acquire);
@@ -142,7 +142,7 @@ impl Library {
     }
 }
 
-/// An address inside the loaded object that `handle` stands for: that of its dynamic section.
+/// Returns an address inside the loaded object of `handle`: that of its dynamic section.
 fn dynamic_section(handle: *mut c_void) -> Option<usize> {
     /// `struct link_map` of `link.h`, as far as it is public.
     #[repr(C)]
@@ -158,7 +158,7 @@ fn dynamic_section(handle: *mut c_void) -> Option<usize> {
     (result == 0).then(|| unsafe { map.as_ref() }.map(|map| map.dynamic))?
 }
 
-/// First and last address of the loaded object that contains `address`.
+/// Returns the first and last address of the loaded object that contains `address`.
 fn mapped_range(address: usize) -> Option<(usize, usize)> {
     struct Search {
         address: usize,
@@ -206,11 +206,11 @@ pub struct Real<F> {
     kind: PhantomData<F>,
 }
 
-/// Stands for "looked for and not there".
+/// Value for a function that was looked for and does not exist.
 const ABSENT: *mut c_void = usize::MAX as *mut c_void;
 
 impl<F: Copy> Real<F> {
-    /// The function that `library` exports as `name`.
+    /// Creates the function that `library` exports as `name`.
     ///
     /// # Safety
     /// `F` is a function pointer type, and the library's function of that name has its signature.
@@ -223,10 +223,10 @@ impl<F: Copy> Real<F> {
         }
     }
 
-    /// The function, or `None` if this driver has none of that name.
+    /// Returns the function, or `None` if this driver has none of that name.
     #[inline]
     pub fn get(&self) -> Option<F> {
-        // Acquire: whatever the loader wrote before the address was published.
+        // Acquire: the loader's writes came before the address was published.
         let mut address = self.address.load(Ordering::Acquire);
         if address.is_null() {
             address = self.find();
@@ -240,7 +240,7 @@ impl<F: Copy> Real<F> {
         Some(unsafe { core::mem::transmute_copy::<*mut c_void, F>(&address) })
     }
 
-    /// The function if it has been found before. Nothing is called, so a wrapper that asks this
+    /// Returns the function if it was found before. Nothing is called, so a wrapper that asks this
     /// before it jumps there needs no stack of its own.
     #[inline(always)]
     pub fn found(&self) -> Option<F> {
@@ -259,17 +259,17 @@ impl<F: Copy> Real<F> {
         find(&self.address, self.name, self.library)
     }
 
-    /// The exported name.
+    /// Returns the exported name.
     pub fn name(&self) -> &'static CStr {
         self.name
     }
 }
 
-/// Apart from [`Real`]: one function for all signatures.
+/// Finds the function. Separate from [`Real`], so that all signatures share it.
 fn find(address: &AtomicPtr<c_void>, name: &CStr, library: &Library) -> *mut c_void {
     let found = library.symbol(name);
     let known = if found.is_null() { ABSENT } else { found };
-    // A library that is not there yet may come later; a function missing from one that is there
+    // A library that does not exist yet may come later; a function missing from an existing one
     // will not.
     if known != ABSENT || !library.loaded().is_null() {
         address.store(known, Ordering::Release);
@@ -278,8 +278,8 @@ fn find(address: &AtomicPtr<c_void>, name: &CStr, library: &Library) -> *mut c_v
 }
 
 /// Declares the real functions of a library under their own names: `reals!(types, LIBRARY: name,
-/// ...)`, where the module `types` has a function pointer type of each name, which the backend's
-/// header test compares with the vendor's headers.
+/// ...)`. The module `types` has a function pointer type for each name. The backend's header test
+/// compares these with the vendor's headers.
 #[macro_export]
 macro_rules! reals {
     ($types:ident, $library:ident: $($name:ident),* $(,)?) => {

@@ -1,6 +1,6 @@
-//! `dlsym` and `dlvsym`: ask the real one first, with the caller's own handle; then swap the
-//! address it gave if that is a function we wrap. A vendor's own resolvers are wrapped by its
-//! backend, which finds wrappers here by name or by the driver's address.
+//! `dlsym` and `dlvsym`: asks the real one first, with the caller's own handle, and replaces the
+//! address if that function is wrapped. A vendor's own resolvers are wrapped by its backend, which
+//! finds wrappers here by name or by the driver's address.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -14,7 +14,7 @@ use crate::table::Hook;
 pub struct Group {
     library: &'static Library,
     hooks: &'static [Hook],
-    /// How all their names begin.
+    /// Common beginning of all their names.
     prefix: &'static [u8],
 }
 
@@ -38,7 +38,7 @@ impl Group {
     }
 }
 
-/// How all names begin: of sorted names, what the first and the last share.
+/// Returns the common beginning of all names: of sorted names, that of the first and the last.
 const fn common_prefix(hooks: &'static [Hook]) -> &'static [u8] {
     if hooks.is_empty() {
         return b"";
@@ -63,7 +63,8 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// The wrapped functions of a backend's libraries. No name may stand in two groups.
+    /// Creates the list of the wrapped functions of a backend's libraries. No name may be in two
+    /// groups.
     pub const fn new(groups: &'static [Group]) -> Self {
         Self {
             groups,
@@ -71,17 +72,18 @@ impl Lookup {
         }
     }
 
-    /// Every wrapped function.
+    /// Returns every wrapped function.
     pub fn hooks(&self) -> impl Iterator<Item = &'static Hook> + use<> {
         self.groups.iter().flat_map(|group| group.hooks)
     }
 
-    /// The wrapper of an exported name.
+    /// Returns the wrapper of an exported name.
     pub fn by_name(&self, name: &CStr) -> Option<&'static Hook> {
         self.groups.iter().find_map(|group| group.find(name))
     }
 
-    /// The wrapper of the function that the driver has at `address`, in the first group's library.
+    /// Returns the wrapper of the function that the driver has at `address`, in the first group's
+    /// library.
     pub fn by_address(&self, address: usize) -> Option<&'static Hook> {
         let known = self.addresses();
         let at = known.binary_search_by_key(&address, |&(at, _)| at).ok()?;
@@ -110,8 +112,8 @@ impl Lookup {
                 .filter(|&(address, _)| address != 0)
                 .collect();
             found.sort_by_key(|&(address, _)| address);
-            // Two names for one address: either wrapper would do for the driver, but not for us.
-            // Prefer the newer ABI, which is what versions of the name point at.
+            // Of two names for one address, either wrapper would do for the driver, but not here.
+            // Prefer the newer ABI, which versions of the name point at.
             found.dedup_by(|later, earlier| {
                 if later.0 == earlier.0 && later.1.name.count_bytes() > earlier.1.name.count_bytes()
                 {
@@ -123,7 +125,7 @@ impl Lookup {
         })
     }
 
-    /// Whether a call comes from inside one of the backend's own libraries.
+    /// Returns true if a call comes from inside one of the backend's own libraries.
     fn is_driver(&self, caller: usize) -> bool {
         self.groups
             .iter()
@@ -159,9 +161,9 @@ impl Lookup {
                 return PASS;
             };
             if handle == libc::RTLD_DEFAULT || handle == libc::RTLD_NEXT {
-                // The search order depends on who asks, which only the real dlsym sees. With the
-                // default order it finds our own export. With "next" it would pass us by, so the
-                // answer is given here if there is a driver.
+                // The search order depends on the caller, which only the real dlsym sees. With the
+                // default order it finds the library's own export. With "next" it would skip that,
+                // so the answer is given here if there is a driver.
                 if handle == libc::RTLD_NEXT
                     && !group.library.loaded().is_null()
                     && !self.is_driver(caller)
@@ -179,8 +181,8 @@ impl Lookup {
             if answer.is_null() || self.is_driver(caller) {
                 return PASS;
             }
-            // Only the driver's own function is swapped: another library's function of that name is
-            // its own affair.
+            // Only the driver's own function is replaced, not another library's function of that
+            // name.
             if answer == group.library.symbol(hook.name) {
                 hook.address
             } else {
@@ -227,7 +229,7 @@ impl Lookup {
             if theirs.is_null() {
                 return PASS;
             }
-            // The loader's own order would pass by our exports, which have no version.
+            // The loader's own order would skip this library's exports, which have no version.
             let by_order = handle == libc::RTLD_DEFAULT || handle == libc::RTLD_NEXT;
             // SAFETY: as above.
             if by_order || unsafe { dlvsym(handle, name.as_ptr(), version) } == theirs {
@@ -238,7 +240,7 @@ impl Lookup {
     }
 }
 
-/// The C library's `dlvsym`; where there is none that we know, one that finds nothing.
+/// Returns the C library's `dlvsym`; if it is unknown, one that finds nothing.
 pub fn dlvsym_or_nothing() -> Dlvsym {
     unsafe extern "C" fn nothing(
         _handle: *mut c_void,
@@ -250,7 +252,7 @@ pub fn dlvsym_or_nothing() -> Dlvsym {
     real_dlvsym().unwrap_or(nothing)
 }
 
-/// Whether `name` begins with `prefix`.
+/// Returns true if `name` begins with `prefix`.
 ///
 /// # Safety
 /// `name` is a C string.
@@ -263,8 +265,7 @@ unsafe fn begins(name: *const c_char, prefix: &[u8]) -> bool {
         .all(|(at, &byte)| unsafe { *name.cast::<u8>().add(at) } == byte)
 }
 
-/// The C library's `dlsym`; where there is no C library that we know, one that finds nothing,
-/// rather than a jump nowhere.
+/// Returns the C library's `dlsym`; if it is unknown, one that finds nothing.
 pub fn dlsym_or_nothing() -> Dlsym {
     unsafe extern "C" fn nothing(_handle: *mut c_void, _name: *const c_char) -> *mut c_void {
         core::ptr::null_mut()
@@ -272,10 +273,10 @@ pub fn dlsym_or_nothing() -> Dlsym {
     real_dlsym().unwrap_or(nothing)
 }
 
-/// Where a preload library's `dlsym` sends what is not its own: to another of our libraries that
-/// stands behind it, with another vendor's names, and by the last of them to the C library's.
-/// Others that interpose `dlsym` are passed by: one that forwards by a call answers wrongly what
-/// depends on the caller.
+/// Returns the `dlsym` to which a preload library sends other names. It is that of the next FCSP
+/// library, with another vendor's names, and for the last of them the C library's. Other libraries
+/// that interpose `dlsym` are skipped: one that forwards by a call answers wrongly where the caller
+/// matters.
 pub fn next_dlsym() -> Dlsym {
     let real = dlsym_or_nothing();
     // SAFETY: a C string; RTLD_NEXT looks past the library that this code is linked into.
@@ -287,7 +288,7 @@ pub fn next_dlsym() -> Dlsym {
     unsafe { core::mem::transmute::<*mut c_void, Dlsym>(next) }
 }
 
-/// Whether an address lies in a library of ours, going by its file's name.
+/// Returns true if an address is in a library of FCSP's, by its file's name.
 fn is_ours(address: *const c_void) -> bool {
     let mut about = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: writes a record that outlives the call.
@@ -345,7 +346,7 @@ mod tests {
         assert_eq!(decided(libc, c""), 0);
         assert_eq!(decided(libc::RTLD_NEXT, c"getppid"), 2);
         assert_eq!(decided(libc::RTLD_DEFAULT, c"getppid"), 0);
-        // A library that is not there has nothing to swap.
+        // A library that does not exist has nothing to replace.
         assert_eq!(decided(libc, c"xAlloc"), 0);
         assert_eq!(decided(libc::RTLD_NEXT, c"xAlloc"), 0);
         assert_eq!(LOOKUP.hooks().count(), 4);

@@ -1,9 +1,9 @@
-//! Whether this process is one rank of several that wait for each other's kernels.
+//! Detection of ranks: whether this process is one of several that wait for each other's kernels.
 //!
-//! A kernel's name is a hint and no more: what goes first for other ranks' sake is named as a
-//! collective, in a process with a collective library in it and signs of more than one rank. Signs
-//! are what launchers say of the number of ranks, and several devices in one process. Where they
-//! are missing, collectives are held back as other work is, for a bounded time.
+//! A kernel's name is only a hint. A kernel goes first if its name is that of a collective, the
+//! process has loaded a collective library, and there are signs of more than one rank. Such signs
+//! are launchers' variables with the number of ranks, and several devices in one process. Without
+//! them, collectives are delayed like other work, for a bounded time.
 
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -29,7 +29,7 @@ const LIBRARIES: &[&str] = &[
     "libucc.",
 ];
 
-/// Variables in which launchers say how many ranks there are.
+/// Variables in which launchers give the number of ranks.
 const COUNTS: &[&str] = &[
     "WORLD_SIZE",
     "OMPI_COMM_WORLD_SIZE",
@@ -40,21 +40,21 @@ const COUNTS: &[&str] = &[
     "HCCL_RANK_SIZE",
 ];
 
-/// Time between two looks while there is no sign of ranks, ns.
+/// Interval of checks while there is no sign of ranks, ns.
 const LOOK_NS: u64 = 200_000_000;
 
 static SEVERAL: AtomicBool = AtomicBool::new(false);
 static LOOKED_NS: AtomicU64 = AtomicU64::new(0);
 static DEVICES: AtomicU32 = AtomicU32::new(0);
 
-/// A share of a device's time is kept from now on.
+/// Records that a device is used with a share from now on.
 pub fn device_opened() {
-    // Relaxed, here and below: signs that stand alone.
+    // Relaxed, here and below: independent signs.
     DEVICES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Whether other ranks may wait for this process's collectives. Asked of launches that find no
-/// credit.
+/// Returns true if other ranks may wait for this process's collectives. It is called for launches
+/// without credit.
 pub fn are_several() -> bool {
     if SEVERAL.load(Ordering::Relaxed) {
         return true;

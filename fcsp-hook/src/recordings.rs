@@ -1,10 +1,10 @@
-//! Queues that are being recorded (captured), and questions to the driver beside them.
+//! Queues that are being recorded (captured), and queries of the driver meanwhile.
 //!
 //! While some thread records in the mode that most programs use, another thread must not query,
 //! create or record events: the driver refuses the call and spoils the recording. A thread may lift
-//! that for itself for a moment. Each question of ours is therefore made inside a [`Question`]. A
-//! thread that is about to begin a recording says so first ([`Recordings::begins`]) and waits for
-//! questions that were begun without knowing of it.
+//! that for itself for a moment. Each query of the library is therefore made inside a [`Question`].
+//! A thread that is about to begin a recording announces it ([`Recordings::begins`]) and waits for
+//! queries that were begun before.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use fcsp_core::share::wait::now_ns;
 
 use crate::setup::SetupOnce;
 
-/// Longest wait for the questions of other threads, ns. A thread that left a question by a
-/// non-local jump never ends it; the recording then begins all the same.
+/// Longest wait for the queries of other threads, ns. A thread that left a query by a jump never
+/// ends it; the recording then begins all the same.
 const PATIENCE_NS: u64 = 100_000_000;
 
 /// A queue on which a recording was begun.
@@ -22,12 +22,12 @@ const PATIENCE_NS: u64 = 100_000_000;
 pub struct Origin {
     /// The queue.
     pub queue: usize,
-    /// The context (or what stands for one) in which the recording was begun; it ends with that
+    /// The context, or its key, in which the recording was begun. The recording ends with that
     /// context.
     pub context: usize,
     /// The ordinal of its device, where contexts of one device end together; -1 otherwise.
     pub device: i32,
-    /// The graph or model that is being made, 0 if unknown.
+    /// The graph or model that is being made; 0 if unknown.
     pub graph: usize,
 }
 
@@ -36,14 +36,14 @@ pub struct Origin {
 pub struct Recordings {
     /// Recordings that are open or about to begin.
     open: AtomicU32,
-    /// Questions in flight that were begun while `open` was 0.
+    /// Queries in flight that were begun while `open` was 0.
     unguarded: AtomicU32,
-    /// The queues on which they were begun. Leaked; null until the first.
+    /// The queues on which recordings were begun. Leaked; null until the first.
     origins: AtomicPtr<Mutex<Vec<Origin>>>,
 }
 
 impl Recordings {
-    /// None yet.
+    /// Creates an empty list.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -53,18 +53,19 @@ impl Recordings {
         }
     }
 
-    /// In a forked child: nothing is recorded, and a thread that held the lock does not exist here.
+    /// Empties the list in a forked child: nothing is recorded there, and a thread that held the
+    /// lock does not exist.
     pub fn forget_in_child(&self) {
         self.open.store(0, Ordering::Relaxed);
         self.unguarded.store(0, Ordering::Relaxed);
         self.origins.store(core::ptr::null_mut(), Ordering::Release);
     }
 
-    /// Whether any queue may be recorded.
+    /// Returns true if any queue may be recorded.
     #[inline]
     pub fn any(&self) -> bool {
-        // Relaxed: the thread that records has counted itself; another's launch may go either way
-        // at that moment.
+        // Relaxed: the thread that records has counted itself. Another thread's launch may go
+        // either way at that moment.
         self.open.load(Ordering::Relaxed) != 0
     }
 
@@ -80,20 +81,20 @@ impl Recordings {
         list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `queue` is known to record for a graph or model that was named when that began.
+    /// Returns true if `queue` is known to record for a graph or model that was named at its begin.
     pub fn is_bound(&self, queue: usize) -> bool {
         let is_it = |origin: &Origin| origin.queue == queue && origin.graph != 0;
         self.any() && self.origins().iter().any(is_it)
     }
 
-    /// Runs `call`, which begins a recording and answers with `began` whether it did. It counts
-    /// from before the call; `origin` says afterwards what was begun.
+    /// Runs `call`, which begins a recording; `began` says by its answer whether it did. The
+    /// recording counts from before the call, and `origin` returns it afterwards.
     pub fn begins<S: Copy>(
         &self,
         call: impl FnOnce() -> S,
         began: impl FnOnce(S) -> Option<Origin>,
     ) -> S {
-        // SeqCst here and in `ask`: of a question and a beginning at the same moment, one sees the
+        // SeqCst here and in `ask`: of a query and a beginning at the same moment, one sees the
         // other.
         self.open.fetch_add(1, Ordering::SeqCst);
         let since = now_ns();
@@ -117,7 +118,7 @@ impl Recordings {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
-    /// Takes out the recordings that `ended` names; returns them.
+    /// Removes the recordings for which `ended` returns true, and returns them.
     pub fn ended(&self, ended: impl Fn(&Origin) -> bool) -> Vec<Origin> {
         if !self.any() {
             return Vec::new();
@@ -129,7 +130,7 @@ impl Recordings {
         gone
     }
 
-    /// Takes out one recording of `queue`; returns it.
+    /// Removes one recording of `queue`, and returns it.
     pub fn ended_on(&self, queue: usize) -> Option<Origin> {
         let mut origins = self.origins();
         let at = origins.iter().position(|origin| origin.queue == queue)?;
@@ -139,7 +140,7 @@ impl Recordings {
         Some(gone)
     }
 
-    /// The recordings that were begun in `context` and have not ended.
+    /// Returns the recordings that were begun in `context` and have not ended.
     pub fn begun_in(&self, context: usize) -> Vec<Origin> {
         if !self.any() {
             return Vec::new();
@@ -149,13 +150,13 @@ impl Recordings {
         there.copied().collect()
     }
 
-    /// Whether a recording was begun on `queue` and has not ended.
+    /// Returns true if a recording was begun on `queue` and has not ended.
     pub fn began_on(&self, queue: usize) -> bool {
         self.any() && self.origins().iter().any(|origin| origin.queue == queue)
     }
 
-    /// Begins a question to the driver. `lift` lets the calling thread ask although another is
-    /// recording, until what it returns is dropped; it is called only while something is recorded.
+    /// Begins a query of the driver. `lift` lets the calling thread query although another one is
+    /// recording, until its result is dropped. It is called only while something is recorded.
     pub fn ask<G>(&'static self, lift: impl FnOnce() -> Option<G>) -> Question<G> {
         self.unguarded.fetch_add(1, Ordering::SeqCst);
         if self.open.load(Ordering::SeqCst) == 0 {
@@ -172,7 +173,7 @@ impl Recordings {
     }
 }
 
-/// A question to the driver, until dropped.
+/// Query of the driver, until dropped.
 #[derive(Debug)]
 pub struct Question<G> {
     unguarded: Option<&'static AtomicU32>,
@@ -182,7 +183,7 @@ pub struct Question<G> {
 impl<G> Drop for Question<G> {
     fn drop(&mut self) {
         if let Some(unguarded) = self.unguarded {
-            // Not below 0: a forked child begins at 0 with a question of its parent's on its stack.
+            // Not below 0: a forked child begins at 0 with a query of its parent's on its stack.
             let less = |n: u32| Some(n.saturating_sub(1));
             let _ = unguarded.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         }

@@ -22,12 +22,12 @@ const TAKEN: i32 = -1;
 pub struct SetupTurns(AtomicU32);
 
 impl SetupTurns {
-    /// Nobody's turn.
+    /// Creates the lock, not taken.
     pub const fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// Waits for a turn, which lasts until dropped.
+    /// Waits for the lock, and holds it until the result is dropped.
     pub fn take(&self) -> SetupTurn<'_> {
         // Acquire pairs with the Release in drop.
         while self
@@ -40,7 +40,7 @@ impl SetupTurns {
         SetupTurn(self)
     }
 
-    /// In a forked child: a thread that had the turn does not exist here.
+    /// Releases the lock in a forked child: a thread that held it does not exist there.
     pub fn forget(&self) {
         self.0.store(0, Ordering::Release);
     }
@@ -67,7 +67,7 @@ impl SetupOnce {
         Self::publish_made(place, Box::new(make()))
     }
 
-    /// The same for what is large: it never stands on the stack.
+    /// Publishes a large value, which is never on the stack.
     #[cold]
     pub fn publish_made<T>(place: &AtomicPtr<T>, made: Box<T>) -> &'static T {
         let mine = Box::into_raw(made);
@@ -90,20 +90,20 @@ impl SetupOnce {
     }
 }
 
-/// Runs `body`; a panic in it becomes `fallback`, since it must not unwind into the host.
+/// Runs `body`. A panic in it becomes `fallback`, since it must not unwind into the program.
 ///
-/// The thread cannot be cancelled meanwhile: a cancellation unwinds too, and whoever catches it
-/// ends the process. It takes effect at the program's own next point of cancellation.
+/// The thread cannot be cancelled meanwhile: a cancellation unwinds too, and catching it ends the
+/// process. It takes effect at the program's own next point of cancellation.
 #[inline]
 pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
     let _lasting = Uncancelled::begin();
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }
 
-/// Keeps the calling thread from being cancelled until it is dropped.
+/// Guard that keeps the calling thread from being cancelled until it is dropped.
 ///
-/// Only the outermost one on a thread does anything. Where it was left by a jump, the next one that
-/// begins further up the stack takes its place, with the state that it found.
+/// Only the outermost one on a thread does anything. If a jump left it, the next one that begins
+/// further up the stack takes its place, with the state that it found.
 #[derive(Debug)]
 pub struct Uncancelled {
     outermost: bool,
@@ -165,10 +165,11 @@ impl Drop for Uncancelled {
     }
 }
 
-/// Keeps the calling thread from being cancelled and from handling signals until it is dropped: for
-/// steps that hold a lock of this process. A handler may leave by a jump, fork, or call the driver.
+/// Guard that keeps the calling thread from being cancelled and from handling signals until it is
+/// dropped. It is for steps that hold a lock of this process: a handler may leave by a jump, fork,
+/// or call the driver.
 ///
-/// Signals that stand for a fault of the thread itself are not kept from it.
+/// Signals for a fault of the thread itself are not blocked.
 #[derive(Debug)]
 pub struct Undisturbed {
     mask: libc::sigset_t,
@@ -220,7 +221,7 @@ impl Drop for Undisturbed {
 /// 0 until asked, then 1 for silence and 2 for speech.
 static LOGGING: AtomicU32 = AtomicU32::new(0);
 
-/// Whether `FCSP_LOG` asks for words on standard error. Read once.
+/// Returns true if `FCSP_LOG` asks for messages on standard error. It is read once.
 #[inline]
 pub fn logging() -> bool {
     match LOGGING.load(Ordering::Relaxed) {
@@ -232,7 +233,7 @@ pub fn logging() -> bool {
 #[cold]
 fn ask_for_logging() -> bool {
     let asked = std::env::var_os("FCSP_LOG").is_some_and(|value| !value.is_empty() && value != "0");
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: the answer is the same whichever thread finds it.
     LOGGING.store(1 + u32::from(asked), Ordering::Relaxed);
     asked
 }
@@ -240,10 +241,11 @@ fn ask_for_logging() -> bool {
 /// 0 until asked, then 1 for no and 2 for yes.
 static COUNTING: AtomicU32 = AtomicU32::new(0);
 
-/// Whether `FCSP_ACCOUNT_TIME` asks for the device time of a tenant without a share to be counted.
-/// It is not unless asked for: that costs such launches as much as a share does. Read once.
+/// Returns true if `FCSP_ACCOUNT_TIME` asks to count the device time of a tenant without a share.
+/// By default it is not counted, since that costs such launches as much as a share does. It is read
+/// once.
 pub fn accounts_time() -> bool {
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: the answer is the same whichever thread finds it.
     match COUNTING.load(Ordering::Relaxed) {
         0 => {
             let asked = std::env::var_os("FCSP_ACCOUNT_TIME")
@@ -261,7 +263,7 @@ pub fn complain(reason: &str) {
         let line = format!("fcsp[{}]: {reason}\n", std::process::id());
         let _lasting = Uncancelled::begin();
         // By one system call: the library's own stream has a lock, which a forked child may find
-        // taken for good. Where standard error is closed nobody wants to hear it. SAFETY: the line
+        // taken forever. With a closed standard error, the message is lost. SAFETY: the line
         // outlives the call.
         unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     }

@@ -14,10 +14,10 @@ use std::ops::Deref;
 
 use crate::setup::SetupOnce;
 
-/// What a call does that FCSP must know about.
+/// Role of a call for FCSP.
 ///
-/// A symbol has one role, the one that decides how it is wrapped; notes in the tables carry what
-/// else is true.
+/// A symbol has one role, which decides how it is wrapped; notes in the tables contain everything
+/// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// Hands out driver entry points, or starts the driver: where wrappers are put in place.
@@ -28,7 +28,7 @@ pub enum Role {
     Modules,
     /// Obtains device memory, or a further hold on it, imports included.
     Allocates,
-    /// Gives device memory back, or lets go of a hold on it.
+    /// Frees device memory, or releases a handle to it.
     Frees,
     /// Hands memory or driver tables to somebody outside this process's wrappers.
     Exports,
@@ -60,7 +60,7 @@ impl Role {
         Role::Passes,
     ];
 
-    /// The word that the tables use.
+    /// Returns the word that the tables use.
     pub const fn word(self) -> &'static str {
         match self {
             Role::Resolves => "resolves",
@@ -77,7 +77,7 @@ impl Role {
         }
     }
 
-    /// The role that a table means by `word`.
+    /// Returns the role that a table means by `word`.
     pub fn from_word(word: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.word() == word)
     }
@@ -94,14 +94,14 @@ impl fmt::Display for Role {
 pub struct Symbol {
     /// Name that the library exports (or that a newer library will).
     pub name: &'static str,
-    /// What it means for a quota or a share.
+    /// Role for a quota or a share.
     pub role: Role,
     /// Name without what tells its variants apart (versions, kinds of streams).
     pub base: &'static str,
     /// Version, in the vendor's own numbers, from which its resolver answers `base` with this
     /// symbol, or from which the library has it; 0 when unknown.
     pub since: u32,
-    /// What the role alone does not say; often empty.
+    /// Note with what the role alone does not say; often empty.
     pub note: &'static str,
 }
 
@@ -120,7 +120,7 @@ struct Read {
 }
 
 impl Table {
-    /// The table that `text` holds.
+    /// Creates the table of `text`.
     pub const fn new(text: &'static str) -> Self {
         Self {
             text,
@@ -146,7 +146,7 @@ impl Table {
         })
     }
 
-    /// The entry of an exported name; `None` for a name that the table lacks.
+    /// Finds the entry of an exported name; `None` for a name that the table lacks.
     pub fn find(&self, name: &str) -> Option<&Symbol> {
         let read = self.read();
         read.places.get(name).map(|&at| &read.symbols[at])
@@ -161,7 +161,7 @@ impl Deref for Table {
     }
 }
 
-/// How many symbols of a table have each role, in the order of [`Role::ALL`].
+/// Returns the number of symbols of a table with each role, in the order of [`Role::ALL`].
 pub fn counts(table: &[Symbol]) -> [(Role, usize); Role::ALL.len()] {
     Role::ALL.map(|role| {
         (
@@ -171,9 +171,9 @@ pub fn counts(table: &[Symbol]) -> [(Role, usize); Role::ALL.len()] {
     })
 }
 
-/// What is wrong with the tables of a backend, in words; empty when all is well. For unit tests:
-/// every name stands once, and begins with its table's prefix and its own base; variants of one
-/// function share its role, since one that is forgotten would be an escape.
+/// Returns the errors in the tables of a backend, in words, for unit tests. Every name must be
+/// there once, and begin with its table's prefix and its own base. Variants of one function must
+/// share its role, since a forgotten one would be a bypass.
 pub fn faults(tables: &[(&[Symbol], &str)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut seen: HashMap<&str, Role> = HashMap::new();
@@ -199,8 +199,8 @@ pub fn faults(tables: &[(&[Symbol], &str)]) -> Vec<String> {
     faults
 }
 
-/// The table of one library as people read it: how many functions have each role, and how many of
-/// them are wrapped.
+/// Returns the table of one library for people: the number of functions with each role, and how
+/// many of them are wrapped.
 pub fn summary(library: &str, table: &[Symbol], wrapped: &dyn Fn(&str) -> bool) -> String {
     let mut lines = vec![format!("{library}: {} functions", table.len())];
     for (role, count) in counts(table) {
@@ -211,7 +211,7 @@ pub fn summary(library: &str, table: &[Symbol], wrapped: &dyn Fn(&str) -> bool) 
     lines.join("\n")
 }
 
-/// The exceptions of a list `unwrapped.tsv`: a name, or a base name with a star for all its
+/// Returns the exceptions of a list `unwrapped.tsv`: a name, or a base name with a star for all its
 /// variants, and the reason.
 pub fn exceptions(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     text.lines()
@@ -219,7 +219,7 @@ pub fn exceptions(text: &'static str) -> impl Iterator<Item = (&'static str, &'s
         .map(|line| line.split_once('\t').unwrap_or((line, "")))
 }
 
-/// Whether an exception is about this function.
+/// Returns true if an exception is about this function.
 pub fn covers(exception: &str, symbol: &Symbol) -> bool {
     match exception.strip_suffix('*') {
         Some(base) => symbol.base == base,
@@ -227,10 +227,10 @@ pub fn covers(exception: &str, symbol: &Symbol) -> bool {
     }
 }
 
-/// What is wrong between the tables of a backend, what it wraps, and its list of exceptions
-/// (`unwrapped.tsv`), in words; empty when all is well. For its test `coverage`: whatever has a
-/// role that matters is wrapped or excepted, not both, and an exception has a reason, stands once
-/// and is about something.
+/// Returns the contradictions between the tables of a backend, its wrappers, and its list of
+/// exceptions (`unwrapped.tsv`), in words, for its test `coverage`. Every function with a role that
+/// matters must be wrapped or excepted, not both. An exception must have a reason, be there once
+/// and be about something.
 pub fn gaps(
     tables: &[&[Symbol]],
     wrapped: &dyn Fn(&str) -> bool,

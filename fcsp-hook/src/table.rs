@@ -19,11 +19,12 @@ pub struct Hook {
 // SAFETY: a name and the address of a function, neither of which ever changes.
 unsafe impl Sync for Hook {}
 
-/// A name that ends with its only zero byte, as a C string. For macros; evaluated at compile time.
+/// Returns a name that ends with its only zero byte, as a C string. For macros; evaluated at
+/// compile time.
 ///
 /// # Panics
 ///
-/// If it does not, which is then an error of compilation.
+/// If the name does not end so, which is then an error of compilation.
 pub const fn c_name(text: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(text.as_bytes()) {
         Ok(name) => name,
@@ -111,7 +112,7 @@ macro_rules! export {
 #[macro_export]
 macro_rules! export_dlsym {
     ($lookup:path) => {
-        /// Where `dlsym` jumps when the answer is not ours; 0 until the first call.
+        /// Target of `dlsym` for other names; 0 until the first call.
         static REAL_DLSYM: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
         /// Finds the next `dlsym` and asks the backend. Returns the answer, or null for "jump to
@@ -121,7 +122,7 @@ macro_rules! export_dlsym {
             name: *const core::ffi::c_char,
             caller: usize,
         ) -> *mut core::ffi::c_void {
-            // Relaxed: one word, the same whoever finds it.
+            // Relaxed: one word, the same whichever thread finds it.
             if REAL_DLSYM.load(core::sync::atomic::Ordering::Relaxed) == 0 {
                 let real = $crate::lookup::next_dlsym();
                 REAL_DLSYM.store(real as usize, core::sync::atomic::Ordering::Relaxed);
@@ -195,7 +196,7 @@ macro_rules! export_dlsym {
 #[macro_export]
 macro_rules! export_dlvsym {
     ($lookup:path) => {
-        /// Where `dlvsym` jumps when the answer is not ours; 0 until the first call.
+        /// Target of `dlvsym` for other names; 0 until the first call.
         static REAL_DLVSYM: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
         /// Finds the C library's `dlvsym` and asks the backend. Returns the answer, or null for
@@ -206,7 +207,7 @@ macro_rules! export_dlvsym {
             version: *const core::ffi::c_char,
             caller: usize,
         ) -> *mut core::ffi::c_void {
-            // Relaxed: one word, the same whoever finds it.
+            // Relaxed: one word, the same whichever thread finds it.
             if REAL_DLVSYM.load(core::sync::atomic::Ordering::Relaxed) == 0 {
                 let real = $crate::lookup::dlvsym_or_nothing();
                 REAL_DLVSYM.store(real as usize, core::sync::atomic::Ordering::Relaxed);

@@ -1,11 +1,11 @@
-//! What a thread remembers, in thread-local memory of the initial-exec model: two instructions find
-//! it.
+//! Per-thread state in thread-local memory of the initial-exec model: two instructions to reach,
+//! instead of a call of `__tls_get_addr`.
 //!
-//! Rust's own thread-locals are of the general-dynamic model in a shared library: each look-up is a
-//! call of `__tls_get_addr`, 4.4 ns where this form takes 2.4 (a launch in the thousands a second
-//! passes here two or three times), and a call that saves every register on the way. A library of
-//! the initial-exec model is loaded into the space that the loader keeps for such: 72 bytes of
-//! glibc's 1 664, also where the library comes by `dlopen`.
+//! Rust's own thread-locals have the general-dynamic model in a shared library. Each look-up is a
+//! call of `__tls_get_addr`, which saves every register. It takes 4.4 ns where this form takes 2.4,
+//! and each of thousands of launches a second passes here two or three times. A library of the
+//! initial-exec model uses the loader's reserved space: 72 bytes of glibc's 1 664, also if the
+//! library is loaded by `dlopen`.
 //!
 //! Source of the access sequences: "ELF Handling for Thread-Local Storage" (Drepper), sections
 //! 4.3.2 and 4.4; for aarch64 "ELF for the Arm 64-bit Architecture", TLS relocations.
@@ -15,38 +15,38 @@ use core::ptr::NonNull;
 
 use crate::frames::{code_address, runs_beneath, stack_pointer};
 
-/// What a thread remembers. Together, so that one look-up serves a whole call.
+/// State of a thread, in one block, so that one look-up serves a whole call.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
     /// The flags of [`Inside`] and [`Launching`]: the stack pointer of the function that has raised
-    /// each; 0 while down.
+    /// each; 0 while it is down.
     raised: [Cell<usize>; 2],
-    /// The context this thread asked about last.
+    /// The context that this thread asked about last.
     pub context: Cell<usize>,
-    /// The backend's count of dead contexts when the two beside it were asked for.
+    /// The backend's number of dead contexts when the context and its device were read.
     pub epoch: Cell<u32>,
     /// The context's device.
     pub ordinal: Cell<i32>,
     /// An address in the code of the function that has raised each flag.
     code: [Cell<usize>; 2],
-    /// How often each flag was found up since it was raised.
+    /// Number of times that each flag was found up since it was raised.
     claims: [Cell<u32>; 2],
     /// The outermost shield; see [`crate::setup::shielded`].
     pub(crate) shield: Shield,
 }
 
-/// What the outermost shield on a thread has set aside.
+/// State that the outermost shield on a thread has replaced.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Shield {
-    /// Its stack pointer; 0 where there is none.
+    /// Its stack pointer; 0 if there is none.
     pub(crate) stack: Cell<usize>,
     /// The state of cancellation that it found.
     pub(crate) cancellation: Cell<i32>,
 }
 
-// What the assembly below reserves and fills, byte for byte.
+// The assembly below reserves and fills exactly this.
 const _: () = assert!(!core::mem::needs_drop::<Thread>());
 const _: () = assert!(size_of::<Thread>() == 72 && align_of::<Thread>() == 8);
 const _: () = assert!(core::mem::offset_of!(Thread, ordinal) == 28);
@@ -67,13 +67,13 @@ core::arch::global_asm!(
     ".popsection",
 );
 
-/// The calling thread's.
+/// Returns the calling thread's state.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn own() -> NonNull<Thread> {
     let at: *mut Thread;
-    // SAFETY: reads the offset that the loader has entered for the block above and adds it to the
-    // thread pointer, which the ABI keeps at fs:0; writes one register and the flags.
+    // SAFETY: reads the offset that the loader has stored for the block above and adds it to the
+    // thread pointer, which the ABI keeps at fs:0. It writes one register and the flags.
     unsafe {
         core::arch::asm!(
             "mov {at}, qword ptr [rip + fcsp_hook_thread@GOTTPOFF]",
@@ -85,7 +85,7 @@ fn own() -> NonNull<Thread> {
     }
 }
 
-/// The calling thread's.
+/// Returns the calling thread's state.
 #[cfg(all(target_arch = "aarch64", not(miri)))]
 #[inline(always)]
 fn own() -> NonNull<Thread> {
@@ -105,7 +105,7 @@ fn own() -> NonNull<Thread> {
     }
 }
 
-/// The calling thread's.
+/// Returns the calling thread's state.
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[inline(always)]
 fn own() -> NonNull<Thread> {
@@ -129,7 +129,7 @@ fn own() -> NonNull<Thread> {
 }
 
 impl Thread {
-    /// Hands over what the calling thread remembers.
+    /// Passes the calling thread's state to `work`.
     #[inline(always)]
     pub fn with<R>(work: impl FnOnce(&Self) -> R) -> R {
         Here::now().with(work)
@@ -142,16 +142,15 @@ impl Thread {
         self.claims[flag].set(0);
     }
 
-    /// Whether a function whose stack pointer is `stack` runs beneath the one that has raised a
-    /// flag.
+    /// Returns true if a function whose stack pointer is `stack` runs beneath the function that has
+    /// raised a flag.
     #[inline(always)]
     fn is_beneath(&self, flag: usize, stack: usize) -> bool {
-        // A frame that lies above: the function that has raised the flag is gone, or on another
-        // stack.
+        // A frame further up: the function that has raised the flag is gone, or on another stack.
         stack < self.raised[flag].get() && self.looks(flag)
     }
 
-    /// Looks whether the function that has raised a flag still runs. Lowers the flag if not.
+    /// Checks whether the function that has raised a flag still runs, and lowers the flag if not.
     #[cold]
     #[inline(never)]
     fn looks(&self, flag: usize) -> bool {
@@ -162,7 +161,7 @@ impl Thread {
         runs
     }
 
-    /// The same, as often as it is worth its time.
+    /// Checks likewise, but only at growing intervals.
     #[inline]
     fn believes(&self, flag: usize) -> bool {
         let claims = self.claims[flag].get().wrapping_add(1);
@@ -171,7 +170,7 @@ impl Thread {
     }
 }
 
-/// A thread's memory, at hand on that thread: a pointer, so it cannot leave it.
+/// Pointer to a thread's state on that thread: a pointer, so it cannot leave it.
 #[derive(Debug, Clone, Copy)]
 struct Here(NonNull<Thread>);
 
@@ -183,41 +182,41 @@ impl Here {
 
     #[inline(always)]
     fn with<R>(self, work: impl FnOnce(&Thread) -> R) -> R {
-        // SAFETY: `Thread` has nothing to drop, so its memory is there for as long as its thread
-        // runs, which is the one that this runs on; all of it are cells, and nobody else has the
-        // address.
+        // SAFETY: `Thread` has nothing to drop, so its memory exists for as long as its thread
+        // runs, which is the present one. All of it are cells, and no other thread has the address.
         work(unsafe { self.0.as_ref() })
     }
 }
 
-/// One of the thread's flags, raised until this is dropped. Stays on its thread.
+/// Guard of one of the thread's flags, which is raised until this is dropped. It stays on its
+/// thread.
 ///
 /// A program may leave the driver by a jump, so that this is never dropped. The flag therefore
-/// remembers the function that has raised it, and holds only for calls that come from beneath that
-/// function: whoever finds a flag that was left up takes it over. Functions that raise a flag hand
-/// the guard to nobody who outlives them.
+/// remembers the function that has raised it, and holds only for calls from beneath that function.
+/// A call that finds a flag left up takes it over. A function that raises a flag passes the guard
+/// only to callees.
 #[derive(Debug)]
 pub struct Raised<const FLAG: usize>(Here);
 
-/// Marks this thread as inside a wrapper: a driver that calls its own exported functions must not
-/// be charged twice.
+/// Reentrancy guard: marks this thread as inside a wrapper. A driver that calls its own exported
+/// functions must not be charged twice.
 pub type Inside = Raised<0>;
 
-/// Marks this thread as launching, where a driver has layers that all are wrapped: those under this
-/// call must not ask or charge again. Memory that they take is counted all the same.
+/// Marks this thread as launching, for a driver with several wrapped layers. The layers beneath
+/// this call must not ask or charge again. Memory that they take is counted all the same.
 pub type Launching = Raised<1>;
 
-/// So often a flag that is found up by launches is believed before it is looked into, and again at
-/// each doubling: a look costs a hundred times as much as a launch under another one.
+/// Number of times that launches believe a raised flag before they check it, and again at each
+/// doubling. A check costs a hundred times as much as a nested launch.
 const BELIEVED: u32 = 16;
 
 impl<const FLAG: usize> Raised<FLAG> {
-    /// `None` if the call comes from the driver itself, beneath the function that has raised the
-    /// flag.
+    /// Raises the flag. Returns `None` if the call comes from the driver itself, beneath the
+    /// function that has raised it.
     #[inline(always)]
     pub fn enter() -> Option<Self> {
         crate::fork::check();
-        // Both of the function that this is inlined into, and not of a closure.
+        // Both of the function into which this is inlined, not of a closure.
         let (stack, code) = (stack_pointer(), code_address());
         let here = Here::now();
         // Not made unless it is handed out: dropping it lowers the flag.
@@ -228,7 +227,7 @@ impl<const FLAG: usize> Raised<FLAG> {
             })
     }
 
-    /// For who has just been told that the flag is down.
+    /// Sets the flag. Call it only after checking that it is down.
     #[inline(always)]
     #[must_use]
     pub fn raise() -> Self {
@@ -238,17 +237,18 @@ impl<const FLAG: usize> Raised<FLAG> {
         Self(here)
     }
 
-    /// Whether the call comes from beneath the function that has raised the calling thread's flag.
+    /// Returns true if the call comes from beneath the function that has raised the calling
+    /// thread's flag.
     ///
-    /// For launches. Where the flag was left up by a jump, some launches from deeper on the stack
-    /// may pass for such.
+    /// It is for launches. If a jump left the flag up, some launches from deeper on the stack may
+    /// pass for such.
     #[inline(always)]
     pub fn is_up() -> bool {
         let stack = stack_pointer();
         Thread::with(|thread| stack < thread.raised[FLAG].get() && thread.believes(FLAG))
     }
 
-    /// What the thread remembers.
+    /// Passes the thread's state to `work`.
     #[inline]
     pub fn with<R>(&self, work: impl FnOnce(&Thread) -> R) -> R {
         self.0.with(work)
@@ -268,8 +268,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs `work` as a driver runs its own exported functions: beneath the caller, through code
-    /// that is not ours.
+    /// Runs `work` as a driver runs its own exported functions: beneath the caller, through other
+    /// code.
     #[inline(never)]
     fn within_a_driver<W: FnMut()>(mut work: W) {
         unsafe extern "C" fn compare<W: FnMut()>(
@@ -339,7 +339,7 @@ mod tests {
         assert!(!is_up::<1>() && enters::<1>());
     }
 
-    /// Raises a flag and never lowers it, as a function that is left by a jump.
+    /// Raises a flag and never lowers it, as a function that a jump leaves.
     #[inline(never)]
     fn left<const FLAG: usize>() {
         core::mem::forget(core::hint::black_box(Raised::<FLAG>::raise()));
@@ -366,7 +366,7 @@ mod tests {
             assert!(enters_at());
             assert!(!is_up::<0>(), "and lowered as ever");
         }
-        // Launches do not look each time. They find out soon.
+        // Launches do not check each time, but soon.
         left::<1>();
         let passed = (0..1000).filter(|_| deeper::<4096>(is_up::<1>)).count();
         assert!(passed < BELIEVED as usize, "{passed}");

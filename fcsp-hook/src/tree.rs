@@ -1,10 +1,10 @@
-//! What runs when the library is loaded: an unnamed tree of processes gets its name, for all
-//! descendants to inherit.
+//! Naming of an unnamed tree of processes when the library is loaded, so that all descendants
+//! inherit the name.
 //!
 //! At this moment the program has one thread and has not begun, so its environment can be changed.
-//! Later that would race with the program's own threads, and children that were started before
-//! would not have the name. A process that sets no limits pays for a look at its environment, which
-//! allocates nothing.
+//! Later that would race with the program's own threads, and earlier children would not have the
+//! name. A process that sets no limits only pays for a look at its environment, which allocates
+//! nothing.
 
 use core::ffi::{CStr, c_char};
 use std::ffi::CString;
@@ -32,7 +32,7 @@ extern "C" fn at_load() {
     });
 }
 
-/// Whether the environment sets limits and names no tenant.
+/// Returns true if the environment sets limits and names no tenant.
 fn is_unnamed() -> bool {
     let mut limited = false;
     // SAFETY: read while the linker loads libraries, before any thread of the program could change
@@ -82,9 +82,9 @@ fn name() {
     }
 }
 
-/// Puts the name in front of all other variables. Programs that write their title over the
-/// environment take the end of the last variable for the end of that memory, so a new one must not
-/// be the last, as `setenv` would have it.
+/// Puts the name in front of all other variables. Programs that overwrite the environment with
+/// their title take the end of the last variable for the end of that memory. A new variable must
+/// therefore not be the last, as `setenv` would make it.
 ///
 /// # Safety
 /// No other thread reads or changes the environment at the same time.
