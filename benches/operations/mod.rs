@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fcsp_core::allocations::Allocations;
 use fcsp_core::control::{Control, Limits};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
-use fcsp_core::file::SetupLock;
 use fcsp_core::memory::MemoryTracker;
 use fcsp_core::region::Attachment;
 use fcsp_core::region::attach::Governed;
@@ -14,6 +13,7 @@ use fcsp_core::share::cost::{CostTable, kernel_key};
 use fcsp_core::share::gate::{Gate, Verdict};
 use fcsp_core::share::page::{TenantPage, View};
 use fcsp_core::share::params::Params;
+use fcsp_core::state::SetupGuard;
 
 const LIMIT: u64 = 8 << 30;
 
@@ -34,12 +34,11 @@ impl Place {
             uuid: DeviceUuid([7; 16]),
             pci: None,
         };
-        let setup =
-            SetupLock::acquire(&dir.path().join("setup.lock")).expect("nobody else has the lock");
+        let setup = SetupGuard::acquire(dir.path()).expect("nobody else has the lock");
         let path = dir.path().join("device.region");
         let attachment =
             Attachment::open(&path, &device, 80 << 30, LIMIT, &setup).expect("a fresh region");
-        Control::create(dir.path())
+        Control::create(&setup)
             .and_then(|page| page.write(&Limits::default()))
             .expect("a control page");
         let control = Control::open_as_member(dir.path()).expect("the page just written");

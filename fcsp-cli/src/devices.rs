@@ -9,13 +9,12 @@ use anyhow::Context as _;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::share::params::Mode;
 use fcsp_core::units::Bytes;
+use fcsp_tenancy::{DeviceSnapshot, TenantSnapshot, Vendor, inventory};
 use serde::Serialize;
 
 use super::libraries::Libraries;
 use super::probe::{self, Device, Simulated};
-use super::tenants::{self, DeviceView, TenantView};
-use super::vendors::Vendor;
-use super::{Context, numbers, output, shares, sim};
+use super::{Context, figures, output, sim, visible};
 
 const HELP: &str = "\
 Every vendor whose driver is installed is asked, in a process of its own. A device has the number that a program started \
@@ -27,10 +26,10 @@ Examples:
   fcsp devices --sim h100x2                      simulated accelerators, with their tenants
   fcsp devices --json | jq '.devices[] | {uuid, used_bytes, promised_bytes}'
 
-JSON keys: schema (fcsp.devices/1), state_dir, devices[]: vendor (null where only a tenant's files tell of it), number (as a \
+JSON keys: schema (fcsp.devices/2), state_dir, devices[]: vendor (null where only a tenant's files tell of it), number (as a \
 program counts; null if unknown), index (place in the machine), name, uuid, pci, total_bytes, used_bytes (by everybody, FCSP or \
 not; null if nobody tells), mig, promised_bytes, promised_share (1 is all of its time), unlimited (tenants without a memory quota), \
-tenants[]: name, used_bytes, limit_bytes, quota (its share); problems[] (vendor, text): what could not be read.";
+tenants[]: name, used_bytes, limit_bytes, share (of the time); problems[] (vendor, text): what could not be read.";
 
 /// How long a driver may take that has to load its kernel module or wake its devices.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,7 +52,7 @@ struct Part {
     name: String,
     used_bytes: u64,
     limit_bytes: Option<u64>,
-    quota: Option<f64>,
+    share: Option<f64>,
 }
 
 /// A device with what is promised of it.
@@ -110,7 +109,7 @@ impl Row {
     }
 
     /// A device that no driver showed: a simulated one, or one that is gone.
-    fn of_tenant(device: &DeviceView) -> Self {
+    fn of_tenant(device: &DeviceSnapshot) -> Self {
         let region = &device.region;
         Self {
             vendor: None,
@@ -138,11 +137,11 @@ impl Row {
     }
 
     /// Enters a tenant that is on this device, or whose limits name it.
-    fn enter(&mut self, tenant: &TenantView) {
+    fn enter(&mut self, tenant: &TenantSnapshot) {
         let on = tenant.devices.iter().find(|on| on.region.uuid == self.uuid);
         let promise = self
             .identity()
-            .map(|identity| tenants::promise(tenant, &identity))
+            .map(|identity| inventory::promise(tenant, &identity))
             .unwrap_or_default();
         if on.is_none() && !promise.by_name {
             return;
@@ -154,7 +153,7 @@ impl Row {
             None => promise.memory.map(|quota| quota.resolve(total)),
         };
         let limit = limit.filter(|&bytes| bytes != u64::MAX);
-        let quota = promise
+        let share = promise
             .compute
             .filter(|params| params.mode != Mode::None)
             .map(|params| f64::from(params.quota) / f64::from(fcsp_core::units::WHOLE));
@@ -163,12 +162,12 @@ impl Row {
             Some(bytes) => self.promised_bytes = self.promised_bytes.saturating_add(bytes),
             None => self.unlimited += 1,
         }
-        self.promised_share += quota.unwrap_or(0.0);
+        self.promised_share += share.unwrap_or(0.0);
         self.tenants.push(Part {
             name: tenant.name.clone(),
             used_bytes: on.map_or(0, |on| on.region.used_bytes),
             limit_bytes: limit,
-            quota,
+            share,
         });
     }
 
@@ -228,7 +227,7 @@ impl Row {
             } else {
                 ""
             };
-            let share = shares::percent(Some(self.promised_share));
+            let share = figures::percent(Some(self.promised_share));
             lines.push(format!("   time     {share} promised{more}"));
         }
         for part in &self.tenants {
@@ -236,8 +235,8 @@ impl Row {
                 .limit_bytes
                 .map_or("no quota".into(), |limit| format!("of {}", Bytes(limit)));
             let quota = part
-                .quota
-                .map(|quota| format!(", {} of the time", shares::percent(Some(quota))))
+                .share
+                .map(|quota| format!(", {} of the time", figures::percent(Some(quota))))
                 .unwrap_or_default();
             lines.push(format!(
                 "   tenant   {}: {} {limit}{quota}",
@@ -252,7 +251,7 @@ impl Row {
 /// Sentences on devices of which more has been promised than they have.
 pub fn over_promised(context: &Context, devices: &[Device]) -> Vec<String> {
     // A folder that cannot be read is a finding of its own.
-    let tenants = tenants::all(&context.state).unwrap_or_default();
+    let tenants = inventory::all(&context.state).unwrap_or_default();
     let mut said = Vec::new();
     for device in devices {
         let mut row = Row::of(Vendor::Cuda, device.clone(), None);
@@ -273,7 +272,7 @@ pub fn over_promised(context: &Context, devices: &[Device]) -> Vec<String> {
             ));
         }
         if row.promised_share > 1.000_001 {
-            let share = shares::percent(Some(row.promised_share));
+            let share = figures::percent(Some(row.promised_share));
             said.push(format!(
                 "{share} of the time of device {} were promised, to {names}",
                 row.uuid
@@ -337,7 +336,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut problems = Vec::new();
     let found = found(simulated.as_ref(), &mut problems);
-    let numbered: BTreeMap<String, u32> = numbers::devices(machine.as_ref(), false)
+    let numbered: BTreeMap<String, u32> = visible::devices(machine.as_ref(), false)
         .into_iter()
         .flatten()
         .map(|device| (device.uuid, device.index))
@@ -352,7 +351,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
             Row::of(vendor, device, number)
         })
         .collect();
-    let tenants = tenants::all(&context.state)
+    let tenants = inventory::all(&context.state)
         .with_context(|| format!("state folder {}", context.state.path().display()))?;
     for tenant in tenants.iter().filter(|tenant| !tenant.is_dead()) {
         for device in &tenant.devices {
@@ -367,7 +366,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     let report = Report {
-        schema: "fcsp.devices/1",
+        schema: "fcsp.devices/2",
         state_dir: context.state.path().display().to_string(),
         devices,
         problems,

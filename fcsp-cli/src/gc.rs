@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{Context, output, sim, tenants};
+use fcsp_tenancy::{Scope, collect};
+
+use super::{Context, output, sim};
 
 const HELP: &str = "\
 Dead tenants hold no memory: the kernel tells their processes' death at once. What is left is a few kilobytes of files, \
@@ -24,7 +26,7 @@ pub struct Args {
 
 /// `fcsp gc`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut removed, machines) = tenants::collect(&context.state, true)
+    let (mut removed, machines) = collect(&context.state, Scope::All)
         .and_then(|removed| Ok((removed, sim::collect(&context.state)?)))
         .with_context(|| format!("state folder {}", context.state.path().display()))?;
     if args.json {

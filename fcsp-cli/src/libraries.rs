@@ -21,8 +21,8 @@ use fcsp_core::places::{self, Kind};
 use fcsp_core::state::StateDir;
 use serde::Serialize;
 
-use super::vendors::Vendor;
 use super::{Context, output};
+use fcsp_tenancy::Vendor;
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

@@ -4,15 +4,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use fcsp_core::config::{Quota, check_tenant_name, file};
-use fcsp_core::control::{Control, Limits};
-use fcsp_core::file::SetupLock;
+use fcsp_core::config::{Parameter, Quota, check_tenant_name, file, text};
+use fcsp_core::control::Limits;
+use fcsp_core::state::SetupGuard;
 use fcsp_core::units::Bytes;
+use fcsp_tenancy::{DeviceOrder, MEND, TenantSnapshot, edit_limits};
 use serde::Serialize;
 
-use super::limits::{self, LimitArgs};
-use super::numbers::Numbers;
-use super::tenants::{self, TenantView};
+use super::limits::LimitArgs;
 use super::{Context, output, ps};
 
 const LIMIT_HELP: &str = "\
@@ -28,14 +27,14 @@ Examples:
   fcsp limit train --memory 1=remove         device 1 as every other
   fcsp limit train                           show the limits
 
-JSON keys: schema (fcsp.limit/2), notes[], and those of a tenant in `fcsp ps --json`.
+JSON keys: schema (fcsp.limit/3), notes[], and those of a tenant in `fcsp ps --json`.
 
 Exit codes: 0 done, 125 no such tenant, it has ended, or the limits do not fit.";
 
 const PAUSE_HELP: &str = "\
 A paused tenant's programs wait at their next launch; their memory stays. `fcsp resume` lets them go on.
 
-JSON keys: schema (fcsp.limit/2), notes[], and those of a tenant in `fcsp ps --json`.
+JSON keys: schema (fcsp.limit/3), notes[], and those of a tenant in `fcsp ps --json`.
 
 Exit codes: 0 done, 125 no such tenant, or it has ended.";
 
@@ -64,10 +63,10 @@ pub struct PauseArgs {
 }
 
 /// The tenant of this name, as it is now.
-fn existing(context: &Context, name: &str) -> anyhow::Result<TenantView> {
+fn existing(context: &Context, name: &str) -> anyhow::Result<TenantSnapshot> {
     check_tenant_name("TENANT", name)?;
     match std::fs::metadata(context.state.tenant(name)) {
-        Ok(folder) if folder.is_dir() => Ok(TenantView::read(&context.state, name)),
+        Ok(folder) if folder.is_dir() => Ok(TenantSnapshot::read(&context.state, name)),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
             "state folder {}: {error}; it is another user's: be that user, or choose one with --state-dir",
             context.state.path().display()
@@ -77,7 +76,7 @@ fn existing(context: &Context, name: &str) -> anyhow::Result<TenantView> {
 }
 
 /// The same, to be changed: one that has ended takes no change.
-fn living(context: &Context, name: &str) -> anyhow::Result<TenantView> {
+fn living(context: &Context, name: &str) -> anyhow::Result<TenantSnapshot> {
     let view = existing(context, name)?;
     if view.is_dead() {
         bail!(
@@ -93,31 +92,27 @@ fn change(
     name: &str,
     edit: impl FnOnce(&Limits) -> anyhow::Result<Limits>,
 ) -> anyhow::Result<()> {
-    let dir = context.state.tenant(name);
     let write = || -> anyhow::Result<()> {
-        let _lock = SetupLock::acquire(&dir.join("setup.lock"))?;
-        let before = match Control::open(&dir)? {
-            // A page that its writer left half-written says nothing: the limits given now are all
-            // there are.
-            Some(page) => page
-                .read_settled()
-                .map(|(_, limits)| limits)
-                .unwrap_or_default(),
-            None => Limits::default(),
-        };
-        let after = edit(&before)?;
-        Control::create(&dir)?.write(&after)?;
-        tenants::enter_priority(&context.state, name, &after);
+        let setup = SetupGuard::acquire(&context.state.tenant(name))?;
+        edit_limits(&setup, &context.state, edit)?;
         Ok(())
     };
     write()
-        .map_err(|error| match error.downcast_ref::<std::io::Error>() {
+        .map_err(|error| match io_error(&error) {
             Some(io) if io.kind() == std::io::ErrorKind::InvalidData => {
-                anyhow::anyhow!("{error}; {}", tenants::MEND)
+                anyhow::anyhow!("{error}; {MEND}")
             }
             _ => error,
         })
         .with_context(|| format!("tenant {name}"))
+}
+
+/// Returns the system's reason of an error, if it has one.
+pub fn io_error(error: &anyhow::Error) -> Option<&std::io::Error> {
+    match error.downcast_ref() {
+        Some(fcsp_tenancy::Error::Io(io)) => Some(io),
+        _ => error.downcast_ref(),
+    }
 }
 
 /// What `limit`, `pause` and `resume` answer: the tenant as `fcsp ps` has it.
@@ -126,12 +121,12 @@ struct Document<'a> {
     schema: &'static str,
     notes: &'a [String],
     #[serde(flatten)]
-    tenant: &'a TenantView,
+    tenant: &'a TenantSnapshot,
 }
 
 /// Prints the tenant's limits. `quota` is what a quota below the bytes held is called.
 fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let view = TenantView::read(&context.state, name);
+    let view = TenantSnapshot::read(&context.state, name);
     let mut notes = Vec::new();
     for region in view.devices.iter().map(|device| &device.region) {
         if region
@@ -146,7 +141,7 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
     }
     if json {
         output::json(&Document {
-            schema: "fcsp.limit/2",
+            schema: "fcsp.limit/3",
             notes: &notes,
             tenant: &view,
         })?;
@@ -154,10 +149,10 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
     }
     output::line(&format!(
         "{name}: memory {}, compute {}{}",
-        limits::memory_text(&view.limits.memory),
+        text::memory(&view.limits.memory),
         match &view.outer {
             Some(outer) => format!("that of {outer}, which it is a part of"),
-            None => limits::compute_text(&view.limits.compute),
+            None => text::compute(&view.limits.compute),
         },
         match ps::state(&view) {
             "running" => String::new(),
@@ -172,16 +167,16 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
 
 /// `fcsp limit`.
 pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
-    if args.limits.is_empty() {
+    let changes = args.limits.changes();
+    if changes.is_empty() {
         existing(context, &args.tenant)?;
         return report(context, &args.tenant, "its quota", args.json);
     }
     let view = living(context, &args.tenant)?;
-    let other = args
-        .limits
-        .given()
-        .map(|(option, ..)| option)
-        .find(|option| *option != "--memory");
+    let other = changes
+        .iter()
+        .find(|change| change.parameter != Parameter::Memory)
+        .map(|change| &change.field);
     if let (Some(outer), Some(option)) = (&view.outer, other) {
         bail!(
             "{option}: tenant {} is a part of {outer} and has a memory limit only: its work counts in the share of {outer}",
@@ -194,9 +189,9 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
             file::AUTHORITY
         );
     }
-    let numbers = Numbers::load(&context.state.tenant(&args.tenant));
+    let order = DeviceOrder::load(&context.state.tenant(&args.tenant));
     change(context, &args.tenant, |before| {
-        let after = args.limits.merge(before, &numbers)?;
+        let after = changes.apply(before, &order)?;
         check_devices(context, &args.tenant, before, &after)?;
         Ok(after)
     })?;
@@ -211,7 +206,7 @@ fn check_devices(
     before: &Limits,
     after: &Limits,
 ) -> anyhow::Result<()> {
-    let devices = TenantView::read(&context.state, name).devices;
+    let devices = TenantSnapshot::read(&context.state, name).devices;
     for (selector, quota) in after.memory.iter() {
         let Quota::Bytes(bytes) = quota else { continue };
         let known = before.memory.iter().any(|rule| rule == (selector, quota));

@@ -3,33 +3,33 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use fcsp_core::config::text;
 use fcsp_core::region::RegionSnapshot;
 use fcsp_core::units::Bytes;
+use fcsp_tenancy::{INTERVAL, MEND, Sampler, Share, TenantSnapshot, inventory};
 
-use super::Context;
 use super::output::{self, Align, Table};
-use super::shares::{self, Sampler, Share};
-use super::tenants::{self, TenantView};
+use super::{Context, figures};
 
 const HELP: &str = "\
 Examples:
   fcsp ps
-  fcsp ps --sample                     with the compute share had, over 200 ms
-  fcsp ps --json | jq '.tenants[] | {name, used_bytes, had: .devices[0].compute.had}'
+  fcsp ps --sample                     with the time used of each device, over 200 ms
+  fcsp ps --json | jq '.tenants[] | {name, used_bytes, utilization: .devices[0].compute.utilization}'
 
-HAD is GPU time had per time passed, HELD the time its launches stood at the gate (at most 100% a process), QUEUE the GPU \
-time submitted and not yet done, LATE the launches that went because a deadline passed.
+UTIL is the device time used per time passed, THROTTLED the time that launches waited (at most 100% a process), QUEUE the \
+device time submitted and not yet done, FORCED the launches that went because their deadline passed.
 
-JSON keys: schema (fcsp.ps/2), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, outer (the tenant that it is a part of, or null), paused, used_bytes, \
-refused, memory[] (device, value, bytes, part), compute[] (device, value, quota, mode, priority, floor, pool, burst, weight; \
+JSON keys: schema (fcsp.ps/3), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, outer (the tenant that it is a part of, or null), paused, used_bytes, \
+refused, memory[] (device, value, bytes, part), compute[] (device, value, guarantee, mode, priority, floor, shared_pool, burst, weight; \
 parts are of the device, 1 is all of it, null where there is none), roots[] (pid, start_time, alive), problems[], \
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped (all null for a \
 tenant that only submits work through fcsp-core), \
-processes[]: pid, start_time, name, alive, held_bytes, allocated_bytes, overhead_bytes, refused; \
-compute (null without a share): quota, mode, priority, floor, pool, burst, weight as above, had, borrowed, throttled (each per \
-time passed, throttled also per process; null of the ended, and where nothing is counted), interval_ns, in_flight_ns, consumed_ns, waits, let_through, \
-mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), leaning \
-(latency, throughput or none: what the adaptive mode goes by), not_coordinated (why the share is kept without regard to the other tenants, or null); \
+processes[]: pid, start_time, name, alive, reserved_bytes, allocated_bytes, overhead_bytes, refused; \
+compute (null without a share): guarantee, mode, priority, floor, shared_pool, burst, weight as above, utilization, surplus, throttled (each per \
+time passed, throttled also per process; null of the ended, and where nothing is counted), interval_ns, in_flight_ns, consumed_ns, waits, forced_admissions, \
+mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), sensitivity \
+(latency, throughput or none: which the adaptive mode uses), not_coordinated (why the share is kept without regard to the other tenants, or null); \
 units (compute units of its own, such as \"0-71\"; null where it runs on all).";
 
 /// Options of `fcsp ps`.
@@ -39,7 +39,7 @@ pub struct Args {
     /// Show tenants and processes that have ended, too
     #[arg(long, short)]
     all: bool,
-    /// Measure the compute share had, too: takes 200 ms
+    /// Measure the time used of each device, too: takes 200 ms
     #[arg(long)]
     sample: bool,
     /// Print one JSON document; measures as --sample does
@@ -51,20 +51,20 @@ pub struct Args {
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The tenants.
-    pub tenants: Vec<TenantView>,
+    pub tenants: Vec<TenantSnapshot>,
     /// Tenants that have ended and are left out.
     pub ended: usize,
 }
 
 /// Whether a tenant is listed: the living, and those with something wrong; with `all` every one.
-fn visible(tenant: &TenantView, all: bool) -> bool {
+fn visible(tenant: &TenantSnapshot, all: bool) -> bool {
     all || !tenant.is_dead() || !tenant.problems.is_empty()
 }
 
 /// The whole listing as JSON.
 pub fn document(context: &Context, listing: &Listing) -> serde_json::Value {
     serde_json::json!({
-        "schema": "fcsp.ps/2",
+        "schema": "fcsp.ps/3",
         "state_dir": context.state.path(),
         "ended": listing.ended,
         "tenants": listing.tenants,
@@ -73,7 +73,7 @@ pub fn document(context: &Context, listing: &Listing) -> serde_json::Value {
 
 /// The tenants to list.
 pub fn list(context: &Context, all: bool) -> anyhow::Result<Listing> {
-    let mut tenants = tenants::all(&context.state)
+    let mut tenants = inventory::all(&context.state)
         .with_context(|| format!("state folder {}", context.state.path().display()))?;
     let there = tenants.len();
     tenants.retain(|tenant| visible(tenant, all));
@@ -94,7 +94,7 @@ pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
     if shares {
         let mut sampler = Sampler::default();
         sampler.compare(&mut listing.tenants);
-        std::thread::sleep(shares::INTERVAL);
+        std::thread::sleep(INTERVAL);
         listing = list(context, all)?;
         sampler.compare(&mut listing.tenants);
     }
@@ -102,7 +102,7 @@ pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
 }
 
 /// A tenant's state in a word.
-pub fn state(tenant: &TenantView) -> &'static str {
+pub fn state(tenant: &TenantSnapshot) -> &'static str {
     match (tenant.alive, tenant.paused) {
         (true, true) => "paused",
         (true, false) => "running",
@@ -125,7 +125,7 @@ fn limit(device: &RegionSnapshot) -> String {
 }
 
 /// The table; `sampled` with what was measured, with `all` the processes that ended, too.
-fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
+fn table(tenants: &[TenantSnapshot], sampled: bool, all: bool) -> Table {
     let mut columns = vec![
         ("TENANT", Align::Left),
         ("STATE", Align::Left),
@@ -138,7 +138,7 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
         ("COMPUTE", Align::Left),
     ];
     if sampled {
-        columns.extend(["HAD", "HELD", "QUEUE", "LATE"].map(|name| (name, Align::Right)));
+        columns.extend(["UTIL", "THROTTLED", "QUEUE", "FORCED"].map(|name| (name, Align::Right)));
         columns.push(("MIX", Align::Left));
     }
     let mut table = Table::new(&columns);
@@ -157,14 +157,14 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
                 percent,
                 peak,
                 refused,
-                tenant.compute_text(),
+                compute_text(tenant),
             ];
             row.extend(share.map_or(Default::default(), share_cells));
             table.row(row);
         };
         if tenant.devices.is_empty() {
             let dash = || "-".to_owned();
-            let cells = [dash(), tenant.memory_text(), dash(), dash(), dash()];
+            let cells = [dash(), memory_text(tenant), dash(), dash(), dash()];
             head(&mut table, "-", cells, None);
         }
         for device in &tenant.devices {
@@ -195,7 +195,7 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
                     if process.alive { "alive" } else { "dead" }.into(),
                     String::new(),
                     if process.alive {
-                        bytes(process.held_bytes)
+                        bytes(process.reserved_bytes)
                     } else {
                         "-".into()
                     },
@@ -210,14 +210,14 @@ fn table(tenants: &[TenantView], sampled: bool, all: bool) -> Table {
     table
 }
 
-/// What was measured of a share: had, held, queue, late, mix.
+/// Returns the cells of a share: utilization, throttled, queue, forced, mix.
 pub fn share_cells(share: &Share) -> [String; 5] {
     [
-        shares::percent(share.had),
-        shares::percent(share.throttled),
-        shares::time(share.in_flight_ns),
-        share.let_through.to_string(),
-        shares::mostly(&share.mix, 2),
+        figures::percent(share.utilization),
+        figures::percent(share.throttled),
+        figures::time(share.in_flight_ns),
+        share.forced_admissions.to_string(),
+        figures::mostly(&share.mix, 2),
     ]
 }
 
@@ -235,11 +235,11 @@ pub fn show(listing: &Listing, sampled: bool, all: bool) -> anyhow::Result<()> {
             "{ended} tenants have ended: --all shows them, `fcsp gc` removes them"
         ))?,
     }
-    for text in listing.tenants.iter().flat_map(TenantView::not_coordinated) {
+    for text in listing.tenants.iter().flat_map(not_coordinated) {
         output::line(&text)?;
     }
     for problem in listing.tenants.iter().flat_map(|tenant| &tenant.problems) {
-        eprintln!("fcsp: warning: {problem}; {}", tenants::MEND);
+        eprintln!("fcsp: warning: {problem}; {}", MEND);
     }
     Ok(())
 }
@@ -258,4 +258,29 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     }
     show(&listing, measure, args.all)?;
     Ok(ExitCode::SUCCESS)
+}
+/// Returns a sentence for each share that is kept without regard to the device's other tenants.
+pub fn not_coordinated(tenant: &TenantSnapshot) -> impl Iterator<Item = String> {
+    tenant.devices.iter().filter_map(|device| {
+        let share = device.compute.as_ref()?;
+        let reason = share.not_coordinated.filter(|_| device.living > 0)?;
+        let uuid = short(&device.region.uuid);
+        Some(format!(
+            "{} on {uuid} is not coordinated: {reason}",
+            tenant.name
+        ))
+    })
+}
+
+/// Returns the compute share that was asked for, in a word or two for a table.
+pub fn compute_text(tenant: &TenantSnapshot) -> String {
+    match tenant.limits.compute.is_empty() {
+        true => "-".into(),
+        false => text::compute(&tenant.limits.compute),
+    }
+}
+
+/// Returns the memory quota that was asked for, in a word or two.
+pub fn memory_text(tenant: &TenantSnapshot) -> String {
+    text::memory(&tenant.limits.memory)
 }

@@ -1,5 +1,11 @@
 //! `fcsp run`: makes a tenant, then becomes the program, so that its signals, exit status and
 //! number are its own.
+//!
+//! [`run`] goes through four steps: a plan is made and checked; a tenant is set up or joined; an
+//! injection is put together; the program takes this process over.
+
+mod checks;
+mod configuration;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -7,30 +13,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
-use fcsp_core::config::{
-    Config, ConfigError, Quota, Rules, Source, check_tenant_name, file, names,
-};
-use fcsp_core::control::{Control, Limits};
+use fcsp_core::config::{Config, Quota, Source};
+use fcsp_core::control::Limits;
 use fcsp_core::device::Selector;
-use fcsp_core::file::SetupLock;
-use fcsp_core::spatial::Wish;
-use fcsp_core::state::{STATE_DIR_VARIABLE, StateDir};
-use fcsp_core::tenant::{MANAGED_MARK, OUTER_FILE};
-use fcsp_core::tree;
-use fcsp_core::units::Bytes;
+use fcsp_core::state::StateDir;
+use fcsp_sim::spec::Topology;
+use fcsp_tenancy::injection::prepended;
+use fcsp_tenancy::units::UnitDevice;
+use fcsp_tenancy::{
+    DeviceOrder, Error, Injection, MEND, Overcommit, Placement, Request, Scope, Vendor, Warning,
+    collect, is_needed,
+};
 
 use super::libraries::Libraries;
-use super::limits::{self, LimitArgs};
-use super::numbers::{self, Numbers};
-use super::parts::Around;
+use super::limits::{LimitArgs, with_option};
 use super::probe::Device;
 use super::program::Obstacle;
-use super::tenants::{self, TenantView};
-use super::vendors::{self, Choice, Vendor};
-use super::{Coded, Context, program, promises, sim, spatial};
-
-/// The variable by which Level Zero's loader makes its management functions answer.
-const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
+use super::vendors::{self, Choice};
+use super::{Coded, Context, program, sim, spatial, visible};
 
 const HELP: &str = "\
 Rules: `8GiB` (every device) or per device by number, UUID or PCI address: `0=8GiB,1=40%,GPU-<uuid>=2GiB`.
@@ -85,38 +85,6 @@ pub struct Args {
     program: Vec<OsString>,
 }
 
-/// A list variable's value with `first` put before what is there.
-pub fn prepended(variable: &str, first: &Path) -> OsString {
-    let mut value = first.as_os_str().to_owned();
-    if let Some(rest) = std::env::var_os(variable).filter(|rest| !rest.is_empty()) {
-        value.push(":");
-        value.push(rest);
-    }
-    value
-}
-
-/// `LD_PRELOAD` with our libraries first and no other copy of any.
-fn preload_value(libraries: &[PathBuf]) -> OsString {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
-    let others = before
-        .as_bytes()
-        .split(|&b| b == b':' || b == b' ')
-        .filter(|entry| !entry.is_empty())
-        .filter(|entry| {
-            let file = Path::new(OsStr::from_bytes(entry)).file_name();
-            !Vendor::ALL
-                .iter()
-                .any(|vendor| file == Some(OsStr::new(vendor.library())))
-        });
-    let all: Vec<&[u8]> = libraries
-        .iter()
-        .map(|path| path.as_os_str().as_bytes())
-        .chain(others)
-        .collect();
-    OsString::from_vec(all.join(&b':'))
-}
-
 /// The vendors whose libraries go into the program, and the libraries in the loader's order. The
 /// simulated machine has CUDA only.
 fn preloads(libraries: &Libraries, args: &Args) -> anyhow::Result<(Vec<Vendor>, Vec<PathBuf>)> {
@@ -144,396 +112,112 @@ fn preloads(libraries: &Libraries, args: &Args) -> anyhow::Result<(Vec<Vendor>, 
     Ok((chosen, paths))
 }
 
-/// Checks rules against the devices: one that is not there, or a quota larger than it, is a slip.
-fn check_devices(limits: &Limits, devices: &[Device]) -> Result<(), ConfigError> {
-    let known = || -> String {
-        let list: Vec<String> = devices
-            .iter()
-            .map(|device| format!("{}={} ({})", device.index, device.uuid, device.name))
-            .collect();
-        match list.is_empty() {
-            true => "no device is visible".into(),
-            false => format!("there is {}", list.join(", ")),
-        }
-    };
-    let matching = |selector: Selector| -> Vec<&Device> {
-        devices
-            .iter()
-            .filter(|device| selector.matches(&device.identity()).is_some())
-            .collect()
-    };
-    let named = limits
-        .memory
-        .iter()
-        .map(|(selector, _)| ("--memory", selector))
-        .chain(
-            limits
-                .compute
-                .iter()
-                .map(|(selector, _)| ("--compute", selector)),
-        );
-    for (option, selector) in named {
-        if matching(selector).is_empty() {
-            return Err(ConfigError::new(
-                option,
-                match selector {
-                    Selector::All => "no device is visible; check CUDA_VISIBLE_DEVICES".to_owned(),
-                    selector => format!("device {selector} does not exist; {}", known()),
-                },
-            ));
-        }
-    }
-    for (selector, quota) in limits.memory.iter() {
-        let Quota::Bytes(bytes) = quota else { continue };
-        // A rule for every device may be meant for the large ones.
-        let Some(largest) = matching(selector)
-            .into_iter()
-            .max_by_key(|device| device.total_bytes)
-        else {
-            continue;
-        };
-        // A listing rounds: what it shows as the device's size is the device's size.
-        let is_rounded = Bytes(bytes).to_string() == Bytes(largest.total_bytes).to_string();
-        if bytes > largest.total_bytes && !is_rounded {
-            return Err(ConfigError::new(
-                "--memory",
-                format!(
-                    "{} is more than device {} has: {}, {} ({} bytes); give less, or a share such as 100%",
-                    Bytes(bytes),
-                    largest.index,
-                    largest.name,
-                    Bytes(largest.total_bytes),
-                    largest.total_bytes
-                ),
-            ));
-        }
-    }
-    Ok(())
+/// Everything that is known before a tenant is set up.
+struct Plan {
+    config: Config,
+    /// The program's file.
+    path: PathBuf,
+    libraries: Libraries,
+    /// Vendors whose libraries go in, and the libraries in the loader's order.
+    preloads: (Vec<Vendor>, Vec<PathBuf>),
+    machine: Option<Topology>,
+    /// Devices whose compute units are wished for.
+    unit_devices: Vec<UnitDevice>,
+    /// Devices as the program will see them; none where nobody can tell.
+    devices: Vec<Device>,
 }
 
-/// Memory that a context takes where nothing better is known, in bytes: less than on any large
-/// device of today.
-const LEAST_CONTEXT: u64 = 256 << 20;
-
-/// Says which quotas are too small for a program to begin with. `contexts` are the devices with
-/// what a context takes.
-fn small_quotas(limits: &Limits, devices: &[Device], context: Option<u64>) -> Vec<String> {
-    let least = context.unwrap_or(LEAST_CONTEXT);
-    let mut lines = Vec::new();
-    for device in devices.iter().filter(|device| device.total_bytes > 0) {
-        let Some(quota) = limits.memory.for_device(&device.identity()) else {
-            continue;
-        };
-        let bytes = quota.resolve(device.total_bytes);
-        if bytes >= least {
-            continue;
+impl Plan {
+    /// Reads the configuration, finds program, libraries and devices, and checks one against the
+    /// other.
+    fn of(state: &StateDir, args: &Args, config: Config) -> anyhow::Result<Self> {
+        if let Some(wrong) = vendors::wrong_settings().into_iter().next() {
+            bail!("{wrong}");
         }
-        // The unit below the one that was meant is the usual slip.
-        let meant = bytes
-            .checked_mul(1024)
-            .filter(|&meant| meant <= device.total_bytes && meant >= least)
-            .map_or(String::new(), |meant| {
-                format!("; did you mean {}?", Bytes(meant))
-            });
-        lines.push(format!(
-            "--memory: {} on device {} is less than a context takes ({}): programs get no memory there{meant}",
-            Bytes(bytes),
-            device.index,
-            match context {
-                Some(bytes) => Bytes(bytes).to_string(),
-                None => "300 to 600 MiB on large devices".to_owned(),
+        let machine = args.sim.as_deref().map(sim::topology).transpose()?;
+        let Some(name) = args.program.first() else {
+            bail!("no program was given; write it after `--`");
+        };
+        let path = program::find(name)?;
+        let libraries = Libraries::locate(state)?;
+        if machine.is_some() && !libraries.has_sim() {
+            bail!(
+                "--sim: {} has no simulated libraries",
+                libraries.sim.display()
+            );
+        }
+        let preloads = preloads(&libraries, args)?;
+        if !config.spatial.is_empty() && !preloads.0.contains(&Vendor::Hip) {
+            bail!(
+                "--spatial: only AMD's devices are divided by compute units, and there is no HIP runtime where the loader looks (--vendor hip if the program brings its own)"
+            );
+        }
+        let unit_devices = spatial::look(&config.spatial)?;
+        let devices = devices(&config, machine.as_ref())?;
+        match program::obstacle(&path) {
+            Some(Obstacle::Unreached(reason)) => eprintln!("fcsp: warning: {reason}"),
+            Some(Obstacle::Unloadable(message)) => {
+                return Err(Coded { code: 126, message }.into());
             }
-        ));
+            None => {}
+        }
+        Ok(Self {
+            config,
+            path,
+            libraries,
+            preloads,
+            machine,
+            unit_devices,
+            devices,
+        })
     }
-    lines
-}
 
-/// Refuses variables that were meant for FCSP and are read by nobody: a misspelt limit is no limit.
-fn check_names() -> Result<(), names::Unknown> {
-    let mut wrong: Vec<names::Unknown> = std::env::vars_os()
-        .filter_map(|(name, _)| names::wrong(name.to_str()?))
-        .collect();
-    wrong.sort_by(|a, b| a.name.cmp(&b.name));
-    match wrong.into_iter().next() {
-        Some(wrong) => Err(wrong),
-        None => Ok(()),
+    /// Sets the tenant up, or joins it.
+    fn place(&self, state: &StateDir, args: &Args) -> Result<Placement, Error> {
+        let changes = args.limits.changes();
+        let order = DeviceOrder::of(self.devices.iter().map(Device::identity));
+        let visible: Vec<_> = self.devices.iter().map(Device::visible).collect();
+        let mut request = Request::new(&self.config, &changes);
+        request.name = args.tenant.as_deref();
+        request.order = &order;
+        request.devices = &visible;
+        request.unit_devices = &self.unit_devices;
+        if args.no_overcommit {
+            request.overcommit = Overcommit::Refuse;
+        }
+        request.create_or_join(state)
     }
-}
 
-/// The configuration of the options and the environment; an authority leaves nothing to choose.
-fn configuration(args: &Args) -> anyhow::Result<Config> {
-    check_names()?;
-    if let Some(reason) = file::passed_over() {
-        eprintln!("fcsp: warning: {reason}");
-    }
-    if let Some(fixed) = file::read_authority()? {
-        if !args.limits.is_empty() || args.tenant.is_some() || args.spatial.is_some() {
-            bail!(
-                "{} sets this machine's limits; options cannot change them, run without",
-                file::AUTHORITY
-            );
+    /// Puts together what every program gets: libraries and state folder, and the simulated
+    /// machine.
+    fn injection(&self, context: &Context, args: &Args) -> anyhow::Result<Injection> {
+        let (vendors, libraries) = &self.preloads;
+        let mut injection = vendors
+            .iter()
+            .zip(libraries)
+            .fold(Injection::new(), |injection, (vendor, library)| {
+                injection.preload(*vendor, library)
+            })
+            .state(&context.state);
+        if let (Some(text), Some(machine)) = (&args.sim, &self.machine) {
+            let folders = prepended("LD_LIBRARY_PATH", &self.libraries.sim);
+            injection = injection
+                .env("FCSP_SIM", text)
+                .env("LD_LIBRARY_PATH", folders);
+            let path = sim::state_file(&context.state, machine)
+                .map_err(|error| unusable(context, error))?;
+            sim::prepare(path.as_deref(), machine)
+                .context("--sim: no simulated machine can be set up")?;
+            if let Some(path) = path {
+                injection = injection.env(sim::STATE_VARIABLE, path);
+            }
         }
-        return Ok(fixed);
-    }
-    let environment = std::env::vars_os().filter_map(|(name, value)| {
-        Some((
-            name.into_string().ok()?,
-            value.to_string_lossy().into_owned(),
-        ))
-    });
-    let mut config = args.limits.read(environment)?;
-    if let Some(text) = &args.spatial {
-        config.spatial = Rules::parse("--spatial", text, Wish::parse)?;
-    }
-    if let Some(name) = &args.tenant {
-        check_tenant_name("--tenant", name)?;
-        config.tenant = Some(name.clone());
-    }
-    Ok(config)
-}
-
-/// The tenant, set up; its name, its limits, and whether this call made it.
-struct Place {
-    name: String,
-    limits: Limits,
-    made: bool,
-    /// What keeps its programs on compute units of its own, if anything is to.
-    units: Option<spatial::Variable>,
-    /// The tenant that it is a part of.
-    outer: Option<Around>,
-    /// Where it lies.
-    state: StateDir,
-}
-
-fn take_place(
-    context: &Context,
-    args: &Args,
-    config: &Config,
-    (numbers, visible): (&Numbers, &[Device]),
-    devices: &[spatial::Place],
-) -> anyhow::Result<Place> {
-    let state = &context.state;
-    let unnamed = || format!("run-{}", std::process::id());
-    let around = Around::find(state);
-    let inside = match &around {
-        Some(around) => !around.takes_in(args.tenant.as_deref(), &args.limits, numbers)?,
-        None => false,
-    };
-    // A program does not leave its tenant by another name: it would have that tenant's limit and
-    // the new one's together.
-    let outer = around.filter(|_| inside);
-    let (name, asked) = match &outer {
-        Some(outer) => (
-            args.tenant.clone().unwrap_or_else(unnamed),
-            outer.asked(&args.limits, config, numbers)?,
-        ),
-        None => (
-            config.tenant.clone().unwrap_or_else(unnamed),
-            Limits {
-                memory: numbers.settle("--memory", &config.memory)?,
-                compute: numbers.settle("--compute", &config.compute)?,
-                paused: false,
-            },
-        ),
-    };
-    if let Some(outer) = &outer {
-        outer.check(&asked, visible)?;
-    }
-    // Behind the key of a tenant of root's nobody else makes one: another user's part of it lies in
-    // that user's own folder.
-    let is_behind_key = state.home().is_some();
-    let state = &match is_behind_key && outer.is_some() {
-        true => StateDir::own(),
-        false => state.clone(),
-    };
-    let dead = || TenantView::read(state, &name).is_dead();
-    // A name alone is a wish to join: without anybody to join it would be a tenant without a limit.
-    let says_nothing =
-        asked.memory.is_empty() && asked.compute.is_empty() && config.spatial.is_empty();
-    let needs_to_live = (config.tenant.is_some() || outer.is_some()) && says_nothing;
-    let not_there = || {
-        anyhow::anyhow!(
-            "no tenant {name} runs, so there are no limits to join: give them, such as --memory 16GiB (equal ones join a tenant that runs), or --memory unlimited for none"
-        )
-    };
-    if dead() {
-        if needs_to_live {
-            return Err(not_there());
-        }
-        // What a dead tenant of this name left, its highest use and its refusals, is not this
-        // one's; nor need this version be able to read it. One whose program may still come stays.
-        if !state.carried().contains(&name) {
-            let _ = state.remove_if(&name, dead);
-        }
-    }
-    // Held until the tenant is written: two commands at once must not both find the rest of a
-    // device free. Behind a key there is nothing but one tenant to join.
-    let promises = match state.home() {
-        Some(_) => None,
-        None => Some(SetupLock::acquire(
-            &state.provide_at()?.join("promises.lock"),
-        )?),
-    };
-    // SAFETY: geteuid takes nothing and cannot fail.
-    let lock = match unsafe { libc::geteuid() } {
-        0 => state.set_up_behind_key(&name)?,
-        _ => state.set_up_tenant(&name, config.source)?,
-    };
-    let dir = state.tenant(&name);
-    let there = TenantView::read(state, &name);
-    let joins = Control::open(&dir)?.is_some() && !there.is_dead();
-    let limits = if joins {
-        if let Some(outer) = &outer {
-            outer.check_part(&name, &dir)?;
-        }
-        let wanted = args.limits.merge(&there.limits, numbers)?;
-        if wanted.memory != there.limits.memory || wanted.compute != there.limits.compute {
-            bail!(
-                "tenant {name} lives, with memory {} and compute {}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant",
-                there.memory_text(),
-                limits::compute_text(&there.limits.compute)
-            );
-        }
-        if there.paused {
-            eprintln!(
-                "fcsp: warning: tenant {name} is paused: its programs wait at their first launch until `fcsp resume {name}`"
-            );
-        }
-        there.limits
-    } else {
-        if needs_to_live {
-            drop(lock);
-            let _ = state.remove_if(&name, dead);
-            return Err(not_there());
-        }
-        // What a part has is promised to the tenant around it.
-        let beyond = match &outer {
-            Some(_) => Vec::new(),
-            None => promises::beyond(state, &name, &asked, visible),
-        };
-        if let (Some(first), true) = (beyond.first(), args.no_overcommit) {
-            let message = format!("--no-overcommit: {first}");
-            drop(lock);
-            let _ = state.remove_if(&name, dead);
-            bail!("{message}");
-        }
-        for line in beyond {
-            eprintln!("fcsp: warning: {line}");
-        }
-        match &outer {
-            Some(outer) => outer.adopt(&dir)?,
-            None => forget_outer(&dir)?,
-        }
-        Control::create(&dir)?.write(&asked)?;
-        tenants::enter_priority(state, &name, &asked);
-        numbers.save(&dir)?;
-        asked
-    };
-    // The mark last: a tenant that is marked and has no program is taken for one that an agent
-    // keeps, and would stay for good if this command were killed in between.
-    tenants::add_root(&dir)?;
-    if !joins || there.managed {
-        fcsp_core::file::replace(&dir.join(MANAGED_MARK), b"")?;
-    }
-    let joining = spatial::Joining {
-        tenant: &name,
-        limits: &limits,
-        lives: joins,
-    };
-    let claimed = spatial::claim_all(state, joining, &config.spatial, devices);
-    drop(lock);
-    drop(promises);
-    let units = claimed.and_then(|units| match units {
-        None if joins => spatial::inherited(state, &name),
-        units => Ok(units),
-    });
-    let mut place = Place {
-        name,
-        limits,
-        made: !joins,
-        units: None,
-        outer,
-        state: state.clone(),
-    };
-    let entered = place.outer.as_ref().map_or(Ok(()), Around::add_root);
-    match units.and_then(|units| entered.map(|()| units).map_err(Into::into)) {
-        Ok(units) => {
-            place.units = units;
-            Ok(place)
-        }
-        Err(error) => {
-            leave_place(&place);
-            Err(error)
-        }
+        Ok(injection)
     }
 }
 
-/// Makes the tenant of a folder that somebody left a tenant by itself.
-fn forget_outer(dir: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(dir.join(OUTER_FILE)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
-/// A failure of the state folder, with what to do about it.
-fn unusable(context: &Context, error: std::io::Error) -> anyhow::Error {
-    if error.kind() == std::io::ErrorKind::InvalidData {
-        return anyhow::anyhow!("{error}; {}", tenants::MEND);
-    }
-    anyhow::Error::new(error).context(format!(
-        "cannot set the tenant up in {} (choose another folder with --state-dir)",
-        context.state.path().display()
-    ))
-}
-
-/// Takes back what [`take_place`] made for a program that could not be started. Best effort: what
-/// stays is a tenant without a living program, which the next collection removes.
-fn leave_place(place: &Place) {
-    let (name, state) = (&place.name, &place.state);
-    let dir = state.tenant(name);
-    if let Ok(_lock) = SetupLock::acquire(&dir.join("setup.lock")) {
-        let _ = tenants::remove_root(&dir);
-    }
-    if let Some(outer) = &place.outer {
-        outer.remove_root();
-    }
-    if !place.made {
-        return;
-    }
-    let _ = state.remove_if(name, || !TenantView::read(state, name).alive);
-}
-
-/// `fcsp run`. Returns only where the program could not be started.
-pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
-    let config = configuration(&args)?;
-    let state = match context.is_chosen {
-        true => context.state.clone(),
-        false => StateDir::provide(),
-    };
-    let context = &Context { state, ..*context };
-    if let Some(wrong) = vendors::wrong_settings().into_iter().next() {
-        bail!("{wrong}");
-    }
-    let machine = args.sim.as_deref().map(sim::topology).transpose()?;
-    let Some((name, arguments)) = args.program.split_first() else {
-        bail!("no program was given; write it after `--`");
-    };
-    let path = program::find(name)?;
-    let libraries = Libraries::locate(&context.state)?;
-    if machine.is_some() && !libraries.has_sim() {
-        bail!(
-            "--sim: {} has no simulated libraries",
-            libraries.sim.display()
-        );
-    }
-    let (preloaded, preload) = preloads(&libraries, &args)?;
-    if !config.spatial.is_empty() && !preloaded.contains(&Vendor::Hip) {
-        bail!(
-            "--spatial: only AMD's devices are divided by compute units, and there is no HIP runtime where the loader looks (--vendor hip if the program brings its own)"
-        );
-    }
-    let devices = spatial::look(&config.spatial)?;
+/// Returns the devices that the program will see, checked against the limits.
+fn devices(config: &Config, machine: Option<&Topology>) -> anyhow::Result<Vec<Device>> {
     let limits = Limits {
         memory: config.memory.clone(),
         compute: config.compute.clone(),
@@ -547,193 +231,130 @@ pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
             .compute
             .iter()
             .any(|(selector, _)| selector != Selector::All);
-    let visible = match exact || machine.is_some() {
-        true => numbers::devices(machine.as_ref(), numbers::any(&limits)),
+    let devices = match exact || machine.is_some() {
+        true => visible::devices(machine, is_needed(&limits)),
         false => None,
     };
-    if let (Some(devices), true) = (&visible, exact) {
-        check_devices(&limits, devices)?;
+    if let (Some(devices), true) = (&devices, exact) {
+        checks::check_devices(&limits, devices)?;
     }
-    let visible = visible.unwrap_or_default();
-    let order = Numbers::of(&visible);
-    let context_bytes = machine
-        .as_ref()
-        .and_then(|machine| machine.devices.iter().map(|device| device.context).min());
-    for line in small_quotas(&limits, &visible, context_bytes) {
+    let devices = devices.unwrap_or_default();
+    let contexts = machine.map(|machine| machine.devices.iter().map(|device| device.context));
+    let context = contexts.and_then(Iterator::min);
+    for line in checks::small_quotas(&limits, &devices, context) {
         eprintln!("fcsp: warning: {line}");
     }
-    match program::obstacle(&path) {
-        Some(Obstacle::Unreached(reason)) => eprintln!("fcsp: warning: {reason}"),
-        Some(Obstacle::Unloadable(message)) => return Err(Coded { code: 126, message }.into()),
-        None => {}
-    }
+    Ok(devices)
+}
 
-    let mut command = Command::new(&path);
-    command.arg0(name).args(arguments);
-    for (variable, _) in std::env::vars_os() {
-        if variable.to_str().is_some_and(limits::is_setting) {
-            command.env_remove(&variable);
+/// Returns the failure in the words of the command: what to do about it names its options.
+fn in_words(context: &Context, error: Error) -> anyhow::Error {
+    match with_option(error) {
+        Error::NotRunning { name } => anyhow::anyhow!(
+            "no tenant {name} runs, so there are no limits to join: give them, such as --memory 16GiB (equal ones join a tenant that runs), or --memory unlimited for none"
+        ),
+        error @ Error::OtherLimits { .. } => {
+            let name = match &error {
+                Error::OtherLimits { name, .. } => name,
+                _ => "",
+            };
+            anyhow::anyhow!(
+                "{error}: leave the limits out to join it, change them with `fcsp limit {name} ...`, or name another tenant with --tenant"
+            )
+        }
+        Error::NotAPart { outer, name } => anyhow::anyhow!(
+            "--tenant: this runs in tenant {outer}, which a program does not leave, and tenant {name} is no part of it; leave the name out to use the limits of {outer}, or start the program outside of it"
+        ),
+        Error::Overcommitted(line) => anyhow::anyhow!("--no-overcommit: {line}"),
+        Error::Io(error) => unusable(context, error),
+        error => error.into(),
+    }
+}
+
+/// Returns a failure of the state folder, with advice.
+fn unusable(context: &Context, error: std::io::Error) -> anyhow::Error {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return anyhow::anyhow!("{error}; {MEND}");
+    }
+    anyhow::Error::new(error).context(format!(
+        "cannot set the tenant up in {} (choose another folder with --state-dir)",
+        context.state.path().display()
+    ))
+}
+
+/// Returns the variable that keeps the program on the tenant's compute units, if it has any.
+fn units(place: &Placement) -> anyhow::Result<Option<spatial::Variable>> {
+    match spatial::variable(&place.units) {
+        None if !place.made => spatial::inherited(&place.state, &place.name),
+        units => Ok(units),
+    }
+}
+
+/// Tells the user about the tenant that the program is in.
+fn tell(place: &Placement, has_units: bool) {
+    for warning in &place.warnings {
+        match warning {
+            Warning::Paused => eprintln!(
+                "fcsp: warning: tenant {0} is paused: its programs wait at their first launch until `fcsp resume {0}`",
+                place.name
+            ),
+            Warning::Overcommitted(line) => eprintln!("fcsp: warning: {line}"),
+            _ => {}
         }
     }
-    command.env("LD_PRELOAD", preload_value(&preload));
-    // Without it a driver of Level Zero tells nobody how much of a device's memory is taken.
-    if preloaded.contains(&Vendor::LevelZero) && std::env::var_os(SYSMAN_VARIABLE).is_none() {
-        command.env(SYSMAN_VARIABLE, "1");
-    }
-    // Always: a child in another user namespace, or with another XDG_RUNTIME_DIR, would look
-    // elsewhere.
-    command.env(STATE_DIR_VARIABLE, context.state.path());
-    command.env_remove(tree::VARIABLE);
-    if let (Some(text), Some(machine)) = (&args.sim, &machine) {
-        command.env("FCSP_SIM", text).env(
-            "LD_LIBRARY_PATH",
-            prepended("LD_LIBRARY_PATH", &libraries.sim),
+    if place.limits.memory.is_empty() && place.limits.compute.is_empty() && !has_units {
+        eprintln!(
+            "fcsp: note: tenant {} has no limit: its programs have the whole device (give --memory or --compute, or --memory unlimited to say so)",
+            place.name
         );
-        let path =
-            sim::state_file(&context.state, machine).map_err(|error| unusable(context, error))?;
-        sim::prepare(path.as_deref(), machine)
-            .context("--sim: no simulated machine can be set up")?;
-        if let Some(path) = path {
-            command.env(sim::STATE_VARIABLE, path);
-        }
     }
+}
+
+/// `fcsp run`. Returns only where the program could not be started.
+pub fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    let config = configuration::configuration(&args)?;
+    let state = match context.is_chosen {
+        true => context.state.clone(),
+        false => StateDir::provide(),
+    };
+    let context = &Context { state, ..*context };
+    let plan = Plan::of(&context.state, &args, config)?;
+    let mut injection = plan.injection(context, &args)?;
     // An authority's tenant is set up by the program itself, under the name that the authority
     // gives.
     let mut taken = None;
-    if config.source != Source::File {
+    if plan.config.source != Source::File {
         // Best effort: what cannot be collected now is collected later.
-        let _ = tenants::collect(&context.state, false);
-        let place =
-            take_place(context, &args, &config, (&order, &visible), &devices).map_err(|error| {
-                match error.downcast::<std::io::Error>() {
-                    Ok(error) => unusable(context, error),
-                    Err(error) => error,
-                }
-            })?;
-        command.envs(place.units.clone());
-        if place.limits.memory.is_empty()
-            && place.limits.compute.is_empty()
-            && place.units.is_none()
-        {
-            eprintln!(
-                "fcsp: note: tenant {} has no limit: its programs have the whole device (give --memory or --compute, or --memory unlimited to say so)",
-                place.name
-            );
+        let _ = collect(&context.state, Scope::Unnamed);
+        let place = plan
+            .place(&context.state, &args)
+            .map_err(|error| in_words(context, error))?;
+        let units = units(&place).inspect_err(|_| place.leave())?;
+        tell(&place, units.is_some());
+        injection = injection.tenant(&place.name, &place.state, &place.limits);
+        if let Some((variable, value)) = units {
+            injection = injection.env(variable, value);
         }
-        command.env(
-            STATE_DIR_VARIABLE,
-            place.state.for_programs(&place.name).path(),
-        );
-        command.env("FCSP_TENANT", &place.name);
-        command.envs(limits::variables(&place.limits));
         taken = Some(place);
     }
+    let mut command = Command::new(&plan.path);
+    let name: &OsStr = args
+        .program
+        .first()
+        .map_or(plan.path.as_os_str(), |name| name);
+    command.arg0(name).args(args.program.iter().skip(1));
+    injection.apply(&mut command);
     let error = command.exec();
     if let Some(place) = taken {
-        leave_place(&place);
+        place.leave();
     }
-    let code = if error.kind() == std::io::ErrorKind::NotFound {
-        127
-    } else {
-        126
-    };
-    let hint = if code == 127 {
-        " (its interpreter is missing)"
-    } else {
-        ""
+    let (code, hint) = match error.kind() {
+        std::io::ErrorKind::NotFound => (127, " (its interpreter is missing)"),
+        _ => (126, ""),
     };
     Err(Coded {
         code,
-        message: format!("{}: {error}{hint}", path.display()),
+        message: format!("{}: {error}{hint}", plan.path.display()),
     }
     .into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fcsp_core::config::Rules;
-    use fcsp_sim::spec::Topology;
-
-    fn machine() -> Vec<Device> {
-        let sim: Topology = "h100x2,memory=4GiB".parse().unwrap();
-        sim.devices
-            .iter()
-            .map(|spec| Device {
-                index: spec.index as u32,
-                name: spec.name.clone(),
-                uuid: spec.uuid_text(),
-                pci: Some(spec.pci_text().to_lowercase()),
-                total_bytes: spec.memory,
-                ..Device::default()
-            })
-            .collect()
-    }
-
-    fn check(rules: &str, devices: &[Device]) -> Result<(), String> {
-        let limits = Limits {
-            memory: Rules::parse("--memory", rules, Quota::parse).unwrap(),
-            ..Limits::default()
-        };
-        check_devices(&limits, devices).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_quota_below_a_context_is_told_what_it_meant() {
-        let small = |rules: &str, context| {
-            let limits = Limits {
-                memory: Rules::parse("--memory", rules, Quota::parse).unwrap(),
-                ..Limits::default()
-            };
-            small_quotas(&limits, &machine(), context)
-        };
-        assert_eq!(small("600MiB", None), Vec::<String>::new());
-        assert_eq!(
-            small("1GiB,1=unlimited", Some(518 << 20)),
-            Vec::<String>::new()
-        );
-        let both = small("2MiB", None);
-        assert_eq!(both.len(), 2);
-        assert!(
-            both[0].contains("device 0") && both[0].contains("did you mean 2 GiB?"),
-            "{both:?}"
-        );
-        assert!(
-            small("1=500MiB", Some(518 << 20))[0]
-                .contains("device 1 is less than a context takes (518 MiB)")
-        );
-        assert!(small("1%", None)[0].contains("40.96 MiB"));
-    }
-
-    #[test]
-    fn devices_are_checked_by_all_their_names() {
-        let devices = machine();
-        let uuid = &devices[1].uuid;
-        check(&format!("0=4GiB,{uuid}=50%,0000:18:00.0=1GiB"), &devices).unwrap();
-        assert!(
-            check("2=1GiB", &devices)
-                .unwrap_err()
-                .contains("device 2 does not exist")
-        );
-        assert!(
-            check("0000:99:00.0=1GiB", &devices)
-                .unwrap_err()
-                .contains(uuid.as_str())
-        );
-        let error = check("5GiB", &devices).unwrap_err();
-        assert!(
-            error.starts_with("--memory: 5 GiB is more than device") && error.contains("4 GiB"),
-            "{error}"
-        );
-        assert!(
-            check("1GiB", &[])
-                .unwrap_err()
-                .contains("CUDA_VISIBLE_DEVICES")
-        );
-        let mut odd = machine();
-        odd[0].total_bytes = 81_559 << 20;
-        let shown = Bytes(odd[0].total_bytes).to_string();
-        check(&format!("0={shown}"), &odd).unwrap();
-        assert!(check("0=79.66GiB", &odd).is_err());
-    }
 }

@@ -6,11 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fcsp_core::file::{self, SetupLock};
-use fcsp_core::state::StateDir;
+use fcsp_core::state::{StateDir, layout};
 use fcsp_sim::region;
 use fcsp_sim::spec::Topology;
-
-use super::tenants;
+use fcsp_tenancy::inventory;
 
 /// The variable that says where a simulated machine's state is.
 pub const STATE_VARIABLE: &str = "FCSP_SIM_STATE";
@@ -83,7 +82,7 @@ pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<Pa
 }
 
 /// The lock that is held while the folder of machines gets its key.
-const LOCK: &str = "setup.lock";
+const LOCK: &str = layout::SETUP_LOCK;
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match std::fs::read_dir(folder) {
@@ -125,7 +124,7 @@ fn is_behind_key(path: &Path) -> bool {
 /// Removes the state of machines that no process uses; returns how many. While any tenant lives
 /// nothing is removed: a program that has just been started holds no lock yet.
 pub fn collect(state: &StateDir) -> io::Result<usize> {
-    if tenants::all(state)?.iter().any(|tenant| tenant.alive) {
+    if inventory::all(state)?.iter().any(|tenant| tenant.alive) {
         return Ok(0);
     }
     let folder = folder(state);

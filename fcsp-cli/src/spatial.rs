@@ -1,26 +1,23 @@
 //! `fcsp run --spatial`: compute units of a tenant's own, on AMD's devices.
 //!
-//! They are claimed when the tenant is made (see `fcsp_core::spatial::claims`) and kept by a
+//! They are reserved when the tenant is set up (see `fcsp_tenancy::units`) and kept by a
 //! variable of ROCr's that the program finds in its environment (see `fcsp_hip::units`).
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use fcsp_core::config::{ConfigError, Rules};
-use fcsp_core::control::Limits;
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress, Selector};
-use fcsp_core::spatial::claims::{self, ClaimError};
-use fcsp_core::spatial::{Layout, UnitSet, Wish};
+use fcsp_core::spatial::{Layout, Wish};
 use fcsp_core::state::StateDir;
 use fcsp_hip::process::Hip;
 use fcsp_hip::units;
 use fcsp_hook::backend::Backend;
+use fcsp_tenancy::units::{self as reservations, Reserved, UnitDevice};
 use serde::{Deserialize, Serialize};
 
 use super::probe;
-use super::tenants::TenantView;
 
 /// How long the runtime may take to say which devices there are; it starts all of them.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,15 +71,7 @@ fn ask(as_the_program: bool) -> anyhow::Result<Vec<Device>> {
     found.map_err(|error| anyhow::anyhow!("--spatial: {error}"))
 }
 
-/// A device, its number in the program, and its place where masks are read.
-#[derive(Debug)]
-pub struct Place {
-    identity: DeviceIdentity,
-    layout: Layout,
-    place: u32,
-}
-
-fn places() -> anyhow::Result<Vec<Place>> {
+fn devices_with_units() -> anyhow::Result<Vec<UnitDevice>> {
     let all = ask(false)?;
     let chosen = match ORDERING
         .iter()
@@ -94,7 +83,7 @@ fn places() -> anyhow::Result<Vec<Place>> {
     let found = chosen.iter().enumerate().filter_map(|(index, device)| {
         let place = all.iter().position(|other| other.uuid == device.uuid)?;
         let uuid: DeviceUuid = device.uuid.parse().ok()?;
-        Some(Place {
+        Some(UnitDevice {
             identity: DeviceIdentity {
                 index: Some(index as u32),
                 uuid,
@@ -107,34 +96,14 @@ fn places() -> anyhow::Result<Vec<Place>> {
                 units: device.units,
                 group: device.group,
             },
-            place: place as u32,
+            mask_number: place as u32,
         })
     });
     Ok(found.collect())
 }
 
-/// A tenant that a program is about to join.
-#[derive(Debug, Clone, Copy)]
-pub struct Joining<'a> {
-    /// Its name.
-    pub tenant: &'a str,
-    /// Its limits.
-    pub limits: &'a Limits,
-    /// Whether it lived before.
-    pub lives: bool,
-}
-
-/// Whether the tenant has compute units of its own anywhere.
-fn has_claims(state: &StateDir, tenant: &str) -> bool {
-    let file = PathBuf::from(format!("{tenant}.units"));
-    std::fs::read_dir(state.path().join("devices"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|device| device.path().join(&file).exists())
-}
-
-fn variable(sets: &[(u32, UnitSet)]) -> Option<Variable> {
+/// Returns the variable that keeps a program on these compute units; `None` without any.
+pub fn variable(sets: &[Reserved]) -> Option<Variable> {
     let value = units::variable(sets.iter().map(|(place, set)| (*place, set)));
     (!value.is_empty()).then_some((units::VARIABLE, value))
 }
@@ -143,7 +112,7 @@ fn variable(sets: &[(u32, UnitSet)]) -> Option<Variable> {
 pub type Variable = (&'static str, String);
 
 /// The devices that `wishes` are about; none where nothing is wished.
-pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<Place>> {
+pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<UnitDevice>> {
     if wishes.is_empty() {
         return Ok(Vec::new());
     }
@@ -153,7 +122,7 @@ pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<Place>> {
             units::VARIABLE
         );
     }
-    let places = places()?;
+    let places = devices_with_units()?;
     for (selector, _) in wishes.iter() {
         if !places
             .iter()
@@ -169,79 +138,12 @@ pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Claims what the tenant wishes. The caller holds its setup lock, and it counts as one that lives
-/// already.
-pub fn claim_all(
-    state: &StateDir,
-    joining: Joining<'_>,
-    wishes: &Rules<Wish>,
-    places: &[Place],
-) -> anyhow::Result<Option<Variable>> {
-    let mut sets: Vec<(u32, UnitSet)> = Vec::new();
-    for place in places {
-        if let Some(set) = claim(state, joining, wishes.for_device(&place.identity), place)? {
-            sets.push((place.place, set));
-        }
-    }
-    Ok(variable(&sets))
-}
-
-/// What a program is kept to that joins a tenant without a word about units: what the tenant has.
+/// Returns the variable for compute units that the tenant reserved earlier, for a program that
+/// joins it and wishes none.
 pub fn inherited(state: &StateDir, tenant: &str) -> anyhow::Result<Option<Variable>> {
-    if !has_claims(state, tenant) {
+    if !reservations::has_reserved(state, tenant) {
         return Ok(None);
     }
-    let mut sets: Vec<(u32, UnitSet)> = Vec::new();
-    for place in places()? {
-        if let Some(claim) = claims::read(state, &place.identity.uuid, tenant)? {
-            sets.push((place.place, claim.set));
-        }
-    }
+    let sets = reservations::reserved(state, tenant, &devices_with_units()?)?;
     Ok(variable(&sets))
-}
-
-fn claim(
-    state: &StateDir,
-    joining: Joining<'_>,
-    wish: Option<Wish>,
-    place: &Place,
-) -> anyhow::Result<Option<UnitSet>> {
-    let Joining {
-        tenant,
-        limits,
-        lives,
-    } = joining;
-    let device = &place.identity;
-    let Some(wish) = wish else {
-        // A program that joins without a word has what the tenant has.
-        return Ok(match lives {
-            true => claims::read(state, &device.uuid, tenant)?.map(|claim| claim.set),
-            false => None,
-        });
-    };
-    let share = limits.compute.for_device(device).map(|params| params.quota);
-    if wish == Wish::Share && share.is_none() && !lives {
-        bail!(
-            "--spatial: auto takes as many compute units as the share is of the device: give --compute, or name units such as 0-71"
-        );
-    }
-    let alive = |other: &str| TenantView::read(state, other).alive;
-    let wished = (wish, share.unwrap_or(0));
-    match claims::claim(
-        state,
-        &device.uuid,
-        (tenant, lives),
-        place.layout,
-        wished,
-        alive,
-    ) {
-        Ok(set) => Ok(Some(set)),
-        Err(ClaimError::Io(error)) => {
-            Err(error).with_context(|| format!("--spatial: device {}", device.uuid))
-        }
-        Err(error @ ClaimError::Spatial { .. }) => {
-            bail!("--spatial: device {}: {error}", device.uuid)
-        }
-        Err(error) => bail!("--spatial: tenant {tenant}: {error}"),
-    }
 }

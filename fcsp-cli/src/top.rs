@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use fcsp_core::units::Bytes;
+use fcsp_tenancy::{DeviceSnapshot, Sampler, TenantSnapshot};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
@@ -14,8 +15,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
 use super::screen::{self, End, Event, Key, Session};
-use super::shares::Sampler;
-use super::tenants::{DeviceView, TenantView};
 use super::{Context, output, ps};
 use table::{FULL_WIDTH, columns, label, right, tenant_rows};
 
@@ -23,9 +22,9 @@ const HELP: &str = "\
 Keys: q quit, up, down, page up, page down, home and end scroll, a show the ended, too, Ctrl-Z suspend.
 Into a pipe or a file it prints once, as --once does.
 
-HAD is GPU time had per time passed, HELD the time its launches stood at the gate, QUEUE the GPU time submitted and \
-not yet done, LATE the launches that went because a deadline passed, MIX what its GPU time went into. Live, HAD, HELD and MIX \
-are of the last second.
+UTIL is the device time used per time passed, THROTTLED (THR) the time that launches waited, QUEUE the device time submitted \
+and not yet done, FORCED the launches that went because their deadline passed, MIX what the device time went into. Live, UTIL, \
+THROTTLED and MIX are of the last second.
 
 JSON keys: as `fcsp ps --json`.";
 
@@ -52,7 +51,7 @@ pub struct Args {
 /// What is kept from picture to picture.
 #[derive(Debug, Default)]
 struct State {
-    tenants: Vec<TenantView>,
+    tenants: Vec<TenantSnapshot>,
     /// Tenants that ended and are not shown.
     ended: usize,
     sampler: Sampler,
@@ -103,7 +102,7 @@ impl State {
         };
     }
 
-    fn glows(&self, tenant: &TenantView, device: &DeviceView) -> bool {
+    fn glows(&self, tenant: &TenantSnapshot, device: &DeviceSnapshot) -> bool {
         self.refusals
             .get(&(tenant.name.clone(), device.region.uuid.clone()))
             .and_then(|(_, at)| *at)
@@ -164,12 +163,12 @@ struct DeviceSum {
     total: u64,
     used: u64,
     promised: u64,
-    /// Share of its time that tenants had, where any of them has one.
-    had: Option<f64>,
+    /// Part of its time that tenants used, where any of them has one.
+    utilization: Option<f64>,
     tenants: usize,
 }
 
-fn devices(tenants: &[TenantView]) -> BTreeMap<String, DeviceSum> {
+fn devices(tenants: &[TenantSnapshot]) -> BTreeMap<String, DeviceSum> {
     let mut sums: BTreeMap<String, DeviceSum> = BTreeMap::new();
     for device in tenants
         .iter()
@@ -183,8 +182,8 @@ fn devices(tenants: &[TenantView]) -> BTreeMap<String, DeviceSum> {
         sum.promised = sum
             .promised
             .saturating_add(region.limit_bytes.unwrap_or(region.total_bytes));
-        if let Some(had) = device.compute.as_ref().and_then(|share| share.had) {
-            sum.had = Some(sum.had.unwrap_or(0.0) + had);
+        if let Some(had) = device.compute.as_ref().and_then(|share| share.utilization) {
+            sum.utilization = Some(sum.utilization.unwrap_or(0.0) + had);
         }
         sum.tenants += 1;
     }
@@ -221,10 +220,10 @@ fn draw(frame: &mut Frame, state: &mut State) {
             match (frame.area().width, if state.all { "hide" } else { "show" }) {
                 (0..60, word) => format!("q quit  a {word} ended  up/down"),
                 (FULL_WIDTH.., word) => format!(
-                    "q quit   up/down scroll   a {word} the ended   HELD: launches waiting, LATE: let go by a deadline"
+                    "q quit   up/down scroll   a {word} the ended   THROTTLED: launches waiting, FORCED: admitted by a deadline"
                 ),
                 (_, word) => {
-                    format!("q quit   up/down scroll   a {word} the ended   HELD: launches waiting")
+                    format!("q quit   up/down scroll   a {word} the ended   THR: launches waiting")
                 }
             },
             screen::FAINT,
@@ -285,7 +284,7 @@ fn draw_devices(frame: &mut Frame, area: Rect, sums: &BTreeMap<String, DeviceSum
                 Bytes(sum.used),
                 Bytes(sum.total)
             )));
-            if let Some(had) = sum.had {
+            if let Some(had) = sum.utilization {
                 line.push_span(Span::raw(format!("  {:.0}% busy", had * 100.0)));
             }
             if wide {
@@ -348,13 +347,13 @@ mod tests {
     use super::table::{LONG_MIX_WIDTH, MIX_WIDTH};
     use super::*;
     use crate::output::clip;
-    use crate::rules::Promise;
-    use crate::shares::Share;
     use fcsp_core::region::RegionSnapshot;
+    use fcsp_tenancy::Share;
+    use fcsp_tenancy::rules::Promise;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    fn view() -> TenantView {
+    fn view() -> TenantSnapshot {
         let region = RegionSnapshot {
             uuid: "GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778".into(),
             pci: None,
@@ -370,26 +369,24 @@ mod tests {
                 start_time: 1,
                 name: "python3".into(),
                 alive: true,
-                held_bytes: 6 << 30,
+                reserved_bytes: 6 << 30,
                 allocated_bytes: 6 << 30,
                 overhead_bytes: 0,
                 refused: 12,
                 waiting_since: 0,
             }],
         };
-        let share = Share {
-            promise: Promise {
-                quota: Some(0.25),
-                ..Promise::default()
-            },
-            had: Some(0.2496),
-            throttled: Some(0.61),
-            in_flight_ns: 1_500_000,
-            let_through: 3,
-            mix: [("attention", 0.25), ("gemm", 0.71), ("other", 0.04)].into(),
-            ..Share::default()
+        let mut share = Share::default();
+        share.promise = Promise {
+            guarantee: Some(0.25),
+            ..Promise::default()
         };
-        TenantView {
+        share.utilization = Some(0.2496);
+        share.throttled = Some(0.61);
+        share.in_flight_ns = 1_500_000;
+        share.forced_admissions = 3;
+        share.mix = [("attention", 0.25), ("gemm", 0.71), ("other", 0.04)].into();
+        TenantSnapshot {
             name: "train".into(),
             alive: true,
             managed: true,
@@ -400,7 +397,7 @@ mod tests {
             memory: Vec::new(),
             compute: Vec::new(),
             roots: Vec::new(),
-            devices: vec![DeviceView {
+            devices: vec![DeviceSnapshot {
                 region,
                 counts_memory: true,
                 living: 1,

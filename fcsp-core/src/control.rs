@@ -19,12 +19,12 @@ use std::ptr::NonNull;
 use crate::clock::nap;
 use crate::config::{Quota, Rules};
 use crate::device::{DeviceUuid, PciAddress, Selector, UuidStart};
-use crate::file::{self, Mapping, SetupLock};
+use crate::file::{self, Mapping};
 use crate::share::params::Params;
-use crate::state::MEMBER_LOCK;
+use crate::state::{MEMBER_LOCK, SetupGuard, layout};
 use crate::sync::{AtomicU64, Ordering};
 
-pub use outside::ControlFile;
+pub use outside::{ControlFile, ControlWriter};
 
 /// Magic number with the version of the layout.
 const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x02");
@@ -87,17 +87,17 @@ impl Control {
         ControlFile::open(dir)
     }
 
-    /// Opens the page for writing, and creates it if needed. The caller holds the tenant's setup
-    /// lock.
-    pub fn create(dir: &Path) -> io::Result<ControlFile> {
-        ControlFile::create(dir)
+    /// Opens the page for writing, and creates it if needed. The guard proves that nobody else
+    /// writes.
+    pub fn create(setup: &SetupGuard) -> io::Result<ControlWriter<'_>> {
+        ControlWriter::create(setup)
     }
 
     /// Maps the page for reading as one of the tenant's processes. A lock shows that the process
     /// lives for as long as the page is mapped. A forked child has the mapping too, and is a
     /// process of the tenant.
     pub fn open_as_member(dir: &Path) -> io::Result<Self> {
-        let path = dir.join("control");
+        let path = dir.join(layout::CONTROL);
         let file = file::open_ro(&path)?;
         if !file::try_lock_shared(&file, MEMBER_LOCK, 1)? {
             return Err(invalid(&path, "is held for writing by somebody"));
@@ -177,10 +177,7 @@ impl Control {
             return Ok(read);
         }
         // Only the holder of the lock writes.
-        let lock = self
-            .path
-            .parent()
-            .map(|dir| SetupLock::acquire(&dir.join("setup.lock")));
+        let lock = self.path.parent().map(SetupGuard::acquire);
         match lock {
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(error),
             // A folder that cannot be seen, because of another root folder, leaves only the page
@@ -382,7 +379,8 @@ mod tests {
             for (selector, quota) in rules {
                 limits.memory.set(selector, quota);
             }
-            let writer = Control::create(dir.path()).unwrap();
+            let setup = SetupGuard::acquire(dir.path()).unwrap();
+            let writer = Control::create(&setup).unwrap();
             let reader = Control::open(dir.path()).unwrap().unwrap();
             let member = Control::open_as_member(dir.path()).unwrap();
             let before = reader.generation().unwrap();
@@ -396,7 +394,7 @@ mod tests {
 
     fn set_generation(dir: &Path, generation: u64) {
         use std::os::unix::fs::FileExt;
-        let file = file::open_rw(&dir.join("control"), false).unwrap();
+        let file = file::open_rw(&dir.join(layout::CONTROL), false).unwrap();
         file.write_all_at(&generation.to_le_bytes(), WORD_GENERATION as u64 * 8)
             .unwrap();
     }
@@ -406,7 +404,8 @@ mod tests {
     #[test]
     fn a_page_that_is_cut_short_is_an_error_from_outside() {
         let dir = tempfile::tempdir().unwrap();
-        let page = Control::create(dir.path()).unwrap();
+        let setup = SetupGuard::acquire(dir.path()).unwrap();
+        let page = Control::create(&setup).unwrap();
         page.write(&Limits::default()).unwrap();
         let file = file::open_rw(&dir.path().join("control"), false).unwrap();
         for bytes in [0, 8, 4096] {
@@ -425,7 +424,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut limits = Limits::default();
         limits.memory.set(Selector::All, Quota::Bytes(1 << 30));
-        let writer = Control::create(dir.path()).unwrap();
+        let setup = SetupGuard::acquire(dir.path()).unwrap();
+        let writer = Control::create(&setup).unwrap();
         let reader = Control::open_as_member(dir.path()).unwrap();
         let file = file::open_rw(&dir.path().join("control"), false).unwrap();
         // The number of rules, one rule's kind, its amount.
@@ -442,7 +442,8 @@ mod tests {
     #[test]
     fn a_writer_killed_half_way_is_noticed_and_mended() {
         let dir = tempfile::tempdir().unwrap();
-        let writer = Control::create(dir.path()).unwrap();
+        let setup = SetupGuard::acquire(dir.path()).unwrap();
+        let writer = Control::create(&setup).unwrap();
         writer.write(&Limits::default()).unwrap();
         set_generation(dir.path(), 3);
         assert!(writer.read().unwrap().is_none());
@@ -462,9 +463,9 @@ mod tests {
     #[test]
     fn a_writer_that_is_slow_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
-        let page = Control::create(dir.path()).unwrap();
+        let setup = SetupGuard::acquire(dir.path()).unwrap();
+        let page = Control::create(&setup).unwrap();
         page.write(&Limits::default()).unwrap();
-        let lock = SetupLock::acquire(&dir.path().join("setup.lock")).unwrap();
         let generation = page.generation().unwrap();
         set_generation(dir.path(), generation | 1);
         let reader = Control::open_as_member(dir.path()).unwrap();
@@ -472,7 +473,7 @@ mod tests {
         let waits = std::thread::spawn(move || reader.read_when_settled());
         nap(30_000_000);
         set_generation(dir.path(), generation + 2);
-        drop(lock);
+        drop(setup);
         assert_eq!(
             waits.join().unwrap().unwrap(),
             (generation + 2, Limits::default())

@@ -1,19 +1,16 @@
 //! The state folder: one folder for each tenant, with one region file for each device.
 //!
-//! ```text
-//! <state>/tenants/<tenant>/control              limits, written by `fcsp` or the node agent
-//! <state>/tenants/<tenant>/<device uuid>.region what the tenant's processes hold
-//! <state>/tenants/<tenant>/setup.lock           taken while files are made
-//! <state>/tenants/.<tenant>.<pid>.<n>           a dead tenant's folder on its way out
-//! <state>/open/<key>/tenants/<tenant>/          a tenant of root's whose programs may change their user
-//! ```
-//! `<state>` is `$FCSP_STATE_DIR`, or the first usable folder of [`crate::places`].
+//! [`layout`] has every name. `<state>` is `$FCSP_STATE_DIR`, or the first usable folder of
+//! [`crate::places`].
 //!
 //! A program that root starts may become another user (`setpriv`, `gosu`, `su`) and must still
 //! reach its tenant's files. Such a tenant is behind a key: a folder with a random name of 128
 //! bits, in a folder that only root can list. `fcsp run` names it in the program's environment.
 //! Only processes with that environment may write the tenant's files. `<state>/tenants/<tenant>` is
 //! then a link, and root's commands see the tenant like any other.
+
+mod guard;
+pub mod layout;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -22,16 +19,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{Source, check_tenant_name, file as authority, initial};
-use crate::device::DeviceUuid;
-use crate::file::{self, Folder, SetupLock, is_trusted};
+use crate::file::{self, Folder, is_trusted};
 use crate::places::{self, Kind, Passed};
 use crate::region::RegionSnapshot;
 use crate::tree;
 
+pub use guard::SetupGuard;
+use layout::{DEVICES, OPEN, TENANTS};
+
 /// Variable that moves the state folder.
 pub const STATE_DIR_VARIABLE: &str = "FCSP_STATE_DIR";
-/// Name of the folder of the keys.
-const OPEN: &str = "open";
 /// Most dead tenants for which a program searches when it sets itself up.
 const MOST_COLLECTED: usize = 16;
 
@@ -94,7 +91,7 @@ impl StateDir {
 
     /// Returns the path of a tenant's folder, which may not exist.
     pub fn tenant(&self, name: &str) -> PathBuf {
-        self.0.join("tenants").join(name)
+        self.0.join(TENANTS).join(name)
     }
 
     /// Creates the state folder if needed. Returns its path.
@@ -134,7 +131,7 @@ impl StateDir {
                 format!("{} belongs to another user", self.0.display()),
             ));
         }
-        match std::fs::metadata(self.0.join("tenants")) {
+        match std::fs::metadata(self.0.join(TENANTS)) {
             Ok(meta) if source == Source::File && is_common(&meta) => {
                 places::make_open(&dir, 0o777)?
             }
@@ -166,7 +163,7 @@ impl StateDir {
 
     /// Creates a tenant's folder if needed and takes its setup lock. It tries again if a collector
     /// removes the folder in between.
-    pub fn set_up_tenant(&self, name: &str, source: Source) -> io::Result<SetupLock> {
+    pub fn set_up_tenant(&self, name: &str, source: Source) -> io::Result<SetupGuard> {
         self.set_up(name, |state, name| {
             let dir = state.create_tenant_of(name, source)?;
             // Before anything is made in it.
@@ -176,7 +173,7 @@ impl StateDir {
     }
 
     /// Does the same for a tenant whose programs may change their user: a new one gets a key.
-    pub fn set_up_behind_key(&self, name: &str) -> io::Result<SetupLock> {
+    pub fn set_up_behind_key(&self, name: &str) -> io::Result<SetupGuard> {
         self.set_up(name, |state, name| {
             state.make_key(name)?;
             let dir = state.create_tenant(name)?;
@@ -189,10 +186,9 @@ impl StateDir {
         &self,
         name: &str,
         create: impl Fn(&Self, &str) -> io::Result<PathBuf>,
-    ) -> io::Result<SetupLock> {
+    ) -> io::Result<SetupGuard> {
         for _ in 0..64 {
-            let made =
-                create(self, name).and_then(|dir| SetupLock::acquire(&dir.join("setup.lock")));
+            let made = create(self, name).and_then(|dir| SetupGuard::acquire(&dir));
             match made {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 lock => return lock,
@@ -210,8 +206,8 @@ impl StateDir {
         if std::fs::symlink_metadata(&link).is_ok() || self.home().is_some() {
             return Ok(());
         }
-        make_private(&self.0.join("tenants"))?;
-        make_private(&self.0.join("devices"))?;
+        make_private(&self.0.join(TENANTS))?;
+        make_private(&self.0.join(DEVICES))?;
         // Other users may pass through to a place that they know, and list nothing. If they may
         // make entries themselves, a key excludes no one. They could also redirect the change of
         // mode.
@@ -226,17 +222,17 @@ impl StateDir {
         places::set_mode(&self.0, 0o711)?;
         places::set_mode(&open, 0o711)?;
         let key = random_key()?;
-        let (root, tenants) = (open.join(&key), open.join(&key).join("tenants"));
+        let (root, tenants) = (open.join(&key), open.join(&key).join(TENANTS));
         let made = make_private(&tenants)
             .and_then(|()| places::make_open(&tenants.join(name), 0o777))
-            .and_then(|()| std::os::unix::fs::symlink("../../devices", root.join("devices")))
+            .and_then(|()| std::os::unix::fs::symlink("../../devices", root.join(DEVICES)))
             .and_then(|()| places::set_mode(&tenants, 0o755))
             .and_then(|()| places::set_mode(&root, 0o755))
             .and_then(|()| {
                 let target = Path::new("..")
                     .join(OPEN)
                     .join(&key)
-                    .join("tenants")
+                    .join(TENANTS)
                     .join(name);
                 std::os::unix::fs::symlink(target, &link)
             });
@@ -311,7 +307,7 @@ impl StateDir {
     /// Returns the names of the tenants that have a folder, sorted. An invalid name is ignored,
     /// since names are printed on terminals.
     pub fn tenants(&self) -> io::Result<Vec<String>> {
-        let entries = match std::fs::read_dir(self.0.join("tenants")) {
+        let entries = match std::fs::read_dir(self.0.join(TENANTS)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
@@ -329,7 +325,7 @@ impl StateDir {
     pub fn regions(&self, tenant: &str) -> io::Result<Vec<(PathBuf, io::Result<RegionSnapshot>)>> {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(self.tenant(tenant))?
             .flatten()
-            .filter(|entry| is_region(&entry.file_name()))
+            .filter(|entry| layout::device_of_region(&entry.file_name()).is_some())
             .map(|entry| entry.path())
             .take(MOST_DEVICES)
             .collect();
@@ -343,7 +339,7 @@ impl StateDir {
     /// Returns true if a process of the tenant lives: it has joined the tenant, or has a slot in
     /// one of its regions.
     pub fn is_alive(&self, tenant: &str) -> io::Result<bool> {
-        match file::open_ro(&self.tenant(tenant).join("control")) {
+        match file::open_ro(&self.tenant(tenant).join(layout::CONTROL)) {
             Ok(control) if file::is_held(&control, MEMBER_LOCK, 1)? => return Ok(true),
             // No process joins through anything but a regular file.
             Err(error)
@@ -375,7 +371,7 @@ impl StateDir {
         // name.
         static REMOVED: AtomicU64 = AtomicU64::new(0);
         let dir = self.tenant(tenant);
-        let Some(_lock) = SetupLock::try_acquire(&dir.join("setup.lock"))? else {
+        let Some(_lock) = SetupGuard::try_acquire(&dir)? else {
             return Ok(false);
         };
         if self.is_alive(tenant)? || !agrees() {
@@ -391,7 +387,7 @@ impl StateDir {
         }
         // In one step, and not file by file: a process that finds half a folder would make the
         // missing half again, and lose it.
-        let grave = self.0.join("tenants").join(format!(
+        let grave = self.0.join(TENANTS).join(format!(
             ".{tenant}.{}.{}",
             std::process::id(),
             REMOVED.fetch_add(1, Ordering::Relaxed)
@@ -432,7 +428,7 @@ impl StateDir {
 
     /// Removes what killed collectors have left of tenants' folders.
     pub fn sweep(&self) {
-        for entry in std::fs::read_dir(self.0.join("tenants"))
+        for entry in std::fs::read_dir(self.0.join(TENANTS))
             .into_iter()
             .flatten()
             .flatten()
@@ -489,12 +485,6 @@ pub fn is_key(name: &std::ffi::OsStr) -> bool {
 /// Most devices of one tenant that are read: more than any machine has. A tenant cannot occupy its
 /// readers forever.
 const MOST_DEVICES: usize = 256;
-
-/// Returns true if a file's name is that of a region, since names are printed on terminals.
-fn is_region(name: &std::ffi::OsStr) -> bool {
-    let uuid = name.to_str().and_then(|name| name.strip_suffix(".region"));
-    uuid.is_some_and(|uuid| uuid.parse::<DeviceUuid>().is_ok())
-}
 
 /// Byte of a tenant's control page that each of its processes keeps read-locked from joining to its
 /// end.
@@ -558,11 +548,11 @@ mod tests {
             (mode(state.path()), mode(&state.path().join(OPEN))),
             (0o711, 0o711)
         );
-        assert_eq!(mode(&state.path().join("tenants")), 0o700);
-        assert_eq!(mode(&inside.path().join("tenants")), 0o755);
+        assert_eq!(mode(&state.path().join(TENANTS)), 0o700);
+        assert_eq!(mode(&inside.path().join(TENANTS)), 0o755);
         assert_eq!(mode(&inside.tenant("a")), 0o777);
         assert_eq!(mode(&inside.tenant("a").join("setup.lock")), 0o666);
-        assert!(inside.path().join("devices").is_dir());
+        assert!(inside.path().join(DEVICES).is_dir());
         // Removed by its name, and its key with it.
         state.sweep();
         assert_eq!(keys(), 1);

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name, file as authority};
 use crate::control::{Control, Limits};
 use crate::device::DeviceIdentity;
-use crate::file::SetupLock;
 use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
 #[cfg(not(loom))]
 use crate::share::files::OwnPage;
-use crate::state::StateDir;
+use crate::state::{SetupGuard, StateDir, layout};
 use crate::tree;
 
 /// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
@@ -93,7 +92,7 @@ impl Tenant {
                 }
                 _ => {}
             }
-            Control::create(&dir)
+            Control::create(&setup)
                 .and_then(|page| page.write(&configured))
                 .map_err(folder)?;
         }
@@ -153,7 +152,7 @@ impl Tenant {
         let state = StateDir::at(state);
         state.check_owner(name, Source::Nothing).map_err(folder)?;
         // No collector removes it between this and the membership.
-        let setup = SetupLock::acquire(&dir.join("setup.lock")).map_err(folder)?;
+        let setup = SetupGuard::acquire(&dir).map_err(folder)?;
         let control = Control::open_as_member(&dir).map_err(folder)?;
         drop(setup);
         let outer = Self::join_outer(&dir, deepest - 1)?;
@@ -288,8 +287,8 @@ impl Tenant {
             path: self.dir.clone(),
             source,
         };
-        let setup = SetupLock::acquire(&self.dir.join("setup.lock")).map_err(folder)?;
-        let path = self.dir.join(format!("{}.region", device.uuid));
+        let setup = SetupGuard::acquire(&self.dir).map_err(folder)?;
+        let path = self.dir.join(layout::region(&device.uuid));
         let mut attachment = Attachment::open(&path, device, total, limit, &setup)?;
         drop(setup);
         attachment
@@ -340,10 +339,10 @@ fn is_managed(dir: &std::path::Path) -> bool {
 
 /// File in a tenant's folder that says its control page was written by a command or agent, so that
 /// environment variables must not replace it.
-pub const MANAGED_MARK: &str = "managed";
+pub const MANAGED_MARK: &str = layout::MANAGED;
 
 /// File in a tenant's folder that names the folder of the tenant that it is a part of.
-pub const OUTER_FILE: &str = "outer";
+pub const OUTER_FILE: &str = layout::OUTER;
 
 /// The folder of the tenant that the tenant of this folder is a part of, if it is.
 pub fn outer_of(dir: &std::path::Path) -> Option<PathBuf> {
@@ -457,10 +456,9 @@ mod tests {
                         let (place, _) = attach(&tenant);
                         place.reserve(512, u64::MAX).unwrap();
                         {
-                            let _setup =
-                                SetupLock::acquire(&tenant.dir().join("setup.lock")).unwrap();
+                            let setup = SetupGuard::acquire(tenant.dir()).unwrap();
                             let before = tenant.control().generation();
-                            let page = Control::create(tenant.dir()).unwrap();
+                            let page = Control::create(&setup).unwrap();
                             page.write(&tenant.limits().unwrap().1).unwrap();
                             assert_ne!(
                                 tenant.control().generation(),

@@ -226,7 +226,7 @@ fn holder(state: &StateDir, card: &Card) -> Option<String> {
             .filter(|one| one.uuid == uuid)
             .flat_map(|one| one.processes);
         // A process that has released a card keeps a slot in the region, and uses no memory.
-        let process = processes.find(|process| process.alive && process.held_bytes > 0)?;
+        let process = processes.find(|process| process.alive && process.reserved_bytes > 0)?;
         Some(format!(
             "process {} ({}) of tenant {tenant}",
             process.pid, process.name

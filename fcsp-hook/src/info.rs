@@ -39,7 +39,9 @@ impl View {
     /// One tenant's own limit, and what counts against it.
     fn of_one(tenant: &Tenant, device: &DeviceIdentity, total: u64) -> Option<Self> {
         let (_, limits) = tenant.limits().ok()?;
-        let path = tenant.dir().join(format!("{}.region", device.uuid));
+        let path = tenant
+            .dir()
+            .join(fcsp_core::state::layout::region(&device.uuid));
         let region = RegionSnapshot::read(&path).ok();
         // A region knows the limit that its users resolved; without one, the rules say.
         let limit = match &region {

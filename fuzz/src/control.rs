@@ -2,6 +2,7 @@
 //! unchanged.
 
 use fcsp_core::control::{Control, Limits, MAX_RULES, seal};
+use fcsp_core::state::SetupGuard;
 
 /// Runs one input. If the lowest bit of the first byte is set, the other bytes are the file.
 /// Otherwise they overwrite a valid page, behind its magic word. The next bit says whether the
@@ -11,10 +12,11 @@ pub fn run(data: &[u8]) {
     let how = input.byte();
     let dir = crate::region::scratch();
     let path = dir.path().join("control");
+    let setup = SetupGuard::acquire(dir.path()).expect("nobody else has the lock");
     if how & 1 == 1 {
         std::fs::write(&path, input.rest()).expect("a scratch file");
     } else {
-        Control::create(dir.path())
+        Control::create(&setup)
             .and_then(|page| page.write(&Limits::default()))
             .expect("a good page");
         let mut page = std::fs::read(&path).expect("the page just made");
@@ -47,7 +49,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(read, generation());
     assert!(limits.memory.iter().count() + limits.compute.iter().count() <= MAX_RULES);
     // Written back, the page says the same, in another generation.
-    let writer = Control::create(dir.path()).expect("the page is there");
+    let writer = Control::create(&setup).expect("the page is there");
     writer.write(&limits).expect("it came from a page");
     let (after, again) = page
         .read()

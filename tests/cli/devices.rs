@@ -15,7 +15,7 @@ fn devices_show_what_is_promised_of_them_and_to_whom() {
     };
     let listed = || machine.json(&["devices", "--sim", "h100", "--json"], 0);
     let empty = listed();
-    assert_eq!(empty["schema"], "fcsp.devices/1");
+    assert_eq!(empty["schema"], "fcsp.devices/2");
     assert_eq!(empty["problems"], serde_json::json!([]));
     assert_eq!(empty["devices"].as_array().unwrap().len(), 1);
     let device = &empty["devices"][0];
@@ -133,8 +133,8 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     let listed = &view["devices"][0];
     assert_eq!(listed["uuid"], device.to_string());
     assert!(listed["used_bytes"].is_null() && listed["total_bytes"].is_null());
-    assert_eq!(listed["compute"]["quota"], 0.25);
-    assert_eq!(listed["compute"]["had"], 0.0);
+    assert_eq!(listed["compute"]["guarantee"], 0.25);
+    assert_eq!(listed["compute"]["utilization"], 0.0);
     let text = stdout(&machine.fcsp(&["ps"]));
     assert!(
         text.contains("worker") && text.contains("25% strict"),

@@ -20,7 +20,7 @@ fn limits_have_one_shape_with_numbers_in_every_listing() {
         "10%",
         "--burst",
         "50%",
-        "--pool",
+        "--shared-pool",
         "30%",
     ];
     let _sleeper = machine.sleeper("a", &options);
@@ -40,10 +40,10 @@ fn limits_have_one_shape_with_numbers_in_every_listing() {
     assert_eq!(listed["memory"][0]["bytes"], 1 << 30);
     let share = &listed["compute"][0];
     for (key, value) in [
-        ("quota", 0.25),
+        ("guarantee", 0.25),
         ("floor", 0.1),
         ("burst", 0.5),
-        ("pool", 0.3),
+        ("shared_pool", 0.3),
     ] {
         assert_eq!(share[key].as_f64(), Some(value), "{key}");
     }
@@ -52,7 +52,7 @@ fn limits_have_one_shape_with_numbers_in_every_listing() {
         (&"balanced".into(), &"low".into())
     );
     let text = stdout(&machine.fcsp(&["limit", "a"]));
-    for part in ["floor 10%", "burst 50%", "pool 30%", "priority low"] {
+    for part in ["floor 10%", "burst 50%", "shared pool 30%", "priority low"] {
         assert!(text.contains(part), "{part}: {text}");
         assert!(stdout(&machine.fcsp(&["ps"])).contains(part), "{part}");
     }
@@ -77,10 +77,10 @@ fn a_share_that_is_taken_away_holds_nothing_back() {
     wait_for("the program to run freely", || client.rate() > 6.0 * held);
     let share = figures(&machine, "a");
     assert!(
-        share["had"].is_null() && share["throttled"].is_null(),
+        share["utilization"].is_null() && share["throttled"].is_null(),
         "{share}"
     );
-    assert!(share["quota"].is_null(), "{share}");
+    assert!(share["guarantee"].is_null(), "{share}");
     assert!(
         stdout(&machine.fcsp(&["limit", "a"])).contains("compute unlimited"),
         "what is printed is what was given"
@@ -96,10 +96,10 @@ fn without_a_share_nothing_is_counted_and_nothing_is_said() {
     let _client = Client::busy(&machine, &program, "a", &["--compute", "50%"]);
     machine.json(&["limit", "a", "--mode", "none", "--json"], 0);
     wait_for("the share to be given up", || {
-        figures(&machine, "a")["had"].is_null()
+        figures(&machine, "a")["utilization"].is_null()
     });
     let share = figures(&machine, "a");
-    for key in ["had", "borrowed", "throttled"] {
+    for key in ["utilization", "surplus", "throttled"] {
         assert!(share[key].is_null(), "{key}: {share}");
     }
     let text = stdout(&machine.fcsp(&["ps", "--sample"]));
@@ -174,7 +174,7 @@ fn what_has_ended_is_not_among_the_living() {
 #[test]
 fn json_may_be_asked_for_in_front_and_failures_are_json_too() {
     let machine = Machine::new();
-    assert_eq!(machine.json(&["--json", "ps"], 0)["schema"], "fcsp.ps/2");
+    assert_eq!(machine.json(&["--json", "ps"], 0)["schema"], "fcsp.ps/3");
     for args in [
         &["limit", "nobody", "--json"][..],
         &["--json", "pause", "nobody"],

@@ -148,26 +148,29 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
     );
     near("strict of free", strict.rate() / free, 0.25);
     let share = figures(&machine, "strict");
-    near("share had", share["had"].as_f64().unwrap(), 0.25);
+    near("share had", share["utilization"].as_f64().unwrap(), 0.25);
     assert!(share["throttled"].as_f64().unwrap() > 0.3, "{share}");
     assert_eq!(
         (
-            share["quota"].as_f64(),
+            share["guarantee"].as_f64(),
             share["mode"].as_str(),
             share["priority"].as_str()
         ),
         (Some(0.25), Some("strict"), Some("normal"))
     );
     assert!(share["waits"].as_u64().unwrap() > 0 && share["consumed_ns"].as_u64().unwrap() > 0);
-    assert!(share["borrowed"].as_f64().unwrap() < 0.01, "{share}");
+    assert!(share["surplus"].as_f64().unwrap() < 0.01, "{share}");
     let plain = stdout(&machine.fcsp(&["ps"]));
     let sampled = stdout(&machine.fcsp(&["ps", "--sample"]));
     assert!(
-        !plain.contains("HAD") && sampled.contains("HAD"),
+        !plain.contains("UTIL") && sampled.contains("UTIL"),
         "{plain}{sampled}"
     );
     drop(strict);
-    assert_eq!(figures(&machine, "strict")["had"], serde_json::Value::Null);
+    assert_eq!(
+        figures(&machine, "strict")["utilization"],
+        serde_json::Value::Null
+    );
 
     let none = Client::busy(
         &machine,
@@ -190,7 +193,7 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
     );
     near("counted of free", counted.rate() / free, 1.0);
     let share = figures(&machine, "counted");
-    near("share had", share["had"].as_f64().unwrap(), 1.0);
+    near("share had", share["utilization"].as_f64().unwrap(), 1.0);
     assert_eq!(share["mode"], "none");
     assert_eq!(share["waits"], 0, "{share}");
 }
@@ -218,7 +221,7 @@ fn neighbours_get_their_quotas_and_one_alone_everything() {
     settles("alone, of the device", 1000.0, &small);
     // A look of 200 ms may fall where a loaded machine keeps the client from its processor.
     wait_for("the small tenant to borrow", || {
-        figures(&machine, "small")["borrowed"].as_f64() > Some(0.3)
+        figures(&machine, "small")["surplus"].as_f64() > Some(0.3)
     });
 }
 
@@ -270,7 +273,7 @@ fn limits_change_what_a_running_program_gets() {
     settles("before, of the device", 200.0, &client);
     machine.json(&["limit", "a", "--compute", "60%", "--json"], 0);
     settles("raised", 600.0, &client);
-    assert_eq!(figures(&machine, "a")["quota"], 0.6);
+    assert_eq!(figures(&machine, "a")["guarantee"], 0.6);
     machine.json(&["limit", "a", "--compute", "20%", "--json"], 0);
     // What it had saved up is spent first.
     std::thread::sleep(Duration::from_millis(100));
@@ -330,7 +333,7 @@ fn a_pause_stops_launches_until_it_is_resumed() {
             share["throttled"].as_f64().unwrap() > 0.5,
             "{name}: {share}"
         );
-        assert_eq!(share["had"], 0.0);
+        assert_eq!(share["utilization"], 0.0);
         machine.json(&["resume", name, "--json"], 0);
         wait_for("the program to go on", || client.word(0) > before + 20);
     }

@@ -18,7 +18,7 @@ fn rules(rules: &serde_json::Value) -> String {
 fn an_empty_machine_is_no_error() {
     let machine = Machine::new();
     let listing = machine.json(&["ps", "--json"], 0);
-    assert_eq!(listing["schema"], "fcsp.ps/2");
+    assert_eq!(listing["schema"], "fcsp.ps/3");
     assert_eq!(listing["tenants"], serde_json::json!([]));
     for command in [&["ps"][..], &["top", "--once"]] {
         assert!(
@@ -37,7 +37,7 @@ fn limits_change_and_merge_while_the_tenant_runs() {
     let machine = Machine::new();
     let _sleeper = machine.sleeper("a", &["--memory", "1GiB", "--compute", "25%"]);
     let changed = machine.json(&["limit", "a", "--memory", "2GiB", "--json"], 0);
-    assert_eq!(changed["schema"], "fcsp.limit/2");
+    assert_eq!(changed["schema"], "fcsp.limit/3");
     assert_eq!(
         (rules(&changed["memory"]), rules(&changed["compute"])),
         ("2 GiB".into(), "25% balanced".into())

@@ -413,8 +413,10 @@ fn roots_own_limits_are_not_written_by_a_second_name() {
     let Some(shared) = Shared::new() else { return };
     let own = shared.tenants().join("own");
     std::fs::create_dir(&own).unwrap();
-    let page = fcsp_core::control::Control::create(&own).unwrap();
+    let setup = fcsp_core::state::SetupGuard::acquire(&own).unwrap();
+    let page = fcsp_core::control::Control::create(&setup).unwrap();
     page.write(&fcsp_core::control::Limits::default()).unwrap();
+    drop(setup);
     let before = std::fs::read(own.join("control")).unwrap();
     let evil = shared.theirs("evil");
     let Some(_sleeper) = living(&evil) else {

@@ -43,7 +43,7 @@ pub fn strict_is_its_quota(vendor: &'static Vendor) {
         machine.busy("strict", &settings, false).rate() / free
     });
     let share = machine.tenant("strict")["devices"][0]["compute"].clone();
-    assert_eq!(share["quota"].as_f64(), Some(0.25), "{share}");
+    assert_eq!(share["guarantee"].as_f64(), Some(0.25), "{share}");
     assert!(
         share["waits"].as_u64().unwrap() > 0 && share["consumed_ns"].as_u64().unwrap() > 0,
         "{share}"

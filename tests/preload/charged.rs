@@ -286,7 +286,7 @@ fn what_the_time_goes_into_is_published_by_class() {
             serde_json::json!({ class: 1.0 }),
             "{call}: {compute}"
         );
-        assert_eq!(compute["leaning"], "none", "one launch says nothing");
+        assert_eq!(compute["sensitivity"], "none", "one launch says nothing");
     }
 }
 

@@ -11,19 +11,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use fcsp_core::config::{Quota, Rules};
+use fcsp_core::config::{Quota, Rules, text};
 use fcsp_core::control::{Control, Limits};
 use fcsp_core::device::Selector;
-use fcsp_core::file::SetupLock;
 use fcsp_core::region::RegionSnapshot;
-use fcsp_core::state::{STATE_DIR_VARIABLE, StateDir};
+use fcsp_core::state::{STATE_DIR_VARIABLE, SetupGuard, StateDir};
 use fcsp_core::tenant::MANAGED_MARK;
 use fcsp_sim::region::Region;
 use fcsp_sim::spec::Topology;
+use fcsp_tenancy::injection::{is_setting, prepended};
 
 use super::worker::{Event, Plan};
 use crate::libraries::Libraries;
-use crate::{limits, run};
 
 /// The simulated machine.
 pub const MACHINE: &str = "h100";
@@ -182,8 +181,8 @@ impl Stage {
             let path = state
                 .create_tenant(tenant.name)
                 .with_context(|| format!("cannot use {}", dir.display()))?;
-            let _lock = SetupLock::acquire(&path.join("setup.lock"))?;
-            Control::create(&path)?.write(&tenant_limits(tenant)?)?;
+            let setup = SetupGuard::acquire(&path)?;
+            Control::create(&setup)?.write(&tenant_limits(tenant)?)?;
             std::fs::write(path.join(MANAGED_MARK), "")?;
         }
         let region = Arc::new(Region::open(&dir.join("device"), &topology)?);
@@ -230,7 +229,7 @@ impl Stage {
                 &(self.seed.wrapping_mul(31).wrapping_add(seed)).to_string(),
             ]);
         for (variable, _) in std::env::vars_os() {
-            if variable.to_str().is_some_and(limits::is_setting) {
+            if variable.to_str().is_some_and(is_setting) {
                 command.env_remove(&variable);
             }
         }
@@ -239,13 +238,13 @@ impl Stage {
             .env("LD_PRELOAD", &self.libraries.preload)
             .env(
                 "LD_LIBRARY_PATH",
-                run::prepended("LD_LIBRARY_PATH", &self.libraries.sim),
+                prepended("LD_LIBRARY_PATH", &self.libraries.sim),
             )
             .env("FCSP_SIM", MACHINE)
             .env("FCSP_SIM_STATE", self.dir.join("device"))
             .env(STATE_DIR_VARIABLE, self.state.path())
             .env("FCSP_TENANT", name)
-            .envs(limits::variables(&tenant_limits(&self.tenants[tenant])?))
+            .envs(text::variables(&tenant_limits(&self.tenants[tenant])?))
             // Closed, it tells the worker to end.
             .stdin(Stdio::piped())
             // Out of reach of what the terminal sends to the demo.

@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fcsp_core::control::{Control, Limits};
-use fcsp_core::file::SetupLock;
-use fcsp_core::state::StateDir;
+use fcsp_core::state::{SetupGuard, StateDir, layout};
 use fcsp_core::units::Bytes;
+use fcsp_tenancy::{Vendor, inventory};
 
 use super::Findings;
 use crate::Context;
 use crate::devices;
 use crate::probe::Probe;
-use crate::tenants;
-use crate::vendors::Vendor;
+use crate::ps;
 
 /// Runs a program that does nothing under a preload library.
 pub fn loads(library: &Path, findings: &mut Findings) {
@@ -91,8 +90,8 @@ pub fn state(context: &Context, findings: &mut Findings) {
     let name = format!("doctor-{}", std::process::id());
     let attempt = || -> io::Result<()> {
         let dir = context.state.create_tenant(&name)?;
-        let _lock = SetupLock::acquire(&dir.join("setup.lock"))?;
-        Control::create(&dir)?.write(&Limits::default())
+        let setup = SetupGuard::acquire(&dir)?;
+        Control::create(&setup)?.write(&Limits::default())
     };
     let result = attempt();
     let _ = context.state.remove_if_dead(&name);
@@ -128,11 +127,8 @@ pub fn state(context: &Context, findings: &mut Findings) {
             "check the file system",
         ),
     }
-    let tenants = tenants::all(&context.state).unwrap_or_default();
-    for text in tenants
-        .iter()
-        .flat_map(tenants::TenantView::not_coordinated)
-    {
+    let tenants = inventory::all(&context.state).unwrap_or_default();
+    for text in tenants.iter().flat_map(ps::not_coordinated) {
         findings.warning(
             "shares",
             text,
@@ -229,7 +225,7 @@ pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
     }
     let pipe = std::env::var_os("CUDA_MPS_PIPE_DIRECTORY")
         .map_or_else(|| PathBuf::from("/tmp/nvidia-mps"), PathBuf::from);
-    if pipe.join("control").exists() {
+    if pipe.join(layout::CONTROL).exists() {
         findings.note(
             "conflicts",
             format!("an MPS daemon has its pipes in {}", pipe.display()),

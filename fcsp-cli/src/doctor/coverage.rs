@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Findings;
 use crate::output::{Align, Table};
 use crate::probe::{Library, Probe};
-use crate::vendors::Vendor;
+use fcsp_tenancy::Vendor;
 
 /// One library's entry points.
 #[derive(Debug, Serialize)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Findings, cuda_version};
 use crate::probe::{Library, Probe, codes};
-use crate::vendors::{Present, Vendor};
+use fcsp_tenancy::{Present, Vendor};
 
 /// Looks at the driver as it described itself.
 pub fn look(probe: &Probe, simulated: bool, findings: &mut Findings) {

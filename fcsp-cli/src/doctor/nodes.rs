@@ -5,39 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Findings;
-use crate::vendors::Vendor;
-
-/// A vendor's nodes below /dev, each an exact name or the beginning of one that digits end, and who
-/// usually may open them.
-fn nodes(vendor: Vendor) -> (&'static [&'static str], &'static str) {
-    match vendor {
-        Vendor::Cuda => (
-            &["nvidiactl", "nvidia-uvm", "nvidia#"],
-            "nvidia-modprobe -u -c=0 makes them for everybody; in a container, add the devices",
-        ),
-        Vendor::Hip => (
-            &["kfd", "dri/renderD#"],
-            "add this user to the groups render and video; in a container, add --device /dev/kfd --device /dev/dri",
-        ),
-        Vendor::LevelZero => (
-            &["dri/renderD#"],
-            "add this user to the group render; in a container, add --device /dev/dri",
-        ),
-        Vendor::Ascend => (
-            &["davinci_manager", "devmm_svm", "davinci#"],
-            "add this user to the group HwHiAiUser; in a container, add the devices",
-        ),
-        Vendor::Gaudi => (
-            &["accel/accel#"],
-            "in a container, use the habana runtime, or add the devices",
-        ),
-    }
-}
+use fcsp_tenancy::Vendor;
 
 /// The vendor's nodes that are there.
 fn present(vendor: Vendor, dev: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for pattern in nodes(vendor).0 {
+    for pattern in vendor.nodes() {
         let Some(beginning) = pattern.strip_suffix('#') else {
             let path = dev.join(pattern);
             if path.exists() {
@@ -94,7 +67,7 @@ fn examine(vendor: Vendor, dev: &Path, may_open: impl Fn(&Path) -> bool, finding
         findings.problem(
             "nodes",
             format!("this user may not open {}", names(&closed)),
-            nodes(vendor).1,
+            vendor.nodes_advice(),
         );
     } else if !present.is_empty() {
         let all: Vec<&PathBuf> = present.iter().collect();

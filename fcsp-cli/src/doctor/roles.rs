@@ -10,7 +10,7 @@ use super::coverage;
 use crate::Context;
 use crate::libraries::Libraries;
 use crate::output::{self, Align, Table};
-use crate::vendors::Vendor;
+use fcsp_tenancy::Vendor;
 
 /// The answer.
 #[derive(Debug, Serialize)]

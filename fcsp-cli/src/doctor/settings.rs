@@ -1,13 +1,14 @@
 //! Who says what a program may have: the authority's file, and the variables of this environment.
 
-use fcsp_core::config::{env, file, names};
+use fcsp_core::config::{env, file, names, text};
 use fcsp_sim::faults::Faults;
 use fcsp_sim::spec::Topology;
+use fcsp_tenancy::Vendor;
+use fcsp_tenancy::injection::is_setting;
 use serde::Serialize;
 
 use super::Findings;
-use crate::limits;
-use crate::vendors::{Vendor, wrong_settings};
+use crate::vendors::wrong_settings;
 
 /// A variable that is set.
 #[derive(Debug, Serialize)]
@@ -71,8 +72,8 @@ pub fn authority(findings: &mut Findings) {
                     .tenant
                     .as_deref()
                     .unwrap_or("(one for all users, by the file)"),
-                limits::memory_text(&config.memory),
-                limits::compute_text(&config.compute)
+                text::memory(&config.memory),
+                text::compute(&config.compute)
             ),
         ),
         Ok(None) => {}
@@ -93,7 +94,7 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
                 value.to_string_lossy().into_owned(),
             ))
         })
-        .filter(|(name, value)| limits::is_setting(name) && !value.trim().is_empty())
+        .filter(|(name, value)| is_setting(name) && !value.trim().is_empty())
         .collect();
     let settings = ranked(&set);
     if let Err(error) = env::read(set) {

@@ -10,7 +10,7 @@ use super::coverage::{self, Coverage};
 use super::{Findings, checks, nodes};
 use crate::libraries::Libraries;
 use crate::probe::{self, Simulated};
-use crate::vendors::{Present, Vendor};
+use fcsp_tenancy::{Present, Vendor};
 
 /// One vendor.
 #[derive(Debug, Serialize)]

@@ -15,8 +15,8 @@ use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_cuda::ffi::{cuda, nvml};
 use serde::{Deserialize, Serialize};
 
-use super::vendors::Vendor;
 use super::{output, sim, spatial};
+use fcsp_tenancy::{Vendor, VisibleDevice};
 
 /// A driver library as the dynamic linker found it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -103,6 +103,15 @@ impl Device {
                 .and_then(|pci| pci.parse::<PciAddress>().ok()),
         }
     }
+
+    /// Returns the device as the tenancy library knows it.
+    pub fn visible(&self) -> VisibleDevice {
+        VisibleDevice {
+            identity: self.identity(),
+            label: format!("device {} ({})", self.index, self.uuid),
+            total_bytes: self.total_bytes,
+        }
+    }
 }
 
 /// Everything the driver said.
@@ -176,7 +185,7 @@ pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Res
         command
             .env(
                 "LD_LIBRARY_PATH",
-                super::run::prepended("LD_LIBRARY_PATH", &machine.libraries),
+                fcsp_tenancy::injection::prepended("LD_LIBRARY_PATH", &machine.libraries),
             )
             .env("FCSP_SIM", &machine.text);
         if let Some(path) = &machine.state {

@@ -11,7 +11,7 @@ use fcsp_hook::backend::Backend;
 use fcsp_levelzero::process::LevelZero;
 
 use super::{Device, Handle, text};
-use crate::vendors::Vendor;
+use fcsp_tenancy::Vendor;
 
 /// The vendor's devices, in the order of this process.
 pub fn devices(vendor: Vendor) -> Result<Vec<Device>, String> {
@@ -35,6 +35,7 @@ pub fn devices(vendor: Vendor) -> Result<Vec<Device>, String> {
             found::<Ascend>("aclInit", init, |_, _| soc_name())
         }
         Vendor::Gaudi => found::<Gaudi>("synInitialize", initialize_synapse(), |_, _| None),
+        other => Err(format!("{} cannot be asked for its devices", other.name())),
     }
 }
 

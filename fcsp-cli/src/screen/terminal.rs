@@ -382,10 +382,7 @@ mod tests {
         };
         let stdio = || Stdio::from(slave.try_clone().unwrap());
         let status = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "cli::screen::terminal::tests::panics_with_a_picture",
-            ])
+            .args(["--exact", "screen::terminal::tests::panics_with_a_picture"])
             .args(["--ignored", "--nocapture"])
             .stdin(stdio())
             .stdout(stdio())

@@ -1,14 +1,14 @@
 //! The table of `fcsp top`: which columns a width has room for, and a tenant's rows in them.
 
 use fcsp_core::units::{Bytes, Percent};
+use fcsp_tenancy::TenantSnapshot;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Row};
 
 use super::State;
 use crate::output::clip;
-use crate::tenants::TenantView;
-use crate::{ps, screen, shares};
+use crate::{figures, ps, screen};
 
 /// Width from which everything is shown.
 pub(super) const FULL_WIDTH: u16 = 112;
@@ -20,7 +20,7 @@ pub(super) const LONG_MIX_WIDTH: u16 = 160;
 
 /// Columns by what the width allows.
 pub(super) struct Columns {
-    /// Whether there is room for everything: else peak, queue and late launches are left out and
+    /// Whether there is room for everything: else peak, queue and forced launches are left out and
     /// the rest is narrow.
     full: bool,
     /// Whether there is room only for who holds how much of what.
@@ -30,7 +30,7 @@ pub(super) struct Columns {
     amount: u16,
     refused: u16,
     compute: u16,
-    part: u16,
+    throttled: u16,
     /// 0 where there is no room for it.
     mix: u16,
 }
@@ -45,7 +45,7 @@ pub(super) fn columns(width: u16, longest_name: usize) -> Columns {
         amount: if full { 10 } else { 9 },
         refused: if full { 7 } else { 4 },
         compute: if full { 14 } else { 12 },
-        part: if full { 5 } else { 4 },
+        throttled: if full { 9 } else { 4 },
         mix: match width {
             0..MIX_WIDTH => 0,
             MIX_WIDTH..LONG_MIX_WIDTH => 17,
@@ -105,10 +105,11 @@ impl Columns {
             self.refused,
         ));
         list.push(left("COMPUTE", self.compute));
-        list.push(right("HAD", self.part));
-        list.push(right("HELD", self.part));
+        list.push(right("UTIL", 4));
+        let throttled = if self.full { "THROTTLED" } else { "THR" };
+        list.push(right(throttled, self.throttled));
         if self.full {
-            list.extend([right("QUEUE", 6), right("LATE", 4)]);
+            list.extend([right("QUEUE", 6), right("FORCED", 6)]);
         }
         if self.mix > 0 {
             list.push(left("MIX", self.mix));
@@ -153,9 +154,9 @@ impl Columns {
 }
 
 /// The share that was asked for: in full where there is room, else just how much and how.
-fn compute(tenant: &TenantView, columns: &Columns) -> Cell<'static> {
+fn compute(tenant: &TenantSnapshot, columns: &Columns) -> Cell<'static> {
     let width = usize::from(columns.compute);
-    let full = tenant.compute_text();
+    let full = ps::compute_text(tenant);
     let text = match tenant.limits.compute.iter().next() {
         Some((_, params)) if full.chars().count() > width => {
             let more = if tenant.limits.compute.iter().count() > 1 {
@@ -175,7 +176,7 @@ pub(super) fn right(text: String) -> Cell<'static> {
 }
 
 /// A tenant's name, with its state where that is not the usual one.
-pub(super) fn label(tenant: &TenantView) -> String {
+pub(super) fn label(tenant: &TenantSnapshot) -> String {
     match ps::state(tenant) {
         "running" => tenant.name.clone(),
         other => format!("{} ({other})", tenant.name),
@@ -183,7 +184,7 @@ pub(super) fn label(tenant: &TenantView) -> String {
 }
 
 pub(super) fn tenant_rows(
-    tenant: &TenantView,
+    tenant: &TenantSnapshot,
     state: &State,
     columns: &Columns,
 ) -> Vec<Row<'static>> {
@@ -198,7 +199,7 @@ pub(super) fn tenant_rows(
     };
     if tenant.devices.is_empty() {
         let mut cells = vec![name(), Cell::from("-"), Cell::from(""), right("-".into())];
-        cells.push(right(clip(&tenant.memory_text(), columns.amount.into())));
+        cells.push(right(clip(&ps::memory_text(tenant), columns.amount.into())));
         if columns.full {
             cells.push(right("-".into()));
         }
@@ -243,20 +244,20 @@ pub(super) fn tenant_rows(
         });
         cells.push(compute(tenant, columns));
         if let Some(share) = &device.compute {
-            let [had, held, queue, late, _] = ps::share_cells(share);
+            let [utilization, throttled, queue, forced, _] = ps::share_cells(share);
             let waiting = share.throttled.is_some_and(|part| part >= 0.005);
-            cells.push(right(had));
-            cells.push(right(held).style(if waiting {
+            cells.push(right(utilization));
+            cells.push(right(throttled).style(if waiting {
                 Style::new().fg(Color::Yellow)
             } else {
                 Style::new()
             }));
             if columns.full {
-                cells.extend([right(queue), right(late)]);
+                cells.extend([right(queue), right(forced)]);
             }
             if columns.mix > 0 {
                 let words = if columns.mix > 20 { 2 } else { 1 };
-                let text = shares::mostly(&share.mix, words);
+                let text = figures::mostly(&share.mix, words);
                 cells.push(Cell::from(clip(&text, columns.mix.into())));
             }
         }
@@ -271,7 +272,7 @@ pub(super) fn tenant_rows(
                 Cell::from(""),
                 Cell::from(clip(&process.name, columns.bar.into())),
                 match process.alive {
-                    true => columns.bytes(process.held_bytes),
+                    true => columns.bytes(process.reserved_bytes),
                     false => right("-".into()),
                 },
                 right(if process.alive {

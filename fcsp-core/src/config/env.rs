@@ -197,7 +197,7 @@ fn compute<'a>(
         ("mode", &["FCSP_MODE", "BUD_ISOLATION_MODE"]),
         ("priority", &["FCSP_PRIORITY", "CUDA_TASK_PRIORITY"]),
         ("floor", &["FCSP_FLOOR", "BUD_TENANT_FLOOR_PCT"]),
-        ("pool", &["FCSP_SHARED_POOL", "BUD_SHARED_POOL_PCT"]),
+        ("shared_pool", &["FCSP_SHARED_POOL", "BUD_SHARED_POOL_PCT"]),
         ("burst", &["FCSP_BURST", "BUD_BURST_MAX_PCT"]),
     ];
     let given: Vec<(&str, &str, &str)> = PARAMETERS

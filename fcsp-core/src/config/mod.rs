@@ -9,11 +9,15 @@ pub mod env;
 pub mod file;
 pub mod initial;
 pub mod names;
+mod parameter;
+pub mod text;
 
 use std::fmt;
 
 use crate::device::{DeviceIdentity, Selector};
 use crate::units::{self, Bytes, Percent, Ppm};
+
+pub use parameter::Parameter;
 
 /// Field that could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! The control page as a file, for commands and for a process that is about to join.
 
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -10,6 +11,7 @@ use super::{
     WORD_MAGIC, WORD_PAUSED, WORD_RULES, check, entries_of, invalid, limits_of, settled,
 };
 use crate::file::{self, Mapping, Transient};
+use crate::state::{SetupGuard, layout};
 
 /// A control page, read and written by system calls.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ fn word_of(bytes: &[u8], index: usize) -> u64 {
 
 impl ControlFile {
     pub(super) fn open(dir: &Path) -> io::Result<Option<Self>> {
-        let path = dir.join("control");
+        let path = dir.join(layout::CONTROL);
         match file::open_ro(&path) {
             Ok(file) => Self::checked(path, file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -34,8 +36,8 @@ impl ControlFile {
         }
     }
 
-    pub(super) fn create(dir: &Path) -> io::Result<Self> {
-        let path = dir.join("control");
+    fn create(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(layout::CONTROL);
         let file = match file::open_rw(&path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => file::make(&path, |file| {
                 file::allocate(file, FILE_BYTES as u64)?;
@@ -121,13 +123,7 @@ impl ControlFile {
         settled(&self.path, || self.read())
     }
 
-    /// Replaces the limits. The caller holds the tenant's setup lock and opened the page with
-    /// [`super::Control::create`].
-    ///
-    /// # Errors
-    ///
-    /// There is no space for so many rules, or any error of the file operations.
-    pub fn write(&self, limits: &Limits) -> io::Result<()> {
+    fn write(&self, limits: &Limits) -> io::Result<()> {
         let entries = entries_of(limits);
         if entries.len() > MAX_RULES {
             return Err(invalid(&self.path, "has no room for so many rules"));
@@ -168,5 +164,41 @@ impl ControlFile {
             at.store(word, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// A control page that its holder may write: it borrows the setup lock.
+#[derive(Debug)]
+pub struct ControlWriter<'guard> {
+    page: ControlFile,
+    setup: &'guard SetupGuard,
+}
+
+impl<'guard> ControlWriter<'guard> {
+    pub(super) fn create(setup: &'guard SetupGuard) -> io::Result<Self> {
+        let page = ControlFile::create(setup.dir())?;
+        Ok(Self { page, setup })
+    }
+
+    /// Returns the guard that proves the right to write.
+    pub fn guard(&self) -> &'guard SetupGuard {
+        self.setup
+    }
+
+    /// Replaces the limits.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for so many rules, or the system's reason.
+    pub fn write(&self, limits: &Limits) -> io::Result<()> {
+        self.page.write(limits)
+    }
+}
+
+impl Deref for ControlWriter<'_> {
+    type Target = ControlFile;
+
+    fn deref(&self) -> &ControlFile {
+        &self.page
     }
 }

@@ -34,7 +34,7 @@ pub struct ProcessSnapshot {
     /// True if the kernel shows that the slot's owner lives.
     pub alive: bool,
     /// Bytes reserved or charged against the quota.
-    pub held_bytes: u64,
+    pub reserved_bytes: u64,
     /// Part of these for live allocations, as the driver rounded them.
     pub allocated_bytes: u64,
     /// Part of these for contexts, code and other overhead.
@@ -141,7 +141,7 @@ impl RegionSnapshot {
                     .filter(|&c| is_printable(c))
                     .collect(),
                 alive: is_locked(index as u32),
-                held_bytes: word(slot, offset_of!(SlotWords, held)).saturating_mul(UNIT),
+                reserved_bytes: word(slot, offset_of!(SlotWords, held)).saturating_mul(UNIT),
                 allocated_bytes: physical::bytes(word(slot, offset_of!(SlotWords, allocated))),
                 overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
                 refused: word(slot, offset_of!(SlotWords, refused)),
@@ -165,7 +165,7 @@ impl RegionSnapshot {
             used_bytes: processes
                 .iter()
                 .filter(|p| p.alive)
-                .map(|p| p.held_bytes)
+                .map(|p| p.reserved_bytes)
                 .fold(0, u64::saturating_add),
             peak_bytes: word(&header, tenant(offset_of!(TenantWords, peak))).saturating_mul(UNIT),
             refused: word(&header, tenant(offset_of!(TenantWords, refused))),

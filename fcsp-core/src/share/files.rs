@@ -25,7 +25,7 @@ use crate::places;
 use crate::share::page::{PAGE_BYTES, TenantPage, View};
 use crate::share::policy::ABOUT_NS;
 use crate::share::wait::now_ns;
-use crate::state::StateDir;
+use crate::state::{StateDir, layout};
 
 mod neighbours;
 
@@ -38,11 +38,11 @@ const ATTEMPTS: u32 = 64;
 /// Pause between two attempts, ns.
 const PAUSE_NS: u64 = 1_000_000;
 
-const EXTENSION: &str = "page";
+const EXTENSION: &str = layout::CLAIM_PAGE;
 
 /// Returns the folder of a device's pages.
 pub fn folder(state: &StateDir, device: &DeviceUuid) -> PathBuf {
-    state.path().join("devices").join(device.to_string())
+    state.path().join(layout::DEVICES).join(device.to_string())
 }
 
 fn page_of(mapping: &Mapping) -> &TenantPage {
@@ -82,7 +82,7 @@ impl OwnPage {
         let folder = folder(state, device);
         let is_open =
             |path: &Path| std::fs::metadata(path).is_ok_and(|meta| places::is_open(&meta));
-        let common = is_open(&state.path().join("devices"));
+        let common = is_open(&state.path().join(layout::DEVICES));
         // Like its tenant: either processes of all users belong to one tenant, or each user has its
         // own.
         let everybodys = common && is_open(&state.tenant(tenant));
@@ -263,7 +263,7 @@ pub fn apart(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Apar
 
 /// Removes every page of a removed tenant.
 pub fn remove(state: &StateDir, tenant: &str) {
-    let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {
+    let Ok(devices) = std::fs::read_dir(state.path().join(layout::DEVICES)) else {
         return;
     };
     for device in devices.flatten() {
@@ -278,7 +278,7 @@ pub fn remove(state: &StateDir, tenant: &str) {
 
 /// Returns the devices for which the tenant has a page.
 pub fn devices(state: &StateDir, tenant: &str) -> Vec<DeviceUuid> {
-    let mut found: Vec<DeviceUuid> = std::fs::read_dir(state.path().join("devices"))
+    let mut found: Vec<DeviceUuid> = std::fs::read_dir(state.path().join(layout::DEVICES))
         .into_iter()
         .flatten()
         .flatten()

@@ -303,8 +303,8 @@ impl Params {
         *self == Self::default()
     }
 
-    /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `pool`, `burst` or
-    /// `weight`. `compute` also sets the weight and lowers the floor, if they followed the old
+    /// Sets one parameter from text: `compute`, `mode`, `priority`, `floor`, `shared_pool`, `burst`
+    /// or `weight`. `compute` also sets the weight and lowers the floor, if they followed the old
     /// share.
     pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
         match field {
@@ -324,7 +324,7 @@ impl Params {
             "mode" => self.mode = text.parse()?,
             "priority" => self.priority = text.parse()?,
             "floor" => self.floor = share_or_zero("floor", text)?,
-            "pool" => self.pool = share_or_zero("pool", text)?,
+            "shared_pool" => self.pool = share_or_zero("shared_pool", text)?,
             "burst" => self.burst = share_or_zero("burst", text)?,
             "weight" => {
                 self.weight = text.trim().parse().map_err(|_| {
@@ -338,7 +338,7 @@ impl Params {
                 return Err(error(
                     "compute",
                     format!(
-                        "has no parameter \"{other}\"; there are compute, mode, priority, floor, pool, burst, weight"
+                        "has no parameter \"{other}\"; there are compute, mode, priority, floor, shared_pool, burst, weight"
                     ),
                 ));
             }
@@ -367,7 +367,7 @@ impl Params {
         }
         if self.pool > WHOLE {
             return Err(error(
-                "pool",
+                "shared_pool",
                 format!("{} is more than the device", percent(self.pool)),
             ));
         }
@@ -440,7 +440,7 @@ impl fmt::Display for Params {
             write!(f, ", burst {}", Percent(self.burst))?;
         }
         if self.pool != WHOLE {
-            write!(f, ", pool {}", Percent(self.pool))?;
+            write!(f, ", shared pool {}", Percent(self.pool))?;
         }
         Ok(())
     }

@@ -17,10 +17,10 @@ use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
 use crate::file::{self, Folder, SetupLock};
 use crate::share::files;
-use crate::state::StateDir;
+use crate::state::{StateDir, layout};
 use crate::units::Ppm;
 
-const EXTENSION: &str = "units";
+const EXTENSION: &str = layout::UNITS;
 const FIRST_LINE: &str = "fcsp units 1";
 
 /// Unit reservation of a tenant on a device.
@@ -186,7 +186,7 @@ pub fn claim(
 
 /// Removes every reservation of `tenant`.
 pub fn release(state: &StateDir, tenant: &str) {
-    let Ok(devices) = std::fs::read_dir(state.path().join("devices")) else {
+    let Ok(devices) = std::fs::read_dir(state.path().join(layout::DEVICES)) else {
         return;
     };
     for device in devices.flatten() {

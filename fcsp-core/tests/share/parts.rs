@@ -187,7 +187,7 @@ fn errors_name_the_field() {
             },
         ),
         (
-            "pool",
+            "shared_pool",
             Params {
                 pool: 1_000_001,
                 ..base

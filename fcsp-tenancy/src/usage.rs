@@ -1,9 +1,8 @@
-//! A tenant's share of a device's time from outside: what it was promised, and what it had between
-//! two looks at the page that it publishes.
+//! A tenant's share of a device's time from outside: the promise, and the use of the device between
+//! two readings of the claim page.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use fcsp_core::classify::Class;
 use fcsp_core::device::DeviceUuid;
@@ -14,27 +13,22 @@ use fcsp_core::share::params::Params;
 use fcsp_core::state::StateDir;
 use serde::Serialize;
 
-use super::rules::Promise;
-use super::tenants::TenantView;
-
-/// How far apart the two looks of a single listing are: some hundred slices of credit.
-pub const INTERVAL: Duration = Duration::from_millis(200);
-/// What a live picture averages over: long enough to read, short enough to see a change.
-const SPAN_NS: u64 = 1_000_000_000;
+use crate::rules::Promise;
 
 /// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after
 /// one look only.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Share {
-    /// What was promised, where anything was. The tenant's page tells quota, mode, priority and
-    /// weight only.
+    /// The promise, where there is one. The claim page tells guarantee, mode, priority and weight
+    /// only.
     #[serde(flatten)]
     pub promise: Promise,
-    /// GPU time charged, per time passed.
-    pub had: Option<f64>,
-    /// The part of it that others left over.
-    pub borrowed: Option<f64>,
-    /// Time launches stood at the gate, per time passed; each process counts for itself, at most 1.
+    /// Device time charged, per time passed.
+    pub utilization: Option<f64>,
+    /// The part of it that was surplus.
+    pub surplus: Option<f64>,
+    /// Time that launches were throttled, per time passed; each process counts for itself, at most
+    /// 1.
     pub throttled: Option<f64>,
     /// Time between the two looks, ns.
     pub interval_ns: Option<u64>,
@@ -43,23 +37,23 @@ pub struct Share {
     pub in_flight_ns: u64,
     /// GPU time charged since the tenant was set up, ns.
     pub consumed_ns: u64,
-    /// Launches that stood at the gate.
+    /// Launches that were throttled.
     pub waits: u64,
-    /// Launches that went because a deadline passed.
-    pub let_through: u64,
-    /// What GPU time went into, by class of work: parts of what was granted between two looks, or
+    /// Launches that were admitted because their deadline passed.
+    pub forced_admissions: u64,
+    /// Device time by class of work: parts of what was granted between two looks, or
     /// since the tenant was set up if there was nothing between them. A sample.
     pub mix: BTreeMap<&'static str, f64>,
-    /// Which way the work leans, which the adaptive mode goes by: latency, throughput or none.
-    pub leaning: Option<&'static str>,
+    /// Sensitivity of the work, which the adaptive mode uses: latency, throughput or none.
+    pub sensitivity: Option<&'static str>,
     /// The reason why the share is kept without regard to the device's other tenants, if it is.
     pub not_coordinated: Option<&'static str>,
-    /// Whether a launch stands at the gate now.
+    /// True if a launch waits now.
     #[serde(skip)]
-    pub(super) standing: bool,
+    pub(crate) standing: bool,
     #[serde(skip)]
-    pub(super) look: Option<Look>,
-    /// What part of the device the time is of: less than 1 for a tenant with compute units of its
+    pub(crate) look: Option<Look>,
+    /// Part of the device that the time is of: less than 1 for a tenant with compute units of its
     /// own.
     #[serde(skip)]
     pub part: f64,
@@ -69,16 +63,16 @@ impl Default for Share {
     fn default() -> Self {
         Self {
             promise: Promise::default(),
-            had: None,
-            borrowed: None,
+            utilization: None,
+            surplus: None,
             throttled: None,
             interval_ns: None,
             in_flight_ns: 0,
             consumed_ns: 0,
             waits: 0,
-            let_through: 0,
+            forced_admissions: 0,
             mix: BTreeMap::new(),
-            leaning: None,
+            sensitivity: None,
             not_coordinated: None,
             standing: false,
             look: None,
@@ -87,10 +81,10 @@ impl Default for Share {
     }
 }
 
-/// What the page's counters said at one moment.
+/// The counters of a claim page at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Look {
-    at: u64,
+pub(crate) struct Look {
+    pub(crate) at: u64,
     consumed: u64,
     surplus: u64,
     waited: u64,
@@ -98,9 +92,9 @@ pub(super) struct Look {
 }
 
 impl Share {
-    /// Reads the tenant's page for the device, and puts beside it the share that its limits
-    /// promise: `None` where the limits cannot say it from outside, `Some(None)` where they promise
-    /// none. Nothing where there is neither.
+    /// Reads the tenant's claim page for the device, next to the share that its limits promise.
+    /// `promised` is `None` where the limits cannot say it from outside, `Some(None)` where they
+    /// promise none. Returns `None` where there is neither page nor promise.
     pub fn read(
         state: &StateDir,
         device: &DeviceUuid,
@@ -114,7 +108,7 @@ impl Share {
             Some(params) => params.map(Promise::from),
             None => snapshot.map(|s| Promise {
                 floor: None,
-                pool: None,
+                shared_pool: None,
                 burst: None,
                 weight: Some(s.view.weight),
                 ..Params::balanced(s.view.quota)
@@ -150,7 +144,7 @@ impl Share {
             share.in_flight_ns = view.finish_at.saturating_sub(now);
             share.consumed_ns = counters.consumed;
             share.waits = counters.waits;
-            share.let_through = counters.let_through;
+            share.forced_admissions = counters.let_through;
             share.look = Some(Look {
                 at: now,
                 consumed: counters.consumed,
@@ -159,12 +153,12 @@ impl Share {
                 classes: counters.classes,
             });
             share.mix = mix(counters.classes);
-            share.leaning = Some(view.leaning.name());
+            share.sensitivity = Some(view.leaning.name());
         }
         Some(share)
     }
 
-    /// Whether there is a share to keep.
+    /// Returns whether there is a share to keep.
     fn is_kept(&self) -> bool {
         self.promise
             .mode
@@ -174,7 +168,7 @@ impl Share {
 
     /// Enters what happened since `before`; `living` is the number of processes, each of which can
     /// wait once at a time.
-    fn compare(&mut self, before: Look, living: usize) {
+    pub(crate) fn compare(&mut self, before: Look, living: usize) {
         let Some(now) = self.look else { return };
         let interval = now.at.saturating_sub(before.at);
         if interval == 0 {
@@ -192,8 +186,8 @@ impl Share {
             Some((now.wrapping_sub(before).cast_signed().max(0)) as f64 / interval as f64)
         };
         let of_device = |time: Option<f64>| time.map(|time| time * self.part);
-        self.had = of_device(part(now.consumed, before.consumed));
-        self.borrowed = of_device(part(now.surplus, before.surplus));
+        self.utilization = of_device(part(now.consumed, before.consumed));
+        self.surplus = of_device(part(now.surplus, before.surplus));
         self.throttled = part(now.waited, before.waited).map(|held| held.min(living as f64));
         self.interval_ns = Some(interval);
         // A page that was made anew counts from nothing.
@@ -206,8 +200,8 @@ impl Share {
     }
 }
 
-/// The tenant's page, and since when launches of its living processes stand at their gates, of one
-/// moment: a wait that ends between the two would be counted twice or not at all.
+/// Returns the tenant's claim page, and the times at which launches of its processes began to wait.
+/// Both are of one moment: a wait that ends in between would be counted twice or not at all.
 fn settled(
     state: &StateDir,
     device: &DeviceUuid,
@@ -239,45 +233,7 @@ fn settled(
     (page, waiting)
 }
 
-/// Remembers looks, to say what happened between them.
-#[derive(Debug, Default)]
-pub struct Sampler {
-    looks: HashMap<(String, String), VecDeque<Look>>,
-}
-
-impl Sampler {
-    /// Enters what each share has had since the look about [`SPAN_NS`] ago, or since the first one
-    /// if that is later.
-    pub fn compare(&mut self, tenants: &mut [TenantView]) {
-        let mut known = std::mem::take(&mut self.looks);
-        for tenant in tenants {
-            for device in &mut tenant.devices {
-                let living = device.living;
-                let Some(share) = &mut device.compute else {
-                    continue;
-                };
-                let Some(look) = share.look.filter(|_| living > 0) else {
-                    continue;
-                };
-                let key = (tenant.name.clone(), device.region.uuid.clone());
-                let mut looks = known.remove(&key).unwrap_or_default();
-                while looks
-                    .get(1)
-                    .is_some_and(|second| look.at.saturating_sub(second.at) >= SPAN_NS)
-                {
-                    looks.pop_front();
-                }
-                if let Some(&before) = looks.front() {
-                    share.compare(before, living);
-                }
-                looks.push_back(look);
-                self.looks.insert(key, looks);
-            }
-        }
-    }
-}
-
-/// The parts of what was granted.
+/// Returns the parts of what was granted.
 fn mix(granted: [u64; Class::ALL.len()]) -> BTreeMap<&'static str, f64> {
     let all: u64 = granted.iter().fold(0, |sum, ns| sum.saturating_add(*ns));
     Class::ALL
@@ -286,39 +242,6 @@ fn mix(granted: [u64; Class::ALL.len()]) -> BTreeMap<&'static str, f64> {
         .filter(|&(_, ns)| ns > 0)
         .map(|(class, ns)| (class.name(), ns as f64 / all as f64))
         .collect()
-}
-
-/// The largest parts of a mix for people, the greatest first, in at most `most` words.
-pub fn mostly(mix: &BTreeMap<&'static str, f64>, most: usize) -> String {
-    let mut parts: Vec<_> = mix.iter().filter(|&(_, &part)| part >= 0.01).collect();
-    parts.sort_by(|a, b| b.1.total_cmp(a.1));
-    let words: Vec<String> = parts
-        .into_iter()
-        .take(most)
-        .map(|(name, part)| format!("{} {:.0}%", name.replace('_', "-"), part * 100.0))
-        .collect();
-    if words.is_empty() {
-        "-".into()
-    } else {
-        words.join(" ")
-    }
-}
-
-/// A part of the time for people; "-" of nothing.
-pub fn percent(part: Option<f64>) -> String {
-    part.map_or("-".into(), |part| format!("{:.0}%", part * 100.0))
-}
-
-/// A length of GPU time for people, in at most six characters.
-pub fn time(ns: u64) -> String {
-    match ns {
-        0 => "-".into(),
-        1..1_000 => "<1us".into(),
-        1_000..1_000_000 => format!("{}us", ns / 1_000),
-        1_000_000..100_000_000 => format!("{:.1}ms", ns as f64 / 1e6),
-        100_000_000..10_000_000_000 => format!("{}ms", ns / 1_000_000),
-        _ => format!("{}s", ns / 1_000_000_000),
-    }
 }
 
 #[cfg(test)]
@@ -345,17 +268,13 @@ mod tests {
         let mut later = share(3_000, 700, 900);
         later.compare(share(2_000, 450, 400).look.unwrap(), 1);
         assert_eq!(
-            (later.had, later.throttled, later.interval_ns),
+            (later.utilization, later.throttled, later.interval_ns),
             (Some(0.25), Some(0.5), Some(1_000))
         );
         assert_eq!(later.mix, BTreeMap::from([("attention", 1.0)]));
-        assert_eq!(mostly(&later.mix, 2), "attention 100%");
-        assert_eq!(mostly(&BTreeMap::new(), 2), "-");
-        let three = BTreeMap::from([("gemm", 0.6), ("memory_bound", 0.3), ("copy", 0.1)]);
-        assert_eq!(mostly(&three, 2), "gemm 60% memory-bound 30%");
         let mut corrected = share(3_000, 400, 400);
         corrected.compare(share(2_000, 450, 400).look.unwrap(), 1);
-        assert_eq!(corrected.had, Some(0.0));
+        assert_eq!(corrected.utilization, Some(0.0));
         // One process cannot wait longer than the time that passed.
         let mut long = share(3_000, 700, 4_000);
         long.compare(share(2_000, 450, 400).look.unwrap(), 1);
@@ -371,12 +290,15 @@ mod tests {
         let mut idle = without(3_000, 450, 400);
         idle.compare(without(2_000, 450, 400).look.unwrap(), 1);
         assert_eq!(
-            (idle.had, idle.throttled, idle.borrowed),
+            (idle.utilization, idle.throttled, idle.surplus),
             (None, None, None)
         );
         let mut counted = without(3_000, 700, 400);
         counted.compare(without(2_000, 450, 400).look.unwrap(), 1);
-        assert_eq!((counted.had, counted.throttled), (Some(0.25), Some(0.0)));
+        assert_eq!(
+            (counted.utilization, counted.throttled),
+            (Some(0.25), Some(0.0))
+        );
     }
 
     #[test]
@@ -399,7 +321,7 @@ mod tests {
         let read = Share::read(&state, &device, "a", none, None).unwrap();
         assert_eq!(
             (
-                read.promise.quota,
+                read.promise.guarantee,
                 read.promise.mode.as_deref(),
                 read.promise.priority.as_deref()
             ),
@@ -410,7 +332,7 @@ mod tests {
             read.mix,
             BTreeMap::from([("collective", 0.2), ("gemm", 0.8)])
         );
-        assert_eq!(read.leaning, Some("throughput"));
+        assert_eq!(read.sensitivity, Some("throughput"));
         assert!(read.in_flight_ns > 1_000_000_000);
         assert!(
             read.look.unwrap().waited >= 1_000,
@@ -419,31 +341,15 @@ mod tests {
         let changed = Params::balanced(500_000).with_mode(Mode::Adaptive);
         let read = Share::read(&state, &device, "a", none, Some(Some(changed))).unwrap();
         assert_eq!(
-            (read.promise.quota, read.promise.mode.as_deref()),
+            (read.promise.guarantee, read.promise.mode.as_deref()),
             (Some(0.5), Some("adaptive"))
         );
         assert_eq!(
             Share::read(&state, &device, "a", none, Some(None))
                 .unwrap()
                 .promise
-                .quota,
+                .guarantee,
             None
         );
-    }
-
-    #[test]
-    fn times_are_short() {
-        for (ns, text) in [
-            (0, "-"),
-            (900, "<1us"),
-            (42_000, "42us"),
-            (1_500_000, "1.5ms"),
-            (250_000_000, "250ms"),
-            (9_999_000_000, "9999ms"),
-            (61_000_000_000, "61s"),
-        ] {
-            assert_eq!(time(ns), text);
-            assert!(text.len() <= 6);
-        }
     }
 }

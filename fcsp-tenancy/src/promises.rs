@@ -1,5 +1,4 @@
-//! What living tenants were promised of each device, all together: more than the device has is a
-//! promise that the device itself may break.
+//! Promises of live tenants, added up by device. A sum above what the device has cannot be kept.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +9,8 @@ use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::state::StateDir;
 use fcsp_core::units::{Bytes, Percent, WHOLE};
 
-use super::probe::Device;
-use super::tenants::{self, TenantView};
+use crate::device_order::VisibleDevice;
+use crate::inventory::{self, TenantSnapshot};
 
 /// A device, its name for people, and its memory in bytes.
 struct Known {
@@ -20,19 +19,19 @@ struct Known {
     total: u64,
 }
 
-/// The devices that the driver shows, and those that living tenants use.
-fn devices(shown: &[Device], tenants: &[TenantView]) -> Vec<Known> {
+/// Returns the devices that the driver shows, and the devices of live tenants.
+fn devices(shown: &[VisibleDevice], tenants: &[TenantSnapshot]) -> Vec<Known> {
     let mut known: BTreeMap<DeviceUuid, Known> = BTreeMap::new();
     for device in shown.iter().filter(|device| device.total_bytes > 0) {
-        let identity = device.identity();
+        let identity = DeviceIdentity {
+            index: None,
+            ..device.identity
+        };
         known.insert(
             identity.uuid,
             Known {
-                identity: DeviceIdentity {
-                    index: None,
-                    ..identity
-                },
-                label: format!("device {} ({})", device.index, device.uuid),
+                identity,
+                label: device.label.clone(),
                 total: device.total_bytes,
             },
         );
@@ -50,7 +49,7 @@ fn devices(shown: &[Device], tenants: &[TenantView]) -> Vec<Known> {
     known.into_values().collect()
 }
 
-/// The bytes that limits promise of a device; 0 where they promise none.
+/// Returns the bytes that limits promise of a device; 0 where they promise none.
 fn memory(limits: &Limits, device: &Known) -> u64 {
     match limits.memory.for_device(&device.identity) {
         Some(quota @ (Quota::Bytes(_) | Quota::Share(_))) => {
@@ -60,8 +59,8 @@ fn memory(limits: &Limits, device: &Known) -> u64 {
     }
 }
 
-/// The part of a device's time that limits promise. A whole device is no share: it is how modes and
-/// priorities are set without one.
+/// Returns the part of a device's time that limits promise. A whole device is no share: it is how
+/// modes and priorities are set without one.
 fn share(limits: &Limits, device: &Known) -> u64 {
     let promised = |params: &Params| params.mode != Mode::None && params.quota < WHOLE;
     match limits.compute.for_device(&device.identity) {
@@ -70,10 +69,15 @@ fn share(limits: &Limits, device: &Known) -> u64 {
     }
 }
 
-/// A line for each device of which more would be promised than it has, if the tenant `name` gets
-/// `limits`.
-pub fn beyond(state: &StateDir, name: &str, limits: &Limits, shown: &[Device]) -> Vec<String> {
-    let others: Vec<TenantView> = tenants::all(state)
+/// Returns a sentence for each device of which more would be promised than it has, if the tenant
+/// `name` gets `limits`. Parts are not counted: their promises are their outer tenants'.
+pub fn beyond(
+    state: &StateDir,
+    name: &str,
+    limits: &Limits,
+    shown: &[VisibleDevice],
+) -> Vec<String> {
+    let others: Vec<TenantSnapshot> = inventory::all(state)
         .unwrap_or_default()
         .into_iter()
         .filter(|tenant| tenant.name != name && !tenant.is_dead() && tenant.outer.is_none())

@@ -1,49 +1,28 @@
-//! Tenants as they look from outside: their limits, what they hold, whether they live.
+//! Snapshots of tenants: their limits, the memory and time that they use, whether they live.
 
 use std::path::Path;
 
 use fcsp_core::config::{Quota, Rules, check_tenant_name};
 use fcsp_core::control::{Control, Limits};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, Selector};
-use fcsp_core::file;
-use fcsp_core::process;
-use fcsp_core::region::RegionSnapshot;
+use fcsp_core::region::{ProcessSnapshot, RegionSnapshot};
+use fcsp_core::share::files;
 use fcsp_core::share::params::Params;
-use fcsp_core::share::{authority, files};
 use fcsp_core::spatial::claims;
-use fcsp_core::state::StateDir;
-use fcsp_core::tenant::MANAGED_MARK;
+use fcsp_core::state::{StateDir, layout};
 use fcsp_core::units::WHOLE;
 use serde::Serialize;
 
-use super::limits;
-use super::rules::{self, ComputeRule, MemoryRule};
-use super::shares::Share;
+use crate::roots::{self, Root};
+use crate::rules::{self, ComputeRule, MemoryRule};
+use crate::usage::Share;
 
-/// File in a tenant's folder with one line for each program that `fcsp run` started in it: number
-/// and start time.
-const ROOTS: &str = "root";
-
-/// What to do about files that cannot be read: damaged, or another version's.
-pub const MEND: &str = "stop the tenant's programs, then `fcsp gc`";
-
-/// A program that `fcsp run` started.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub struct Root {
-    /// Process number.
-    pub pid: u32,
-    /// Clock ticks since boot when it started; tells a reused number apart.
-    pub start_time: u64,
-    /// Whether it runs.
-    pub alive: bool,
-}
-
-/// What a tenant has on one device.
+/// A tenant on one device.
 #[derive(Debug, Clone)]
-pub struct DeviceView {
-    /// Memory; nothing but the device's UUID where [`DeviceView::counts_memory`] is false.
+pub struct DeviceSnapshot {
+    /// Memory; nothing but the device's UUID where [`DeviceSnapshot::counts_memory`] is false.
     pub region: RegionSnapshot,
-    /// Whether the tenant's memory is counted here. One that only submits work has a share and no
+    /// True if the tenant's memory is counted here. One that only submits work has a share and no
     /// region.
     pub counts_memory: bool,
     /// Processes of it that live here; 1 where they are not counted and the tenant lives.
@@ -54,14 +33,14 @@ pub struct DeviceView {
     pub units: Option<String>,
 }
 
-impl DeviceView {
-    /// Which device it is.
+impl DeviceSnapshot {
+    /// Returns the identity of the device.
     pub fn identity(&self) -> Option<DeviceIdentity> {
         identity(&self.region)
     }
 }
 
-impl Serialize for DeviceView {
+impl Serialize for DeviceSnapshot {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         /// The device as listings have it: null where memory is not counted.
         #[derive(Serialize)]
@@ -74,7 +53,7 @@ impl Serialize for DeviceView {
             peak_bytes: Option<u64>,
             refused: Option<u64>,
             reaped: Option<u64>,
-            processes: &'a [fcsp_core::region::ProcessSnapshot],
+            processes: &'a [ProcessSnapshot],
             compute: &'a Option<Share>,
             units: &'a Option<String>,
         }
@@ -107,16 +86,16 @@ fn identity(region: &RegionSnapshot) -> Option<DeviceIdentity> {
 
 /// A tenant.
 #[derive(Debug, Clone, Serialize)]
-pub struct TenantView {
+pub struct TenantSnapshot {
     /// Its name.
     pub name: String,
-    /// Whether any process of it lives.
+    /// True if any process of it lives.
     pub alive: bool,
-    /// Whether `fcsp run` or the node agent set it up, rather than a program's own environment.
+    /// True if `fcsp run` or the node agent set it up, rather than a program's own environment.
     pub managed: bool,
     /// The tenant that it is a part of, if it is.
     pub outer: Option<String>,
-    /// Whether its work is held back.
+    /// True if its work is held back.
     pub paused: bool,
     /// Bytes held on all devices.
     pub used_bytes: u64,
@@ -128,8 +107,8 @@ pub struct TenantView {
     pub compute: Vec<ComputeRule>,
     /// Programs that `fcsp run` started.
     pub roots: Vec<Root>,
-    /// What it holds, device by device.
-    pub devices: Vec<DeviceView>,
+    /// Its memory and time, device by device.
+    pub devices: Vec<DeviceSnapshot>,
     /// Files that could not be read, and why.
     pub problems: Vec<String>,
     /// The limits themselves.
@@ -137,7 +116,7 @@ pub struct TenantView {
     pub limits: Limits,
 }
 
-impl TenantView {
+impl TenantSnapshot {
     /// Reads a tenant's files. Never fails: what cannot be read is a problem of the view.
     pub fn read(state: &StateDir, name: &str) -> Self {
         let dir = state.tenant(name);
@@ -153,7 +132,7 @@ impl TenantView {
         let read = Control::open(&dir)
             .and_then(|page| page.map(|page| page.read_settled()).transpose())
             .unwrap_or_else(|error| {
-                note(&dir.join("control"), &error);
+                note(&dir.join(layout::CONTROL), &error);
                 None
             });
         let (page, limits) = match read {
@@ -182,7 +161,7 @@ impl TenantView {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => note(&dir, &error),
         }
-        let roots = roots(&dir);
+        let roots = roots::read(&dir);
         let alive = roots.iter().any(|root| root.alive)
             || devices.iter().any(|device| device.living > 0)
             || state.is_alive(name).unwrap_or(false);
@@ -202,7 +181,7 @@ impl TenantView {
         }
         Self {
             alive,
-            managed: dir.join(MANAGED_MARK).exists(),
+            managed: dir.join(layout::MANAGED).exists(),
             outer: fcsp_core::tenant::outer_of(&dir)
                 .and_then(|outer| Some(outer.file_name()?.to_str()?.to_owned()))
                 .filter(|outer| check_tenant_name("outer", outer).is_ok()),
@@ -225,55 +204,29 @@ impl TenantView {
         }
     }
 
-    /// Whether only an agent can say that this tenant is over: it set it up and started no program
-    /// in it itself.
+    /// Returns whether only an agent can say that this tenant is over: it set it up and started no
+    /// program in it itself.
     pub fn kept_by_agent(&self) -> bool {
         self.managed && self.roots.is_empty()
     }
 
-    /// Whether nothing is left of it but files.
+    /// Returns whether nothing is left of it but files.
     pub fn is_dead(&self) -> bool {
         !self.alive && !self.kept_by_agent()
     }
-
-    /// Shares that are kept without regard to the device's other tenants, a sentence each.
-    pub fn not_coordinated(&self) -> impl Iterator<Item = String> {
-        self.devices.iter().filter_map(|device| {
-            let why = device
-                .compute
-                .as_ref()?
-                .not_coordinated
-                .filter(|_| device.living > 0)?;
-            let uuid = super::ps::short(&device.region.uuid);
-            Some(format!("{} on {uuid} is not coordinated: {why}", self.name))
-        })
-    }
-
-    /// The compute share that was asked for, in a word or two for a table.
-    pub fn compute_text(&self) -> String {
-        match self.limits.compute.is_empty() {
-            true => "-".into(),
-            false => limits::compute_text(&self.limits.compute),
-        }
-    }
-
-    /// The memory quota that was asked for, in a word or two.
-    pub fn memory_text(&self) -> String {
-        limits::memory_text(&self.limits.memory)
-    }
 }
 
-/// What the tenant has on the region's device. `limits` are those of the control page, which knows
-/// of a change at once; the tenant's own files follow at its next request.
+/// Returns what the tenant has on the region's device. `limits` are those of the control page,
+/// which knows of a change at once; the tenant's own files follow at its next request.
 fn device(
     state: &StateDir,
     tenant: &str,
     path: &Path,
     mut region: RegionSnapshot,
     limits: Option<&Limits>,
-) -> DeviceView {
+) -> DeviceSnapshot {
     let Some(identity) = identity(&region) else {
-        return DeviceView {
+        return DeviceSnapshot {
             living: living(&region),
             counts_memory: true,
             region,
@@ -288,7 +241,7 @@ fn device(
         region.limit_bytes = (limit != u64::MAX).then_some(limit);
     }
     let (compute, units) = shared(state, tenant, path, &identity, limits);
-    DeviceView {
+    DeviceSnapshot {
         living: living(&region),
         counts_memory: true,
         region,
@@ -305,21 +258,21 @@ fn living(region: &RegionSnapshot) -> usize {
         .count()
 }
 
-/// A device on which the tenant submits work and holds no memory that FCSP counts.
+/// Returns a device on which the tenant submits work and holds no memory that FCSP counts.
 fn without_memory(
     state: &StateDir,
     tenant: &str,
     uuid: DeviceUuid,
     alive: bool,
     limits: Option<&Limits>,
-) -> DeviceView {
+) -> DeviceSnapshot {
     let device = DeviceIdentity {
         index: None,
         uuid,
         pci: None,
     };
     let (compute, units) = shared(state, tenant, Path::new(""), &device, limits);
-    DeviceView {
+    DeviceSnapshot {
         region: RegionSnapshot {
             uuid: uuid.to_string(),
             pci: None,
@@ -338,7 +291,7 @@ fn without_memory(
     }
 }
 
-/// The tenant's share of the device's time, and compute units of its own.
+/// Returns the tenant's share of the device's time, and compute units of its own.
 fn shared(
     state: &StateDir,
     tenant: &str,
@@ -355,19 +308,19 @@ fn shared(
     (compute, claim.map(|claim| claim.set.to_string()))
 }
 
-/// What a tenant is promised of one device.
+/// The promises of one device to a tenant.
 #[derive(Debug, Default)]
 pub struct Promised {
     /// Its memory quota, where a rule says one.
     pub memory: Option<Quota>,
     /// Its share of the time, where a rule says one.
     pub compute: Option<Params>,
-    /// Whether a rule names this device, and not merely every device.
+    /// True if a rule names this device, and not merely every device.
     pub by_name: bool,
 }
 
-/// What the tenant is promised of the device, as far as its limits say it from outside.
-pub fn promise(tenant: &TenantView, device: &DeviceIdentity) -> Promised {
+/// Returns what the tenant is promised of the device, as far as its limits say it from outside.
+pub fn promise(tenant: &TenantSnapshot, device: &DeviceIdentity) -> Promised {
     let named =
         |selector: Selector| selector != Selector::All && selector.matches(device).is_some();
     let limits = &tenant.limits;
@@ -379,8 +332,8 @@ pub fn promise(tenant: &TenantView, device: &DeviceIdentity) -> Promised {
     }
 }
 
-/// The rule for the device, if there is one. `None` where that hangs on a device's number, which
-/// each of the tenant's programs counts for itself.
+/// Returns the rule for the device, if there is one. `None` where that hangs on a device's number,
+/// which each of the tenant's programs counts for itself.
 fn rule_for<T: Copy>(rules: &Rules<T>, device: &DeviceIdentity) -> Option<Option<T>> {
     let is_number = |selector: &Selector| matches!(selector, Selector::Index(_));
     let exact = rules.iter().any(|(selector, _)| {
@@ -391,121 +344,18 @@ fn rule_for<T: Copy>(rules: &Rules<T>, device: &DeviceIdentity) -> Option<Option
     (exact || !numbered).then(|| rules.for_device(device))
 }
 
-/// Every tenant, by name.
-pub fn all(state: &StateDir) -> std::io::Result<Vec<TenantView>> {
+/// Reads every tenant, ordered by name.
+///
+/// # Errors
+///
+/// The state folder cannot be listed. What cannot be read of one tenant is a problem of its
+/// snapshot.
+pub fn all(state: &StateDir) -> std::io::Result<Vec<TenantSnapshot>> {
     Ok(state
         .tenants()?
         .iter()
-        .map(|name| TenantView::read(state, name))
+        .map(|name| TenantSnapshot::read(state, name))
         .collect())
-}
-
-/// The programs that `fcsp run` started in the tenant of this folder.
-fn roots(dir: &Path) -> Vec<Root> {
-    let text = file::read_text(&dir.join(ROOTS));
-    text.lines()
-        .filter_map(|line| {
-            let (pid, start) = line.split_once(' ')?;
-            let (pid, start_time) = (pid.parse().ok()?, start.trim().parse().ok()?);
-            Some(Root {
-                pid,
-                start_time,
-                alive: runs(pid, start_time),
-            })
-        })
-        .collect()
-}
-
-/// Whether the process runs; a zombie does not, though its entry is still there.
-fn runs(pid: u32, start_time: u64) -> bool {
-    let Some((_, start)) = process::stat(&pid.to_string()) else {
-        return false;
-    };
-    let zombie = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|text| {
-            let after = text
-                .get(text.rfind(')')? + 1..)?
-                .trim_start()
-                .chars()
-                .next()?;
-            Some(matches!(after, 'Z' | 'X'))
-        })
-        .unwrap_or(true);
-    start == start_time && !zombie
-}
-
-/// Enters the priorities of a tenant where its neighbours of other users can rely on them. Only
-/// root can: what another user says of its own tenants decides the surplus only.
-pub fn enter_priority(state: &StateDir, tenant: &str, limits: &Limits) {
-    use std::os::unix::fs::MetadataExt;
-    // SAFETY: geteuid takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return;
-    }
-    let owner = files::devices(state, tenant)
-        .first()
-        .and_then(|device| {
-            let page = files::folder(state, device).join(format!("{tenant}.page"));
-            std::fs::symlink_metadata(page).ok()
-        })
-        .map_or(0, |page| page.uid());
-    // Best effort: without it a priority counts for less.
-    let _ = authority::enter(state, tenant, owner, &limits.compute);
-}
-
-/// Enters this process among the tenant's programs, and forgets those that ended. The caller holds
-/// the setup lock.
-pub fn add_root(dir: &Path) -> std::io::Result<()> {
-    let me = process::myself();
-    let mut text: String = roots(dir)
-        .into_iter()
-        .filter(|root| root.alive && root.pid != me.pid)
-        .map(|root| format!("{} {}\n", root.pid, root.start_time))
-        .collect();
-    text.push_str(&format!("{} {}\n", me.pid, me.start_time));
-    replace_roots(dir, &text)
-}
-
-/// Takes this process off the tenant's programs again. The caller holds the setup lock.
-pub fn remove_root(dir: &Path) -> std::io::Result<()> {
-    let me = process::myself();
-    let text: String = roots(dir)
-        .into_iter()
-        .filter(|root| root.alive && root.pid != me.pid)
-        .map(|root| format!("{} {}\n", root.pid, root.start_time))
-        .collect();
-    replace_roots(dir, &text)
-}
-
-/// In one step: a full file system or a kill must not leave a tenant whose programs nobody knows.
-fn replace_roots(dir: &Path, text: &str) -> std::io::Result<()> {
-    file::replace(&dir.join(ROOTS), text.as_bytes())
-}
-
-/// Removes dead tenants that nobody named (or, with `named`, all dead ones); returns their names.
-/// What another process is setting up at this moment is left alone.
-pub fn collect(state: &StateDir, named: bool) -> std::io::Result<Vec<String>> {
-    let mut removed = Vec::new();
-    // A daemon that was started in a tenant and has not used the device yet counts as alive. Asked
-    // once: who carries a tenant in its environment has it from a process that did.
-    let carried = std::cell::OnceCell::new();
-    for name in state.tenants()? {
-        if !named && !name.starts_with("run-") && !name.starts_with("tree-") {
-            continue;
-        }
-        // Asked twice: most live, and their setup locks are not to be taken for that; and once more
-        // under the lock, since a program may have been started meanwhile.
-        let dead = || TenantView::read(state, &name).is_dead();
-        if dead()
-            && !carried.get_or_init(|| state.carried()).contains(&name)
-            && state.remove_if(&name, dead).unwrap_or(false)
-        {
-            removed.push(name);
-        }
-    }
-    state.sweep();
-    Ok(removed)
 }
 
 #[cfg(test)]

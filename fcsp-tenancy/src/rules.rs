@@ -1,12 +1,10 @@
 //! Limits in listings: what a user would write, and the same as numbers. One shape for every
 //! command.
 
-use fcsp_core::config::{Quota, Rules};
+use fcsp_core::config::{Quota, Rules, text};
 use fcsp_core::share::params::Params;
 use fcsp_core::units::{Ppm, WHOLE};
 use serde::Serialize;
-
-use super::limits;
 
 /// A memory quota for one device, or for every device.
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -26,15 +24,15 @@ pub struct MemoryRule {
 #[derive(Debug, Clone, Default, Serialize, PartialEq)]
 pub struct Promise {
     /// The part that is guaranteed; `None` without a share.
-    pub quota: Option<f64>,
-    /// How it is kept: none, strict, balanced or adaptive.
+    pub guarantee: Option<f64>,
+    /// Mode of enforcement: none, strict, balanced or adaptive.
     pub mode: Option<String>,
-    /// Who goes first: high, normal or low.
+    /// Class that orders tenants: high, normal or low.
     pub priority: Option<String>,
     /// The part that stays while tenants of a higher priority have work.
     pub floor: Option<f64>,
-    /// The most that may be had above the quota.
-    pub pool: Option<f64>,
+    /// The most surplus that may be used.
+    pub shared_pool: Option<f64>,
     /// The part up to which saved-up time may be spent; `None` without a burst.
     pub burst: Option<f64>,
     /// The weight in what others leave over, in millionths.
@@ -66,18 +64,18 @@ impl From<Params> for Promise {
             };
         }
         Self {
-            quota: Some(part(params.quota)),
+            guarantee: Some(part(params.quota)),
             mode: Some(params.mode.to_string()),
             priority: Some(params.priority.to_string()),
             floor: Some(part(params.floor)),
-            pool: Some(part(params.pool)),
+            shared_pool: Some(part(params.pool)),
             burst: (params.burst != 0).then(|| part(params.burst)),
             weight: Some(params.weight),
         }
     }
 }
 
-/// The memory rules, in their order.
+/// Returns the memory rules, in their order.
 pub fn memory(rules: &Rules<Quota>) -> Vec<MemoryRule> {
     rules
         .iter()
@@ -96,13 +94,13 @@ pub fn memory(rules: &Rules<Quota>) -> Vec<MemoryRule> {
         .collect()
 }
 
-/// The compute rules, in their order.
+/// Returns the compute rules, in their order.
 pub fn compute(rules: &Rules<Params>) -> Vec<ComputeRule> {
     rules
         .iter()
         .map(|(selector, params)| ComputeRule {
             device: selector.to_string(),
-            value: limits::share_text(&params),
+            value: text::share(&params),
             promise: params.into(),
         })
         .collect()
@@ -139,12 +137,12 @@ mod tests {
             json!([
                 {
                     "device": "*", "value": "25% balanced, priority low, floor 10%, burst 50%",
-                    "quota": 0.25, "mode": "balanced", "priority": "low", "floor": 0.1, "pool": 1.0,
+                    "guarantee": 0.25, "mode": "balanced", "priority": "low", "floor": 0.1, "shared_pool": 1.0,
                     "burst": 0.5, "weight": 250_000,
                 },
                 {
-                    "device": "1", "value": "unlimited", "quota": null, "mode": "none",
-                    "priority": null, "floor": null, "pool": null, "burst": null, "weight": null,
+                    "device": "1", "value": "unlimited", "guarantee": null, "mode": "none",
+                    "priority": null, "floor": null, "shared_pool": null, "burst": null, "weight": null,
                 },
             ])
         );

@@ -1,18 +1,47 @@
-//! What options change in limits that exist already: `fcsp limit`.
+//! Changes of limits that exist already, as `fcsp limit` makes them.
 //!
 //! What is not named stays. A value without a device is for every device and replaces the rules for
 //! single ones; the word `remove` takes one rule away.
 
-use fcsp_core::config::{ConfigError, Quota, Rules};
-use fcsp_core::control::Limits;
+use fcsp_core::config::{ConfigError, Parameter, Quota, Rules};
+use fcsp_core::control::{Control, Limits};
 use fcsp_core::device::Selector;
-use fcsp_core::share::params::Params;
+use fcsp_core::share::params::{ParamError, Params};
+use fcsp_core::state::{SetupGuard, StateDir};
 use fcsp_core::units::{Percent, Ppm, WHOLE, parse_share};
 
-use super::limits::LimitArgs;
-use super::numbers::Numbers;
+use crate::changes::{Change, Changes};
+use crate::device_order::DeviceOrder;
+use crate::error::Error;
+use crate::priority;
 
-/// What an option says for one device, or for every device.
+/// Rewrites a tenant's limits. `edit` gets the limits before; a page that its writer left
+/// half-written has none. Returns the limits that are in force now.
+///
+/// # Errors
+///
+/// Those of `edit`; the page cannot be read or written.
+pub fn edit_limits<E: From<Error>>(
+    setup: &SetupGuard,
+    state: &StateDir,
+    edit: impl FnOnce(&Limits) -> Result<Limits, E>,
+) -> Result<Limits, E> {
+    let before = Control::open(setup.dir())
+        .map_err(Error::from)?
+        .and_then(|page| page.read_settled().ok())
+        .map(|(_, limits)| limits)
+        .unwrap_or_default();
+    let after = edit(&before)?;
+    Control::create(setup)
+        .and_then(|page| page.write(&after))
+        .map_err(Error::from)?;
+    if let Some(tenant) = setup.dir().file_name().and_then(|name| name.to_str()) {
+        priority::record(state, tenant, &after);
+    }
+    Ok(after)
+}
+
+/// A value for one device, or for every device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said<T> {
     /// This limit.
@@ -39,44 +68,46 @@ impl<T> Said<T> {
     }
 }
 
-/// The rules that `option` says, with numbers replaced by the devices they stand for.
+/// Reads the rules of a value, with numbers replaced by the devices that they mean.
 fn said<T: Copy, E: std::fmt::Display>(
-    option: &str,
-    text: &str,
-    numbers: &Numbers,
+    change: &Change,
+    order: &DeviceOrder,
     limit: impl Fn(&str) -> Result<T, E> + Copy,
 ) -> Result<Rules<Said<T>>, ConfigError> {
-    let rules = Rules::parse(option, text, |value| Said::parse(value, limit))?;
-    numbers.settle(option, &rules)
+    let rules = Rules::parse(&change.field, &change.value, |value| {
+        Said::parse(value, limit)
+    })?;
+    order.resolve(&change.field, &rules)
 }
 
-impl LimitArgs {
-    /// `limits` with what these options say changed and all else kept. Numbers mean what `numbers`
-    /// says.
-    pub fn merge(&self, limits: &Limits, numbers: &Numbers) -> Result<Limits, ConfigError> {
-        merge(self, limits, numbers)
+impl Changes {
+    /// Returns `limits` with these values changed and all else kept. A value without a device
+    /// replaces the rules for single devices; the word `remove` removes one rule. Device numbers
+    /// mean what `order` says.
+    ///
+    /// # Errors
+    ///
+    /// A value is wrong, or does not fit a rule.
+    pub fn apply(&self, limits: &Limits, order: &DeviceOrder) -> Result<Limits, ConfigError> {
+        self.refuse_empty()?;
+        let mut merged = limits.clone();
+        if let Some(change) = self.get(Parameter::Memory) {
+            let rules = said(change, order, Quota::parse)?;
+            merged.memory = memory(&limits.memory, &rules);
+        }
+        let mut lifted = Vec::new();
+        if let Some(change) = self.get(Parameter::Compute) {
+            let rules = said(change, order, parse_share)?;
+            merged.compute = compute(&limits.compute, &rules, &change.field)?;
+            lifted = rules
+                .iter()
+                .filter(|(_, said)| *said == Said::Unlimited)
+                .map(|(selector, _)| selector)
+                .collect();
+        }
+        parameters(self, &mut merged.compute, &lifted)?;
+        Ok(merged)
     }
-}
-
-fn merge(options: &LimitArgs, limits: &Limits, numbers: &Numbers) -> Result<Limits, ConfigError> {
-    options.refuse_empty()?;
-    let mut merged = limits.clone();
-    if let Some(text) = &options.memory {
-        let rules = said("--memory", text, numbers, Quota::parse)?;
-        merged.memory = memory(&limits.memory, &rules);
-    }
-    let mut lifted = Vec::new();
-    if let Some(text) = &options.compute {
-        let rules = said("--compute", text, numbers, parse_share)?;
-        merged.compute = compute(&limits.compute, &rules)?;
-        lifted = rules
-            .iter()
-            .filter(|(_, said)| *said == Said::Unlimited)
-            .map(|(selector, _)| selector)
-            .collect();
-    }
-    parameters(options, &mut merged.compute, &lifted)?;
-    Ok(merged)
 }
 
 fn memory(before: &Rules<Quota>, said: &Rules<Said<Quota>>) -> Rules<Quota> {
@@ -91,7 +122,11 @@ fn memory(before: &Rules<Quota>, said: &Rules<Said<Quota>>) -> Rules<Quota> {
     after
 }
 
-fn compute(before: &Rules<Params>, said: &Rules<Said<Ppm>>) -> Result<Rules<Params>, ConfigError> {
+fn compute(
+    before: &Rules<Params>,
+    said: &Rules<Said<Ppm>>,
+    field: &str,
+) -> Result<Rules<Params>, ConfigError> {
     let mut after = kept(before, said);
     for (selector, said) in said.iter() {
         let Said::Limit(share) = said else { continue };
@@ -103,7 +138,7 @@ fn compute(before: &Rules<Params>, said: &Rules<Said<Ppm>>) -> Result<Rules<Para
             .unwrap_or(Params::balanced(share));
         params
             .set("compute", &Percent(share).to_string())
-            .map_err(|error| ConfigError::new("--compute", error.reason))?;
+            .map_err(|error| ConfigError::new(field, error.reason))?;
         after.set(selector, params);
     }
     // Where a rule for every device remains, a device without a limit needs a rule of its own.
@@ -116,8 +151,8 @@ fn compute(before: &Rules<Params>, said: &Rules<Said<Ppm>>) -> Result<Rules<Para
     Ok(after)
 }
 
-/// The rules of `before` that `said` leaves: a limit for every device replaces them all, and a rule
-/// that is named anew or removed goes.
+/// Returns the rules of `before` that `said` leaves: a limit for every device replaces them all,
+/// and a rule that is named anew or removed goes.
 fn kept<T: Copy, U: Copy + PartialEq>(before: &Rules<T>, said: &Rules<Said<U>>) -> Rules<T> {
     let all = find(said, Selector::All);
     if all.is_some_and(|said| said != Said::Remove) {
@@ -133,23 +168,24 @@ fn kept<T: Copy, U: Copy + PartialEq>(before: &Rules<T>, said: &Rules<Said<U>>) 
     kept
 }
 
-/// Sets mode, priority, floor, pool and burst in every rule but those that were lifted just now.
+/// Sets mode, priority, floor, pool and burst in every rule, except for rules that were lifted just
+/// now.
 fn parameters(
-    options: &LimitArgs,
+    changes: &Changes,
     rules: &mut Rules<Params>,
     lifted: &[Selector],
 ) -> Result<(), ConfigError> {
-    let others: Vec<_> = options
-        .given()
-        .filter(|(option, ..)| !matches!(*option, "--memory" | "--compute"))
+    let others: Vec<&Change> = changes
+        .iter()
+        .filter(|change| !change.parameter.is_by_device())
         .collect();
-    let Some(&(first, ..)) = others.first() else {
+    let Some(first) = others.first() else {
         return Ok(());
     };
     if rules.is_empty() {
-        if options.compute.is_some() {
+        if changes.get(Parameter::Compute).is_some() {
             return Err(ConfigError::new(
-                first,
+                &first.field,
                 "has no share to go with: --compute takes the share away; leave one of the two out",
             ));
         }
@@ -160,28 +196,28 @@ fn parameters(
         .iter()
         .filter(|(selector, _)| !lifted.contains(selector))
     {
-        for &(option, _, key, value) in &others {
+        for change in &others {
             params
-                .set(key, value)
-                .map_err(|error| ConfigError::new(option, error.reason))?;
+                .set(change.parameter.key(), &change.value)
+                .map_err(|error| ConfigError::new(&change.field, error.reason))?;
         }
         params
             .validate()
-            .map_err(|error| in_the_way(options, &before, selector, error))?;
+            .map_err(|error| in_the_way(changes, &before, selector, error))?;
         rules.set(selector, params);
     }
     Ok(())
 }
 
-/// A parameter that does not fit a rule. Where there are several rules, or one from before, the
-/// rule is named.
+/// Returns the error of a parameter that does not fit a rule. Where there are several rules, or one
+/// from before, the rule is named.
 fn in_the_way(
-    options: &LimitArgs,
+    changes: &Changes,
     rules: &[(Selector, Params)],
     selector: Selector,
-    error: fcsp_core::share::params::ParamError,
+    error: ParamError,
 ) -> ConfigError {
-    let named = options.named(ConfigError::new(error.field, &error.reason));
+    let named = changes.named(ConfigError::new(error.field, &error.reason));
     if rules.len() < 2 {
         return named;
     }
@@ -209,29 +245,68 @@ fn find<T: Copy>(rules: &Rules<T>, selector: Selector) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::limits::{compute_text, memory_text};
+    use fcsp_core::config::text::{compute as compute_text, memory as memory_text};
+
     use super::*;
 
-    fn args(memory: Option<&str>, compute: Option<&str>, mode: Option<&str>) -> LimitArgs {
-        LimitArgs {
-            memory: memory.map(Into::into),
-            compute: compute.map(Into::into),
-            mode: mode.map(Into::into),
-            ..LimitArgs::default()
-        }
+    fn args(memory: Option<&str>, compute: Option<&str>, mode: Option<&str>) -> Changes {
+        let given = [
+            (Parameter::Memory, memory),
+            (Parameter::Compute, compute),
+            (Parameter::Mode, mode),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(parameter, value)| Some((parameter, value?)))
+            .fold(Changes::new(), |changes, (parameter, value)| {
+                changes.with(parameter, parameter.option(), value)
+            })
     }
 
-    fn merged(args: &LimitArgs, before: &Limits) -> Limits {
-        merge(args, before, &Numbers::default()).unwrap()
+    fn merged(changes: &Changes, before: &Limits) -> Limits {
+        changes.apply(before, &DeviceOrder::default()).unwrap()
     }
 
-    fn limits(args: &LimitArgs) -> Limits {
-        let config = args.read(std::iter::empty()).unwrap();
+    fn limits(changes: &Changes) -> Limits {
+        let config = changes.read(std::iter::empty()).unwrap();
         Limits {
             memory: config.memory,
             compute: config.compute,
             paused: false,
         }
+    }
+
+    #[test]
+    fn errors_name_the_option() {
+        let none = || std::iter::empty();
+        for (changes, option) in [
+            (args(Some("8 gigs"), None, None), "--memory"),
+            (args(Some(""), None, None), "--memory"),
+            (args(None, Some("101%"), None), "--compute"),
+            (args(None, None, Some("fast")), "--mode"),
+        ] {
+            assert_eq!(changes.read(none()).unwrap_err().field, option);
+            let before = Limits::default();
+            let error = changes.apply(&before, &DeviceOrder::default()).unwrap_err();
+            assert_eq!(error.field, option);
+        }
+    }
+
+    #[test]
+    fn an_option_replaces_every_form_of_its_variable() {
+        let environment = [
+            ("FCSP_MEMORY_LIMIT_0", "1GiB"),
+            ("CUDA_DEVICE_MEMORY_LIMIT", "3g"),
+            ("FCSP_MODE", "strict"),
+        ];
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = args(Some("2GiB"), Some("25%"), None)
+            .read(environment)
+            .unwrap();
+        assert_eq!(memory_text(&config.memory), "2 GiB");
+        assert_eq!(compute_text(&config.compute), "25% strict");
     }
 
     #[test]
@@ -283,9 +358,9 @@ mod tests {
     #[test]
     fn the_rule_that_stands_in_the_way_is_named() {
         let before = limits(&args(None, Some("100%"), None));
-        let mut options = args(None, Some("0=10%,1=20%"), None);
-        options.burst = Some("90%".into());
-        let error = merge(&options, &before, &Numbers::default()).unwrap_err();
+        let options =
+            args(None, Some("0=10%,1=20%"), None).with(Parameter::Burst, "--burst", "90%");
+        let error = options.apply(&before, &DeviceOrder::default()).unwrap_err();
         assert_eq!(error.field, "--burst");
         for part in [
             "the rule for every device",
@@ -294,18 +369,15 @@ mod tests {
         ] {
             assert!(error.reason.contains(part), "{part}: {error}");
         }
-        options.compute = Some("remove,0=10%,1=20%".into());
+        let options = options.with(Parameter::Compute, "--compute", "remove,0=10%,1=20%");
         let after = merged(&options, &before);
         assert_eq!(
             compute_text(&after.compute),
             "0=10% balanced, burst 90%; 1=20% balanced, burst 90%"
         );
-        let error = merge(
-            &args(None, Some("unlimited"), Some("strict")),
-            &before,
-            &Numbers::default(),
-        )
-        .unwrap_err();
+        let error = args(None, Some("unlimited"), Some("strict"))
+            .apply(&before, &DeviceOrder::default())
+            .unwrap_err();
         assert_eq!(error.field, "--mode");
     }
 }
