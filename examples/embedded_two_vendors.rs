@@ -72,7 +72,7 @@ mod nvidia {
     use fcsp::cuda::driver::real;
     use fcsp::cuda::ffi::cuda::{CUDA_ERROR_OUT_OF_MEMORY, CUDA_SUCCESS};
     use fcsp::cuda::hooks::*;
-    use fcsp::cuda::process::Cuda;
+    use fcsp::cuda::vendor::Cuda;
 
     pub struct Device {
         context: usize,
@@ -198,7 +198,7 @@ mod amd {
     use fcsp::hip::driver::real;
     use fcsp::hip::ffi::hip::{hipErrorOutOfMemory, hipSuccess};
     use fcsp::hip::hooks::*;
-    use fcsp::hip::process::Hip;
+    use fcsp::hip::vendor::Hip;
 
     pub struct Device {
         step: usize,

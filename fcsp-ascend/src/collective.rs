@@ -13,7 +13,7 @@ use crate::ffi::acl::aclrtStream;
 use crate::ffi::hccl::*;
 use crate::hooks::HOOKS;
 use crate::launch::kernel;
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 /// Calls a real function of HCCL, or answers that the library lacks it.
 macro_rules! call_hccl {

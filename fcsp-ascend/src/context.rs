@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::device::Device;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::overhead;
@@ -12,7 +12,7 @@ use fcsp_hook::setup::{Inside, shielded};
 
 use crate::ffi::acl::*;
 use crate::ffi::rt::{rtContext_t, rtError_t};
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 use crate::{call_real, cores, launch, recording};
 
 /// Returns the key of an open device among contexts: never 0.
@@ -31,7 +31,7 @@ fn bit(ordinal: i32) -> u64 {
 }
 
 /// Forgets all open devices in a forked child.
-pub fn forget_everything() {
+pub(crate) fn forget_in_child() {
     OPEN.store(0, Ordering::Relaxed);
 }
 

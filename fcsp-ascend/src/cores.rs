@@ -7,13 +7,13 @@
 //! cores, and collectives on other streams, can deadlock with fewer cores than one of them needs.
 //! The number that a collective needs is not documented.
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::process::Scope;
 
 use crate::call_real;
 use crate::driver::HCCL;
 use crate::ffi::acl::*;
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 /// Millionths of a device.
 const WHOLE: u64 = 1_000_000;

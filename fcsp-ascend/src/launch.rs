@@ -19,7 +19,7 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::acl::*;
 use crate::ffi::rt::*;
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 /// Whether a call has nothing to ask: nobody governs this process, or a wrapper of this thread's
 /// has asked for the layers under it.

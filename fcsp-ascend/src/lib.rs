@@ -22,7 +22,8 @@
 //! | [`symbols`] | every function of the libraries, with its role |
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
-//! | [`process`] | what the other modules ask of Ascend's driver |
+//! | [`vendor`] | the vendor's type, its binding, and this process as wrappers ask for it |
+//! | [`fork`] | state that a forked child forgets |
 //! | [`device`] | the driver's devices |
 //! | [`events`] | events, by which launches are charged |
 //! | [`memory`] | everything that allocates or frees device memory |
@@ -45,11 +46,12 @@ pub mod device;
 pub mod driver;
 pub mod events;
 pub mod ffi;
+pub mod fork;
 pub mod hooks;
 pub mod info;
 pub mod launch;
 pub mod memory;
 pub mod partition;
-pub mod process;
 pub mod recording;
 pub mod symbols;
+pub mod vendor;

@@ -1,23 +1,23 @@
 //! Recordings: captures of a stream, and streams that are bound to a model being built, as loading
 //! an offline model does. Launches recorded there are charged when the model is executed.
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::{Capture, Driver};
 use fcsp_hook::launch;
-use fcsp_hook::recordings::{Origin, Recordings};
+use fcsp_hook::recordings::{Origin, Question, Recordings};
 use fcsp_hook::setup::shielded;
 use fcsp_hook::thread::Launching;
 
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtModel_t, rtStream_t};
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 /// Captures and bindings of this process that are open.
 pub static RECORDINGS: Recordings = Recordings::new();
 
 /// Returns true if this stream records. The driver is asked about captures: one may have spread to
 /// streams that wait for its events, and a jump may have skipped the end of another.
-pub fn on(stream: usize) -> bool {
+fn on(stream: usize) -> bool {
     RECORDINGS.is_bound(stream) || captures(stream)
 }
 
@@ -41,7 +41,7 @@ pub struct BesideCaptures(aclmdlRICaptureMode);
 impl BesideCaptures {
     /// Exchanges the calling thread's mode, if the driver can.
     #[cold]
-    pub(crate) fn begin() -> Option<Self> {
+    fn begin() -> Option<Self> {
         let mut mode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
         // The driver exchanges the mode for the thread's previous one.
         (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS)
@@ -52,6 +52,23 @@ impl BesideCaptures {
 impl Drop for BesideCaptures {
     fn drop(&mut self) {
         call_real!(aclmdlRICaptureThreadExchangeMode(&mut self.0));
+    }
+}
+
+impl Capture for Ascend {
+    type Beside = Question<BesideCaptures>;
+
+    #[inline]
+    fn is_recording() -> bool {
+        RECORDINGS.any()
+    }
+
+    fn records(queue: usize) -> bool {
+        on(queue)
+    }
+
+    fn beside_recordings() -> Self::Beside {
+        RECORDINGS.ask(BesideCaptures::begin)
     }
 }
 

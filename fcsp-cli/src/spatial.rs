@@ -11,9 +11,9 @@ use fcsp_core::config::{ConfigError, Rules};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress, Selector};
 use fcsp_core::spatial::{Layout, Wish};
 use fcsp_core::state::StateDir;
-use fcsp_hip::process::Hip;
 use fcsp_hip::units;
-use fcsp_hook::backend::Backend;
+use fcsp_hip::vendor::Hip;
+use fcsp_hook::backend::Devices;
 use fcsp_tenancy::units::{self as reservations, Reserved, UnitDevice};
 use serde::{Deserialize, Serialize};
 

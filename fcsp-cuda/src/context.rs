@@ -3,9 +3,10 @@
 //! where the tenant is close to its quota.
 
 use core::ffi::{c_char, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::memory::{self, pool};
 use fcsp_hook::overhead::{
@@ -15,9 +16,8 @@ use fcsp_hook::overhead::{
 
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::memory::books;
 use crate::memory::graph::GRAPHS;
-use crate::process::{self, Cuda, Device, Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{self, Cuda, Device, Inside, Scope, SetupOnce, scope, scope_of, shielded};
 
 fn primary_is_active(device: CUdevice) -> bool {
     let (mut flags, mut active) = (0, 0);
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUd
 
 /// The handles of primary contexts by device: release and reset name only the device.
 #[derive(Default)]
-pub struct PrimaryContexts(Mutex<Vec<(CUdevice, usize)>>);
+struct PrimaryContexts(Mutex<Vec<(CUdevice, usize)>>);
 
 impl PrimaryContexts {
     fn with<R>(&self, work: impl FnOnce(&mut Vec<(CUdevice, usize)>) -> R) -> R {
@@ -94,7 +94,7 @@ impl PrimaryContexts {
 /// Number of attachments to each context beyond its creation: only the last detachment ends it. For
 /// a context that is not here, the next one is the last.
 #[derive(Default)]
-pub struct Attached(Mutex<Vec<usize>>);
+struct Attached(Mutex<Vec<usize>>);
 
 impl Attached {
     fn with<R>(&self, work: impl FnOnce(&mut Vec<usize>) -> R) -> R {
@@ -143,13 +143,42 @@ fn surely_ends(
     result
 }
 
+/// State of this process's contexts.
+struct Books {
+    /// Primary contexts by device.
+    primary: PrimaryContexts,
+    /// Attachments to contexts.
+    attached: Attached,
+}
+
+static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Returns this process's [`Books`], made on first use.
+fn books() -> &'static Books {
+    // Acquire: made before their address was published.
+    let known = BOOKS.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: they are leaked, never freed.
+        return unsafe { &*known };
+    }
+    SetupOnce::publish(&BOOKS, || Books {
+        primary: PrimaryContexts::default(),
+        attached: Attached::default(),
+    })
+}
+
+/// Forgets it in a forked child. The old state may hold locks of threads that do not exist here.
+pub(crate) fn forget_in_child() {
+    BOOKS.store(core::ptr::null_mut(), Ordering::Release);
+}
+
 /// Runs `call`, which may end the primary context of `dev`; `surely` if it does whenever it
 /// succeeds.
 fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUresult {
     let Some(_inside) = Inside::enter() else {
         return call();
     };
-    let Some(governed) = process::governed() else {
+    let Some(governed) = vendor::governed() else {
         return call();
     };
     let device = governed.devices().find(|device| device.ordinal == dev);
@@ -258,7 +287,7 @@ pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
             return call();
         };
         let mut context: CUcontext = core::ptr::null_mut();
-        let known = process::governed().is_some()
+        let known = vendor::governed().is_some()
             && call_real!(cuCtxFromGreenCtx(&mut context, hCtx)) == CUDA_SUCCESS;
         if known {
             context_ends::<Cuda>(Some(context as usize));
@@ -274,7 +303,7 @@ pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
 
 /// Runs `call`, which ends `ctx`.
 fn context_goes(ctx: CUcontext, call: &dyn Fn() -> CUresult) -> CUresult {
-    if process::governed().is_none() {
+    if vendor::governed().is_none() {
         return call();
     }
     let mut device = None;
@@ -306,7 +335,7 @@ destroy!(cuCtxDestroy, cuCtxDestroy_v2);
 pub unsafe extern "C" fn cuCtxAttach(pctx: *mut CUcontext, flags: u32) -> CUresult {
     shielded(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuCtxAttach(pctx, flags));
-        if result == CUDA_SUCCESS && process::governed().is_some() {
+        if result == CUDA_SUCCESS && vendor::governed().is_some() {
             // SAFETY: the driver has written there with success.
             books().attached.more(unsafe { *pctx } as usize);
         }

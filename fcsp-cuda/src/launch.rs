@@ -2,15 +2,17 @@
 //!
 //! What a launch asks before it goes on is in [`fcsp_hook::launch`].
 
+use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
 use fcsp_hook::memory;
+use fcsp_hook::recordings::Question;
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::memory::graph::GRAPHS;
-use crate::process::{Cuda, shielded};
+use crate::memory::graph::{GRAPHS, is_capturing};
+use crate::vendor::{Cuda, shielded};
 
 pub mod copies;
 pub mod legacy;
@@ -48,7 +50,7 @@ pub struct BesideCaptures(CUstreamCaptureMode);
 impl BesideCaptures {
     /// Exchanges the calling thread's mode, if the driver can.
     #[cold]
-    pub(crate) fn begin() -> Option<Self> {
+    fn begin() -> Option<Self> {
         let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
         // The driver exchanges the mode for the one that the thread had.
         (call_real!(cuThreadExchangeStreamCaptureMode(&mut mode)) == CUDA_SUCCESS)
@@ -59,6 +61,23 @@ impl BesideCaptures {
 impl Drop for BesideCaptures {
     fn drop(&mut self) {
         call_real!(cuThreadExchangeStreamCaptureMode(&mut self.0));
+    }
+}
+
+impl Capture for Cuda {
+    type Beside = Question<BesideCaptures>;
+
+    #[inline]
+    fn is_recording() -> bool {
+        GRAPHS.recordings().any()
+    }
+
+    fn records(stream: usize) -> bool {
+        is_capturing(stream as CUstream)
+    }
+
+    fn beside_recordings() -> Self::Beside {
+        GRAPHS.recordings().ask(BesideCaptures::begin)
     }
 }
 

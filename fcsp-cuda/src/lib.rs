@@ -15,7 +15,8 @@
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
 //! | [`loader`] | `cuGetProcAddress`: ask the real one first, then swap what we wrap; `cuInit` |
-//! | [`process`] | the driver as the neutral part asks of it |
+//! | [`vendor`] | the vendor's type, its binding, and this process as wrappers ask for it |
+//! | [`fork`] | state that a forked child forgets |
 //! | [`device`] | who a device is, and what is kept for it |
 //! | [`events`] | events and kernel names, for compute shares |
 //! | [`memory`] | everything that takes or gives back device memory |
@@ -32,10 +33,11 @@ pub mod device;
 pub mod driver;
 pub mod events;
 pub mod ffi;
+pub mod fork;
 pub mod hooks;
 pub mod info;
 pub mod launch;
 pub mod loader;
 pub mod memory;
-pub mod process;
 pub mod symbols;
+pub mod vendor;

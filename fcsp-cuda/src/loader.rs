@@ -9,14 +9,14 @@
 
 use core::ffi::{CStr, c_char, c_void};
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::hooks::HOOKS;
-use crate::process::Cuda;
 use crate::symbols::versions;
+use crate::vendor::Cuda;
 
 /// The highest driver API version whose ABIs the tables know.
 const KNOWN_VERSION: i32 = 13_050;

@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::device::Device;
 use fcsp_hook::overhead::{context_died, context_ends, makes_context};
 use fcsp_hook::process::Scope;
@@ -11,7 +11,7 @@ use fcsp_hook::setup::{Inside, shielded};
 
 use crate::call_real;
 use crate::ffi::*;
-use crate::process::Empty;
+use crate::vendor::Empty;
 
 /// Returns the number that stands for the state in the neutral crates' allocation table.
 fn context(ordinal: c_int) -> usize {
@@ -65,6 +65,17 @@ pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
         {
             device.own.store(false, Ordering::Relaxed);
             context_died::<Empty>(context(ordinal), Some(device));
+        }
+        result
+    })
+}
+
+/// `emptyInit`: fails where the limits cannot be kept.
+pub unsafe extern "C" fn emptyInit() -> emptyStatus {
+    shielded(EMPTY_UNKNOWN, || {
+        let result = call_real!(emptyInit());
+        if result == EMPTY_SUCCESS && Empty::process().is_broken() {
+            return EMPTY_NOT_INITIALIZED;
         }
         result
     })

@@ -21,7 +21,6 @@ mod rooms {
     pub use crate::info::*;
     pub use crate::launch::*;
     pub use crate::memory::*;
-    pub use crate::process::*;
 }
 
 macro_rules! gather { ($($name:ident),* $(,)?) => { fcsp_hook::gather!(rooms: $($name),*); }; }

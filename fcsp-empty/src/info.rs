@@ -2,14 +2,15 @@
 
 use core::ffi::c_int;
 
-use fcsp_hook::backend::Backend;
+use fcsp_core::device::DeviceIdentity;
+use fcsp_hook::backend::{Driver, MemoryReport};
 use fcsp_hook::info::own_processes;
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
 
 use crate::call_real;
 use crate::ffi::*;
-use crate::process::Empty;
+use crate::vendor::{Device, Empty};
 
 /// `emptyDeviceMemory`: the quota is the device.
 pub unsafe extern "C" fn emptyDeviceMemory(
@@ -64,4 +65,27 @@ pub unsafe extern "C" fn emptyDeviceProcesses(
         }
         result
     })
+}
+
+impl MemoryReport for Empty {
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        let (mut pids, mut bytes, mut count) = ([0; 256], [0; 256], 256);
+        let ordinal = device.index?.cast_signed();
+        let result = call_real!(emptyDeviceProcesses(
+            ordinal,
+            pids.as_mut_ptr(),
+            bytes.as_mut_ptr(),
+            &mut count
+        ));
+        let mine = pids.iter().position(|&pid| pid == std::process::id());
+        (result == EMPTY_SUCCESS).then(|| mine.map_or(0, |at| bytes[at] as u64))
+    }
+
+    fn has_management() -> bool {
+        true
+    }
+
+    fn free_by_driver(_device: &Device) -> Option<u64> {
+        None
+    }
 }

@@ -2,6 +2,7 @@
 
 use core::ffi::c_char;
 
+use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self, admits_kernel, straight};
 use fcsp_hook::setup::shielded;
@@ -9,10 +10,16 @@ use fcsp_hook::setup::shielded;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::*;
-use crate::process::Empty;
+use crate::vendor::Empty;
 
 /// The one queue that the driver has.
 const QUEUE: usize = 1;
+
+impl Capture for Empty {
+    type Beside = ();
+
+    fn beside_recordings() {}
+}
 
 fcsp_hook::staged! {
     /// `emptyLaunch`.

@@ -7,11 +7,14 @@
 #![allow(non_snake_case)]
 
 pub mod context;
+pub mod device;
 pub mod driver;
+pub mod events;
 pub mod ffi;
+pub mod fork;
 pub mod hooks;
 pub mod info;
 pub mod launch;
 pub mod memory;
-pub mod process;
 pub mod symbols;
+pub mod vendor;

@@ -1,13 +1,15 @@
 //! Everything that takes or gives back device memory.
 
+use core::convert::Infallible;
 use core::ffi::c_void;
 
-use fcsp_hook::memory::{self, Request};
+use fcsp_hook::backend::DriverMemory;
+use fcsp_hook::memory::{self, Given, Request};
 use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::*;
-use crate::process::Empty;
+use crate::vendor::{Empty, Record};
 
 /// `emptyAlloc`: whole pages.
 pub unsafe extern "C" fn emptyAlloc(address: *mut *mut c_void, bytes: usize) -> emptyStatus {
@@ -36,4 +38,16 @@ pub unsafe extern "C" fn emptyFree(address: *mut c_void) -> emptyStatus {
     shielded(EMPTY_UNKNOWN, || {
         memory::free::<Empty>(address as u64, || call_real!(emptyFree(address)))
     })
+}
+
+impl DriverMemory for Empty {
+    type Origin = Infallible;
+
+    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+        match *origin {}
+    }
+
+    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+        match *origin {}
+    }
 }

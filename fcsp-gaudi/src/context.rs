@@ -6,7 +6,7 @@ use std::time::Duration;
 use fcsp_core::clock::{nap, now_ns};
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::state::StateDir;
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::{Devices, Driver};
 use fcsp_hook::device::Device;
 use fcsp_hook::memory;
 use fcsp_hook::overhead::{context_ends, context_left, made_context};
@@ -16,8 +16,8 @@ use fcsp_hook::setup::{Inside, complain, shielded};
 use crate::call_real;
 use crate::device::{self, Card, find_acquired};
 use crate::ffi::synapse::*;
-use crate::process::{self, Gaudi, context, set_acquired};
 use crate::queue::Queue;
+use crate::vendor::{self, Gaudi, context, set_acquired};
 
 /// Variable with the time to wait for a busy card: seconds, or `forever`. Unset, a process does not
 /// wait, as in the driver.
@@ -67,12 +67,12 @@ fn acquire(pDeviceId: *mut synDeviceId, wanted: Wanted, call: impl Fn() -> synSt
             Some(Status::Broken(_)) => return synNoDeviceFound,
             _ => return call(),
         };
-        if let Some(ordinal) = process::acquired() {
+        if let Some(ordinal) = vendor::acquired() {
             // A process has one card. The driver says so, unless another thread is releasing the
             // card.
             let device = governed.device(ordinal);
             let _turn = device.map(Device::context_turn);
-            if process::acquired().is_some() {
+            if vendor::acquired().is_some() {
                 return call();
             }
         }
@@ -243,7 +243,7 @@ fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
     };
     let release = || {
         set_acquired(None);
-        call_real!(synDeviceRelease(process::DEVICE));
+        call_real!(synDeviceRelease(vendor::DEVICE));
     };
     let Some(ordinal) = known else {
         release();
@@ -308,7 +308,7 @@ fn let_go(call: impl Fn() -> synStatus) -> synStatus {
         let Some(_inside) = Inside::enter() else {
             return call();
         };
-        let found = process::acquired().zip(Gaudi::process().governed());
+        let found = vendor::acquired().zip(Gaudi::process().governed());
         let found =
             found.and_then(|(ordinal, governed)| Some((ordinal, governed.device(ordinal)?)));
         let Some((ordinal, device)) = found else {

@@ -6,17 +6,14 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use std::ffi::CStr;
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
+use fcsp_hook::backend::Devices;
 use fcsp_hook::setup::SetupOnce;
 
 use crate::driver::SYNAPSE;
 use crate::ffi::hlml::*;
 use crate::ffi::synapse::*;
-use crate::info::process_memory;
-use crate::process::{DEVICE, acquired};
+use crate::vendor::{DEVICE, Gaudi, acquired, context};
 use crate::{call_hlml, call_real};
-
-/// What Synapse is taken to hold, in bytes, until it is measured right after a card was acquired.
-pub const CONTEXT_ESTIMATE: u64 = 512 << 20;
 
 /// A card.
 #[derive(Debug, Clone, Copy)]
@@ -59,24 +56,11 @@ pub fn position(wanted: impl Fn(&Card) -> bool) -> Option<i32> {
     i32::try_from(at).ok()
 }
 
-/// Bytes of a card's memory; 0 if it cannot be asked.
-pub fn total_memory(ordinal: i32) -> u64 {
-    let Some(card) = find(ordinal) else {
-        return 0;
-    };
-    let (asked, mut total) = (DEVICE_ATTRIBUTE_DRAM_SIZE, 0);
-    let result = call_real!(synDeviceGetAttributeByModuleId(
-        &mut total,
-        &asked,
-        1,
-        card.module
-    ));
-    match acquired() {
-        _ if result == synSuccess => total,
-        // Older versions answer for the card at hand only.
-        Some(own) if own == ordinal => process_memory::of_card().map_or(0, |(_, total)| total),
-        _ => 0,
-    }
+/// Free and all bytes of the card that this process has, as Synapse says.
+pub fn of_card() -> Option<(u64, u64)> {
+    let (mut free, mut total) = (0, 0);
+    let result = call_real!(synDeviceGetMemoryInfo(DEVICE, &mut free, &mut total));
+    (result == synSuccess).then_some((free, total))
 }
 
 /// The card that this process has, as it can be told from Synapse's PCI address of it.
@@ -91,6 +75,52 @@ pub fn find_acquired() -> Option<i32> {
     let text = unsafe { CStr::from_ptr(address.as_ptr()) };
     let pci = text.to_str().ok()?.parse().ok()?;
     position(|card| card.identity.pci == Some(pci))
+}
+
+impl Devices for Gaudi {
+    type PerDevice = ();
+    /// Measured right after a card was acquired.
+    const CONTEXT_ESTIMATE: u64 = 512 << 20;
+    // Who has the card has all of its time.
+    const HOLDS_BACK: bool = false;
+
+    fn device_count() -> Option<i32> {
+        i32::try_from(all()?.len()).ok()
+    }
+
+    fn identify(ordinal: i32) -> Option<DeviceIdentity> {
+        Some(find(ordinal)?.identity)
+    }
+
+    fn total_memory(ordinal: i32) -> u64 {
+        let Some(card) = find(ordinal) else {
+            return 0;
+        };
+        let (asked, mut total) = (DEVICE_ATTRIBUTE_DRAM_SIZE, 0);
+        let result = call_real!(synDeviceGetAttributeByModuleId(
+            &mut total,
+            &asked,
+            1,
+            card.module
+        ));
+        match acquired() {
+            _ if result == synSuccess => total,
+            // Older versions answer for the card at hand only.
+            Some(own) if own == ordinal => of_card().map_or(0, |(_, total)| total),
+            _ => 0,
+        }
+    }
+
+    fn per_device(_ordinal: i32) {}
+
+    // The card at hand stands for a context.
+    fn current_context() -> Option<usize> {
+        Some(context(acquired()?))
+    }
+
+    fn device_of_current(context: usize) -> Option<i32> {
+        i32::try_from(context - 1).ok()
+    }
 }
 
 fn modules() -> Option<Vec<synModuleId>> {

@@ -2,13 +2,20 @@
 //! device time is counted where `FCSP_ACCOUNT_TIME` asks for that, and otherwise they have nothing
 //! to ask.
 
+use fcsp_hook::backend::Capture;
 use fcsp_hook::launch::{self, admits_graph, straight};
 use fcsp_hook::setup::{Inside, shielded};
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::synapse::*;
-use crate::process::Gaudi;
+use crate::vendor::Gaudi;
+
+impl Capture for Gaudi {
+    type Beside = ();
+
+    fn beside_recordings() {}
+}
 
 /// Wraps launches: a recipe is one key, as a graph is elsewhere.
 macro_rules! launches {

@@ -27,7 +27,8 @@
 //! | [`symbols`] | every function of the libraries, with its role |
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
-//! | [`process`] | what the other modules ask of Gaudi's driver |
+//! | [`vendor`] | the vendor's type, its binding, and this process as wrappers ask for it |
+//! | [`fork`] | state that a forked child forgets |
 //! | [`device`] | the cards |
 //! | [`context`] | acquiring and releasing a card |
 //! | [`queue`] | the queue for a card |
@@ -45,10 +46,11 @@ pub mod device;
 pub mod driver;
 pub mod events;
 pub mod ffi;
+pub mod fork;
 pub mod hooks;
 pub mod info;
 pub mod launch;
 pub mod memory;
-pub mod process;
 pub mod queue;
 pub mod symbols;
+pub mod vendor;

@@ -3,7 +3,7 @@
 //! where the tenant is close to its quota.
 //!
 //! A device's context comes with the first call that needs one, whatever that is
-//! ([`crate::process`] sees to it); the calls that HIP has for contexts are shells around that.
+//! ([`crate::vendor`] sees to it); the calls that HIP has for contexts are shells around that.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ use crate::driver::real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::memory::graph::GRAPHS;
-use crate::process::{self, Hip, Inside, Scope, context_of, scope, shielded};
+use crate::vendor::{self, Hip, Inside, Scope, context_of, scope, shielded};
 
 /// Runs `call`, which resets a device: its memory is gone then, ours and the runtime's own, and so
 /// are its streams, events, pools and code. Another thread may use the device anew before the call
@@ -29,7 +29,7 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
     let Some(_inside) = Inside::enter() else {
         return call();
     };
-    let Some(governed) = process::governed() else {
+    let Some(governed) = vendor::governed() else {
         return call();
     };
     let device = governed

@@ -4,15 +4,13 @@ use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_core::spatial::claims::Claim;
+use fcsp_core::units::{Ppm, WHOLE};
+use fcsp_hook::backend::Devices;
 
 use crate::driver::real;
 use crate::ffi::hip::*;
+use crate::vendor::{Device, Hip, context_of};
 use crate::{call_real, units};
-
-/// What a process is taken to hold on a device by using it at all, in bytes, until it is measured,
-/// and for good where ROCm SMI cannot be asked. Not measured, for want of a device
-/// (docs/assumptions.md): as on NVIDIA's.
-pub const CONTEXT_ESTIMATE: u64 = 640 << 20;
 
 /// What is kept for a device.
 #[derive(Debug)]
@@ -26,18 +24,6 @@ pub struct PerDevice {
     pub(crate) in_use: AtomicBool,
 }
 
-impl PerDevice {
-    /// Asks the runtime.
-    pub fn of(ordinal: hipDevice_t) -> Self {
-        Self {
-            resident_threads: count_attribute(ordinal, hipDeviceAttributeMultiprocessorCount)
-                * count_attribute(ordinal, hipDeviceAttributeMaxThreadsPerMultiProcessor),
-            units: units::own(ordinal),
-            in_use: AtomicBool::new(false),
-        }
-    }
-}
-
 pub(crate) fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Option<i32> {
     let mut value = 0;
     (call_real!(hipDeviceGetAttribute(&mut value, which, device)) == hipSuccess).then_some(value)
@@ -48,12 +34,6 @@ fn count_attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> u64 {
     attribute(device, which)
         .and_then(|value| u64::try_from(value).ok())
         .unwrap_or(0)
-}
-
-/// How many devices there are. The runtime initialises itself when it is asked.
-pub fn count() -> Option<i32> {
-    let mut count = 0;
-    (call_real!(hipGetDeviceCount(&mut count)) == hipSuccess).then_some(count)
 }
 
 /// The major version of the runtime; 0 if it does not say.
@@ -70,39 +50,6 @@ pub fn major() -> i32 {
         }
         known => known,
     }
-}
-
-/// Bytes of the device's memory.
-pub fn total_memory(ordinal: hipDevice_t) -> u64 {
-    let mut total = 0usize;
-    // On failure the total stays 0.
-    call_real!(hipDeviceTotalMem(&mut total, ordinal));
-    total as u64
-}
-
-/// Who the device is everywhere: its own number where the runtime tells it (16 characters, from
-/// 5.2), or else a number made of its address.
-pub fn identify(ordinal: hipDevice_t) -> Option<DeviceIdentity> {
-    let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
-    let pci = match (
-        attribute(ordinal, hipDeviceAttributePciDomainID),
-        byte(hipDeviceAttributePciBusId),
-        byte(hipDeviceAttributePciDeviceId),
-    ) {
-        (Some(domain), Some(bus), Some(device)) => Some(PciAddress {
-            domain: domain.cast_unsigned(),
-            bus,
-            device,
-            function: 0,
-        }),
-        _ => None,
-    };
-    let uuid = own_number(ordinal).or_else(|| pci.map(number_of))?;
-    Some(DeviceIdentity {
-        index: Some(ordinal.cast_unsigned()),
-        uuid,
-        pci,
-    })
 }
 
 fn own_number(ordinal: hipDevice_t) -> Option<DeviceUuid> {
@@ -141,6 +88,81 @@ pub(crate) fn number_of(pci: PciAddress) -> DeviceUuid {
     out[8..12].copy_from_slice(&pci.domain.to_be_bytes());
     (out[12], out[13], out[15]) = (pci.bus, pci.device, 1);
     DeviceUuid(out)
+}
+
+impl Devices for Hip {
+    type PerDevice = PerDevice;
+    /// For a process that uses a device at all. Not measured, for want of a device
+    /// (docs/assumptions.md): as on NVIDIA's.
+    const CONTEXT_ESTIMATE: u64 = 640 << 20;
+
+    /// The runtime initialises itself when it is asked.
+    fn device_count() -> Option<i32> {
+        let mut count = 0;
+        (call_real!(hipGetDeviceCount(&mut count)) == hipSuccess).then_some(count)
+    }
+
+    /// The device's own number where the runtime tells it (16 characters, from 5.2), or else a
+    /// number made of its address.
+    fn identify(ordinal: hipDevice_t) -> Option<DeviceIdentity> {
+        let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
+        let pci = match (
+            attribute(ordinal, hipDeviceAttributePciDomainID),
+            byte(hipDeviceAttributePciBusId),
+            byte(hipDeviceAttributePciDeviceId),
+        ) {
+            (Some(domain), Some(bus), Some(device)) => Some(PciAddress {
+                domain: domain.cast_unsigned(),
+                bus,
+                device,
+                function: 0,
+            }),
+            _ => None,
+        };
+        let uuid = own_number(ordinal).or_else(|| pci.map(number_of))?;
+        Some(DeviceIdentity {
+            index: Some(ordinal.cast_unsigned()),
+            uuid,
+            pci,
+        })
+    }
+
+    fn total_memory(ordinal: hipDevice_t) -> u64 {
+        let mut total = 0usize;
+        // On failure the total stays 0.
+        call_real!(hipDeviceTotalMem(&mut total, ordinal));
+        total as u64
+    }
+
+    fn per_device(ordinal: hipDevice_t) -> PerDevice {
+        PerDevice {
+            resident_threads: count_attribute(ordinal, hipDeviceAttributeMultiprocessorCount)
+                * count_attribute(ordinal, hipDeviceAttributeMaxThreadsPerMultiProcessor),
+            units: units::own(ordinal),
+            in_use: AtomicBool::new(false),
+        }
+    }
+
+    fn part_of(device: &Device) -> Ppm {
+        device
+            .own
+            .units
+            .as_ref()
+            .map_or(WHOLE, |claim| claim.part())
+    }
+
+    /// The runtime's contexts are its devices: an ordinal stands for one, counted from 1.
+    #[inline]
+    fn current_context() -> Option<usize> {
+        let mut device = 0;
+        let result = call_real!(hipGetDevice(&mut device));
+        (result == hipSuccess).then(|| context_of(device))
+    }
+
+    #[inline]
+    fn device_of_current(context: usize) -> Option<i32> {
+        i32::try_from(context - 1).ok()
+    }
 }
 
 #[cfg(test)]

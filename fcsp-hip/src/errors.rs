@@ -5,7 +5,7 @@ use core::cell::Cell;
 
 use crate::call_real;
 use crate::ffi::hip::*;
-use crate::process::shielded;
+use crate::vendor::shielded;
 
 thread_local! {
     /// The last refusal that nobody has asked for yet.

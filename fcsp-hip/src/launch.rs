@@ -4,17 +4,19 @@
 
 use core::ffi::c_void;
 
+use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
 use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
 use fcsp_hook::memory;
+use fcsp_hook::recordings::Question;
 
 use crate::call_real;
 use crate::driver::real;
 use crate::errors::answered;
 use crate::events::HOST_FUNCTION;
 use crate::ffi::hip::*;
-use crate::memory::graph::GRAPHS;
-use crate::process::{Hip, Inside, shielded};
+use crate::memory::graph::{GRAPHS, is_capturing};
+use crate::vendor::{Hip, Inside, shielded};
 
 pub mod copies;
 pub mod legacy;
@@ -75,7 +77,7 @@ pub struct BesideCaptures(hipStreamCaptureMode);
 impl BesideCaptures {
     /// Exchanges the calling thread's mode, if the runtime can.
     #[cold]
-    pub(crate) fn begin() -> Option<Self> {
+    fn begin() -> Option<Self> {
         let mut mode = hipStreamCaptureModeRelaxed;
         // The runtime exchanges the mode for the one that the thread had.
         (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess)
@@ -86,6 +88,23 @@ impl BesideCaptures {
 impl Drop for BesideCaptures {
     fn drop(&mut self) {
         call_real!(hipThreadExchangeStreamCaptureMode(&mut self.0));
+    }
+}
+
+impl Capture for Hip {
+    type Beside = Question<BesideCaptures>;
+
+    #[inline]
+    fn is_recording() -> bool {
+        GRAPHS.recordings().any()
+    }
+
+    fn records(stream: usize) -> bool {
+        is_capturing(stream as hipStream_t)
+    }
+
+    fn beside_recordings() -> Self::Beside {
+        GRAPHS.recordings().ask(BesideCaptures::begin)
     }
 }
 
@@ -260,7 +279,7 @@ synchronise! {
 pub unsafe extern "C" fn hipDeviceSynchronize() -> hipError_t {
     shielded(hipErrorUnknown, || {
         if let Some(_inside) = Inside::enter()
-            && matches!(crate::process::scope(), crate::process::Scope::Refuse)
+            && matches!(crate::vendor::scope(), crate::vendor::Scope::Refuse)
         {
             return answered(hipErrorOutOfMemory);
         }

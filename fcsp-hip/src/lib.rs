@@ -12,7 +12,8 @@
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
 //! | [`loader`] | `dlsym` and `hipGetProcAddress`: asks the real one first, then replaces wrapped functions |
-//! | [`process`] | what the neutral part asks of this driver, and the wrappers of the process |
+//! | [`vendor`] | the vendor's type, its binding, and this process as wrappers ask for it |
+//! | [`fork`] | state that a forked child forgets |
 //! | [`device`] | the runtime's devices |
 //! | [`memory`] | everything that allocates or frees device memory |
 //! | [`context`] | contexts, code and limits: memory that the runtime takes for itself |
@@ -42,11 +43,12 @@ pub mod driver;
 pub mod errors;
 pub mod events;
 pub mod ffi;
+pub mod fork;
 pub mod hooks;
 pub mod info;
 pub mod launch;
 pub mod loader;
 pub mod memory;
-pub mod process;
 pub mod symbols;
 pub mod units;
+pub mod vendor;

@@ -11,7 +11,7 @@ use core::ffi::{CStr, c_char, c_void};
 use crate::call_real;
 use crate::ffi::hip::*;
 use crate::hooks::HOOKS;
-use crate::process::{governed_or_unknown, shielded};
+use crate::vendor::{governed_or_unknown, shielded};
 
 /// `hipGetProcAddress` and `hipGetDriverEntryPoint`: names mean the variants for streams of
 /// threads.

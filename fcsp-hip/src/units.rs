@@ -19,14 +19,14 @@
 use fcsp_core::spatial::claims::{self, Claim};
 use fcsp_core::spatial::{Layout, UnitSet};
 use fcsp_core::state::StateDir;
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Devices;
 use fcsp_hook::overhead::takes_memory;
 
 use crate::call_real;
 use crate::device::attribute;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::process::{self, Hip, Inside, Scope, complain, scope, scope_of, shielded};
+use crate::vendor::{self, Hip, Inside, Scope, complain, scope, scope_of, shielded};
 
 /// ROCr's variable that limits a process to some units: sets of `device:units`, separated by
 /// semicolons. Devices go by their place among the devices that `ROCR_VISIBLE_DEVICES` leaves.
@@ -79,7 +79,7 @@ pub fn variable<'a>(sets: impl IntoIterator<Item = (u32, &'a UnitSet)>) -> Strin
 /// Returns the tenant's unit reservation on a device that this process begins to use. It fails
 /// open, as all of compute does, and reports that.
 pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
-    let tenant = process::governed()?.tenant.name();
+    let tenant = vendor::governed()?.tenant.name();
     let device = Hip::identify(ordinal)?;
     let claim = match claims::read(&StateDir::locate(), &device.uuid, tenant) {
         Ok(claim) => claim?,

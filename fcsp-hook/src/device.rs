@@ -7,8 +7,8 @@
 //! Measuring takes 22 us (NVML, H100), so it is done where it can change an answer: when a request
 //! would end within [`NEAR`] of the quota, when memory information is asked for, after a context is
 //! created close to the quota. Away from the quota the figure may lag; at the quota it does not. A
-//! new context counts with [`Backend::CONTEXT_ESTIMATE`] until then; what it is known to take is
-//! held before it is made (`device/contexts.rs`).
+//! new context counts with [`crate::backend::Devices::CONTEXT_ESTIMATE`] until then; what it is
+//! known to take is held before it is made (`device/contexts.rs`).
 //!
 //! In a PID namespace the library lists this process under a number that it does not know:
 //! `device/listed.rs` finds its entry.

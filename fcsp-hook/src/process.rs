@@ -65,7 +65,7 @@ const GOVERNED: u32 = 2;
 const RETRY_NS: u64 = 1_000_000_000;
 
 /// Everything that a backend knows of this process. A static of each backend; see
-/// [`Backend::process`].
+/// [`crate::backend::Driver::process`].
 #[derive(Debug)]
 pub struct Process<B: Backend> {
     /// What a launch looks at that has nothing to ask.

@@ -12,8 +12,9 @@ use fcsp_hook::setup::SetupOnce;
 use fcsp_hook::{memory, overhead};
 
 use crate::call_real;
+use crate::device::scope_of;
 use crate::ffi::ze::*;
-use crate::process::{Device, Inside, LevelZero, Scope, process, scope_of, shielded};
+use crate::vendor::{Device, Inside, LevelZero, Scope, process, shielded};
 use crate::{memory::vmm, queues};
 
 type Uses = Mutex<HashSet<(usize, i32)>>;

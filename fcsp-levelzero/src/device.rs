@@ -8,13 +8,12 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_hook::setup::SetupOnce;
 
+use fcsp_hook::backend::Devices;
+use fcsp_hook::process::Status;
+
 use crate::call_real;
 use crate::ffi::ze::*;
-
-/// What a context is taken to hold on a device until it is measured. Not measured beforehand, for
-/// want of a device (docs/assumptions.md): four times what the driver's own allocations (ring
-/// buffers, heaps, scratch) come to in its source.
-pub const CONTEXT_ESTIMATE: u64 = 64 << 20;
+use crate::vendor::{LevelZero, Scope, process};
 
 /// One device.
 #[derive(Debug, Clone, Copy)]
@@ -205,11 +204,6 @@ fn ask_first() -> Option<&'static All> {
     Some(SetupOnce::publish(&ALL, || found))
 }
 
-/// How many root devices there are; nothing before the driver is initialised.
-pub fn count() -> Option<i32> {
-    all().map(|all| all.roots)
-}
-
 /// A root device.
 pub fn by_ordinal(ordinal: i32) -> Option<&'static Known> {
     all()?.known.iter().find(|known| known.ordinal == ordinal)
@@ -267,4 +261,56 @@ pub(crate) fn only_copies(device: ze_device_handle_t, group: u32) -> bool {
         && groups
             .get(group as usize)
             .is_some_and(|group| group.flags & ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COMPUTE == 0)
+}
+
+impl Devices for LevelZero {
+    type PerDevice = ();
+    /// Bytes that a context is taken to hold on a device until it is measured. Not measured
+    /// beforehand, for want of a device (docs/assumptions.md): four times what the driver's own
+    /// allocations (ring buffers, heaps, scratch) come to in its source.
+    const CONTEXT_ESTIMATE: u64 = 64 << 20;
+
+    /// Counts the root devices; nothing before the driver is initialised.
+    fn device_count() -> Option<i32> {
+        all().map(|all| all.roots)
+    }
+
+    fn identify(ordinal: i32) -> Option<DeviceIdentity> {
+        by_ordinal(ordinal).map(|known| known.identity)
+    }
+
+    fn total_memory(ordinal: i32) -> u64 {
+        by_ordinal(ordinal).map_or(0, |known| known.total)
+    }
+
+    fn per_device(_ordinal: i32) {}
+
+    /// Returns `None`, as no context is current here: calls name theirs, and their device.
+    #[inline]
+    fn current_context() -> Option<usize> {
+        None
+    }
+
+    fn device_of_current(_context: usize) -> Option<i32> {
+        None
+    }
+}
+
+/// Returns the scope of a call that names its device. What is no device is the driver's to refuse;
+/// a device that we have never heard of has no account, and its memory fails closed.
+#[inline]
+pub fn scope_of(device: ze_device_handle_t) -> Scope {
+    let governed = match process().status() {
+        Some(Status::Governed(governed)) => governed,
+        Some(Status::Broken(_)) => return Scope::Refuse,
+        _ => return Scope::Pass,
+    };
+    match by_handle(device) {
+        Some(known) => match governed.device(known.ordinal) {
+            Some(device) => Scope::On(device, 0),
+            None => Scope::Refuse,
+        },
+        None if is_one(device as usize) => Scope::Refuse,
+        None => Scope::Pass,
+    }
 }

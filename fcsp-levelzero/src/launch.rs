@@ -8,16 +8,24 @@ use core::ffi::c_void;
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::cost;
+use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::{Drains, Work};
 use fcsp_hook::launch::{admits_graph, admits_kernel, straight, waiting};
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::ze::*;
-use crate::process::{LevelZero, process, shielded};
 use crate::queues;
+use crate::vendor::{LevelZero, process, shielded};
 
 pub mod copies;
+
+impl Capture for LevelZero {
+    /// Lists are recorded without the driver's minding anything.
+    type Beside = ();
+
+    fn beside_recordings() {}
+}
 
 /// One device's compute share.
 type Compute = fcsp_hook::compute::Compute<LevelZero>;

@@ -34,7 +34,8 @@
 //! | [`driver`] | the real functions |
 //! | [`hooks`] | the list of wrapped functions |
 //! | [`loader`] | dispatch tables; this library as a driver to the loader |
-//! | [`process`] | this process's tenant and devices |
+//! | [`vendor`] | the vendor's type, its binding, and this process as wrappers ask for it |
+//! | [`fork`] | state that a forked child forgets |
 //! | [`device`] | the devices |
 //! | [`memory`] | everything that allocates or frees device memory |
 //! | [`context`] | contexts and code: memory that the driver takes for itself |
@@ -52,11 +53,12 @@ pub mod device;
 pub mod driver;
 pub mod events;
 pub mod ffi;
+pub mod fork;
 pub mod hooks;
 pub mod info;
 pub mod launch;
 pub mod loader;
 pub mod memory;
-pub mod process;
 pub mod queues;
 pub mod symbols;
+pub mod vendor;

@@ -371,7 +371,7 @@ pub unsafe extern "C" fn zeDriverGetExtensionFunctionAddress(
 
 /// Passes `result` on. If limits cannot be enforced, no device is available.
 fn unless_broken(result: ze_result_t) -> ze_result_t {
-    if result == ZE_RESULT_SUCCESS && crate::process::process().is_broken() {
+    if result == ZE_RESULT_SUCCESS && crate::vendor::process().is_broken() {
         return ZE_RESULT_ERROR_UNINITIALIZED;
     }
     result

@@ -14,8 +14,9 @@ use fcsp_hook::setup::SetupOnce;
 use crate::call_real;
 use crate::context;
 use crate::device;
+use crate::device::scope_of;
 use crate::ffi::ze::*;
-use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
+use crate::vendor::{Inside, LevelZero, Scope, shielded};
 
 /// Properties of a queue or list that a launch needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::{CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, compiled, program
 /// A machine whose contexts have their real size.
 const REAL: &str = "h100,memory=16GiB";
 /// Estimate of a context's size where it cannot be measured.
-const ESTIMATE: u64 = fcsp_cuda::device::CONTEXT_ESTIMATE;
+const ESTIMATE: u64 = <fcsp_cuda::vendor::Cuda as fcsp_hook::backend::Devices>::CONTEXT_ESTIMATE;
 /// Size of a context on that machine.
 const REAL_CONTEXT: u64 = 518 * MIB;
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Estimate of a context's size where it cannot be measured.
-const ESTIMATE: u64 = fcsp_cuda::device::CONTEXT_ESTIMATE;
+const ESTIMATE: u64 = <fcsp_cuda::vendor::Cuda as fcsp_hook::backend::Devices>::CONTEXT_ESTIMATE;
 const BLOCK: u64 = 32 * MIB;
 
 /// Creates a machine whose programs find a driver and no management library, and an observer that

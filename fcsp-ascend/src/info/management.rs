@@ -6,14 +6,14 @@
 //! is no ACL, figures stay the chip's own.
 
 use fcsp_core::device::DeviceIdentity;
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Devices;
 use fcsp_hook::info::{View, own_processes, retain, visible_index};
 use fcsp_hook::setup::shielded;
 
 use super::process_memory::VISIBLE;
 use crate::call_dcmi;
 use crate::ffi::dcmi::*;
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 const MEBIBYTE: u64 = 1 << 20;
 

@@ -1,13 +1,13 @@
 //! Memory information of ACL and of the runtime: the quota is the device.
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
 
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::ffi::rt::rtError_t;
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 /// Shows the tenant's own figures in place of the device's. A kind of memory that the device has
 /// none of keeps its zeroes.

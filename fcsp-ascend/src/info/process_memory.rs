@@ -5,10 +5,15 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
+use fcsp_core::device::DeviceIdentity;
+use fcsp_hook::backend::MemoryReport;
 use fcsp_hook::device::Listed;
 
+use crate::call_real;
 use crate::driver::real;
+use crate::ffi::acl::{ACL_HBM_MEM, ACL_SUCCESS};
 use crate::ffi::dcmi::*;
+use crate::vendor::{Ascend, AscendDevice};
 
 /// Calls a real function of DCMI, or answers that the library lacks it.
 #[macro_export]
@@ -29,23 +34,6 @@ const MEBIBYTE: u64 = 1 << 20;
 const CARDS: usize = 64;
 const PROCESSES: usize = 64;
 
-/// Returns true if this machine has the management library. It is looked for once, and started.
-pub fn is_there() -> bool {
-    static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
-    const UNKNOWN: u8 = 0;
-    const NO: u8 = 1;
-    const YES: u8 = 2;
-    // Relaxed: the answer is the same whichever thread finds it.
-    match THERE.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let found = real::dcmi_init.get().is_some() && call_dcmi!(dcmi_init()) == DCMI_OK;
-            THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
-            found
-        }
-        known => known == YES,
-    }
-}
-
 /// Returns the machine's number of a device of this process.
 fn logic(ordinal: i32) -> Option<i32> {
     match std::env::var(VISIBLE) {
@@ -62,7 +50,7 @@ static CHIPS: Mutex<Vec<(i32, (i32, i32))>> = Mutex::new(Vec::new());
 
 /// Returns card and chip of a device of this process.
 fn chip(ordinal: i32) -> Option<(i32, i32)> {
-    if !is_there() {
+    if !Ascend::has_management() {
         return None;
     }
     let wanted = logic(ordinal)?;
@@ -125,39 +113,73 @@ pub fn of_chip(ordinal: i32) -> Option<(u64, u64)> {
     ))
 }
 
-/// Returns the processes that use a chip, with their bytes there. Returns `None` if DCMI cannot be
-/// asked.
-pub fn listed(ordinal: i32) -> Option<Vec<Listed>> {
-    let (card, chip) = chip(ordinal)?;
-    let mut list = [dcmi_proc_mem_info::zeroed(); PROCESSES];
-    let mut count = 0;
-    if call_dcmi!(dcmi_get_device_resource_info(
-        card,
-        chip,
-        list.as_mut_ptr(),
-        &mut count
-    )) != DCMI_OK
-    {
-        return None;
-    }
-    let entry = |entry: &dcmi_proc_mem_info| {
-        Some(Listed {
-            number: u32::try_from(entry.proc_id).ok()?,
-            bytes: Some(entry.proc_mem_usage),
-        })
-    };
-    let count = usize::try_from(count).unwrap_or(0);
-    Some(list.iter().take(count).filter_map(entry).collect())
+/// Returns the number in this process of a device that it has identified.
+fn ordinal(device: &DeviceIdentity) -> Option<i32> {
+    device.index.and_then(|index| i32::try_from(index).ok())
 }
 
-/// Returns the bytes that the driver reports for this process. Returns `None` if DCMI cannot be
-/// asked or does not show this process.
-pub fn of_this_process(ordinal: i32) -> Option<u64> {
-    let me = std::process::id();
-    listed(ordinal)?
-        .iter()
-        .find(|entry| entry.number == me)
-        .and_then(|entry| entry.bytes)
-        // The driver forgets a process that has closed the device: then it holds nothing.
-        .or_else(|| fcsp_hook::info::sees_own_numbers().then_some(0))
+impl MemoryReport for Ascend {
+    const LISTS: bool = true;
+
+    /// `None` if DCMI cannot be asked or does not show this process.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        let me = std::process::id();
+        Self::listed(device)?
+            .iter()
+            .find(|entry| entry.number == me)
+            .and_then(|entry| entry.bytes)
+            // The driver forgets a process that has closed the device: then it holds nothing.
+            .or_else(|| fcsp_hook::info::sees_own_numbers().then_some(0))
+    }
+
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        let (card, chip) = chip(ordinal(device)?)?;
+        let mut list = [dcmi_proc_mem_info::zeroed(); PROCESSES];
+        let mut count = 0;
+        if call_dcmi!(dcmi_get_device_resource_info(
+            card,
+            chip,
+            list.as_mut_ptr(),
+            &mut count
+        )) != DCMI_OK
+        {
+            return None;
+        }
+        let entry = |entry: &dcmi_proc_mem_info| {
+            Some(Listed {
+                number: u32::try_from(entry.proc_id).ok()?,
+                bytes: Some(entry.proc_mem_usage),
+            })
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        Some(list.iter().take(count).filter_map(entry).collect())
+    }
+
+    /// Looks for the library once, and starts it.
+    fn has_management() -> bool {
+        static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
+        const UNKNOWN: u8 = 0;
+        const NO: u8 = 1;
+        const YES: u8 = 2;
+        // Relaxed: the answer is the same whichever thread finds it.
+        match THERE.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                let found = real::dcmi_init.get().is_some() && call_dcmi!(dcmi_init()) == DCMI_OK;
+                THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
+                found
+            }
+            known => known == YES,
+        }
+    }
+
+    fn free_by_driver(_device: &AscendDevice) -> Option<u64> {
+        let (mut free, mut total) = (0usize, 0usize);
+        (call_real!(aclrtGetMemInfo(ACL_HBM_MEM, &mut free, &mut total)) == ACL_SUCCESS)
+            .then_some(free as u64)
+    }
+
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        let (total, used) = of_chip(ordinal(device)?)?;
+        Some(total.saturating_sub(used))
+    }
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::memory::{self, Request};
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
@@ -12,7 +12,7 @@ use crate::call_real;
 use crate::context::key;
 use crate::ffi::acl::*;
 use crate::ffi::rt::{rtError_t, rtMemType_t};
-use crate::process::{Ascend, AscendDevice};
+use crate::vendor::{Ascend, AscendDevice};
 
 /// Reserves, calls the driver, then records the allocation or releases, on the named device or the
 /// calling thread's. Memory belongs to its device, not to a context, and ends with the device's

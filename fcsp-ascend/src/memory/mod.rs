@@ -12,8 +12,14 @@
 pub mod direct;
 pub mod vmm;
 
+use core::convert::Infallible;
+
+use fcsp_hook::backend::DriverMemory;
+use fcsp_hook::memory::Given;
+
 use crate::call_real;
 use crate::ffi::acl::{ACL_MEM_MALLOC_HUGE_FIRST, ACL_SUCCESS};
+use crate::vendor::{Ascend, AscendDevice, Record};
 
 /// Up to here requests are served from small pages.
 const SMALL: u64 = 1 << 20;
@@ -22,25 +28,6 @@ const HUGE_PAGE: u64 = 2 << 20;
 const HUGE1G_PAGE: u64 = 1 << 30;
 /// Alignment of ACL, and its padding behind a request for reads beyond the end.
 const ALIGN: u64 = 32;
-
-/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives
-/// them back. Returns whether they were taken: only on the calling thread's device.
-pub fn with_block(ordinal: i32, bytes: u64, look: &mut dyn FnMut()) -> bool {
-    let mut current = -1;
-    if call_real!(aclrtGetDevice(&mut current)) != ACL_SUCCESS || current != ordinal {
-        return false;
-    }
-    let mut address = core::ptr::null_mut();
-    // With what ACL puts behind a request that is all of the pages.
-    let size = bytes.saturating_sub(2 * ALIGN) as usize;
-    let taken =
-        call_real!(aclrtMalloc(&mut address, size, ACL_MEM_MALLOC_HUGE_FIRST)) == ACL_SUCCESS;
-    if taken {
-        look();
-        call_real!(aclrtFree(address));
-    }
-    taken
-}
 
 /// Returns the bytes that the driver takes for `bytes`: pages of 4 KiB up to 1 MiB and of 2 MiB
 /// above, as documented. A request for small pages only takes less; the difference is on the safe
@@ -67,6 +54,41 @@ pub fn padded(bytes: u64, behind: bool) -> u64 {
     bytes
         .checked_add(more)
         .map_or(u64::MAX, |padded| (padded - 1) / ALIGN * ALIGN)
+}
+
+impl DriverMemory for Ascend {
+    type Origin = Infallible;
+
+    /// Takes the block only on the calling thread's device. `bytes` are a multiple of large pages.
+    fn with_block(
+        device: &AscendDevice,
+        _context: usize,
+        bytes: u64,
+        look: &mut dyn FnMut(),
+    ) -> bool {
+        let mut current = -1;
+        if call_real!(aclrtGetDevice(&mut current)) != ACL_SUCCESS || current != device.ordinal {
+            return false;
+        }
+        let mut address = core::ptr::null_mut();
+        // With what ACL puts behind a request that is all of the pages.
+        let size = bytes.saturating_sub(2 * ALIGN) as usize;
+        let taken =
+            call_real!(aclrtMalloc(&mut address, size, ACL_MEM_MALLOC_HUGE_FIRST)) == ACL_SUCCESS;
+        if taken {
+            look();
+            call_real!(aclrtFree(address));
+        }
+        taken
+    }
+
+    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+        match *origin {}
+    }
+
+    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+        match *origin {}
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::memory::or_wrong_argument;
 use fcsp_hook::memory::physical::Books;
 use fcsp_hook::process::Scope;
@@ -13,7 +13,7 @@ use super::pages;
 use crate::call_real;
 use crate::ffi::acl::*;
 use crate::ffi::rt::{MEM_DEV_SIDE, rtDrvMemHandle, rtDrvMemProp_t, rtError_t};
-use crate::process::Ascend;
+use crate::vendor::Ascend;
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Ascend> = Books::new();

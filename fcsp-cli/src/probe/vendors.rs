@@ -3,12 +3,12 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use fcsp_ascend::process::Ascend;
+use fcsp_ascend::vendor::Ascend;
 use fcsp_core::device::DeviceIdentity;
-use fcsp_gaudi::process::Gaudi;
-use fcsp_hip::process::Hip;
+use fcsp_gaudi::vendor::Gaudi;
+use fcsp_hip::vendor::Hip;
 use fcsp_hook::backend::Backend;
-use fcsp_levelzero::process::LevelZero;
+use fcsp_levelzero::vendor::LevelZero;
 
 use super::{Device, Handle, text};
 use fcsp_tenancy::Vendor;

@@ -7,12 +7,13 @@
 use std::ffi::CStr;
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+use fcsp_hook::backend::Devices;
 use fcsp_hook::info::{View, names, own_processes, retain, visible_index};
 use fcsp_hook::setup::shielded;
 
-use crate::device;
 use crate::driver::{CUDA, real};
 use crate::ffi::nvml::*;
+use crate::vendor::Cuda;
 
 macro_rules! call_nvml {
     ($name:ident($($arg:expr),* $(,)?)) => {
@@ -48,10 +49,10 @@ fn uuid_of(device: nvmlDevice_t) -> Option<DeviceUuid> {
 /// `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`; then only the driver knows it.
 fn index_of(device: nvmlDevice_t, uuid: DeviceUuid) -> Option<u32> {
     if !CUDA.loaded().is_null()
-        && let Some(count) = device::count()
+        && let Some(count) = Cuda::device_count()
     {
         let is_it =
-            |&ordinal: &i32| device::identify(ordinal).is_some_and(|known| known.uuid == uuid);
+            |&ordinal: &i32| Cuda::identify(ordinal).is_some_and(|known| known.uuid == uuid);
         return (0..count).find(is_it).map(i32::cast_unsigned);
     }
     let mut index = 0;

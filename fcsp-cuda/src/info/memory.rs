@@ -2,7 +2,7 @@
 
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{Inside, Scope, scope, scope_of, shielded};
 
 fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)

@@ -8,14 +8,17 @@ use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
-
+use fcsp_hook::backend::MemoryReport;
 use fcsp_hook::device::Listed;
 
+use crate::call_real;
 use crate::driver::real;
+use crate::ffi::cuda::CUDA_SUCCESS;
 use crate::ffi::nvml::{
     NVML_ERROR_INSUFFICIENT_SIZE, NVML_SUCCESS, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2,
     nvmlMemory_v2_t, nvmlProcessInfo_t, nvmlReturn_t,
 };
+use crate::vendor::{Cuda, Device};
 
 /// NVML device handles by UUID, for this process; the number says which process, since handles do
 /// not survive a fork.
@@ -58,23 +61,6 @@ fn open(device: &DeviceIdentity) -> Option<nvmlDevice_t> {
     None
 }
 
-/// Returns true if this machine has the management library. It is looked for once.
-pub fn is_there() -> bool {
-    static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
-    const UNKNOWN: u8 = 0;
-    const NO: u8 = 1;
-    const YES: u8 = 2;
-    // Relaxed: the answer is the same whichever thread finds it.
-    match THERE.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let found = real::nvmlInit_v2.get().is_some();
-            THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
-            found
-        }
-        known => known == YES,
-    }
-}
-
 type Ask = unsafe extern "C" fn(nvmlDevice_t, *mut u32, *mut nvmlProcessInfo_t) -> nvmlReturn_t;
 
 /// Returns one of NVML's lists of processes.
@@ -100,15 +86,6 @@ fn list(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<nvmlProcessInfo_t>> {
 /// NVML's answer where it does not know a figure (WSL2, devices that share the host's memory,
 /// guests of a vGPU).
 const NOT_AVAILABLE: u64 = u64::MAX;
-
-/// Returns NVML's lists of computing processes and of users of an MPS server as one list. A number
-/// that one list has twice belongs to two processes.
-pub fn processes(device: &DeviceIdentity) -> Option<Vec<Listed>> {
-    let handle = handle(device)?;
-    let mut all = computing(handle)?;
-    add(&mut all, under_mps(handle));
-    Some(all)
-}
 
 fn computing(handle: nvmlDevice_t) -> Option<Vec<Listed>> {
     let ask = real::nvmlDeviceGetComputeRunningProcesses_v3
@@ -136,50 +113,82 @@ fn listed(handle: nvmlDevice_t, ask: Ask) -> Option<Vec<Listed>> {
     Some(list(handle, ask)?.iter().map(entry).collect())
 }
 
-/// Returns the bytes that the driver reports for this process on `device`. Returns `None` if NVML
-/// cannot be asked, does not show this process or does not know its figure.
-pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
-    let me = std::process::id();
-    let handle = handle(device)?;
-    let find = |list: Vec<Listed>| {
-        let mine = list.iter().filter(|entry| entry.number == me);
-        mine.map(|entry| entry.bytes).max()
-    };
-    find(computing(handle)?).or_else(|| find(under_mps(handle)))?
-}
+impl MemoryReport for Cuda {
+    const LISTS: bool = true;
 
-/// Returns the unattributed bytes: used device memory that NVML shows with no process, including
-/// processes whose figures it does not know. Returns `None` if it cannot be asked.
-pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
-    let handle = handle(device)?;
-    let mut memory = nvmlMemory_v2_t {
-        version: nvmlMemory_v2,
-        ..nvmlMemory_v2_t::zeroed()
-    };
-    // SAFETY: a handle from NVML and a struct that says its own version and outlives the call.
-    if unsafe { real::nvmlDeviceGetMemoryInfo_v2.get()?(handle, &mut memory) } != NVML_SUCCESS {
-        return None;
+    /// `None` if NVML cannot be asked, does not show this process or does not know its figure.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        let me = std::process::id();
+        let handle = handle(device)?;
+        let find = |list: Vec<Listed>| {
+            let mine = list.iter().filter(|entry| entry.number == me);
+            mine.map(|entry| entry.bytes).max()
+        };
+        find(computing(handle)?).or_else(|| find(under_mps(handle)))?
     }
-    let mut processes = processes(device)?;
-    if let Some(ask) = real::nvmlDeviceGetGraphicsRunningProcesses_v3.get() {
-        add(&mut processes, listed(handle, ask).unwrap_or_default());
-    }
-    // A process whose figure is not known may have any part of what is in use.
-    let shown = processes
-        .iter()
-        .map(|entry| entry.bytes)
-        .collect::<Option<Vec<_>>>()?;
-    Some(
-        memory
-            .used
-            .saturating_sub(shown.into_iter().fold(0, u64::saturating_add)),
-    )
-}
 
-/// Returns the device's available bytes by NVML.
-pub fn free(device: &DeviceIdentity) -> Option<u64> {
-    let mut memory = nvmlMemory_t::zeroed();
-    // SAFETY: a handle from NVML and a struct that outlives the call.
-    let result = unsafe { real::nvmlDeviceGetMemoryInfo.get()?(handle(device)?, &mut memory) };
-    (result == NVML_SUCCESS).then_some(memory.free)
+    /// Returns NVML's lists of computing processes and of users of an MPS server as one list. A
+    /// number that one list has twice belongs to two processes.
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        let handle = handle(device)?;
+        let mut all = computing(handle)?;
+        add(&mut all, under_mps(handle));
+        Some(all)
+    }
+
+    /// Looks for the library once.
+    fn has_management() -> bool {
+        static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
+        const UNKNOWN: u8 = 0;
+        const NO: u8 = 1;
+        const YES: u8 = 2;
+        // Relaxed: the answer is the same whichever thread finds it.
+        match THERE.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                let found = real::nvmlInit_v2.get().is_some();
+                THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
+                found
+            }
+            known => known == YES,
+        }
+    }
+
+    fn free_by_driver(_device: &Device) -> Option<u64> {
+        let (mut free, mut total) = (0usize, 0usize);
+        (call_real!(cuMemGetInfo_v2(&mut free, &mut total)) == CUDA_SUCCESS).then_some(free as u64)
+    }
+
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        let mut memory = nvmlMemory_t::zeroed();
+        // SAFETY: a handle from NVML and a struct that outlives the call.
+        let result = unsafe { real::nvmlDeviceGetMemoryInfo.get()?(handle(device)?, &mut memory) };
+        (result == NVML_SUCCESS).then_some(memory.free)
+    }
+
+    /// Includes what processes hold that NVML does not show. `None` if it cannot be asked.
+    fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+        let handle = handle(device)?;
+        let mut memory = nvmlMemory_v2_t {
+            version: nvmlMemory_v2,
+            ..nvmlMemory_v2_t::zeroed()
+        };
+        // SAFETY: a handle from NVML and a struct that says its own version and outlives the call.
+        if unsafe { real::nvmlDeviceGetMemoryInfo_v2.get()?(handle, &mut memory) } != NVML_SUCCESS {
+            return None;
+        }
+        let mut processes = Self::listed(device)?;
+        if let Some(ask) = real::nvmlDeviceGetGraphicsRunningProcesses_v3.get() {
+            add(&mut processes, listed(handle, ask).unwrap_or_default());
+        }
+        // A process whose figure is not known may have any part of what is in use.
+        let shown = processes
+            .iter()
+            .map(|entry| entry.bytes)
+            .collect::<Option<Vec<_>>>()?;
+        Some(
+            memory
+                .used
+                .saturating_sub(shown.into_iter().fold(0, u64::saturating_add)),
+        )
+    }
 }

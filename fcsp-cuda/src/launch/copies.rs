@@ -4,13 +4,13 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
 use super::named;
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::Cuda;
+use crate::memory::kind_of;
+use crate::vendor::Cuda;
 
 /// Bytes an element of an array has at most.
 const ELEMENT: usize = 16;
@@ -21,26 +21,8 @@ fn share_of(stream: CUstream, per_thread: bool) -> Option<Share<Cuda>> {
     share::<Cuda>(named(stream, per_thread))
 }
 
-/// The kind of memory at an address, as far as the driver knows it: host memory of its own is
-/// `CU_MEMORYTYPE_HOST`.
-fn kind_of(address: CUdeviceptr) -> Option<CUmemorytype> {
-    let _question = Cuda::beside_recordings();
-    let mut kind: CUmemorytype = 0;
-    (call_real!(cuPointerGetAttribute(
-        (&raw mut kind).cast(),
-        CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-        address
-    )) == CUDA_SUCCESS)
-        .then_some(kind)
-}
-
 fn is_on_device(address: CUdeviceptr) -> bool {
     kind_of(address) == Some(CU_MEMORYTYPE_DEVICE)
-}
-
-/// Whether memory of the host is not known to the driver.
-pub fn is_pageable(memory: *const c_void) -> bool {
-    kind_of(memory.addr() as CUdeviceptr).is_none()
 }
 
 /// A copy whose sides the addresses tell.

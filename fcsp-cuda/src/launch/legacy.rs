@@ -1,14 +1,14 @@
 //! Launches of older APIs that drivers still export: the one of 2007, which sets a kernel's shape
 //! and parameters beforehand, and the cooperative launch on several devices of 2017.
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::compute::{Compute, Work};
 
 use super::{kernel, named};
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::memory::graph;
-use crate::process::{self, Cuda, shielded};
+use crate::vendor::{self, Cuda, shielded};
 
 /// Blocks of a grid in the old API's signed numbers; what makes no sense is the driver's to refuse.
 fn grid(width: i32, height: i32) -> u64 {
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
             flags
         ))
     };
-    if process::governed().is_none() || launchParamsList.is_null() {
+    if vendor::governed().is_none() || launchParamsList.is_null() {
         return call();
     }
     // SAFETY: the caller passes as many entries as it says, as the driver requires.

@@ -12,7 +12,7 @@ use fcsp_hook::memory::{self, Request};
 use super::{forbidden_by_capture, pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Cuda, Inside, Scope, scope, shielded};
+use crate::vendor::{Cuda, Inside, Scope, scope, shielded};
 
 /// Largest array that is a suballocation of a slab, in bytes.
 const SMALL_ARRAY: u64 = 1 << 20;

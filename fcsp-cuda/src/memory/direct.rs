@@ -1,13 +1,13 @@
 //! The driver's own heap: `cuMemAlloc`, pitched and managed memory, `cuMemFree`; with the 32-bit
 //! ABI that the driver still exports.
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Devices;
 use fcsp_hook::memory::{self, Request, pieces};
 
 use super::{LARGEST_PIECE, forbidden_by_capture, pages, without_address};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Cuda, Inside, Scope, scope_inside, scope_of_device, shielded};
+use crate::vendor::{Cuda, Inside, Scope, scope_inside, scope_of_device, shielded};
 
 /// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
 /// driver would accept the arguments except the size. `address` reads the result after the call,

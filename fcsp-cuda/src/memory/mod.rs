@@ -18,18 +18,23 @@ pub mod graph;
 pub mod pool;
 pub mod vmm;
 
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::ffi::c_void;
 use std::sync::Arc;
 
+use fcsp_hook::backend::{Capture, DriverMemory};
 use fcsp_hook::memory::physical::Physical;
+use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
+use self::graph::GRAPHS;
+use self::pool::POOLS;
+use self::vmm::PHYSICAL;
 use crate::call_real;
-use crate::context::{Attached, PrimaryContexts};
 use crate::ffi::cuda::{
-    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,
-    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_SUCCESS, CUcontext, CUdeviceptr, CUresult,
+    CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY,
+    CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_SUCCESS,
+    CUcontext, CUdeviceptr, CUmemorytype, CUresult,
 };
-use crate::process::{Cuda, SetupOnce};
+use crate::vendor::{Cuda, Device, Record};
 
 /// Largest request that the driver takes from a slab of 2 MiB. A slab is freed with its last
 /// suballocation. On an H100 with driver 580, requests of 1 to 2 MiB use what smaller ones leave of
@@ -81,54 +86,83 @@ pub enum Origin {
     Sparse(Arc<Physical<Cuda>>),
 }
 
-/// Records of this process's memory besides its live allocations.
-pub struct Books {
-    /// Primary contexts by device.
-    pub primary: PrimaryContexts,
-    /// Attachments to contexts.
-    pub attached: Attached,
+/// Returns the kind of memory at an address, as far as the driver knows it: host memory of its own
+/// is `CU_MEMORYTYPE_HOST`.
+pub(crate) fn kind_of(address: CUdeviceptr) -> Option<CUmemorytype> {
+    let _question = Cuda::beside_recordings();
+    let mut kind: CUmemorytype = 0;
+    (call_real!(cuPointerGetAttribute(
+        (&raw mut kind).cast(),
+        CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+        address
+    )) == CUDA_SUCCESS)
+        .then_some(kind)
 }
 
-static BOOKS: AtomicPtr<Books> = AtomicPtr::new(core::ptr::null_mut());
+impl DriverMemory for Cuda {
+    type Origin = Origin;
 
-/// Returns the records, made on first use.
-pub fn books() -> &'static Books {
-    // Acquire: made before their address was published.
-    let known = BOOKS.load(Ordering::Acquire);
-    if !known.is_null() {
-        // SAFETY: the records are leaked, never freed.
-        return unsafe { &*known };
+    fn with_block(_device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        if call_real!(cuCtxPushCurrent_v2(context as CUcontext)) != CUDA_SUCCESS {
+            return false;
+        }
+        let mut address = 0;
+        let taken = call_real!(cuMemAlloc_v2(&mut address, bytes as usize)) == CUDA_SUCCESS;
+        if taken {
+            look();
+            call_real!(cuMemFree_v2(address));
+        }
+        let mut popped = core::ptr::null_mut();
+        call_real!(cuCtxPopCurrent_v2(&mut popped));
+        taken
     }
-    SetupOnce::publish(&BOOKS, || Books {
-        primary: PrimaryContexts::default(),
-        attached: Attached::default(),
-    })
-}
 
-/// Makes new records in a forked child. The old ones may hold locks of threads that do not exist
-/// there.
-pub fn forget_everything() {
-    BOOKS.store(core::ptr::null_mut(), Ordering::Release);
-    vmm::PHYSICAL.forget_in_child();
-    pool::POOLS.forget_in_child();
-    graph::GRAPHS.forget_in_child();
-}
+    fn refresh(device: &Device) {
+        if POOLS.any() || GRAPHS.any() {
+            let change = device.change();
+            Self::settle_pools(device);
+            drop(change);
+        }
+        PHYSICAL.refresh(device);
+    }
 
-/// Takes `bytes` from the driver in `context`, calls `look`, and gives them back. Returns whether
-/// they were taken.
-pub fn with_block(context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
-    if call_real!(cuCtxPushCurrent_v2(context as CUcontext)) != CUDA_SUCCESS {
-        return false;
+    fn settle_pools(device: &Device) {
+        if POOLS.any() {
+            hook_pool::refresh(device);
+        }
+        if GRAPHS.any() {
+            hook_graph::settle(device, 0);
+        }
     }
-    let mut address = 0;
-    let taken = call_real!(cuMemAlloc_v2(&mut address, bytes as usize)) == CUDA_SUCCESS;
-    if taken {
-        look();
-        call_real!(cuMemFree_v2(address));
+
+    fn reclaim(device: &Device) -> bool {
+        hook_pool::reclaim(device)
     }
-    let mut popped = core::ptr::null_mut();
-    call_real!(cuCtxPopCurrent_v2(&mut popped));
-    taken
+
+    fn leaves(_record: &Record, origin: &Origin) -> Given {
+        match origin {
+            // The physical memory has an account of its own.
+            Origin::Sparse(_) => Given::NOTHING,
+        }
+    }
+
+    fn context_died(context: usize) {
+        pieces::context_died::<Self>(context);
+    }
+
+    #[inline]
+    fn freed_unknown() {
+        POOLS.freed();
+    }
+
+    #[inline]
+    fn after_synchronisation() {
+        hook_pool::after_synchronisation::<Self>();
+    }
+
+    fn is_pageable(memory: *const c_void) -> bool {
+        kind_of(memory.addr() as CUdeviceptr).is_none()
+    }
 }
 
 /// Returns the bytes that the driver takes for a request of `bytes` that is no suballocation: whole

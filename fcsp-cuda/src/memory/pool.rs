@@ -9,7 +9,7 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
 use crate::launch::named;
-use crate::process::{self, Cuda, Device, Inside, Scope, shielded};
+use crate::vendor::{self, Cuda, Device, Inside, Scope, shielded};
 
 /// The pools of this process.
 pub static POOLS: Pools<Cuda> = Pools::new();
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn cuMemSetMemPool(
 
 /// Returns the device whose pool serves `stream`.
 fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
-    let current = process::scope_of_device(inside);
+    let current = vendor::scope_of_device(inside);
     let Scope::On(device, context) = current else {
         return current;
     };
@@ -86,7 +86,7 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
     if context == 0 || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
         return Scope::On(device, context);
     }
-    let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
+    let several = vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
     if !several {
         return Scope::On(device, context);
     }
@@ -99,7 +99,7 @@ fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
     if call_real!(cuCtxPushCurrent_v2(owner)) != CUDA_SUCCESS {
         return Scope::On(device, context);
     }
-    let there = process::scope();
+    let there = vendor::scope();
     call_real!(cuCtxPopCurrent_v2(&mut popped));
     there
 }

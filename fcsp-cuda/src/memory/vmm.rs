@@ -1,14 +1,14 @@
 //! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
 //! charged to the device that its properties name, for the same time.
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::memory;
 use fcsp_hook::memory::physical::Books;
 
 use super::Origin;
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::process::{Cuda, Inside, Record, Scope, scope_of, shielded};
+use crate::vendor::{Cuda, Inside, Record, Scope, scope_of, shielded};
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Cuda> = Books::new();

@@ -2,7 +2,7 @@
 
 use core::ffi::c_uint;
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::{Devices, Driver};
 use fcsp_hook::info::View;
 use fcsp_hook::process::Scope;
 use fcsp_hook::setup::{Inside, shielded};
@@ -10,7 +10,7 @@ use fcsp_hook::setup::{Inside, shielded};
 use crate::call_real;
 use crate::device::{self, Card};
 use crate::ffi::synapse::*;
-use crate::process::Gaudi;
+use crate::vendor::Gaudi;
 
 /// Returns the available and all bytes to report for this process's card, of which `free` are left.
 /// Returns `None` if nothing must be changed.

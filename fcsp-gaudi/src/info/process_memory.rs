@@ -2,23 +2,24 @@
 //! therefore uses all memory that is not available.
 
 use fcsp_core::device::DeviceIdentity;
+use fcsp_hook::backend::MemoryReport;
 
-use crate::call_real;
 use crate::device;
-use crate::ffi::synapse::*;
-use crate::process::{DEVICE, acquired};
+use crate::vendor::{Device, Gaudi, acquired};
 
-/// Returns the available and all bytes of this process's card, by Synapse.
-pub fn of_card() -> Option<(u64, u64)> {
-    let (mut free, mut total) = (0, 0);
-    let result = call_real!(synDeviceGetMemoryInfo(DEVICE, &mut free, &mut total));
-    (result == synSuccess).then_some((free, total))
-}
+impl MemoryReport for Gaudi {
+    /// `None` if it is not the card that this process has.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        let own = device::find(acquired()?)?;
+        let (free, total) = device::of_card()?;
+        (own.identity.uuid == device.uuid).then(|| total.saturating_sub(free))
+    }
 
-/// Returns the bytes that the driver reports for this process on a card. Returns `None` if it is
-/// not this process's card.
-pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
-    let own = device::find(acquired()?)?;
-    let (free, total) = of_card()?;
-    (own.identity.uuid == device.uuid).then(|| total.saturating_sub(free))
+    fn has_management() -> bool {
+        true
+    }
+
+    fn free_by_driver(_device: &Device) -> Option<u64> {
+        None
+    }
 }

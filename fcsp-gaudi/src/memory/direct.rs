@@ -6,7 +6,7 @@ use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::synapse::*;
-use crate::process::{DEVICE, Gaudi};
+use crate::vendor::{DEVICE, Gaudi};
 
 /// Buffers begin at multiples of this.
 const ALIGNMENT: u64 = 128;

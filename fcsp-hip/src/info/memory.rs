@@ -3,7 +3,7 @@
 
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::process::{Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{Inside, Scope, scope, scope_of, shielded};
 use crate::{call_real, units};
 
 /// `hipMemGetInfo`.

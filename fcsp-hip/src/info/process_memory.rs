@@ -4,11 +4,15 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+use fcsp_hook::backend::MemoryReport;
 use fcsp_hook::device::Listed;
 use fcsp_hook::info::sees_own_numbers;
 
+use crate::call_real;
 use crate::driver::real;
+use crate::ffi::hip::hipSuccess;
 use crate::ffi::rocm_smi::*;
+use crate::vendor::{Device, Hip};
 
 /// ROCm SMI's indices by UUID, for this process; the number says which process, since the library's
 /// state does not survive a fork. `None`: it has no such device.
@@ -81,23 +85,6 @@ pub fn unique(index: u32) -> Option<u64> {
     (result == RSMI_STATUS_SUCCESS && id != 0).then_some(id)
 }
 
-/// Returns true if this machine has the management library. It is looked for once.
-pub fn is_there() -> bool {
-    static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
-    const UNKNOWN: u8 = 0;
-    const NO: u8 = 1;
-    const YES: u8 = 2;
-    // Relaxed: the answer is the same whichever thread finds it.
-    match THERE.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let found = real::rsmi_init.get().is_some();
-            THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
-            found
-        }
-        known => known == YES,
-    }
-}
-
 /// Returns the bytes of a process on the device of this index, or ROCm SMI's error. Libraries
 /// before ROCm 5.5 report only the sum over devices, which is the answer on a machine with one
 /// device.
@@ -126,17 +113,6 @@ fn of_process(pid: u32, index: u32) -> Option<Result<u64, rsmi_status_t>> {
     })
 }
 
-/// Returns the bytes that the driver reports for this process on `device`. Returns `None` if ROCm
-/// SMI cannot be asked or does not show this process.
-pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
-    match of_process(std::process::id(), index(device)?)? {
-        Ok(bytes) => Some(bytes),
-        // The driver forgets a process that uses no device any more: then it holds nothing.
-        Err(RSMI_STATUS_NOT_FOUND) if sees_own_numbers() => Some(0),
-        Err(_) => None,
-    }
-}
-
 /// Returns the processes that use any device.
 fn processes() -> Option<Vec<rsmi_process_info_t>> {
     let ask = real::rsmi_compute_process_info_get.get()?;
@@ -156,35 +132,6 @@ fn processes() -> Option<Vec<rsmi_process_info_t>> {
     Some(list)
 }
 
-/// Returns the processes that use the device, with their bytes there.
-pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
-    let index = index(device)?;
-    let entry = |process: &rsmi_process_info_t| {
-        let number = process.process_id;
-        match of_process(number, index)? {
-            Ok(bytes) => Some(Listed {
-                number,
-                bytes: Some(bytes),
-            }),
-            // It uses another device, or has ended meanwhile.
-            Err(_) => None,
-        }
-    };
-    Some(processes()?.iter().filter_map(entry).collect())
-}
-
-/// Returns the unattributed bytes: used device memory that ROCm SMI shows with no process. They
-/// include what the driver has reserved for itself, and processes whose figures the library does
-/// not know. Returns `None` if it cannot be asked.
-pub fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
-    let index = index(device)?;
-    let shown = processes()?
-        .iter()
-        .filter_map(|process| of_process(process.process_id, index)?.ok())
-        .fold(0, u64::saturating_add);
-    Some(memory(index)?.1.saturating_sub(shown))
-}
-
 /// Returns total and used bytes of the device of this index.
 fn memory(index: u32) -> Option<(u64, u64)> {
     let (mut total, mut used) = (0, 0);
@@ -198,8 +145,70 @@ fn memory(index: u32) -> Option<(u64, u64)> {
     (result == [RSMI_STATUS_SUCCESS; 2]).then_some((total, used))
 }
 
-/// Returns the device's available bytes by ROCm SMI.
-pub fn free(device: &DeviceIdentity) -> Option<u64> {
-    let (total, used) = memory(index(device)?)?;
-    Some(total.saturating_sub(used))
+impl MemoryReport for Hip {
+    const LISTS: bool = true;
+
+    /// `None` if ROCm SMI cannot be asked or does not show this process.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        match of_process(std::process::id(), index(device)?)? {
+            Ok(bytes) => Some(bytes),
+            // The driver forgets a process that uses no device any more: then it holds nothing.
+            Err(RSMI_STATUS_NOT_FOUND) if sees_own_numbers() => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        let index = index(device)?;
+        let entry = |process: &rsmi_process_info_t| {
+            let number = process.process_id;
+            match of_process(number, index)? {
+                Ok(bytes) => Some(Listed {
+                    number,
+                    bytes: Some(bytes),
+                }),
+                // It uses another device, or has ended meanwhile.
+                Err(_) => None,
+            }
+        };
+        Some(processes()?.iter().filter_map(entry).collect())
+    }
+
+    /// Looks for the library once.
+    fn has_management() -> bool {
+        static THERE: AtomicU8 = AtomicU8::new(UNKNOWN);
+        const UNKNOWN: u8 = 0;
+        const NO: u8 = 1;
+        const YES: u8 = 2;
+        // Relaxed: the answer is the same whichever thread finds it.
+        match THERE.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                let found = real::rsmi_init.get().is_some();
+                THERE.store(if found { YES } else { NO }, Ordering::Relaxed);
+                found
+            }
+            known => known == YES,
+        }
+    }
+
+    fn free_by_driver(_device: &Device) -> Option<u64> {
+        let (mut free, mut total) = (0usize, 0usize);
+        (call_real!(hipMemGetInfo(&mut free, &mut total)) == hipSuccess).then_some(free as u64)
+    }
+
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        let (total, used) = memory(index(device)?)?;
+        Some(total.saturating_sub(used))
+    }
+
+    /// Includes memory that the driver has reserved for itself, and memory of processes that the
+    /// library cannot see. `None` if it cannot be asked.
+    fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+        let index = index(device)?;
+        let shown = processes()?
+            .iter()
+            .filter_map(|process| of_process(process.process_id, index)?.ok())
+            .fold(0, u64::saturating_add);
+        Some(memory(index)?.1.saturating_sub(shown))
+    }
 }

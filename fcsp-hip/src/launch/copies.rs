@@ -4,14 +4,14 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::backend::Backend;
 use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
 use super::named;
 use crate::call_real;
 use crate::device::major;
 use crate::ffi::hip::*;
-use crate::process::{Hip, Inside};
+use crate::memory::kind_of;
+use crate::vendor::{Hip, Inside};
 
 /// The share that a call on `stream` has to keep to, if any.
 #[inline(never)]
@@ -19,25 +19,8 @@ fn share_of(stream: hipStream_t, per_thread: bool) -> Option<Share<Hip>> {
     share::<Hip>(named(stream, per_thread))
 }
 
-/// The kind of memory at an address, as far as the runtime knows it. Before HIP 6 the kinds had
-/// other numbers, and memory that it does not know was an error.
-fn kind_of(address: *const c_void) -> Option<hipMemoryType> {
-    if major() < 6 {
-        return None;
-    }
-    let _question = Hip::beside_recordings();
-    let mut known = hipPointerAttribute_t::zeroed();
-    let result = call_real!(hipPointerGetAttributes(&mut known, address));
-    (result == hipSuccess && known.type_ != hipMemoryTypeUnregistered).then_some(known.type_)
-}
-
 fn is_on_device(address: *const c_void) -> bool {
     kind_of(address) == Some(hipMemoryTypeDevice)
-}
-
-/// Whether memory of the host is not known to the runtime.
-pub fn is_pageable(memory: *const c_void) -> bool {
-    major() >= 6 && kind_of(memory).is_none()
 }
 
 /// A copy in a direction that the caller names, or leaves to the addresses.

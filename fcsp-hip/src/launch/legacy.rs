@@ -3,14 +3,14 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::Driver;
 use fcsp_hook::compute::{Compute, Work};
 
 use super::{host, kernel, named, volume};
 use crate::call_real;
 use crate::ffi::hip::*;
 use crate::memory::graph;
-use crate::process::{self, Hip, Inside, shielded};
+use crate::vendor::{self, Hip, Inside, shielded};
 
 /// `hipLaunchByPtr`: its shape was set by `hipConfigureCall`, which is the runtime's to know; it
 /// counts as one block on the default stream until it has been timed.
@@ -68,7 +68,7 @@ fn several<T>(
     let Some(_inside) = Inside::enter() else {
         return call();
     };
-    if process::governed().is_none() || list.is_null() {
+    if vendor::governed().is_none() || list.is_null() {
         return call();
     }
     // SAFETY: the caller passes as many entries as it says, as the runtime requires.

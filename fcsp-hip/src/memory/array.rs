@@ -10,7 +10,7 @@ use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::process::{Hip, Inside, Scope, scope, shielded};
+use crate::vendor::{Hip, Inside, Scope, scope, shielded};
 
 /// Returns the bytes of one channel of an element. For block-compressed and planar formats, which
 /// the low numbers do not cover, it returns the largest.

@@ -8,7 +8,7 @@ use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::process::{Hip, Inside, Scope, scope_inside, shielded};
+use crate::vendor::{Hip, Inside, Scope, scope_inside, shielded};
 
 /// Reserves, calls the runtime, then records the allocation or releases. `minds` says whether the
 /// runtime refuses this function during captures. `usable` says whether it would accept the

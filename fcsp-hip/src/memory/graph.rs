@@ -1,7 +1,7 @@
 //! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they
 //! are charged is in [`fcsp_hook::memory::graph`].
 
-use fcsp_hook::backend::Backend;
+use fcsp_hook::backend::{Devices, Driver};
 use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
 use fcsp_hook::recordings::Origin;
 
@@ -10,7 +10,7 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
 use crate::launch::named;
-use crate::process::{Device, Hip, shielded};
+use crate::vendor::{Device, Hip, shielded};
 
 /// The graphs of this process.
 pub static GRAPHS: Graphs = Graphs::new();

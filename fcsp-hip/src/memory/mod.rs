@@ -18,8 +18,21 @@ pub mod graph;
 pub mod pool;
 pub mod vmm;
 
+use core::convert::Infallible;
+use core::ffi::c_void;
+
+use fcsp_hook::backend::{Capture, DriverMemory};
+use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
+
+use self::graph::GRAPHS;
+use self::pool::POOLS;
+use self::vmm::PHYSICAL;
 use crate::call_real;
-use crate::ffi::hip::{hipDevice_t, hipError_t, hipSuccess};
+use crate::device::major;
+use crate::ffi::hip::{
+    hipError_t, hipMemoryType, hipMemoryTypeUnregistered, hipPointerAttribute_t, hipSuccess,
+};
+use crate::vendor::{Device, Hip, Record};
 
 /// Largest request that is taken to be cut from a block of 2 MiB, which is freed with its last
 /// piece. No AMD device was at hand: where blocks are cut otherwise, what is charged differs from
@@ -43,28 +56,79 @@ pub(crate) fn forbidden_by_capture() -> Option<hipError_t> {
     }
 }
 
-/// Creates new records in a forked child. The old ones may hold locks of threads that do not exist
-/// there.
-pub fn forget_everything() {
-    vmm::PHYSICAL.forget_in_child();
-    pool::POOLS.forget_in_child();
-    graph::GRAPHS.forget_in_child();
+/// Returns the kind of memory at an address, as far as the runtime knows it. Before HIP 6 the kinds
+/// had other numbers, and memory that it does not know was an error.
+pub(crate) fn kind_of(address: *const c_void) -> Option<hipMemoryType> {
+    if major() < 6 {
+        return None;
+    }
+    let _question = Hip::beside_recordings();
+    let mut known = hipPointerAttribute_t::zeroed();
+    let result = call_real!(hipPointerGetAttributes(&mut known, address));
+    (result == hipSuccess && known.type_ != hipMemoryTypeUnregistered).then_some(known.type_)
 }
 
-/// Takes `bytes` on a device from the runtime, calls `look`, and gives them back. Returns whether
-/// they were taken: only on the calling thread's device.
-pub fn with_block(ordinal: hipDevice_t, bytes: u64, look: &mut dyn FnMut()) -> bool {
-    let mut current = -1;
-    if call_real!(hipGetDevice(&mut current)) != hipSuccess || current != ordinal {
-        return false;
+impl DriverMemory for Hip {
+    type Origin = Infallible;
+
+    /// Takes the block only on the calling thread's device.
+    fn with_block(device: &Device, _context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        let mut current = -1;
+        if call_real!(hipGetDevice(&mut current)) != hipSuccess || current != device.ordinal {
+            return false;
+        }
+        let mut address = core::ptr::null_mut();
+        let taken = call_real!(hipMalloc(&mut address, bytes as usize)) == hipSuccess;
+        if taken {
+            look();
+            call_real!(hipFree(address));
+        }
+        taken
     }
-    let mut address = core::ptr::null_mut();
-    let taken = call_real!(hipMalloc(&mut address, bytes as usize)) == hipSuccess;
-    if taken {
-        look();
-        call_real!(hipFree(address));
+
+    fn refresh(device: &Device) {
+        if POOLS.any() || GRAPHS.any() {
+            let change = device.change();
+            Self::settle_pools(device);
+            drop(change);
+        }
+        PHYSICAL.refresh(device);
     }
-    taken
+
+    fn settle_pools(device: &Device) {
+        if POOLS.any() {
+            hook_pool::refresh(device);
+        }
+        if GRAPHS.any() {
+            hook_graph::settle(device, 0);
+        }
+    }
+
+    fn reclaim(device: &Device) -> bool {
+        hook_pool::reclaim(device)
+    }
+
+    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+        match *origin {}
+    }
+
+    fn context_died(context: usize) {
+        pieces::context_died::<Self>(context);
+    }
+
+    #[inline]
+    fn freed_unknown() {
+        POOLS.freed();
+    }
+
+    #[inline]
+    fn after_synchronisation() {
+        hook_pool::after_synchronisation::<Self>();
+    }
+
+    fn is_pageable(memory: *const c_void) -> bool {
+        major() >= 6 && kind_of(memory).is_none()
+    }
 }
 
 /// Returns the bytes that the driver takes for a request of `bytes` above 1 MiB: whole 2 MiB pages.

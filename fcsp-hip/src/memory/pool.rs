@@ -11,7 +11,7 @@ use crate::call_real;
 use crate::driver::real;
 use crate::errors::{answered, unnoticed};
 use crate::ffi::hip::*;
-use crate::process::{self, Device, Hip, Inside, Scope, shielded};
+use crate::vendor::{self, Device, Hip, Inside, Scope, shielded};
 
 /// The pools of this process.
 pub static POOLS: Pools<Hip> = Pools::new();
@@ -68,20 +68,20 @@ pub unsafe extern "C" fn hipDeviceSetMemPool(dev: hipDevice_t, pool: hipMemPool_
 
 /// Returns the device whose pool serves `stream`.
 fn device_of_stream(inside: &Inside, stream: hipStream_t) -> Scope {
-    let current = process::scope_inside(inside);
+    let current = vendor::scope_inside(inside);
     let Scope::On(device, context) = current else {
         return current;
     };
     if stream.is_null() || stream == STREAM_LEGACY || stream == STREAM_PER_THREAD {
         return Scope::On(device, context);
     }
-    let several = process::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
+    let several = vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
     let mut owner = device.ordinal;
     if several
         && call_real!(hipStreamGetDevice(stream, &mut owner)) == hipSuccess
         && owner != device.ordinal
     {
-        return process::scope_of(owner);
+        return vendor::scope_of(owner);
     }
     Scope::On(device, context)
 }

@@ -7,7 +7,7 @@ use fcsp_hook::memory::physical::Books;
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::process::{Hip, Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{Hip, Inside, Scope, scope, scope_of, shielded};
 use core::ffi::c_void;
 
 /// Physical memory by handle and mapping.

@@ -3,9 +3,9 @@
 //!
 //! The smallest size that the tenant's processes have seen stands in its region
 //! ([`fcsp_core::region::contexts`]). A process that finds no figure there holds
-//! [`Backend::CONTEXT_ESTIMATE`], or else all that is left of the quota, and measures what the
-//! context took. Nobody is refused while another process of the tenant is making a context: what
-//! that process holds may be more than it will take.
+//! [`crate::backend::Devices::CONTEXT_ESTIMATE`], or else all that is left of the quota, and
+//! measures what the context took. Nobody is refused while another process of the tenant is making
+//! a context: what that process holds may be more than it will take.
 
 use core::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};

@@ -229,7 +229,8 @@ pub(super) fn gone<B: Backend>(slabs: &[Detached]) {
     }
 }
 
-/// Gives back the slabs of a context that is gone. For [`Backend::context_died`].
+/// Gives back the slabs of a context that is gone. For
+/// [`crate::backend::DriverMemory::context_died`].
 pub fn context_died<B: Backend>(context: usize) {
     gone::<B>(&detach::<B>(context));
 }

@@ -211,7 +211,7 @@ impl<B: Backend> Pools<B> {
     }
 
     /// Memory was freed that is in no record: it may have been a pool's. For
-    /// [`Backend::freed_unknown`].
+    /// [`crate::backend::DriverMemory::freed_unknown`].
     #[inline]
     pub fn freed(&self) {
         if self.any() && !self.may_have_shrunk.load(Ordering::Relaxed) {
@@ -301,7 +301,7 @@ pub fn refresh<B: Pooled>(device: &Device<B>) {
 }
 
 /// Has every pool of `device` give back what it keeps and no allocation uses. Returns whether any
-/// did. For [`Backend::reclaim`].
+/// did. For [`crate::backend::DriverMemory::reclaim`].
 pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
     if !B::pools().any() {
         return false;
@@ -317,7 +317,7 @@ pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
 }
 
 /// After a synchronisation: pools without a release threshold have given memory back to the driver.
-/// For [`Backend::after_synchronisation`].
+/// For [`crate::backend::DriverMemory::after_synchronisation`].
 #[inline]
 pub fn after_synchronisation<B: Pooled>() {
     if B::pools().may_have_shrunk.load(Ordering::Relaxed) {

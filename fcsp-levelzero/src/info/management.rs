@@ -14,7 +14,7 @@ use crate::call_real;
 use crate::device;
 use crate::ffi::ze::*;
 use crate::ffi::zes::*;
-use crate::process::{Inside, process, shielded};
+use crate::vendor::{Inside, process, shielded};
 
 /// Owner of each memory module: the module's handle, its device, and that device's number of
 /// modules.

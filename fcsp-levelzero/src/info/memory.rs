@@ -3,8 +3,9 @@
 use core::ffi::c_void;
 
 use crate::call_real;
+use crate::device::scope_of;
 use crate::ffi::ze::*;
-use crate::process::{Inside, Scope, scope_of, shielded};
+use crate::vendor::{Inside, Scope, shielded};
 
 /// `part` of `whole`, of `of` bytes: what each of several memories shows of one quota.
 pub fn portion(of: u64, part: u64, whole: u64) -> u64 {

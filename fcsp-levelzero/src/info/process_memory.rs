@@ -7,12 +7,14 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use fcsp_core::device::DeviceIdentity;
+use fcsp_hook::backend::MemoryReport;
 use fcsp_hook::device::Listed;
 
 use crate::call_real;
 use crate::device;
 use crate::ffi::ze::*;
 use crate::ffi::zes::*;
+use crate::vendor::{Device, LevelZero};
 
 /// Nobody has asked yet.
 const UNKNOWN: u32 = 0;
@@ -67,75 +69,81 @@ fn of(device: &DeviceIdentity) -> Option<Vec<zes_process_state_t>> {
     list
 }
 
-/// Returns true if the driver's management functions answer.
-pub fn is_there() -> bool {
-    match MANAGEMENT.load(Ordering::Relaxed) {
-        UNKNOWN => device::by_ordinal(0).is_some_and(|known| of(&known.identity).is_some()),
-        state => state == THERE,
-    }
-}
+impl MemoryReport for LevelZero {
+    const LISTS: bool = true;
 
-/// Returns the bytes that the driver reports for this process. Returns `None` if it does not
-/// answer, or does not show this process.
-pub fn of_this_process(device: &DeviceIdentity) -> Option<u64> {
-    let me = std::process::id();
-    let mut mine = of(device)?;
-    mine.retain(|entry| entry.processId == me);
-    if mine.is_empty() {
-        // A process that holds nothing yet is not listed; one whose number differs outside never
-        // is.
-        return fcsp_hook::info::sees_own_numbers().then_some(0);
+    /// `None` if the driver does not say, or does not show this process.
+    fn held_by_this_process(device: &DeviceIdentity) -> Option<u64> {
+        let me = std::process::id();
+        let mut mine = of(device)?;
+        mine.retain(|entry| entry.processId == me);
+        if mine.is_empty() {
+            // A process that holds nothing yet is not listed; one whose number differs outside
+            // never is.
+            return fcsp_hook::info::sees_own_numbers().then_some(0);
+        }
+        Some(mine.iter().map(|entry| entry.memSize).sum())
     }
-    Some(mine.iter().map(|entry| entry.memSize).sum())
-}
 
-/// Returns the processes that use a device, with their bytes there. Sysman lists them by their
-/// numbers on the host.
-pub fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
-    let mut all: Vec<Listed> = Vec::new();
-    for entry in of(device)? {
-        let number = entry.processId;
-        // A process may be listed once for each engine that it uses.
-        match all.iter_mut().find(|known| known.number == number) {
-            Some(known) => {
-                known.bytes = known.bytes.map(|bytes| bytes.saturating_add(entry.memSize))
+    /// Lists processes by their numbers on the host.
+    fn listed(device: &DeviceIdentity) -> Option<Vec<Listed>> {
+        let mut all: Vec<Listed> = Vec::new();
+        for entry in of(device)? {
+            let number = entry.processId;
+            // A process may be listed once for each engine that it uses.
+            match all.iter_mut().find(|known| known.number == number) {
+                Some(known) => {
+                    known.bytes = known.bytes.map(|bytes| bytes.saturating_add(entry.memSize))
+                }
+                None => all.push(Listed {
+                    number,
+                    bytes: Some(entry.memSize),
+                }),
             }
-            None => all.push(Listed {
-                number,
-                bytes: Some(entry.memSize),
-            }),
+        }
+        Some(all)
+    }
+
+    /// Returns true if the driver's management functions answer.
+    fn has_management() -> bool {
+        match MANAGEMENT.load(Ordering::Relaxed) {
+            UNKNOWN => device::by_ordinal(0).is_some_and(|known| of(&known.identity).is_some()),
+            state => state == THERE,
         }
     }
-    Some(all)
-}
 
-/// Returns the device's available bytes by Sysman.
-pub fn free(device: &DeviceIdentity) -> Option<u64> {
-    let handle = device::by_uuid(device.uuid)?.handle as zes_device_handle_t;
-    let mut count = 0;
-    call_real!(zesDeviceEnumMemoryModules(
-        handle,
-        &mut count,
-        core::ptr::null_mut()
-    ));
-    let mut modules = vec![core::ptr::null_mut(); count as usize];
-    if count == 0
-        || call_real!(zesDeviceEnumMemoryModules(
+    /// Returns `None`: the core API does not tell free memory.
+    fn free_by_driver(_device: &Device) -> Option<u64> {
+        None
+    }
+
+    fn free(device: &DeviceIdentity) -> Option<u64> {
+        let handle = device::by_uuid(device.uuid)?.handle as zes_device_handle_t;
+        let mut count = 0;
+        call_real!(zesDeviceEnumMemoryModules(
             handle,
             &mut count,
-            modules.as_mut_ptr()
-        )) != ZE_RESULT_SUCCESS
-    {
-        return None;
-    }
-    let mut free = 0;
-    for module in modules {
-        let mut state = zes_mem_state_t::zeroed();
-        state.stype = ZES_STRUCTURE_TYPE_MEM_STATE;
-        if call_real!(zesMemoryGetState(module, &mut state)) != ZE_RESULT_SUCCESS {
+            core::ptr::null_mut()
+        ));
+        let mut modules = vec![core::ptr::null_mut(); count as usize];
+        if count == 0
+            || call_real!(zesDeviceEnumMemoryModules(
+                handle,
+                &mut count,
+                modules.as_mut_ptr()
+            )) != ZE_RESULT_SUCCESS
+        {
             return None;
         }
-        free += state.free;
+        let mut free = 0;
+        for module in modules {
+            let mut state = zes_mem_state_t::zeroed();
+            state.stype = ZES_STRUCTURE_TYPE_MEM_STATE;
+            if call_real!(zesMemoryGetState(module, &mut state)) != ZE_RESULT_SUCCESS {
+                return None;
+            }
+            free += state.free;
+        }
+        Some(free)
     }
-    Some(free)
 }

@@ -11,8 +11,8 @@ use super::{Governed, at_once};
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::ze::*;
-use crate::process::{LevelZero, shielded};
 use crate::queues;
+use crate::vendor::{LevelZero, shielded};
 
 /// What a call moves.
 #[derive(Clone, Copy)]

@@ -8,8 +8,9 @@ use super::{is_import, large_pages, pages};
 use crate::call_real;
 use crate::context;
 use crate::device;
+use crate::device::scope_of;
 use crate::ffi::ze::*;
-use crate::process::{Inside, LevelZero, Scope, process, scope_of, shielded};
+use crate::vendor::{Inside, LevelZero, Scope, process, shielded};
 
 /// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
 /// driver would accept the arguments if there were memory.

@@ -6,8 +6,9 @@ use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 use super::{is_import, pages};
 use crate::call_real;
 use crate::context;
+use crate::device::scope_of;
 use crate::ffi::ze::*;
-use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
+use crate::vendor::{Inside, LevelZero, Scope, shielded};
 
 /// Returns the bytes of an element of a layout; 16, the most there is, for an unknown one.
 fn element(layout: ze_image_format_layout_t) -> u64 {

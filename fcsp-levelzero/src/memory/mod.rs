@@ -13,10 +13,14 @@ pub mod direct;
 pub mod image;
 pub mod vmm;
 
+use core::convert::Infallible;
 use core::ffi::c_void;
 
+use fcsp_hook::backend::DriverMemory;
+use fcsp_hook::memory::Given;
+
 use crate::ffi::ze::*;
-use crate::process::Device;
+use crate::vendor::{Device, LevelZero, Record};
 use crate::{call_real, device};
 
 /// Pages of device memory: of allocations below [`LARGE_PAGE`], and of others. Intel's driver gives
@@ -34,34 +38,6 @@ pub fn pages(bytes: u64) -> u64 {
         LARGE_PAGE
     };
     bytes.checked_next_multiple_of(page).unwrap_or(u64::MAX)
-}
-
-/// Takes `bytes`, a multiple of large pages, on a device from the driver, calls `look`, and gives
-/// them back. Returns whether they were taken.
-pub fn with_block(device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
-    let Some(known) = device::by_ordinal(device.ordinal) else {
-        return false;
-    };
-    let context = context as ze_context_handle_t;
-    let desc = ze_device_mem_alloc_desc_t {
-        stype: ZE_STRUCTURE_TYPE_DEVICE_MEM_ALLOC_DESC,
-        ..ze_device_mem_alloc_desc_t::zeroed()
-    };
-    let mut address = core::ptr::null_mut();
-    let handle = known.handle as ze_device_handle_t;
-    let taken = call_real!(zeMemAllocDevice(
-        context,
-        &desc,
-        bytes as usize,
-        0,
-        handle,
-        &mut address
-    )) == ZE_RESULT_SUCCESS;
-    if taken {
-        look();
-        call_real!(zeMemFree(context, address));
-    }
-    taken
 }
 
 /// Returns the most that shared memory may take of the device: it moves there in large pages.
@@ -89,6 +65,45 @@ unsafe fn is_import(mut next: *const c_void) -> bool {
         next = part.pNext;
     }
     false
+}
+
+impl DriverMemory for LevelZero {
+    type Origin = Infallible;
+
+    /// `bytes` are a multiple of large pages.
+    fn with_block(device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
+        let Some(known) = device::by_ordinal(device.ordinal) else {
+            return false;
+        };
+        let context = context as ze_context_handle_t;
+        let desc = ze_device_mem_alloc_desc_t {
+            stype: ZE_STRUCTURE_TYPE_DEVICE_MEM_ALLOC_DESC,
+            ..ze_device_mem_alloc_desc_t::zeroed()
+        };
+        let mut address = core::ptr::null_mut();
+        let handle = known.handle as ze_device_handle_t;
+        let taken = call_real!(zeMemAllocDevice(
+            context,
+            &desc,
+            bytes as usize,
+            0,
+            handle,
+            &mut address
+        )) == ZE_RESULT_SUCCESS;
+        if taken {
+            look();
+            call_real!(zeMemFree(context, address));
+        }
+        taken
+    }
+
+    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+        match *origin {}
+    }
+
+    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+        match *origin {}
+    }
 }
 
 #[cfg(test)]

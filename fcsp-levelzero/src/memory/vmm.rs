@@ -9,8 +9,9 @@ use fcsp_hook::memory::physical::Books;
 use super::pages;
 use crate::call_real;
 use crate::context;
+use crate::device::scope_of;
 use crate::ffi::ze::*;
-use crate::process::{Inside, LevelZero, Scope, scope_of, shielded};
+use crate::vendor::{Inside, LevelZero, Scope, shielded};
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<LevelZero> = Books::new();

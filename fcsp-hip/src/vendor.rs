@@ -1,0 +1,114 @@
+//! The vendor's type, and this process as the wrappers ask for it. Imports no other module that
+//! imports this one.
+
+use core::sync::atomic::Ordering;
+
+use fcsp_hook::backend::{Backend, Driver};
+use fcsp_hook::overhead;
+use fcsp_hook::process::Process;
+pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
+
+use crate::call_real;
+use crate::ffi::hip::*;
+
+/// AMD's runtime.
+#[derive(Debug, Clone, Copy)]
+pub struct Hip;
+
+/// A device that this process uses.
+pub type Device = fcsp_hook::device::Device<Hip>;
+/// The target of a call in a memory wrapper.
+pub type Scope = fcsp_hook::process::Scope<Hip>;
+/// The state of this process.
+pub type Status = fcsp_hook::process::Status<Hip>;
+/// A tenant's process and its devices.
+pub type Governed = fcsp_hook::process::Governed<Hip>;
+/// The entry of one live allocation.
+pub type Record = fcsp_hook::memory::Record<Hip>;
+
+impl Backend for Hip {}
+
+impl Driver for Hip {
+    type Status = hipError_t;
+    const SUCCESS: hipError_t = hipSuccess;
+    const OUT_OF_MEMORY: hipError_t = hipErrorOutOfMemory;
+    const UNKNOWN: hipError_t = hipErrorUnknown;
+
+    #[inline]
+    fn process() -> &'static Process<Self> {
+        static PROCESS: Process<Hip> = Process::new();
+        &PROCESS
+    }
+}
+
+/// Returns the number that stands for a device's context.
+pub fn context_of(ordinal: i32) -> usize {
+    ordinal.unsigned_abs() as usize + 1
+}
+
+/// Returns the tenant's process, if this is one.
+#[inline]
+pub fn governed() -> Option<&'static Governed> {
+    Hip::process().governed()
+}
+
+/// Returns true unless limits were asked for that cannot be kept.
+pub fn governed_or_unknown() -> bool {
+    !Hip::process().is_broken()
+}
+
+/// Returns the scope of a call that concerns the current device.
+#[inline]
+pub fn scope() -> Scope {
+    used(Hip::process().scope())
+}
+
+/// Returns the same from inside a wrapper. A process that has just one device is on it, and its
+/// context is known by its ordinal: the runtime need not be asked.
+#[inline]
+pub fn scope_inside(inside: &Inside) -> Scope {
+    match Hip::process().scope_of_device(inside) {
+        Scope::On(device, _) => used(Scope::On(device, context_of(device.ordinal))),
+        other => other,
+    }
+}
+
+/// Returns the scope of a call that names its device.
+pub fn scope_of(ordinal: hipDevice_t) -> Scope {
+    Hip::process().scope_of(ordinal)
+}
+
+/// Charges the runtime's own memory on first use. That call makes the runtime take memory there for
+/// itself, whatever the call is. That is charged before the call itself is looked at, and refused
+/// with it where there is no room.
+#[inline]
+fn used(scope: Scope) -> Scope {
+    match scope {
+        // Acquire pairs with the Release below: who finds the device in use also finds its memory
+        // charged.
+        Scope::On(device, _) if !device.own.in_use.load(Ordering::Acquire) => first_use(device),
+        scope => scope,
+    }
+}
+
+#[cold]
+fn first_use(device: &'static Device) -> Scope {
+    let context = context_of(device.ordinal);
+    // A question that needs the device and changes nothing.
+    let call = || {
+        let (mut free, mut total) = (0usize, 0usize);
+        call_real!(hipMemGetInfo(&mut free, &mut total))
+    };
+    let _turn = device.context_turn();
+    if device.own.in_use.load(Ordering::Acquire) {
+        return Scope::On(device, context);
+    }
+    let result = overhead::makes_context(Scope::On(device, context), call, || context, || {});
+    if result == hipErrorOutOfMemory {
+        return Scope::Refuse;
+    }
+    if result == hipSuccess {
+        device.own.in_use.store(true, Ordering::Release);
+    }
+    Scope::On(device, context)
+}

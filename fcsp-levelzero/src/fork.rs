@@ -1,0 +1,19 @@
+//! State that a forked child forgets: handles, and tables that may hold locks of threads that do
+//! not exist there.
+
+use fcsp_hook::backend::Fork;
+
+use crate::info::process_memory;
+use crate::memory::vmm::PHYSICAL;
+use crate::vendor::LevelZero;
+use crate::{context, device, queues};
+
+impl Fork for LevelZero {
+    fn forget_in_child() {
+        device::forget_in_child();
+        PHYSICAL.forget_in_child();
+        queues::forget_in_child();
+        context::forget_in_child();
+        process_memory::forget_in_child();
+    }
+}
