@@ -1,6 +1,5 @@
-//! The end of handles: what a share remembers of queues, contexts, code and graphs is forgotten
-//! here, before the driver is asked to end them. docs/handle-lifetimes.md lists every handle and
-//! what ends it.
+//! The end of handles: records of queues, contexts, code and graphs are forgotten here, before the
+//! driver ends them. docs/handle-lifetimes.md lists every handle and what ends it.
 
 use core::sync::atomic::Ordering;
 
@@ -12,12 +11,12 @@ use super::prices::kernel_keys;
 use super::{Compute, NAP_NS, SPIN_NS};
 use crate::backend::Backend;
 
-/// The longest a thread waits, before it destroys a queue, for events of ours there, ns. A device
-/// that hangs never passes them.
+/// Longest wait of a thread for the library's events on a queue before it destroys the queue, ns. A
+/// device that hangs never reaches them.
 const QUEUE_END_NS: u64 = 1_000_000_000;
 
 impl<B: Backend> Compute<B> {
-    /// `queue` is about to end, and its handle may be another thing's next.
+    /// Forgets `queue`, which is about to end. Its handle may be another object's next.
     pub fn queue_ends(&self, queue: usize) {
         if self.gate.line().stream.load(Ordering::Relaxed) == queue {
             self.forget_queue(queue);
@@ -30,19 +29,19 @@ impl<B: Backend> Compute<B> {
     #[cold]
     fn forget_queue(&self, queue: usize) {
         let last = &self.gate.line().stream;
-        // Relaxed: whoever is given the handle again heard of it after this.
+        // Relaxed: a thread that gets the handle again learned of it after this.
         if last
             .compare_exchange(queue, 0, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
         {
-            // What it was given may still be at work when the next queue is found empty.
+            // Its work may still run when the next queue is found empty.
             self.several_queues.store(true, Ordering::Relaxed);
             self.mixed_queues.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Waits until the device has passed our own events on `queue`. They lie behind work that the
-    /// program knows to be done; only work of other queues may come before them.
+    /// Waits until the device has reached the library's events on `queue`. They are behind work
+    /// that the program knows to be done; only work of other queues may come before them.
     fn let_pass(&self, queue: usize) {
         let since = now_ns();
         while self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue) {
@@ -56,19 +55,20 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// An executable graph was updated: its cost must be learned anew.
+    /// Forgets the cost of an executable graph that was updated.
     pub fn graph_changed(&self, executable: usize) {
         self.functions.graph_changed(executable);
         self.forget_graph(executable);
     }
 
-    /// An executable graph is about to end: its handle may be another one's next.
+    /// Forgets an executable graph that is about to end: its handle may be another one's next.
     pub fn graph_ends(&self, executable: usize) {
         self.functions.graph_ends(executable);
         self.forget_graph(executable);
     }
 
-    /// A function that was launched under this handle before was another one.
+    /// Forgets the cost of a function: it was another one that was launched under this handle
+    /// before.
     #[cold]
     pub(crate) fn forget_kernel_price(&self, function: usize) {
         self.prices.forget_kernel(function);
@@ -80,7 +80,7 @@ impl<B: Backend> Compute<B> {
         self.forget_keys(|key| key == changed);
     }
 
-    /// A kernel is about to end: its handle may be another one's next.
+    /// Marks a kernel that is about to end: its handle may be another one's next.
     pub fn function_ends(&self, function: usize) {
         self.functions.doubt(function);
         self.prices.doubt_kernel(function);
@@ -88,31 +88,31 @@ impl<B: Backend> Compute<B> {
         self.forget_keys(|key| changed.contains(&key));
     }
 
-    /// Code is about to be unloaded: handles of its functions may be used again for others.
+    /// Marks all functions, since code is about to be unloaded: their handles may be used for
+    /// others.
     pub fn code_ends(&self) {
         self.functions.doubt_all();
         self.prices.doubt_all();
         self.forget_keys(|_| true);
     }
 
-    /// What is in flight under these keys says nothing about what they stand for from now on.
+    /// Separates work in flight under these keys from their new meaning.
     fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
         let launched = &self.gate.line().key;
         let key = launched.load(Ordering::Relaxed);
         if key != 0 && key != SEVERAL && changed(key) {
-            // Relaxed: a key that another thread enters meanwhile is that of a launch after this.
+            // Relaxed: a key that another thread writes meanwhile is that of a later launch.
             let _ = launched.compare_exchange(key, SEVERAL, Ordering::Relaxed, Ordering::Relaxed);
         }
         self.marks.forget_keys(&changed);
         self.timing.forget_keys(&changed);
     }
 
-    /// `context` is about to end, or all of the device's: from here on no thread finds an event of
-    /// ours in it. Should it not end after all, new events are made.
+    /// Removes the library's events of `context`, or all of the device's, which is about to end.
+    /// From here on no thread finds one. If it does not end after all, new events are made.
     pub fn context_ends(&self, context: Option<usize>) {
         let mut gone = Vec::new();
-        // In this order: an event is given back to the free ones under the lock of the list that it
-        // is taken from.
+        // In this order: an event is given back under the lock of the list from which it is taken.
         self.marks.take_out(context, &mut gone);
         self.timing.take_out(context, &mut gone);
         self.events.take_out(context, &mut gone);
@@ -123,7 +123,7 @@ impl<B: Backend> Compute<B> {
         gone.into_iter().for_each(B::destroy_event);
     }
 
-    /// A context is gone, with its queues and its code.
+    /// Forgets a context that is gone, with its queues and its code.
     pub fn context_died(&self) {
         self.code_ends();
         let line = self.gate.line();

@@ -1,9 +1,9 @@
-//! What is known of function handles and executable graphs: their class, how often they were timed.
-//! A fixed table of words, read and written without a lock.
+//! Table of function handles and executable graphs: their classes, and how often they were timed.
+//! It is a fixed table of words, read and written without a lock.
 //!
-//! A handle may be another function's after its code was unloaded. What was known of it is then in
-//! doubt: at its next launch the kernel's name is asked for again, and only a kernel of the same
-//! name keeps the price that was learned.
+//! A handle may belong to another function after its code was unloaded. Its record is then in
+//! doubt. At its next launch the kernel's name is queried again, and only a kernel of the same name
+//! keeps the learned cost.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,38 +11,37 @@ use fcsp_core::classify::{self, Class};
 
 const SLOTS: usize = 16_384;
 const PROBES: usize = 16;
-/// Launches of a new function that are timed before it is timed only now and then.
+/// Launches of a new function that are timed before it is timed only at intervals.
 const FIRST: u64 = 6;
-/// Timed launches after which a function is known well.
+/// Timed launches after which a cost has converged.
 const YOUNG: u64 = 32;
-/// Launches between two timed ones, on average, of functions that are known well, and of others.
+/// Launches between two timed ones, on average, of functions whose cost has converged.
 const EVERY: u32 = 1_024;
+/// The same for other functions, which are warming up.
 const EVERY_YOUNG: u32 = 16;
 
-/// What a launch is told of its function, graph or copy.
+/// Properties of a launch's function, graph or copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// What kind of work it is.
+    /// Class of the work.
     pub class: Class,
-    /// Whether this launch should be timed.
+    /// True if this launch should be timed.
     pub sample: bool,
-    /// Whether enough launches were timed for the cost to be taken as it is.
+    /// True if enough launches were timed for the cost to have converged.
     pub settled: bool,
-    /// Whether what was learned under this handle is another function's.
+    /// True if the learned cost under this handle belongs to another function.
     pub stranger: bool,
-    /// A hash of the kernel's name or of what is in the graph; 0 if that is not known or not asked
-    /// for.
+    /// Hash of the kernel's name or of the graph's contents; 0 if unknown or not queried.
     pub content: u32,
 }
 
-/// What is known of the handles of one device in one process. All methods may be called from any
-/// thread.
+/// Table of the handles of one device in one process. All methods may be called from any thread.
 #[derive(Debug)]
 pub struct Functions {
-    /// `{handle: 48 bits, class: 8 bits, graph: 1 bit, times seen: 7 bits}`; 0 is a free slot.
+    /// `{handle: 48 bits, class: 8 bits, graph: 1 bit, times seen: 7 bits}`; 0 is a vacant slot.
     words: Box<[AtomicU64]>,
-    /// A hash of the kernel's name when its class was found, or of what is in the graph, by slot; 0
-    /// if it had none.
+    /// Hash of the kernel's name when its class was found, or of the graph's contents, by slot; 0
+    /// for none.
     names: Box<[AtomicU32]>,
     countdown_young: AtomicU32,
     random: AtomicU32,
@@ -60,10 +59,10 @@ impl Default for Functions {
 }
 
 const HANDLE: u64 = !0 << 16;
-/// In the bits of the class: not known.
+/// Value of the class bits for an unknown class.
 const NO_CLASS: u64 = 0xff << 8;
 const CLASS: u64 = 0xff << 8;
-/// An executable graph, a recorded list or a kind of copy: not code, so it stays when code is
+/// An executable graph, a recorded list or a kind of copy. It is not code, so it stays when code is
 /// unloaded.
 const GRAPH: u64 = 0x80;
 const SEEN: u64 = 0x7f;
@@ -81,7 +80,7 @@ fn class_from(code: u64) -> Class {
     .unwrap_or(Class::Other)
 }
 
-/// A hash of a name, never 0.
+/// Computes the hash of a name, never 0.
 fn hash(name: &str) -> u32 {
     // FNV-1a, 32 bits.
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
@@ -96,9 +95,9 @@ impl Functions {
         (0..PROBES).map(move |probe| (start as usize + probe) & (SLOTS - 1))
     }
 
-    /// The slot of a handle, its index and word.
+    /// Finds the slot of a handle: its index and word.
     fn find(&self, handle: u64) -> Option<(usize, u64)> {
-        // User addresses have 47 bits; the sixteen lowest bits of the word are ours.
+        // User addresses have 47 bits; the sixteen lowest bits of the word are used here.
         let tag = handle << 16;
         Self::probes(handle).find_map(|at| {
             let value = self.words[at].load(Ordering::Relaxed);
@@ -106,7 +105,7 @@ impl Functions {
         })
     }
 
-    /// The same, or a free one taken.
+    /// Finds the slot of a handle, or claims a vacant one.
     #[inline]
     fn slot(&self, handle: u64) -> Option<(usize, u64)> {
         self.find(handle).or_else(|| self.claim(handle))
@@ -115,8 +114,8 @@ impl Functions {
     #[cold]
     fn claim(&self, handle: u64) -> Option<(usize, u64)> {
         let fresh = handle << 16 | NO_CLASS;
-        // Relaxed throughout: a word is complete in itself. Two threads may each take a slot for
-        // one handle: the first in the order of probes is then the one that is used.
+        // Relaxed throughout: a word is complete in itself. If two threads each claim a slot for
+        // one handle, the first in the order of probes is used.
         let at = Self::probes(handle).find(|&at| {
             self.words[at]
                 .compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed)
@@ -126,8 +125,8 @@ impl Functions {
         Some((at, fresh))
     }
 
-    /// What is known of a kernel. `countdown` is the launches until one that is known well is
-    /// timed; `name` finds the kernel's name, and is asked once.
+    /// Returns the properties of a kernel. `countdown` is the launches until a converged one is
+    /// timed. `name` finds the kernel's name, and is called once.
     #[inline]
     pub fn kernel(
         &self,
@@ -163,17 +162,18 @@ impl Functions {
         }
     }
 
-    /// What is known of a kind of copy. `key` must be odd, which no handle is.
+    /// Returns the properties of a kind of copy. `key` must be odd, which no handle is.
     pub fn copy(&self, key: u64, countdown: &AtomicU32) -> Known {
         self.few_samples(key, Class::Copy, countdown)
     }
 
-    /// What is known of an executable graph.
+    /// Returns the properties of an executable graph.
     pub fn graph(&self, executable: usize, countdown: &AtomicU32) -> Known {
         self.few_samples(executable as u64, Class::Other, countdown)
     }
 
-    /// For what always does the same: a few samples tell. `class` unless one is known.
+    /// Returns the properties of work that always does the same, for which a few samples suffice.
+    /// It has `class` unless another is known.
     fn few_samples(&self, handle: u64, class: Class, countdown: &AtomicU32) -> Known {
         let Some((at, value)) = self.slot(handle) else {
             return self.settled(class, countdown);
@@ -198,8 +198,8 @@ impl Functions {
         }
     }
 
-    /// The class of a kernel that is not launched now, and whether the function is another than the
-    /// one that was known by this handle; `name` is asked if nobody has asked before.
+    /// Returns the class of a kernel that is not launched now. Returns true as well if the function
+    /// differs from the known one of this handle. `name` is called if it was not called before.
     pub fn class_of(
         &self,
         function: usize,
@@ -220,28 +220,29 @@ impl Functions {
         }
     }
 
-    /// The class by the kernel's name, and whether that is another name than the one before.
+    /// Finds the class by the kernel's name. Returns true as well if the name differs from the
+    /// previous one.
     fn find_class(&self, at: usize, name: impl FnOnce() -> Option<String>) -> (Class, bool) {
         let name = name();
         let hash = name.as_deref().map_or(0, hash);
-        // Relaxed: two threads that ask at once find the same name.
+        // Relaxed: two threads that query at once find the same name.
         let before = self.names[at].swap(hash, Ordering::Relaxed);
         let class = name.map_or(Class::Other, |name| classify::by_name(&name));
         (class, hash == 0 || hash != before)
     }
 
-    /// A word that is the same for the same kernel only: a handle with the name behind it. Launched
-    /// before.
+    /// Returns a word that only the same kernel has: a handle with a hash of its name. It must have
+    /// been launched before.
     pub fn identity(&self, function: usize) -> u64 {
         let name = self.find(function as u64).map_or(0, |(at, _)| {
-            // Relaxed: written by the launch before, or before that by another thread's.
+            // Relaxed: written by the previous launch, or before that by another thread's.
             self.names[at].load(Ordering::Relaxed)
         });
         function as u64 ^ u64::from(name).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// A word for the kernel: by its name, which [`Functions::class_of`] has asked for, or else by
-    /// its handle.
+    /// Returns a word for the kernel: by its name, which [`Functions::class_of`] has queried, or
+    /// else by its handle.
     pub fn name_or_handle(&self, function: usize) -> u64 {
         let name = self.find(function as u64).map_or(0, |(at, _)| {
             // Relaxed: written by this thread just now, or by another's launch.
@@ -253,7 +254,7 @@ impl Functions {
         }
     }
 
-    /// An executable graph was made that mostly does work of this class. `content` is the same for
+    /// Records an executable graph that mostly does work of this class. `content` is the same for
     /// graphs of the same kernels.
     pub fn graph_made(&self, executable: usize, class: Class, content: u32) {
         if let Some((at, value)) = self.slot(executable as u64) {
@@ -275,8 +276,8 @@ impl Functions {
         }
     }
 
-    /// Counts a launch; the class, and whether the function is another than the one that was known
-    /// by this handle.
+    /// Counts a launch. Returns the class, and true if the function differs from the known one of
+    /// this handle.
     #[cold]
     fn first_launches(
         &self,
@@ -296,9 +297,9 @@ impl Functions {
         (class, stranger)
     }
 
-    /// Whether it is some launch's turn to be timed: one in [`EVERY`] on average, at uneven
-    /// distances so that a loop of launches does not always show the same one. Not counted exactly:
-    /// threads may lose each other's steps.
+    /// Returns true if a launch must be timed: one in [`EVERY`] on average, at uneven distances, so
+    /// that a loop of launches does not always show the same one. The count is not exact: threads
+    /// may lose each other's steps.
     #[inline]
     fn turn(&self, countdown: &AtomicU32) -> bool {
         let left = countdown.load(Ordering::Relaxed);
@@ -315,7 +316,7 @@ impl Functions {
         true
     }
 
-    /// The same for functions that are not known well yet.
+    /// Returns true if a launch of a function that is warming up must be timed.
     #[inline]
     fn turn_of_the_young(&self) -> bool {
         let left = self.countdown_young.load(Ordering::Relaxed);
@@ -328,8 +329,8 @@ impl Functions {
         turn
     }
 
-    /// An executable graph was updated: it must be timed anew. An update keeps the kernels, and so
-    /// the class.
+    /// Records an update of an executable graph: it must be timed again. An update keeps the
+    /// kernels, and so the class.
     pub fn graph_changed(&self, executable: usize) {
         if let Some((at, value)) = self.find(executable as u64) {
             self.words[at].store(value & !SEEN, Ordering::Relaxed);
@@ -337,22 +338,23 @@ impl Functions {
         }
     }
 
-    /// An executable graph ends: its slot is free.
+    /// Vacates the slot of an executable graph that ends.
     pub fn graph_ends(&self, executable: usize) {
         if let Some((at, _)) = self.find(executable as u64) {
             self.words[at].store(0, Ordering::Relaxed);
         }
     }
 
-    /// A function's code is unloaded: its handle may be used again for another function.
+    /// Marks a function in doubt, since its code is unloaded: its handle may be used for another
+    /// function.
     pub fn doubt(&self, function: usize) {
         if let Some((at, value)) = self.find(function as u64) {
             self.words[at].store(value & HANDLE | NO_CLASS, Ordering::Relaxed);
         }
     }
 
-    /// The same for all functions, some of whose code is unloaded. Slots of functions that were not
-    /// launched since the last time are freed.
+    /// Marks all functions in doubt, since code of some is unloaded. Slots of functions that were
+    /// not launched since the last time are vacated.
     pub fn doubt_all(&self) {
         for word in &self.words {
             let value = word.load(Ordering::Relaxed);

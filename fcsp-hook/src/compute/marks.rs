@@ -1,6 +1,6 @@
-//! Marks: events at positions in the submitted work. A mark that the device has passed retires
-//! everything before it; two marks with times, between which the device never ran empty, tell
-//! exactly how much GPU time that work took, and put right what was charged for it.
+//! Fences: events at positions in the submitted work. A fence that the device has reached retires
+//! all work before it. Two timed fences, between which the device was never idle, give the exact
+//! GPU time of that work, and correct its charge.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -11,11 +11,11 @@ use fcsp_core::share::wait::now_ns;
 use super::events::Events;
 use crate::backend::{Backend, Progress};
 
-/// Work that must be queued behind a mark for the device not to run empty while the launch after it
-/// is prepared, a slow path included, ns.
+/// Work that must be queued behind a fence, ns. Then the device is not idle while the next launch
+/// is prepared, even on the slow path.
 const BACKLOG_NS: u64 = 20_000;
 
-/// One mark.
+/// One fence.
 #[derive(Debug)]
 struct Mark {
     event: usize,
@@ -24,25 +24,26 @@ struct Mark {
     timed: bool,
     marker: Marker,
     recorded_ns: u64,
-    /// Whether the device had work all the time since the mark before.
+    /// True if the device had work all the time since the previous fence.
     continuous: bool,
-    /// Whether there was work enough when it was recorded for the device not to run empty before
-    /// more came: a span may begin here.
+    /// True if enough work was queued when it was recorded: the device would not be idle before
+    /// more came. A span may begin here.
     busy: bool,
-    /// The one key launched since the mark before; 0 if there were several.
+    /// The only key launched since the previous fence; 0 if there were several.
     key: u64,
+    /// Cost charged for the last launch, ns.
     unit: u64,
     settled: bool,
-    /// Launches since the mark before.
+    /// Launches since the previous fence.
     launches: u32,
     /// The GPU time that neighbours had had when it was recorded, ns.
     others: u64,
-    /// By when the device has passed it, ns: when a poll found it passed, or sooner if the marks
-    /// before say so.
+    /// Instant by which the device has reached it, ns: when a poll found it reached, or earlier if
+    /// the previous fences show that.
     passed_by: u64,
 }
 
-/// A mark that a poll found passed, and when.
+/// A fence that a poll found reached, and the instant of that.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     marker: Marker,
@@ -52,47 +53,47 @@ struct Seen {
 /// GPU time of the work between two marks.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
-    /// As the device says, ns.
+    /// By the device, ns.
     pub measured: u64,
-    /// As charged when it was launched, ns.
+    /// As charged at the launch, ns.
     pub charged: u64,
     /// As charged since then, ns.
     pub late: u64,
-    /// The one key launched, or 0.
+    /// The only key launched, or 0.
     pub key: u64,
-    /// What the last launch was charged, ns.
+    /// Cost charged for the last launch, ns.
     pub unit: u64,
-    /// How many launches.
+    /// Number of launches.
     pub launches: u32,
-    /// Whether the costs of all that was launched were settled.
+    /// True if the costs of all launches had converged.
     pub settled: bool,
-    /// When the first mark was recorded, ns.
+    /// Instant at which the first fence was recorded, ns.
     pub since: u64,
 }
 
-/// A time in which the device had work that a mark comes after.
+/// Busy time before a fence.
 #[derive(Debug, Clone, Copy)]
 pub struct Busy {
-    /// From when all of it had been submitted until some of it was not done.
+    /// From the submission of all of it until an instant at which some of it was not done.
     pub stretch: Stretch,
-    /// The GPU time that neighbours had had by its beginning, ns.
+    /// The GPU time that neighbours had had at its beginning, ns.
     pub others: u64,
     /// As charged, ns; 0 while it is not done.
     pub charged: u64,
-    /// How many launches it is.
+    /// Number of launches.
     pub launches: u32,
 }
 
-/// What a poll tells of.
+/// Receiver of a poll's results.
 pub trait Told {
-    /// A span was measured.
+    /// Receives a measured span.
     fn span(&mut self, span: Span);
-    /// The device was busy; what was charged for that, ns.
+    /// Receives a busy time. Returns what was charged for it, ns.
     fn busy(&mut self, busy: Busy) -> u64;
 }
 
 impl Span {
-    /// Whether its launches were charged about the same each.
+    /// Returns true if its launches were charged about the same each.
     pub fn is_even(&self) -> bool {
         let all = self.unit.saturating_mul(u64::from(self.launches.max(1)));
         all < self.charged.saturating_mul(5) / 4 && self.charged < all.saturating_mul(5) / 4
@@ -102,40 +103,40 @@ impl Span {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Mark>,
-    /// The last one passed, whose event is kept to measure from.
+    /// The last fence that was reached. Its event is kept to measure from.
     passed: Option<Mark>,
-    /// The last one of the poll before, for the time by the clock.
+    /// The last fence of the previous poll, for the time by the clock.
     seen: Option<Seen>,
-    /// When the device may have run empty last, and what had been charged then.
+    /// Last instant at which the device may have been idle, and the position then.
     began: Option<(u64, Marker)>,
-    /// Charged since the last mark was passed for time in which the device was busy, ns.
+    /// Charges since the last reached fence for busy time, ns.
     late: u64,
 }
 
-/// The marks of one device in one process.
+/// The fences of one device in one process.
 #[derive(Debug, Default)]
 pub struct Marks {
     queue: Mutex<Queue>,
 }
 
-/// What is known about the work since the last mark.
+/// Work since the last fence.
 #[derive(Debug, Clone, Copy)]
 pub struct Since {
-    /// The one key launched, or 0.
+    /// The only key launched, or 0.
     pub key: u64,
-    /// What the last launch was charged, ns.
+    /// Cost charged for the last launch, ns.
     pub unit: u64,
-    /// Whether the host waited for its turn meanwhile, so that the device may have run empty.
+    /// True if the host waited at the gate meanwhile, so that the device may have been idle.
     pub interrupted: bool,
-    /// Whether the costs of all that was launched are settled.
+    /// True if the costs of all launches had converged.
     pub settled: bool,
-    /// Whether to take the time: there is nobody whose slices would be in it.
+    /// True to take the time: no neighbour's slices would be in it.
     pub timed: bool,
-    /// Whether the time by the clock is asked for: how contended the device is.
+    /// True to take the time by the clock, which shows how contended the device is.
     pub watched: bool,
-    /// How many launches.
+    /// Number of launches.
     pub launches: u32,
-    /// The GPU time that neighbours have had, as far as was last seen, ns.
+    /// The GPU time that neighbours have had, by the last look, ns.
     pub others: u64,
 }
 
@@ -144,12 +145,12 @@ impl Marks {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether no mark is waited for.
+    /// Returns true if no fence is pending.
     pub fn is_empty(&self) -> bool {
         self.queue().waiting.is_empty()
     }
 
-    /// Puts a mark at the end of what is queued on the queue `on`.
+    /// Records a fence at the end of the queue `on`.
     pub fn record<B: Backend>(
         &self,
         gate: &Gate<'_>,
@@ -177,7 +178,7 @@ impl Marks {
                     before.recorded_ns,
                 )
             });
-        // The mark before is still to come: everything since was queued behind it.
+        // The previous fence is not reached: all later work was queued behind it.
         let pending = !queue.waiting.is_empty()
             && before.is_some_and(|(queue, _, event, ..)| {
                 queue == on && B::event_progress(event) == Progress::Pending
@@ -219,8 +220,8 @@ impl Marks {
         });
     }
 
-    /// Retires what the device has passed, and tells of every measured span and of what the device
-    /// was busy with. `is_all`: there is no work that a mark on another queue does not wait for.
+    /// Retires the work that the device has done, and passes on every measured span and busy time.
+    /// `is_all`: no work exists that a fence on another queue does not wait for.
     pub fn poll<B: Backend>(
         &self,
         gate: &Gate<'_>,
@@ -233,7 +234,7 @@ impl Marks {
         let mut steady = true;
         let _question = (!queue.waiting.is_empty()).then(B::beside_recordings);
         while let Some(first) = queue.waiting.front() {
-            // Anything but "pending" ends the waiting: an error is the application's to find.
+            // Any answer but "pending" ends the wait: the application must find an error itself.
             if B::event_progress(first.event) == Progress::Pending {
                 if is_all {
                     gate.is_all(now);
@@ -253,8 +254,8 @@ impl Marks {
             let Some(mut mark) = queue.waiting.pop_front() else {
                 break;
             };
-            // Read after the question: the host may have lost its processor before it or in it. An
-            // earlier time would say that the device was done sooner, and charges would come back.
+            // Read after the query: the host may have been preempted before or in it. An earlier
+            // instant would say that the device was done sooner, and charges would be refunded.
             let seen_at = now_ns();
             mark.passed_by = seen_at;
             steady &= mark.continuous;
@@ -280,8 +281,8 @@ impl Marks {
                             since: before.recorded_ns,
                         });
                     }
-                    // Put on a queue that was done, to wait for tokens: nobody has looked when it
-                    // was passed.
+                    // Recorded on a queue that was done, to wait for tokens: the instant at which
+                    // it was reached was not observed.
                     if charged > 0 {
                         told.busy(Busy {
                             stretch: Stretch {
@@ -303,8 +304,8 @@ impl Marks {
         let Some(marker) = queue.passed.as_ref().map(|mark| mark.marker) else {
             return;
         };
-        // What was charged between two polls against the time between them, if the device had work
-        // all along.
+        // The charges between two polls against the time between them, if the device had work all
+        // along.
         match queue.seen {
             Some(seen) if seen.marker == marker => {}
             seen => {
@@ -316,7 +317,7 @@ impl Marks {
         }
     }
 
-    /// Takes out the events of `context`, or all.
+    /// Removes the events of `context`, or all.
     pub fn take_out(&self, context: Option<usize>, gone: &mut Vec<usize>) {
         let mut queue = self.queue();
         let mut ends = |mark: &Mark| {
@@ -332,8 +333,8 @@ impl Marks {
         queue.began = None;
     }
 
-    /// Forgets the names of keys that `changed` says stand for something else from now on: what was
-    /// launched is not to be taken for a launch of theirs.
+    /// Forgets the keys for which `changed` returns true. They mean other work from now on, and
+    /// earlier launches do not belong to it.
     pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
         let mut queue = self.queue();
         let Queue {
@@ -346,7 +347,7 @@ impl Marks {
         }
     }
 
-    /// Whether the device has yet to pass a mark on the queue `on`.
+    /// Returns true if the device has yet to reach a fence on the queue `on`.
     pub fn is_pending_on<B: Backend>(&self, on: usize) -> bool {
         let queue = self.queue();
         let _question = B::beside_recordings();
@@ -355,16 +356,17 @@ impl Marks {
     }
 }
 
-/// When the device has passed a mark at the latest that it passed `elapsed` ns after another, which
-/// it had passed by `before`. Its clock and the host's differ by less than one in 20,000.
+/// Returns the latest instant at which the device reached a fence. It reached it `elapsed` ns after
+/// another one, which it had reached by `before`. The clocks of device and host differ by less than
+/// one in 20,000.
 fn by_the_device(before: u64, elapsed: u64) -> u64 {
     before
         .saturating_add(elapsed)
         .saturating_add(elapsed / 20_000)
 }
 
-/// Whether a host that submitted `charged` ns of work in `elapsed` ns was faster than the device,
-/// charges that are a quarter too high allowed for.
+/// Returns true if a host that submitted `charged` ns of work in `elapsed` ns was faster than the
+/// device, even if the charges are a quarter too high.
 fn outran(charged: u64, elapsed: u64) -> bool {
     elapsed < charged / 4 * 3
 }

@@ -1,6 +1,6 @@
-//! What launches are charged: learned costs, put right by spans. A span over one key fixes that
-//! key's cost, against single samples, until several in a row contradict it; spans over many keys
-//! scale the costs of all others.
+//! The cost model: what launches are charged. Costs are learned from single samples and corrected
+//! by spans. A span over one key sets that key's cost, against single samples, until several in a
+//! row contradict it. Spans over many keys scale the costs of all others.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,28 +11,27 @@ use fcsp_core::share::recent::Recent;
 
 /// A scale of one.
 const UNSCALED: u64 = 1 << 20;
-/// Samples in a row that must contradict what spans have shown before it is given up.
+/// Samples in a row that must contradict a span's result before it is given up.
 const DOUBTS: u32 = 4;
-/// Keys whose costs are fixed, at most; two that meet in one place take it from each other.
+/// Most keys whose costs are set by spans. Two that share a place take it from each other.
 const FIXED: usize = 64;
 
-/// The prices of one device in one process. All methods may be called from any thread.
+/// Cost model of one device in one process. All methods may be called from any thread.
 #[derive(Debug)]
 pub struct Prices {
     costs: CostTable,
     lately: Lately,
     recent: Recent,
-    /// The keys whose costs spans have put right, hashed; single samples of them say nothing
-    /// better.
+    /// The keys whose costs spans have set, hashed. Single samples of them are no better.
     exact: [AtomicU64; FIXED],
-    /// What a span has shown last that was far from what was known, ns; 0 for none.
+    /// The last result of a span that was far from the known cost, ns; 0 for none.
     odd: [AtomicU64; FIXED],
-    /// How many samples in a row have contradicted them.
+    /// Number of samples in a row that have contradicted the spans.
     doubts: [AtomicU32; FIXED],
-    /// What learned costs of other keys are multiplied by, in [`UNSCALED`]ths: what spans over many
-    /// keys were found to take, against what was charged.
+    /// Factor of the learned costs of other keys, in [`UNSCALED`]ths: the measured time of spans
+    /// over many keys, over their charges.
     scale: AtomicU64,
-    /// The scale that the recent costs were told with.
+    /// The scale with which costs were put into the cost cache.
     told_scale: AtomicU64,
 }
 
@@ -51,12 +50,12 @@ impl Default for Prices {
     }
 }
 
-/// What the cost of work is remembered under.
+/// Keys under which a cost is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Key {
-    /// By its handle, and the magnitude of its grid; 0 once the handle stands for something else.
+    /// By its handle, and the magnitude of its grid; 0 once the handle means other work.
     pub handle: u64,
-    /// By what it is, whatever its handle; 0 if that is not known.
+    /// By its contents, whatever its handle; 0 if unknown.
     pub content: u64,
 }
 
@@ -71,25 +70,26 @@ fn place(key: u64) -> usize {
 }
 
 impl Prices {
-    /// The price of `key`, ns, and the code of its class, if both are settled and were told lately.
+    /// Returns the cost of `key`, ns, and the code of its class, if the cost cache has them.
     #[inline(always)]
     pub fn told(&self, key: u64) -> Option<(u64, u64)> {
         self.recent.get(key)
     }
 
-    /// Remembers what is settled about `key`.
+    /// Puts the converged cost and class of `key` into the cost cache.
     #[inline]
     pub fn tell(&self, key: u64, class: Class, price: u64) {
         self.recent.put(key, class, price);
     }
 
-    /// What single launches of `key` were seen to take, ns; a guess from `blocks` until one was.
+    /// Returns the cost of `key` by single launches, ns; a guess from `blocks` before the first
+    /// one.
     pub fn cost(&self, key: u64, blocks: u64) -> u64 {
         self.costs.cost(key, blocks)
     }
 
-    /// What a launch is charged, ns: what is known of its key, or of work of the same content, or
-    /// what launches took lately.
+    /// Returns the charge for a launch, ns: the known cost of its key, or of work with the same
+    /// contents, or the recent average.
     #[inline]
     pub fn price(&self, key: Key, blocks: u64) -> u64 {
         let Some(cost) = self.costs.known(key.handle) else {
@@ -112,12 +112,12 @@ impl Prices {
         by_content.unwrap_or_else(|| self.lately.price(self.costs.guess(blocks)))
     }
 
-    /// Takes in that `launches` launches took `ns` together.
+    /// Records that `launches` launches took `ns` together.
     pub fn took(&self, ns: u64, launches: u32) {
         self.lately.took(ns, launches);
     }
 
-    /// Takes in a sample.
+    /// Records a sample.
     pub fn learn(&self, key: Key, blocks: u64, sample: Sample, contended: bool) {
         if key.content != 0 {
             self.costs.learn(key.content, blocks, sample, contended);
@@ -127,8 +127,8 @@ impl Prices {
             self.costs.learn(handle, blocks, sample, contended);
             self.recent.forget(handle);
         }
-        // Among others a sample may have their slices in it, what is learned of several has less of
-        // them.
+        // A contended sample may contain other tenants' slices. A cost learned from several
+        // contains less of them.
         let known = if handle != 0 { handle } else { key.content };
         let took = if contended {
             self.costs.known(known)
@@ -140,7 +140,7 @@ impl Prices {
         }
     }
 
-    /// Whether what spans have shown of `key` stands against a sample of `ns`: until the work
+    /// Returns true if the spans' result for `key` holds against a sample of `ns`: until the work
     /// changes.
     fn stands(&self, key: u64, blocks: u64, ns: u64) -> bool {
         let exact = &self.exact[place(key)];
@@ -162,9 +162,9 @@ impl Prices {
         false
     }
 
-    /// Launches of `key` alone were shown to take `ns` each. Something far from what is known is
-    /// believed when it is seen twice in a row: of work that depends on its data one launch may
-    /// take as long as a hundred others.
+    /// Records that launches of `key` alone took `ns` each. A value far from the known cost is
+    /// believed when it comes twice in a row. Where work depends on its data, one launch may take
+    /// as long as a hundred others.
     pub fn fix(&self, key: u64, ns: u64) {
         let far = |a: u64, b: u64| a > b.saturating_mul(4);
         let odd = &self.odd[place(key)];
@@ -182,8 +182,8 @@ impl Prices {
         self.recent.forget(key);
     }
 
-    /// Takes in that work of many keys took `measured` ns where `charged` were charged: single
-    /// samples are all a little too long or too short in the same way.
+    /// Records that work of many keys took `measured` ns where `charged` were charged: single
+    /// samples all have the same small bias.
     pub fn rescale(&self, measured: u64, charged: u64) {
         let old = self.scale.load(Ordering::Relaxed);
         let whole = UNSCALED as i64;
@@ -199,7 +199,7 @@ impl Prices {
         }
     }
 
-    /// Forgets what was learned of `key`, which does something else from now on.
+    /// Forgets the learned cost of `key`, which means other work from now on.
     pub fn forget(&self, key: u64) {
         self.costs.forget(key);
         self.recent.forget(key);
@@ -208,24 +208,24 @@ impl Prices {
             self.exact[place(key)].compare_exchange(key, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Forgets what was learned of a kernel, whatever its grid.
+    /// Forgets the learned costs of a kernel, whatever its grid.
     pub fn forget_kernel(&self, function: usize) {
         kernel_keys(function).for_each(|key| self.forget(key));
     }
 
-    /// The kernel's price holds only once it is known to be the same kernel: nothing told lately of
-    /// it does.
+    /// Removes a kernel from the cost cache. Its cost holds only once it is known to be the same
+    /// kernel.
     pub fn doubt_kernel(&self, function: usize) {
         kernel_keys(function).for_each(|key| self.recent.forget(key));
     }
 
-    /// The same for all kernels.
+    /// Removes all kernels from the cost cache.
     pub fn doubt_all(&self) {
         self.recent.clear();
     }
 }
 
-/// The keys of a kernel: one for each binary logarithm of its blocks.
+/// Returns the keys of a kernel: one for each binary logarithm of its blocks.
 pub fn kernel_keys(function: usize) -> impl Iterator<Item = u64> {
     (0..u64::BITS).map(move |power| kernel_key(function as u64, 1 << power))
 }
@@ -287,7 +287,7 @@ mod tests {
             prices.price(key.into(), 64)
         );
         assert_eq!(prices.price(other.into(), 64), 10_000);
-        // A measurement that makes no sense is bounded.
+        // An absurd measurement is bounded.
         for _ in 0..400 {
             prices.rescale(u64::MAX / 2, 1);
         }

@@ -1,4 +1,4 @@
-//! What the device did against what was charged: at marks that it has passed, or has not, and where
+//! Reconciliation of charges with what the device did: at fences that are reached or not, and where
 //! the host has waited for it ([`fcsp_core::share::gate::Gate::reconcile`]).
 
 use core::sync::atomic::Ordering;
@@ -15,37 +15,38 @@ use super::timing::Others;
 use super::{Compute, Drains};
 use crate::backend::Backend;
 
-/// Least time between marks that are put at synchronisations, ns.
+/// Least time between fences that are recorded at synchronisations, ns.
 const MARK_NS: u64 = 1_000_000;
-/// Least GPU time of a span that says something about scale, ns.
+/// Least GPU time of a span that counts for the scale, ns.
 const LONG_SPAN_NS: u64 = 100_000;
-/// What a host needs at most to submit work and to see that it is done, ns: no work of the
-/// device's.
+/// Longest time that a host needs to submit work and to see that it is done, ns. It is no work of
+/// the device.
 const NOTICE_NS: u64 = 40_000;
-/// A host that stood longer than this without a mark may have been stopped meanwhile: no more is
-/// believed, ns.
+/// Longest wait of a host without a fence that is believed, ns. Beyond it the host may have been
+/// stopped meanwhile.
 const STOOD_NS: u64 = 10_000_000_000;
-/// For how long after it was charged a sibling's work may be on the device, beyond what was
-/// charged, ns.
+/// Time after its charge for which a sibling's work may be on the device, beyond the charged time,
+/// ns.
 const SIBLING_NS: u64 = 100_000_000;
-/// Less busy time than this that no charge accounts for is looked at again later, ns.
+/// Least busy time without a charge that is considered now; less is considered again later, ns.
 const LEAST_NS: u64 = 50_000;
-/// Work that takes longer than this has slices of others in it, ns.
+/// Least duration of work that contains others' slices, ns.
 const SLICES_NS: u64 = 4_000_000;
-/// The part of such a time that switches cost, one in so many.
+/// Part of such a time that switches cost: one part in this many.
 const LOST: u64 = 16;
-/// So many others are believed to have had slices of it at most.
+/// Most other tenants that are believed to have had slices of it.
 const MOST_OTHERS: u64 = 3;
-/// How often who waits for tokens looks at its marks while work is in flight, ns: after a quarter
-/// of the time that it has been so, within these bounds. What is seen late is taken for busy time
-/// where the device's clock does not say better.
+/// Interval at which a thread that waits for tokens checks its fences while work is in flight, ns.
+/// It is a quarter of the time for which work has been in flight, within these bounds. A late
+/// observation counts as busy time, unless the device's clock says better.
 const LOOK_NS: core::ops::Range<u64> = 20_000..1_000_000;
 
-/// Takes in what a poll tells.
+/// Receiver of a poll's results for the compute share.
 struct Poll<'c, B: Backend> {
     compute: &'c Compute<B>,
     now: u64,
-    /// Whether the device's own clock has told of work submitted since then, ns.
+    /// Least instant of submission, ns: `timed` is set if the device's own clock reports later
+    /// work.
     since: u64,
     timed: bool,
 }
@@ -62,12 +63,13 @@ impl<B: Backend> Told for Poll<'_, B> {
 }
 
 impl<B: Backend> Compute<B> {
-    /// Retires what the device has passed and takes in what has been timed.
+    /// Retires the work that the device has done, and takes in measured times.
     pub(super) fn poll(&self) {
         self.poll_since(u64::MAX);
     }
 
-    /// The same, and whether the device's own clock has told of work submitted since `since`.
+    /// Polls likewise. Returns true if the device's own clock has reported work submitted since
+    /// `since`.
     fn poll_since(&self, since: u64) -> bool {
         let now = now_ns();
         let mut told = Poll {
@@ -93,8 +95,8 @@ impl<B: Backend> Compute<B> {
         timed
     }
 
-    /// Whether a neighbour, one that came since the last look included, has done anything since
-    /// `since`: its slices are then in what was measured.
+    /// Returns true if a neighbour, including a new one, was active since `since`: its slices are
+    /// then in the measurement.
     fn disturbed(&self, since: u64) -> bool {
         let mut neighbours = self
             .neighbours
@@ -103,8 +105,8 @@ impl<B: Backend> Compute<B> {
         self.has_siblings_since(since) || neighbours.any_since(since)
     }
 
-    /// Whether work of another process of the tenant may have been on the device since `since`: its
-    /// slices are in what was measured, and it pays for them itself.
+    /// Returns true if work of another process of the tenant may have been on the device since
+    /// `since`. Its slices are in the measurement, and it pays for them itself.
     pub(super) fn has_siblings_since(&self, since: u64) -> bool {
         let charged = self.gate.siblings();
         // Relaxed: what one thread sees a moment late, it sees the next time.
@@ -124,7 +126,7 @@ impl<B: Backend> Compute<B> {
         neighbours.look(now_ns()).to_vec()
     }
 
-    /// A sample of long work less what others had meanwhile.
+    /// Returns a sample of long work less what others had meanwhile.
     fn without_others(&self, sample: Sample, others: Others, now: u64) -> Sample {
         if sample.ns < SLICES_NS {
             return sample;
@@ -149,18 +151,18 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// Takes in what the work between two marks took: the bucket gets the difference, so that
-    /// errors do not add up, and the costs get better.
+    /// Records the time of the work between two fences. The bucket gets the difference, so that
+    /// errors do not add up, and the costs improve.
     fn settle(&self, span: Span, now: u64) {
-        // Marks put at the same place have nothing between them, and a neighbour's slices are not
-        // ours to pay for.
+        // Fences at the same place have nothing between them, and this tenant does not pay for a
+        // neighbour's slices.
         if span.charged == 0 || span.measured == 0 || self.disturbed(span.since) {
             return;
         }
         self.gate
             .true_up(span.measured, span.charged.saturating_add(span.late), now);
         if span.key != 0 && span.is_even() {
-            // What one launch was charged, times what charges were wrong by.
+            // The charge of one launch, times the error of the charges.
             self.prices.fix(
                 span.key,
                 span.unit.saturating_mul(span.measured) / span.charged,
@@ -170,7 +172,7 @@ impl<B: Backend> Compute<B> {
         }
     }
 
-    /// Charges what the device was busy with and nobody was charged for; returns that, ns.
+    /// Charges busy time that was charged to no tenant, and returns it, ns.
     fn was_busy(&self, busy: Busy, now: u64) -> u64 {
         let Busy {
             stretch,
@@ -195,8 +197,8 @@ impl<B: Backend> Compute<B> {
         missing
     }
 
-    /// Around a call in which the host stands waiting for the device. `drains` says what is known
-    /// to be empty afterwards.
+    /// Runs a call in which the host waits for the device. `drains` says what is known to be empty
+    /// afterwards.
     pub fn synchronise(&self, drains: Drains, call: &dyn Fn() -> B::Status) -> B::Status {
         let before = now_ns();
         let line = self.gate.line();
@@ -204,8 +206,8 @@ impl<B: Backend> Compute<B> {
             self.others
                 .store(progress(&self.neighbours_now()), Ordering::Relaxed);
         }
-        // Only a queue that this call names is sure to be there and to be the caller's to use. The
-        // queue of the last launch may be destroyed by now, or in the hands of another thread.
+        // Only a queue that this call names surely exists and is the caller's to use. The queue of
+        // the last launch may be destroyed by now, or used by another thread.
         if let Some(queue) = drains.named()
             && line.stream.load(Ordering::Relaxed) == queue
             && line.unmarked.load(Ordering::Relaxed) != 0
@@ -218,7 +220,7 @@ impl<B: Backend> Compute<B> {
         let submitted = self.gate.mark();
         let result = call();
         let now = now_ns();
-        // The device may have run empty.
+        // The device may have been idle.
         self.interrupted.store(true, Ordering::Relaxed);
         let is_timed = self.poll_since(before);
         if !is_timed && result == B::SUCCESS && drains.is_work() {
@@ -241,7 +243,7 @@ impl<B: Backend> Compute<B> {
             }
             Drains::PartOf(_) | Drains::Something => false,
         };
-        // What was submitted to another queue is not among what may come back.
+        // Work submitted to another queue is not refunded.
         let is_done = idle
             || matches!(drains, Drains::Queue(queue) | Drains::Copied(queue) if line.stream.load(Ordering::Relaxed) == queue);
         if is_done && result == B::SUCCESS {
@@ -260,13 +262,13 @@ impl<B: Backend> Compute<B> {
         result
     }
 
-    /// The whole context is known to be idle, and nothing was in flight.
+    /// Records that the whole context is known to be idle, with nothing in flight.
     pub fn idle(&self) {
         self.several_queues.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until `until`, or a wake-up, or all of this process's work is done: what was charged
-    /// too much for it has then come back.
+    /// Sleeps until `until`, a wake-up, or the end of all of this process's work: excessive charges
+    /// for it have then been refunded.
     pub(super) fn wait_for_turn(&self, event: u32, until: u64) {
         let word = self.gate.page().event_word();
         while self.gate.in_flight() > 0 && !self.marks.is_empty() {
@@ -285,9 +287,9 @@ impl<B: Backend> Compute<B> {
     }
 }
 
-/// The part of `ns` that work itself took beside `about` others, who had `had` ns in the `seen` ns
-/// since it was submitted, and what it costs the device to switch taken off. The device gives each
-/// tenant with work a slice in turn: no more than all parts but one are theirs.
+/// Returns the part of `ns` that work itself took next to `about` others, without the cost of
+/// switches. The others had `had` ns in the `seen` ns since its submission. The device gives each
+/// tenant with work a slice in turn, so at most all parts but one are theirs.
 fn own_part(ns: u64, had: u64, seen: u64, about: u64) -> u64 {
     let had = u128::from(had) * u128::from(ns) / u128::from(seen.max(ns).max(1));
     ns.saturating_sub(u64::try_from(had).unwrap_or(u64::MAX))
@@ -302,13 +304,13 @@ mod tests {
     #[test]
     fn long_work_is_charged_without_the_slices_of_others() {
         const MS: u64 = 1_000_000;
-        // 10 ms beside one that had slice for slice, with switches of 1 ms together; it is read a
-        // little later.
+        // 10 ms next to a tenant that had slice for slice, with switches of 1 ms together; it is
+        // read a little later.
         let own = own_part(21 * MS, 10 * MS, 21 * MS, 1);
         assert!((10 * MS..=11 * MS).contains(&own), "{own}");
         let late = own_part(21 * MS, 20 * MS, 42 * MS, 1);
         assert!(late.abs_diff(own) < MS / 100, "{late} {own}");
-        // Beside one that had little, and beside pages that say anything.
+        // Next to a tenant that had little, and next to pages that claim anything.
         assert_eq!(own_part(16 * MS, MS, 16 * MS, 1), 14 * MS);
         assert_eq!(own_part(16 * MS, u64::MAX, 16 * MS, 1), 8 * MS);
         assert_eq!(own_part(16 * MS, u64::MAX, 0, 1_000), 4 * MS);

@@ -1,11 +1,11 @@
-//! Timing single launches on the device: an event before, an event after, read later.
+//! Timing of single launches on the device: an event before, an event after, read later.
 //!
-//! The span between two events is the launch's own time and what the events cost if the device was
-//! still busy with earlier work when the launch reached it. If it was idle, the span also holds the
-//! host's time between submitting the first event and the launch; that is measured on the host and
-//! subtracted, which leaves a microsecond or two of what passes between the host's clock and the
-//! device: such a sample is no more than a bound, and of several the least counts. What the events
-//! themselves cost is measured on the device at hand, behind the first few timed launches.
+//! If the device was still busy with earlier work when the launch reached it, the span between the
+//! events is the launch's own time and the events' cost. If the device was idle, the span also
+//! contains the host's time between submitting the first event and the launch. That is measured on
+//! the host and subtracted. A microsecond or two is left, which passes between the host's clock and
+//! the device. Such a sample is only an upper bound, and of several the least counts. The cost of
+//! the events is measured on the present device, behind the first few timed launches.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::collections::VecDeque;
@@ -18,26 +18,28 @@ use super::events::Events;
 use super::prices::Key;
 use crate::backend::{Backend, Progress};
 
-/// A host that took longer than this to submit the launch was interrupted, ns. How much of the
-/// interruption is in the span cannot be told: it counts if it is [`HOST_PARTS`] times as long.
+/// Longest time for a host to submit the launch, ns. Beyond it, the host was interrupted. The part
+/// of the interruption in the span is unknown: the sample counts only if the span is [`HOST_PARTS`]
+/// times as long.
 const HOST_MOST_NS: u64 = 15_000;
-/// Else a program that waits for each of its launches, on a slow host, would go by the first guess.
+/// Otherwise a program that waits for each of its launches, on a slow host, would keep the first
+/// guess.
 const HOST_PARTS: u64 = 4;
 
-/// How often the bracket of this device is measured.
+/// Number of times that the bracket of this device is measured.
 const BRACKETS: u32 = 16;
-/// A bracket longer than this has something in it, ns.
+/// Longest credible bracket, ns.
 const BRACKET_MOST_NS: u64 = 20_000;
 
-/// Launches being timed at once; more are not timed.
+/// Most launches that are timed at once; more are not timed.
 const MOST: usize = 32;
 
-/// What was seen of others when a launch was timed beside them.
+/// Observation of the others when a launch was timed next to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Others {
     /// The GPU time that they had had by then, ns.
     pub had: u64,
-    /// When that was, ns; 0 if nothing was seen.
+    /// Instant of the observation, ns; 0 for none.
     pub at: u64,
 }
 
@@ -45,12 +47,12 @@ pub struct Others {
 struct Timed {
     pair: (usize, usize, usize),
     queue: usize,
-    /// What was launched.
+    /// Keys of the launch.
     key: Key,
     blocks: u64,
-    /// Those beside whom it was launched.
+    /// The others next to which it was launched.
     others: Option<Others>,
-    /// Whether the device was busy when the launch was submitted.
+    /// True if the device was busy when the launch was submitted.
     busy: bool,
     /// The host's part of the span, ns.
     off_ns: u64,
@@ -58,10 +60,10 @@ struct Timed {
     third: Option<(usize, usize)>,
 }
 
-/// What two events around a launch add to its span on the device at hand, where two events showed
-/// `here` with nothing between them (0: not measured yet). Where the backend's figures come from, a
-/// launch between them added `known` and nothing `empty`; a backend whose vendor's devices nobody
-/// has measured gives one figure for both, and what was measured here is then all that counts.
+/// Returns the addition of two events to a launch's span on the present device. Here, two events
+/// showed `here` with nothing between them (0: not measured yet). On the device of the backend's
+/// figures, a launch between them added `known` and nothing `empty`. A backend without measurements
+/// gives one figure for both; then only the local measurement counts.
 fn corrected(known: u64, empty: u64, here: u64) -> u64 {
     match here {
         0 => known,
@@ -73,9 +75,9 @@ fn corrected(known: u64, empty: u64, here: u64) -> u64 {
 #[derive(Debug, Default)]
 pub struct Timing {
     pending: Mutex<VecDeque<Timed>>,
-    /// What two events show with nothing between them, ns; 0 until measured.
+    /// Span of two events with nothing between them, ns; 0 until measured.
     bracket: AtomicU64,
-    /// How often that was measured.
+    /// Number of such measurements.
     brackets: AtomicU32,
 }
 
@@ -114,7 +116,7 @@ impl Timing {
             events.give_back_pair(pair);
             return result;
         }
-        // The first few measure the bracket, too: two events with nothing between them, behind the
+        // The first few also measure the bracket: two events with nothing between them, behind the
         // same work.
         let third = (busy && self.brackets.load(Ordering::Relaxed) < BRACKETS)
             .then(|| events.record::<B>(queue, true))
@@ -136,7 +138,7 @@ impl Timing {
         result
     }
 
-    /// Hands over the times that are known by now.
+    /// Passes on the times that are known by now.
     pub fn collect<B: Backend>(
         &self,
         events: &Events,
@@ -174,7 +176,7 @@ impl Timing {
         }
     }
 
-    /// What two events around a launch add to its span, ns.
+    /// Returns the addition of two events to a launch's span, ns.
     fn bracket<B: Backend>(&self, busy: bool) -> u64 {
         let known = if busy {
             B::BUSY_BRACKET_NS
@@ -188,9 +190,9 @@ impl Timing {
         )
     }
 
-    /// Takes in what two events showed with nothing between them.
+    /// Records the span of two events with nothing between them.
     fn learn_bracket<B: Backend>(&self, second: usize, third: usize) {
-        // The third may not have been passed yet; it follows at once, or the next launch tells.
+        // The third may not have been reached yet; it follows at once, or the next launch shows it.
         if B::event_progress(third) != Progress::Done {
             return;
         }
@@ -205,7 +207,7 @@ impl Timing {
         }
     }
 
-    /// Takes out the events of `context`, or all.
+    /// Removes the events of `context`, or all.
     pub fn take_out(&self, context: Option<usize>, gone: &mut Vec<usize>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|timed| {
@@ -218,7 +220,8 @@ impl Timing {
         });
     }
 
-    /// Learns nothing more of the keys that `changed` says stand for something else from now on.
+    /// Stops learning of the keys for which `changed` returns true: they mean other work from now
+    /// on.
     pub fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         for timed in pending.iter_mut().filter(|timed| changed(timed.key.handle)) {
@@ -226,7 +229,7 @@ impl Timing {
         }
     }
 
-    /// Whether the device has yet to pass an event on `queue`.
+    /// Returns true if the device has yet to reach an event on `queue`.
     pub fn is_pending_on<B: Backend>(&self, queue: usize) -> bool {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let _question = B::beside_recordings();
@@ -238,7 +241,7 @@ impl Timing {
     }
 }
 
-/// Two events for `queue`, the first of which is recorded there.
+/// Returns two events for `queue`, the first of which is recorded there.
 fn begin<B: Backend>(events: &Events, queue: usize) -> Option<(usize, usize, usize)> {
     let _question = B::beside_recordings();
     let pair = events.pair::<B>(queue)?;
@@ -255,12 +258,12 @@ mod tests {
 
     #[test]
     fn what_is_measured_here_replaces_what_is_assumed() {
-        // An H100's figures, on a device whose events cost less, and more.
+        // An H100's figures, on devices whose events cost less, and more.
         assert_eq!(corrected(1_920, 1_216, 0), 1_920);
         assert_eq!(corrected(1_920, 1_216, 1_000), 1_704);
         assert_eq!(corrected(1_920, 1_216, 3_000), 3_704);
-        // A vendor whose devices nobody has measured: an assumption until the first measurement,
-        // and nothing of it after.
+        // A vendor without measured devices: an assumption until the first measurement, and nothing
+        // of it after.
         for (assumed, here) in [(1_200, 700), (1_000, 5_200), (0, 900)] {
             assert_eq!(corrected(assumed, assumed, 0), assumed);
             assert_eq!(corrected(assumed, assumed, here), here);

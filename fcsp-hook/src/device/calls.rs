@@ -1,5 +1,5 @@
-//! Around driver calls that change what the driver holds for this process: what is held before,
-//! what is entered after.
+//! Brackets around driver calls that change this process's driver account: the changes before and
+//! after a call.
 
 use core::cell::Cell;
 
@@ -8,26 +8,26 @@ use fcsp_core::region::physical::Physical;
 use super::Device;
 use crate::backend::Backend;
 
-/// Calls of more bytes than this are bracketed however far the quota is ([`Device::passing`]):
-/// another thread's request may be near it, and what is counted twice for a moment must not refuse
-/// that.
+/// Calls of more bytes than this get a full bracket however far the quota is ([`Device::passing`]).
+/// Another thread's request may be near it, and bytes that count twice for a moment must not refuse
+/// it.
 const PASSING: u64 = 32 << 20;
 
-/// Around a driver call that changes what the driver holds for this process, until that is entered
-/// in the slot.
+/// Bracket around a driver call that changes this process's driver account, until the change is in
+/// the slot.
 pub struct Change<'a> {
     account: Physical<'a>,
     by: Cell<i64>,
 }
 
 impl Change<'_> {
-    /// Enters memory that the management library counts.
+    /// Adds memory that the management library counts.
     #[inline]
     pub fn gained(&self, bytes: u64) {
         self.by.set(self.by.get().saturating_add_unsigned(bytes));
     }
 
-    /// Removes memory that the management library counts.
+    /// Subtracts memory that the management library counts.
     #[inline]
     pub fn lost(&self, bytes: u64) {
         self.by.set(self.by.get().saturating_sub_unsigned(bytes));
@@ -40,7 +40,7 @@ impl Drop for Change<'_> {
     }
 }
 
-/// Around a driver call, see [`Device::passing`].
+/// Light bracket around a driver call, see [`Device::passing`].
 pub struct Passing<'a, B: Backend> {
     device: &'a Device<B>,
     change: Option<Change<'a>>,
@@ -48,8 +48,8 @@ pub struct Passing<'a, B: Backend> {
 }
 
 impl<B: Backend> Passing<'_, B> {
-    /// The call has succeeded; the management library counts `gained` bytes more, beside what it
-    /// gave back.
+    /// Records that the call has succeeded. The management library counts `gained` bytes more,
+    /// besides the freed ones.
     #[inline]
     pub fn succeeded(self, gained: u64) {
         match self.change {
@@ -63,7 +63,7 @@ impl<B: Backend> Passing<'_, B> {
         }
     }
 
-    /// The call has failed, and nothing has changed.
+    /// Records that the call has failed, and nothing has changed.
     #[inline]
     pub fn failed(self) {
         match self.change {
@@ -79,7 +79,7 @@ impl<B: Backend> Passing<'_, B> {
 }
 
 impl<B: Backend> Device<B> {
-    /// Brackets a driver call that changes what the driver holds for this process.
+    /// Brackets a driver call that changes this process's driver account.
     #[inline]
     pub fn change(&self) -> Change<'_> {
         let account = self.physical();
@@ -90,12 +90,14 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// [`Device::change`] for a driver call that takes `bytes` (or gives them back, if `lost` of
-    /// them, which the management library counts, are more than none), as cheap as `near` allows.
-    /// Far from the quota a measurement is seldom taken and decides nothing: one that falls between
-    /// the call and its entry may count the allocation as overhead, too. So the entry comes after a
-    /// call that takes and before one that gives, which makes that too much and never too little,
-    /// and says that the overhead is to be measured again.
+    /// Brackets a driver call that allocates `bytes`, or frees them if `lost` is not 0. `lost` is
+    /// the part that the management library counts.
+    ///
+    /// Near the quota, and for many bytes, it is a full bracket. Elsewhere a measurement is rare
+    /// and decides nothing. If it falls between the call and its record, it may count the
+    /// allocation as overhead too. The record therefore comes after a call that allocates and
+    /// before one that frees. The error is then too much and never too little, and a new
+    /// measurement is requested.
     #[inline]
     pub fn passing(&self, near: bool, bytes: u64, lost: u64) -> Passing<'_, B> {
         let change = (near || bytes > PASSING).then(|| self.change());

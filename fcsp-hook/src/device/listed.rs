@@ -1,11 +1,11 @@
-//! Which entry of the management library's list of processes is this process's.
+//! Search for this process's entry in the management library's list of processes.
 //!
 //! The library lists processes by their numbers in the first PID namespace. A process in another
-//! namespace does not know its number there, and a foreign process may be listed under the number
-//! that it has here. The entry is therefore found by what it does: a block is taken from the driver
-//! and given back, and one entry rises and falls by exactly the block. That is done once, when the
-//! process's first context is there. From then on the process is measured as on a host, and neither
-//! neighbours nor other threads disturb its figure.
+//! namespace does not know its number there, and a foreign process may be listed under its number
+//! here. The entry is therefore found by an experiment: a block is allocated and freed, and one
+//! entry rises and falls by exactly the block. That is done once, at the process's first context.
+//! From then on the process is measured as on a host, and neither neighbours nor other threads
+//! disturb its figure.
 
 use core::sync::atomic::Ordering;
 
@@ -19,24 +19,23 @@ use crate::backend::Backend;
 pub struct Listed {
     /// Process number, in the library's own namespace.
     pub number: u32,
-    /// Bytes that the process holds; `None` where the library does not know.
+    /// Bytes of the process; `None` if the library does not know them.
     pub bytes: Option<u64>,
 }
 
-/// Unit of the blocks that are tried, in bytes: what every driver takes for a large request.
+/// Step of the tried sizes, in bytes: what every driver takes for a large request.
 const BLOCK: u64 = 2 << 20;
-/// Blocks differ in size by up to so many units, so that two processes which try at once are told
-/// apart.
+/// Number of sizes, so that two processes that try at once can be told apart.
 const SIZES: u64 = 8;
 /// The largest block, in bytes.
 pub(super) const LARGEST_BLOCK: u64 = BLOCK * SIZES;
 /// Rounds that must agree on one entry.
 const AGREE: u32 = 2;
-/// Most rounds: a round in which another thread allocates tells nothing.
+/// Most rounds: a round in which another thread allocates is useless.
 const ROUNDS: u64 = 6;
 
-/// The figures of all entries with one number, in order: numbers of several namespaces may be the
-/// same.
+/// Returns the figures of all entries with one number, in order. Numbers of several namespaces may
+/// be the same.
 fn figures(list: &[Listed], number: u32) -> Vec<u64> {
     let entries = list.iter().filter(|entry| entry.number == number);
     let mut figures: Vec<u64> = entries.filter_map(|entry| entry.bytes).collect();
@@ -44,7 +43,8 @@ fn figures(list: &[Listed], number: u32) -> Vec<u64> {
     figures
 }
 
-/// Whether one figure of `with` is one of `without` and `bytes` more, and the others are the same.
+/// Returns true if one figure of `with` is one of `without` plus `bytes`, and the others are the
+/// same.
 fn differ_by(without: &[u64], with: &[u64], bytes: u64) -> bool {
     without.len() == with.len()
         && without.iter().any(|&one| {
@@ -57,7 +57,7 @@ fn differ_by(without: &[u64], with: &[u64], bytes: u64) -> bool {
         })
 }
 
-/// The numbers whose entries rose and fell by `bytes` between three readings of the list.
+/// Returns the numbers whose entries rose and fell by `bytes` between three readings of the list.
 fn moved(before: &[Listed], with: &[Listed], after: &[Listed], bytes: u64) -> Vec<u32> {
     let mut numbers: Vec<u32> = with.iter().map(|entry| entry.number).collect();
     numbers.sort_unstable();
@@ -70,8 +70,8 @@ fn moved(before: &[Listed], with: &[Listed], after: &[Listed], bytes: u64) -> Ve
     numbers
 }
 
-/// Of the entries with a number, the one that is nearest to `expected` bytes: `Some(None)` if the
-/// library does not know its figure, `None` if there is no such entry.
+/// Returns the figure nearest to `expected` bytes of the entries with a number. Returns
+/// `Some(None)` if the library does not know it, and `None` without such an entry.
 fn nearest(list: &[Listed], number: u32, expected: u64) -> Option<Option<u64>> {
     let entries = || list.iter().filter(|entry| entry.number == number);
     let known = entries().filter_map(|entry| entry.bytes);
@@ -83,7 +83,7 @@ fn nearest(list: &[Listed], number: u32, expected: u64) -> Option<Option<u64>> {
 
 impl<B: Backend> Device<B> {
     /// Finds this process's entry in the list, unless it is known or has this process's own number.
-    /// `context` is a live context of this process's on the device.
+    /// `context` is a live context of this process on the device.
     pub fn find_entry(&self, context: usize) {
         if self.own_numbers || self.attachment.slot().listed.load(Ordering::Relaxed) != 0 {
             return;
@@ -112,14 +112,14 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Takes a block, gives it back, and says which entries moved with it. `None` if that cannot be
-    /// done.
+    /// Allocates and frees a block. Returns the entries that changed with it, or `None` if it is
+    /// impossible.
     fn try_block(&self, context: usize, bytes: u64) -> Option<Vec<u32>> {
         let before = B::listed(&self.identity)?;
-        // The block counts like any other while it is there.
+        // The block counts like any other while it exists.
         self.attachment.try_reserve(bytes, self.limit()).ok()?;
         let change = self.change();
-        // Another thread's capture must not mind.
+        // Another thread's capture must not be disturbed.
         let beside = B::beside_recordings();
         let mut with = None;
         let taken = B::with_block(self, context, bytes, &mut || {
@@ -132,15 +132,15 @@ impl<B: Backend> Device<B> {
         Some(moved(&before, &with.filter(|_| taken)?, &after, bytes))
     }
 
-    /// Bytes that the driver holds for this process, as the management library says; `None` if it
-    /// does not know.
+    /// Returns the bytes that the management library reports for this process; `None` if it does
+    /// not know them.
     pub(super) fn held_by_driver(&self) -> Option<u64> {
         if self.own_numbers {
             return B::held_by_this_process(&self.identity);
         }
         let slot = self.attachment.slot();
         match slot.listed.load(Ordering::Relaxed) {
-            // A backend that has no list may know this process by other means.
+            // A backend without a list may know this process by other means.
             0 if !B::LISTS => B::held_by_this_process(&self.identity),
             0 => None,
             number => {

@@ -1,5 +1,5 @@
-//! The overhead: what the driver takes for itself, measured as the management library's figure for
-//! this process less what this process's own account has.
+//! Measurement of the overhead: memory that the driver takes for itself. It is the management
+//! library's figure for this process less the process's driver account.
 
 use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
@@ -10,19 +10,19 @@ use super::Device;
 use crate::backend::Backend;
 use crate::setup::Undisturbed;
 
-/// Least time between two measurements, in nanoseconds: 22 us in 20 ms is a thousandth.
+/// Least time between two measurements, ns: 22 us in 20 ms is a thousandth.
 const MEASURE_INTERVAL_NS: u64 = 20_000_000;
 
 impl<B: Backend> Device<B> {
-    /// Measures, unless that was done a short while ago and nothing is known to have changed. Waits
-    /// for a measurement that is being taken.
+    /// Measures, unless that was done recently and nothing is known to have changed. Waits for a
+    /// measurement in progress.
     pub fn measure_if_stale(&self) {
         let now = monotonic_ns();
-        // Acquire, and before the count is read: whoever sees the time of a measurement sees that
-        // it has begun.
+        // Acquire, and before the count is read: a thread that sees the time of a measurement sees
+        // that it has begun.
         let age = now.saturating_sub(self.measured_ns.load(Ordering::Acquire));
-        // Code is loaded lazily, by launches that nobody announces: an old figure is stale whatever
-        // the flag says.
+        // Code is loaded lazily, by launches without notice: an old figure is stale whatever the
+        // flag says.
         let is_old = age >= MEASURE_INTERVAL_NS
             && (self.stale.load(Ordering::Relaxed) || age >= 10 * MEASURE_INTERVAL_NS);
         if is_old || !self.measurements.load(Ordering::Acquire).is_multiple_of(2) {
@@ -30,32 +30,30 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Brings the overhead up to date with what the driver says.
+    /// Updates the overhead from the driver's figures.
     pub fn measure_now(&self) {
         self.measure_settling(0, 0);
     }
 
-    /// The same, and turns `held` bytes into overhead by the same change: they were held for what
-    /// the driver has just taken, and the measurement has that. `made` of them were held for a
-    /// context, which is under way no longer.
+    /// Measures, and turns `held` reserved bytes into overhead by the same change. They were
+    /// reserved for what the driver has just taken, which the measurement contains. `made` of them
+    /// were for a context, which is no longer in progress.
     pub(super) fn measure_settling(&self, held: u64, made: u64) {
-        // Acquire: what was entered before the count was read is in a measurement that begins
-        // later.
+        // Acquire: records made before the count was read are in a measurement that begins later.
         let seen = self.measurements.load(Ordering::Acquire);
-        // A signal handler that left by a jump would leave the lock taken for good.
+        // A signal handler that left by a jump would leave the lock taken forever.
         let _undisturbed = Undisturbed::begin();
         let _only = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that began and ended while this thread waited is as good. The count is odd while one
-        // is taken.
+        // One that began and ended while this thread waited serves as well. The count is odd while
+        // one is in progress.
         let begun_since = self.measurements.load(Ordering::Acquire).wrapping_sub(seen);
         if held == 0 && begun_since >= 2 + seen % 2 {
             return;
         }
-        // Relaxed: read with the lock held, or for a figure that the settling of the context puts
-        // right.
+        // Relaxed: read under the lock, or for a figure that the context's reconciliation corrects.
         self.under_way.fetch_sub(made, Ordering::Relaxed);
-        // AcqRel, with those of `ahead`: a small request that takes its bytes after they are
-        // drained sees that this has begun.
+        // AcqRel, with the changes of `ahead`: a small request that takes its bytes after the cache
+        // was drained sees that this has begun.
         self.measurements.fetch_add(1, Ordering::AcqRel);
         // Release: as in `measure_if_stale`.
         self.measured_ns.store(monotonic_ns(), Ordering::Release);
@@ -67,18 +65,17 @@ impl<B: Backend> Device<B> {
 
     fn compare_with_driver(&self, held: u64) {
         for attempt in 0..4 {
-            // What is held ahead is in the account, and the driver knows nothing of it.
+            // The reservation cache is in the account, and the driver knows nothing of it.
             self.drain_ahead();
-            // Pools grow and shrink in calls that nobody announces. What the account has too little
-            // or too much of them would stand in the overhead until the next measurement, with the
-            // opposite sign.
+            // Pools grow and shrink in calls without notice. An error of theirs in the account
+            // would be in the overhead until the next measurement, with the opposite sign.
             B::settle_pools(self);
             let before = self.physical().read();
             let Some(by_driver) = self.held_by_driver() else {
                 return self.take_estimate(held);
             };
             self.unknown.store(false, Ordering::Relaxed);
-            // One that has changed since is seen by the comparison below.
+            // The comparison below sees a pool that has changed since.
             B::settle_pools(self);
             let same = before.is_settled() && self.physical().read() == before;
             let overhead = self.without_those_under_way(before.not_in_account(by_driver));
@@ -88,8 +85,8 @@ impl<B: Backend> Device<B> {
                 }
                 return self.set_overhead(overhead, held);
             }
-            // Between calls of other threads the two figures belong to different moments. If it
-            // stays so, take the figure only where it errs to the safe side.
+            // Between calls of other threads, the two figures belong to different moments. If that
+            // persists, take the figure only on the safe side.
             if attempt == 3 {
                 let known = self.attachment.slot().overhead.load(Ordering::Relaxed) + held;
                 self.set_overhead(overhead.max(known), held);
@@ -98,9 +95,9 @@ impl<B: Backend> Device<B> {
         self.stale.store(true, Ordering::Relaxed);
     }
 
-    /// The management library does not know what this process holds: what was estimated and seen by
-    /// differences stands. Without a context the driver holds nothing, whatever noise the
-    /// differences had.
+    /// Keeps the estimates and differences, since the management library does not know this
+    /// process's memory. Without a context the driver holds nothing, whatever noise the differences
+    /// had.
     fn take_estimate(&self, held: u64) {
         self.unknown.store(true, Ordering::Relaxed);
         if self.known_contexts().is_empty() {
@@ -109,7 +106,7 @@ impl<B: Backend> Device<B> {
         self.set_overhead(self.unseen.load(Ordering::Relaxed), held);
     }
 
-    /// Whether the management library is not known to say what this process holds.
+    /// Returns true if the management library is not known to report this process's memory.
     pub(crate) fn is_unknown(&self) -> bool {
         if self.unknown.load(Ordering::Relaxed) {
             return true;
@@ -117,11 +114,11 @@ impl<B: Backend> Device<B> {
         !self.own_numbers && B::LISTS && self.attachment.slot().listed.load(Ordering::Relaxed) == 0
     }
 
-    /// Puts `now` in place of the overhead known so far and of `held` bytes, in one change of the
-    /// ledger: nobody sees both counted, or neither.
+    /// Replaces the known overhead and `held` reserved bytes by `now`, in one change of the ledger:
+    /// no thread sees both counted, or neither.
     pub(super) fn set_overhead(&self, now: u64, held: u64) {
-        // Only called with `measure` held, so the two halves belong together. The ledger counts
-        // whole units.
+        // Only called under the lock `measure`, so the two halves belong together. The ledger
+        // counts whole granules.
         let unit = |bytes: u64| bytes.next_multiple_of(fcsp_core::region::ledger::UNIT);
         let (now, slot) = (unit(now), self.attachment.slot());
         let before = slot.overhead.swap(now, Ordering::Relaxed) + unit(held);
@@ -133,7 +130,7 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Adds an overhead seen as a difference of the device's free memory, for a process whose
+    /// Adds an overhead seen as a difference of the device's available memory, for a process whose
     /// figure the management library does not know.
     pub fn saw_overhead(&self, bytes: u64) {
         if bytes > 0 {
@@ -142,7 +139,7 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// The driver has taken `taken` bytes of its own, for which `held` were held.
+    /// Turns `held` reserved bytes into overhead, of which the driver has taken `taken`.
     pub fn held_became_overhead(&self, held: u64, taken: u64) {
         self.unseen.fetch_add(taken, Ordering::Relaxed);
         if self.limit() == u64::MAX {
@@ -153,7 +150,7 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// The opposite.
+    /// Subtracts an overhead that was seen as a difference.
     pub fn saw_less(&self, bytes: u64) {
         let _ = self
             .unseen
@@ -163,8 +160,8 @@ impl<B: Backend> Device<B> {
         self.overhead_changed();
     }
 
-    /// The device's free bytes around a call that takes or gives back memory of the driver's own;
-    /// `None` where that is measured.
+    /// Returns the device's available bytes, for a call that takes or frees memory of the driver's
+    /// own. Returns `None` if that is measured.
     pub(crate) fn free_around_call(&self) -> Option<Free> {
         if self.limit() == u64::MAX {
             return None;
@@ -183,7 +180,7 @@ impl<B: Backend> Device<B> {
         Some(self.free(B::free(&self.identity).or_else(by_driver)?))
     }
 
-    /// The device's free bytes now, as the management library says, or else the driver.
+    /// Returns the device's available bytes now, by the management library, or else by the driver.
     pub(crate) fn free_now(&self) -> Option<Free> {
         let bytes = B::free(&self.identity).or_else(|| B::free_by_driver(self))?;
         Some(self.free(bytes))
@@ -197,7 +194,7 @@ impl<B: Backend> Device<B> {
     }
 }
 
-/// The device's free bytes at one moment, and what this process had allocated then.
+/// The device's available bytes at one moment, and this process's allocations then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Free {
     bytes: u64,
@@ -205,13 +202,13 @@ pub(crate) struct Free {
 }
 
 impl Free {
-    /// Whether `bytes` more are free on the device `later`.
+    /// Returns true if `bytes` more are available on the device `later`.
     pub(crate) fn rose_by(self, bytes: u64, later: Self) -> bool {
         later.bytes >= self.bytes.saturating_add(bytes)
     }
 
-    /// Bytes that the driver has taken for itself from here to `later`: what other threads of this
-    /// process allocated meanwhile is not among them.
+    /// Returns the bytes that the driver has taken for itself from here to `later`, without other
+    /// threads' allocations meanwhile.
     pub(crate) fn fell_to(self, later: Self) -> u64 {
         (self.bytes + self.allocated).saturating_sub(later.bytes + later.allocated)
     }

@@ -1,8 +1,7 @@
-//! Small requests far from the quota: their bytes come from a stock that this process holds ahead
-//! of them, and go back into it. Drivers that cut small requests from slabs have
-//! [`crate::memory::pieces`], which need not hold anything.
+//! Small requests far from the quota, which use the reservation cache of this process. Drivers that
+//! take small requests from slabs have [`crate::memory::pieces`] instead, which needs no cache.
 //!
-//! The stock is counted in the tenant's sum and in this process's account. It is drained where a
+//! The cache is counted in the tenant's sum and in this process's account. It is drained where a
 //! figure must be exact: before a measurement, an answer to the tenant, and any request near the
 //! quota.
 
@@ -15,17 +14,16 @@ use super::Device;
 use crate::backend::Backend;
 use crate::memory::Given;
 
-/// The largest request that is small, in bytes: a page of the drivers that take a page for the
-/// smallest.
+/// The largest small request, in bytes: a page of the drivers that take a page for the smallest.
 pub const SMALL: u64 = 64 << 10;
 
-/// Whether so many bytes go through the stock: few, and whole units, as all accounts count.
+/// Returns true if the bytes go through the cache: few, and whole granules, as all accounts count.
 #[inline]
 fn is_small(bytes: u64) -> bool {
     bytes <= SMALL && bytes.is_multiple_of(UNIT)
 }
 
-/// Around a driver call that takes or gives back a small request's bytes.
+/// Bracket around a driver call that takes or frees a small request's bytes.
 pub struct Small<'a, B: Backend> {
     device: &'a Device<B>,
     bytes: u64,
@@ -33,7 +31,7 @@ pub struct Small<'a, B: Backend> {
 }
 
 impl<B: Backend> Small<'_, B> {
-    /// The call has taken `truly` bytes.
+    /// Records that the call has taken `truly` bytes.
     #[inline]
     pub fn taken(self, truly: u64) {
         if truly != self.bytes {
@@ -52,7 +50,7 @@ impl<B: Backend> Small<'_, B> {
         }
     }
 
-    /// The call has given the bytes back, or has not taken them.
+    /// Returns the bytes to the cache: the call has freed them, or has not taken them.
     #[inline]
     pub fn given(self) {
         let surplus = self.device.ahead.give(self.bytes);
@@ -62,7 +60,8 @@ impl<B: Backend> Small<'_, B> {
         self.seen();
     }
 
-    /// A measurement that overlapped the call may have counted its bytes on one side alone.
+    /// Requests a new measurement if one overlapped the call: it may have counted the bytes on one
+    /// side alone.
     #[inline]
     fn seen(&self) {
         // Acquire: after the driver call, whose lock orders it with the measurement's.
@@ -74,8 +73,8 @@ impl<B: Backend> Small<'_, B> {
 }
 
 impl<B: Backend> Device<B> {
-    /// Takes a request's bytes out of the stock, if they are few, the management library will count
-    /// them, and the quota is far. `None`, and nothing changed, if not.
+    /// Takes a request's bytes from the cache, if they are few, the management library will count
+    /// them, and the quota is far. Otherwise returns `None` and changes nothing.
     #[inline]
     pub fn take_small(&self, bytes: u64, counted: bool) -> Option<Small<'_, B>> {
         if !counted || !is_small(bytes) || self.is_near() {
@@ -85,8 +84,8 @@ impl<B: Backend> Device<B> {
         (self.ahead.take(bytes) || self.stock_up(bytes)).then_some(small)
     }
 
-    /// Prepares to put back what the driver is about to give up, if it is as little, and the quota
-    /// is far.
+    /// Prepares to return the bytes that the driver is about to free, if they are as few and the
+    /// quota is far.
     #[inline]
     pub fn give_small(&self, given: Given) -> Option<Small<'_, B>> {
         let Given { bytes, counted } = given;
@@ -103,10 +102,10 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Holds a chunk more and takes `bytes` of it.
+    /// Reserves a chunk more and takes `bytes` of it.
     #[cold]
     fn stock_up(&self, bytes: u64) -> bool {
-        // Nobody is refused anything if it fails: the request then asks for its own bytes.
+        // A failure refuses nothing: the request then asks for its own bytes.
         if self
             .attachment
             .reserve_at_once(Ahead::CHUNK + bytes, self.limit())
@@ -122,7 +121,7 @@ impl<B: Backend> Device<B> {
         true
     }
 
-    /// Gives back what is held ahead.
+    /// Releases the reservation cache.
     #[inline]
     pub(super) fn drain_ahead(&self) {
         if !self.ahead.is_empty() {
@@ -130,8 +129,8 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// The next request near the quota measures; if the tenant is there by now, this one does, for
-    /// the sake of its other processes.
+    /// Makes the next request near the quota measure. If the tenant is near it by now, this one
+    /// measures, for its other processes.
     #[cold]
     fn measure_again(&self) {
         self.overhead_moved();
@@ -140,7 +139,7 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Gives `bytes` back that nothing uses.
+    /// Releases `bytes` that nothing uses.
     #[cold]
     fn drop_ahead(&self, bytes: u64) {
         self.lost(bytes);

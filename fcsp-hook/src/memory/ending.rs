@@ -1,13 +1,13 @@
-//! The books of a context while the driver ends it. The driver may give the context's handle, and
-//! its addresses, to new objects before its call comes back; what is entered for those must not go
-//! with the old ones.
+//! The records of a context while the driver ends it. The driver may give the context's handle, and
+//! its addresses, to new objects before its call returns. Their records must not go with the old
+//! ones.
 
 use super::pieces::{self, Detached};
 use super::{Record, context_died};
 use crate::backend::Backend;
 
-/// The books of a context that is about to end: out of reach of whoever is given its handle
-/// meanwhile. What it held stays charged until it is said how the call went.
+/// Records of a context that is about to end, out of reach of a thread that gets its handle
+/// meanwhile. Its memory stays charged until the call's result is known.
 #[derive(Debug)]
 #[must_use]
 pub struct Ending {
@@ -15,7 +15,7 @@ pub struct Ending {
     slabs: Vec<Detached>,
 }
 
-/// Takes the books of a context aside. Before the driver's call that may end it.
+/// Sets the records of a context aside, before the driver's call that may end it.
 pub fn context_ends<B: Backend>(context: usize) -> Ending {
     rename::<B>(context, dying(context));
     Ending {
@@ -25,26 +25,25 @@ pub fn context_ends<B: Backend>(context: usize) -> Ending {
 }
 
 impl Ending {
-    /// The call has ended the context: gives back what it held.
+    /// Releases the context's memory: the call has ended it.
     pub fn died<B: Backend>(self) {
         context_died::<B>(dying(self.context));
         pieces::gone::<B>(&self.slabs);
     }
 
-    /// The context lives on, as after a call that failed.
+    /// Restores the records: the context lives on, as after a failed call.
     pub fn survived<B: Backend>(self) {
         rename::<B>(dying(self.context), self.context);
         pieces::attach::<B>(&self.slabs);
     }
 }
 
-/// The name of a context that is about to end: no handle, and nothing that stands for one.
+/// Returns the name of a context that is about to end: no handle, and no key of another context.
 fn dying(context: usize) -> usize {
     !context
 }
 
-/// Has the books call a context otherwise from here on. What is allocated in it stays, and can be
-/// freed.
+/// Renames a context in the records. Its allocations stay, and can be freed.
 fn rename<B: Backend>(from: usize, to: usize) {
     let process = B::process();
     process.contexts().rename(from, to);

@@ -1,5 +1,5 @@
-//! The books: an allocation that begins at a page of the address space, and is nothing special, is
-//! one word in the table of addresses; others are records in a map.
+//! The allocation table. An ordinary allocation that begins at a span of the address space is one
+//! word in the radix tree; others are records in a map.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,16 +10,16 @@ use crate::addresses::PAGE;
 use crate::backend::Backend;
 use crate::device::Device;
 
-/// Enters an allocation under its address or handle.
+/// Records an allocation under its address or handle.
 #[inline]
 pub fn enter<B: Backend>(address: u64, record: Record<B>) {
-    // The usual case: a page of which something is known already, and which nothing stands at.
+    // The usual case: a span with a table, and without an allocation.
     if let Some(word) = pack(address, &record)
         && let Some(entry) = B::process().addresses().find(address)
         && entry.whole.load(Ordering::Relaxed) == 0
     {
-        // The driver gives an address to one thread at a time, so nobody enters another allocation
-        // here meanwhile. Release: whoever frees it, told of the address by this thread, finds it.
+        // The driver gives an address to one thread at a time, so no other thread records one here
+        // meanwhile. Release: a thread that frees it, told of the address by this thread, finds it.
         entry.whole.store(word, Ordering::Release);
         return;
     }
@@ -39,12 +39,12 @@ fn enter_elsewhere<B: Backend>(address: u64, record: Record<B>) {
         None => process.live().insert(address, record),
     };
     if let Some(stale) = stale {
-        // The address was freed by a route that we did not see.
+        // The address was freed in a way that was not seen.
         forget(&stale);
     }
 }
 
-/// Takes out the word of an allocation that begins at a page; 0 if none does.
+/// Takes the word of an allocation that begins at a span; 0 for none.
 #[inline]
 pub(super) fn take_word<B: Backend>(address: u64) -> u64 {
     if address.is_multiple_of(PAGE)
@@ -57,7 +57,7 @@ pub(super) fn take_word<B: Backend>(address: u64) -> u64 {
     0
 }
 
-/// Takes an allocation out of the books.
+/// Removes an allocation from the table.
 pub(super) fn take_out<B: Backend>(address: u64) -> Option<Record<B>> {
     match take_word::<B>(address) {
         0 => B::process().live().remove(address),
@@ -76,7 +76,7 @@ impl Contexts {
         Self([const { AtomicUsize::new(0) }; CONTEXTS])
     }
 
-    /// The number of `context`: 0 for none, `None` if there are too many.
+    /// Returns the number of `context`: 0 for none, `None` if there are too many.
     #[inline]
     fn number(&self, context: usize) -> Option<u64> {
         if context == 0 {
@@ -84,7 +84,7 @@ impl Contexts {
         }
         for (index, place) in self.0.iter().enumerate() {
             let known = place.load(Ordering::Relaxed);
-            // Relaxed: a number says nothing but which handle stands there, and it stands until the
+            // Relaxed: a number only says which handle is in its place, and that stays until the
             // context is dead.
             let is_it = known == context
                 || known == 0
@@ -111,14 +111,14 @@ impl Contexts {
         }
     }
 
-    /// The numbers of `context`, of which there may be several after it was called otherwise for a
+    /// Returns the numbers of `context`, of which there may be several after it was renamed for a
     /// while.
     fn known(&self, context: usize) -> impl Iterator<Item = (u64, &AtomicUsize)> {
         let numbered = (1..).zip(&self.0);
         numbered.filter(move |(_, place)| place.load(Ordering::Relaxed) == context)
     }
 
-    /// Has the numbers of `from` stand for `to`.
+    /// Makes the numbers of `from` mean `to`.
     pub(super) fn rename(&self, from: usize, to: usize) {
         for (_, place) in self.known(from) {
             place.store(to, Ordering::Relaxed);
@@ -132,8 +132,8 @@ const DEVICE_AT: u32 = CONTEXT_AT + 7;
 const COUNTED: u64 = 1 << 62;
 const PRESENT: u64 = 1 << 63;
 
-/// `{present: 1 bit, counted: 1 bit, device: 19 bits, context: 7 bits, units of 512 bytes: 36
-/// bits}`, for an allocation that begins at a page and is nothing special.
+/// Packs an ordinary allocation that begins at a span: `{present: 1 bit, counted: 1 bit, device: 19
+/// bits, context: 7 bits, granules of 512 bytes: 36 bits}`.
 #[inline]
 fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
     let counted = match record.origin {
@@ -154,7 +154,7 @@ fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
     Some(PRESENT | counted | device << DEVICE_AT | context << CONTEXT_AT | units)
 }
 
-/// The device of a word, and what the driver gives up with what it stands for.
+/// Returns the device of a word, and what the driver frees with its allocation.
 #[inline]
 pub(super) fn of_word<B: Backend>(word: u64) -> Option<(&'static Device<B>, Given)> {
     let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
@@ -182,7 +182,7 @@ fn unpack<B: Backend>(word: u64) -> Option<Record<B>> {
     })
 }
 
-/// The driver has not freed what `word` stands for after all.
+/// Records the allocation of `word` again: the driver has not freed it after all.
 #[cold]
 pub(super) fn put_back<B: Backend>(address: u64, word: u64) {
     if let Some(record) = unpack::<B>(word) {
@@ -190,7 +190,7 @@ pub(super) fn put_back<B: Backend>(address: u64, word: u64) {
     }
 }
 
-/// Forgets what stands in the table for a context that is gone, and its number.
+/// Removes the allocations of a context that is gone from the tree, and its number.
 pub(super) fn drop_context<B: Backend>(context: usize) {
     for (number, place) in B::process().contexts().known(context) {
         drop_number::<B>(number);

@@ -1,18 +1,18 @@
-//! Physical memory by handle and mapping: it lives while any handle or any mapping of it does, and
-//! is charged to the device that it was made on for just as long.
+//! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
+//! charged to the device on which it was made, for the same time.
 //!
-//! Memory that was exported as a descriptor stays on the device while anybody has a descriptor or
-//! an import of it, and drivers may show it with *no* process while a descriptor is open (CUDA,
-//! H100, driver 580). Exported, let go of and imported again it would be nobody's, and descriptors
-//! alone could keep any amount of the device. So it stays charged when its last hold goes, unless
-//! the device's free memory rose by it: it is then *adrift*, until no more than the rest of what is
-//! adrift is shown with no process. By then it is gone, or some process has it and is shown with
-//! it.
+//! Memory that was exported as a descriptor stays on the device while any process has a descriptor
+//! or an import of it. Drivers may show it with *no* process while a descriptor is open (CUDA,
+//! H100, driver 580). Exported memory whose handles are released could therefore escape every
+//! account, and descriptors alone could keep any amount of the device. So it stays charged when its
+//! last handle and mapping go, unless the device's available memory rose by it. It is then
+//! *orphaned*, until the unattributed memory is no more than the rest of the orphaned memory. By
+//! then it is gone, or some process has it and is shown with it.
 //!
-//! Where the management library does not show processes, what is adrift is what the device's free
-//! memory and this process's own account have fallen by together since before the first of it left.
-//! Neighbours that take memory keep it charged meanwhile, those that give memory back let go of it
-//! too early.
+//! If the management library does not show processes, the orphaned memory is computed. It is the
+//! decrease of the device's available memory and this process's own account together, since before
+//! the first of it left. Neighbours that allocate keep it charged meanwhile; neighbours that free
+//! memory end the charge too early.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::BTreeMap;
@@ -28,17 +28,18 @@ use crate::device::{Device, Free};
 use crate::process::Scope;
 use crate::setup::{Inside, SetupOnce};
 
-/// One piece of physical memory. Dropped with its last handle and mapping, which gives its bytes
-/// back.
+/// Physical memory of one handle. It is dropped with its last handle and mapping, which releases
+/// its bytes.
 #[derive(Debug)]
 pub struct Physical<B: Backend> {
-    /// The device that pays.
+    /// The device that is charged.
     pub device: &'static Device<B>,
     bytes: u64,
     context: usize,
-    // Relaxed, both: set and read by the calls that make and end holds, which the driver orders.
+    // Relaxed, both: set and read by calls that make and end handles and mappings, which the driver
+    // orders.
     exported: AtomicBool,
-    /// It is gone from here and not from the device.
+    /// True if it is gone from this process and not from the device.
     adrift: AtomicBool,
 }
 
@@ -47,14 +48,14 @@ impl<B: Backend> Physical<B> {
         self.exported.load(Ordering::Relaxed)
     }
 
-    /// Gives its bytes back to the quota, unless they are still on the device.
+    /// Releases its bytes to the quota, unless they are still on the device.
     fn release(&self) {
         if !self.adrift.load(Ordering::Relaxed) {
             self.device.release(self.bytes);
         }
     }
 
-    /// Ends it where the process's own account has lost its bytes already.
+    /// Ends it after its bytes were subtracted from the process's own account.
     fn gone(self) {
         self.release();
         // Nothing else is dropped: its fields are numbers and a reference.
@@ -76,17 +77,17 @@ pub struct Books<B: Backend> {
     any_adrift: AtomicBool,
 }
 
-/// By first address: length and memory.
+/// Mappings by first address: length and memory.
 type Mappings<B> = BTreeMap<u64, (u64, Arc<Physical<B>>)>;
 
 #[derive(Debug)]
 struct Inner<B: Backend> {
-    /// By handle: the memory and how many times the handle is held.
+    /// By handle: the memory and the handle's reference count.
     handles: HashMap<u64, (Arc<Physical<B>>, u32), BuildHasherDefault<KeyHasher>>,
     mappings: Mappings<B>,
-    /// Bytes still charged that nothing here holds.
+    /// Orphaned bytes, which are still charged.
     adrift: Vec<(&'static Device<B>, u64)>,
-    /// By device: its free bytes before the first of what is adrift there left.
+    /// By device: its available bytes before its first orphaned memory left.
     before: Vec<(&'static Device<B>, Free)>,
 }
 
@@ -100,7 +101,7 @@ impl<B: Backend> Inner<B> {
 }
 
 impl<B: Backend> Books<B> {
-    /// None yet.
+    /// Creates an empty table.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -109,7 +110,8 @@ impl<B: Backend> Books<B> {
         }
     }
 
-    /// In a forked child: the old books may be locked by a thread that does not exist here.
+    /// Forgets the records in a forked child: they may be locked by a thread that does not exist
+    /// there.
     pub fn forget_in_child(&self) {
         self.inner.store(core::ptr::null_mut(), Ordering::Release);
         self.any_adrift.store(false, Ordering::Relaxed);
@@ -134,8 +136,8 @@ impl<B: Backend> Books<B> {
         work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes physical memory through `call`; `handle` reads its handle then. `context` is what it
-    /// dies with, 0 for memory that outlives contexts. Inside a wrapper.
+    /// Makes physical memory through `call`; then `handle` reads its handle. It ends with
+    /// `context`, or outlives contexts if that is 0. Inside a wrapper.
     pub fn create(
         &self,
         device: &'static Device<B>,
@@ -160,12 +162,12 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// Lets go of a handle through `call`.
+    /// Releases a handle through `call`.
     pub fn release(&self, handle: u64, call: impl FnOnce() -> B::Status) -> B::Status {
         let Some(inside) = Inside::enter() else {
             return call();
         };
-        // Out first: the driver may give the number to the next handle at once.
+        // Removed first: the driver may give the number to the next handle at once.
         let taken = self.with(|inner| match inner.handles.entry(handle) {
             Entry::Occupied(mut entry) if entry.get().1 > 1 => {
                 entry.get_mut().1 -= 1;
@@ -185,7 +187,7 @@ impl<B: Backend> Books<B> {
         }
     }
 
-    /// Lets go of the only hold on `physical`, which is in the books no more.
+    /// Releases the only handle of `physical`, which is in the records no more.
     fn release_last(
         &self,
         handle: u64,
@@ -211,7 +213,7 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// Lets go of one of several holds on `physical`. Others may end meanwhile.
+    /// Releases one of several handles or mappings of `physical`. Others may end meanwhile.
     #[cold]
     fn release_one(
         &self,
@@ -232,7 +234,7 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// Maps the memory of `handle` at `address` through `call`: the mapping keeps it alive.
+    /// Maps the memory of `handle` at `address` through `call`; the mapping keeps it alive.
     pub fn map(
         &self,
         handle: u64,
@@ -255,7 +257,7 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// Ends the mappings that begin at `address` and in the `bytes` from there, through `call`.
+    /// Ends the mappings that begin in the `bytes` from `address` on, through `call`.
     pub fn unmap(&self, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
         let Some(inside) = Inside::enter() else {
             return call();
@@ -296,8 +298,8 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// Gives the program one more hold on the memory mapped at `address`, through `call`; `handle`
-    /// reads by what handle then.
+    /// Adds a reference to the memory mapped at `address`, through `call`; then `handle` reads the
+    /// handle.
     pub fn retain(
         &self,
         address: u64,
@@ -323,8 +325,8 @@ impl<B: Backend> Books<B> {
         result
     }
 
-    /// The memory of `handle` was exported: from here on it may outlive what this process knows of
-    /// it. Inside a wrapper.
+    /// Records that the memory of `handle` was exported: from here on it may outlive this process's
+    /// records of it. Inside a wrapper.
     pub fn exported(&self, handle: u64) {
         self.with(|inner| {
             if let Some((physical, _)) = inner.handles.get(&handle) {
@@ -333,7 +335,7 @@ impl<B: Backend> Books<B> {
         });
     }
 
-    /// The last hold on `physical` is about to be dropped, after the driver was called.
+    /// Handles the end of the last reference to `physical`, after the driver was called.
     fn leave(&self, leaving: Leaving, physical: &Physical<B>) {
         let device = physical.device;
         let before = leaving.free;
@@ -352,12 +354,12 @@ impl<B: Backend> Books<B> {
                 }
                 inner.adrift.push((device, physical.bytes));
             });
-            // Release: whoever sees it finds the entry.
+            // Release: a thread that sees it finds the entry.
             self.any_adrift.store(true, Ordering::Release);
         }
     }
 
-    /// Lets go of what is adrift on `device` beyond the memory there that is shown with no process.
+    /// Releases orphaned memory on `device` beyond the unattributed memory there.
     pub fn refresh(&self, device: &Device<B>) {
         if !self.any_adrift.load(Ordering::Acquire) {
             return;
@@ -383,8 +385,8 @@ impl<B: Backend> Books<B> {
         if self.with(|inner| sum(inner)) <= nobodys {
             return;
         }
-        // What this process holds again by an import is shown with it now: counted before it is let
-        // go of here.
+        // Memory that this process has again by an import is shown with it now: it is counted
+        // before it is released here.
         device.measure_now();
         let gone: Vec<u64> = self.with(|inner| {
             let mut left = sum(inner);
@@ -409,7 +411,7 @@ impl<B: Backend> Books<B> {
         }
     }
 
-    /// The memory that a handle stands for.
+    /// Returns the memory of a handle.
     pub fn get(&self, handle: u64) -> Option<Arc<Physical<B>>> {
         self.with(|inner| {
             inner
@@ -419,12 +421,12 @@ impl<B: Backend> Books<B> {
         })
     }
 
-    /// Every handle.
+    /// Returns every handle.
     pub fn handles(&self) -> Vec<u64> {
         self.with(|inner| inner.handles.keys().copied().collect())
     }
 
-    /// Forgets what was made in a context that is gone.
+    /// Forgets the memory that was made in a context that is gone.
     pub fn context_died(&self, context: usize) {
         let dies = |physical: &Physical<B>| physical.context == context && context != 0;
         let gone: (Vec<_>, Mappings<B>) = self.with(|inner| {
@@ -443,7 +445,7 @@ impl<B: Backend> Books<B> {
     }
 }
 
-/// Exported memory about to lose its last hold: the device's free bytes before.
+/// Exported memory about to lose its last reference: the device's available bytes before.
 struct Leaving {
     free: Option<Free>,
 }
@@ -456,7 +458,7 @@ impl Leaving {
     }
 }
 
-/// Exported memory that ends with these mappings: nothing else holds it.
+/// Returns exported memory that ends with these mappings: nothing else refers to it.
 fn last_holds<B: Backend>(ended: &Mappings<B>) -> Vec<Arc<Physical<B>>> {
     let mut last: Vec<Arc<Physical<B>>> = Vec::new();
     for (_, physical) in ended
@@ -473,8 +475,8 @@ fn last_holds<B: Backend>(ended: &Mappings<B>) -> Vec<Arc<Physical<B>>> {
     last
 }
 
-/// A hold ended that is in no books, so on an import: what this process held by it was measured as
-/// overhead.
+/// Handles the end of an unknown reference, which belongs to an import: this process's memory by it
+/// was measured as overhead.
 fn import_ended<B: Backend>(inside: &Inside) {
     if let Scope::On(device, _) = B::process().scope_inside(inside) {
         device.overhead_moved();

@@ -1,4 +1,4 @@
-//! One slab: which pieces it has, without a lock.
+//! One slab and its suballocations, without a lock.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
@@ -8,42 +8,44 @@ use super::{GRAIN, SLAB};
 use crate::addresses::Entry;
 
 pub(super) const GRAINS: usize = (SLAB / GRAIN) as usize;
-/// One piece, in [`Slab::state`]; the grains in use are below it.
+/// One suballocation, in [`Slab::state`]; the grains in use are below it.
 const PIECE: u32 = 1 << 16;
 const USED: u32 = PIECE - 1;
 
-/// A page of the address space that is or was a slab. Never freed: the driver cuts the same pages
-/// again and again.
+/// A span of the address space that is or was a slab. It is never freed: the driver divides the
+/// same spans again and again.
 #[repr(C)]
 pub(super) struct Slab {
-    /// `{pieces: 16 bits, grains in use: 16 bits}`.
+    /// `{suballocations: 16 bits, grains in use: 16 bits}`. Raised before `sizes`, and lowered
+    /// after.
     pub(super) state: AtomicU32,
-    /// The device that pays, and the context that it dies with.
+    /// The device that is charged, and the context with which it ends.
     pub(super) ordinal: AtomicI32,
     pub(super) context: AtomicUsize,
-    /// Grains of the piece that begins at each grain; 0 for none.
+    /// Grains of the suballocation that begins at each grain; 0 for none.
     sizes: [AtomicU16; GRAINS],
 }
 
 impl Slab {
-    /// Whether it has no piece, so that the next one opens it.
+    /// Returns true if it has no suballocation, so that the next one opens it.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.state.load(Ordering::Relaxed) < PIECE
     }
 
-    /// Enters a piece. Returns by how many slabs the charge changes: 1 for the first piece.
+    /// Records a suballocation. Returns the number of slabs by which the charge changes: 1 for the
+    /// first one.
     #[inline]
     pub(super) fn put(&self, grain: usize, grains: u16) -> i32 {
-        // Relaxed, here and below: whoever frees the piece has its address from the thread that
-        // entered it. The state is raised first and lowered last: it never says less than the
-        // sizes, whoever takes the piece out meanwhile.
+        // Relaxed, here and below: a thread that frees the suballocation has its address from the
+        // thread that recorded it. The state is raised first and lowered last. It never says less
+        // than the sizes, even if another thread removes the suballocation meanwhile.
         let before = self
             .state
             .fetch_add(PIECE + u32::from(grains), Ordering::Relaxed);
         let opens = i32::from(before < PIECE);
-        // The driver gives an address to one thread at a time: nobody enters another piece here
-        // meanwhile.
+        // The driver gives an address to one thread at a time: no other thread records a
+        // suballocation here meanwhile.
         if self.sizes[grain].load(Ordering::Relaxed) == 0 {
             self.sizes[grain].store(grains, Ordering::Relaxed);
             return opens;
@@ -51,8 +53,8 @@ impl Slab {
         opens - self.replace(grain, grains)
     }
 
-    /// Enters a piece where one stood that was freed by a route which we did not see. Returns how
-    /// many slabs that empties.
+    /// Records a suballocation in place of one whose free was not seen. Returns the number of slabs
+    /// that this empties.
     #[cold]
     fn replace(&self, grain: usize, grains: u16) -> i32 {
         match self.sizes[grain].swap(grains, Ordering::Relaxed) {
@@ -61,7 +63,7 @@ impl Slab {
         }
     }
 
-    /// Counts a piece out whose size was taken; returns whether it was the last.
+    /// Subtracts a suballocation whose size was taken. Returns true if it was the last one.
     #[inline]
     fn leave(&self, grains: u16) -> bool {
         self.state
@@ -69,7 +71,8 @@ impl Slab {
             < 2 * PIECE
     }
 
-    /// Takes a piece out, if there is one; returns its grains and whether it was the last.
+    /// Removes a suballocation, if there is one. Returns its grains, and true if it was the last
+    /// one.
     pub(super) fn take(&self, grain: usize) -> Option<(u16, bool)> {
         let size = &self.sizes[grain];
         // Of two frees of one address, one gets it.
@@ -83,9 +86,9 @@ impl Slab {
         Some((grains, self.leave(grains)))
     }
 
-    /// Takes all pieces out, each with its grain and its size in grains. Also returns how often a
-    /// last piece left: another thread may enter a piece meanwhile, which then stays or makes the
-    /// slab new.
+    /// Removes all suballocations, each with its grain and its size in grains. Also returns the
+    /// number of times that a last one left. Another thread may record one meanwhile, which then
+    /// stays or opens the slab again.
     pub(super) fn take_all(&self) -> (Vec<(usize, u16)>, i32) {
         let (mut pieces, mut emptied) = (Vec::new(), 0);
         for at in 0..GRAINS {
@@ -97,14 +100,14 @@ impl Slab {
         (pieces, emptied)
     }
 
-    /// Whether a piece of `grains` is sure to fit: the slab holds another of that size, so that is
-    /// what the driver cuts from it, and has a hole for one where it may have to begin.
+    /// Returns true if a suballocation of `grains` surely fits. The slab has another one of that
+    /// size, so the driver divides it for that size, and there is a hole at a possible begin.
     pub(super) fn surely_fits(&self, grains: usize) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         if state < PIECE || (state & USED) as usize + grains > GRAINS {
             return false;
         }
-        // No driver aligns a piece to more than its size, rounded up to a power of two.
+        // No driver aligns a suballocation to more than its size, rounded up to a power of two.
         let align = grains.next_power_of_two();
         let (mut alike, mut fits, mut hole_at, mut at) = (false, false, 0, 0);
         while at < GRAINS {
@@ -141,7 +144,7 @@ pub(super) fn make(own: &AtomicPtr<c_void>) -> Option<&'static Slab> {
     ) {
         Ok(_) => mine,
         Err(theirs) => {
-            // SAFETY: nobody has seen ours.
+            // SAFETY: no other thread has seen this one.
             unsafe { dealloc(mine, layout) };
             theirs.cast()
         }
