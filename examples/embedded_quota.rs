@@ -1,13 +1,13 @@
-//! A key-value cache of an inference server, held to a quota without any preload library.
+//! Key-value cache of an inference server, limited to a quota without a preload library.
 //!
 //! The server hands out cache blocks itself, so it asks a memory tracker before it asks the driver:
-//! reserve, call the driver, keep the reservation or give it back. Several models share the quota;
-//! a request that does not fit evicts the least recently used sequence, and one that can never fit
-//! is refused with what would have been needed.
+//! reserve, call the driver, then keep or release the reservation. Several models share the quota.
+//! A request that does not fit evicts the least recently used sequence. One that can never fit is
+//! refused, with the bytes that it would need.
 //!
-//! ```text
-//! cargo run --example embedded_quota --no-default-features
-//! ```
+//!  ```text
+//!  cargo run --example embedded_quota --no-default-features
+//!  ```
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -20,9 +20,9 @@ use fcsp::units::Bytes;
 /// Tokens that fit into one block.
 const BLOCK_TOKENS: usize = 16;
 
-/// Where blocks come from: a driver's allocator in a real server, the heap here.
+/// Source of blocks: a driver's allocator in a real server, the heap here.
 trait Device: Sync {
-    /// A block of `bytes`, or nothing when the device itself is full.
+    /// Allocates a block of `bytes`; `None` when the device itself is full.
     fn allocate(&self, bytes: usize) -> Option<Box<[u8]>>;
 }
 
@@ -110,7 +110,7 @@ impl<'a, T: MemoryTracker, D: Device> Cache<'a, T, D> {
         }
     }
 
-    /// The sequence is answered: its blocks go back.
+    /// Ends an answered sequence and releases its blocks.
     fn end(&mut self, sequence: u64) {
         self.order.retain(|&known| known != sequence);
         for block in self.sequences.remove(&sequence).unwrap_or_default() {

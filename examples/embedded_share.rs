@@ -1,13 +1,14 @@
-//! Two tenants share one device's time, held to their shares without any preload library.
+//! Two tenants that share one device's time, limited to their shares without a preload library.
 //!
-//! A program that submits device work itself asks a governor first: it waits when it is not this
-//! tenant's turn, and tells the neighbours, through small shared pages, what it has had. Here both
-//! tenants run in one process, each on a thread of its own, on a device that is a clock; in earnest
-//! each is a process (or many) and the device an accelerator's stream, and nothing else changes.
+//! A program that submits device work itself asks a rate limiter first. It waits until it is this
+//! tenant's turn, and publishes its use of the device to its neighbours on small shared pages. Here
+//! both tenants run in one process, each on its own thread, and a clock stands for the device. In
+//! production each tenant is one process or many, and the device is an accelerator's stream;
+//! nothing else changes.
 //!
-//! ```text
-//! cargo run --example embedded_share --no-default-features
-//! ```
+//!  ```text
+//!  cargo run --example embedded_share --no-default-features
+//!  ```
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -24,9 +25,9 @@ use fcsp::share::params::Params;
 use fcsp::state::StateDir;
 use fcsp::tenant::Tenant;
 
-/// How long the tenants run.
+/// Time that the tenants run.
 const RUN: Duration = Duration::from_secs(2);
-/// What one piece of work takes.
+/// Device time of one piece of work.
 const KERNEL: Duration = Duration::from_micros(500);
 
 /// A device that does one thing after the other.

@@ -1,18 +1,19 @@
-//! An inference server's cache on the accelerators of two vendors at once, in one process, held to
-//! its parts of both without any preload library.
+//! Cache of an inference server on the accelerators of two vendors in one process, limited on both
+//! without a preload library.
 //!
-//! The backends are linked in. The server says once what it is to be held to, and calls a backend's
-//! wrapper where it called that vendor's driver: memory beyond the quota is refused with the
-//! driver's own code, memory information shows the quota as the device, launches wait for their
-//! turn. A router puts each sequence where most is free, turns to the other vendor on a refusal,
-//! and evicts when both refuse; then each device decodes for as long as its share allows.
+//! The backends are linked in. The server sets its limits once, and calls a backend's wrapper where
+//! it called that vendor's driver. Memory beyond the quota is refused with the driver's own code,
+//! memory information shows the quota as the device, and launches wait for their turn.
 //!
-//! It runs on the simulated drivers, which it builds on first use and loads as a machine with both
-//! vendors' drivers would.
+//! A router puts each sequence where most is free, turns to the other vendor on a refusal, and
+//! evicts when both refuse. Each device then decodes for as long as its share allows.
 //!
-//! ```text
-//! cargo run --example embedded_two_vendors --no-default-features --features cuda,hip
-//! ```
+//! The example runs on the simulated drivers. It builds them on first use and loads them as a
+//! machine with both vendors' drivers would.
+//!
+//!  ```text
+//!  cargo run --example embedded_two_vendors --no-default-features --features cuda,hip
+//!  ```
 
 use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
@@ -32,17 +33,17 @@ use fcsp::units::Bytes;
 
 const TENANT: &str = "server";
 const MIB: usize = 1 << 20;
-/// What one block of the cache takes; a sequence has several.
+/// Bytes of one block of the cache; a sequence has several.
 const BLOCK: usize = 4 * MIB;
-/// How long the devices decode.
+/// Time for which the devices decode.
 const DECODE: Duration = Duration::from_secs(2);
-/// What one decode step takes on the simulated devices, ns.
+/// Device time of one decode step on the simulated devices, ns.
 const STEP_NS: u64 = 200_000;
 /// Code that the simulated drivers take for an image with a kernel of any name.
 const IMAGE: [u8; 64] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\xe0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// What the server needs of an accelerator, in words for all vendors. Addresses and functions are
-/// numbers.
+/// Operations that the server needs of an accelerator, the same for all vendors. Addresses and
+/// functions are numbers.
 trait Accelerator: Sync {
     fn name(&self) -> &'static str;
     fn identity(&self) -> DeviceIdentity;
@@ -51,9 +52,9 @@ trait Accelerator: Sync {
     /// `None` where the vendor's call says that there is no memory.
     fn allocate(&self, bytes: usize) -> Option<u64>;
     fn free(&self, block: u64);
-    /// Free and total bytes, as a program sees them.
+    /// Returns the free and total bytes that a program sees.
     fn memory(&self) -> (usize, usize);
-    /// The same as the driver knows them, past the wrappers.
+    /// Returns the free and total bytes that the driver reports, past the wrappers.
     fn real_memory(&self) -> (usize, usize);
     /// Starts a decode step.
     fn step(&self);
@@ -81,7 +82,7 @@ mod nvidia {
     }
 
     impl Device {
-        /// Who the device is, before anything is asked of a wrapper.
+        /// Returns the device's identity, before any wrapper is called.
         pub fn identify() -> DeviceIdentity {
             let init = real::cuInit.get().expect("a CUDA driver");
             // SAFETY: cuInit may be called any number of times.
@@ -206,7 +207,7 @@ mod amd {
     }
 
     impl Device {
-        /// Who the device is, before anything is asked of a wrapper.
+        /// Returns the device's identity, before any wrapper is called.
         pub fn identify() -> DeviceIdentity {
             Hip::device_count().expect("a HIP runtime");
             Hip::identify(0).expect("a HIP device")
@@ -242,7 +243,7 @@ mod amd {
             self.identity
         }
 
-        /// Device 0 is every thread's own.
+        /// Does nothing: device 0 is current on every thread.
         fn enter(&self) {}
 
         fn allocate(&self, bytes: usize) -> Option<u64> {
@@ -321,7 +322,7 @@ struct Cache<'a> {
 }
 
 impl Cache<'_> {
-    /// All blocks of a sequence on one device, or none.
+    /// Allocates all blocks of a sequence on one device, or none.
     fn try_on(&self, at: usize, count: usize) -> Option<Vec<u64>> {
         let mut blocks = Vec::new();
         for _ in 0..count {
@@ -369,8 +370,8 @@ impl Cache<'_> {
     }
 }
 
-/// Builds the simulated drivers, and loads them by path: whoever then opens a driver by its name
-/// finds it loaded.
+/// Builds the simulated drivers and loads them by path. A later open of a driver by its name finds
+/// it loaded.
 fn load_drivers() -> io::Result<()> {
     let program = env::current_exe()?;
     // <target>/<profile>/examples/<program>
@@ -417,8 +418,8 @@ fn set(name: &str, value: impl AsRef<std::ffi::OsStr>) {
     unsafe { env::set_var(name, value) };
 }
 
-/// What a device's simulated driver reads when it is initialised: its machine, and where that
-/// machine's state is.
+/// Sets the variables that a device's simulated driver reads at initialisation: its machine, and
+/// the folder of that machine's state.
 fn machine(folder: &Path, model: &str) {
     set("FCSP_SIM", format!("{model},memory=1GiB,context=64MiB"));
     set("FCSP_SIM_STATE", folder.join(model));

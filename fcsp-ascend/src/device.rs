@@ -1,4 +1,4 @@
-//! What the driver says of its devices.
+//! Devices as the driver describes them.
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_hook::backend::Devices;

@@ -21,15 +21,15 @@ use crate::ffi::acl::*;
 use crate::ffi::rt::*;
 use crate::vendor::Ascend;
 
-/// Whether a call has nothing to ask: nobody governs this process, or a wrapper of this thread's
-/// has asked for the layers under it.
+/// Returns whether a call goes straight to the runtime: nobody governs this process, or an outer
+/// wrapper on this thread has already asked.
 #[inline(always)]
 fn passes() -> bool {
     straight::<Ascend>() || Launching::is_up()
 }
 
-/// What a wrapper calls in the end. Not a type each: with some sixty wrappers the library would be
-/// twice as large, for a nanosecond.
+/// Call that a wrapper makes in the end. A trait object: with a type for each of some sixty
+/// wrappers the library would be twice as large, to save a nanosecond.
 type Call<'a> = &'a dyn Fn() -> aclError;
 
 /// Submits a kernel.
@@ -50,20 +50,21 @@ pub(crate) fn kernel(
 /// are not.
 const ODD: usize = 1;
 
-/// The number of a function that is known by its stub on the host.
+/// Returns the number of a function that is known by its stub on the host.
 fn by_stub(stub: *const c_void) -> usize {
     (stub as usize) << 1 | ODD
 }
 
-/// The number of a function that is known by its binary and a tiling key.
+/// Returns the number of a function that is known by its binary and a tiling key.
 fn by_key(binary: *const c_void, key: u64) -> usize {
     let mixed = binary as u64 ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 17;
     (mixed & 0x7fff_ffff_ffff) as usize | ODD
 }
 
-/// The number of a function that is known by a name, which is remembered for the classifier.
+/// Returns the number of a function that is known by name, and remembers the name for the
+/// classifier.
 ///
-/// # Safety
+///  # Safety
 /// `name` is null or a C string.
 unsafe fn by_name(name: *const c_char) -> usize {
     if name.is_null() {
@@ -103,7 +104,7 @@ pub(crate) fn forget_names(binary: usize) {
     }
 }
 
-/// The name of a function.
+/// Returns the name of a function.
 pub fn name_of(function: usize) -> Option<String> {
     if function & ODD != 0 {
         let names = NAMES.try_lock().ok()?;
@@ -325,7 +326,7 @@ executes! {
     rtModelExecuteSync(mdl: rtModel_t, stm: rtStream_t, flag: u32, timeout: i32): stm;
 }
 
-/// Around a call in which the host waits for the device.
+/// Makes a call in which the host waits for the device, and tells the share so.
 fn waiting(drains: Drains, call: Call<'_>) -> aclError {
     let Some(_launching) = Launching::enter() else {
         return call();

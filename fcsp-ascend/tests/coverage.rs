@@ -33,8 +33,9 @@ fn what_matters_is_wrapped_or_has_a_reason() {
     assert!(gaps.is_empty(), "{gaps:#?}");
 }
 
-/// What starts work allows no exception but what calls the runtime for it; what takes memory, none
-/// but imports. A list that grew long here would be a list of ways around.
+/// Checks that the deciding roles have no unwrapped function but these. Unwrapped launches call the
+/// runtime for their work; unwrapped allocations import memory. A longer list would be a list of
+/// ways around the limits.
 #[test]
 fn roles_that_decide_have_no_exception_but_these() {
     let unwrapped = |role: Role| -> Vec<&str> {

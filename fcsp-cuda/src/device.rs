@@ -1,4 +1,4 @@
-//! What the driver says of its devices, and what is kept for each.
+//! Devices as the driver describes them, and the facts kept for each.
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_hook::backend::Devices;
@@ -12,7 +12,7 @@ use crate::ffi::cuda::{
 };
 use crate::vendor::Cuda;
 
-/// What is kept for a device.
+/// Facts kept for a device.
 #[derive(Debug)]
 pub struct PerDevice {
     /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit
@@ -26,7 +26,7 @@ fn attribute(device: CUdevice, which: CUdevice_attribute) -> Option<i32> {
     (unsafe { real::cuDeviceGetAttribute.get()?(&mut value, which, device) } == 0).then_some(value)
 }
 
-/// A device attribute as a count.
+/// Returns a device attribute as a count; 0 where the driver does not tell it.
 fn count_attribute(device: CUdevice, which: CUdevice_attribute) -> u64 {
     attribute(device, which)
         .and_then(|value| u64::try_from(value).ok())

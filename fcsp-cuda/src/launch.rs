@@ -17,7 +17,8 @@ use crate::vendor::{Cuda, shielded};
 pub mod copies;
 pub mod legacy;
 
-/// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
+/// Returns the true name of stream 0, which entry points of the per-thread kind take for another
+/// stream.
 #[inline]
 pub(crate) fn named(stream: CUstream, per_thread: bool) -> usize {
     let named = match (stream.is_null(), per_thread) {
@@ -40,10 +41,11 @@ fn kernel(
     launch::kernel::<Cuda>(function as usize, blocks, named(stream, per_thread), call)
 }
 
-/// While it lives, this thread may ask events and make them although another thread is capturing.
-/// In the mode that most captures use such a question breaks the capture, and a launch on a stream
-/// that is not captured must not be let by for that: one capture left open would be a way around
-/// the share.
+/// Guard under which this thread may create and query events while another thread captures.
+///
+/// Most captures use a mode in which such a query breaks the capture. A launch on a stream that is
+/// not captured must still pass the limiter: one open capture would otherwise be a way around the
+/// share.
 #[derive(Debug)]
 pub struct BesideCaptures(CUstreamCaptureMode);
 
@@ -52,7 +54,7 @@ impl BesideCaptures {
     #[cold]
     fn begin() -> Option<Self> {
         let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-        // The driver exchanges the mode for the one that the thread had.
+        // The driver swaps the thread's mode with this one.
         (call_real!(cuThreadExchangeStreamCaptureMode(&mut mode)) == CUDA_SUCCESS)
             .then_some(Self(mode))
     }

@@ -37,8 +37,8 @@ fn matter() -> impl Iterator<Item = &'static Symbol> {
         .filter(|symbol| symbol.role != Role::Passes)
 }
 
-/// What starts work, or takes and gives back memory of its own accord, allows few exceptions; a
-/// list that grew long here would be a list of ways around.
+/// Checks that the functions which start work or allocate memory have few exceptions. A longer list
+/// would be a list of ways around the limits.
 #[test]
 fn roles_that_decide_have_no_exception_but_these() {
     let launches: Vec<_> = matter()

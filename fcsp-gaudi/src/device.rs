@@ -1,5 +1,5 @@
-//! Which cards there are. A card's number in this process is its place in Synapse's list of
-//! modules; who it is everywhere, HLML says.
+//! Cards of this machine. A card's number in this process is its place in Synapse's list of
+//! modules; HLML tells its identity on the machine.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -20,17 +20,18 @@ use crate::{call_hlml, call_real};
 pub struct Card {
     /// Its module, by which it is acquired.
     pub module: synModuleId,
-    /// Who it is everywhere.
+    /// Identity of the card, the same in every process.
     pub identity: DeviceIdentity,
 }
 
 /// More than a machine has.
 const MOST: usize = 64;
 
-/// The cards that this process can see, in Synapse's order; `None` until Synapse is initialised.
+/// Returns the cards that this process can see, in Synapse's order; `None` until Synapse is
+/// initialised.
 pub fn all() -> Option<&'static [Card]> {
     static CARDS: AtomicPtr<Vec<Card>> = AtomicPtr::new(core::ptr::null_mut());
-    // Acquire pairs with the Release of whoever published it.
+    // Acquire pairs with the Release of the publishing thread.
     let known = CARDS.load(Ordering::Acquire);
     if !known.is_null() {
         // SAFETY: leaked, never freed.
@@ -45,25 +46,25 @@ pub fn all() -> Option<&'static [Card]> {
     Some(made)
 }
 
-/// The card with this number.
+/// Finds the card with this number.
 pub fn find(ordinal: i32) -> Option<&'static Card> {
     all()?.get(usize::try_from(ordinal).ok()?)
 }
 
-/// The number of the card that satisfies `wanted`.
+/// Returns the number of the card that satisfies `wanted`.
 pub fn position(wanted: impl Fn(&Card) -> bool) -> Option<i32> {
     let at = all()?.iter().position(wanted)?;
     i32::try_from(at).ok()
 }
 
-/// Free and all bytes of the card that this process has, as Synapse says.
+/// Returns the free and total bytes of this process's card, as Synapse reports them.
 pub fn of_card() -> Option<(u64, u64)> {
     let (mut free, mut total) = (0, 0);
     let result = call_real!(synDeviceGetMemoryInfo(DEVICE, &mut free, &mut total));
     (result == synSuccess).then_some((free, total))
 }
 
-/// The card that this process has, as it can be told from Synapse's PCI address of it.
+/// Finds this process's card by the PCI address that Synapse reports for it.
 pub fn find_acquired() -> Option<i32> {
     let mut address: [c_char; 64] = [0; 64];
     let length = address.len() as i32;
@@ -162,13 +163,13 @@ fn with_identities(modules: &[synModuleId]) -> Vec<Card> {
 pub struct Managed {
     /// Its module, where HLML tells.
     pub module: Option<synModuleId>,
-    /// What HLML calls its UUID: a serial number.
+    /// Serial number, which HLML calls the card's UUID.
     pub serial: String,
     /// Its PCI address.
     pub pci: Option<PciAddress>,
 }
 
-/// The cards that HLML lists; none where it is not there.
+/// Returns the cards that HLML lists; none where HLML is not loaded.
 fn managed() -> Vec<Managed> {
     // Taken back below, for the program's own initialisation to be its first.
     let ours = call_hlml!(hlml_init()) == HLML_SUCCESS;
@@ -191,7 +192,7 @@ fn by_index(index: u32) -> Option<Managed> {
     of_handle(device)
 }
 
-/// What HLML says of a card.
+/// Returns HLML's entry of a card.
 pub(crate) fn of_handle(device: hlml_device_t) -> Option<Managed> {
     let mut serial: [c_char; 128] = [0; 128];
     let length = serial.len() as u32;
@@ -213,7 +214,7 @@ pub(crate) fn of_handle(device: hlml_device_t) -> Option<Managed> {
     })
 }
 
-/// A C string in a buffer of ours that ends in zeroes.
+/// Reads a C string from a buffer of ours that ends in zeroes.
 fn text(place: *const c_char) -> String {
     // SAFETY: by the contract above.
     unsafe { CStr::from_ptr(place) }
@@ -221,8 +222,8 @@ fn text(place: *const c_char) -> String {
         .into_owned()
 }
 
-/// Sixteen bytes that stand for a serial number: two hashes (FNV-1a) of it, which every version of
-/// this library computes alike, for files are named by them.
+/// Returns sixteen bytes that stand for a serial number: two FNV-1a hashes of it. Every version of
+/// this library must compute them alike, because files are named by them.
 pub fn uuid(serial: &str) -> DeviceUuid {
     let hash = |seed: u64| {
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

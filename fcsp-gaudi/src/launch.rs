@@ -1,6 +1,8 @@
-//! Launches of recipes. Who has a card has all of its time, so they are never held back; their
-//! device time is counted where `FCSP_ACCOUNT_TIME` asks for that, and otherwise they have nothing
-//! to ask.
+//! Launches of recipes. A process that acquires a card has all of its time, so launches are never
+//! held back.
+//!
+//! Their device time is counted where `FCSP_ACCOUNT_TIME` asks for it; otherwise they go straight
+//! to the driver.
 
 use fcsp_hook::backend::Capture;
 use fcsp_hook::launch::{self, admits_graph, straight};

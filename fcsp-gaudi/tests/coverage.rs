@@ -28,7 +28,7 @@ fn what_matters_is_wrapped_or_has_a_reason() {
     assert!(gaps.is_empty(), "{gaps:#?}");
 }
 
-/// What starts work, or takes and gives back memory, allows no exception.
+/// Checks that every function which starts work, allocates or frees memory is wrapped.
 #[test]
 fn roles_that_decide_have_no_exception() {
     let decides = [

@@ -1,4 +1,4 @@
-//! What the runtime says of its devices, and what is kept for each.
+//! Devices as the runtime describes them, and the facts kept for each.
 
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -12,7 +12,7 @@ use crate::ffi::hip::*;
 use crate::vendor::{Device, Hip, context_of};
 use crate::{call_real, units};
 
-/// What is kept for a device.
+/// Facts kept for a device.
 #[derive(Debug)]
 pub struct PerDevice {
     /// Threads the device runs at once: bytes of stack a thread times this is what a stack limit
@@ -20,7 +20,8 @@ pub struct PerDevice {
     pub resident_threads: u64,
     /// The compute units that the tenant's work runs on, where not all.
     pub units: Option<Claim>,
-    /// Whether this process is known to use the device: what the runtime keeps there for it counts.
+    /// True once this process is known to use the device: the runtime's own memory there then
+    /// counts.
     pub(crate) in_use: AtomicBool,
 }
 
@@ -29,17 +30,17 @@ pub(crate) fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Opt
     (call_real!(hipDeviceGetAttribute(&mut value, which, device)) == hipSuccess).then_some(value)
 }
 
-/// A device attribute as a count.
+/// Returns a device attribute as a count; 0 where the runtime does not tell it.
 fn count_attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> u64 {
     attribute(device, which)
         .and_then(|value| u64::try_from(value).ok())
         .unwrap_or(0)
 }
 
-/// The major version of the runtime; 0 if it does not say.
+/// Returns the major version of the runtime; 0 if the runtime does not tell it.
 pub fn major() -> i32 {
     static MAJOR: AtomicI32 = AtomicI32::new(-1);
-    // Relaxed: the answer is the same whoever finds it.
+    // Relaxed: every thread finds the same answer.
     match MAJOR.load(Ordering::Relaxed) {
         -1 => {
             let mut version = 0;
@@ -67,8 +68,9 @@ fn own_number(ordinal: hipDevice_t) -> Option<DeviceUuid> {
     ))
 }
 
-/// The characters are the device's number in hexadecimal digits; as bytes they are a UUID's first
-/// half, which is also what ROCm SMI calls the unique id.
+/// Decodes a device's number from its 16 hexadecimal digits.
+///
+/// The eight bytes become the first half of a UUID. ROCm SMI calls the same number the unique id.
 fn number_from(characters: [u8; 16]) -> DeviceUuid {
     let mut out = [0; 16];
     for (place, pair) in out.iter_mut().zip(characters.chunks_exact(2)) {
@@ -82,7 +84,7 @@ fn number_from(characters: [u8; 16]) -> DeviceUuid {
     DeviceUuid(out)
 }
 
-/// A number for a device that has none of its own, by where it is plugged in.
+/// Makes a number for a device that has none of its own from its PCI address.
 pub(crate) fn number_of(pci: PciAddress) -> DeviceUuid {
     let mut out = [0; 16];
     out[8..12].copy_from_slice(&pci.domain.to_be_bytes());
@@ -92,18 +94,18 @@ pub(crate) fn number_of(pci: PciAddress) -> DeviceUuid {
 
 impl Devices for Hip {
     type PerDevice = PerDevice;
-    /// For a process that uses a device at all. Not measured, for want of a device
-    /// (docs/assumptions.md): as on NVIDIA's.
+    /// Bytes of a context for a process that uses a device. It is NVIDIA's figure, for want of a
+    /// device to measure it on (docs/assumptions.md).
     const CONTEXT_ESTIMATE: u64 = 640 << 20;
 
-    /// The runtime initialises itself when it is asked.
+    /// Asks the runtime, which initialises itself when it is asked.
     fn device_count() -> Option<i32> {
         let mut count = 0;
         (call_real!(hipGetDeviceCount(&mut count)) == hipSuccess).then_some(count)
     }
 
-    /// The device's own number where the runtime tells it (16 characters, from 5.2), or else a
-    /// number made of its address.
+    /// Returns the device's identity. Its UUID is the device's own number where the runtime tells
+    /// it (16 characters, from 5.2), or else is made from the PCI address.
     fn identify(ordinal: hipDevice_t) -> Option<DeviceIdentity> {
         let byte = |which| attribute(ordinal, which).and_then(|value| u8::try_from(value).ok());
         let pci = match (
@@ -151,7 +153,8 @@ impl Devices for Hip {
             .map_or(WHOLE, |claim| claim.part())
     }
 
-    /// The runtime's contexts are its devices: an ordinal stands for one, counted from 1.
+    /// Returns the current device as a context. The runtime's contexts are its devices: an ordinal
+    /// stands for one, counted from 1.
     #[inline]
     fn current_context() -> Option<usize> {
         let mut device = 0;

@@ -21,7 +21,8 @@ use crate::vendor::{Hip, Inside, shielded};
 pub mod copies;
 pub mod legacy;
 
-/// Stream 0 by its true name: entry points of the per-thread kind mean another one by it.
+/// Returns the true name of stream 0, which entry points of the per-thread kind take for another
+/// stream.
 #[inline]
 pub(crate) fn named(stream: hipStream_t, per_thread: bool) -> usize {
     let named = match (stream.is_null(), per_thread) {
@@ -47,7 +48,7 @@ fn blocks_of(threads: [u32; 3], block: [u32; 3]) -> u64 {
         .fold(1, u64::saturating_mul)
 }
 
-/// A host function as launches name it, apart from function handles.
+/// Returns the number of a host function in launches, which differs from every function handle.
 #[inline]
 fn host(function: *const c_void) -> usize {
     function as usize | HOST_FUNCTION
@@ -67,10 +68,11 @@ fn kernel(
     launch::kernel::<Hip>(function, blocks, named(stream, per_thread), call)
 }
 
-/// While it lives, this thread may ask events and make them although another thread is capturing.
-/// In the mode that most captures use such a question breaks the capture, and a launch on a stream
-/// that is not captured must not be let by for that: one capture left open would be a way around
-/// the share.
+/// Guard under which this thread may create and query events while another thread captures.
+///
+/// Most captures use a mode in which such a query breaks the capture. A launch on a stream that is
+/// not captured must still pass the limiter: one open capture would otherwise be a way around the
+/// share.
 #[derive(Debug)]
 pub struct BesideCaptures(hipStreamCaptureMode);
 
@@ -79,7 +81,7 @@ impl BesideCaptures {
     #[cold]
     fn begin() -> Option<Self> {
         let mut mode = hipStreamCaptureModeRelaxed;
-        // The runtime exchanges the mode for the one that the thread had.
+        // The runtime swaps the thread's mode with this one.
         (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess)
             .then_some(Self(mode))
     }

@@ -1,6 +1,7 @@
-//! What the answers of a management library are made from: a program that only looks never
-//! initialises the driver, so nothing is attached for it; the tenant's region file is read from
-//! outside.
+//! Basis of a management library's answers.
+//!
+//! A program that only looks never initialises the driver, so nothing is attached for it: the
+//! tenant's region file is read from outside.
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::process::ProcessManager;
@@ -10,7 +11,7 @@ use fcsp_core::tenant::Tenant;
 
 use crate::embedding;
 
-/// What the tenant may know of a device.
+/// Memory of a device as its tenant may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// Bytes it may hold; less than the device has.
@@ -20,8 +21,8 @@ pub struct View {
 }
 
 impl View {
-    /// The tenant's view of `device`, which has `total` bytes; `None` where there is no tenant or
-    /// no limit below that.
+    /// Returns the tenant's view of `device`, which has `total` bytes; `None` without a tenant or a
+    /// limit below `total`.
     pub fn of(device: &DeviceIdentity, total: u64) -> Option<Self> {
         let tenant = tenant()?;
         let view = Self::of_one(&tenant, device, total)?;
@@ -36,7 +37,7 @@ impl View {
         (limit < total).then_some(Self { limit, used })
     }
 
-    /// One tenant's own limit, and what counts against it.
+    /// Returns one tenant's own limit, and the bytes that count against it.
     fn of_one(tenant: &Tenant, device: &DeviceIdentity, total: u64) -> Option<Self> {
         let (_, limits) = tenant.limits().ok()?;
         let path = tenant
@@ -55,13 +56,13 @@ impl View {
         })
     }
 
-    /// Bytes to show as free, when the device itself has `physical` left.
+    /// Returns the bytes to show as free when the device itself has `physical` left.
     pub fn free(&self, physical: u64) -> u64 {
         (self.limit - self.used).min(physical)
     }
 }
 
-/// The tenant this process belongs to, without becoming one of its device users.
+/// Joins the tenant of this process without becoming one of its device users.
 fn tenant() -> Option<Tenant> {
     let config = embedding::in_force().ok()?;
     if config.memory.is_empty() && config.tenant.is_none() {
@@ -70,10 +71,12 @@ fn tenant() -> Option<Tenant> {
     Tenant::join(&StateDir::provide(), &config).ok()
 }
 
-/// The place of a device, with the management library's number `index`, among those that a variable
-/// of this environment makes visible, which is what programs call it; the number itself without
-/// such a variable. `is_it` says whether a word that is no number names the device. What follows a
-/// word that the vendors' rules end the list at is not visible.
+/// Returns a device's place among the devices that `variable` makes visible; that is the number by
+/// which programs know it.
+///
+/// `index` is the management library's number of the device, and the result where the variable is
+/// not set. `is_it` tells whether a word that is no number names the device. By the vendors' rules
+/// some words end the list: devices after them are not visible.
 pub fn visible_index(variable: &str, index: u32, is_it: impl Fn(&str) -> bool) -> Option<u32> {
     match std::env::var(variable) {
         Ok(list) => place_in(&list, index, is_it),
@@ -91,8 +94,8 @@ fn place_in(list: &str, index: u32, is_it: impl Fn(&str) -> bool) -> Option<u32>
     })?
 }
 
-/// Whether `word` names the device with this UUID: by all of it or by its beginning, which is how
-/// the vendors let a device be named. Prefixes of one word, as `GPU-` and `MIG-`, say nothing else.
+/// Returns whether `word` names the device with this UUID, by all of it or by its beginning, as the
+/// vendors allow. A bare prefix such as `GPU-` or `MIG-` names none.
 pub fn names(word: &str, uuid: DeviceUuid) -> bool {
     let digits = |text: &str| text.to_ascii_lowercase().replace('-', "");
     let known = digits(&uuid.to_string()[4..]);
@@ -115,8 +118,8 @@ pub struct Own {
 }
 
 impl Own {
-    /// The number here of the process that the library lists under `number`; `None` if it is not
-    /// the tenant's.
+    /// Returns the number here of the process that the library lists under `number`; `None` if it
+    /// is not the tenant's.
     pub fn here(&self, number: u32) -> Option<u32> {
         if let Some(&(_, here)) = self.listed.iter().find(|&&(listed, _)| listed == number) {
             return Some(here);
@@ -127,8 +130,8 @@ impl Own {
         is_ours.then_some(number)
     }
 
-    /// The number under which the library lists the process that has this number here; `None` if it
-    /// is not the tenant's.
+    /// Returns the number under which the library lists the process with this number here; `None`
+    /// if it is not the tenant's.
     pub fn listed(&self, here: u32) -> Option<u32> {
         match self.listed.iter().find(|&&(_, known)| known == here) {
             Some(&(listed, _)) => Some(listed),
@@ -136,8 +139,8 @@ impl Own {
         }
     }
 
-    /// For an entry of the library's list: whether the process is the tenant's. Its number is then
-    /// the one here.
+    /// Returns whether the process of a list entry is the tenant's, and sets `number` to its number
+    /// here.
     pub fn keeps(&self, number: &mut u32) -> bool {
         let here = self.here(*number);
         *number = here.unwrap_or(*number);
@@ -145,7 +148,7 @@ impl Own {
     }
 }
 
-/// The tenant's processes; `None` if this process is in no tenant.
+/// Returns the tenant's processes; `None` if this process is in no tenant.
 pub fn own_processes() -> Option<Own> {
     let tenant = tenant()?;
     let mut own = Own {
@@ -184,8 +187,10 @@ pub unsafe fn retain<T: Copy>(list: *mut T, count: u32, keep: impl Fn(&mut T) ->
     kept as u32
 }
 
-/// Whether process numbers here are those that a driver reports: in the first PID namespace, whose
-/// inode number the kernel fixes (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+/// Returns whether process numbers here equal the numbers that a driver reports.
+///
+/// That is so in the first PID namespace, whose inode number the kernel fixes (PROC_PID_INIT_INO,
+/// include/linux/proc_ns.h).
 pub fn sees_own_numbers() -> bool {
     std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
 }

@@ -1,4 +1,4 @@
-//! This process: its tenant, its devices, and what happens at fork.
+//! Tenant and devices of this process, and their reset in a forked child.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -20,14 +20,14 @@ use crate::setup::{
     Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain, logging,
 };
 
-/// What this process is to FCSP.
+/// Status of this process towards FCSP.
 #[derive(Debug)]
 pub enum Status<B: Backend> {
-    /// Nobody asked for anything: every call goes straight to the driver.
+    /// Nobody set limits: every call goes straight to the driver.
     Ungoverned,
-    /// A tenant's process.
+    /// The process belongs to a tenant.
     Governed(Governed<B>),
-    /// Somebody asked for limits that cannot be kept, for this reason. Memory fails closed.
+    /// Limits were set but cannot be enforced, for this reason. Memory fails closed.
     Broken(String),
 }
 
@@ -44,47 +44,47 @@ struct DeviceCell<B: Backend> {
     device: AtomicPtr<Device<B>>,
 }
 
-/// What a memory wrapper is to do.
+/// Decision for a memory wrapper.
 pub enum Scope<B: Backend> {
-    /// Hand the call to the driver and think no more of it.
+    /// Pass the call to the driver unchanged.
     Pass,
-    /// The call belongs to this device, in this context; 0 where none was asked about.
+    /// The call belongs to this device and context; the context is 0 where it was not asked for.
     On(&'static Device<B>, usize),
-    /// Refuse: limits were asked for and cannot be kept.
+    /// Refuse the call: limits were set but cannot be enforced.
     Refuse,
 }
 
-/// Nobody has asked yet.
+/// Not yet known.
 const UNKNOWN: u32 = 0;
-/// No tenant: launches are the driver's alone.
+/// No tenant: launches go straight to the driver.
 const FREE: u32 = 1;
-/// A tenant's process.
+/// The process belongs to a tenant.
 const GOVERNED: u32 = 2;
 
-/// Time between two attempts to set up where the first failed for a reason that may pass, ns.
+/// Time between two attempts to set up, after a failure that may pass, ns.
 const RETRY_NS: u64 = 1_000_000_000;
 
-/// Everything that a backend knows of this process. A static of each backend; see
+/// State of a backend in this process. Each backend has one, a static; see
 /// [`crate::backend::Driver::process`].
 #[derive(Debug)]
 pub struct Process<B: Backend> {
-    /// What a launch looks at that has nothing to ask.
+    /// Word that a launch checks to go straight to the driver.
     pub(crate) straight: Straight<B>,
-    /// What launches are to whom.
+    /// [`UNKNOWN`], [`FREE`] or [`GOVERNED`]: the cached answer of [`Self::is_free`].
     state: AtomicU32,
-    /// Counts contexts that died: what threads remember of them is then void.
+    /// Number of contexts that died. A new value makes the contexts that threads cached void.
     epoch: AtomicU32,
-    /// The device, if this process uses just one.
+    /// The device, if this process uses just one; null otherwise.
     only: AtomicPtr<Device<B>>,
-    /// The device of a process that has just one, once it is used: most processes, and one load for
-    /// them.
+    /// The device of a process that has just one, once it is used; null otherwise. Most processes
+    /// have one, and then need one load.
     sole: AtomicPtr<Device<B>>,
-    /// Null until the first call that matters; replaced by null in a forked child.
+    /// Null until the first call that needs it, and again in a forked child.
     status: AtomicPtr<Status<B>>,
-    /// The last attempt to set up that failed for a reason which may pass; null if there was none.
-    /// Kept beside `status`, which stays null.
+    /// Status after the last failed attempt to set up, where the failure may pass; null without
+    /// one. `status` stays null meanwhile.
     failed: AtomicPtr<Status<B>>,
-    /// When to try again, ns of CLOCK_MONOTONIC. Written before `failed`.
+    /// Time of the next attempt, ns of `CLOCK_MONOTONIC`. Written before `failed`.
     retry_ns: AtomicU64,
     live: AtomicPtr<Allocations<Record<B>>>,
     addresses: Addresses,
@@ -93,7 +93,7 @@ pub struct Process<B: Backend> {
 }
 
 impl<B: Backend> Process<B> {
-    /// A process of which nothing is known yet.
+    /// Creates the state of a process of which nothing is known yet.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -112,8 +112,10 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// This process's status. The first call after the driver is ready sets it up, which takes
-    /// files and a few milliseconds; later calls are one load. `None` before the driver is ready.
+    /// Returns this process's status; `None` before the driver is ready.
+    ///
+    /// The first call after that sets the process up, which takes files and a few milliseconds.
+    /// Later calls are one load.
     #[inline]
     pub fn status(&'static self) -> Option<&'static Status<B>> {
         // Acquire: the status was fully made before its address was published.
@@ -125,7 +127,7 @@ impl<B: Backend> Process<B> {
         self.set_up()
     }
 
-    /// The governed process, if it is one and the driver is initialised.
+    /// Returns the managed process, if it is one and the driver is initialised.
     #[inline]
     pub fn governed(&'static self) -> Option<&'static Governed<B>> {
         match self.status() {
@@ -134,7 +136,7 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// Whether limits were asked for that cannot be kept: no device is to be had then.
+    /// Returns whether limits were set that cannot be enforced: no device can then be used.
     pub fn is_broken(&'static self) -> bool {
         matches!(self.status(), Some(Status::Broken(_)))
     }
@@ -155,7 +157,7 @@ impl<B: Backend> Process<B> {
         if config.source == Source::Nothing && config.tenant.is_none() {
             return Some(self.publish(Status::Ungoverned));
         }
-        // Before anything is locked or opened: a child that is forked at any later instant begins
+        // Before anything is locked or opened: a child that is forked at any later instant starts
         // anew.
         fork::watch(after_fork_in_child::<B>);
         fork::check();
@@ -170,8 +172,8 @@ impl<B: Backend> Process<B> {
             return Some(failed);
         }
         if !config.spatial.is_empty() {
-            // What keeps a process on some units must be there before it starts, and `fcsp run`
-            // takes this variable away.
+            // Compute units must be set before a process starts. `fcsp run` does that, and removes
+            // this variable.
             complain(
                 "FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept",
             );
@@ -179,8 +181,8 @@ impl<B: Backend> Process<B> {
         if let Err(reason) = B::check_settings() {
             return Some(self.publish(Status::Broken(reason)));
         }
-        // Before the driver is initialised there is nothing to govern and nothing to be asked; it
-        // refuses allocations by itself.
+        // Before the driver is initialised there is nothing to limit, and the driver refuses
+        // allocations by itself.
         let count = B::device_count()?;
         let status = match Tenant::join(&StateDir::provide(), &config) {
             Ok(tenant) if names_no_device::<B>(&tenant, count) => Status::Broken(
@@ -201,15 +203,15 @@ impl<B: Backend> Process<B> {
         Some(self.publish(status))
     }
 
-    /// The answer of an attempt that failed a short while ago.
+    /// Returns the status of an attempt that failed less than [`RETRY_NS`] ago.
     fn failed_lately(&self) -> Option<&'static Status<B>> {
         // SAFETY: leaked, never freed. Acquire pairs with the Release in `fail_for_now`.
         let failed = unsafe { self.failed.load(Ordering::Acquire).as_ref() }?;
         (now_ns() < self.retry_ns.load(Ordering::Relaxed)).then_some(failed)
     }
 
-    /// Refuses for [`RETRY_NS`]: a lock that a stopped process holds, a full disk or a table
-    /// without a free descriptor may be another thing then.
+    /// Refuses for [`RETRY_NS`]. Some failures pass: a lock of a stopped process, a full disk, a
+    /// table without a free descriptor.
     fn fail_for_now(&self, reason: String) -> &'static Status<B> {
         self.retry_ns
             .store(now_ns().saturating_add(RETRY_NS), Ordering::Relaxed);
@@ -237,7 +239,7 @@ impl<B: Backend> Process<B> {
         leaked
     }
 
-    /// Takes in limits that were changed from outside, while a thread waits at its gate.
+    /// Applies limits that were changed from outside while a thread waits at its gate.
     pub fn notice_new_limits(&'static self) {
         if let Some(governed) = self.governed() {
             for device in governed.devices() {
@@ -249,12 +251,12 @@ impl<B: Backend> Process<B> {
     /// Forgets which device contexts belong to; called when a context dies, since its address may
     /// be used again.
     pub fn forget_context(&self) {
-        // Relaxed: a thread that uses a context made at the same address has heard of it from
-        // whoever made it.
+        // Relaxed: a thread learns of a new context at the same address by a synchronisation of the
+        // program's own.
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The calling thread's current context and its device.
+    /// Returns the calling thread's current context and its device.
     pub fn current(&self) -> Option<(usize, i32)> {
         Thread::with(|thread| self.current_in(thread))
     }
@@ -273,20 +275,20 @@ impl<B: Backend> Process<B> {
         Some((context, ordinal))
     }
 
-    /// The scope of a call that concerns the current context's device.
+    /// Returns the scope of a call that concerns the current context's device.
     #[inline]
     pub fn scope(&'static self) -> Scope<B> {
         Thread::with(|thread| self.scope_in(thread))
     }
 
-    /// The same, from inside a wrapper.
+    /// Returns the same as [`Self::scope`], from inside a wrapper.
     #[inline]
     pub fn scope_inside(&'static self, inside: &Inside) -> Scope<B> {
         inside.with(|thread| self.scope_in(thread))
     }
 
-    /// The scope of a call made inside a wrapper where the context does not matter: [`Scope::On`]
-    /// may name none. Without a current context the driver refuses by itself.
+    /// Returns the scope of a call inside a wrapper for which the context does not matter:
+    /// [`Scope::On`] may name none. Without a current context the driver refuses by itself.
     #[inline]
     pub fn scope_of_device(&'static self, inside: &Inside) -> Scope<B> {
         match self.sole() {
@@ -295,7 +297,7 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// The governed device of an ordinal.
+    /// Returns the managed device with this ordinal.
     #[inline]
     pub(crate) fn device(&'static self, ordinal: i32) -> Option<&'static Device<B>> {
         match self.sole() {
@@ -324,7 +326,7 @@ impl<B: Backend> Process<B> {
                     Some(device) => Scope::On(device, context),
                     None => Scope::Refuse,
                 },
-                // No context: the driver refuses in its own words.
+                // No context: the driver refuses the call itself.
                 None => Scope::Pass,
             },
             Some(Status::Broken(_)) => Scope::Refuse,
@@ -332,12 +334,12 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// The scope of a call that names its device.
+    /// Returns the scope of a call that names its device.
     pub fn scope_of(&'static self, ordinal: i32) -> Scope<B> {
         match self.status() {
             Some(Status::Governed(governed)) => match governed.device(ordinal) {
                 Some(device) => Scope::On(device, 0),
-                // An ordinal that does not exist is the driver's to refuse.
+                // The driver refuses an ordinal that does not exist.
                 None if B::identify(ordinal).is_none() => Scope::Pass,
                 None => Scope::Refuse,
             },
@@ -346,19 +348,20 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// This process's live allocations that begin at a page of the address space.
+    /// Returns this process's live allocations that begin at a page of the address space.
     #[inline]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// The numbers that contexts have in there.
+    /// Returns the numbers that stand for contexts in [`Self::addresses`].
     #[inline]
     pub(crate) fn contexts(&self) -> &Contexts {
         &self.contexts
     }
 
-    /// This process's other live allocations, by address or handle. Made on first use.
+    /// Returns this process's other live allocations, by address or handle. The table is made on
+    /// first use.
     #[inline]
     pub fn live(&self) -> &'static Allocations<Record<B>> {
         // Acquire: made before its address was published.
@@ -372,7 +375,7 @@ impl<B: Backend> Process<B> {
 
     // Launches.
 
-    /// Whether nobody governs this process: launches are then the driver's alone.
+    /// Returns whether the process is unmanaged: launches then go straight to the driver.
     #[inline]
     pub fn is_free(&'static self) -> bool {
         match self.state.load(Ordering::Relaxed) {
@@ -389,7 +392,7 @@ impl<B: Backend> Process<B> {
                 self.state.store(GOVERNED, Ordering::Relaxed);
                 false
             }
-            // Not for good: the next launch asks again.
+            // Only for now: the next launch asks again.
             Some(_) if self.status.load(Ordering::Relaxed).is_null() => true,
             Some(_) => {
                 self.state.store(FREE, Ordering::Relaxed);
@@ -401,7 +404,7 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// The compute share of the device that the calling thread's context is on, if it has one to
+    /// Returns the compute share of the device of the calling thread's context, if it has one to
     /// keep.
     #[inline]
     pub fn compute(&'static self) -> Option<&'static Compute<B>> {
@@ -416,7 +419,7 @@ impl<B: Backend> Process<B> {
         }
     }
 
-    /// The compute share of the device with this ordinal, for calls that name their device.
+    /// Returns the compute share of the device with this ordinal, for calls that name their device.
     #[inline]
     pub fn compute_of(&'static self, ordinal: i32) -> Option<&'static Compute<B>> {
         let only = self.only.load(Ordering::Acquire);
@@ -429,7 +432,7 @@ impl<B: Backend> Process<B> {
         self.governed()?.device(ordinal)?.compute()
     }
 
-    /// Says which device this process uses, if it is just one; called when one is attached.
+    /// Records the device that this process uses, if it is just one; called when one is attached.
     fn devices_changed(&'static self, only: Option<&'static Device<B>>) {
         let only = only.map_or(core::ptr::null_mut(), |device| {
             core::ptr::from_ref(device).cast_mut()
@@ -438,8 +441,8 @@ impl<B: Backend> Process<B> {
         self.only.store(only, Ordering::Release);
     }
 
-    /// Says, for launches that need not ask, what the only device keeps at `generation`: no share,
-    /// or this one.
+    /// Tells the launch fast path what the only device enforces at `generation`: no share, or this
+    /// one.
     pub(crate) fn keeps(
         &'static self,
         device: &Device<B>,
@@ -457,7 +460,7 @@ impl<B: Backend> Process<B> {
     }
 }
 
-/// Says which variables were meant for FCSP and are read by nobody.
+/// Logs the variables that look meant for FCSP but have a name that it does not read.
 #[cold]
 fn say_wrong_names() {
     for (name, _) in std::env::vars_os() {
@@ -467,8 +470,8 @@ fn say_wrong_names() {
     }
 }
 
-/// Whether there are memory limits, and none of them is for any of the `count` devices. Somebody
-/// asked for limits and would get none.
+/// Returns whether there are memory limits and none of them is for any of the `count` devices. Such
+/// limits would have no effect, against the user's intent.
 fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
     let Ok((_, limits)) = tenant.limits_when_settled() else {
         return false;
@@ -480,9 +483,10 @@ fn names_no_device<B: Backend>(tenant: &Tenant, count: i32) -> bool {
             .all(|device| limits.memory.for_device(&device).is_none())
 }
 
-/// Async-signal-safe: plain stores. Most drivers do not survive a fork, but a child that forked
-/// before its parent used the device may use it, and then joins with a slot of its own. The
-/// parent's places are let go of by [`crate::fork`].
+/// Resets the process's state in a forked child. Async-signal-safe: plain stores.
+///
+/// Most drivers do not survive a fork. A child that forked before its parent used the device may
+/// use it, and then joins with a slot of its own. [`crate::fork`] releases the parent's slots.
 fn after_fork_in_child<B: Backend>() {
     let process = B::process();
     process.sole.store(core::ptr::null_mut(), Ordering::Release);
@@ -493,7 +497,7 @@ fn after_fork_in_child<B: Backend>() {
         .failed
         .store(core::ptr::null_mut(), Ordering::Release);
     process.setting_up.forget();
-    // Fresh books: the old ones may hold locks of threads that do not exist here.
+    // New tables: the old ones may hold locks of threads that do not exist in the child.
     process.live.store(core::ptr::null_mut(), Ordering::Release);
     process.addresses.forget();
     B::forget_in_child();
@@ -502,8 +506,8 @@ fn after_fork_in_child<B: Backend>() {
 }
 
 impl<B: Backend> Governed<B> {
-    /// The device with this ordinal, attached on first use. `None` if it cannot be: memory then
-    /// fails closed.
+    /// Returns the device with this ordinal, attached on first use. `None` if it cannot be
+    /// attached: memory then fails closed.
     #[inline]
     pub fn device(&'static self, ordinal: i32) -> Option<&'static Device<B>> {
         let cell = usize::try_from(ordinal)
@@ -518,7 +522,7 @@ impl<B: Backend> Governed<B> {
         self.attach(ordinal, cell)
     }
 
-    /// Devices this process has used.
+    /// Returns the devices that this process has used.
     pub fn devices(&self) -> impl Iterator<Item = &'static Device<B>> + '_ {
         // SAFETY: devices are leaked, never freed.
         self.devices

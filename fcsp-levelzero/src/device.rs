@@ -1,5 +1,7 @@
-//! The devices of this process, in the order in which the API lists them: root devices, driver
-//! after driver. What the API lists below a device (tiles, and single engines below them) is that
+//! Devices of this process, in the order in which the API lists them: root devices, driver after
+//! driver.
+//!
+//! An entry that the API lists below a device (a tile, or an engine below a tile) stands for that
 //! device.
 
 use core::ffi::c_void;
@@ -28,7 +30,7 @@ pub struct Known {
     pub ticks_a_second: u64,
     /// Bits of an event's times that count.
     pub timestamp_bits: u32,
-    /// Who it is.
+    /// Identity of the device.
     pub identity: DeviceIdentity,
 }
 
@@ -41,7 +43,7 @@ struct All {
 
 static ALL: AtomicPtr<All> = AtomicPtr::new(core::ptr::null_mut());
 
-/// In a forked child: handles do not survive.
+/// Forgets all handles in a forked child: they do not survive a fork.
 pub fn forget_in_child() {
     ALL.store(core::ptr::null_mut(), Ordering::Release);
     for place in &GIVEN {
@@ -49,7 +51,7 @@ pub fn forget_in_child() {
     }
 }
 
-/// What `list` lists: it is asked for the number, then for the entries.
+/// Returns the entries of `list`, which is asked first for their number and then for them.
 fn listed(list: impl Fn(*mut u32, *mut *mut c_void) -> ze_result_t) -> Option<Vec<*mut c_void>> {
     let mut count = 0;
     if list(&mut count, core::ptr::null_mut()) != ZE_RESULT_SUCCESS {
@@ -64,7 +66,7 @@ fn listed(list: impl Fn(*mut u32, *mut *mut c_void) -> ze_result_t) -> Option<Ve
     (result == ZE_RESULT_SUCCESS).then_some(handles)
 }
 
-/// Bytes of a device's memories.
+/// Returns the bytes of all memories of a device.
 fn total_of(device: ze_device_handle_t) -> u64 {
     let mut count = 0;
     if call_real!(zeDeviceGetMemoryProperties(
@@ -122,7 +124,7 @@ fn look_at(device: ze_device_handle_t, ordinal: i32) -> Option<Known> {
     })
 }
 
-/// What the API lists below a device, and below that.
+/// Adds the entries that the API lists below a device, and those below them.
 fn add_below(device: ze_device_handle_t, known: Known, tiles: &mut Vec<Known>, depth: u32) {
     let below = listed(|count, place| call_real!(zeDeviceGetSubDevices(device, count, place)));
     for tile in below.unwrap_or_default() {
@@ -204,12 +206,12 @@ fn ask_first() -> Option<&'static All> {
     Some(SetupOnce::publish(&ALL, || found))
 }
 
-/// A root device.
+/// Finds a root device by its ordinal.
 pub fn by_ordinal(ordinal: i32) -> Option<&'static Known> {
     all()?.known.iter().find(|known| known.ordinal == ordinal)
 }
 
-/// The device of a handle; a tile's is that of the device it is on.
+/// Finds the device of a handle. A tile belongs to its root device.
 #[inline]
 pub fn by_handle(handle: ze_device_handle_t) -> Option<&'static Known> {
     all()?
@@ -218,7 +220,7 @@ pub fn by_handle(handle: ze_device_handle_t) -> Option<&'static Known> {
         .find(|known| known.handle == handle as usize)
 }
 
-/// The root device with this UUID.
+/// Finds the root device with this UUID.
 pub fn by_uuid(uuid: DeviceUuid) -> Option<&'static Known> {
     all()?
         .known
@@ -226,7 +228,7 @@ pub fn by_uuid(uuid: DeviceUuid) -> Option<&'static Known> {
         .find(|known| known.identity.uuid == uuid)
 }
 
-/// Whether a handle that is not known stands for a device all the same.
+/// Returns whether a handle that is not known stands for a device all the same.
 pub fn is_one(handle: usize) -> bool {
     let mut properties = ze_device_properties_t::zeroed();
     properties.stype = ZE_STRUCTURE_TYPE_DEVICE_PROPERTIES;
@@ -237,7 +239,7 @@ pub fn is_one(handle: usize) -> bool {
         )) == ZE_RESULT_SUCCESS
 }
 
-/// Whether a queue group only copies.
+/// Returns whether a queue group only copies.
 pub(crate) fn only_copies(device: ze_device_handle_t, group: u32) -> bool {
     let mut count = 0;
     if call_real!(zeDeviceGetCommandQueueGroupProperties(

@@ -1,8 +1,8 @@
-//! Everything that starts work on the device, and what waits for it.
+//! Calls that start work on the device, and calls that wait for it.
 //!
-//! On an immediate list a launch runs when it is appended, so there it is charged. On a regular
-//! list it is recorded: the list is charged as a whole each time it is executed, by what a list
-//! with the same in it was seen to cost.
+//! A launch on an immediate list runs when it is appended, and is charged there. A launch on a
+//! regular list is recorded. Each execution charges the list as a whole, by the measured cost of a
+//! list with the same content.
 
 use core::ffi::c_void;
 
@@ -30,12 +30,12 @@ impl Capture for LevelZero {
 /// One device's compute share.
 type Compute = fcsp_hook::compute::Compute<LevelZero>;
 
-/// The share of the device that a queue or list is on, if it has one to keep.
+/// Returns the compute share of the device that a queue or list is on, if it has one to keep.
 fn share(lane: queues::Lane) -> Option<&'static Compute> {
     process().compute_of(lane.ordinal)
 }
 
-/// What is to be done with something that is appended to a list.
+/// Way in which an appended command is charged.
 enum Governed {
     /// It runs now, and this share is to be asked.
     AtOnce(&'static Compute),
@@ -93,9 +93,9 @@ unsafe fn blocks(groups: *const ze_group_count_t) -> u64 {
     })
 }
 
-/// The handles of a call.
+/// Returns the handles of a call as a slice.
 ///
-/// # Safety
+///  # Safety
 /// `handles` is null or points to `count` of them.
 unsafe fn all<'a>(handles: *const *mut c_void, count: u32) -> &'a [*mut c_void] {
     if handles.is_null() {
@@ -288,7 +288,7 @@ pub unsafe extern "C" fn zeCommandListImmediateAppendCommandListsExp(
     })
 }
 
-/// Around a call that waits for one queue or immediate list.
+/// Makes a call that waits for one queue or immediate list, and tells the share so.
 fn waits_for(queue: *mut c_void, call: impl Fn() -> ze_result_t) -> ze_result_t {
     let lane = process()
         .governed()

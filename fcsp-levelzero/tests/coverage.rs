@@ -32,8 +32,8 @@ fn what_matters_is_wrapped_or_has_a_reason() {
     assert!(gaps.is_empty(), "{gaps:#?}");
 }
 
-/// What starts work, copies, or takes and gives back memory of its own accord, allows few
-/// exceptions; a list that grew long here would be a list of ways around.
+/// Checks that the functions which start work, copy, allocate or free memory have few exceptions. A
+/// longer list would be a list of ways around the limits.
 #[test]
 fn roles_that_decide_have_no_exception_but_these() {
     let unwrapped = |role: Role| -> Vec<&str> {

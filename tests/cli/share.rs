@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Machine, Sleeper, compile, stderr, stdout, wait_for};
 
-/// How far a rate may be off.
+/// Factor by which a rate may be off.
 const COARSE: f64 = 1.5;
-/// What one kernel takes, in microseconds.
+/// Duration of one kernel, µs.
 const KERNEL: &str = "1000";
 const GIB: u64 = 1 << 30;
 
@@ -31,7 +31,7 @@ impl Client {
         Self::start_with(machine, program, name, options, &[], work)
     }
 
-    /// As [`Client::start`], with words before the program's name.
+    /// Starts a client as [`Client::start`] does, with words before the program's name.
     fn start_with(
         machine: &Machine,
         program: &Path,
@@ -85,7 +85,7 @@ impl Client {
         u64::from_le_bytes(bytes)
     }
 
-    /// Kernels a second of several clients, over the same second.
+    /// Returns the kernels a second of several clients, over the same second.
     fn rates<const N: usize>(clients: [&Self; N]) -> [f64; N] {
         let before = clients.map(|client| client.word(0));
         let begun = Instant::now();
@@ -127,7 +127,7 @@ pub fn spin(machine: &Machine) -> Option<PathBuf> {
     compile(machine, "spin.c", &[])
 }
 
-/// The compute figures of a tenant's only device.
+/// Returns the compute figures of a tenant's only device.
 pub fn figures(machine: &Machine, tenant: &str) -> serde_json::Value {
     machine.tenant(tenant).unwrap()["devices"][0]["compute"].clone()
 }
@@ -377,7 +377,8 @@ fn a_quota_that_changes_is_seen_at_once() {
     assert!(*fastest < Duration::from_millis(100), "{waits:?}");
 }
 
-/// Whoever cannot be seen by the others of its device is named, with the reason, while it runs.
+/// Checks that a process which the others on its device cannot see is named, with the reason, while
+/// it runs.
 #[test]
 fn shares_that_no_neighbour_sees_are_named() {
     let machine = Machine::new();

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Some header files to compare with.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// What messages call them.
+    /// Name of these headers in messages.
     pub what: &'static str,
     /// Folders for the compiler's search path.
     include: Vec<PathBuf>,
     /// The files, as programs include them.
     files: Vec<String>,
-    /// How the names of their functions begin.
+    /// Prefix of their functions' names.
     prefix: &'static str,
 }
 
@@ -55,8 +55,7 @@ impl Header {
             if text[open + 1..].trim_start().starts_with('*') {
                 continue;
             }
-            // A declaration has a type before the name; a call stands at the beginning of a
-            // statement.
+            // A declaration has a type before the name; a call comes first in its statement.
             let declares = before[..start]
                 .trim_end()
                 .ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '*');
@@ -76,7 +75,7 @@ impl Header {
         run(self.gcc(&["-fsyntax-only"], &source)).map(|_| ())
     }
 
-    /// What a `main` with this body prints.
+    /// Returns the output of a `main` with this body.
     pub fn printed(&self, body: &str) -> Result<String, String> {
         let source = scratch(&self.with_includes(&format!("int main() {{\n{body}return 0;\n}}\n")));
         let program = source.with_extension("out");
@@ -94,13 +93,14 @@ pub struct Headers {
     pub hccl: Header,
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
-/// there are none.
+/// Returns the headers, which are fetched on first use.
 ///
-/// # Panics
+/// Prints a line and returns `None` where `FCSP_OFFLINE=1` and there are none.
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
-/// would be worse.
+///  # Panics
+///
+/// If the headers cannot be had and `FCSP_OFFLINE=1` is not set: a comparison that silently
+/// compares nothing would be worse.
 pub fn headers() -> Option<&'static Headers> {
     static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
     HEADERS.get_or_init(find).as_ref()
@@ -165,7 +165,7 @@ fn target_dir() -> &'static Path {
         .expect("cargo's temporary folder lies in the target folder")
 }
 
-/// A new file of this run with this text.
+/// Writes this text to a new file of this run.
 fn scratch(text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only the number itself must be unique.

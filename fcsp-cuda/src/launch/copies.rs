@@ -1,6 +1,8 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the
-//! gate; those over the bus are the copy engines' work, which no share governs, but some of them
-//! make the host wait for the device, which neighbours need to know.
+//! Copies and fills.
+//!
+//! Those inside device memory are work of the device, as kernels are, and pass the gate. Those over
+//! the bus are work of the copy engines, which no share governs. Some of them make the host wait
+//! for the device, which the neighbours need to know.
 
 use core::ffi::c_void;
 
@@ -15,7 +17,7 @@ use crate::vendor::Cuda;
 /// Bytes an element of an array has at most.
 const ELEMENT: usize = 16;
 
-/// The share that a call on `stream` has to keep to, if any.
+/// Returns the share that a call on `stream` has to keep, if any.
 #[inline(never)]
 fn share_of(stream: CUstream, per_thread: bool) -> Option<Share<Cuda>> {
     share::<Cuda>(named(stream, per_thread))
@@ -25,7 +27,7 @@ fn is_on_device(address: CUdeviceptr) -> bool {
     kind_of(address) == Some(CU_MEMORYTYPE_DEVICE)
 }
 
-/// A copy whose sides the addresses tell.
+/// Describes a copy whose sides are known by their addresses.
 fn between(dst: CUdeviceptr, src: CUdeviceptr, bytes: usize, waits: bool) -> Transfer {
     match (is_on_device(src), is_on_device(dst)) {
         (true, true) => Transfer::Inside(Kind::Copy, bytes),
@@ -238,8 +240,9 @@ transfers! {
     ) on stream => batch_3d(op, 1);
 }
 
-// Between host and device. What goes to the device is waited for where the default stream has work
-// before it; what comes from it is waited for always, or where the host's memory is its own.
+// Copies between host and device. A copy to the device waits where the default stream has work
+// before it. A copy from the device waits always, or, if asynchronous, where the host memory is
+// pageable.
 transfers! {
     cuMemcpyHtoD_v2, cuMemcpyHtoD_v2_ptds(dst: CUdeviceptr, src: *const c_void, n: usize)
         on DEFAULT => Transfer::Waits;

@@ -49,7 +49,7 @@ pub unsafe extern "C" fn cuLaunchGridAsync(
     })
 }
 
-/// The share that governs `stream`: that of the device its context is on.
+/// Returns the share that governs `stream`: that of the device which its context is on.
 fn of_stream(stream: CUstream) -> Option<&'static Compute<Cuda>> {
     let mut context: CUcontext = core::ptr::null_mut();
     if stream.is_null()

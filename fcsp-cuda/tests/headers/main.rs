@@ -236,7 +236,8 @@ fn structs_and_constants_agree() {
     assert!(absent.is_empty(), "not in nvml.h: {absent:?}");
 }
 
-/// Integer and handle aliases have no table; the source text is one.
+/// Compares the sizes of integer and handle aliases, which have no table: the source text lists
+/// them.
 #[test]
 fn scalars_have_the_size_that_c_gives_them() {
     let Some(headers) = headers() else { return };
@@ -274,7 +275,7 @@ fn scalars_have_the_size_that_c_gives_them() {
     }
 }
 
-/// A Rust type as C writes it. Names stay what they are: they are C's own.
+/// Returns a Rust type as C writes it. Names stay as they are: they are C's own.
 fn c_type(rust: &str) -> String {
     let rust = rust.trim();
     if let Some(target) = rust.strip_prefix("*mut ") {
@@ -371,8 +372,7 @@ fn signatures_agree() {
     );
 }
 
-/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong
-/// size.
+/// Tests the comparison itself with one wrong signature and one wrong size.
 #[test]
 fn a_wrong_declaration_is_caught() {
     let Some(headers) = headers() else { return };
@@ -399,7 +399,7 @@ fn a_wrong_declaration_is_caught() {
     assert!(compare_values(header, &[], &wrong).is_err());
 }
 
-/// Whatever the role tables call for wrapping can be wrapped: it has a function type.
+/// Checks that each function which the role tables want wrapped has a function type.
 #[test]
 fn everything_that_matters_has_a_type() {
     let Some(headers) = headers() else { return };

@@ -14,7 +14,7 @@ pub const REAL_NVML_NAMES: &str = "-DNVML_NO_UNVERSIONED_FUNC_DEFS";
 /// One header file to compare with.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// What messages call it.
+    /// Name of this version in messages.
     pub version: &'static str,
     /// Folder for the compiler's search path.
     pub include: PathBuf,
@@ -44,7 +44,7 @@ impl Header {
         }
     }
 
-    /// The file, with its comments and macros.
+    /// Reads the file, with its comments and macros.
     pub fn text(&self) -> String {
         let path = self.include.join(self.file);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -63,7 +63,7 @@ impl Header {
         )
     }
 
-    /// What the compiler sees under some options, comments and macros gone.
+    /// Returns the text that the compiler sees under some options, without comments and macros.
     pub fn preprocessed(&self, options: &[&str]) -> String {
         let source = scratch("c", &format!("#include <{}>\n", self.file));
         run(self.gcc(&[options, &["-E", "-P"]].concat(), &source))
@@ -113,7 +113,7 @@ impl Header {
         }
     }
 
-    /// What a `main` with this body prints.
+    /// Returns the output of a `main` with this body.
     pub fn printed(&self, body: &str) -> String {
         let source = scratch(
             "c",
@@ -137,13 +137,14 @@ pub struct Headers {
     pub nvml: Header,
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
-/// there are none.
+/// Returns the headers, which are fetched on first use.
 ///
-/// # Panics
+/// Prints a line and returns `None` where `FCSP_OFFLINE=1` and there are none.
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
-/// would be worse.
+///  # Panics
+///
+/// If the headers cannot be had and `FCSP_OFFLINE=1` is not set: a comparison that silently
+/// compares nothing would be worse.
 pub fn headers() -> Option<&'static Headers> {
     static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
     HEADERS.get_or_init(find).as_ref()
@@ -187,7 +188,7 @@ fn target_dir() -> &'static Path {
         .expect("cargo's temporary folder lies in the target folder")
 }
 
-/// A new file of this run with this text.
+/// Writes this text to a new file of this run.
 fn scratch(extension: &str, text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only the number itself must be unique.

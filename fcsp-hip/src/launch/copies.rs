@@ -1,6 +1,8 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the
-//! gate; those over the bus are the copy engines' work, which no share governs, but some of them
-//! make the host wait for the device, which neighbours need to know.
+//! Copies and fills.
+//!
+//! Those inside device memory are work of the device, as kernels are, and pass the gate. Those over
+//! the bus are work of the copy engines, which no share governs. Some of them make the host wait
+//! for the device, which the neighbours need to know.
 
 use core::ffi::c_void;
 
@@ -13,7 +15,7 @@ use crate::ffi::hip::*;
 use crate::memory::kind_of;
 use crate::vendor::{Hip, Inside};
 
-/// The share that a call on `stream` has to keep to, if any.
+/// Returns the share that a call on `stream` has to keep, if any.
 #[inline(never)]
 fn share_of(stream: hipStream_t, per_thread: bool) -> Option<Share<Hip>> {
     share::<Hip>(named(stream, per_thread))
@@ -23,7 +25,7 @@ fn is_on_device(address: *const c_void) -> bool {
     kind_of(address) == Some(hipMemoryTypeDevice)
 }
 
-/// A copy in a direction that the caller names, or leaves to the addresses.
+/// Describes a copy in a direction that the caller names, or leaves to the addresses.
 fn directed(
     dst: *const c_void,
     src: *const c_void,
@@ -47,7 +49,7 @@ fn directed(
     }
 }
 
-/// A copy between memory and an array, which is on the device.
+/// Describes a copy between memory and an array, which is on the device.
 fn array(
     other: *const c_void,
     to_array: bool,
@@ -103,7 +105,7 @@ unsafe fn shaped(p: *const hipMemcpy3DParms, waits: bool) -> Transfer {
     }
 }
 
-/// Whether a side that a structure of the driver's kind describes is on the device.
+/// Returns whether one side of a copy, as the driver's structure describes it, is on the device.
 fn inside(kind: hipMemoryType, at: hipDeviceptr_t) -> bool {
     match kind {
         hipMemoryTypeDevice | hipMemoryTypeArray => true,

@@ -20,7 +20,7 @@ pub unsafe extern "C" fn hipLaunchByPtr(func: *const c_void) -> hipError_t {
     })
 }
 
-/// The share that governs `stream`: that of the device it is on.
+/// Returns the share that governs `stream`: that of the device which it is on.
 fn of_stream(stream: hipStream_t) -> Option<&'static Compute<Hip>> {
     let mut device = 0;
     if stream.is_null()

@@ -54,9 +54,11 @@ const CHANGED_TYPES: &[&str] = &[
     "hipExternalMemoryGetMappedBuffer",
 ];
 
-/// Names that the libraries export and these headers do not declare: older revisions under their
-/// true names, what C++ mangles, what compilers call, a tool's callbacks, the run-time compiler,
-/// graphics, and what is newer than the headers.
+/// Names that the libraries export and these headers do not declare.
+///
+/// They are older revisions under their true names, mangled C++ names, functions that compilers
+/// call and a tool's callbacks. The rest belongs to the run-time compiler, to graphics or to newer
+/// headers.
 const ELSEWHERE: &[&str] = &[
     "__hip",
     "_Z",
@@ -270,7 +272,7 @@ fn scalars_and_handles_have_their_width() {
     }
 }
 
-/// A Rust type as C writes it. Names stay what they are: they are C's own.
+/// Returns a Rust type as C writes it. Names stay as they are: they are C's own.
 fn c_type(rust: &str) -> String {
     let rust = rust.trim();
     if let Some(target) = rust.strip_prefix("*mut ") {
@@ -379,7 +381,7 @@ fn signatures_agree() {
     assert_eq!(compared.len() + 1, ffi::rocm_smi::FUNCTIONS[0].len());
 }
 
-/// A mistake must be seen: the comparison itself is tested with wrong signatures and a wrong value.
+/// Tests the comparison itself with wrong signatures and a wrong value.
 #[test]
 fn a_wrong_declaration_is_caught() {
     let Some(headers) = headers() else { return };
@@ -406,7 +408,7 @@ fn a_wrong_declaration_is_caught() {
     assert!(compare_values(header, &[], &wrong, false).is_err());
 }
 
-/// Whatever the role tables call for wrapping can be wrapped: it has a function type.
+/// Checks that each function which the role tables want wrapped has a function type.
 #[test]
 fn everything_that_matters_has_a_type() {
     let Some(headers) = headers() else { return };
@@ -426,8 +428,8 @@ fn everything_that_matters_has_a_type() {
     assert!(untyped.is_empty(), "{untyped:?}");
 }
 
-/// What AMD's own bindings to AMD SMI say: every function, the widths of arguments, structures and
-/// values. They are loaded without the library.
+/// Compares functions, argument widths, structures and values with AMD's own bindings to AMD SMI.
+/// The bindings are loaded without the library.
 #[test]
 fn amd_smi_agrees_with_amds_bindings() {
     let Some(headers) = headers() else { return };

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Says which vendor's part of the header is meant.
+/// Compiler option that selects AMD's part of the header.
 pub const PLATFORM: &str = "-D__HIP_PLATFORM_AMD__";
 /// Names the older form of the properties as newer headers do.
 pub const OLD_PROPERTIES: &str = "-DhipDeviceProp_tR0000=hipDeviceProp_t";
@@ -13,7 +13,7 @@ pub const OLD_PROPERTIES: &str = "-DhipDeviceProp_tR0000=hipDeviceProp_t";
 /// One header file to compare with.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// What messages call it.
+    /// Name of this version in messages.
     pub version: &'static str,
     /// Folder for the compiler's search path.
     pub include: PathBuf,
@@ -43,7 +43,7 @@ impl Header {
         }
     }
 
-    /// The file, with its comments and macros.
+    /// Reads the file, with its comments and macros.
     pub fn text(&self) -> String {
         // The folder's other headers belong to it.
         let dir = self.include.join(self.file);
@@ -67,7 +67,7 @@ impl Header {
         gcc
     }
 
-    /// What newer headers have moved out of the way.
+    /// Include of the names that newer headers have moved to a file of their own.
     const DEPRECATED: &'static str =
         "#if __has_include(<hip/hip_deprecated.h>)\n#include <hip/hip_deprecated.h>\n#endif\n";
 
@@ -79,7 +79,7 @@ impl Header {
         )
     }
 
-    /// What the compiler sees under some options, comments and macros gone.
+    /// Returns the text that the compiler sees under some options, without comments and macros.
     pub fn preprocessed(&self, options: &[&str]) -> String {
         let source = scratch("c", &self.with_include(""));
         run(self.gcc(&[options, &["-E", "-P"]].concat(), &source))
@@ -128,7 +128,7 @@ impl Header {
         }
     }
 
-    /// What a `main` with this body prints.
+    /// Returns the output of a `main` with this body.
     pub fn printed(&self, body: &str) -> String {
         let source = scratch(
             "c",
@@ -151,13 +151,14 @@ pub struct Headers {
     pub amd_smi: PathBuf,
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
-/// there are none.
+/// Returns the headers, which are fetched on first use.
 ///
-/// # Panics
+/// Prints a line and returns `None` where `FCSP_OFFLINE=1` and there are none.
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
-/// would be worse.
+///  # Panics
+///
+/// If the headers cannot be had and `FCSP_OFFLINE=1` is not set: a comparison that silently
+/// compares nothing would be worse.
 pub fn headers() -> Option<&'static Headers> {
     static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
     HEADERS.get_or_init(find).as_ref()
@@ -209,7 +210,7 @@ fn target_dir() -> &'static Path {
         .expect("cargo's temporary folder lies in the target folder")
 }
 
-/// A new file of this run with this text.
+/// Writes this text to a new file of this run.
 fn scratch(extension: &str, text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only the number itself must be unique.

@@ -1,6 +1,8 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, where they
-//! are not on an engine that only copies: on an immediate list they pass the gate, on a regular one
-//! they are noted as part of what is in it.
+//! Copies and fills.
+//!
+//! Those inside device memory are work of the device, as kernels are, unless an engine that only
+//! copies does them. They pass the gate on an immediate list; on a regular list they are noted as
+//! part of its content.
 
 use core::ffi::c_void;
 
@@ -14,7 +16,7 @@ use crate::ffi::ze::*;
 use crate::queues;
 use crate::vendor::{LevelZero, shielded};
 
-/// What a call moves.
+/// Memory or image that a call copies or fills.
 #[derive(Clone, Copy)]
 enum Moved {
     /// Bytes between two addresses; a fill names its one twice.
@@ -26,7 +28,7 @@ enum Moved {
 }
 
 impl Moved {
-    /// The same for the same move, of addresses apart.
+    /// Returns a number that is equal for equal moves, whatever their addresses.
     fn mixed(self) -> u64 {
         match self {
             Self::Linear(kind, bytes, _) => (bytes as u64) << 3 | kind as u64,
@@ -39,7 +41,7 @@ impl Moved {
         }
     }
 
-    /// Whether both ends are in the device's own memory, or in memory that may be.
+    /// Returns whether both ends are in the device's own memory, or in memory that may be.
     fn is_inside(self, context: usize) -> bool {
         match self {
             Self::Linear(_, _, places) => places.iter().all(|place| on_device(context, *place)),
@@ -64,7 +66,7 @@ fn on_device(context: usize, address: *const c_void) -> bool {
         )
 }
 
-/// Bytes of a region of memory.
+/// Returns the bytes of a region of memory.
 fn copied(region: *const ze_copy_region_t) -> usize {
     // SAFETY: the caller passes a region or null.
     let Some(region) = (unsafe { region.as_ref() }) else {

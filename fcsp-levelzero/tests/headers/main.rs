@@ -136,7 +136,8 @@ fn structs_and_constants_agree() {
     assert_eq!(compare_values(management, zes::LAYOUTS, zes::CONSTANTS), []);
 }
 
-/// Integer and handle aliases have no table; the source text is one.
+/// Compares the sizes of integer and handle aliases, which have no table: the source text lists
+/// them.
 #[test]
 fn scalars_have_the_size_that_c_gives_them() {
     let Some(headers) = headers() else { return };
@@ -173,7 +174,7 @@ fn scalars_have_the_size_that_c_gives_them() {
     }
 }
 
-/// A Rust type as C writes it. Names stay what they are: they are C's own.
+/// Returns a Rust type as C writes it. Names stay as they are: they are C's own.
 fn c_type(rust: &str) -> String {
     let rust = rust.trim();
     if let Some(target) = rust.strip_prefix("*mut ") {
@@ -243,7 +244,7 @@ fn snake(class: &str) -> String {
     out
 }
 
-/// Each wrapper goes to the place in its table that the headers give its function.
+/// Checks that each wrapper goes to the table entry that the headers give its function.
 #[test]
 fn wrappers_are_put_where_their_functions_are() {
     let Some(headers) = headers() else { return };
@@ -273,8 +274,7 @@ fn wrappers_are_put_where_their_functions_are() {
     assert!(compared > 40, "only {compared} places?");
 }
 
-/// A mistake must be seen: the comparison itself is tested with one wrong signature and one wrong
-/// value.
+/// Tests the comparison itself with one wrong signature and one wrong value.
 #[test]
 fn a_wrong_declaration_is_caught() {
     let Some(headers) = headers() else { return };

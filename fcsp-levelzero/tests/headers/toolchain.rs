@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// One header file to compare with.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// What messages call it.
+    /// Name of this version in messages.
     pub version: &'static str,
     /// Folder for the compiler's search path.
     pub include: PathBuf,
@@ -84,7 +84,7 @@ impl Header {
         }
     }
 
-    /// What a `main` with this body prints.
+    /// Returns the output of a `main` with this body.
     pub fn printed(&self, body: &str) -> String {
         let source = scratch(
             "c",
@@ -96,19 +96,20 @@ impl Header {
     }
 }
 
-/// The headers, fetched on first use; `None`, with a line saying so, where `FCSP_OFFLINE=1` and
-/// there are none.
+/// Returns the headers, which are fetched on first use.
 ///
-/// # Panics
+/// Prints a line and returns `None` where `FCSP_OFFLINE=1` and there are none.
 ///
-/// Where they cannot be had and nobody said offline: a comparison that quietly compares nothing
-/// would be worse.
+///  # Panics
+///
+/// If the headers cannot be had and `FCSP_OFFLINE=1` is not set: a comparison that silently
+/// compares nothing would be worse.
 pub fn headers() -> Option<&'static [Header]> {
     static HEADERS: OnceLock<Option<Vec<Header>>> = OnceLock::new();
     HEADERS.get_or_init(find).as_deref()
 }
 
-/// Core, management and tools, each with the getters of its tables.
+/// Finds the core, management and tools headers, each with the getters of its tables.
 fn find() -> Option<Vec<Header>> {
     let given = std::env::var_os("FCSP_HEADERS").map(PathBuf::from);
     let offline = std::env::var_os("FCSP_OFFLINE").is_some_and(|value| value == "1");
@@ -150,7 +151,7 @@ fn target_dir() -> &'static Path {
         .expect("cargo's temporary folder lies in the target folder")
 }
 
-/// A new file of this run with this text.
+/// Writes this text to a new file of this run.
 fn scratch(extension: &str, text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only the number itself must be unique.
