@@ -28,7 +28,7 @@ fn error(text: &str, reason: impl Into<String>) -> UnitError {
 
 const BYTE_FORMS: &str =
     "write a number and a unit: 8GiB, 512MiB, 1.5GiB, 8GB (10^9) or plain bytes";
-const PERCENT_FORMS: &str = "write one above 0% and up to 100%, such as 25% or 12.5%";
+const PERCENT_FORMS: &str = "write one above 0% and up to 100%, such as 25%, 12.5% or 0.25";
 
 /// Splits "1.5 GiB" into its number and its unit.
 fn split(text: &str) -> (&str, &str) {
@@ -117,14 +117,42 @@ pub fn lacks_its_unit(text: &str) -> Option<UnitError> {
     ))
 }
 
-/// Parses a share from "25%", or from a fraction of 1 with its point, such as "0.25".
+/// Parses a share from "25%", or from a fraction of 1 with its point, such as "0.25". Every limit
+/// that is a share has this grammar.
+///
+/// ```
+/// use fcsp_core::units::parse_share;
+///
+/// assert_eq!(parse_share("25%"), parse_share("0.25"));
+/// assert!(parse_share("25").is_err() && parse_share("1").is_err());
+/// ```
 pub fn parse_share(text: &str) -> Result<Ppm, UnitError> {
-    match text.trim().parse::<f64>() {
-        Ok(value) if text.contains('.') && value > 0.0 && value <= 1.0 => {
+    match number(text.trim()) {
+        Some(value) if text.contains('.') && value > 0.0 && value <= 1.0 => {
             percent(text, value * 100.0)
         }
         _ => parse_percent(text),
     }
+}
+
+/// Parses a share that may also be 0, as "0", "0%" or "0.0".
+pub fn parse_share_or_zero(text: &str) -> Result<Ppm, UnitError> {
+    let bare = text.trim().trim_end_matches('%').trim_end();
+    match number(bare) {
+        Some(0.0) => Ok(0),
+        _ => parse_share(text),
+    }
+}
+
+/// Returns whether a text without a percent sign is a fraction of 1 with its point.
+pub(crate) fn is_fraction(text: &str) -> bool {
+    text.contains('.') && number(text.trim()).is_some_and(|value| value > 0.0 && value <= 1.0)
+}
+
+/// Parses digits with at most one point: no sign, no exponent, no "inf".
+fn number(text: &str) -> Option<f64> {
+    let is_plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    is_plain.then(|| text.parse().ok())?
 }
 
 /// Parses a share from "25%" or "25 %", more than 0 and at most 100, with up to four decimals.
@@ -134,10 +162,10 @@ pub fn parse_percent(text: &str) -> Result<Ppm, UnitError> {
         Some(number) => (number.trim_end(), true),
         None => (number, false),
     };
-    let reason = match number.parse::<f64>() {
-        Ok(value) if signed && value.is_finite() => return percent(text, value),
-        Ok(value) if value.is_finite() => "lacks its percent sign",
-        _ => "is not a percentage",
+    let reason = match self::number(number) {
+        Some(value) if signed => return percent(text, value),
+        Some(_) => "lacks its percent sign",
+        None => "is not a percentage",
     };
     Err(error(text, format!("{reason}; {PERCENT_FORMS}")))
 }

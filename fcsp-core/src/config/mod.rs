@@ -68,7 +68,9 @@ impl Quota {
     pub fn parse(text: &str) -> Result<Self, units::UnitError> {
         match text.trim() {
             "unlimited" | "none" => Ok(Self::Unlimited),
-            text if text.ends_with('%') => units::parse_percent(text).map(Self::Share),
+            text if text.ends_with('%') || units::is_fraction(text) => {
+                units::parse_share(text).map(Self::Share)
+            }
             text => {
                 if let Some(reason) = units::lacks_its_unit(text) {
                     return Err(reason);
@@ -284,6 +286,17 @@ mod tests {
                 message.starts_with("--memory: ") && message.contains(part),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn a_fraction_is_a_share_of_the_memory_too() {
+        for (text, ppm) in [("25%", 250_000), ("0.25", 250_000), ("1.0", units::WHOLE)] {
+            assert_eq!(Quota::parse(text), Ok(Quota::Share(ppm)), "{text}");
+        }
+        assert_eq!(Quota::parse("0.25GiB"), Ok(Quota::Bytes(1 << 28)));
+        for text in ["0.0", "0.0000001", "1", "25"] {
+            assert!(Quota::parse(text).is_err(), "{text}");
         }
     }
 

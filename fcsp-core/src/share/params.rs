@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::units::{Percent, Ppm, WHOLE};
+use crate::units::{self, Percent, Ppm, WHOLE};
 
 /// Parameter that could not be understood or does not fit the others. The message starts with the
 /// field's name.
@@ -149,48 +149,14 @@ impl fmt::Display for Priority {
     }
 }
 
-/// Parses a share from "25%", "12.5 %" or "0.25", above 0 and up to the whole device. `field` is
-/// named in the error. A number above 1 without a sign is refused: "25" could be meant as either
-/// form.
+/// Parses a share above 0, such as "25%" or "0.25", by [`units::parse_share`]. `field` is named in
+/// the error.
 pub fn parse_share(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
-    share_or_zero(field, text).and_then(|ppm| match ppm {
-        0 => Err(error(
-            field,
-            format!("\"{text}\" is no time at all; write a share above 0, such as 25%"),
-        )),
-        ppm => Ok(ppm),
-    })
+    units::parse_share(text).map_err(|reason| error(field, reason.to_string()))
 }
 
 fn share_or_zero(field: &'static str, text: &str) -> Result<Ppm, ParamError> {
-    let refuse = || {
-        error(
-            field,
-            format!(
-                "\"{text}\" is not a share; write a percentage up to 100%, or a fraction as 0.25"
-            ),
-        )
-    };
-    let trimmed = text.trim();
-    let (number, whole) = match trimmed.strip_suffix('%') {
-        Some(number) => (number.trim_end(), 100.0),
-        None => (trimmed, 1.0),
-    };
-    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Err(refuse());
-    }
-    let value: f64 = number.parse().map_err(|_| refuse())?;
-    if value > whole {
-        return Err(refuse());
-    }
-    let ppm = (value / whole * f64::from(WHOLE)).round() as Ppm;
-    if ppm == 0 && value > 0.0 {
-        return Err(error(
-            field,
-            format!("\"{text}\" is less than a millionth of a device"),
-        ));
-    }
-    Ok(ppm)
+    units::parse_share_or_zero(text).map_err(|reason| error(field, reason.to_string()))
 }
 
 /// Time over which a saved burst may be spent, ns.

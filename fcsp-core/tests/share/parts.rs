@@ -150,13 +150,14 @@ fn shares_are_read_as_people_write_them() {
         ("25%", 250_000),
         ("0.25", 250_000),
         ("12.5 %", 125_000),
-        ("1", 1_000_000),
+        ("1.0", 1_000_000),
         ("100%", 1_000_000),
     ] {
         assert_eq!(parse_share("compute", text), Ok(ppm), "{text}");
     }
     for text in [
         "25",
+        "1",
         "",
         "%",
         "-5%",
