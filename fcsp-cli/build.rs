@@ -19,52 +19,70 @@ mod outer;
 use inner::Inner;
 use outer::Outer;
 
-/// The libraries: the file that cargo writes, the name that programs load it by.
-const LIBRARIES: [(&str, &str); 7] = [
-    ("libfcsp_cuda.so", "libfcsp_cuda.so"),
-    ("libfcsp_hip.so", "libfcsp_hip.so"),
-    ("libfcsp_levelzero.so", "libfcsp_levelzero.so"),
-    ("libfcsp_ascend.so", "libfcsp_ascend.so"),
-    ("libfcsp_gaudi.so", "libfcsp_gaudi.so"),
-    ("libfcsp_sim_cuda.so", "sim/libcuda.so.1"),
-    ("libfcsp_sim_nvml.so", "sim/libnvidia-ml.so.1"),
+/// The simulated drivers: package, file that cargo writes, name that programs load it by.
+const SIMULATED: [(&str, &str, &str); 2] = [
+    ("fcsp-sim-cuda", "libfcsp_sim_cuda.so", "sim/libcuda.so.1"),
+    (
+        "fcsp-sim-nvml",
+        "libfcsp_sim_nvml.so",
+        "sim/libnvidia-ml.so.1",
+    ),
 ];
-const PACKAGES: [&str; 7] = [
-    "fcsp-cuda-preload",
-    "fcsp-hip-preload",
-    "fcsp-levelzero-preload",
-    "fcsp-ascend-preload",
-    "fcsp-gaudi-preload",
-    "fcsp-sim-cuda",
-    "fcsp-sim-nvml",
-];
-const SOURCES: [&str; 25] = [
+/// Sources of the libraries beside those of the backends.
+const SOURCES: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "fcsp-core/Cargo.toml",
     "fcsp-core/src",
     "fcsp-hook/Cargo.toml",
     "fcsp-hook/src",
-    "fcsp-cuda/Cargo.toml",
-    "fcsp-cuda/src",
-    "fcsp-cuda/preload",
-    "fcsp-hip/Cargo.toml",
-    "fcsp-hip/src",
-    "fcsp-hip/preload",
-    "fcsp-levelzero/Cargo.toml",
-    "fcsp-levelzero/src",
-    "fcsp-levelzero/preload",
-    "fcsp-ascend/Cargo.toml",
-    "fcsp-ascend/src",
-    "fcsp-ascend/preload",
-    "fcsp-gaudi/Cargo.toml",
-    "fcsp-gaudi/src",
-    "fcsp-gaudi/preload",
-    "fcsp-sim/Cargo.toml",
-    "fcsp-sim/src",
-    "fcsp-sim/cuda",
-    "fcsp-sim/nvml",
+    "fcsp-sim",
 ];
+
+/// Lists the vendors: every crate `fcsp-VENDOR` of the repository with a preload library for
+/// releases.
+fn vendors(root: &Path) -> Vec<String> {
+    let is_released = |vendor: &String| {
+        let manifest = root.join(format!("fcsp-{vendor}/preload/Cargo.toml"));
+        let text = std::fs::read_to_string(manifest);
+        text.is_ok_and(|text| !text.lines().any(|line| line == "release = false"))
+    };
+    names(root, |name| name.strip_prefix("fcsp-")?.to_owned().into())
+        .into_iter()
+        .filter(is_released)
+        .collect()
+}
+
+/// Lists the vendors whose preload libraries are in a folder.
+fn vendors_in(dir: &Path) -> Vec<String> {
+    let vendor = |name: &str| {
+        let vendor = name.strip_prefix("libfcsp_")?.strip_suffix(".so")?;
+        (!vendor.starts_with("sim_") && vendor != "empty").then(|| vendor.to_owned())
+    };
+    names(dir, vendor)
+}
+
+/// Returns the sorted names of a folder that `chosen` takes.
+fn names(dir: &Path, chosen: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let entries =
+        std::fs::read_dir(dir).unwrap_or_else(|error| fail(&format!("{}: {error}", dir.display())));
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| chosen(entry.file_name().to_str()?))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Returns the libraries: the file that cargo writes, the name that programs load it by.
+fn libraries(vendors: &[String]) -> Vec<(String, String)> {
+    let preloads = vendors.iter().map(|vendor| {
+        let file = format!("libfcsp_{vendor}.so");
+        (file.clone(), file)
+    });
+    let simulated = SIMULATED.map(|(_, file, name)| (file.to_owned(), name.to_owned()));
+    preloads.chain(simulated).collect()
+}
 
 fn main() {
     println!("cargo::rerun-if-env-changed=FCSP_EMBED_DIR");
@@ -74,7 +92,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build/inner.rs");
     println!("cargo::rerun-if-changed=build/outer.rs");
-    let built = match env::var_os("FCSP_EMBED_DIR").filter(|dir| !dir.is_empty()) {
+    let (built, vendors) = match env::var_os("FCSP_EMBED_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => {
             // `include_bytes!` reads relative to the generated file, this script relative to the
             // repository.
@@ -85,24 +103,33 @@ fn main() {
                     dir.display()
                 ))
             });
-            for (file, _) in LIBRARIES {
+            let vendors = vendors_in(&dir);
+            let libraries = libraries(&vendors);
+            for (file, _) in &libraries {
                 println!("cargo::rerun-if-changed={}", dir.join(file).display());
             }
-            tell(&dir);
-            dir
+            tell(&dir, &libraries);
+            (dir, vendors)
         }
         None if root.join("fcsp-cuda/preload/Cargo.toml").is_file() => {
             for source in SOURCES {
                 println!("cargo::rerun-if-changed={}", root.join(source).display());
             }
-            build(&root, &out)
+            let vendors = vendors(&root);
+            for vendor in &vendors {
+                let folder = root.join(format!("fcsp-{vendor}"));
+                for part in ["Cargo.toml", "src", "preload"] {
+                    println!("cargo::rerun-if-changed={}", folder.join(part).display());
+                }
+            }
+            (build(&root, &out, &vendors), vendors)
         }
         None => fail(
             "the sources of the preload libraries are not here; install fcsp-cli from the repository, \
              or name a folder of built libraries in FCSP_EMBED_DIR",
         ),
     };
-    let table = embed(&built);
+    let table = embed(&built, &libraries(&vendors));
     let path = out.join("embedded.rs");
     std::fs::write(&path, table)
         .unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));
@@ -118,8 +145,8 @@ fn fail(reason: &str) -> ! {
 }
 
 /// Says what a folder that the environment names puts into the command: root may run it.
-fn tell(dir: &Path) {
-    for (file, _) in LIBRARIES {
+fn tell(dir: &Path, libraries: &[(String, String)]) {
+    for (file, _) in libraries {
         let path = dir.join(file);
         let said = Command::new("sha256sum").arg("--").arg(&path).output();
         let digest = said
@@ -140,7 +167,7 @@ fn tell(dir: &Path) {
 }
 
 /// Builds the libraries for the target at hand; returns the folder they are in.
-fn build(root: &Path, out: &Path) -> PathBuf {
+fn build(root: &Path, out: &Path, vendors: &[String]) -> PathBuf {
     // OUT_DIR is <target>/<profile>/build/<package>/out, with a folder for the triple in a cross
     // build.
     let target_dir = out.ancestors().nth(4).unwrap_or(out).join("embed");
@@ -150,7 +177,13 @@ fn build(root: &Path, out: &Path) -> PathBuf {
         target_dir: &target_dir,
         target: &target,
     };
-    let mut cargo = inner.command(&PACKAGES, Outer::of_this_build());
+    let preloads = vendors
+        .iter()
+        .map(|vendor| format!("fcsp-{vendor}-preload"));
+    let simulated = SIMULATED.map(|(package, _, _)| package.to_owned());
+    let packages: Vec<String> = preloads.chain(simulated).collect();
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let mut cargo = inner.command(&packages, Outer::of_this_build());
     match cargo.output() {
         Ok(result) if result.status.success() => {}
         Ok(result) => {
@@ -172,10 +205,10 @@ fn build(root: &Path, out: &Path) -> PathBuf {
 }
 
 /// The generated table: every file with its bytes, and a hash that names this set of files.
-fn embed(dir: &Path) -> String {
+fn embed(dir: &Path, libraries: &[(String, String)]) -> String {
     let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58du128;
     let mut table = String::from("pub const FILES: &[(&str, &[u8])] = &[\n");
-    for (file, name) in LIBRARIES {
+    for (file, name) in libraries {
         let path = dir.join(file);
         let bytes = std::fs::read(&path)
             .unwrap_or_else(|error| fail(&format!("{}: {error}", path.display())));

@@ -17,8 +17,33 @@ use anyhow::{Context, Result, bail};
 
 use crate::{licences, manifest, materials};
 
-/// The vendors: each has a preload library.
-const VENDORS: [&str; 5] = ["cuda", "hip", "levelzero", "ascend", "gaudi"];
+/// Lists the vendors: every backend of the repository whose preload library is released.
+fn vendors() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let is_released = |vendor: &String| {
+        let manifest = root.join(format!("fcsp-{vendor}/preload/Cargo.toml"));
+        let text = std::fs::read_to_string(manifest);
+        text.is_ok_and(|text| !text.lines().any(|line| line == "release = false"))
+    };
+    let mut vendors: Vec<String> = std::fs::read_dir(&root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            Some(
+                entry
+                    .file_name()
+                    .to_str()?
+                    .strip_prefix("fcsp-")?
+                    .to_owned(),
+            )
+        })
+        .filter(is_released)
+        .collect();
+    vendors.sort();
+    vendors
+}
+
 /// The name of the command's tarball among those of the vendors.
 pub const COMMAND: &str = "command";
 
@@ -40,24 +65,24 @@ impl Plan {
         let (mut what, mut out) = (Vec::new(), PathBuf::from("dist"));
         let mut target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let vendors = vendors();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a folder"));
             match arg.as_str() {
                 "--out" => out = value()?.into(),
                 "--target-dir" => target = value()?.into(),
-                name if VENDORS.contains(&name) || name == COMMAND => what.push(arg),
+                name if vendors.iter().any(|vendor| vendor == name) || name == COMMAND => {
+                    what.push(arg)
+                }
                 _ => bail!(
                     "'{arg}' is none of {}, {COMMAND}, --out and --target-dir",
-                    VENDORS.join(", ")
+                    vendors.join(", ")
                 ),
             }
         }
         if what.is_empty() {
-            what = VENDORS
-                .into_iter()
-                .chain([COMMAND])
-                .map(str::to_owned)
-                .collect();
+            what = vendors;
+            what.push(COMMAND.to_owned());
         }
         Ok(Self { what, out, target })
     }
@@ -228,7 +253,7 @@ mod tests {
 
     #[test]
     fn everything_unless_something_is_named() {
-        assert_eq!(plan(&[]).unwrap().what.len(), VENDORS.len() + 1);
+        assert_eq!(plan(&[]).unwrap().what.len(), vendors().len() + 1);
         let some = plan(&["hip", "--out", "there", "cuda"]).unwrap();
         assert_eq!(
             (some.what, some.out),
@@ -249,7 +274,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         for (args, said) in [
-            (["metal"], "'metal' is none of cuda"),
+            (["metal"], "'metal' is none of ascend, cuda"),
             (["--out"], "--out needs a folder"),
         ] {
             assert!(plan(&args).unwrap_err().to_string().contains(said));
