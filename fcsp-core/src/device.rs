@@ -25,13 +25,34 @@ impl fmt::Display for DeviceUuid {
     }
 }
 
-impl FromStr for DeviceUuid {
-    type Err = String;
+/// Text that names no device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" {reason}")]
+#[non_exhaustive]
+pub struct ParseDeviceError {
+    /// The text.
+    pub text: String,
+    /// Reason, and the accepted form.
+    pub reason: &'static str,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl ParseDeviceError {
+    fn new(text: &str, reason: &'static str) -> Self {
+        Self {
+            text: text.to_owned(),
+            reason,
+        }
+    }
+}
+
+impl FromStr for DeviceUuid {
+    type Err = ParseDeviceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         let form = || {
-            format!(
-                "\"{text}\" is not a device UUID; write it as GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+            ParseDeviceError::new(
+                text,
+                "is not a device UUID; write it as GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
             )
         };
         let body = ["GPU-", "MIG-", "gpu-"]
@@ -106,11 +127,14 @@ impl fmt::Display for UuidStart {
 }
 
 impl FromStr for UuidStart {
-    type Err = String;
+    type Err = ParseDeviceError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         let form = || {
-            format!("\"{text}\" does not begin a device UUID; write GPU- and at least four digits")
+            ParseDeviceError::new(
+                text,
+                "does not begin a device UUID; write GPU- and at least four digits",
+            )
         };
         // Only with its prefix: digits alone are an ordinal.
         let body = ["GPU-", "MIG-", "gpu-"]
@@ -156,9 +180,9 @@ impl fmt::Display for PciAddress {
 }
 
 impl FromStr for PciAddress {
-    type Err = String;
+    type Err = ParseDeviceError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         let parse = || -> Option<Self> {
             let (rest, function) = text.rsplit_once('.')?;
             let mut parts = rest.rsplit(':');
@@ -176,7 +200,9 @@ impl FromStr for PciAddress {
                 function: u8::from_str_radix(function, 16).ok()?,
             })
         };
-        parse().ok_or_else(|| format!("\"{text}\" is not a PCI address; write it as 0000:3b:00.0"))
+        parse().ok_or_else(|| {
+            ParseDeviceError::new(text, "is not a PCI address; write it as 0000:3b:00.0")
+        })
     }
 }
 
@@ -233,9 +259,9 @@ impl fmt::Display for Selector {
 }
 
 impl FromStr for Selector {
-    type Err = String;
+    type Err = ParseDeviceError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         let text = text.trim();
         if text == "*" {
             return Ok(Self::All);
@@ -250,8 +276,9 @@ impl FromStr for Selector {
             return Ok(Self::UuidStart(start));
         }
         text.parse().map(Self::Pci).map_err(|_| {
-            format!(
-                "\"{text}\" names no device; write its number (0), its UUID (GPU-...) or its PCI address (0000:3b:00.0)"
+            ParseDeviceError::new(
+                text,
+                "names no device; write its number (0), its UUID (GPU-...) or its PCI address (0000:3b:00.0)",
             )
         })
     }
@@ -313,6 +340,7 @@ mod tests {
             "gpu one"
                 .parse::<Selector>()
                 .unwrap_err()
+                .to_string()
                 .contains("0000:3b:00.0")
         );
     }

@@ -133,23 +133,32 @@ impl fmt::Display for UnitSet {
     }
 }
 
-impl FromStr for UnitSet {
-    type Err = String;
+/// Text that is no set of compute units.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no range of compute units; write first and last, such as 0-71")]
+#[non_exhaustive]
+pub struct ParseUnitsError {
+    /// The part of the text that is wrong.
+    pub text: String,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let runs: Result<Vec<Range<u32>>, String> = text.split(',').map(run).collect();
+impl FromStr for UnitSet {
+    type Err = ParseUnitsError;
+
+    fn from_str(text: &str) -> Result<Self, ParseUnitsError> {
+        let runs: Result<Vec<Range<u32>>, ParseUnitsError> = text.split(',').map(run).collect();
         Ok(Self::from_runs(runs?))
     }
 }
 
 /// `8-15`: first and last unit.
-fn run(text: &str) -> Result<Range<u32>, String> {
+fn run(text: &str) -> Result<Range<u32>, ParseUnitsError> {
     let bounds = text.trim().split_once('-').and_then(|(first, last)| {
         let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (first <= last && last < MOST_UNITS).then_some(first..last + 1)
     });
-    bounds.ok_or_else(|| {
-        format!("\"{text}\" is no range of compute units; write first and last, such as 0-71")
+    bounds.ok_or_else(|| ParseUnitsError {
+        text: text.to_owned(),
     })
 }
 

@@ -12,6 +12,7 @@ pub const WHOLE: Ppm = 1_000_000;
 /// Reason why a text is not an amount. It is shown after the name of its field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" {reason}")]
+#[non_exhaustive]
 pub struct UnitError {
     /// The text.
     pub text: String,

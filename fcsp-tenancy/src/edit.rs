@@ -227,13 +227,11 @@ fn in_the_way(
         Selector::All => ("the rule for every device".to_owned(), "remove".to_owned()),
         device => (format!("the rule for {device}"), format!("{device}=remove")),
     };
-    ConfigError {
-        reason: format!(
-            "{}: this is about {which} ({text}); `--compute {removal}` takes that rule away",
-            named.reason
-        ),
-        field: named.field,
-    }
+    let reason = format!(
+        "{}: this is about {which} ({text}); `--compute {removal}` takes that rule away",
+        named.reason
+    );
+    ConfigError::new(named.field, reason)
 }
 
 fn find<T: Copy>(rules: &Rules<T>, selector: Selector) -> Option<T> {

@@ -5,6 +5,7 @@
 //! ([`mod@env`]). A value that cannot be understood is an error that names the field and the
 //! accepted form; nothing is guessed.
 
+mod builder;
 pub mod env;
 pub mod file;
 pub mod initial;
@@ -17,11 +18,13 @@ use std::fmt;
 use crate::device::{DeviceIdentity, Selector};
 use crate::units::{self, Bytes, Percent, Ppm};
 
+pub use builder::ConfigBuilder;
 pub use parameter::Parameter;
 
 /// Field that could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
+#[non_exhaustive]
 pub struct ConfigError {
     /// Option, variable or file key that was wrong.
     pub field: String,
@@ -51,6 +54,15 @@ pub enum Quota {
 }
 
 impl Quota {
+    /// Makes a quota of this many hundredths of the device's memory.
+    ///
+    /// # Errors
+    ///
+    /// The number is not from 1 to 100.
+    pub fn percent(percent: u32) -> Result<Self, units::UnitError> {
+        units::parse_percent(&format!("{percent}%")).map(Self::Share)
+    }
+
     /// Returns the quota in bytes on a device of `total` bytes. `u64::MAX` means no limit. A quota
     /// above the device's memory stays as it is, since the device then refuses first.
     pub fn resolve(self, total: u64) -> u64 {
@@ -179,6 +191,7 @@ impl<T: Copy> Rules<T> {
 /// Origin of a configuration, shown by `fcsp doctor`. [`crate::tenant::Tenant::join`] treats rules
 /// set in code like those of the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// No source: no limits.
     Nothing,
@@ -192,6 +205,7 @@ pub enum Source {
 
 /// Configuration of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// Name of the tenant, if one was set.
     pub tenant: Option<String>,
@@ -211,14 +225,7 @@ pub struct Config {
 impl Config {
     /// Creates a configuration without limits and without a name.
     pub fn unlimited() -> Self {
-        Self {
-            tenant: None,
-            memory: Rules::new(),
-            compute: Rules::new(),
-            spatial: Rules::new(),
-            state_dir: None,
-            source: Source::Nothing,
-        }
+        Self::builder().build()
     }
 }
 

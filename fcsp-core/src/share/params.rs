@@ -226,6 +226,24 @@ impl Params {
         }
     }
 
+    /// Returns a strict share of this many hundredths of a device's time.
+    ///
+    /// # Errors
+    ///
+    /// The number is not from 1 to 100.
+    pub fn strict_percent(percent: u32) -> Result<Self, ParamError> {
+        parse_share("compute", &format!("{percent}%")).map(Self::strict)
+    }
+
+    /// Returns a balanced share of this many hundredths of a device's time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Params::strict_percent`].
+    pub fn balanced_percent(percent: u32) -> Result<Self, ParamError> {
+        parse_share("compute", &format!("{percent}%")).map(Self::balanced)
+    }
+
     /// Returns the parameters with another mode.
     pub const fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
