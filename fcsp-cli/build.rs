@@ -204,7 +204,7 @@ fn build(root: &Path, out: &Path, vendors: &[String]) -> PathBuf {
     inner.results()
 }
 
-/// The generated table: every file with its bytes, and a hash that names this set of files.
+/// Generates the table of embedded files: each file with its bytes, and a hash that names the set.
 fn embed(dir: &Path, libraries: &[(String, String)]) -> String {
     let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58du128;
     let mut table = String::from("pub const FILES: &[(&str, &[u8])] = &[\n");

@@ -3,8 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Tables of cargo's configuration that say where crates come from. What else is given as a key and
-/// a value, as flags for the compiler are, is not for libraries that tenants load.
+/// Tables of cargo's configuration that name the sources of crates. Other keys, such as compiler
+/// flags, must not reach libraries that tenants load.
 const SOURCES: [&str; 7] = [
     "http.",
     "net.",
@@ -26,8 +26,8 @@ pub struct Outer {
 }
 
 impl Outer {
-    /// The parent process, where that is cargo. Another one that runs build scripts is its own
-    /// affair.
+    /// Reads the parent process's arguments, if the parent is cargo. Other programs that run build
+    /// scripts are ignored.
     pub fn of_this_build() -> Self {
         let parent = PathBuf::from(format!("/proc/{}", std::os::unix::process::parent_id()));
         let line = std::fs::read(parent.join("cmdline")).unwrap_or_default();
@@ -77,7 +77,7 @@ impl Outer {
         outer
     }
 
-    /// The same as arguments of another cargo.
+    /// Returns the same settings as arguments of another cargo.
     pub fn arguments(self) -> Vec<String> {
         let offline = self.offline.then(|| "--offline".to_owned());
         let pair = |value| ["--config".to_owned(), value];

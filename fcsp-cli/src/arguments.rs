@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-/// The words, with a `--json` that stands before the subcommand put behind it, where each
+/// Reads the command line. A `--json` before the subcommand is moved behind it, where each
 /// subcommand takes it.
 pub fn read() -> Vec<OsString> {
     ordered(std::env::args_os().collect())
@@ -21,7 +21,8 @@ fn ordered(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// Where the subcommand stands: the first word that is neither an option nor an option's value.
+/// Returns the index of the subcommand: the first word that is neither an option nor an option's
+/// value.
 fn subcommand(words: &[OsString]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -36,8 +37,8 @@ fn subcommand(words: &[OsString]) -> Option<usize> {
     }
 }
 
-/// Whether the answer, an error too, is to be JSON. The words of a program that `run` starts are
-/// its own.
+/// Returns whether the answer or error is to be JSON. The words of a program that `run` starts do
+/// not count.
 pub fn wants_json(words: &[OsString]) -> bool {
     subcommand(words).is_some_and(|at| {
         words[at] != "run"

@@ -31,7 +31,7 @@ program counts; null if unknown), index (place in the machine), name, uuid, pci,
 not; null if nobody tells), mig, promised_bytes, promised_share (1 is all of its time), unlimited (tenants without a memory quota), \
 tenants[]: name, used_bytes, limit_bytes, share (of the time); problems[] (vendor, text): what could not be read.";
 
-/// How long a driver may take that has to load its kernel module or wake its devices.
+/// Time limit for a driver that has to load its kernel module or wake its devices.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Options of `fcsp devices`.
@@ -73,7 +73,7 @@ struct Row {
     tenants: Vec<Part>,
 }
 
-/// What could not be read.
+/// A failure to read something.
 #[derive(Debug, Serialize)]
 struct Trouble {
     vendor: &'static str,
@@ -108,7 +108,7 @@ impl Row {
         }
     }
 
-    /// A device that no driver showed: a simulated one, or one that is gone.
+    /// Describes a device that no driver showed: a simulated one, or one that is gone.
     fn of_tenant(device: &DeviceSnapshot) -> Self {
         let region = &device.region;
         Self {
@@ -171,7 +171,7 @@ impl Row {
         });
     }
 
-    /// Lines for people.
+    /// Formats the device as lines for people.
     fn text(&self) -> String {
         let mut number = match (self.number, self.index) {
             (Some(number), _) => number.to_string(),
@@ -282,7 +282,8 @@ pub fn over_promised(context: &Context, devices: &[Device]) -> Vec<String> {
     said
 }
 
-/// The machine's devices as their drivers show them; what could not be asked goes to `problems`.
+/// Finds the machine's devices as their drivers show them. Drivers that could not be asked go to
+/// `problems`.
 fn found(simulated: Option<&Simulated>, problems: &mut Vec<Trouble>) -> Vec<(Vendor, Device)> {
     let mut all = Vec::new();
     for vendor in Vendor::ALL {
@@ -304,7 +305,7 @@ fn found(simulated: Option<&Simulated>, problems: &mut Vec<Trouble>) -> Vec<(Ven
     all
 }
 
-/// NVIDIA's devices: by the management library, which wakes nothing, or by the compute library
+/// Finds NVIDIA's devices by the management library, which wakes nothing, or by the compute library
 /// where that is missing.
 fn cuda(simulated: Option<&Simulated>) -> Result<Vec<Device>, String> {
     let quick = probe::ask(simulated, false, PATIENCE)?;

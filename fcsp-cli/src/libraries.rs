@@ -1,11 +1,14 @@
-//! Finding the preload libraries and the simulated accelerator, and writing them out where they are
-//! only embedded.
+//! Search for the preload libraries and the simulated accelerator. Libraries that are only embedded
+//! are written out.
 //!
-//! In this order: `$FCSP_LIB_DIR`; `lib/fcsp` beside the command's own `bin` (a tarball), both only
-//! where nobody else can change what is there; a folder named by the embedded files' content, in
-//! the first place that can hold programs: the user's cache, the state folder, and the other places
-//! of a state folder. Root's is one that every user can read, since a program of root's may become
-//! another user.
+//! The search order is:
+//!
+//! 1. `$FCSP_LIB_DIR`, where nobody else can change its content.
+//! 2. `lib/fcsp` beside the command's own `bin` (a tarball), under the same condition.
+//! 3. A folder named by the embedded files' content, in the first place that can hold programs. The
+//!    places are the user's cache, the state folder, and the other places of a state folder.
+//!
+//! Every user can read root's folder, because a program of root's may become another user.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -68,7 +71,7 @@ pub struct Args {
     json: bool,
 }
 
-/// How the libraries were found.
+/// Way in which the libraries were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
@@ -86,14 +89,14 @@ pub enum Origin {
     Written,
 }
 
-/// Where the libraries are.
+/// Location of the libraries.
 #[derive(Debug, Clone)]
 pub struct Libraries {
     /// The preload library for CUDA.
     pub preload: PathBuf,
     /// The folder with the simulated `libcuda.so.1` and `libnvidia-ml.so.1`.
     pub sim: PathBuf,
-    /// How they were found.
+    /// Way in which they were found.
     pub origin: Origin,
     /// The folder that they were found in.
     folder: PathBuf,
@@ -112,8 +115,8 @@ impl Libraries {
         }
     }
 
-    /// The libraries in `dir`. Those that `dir` lacks come from the command itself, as far as a
-    /// folder can hold them.
+    /// Takes the libraries in `dir`. Libraries that `dir` lacks come from the command itself, as
+    /// far as a folder can hold them.
     fn completed(dir: &Path, state: &StateDir) -> Self {
         let mut found = Self::in_folder(dir, Origin::Beside);
         if embedded::FILES
@@ -165,7 +168,8 @@ impl Libraries {
         Ok(Self::in_folder(&dir, origin))
     }
 
-    /// A vendor's preload library. A folder of somebody else's making may hold only some of them.
+    /// Returns a vendor's preload library. A folder made by somebody else may hold only some of
+    /// them.
     pub fn of(&self, vendor: Vendor) -> Option<PathBuf> {
         let own = self.folder.join(vendor.library());
         let rest = self.rest.as_ref().map(|dir| dir.join(vendor.library()));
@@ -175,7 +179,7 @@ impl Libraries {
             .find(|path| path.is_file())
     }
 
-    /// Whether the simulated libraries are there.
+    /// Returns whether the simulated libraries exist.
     pub fn has_sim(&self) -> bool {
         self.sim.join("libcuda.so.1").is_file()
     }
@@ -255,8 +259,8 @@ fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether the dynamic linker would load a library from `dir`, as far as can be known without
-/// trying.
+/// Checks that the dynamic linker would load a library from `dir`, as far as it can be known
+/// without trying.
 fn loadable(dir: &Path) -> io::Result<()> {
     // LD_PRELOAD is a list that spaces and colons separate, with no way to quote them.
     if dir
@@ -293,9 +297,10 @@ fn mount_flags(path: &Path) -> io::Result<libc::c_ulong> {
     Ok(stat.f_flag)
 }
 
-/// The path of a folder without links, if only this user and root can change it, the libraries in
-/// it, and what that path leads through. A program that is started loads what is there, and root's
-/// commands start programs, too.
+/// Returns the path of a folder without links, if only this user and root can change the folder.
+///
+/// The same must hold for the libraries in it and for the folders above it: a started program loads
+/// what is there, and root's commands start programs, too.
 fn unchanged_by_others(dir: &Path) -> io::Result<PathBuf> {
     let refused = |path: &Path, why: String| {
         let text = format!(
@@ -358,9 +363,10 @@ fn private(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts every embedded file into `dir`. A file that is there with the same bytes is left alone; any
-/// other is replaced by a new one under the same name, so that a process which has the old one
-/// mapped keeps it.
+/// Puts every embedded file into `dir`.
+///
+/// A file with the same bytes is left alone. Any other is replaced by a new file under the same
+/// name, so that a process which has the old one mapped keeps it.
 fn unpack(dir: &Path) -> io::Result<()> {
     private(dir)?;
     for (name, bytes) in embedded::FILES {
@@ -375,7 +381,7 @@ fn unpack(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `path` is a plain file with exactly these bytes.
+/// Returns whether `path` is a plain file with exactly these bytes.
 fn holds(path: &Path, bytes: &[u8]) -> bool {
     std::fs::symlink_metadata(path)
         .is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64)
@@ -553,7 +559,7 @@ mod tests {
             assert!(error.contains("belongs to user 4242"), "{error}");
             std::os::unix::fs::chown(&files[0], Some(0), None).unwrap();
         }
-        // Where a link leads is found once: whoever may change it later changes nothing.
+        // The link's target is resolved once: a later change of the link has no effect.
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&lib, &link).unwrap();
         assert_eq!(

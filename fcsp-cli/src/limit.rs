@@ -62,7 +62,7 @@ pub struct PauseArgs {
     json: bool,
 }
 
-/// The tenant of this name, as it is now.
+/// Reads the tenant of this name as it is now.
 fn existing(context: &Context, name: &str) -> anyhow::Result<TenantSnapshot> {
     check_tenant_name("TENANT", name)?;
     match std::fs::metadata(context.state.tenant(name)) {
@@ -75,7 +75,8 @@ fn existing(context: &Context, name: &str) -> anyhow::Result<TenantSnapshot> {
     }
 }
 
-/// The same, to be changed: one that has ended takes no change.
+/// Reads the tenant as [`existing`] does, in order to change it. A tenant that has ended takes no
+/// change.
 fn living(context: &Context, name: &str) -> anyhow::Result<TenantSnapshot> {
     let view = existing(context, name)?;
     if view.is_dead() {
@@ -115,7 +116,7 @@ pub fn io_error(error: &anyhow::Error) -> Option<&std::io::Error> {
     }
 }
 
-/// What `limit`, `pause` and `resume` answer: the tenant as `fcsp ps` has it.
+/// Answer of `limit`, `pause` and `resume`: the tenant as `fcsp ps` prints it.
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,

@@ -12,13 +12,12 @@ pub struct LimitArgs {
     /// Share of the device's time: 25%, or per device 0=25%,1=50%; unlimited is no share
     #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
     pub compute: Option<String>,
-    /// How the share is kept: none (nothing is held back; counted with FCSP_ACCOUNT_TIME=1), strict
-    /// (a hard cap), balanced (idle time on top), adaptive (balanced, with steps that somebody
-    /// waits for before throughput work) [default: balanced]
+    /// Mode of the share: none (delays nothing), strict (a hard cap), balanced (adds idle time) or
+    /// adaptive (latency-sensitive steps go first, too) [default: balanced]. With none,
+    /// FCSP_ACCOUNT_TIME=1 counts the time
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
-    /// Who goes first: high never waits, low stands back down to its floor, normal shares [default:
-    /// normal]
+    /// Priority: high never waits, low yields down to its floor, normal shares [default: normal]
     #[arg(long, value_name = "CLASS")]
     pub priority: Option<String>,
     /// Share that stays even while tenants of a higher priority have work, at most the quota

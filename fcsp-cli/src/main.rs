@@ -60,7 +60,8 @@ Exit codes:
     max_term_width = 100
 )]
 struct Cli {
-    /// Folder of the tenants' shared state [default: /run/fcsp for root, $XDG_RUNTIME_DIR/fcsp, /dev/shm/fcsp-<uid>, /tmp/fcsp-<uid>]
+    /// Folder of the tenants' shared state [default: /run/fcsp for root, $XDG_RUNTIME_DIR/fcsp,
+    /// /dev/shm/fcsp-<uid>, /tmp/fcsp-<uid>]
     #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     state_dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -112,11 +113,11 @@ impl std::fmt::Display for Coded {
 
 impl std::error::Error for Coded {}
 
-/// What every subcommand needs.
+/// Facts that every subcommand needs.
 #[derive(Debug)]
 struct Context {
     state: StateDir,
-    /// Whether somebody named it: it is then taken as it is.
+    /// True if the user chose the folder: it is then taken as it is.
     is_chosen: bool,
 }
 
@@ -182,7 +183,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line on stderr, whatever the message held; with --json a document on stdout, too.
+/// Prints the message as one line on stderr, and with --json a document on stdout.
 fn complain(message: &str, json: bool, code: u8) {
     let line: Vec<&str> = message
         .lines()
@@ -201,7 +202,7 @@ fn complain(message: &str, json: bool, code: u8) {
     }
 }
 
-/// A command line that clap did not understand, or one that asks for help.
+/// Answers a command line that clap did not understand, or that asks for help.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     use clap::error::ErrorKind;
     if !error.use_stderr() {

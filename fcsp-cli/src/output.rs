@@ -1,24 +1,24 @@
-//! How answers look: JSON documents, aligned tables, bars.
+//! Output formats: JSON documents, aligned tables, bars.
 
 use std::io::Write;
 use std::sync::OnceLock;
 
 use serde::Serialize;
 
-/// One JSON document on stdout, with a line feed.
+/// Prints one JSON document on stdout, with a line feed.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     line(&text)
 }
 
-/// One line on stdout.
+/// Prints one line on stdout.
 pub fn line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(())
 }
 
-/// Which way a column's text leans.
+/// Alignment of a column's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     /// Words.
@@ -35,7 +35,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with a heading.
+    /// Creates a table with a heading.
     pub fn new(columns: &[(&str, Align)]) -> Self {
         Self {
             align: columns.iter().map(|&(_, align)| align).collect(),
@@ -107,7 +107,8 @@ static ASCII: Glyphs = Glyphs {
     cut: '~',
 };
 
-/// The characters that the locale has. Without a locale the terminal is taken for one of today.
+/// Returns the characters that the locale has. Without a locale the terminal is taken for a modern
+/// one.
 pub fn glyphs() -> &'static Glyphs {
     static CHOSEN: OnceLock<&Glyphs> = OnceLock::new();
     CHOSEN.get_or_init(|| {
@@ -127,7 +128,7 @@ fn glyphs_of(locale: Option<String>) -> &'static Glyphs {
     }
 }
 
-/// Text of at most `width` characters; what was cut off shows as one character.
+/// Returns text of at most `width` characters; one character stands for the part cut off.
 pub fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -137,7 +138,7 @@ pub fn clip(text: &str, width: usize) -> String {
     clipped
 }
 
-/// A bar of `width` cells, filled to `part` of `whole`, in eighths of a cell.
+/// Draws a bar of `width` cells, filled to `part` of `whole`, in eighths of a cell.
 pub fn bar(part: u64, whole: u64, width: usize) -> String {
     let glyphs = glyphs();
     let cells = width as u128 * 8;
@@ -161,7 +162,7 @@ pub fn bar(part: u64, whole: u64, width: usize) -> String {
     text
 }
 
-/// A share for people, to the whole per cent; "-" of nothing.
+/// Formats a share for people, in whole per cent; "-" of nothing.
 pub fn percent(part: u64, whole: Option<u64>) -> String {
     match whole {
         Some(whole) if whole > 0 => format!("{}%", u128::from(part) * 100 / u128::from(whole)),

@@ -74,7 +74,7 @@ fn executable(path: &Path) -> Result<(), &'static str> {
     }
 }
 
-/// What stands between a program and the preload library.
+/// Obstacle between a program and the preload library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     /// The program runs, and no limit holds in it.
@@ -83,7 +83,7 @@ pub enum Obstacle {
     Unloadable(String),
 }
 
-/// What keeps a preload library from this program, if anything does.
+/// Returns the obstacle that keeps a preload library from this program, if any.
 pub fn obstacle(path: &Path) -> Option<Obstacle> {
     inspect(path, 0)
 }
@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// The start of a 64-bit program for this processor.
+    /// Returns the start of a 64-bit program for this processor.
     fn elf() -> Vec<u8> {
         let mut elf = vec![0u8; 64];
         elf[..6].copy_from_slice(b"\x7fELF\x02\x01");

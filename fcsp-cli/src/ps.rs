@@ -47,7 +47,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What is listed.
+/// Tenants that a listing shows.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The tenants.
@@ -56,12 +56,12 @@ pub struct Listing {
     pub ended: usize,
 }
 
-/// Whether a tenant is listed: the living, and those with something wrong; with `all` every one.
+/// Returns whether a tenant is listed: a living one, or one with problems; with `all` every one.
 fn visible(tenant: &TenantSnapshot, all: bool) -> bool {
     all || !tenant.is_dead() || !tenant.problems.is_empty()
 }
 
-/// The whole listing as JSON.
+/// Returns the whole listing as JSON.
 pub fn document(context: &Context, listing: &Listing) -> serde_json::Value {
     serde_json::json!({
         "schema": "fcsp.ps/3",
@@ -71,7 +71,7 @@ pub fn document(context: &Context, listing: &Listing) -> serde_json::Value {
     })
 }
 
-/// The tenants to list.
+/// Reads the tenants to list.
 pub fn list(context: &Context, all: bool) -> anyhow::Result<Listing> {
     let mut tenants = inventory::all(&context.state)
         .with_context(|| format!("state folder {}", context.state.path().display()))?;
@@ -83,7 +83,7 @@ pub fn list(context: &Context, all: bool) -> anyhow::Result<Listing> {
     })
 }
 
-/// The tenants to list, with what they had of their devices' time between two looks.
+/// Reads the tenants to list, with the device time that they used between two samples.
 pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
     let mut listing = list(context, all)?;
     let shares = listing
@@ -101,7 +101,7 @@ pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
     Ok(listing)
 }
 
-/// A tenant's state in a word.
+/// Returns a tenant's state as a word.
 pub fn state(tenant: &TenantSnapshot) -> &'static str {
     match (tenant.alive, tenant.paused) {
         (true, true) => "paused",
@@ -111,7 +111,7 @@ pub fn state(tenant: &TenantSnapshot) -> &'static str {
     }
 }
 
-/// The first digits of a UUID: enough to tell a machine's devices apart.
+/// Returns the first digits of a UUID: enough to tell a machine's devices apart.
 pub fn short(uuid: &str) -> String {
     uuid.chars().take(12).collect()
 }
@@ -124,7 +124,8 @@ fn limit(device: &RegionSnapshot) -> String {
     device.limit_bytes.map_or("unlimited".into(), bytes)
 }
 
-/// The table; `sampled` with what was measured, with `all` the processes that ended, too.
+/// Lays out the table; with `sampled` it has the measured columns, with `all` the processes that
+/// ended.
 fn table(tenants: &[TenantSnapshot], sampled: bool, all: bool) -> Table {
     let mut columns = vec![
         ("TENANT", Align::Left),

@@ -85,8 +85,8 @@ pub struct Args {
     program: Vec<OsString>,
 }
 
-/// The vendors whose libraries go into the program, and the libraries in the loader's order. The
-/// simulated machine has CUDA only.
+/// Returns the vendors whose libraries go into the program, and the libraries in the loader's
+/// order. The simulated machine has CUDA only.
 fn preloads(libraries: &Libraries, args: &Args) -> anyhow::Result<(Vec<Vendor>, Vec<PathBuf>)> {
     if args.sim.is_some() {
         return Ok((vec![Vendor::Cuda], vec![libraries.preload.clone()]));

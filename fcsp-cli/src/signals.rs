@@ -1,8 +1,8 @@
 //! Signals that end or suspend a command that has something to restore first.
 //!
-//! The handlers store to atomics and write a byte into a pipe, so that whoever waits in poll(2)
-//! wakes. A second ending signal does not wait for the program: it restores the terminal and takes
-//! its default effect.
+//! The handlers store to atomics and write a byte into a pipe, which wakes the thread in poll(2). A
+//! second ending signal does not wait for the program: it restores the terminal and takes its
+//! default effect.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -75,7 +75,7 @@ fn install(signal: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// Whether whoever started this process has it ignore the signal, as nohup(1) does.
+/// Returns whether the parent made this process ignore the signal, as nohup(1) does.
 pub fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: as in `install`; a null action only asks.
     unsafe {
@@ -85,7 +85,7 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     }
 }
 
-/// Notes ending signals from now on, but for those that are ignored.
+/// Catches ending signals from now on, except ignored ones.
 pub fn catch_ending() -> io::Result<()> {
     if READ_END.load(Ordering::Relaxed) < 0 {
         let mut ends = [0; 2];
@@ -111,7 +111,7 @@ pub fn catch_screen() -> io::Result<()> {
         .try_for_each(install)
 }
 
-/// The ending signal that came.
+/// Returns the ending signal that came.
 pub fn ended() -> Option<libc::c_int> {
     match ENDED.load(Ordering::Relaxed) {
         0 => None,
@@ -119,22 +119,22 @@ pub fn ended() -> Option<libc::c_int> {
     }
 }
 
-/// Whether SIGTSTP came since the last call.
+/// Returns whether SIGTSTP came since the last call.
 pub fn take_suspended() -> bool {
     SUSPENDED.swap(false, Ordering::Relaxed)
 }
 
-/// Whether SIGCONT came since the last call.
+/// Returns whether SIGCONT came since the last call.
 pub fn take_continued() -> bool {
     CONTINUED.swap(false, Ordering::Relaxed)
 }
 
-/// Whether SIGWINCH came since the last call.
+/// Returns whether SIGWINCH came since the last call.
 pub fn take_resized() -> bool {
     RESIZED.swap(false, Ordering::Relaxed)
 }
 
-/// Readable once a signal came; empty it with [`empty`].
+/// Returns the descriptor that is readable once a signal came; empty it with [`empty`].
 pub fn wake_end() -> RawFd {
     READ_END.load(Ordering::Relaxed)
 }
@@ -163,7 +163,7 @@ pub fn stop(group: bool) {
     take_continued();
 }
 
-/// Ends this process by the signal, so that whoever waits for it learns why. Returns only where the
+/// Ends this process by the signal, so that its parent learns the cause. Returns only where the
 /// signal is ignored.
 pub fn end_by(signal: libc::c_int) {
     // SAFETY: these calls take integers only.

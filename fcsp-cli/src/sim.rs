@@ -20,7 +20,7 @@ const MODELS: [&str; 4] = ["h100", "a100", "l4", "tiny"];
 /// Reads a simulated machine's description, naming the option.
 pub fn topology(text: &str) -> anyhow::Result<Topology> {
     const FORM: &str = "write MODEL[xCOUNT][,memory=SIZE], such as h100x2,memory=4GiB";
-    // The simulator has drivers of every vendor; the one that the command brings along is NVIDIA's.
+    // The simulator has drivers of every vendor; the command includes NVIDIA's only.
     let head = text.split(',').next().unwrap_or_default().trim();
     let model = match head.rsplit_once('x') {
         Some((model, count)) if count.starts_with(|c: char| c.is_ascii_digit()) => model,
@@ -43,12 +43,14 @@ fn folder(state: &StateDir) -> PathBuf {
     state.path().join("sim")
 }
 
-/// The machine's state file: in the state folder, one a description, so that programs started with
-/// the same one share devices and `fcsp gc` finds it. `None` where the user chose a place.
+/// Returns the machine's state file; `None` where the user chose a place.
 ///
-/// Programs that root starts may become another user and must still reach it. It then lies behind a
-/// key: in a folder with a random name, in one that nobody but root can list, as such a tenant's
-/// folder does (`fcsp_core::state`).
+/// The state folder has one file for each description. Programs started with the same description
+/// then share devices, and `fcsp gc` finds the file.
+///
+/// Programs that root starts may become another user and must still reach the file. It then lies
+/// behind a key: in a folder with a random name, inside a folder that only root can list. A
+/// tenant's folder is protected in the same way (`fcsp_core::state`).
 pub fn state_file(state: &StateDir, topology: &Topology) -> io::Result<Option<PathBuf>> {
     if std::env::var_os(STATE_VARIABLE).is_some_and(|path| !path.is_empty()) {
         return Ok(None);
@@ -92,7 +94,7 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// The folders behind keys in the folder of machines: one, if there is any.
+/// Returns the key folders in the folder of machines: one, if there is any.
 fn keys(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut keys = entries(folder)?;
     keys.retain(|path| path.file_name().is_some_and(fcsp_core::state::is_key));
@@ -104,7 +106,7 @@ fn keys(folder: &Path) -> io::Result<Vec<PathBuf>> {
 pub fn prepare(path: Option<&Path>, topology: &Topology) -> Result<(), region::RegionError> {
     let chosen = path.map_or_else(|| region::path_from_env(topology), Path::to_owned);
     region::Region::open(&chosen, topology)?;
-    // Behind a key whoever knows the path may use it.
+    // Any user who knows the path behind a key may use it.
     if let Some(path) = path.filter(|path| is_behind_key(path)) {
         std::fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(|source| {
             region::RegionError::Io {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::probe;
 
-/// How long the runtime may take to say which devices there are; it starts all of them.
+/// Time limit for the runtime to list its devices; it starts all of them.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Variables by which the runtime leaves devices out or orders them anew, above the layer that
 /// reads masks.
@@ -111,7 +111,7 @@ pub fn variable(sets: &[Reserved]) -> Option<Variable> {
 /// ROCr's variable with its value.
 pub type Variable = (&'static str, String);
 
-/// The devices that `wishes` are about; none where nothing is wished.
+/// Returns the devices that `wishes` are about; none without a wish.
 pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<UnitDevice>> {
     if wishes.is_empty() {
         return Ok(Vec::new());

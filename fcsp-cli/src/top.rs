@@ -30,7 +30,7 @@ JSON keys: as `fcsp ps --json`.";
 
 /// Pictures a second.
 const RATE: u32 = 4;
-/// How long a refusal stays lit.
+/// Time for which a refusal stays lit.
 const GLOW: Duration = Duration::from_secs(2);
 
 /// Options of `fcsp top`.
@@ -48,7 +48,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What is kept from picture to picture.
+/// State kept from picture to picture.
 #[derive(Debug, Default)]
 struct State {
     tenants: Vec<TenantSnapshot>,
@@ -157,7 +157,7 @@ fn watch(context: &Context, state: &mut State) -> anyhow::Result<End> {
     }
 }
 
-/// What all tenants together hold of a device.
+/// Sums over all tenants on a device.
 #[derive(Debug, Default)]
 struct DeviceSum {
     total: u64,

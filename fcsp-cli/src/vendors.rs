@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use fcsp_tenancy::{UnknownVendor, Vendor};
 
-/// What is wrong with variables that only one vendor's library reads, each in a sentence that
-/// begins with its name.
+/// Checks the variables that only one vendor's library reads. Returns one sentence for each wrong
+/// one, which begins with its name.
 pub fn wrong_settings() -> Vec<String> {
     let value = |name| {
         std::env::var_os(name)
@@ -18,7 +18,7 @@ pub fn wrong_settings() -> Vec<String> {
     [cores, wait].into_iter().filter_map(Result::err).collect()
 }
 
-/// What `fcsp run --vendor` takes: one vendor, or all.
+/// Value of `fcsp run --vendor`: one vendor, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// This one.
@@ -52,10 +52,11 @@ pub struct Picked {
     pub installed: bool,
 }
 
-/// CUDA, every vendor that is installed, and every one that was named. Each library answers
-/// look-ups for its own vendor and passes the others on to the next, so any order does; what is
-/// most likely asked comes first: vendors whose driver is there, then those that were named, and of
-/// equals CUDA.
+/// Picks CUDA, every installed vendor, and every named vendor.
+///
+/// Each library answers look-ups for its own vendor and passes others to the next, so any order
+/// works. The most likely ones come first: vendors whose driver is installed, then named ones, and
+/// CUDA among equals.
 pub fn pick(chosen: &[Choice], installed: impl Fn(Vendor) -> bool) -> Vec<Picked> {
     let mut picked: Vec<Picked> = Vendor::ALL
         .into_iter()

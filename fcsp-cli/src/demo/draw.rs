@@ -61,7 +61,7 @@ fn draw_head(frame: &mut Frame, area: Rect, show: &Show) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// The device as one bar, in the tenants' colours.
+/// Draws the device as one bar in the tenants' colours.
 fn draw_machine(frame: &mut Frame, area: Rect, stage: &Stage) {
     let width = usize::from(area.width);
     let glyphs = output::glyphs();

@@ -33,7 +33,7 @@ Exit codes: 0 every quota held and every byte came back, 1 not so, 125 fcsp itse
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// How long the workloads run
+    /// Time that the workloads run, in seconds
     #[arg(long, value_name = "N", default_value_t = 6.0)]
     seconds: f64,
     /// Seed of the workloads' choices
@@ -62,7 +62,7 @@ struct Show {
     stage: Stage,
     notes: Vec<Note>,
     length: Duration,
-    /// When each tenant's refusal was last noted; about one a second tells the story.
+    /// Time of each tenant's last noted refusal; about one note a second is enough.
     noted: Vec<Option<Instant>>,
     reclaim: Option<Duration>,
     restarted: bool,
@@ -91,7 +91,7 @@ impl Show {
         Ok(())
     }
 
-    /// One look at the machine; false when everything has ended.
+    /// Samples the machine once; returns false when all workers have ended.
     fn step(&mut self) -> anyhow::Result<bool> {
         for (tenant, event) in self.stage.look() {
             match event {
@@ -140,7 +140,7 @@ impl Show {
     fn kill(&mut self) -> anyhow::Result<()> {
         let at = Instant::now();
         let held = self.stage.kill(NOTEBOOK)?;
-        // The kernel drops the dead process's lock; nobody has to notice for the bytes to be free.
+        // The kernel drops the lock of a process that died, and its bytes are free at once.
         while at.elapsed() < Duration::from_secs(1) {
             self.stage.look();
             let tenant = &self.stage.tenants[NOTEBOOK];
@@ -215,7 +215,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!held)))
 }
 
-/// The signal that ended a demo without a picture.
+/// Returns the signal that ended a demo without a picture.
 fn ended() -> Option<End> {
     signals::ended().map(End::Signal)
 }
@@ -223,7 +223,7 @@ fn ended() -> Option<End> {
 const SAMPLE: Duration = Duration::from_millis(10);
 /// Time between two pictures.
 const PICTURE: Duration = Duration::from_millis(100);
-/// How long the last picture stands.
+/// Time for which the last picture stays.
 const LAST_PICTURE: Duration = Duration::from_millis(400);
 
 fn quiet(show: &mut Show) -> anyhow::Result<Option<End>> {

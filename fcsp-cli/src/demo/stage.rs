@@ -51,15 +51,15 @@ fn sweep(parent: &Path) {
 pub struct Tenant {
     /// Its name.
     pub name: &'static str,
-    /// What it plays.
+    /// The workload that it plays.
     pub about: &'static str,
     /// Its quota as written.
     pub rule: &'static str,
     /// Its quota in bytes.
     pub quota: u64,
-    /// What its ledger last said.
+    /// The last snapshot of its ledger.
     pub ledger: Option<RegionSnapshot>,
-    /// What the device says its processes hold.
+    /// Bytes that its processes hold, as the device reports them.
     pub judged: u64,
     /// The most of that.
     pub judged_peak: u64,
@@ -67,7 +67,7 @@ pub struct Tenant {
     pub refused: u64,
     /// The device's size, as its programs saw it.
     pub seen_total: Option<u64>,
-    /// Whether one of its processes was killed.
+    /// True once one of its processes was killed.
     pub killed: bool,
     /// Bytes left after all of its programs are gone.
     pub after: u64,
@@ -95,12 +95,12 @@ impl Tenant {
         })
     }
 
-    /// Bytes held, by the ledger.
+    /// Returns the bytes held, by the ledger.
     pub fn used(&self) -> u64 {
         self.ledger.as_ref().map_or(0, |ledger| ledger.used_bytes)
     }
 
-    /// The most ever held, by the ledger.
+    /// Returns the most bytes ever held, by the ledger.
     pub fn peak(&self) -> u64 {
         self.ledger.as_ref().map_or(0, |ledger| ledger.peak_bytes)
     }
@@ -112,7 +112,7 @@ impl Tenant {
         })
     }
 
-    /// Whether the quota held, by both accounts, and everything came back.
+    /// Returns whether the quota held, by ledger and device, and all memory was freed at the end.
     pub fn held(&self) -> bool {
         self.judged_peak <= self.quota && self.peak() <= self.quota && self.after == 0
     }
@@ -205,7 +205,7 @@ impl Stage {
         })
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
@@ -350,7 +350,7 @@ impl Stage {
         events
     }
 
-    /// Whether all workers have ended; one that failed is an error.
+    /// Returns whether all workers have ended; the failure of one is an error.
     pub fn finished(&mut self) -> anyhow::Result<bool> {
         let over = self.elapsed() >= self.length;
         let mut all = true;

@@ -18,7 +18,7 @@ const GIB: u64 = 1 << 30;
 /// Options of the hidden worker.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to do.
+    /// Workload to run.
     #[arg(value_enum)]
     plan: Plan,
     /// Seed of its choices. It ends when its standard input is closed.
@@ -42,7 +42,7 @@ pub enum Plan {
     Restart,
 }
 
-/// What a worker tells the demo, one JSON document a line.
+/// Report of a worker to the demo, one JSON document a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
@@ -170,7 +170,7 @@ impl Driver {
         Ok(())
     }
 
-    /// A number below `limit`.
+    /// Returns a random number below `limit`.
     fn below(&mut self, limit: u64) -> u64 {
         // xorshift64*: the same sequence for the same seed on every machine.
         self.random ^= self.random >> 12;
@@ -284,7 +284,7 @@ impl Driver {
     }
 }
 
-/// The hidden worker.
+/// Runs the hidden worker.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut driver = Driver::start(args).context("demo worker")?;
     match args.plan {

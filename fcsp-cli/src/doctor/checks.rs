@@ -158,7 +158,7 @@ const MPS_LIMITS: [&str; 2] = [
     "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT",
 ];
 
-/// Devices of which more has been promised than they have.
+/// Finds devices of which more is promised than they have.
 pub fn promises(context: &Context, driver: Option<&Probe>, findings: &mut Findings) {
     let devices = driver.map_or(&[][..], |driver| &driver.devices);
     for text in devices::over_promised(context, devices) {
@@ -170,7 +170,7 @@ pub fn promises(context: &Context, driver: Option<&Probe>, findings: &mut Findin
     }
 }
 
-/// Other things that stand between a program and the driver.
+/// Finds other libraries between a program and the driver.
 pub fn conflicts(driver: Option<&Probe>, findings: &mut Findings) {
     let mut lists: Vec<(String, Vec<PathBuf>)> = Vec::new();
     let split = |text: &[u8]| -> Vec<PathBuf> {

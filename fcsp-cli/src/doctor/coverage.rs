@@ -22,7 +22,7 @@ pub struct Coverage {
     pub path: String,
     /// Entry points that it exports.
     pub exported: usize,
-    /// Of these, those that the preload library stands in for.
+    /// Number of these that the preload library wraps.
     pub wrapped: usize,
     /// Of these, names that this build has never heard of.
     pub unknown: Vec<String>,
@@ -44,7 +44,7 @@ pub struct RoleCount {
 }
 
 impl Coverage {
-    /// A table for people.
+    /// Formats a table for people.
     pub fn text(&self) -> String {
         let mut table = Table::new(&[
             (self.library, Align::Left),
@@ -72,7 +72,7 @@ impl Coverage {
     }
 }
 
-/// The functions and data that a library exports.
+/// Reads the names of the functions and data that a library exports.
 pub fn definitions(path: &Path) -> Result<Vec<String>, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let file = object::File::parse(&*bytes).map_err(|error| error.to_string())?;
@@ -87,8 +87,8 @@ pub fn definitions(path: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Those of them whose names begin with one of `prefixes` and an upper-case letter, or that are
-/// `acl` and any letter: Ascend's names go on in lower case.
+/// Reads the exported names that begin with one of `prefixes` and an upper-case letter. After `acl`
+/// any letter will do: Ascend's names continue in lower case.
 pub fn exported(path: &Path, prefixes: &[&str]) -> Result<Vec<String>, String> {
     let follows = |prefix: &str, rest: &str| {
         rest.starts_with(|c: char| {
@@ -131,7 +131,7 @@ pub fn of(driver: &Probe, preload: Option<&Path>, findings: &mut Findings) -> Ve
     all
 }
 
-/// A driver's library whose entry points cannot be listed.
+/// Adds a finding for a driver's library whose entry points cannot be listed.
 pub fn unreadable(path: &str, error: &str, findings: &mut Findings) {
     findings.warning(
         "coverage",

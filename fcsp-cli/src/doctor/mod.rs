@@ -51,7 +51,7 @@ pub struct Args {
     json: bool,
 }
 
-/// How much a finding matters.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -68,13 +68,13 @@ pub enum Level {
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// How much it matters.
+    /// Its severity.
     pub level: Level,
-    /// What was looked at.
+    /// Subject of the check.
     pub topic: &'static str,
-    /// What was found.
+    /// Result of the check.
     pub text: String,
-    /// What to do about it.
+    /// Advice, if there is something to do.
     pub remedy: Option<String>,
 }
 
@@ -83,17 +83,17 @@ pub struct Finding {
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Something is as it should be.
+    /// Adds a finding that all is well.
     pub fn ok(&mut self, topic: &'static str, text: impl Into<String>) {
         self.push(Level::Ok, topic, text.into(), None);
     }
 
-    /// Something worth knowing.
+    /// Adds a finding that is worth knowing.
     pub fn note(&mut self, topic: &'static str, text: impl Into<String>, remedy: Option<&str>) {
         self.push(Level::Note, topic, text.into(), remedy.map(Into::into));
     }
 
-    /// Something that may surprise.
+    /// Adds a finding that may surprise.
     pub fn warning(
         &mut self,
         topic: &'static str,
@@ -103,7 +103,7 @@ impl Findings {
         self.push(Level::Warning, topic, text.into(), Some(remedy.into()));
     }
 
-    /// Something that does not work.
+    /// Adds a finding of something that does not work.
     pub fn problem(
         &mut self,
         topic: &'static str,

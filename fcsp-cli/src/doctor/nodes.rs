@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Findings;
 use fcsp_tenancy::Vendor;
 
-/// The vendor's nodes that are there.
+/// Finds the vendor's device nodes that exist.
 fn present(vendor: Vendor, dev: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for pattern in vendor.nodes() {
@@ -39,7 +39,7 @@ fn present(vendor: Vendor, dev: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether this process may read and write the file.
+/// Returns whether this process may read and write the file.
 fn may_open(path: &Path) -> bool {
     let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
         return false;

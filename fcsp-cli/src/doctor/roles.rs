@@ -30,8 +30,7 @@ struct OfVendor {
 struct OfLibrary {
     library: &'static str,
     functions: usize,
-    /// Of these, those that the preload library stands in for; `None` where there is none to be
-    /// asked.
+    /// Number of these that the preload library wraps; `None` without a library to ask.
     wrapped: Option<usize>,
     roles: Vec<OfRole>,
 }
@@ -87,8 +86,8 @@ fn of_vendor(vendor: Vendor, libraries: Option<&Libraries>) -> OfVendor {
     }
 }
 
-/// One column a library, one row a role: functions, and behind the stroke how many of them are
-/// wrapped.
+/// Formats one column a library and one row a role. Each cell has the number of functions and,
+/// after the slash, of those the number wrapped.
 fn text(vendor: &OfVendor) -> String {
     let cell = |functions: usize, wrapped: Option<usize>| match wrapped {
         _ if functions == 0 => String::new(),

@@ -1,4 +1,4 @@
-//! Who says what a program may have: the authority's file, and the variables of this environment.
+//! Sources of a program's limits: the authority's file, and the variables of this environment.
 
 use fcsp_core::config::{env, file, names, text};
 use fcsp_sim::faults::Faults;
@@ -13,13 +13,13 @@ use crate::vendors::wrong_settings;
 /// A variable that is set.
 #[derive(Debug, Serialize)]
 pub struct Setting {
-    /// What it sets.
+    /// The quantity that it sets.
     pub quantity: &'static str,
     /// Its name.
     pub variable: String,
     /// Its value.
     pub value: String,
-    /// Whether it decides, or another one overrules it.
+    /// True if it takes effect, false if another setting overrules it.
     pub counts: bool,
 }
 
@@ -141,8 +141,8 @@ pub fn variables(findings: &mut Findings) -> Vec<Setting> {
     settings
 }
 
-/// What a preload library knows of programs that clear their environment: the one that they were
-/// started with.
+/// Checks that a preload library can read the environment that a program was started with, for
+/// programs that clear it.
 fn environment(findings: &mut Findings) {
     match std::fs::read("/proc/self/environ") {
         Ok(_) => findings.ok(
@@ -158,8 +158,8 @@ fn environment(findings: &mut Findings) {
     }
 }
 
-/// The simulator's own variables. It refuses to start with one that it cannot read, which programs
-/// see as a machine without devices.
+/// Checks the simulator's own variables. The simulator does not start with one that it cannot read;
+/// programs then see a machine without devices.
 fn simulator(findings: &mut Findings) {
     let value = |name| {
         std::env::var(name)
@@ -202,7 +202,7 @@ fn simulator(findings: &mut Findings) {
     }
 }
 
-/// The functions that a text of faults names.
+/// Returns the functions that a text of faults names.
 fn fault_names(text: &str) -> impl Iterator<Item = &str> {
     text.split(';')
         .map(str::trim)

@@ -26,7 +26,7 @@ pub struct Section {
 }
 
 impl Section {
-    /// A line for people. The libraries lie in one folder, which is said elsewhere.
+    /// Formats a line for people. The folder of the libraries is printed elsewhere.
     pub fn text(&self) -> String {
         let driver = self.driver.as_ref().map(|path| path.display().to_string());
         let library = self
@@ -132,8 +132,8 @@ fn section(
     }
 }
 
-/// Whether the loader takes the driver, and what stands in its place where it is no library of this
-/// machine.
+/// Checks that the loader takes the driver, and names a file in its place that is no library of
+/// this machine.
 fn usable(vendor: Vendor, driver: Option<&Path>, findings: &mut Findings) {
     let Some(path) = driver else {
         if let Some(Present {
@@ -164,7 +164,8 @@ fn usable(vendor: Vendor, driver: Option<&Path>, findings: &mut Findings) {
     }
 }
 
-/// The entry points of an installed driver. One that cannot be read is a finding.
+/// Compares the entry points of an installed driver with the wrappers. A driver that cannot be read
+/// is a finding.
 fn covered(
     vendor: Vendor,
     driver: &Path,

@@ -1,4 +1,4 @@
-//! What the codes of NVIDIA's libraries mean on a machine, and what to do about them.
+//! Codes of NVIDIA's libraries: their meaning on a machine, and the remedy.
 //!
 //! Names and numbers are those of `cuda.h` (CUresult) and `nvml.h` (nvmlReturn_t).
 
@@ -8,9 +8,9 @@ pub struct Code {
     number: i32,
     /// Its name in the header.
     pub name: &'static str,
-    /// What it means.
+    /// Meaning of the code.
     pub meaning: &'static str,
-    /// What to do about it.
+    /// Advice to the user.
     pub remedy: &'static str,
 }
 
@@ -196,17 +196,17 @@ const NVML: [Code; 8] = [
     ),
 ];
 
-/// What a code of the compute library says of the machine.
+/// Finds a code of the compute library.
 pub fn cuda(number: i32) -> Option<&'static Code> {
     CUDA.iter().find(|code| code.number == number)
 }
 
-/// What a code of the management library says of the machine.
+/// Finds a code of the management library.
 pub fn nvml(number: i32) -> Option<&'static Code> {
     NVML.iter().find(|code| code.number == number)
 }
 
-/// A failed call in words.
+/// Describes a failed call in words.
 pub fn sentence(call: &str, number: i32, known: Option<&Code>) -> String {
     match known {
         Some(code) => format!("{call}: {} ({number}, {})", code.meaning, code.name),

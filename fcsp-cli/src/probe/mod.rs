@@ -1,5 +1,5 @@
-//! What the driver at hand says of itself and its devices, asked in a child process: a driver that
-//! hangs or crashes takes down the child only.
+//! Facts about the installed driver and its devices, asked in a child process: a driver that hangs
+//! or crashes takes down the child only.
 
 pub mod codes;
 mod vendors;
@@ -23,7 +23,7 @@ use fcsp_tenancy::{Vendor, VisibleDevice};
 pub struct Library {
     /// The file.
     pub path: Option<String>,
-    /// Why it cannot be used.
+    /// Reason why the library cannot be used.
     pub error: Option<String>,
     /// The code of the call that failed.
     #[serde(default)]
@@ -42,7 +42,7 @@ impl Library {
     }
 }
 
-/// Why a library could not be asked.
+/// Reason why a library could not be asked.
 enum Failure {
     /// It lacks something.
     Text(String),
@@ -87,12 +87,12 @@ pub struct Device {
     pub total_bytes: u64,
     /// Bytes in use by everybody; unknown where only the compute API could be asked.
     pub used_bytes: Option<u64>,
-    /// Whether it is partitioned by MIG.
+    /// True if the device is partitioned by MIG.
     pub mig: bool,
 }
 
 impl Device {
-    /// The identity that rules are matched against.
+    /// Returns the identity that rules are matched against.
     pub fn identity(&self) -> DeviceIdentity {
         DeviceIdentity {
             index: Some(self.index),
@@ -163,7 +163,7 @@ pub struct Simulated {
     pub state: Option<PathBuf>,
 }
 
-/// The hidden child, with these options.
+/// Returns the command that starts the hidden child with these options.
 pub fn child_command(options: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
@@ -195,7 +195,7 @@ pub fn ask(simulated: Option<&Simulated>, full: bool, patience: Duration) -> Res
     serde_json::from_str(&answer(command, patience)?).map_err(|error| error.to_string())
 }
 
-/// The devices of a vendor other than NVIDIA, asked in a child that is given `patience`.
+/// Asks for the devices of a vendor other than NVIDIA, in a child that has `patience` to answer.
 pub fn of_vendor(vendor: Vendor, patience: Duration) -> Result<Vec<Device>, String> {
     let mut command = child_command(&["--vendor", vendor.name()]);
     if vendor == Vendor::LevelZero {
@@ -207,7 +207,7 @@ pub fn of_vendor(vendor: Vendor, patience: Duration) -> Result<Vec<Device>, Stri
     found
 }
 
-/// Whether the loader takes the library, asked in a child: its initialisers run.
+/// Checks that the loader takes the library. A child tries, because the library's initialisers run.
 pub fn loads(path: &Path) -> Result<(), String> {
     let mut command = child_command(&["--load"]);
     command.arg(path);
@@ -216,10 +216,10 @@ pub fn loads(path: &Path) -> Result<(), String> {
     answer
 }
 
-/// How long a library may take to be loaded.
+/// Time limit for loading a library.
 const LOAD_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the child writes.
+/// Runs the child and returns its output.
 pub fn answer(mut command: Command, patience: Duration) -> Result<String, String> {
     let mut child = command
         .spawn()
@@ -250,7 +250,7 @@ pub fn answer(mut command: Command, patience: Duration) -> Result<String, String
     Ok(text)
 }
 
-/// The child.
+/// Runs as the child.
 pub fn child(args: &Args) -> anyhow::Result<ExitCode> {
     if args.hip {
         output::json(&spatial::devices())?;
@@ -354,9 +354,9 @@ impl Handle {
         Ok(address)
     }
 
-    /// The function called `symbol`.
+    /// Returns the function called `symbol`.
     ///
-    /// # Safety
+    ///  # Safety
     /// `F` is the function pointer type of that symbol.
     unsafe fn function<F: Copy>(&self, symbol: &CStr) -> Result<F, String> {
         let address = self.address(symbol)?;
@@ -399,8 +399,8 @@ fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
     let pci = function!(library, nvml::nvmlDeviceGetPciInfo_v3)?;
     let memory = function!(library, nvml::nvmlDeviceGetMemoryInfo)?;
     let mig = function!(library, nvml::nvmlDeviceGetMigMode).ok();
-    // SAFETY: every function has its header's type; buffers are passed with their sizes and outlive
-    // the calls; structs are plain data for which all zeroes is valid; devices come from the
+    // SAFETY: every function has its header's type. Buffers are passed with their sizes and outlive
+    // the calls. Structs are plain data for which all zeroes is valid. Devices come from the
     // library.
     unsafe {
         check("nvmlInit_v2", init())?;
@@ -453,7 +453,7 @@ fn ask_nvml(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
     Ok(())
 }
 
-/// No context is made: that would take half a gigabyte of the device.
+/// Asks the compute library. No context is made: it would take half a gigabyte of the device.
 fn ask_cuda(library: &Handle, probe: &mut Probe) -> Result<(), Failure> {
     let version = function!(library, cuda::cuDriverGetVersion)?;
     let init = function!(library, cuda::cuInit)?;

@@ -13,7 +13,7 @@ use fcsp_levelzero::vendor::LevelZero;
 use super::{Device, Handle, text};
 use fcsp_tenancy::Vendor;
 
-/// The vendor's devices, in the order of this process.
+/// Returns the vendor's devices, in the order of this process.
 pub fn devices(vendor: Vendor) -> Result<Vec<Device>, String> {
     match vendor {
         Vendor::Cuda => Err("is asked by its own libraries".into()),
@@ -46,7 +46,8 @@ fn code(code: i64) -> Result<(), String> {
     }
 }
 
-/// A backend's devices, once `init` has gone well. What a device does not tell is left out of it.
+/// Returns a backend's devices, after `init` has succeeded. A fact that a device does not tell is
+/// left out.
 fn found<B: Backend>(
     what: &str,
     init: Result<(), String>,

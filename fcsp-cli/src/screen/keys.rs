@@ -1,6 +1,6 @@
 //! Keys, from the bytes that a terminal in raw mode sends.
 
-/// What a key asks for.
+/// Action that a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// End.
@@ -41,20 +41,20 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether a sequence has begun and its end has not come; an escape alone looks the same.
+    /// Returns whether a sequence has begun and not ended; an escape alone looks the same.
     pub fn is_waiting(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// The next whole key.
+    /// Takes the next whole key.
     pub fn next(&mut self) -> Option<Key> {
         let (length, key) = first(&self.bytes)?;
         self.bytes.drain(..length);
         Some(key)
     }
 
-    /// No more bytes came for a while: an escape alone is the escape key, and half a sequence is
-    /// nothing.
+    /// Takes the rest after a pause in the input: an escape alone is the escape key, and half a
+    /// sequence is nothing.
     pub fn give_up(&mut self) -> Option<Key> {
         let key = match self.bytes[..] {
             [] => return None,
@@ -66,7 +66,7 @@ impl Decoder {
     }
 }
 
-/// The first key and its length; `None` where its end has not come.
+/// Returns the first key and its length; `None` if it is not complete.
 fn first(bytes: &[u8]) -> Option<(usize, Key)> {
     let key = match *bytes.first()? {
         ESCAPE => return sequence(bytes),
@@ -84,8 +84,8 @@ fn first(bytes: &[u8]) -> Option<(usize, Key)> {
     Some((1, key))
 }
 
-/// A key that sends an escape first: `ESC [ ... final` (ECMA-48) or `ESC O letter` (application
-/// mode).
+/// Decodes a key that sends an escape first: `ESC [ ... final` (ECMA-48) or `ESC O letter`
+/// (application mode).
 fn sequence(bytes: &[u8]) -> Option<(usize, Key)> {
     let key = |text: &[u8]| match text {
         b"A" => Key::Up,

@@ -1,4 +1,4 @@
-//! What the live pictures of `top` and `demo` have in common.
+//! Common parts of the live pictures of `top` and `demo`.
 
 mod keys;
 mod terminal;
@@ -25,17 +25,17 @@ pub const PALETTE: [Color; 6] = [
 
 /// Headings.
 pub const HEADING: Style = Style::new().add_modifier(Modifier::BOLD);
-/// What matters less.
+/// Style of less important text.
 pub const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 
-/// Whether somebody is looking: stdin and stdout are a terminal that can move its cursor.
+/// Returns whether stdin and stdout are a terminal that can move its cursor.
 pub fn is_live() -> bool {
     std::io::stdout().is_terminal()
         && std::io::stdin().is_terminal()
         && std::env::var("TERM").is_ok_and(|term| term != "dumb")
 }
 
-/// The colour of a quota that is this full.
+/// Returns the colour of a quota that is this full.
 pub fn heat(used: u64, quota: u64) -> Color {
     match u128::from(used) * 100 / u128::from(quota.max(1)) {
         0..80 => Color::Green,
@@ -44,7 +44,7 @@ pub fn heat(used: u64, quota: u64) -> Color {
     }
 }
 
-/// A bar on a faint ground, so that its whole length can be seen.
+/// Draws a bar on a faint ground, so that its whole length can be seen.
 pub fn bar(used: u64, quota: u64, width: usize, colour: Color) -> Line<'static> {
     let text = output::bar(used, quota, width);
     let filled = text.trim_end_matches(' ').to_owned();

@@ -24,16 +24,16 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
 /// No colour, the cursor, the usual screen.
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
 
-/// How long the bytes of one key may be apart.
+/// Longest time between the bytes of one key.
 const KEY_BYTES: Duration = Duration::from_millis(50);
 
 /// The terminal's settings before the first picture.
 static ORIGINAL: OnceLock<libc::termios> = OnceLock::new();
-/// Whether the picture is on the terminal.
+/// True while the picture is on the terminal.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process's group may set the terminal: a suspended or background one must leave it
-/// to the shell.
+/// Returns whether this process's group may set the terminal. A suspended or background group must
+/// leave it to the shell.
 fn is_foreground() -> bool {
     // SAFETY: both calls take integers only.
     unsafe { libc::tcgetpgrp(INPUT) == libc::getpgrp() }
@@ -129,7 +129,7 @@ impl Write for Out {
     }
 }
 
-/// Why a picture ends.
+/// Reason why a picture ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// A key asked for it.
@@ -140,7 +140,7 @@ pub enum End {
     Closed,
 }
 
-/// What happened while the picture stood.
+/// Event while the picture is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A key.
@@ -149,7 +149,7 @@ pub enum Event {
     Redraw,
     /// The user suspends the command: call [`Session::suspend`].
     Suspend {
-        /// Whether the terminal asks, which means the whole process group.
+        /// True if the terminal asks, which means the whole process group.
         group: bool,
     },
     /// The picture ends.
@@ -272,7 +272,7 @@ fn event_of(key: Key) -> Event {
     }
 }
 
-/// What poll(2) found.
+/// Result of poll(2).
 enum Ready {
     Nothing,
     Signal,
@@ -307,7 +307,7 @@ fn ready(patience: Duration) -> io::Result<Ready> {
     }
 }
 
-/// Whether the terminal has been closed.
+/// Returns whether the terminal has been closed.
 fn is_closed() -> bool {
     let mut poll = libc::pollfd {
         fd: INPUT,

@@ -20,10 +20,10 @@ pub(super) const LONG_MIX_WIDTH: u16 = 160;
 
 /// Columns by what the width allows.
 pub(super) struct Columns {
-    /// Whether there is room for everything: else peak, queue and forced launches are left out and
-    /// the rest is narrow.
+    /// True if there is room for everything. Otherwise peak, queue and forced launches are left
+    /// out, and the rest is narrow.
     full: bool,
-    /// Whether there is room only for who holds how much of what.
+    /// True if there is room only for the columns of name, use and quota.
     bare: bool,
     name: u16,
     bar: u16,
@@ -78,7 +78,7 @@ pub(super) struct Column {
 }
 
 impl Columns {
-    /// The columns, with `bar` as the heading of the bar.
+    /// Returns the columns, with `bar` as the heading of the bar.
     pub(super) fn list(&self, bar: &'static str) -> Vec<Column> {
         let left = |heading, width| Column {
             heading,
@@ -117,7 +117,7 @@ impl Columns {
         self.kept(list)
     }
 
-    /// Of a row, what there is room for.
+    /// Returns the cells of a row that there is room for.
     fn kept<T>(&self, row: Vec<T>) -> Vec<T> {
         let kept = |at: &usize| !self.bare || matches!(at, 0 | 3 | 4);
         row.into_iter()
@@ -126,7 +126,7 @@ impl Columns {
             .collect()
     }
 
-    /// Bytes in a column of amounts.
+    /// Formats bytes in a column of amounts.
     pub(super) fn bytes(&self, bytes: u64) -> Cell<'static> {
         let text = Bytes(bytes).to_string();
         // Two decimals of a four-digit number are the only thing too wide.
@@ -141,7 +141,7 @@ impl Columns {
         })
     }
 
-    /// A number in the column of refusals.
+    /// Formats a number in the column of refusals.
     fn count(&self, count: u64) -> Cell<'static> {
         let text = count.to_string();
         right(match text.len() {
@@ -153,7 +153,7 @@ impl Columns {
     }
 }
 
-/// The share that was asked for: in full where there is room, else just how much and how.
+/// Formats the share asked for: in full where there is room, otherwise only its size and mode.
 fn compute(tenant: &TenantSnapshot, columns: &Columns) -> Cell<'static> {
     let width = usize::from(columns.compute);
     let full = ps::compute_text(tenant);
@@ -175,7 +175,7 @@ pub(super) fn right(text: String) -> Cell<'static> {
     Cell::from(Line::from(text).right_aligned())
 }
 
-/// A tenant's name, with its state where that is not the usual one.
+/// Returns a tenant's name, with its state where that is not the usual one.
 pub(super) fn label(tenant: &TenantSnapshot) -> String {
     match ps::state(tenant) {
         "running" => tenant.name.clone(),
