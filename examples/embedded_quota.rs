@@ -6,16 +6,14 @@
 //! refused, with the bytes that it would need.
 //!
 //!  ```text
-//!  cargo run --example embedded_quota --no-default-features
+//!  cargo run -p fcsp --example embedded_quota
 //!  ```
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::thread;
 
-use fcsp::memory::{Denied, MemoryTracker};
-use fcsp::region::heap::LocalLedger;
-use fcsp::units::Bytes;
+use fcsp::{Bytes, Denied, LocalLedger, MemoryTracker};
 
 /// Tokens that fit into one block.
 const BLOCK_TOKENS: usize = 16;

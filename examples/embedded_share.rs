@@ -7,7 +7,7 @@
 //! nothing else changes.
 //!
 //!  ```text
-//!  cargo run --example embedded_share --no-default-features
+//!  cargo run -p fcsp --example embedded_share
 //!  ```
 
 use std::collections::VecDeque;
@@ -15,15 +15,11 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fcsp::classify::Class;
-use fcsp::config::Config;
-use fcsp::device::DeviceUuid;
-use fcsp::governor::{Governor, Markers};
-use fcsp::limiter::{Marker, RateLimiter, Work};
-use fcsp::share::cost;
-use fcsp::share::params::Params;
-use fcsp::state::StateDir;
-use fcsp::tenant::Tenant;
+use fcsp::{
+    Class, Config, DeviceUuid, Governor, Marker, Markers, RateLimiter, Share, StateDir, Tenant,
+    Work,
+};
+use fcsp_core::share::cost;
 
 /// Time that the tenants run.
 const RUN: Duration = Duration::from_secs(2);
@@ -110,8 +106,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut pages = Vec::new();
     let mut members = Vec::new();
     for (name, _) in tenants {
-        let mut config = Config::unlimited();
-        config.tenant = Some(name.into());
+        let config = Config::builder().tenant(name)?.build();
         // Kept to the end: `fcsp ps` lists the tenant for as long as somebody is its member.
         let tenant = Tenant::join(&state, &config)?;
         pages.push(tenant.share_page(&uuid)?);
@@ -119,7 +114,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut governors = Vec::new();
     for ((_, quota), page) in tenants.iter().zip(&pages) {
-        governors.push(Governor::new(page, Params::balanced(*quota))?);
+        governors.push(Governor::new(page, Share::balanced(*quota))?);
     }
 
     let until = Instant::now() + RUN;

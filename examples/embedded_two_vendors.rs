@@ -12,7 +12,7 @@
 //! machine with both vendors' drivers would.
 //!
 //!  ```text
-//!  cargo run --example embedded_two_vendors --no-default-features --features cuda,hip
+//!  cargo run -p fcsp --example embedded_two_vendors --features cuda,hip
 //!  ```
 
 use std::collections::VecDeque;
@@ -23,13 +23,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, io, ptr, thread};
 
-use fcsp::config::{Config, Quota, Source};
-use fcsp::device::{DeviceIdentity, Selector};
-use fcsp::hook::backend::Backend;
+use fcsp::hook::backend::Devices;
 use fcsp::hook::embedding;
-use fcsp::share::{files, params::Params};
-use fcsp::state::{STATE_DIR_VARIABLE, StateDir};
-use fcsp::units::Bytes;
+use fcsp::{Bytes, Config, DeviceIdentity, Quota, STATE_DIR_VARIABLE, Share, StateDir};
+use fcsp_core::share::files;
 
 const TENANT: &str = "server";
 const MIB: usize = 1 << 20;
@@ -449,18 +446,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // One tenant over both: 256 MiB and 40 % of one device, half of the memory and 20 % of the time
     // of the other.
-    let mut config = Config::unlimited();
-    config.tenant = Some(TENANT.into());
-    config.source = Source::Environment;
-    for (device, memory, share) in [
-        (nvidia, Quota::Bytes(256 << 20), 400_000),
-        (amd, Quota::Share(500_000), 200_000),
-    ] {
-        config.memory.set(Selector::Uuid(device.uuid), memory);
-        config
-            .compute
-            .set(Selector::Uuid(device.uuid), Params::strict(share));
-    }
+    let config = Config::builder()
+        .tenant(TENANT)?
+        .memory_of(nvidia.uuid.into(), Quota::Bytes(256 << 20))
+        .compute_of(nvidia.uuid.into(), Share::strict_percent(40)?)
+        .memory_of(amd.uuid.into(), Quota::percent(50)?)
+        .compute_of(amd.uuid.into(), Share::strict_percent(20)?)
+        .build();
     embedding::configure(config).map_err(|_| "a backend has looked already")?;
 
     // Opened on their machines again: the management libraries, asked by the backends, read the

@@ -2,24 +2,28 @@
 //! with a fixed memory quota and a defined share of the compute, with no change to the driver or to
 //! the application.
 //!
-//! This crate is the door to the parts:
+//! This crate is the door for embedders. It names the types that a program starts from. The crates
+//! behind it have the rest: [`fcsp_core`], and one crate for each vendor.
 //!
-//! | module | what it is | cargo feature |
-//! |---|---|---|
-//! | the modules below | [`fcsp_core`]: memory tracker, rate limiter, stream classifier, processes, shared state | always |
-//! | `ascend` | the backend for Huawei Ascend | `ascend` |
-//! | `cuda` | the backend for NVIDIA CUDA | `cuda` |
-//! | `hip` | the backend for AMD HIP | `hip` |
-//! | `gaudi` | the backend for Intel Gaudi | `gaudi` |
-//! | `levelzero` | the backend for oneAPI Level Zero | `levelzero` |
-//! | `hook` | what every backend is made of | any of those |
+//! | to | use |
+//! |---|---|
+//! | ask before device memory is allocated | [`MemoryTracker`]: [`LocalLedger`] in one process, [`Governed`] among processes |
+//! | ask before work is submitted | [`RateLimiter`]: [`Governor`] |
+//! | name a kind of work | [`StreamClassifier`], [`Class`] |
+//! | list the processes of a tenant | [`ProcessManager`] |
+//! | set limits | [`Config::builder`], [`Quota`], [`Share`] |
+//! | join a tenant | [`Tenant`], [`StateDir`] |
+//! | name a device | [`DeviceIdentity`], [`DeviceUuid`], [`PciAddress`], [`Selector`] |
+//! | call a vendor's driver through its wrappers | the modules `ascend`, `cuda`, `gaudi`, `hip` and `levelzero`, each by the feature of its name |
+//!
+//! No feature is on by default: `fcsp = "0.1"` is the core alone. The command `fcsp` is the crate
+//! `fcsp-cli`. A program that manages tenants for others uses `fcsp-tenancy`.
 //!
 //! A program that hands out accelerator memory itself needs no preload library: it asks a
-//! [`MemoryTracker`](memory::MemoryTracker) before it asks the driver.
+//! [`MemoryTracker`] before it asks the driver.
 //!
 //! ```
-//! use fcsp::memory::MemoryTracker;
-//! use fcsp::region::heap::LocalLedger;
+//! use fcsp::{LocalLedger, MemoryTracker};
 //!
 //! let quota = LocalLedger::new(80 << 30, 8 << 30);
 //! let block = quota.try_hold(6 << 30).expect("6 of 8 GiB");
@@ -28,25 +32,22 @@
 //! assert_eq!(quota.usage().used, 6 << 30);
 //! ```
 //!
-//! Processes that share a quota join a tenant by its name, and each takes a place on the device.
-//! What one held that died is free again, whatever killed it, and `fcsp ps` and `fcsp limit` see
-//! the tenant as they see any other.
+//! Processes that share a quota join a tenant by its name, and each takes a slot on the device. The
+//! bytes of a process that died are available again, whatever killed it. `fcsp ps` shows the tenant
+//! like any other.
 //!
 //! ```
-//! use fcsp::config::env;
-//! use fcsp::device::DeviceIdentity;
-//! use fcsp::memory::MemoryTracker;
-//! use fcsp::region::Governed;
-//! use fcsp::state::StateDir;
-//! use fcsp::tenant::Tenant;
+//! use fcsp::{Config, DeviceIdentity, Governed, MemoryTracker, Quota, StateDir, Tenant};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let state = StateDir::at(folder.path());
 //! # #[cfg(any())]
 //! let state = StateDir::locate();
-//! let settings = [("FCSP_TENANT", "server"), ("FCSP_MEMORY_LIMIT", "10%")];
-//! let config = env::read(settings.map(|(name, value)| (name.to_owned(), value.to_owned())))?;
+//! let config = Config::builder()
+//!     .tenant("server")?
+//!     .memory(Quota::percent(10)?)
+//!     .build();
 //! let tenant = Tenant::join(&state, &config)?;
 //! // As the driver gives them.
 //! let (uuid, total) = ("GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778", 80 << 30);
@@ -61,20 +62,29 @@
 //! # }
 //! ```
 //!
-//! One that shares a device's time likewise asks a [`Governor`](governor::Governor) before it
-//! submits work; the example `embedded_share` runs two tenants that way.
+//! A program that shares a device's time asks a [`Governor`] before it submits work. The example
+//! `embedded_share` runs two tenants that way.
 //!
-//! One that uses the vendors' own allocators and queues links their backends, calls their wrappers
-//! where it called the driver, and says to each what it is to be held to; the example
-//! `embedded_two_vendors` serves from the accelerators of two vendors in one process.
-//!
-//! No feature is on by default: `fcsp = "0.1"` is the core alone. The command `fcsp` is the crate
-//! `fcsp-cli`.
+//! A program that uses the vendors' own allocators and queues links their backends, calls their
+//! wrappers instead of the driver, and gives each its limits. The example `embedded_two_vendors`
+//! serves from the accelerators of two vendors in one process.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub use fcsp_core::{
-    allocations, classifier, classify, config, control, device, file, governor, limiter, memory,
-    places, process, region, share, spatial, state, tenant, tree, units,
-};
+pub use fcsp_core::classifier::{ByName, Launch, StreamClassifier};
+pub use fcsp_core::classify::Class;
+pub use fcsp_core::config::{Config, ConfigBuilder, ConfigError, Parameter, Quota, Rules, Source};
+pub use fcsp_core::control::Limits;
+pub use fcsp_core::device::{DeviceIdentity, DeviceUuid, ParseDeviceError, PciAddress, Selector};
+pub use fcsp_core::governor::{Governor, GovernorError, Markers};
+pub use fcsp_core::limiter::{Admission, Marker, RateLimiter, Work};
+pub use fcsp_core::memory::{Denied, MemoryTracker, Reservation, Usage};
+pub use fcsp_core::process::{Identity as ProcessIdentity, ProcessManager};
+pub use fcsp_core::region::heap::LocalLedger;
+pub use fcsp_core::region::{Attachment, Governed, RegionError};
+pub use fcsp_core::share::params::{Mode, ParamError, Params as Share, Priority};
+pub use fcsp_core::state::{STATE_DIR_VARIABLE, StateDir};
+pub use fcsp_core::tenant::{Tenant, TenantError};
+pub use fcsp_core::units::{Bytes, Percent, Ppm, UnitError};
 
 #[cfg(feature = "ascend")]
 pub use fcsp_ascend as ascend;

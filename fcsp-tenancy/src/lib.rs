@@ -35,6 +35,7 @@
 //! assert_eq!(tenant.memory[0].bytes, Some(12 << 30));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod changes;
 mod collect;

@@ -11,15 +11,34 @@ pub const INTERVAL: Duration = Duration::from_millis(200);
 /// Time that a live picture averages over: long enough to read, short enough to see a change.
 const SPAN_NS: u64 = 1_000_000_000;
 
-/// Remembers looks, to say what happened between them.
+/// Earlier readings of tenants' counters, to say what happened since.
+///
+/// ```
+/// use fcsp_core::state::StateDir;
+/// use fcsp_tenancy::{INTERVAL, Sampler, inventory};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let state = StateDir::at(folder.path());
+/// let mut sampler = Sampler::default();
+/// sampler.compare(&mut inventory::all(&state)?);
+/// std::thread::sleep(INTERVAL);
+/// let mut tenants = inventory::all(&state)?;
+/// sampler.compare(&mut tenants);
+/// for device in tenants.iter().flat_map(|tenant| &tenant.devices) {
+///     if let Some(part) = device.compute.as_ref().and_then(|share| share.utilization) {
+///         println!("{}: {:.0} %", device.region.uuid, part * 100.0);
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Sampler {
     looks: HashMap<(String, String), VecDeque<Look>>,
 }
 
 impl Sampler {
-    /// Enters what each share has had since the look about [`SPAN_NS`] ago, or since the first one
-    /// if that is later.
+    /// Fills in what each share used since the reading about one second ago, or since the first
+    /// reading if that is later.
     pub fn compare(&mut self, tenants: &mut [TenantSnapshot]) {
         let mut known = std::mem::take(&mut self.looks);
         for tenant in tenants {

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use fcsp_core::config::{Config, Quota, Source};
-use fcsp_core::device::Selector;
-use fcsp_cuda::hooks::{cuCtxCreate_v2, cuDeviceTotalMem_v2, cuInit, cuMemAlloc_v2};
-use fcsp_hook::embedding;
+use fcsp::cuda::hooks::{cuCtxCreate_v2, cuDeviceTotalMem_v2, cuInit, cuMemAlloc_v2};
+use fcsp::hook::embedding;
+use fcsp::{Config, Quota};
 
 use crate::{CONTEXT, GIB, MIB, Machine, OUT_OF_MEMORY, stderr, stdout};
 
@@ -21,10 +20,11 @@ fn linked_program() {
     if std::env::var_os(PROGRAM).is_none() {
         return;
     }
-    let mut config = Config::unlimited();
-    config.tenant = Some("embedded".into());
-    config.source = Source::Environment;
-    config.memory.set(Selector::All, Quota::Bytes(2 * GIB));
+    let config = Config::builder()
+        .tenant("embedded")
+        .unwrap()
+        .memory(Quota::Bytes(2 * GIB))
+        .build();
     embedding::configure(config).unwrap();
     let (mut context, mut total, mut block) = (std::ptr::null_mut(), 0, 0);
     // SAFETY: results go to locals.

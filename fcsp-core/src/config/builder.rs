@@ -1,7 +1,7 @@
 //! Configurations made in code.
 
 use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name};
-use crate::device::Selector;
+use crate::device::{DeviceUuid, Selector};
 use crate::share::params::Params;
 
 /// A configuration in the making.
@@ -78,6 +78,13 @@ impl ConfigBuilder {
     /// Returns the configuration.
     pub fn build(self) -> Config {
         self.0
+    }
+}
+
+impl From<DeviceUuid> for Selector {
+    /// Selects the device with this UUID.
+    fn from(uuid: DeviceUuid) -> Self {
+        Self::Uuid(uuid)
     }
 }
 
