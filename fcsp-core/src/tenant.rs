@@ -1,4 +1,4 @@
-//! A tenant: its name, its limits, its folder, and this process's place in it.
+//! A tenant: its name, its limits, its folder, and this process's membership.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::share::files::OwnPage;
 use crate::state::{SetupGuard, StateDir, layout};
 use crate::tree;
 
-/// Why a tenant cannot be set up. Allocations are then refused: memory fails closed.
+/// Reason why a tenant cannot be set up. Allocations are then refused: memory fails closed.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
     /// A field of the configuration is wrong.
@@ -32,7 +32,7 @@ pub enum TenantError {
     Region(#[from] RegionError),
 }
 
-/// How a control page is read.
+/// Function that reads a control page.
 type Read = dyn Fn(&Control) -> std::io::Result<(u64, Limits)>;
 
 /// A tenant as one of its processes sees it.
@@ -42,23 +42,24 @@ pub struct Tenant {
     state: StateDir,
     dir: PathBuf,
     source: Source,
-    /// Limits from a root-owned file: they cannot be changed by a control page.
+    /// Limits from a root-owned file: a control page cannot change them.
     fixed: Option<Limits>,
-    /// Mapped as a member: a collector knows by it that this process lives, before it has a place
-    /// on any device and after.
+    /// Mapped as a member: collectors see by it that this process lives, even without a slot on any
+    /// device.
     control: Control,
     /// The tenant that this one is a part of.
     outer: Option<Box<Self>>,
 }
 
-/// The most tenants that may lie inside one another.
+/// Deepest nesting of tenants.
 const DEEPEST: u32 = 8;
 
 impl Tenant {
-    /// Joins the tenant that `config` names, or the one of this process's tree if it names none; a
-    /// root-owned file that names none has one tenant for all. The first process writes the
-    /// configuration into the control page; from then on the page speaks, until nobody of the
-    /// tenant lives.
+    /// Joins the tenant that `config` names.
+    ///
+    /// Without a name it joins the tenant of this process's tree; a root-owned file without a name
+    /// has one tenant for all. The first process writes the configuration into the control page.
+    /// After that the page decides, until no process of the tenant lives.
     pub fn join(state: &StateDir, config: &Config) -> Result<Self, TenantError> {
         let name = match &config.tenant {
             Some(name) => name.clone(),
@@ -81,11 +82,11 @@ impl Tenant {
         let asks = config.source == Source::Environment
             || config.source == Source::Nothing
                 && !(config.memory.is_empty() && config.compute.is_empty());
-        // Whoever asks for no limit joins whatever limits the tenant has.
+        // A process that asks for no limit joins with the tenant's existing limits.
         let joins = Control::open(&dir).map_err(folder)?.is_some()
             && (!asks || state.is_alive(&name).unwrap_or(false) || is_managed(&dir));
         if !joins {
-            // A part of what it was a part of before it died it is no more.
+            // A tenant that has ended is no longer a part.
             match std::fs::remove_file(dir.join(OUTER_FILE)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(folder(error));
@@ -100,7 +101,7 @@ impl Tenant {
         drop(setup);
         let outer = Self::join_outer(&dir, DEEPEST)?;
         state.collect_some(&name);
-        // What a root-owned file says of priorities is root's word, if root says it.
+        // A root-owned file may set priorities, if a process of root's reads it.
         #[cfg(not(loom))]
         if config.source == Source::File && crate::places::uid() == 0 {
             // Best effort: without it a priority counts for less.
@@ -122,8 +123,8 @@ impl Tenant {
         })
     }
 
-    /// Joins the tenant that the one of this folder is a part of, if it is; that tenant must be
-    /// there.
+    /// Joins the outer tenant of the tenant in this folder, if it is a part. The outer tenant must
+    /// exist.
     fn join_outer(inner: &Path, deepest: u32) -> Result<Option<Box<Self>>, TenantError> {
         let inner_error = |reason: &str| TenantError::Folder {
             path: inner.join(OUTER_FILE),
@@ -151,7 +152,7 @@ impl Tenant {
         };
         let state = StateDir::at(state);
         state.check_owner(name, Source::Nothing).map_err(folder)?;
-        // No collector removes it between this and the membership.
+        // No collector removes the folder between this check and the membership.
         let setup = SetupGuard::acquire(&dir).map_err(folder)?;
         let control = Control::open_as_member(&dir).map_err(folder)?;
         drop(setup);
@@ -167,51 +168,52 @@ impl Tenant {
         })))
     }
 
-    /// The tenants that this one is a part of, from the inside outwards.
+    /// Returns the outer tenants of this part, from the inside outwards.
     pub fn outers(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(self.outer.as_deref(), |tenant| tenant.outer.as_deref())
     }
 
-    /// The tenant whose share of the device's time this one's programs use: itself, or the
-    /// outermost of those that it is a part of.
+    /// Returns the tenant whose share of the device's time this one's programs use: the outermost,
+    /// or itself.
     pub fn outermost(&self) -> &Self {
         self.outers().last().unwrap_or(self)
     }
 
-    /// The tenant's name.
+    /// Returns the tenant's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The state folder that it was joined in.
+    /// Returns the state folder that it was joined in.
     pub fn state(&self) -> &StateDir {
         &self.state
     }
 
-    /// The tenant's folder.
+    /// Returns the tenant's folder.
     pub fn dir(&self) -> &std::path::Path {
         &self.dir
     }
 
-    /// Where its limits come from.
+    /// Returns the source of its limits.
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// The control page.
+    /// Returns the control page.
     pub fn control(&self) -> &Control {
         &self.control
     }
 
-    /// The limits in force, with the generation of the control page they were read at. While the
-    /// page is being written by somebody who died, an error: the caller keeps the limits it had. A
-    /// part has the compute limits of its outermost tenant, and is paused with it.
+    /// Returns the limits in force, and the generation of the control page that they were read at.
+    ///
+    /// It is an error if a process died while it wrote the page: the caller then keeps its limits.
+    /// A part has the compute limits of its outermost tenant, and is paused with it.
     pub fn limits(&self) -> Result<(u64, Limits), TenantError> {
         self.limits_by(&Control::read_settled)
     }
 
-    /// The same for a process that has no limits yet to keep: whoever writes the page at this
-    /// moment is waited for.
+    /// Returns the same as [`Self::limits`], for a process that has no limits yet. It waits for a
+    /// write in progress.
     pub fn limits_when_settled(&self) -> Result<(u64, Limits), TenantError> {
         self.limits_by(&Control::read_when_settled)
     }
@@ -228,8 +230,8 @@ impl Tenant {
         Ok((generation, limits))
     }
 
-    /// The quotas in bytes on `device`, which has `total` bytes: this tenant's, then those of the
-    /// tenants that it is a part of, from the inside outwards.
+    /// Returns the quotas in bytes on `device`, which has `total` bytes: this tenant's, then those
+    /// of its outer tenants, from the inside outwards.
     pub fn quotas(&self, device: &DeviceIdentity, total: u64) -> Result<Vec<u64>, TenantError> {
         std::iter::once(self)
             .chain(self.outers())
@@ -237,7 +239,7 @@ impl Tenant {
             .collect()
     }
 
-    /// What the root-owned file fixes, whatever the page says.
+    /// Replaces the page's limits by the limits that a root-owned file fixes.
     fn fix(&self, mut limits: Limits) -> Limits {
         if let Some(fixed) = &self.fixed {
             limits.memory = fixed.memory.clone();
@@ -253,7 +255,7 @@ impl Tenant {
         }
     }
 
-    /// The quota in bytes that `limits` give on `device`, which has `total` bytes.
+    /// Returns the quota in bytes that `limits` give on `device`, which has `total` bytes.
     pub fn memory_limit(limits: &Limits, device: &DeviceIdentity, total: u64) -> u64 {
         limits
             .memory
@@ -262,8 +264,8 @@ impl Tenant {
             .resolve(total)
     }
 
-    /// Maps this tenant's page for shares of the time of `device`; that of the outermost tenant, if
-    /// it is a part.
+    /// Maps this tenant's page for shares of the time of `device`. A part uses the page of its
+    /// outermost tenant.
     ///
     /// # Errors
     ///
@@ -276,7 +278,7 @@ impl Tenant {
         OwnPage::open(&StateDir::at(state), device, &tenant.name)
     }
 
-    /// Takes a place on `device`, and one in each tenant that this one is a part of.
+    /// Takes a slot on `device` in this tenant's region, and one in each outer tenant's.
     pub fn attach(
         &self,
         device: &DeviceIdentity,
@@ -331,20 +333,20 @@ impl ProcessManager for (StateDir, String) {
     }
 }
 
-/// Whether the tenant was set up from outside (`fcsp run`, the agent), which leaves a mark in its
-/// folder.
+/// Returns whether the tenant was set up from outside (`fcsp run`, the agent), which leaves a mark
+/// in its folder.
 fn is_managed(dir: &std::path::Path) -> bool {
     dir.join(MANAGED_MARK).exists()
 }
 
-/// File in a tenant's folder that says its control page was written by a command or agent, so that
-/// environment variables must not replace it.
+/// File in a tenant's folder that marks its control page as written by a command or agent.
+/// Environment variables must not replace that page.
 pub const MANAGED_MARK: &str = layout::MANAGED;
 
-/// File in a tenant's folder that names the folder of the tenant that it is a part of.
+/// File in a part's folder that names the folder of its outer tenant.
 pub const OUTER_FILE: &str = layout::OUTER;
 
-/// The folder of the tenant that the tenant of this folder is a part of, if it is.
+/// Returns the folder of the outer tenant of the tenant in `dir`, if it is a part.
 pub fn outer_of(dir: &std::path::Path) -> Option<PathBuf> {
     let text = crate::file::read_text(&dir.join(OUTER_FILE));
     let path = PathBuf::from(text.trim_end_matches('\n'));
@@ -358,7 +360,8 @@ mod tests {
     use crate::device::DeviceUuid;
     use crate::region::ledger::used_bytes;
 
-    /// Each run of a program asks for its own quota in code, after the run before has ended.
+    /// Checks that each run of a program gets the quota it asks for in code, after the run before
+    /// has ended.
     #[test]
     fn limits_asked_for_in_code_count_in_every_run() {
         let dir = tempfile::tempdir().unwrap();
@@ -428,8 +431,8 @@ mod tests {
         assert_eq!(attach(&fourth).1, 1 << 25);
     }
 
-    /// Joins, takes a place and leaves, over and over, while collectors remove what they find dead:
-    /// whoever has joined has the control page and the region that a later comer finds.
+    /// Joins, takes a slot and leaves, repeatedly, while collectors remove ended tenants. A member
+    /// always has the control page and region that a later process finds.
     #[test]
     fn joining_while_collectors_remove() {
         use crate::control::Control;
@@ -517,8 +520,8 @@ mod tests {
         assert_eq!(used_bytes(places[0].tenant()), 100 * 512);
     }
 
-    /// A program may close every descriptor and open files of its own under their numbers: there
-    /// are none of ours.
+    /// Checks that no descriptor of ours stays open: a program may close them all and reuse their
+    /// numbers.
     #[test]
     fn a_place_needs_no_descriptor() {
         let dir = tempfile::tempdir().unwrap();
@@ -534,7 +537,7 @@ mod tests {
         assert_eq!(ours, Vec::<PathBuf>::new());
         let region = || state.regions("t").unwrap().remove(0).1.unwrap();
         assert!(region().any_alive());
-        // Nor does looking for the dead take this place for one of them.
+        // Reaping does not take this live slot for one of a dead process.
         place.reap();
         assert_eq!(region().used_bytes, 512);
         assert!(state.is_alive("t").unwrap());
