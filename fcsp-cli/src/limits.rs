@@ -20,15 +20,15 @@ pub struct LimitArgs {
     /// Priority: high never waits, low yields down to its floor, normal shares [default: normal]
     #[arg(long, value_name = "CLASS")]
     pub priority: Option<String>,
-    /// Share that stays even while tenants of a higher priority have work, at most the quota
-    /// [default: 5%, or the quota where that is less]
+    /// Share that stays even while tenants of a higher priority have work, at most the share
+    /// [default: 5%, or the share where that is less]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub floor: Option<String>,
     /// Most of the device's time that may be used above the share, from what others leave idle
     /// [default: 100%]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub shared_pool: Option<String>,
-    /// Share up to which time saved up while idle may be spent, for 100 ms; at least the quota
+    /// Share up to which time saved up while idle may be spent, for 100 ms; at least the share
     /// [default: no burst]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub burst: Option<String>,

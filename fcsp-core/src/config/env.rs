@@ -15,7 +15,7 @@
 //! In the aliases, a value of 0 means "no limit", as their own documentation says. In FCSP's
 //! variables it is an error.
 
-use super::{Config, ConfigError, Quota, Rules, Source, check_tenant_name, initial};
+use super::{Config, ConfigError, Parameter, Quota, Rules, Source, check_tenant_name, initial};
 use crate::device::Selector;
 use crate::share::params::Params;
 use crate::spatial::Wish;
@@ -70,12 +70,12 @@ const fn alias(name: &'static str, per_device: &'static str) -> Spelling {
 }
 
 const MEMORY: [Spelling; 3] = [
-    own("FCSP_MEMORY_LIMIT"),
+    own(Parameter::Memory.variable()),
     alias("BUD_MEMORY_LIMIT", "_DEV"),
     alias("CUDA_DEVICE_MEMORY_LIMIT", "_"),
 ];
 const COMPUTE: [Spelling; 4] = [
-    own("FCSP_COMPUTE_LIMIT"),
+    own(Parameter::Compute.variable()),
     alias("BUD_SM_LIMIT", "_DEV"),
     alias("BUD_COMPUTE_LIMIT", "_DEV"),
     alias("CUDA_DEVICE_SM_LIMIT", "_"),
@@ -193,19 +193,20 @@ fn compute<'a>(
     mut shares: Rules<Option<Ppm>>,
     get: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Rules<Params>, ConfigError> {
-    const PARAMETERS: [(&str, &[&str]); 5] = [
-        ("mode", &["FCSP_MODE", "BUD_ISOLATION_MODE"]),
-        ("priority", &["FCSP_PRIORITY", "CUDA_TASK_PRIORITY"]),
-        ("floor", &["FCSP_FLOOR", "BUD_TENANT_FLOOR_PCT"]),
-        ("shared_pool", &["FCSP_SHARED_POOL", "BUD_SHARED_POOL_PCT"]),
-        ("burst", &["FCSP_BURST", "BUD_BURST_MAX_PCT"]),
+    /// Parameters that hold for every device with a share, with their aliases.
+    const PARAMETERS: [(Parameter, &str); 5] = [
+        (Parameter::Mode, "BUD_ISOLATION_MODE"),
+        (Parameter::Priority, "CUDA_TASK_PRIORITY"),
+        (Parameter::Floor, "BUD_TENANT_FLOOR_PCT"),
+        (Parameter::SharedPool, "BUD_SHARED_POOL_PCT"),
+        (Parameter::Burst, "BUD_BURST_MAX_PCT"),
     ];
     let given: Vec<(&str, &str, &str)> = PARAMETERS
         .iter()
-        .filter_map(|&(key, names)| {
-            names
-                .iter()
-                .find_map(|&name| Some((key, name, get(name)?.trim())))
+        .filter_map(|&(parameter, alias)| {
+            [parameter.variable(), alias]
+                .into_iter()
+                .find_map(|name| Some((parameter.key(), name, get(name)?.trim())))
         })
         .collect();
     if shares.is_empty() && !given.is_empty() {

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Source, env};
+use super::{Config, ConfigError, Parameter, Source, env};
 
 /// Path of the file that overrides every variable, if root owns it and only root may write it.
 pub const AUTHORITY: &str = "/etc/fcsp/tenant.toml";
@@ -39,31 +39,41 @@ struct Text {
     state_dir: Option<std::path::PathBuf>,
 }
 
+impl Text {
+    fn value(&self, parameter: Parameter) -> &Option<String> {
+        match parameter {
+            Parameter::Memory => &self.memory,
+            Parameter::Compute => &self.compute,
+            Parameter::Mode => &self.mode,
+            Parameter::Priority => &self.priority,
+            Parameter::Floor => &self.floor,
+            Parameter::SharedPool => &self.shared_pool,
+            Parameter::Burst => &self.burst,
+        }
+    }
+}
+
+/// Variable of the tenant's name.
+const TENANT: &str = "FCSP_TENANT";
+
 /// Reads a configuration from TOML text. Errors name `name`.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     let text: Text =
         toml::from_str(text).map_err(|error| ConfigError::new(name, error.message()))?;
     // The keys are the variables' short names, so the same reader serves both and they cannot
     // diverge.
-    let fields = [
-        ("tenant", "FCSP_TENANT", text.tenant),
-        ("memory", "FCSP_MEMORY_LIMIT", text.memory),
-        ("compute", "FCSP_COMPUTE_LIMIT", text.compute),
-        ("mode", "FCSP_MODE", text.mode),
-        ("priority", "FCSP_PRIORITY", text.priority),
-        ("floor", "FCSP_FLOOR", text.floor),
-        ("shared_pool", "FCSP_SHARED_POOL", text.shared_pool),
-        ("burst", "FCSP_BURST", text.burst),
-    ];
-    let variables = fields
-        .iter()
-        .filter_map(|(_, variable, value)| Some(((*variable).to_owned(), value.clone()?)));
+    let values = Parameter::ALL
+        .into_iter()
+        .map(|parameter| (parameter.variable(), text.value(parameter)))
+        .chain([(TENANT, &text.tenant)]);
+    let variables = values.filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     let mut config = env::read(variables).map_err(|error| {
-        let key = fields
-            .iter()
-            .find(|(_, variable, _)| *variable == error.field)
-            .map_or("", |(key, _, _)| key);
-        ConfigError::new(format!("{name}: {key}"), error.reason)
+        let key = Parameter::ALL
+            .into_iter()
+            .find(|parameter| parameter.variable() == error.field)
+            .map(Parameter::key);
+        let key = key.or((error.field == TENANT).then_some("tenant"));
+        ConfigError::new(format!("{name}: {}", key.unwrap_or("")), error.reason)
     })?;
     if let Some(path) = text.state_dir {
         if !path.is_absolute() {

@@ -1,6 +1,6 @@
 //! Limits as text: for people, and as variables for a program.
 
-use super::{Quota, Rules};
+use super::{Parameter, Quota, Rules};
 use crate::control::Limits;
 use crate::device::Selector;
 use crate::share::params::{DEFAULT_FLOOR, Params};
@@ -64,7 +64,7 @@ pub fn share(params: &Params) -> String {
 pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
     if !limits.memory.is_empty() {
-        variables.push(("FCSP_MEMORY_LIMIT", join(&limits.memory, exact)));
+        variables.push((Parameter::Memory.variable(), join(&limits.memory, exact)));
     }
     // A device without a share says nothing of the other parameters; alone it is `--mode none`.
     let limited = limits
@@ -76,17 +76,26 @@ pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
             true => "unlimited".to_owned(),
             false => Percent(params.quota).to_string(),
         };
-        variables.push(("FCSP_COMPUTE_LIMIT", join(&limits.compute, part)));
-        variables.push(("FCSP_MODE", first.mode.to_string()));
-        variables.push(("FCSP_PRIORITY", first.priority.to_string()));
+        variables.push((Parameter::Compute.variable(), join(&limits.compute, part)));
+        variables.push((Parameter::Mode.variable(), first.mode.to_string()));
+        variables.push((Parameter::Priority.variable(), first.priority.to_string()));
         if first.floor != first.quota.min(DEFAULT_FLOOR) {
-            variables.push(("FCSP_FLOOR", Percent(first.floor).to_string()));
+            variables.push((
+                Parameter::Floor.variable(),
+                Percent(first.floor).to_string(),
+            ));
         }
         if first.pool != WHOLE {
-            variables.push(("FCSP_SHARED_POOL", Percent(first.pool).to_string()));
+            variables.push((
+                Parameter::SharedPool.variable(),
+                Percent(first.pool).to_string(),
+            ));
         }
         if first.burst != 0 {
-            variables.push(("FCSP_BURST", Percent(first.burst).to_string()));
+            variables.push((
+                Parameter::Burst.variable(),
+                Percent(first.burst).to_string(),
+            ));
         }
     }
     variables
