@@ -334,3 +334,92 @@ fn write(
     request.order.save(setup)?;
     Ok(beyond)
 }
+
+#[cfg(test)]
+mod tests {
+    use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+
+    use super::*;
+
+    /// A state folder of its own, removed at the end.
+    fn folder() -> (tempfile::TempDir, StateDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path().join("state"));
+        (folder, state)
+    }
+
+    fn memory(value: &str) -> (Changes, Config) {
+        let changes = Changes::new().with(Parameter::Memory, "memory", value);
+        let config = changes.read(std::iter::empty()).unwrap();
+        (changes, config)
+    }
+
+    #[test]
+    fn a_live_tenant_is_joined_by_equal_limits_alone() {
+        let (_folder, state) = folder();
+        let (changes, config) = memory("8GiB");
+        let first = Request::new(&config, &changes).named("t");
+        let first = first.create_or_join(&state).unwrap();
+        assert!(first.made && first.warnings.is_empty());
+        let joined = Request::new(&config, &changes).named("t");
+        let joined = joined.create_or_join(&state).unwrap();
+        assert!(!joined.made);
+        assert_eq!(joined.limits, first.limits);
+        let (changes, config) = memory("4GiB");
+        let other = Request::new(&config, &changes).named("t");
+        match other.create_or_join(&state) {
+            Err(Error::OtherLimits { name, memory, .. }) => {
+                assert_eq!((name.as_str(), memory.as_str()), ("t", "8 GiB"));
+            }
+            other => panic!("{other:?}"),
+        }
+        first.leave();
+        assert!(state.tenants().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_alone_joins_and_makes_nothing() {
+        let (_folder, state) = folder();
+        let changes = Changes::new();
+        let config = Config::builder().tenant("t").unwrap().build();
+        let request = Request::new(&config, &changes).named("t");
+        assert!(matches!(
+            request.create_or_join(&state),
+            Err(Error::NotRunning { name }) if name == "t"
+        ));
+        assert!(state.tenants().unwrap().is_empty());
+    }
+
+    #[test]
+    fn promises_beyond_a_device_are_told_or_refused() {
+        let (_folder, state) = folder();
+        let device = VisibleDevice {
+            identity: DeviceIdentity {
+                index: Some(0),
+                uuid: DeviceUuid([7; 16]),
+                pci: None,
+            },
+            label: "device 0".into(),
+            total_bytes: 10 << 30,
+        };
+        let (changes, config) = memory("8GiB");
+        let mut request = Request::new(&config, &changes);
+        request.devices = std::slice::from_ref(&device);
+        let first = request.named("a").create_or_join(&state).unwrap();
+        assert_eq!(first.warnings, []);
+        request.overcommit = Overcommit::Refuse;
+        let refused = request.named("b").create_or_join(&state).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .starts_with("16 GiB of memory would be promised on device 0"),
+            "{refused}"
+        );
+        assert_eq!(state.tenants().unwrap(), ["a"]);
+        request.overcommit = Overcommit::Warn;
+        let second = request.named("b").create_or_join(&state).unwrap();
+        assert!(matches!(second.warnings[..], [Warning::Overcommitted(_)]));
+        second.leave();
+        first.leave();
+    }
+}
