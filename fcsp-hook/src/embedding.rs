@@ -1,27 +1,29 @@
-//! What a program that links backends asks for, in place of the environment.
+//! Configuration that a program with linked backends sets in place of the environment.
 //!
-//! One configuration for the whole process: backends of several vendors in it belong to one tenant,
-//! and rules name each vendor's devices by UUID or PCI address, as numbers begin at 0 with every
-//! vendor.
+//! There is one configuration for the whole process: its backends of several vendors belong to one
+//! tenant. Rules name each vendor's devices by UUID or PCI address, because every vendor numbers
+//! its devices from 0.
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use fcsp_core::config::{Config, ConfigError, Source, file};
 
-/// Null until somebody asks or looks; then what was asked for, leaked, or [`LATE`].
+/// Null until the first call of [`configure`] or [`in_force`]; then the configuration, leaked, or
+/// [`LATE`].
 static ASKED: AtomicPtr<Config> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Stands for "looked at before anybody had asked".
+/// Value of [`ASKED`] after [`in_force`] was called first.
 const LATE: *mut Config = usize::MAX as *mut Config;
 
-/// Says what this process is to be held to, before the first call through a wrapper of any backend.
-/// The file of the machine's owner beats it, and so do limits and a tenant's name in the
-/// environment, such as those of `fcsp run`: a program does not leave the tenant that it was
-/// started in. A tenant of that name which lives keeps the limits that it has.
+/// Sets the limits of this process; call it before the first call through a wrapper of any backend.
 ///
-/// # Errors
-/// Gives `config` back if the process has its limits already: a backend has looked, or this was
-/// called before.
+/// The file of the machine's owner takes precedence. So do limits and a tenant's name in the
+/// environment, such as those of `fcsp run`: a program cannot leave the tenant that it was started
+/// in. A living tenant of the configured name keeps its limits.
+///
+///  # Errors
+/// Returns `config` if the process has its limits already: a backend has read them, or `configure`
+/// was called before.
 pub fn configure(config: Config) -> Result<(), Config> {
     let mine = Box::into_raw(Box::new(config));
     // Release pairs with the Acquire in `in_force`.
@@ -37,8 +39,8 @@ pub fn configure(config: Config) -> Result<(), Config> {
     }
 }
 
-/// The configuration in force: the authority's, or else the environment's, or else what was asked
-/// for.
+/// Returns the configuration in force: the authority's, otherwise the environment's, otherwise the
+/// one given to [`configure`].
 pub(crate) fn in_force() -> Result<Config, ConfigError> {
     // Acquire: what was asked for was made before its address was published.
     let asked = match ASKED.compare_exchange(
@@ -51,8 +53,8 @@ pub(crate) fn in_force() -> Result<Config, ConfigError> {
         // SAFETY: leaked in `configure`, never freed.
         Err(asked) => unsafe { &*asked },
     };
-    // Whoever started the program decides: `fcsp run` leaves a tenant's name and limits in the
-    // environment.
+    // The environment of the program's start decides: `fcsp run` leaves a tenant's name and limits
+    // there.
     let outer = file::in_force()?;
     if outer.source != Source::Nothing || outer.tenant.is_some() {
         return Ok(outer);

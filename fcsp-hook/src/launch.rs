@@ -1,8 +1,7 @@
-//! Everything that starts work on the device, and everything that waits for it: what wrappers of
-//! launches call.
+//! Functions that the wrappers of launches and of waits call.
 //!
-//! A launch that has nothing to ask (no tenant, no share to keep) costs a few loads, see
-//! [`straight`]; one of a kernel that is known well costs little more, see [`admits_kernel`].
+//! A launch that needs no permission (no tenant, or no share to keep) costs a few loads: see
+//! [`straight`]. A launch of a kernel with a converged cost takes little more: see [`admits_kernel`].
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
@@ -18,30 +17,34 @@ mod stages;
 
 pub use stages::Argument;
 
-/// What a launch that need not ask looks at: one line that is only read, and the words it points
-/// at.
+/// Words that decide whether a launch goes straight through.
+///
+/// Launches only read this cache line and the words that it points at. It changes when a device is
+/// attached, when limits change, and when a graph takes memory.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Straight<B: Backend> {
-    /// The generation of the tenant's control page while launches may go straight through; a word
-    /// that never equals `seen` while they may not.
+    /// The generation word of the tenant's control page while launches may go straight through.
+    /// Otherwise a word that never equals `seen`.
     now: AtomicPtr<AtomicU64>,
-    /// What `now` must say.
+    /// Value of `now`'s word for which launches go straight through.
     seen: AtomicU64,
-    /// What `now` points at in a process that nobody governs.
+    /// Word for `now` in an unmanaged process.
     free: AtomicU64,
-    /// What `now` points at where launches must ask.
+    /// Word for `now` where launches must ask.
     never: AtomicU64,
     /// The share of the only device, if there is one to keep; null otherwise.
     compute: AtomicPtr<Compute<B>>,
-    /// The generation of the tenant's control page, and what it must say for `compute` to hold.
+    /// The generation word of the tenant's control page.
+    /// Value of `page`'s word for which `compute` holds.
     page: AtomicPtr<AtomicU64>,
     page_seen: AtomicU64,
-    /// Whether any graph has memory nodes: launches of graphs then take memory, and must ask.
+    /// True once a graph has memory nodes: a launch of a graph may then allocate, and must ask.
     memory_nodes: AtomicBool,
 }
 
-/// What `now` points at before anything is known: a constructor cannot point into what it makes.
+/// Word for `now` before anything is known: a constructor cannot point into the value that it
+/// makes.
 static NEVER: AtomicU64 = AtomicU64::new(u64::MAX);
 
 impl<B: Backend> Straight<B> {
@@ -58,9 +61,9 @@ impl<B: Backend> Straight<B> {
         }
     }
 
-    /// A graph has memory nodes from now on: no graph goes straight through any more.
+    /// Records that a graph has memory nodes: no graph goes straight through any more.
     pub fn graphs_take_memory(&'static self) {
-        // Release: whoever launches that graph was told of it after this.
+        // Release: a thread that launches the graph learns of the graph after this store.
         self.memory_nodes.store(true, Ordering::Release);
     }
 
@@ -104,8 +107,8 @@ impl<B: Backend> Straight<B> {
     }
 }
 
-/// Whether launches have nothing to ask: no tenant, or no share to keep. A few loads of lines that
-/// are only read.
+/// Returns whether launches need no permission: there is no tenant, or no share to keep. Costs a
+/// few loads of cache lines that are only read.
 #[inline(always)]
 pub fn straight<B: Backend>() -> bool {
     let line = &B::process().straight;
@@ -121,7 +124,8 @@ pub fn straight_graph<B: Backend>() -> bool {
     !B::process().straight.memory_nodes.load(Ordering::Acquire) && straight::<B>()
 }
 
-/// The share of the only device, as long as its limits are the ones known and nothing is recorded.
+/// Returns the share of the only device, while its limits are the known ones and nothing is
+/// recorded.
 #[inline(always)]
 fn settled<B: Backend>() -> Option<&'static Compute<B>> {
     let line = &B::process().straight;
@@ -132,8 +136,8 @@ fn settled<B: Backend>() -> Option<&'static Compute<B>> {
     (now == line.page_seen.load(Ordering::Relaxed) && !B::is_recording()).then_some(compute)
 }
 
-/// Whether a kernel that is known well goes on at once, charged: six cache lines and one atomic
-/// change. Otherwise it goes by [`kernel`].
+/// Charges and admits a kernel with a converged cost at once: six cache lines and one atomic change.
+/// Returns false otherwise: the launch then goes by [`kernel`].
 #[inline(always)]
 pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> bool {
     match settled::<B>() {
@@ -142,7 +146,8 @@ pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> 
     }
 }
 
-/// The same for an executable graph or recorded list. Otherwise it goes by [`graph`].
+/// Charges and admits an executable graph or recorded list as [`admits_kernel`] does. Returns false
+/// otherwise: the launch then goes by [`graph`].
 #[inline(always)]
 pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
     match settled::<B>() {
@@ -152,10 +157,10 @@ pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
     }
 }
 
-/// The share that work on `queue`, on the calling thread's device, has to keep to; `None` if there
-/// is none, and for what is only recorded.
+/// Returns the share for work on `queue` of the calling thread's device; `None` without a share,
+/// and for work that is only recorded.
 ///
-/// Shielded, as it may open files: a launch without its share goes on, ungoverned.
+/// Shielded, as it may open files: a launch without its share proceeds unmanaged.
 #[inline]
 fn share<B: Backend>(queue: usize) -> Option<&'static Compute<B>> {
     shielded(None, || {
@@ -195,7 +200,7 @@ pub fn graph<B: Backend>(
     shielded(B::UNKNOWN, || compute.graph(executable, queue, call))
 }
 
-/// Around a call in which the host waits for the device.
+/// Makes a call in which the host waits for the device, and tells the share so.
 #[inline]
 pub fn waiting<B: Backend>(drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
     let process = B::process();
@@ -206,15 +211,15 @@ pub fn waiting<B: Backend>(drains: Drains, call: impl Fn() -> B::Status) -> B::S
         },
         _ => call(),
     };
-    // One that was refused has waited for nothing.
+    // A refused call has waited for nothing.
     if result == B::SUCCESS {
         B::after_synchronisation();
     }
     result
 }
 
-/// An executable graph was made on the calling thread's device; `kernels` finds what it launches,
-/// function and blocks, and is asked where there is a share.
+/// Notes that an executable graph was made on the calling thread's device. `kernels` returns the
+/// kernels in it, function and blocks; it is called only if there is a share.
 pub fn graph_made<B: Backend>(executable: usize, kernels: impl FnOnce() -> Vec<(usize, u64)>) {
     if !B::process().is_free()
         && let Some(compute) = B::process().compute()
@@ -235,31 +240,32 @@ fn each_share<B: Backend>(told: impl Fn(&Compute<B>)) {
     });
 }
 
-/// An executable graph was updated: its cost must be learned anew.
+/// Notes that an executable graph was updated: its cost must be learned again.
 pub fn graph_changed<B: Backend>(executable: usize) {
     each_share::<B>(|compute| compute.graph_changed(executable));
 }
 
-/// An executable graph, model or recipe is about to be destroyed: its handle may be another one's
-/// next. Before the driver's call, as another thread may have the handle before that comes back.
+/// Notes that an executable graph, model or recipe is about to be destroyed: the next one may get
+/// its handle. Call it before the driver, because another thread may have the handle before the
+/// driver returns.
 pub fn graph_ends<B: Backend>(executable: usize) {
     each_share::<B>(|compute| compute.graph_ends(executable));
 }
 
-/// The same for a kernel.
+/// Notes that a kernel is about to end, as [`graph_ends`] does for a graph.
 pub fn function_ends<B: Backend>(function: usize) {
     each_share::<B>(|compute| compute.function_ends(function));
 }
 
-/// The same for a queue.
+/// Notes that a queue is about to end, as [`graph_ends`] does for a graph.
 pub fn queue_ends<B: Backend>(queue: usize) {
     each_share::<B>(|compute| compute.queue_ends(queue));
 }
 
-/// What backends whose calls name their device use: they find the share with
+/// Functions for backends whose calls name their device: they find the share with
 /// [`crate::process::Process::compute_of`].
 impl<B: Backend> Compute<B> {
-    /// What a launch of `function` with so many blocks is.
+    /// Describes a launch of `function` with so many blocks.
     #[inline]
     pub fn kernel_work(&self, function: usize, blocks: u64) -> Work {
         let Known {
@@ -327,7 +333,7 @@ impl<B: Backend> Compute<B> {
         self.submit(work, queue, call)
     }
 
-    /// Around a call in which the host waits for the device.
+    /// Makes a call in which the host waits for the device, and tells the share so.
     #[inline]
     pub fn waiting(&self, drains: Drains, call: impl Fn() -> B::Status) -> B::Status {
         if self.is_busy() {

@@ -1,6 +1,8 @@
-//! Copies and fills. Those inside device memory are the device's work as kernels are, and pass the
-//! gate; those over the bus are the copy engines' work, which no share governs, but some of them
-//! make the host wait for the device, which neighbours need to know.
+//! Copies and fills.
+//!
+//! Those inside device memory are work of the device, as kernels are, and pass the gate. Those over
+//! the bus are work of the copy engines, which no share governs. Some of them make the host wait
+//! for the device, which the neighbours need to know.
 
 use core::ffi::c_void;
 
@@ -11,10 +13,10 @@ use crate::backend::Backend;
 use crate::compute::{Compute, Drains, Known, Work};
 use crate::setup::shielded;
 
-/// Copies and fills of fewer bytes than this are not worth asking for.
+/// Size below which a copy or fill passes without a charge, bytes.
 pub const SMALL: usize = 1 << 20;
 
-/// What the costs of copies are kept apart by, beside their size.
+/// Kind of a copy; costs are kept by kind and size.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// One stretch of memory to another.
@@ -29,7 +31,7 @@ pub enum Kind {
     Batch = 4,
 }
 
-/// What a call moves.
+/// Direction of a copy.
 #[derive(Debug, Clone, Copy)]
 pub enum Transfer {
     /// This many bytes inside device memory.
@@ -49,8 +51,10 @@ pub struct Share<B: Backend> {
     queue: usize,
 }
 
-/// The share that a call on `queue`, on the calling thread's device, has to keep to, if any. Not
-/// inlined, here and below: copies are not so short that a call counts, and there are many of them.
+/// Returns the share that a call on `queue` of the calling thread's device has to keep, if any.
+///
+/// Not inlined, as the functions below: a copy is long beside a function call, and there are many
+/// wrappers of copies.
 #[inline(never)]
 pub fn share<B: Backend>(queue: usize) -> Option<Share<B>> {
     let compute = super::share::<B>(queue)?;
@@ -65,7 +69,7 @@ pub struct Call<S> {
 }
 
 impl<S> Call<S> {
-    /// The call that `closure` makes.
+    /// Makes a call of `closure`.
     pub fn to<C: Fn() -> S>(closure: &C) -> Self {
         unsafe fn run<S, C: Fn() -> S>(closure: *const c_void) -> S {
             // SAFETY: made below from a reference to such a closure.
@@ -85,9 +89,9 @@ impl<S> Call<S> {
     }
 }
 
-/// Submits or lets by what `call` does.
+/// Submits the copy or fill that `call` makes, charged where the share asks for it.
 ///
-/// # Safety
+///  # Safety
 /// The closure of `call` must outlive this.
 #[inline(never)]
 pub unsafe fn transfer<B: Backend>(
@@ -110,7 +114,7 @@ pub unsafe fn transfer<B: Backend>(
     })
 }
 
-/// The two in one, where what is moved costs nothing to find out.
+/// Calls [`share`] and [`transfer`]; for calls whose direction costs nothing to find out.
 #[inline]
 pub fn transfer_on<B: Backend>(
     queue: usize,

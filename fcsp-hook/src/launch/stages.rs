@@ -1,18 +1,19 @@
-//! The shape of a launch's wrapper: three functions of one signature, each of which ends in a jump
-//! to the next or to the driver.
+//! Structure of a launch's wrapper: three functions of one signature. Each ends in a jump to the
+//! next, or to the driver.
 //!
-//! A wrapper that has everything in one body keeps all arguments in memory, for the closure that
-//! its last branch makes of them, and pays for that on the first branch, where nothing is asked:
-//! some forty instructions, for arguments that lie where the driver wants them already. Apart, the
-//! usual way is a compare and a jump, and the arguments are not touched.
+//! With everything in one body, a wrapper keeps all arguments in memory for the closure in its last
+//! branch. It then pays for that on the first branch, which asks nothing. The price is some forty
+//! instructions, although the arguments are already in place for the driver. With separate
+//! functions the usual path is a compare and a jump, and leaves the arguments untouched.
 
-/// What a launch takes.
+/// An argument of a launch.
 pub trait Argument: Sized {
-    /// The same, known to the compiler as a value of its own. Arguments that lie on the stack are
-    /// otherwise copied in pairs by loads of 16 bytes; the caller has just stored them by 8, and a
-    /// processor waits for both stores to leave before it can read such a pair (Agner Fog, "The
-    /// microarchitecture of Intel, AMD and VIA CPUs", store forwarding): a few nanoseconds a
-    /// launch.
+    /// Returns the same value, which the compiler then treats as a new one.
+    ///
+    /// The compiler otherwise copies stack arguments in pairs, by loads of 16 bytes. The caller has
+    /// just stored them by 8 bytes, and a processor waits for both stores before it can read the
+    /// pair. That costs a few nanoseconds a launch (store forwarding: Agner Fog, "The
+    /// microarchitecture of Intel, AMD and VIA CPUs").
     #[inline(always)]
     #[must_use]
     fn apart(self) -> Self {
@@ -43,17 +44,17 @@ apart! { [] u32, [] i32, [] u64, [] usize, [T] *const T, [T] *mut T, }
 /// ```text
 /// staged! {
 ///     /// Documentation.
-///     cuGraphLaunch(hGraph: CUgraphExec, hStream: CUstream) -> CUresult,   the signature that the driver's function has, too
-///     real::cuGraphLaunch,                                               where that function is
-///     straight straight::<Cuda>(),                                       whether there is nothing to ask
-///     admitted admits_graph::<Cuda>(..),                                 whether it may go at once, charged
-///     asking launch::graph::<Cuda>(.., || call_real!(..))                everything else
+///     cuGraphLaunch(hGraph: CUgraphExec, hStream: CUstream) -> CUresult,   signature, the same as the driver's function
+///     real::cuGraphLaunch,                                               the driver's function
+///     straight straight::<Cuda>(),                                       true if the launch needs no permission
+///     admitted admits_graph::<Cuda>(..),                                 true if it is charged and admitted at once
+///     asking launch::graph::<Cuda>(.., || call_real!(..))                all other cases
 /// }
 /// ```
 ///
-/// A driver that calls its own public functions while it serves a launch, or whose layers are all
-/// wrapped, has two more words: `within` says whether the call is such a one, and goes on at once;
-/// `mark` makes what is held while the driver has an admitted one.
+/// Two more words serve a driver that calls its own public functions while it serves a launch, or
+/// whose layers are all wrapped. `within` tells whether the call is an inner one, which proceeds at
+/// once. `mark` makes the guard that is held while the driver serves an admitted call.
 ///
 /// Stages may read arguments; none may change them. The last one must reach the driver by itself.
 #[macro_export]
