@@ -1,7 +1,7 @@
 //! Functions that the wrappers of launches and of waits call.
 //!
 //! A launch that needs no permission (no tenant, or no share to keep) costs a few loads: see
-//! [`straight`]. A launch of a kernel with a converged cost takes little more: see [`admits_kernel`].
+//! [`straight`]. A kernel whose cost has converged takes little more: see [`admits_kernel`].
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
@@ -136,7 +136,7 @@ fn settled<B: Backend>() -> Option<&'static Compute<B>> {
     (now == line.page_seen.load(Ordering::Relaxed) && !B::is_recording()).then_some(compute)
 }
 
-/// Charges and admits a kernel with a converged cost at once: six cache lines and one atomic change.
+/// Charges and admits a kernel whose cost has converged: six cache lines and one atomic change.
 /// Returns false otherwise: the launch then goes by [`kernel`].
 #[inline(always)]
 pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> bool {

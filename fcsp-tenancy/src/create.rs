@@ -341,7 +341,7 @@ mod tests {
 
     use super::*;
 
-    /// A state folder of its own, removed at the end.
+    /// Creates a state folder of its own, which is removed at the end.
     fn folder() -> (tempfile::TempDir, StateDir) {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(folder.path().join("state"));
