@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use fcsp_core::config::text;
 use fcsp_core::region::RegionSnapshot;
 use fcsp_core::units::Bytes;
-use fcsp_tenancy::{INTERVAL, MEND, Sampler, Share, TenantSnapshot, inventory};
+use fcsp_tenancy::{ComputeUsage, INTERVAL, MEND, Sampler, TenantSnapshot, inventory};
 
 use super::output::{self, Align, Table};
 use super::{Context, figures};
@@ -144,25 +144,26 @@ fn table(tenants: &[TenantSnapshot], sampled: bool, all: bool) -> Table {
     }
     let mut table = Table::new(&columns);
     for tenant in tenants {
-        let head = |table: &mut Table, device: &str, cells: [String; 5], share: Option<&Share>| {
-            let [used, quota, percent, peak, refused] = cells;
-            let mut row = vec![
-                match &tenant.outer {
-                    Some(outer) => format!("{} (in {outer})", tenant.name),
-                    None => tenant.name.clone(),
-                },
-                state(tenant).into(),
-                device.to_owned(),
-                used,
-                quota,
-                percent,
-                peak,
-                refused,
-                compute_text(tenant),
-            ];
-            row.extend(share.map_or(Default::default(), share_cells));
-            table.row(row);
-        };
+        let head =
+            |table: &mut Table, device: &str, cells: [String; 5], share: Option<&ComputeUsage>| {
+                let [used, quota, percent, peak, refused] = cells;
+                let mut row = vec![
+                    match &tenant.outer {
+                        Some(outer) => format!("{} (in {outer})", tenant.name),
+                        None => tenant.name.clone(),
+                    },
+                    state(tenant).into(),
+                    device.to_owned(),
+                    used,
+                    quota,
+                    percent,
+                    peak,
+                    refused,
+                    compute_text(tenant),
+                ];
+                row.extend(share.map_or(Default::default(), share_cells));
+                table.row(row);
+            };
         if tenant.devices.is_empty() {
             let dash = || "-".to_owned();
             let cells = [dash(), memory_text(tenant), dash(), dash(), dash()];
@@ -212,7 +213,7 @@ fn table(tenants: &[TenantSnapshot], sampled: bool, all: bool) -> Table {
 }
 
 /// Returns the cells of a share: utilization, throttled, queue, forced, mix.
-pub fn share_cells(share: &Share) -> [String; 5] {
+pub fn share_cells(share: &ComputeUsage) -> [String; 5] {
     [
         figures::percent(share.utilization),
         figures::percent(share.throttled),

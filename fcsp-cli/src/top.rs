@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use crate::output::clip;
     use fcsp_core::region::RegionSnapshot;
-    use fcsp_tenancy::Share;
+    use fcsp_tenancy::ComputeUsage;
     use fcsp_tenancy::rules::Promise;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -376,7 +376,7 @@ mod tests {
                 waiting_since: 0,
             }],
         };
-        let mut share = Share::default();
+        let mut share = ComputeUsage::default();
         share.promise = Promise {
             guarantee: Some(0.25),
             ..Promise::default()

@@ -85,10 +85,10 @@ impl Injection {
         }
         self.preload.push(library);
         // Without it a driver of Level Zero tells nobody how much of a device's memory is in use.
-        if vendor == Vendor::LevelZero && std::env::var_os(SYSMAN_VARIABLE).is_none() {
-            return self.env(SYSMAN_VARIABLE, "1");
+        match vendor {
+            Vendor::LevelZero => self.env(SYSMAN_VARIABLE, "1"),
+            _ => self,
         }
-        self
     }
 
     /// Names the state folder. Always name it: a child in another user namespace, or with another
@@ -156,7 +156,7 @@ impl Injection {
     }
 
     /// Applies it to a command that inherits this process's environment. Variables that set limits
-    /// or name a tenant are removed first.
+    /// or name a tenant are removed first. A user's own `ZES_ENABLE_SYSMAN` stays.
     pub fn apply(&self, command: &mut Command) {
         for (variable, _) in std::env::vars_os() {
             if variable.to_str().is_some_and(is_setting) {
@@ -167,7 +167,10 @@ impl Injection {
         command
             .env(PRELOAD_VARIABLE, self.preload_value(&inherited))
             .env_remove(tree::VARIABLE)
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
+            .envs(self.env.iter().filter_map(|(name, value)| {
+                let is_users = name == SYSMAN_VARIABLE && std::env::var_os(name).is_some();
+                (!is_users).then_some((name, value))
+            }));
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::roots::{self, Root};
 use crate::rules::{self, ComputeRule, MemoryRule};
-use crate::usage::Share;
+use crate::usage::ComputeUsage;
 
 /// A tenant on one device.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct DeviceSnapshot {
     /// Processes of it that live here; 1 where they are not counted and the tenant lives.
     pub living: usize,
     /// Time; `None` without a share.
-    pub compute: Option<Share>,
+    pub compute: Option<ComputeUsage>,
     /// Compute units of its own, such as "0-71"; `None` where it runs on all.
     pub units: Option<String>,
 }
@@ -54,7 +54,7 @@ impl Serialize for DeviceSnapshot {
             refused: Option<u64>,
             reaped: Option<u64>,
             processes: &'a [ProcessSnapshot],
-            compute: &'a Option<Share>,
+            compute: &'a Option<ComputeUsage>,
             units: &'a Option<String>,
         }
         let region = &self.region;
@@ -298,10 +298,10 @@ fn shared(
     region: &Path,
     device: &DeviceIdentity,
     limits: Option<&Limits>,
-) -> (Option<Share>, Option<String>) {
+) -> (Option<ComputeUsage>, Option<String>) {
     let promised = limits.and_then(|limits| rule_for(&limits.compute, device));
     let claim = claims::read(state, &device.uuid, tenant).ok().flatten();
-    let mut compute = Share::read(state, &device.uuid, tenant, region, promised);
+    let mut compute = ComputeUsage::read(state, &device.uuid, tenant, region, promised);
     if let (Some(share), Some(claim)) = (&mut compute, &claim) {
         share.part = f64::from(claim.part()) / f64::from(WHOLE);
     }

@@ -6,7 +6,7 @@
 //! | to | use |
 //! |---|---|
 //! | list tenants with their limits, memory and processes | [`inventory::all`], [`TenantSnapshot`] |
-//! | say how much of a device's time each tenant used | [`Sampler`], [`Share`] |
+//! | say how much of a device's time each tenant used | [`Sampler`], [`ComputeUsage`] |
 //! | change limits, pause, resume | [`edit_limits`], [`Changes`] |
 //! | set a tenant up or join one | [`Request`], [`Placement`] |
 //! | make a program one of a tenant's | [`Injection`] |
@@ -66,5 +66,5 @@ pub use inventory::{DeviceSnapshot, TenantSnapshot};
 pub use outer::OuterTenant;
 pub use roots::Root;
 pub use sampling::{INTERVAL, Sampler};
-pub use usage::Share;
+pub use usage::ComputeUsage;
 pub use vendor::{Present, UnknownVendor, Vendor};

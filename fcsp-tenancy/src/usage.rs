@@ -18,7 +18,7 @@ use crate::rules::Promise;
 /// A tenant's share of one device. Parts are fractions of the time between two looks, `None` after
 /// one look only.
 #[derive(Debug, Clone, Serialize, PartialEq)]
-pub struct Share {
+pub struct ComputeUsage {
     /// The promise, where there is one. The claim page tells guarantee, mode, priority and weight
     /// only.
     #[serde(flatten)]
@@ -59,7 +59,7 @@ pub struct Share {
     pub part: f64,
 }
 
-impl Default for Share {
+impl Default for ComputeUsage {
     fn default() -> Self {
         Self {
             promise: Promise::default(),
@@ -91,7 +91,7 @@ pub(crate) struct Look {
     classes: [u64; Class::ALL.len()],
 }
 
-impl Share {
+impl ComputeUsage {
     /// Reads the tenant's claim page for the device, next to the share that its limits promise.
     /// `promised` is `None` where the limits cannot say it from outside, `Some(None)` where they
     /// promise none. Returns `None` where there is neither page nor promise.
@@ -250,8 +250,8 @@ mod tests {
     use fcsp_core::share::files::OwnPage;
     use fcsp_core::share::params::{Mode, Priority};
 
-    fn share(at: u64, consumed: u64, waited: u64) -> Share {
-        Share {
+    fn share(at: u64, consumed: u64, waited: u64) -> ComputeUsage {
+        ComputeUsage {
             look: Some(Look {
                 at,
                 consumed,
@@ -259,7 +259,7 @@ mod tests {
                 waited,
                 classes: [0, consumed, 0, 100, 0, 0],
             }),
-            ..Share::default()
+            ..ComputeUsage::default()
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_not_counted_is_not_none() {
-        let without = |at, consumed, waited| Share {
+        let without = |at, consumed, waited| ComputeUsage {
             promise: Params::default().into(),
             ..share(at, consumed, waited)
         };
@@ -307,7 +307,10 @@ mod tests {
         let state = StateDir::at(dir.path());
         let device = DeviceUuid([3; 16]);
         let none = Path::new("/nonexistent");
-        assert_eq!(Share::read(&state, &device, "a", none, Some(None)), None);
+        assert_eq!(
+            ComputeUsage::read(&state, &device, "a", none, Some(None)),
+            None
+        );
         let page = OwnPage::open(&state, &device, "a").unwrap();
         let now = monotonic_ns();
         let params = Params::strict(250_000).with_priority(Priority::Low);
@@ -318,7 +321,7 @@ mod tests {
         page.page().lean(fcsp_core::share::mix::Leaning::Throughput);
         page.page().submitted(60_000_000_000, now);
         page.page().waits(now - 1_000);
-        let read = Share::read(&state, &device, "a", none, None).unwrap();
+        let read = ComputeUsage::read(&state, &device, "a", none, None).unwrap();
         assert_eq!(
             (
                 read.promise.guarantee,
@@ -339,13 +342,13 @@ mod tests {
             "a wait that has not ended counts"
         );
         let changed = Params::balanced(500_000).with_mode(Mode::Adaptive);
-        let read = Share::read(&state, &device, "a", none, Some(Some(changed))).unwrap();
+        let read = ComputeUsage::read(&state, &device, "a", none, Some(Some(changed))).unwrap();
         assert_eq!(
             (read.promise.guarantee, read.promise.mode.as_deref()),
             (Some(0.5), Some("adaptive"))
         );
         assert_eq!(
-            Share::read(&state, &device, "a", none, Some(None))
+            ComputeUsage::read(&state, &device, "a", none, Some(None))
                 .unwrap()
                 .promise
                 .guarantee,
