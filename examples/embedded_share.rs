@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fcsp::{
-    Class, Config, DeviceUuid, Governor, Marker, Markers, RateLimiter, Share, StateDir, Tenant,
-    Work,
+    Class, Config, DeviceIdentity, DeviceUuid, Governor, Marker, Markers, Membership, Share,
+    StateDir, Tenant, Work,
 };
 use fcsp_core::share::cost;
 
@@ -98,23 +98,30 @@ fn tenant(governor: &Governor<'_>, device: &Device, until: Instant) -> Duration 
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("fcsp-embedded-share-{}", std::process::id()));
-    let (state, uuid) = (StateDir::at(&folder), DeviceUuid([7; 16]));
+    let state = StateDir::at(&folder);
+    let identity = DeviceIdentity {
+        index: Some(0),
+        uuid: DeviceUuid([7; 16]),
+        pci: None,
+    };
     let device = Device {
         free_at: Mutex::new(Instant::now()),
     };
     let tenants = [("batch", 250_000), ("serving", 750_000)];
-    let mut pages = Vec::new();
     let mut members = Vec::new();
-    for (name, _) in tenants {
-        let config = Config::builder().tenant(name)?.build();
+    for (name, quota) in tenants {
+        // What it begins with; `fcsp limit` and `fcsp pause` reach it afterwards.
+        let config = Config::builder()
+            .tenant(name)?
+            .compute(Share::balanced(quota))
+            .build();
         // Kept to the end: `fcsp ps` lists the tenant for as long as somebody is its member.
         let tenant = Tenant::join(&state, &config)?;
-        pages.push(tenant.share_page(&uuid)?);
-        members.push(tenant);
+        members.push(Membership::join(tenant, &identity, 80 << 30)?);
     }
     let mut governors = Vec::new();
-    for ((_, quota), page) in tenants.iter().zip(&pages) {
-        governors.push(Governor::new(page, Share::balanced(*quota))?);
+    for member in &members {
+        governors.push(member.governor()?);
     }
 
     let until = Instant::now() + RUN;

@@ -29,9 +29,11 @@ const SIMULATED: [(&str, &str, &str); 2] = [
     ),
 ];
 /// Sources of the libraries beside those of the backends.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "Cargo.toml",
     "Cargo.lock",
+    "fcsp-binding/Cargo.toml",
+    "fcsp-binding/src",
     "fcsp-core/Cargo.toml",
     "fcsp-core/src",
     "fcsp-hook/Cargo.toml",

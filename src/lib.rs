@@ -7,10 +7,10 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | ask before device memory is allocated | [`MemoryTracker`]: [`LocalLedger`] in one process, [`Governed`] among processes |
-//! | ask before work is submitted | [`RateLimiter`]: [`Governor`] |
+//! | ask before device memory is allocated | [`MemoryTracker`]: [`LocalLedger`] in one process, [`Membership`] among processes |
+//! | ask before work is submitted | [`Membership::governor`]: [`Governor`] |
 //! | name a kind of work | [`StreamClassifier`], [`Class`] |
-//! | list the processes of a tenant | [`ProcessManager`] |
+//! | list the processes of a tenant | [`ProcessManager`]: [`TenantProcesses`] |
 //! | set limits | [`Config::builder`], [`Quota`], [`Share`] |
 //! | join a tenant | [`Tenant`], [`StateDir`] |
 //! | name a device | [`DeviceIdentity`], [`DeviceUuid`], [`PciAddress`], [`Selector`] |
@@ -37,7 +37,7 @@
 //! like any other.
 //!
 //! ```
-//! use fcsp::{Config, DeviceIdentity, Governed, MemoryTracker, Quota, StateDir, Tenant};
+//! use fcsp::{Config, DeviceIdentity, Membership, MemoryTracker, Quota, StateDir, Tenant};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
@@ -52,9 +52,8 @@
 //! // As the driver gives them.
 //! let (uuid, total) = ("GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778", 80 << 30);
 //! let device = DeviceIdentity { index: Some(0), uuid: uuid.parse()?, pci: None };
-//! let limit = Tenant::memory_limit(&tenant.limits()?.1, &device, total);
-//! let attachment = tenant.attach(&device, total, limit)?;
-//! let quota = Governed { attachment: &attachment, limit };
+//! // Follows `fcsp limit` by itself.
+//! let quota = Membership::join(tenant, &device, total)?;
 //! let block = quota.try_hold(6 << 30)?;
 //! assert!(quota.try_hold(3 << 30).is_err());
 //! # drop(block);
@@ -77,13 +76,14 @@ pub use fcsp_core::control::Limits;
 pub use fcsp_core::device::{DeviceIdentity, DeviceUuid, ParseDeviceError, PciAddress, Selector};
 pub use fcsp_core::governor::{Governor, GovernorError, Markers};
 pub use fcsp_core::limiter::{Admission, Marker, RateLimiter, Work};
+pub use fcsp_core::membership::Membership;
 pub use fcsp_core::memory::{Denied, MemoryTracker, Reservation, Usage};
 pub use fcsp_core::process::{Identity as ProcessIdentity, ProcessManager};
 pub use fcsp_core::region::heap::LocalLedger;
 pub use fcsp_core::region::{Attachment, Governed, RegionError};
 pub use fcsp_core::share::params::{Mode, ParamError, Params as Share, Priority};
 pub use fcsp_core::state::{STATE_DIR_VARIABLE, StateDir};
-pub use fcsp_core::tenant::{Tenant, TenantError};
+pub use fcsp_core::tenant::{Tenant, TenantError, TenantProcesses};
 pub use fcsp_core::units::{Bytes, Percent, Ppm, UnitError};
 
 #[cfg(feature = "ascend")]

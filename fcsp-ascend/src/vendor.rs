@@ -15,7 +15,13 @@ pub type AscendDevice = fcsp_hook::device::Device<Ascend>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Ascend>;
 
-impl Backend for Ascend {}
+/// The binding: the types that decide for tenants on this vendor's devices.
+impl Backend for Ascend {
+    type Memory = fcsp_binding::Memory;
+    type Limiter = fcsp_binding::Limiter;
+    type Classifier = fcsp_binding::Classifier;
+    type Processes = fcsp_binding::Processes;
+}
 
 impl Driver for Ascend {
     type Status = aclError;

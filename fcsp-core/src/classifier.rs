@@ -1,27 +1,32 @@
 //! The stream classifier: what kind of work is this?
+//!
+//! A backend asks once for each function handle, at its first launch, and again after its code may
+//! have been unloaded. Launches then find the class with what else is known of the handle.
 
 pub use crate::classify::Class;
 
-/// A launch as a classifier sees it.
+/// A kernel as a classifier sees it.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Launch<'a> {
     /// The kernel's name, mangled or not; empty where it is unknown.
     pub kernel: &'a str,
-    /// Thread blocks.
-    pub blocks: u64,
-    /// Threads a block.
-    pub threads: u32,
-    /// Identifies the stream.
-    pub stream: u64,
+}
+
+impl<'a> Launch<'a> {
+    /// Returns the launch of a kernel of this name; empty where it is unknown.
+    pub fn of(kernel: &'a str) -> Self {
+        Self { kernel }
+    }
 }
 
 /// Tells kinds of device work apart.
-pub trait StreamClassifier {
-    /// The class of one launch.
+pub trait StreamClassifier: Send + Sync {
+    /// Returns the class of a kernel's launches.
     fn classify(&self, launch: &Launch<'_>) -> Class;
 }
 
-/// Goes by the kernel's name, and where there is none by nothing: without a memory of streams.
+/// Goes by the kernel's name, and where there is none by nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByName;
 
@@ -47,16 +52,10 @@ mod tests {
 
     #[test]
     fn collectives_are_told_by_name_and_by_nothing_else() {
-        let launch = |kernel| Launch {
-            kernel,
-            blocks: 1,
-            threads: 32,
-            stream: 0,
-        };
         let nccl =
-            launch("ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)");
+            Launch::of("ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)");
         assert!(ByName.classify(&nccl).bypasses_gate());
-        assert_eq!(ByName.classify(&launch("")), Class::Other);
+        assert_eq!(ByName.classify(&Launch::of("")), Class::Other);
         assert_eq!(Unclassified.classify(&nccl), Class::Other);
     }
 }

@@ -4,10 +4,11 @@
 //! ```no_run
 //! use fcsp_core::classify::Class;
 //! use fcsp_core::config::Config;
-//! use fcsp_core::device::DeviceUuid;
-//! use fcsp_core::governor::{Governor, Markers};
+//! use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+//! use fcsp_core::governor::Markers;
 //! use fcsp_core::limiter::{Marker, Work};
-//! use fcsp_core::share::{cost, params::Params};
+//! use fcsp_core::membership::Membership;
+//! use fcsp_core::share::cost;
 //! use fcsp_core::state::StateDir;
 //! use fcsp_core::tenant::Tenant;
 //! # struct Queue; impl Queue { fn launch(&self) {} }
@@ -17,8 +18,10 @@
 //! config.tenant = Some("serving".into());
 //! // Joining makes the tenant visible to `fcsp ps`. Keep it for as long as work is submitted.
 //! let tenant = Tenant::join(&StateDir::locate(), &config)?;
-//! let page = tenant.share_page(&DeviceUuid([7; 16]))?;
-//! let governor = Governor::new(&page, Params::balanced(250_000))?;
+//! let device = DeviceIdentity { index: Some(0), uuid: DeviceUuid([7; 16]), pci: None };
+//! let member = Membership::join(tenant, &device, 80 << 30)?;
+//! // Follows `fcsp limit` and `fcsp pause` by itself.
+//! let governor = member.governor()?;
 //! let mut queue = Queue;
 //! let work = Work { key: cost::kernel_key(0x7f00, 128), blocks: 128, class: Class::Gemm };
 //! governor.submit(&work, &mut queue, |queue| queue.launch());
@@ -26,17 +29,18 @@
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::nap;
-use crate::limiter::{Admission, Marker, RateLimiter, Work};
+use crate::device::DeviceIdentity;
+use crate::limiter::{Admission, Marker, RateLimiter, Stretch, Verdict, Work};
 use crate::share::cost::CostTable;
-use crate::share::files::{Neighbours, OwnPage};
-use crate::share::gate::{Gate, Stretch, Verdict, progress};
+use crate::share::files::OwnPage;
+use crate::share::limiter::ShareLimiter;
 use crate::share::page::{Counters, PageError};
 use crate::share::params::{ParamError, Params};
 use crate::share::wait::{self, now_ns};
+use crate::tenant::{Tenant, TenantError};
 
 /// Kernels whose costs are kept.
 const KEYS: usize = 4_096;
@@ -46,6 +50,9 @@ const DRAIN_NS: u64 = 2_000_000;
 const NOTICE_NS: u64 = 40_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
+
+/// A sum of generations that no look has found yet.
+const UNREAD: u64 = u64::MAX;
 
 /// What a user of [`Governor::submit`] knows of its queue: how to learn what the device has done.
 pub trait Markers {
@@ -61,15 +68,36 @@ pub trait Markers {
 /// in a forked child it is the parent's, and the child makes its own.
 #[derive(Debug)]
 pub struct Governor<'p> {
-    gate: Gate<'p>,
+    limiter: ShareLimiter<'p>,
     costs: CostTable,
-    neighbours: Mutex<Neighbours>,
     /// Whether anything was submitted since the last marker.
     unmarked: AtomicBool,
     /// Since when a thread stands waiting for work in flight, ns; 0 if none does.
     blocked_at: AtomicU64,
     /// The device time that neighbours had had by then, ns.
     others: AtomicU64,
+    /// The tenant whose limits it follows.
+    followed: Option<Followed<'p>>,
+}
+
+/// A tenant whose limits a governor follows.
+#[derive(Debug)]
+struct Followed<'p> {
+    tenant: &'p Tenant,
+    device: &'p DeviceIdentity,
+    /// Sum of the generations of the control pages that were read last: each only grows.
+    seen: AtomicU64,
+}
+
+impl Followed<'_> {
+    /// Returns the sum of the generations of the tenant's control pages.
+    fn generations(&self) -> u64 {
+        // Relaxed: a change is noticed by this look or by the next.
+        let of = |tenant: &Tenant| tenant.control().generation_word().load(Ordering::Relaxed);
+        self.tenant
+            .outers()
+            .fold(of(self.tenant), |sum, outer| sum.wrapping_add(of(outer)))
+    }
 }
 
 /// The reason why there is no governor.
@@ -81,6 +109,12 @@ pub enum GovernorError {
     /// The page belongs to another version of this library.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The page cannot be made or mapped.
+    #[error("no page for the tenant's share: {0}")]
+    File(#[from] std::io::Error),
+    /// The tenant's limits cannot be read.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
 }
 
 impl<'p> Governor<'p> {
@@ -91,17 +125,70 @@ impl<'p> Governor<'p> {
     /// Parameters that are not valid, or a page of another version.
     pub fn new(page: &'p OwnPage, params: Params) -> Result<Self, GovernorError> {
         params.validate()?;
-        let gate = Gate::new(page.page(), params, now_ns())?;
+        Ok(Self::of(ShareLimiter::new(page, params)?, None))
+    }
+
+    /// Makes the governor of a membership: its limits and pauses are those that the tenant's
+    /// control pages say at each launch.
+    pub(crate) fn following(
+        page: &'p OwnPage,
+        tenant: &'p Tenant,
+        device: &'p DeviceIdentity,
+        wait_word: &'p AtomicU64,
+    ) -> Result<Self, GovernorError> {
+        let limiter = ShareLimiter::on_page(
+            page.page(),
+            page.neighbours(),
+            false,
+            Params::default(),
+            Some(wait_word),
+        )?;
+        let followed = Followed {
+            tenant,
+            device,
+            seen: AtomicU64::new(UNREAD),
+        };
+        tenant.limits_when_settled()?;
+        let governor = Self::of(limiter, Some(followed));
+        governor.follow();
+        Ok(governor)
+    }
+
+    fn of(limiter: ShareLimiter<'p>, followed: Option<Followed<'p>>) -> Self {
         // What is a collective says the program itself.
-        gate.set_ranks(true);
-        Ok(Self {
-            gate,
+        limiter.set_ranks(true);
+        Self {
+            limiter,
+            followed,
             costs: CostTable::new(KEYS),
-            neighbours: Mutex::new(page.neighbours()),
             unmarked: AtomicBool::new(false),
             blocked_at: AtomicU64::new(0),
             others: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Takes in changed limits: one load for each control page while nothing changes.
+    #[inline]
+    fn follow(&self) {
+        if let Some(followed) = &self.followed
+            && followed.generations() != followed.seen.load(Ordering::Relaxed)
+        {
+            self.reload(followed);
+        }
+    }
+
+    /// Takes in what the control pages say now. A page that is damaged, or half-written by a
+    /// process that died, leaves the last known limits.
+    #[cold]
+    fn reload(&self, followed: &Followed<'_>) {
+        // Before the limits are read: a change meanwhile is for the next look.
+        let generations = followed.generations();
+        if let Ok((_, limits)) = followed.tenant.limits() {
+            let params = limits.compute.for_device(followed.device);
+            self.limiter
+                .set_limits(params.unwrap_or_default(), limits.paused);
+        }
+        followed.seen.store(generations, Ordering::Relaxed);
     }
 
     /// Sets new limits; the next launch feels them.
@@ -111,21 +198,23 @@ impl<'p> Governor<'p> {
     /// Parameters that are not valid. The limits then stay as they were.
     pub fn set(&self, params: Params, paused: bool) -> Result<(), GovernorError> {
         params.validate()?;
-        if self.gate.params() != params {
-            self.gate.set_params(params, now_ns());
-        }
-        self.gate.set_paused(paused);
+        self.limiter.set_limits(params, paused);
         Ok(())
+    }
+
+    /// Returns the limits in force.
+    pub fn params(&self) -> Params {
+        self.limiter.params()
     }
 
     /// What the tenant has had so far, all its processes together.
     pub fn counters(&self) -> Counters {
-        self.gate.page().counters()
+        self.limiter.counters()
     }
 
     /// Device time submitted by this process and not known to be done.
     pub fn in_flight(&self) -> Duration {
-        Duration::from_nanos(self.gate.in_flight())
+        Duration::from_nanos(self.limiter.in_flight())
     }
 
     /// Runs `submit` when it is this tenant's turn: waits on the calling thread until then. `queue`
@@ -136,9 +225,10 @@ impl<'p> Governor<'p> {
         queue: &mut Q,
         submit: impl FnOnce(&mut Q) -> R,
     ) -> R {
+        self.follow();
         let cost = self.costs.cost(work.key, work.blocks);
         let mut marker = false;
-        if !self.gate.admit(cost) {
+        if !self.limiter.try_admit(cost) {
             marker = self.stand(work, cost, queue);
         }
         let result = submit(queue);
@@ -154,23 +244,24 @@ impl<'p> Governor<'p> {
     #[cold]
     fn stand<Q: Markers>(&self, work: &Work, cost: u64, queue: &mut Q) -> bool {
         loop {
+            self.follow();
             self.poll(queue);
             // Read before the page is asked, so that a wake-up in between is not slept through.
-            let event = self.gate.page().event_word().load(Ordering::Acquire);
+            let event = self.limiter.event_word().load(Ordering::Acquire);
             let now = now_ns();
-            match self.ask(work, cost, now) {
+            match self.limiter.ask(work.class, cost, now) {
                 Verdict::Go { marker } => return marker,
                 Verdict::LetOne => return true,
                 Verdict::Drain { to } => {
                     self.mark(queue);
-                    while self.gate.in_flight() > to && now_ns() < now + DRAIN_NS {
+                    while self.limiter.in_flight() > to && now_ns() < now + DRAIN_NS {
                         nap(NAP_NS);
                         self.poll(queue);
                     }
                 }
                 Verdict::Wait { until, .. } => {
                     self.mark(queue);
-                    wait::wait(self.gate.page().event_word(), event, until);
+                    wait::wait(self.limiter.event_word(), event, until);
                 }
             }
         }
@@ -187,7 +278,7 @@ impl<'p> Governor<'p> {
 
     fn mark<Q: Markers>(&self, queue: &mut Q) {
         if self.unmarked.swap(false, Ordering::Relaxed) {
-            queue.put(self.gate.mark());
+            queue.put(self.limiter.position());
         }
     }
 
@@ -197,21 +288,13 @@ impl<'p> Governor<'p> {
         }
     }
 
-    fn ask(&self, work: &Work, cost: u64, now: u64) -> Verdict {
-        let mut neighbours = self
-            .neighbours
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.gate
-            .acquire_as(work.class, cost, now, neighbours.look(now))
-    }
-
     fn admit_at(&self, work: &Work, now: u64) -> Admission {
+        self.follow();
         let cost = self.costs.cost(work.key, work.blocks);
-        if self.gate.admit(cost) {
+        if self.limiter.try_admit(cost) {
             return Admission::Go { marker: false };
         }
-        match self.ask(work, cost, now) {
+        match self.limiter.ask(work.class, cost, now) {
             Verdict::Go { marker } => Admission::Go { marker },
             Verdict::LetOne => Admission::Go { marker: true },
             Verdict::Drain { to } => Admission::Drain {
@@ -224,44 +307,50 @@ impl<'p> Governor<'p> {
     }
 }
 
-impl RateLimiter for Governor<'_> {
-    fn admit(&self, work: &Work) -> Admission {
+/// The steps of [`crate::limiter`] one by one, for a program that waits by itself.
+impl Governor<'_> {
+    /// Says whether `work` may start. Never blocks.
+    pub fn admit(&self, work: &Work) -> Admission {
         self.admit_at(work, now_ns())
     }
 
-    fn position(&self) -> Marker {
-        self.gate.mark()
+    /// Returns the position after everything admitted so far, to remember with a marker.
+    pub fn position(&self) -> Marker {
+        self.limiter.position()
     }
 
-    fn passed(&self, marker: Marker) {
-        self.gate.retire(marker, now_ns());
+    /// Records that everything up to `marker` is done.
+    pub fn passed(&self, marker: Marker) {
+        self.limiter.passed(marker, now_ns());
     }
 
-    fn measured(&self, work: &Work, device_time: Duration, contended: bool) {
+    /// Records that one run of `work`, timed on the device, took `device_time`. `contended` says
+    /// whether other tenants' work may be contained in it.
+    pub fn measured(&self, work: &Work, device_time: Duration, contended: bool) {
         let ns = u64::try_from(device_time.as_nanos()).unwrap_or(u64::MAX);
         self.costs.learn(work.key, work.blocks, ns, contended);
     }
 
-    fn blocks(&self) {
+    /// Records that the host is about to wait for the device.
+    pub fn blocks(&self) {
         self.blocks_at(now_ns());
     }
 
-    fn goes_on(&self, idle: bool) {
+    /// Records that the host goes on; `idle` says whether nothing of this process is in flight any
+    /// more. The device has then been busy with it since [`Governor::blocks`]: device time in that
+    /// which was not charged is charged.
+    pub fn goes_on(&self, idle: bool) {
         self.goes_on_at(idle, now_ns());
     }
 }
 
 impl Governor<'_> {
     fn blocks_at(&self, now: u64) {
-        self.gate.block(now);
+        self.limiter.block(now);
         // Relaxed: of several threads that wait at once, the first tells since when.
-        if self.gate.in_flight() > 0 && self.blocked_at.load(Ordering::Relaxed) == 0 {
-            let mut neighbours = self
-                .neighbours
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+        if self.limiter.in_flight() > 0 && self.blocked_at.load(Ordering::Relaxed) == 0 {
             self.others
-                .store(progress(neighbours.look(now)), Ordering::Relaxed);
+                .store(self.limiter.others_now(now), Ordering::Relaxed);
             self.blocked_at.store(now, Ordering::Relaxed);
         }
     }
@@ -272,21 +361,12 @@ impl Governor<'_> {
             // The device had this process's work until now.
             let until = now.saturating_sub(NOTICE_NS);
             if from != 0 && from < until {
-                let mut neighbours = self
-                    .neighbours
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
                 let before = self.others.load(Ordering::Relaxed);
-                self.gate
-                    .reconcile(Stretch { from, until }, before, neighbours.look(now), now);
+                self.limiter.reconcile(Stretch { from, until }, before, now);
             }
-            self.gate.drained(now);
+            self.limiter.drained(now);
         }
-        if self.gate.resume(now)
-            && let Ok(neighbours) = self.neighbours.try_lock()
-        {
-            neighbours.wake_waiting(now);
-        }
+        self.limiter.resume(now);
     }
 }
 
@@ -325,7 +405,7 @@ mod tests {
         }
         let governor = Governor::new(&page, Params::strict(100_000)).unwrap();
         assert!(governor.set(Params::balanced(0), false).is_err());
-        assert_eq!(governor.gate.params(), Params::strict(100_000));
+        assert_eq!(governor.limiter.params(), Params::strict(100_000));
     }
 
     /// Device time that a lone tenant is let have within a second of a clock that only this moves.
@@ -344,7 +424,7 @@ mod tests {
                 Admission::Go { .. } => {
                     submitted += 1;
                     // A device that has done it at once.
-                    governor.gate.retire(governor.position(), now);
+                    governor.limiter.passed(governor.position(), now);
                     now += 200_000;
                 }
                 Admission::Drain { .. } => panic!("nothing is in flight"),
@@ -483,13 +563,14 @@ mod tests {
 
     #[test]
     fn unlimited_is_a_limiter() {
-        let limiter: &dyn RateLimiter = &Unlimited;
+        let limiter: &dyn RateLimiter = &Unlimited::default();
+        assert!(limiter.try_admit(1));
         assert_eq!(
-            limiter.admit(&work(Class::Gemm)),
-            Admission::Go { marker: false }
+            limiter.ask(Class::Gemm, 1, 1),
+            Verdict::Go { marker: false }
         );
-        limiter.passed(limiter.position());
-        limiter.blocks();
-        limiter.goes_on(true);
+        limiter.passed(limiter.position(), 2);
+        limiter.block(3);
+        limiter.resume(4);
     }
 }

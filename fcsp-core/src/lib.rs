@@ -5,16 +5,20 @@
 //!
 //! | trait | question it answers | here |
 //! |---|---|---|
-//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`region::Governed`] (shared), [`region::heap::LocalLedger`] (one process), [`memory::Unlimited`] |
-//! | [`limiter::RateLimiter`] | may this work start now? | [`governor::Governor`], [`limiter::Unlimited`]; backends use [`share::gate`] under it directly |
+//! | [`memory::MemoryTracker`] | may this tenant hold these bytes? | [`membership::Membership`] (shared), [`region::heap::LocalLedger`] (one process), [`memory::Unlimited`] |
+//! | [`limiter::RateLimiter`] | may this work start now? | [`share::limiter::ShareLimiter`], [`limiter::Unlimited`] |
 //! | [`classifier::StreamClassifier`] | what kind of work is this? | [`classifier::ByName`], [`classifier::Unclassified`] |
-//! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | a tenant's name in a [`state::StateDir`] (see [`tenant`]), [`process::Unlimited`] |
+//! | [`process::ProcessManager`] | which processes belong to the tenant, and are they alive? | [`tenant::TenantProcesses`], [`process::Unlimited`] |
+//!
+//! A backend names one type for each ([`binding`]), and calls it without indirection.
 //!
 //! Nothing here names a vendor, prints, installs a signal handler or exits the process. Everything
 //! that several processes share lives in small files (see [`region`]) that survive `kill -9` at any
 //! instruction.
 
 pub mod allocations;
+#[cfg(not(loom))]
+pub mod binding;
 pub mod boot;
 pub mod classifier;
 pub mod classify;
@@ -27,6 +31,8 @@ pub mod file;
 #[cfg(not(loom))]
 pub mod governor;
 pub mod limiter;
+#[cfg(not(loom))]
+pub mod membership;
 pub mod memory;
 pub mod places;
 pub mod process;

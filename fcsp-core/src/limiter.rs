@@ -1,26 +1,29 @@
 //! The rate limiter: may this work start now?
 //!
-//! A limiter answers, counts and never blocks or submits anything itself. Its user does, in four
-//! steps:
+//! A limiter answers, counts and never submits anything itself. Its user does, in four steps:
 //!
-//! 1. before each piece of work, [`RateLimiter::admit`]; on [`Admission::Drain`] and
-//!    [`Admission::Wait`] it waits and asks again, on [`Admission::Go`] it submits;
-//! 2. where [`Admission::Go`] asks for a marker, and before it waits, it has the device tell when
+//! 1. before each piece of work, [`RateLimiter::try_admit`] with what it is charged; if that is
+//!    false, [`RateLimiter::ask`], which says to go, to drain or to wait, and ask again;
+//! 2. where the answer requests a marker, and before it waits, it has the device tell when
 //!    everything submitted so far is done (an event, a fence, a callback) and remembers the
 //!    [`RateLimiter::position`];
 //! 3. when the device has passed that, [`RateLimiter::passed`] with the position;
-//! 4. around a wait of its own for the device, [`RateLimiter::blocks`] and
-//!    [`RateLimiter::goes_on`].
+//! 4. around a wait of its own for the device, [`RateLimiter::block`] and [`RateLimiter::resume`].
 //!
-//! [`crate::governor::Governor`] is the limiter that keeps shares, and
-//! [`crate::governor::Governor::submit`] does the steps for a user that can say what a marker is.
-//! [`Unlimited`] lets everything through.
+//! [`crate::share::limiter::ShareLimiter`] is the limiter that keeps shares. It serves the preload
+//! libraries, whose `fcsp_hook::compute::Compute` does the steps with events and queues, and
+//! embedders, for whom [`crate::governor::Governor`] does them. [`Unlimited`] lets everything
+//! through. A limiter of one's own implements the five required methods; the others tell it more
+//! than it may want to know.
 
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use crate::classifier::Class;
+use crate::share::params::Params;
 
-pub use crate::share::gate::Marker;
+pub use crate::share::gate::{Line, Marker, Stretch, Verdict};
+pub use crate::share::policy::Reason;
 
 /// A piece of device work about to be submitted.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,7 @@ pub struct Work {
     pub class: Class,
 }
 
-/// What a limiter says.
+/// What [`crate::governor::Governor::admit`] says to a program that does the steps itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Submit now; the work is charged.
@@ -52,48 +55,165 @@ pub enum Admission {
     Wait(Duration),
 }
 
-/// A share of a device's time for one tenant.
-pub trait RateLimiter {
-    /// May `work` start? Never blocks.
-    fn admit(&self, work: &Work) -> Admission;
-
-    /// The position after everything admitted so far, to remember with a marker.
-    fn position(&self) -> Marker;
-
-    /// Everything up to `marker` is done.
-    fn passed(&self, marker: Marker);
-
-    /// One run of `work`, timed on the device, took `device_time`. `contended` says whether other
-    /// tenants' work may be contained in it.
-    fn measured(&self, work: &Work, device_time: Duration, contended: bool);
-
-    /// The host is about to stand waiting for the device.
-    fn blocks(&self);
-
-    /// The host goes on; `idle` says whether nothing of this process is in flight any more. The
-    /// device has then been busy with it since [`RateLimiter::blocks`]: what of that nobody was
-    /// charged for is charged.
-    fn goes_on(&self, idle: bool);
+/// Device time that other tenants had since an earlier look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Others {
+    /// Their device time, ns.
+    pub ns: u64,
+    /// Number of those that may have run.
+    pub tenants: u64,
 }
 
-/// Lets everything through.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unlimited;
+/// Nobody wakes a limiter that has no word of its own: its waits end by the clock.
+static NO_EVENT: AtomicU32 = AtomicU32::new(0);
 
-impl RateLimiter for Unlimited {
-    fn admit(&self, _work: &Work) -> Admission {
-        Admission::Go { marker: false }
+/// A share of a device's time for one tenant. All methods may be called from any thread and never
+/// block. Times are ns; `now` is CLOCK_MONOTONIC.
+///
+/// ## Contract
+///
+/// A backend calls these methods of a type that it knows: nothing is called indirectly. Each launch
+/// reads [`RateLimiter::line`] and calls [`RateLimiter::try_admit`]: their cost is that of every
+/// launch. Everything else is called once in some hundred microseconds of device time, or less.
+pub trait RateLimiter: Send + Sync {
+    /// Returns the state that every launch reads or writes. One for the life of the limiter.
+    fn line(&self) -> &Line;
+
+    /// Charges `cost` ns of device time if there is nothing to think about. Returns false if
+    /// nothing was charged: [`RateLimiter::ask`] then.
+    fn try_admit(&self, cost: u64) -> bool;
+
+    /// Says whether work of this class may start that costs `cost` ns, at `now`. [`Verdict::Go`] and
+    /// [`Verdict::LetOne`] have charged it.
+    fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict;
+
+    /// Takes in new limits; the next launch feels them.
+    fn set_limits(&self, params: Params, paused: bool);
+
+    /// Returns the limits in force.
+    fn params(&self) -> Params;
+
+    /// Returns the word that changes, or whose waiters are woken, when an earlier answer may have
+    /// become another one.
+    fn event_word(&self) -> &AtomicU32 {
+        &NO_EVENT
     }
 
+    /// Returns the position after everything admitted so far, to remember with a marker.
     fn position(&self) -> Marker {
         Marker::default()
     }
 
-    fn passed(&self, _marker: Marker) {}
+    /// Returns the device time submitted by this process and not known to be done, ns.
+    fn in_flight(&self) -> u64 {
+        0
+    }
 
-    fn measured(&self, _work: &Work, _device_time: Duration, _contended: bool) {}
+    /// Records that everything up to `marker` is done at `now`.
+    fn passed(&self, _marker: Marker, _now: u64) {}
 
-    fn blocks(&self) {}
+    /// Records that the device had done everything up to `marker` by `at`.
+    fn emptied(&self, _marker: Marker, _at: u64) {}
 
-    fn goes_on(&self, _idle: bool) {}
+    /// Records that nothing of this process is in flight.
+    fn drained(&self, _now: u64) {}
+
+    /// Records that what the device has not passed at `now` is all on one queue.
+    fn is_all(&self, _now: u64) {}
+
+    /// Records that work went to another queue than the work before it.
+    fn queue_changes(&self) {}
+
+    /// Records that the host is about to wait for the device.
+    fn block(&self, _now: u64) {}
+
+    /// Records that the host goes on, and wakes neighbours for whom that matters.
+    fn resume(&self, _now: u64) {}
+
+    /// Records that work charged `charged` ns took `elapsed` ns of wall time.
+    fn observe(&self, _elapsed: u64, _charged: u64) {}
+
+    /// Corrects the charge: `measured` ns were used where `charged` ns had been charged.
+    fn true_up(&self, _measured: u64, _charged: u64, _now: u64) {}
+
+    /// Returns the part of a stretch of busy time that no charge accounts for yet, ns.
+    fn unaccounted(&self, _stretch: Stretch) -> u64 {
+        0
+    }
+
+    /// Charges what the device did in a stretch and nobody was charged for; returns that, ns.
+    /// `before` is [`RateLimiter::others_seen`] as it was when the stretch began.
+    fn reconcile(&self, _stretch: Stretch, _before: u64, _now: u64) -> u64 {
+        0
+    }
+
+    /// Records that `charged` ns were done with no other tenant about.
+    fn was_alone(&self, _charged: u64) {}
+
+    /// Returns what other processes of the tenant have been charged, ns.
+    fn siblings(&self) -> u64 {
+        0
+    }
+
+    /// Returns the instant up to which the tenant's queue is accounted for, ns.
+    fn accounted_at(&self) -> u64 {
+        0
+    }
+
+    /// Returns true if another tenant was active at the last [`RateLimiter::ask`].
+    fn is_contended(&self) -> bool {
+        false
+    }
+
+    /// Returns the device time that other tenants had had by the last look, ns.
+    fn others_seen(&self) -> u64 {
+        0
+    }
+
+    /// Looks at the other tenants, for [`RateLimiter::others_seen`].
+    fn see_others(&self, _now: u64) {}
+
+    /// Returns the device time that other tenants have had by now, ns.
+    fn others_now(&self, _now: u64) -> u64 {
+        0
+    }
+
+    /// Returns what other tenants had since `at`, when [`RateLimiter::others_now`] was `before`.
+    fn others_since(&self, _before: u64, _at: u64, _now: u64) -> Others {
+        Others::default()
+    }
+
+    /// Returns true if another tenant has done anything since `since`.
+    fn others_ran_since(&self, _since: u64) -> bool {
+        false
+    }
+
+    /// Records whether other ranks may wait for this process's collectives.
+    fn set_ranks(&self, _several: bool) {}
+}
+
+/// Lets everything through.
+#[derive(Debug, Default)]
+pub struct Unlimited(Line);
+
+impl RateLimiter for Unlimited {
+    #[inline(always)]
+    fn line(&self) -> &Line {
+        &self.0
+    }
+
+    #[inline(always)]
+    fn try_admit(&self, _cost: u64) -> bool {
+        true
+    }
+
+    fn ask(&self, _class: Class, _cost: u64, _now: u64) -> Verdict {
+        Verdict::Go { marker: false }
+    }
+
+    fn set_limits(&self, _params: Params, _paused: bool) {}
+
+    fn params(&self) -> Params {
+        Params::default()
+    }
 }

@@ -44,9 +44,15 @@ impl Usage {
 }
 
 /// A hard quota for one tenant on one device. All amounts are bytes.
+///
+/// Methods that end in `_under` take the limit that their caller has just asked for with
+/// [`MemoryTracker::limit`]: one look serves several questions.
 pub trait MemoryTracker {
-    /// Holds `bytes` if the quota allows it; otherwise changes nothing.
-    fn reserve(&self, bytes: u64) -> Result<(), Denied>;
+    /// Returns the bytes that the tenant may hold, as of now; `u64::MAX` without a limit.
+    fn limit(&self) -> u64;
+
+    /// Holds `bytes` if `limit` allows it; otherwise changes nothing, and counts a refusal.
+    fn reserve_under(&self, bytes: u64, limit: u64) -> Result<(), Denied>;
 
     /// Holds `bytes` whatever the quota says: memory the driver has taken already.
     fn charge(&self, bytes: u64);
@@ -54,8 +60,58 @@ pub trait MemoryTracker {
     /// Gives `bytes` back that were reserved or charged.
     fn release(&self, bytes: u64);
 
-    /// What is held and allowed.
-    fn usage(&self) -> Usage;
+    /// Returns what is held and allowed under `limit`.
+    fn usage_under(&self, limit: u64) -> Usage;
+
+    /// Holds `bytes` if the quota allows it; otherwise changes nothing, and counts a refusal.
+    #[inline]
+    fn reserve(&self, bytes: u64) -> Result<(), Denied> {
+        self.reserve_under(bytes, self.limit())
+    }
+
+    /// Does the same for a caller who can do with less, or tries again: a refusal is not counted.
+    fn try_reserve_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.reserve_under(bytes, limit)
+    }
+
+    /// Does the same without a look for dead processes whose bytes would make room.
+    #[inline]
+    fn reserve_at_once_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.try_reserve_under(bytes, limit)
+    }
+
+    /// Returns what is held and allowed.
+    fn usage(&self) -> Usage {
+        self.usage_under(self.limit())
+    }
+
+    /// Returns the bytes that `limit` leaves.
+    #[inline]
+    fn room_under(&self, limit: u64) -> u64 {
+        limit.saturating_sub(self.usage_under(limit).used)
+    }
+
+    /// Returns the bytes that the tenant holds beyond its quota.
+    fn over(&self) -> u64 {
+        let usage = self.usage();
+        usage.used.saturating_sub(usage.limit)
+    }
+
+    /// Refuses more than the whole quota, for which no death can make room. Counted.
+    fn deny(&self, bytes: u64, limit: u64) -> Denied {
+        self.count_refusal(bytes);
+        Denied {
+            wanted: bytes,
+            used: self.usage_under(limit).used,
+            limit,
+        }
+    }
+
+    /// Counts a refusal of `bytes` that no reservation had a part in.
+    fn count_refusal(&self, _bytes: u64) {}
+
+    /// Gives back what dead processes held, if it is time to look for them.
+    fn reap_if_due(&self) {}
 
     /// Reserves `bytes` for as long as the returned guard lives; [`Reservation::keep`] makes it
     /// permanent.
@@ -96,7 +152,11 @@ impl<T: MemoryTracker> Drop for Reservation<'_, T> {
 pub struct Unlimited;
 
 impl MemoryTracker for Unlimited {
-    fn reserve(&self, _bytes: u64) -> Result<(), Denied> {
+    fn limit(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn reserve_under(&self, _bytes: u64, _limit: u64) -> Result<(), Denied> {
         Ok(())
     }
 
@@ -104,7 +164,7 @@ impl MemoryTracker for Unlimited {
 
     fn release(&self, _bytes: u64) {}
 
-    fn usage(&self) -> Usage {
+    fn usage_under(&self, _limit: u64) -> Usage {
         Usage {
             used: 0,
             limit: u64::MAX,

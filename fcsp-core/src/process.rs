@@ -46,9 +46,6 @@ pub trait ProcessManager {
     /// Why joining failed.
     type Error;
 
-    /// Gives back what dead processes held; returns how many were found.
-    fn reap(&self) -> u32;
-
     /// Processes that live now, as far as this tenant's shared files say.
     fn alive(&self) -> Result<Vec<Identity>, Self::Error>;
 }
@@ -59,10 +56,6 @@ pub struct Unlimited;
 
 impl ProcessManager for Unlimited {
     type Error = std::convert::Infallible;
-
-    fn reap(&self) -> u32 {
-        0
-    }
 
     fn alive(&self) -> Result<Vec<Identity>, Self::Error> {
         Ok(vec![myself()])

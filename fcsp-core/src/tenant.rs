@@ -306,18 +306,38 @@ impl Tenant {
     }
 }
 
-impl ProcessManager for (StateDir, String) {
-    type Error = std::io::Error;
+/// The processes of a tenant, as its shared files tell. Nothing is written: readers count live
+/// processes only, and members give back what dead processes held
+/// ([`crate::memory::MemoryTracker::reap_if_due`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantProcesses {
+    state: StateDir,
+    name: String,
+}
 
-    fn reap(&self) -> u32 {
-        // From outside nothing is written: readers count the living only, and the next process to
-        // attach clears.
-        0
+impl TenantProcesses {
+    /// Returns the processes of the tenant of this name.
+    pub fn new(state: &StateDir, name: &str) -> Self {
+        Self {
+            state: state.clone(),
+            name: name.to_owned(),
+        }
     }
+}
+
+#[cfg(not(loom))]
+impl crate::binding::OpenProcesses for TenantProcesses {
+    fn open(tenant: &Tenant) -> Self {
+        Self::new(tenant.state(), tenant.name())
+    }
+}
+
+impl ProcessManager for TenantProcesses {
+    type Error = std::io::Error;
 
     fn alive(&self) -> Result<Vec<process::Identity>, Self::Error> {
         let mut found: Vec<process::Identity> = Vec::new();
-        for (_, region) in self.0.regions(&self.1)? {
+        for (_, region) in self.state.regions(&self.name)? {
             for slot in region?.processes.into_iter().filter(|slot| slot.alive) {
                 let identity = process::Identity {
                     pid: slot.pid,

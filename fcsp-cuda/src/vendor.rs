@@ -22,7 +22,13 @@ pub type Governed = fcsp_hook::process::Governed<Cuda>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Cuda>;
 
-impl Backend for Cuda {}
+/// The binding: the types that decide for tenants on this vendor's devices.
+impl Backend for Cuda {
+    type Memory = fcsp_binding::Memory;
+    type Limiter = fcsp_binding::Limiter;
+    type Classifier = fcsp_binding::Classifier;
+    type Processes = fcsp_binding::Processes;
+}
 
 impl Driver for Cuda {
     type Status = CUresult;

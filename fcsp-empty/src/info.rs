@@ -48,7 +48,7 @@ pub unsafe extern "C" fn emptyDeviceProcesses(
         let room = unsafe { count.as_ref() }.map_or(0, |&room| room.max(0) as usize);
         let result = call_real!(emptyDeviceProcesses(device, pids, bytes, count));
         if result == EMPTY_SUCCESS
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<Empty>()
         {
             let mut kept = 0;
             // SAFETY: the driver has written so many entries of both lists, which have that room.

@@ -14,7 +14,13 @@ pub type Device = fcsp_hook::device::Device<Empty>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Empty>;
 
-impl Backend for Empty {}
+/// The binding: the types that decide for tenants on this vendor's devices.
+impl Backend for Empty {
+    type Memory = fcsp_binding::Memory;
+    type Limiter = fcsp_binding::Limiter;
+    type Classifier = fcsp_binding::Classifier;
+    type Processes = fcsp_binding::Processes;
+}
 
 impl Driver for Empty {
     type Status = emptyStatus;

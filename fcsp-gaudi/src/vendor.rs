@@ -17,7 +17,13 @@ pub type Device = fcsp_hook::device::Device<Gaudi>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Gaudi>;
 
-impl Backend for Gaudi {}
+/// The binding: the types that decide for tenants on this vendor's devices.
+impl Backend for Gaudi {
+    type Memory = fcsp_binding::Memory;
+    type Limiter = fcsp_binding::Limiter;
+    type Classifier = fcsp_binding::Classifier;
+    type Processes = fcsp_binding::Processes;
+}
 
 impl Driver for Gaudi {
     type Status = synStatus;

@@ -26,7 +26,13 @@ pub type Governed = fcsp_hook::process::Governed<Hip>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Hip>;
 
-impl Backend for Hip {}
+/// The binding: the types that decide for tenants on this vendor's devices.
+impl Backend for Hip {
+    type Memory = fcsp_binding::Memory;
+    type Limiter = fcsp_binding::Limiter;
+    type Classifier = fcsp_binding::Classifier;
+    type Processes = fcsp_binding::Processes;
+}
 
 impl Driver for Hip {
     type Status = hipError_t;

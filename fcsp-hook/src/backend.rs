@@ -18,6 +18,8 @@
 use core::ffi::c_void;
 use core::fmt::Debug;
 
+use fcsp_core::binding::{OpenLimiter, OpenMemory, OpenProcesses};
+use fcsp_core::classifier::StreamClassifier;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::units::{Ppm, WHOLE};
 
@@ -275,8 +277,18 @@ pub trait Fork: Driver {
     fn forget_in_child() {}
 }
 
-/// One vendor's driver with everything that the neutral crates ask of it.
+/// One vendor's driver with everything that the neutral crates ask of it, and the binding: the
+/// types that decide for its tenants. Each backend names its four in `vendor.rs`. They are called
+/// as they are, without a table of functions.
 pub trait Backend:
     Driver + Devices + MemoryReport + DriverMemory + EventTiming + Capture + Fork
 {
+    /// Decides whether a tenant may hold bytes. Every allocation goes through it.
+    type Memory: OpenMemory + Debug + Send + Sync + 'static;
+    /// Decides whether work may start. Every launch goes through it.
+    type Limiter: OpenLimiter + Debug + 'static;
+    /// Decides what kind of work a kernel is.
+    type Classifier: StreamClassifier + Default + Debug + 'static;
+    /// Finds the live processes of a tenant.
+    type Processes: OpenProcesses;
 }

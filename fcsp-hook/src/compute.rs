@@ -8,15 +8,14 @@
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use fcsp_core::binding::{OpenLimiter, ShareOf};
 use fcsp_core::classify::Class;
 use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceIdentity;
+use fcsp_core::limiter::{RateLimiter, Verdict};
 use fcsp_core::share::cost;
-use fcsp_core::share::files::{Neighbours, OwnPage};
-use fcsp_core::share::gate::{Gate, SEVERAL, Verdict, progress};
-use fcsp_core::share::page::{PageError, TenantPage};
+use fcsp_core::share::gate::SEVERAL;
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::share::wait::now_ns;
 use fcsp_core::tenant::Tenant;
@@ -51,20 +50,13 @@ const DRAIN_NS: u64 = 2_000_000;
 /// A device's gate and what it needs.
 #[derive(Debug)]
 pub struct Compute<B: Backend> {
-    gate: Gate<'static>,
+    limiter: B::Limiter,
     prices: Prices,
     /// What is known of function handles and executable graphs.
-    pub functions: Functions,
+    pub functions: Functions<B::Classifier>,
     timing: Timing,
     events: Events,
     marks: Marks,
-    neighbours: Mutex<Neighbours>,
-    /// No neighbour can be seen, so nothing is known to be left over.
-    blind: bool,
-    /// Whether another tenant was active at the last look.
-    contended: AtomicBool,
-    /// The GPU time that neighbours had had by the last look, ns.
-    others: AtomicU64,
     /// What other processes of the tenant had been charged when that was seen last, and until when
     /// their work may be on the device, ns.
     siblings: AtomicU64,
@@ -115,9 +107,7 @@ impl Work {
 }
 
 impl<B: Backend> Compute<B> {
-    /// A gate for `tenant` on `device`. Compute fails open: where no page can be shared the tenant
-    /// has one in private memory, keeps its guarantee, and borrows nothing from neighbours that it
-    /// cannot see: balanced is then strict. `wait_word` is where this process says since when a
+    /// The limiter for `tenant` on `device`. `wait_word` is where this process says since when a
     /// launch waits.
     ///
     /// The thread that needs it first may have a small stack: each step has a frame of its own,
@@ -129,46 +119,30 @@ impl<B: Backend> Compute<B> {
         paused: bool,
         wait_word: &'static AtomicU64,
     ) -> Option<Box<Self>> {
-        let (page, blind) = shared_page(tenant, device);
-        let with_page =
-            |page, blind| Self::with_page(page, blind, tenant, device, params, wait_word);
-        let made = match with_page(page, blind) {
-            Ok(made) => made,
-            // Another version's, in use. The share is kept in an account of this process's own,
-            // which sees nobody.
-            Err(error) => {
-                complain(&format!(
-                    "no usable page, so the share is kept as strict: {error}"
-                ));
-                with_page(private_page(), true).ok()?
-            }
-        };
+        let limiter = B::Limiter::open(
+            &ShareOf {
+                tenant,
+                device,
+                params,
+                wait_word,
+            },
+            &complain,
+        )?;
+        let made = Self::with_limiter(limiter);
         ranks::device_opened();
-        made.gate.set_paused(paused);
+        made.limiter.set_limits(params, paused);
         Some(made)
     }
 
     #[inline(never)]
-    fn with_page(
-        page: &'static TenantPage,
-        blind: bool,
-        tenant: &Tenant,
-        device: &DeviceIdentity,
-        params: Params,
-        wait_word: &'static AtomicU64,
-    ) -> Result<Box<Self>, PageError> {
-        let gate = Gate::new(page, seen_by(params, blind), now_ns())?;
-        Ok(Box::new(Self {
-            gate: gate.telling(wait_word),
+    fn with_limiter(limiter: Box<B::Limiter>) -> Box<Self> {
+        Box::new(Self {
+            limiter: *limiter,
             prices: Prices::default(),
             functions: Functions::default(),
             timing: Timing::default(),
             events: Events::default(),
             marks: Marks::default(),
-            neighbours: Mutex::new(Neighbours::new(tenant.state(), &device.uuid, tenant.name())),
-            blind,
-            contended: AtomicBool::new(false),
-            others: AtomicU64::new(0),
             siblings: AtomicU64::new(0),
             siblings_until: AtomicU64::new(0),
             several_queues: AtomicBool::new(false),
@@ -177,16 +151,12 @@ impl<B: Backend> Compute<B> {
             marked_ns: AtomicU64::new(0),
             unsettled: AtomicBool::new(false),
             vendor: PhantomData,
-        }))
+        })
     }
 
     /// New limits; felt at the next launch.
     pub fn set(&self, params: Params, paused: bool) {
-        let params = seen_by(params, self.blind);
-        if self.gate.params() != params {
-            self.gate.set_params(params, now_ns());
-        }
-        self.gate.set_paused(paused);
+        self.limiter.set_limits(params, paused);
     }
 
     /// Admits a launch of `key` on `queue` if there is nothing to think about: its cost and class
@@ -197,8 +167,8 @@ impl<B: Backend> Compute<B> {
         let Some((cost, _)) = self.prices.told(key) else {
             return false;
         };
-        let line = self.gate.line();
-        if !line.is_plain(queue) || !self.gate.admit(cost) {
+        let line = self.limiter.line();
+        if !line.is_plain(queue) || !self.limiter.try_admit(cost) {
             return false;
         }
         line.launched(key, cost);
@@ -209,7 +179,7 @@ impl<B: Backend> Compute<B> {
     #[inline]
     pub fn submit(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
         let cost = self.prices.price(work.costs(), work.blocks);
-        let line = self.gate.line();
+        let line = self.limiter.line();
         if line.stream.load(Ordering::Relaxed) != queue {
             self.other_queue(queue);
         }
@@ -219,7 +189,7 @@ impl<B: Backend> Compute<B> {
             self.unsettled.store(true, Ordering::Relaxed);
         }
         line.launched(work.key, cost);
-        if !self.gate.admit(cost) {
+        if !self.limiter.try_admit(cost) {
             return self.submit_slowly(work, cost, queue, &call);
         }
         if work.sample {
@@ -241,10 +211,10 @@ impl<B: Backend> Compute<B> {
 
     #[cold]
     fn other_queue(&self, queue: usize) {
-        if self.gate.line().stream.swap(queue, Ordering::Relaxed) != 0 {
+        if self.limiter.line().stream.swap(queue, Ordering::Relaxed) != 0 {
             self.several_queues.store(true, Ordering::Relaxed);
             self.mixed_queues.store(true, Ordering::Relaxed);
-            self.gate.queue_changes();
+            self.limiter.queue_changes();
         }
     }
 
@@ -259,7 +229,7 @@ impl<B: Backend> Compute<B> {
         loop {
             self.poll();
             // Read before the page is asked, so that a wake-up in between is not slept through.
-            let event = self.gate.page().event_word().load(Ordering::Acquire);
+            let event = self.limiter.event_word().load(Ordering::Acquire);
             let now = now_ns();
             match self.ask(work.class, cost, now) {
                 Verdict::Go { .. } | Verdict::LetOne => break,
@@ -288,7 +258,7 @@ impl<B: Backend> Compute<B> {
         };
         // A mark put before a wait has taken the key with it; the span from that mark to the next
         // has this launch in it.
-        let _ = self.gate.line().key.compare_exchange(
+        let _ = self.limiter.line().key.compare_exchange(
             0,
             work.key,
             Ordering::Relaxed,
@@ -298,25 +268,17 @@ impl<B: Backend> Compute<B> {
         result
     }
 
-    /// Asks the gate, beside what the neighbours say.
+    /// Asks the limiter.
     fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict {
         if class.bypasses_gate() {
-            self.gate.set_ranks(ranks::are_several());
+            self.limiter.set_ranks(ranks::are_several());
         }
-        let mut neighbours = self
-            .neighbours
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let views = neighbours.look(now);
-        self.contended
-            .store(views.iter().any(|view| view.active(now)), Ordering::Relaxed);
-        self.others.store(progress(views), Ordering::Relaxed);
-        self.gate.acquire_as(class, cost, now, views)
+        self.limiter.ask(class, cost, now)
     }
 
     /// Puts a mark at the end of what is queued on `queue`.
     fn mark(&self, queue: usize, now: u64) {
-        let line = self.gate.line();
+        let line = self.limiter.line();
         let launches = line.unmarked.swap(0, Ordering::Relaxed);
         self.marked_ns.store(now, Ordering::Relaxed);
         let key = line.key.swap(0, Ordering::Relaxed);
@@ -325,20 +287,19 @@ impl<B: Backend> Compute<B> {
             unit: line.last_cost.load(Ordering::Relaxed),
             interrupted: self.interrupted.swap(false, Ordering::Relaxed),
             settled: !self.unsettled.swap(false, Ordering::Relaxed),
-            timed: !self.contended.load(Ordering::Relaxed)
+            timed: !self.limiter.is_contended()
                 && !self.mixed_queues.swap(false, Ordering::Relaxed),
             launches,
-            others: self.others.load(Ordering::Relaxed),
-            watched: self.contended.load(Ordering::Relaxed)
-                && self.gate.params().mode == Mode::Adaptive,
+            others: self.limiter.others_seen(),
+            watched: self.limiter.is_contended() && self.limiter.params().mode == Mode::Adaptive,
         };
         self.marks
-            .record::<B>(&self.gate, &self.events, queue, since, now);
+            .record::<B>(&self.limiter, &self.events, queue, since, now);
     }
 
     /// The same, unless there is one already.
     fn mark_tail(&self, queue: usize, now: u64) {
-        if self.gate.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
+        if self.limiter.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
             self.mark(queue, now);
         }
     }
@@ -354,7 +315,7 @@ impl<B: Backend> Compute<B> {
         loop {
             self.poll();
             let now = now_ns();
-            if self.gate.in_flight() <= to || self.marks.is_empty() || now > since + DRAIN_NS {
+            if self.limiter.in_flight() <= to || self.marks.is_empty() || now > since + DRAIN_NS {
                 return;
             }
             if now < since + SPIN_NS {
@@ -371,9 +332,9 @@ impl<B: Backend> Compute<B> {
     fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
         self.sample_sooner(self.prices.price(work.costs(), work.blocks));
         let now = now_ns();
-        let others = if self.contended.load(Ordering::Relaxed) {
+        let others = if self.limiter.is_contended() {
             Some(Others {
-                had: progress(&self.neighbours_now()),
+                had: self.limiter.others_now(now),
                 at: now,
             })
         } else {
@@ -388,7 +349,7 @@ impl<B: Backend> Compute<B> {
 
     /// Launches until one is timed.
     pub fn countdown(&self) -> &AtomicU32 {
-        &self.gate.line().countdown
+        &self.limiter.line().countdown
     }
 
     /// An executable graph was made of these kernels, each with its thread blocks: its class is the
@@ -428,45 +389,7 @@ impl<B: Backend> Compute<B> {
     /// Whether the host would have to wait: nothing of this process is in flight otherwise.
     #[inline]
     pub fn is_busy(&self) -> bool {
-        self.gate.in_flight() > 0
-    }
-}
-
-/// The tenant's page on `device`, and whether that is one which shows no neighbours.
-#[inline(never)]
-fn shared_page(tenant: &Tenant, device: &DeviceIdentity) -> (&'static TenantPage, bool) {
-    let error = match OwnPage::open(tenant.state(), &device.uuid, tenant.name()) {
-        Ok(page) => return (leaked(page), false),
-        Err(error) => error,
-    };
-    complain(&format!(
-        "no shared page, so the share is kept as strict: {error}"
-    ));
-    // One account for the tenant's processes that cannot have the shared one, else one for this
-    // process.
-    match OwnPage::open_apart(tenant.state(), &device.uuid, tenant.name()) {
-        Ok(page) => (leaked(page), true),
-        Err(_) => (private_page(), true),
-    }
-}
-
-fn leaked(page: OwnPage) -> &'static TenantPage {
-    let page: &'static OwnPage = Box::leak(Box::new(page));
-    page.page()
-}
-
-/// A page of this process's own.
-#[inline(never)]
-fn private_page() -> &'static TenantPage {
-    Box::leak(Box::default())
-}
-
-/// The parameters as they can be kept: a tenant that sees no neighbour cannot tell what they leave
-/// over.
-fn seen_by(params: Params, blind: bool) -> Params {
-    match params.mode {
-        Mode::Balanced | Mode::Adaptive if blind => params.with_mode(Mode::Strict),
-        _ => params,
+        self.limiter.in_flight() > 0
     }
 }
 
@@ -498,22 +421,5 @@ impl Drains {
             Self::Queue(queue) | Self::Copied(queue) | Self::PartOf(queue) => Some(queue),
             Self::Everything | Self::Something => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_sees_no_neighbour_borrows_nothing() {
-        let balanced = Params::balanced(250_000);
-        assert_eq!(seen_by(balanced, true), Params::strict(250_000));
-        assert_eq!(
-            seen_by(balanced.with_mode(Mode::Adaptive), true).mode,
-            Mode::Strict
-        );
-        assert_eq!(seen_by(balanced, false), balanced);
-        assert_eq!(seen_by(Params::default(), true), Params::default());
     }
 }

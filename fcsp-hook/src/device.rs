@@ -33,8 +33,9 @@ pub(crate) use measure::Free;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fcsp_core::binding::OpenMemory;
 use fcsp_core::device::DeviceIdentity;
-use fcsp_core::memory::{Denied, Usage};
+use fcsp_core::memory::{Denied, MemoryTracker, Usage};
 use fcsp_core::region::Attachment;
 use fcsp_core::region::ahead::Ahead;
 use fcsp_core::region::physical::Physical;
@@ -60,10 +61,8 @@ pub struct Device<B: Backend> {
     pub identity: DeviceIdentity,
     /// What the backend keeps for it.
     pub own: B::PerDevice,
-    attachment: Attachment,
+    memory: B::Memory,
     tenant: &'static Tenant,
-    total: u64,
-    limit: AtomicU64,
     /// The generation of the control page, and the one that `limit` and `compute` are of.
     page: &'static AtomicU64,
     generation: AtomicU64,
@@ -110,12 +109,6 @@ impl<B: Backend> Device<B> {
         identity: DeviceIdentity,
     ) -> Result<Self, TenantError> {
         let total = B::total_memory(ordinal);
-        let (generation, limits) = tenant.limits_when_settled()?;
-        let mut limit = Tenant::memory_limit(&limits, &identity, total);
-        for outer in tenant.outers() {
-            let (_, limits) = outer.limits_when_settled()?;
-            limit = limit.min(Tenant::memory_limit(&limits, &identity, total));
-        }
         // As below.
         let unseen = |outer: &'static Tenant| {
             let word = outer.control().generation_word();
@@ -128,12 +121,10 @@ impl<B: Backend> Device<B> {
             ordinal,
             identity,
             own: B::per_device(ordinal),
-            attachment: tenant.attach(&identity, total, limit)?,
+            memory: B::Memory::open(tenant, &identity, total)?,
             tenant,
-            total,
-            limit: AtomicU64::new(limit),
             // Not the generation read: the first look also sets up the compute share.
-            generation: AtomicU64::new(generation.wrapping_sub(2)),
+            generation: AtomicU64::new(tenant.control().generation().wrapping_sub(2)),
             page: tenant.control().generation_word(),
             outer_pages: tenant.outers().map(unseen).collect(),
             own_numbers: sees_own_numbers(),
@@ -155,17 +146,19 @@ impl<B: Backend> Device<B> {
     }
 
     /// The place in the tenant's region.
-    pub fn attachment(&self) -> &Attachment {
-        &self.attachment
+    pub fn place(&self) -> &Attachment {
+        self.memory.place()
+    }
+
+    /// Counts a refusal of `bytes` that no reservation had a part in.
+    pub fn count_refusal(&self, bytes: u64) {
+        self.memory.count_refusal(bytes);
     }
 
     /// Bytes the tenant may hold here, as of now: a changed control page is noticed by one load.
     #[inline]
     pub fn limit(&self) -> u64 {
-        if !self.is_current() {
-            self.reload();
-        }
-        self.limit.load(Ordering::Relaxed)
+        self.memory.limit()
     }
 
     /// Whether the limits known are those that the control pages say.
@@ -208,22 +201,13 @@ impl<B: Backend> Device<B> {
         for (word, known) in &self.outer_pages {
             known.store(word.load(Ordering::Acquire), Ordering::Relaxed);
         }
-        let read = self
-            .tenant
-            .limits()
-            .and_then(|limits| Ok((limits, self.tenant.quotas(&self.identity, self.total)?)));
-        let Ok(((generation, limits), quotas)) = read else {
+        // The tracker follows by itself; for those who read the region it does so at once.
+        self.memory.limit();
+        let Ok((generation, limits)) = self.tenant.limits() else {
             // The next look is worth its wait when somebody has written again.
             self.generation.store(seen, Ordering::Relaxed);
             return;
         };
-        let limit = quotas.iter().copied().min().unwrap_or(u64::MAX);
-        self.limit.store(limit, Ordering::Relaxed);
-        self.attachment
-            .tenant()
-            .limit
-            .store(limit, Ordering::Relaxed);
-        self.attachment.set_outer_limits(&quotas[1..]);
         self.generation.store(generation, Ordering::Relaxed);
         // Launches look at one page: the one that the share is of.
         let (page, generation) = match self.outer_pages.last() {
@@ -282,7 +266,7 @@ impl<B: Backend> Device<B> {
     fn wait_word(&self) -> &'static AtomicU64 {
         // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped
         // until the process ends: a forked child has an empty page there, which it may write.
-        unsafe { &*core::ptr::from_ref(&self.attachment.outermost().slot().waiting_since) }
+        unsafe { &*core::ptr::from_ref(&self.place().outermost().slot().waiting_since) }
     }
 
     /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`]
@@ -291,13 +275,13 @@ impl<B: Backend> Device<B> {
     pub fn hold(&self, bytes: u64) -> Result<bool, Denied> {
         let limit = self.limit();
         if limit == u64::MAX {
-            return self.attachment.reserve(bytes, limit).map(|()| false);
+            return self.memory.reserve_under(bytes, limit).map(|()| false);
         }
-        if self.attachment.room(limit) >= bytes.saturating_add(NEAR) {
-            return self.attachment.reserve(bytes, limit).map(|()| false);
+        if self.memory.room_under(limit) >= bytes.saturating_add(NEAR) {
+            return self.memory.reserve_under(bytes, limit).map(|()| false);
         }
         if bytes > limit {
-            return Err(self.attachment.deny(bytes, limit));
+            return Err(self.memory.deny(bytes, limit));
         }
         self.hold_near(bytes, limit).map(|()| true)
     }
@@ -305,15 +289,15 @@ impl<B: Backend> Device<B> {
     #[inline(never)]
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
         self.try_hold_near(bytes, limit)
-            .inspect_err(|denied| self.attachment.count_refusal(denied.wanted))
+            .inspect_err(|denied| self.memory.count_refusal(denied.wanted))
     }
 
     /// [`Device::hold`] for a caller who can do with less, or tries again: a refusal is not
     /// counted.
     fn try_hold(&self, bytes: u64) -> Result<(), Denied> {
         let limit = self.limit();
-        match self.attachment.room(limit) >= bytes.saturating_add(NEAR) {
-            true => self.attachment.try_reserve(bytes, limit),
+        match self.memory.room_under(limit) >= bytes.saturating_add(NEAR) {
+            true => self.memory.try_reserve_under(bytes, limit),
             false => self.try_hold_near(bytes, limit),
         }
     }
@@ -323,7 +307,7 @@ impl<B: Backend> Device<B> {
         // More than the whole quota: no measurement and no pool can make room.
         if bytes <= limit {
             self.measure_if_stale();
-            if self.attachment.reserve_at_once(bytes, limit).is_ok() {
+            if self.memory.reserve_at_once_under(bytes, limit).is_ok() {
                 return Ok(());
             }
             // Nothing is refused on an old figure: what code or pools have given back to the driver
@@ -332,13 +316,13 @@ impl<B: Backend> Device<B> {
                 self.measure_now();
             }
             B::refresh(self);
-            if self.attachment.reserve_at_once(bytes, limit).is_ok() {
+            if self.memory.reserve_at_once_under(bytes, limit).is_ok() {
                 return Ok(());
             }
             // Before it refuses, the driver takes back what pools keep and nothing uses.
             B::reclaim(self);
         }
-        self.attachment.try_reserve(bytes, limit)
+        self.memory.try_reserve_under(bytes, limit)
     }
 
     /// Waits for the calling thread's turn to make or end a context that several threads may use:
@@ -350,18 +334,18 @@ impl<B: Backend> Device<B> {
     /// Gives back what was held, after the driver has freed it or refused it.
     #[inline]
     pub fn release(&self, bytes: u64) {
-        self.attachment.release(bytes);
+        self.memory.release(bytes);
     }
 
     /// Counts bytes that the driver has taken already.
     pub fn charge(&self, bytes: u64) {
-        self.attachment.charge(bytes);
+        self.memory.charge(bytes);
     }
 
     /// What the driver holds for this process by our own account.
     #[inline]
     fn physical(&self) -> Physical<'_> {
-        Physical(&self.attachment.slot().allocated)
+        Physical(&self.place().slot().allocated)
     }
 
     /// Enters memory that the management library counts, where no [`Device::change`] is at hand.
@@ -395,12 +379,12 @@ impl<B: Backend> Device<B> {
     #[inline]
     pub fn is_near(&self) -> bool {
         let limit = self.limit();
-        limit != u64::MAX && self.attachment.room(limit) < NEAR
+        limit != u64::MAX && self.memory.room_under(limit) < NEAR
     }
 
     /// Whether `bytes` more would leave the tenant within its quota, as things are at this moment.
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        self.attachment.room(self.limit()) >= bytes
+        self.memory.room_under(self.limit()) >= bytes
     }
 
     /// Whether the tenant holds more than its quota.
@@ -410,24 +394,24 @@ impl<B: Backend> Device<B> {
 
     /// Bytes by which it does.
     pub fn over(&self) -> u64 {
-        self.attachment.over(self.limit())
+        self.memory.over()
     }
 
     /// Fresh figures for an answer to the tenant.
     pub fn usage(&self) -> Usage {
         let limit = self.limit();
-        self.attachment.reap_if_due();
+        self.memory.reap_if_due();
         self.drain_ahead();
         if limit != u64::MAX {
             B::refresh(self);
             self.measure_if_stale();
         }
-        self.attachment.usage(limit)
+        self.memory.usage_under(limit)
     }
 
     /// Figures without asking the driver anything.
     pub fn usage_as_known(&self) -> Usage {
-        self.attachment.usage(self.limit())
+        self.memory.usage()
     }
 
     /// Refuses, in the log's words.

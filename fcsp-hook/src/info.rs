@@ -3,12 +3,14 @@
 //! A program that only looks never initialises the driver, so nothing is attached for it: the
 //! tenant's region file is read from outside.
 
+use fcsp_core::binding::OpenProcesses;
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::process::ProcessManager;
 use fcsp_core::region::RegionSnapshot;
 use fcsp_core::state::StateDir;
 use fcsp_core::tenant::Tenant;
 
+use crate::backend::Backend;
 use crate::embedding;
 
 /// Memory of a device as its tenant may see it.
@@ -149,13 +151,13 @@ impl Own {
 }
 
 /// Returns the tenant's processes; `None` if this process is in no tenant.
-pub fn own_processes() -> Option<Own> {
+pub fn own_processes<B: Backend>() -> Option<Own> {
     let tenant = tenant()?;
     let mut own = Own {
         here: vec![std::process::id()],
         listed: Vec::new(),
     };
-    if let Ok(alive) = (tenant.state().clone(), tenant.name().to_owned()).alive() {
+    if let Ok(alive) = B::Processes::open(&tenant).alive() {
         own.here
             .extend(alive.into_iter().map(|process| process.pid));
     }

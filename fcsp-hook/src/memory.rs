@@ -207,7 +207,7 @@ fn refuse_if_over<B: Backend>(
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
     if device.is_over() {
-        device.attachment().count_refusal(truly);
+        device.count_refusal(truly);
         return give_back::<B>(address, free);
     }
     B::SUCCESS

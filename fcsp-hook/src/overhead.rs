@@ -180,7 +180,7 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
             undo();
             drop(question);
             device.measure_now();
-            device.attachment().count_refusal(over);
+            device.count_refusal(over);
             complain(&format!(
                 "refused on {}: with what contexts and code take, the tenant would be {over} bytes over its quota of {}",
                 device.identity.uuid,
@@ -229,8 +229,7 @@ pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B
         B::refresh(device);
         // The context's own overhead went with it; without this the tenant would look fuller than
         // it is until its next request near the quota.
-        if device.limit() != u64::MAX
-            && device.attachment().slot().overhead.load(Ordering::Relaxed) > 0
+        if device.limit() != u64::MAX && device.place().slot().overhead.load(Ordering::Relaxed) > 0
         {
             device.measure_now();
         }
@@ -319,7 +318,7 @@ fn loads_lazily_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
     {
         device.measure_if_stale();
         if device.is_over() {
-            device.attachment().count_refusal(0);
+            device.count_refusal(0);
             complain("refused: the tenant holds more than its quota, so no more code is loaded");
             return B::OUT_OF_MEMORY;
         }

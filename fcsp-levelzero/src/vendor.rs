@@ -26,7 +26,13 @@ pub fn process() -> &'static Process<LevelZero> {
     LevelZero::process()
 }
 
-impl Backend for LevelZero {}
+/// The binding: the types that decide for tenants on this vendor's devices.
+impl Backend for LevelZero {
+    type Memory = fcsp_binding::Memory;
+    type Limiter = fcsp_binding::Limiter;
+    type Classifier = fcsp_binding::Classifier;
+    type Processes = fcsp_binding::Processes;
+}
 
 impl Driver for LevelZero {
     type Status = ze_result_t;

@@ -118,7 +118,7 @@ pub unsafe extern "C" fn dcmi_get_device_resource_info(
         ));
         if result == DCMI_OK
             && !proc_info.is_null()
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<Ascend>()
         {
             // SAFETY: DCMI has written `*proc_num` entries with success.
             unsafe {

@@ -1,14 +1,10 @@
-//! The stream classifier: finds the class of a launch from the kernel's name, its shape and the
-//! stream's history.
+//! Classes of device work, and the rules that find one by the name of a kernel.
 //!
 //! A name is resolved once for each function handle ([`by_name`]). A launch then costs a lookup of
-//! the handle, which the backend makes anyway. The history of a stream ([`StreamHistory`]) shows
-//! the phase of its program, and replaces a missing name.
+//! the handle, which the backend makes anyway.
 
-mod history;
 mod names;
 
-pub use history::StreamHistory;
 pub use names::by_name;
 
 /// Kind of device work.
@@ -65,22 +61,5 @@ impl Class {
     /// Returns true if another rank may be waiting for work of this class.
     pub const fn bypasses_gate(self) -> bool {
         matches!(self, Self::Collective)
-    }
-}
-
-/// Returns the class of a launch: by its name, else by its shape, else by the stream's recent
-/// launches. `threads` is per block.
-pub fn by_launch(name: &str, blocks: u64, threads: u32, history: &StreamHistory) -> Class {
-    match by_name(name) {
-        Class::Other if name.is_empty() => {
-            // One block of one warp or less is a helper (a counter, a flag), whatever the stream
-            // does.
-            if blocks == 1 && threads <= 32 {
-                Class::Other
-            } else {
-                history.dominant().unwrap_or(Class::Other)
-            }
-        }
-        class => class,
     }
 }

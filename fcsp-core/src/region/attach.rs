@@ -526,8 +526,14 @@ pub struct Governed<'a> {
 }
 
 impl MemoryTracker for Governed<'_> {
-    fn reserve(&self, bytes: u64) -> Result<(), Denied> {
-        self.attachment.reserve(bytes, self.limit)
+    #[inline]
+    fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    #[inline]
+    fn reserve_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.attachment.reserve(bytes, limit)
     }
 
     fn charge(&self, bytes: u64) {
@@ -538,7 +544,7 @@ impl MemoryTracker for Governed<'_> {
         self.attachment.release(bytes);
     }
 
-    fn usage(&self) -> Usage {
-        self.attachment.usage(self.limit)
+    fn usage_under(&self, limit: u64) -> Usage {
+        self.attachment.usage(limit)
     }
 }

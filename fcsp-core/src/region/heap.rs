@@ -75,8 +75,12 @@ impl LocalLedger {
 }
 
 impl MemoryTracker for LocalLedger {
-    fn reserve(&self, bytes: u64) -> Result<(), Denied> {
-        self.ledger().reserve(bytes, self.limit)
+    fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    fn reserve_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+        self.ledger().reserve(bytes, limit)
     }
 
     fn charge(&self, bytes: u64) {
@@ -88,7 +92,7 @@ impl MemoryTracker for LocalLedger {
         let _ = self.ledger().release(bytes);
     }
 
-    fn usage(&self) -> Usage {
-        self.ledger().usage(self.limit)
+    fn usage_under(&self, limit: u64) -> Usage {
+        self.ledger().usage(limit)
     }
 }

@@ -70,6 +70,8 @@ pub mod cost;
 pub mod files;
 pub mod gate;
 pub mod lately;
+#[cfg(not(loom))]
+pub mod limiter;
 pub mod margin;
 pub mod mix;
 #[cfg(all(test, loom))]

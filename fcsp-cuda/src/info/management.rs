@@ -123,7 +123,7 @@ macro_rules! process_lists {
         ) -> nvmlReturn_t {
             shielded(NVML_ERROR_UNKNOWN, || {
                 let result = call_nvml!($name(device, infoCount, infos));
-                if result == NVML_SUCCESS && !infos.is_null() && let Some(own) = own_processes() {
+                if result == NVML_SUCCESS && !infos.is_null() && let Some(own) = own_processes::<Cuda>() {
                     // SAFETY: NVML has written `*infoCount` entries with success.
                     unsafe { *infoCount = retain(infos, *infoCount, |entry| own.keeps(&mut entry.pid)) };
                 }
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
         ));
         if result == NVML_SUCCESS
             && !utilization.is_null()
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<Cuda>()
         {
             // SAFETY: NVML has written as many entries with success.
             unsafe {
@@ -181,7 +181,7 @@ macro_rules! process_structs {
                 let result = call_nvml!($name(device, $what));
                 // SAFETY: NVML has filled the caller's structure with success.
                 if result == NVML_SUCCESS && let Some(list) = unsafe { $what.as_mut() }
-                    && !list.$array.is_null() && let Some(own) = own_processes()
+                    && !list.$array.is_null() && let Some(own) = own_processes::<Cuda>()
                 {
                     // SAFETY: NVML has written as many entries as it says.
                     list.$count = unsafe { retain(list.$array, list.$count, |entry| own.keeps(&mut entry.pid)) };

@@ -7,6 +7,7 @@ use fcsp_hook::setup::{Inside, shielded};
 use super::{management, process_memory};
 use crate::driver::real;
 use crate::ffi::amd_smi::*;
+use crate::vendor::Hip;
 
 const MIB: u64 = 1 << 20;
 
@@ -140,7 +141,7 @@ pub unsafe extern "C" fn amdsmi_get_gpu_process_list(
         if result == AMDSMI_STATUS_SUCCESS
             && !list.is_null()
             && let Some(_inside) = Inside::enter()
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<Hip>()
         {
             // SAFETY: AMD SMI has written `*max_processes` entries with success.
             unsafe {
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn amdsmi_get_gpu_compute_process_info(
         if result == AMDSMI_STATUS_SUCCESS
             && !procs.is_null()
             && let Some(_inside) = Inside::enter()
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<Hip>()
         {
             // SAFETY: AMD SMI has written `*num_items` entries with success.
             unsafe {

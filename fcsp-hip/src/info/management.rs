@@ -11,6 +11,7 @@ use fcsp_hook::setup::{Inside, shielded};
 use super::process_memory::{address, unique};
 use crate::driver::real;
 use crate::ffi::rocm_smi::*;
+use crate::vendor::Hip;
 
 macro_rules! call_smi {
     ($name:ident($($arg:expr),* $(,)?)) => {
@@ -103,7 +104,7 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
         if result == RSMI_STATUS_SUCCESS
             && !procs.is_null()
             && let Some(_inside) = Inside::enter()
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<Hip>()
         {
             // SAFETY: ROCm SMI has written `*num_items` entries with success.
             unsafe {
@@ -117,7 +118,7 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
 /// Returns the number under which the library lists a process. Returns `None` if the process is not
 /// the tenant's.
 pub(super) fn listed(pid: u32) -> Option<u32> {
-    let own = Inside::enter().and_then(|_inside| own_processes());
+    let own = Inside::enter().and_then(|_inside| own_processes::<Hip>());
     own.map_or(Some(pid), |own| own.listed(pid))
 }
 

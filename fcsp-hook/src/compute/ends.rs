@@ -3,6 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
+use fcsp_core::limiter::RateLimiter;
 use fcsp_core::share::cost;
 use fcsp_core::share::gate::SEVERAL;
 use fcsp_core::share::wait::now_ns;
@@ -18,7 +19,7 @@ const QUEUE_END_NS: u64 = 1_000_000_000;
 impl<B: Backend> Compute<B> {
     /// Forgets `queue`, which is about to end. Its handle may be another object's next.
     pub fn queue_ends(&self, queue: usize) {
-        if self.gate.line().stream.load(Ordering::Relaxed) == queue {
+        if self.limiter.line().stream.load(Ordering::Relaxed) == queue {
             self.forget_queue(queue);
         }
         if B::QUEUES_END_IDLE {
@@ -28,7 +29,7 @@ impl<B: Backend> Compute<B> {
 
     #[cold]
     fn forget_queue(&self, queue: usize) {
-        let last = &self.gate.line().stream;
+        let last = &self.limiter.line().stream;
         // Relaxed: a thread that gets the handle again learned of it after this.
         if last
             .compare_exchange(queue, 0, Ordering::Relaxed, Ordering::Relaxed)
@@ -98,7 +99,7 @@ impl<B: Backend> Compute<B> {
 
     /// Separates work in flight under these keys from their new meaning.
     fn forget_keys(&self, changed: impl Fn(u64) -> bool) {
-        let launched = &self.gate.line().key;
+        let launched = &self.limiter.line().key;
         let key = launched.load(Ordering::Relaxed);
         if key != 0 && key != SEVERAL && changed(key) {
             // Relaxed: a key that another thread writes meanwhile is that of a later launch.
@@ -126,12 +127,12 @@ impl<B: Backend> Compute<B> {
     /// Forgets a context that is gone, with its queues and its code.
     pub fn context_died(&self) {
         self.code_ends();
-        let line = self.gate.line();
+        let line = self.limiter.line();
         line.stream.store(0, Ordering::Relaxed);
         line.unmarked.store(0, Ordering::Relaxed);
         self.several_queues.store(false, Ordering::Relaxed);
         self.mixed_queues.store(true, Ordering::Relaxed);
         self.interrupted.store(true, Ordering::Relaxed);
-        self.gate.drained(now_ns());
+        self.limiter.drained(now_ns());
     }
 }

@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use fcsp_core::classify::{self, Class};
+use fcsp_core::classifier::{Class, Launch, StreamClassifier};
 
 const SLOTS: usize = 16_384;
 const PROBES: usize = 16;
@@ -37,7 +37,9 @@ pub struct Known {
 
 /// Table of the handles of one device in one process. All methods may be called from any thread.
 #[derive(Debug)]
-pub struct Functions {
+pub struct Functions<C: StreamClassifier> {
+    /// Finds the class of a kernel by its name.
+    classifier: C,
     /// `{handle: 48 bits, class: 8 bits, graph: 1 bit, times seen: 7 bits}`; 0 is a vacant slot.
     words: Box<[AtomicU64]>,
     /// Hash of the kernel's name when its class was found, or of the graph's contents, by slot; 0
@@ -47,9 +49,10 @@ pub struct Functions {
     random: AtomicU32,
 }
 
-impl Default for Functions {
+impl<C: StreamClassifier + Default> Default for Functions<C> {
     fn default() -> Self {
         Self {
+            classifier: C::default(),
             words: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             names: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             countdown_young: AtomicU32::new(EVERY_YOUNG),
@@ -89,7 +92,13 @@ fn hash(name: &str) -> u32 {
     hash.max(1)
 }
 
-impl Functions {
+impl<C: StreamClassifier> Functions<C> {
+    /// Returns the class of a kernel of this name.
+    fn class_by(&self, name: Option<&str>) -> Class {
+        self.classifier
+            .classify(&Launch::of(name.unwrap_or_default()))
+    }
+
     fn probes(handle: u64) -> impl Iterator<Item = usize> {
         let start = (handle >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
         (0..PROBES).map(move |probe| (start as usize + probe) & (SLOTS - 1))
@@ -213,10 +222,7 @@ impl Functions {
                 (class, stranger)
             }
             Some((_, value)) => (class_from(value >> 8 & 0xff), false),
-            None => (
-                name().map_or(Class::Other, |name| classify::by_name(&name)),
-                false,
-            ),
+            None => (self.class_by(name().as_deref()), false),
         }
     }
 
@@ -227,7 +233,7 @@ impl Functions {
         let hash = name.as_deref().map_or(0, hash);
         // Relaxed: two threads that query at once find the same name.
         let before = self.names[at].swap(hash, Ordering::Relaxed);
-        let class = name.map_or(Class::Other, |name| classify::by_name(&name));
+        let class = self.class_by(name.as_deref());
         (class, hash == 0 || hash != before)
     }
 
@@ -369,11 +375,13 @@ impl Functions {
 
 #[cfg(test)]
 mod tests {
+    use fcsp_core::classifier::ByName;
+
     use super::*;
 
     #[test]
     fn about_one_launch_in_so_many_is_timed() {
-        let functions = Functions::default();
+        let functions = Functions::<ByName>::default();
         let countdown = AtomicU32::new(EVERY);
         let timed = (0..1_000 * EVERY)
             .filter(|_| functions.turn(&countdown))
@@ -383,7 +391,7 @@ mod tests {
 
     #[test]
     fn graphs_are_timed_anew_after_an_update() {
-        let functions = Functions::default();
+        let functions = Functions::<ByName>::default();
         let graph = 0x7f00_1234_5600_usize;
         let countdown = AtomicU32::new(EVERY);
         let ask = || {
@@ -398,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_graph_has_the_class_it_was_made_with_until_it_is_made_anew() {
-        let functions = Functions::default();
+        let functions = Functions::<ByName>::default();
         let (graph, countdown) = (0x7f00_1234_5600_usize, AtomicU32::new(EVERY));
         let class = || functions.graph(graph, &countdown).class;
         assert_eq!(class(), Class::Other);
@@ -412,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_kernels_name_is_asked_once_and_does_not_count_as_a_launch() {
-        let functions = Functions::default();
+        let functions = Functions::<ByName>::default();
         let (kernel, countdown) = (0x7f00_4321_0000_usize, AtomicU32::new(EVERY));
         let name = |_| Some("flash_fwd_kernel".to_owned());
         assert_eq!(functions.class_of(kernel, name), (Class::Attention, true));
@@ -427,7 +435,7 @@ mod tests {
 
     #[test]
     fn after_an_unload_only_a_kernel_of_the_same_name_is_the_same() {
-        let functions = Functions::default();
+        let functions = Functions::<ByName>::default();
         let countdown = AtomicU32::new(EVERY);
         let launch = |handle, name: Option<&str>| {
             let known = functions.kernel(handle, &countdown, |_| name.map(str::to_owned));
@@ -455,7 +463,7 @@ mod tests {
 
     #[test]
     fn handles_that_come_and_go_do_not_fill_the_table() {
-        let functions = Functions::default();
+        let functions = Functions::<ByName>::default();
         let countdown = AtomicU32::new(EVERY);
         for graph in 1..200_000_usize {
             let known = functions.graph(graph << 6, &countdown);

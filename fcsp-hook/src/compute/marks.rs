@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use fcsp_core::share::gate::{Gate, Marker, Stretch};
+use fcsp_core::limiter::{Marker, RateLimiter, Stretch};
 use fcsp_core::share::wait::now_ns;
 
 use super::events::Events;
@@ -153,13 +153,13 @@ impl Marks {
     /// Records a fence at the end of the queue `on`.
     pub fn record<B: Backend>(
         &self,
-        gate: &Gate<'_>,
+        limiter: &B::Limiter,
         events: &Events,
         on: usize,
         since: Since,
         now: u64,
     ) {
-        let marker = gate.mark();
+        let marker = limiter.position();
         let _question = B::beside_recordings();
         let Some((event, context)) = events.record::<B>(on, since.timed) else {
             return;
@@ -224,7 +224,7 @@ impl Marks {
     /// `is_all`: no work exists that a fence on another queue does not wait for.
     pub fn poll<B: Backend>(
         &self,
-        gate: &Gate<'_>,
+        limiter: &B::Limiter,
         events: &Events,
         now: u64,
         is_all: bool,
@@ -237,7 +237,7 @@ impl Marks {
             // Any answer but "pending" ends the wait: the application must find an error itself.
             if B::event_progress(first.event) == Progress::Pending {
                 if is_all {
-                    gate.is_all(now);
+                    limiter.is_all(now);
                 }
                 let busy = Busy {
                     stretch: Stretch {
@@ -297,8 +297,8 @@ impl Marks {
                 }
                 events.give_back(before.event, before.context, before.timed);
             }
-            gate.retire(mark.marker, now);
-            gate.emptied(mark.marker, mark.passed_by);
+            limiter.passed(mark.marker, now);
+            limiter.emptied(mark.marker, mark.passed_by);
             queue.passed = Some(mark);
         }
         let Some(marker) = queue.passed.as_ref().map(|mark| mark.marker) else {
@@ -310,7 +310,7 @@ impl Marks {
             Some(seen) if seen.marker == marker => {}
             seen => {
                 if let Some(seen) = seen.filter(|_| steady) {
-                    gate.observe(now.saturating_sub(seen.at), marker.since(seen.marker));
+                    limiter.observe(now.saturating_sub(seen.at), marker.since(seen.marker));
                 }
                 queue.seen = Some(Seen { marker, at: now });
             }

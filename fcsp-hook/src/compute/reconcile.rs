@@ -2,11 +2,9 @@
 //! the host has waited for it ([`fcsp_core::share::gate::Gate::reconcile`]).
 
 use core::sync::atomic::Ordering;
-use std::sync::PoisonError;
 
+use fcsp_core::limiter::{RateLimiter, Stretch};
 use fcsp_core::share::cost::Sample;
-use fcsp_core::share::gate::{Stretch, may_have_run, progress};
-use fcsp_core::share::page::View;
 use fcsp_core::share::params::Mode;
 use fcsp_core::share::wait::{self, Woken, now_ns};
 
@@ -80,7 +78,7 @@ impl<B: Backend> Compute<B> {
         };
         let is_all = !self.several_queues.load(Ordering::Relaxed);
         self.marks
-            .poll::<B>(&self.gate, &self.events, now, is_all, &mut told);
+            .poll::<B>(&self.limiter, &self.events, now, is_all, &mut told);
         let timed = told.timed;
         self.timing
             .collect::<B>(&self.events, |key, blocks, sample, others| {
@@ -98,32 +96,19 @@ impl<B: Backend> Compute<B> {
     /// Returns true if a neighbour, including a new one, was active since `since`: its slices are
     /// then in the measurement.
     fn disturbed(&self, since: u64) -> bool {
-        let mut neighbours = self
-            .neighbours
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.has_siblings_since(since) || neighbours.any_since(since)
+        self.has_siblings_since(since) || self.limiter.others_ran_since(since)
     }
 
     /// Returns true if work of another process of the tenant may have been on the device since
     /// `since`. Its slices are in the measurement, and it pays for them itself.
     pub(super) fn has_siblings_since(&self, since: u64) -> bool {
-        let charged = self.gate.siblings();
+        let charged = self.limiter.siblings();
         // Relaxed: what one thread sees a moment late, it sees the next time.
         if self.siblings.swap(charged, Ordering::Relaxed) != charged {
-            let until = self.gate.accounted_at().max(now_ns()) + SIBLING_NS;
+            let until = self.limiter.accounted_at().max(now_ns()) + SIBLING_NS;
             self.siblings_until.fetch_max(until, Ordering::Relaxed);
         }
         self.siblings_until.load(Ordering::Relaxed) >= since
-    }
-
-    pub(super) fn neighbours_now(&self) -> Vec<View> {
-        let mut neighbours = self
-            .neighbours
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        neighbours.refresh();
-        neighbours.look(now_ns()).to_vec()
     }
 
     /// Returns a sample of long work less what others had meanwhile.
@@ -131,21 +116,13 @@ impl<B: Backend> Compute<B> {
         if sample.ns < SLICES_NS {
             return sample;
         }
-        let views = self.neighbours_now();
-        let about = views
-            .iter()
-            .filter(|view| may_have_run(view, others.at, now))
-            .count() as u64;
-        let had = progress(&views)
-            .wrapping_sub(others.had)
-            .cast_signed()
-            .max(0);
+        let meanwhile = self.limiter.others_since(others.had, others.at, now);
         Sample {
             ns: own_part(
                 sample.ns,
-                had.cast_unsigned(),
+                meanwhile.ns,
                 now.saturating_sub(others.at),
-                about,
+                meanwhile.tenants,
             ),
             ..sample
         }
@@ -159,7 +136,7 @@ impl<B: Backend> Compute<B> {
         if span.charged == 0 || span.measured == 0 || self.disturbed(span.since) {
             return;
         }
-        self.gate
+        self.limiter
             .true_up(span.measured, span.charged.saturating_add(span.late), now);
         if span.key != 0 && span.is_even() {
             // The charge of one launch, times the error of the charges.
@@ -180,18 +157,17 @@ impl<B: Backend> Compute<B> {
             charged,
             launches,
         } = busy;
-        let is_strict = self.gate.params().mode == Mode::Strict;
+        let is_strict = self.limiter.params().mode == Mode::Strict;
         let is_long = stretch.until.saturating_sub(stretch.from) >= LEAST_NS;
-        let missing = if self.gate.unaccounted(stretch) >= LEAST_NS || (is_strict && is_long) {
-            self.gate
-                .reconcile(stretch, others, &self.neighbours_now(), now)
+        let missing = if self.limiter.unaccounted(stretch) >= LEAST_NS || (is_strict && is_long) {
+            self.limiter.reconcile(stretch, others, now)
         } else {
             0
         };
         if charged > 0 {
             self.prices.took(charged.saturating_add(missing), launches);
-            if !self.contended.load(Ordering::Relaxed) {
-                self.gate.was_alone(charged);
+            if !self.limiter.is_contended() {
+                self.limiter.was_alone(charged);
             }
         }
         missing
@@ -201,10 +177,9 @@ impl<B: Backend> Compute<B> {
     /// afterwards.
     pub fn synchronise(&self, drains: Drains, call: &dyn Fn() -> B::Status) -> B::Status {
         let before = now_ns();
-        let line = self.gate.line();
-        if self.contended.load(Ordering::Relaxed) {
-            self.others
-                .store(progress(&self.neighbours_now()), Ordering::Relaxed);
+        let line = self.limiter.line();
+        if self.limiter.is_contended() {
+            self.limiter.see_others(before);
         }
         // Only a queue that this call names surely exists and is the caller's to use. The queue of
         // the last launch may be destroyed by now, or used by another thread.
@@ -216,8 +191,8 @@ impl<B: Backend> Compute<B> {
         {
             self.mark(queue, before);
         }
-        self.gate.block(before);
-        let submitted = self.gate.mark();
+        self.limiter.block(before);
+        let submitted = self.limiter.position();
         let result = call();
         let now = now_ns();
         // The device may have been idle.
@@ -229,7 +204,7 @@ impl<B: Backend> Compute<B> {
                     from: before,
                     until: now.saturating_sub(NOTICE_NS).min(before + STOOD_NS),
                 },
-                others: self.others.load(Ordering::Relaxed),
+                others: self.limiter.others_seen(),
                 charged: 0,
                 launches: 0,
             };
@@ -247,18 +222,14 @@ impl<B: Backend> Compute<B> {
         let is_done = idle
             || matches!(drains, Drains::Queue(queue) | Drains::Copied(queue) if line.stream.load(Ordering::Relaxed) == queue);
         if is_done && result == B::SUCCESS {
-            self.gate.emptied(submitted, now);
+            self.limiter.emptied(submitted, now);
         }
         if idle && result == B::SUCCESS {
-            self.gate.drained(now);
+            self.limiter.drained(now);
             self.several_queues.store(false, Ordering::Relaxed);
             line.unmarked.store(0, Ordering::Relaxed);
         }
-        if self.gate.resume(now)
-            && let Ok(neighbours) = self.neighbours.try_lock()
-        {
-            neighbours.wake_waiting(now);
-        }
+        self.limiter.resume(now);
         result
     }
 
@@ -270,8 +241,8 @@ impl<B: Backend> Compute<B> {
     /// Sleeps until `until`, a wake-up, or the end of all of this process's work: excessive charges
     /// for it have then been refunded.
     pub(super) fn wait_for_turn(&self, event: u32, until: u64) {
-        let word = self.gate.page().event_word();
-        while self.gate.in_flight() > 0 && !self.marks.is_empty() {
+        let word = self.limiter.event_word();
+        while self.limiter.in_flight() > 0 && !self.marks.is_empty() {
             let now = now_ns();
             let since = now.saturating_sub(self.marked_ns.load(Ordering::Relaxed));
             let look = (since / 4).clamp(LOOK_NS.start, LOOK_NS.end);
@@ -279,7 +250,7 @@ impl<B: Backend> Compute<B> {
                 return;
             }
             self.poll();
-            if self.gate.in_flight() == 0 {
+            if self.limiter.in_flight() == 0 {
                 return;
             }
         }

@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use fcsp_core::clock::Countdown;
-use fcsp_core::memory::Denied;
+use fcsp_core::memory::{Denied, MemoryTracker};
 use fcsp_core::region::contexts::ContextKind;
 use fcsp_core::region::ledger::UNIT;
 
@@ -57,7 +57,7 @@ impl<B: Backend> Device<B> {
         }
         let mut left = Countdown::of(LONGEST_WAIT_NS);
         loop {
-            self.attachment.begins_context();
+            self.place().begins_context();
             match self.hold_context(figure.or_else(|| self.context_figure(making.kind)), undoes) {
                 Ok(held) => {
                     making.held = held;
@@ -67,9 +67,9 @@ impl<B: Backend> Device<B> {
                 }
                 Err(denied) => {
                     // One that waits holds nothing, and nobody need wait for it.
-                    self.attachment.ends_context();
-                    if !self.attachment.others_make_contexts() || !left.nap(LOOK_NS) {
-                        self.attachment.count_refusal(denied.wanted);
+                    self.place().ends_context();
+                    if !self.place().others_make_contexts() || !left.nap(LOOK_NS) {
+                        self.memory.count_refusal(denied.wanted);
                         return Err(denied);
                     }
                 }
@@ -94,12 +94,12 @@ impl<B: Backend> Device<B> {
 
     fn overhead(&self) -> u64 {
         // Relaxed: written with `measure` held.
-        self.attachment.slot().overhead.load(Ordering::Relaxed)
+        self.place().slot().overhead.load(Ordering::Relaxed)
     }
 
     /// What a context is known to take at least, or counts as for good where it cannot be measured.
     fn context_figure(&self, kind: ContextKind) -> Option<u64> {
-        match self.attachment.context_bytes(kind) {
+        match self.place().context_bytes(kind) {
             None if !B::has_management() => Some(B::CONTEXT_ESTIMATE),
             known => known,
         }
@@ -112,13 +112,13 @@ impl<B: Backend> Device<B> {
             Ok(()) => return Ok(wanted),
             Err(denied) => denied,
         };
-        if figure.is_some() || !undoes || self.attachment.others_make_contexts() {
+        if figure.is_some() || !undoes || self.place().others_make_contexts() {
             return Err(denied);
         }
         // The block by which this process finds itself in the library's list counts beside the
         // context.
         let block = if self.own_numbers { 0 } else { LARGEST_BLOCK };
-        let left = self.attachment.room(self.limit()).saturating_sub(block);
+        let left = self.memory.room_under(self.limit()).saturating_sub(block);
         let left = left - left % UNIT;
         if left == 0 {
             return Err(denied);
@@ -173,7 +173,7 @@ impl<B: Backend> Making<'_, B> {
         device.known_contexts().push((context, bytes));
         device.unseen.fetch_add(bytes, Ordering::Relaxed);
         let limit = device.limit();
-        let room = device.attachment.room(limit).saturating_add(held);
+        let room = device.memory.room_under(limit).saturating_add(held);
         let is_far = limit == u64::MAX || room >= bytes.saturating_add(NEAR);
         if is_far && !self.learns {
             let _undisturbed = Undisturbed::begin();
@@ -198,7 +198,7 @@ impl<B: Backend> Making<'_, B> {
         if fresh && (device.own_numbers || !device.is_unknown()) {
             let took = device.overhead().saturating_sub(self.before);
             device
-                .attachment
+                .place()
                 .saw_context(self.kind, took.min(B::CONTEXT_ESTIMATE));
         }
     }
@@ -212,6 +212,6 @@ impl<B: Backend> Drop for Making<'_, B> {
                 .fetch_sub(self.held, Ordering::Relaxed);
             self.device.release(self.held);
         }
-        self.device.attachment.ends_context();
+        self.device.place().ends_context();
     }
 }

@@ -10,6 +10,7 @@
 use core::sync::atomic::Ordering;
 
 use fcsp_core::file::monotonic_ns;
+use fcsp_core::memory::MemoryTracker;
 
 use super::Device;
 use crate::backend::Backend;
@@ -85,7 +86,7 @@ impl<B: Backend> Device<B> {
     /// Finds this process's entry in the list, unless it is known or has this process's own number.
     /// `context` is a live context of this process on the device.
     pub fn find_entry(&self, context: usize) {
-        if self.own_numbers || self.attachment.slot().listed.load(Ordering::Relaxed) != 0 {
+        if self.own_numbers || self.place().slot().listed.load(Ordering::Relaxed) != 0 {
             return;
         }
         let mut agreed: Option<(u32, u32)> = None;
@@ -106,7 +107,7 @@ impl<B: Backend> Device<B> {
                 (before, _) => before,
             };
             if let Some((number, AGREE)) = agreed {
-                self.attachment.set_listed(number);
+                self.place().set_listed(number);
                 return;
             }
         }
@@ -117,7 +118,7 @@ impl<B: Backend> Device<B> {
     fn try_block(&self, context: usize, bytes: u64) -> Option<Vec<u32>> {
         let before = B::listed(&self.identity)?;
         // The block counts like any other while it exists.
-        self.attachment.try_reserve(bytes, self.limit()).ok()?;
+        self.memory.try_reserve_under(bytes, self.limit()).ok()?;
         let change = self.change();
         // Another thread's capture must not be disturbed.
         let beside = B::beside_recordings();
@@ -138,7 +139,7 @@ impl<B: Backend> Device<B> {
         if self.own_numbers {
             return B::held_by_this_process(&self.identity);
         }
-        let slot = self.attachment.slot();
+        let slot = self.place().slot();
         match slot.listed.load(Ordering::Relaxed) {
             // A backend without a list may know this process by other means.
             0 if !B::LISTS => B::held_by_this_process(&self.identity),

@@ -88,7 +88,7 @@ impl<B: Backend> Device<B> {
             // Between calls of other threads, the two figures belong to different moments. If that
             // persists, take the figure only on the safe side.
             if attempt == 3 {
-                let known = self.attachment.slot().overhead.load(Ordering::Relaxed) + held;
+                let known = self.place().slot().overhead.load(Ordering::Relaxed) + held;
                 self.set_overhead(overhead.max(known), held);
             }
         }
@@ -111,7 +111,7 @@ impl<B: Backend> Device<B> {
         if self.unknown.load(Ordering::Relaxed) {
             return true;
         }
-        !self.own_numbers && B::LISTS && self.attachment.slot().listed.load(Ordering::Relaxed) == 0
+        !self.own_numbers && B::LISTS && self.place().slot().listed.load(Ordering::Relaxed) == 0
     }
 
     /// Replaces the known overhead and `held` reserved bytes by `now`, in one change of the ledger:
@@ -120,9 +120,9 @@ impl<B: Backend> Device<B> {
         // Only called under the lock `measure`, so the two halves belong together. The ledger
         // counts whole granules.
         let unit = |bytes: u64| bytes.next_multiple_of(fcsp_core::region::ledger::UNIT);
-        let (now, slot) = (unit(now), self.attachment.slot());
+        let (now, slot) = (unit(now), self.place().slot());
         let before = slot.overhead.swap(now, Ordering::Relaxed) + unit(held);
-        self.attachment.show_overhead(now);
+        self.place().show_overhead(now);
         if now > before {
             self.charge(now - before);
         } else {

@@ -7,6 +7,7 @@
 
 use core::sync::atomic::Ordering;
 
+use fcsp_core::memory::MemoryTracker;
 use fcsp_core::region::ahead::Ahead;
 use fcsp_core::region::ledger::UNIT;
 
@@ -107,8 +108,8 @@ impl<B: Backend> Device<B> {
     fn stock_up(&self, bytes: u64) -> bool {
         // A failure refuses nothing: the request then asks for its own bytes.
         if self
-            .attachment
-            .reserve_at_once(Ahead::CHUNK + bytes, self.limit())
+            .memory
+            .reserve_at_once_under(Ahead::CHUNK + bytes, self.limit())
             .is_err()
         {
             return false;
@@ -143,6 +144,6 @@ impl<B: Backend> Device<B> {
     #[cold]
     fn drop_ahead(&self, bytes: u64) {
         self.lost(bytes);
-        self.attachment.release(bytes);
+        self.memory.release(bytes);
     }
 }

@@ -431,7 +431,7 @@ fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Sta
     if !pool.device.is_over() {
         return B::SUCCESS;
     }
-    pool.device.attachment().count_refusal(ahead);
+    pool.device.count_refusal(ahead);
     // Freed at once and trimmed: nothing has used the address yet.
     let question = B::beside_recordings();
     let freed = B::free_now(address);

@@ -14,7 +14,7 @@ use crate::call_real;
 use crate::device;
 use crate::ffi::ze::*;
 use crate::ffi::zes::*;
-use crate::vendor::{Inside, process, shielded};
+use crate::vendor::{Inside, LevelZero, process, shielded};
 
 /// Owner of each memory module: the module's handle, its device, and that device's number of
 /// modules.
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn zesDeviceProcessesGetState(
         if result == ZE_RESULT_SUCCESS
             && !pProcesses.is_null()
             && let Some(_inside) = Inside::enter()
-            && let Some(own) = own_processes()
+            && let Some(own) = own_processes::<LevelZero>()
         {
             // SAFETY: the driver has written `*pCount` entries with success.
             unsafe {
