@@ -25,6 +25,7 @@ mod lookup;
 mod memory;
 mod overhead;
 mod owed;
+mod own_policy;
 mod parts;
 mod processes;
 mod together;
