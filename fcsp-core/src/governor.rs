@@ -80,7 +80,7 @@ pub struct Governor<'p> {
     followed: Option<Followed<'p>>,
 }
 
-/// A tenant whose limits a governor follows.
+/// A tenant whose limits are followed.
 #[derive(Debug)]
 struct Followed<'p> {
     tenant: &'p Tenant,
@@ -128,8 +128,8 @@ impl<'p> Governor<'p> {
         Ok(Self::of(ShareLimiter::new(page, params)?, None))
     }
 
-    /// Makes the governor of a membership: its limits and pauses are those that the tenant's
-    /// control pages say at each launch.
+    /// Makes the limiter of a membership: its limits and pauses are what the tenant's control pages
+    /// say at each launch.
     pub(crate) fn following(
         page: &'p OwnPage,
         tenant: &'p Tenant,

@@ -83,8 +83,8 @@ pub trait RateLimiter: Send + Sync {
     /// nothing was charged: [`RateLimiter::ask`] then.
     fn try_admit(&self, cost: u64) -> bool;
 
-    /// Says whether work of this class may start that costs `cost` ns, at `now`. [`Verdict::Go`] and
-    /// [`Verdict::LetOne`] have charged it.
+    /// Says whether work of this class, which costs `cost` ns, may start at `now`. [`Verdict::Go`]
+    /// and [`Verdict::LetOne`] have charged it.
     fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict;
 
     /// Takes in new limits; the next launch feels them.

@@ -1,4 +1,4 @@
-//! A membership: this process's ledger in a tenant on one device, and the limiter of its share, under
+//! A membership: this process's ledger in a tenant on one device, and its rate limiter. Both have
 //! limits that follow `fcsp limit` and `fcsp pause` by themselves.
 //!
 //! The control page has a generation word. Each look at the limit compares it with the generation

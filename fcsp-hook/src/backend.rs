@@ -289,6 +289,6 @@ pub trait Backend:
     type Limiter: OpenLimiter + Debug + 'static;
     /// Decides what kind of work a kernel is.
     type Classifier: StreamClassifier + Default + Debug + 'static;
-    /// Finds the live processes of a tenant.
+    /// Type that finds the live processes of a tenant.
     type Processes: OpenProcesses;
 }

@@ -11,7 +11,7 @@ use crate::{Client, Machine, program, stderr};
 const WINDOW_NS: u64 = 50_000_000;
 const LAUNCHES: usize = 60;
 
-/// Builds the example's library, beside those that the command's build script builds.
+/// Builds the example's library, beside what the command's build script builds.
 fn library() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -1,7 +1,7 @@
 //! A binding of one's own: the types that decide for tenants, under the four names that a backend
 //! looks for.
 //!
-//! Launches are admitted in every second window of the wall clock, whoever else is on the device.
+//! Launches are admitted in every second window of the wall clock, whatever other tenants do.
 //! Decisions are logged, one line each, in the file that `OWN_POLICY_LOG` names.
 
 use std::fs::{File, OpenOptions};
@@ -65,7 +65,7 @@ impl RateLimiter for Windows {
         &self.line
     }
 
-    /// Every launch asks.
+    /// Returns false: every launch asks.
     fn try_admit(&self, _cost: u64) -> bool {
         false
     }
