@@ -232,3 +232,43 @@ fn every_backend_has_the_same_files_but_for_what_is_said_here() {
     assert_eq!(names.len(), EXCEPTIONS.len(), "a file stands twice");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Names by which code would call a decision past the binding.
+const PAST_THE_BINDING: [&str; 9] = [
+    "Gate<",
+    "gate::Gate",
+    "classify::by_name",
+    "ShareLimiter",
+    "Membership",
+    "place().reserve",
+    "place().try_reserve",
+    "place().charge(",
+    "place().release(",
+];
+
+#[test]
+fn every_backend_binds_the_four_traits_and_no_source_calls_past_them() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let vendors = LIBRARIES.iter().map(|(vendor, _)| *vendor);
+    let crates: Vec<String> = vendors
+        .chain(["empty"])
+        .map(|vendor| format!("fcsp-{vendor}"))
+        .collect();
+    for name in &crates {
+        let text = std::fs::read_to_string(root.join(name).join("src/vendor.rs")).unwrap();
+        for bound in ["Memory", "Limiter", "Classifier", "Processes"] {
+            let line = format!("    type {bound} = fcsp_binding::{bound};\n");
+            assert_eq!(text.matches(&line).count(), 1, "{name}: {bound}");
+        }
+    }
+    for name in crates.iter().map(String::as_str).chain(["fcsp-hook"]) {
+        let mut sources = BTreeSet::new();
+        files(&root.join(name), "src", &mut sources);
+        for source in sources.iter().filter(|source| source.ends_with(".rs")) {
+            let text = std::fs::read_to_string(root.join(name).join(source)).unwrap();
+            for past in PAST_THE_BINDING {
+                assert!(!text.contains(past), "{name}/{source}: {past}");
+            }
+        }
+    }
+}

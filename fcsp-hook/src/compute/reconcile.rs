@@ -1,5 +1,5 @@
 //! Reconciliation of charges with what the device did: at fences that are reached or not, and where
-//! the host has waited for it ([`fcsp_core::share::gate::Gate::reconcile`]).
+//! the host has waited for it ([`RateLimiter::reconcile`]).
 
 use core::sync::atomic::Ordering;
 
