@@ -135,6 +135,10 @@ impl<B: Backend> Compute<B> {
     }
 
     #[inline(never)]
+    #[expect(
+        clippy::boxed_local,
+        reason = "moved from heap to heap: the thread's stack may be small"
+    )]
     fn with_limiter(limiter: Box<B::Limiter>) -> Box<Self> {
         Box::new(Self {
             limiter: *limiter,
