@@ -5,8 +5,9 @@
 //! that was read last: one load while nothing changes.
 
 use std::borrow::Borrow;
-use std::sync::OnceLock;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::binding::OpenMemory;
 use crate::device::DeviceIdentity;
@@ -15,6 +16,19 @@ use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::region::Attachment;
 use crate::share::files::OwnPage;
 use crate::tenant::{Tenant, TenantError};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A holder of a tenant: the tenant itself, a reference to it, or an `Arc`. Sealed: a holder always
+/// gives the same tenant.
+pub trait HoldsTenant: Borrow<Tenant> + sealed::Sealed {}
+
+impl<T: Borrow<Tenant> + sealed::Sealed> HoldsTenant for T {}
+impl sealed::Sealed for Tenant {}
+impl sealed::Sealed for &Tenant {}
+impl sealed::Sealed for Arc<Tenant> {}
 
 /// Membership of this process in a tenant on one device. `T` holds the tenant: a reference, an
 /// `Arc` or the tenant itself.
@@ -37,13 +51,15 @@ use crate::tenant::{Tenant, TenantError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Membership<T: Borrow<Tenant>> {
+pub struct Membership<T: HoldsTenant> {
     attachment: Attachment,
     /// Dropped after the place: a collector takes a tenant without members for dead.
     tenant: T,
     device: DeviceIdentity,
     total: u64,
     limit: AtomicU64,
+    /// The generation word of the control page: each look at the limit reads it.
+    word: NonNull<AtomicU64>,
     /// Generation of the control page that `limit` was read at.
     generation: AtomicU64,
     /// The same of the outer tenants' pages, from the inside outwards.
@@ -52,7 +68,7 @@ pub struct Membership<T: Borrow<Tenant>> {
     page: OnceLock<OwnPage>,
 }
 
-impl<T: Borrow<Tenant>> Membership<T> {
+impl<T: HoldsTenant> Membership<T> {
     /// Takes a place on `device`, which has `total` bytes.
     ///
     /// # Errors
@@ -75,6 +91,7 @@ impl<T: Borrow<Tenant>> Membership<T> {
             // Not the generation read: the first look takes in what has changed meanwhile.
             generation: AtomicU64::new(generation.wrapping_sub(2)),
             page: OnceLock::new(),
+            word: NonNull::from(member.control().generation_word()),
             tenant,
         })
     }
@@ -105,18 +122,20 @@ impl<T: Borrow<Tenant>> Membership<T> {
     /// Returns true if the known limit is that of the control pages.
     #[inline]
     fn is_current(&self) -> bool {
-        let tenant = self.tenant();
         // Relaxed: a change is noticed by this look or by the next.
-        let is_seen = |tenant: &Tenant, seen: &AtomicU64| {
-            tenant.control().generation_word().load(Ordering::Relaxed)
-                == seen.load(Ordering::Relaxed)
+        let is_seen = |word: &AtomicU64, seen: &AtomicU64| {
+            word.load(Ordering::Relaxed) == seen.load(Ordering::Relaxed)
         };
-        is_seen(tenant, &self.generation)
+        // SAFETY: the word lies in the mapping of the tenant's control page. `tenant` keeps that
+        // mapped for as long as `self` lives: its type always gives the same tenant, and moving a
+        // tenant does not move the mapping.
+        is_seen(unsafe { self.word.as_ref() }, &self.generation)
             && (self.outer.is_empty()
-                || tenant
+                || self
+                    .tenant()
                     .outers()
                     .zip(&self.outer)
-                    .all(|(outer, seen)| is_seen(outer, seen)))
+                    .all(|(outer, seen)| is_seen(outer.control().generation_word(), seen)))
     }
 
     /// Takes in what the control pages say now. A page that is damaged, or half-written by a
@@ -150,10 +169,15 @@ impl<T: Borrow<Tenant>> Membership<T> {
     }
 }
 
+// SAFETY: the pointer is to an atomic word, which any thread may read; see `is_current`.
+unsafe impl<T: HoldsTenant + Send> Send for Membership<T> {}
+// SAFETY: as above.
+unsafe impl<T: HoldsTenant + Sync> Sync for Membership<T> {}
+
 /// A generation that no page has: the generation of a page at rest is even.
 const UNREAD: u64 = u64::MAX;
 
-impl<T: Borrow<Tenant>> MemoryTracker for Membership<T> {
+impl<T: HoldsTenant> MemoryTracker for Membership<T> {
     #[inline]
     fn limit(&self) -> u64 {
         if !self.is_current() {
