@@ -8,6 +8,7 @@ mod device;
 mod devices;
 mod doctor;
 mod doctor_driver;
+mod embedder;
 mod figures;
 mod killed;
 mod places;
