@@ -12,22 +12,10 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
 use crate::memory::graph::{GRAPHS, is_capturing};
-use crate::vendor::{Cuda, shielded};
+use crate::vendor::{Cuda, named, shielded};
 
 pub mod copies;
 pub mod legacy;
-
-/// Returns the true name of stream 0, which entry points of the per-thread kind take for another
-/// stream.
-#[inline]
-pub(crate) fn named(stream: CUstream, per_thread: bool) -> usize {
-    let named = match (stream.is_null(), per_thread) {
-        (true, true) => CU_STREAM_PER_THREAD,
-        (true, false) => CU_STREAM_LEGACY,
-        _ => stream,
-    };
-    named as usize
-}
 
 /// Submits a kernel.
 #[inline]

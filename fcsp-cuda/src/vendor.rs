@@ -71,3 +71,15 @@ pub fn scope_of_device(inside: &Inside) -> Scope {
 pub fn scope_of(ordinal: CUdevice) -> Scope {
     Cuda::process().scope_of(ordinal)
 }
+
+/// Returns the true name of stream 0, which entry points of the per-thread kind take for another
+/// stream.
+#[inline]
+pub(crate) fn named(stream: CUstream, per_thread: bool) -> usize {
+    let named = match (stream.is_null(), per_thread) {
+        (true, true) => CU_STREAM_PER_THREAD,
+        (true, false) => CU_STREAM_LEGACY,
+        _ => stream,
+    };
+    named as usize
+}

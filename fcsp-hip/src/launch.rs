@@ -16,22 +16,10 @@ use crate::errors::answered;
 use crate::events::HOST_FUNCTION;
 use crate::ffi::hip::*;
 use crate::memory::graph::{GRAPHS, is_capturing};
-use crate::vendor::{Hip, Inside, shielded};
+use crate::vendor::{Hip, Inside, named, shielded};
 
 pub mod copies;
 pub mod legacy;
-
-/// Returns the true name of stream 0, which entry points of the per-thread kind take for another
-/// stream.
-#[inline]
-pub(crate) fn named(stream: hipStream_t, per_thread: bool) -> usize {
-    let named = match (stream.is_null(), per_thread) {
-        (true, true) => STREAM_PER_THREAD,
-        (true, false) => STREAM_LEGACY,
-        _ => stream,
-    };
-    named as usize
-}
 
 impl launch::Argument for dim3 {}
 

@@ -118,3 +118,15 @@ fn first_use(device: &'static Device) -> Scope {
     }
     Scope::On(device, context)
 }
+
+/// Returns the true name of stream 0, which entry points of the per-thread kind take for another
+/// stream.
+#[inline]
+pub(crate) fn named(stream: hipStream_t, per_thread: bool) -> usize {
+    let named = match (stream.is_null(), per_thread) {
+        (true, true) => STREAM_PER_THREAD,
+        (true, false) => STREAM_LEGACY,
+        _ => stream,
+    };
+    named as usize
+}

@@ -8,11 +8,10 @@ use core::ffi::c_void;
 
 use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
-use super::named;
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::memory::kind_of;
-use crate::vendor::Cuda;
+use crate::vendor::{Cuda, named};
 
 /// Bytes an element of an array has at most.
 const ELEMENT: usize = 16;

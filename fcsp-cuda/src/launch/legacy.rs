@@ -4,11 +4,11 @@
 use fcsp_hook::backend::Driver;
 use fcsp_hook::compute::{Compute, Work};
 
-use super::{kernel, named};
+use super::kernel;
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::memory::graph;
-use crate::vendor::{self, Cuda, shielded};
+use crate::vendor::{self, Cuda, named, shielded};
 
 /// Blocks of a grid in the old API's signed numbers; what makes no sense is the driver's to refuse.
 fn grid(width: i32, height: i32) -> u64 {

@@ -9,8 +9,7 @@ use super::pages;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::launch::named;
-use crate::vendor::{Cuda, Device, shielded};
+use crate::vendor::{Cuda, Device, named, shielded};
 
 /// The graphs of this process.
 pub static GRAPHS: Graphs = Graphs::new();

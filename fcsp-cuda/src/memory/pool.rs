@@ -8,8 +8,7 @@ use super::{forbidden_by_capture, graph};
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::launch::named;
-use crate::vendor::{self, Cuda, Device, Inside, Scope, shielded};
+use crate::vendor::{self, Cuda, Device, Inside, Scope, named, shielded};
 
 /// The pools of this process.
 pub static POOLS: Pools<Cuda> = Pools::new();

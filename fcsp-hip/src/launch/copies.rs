@@ -8,12 +8,11 @@ use core::ffi::c_void;
 
 use fcsp_hook::launch::copies::{Call, Kind, SMALL, Share, Transfer, share, transfer};
 
-use super::named;
 use crate::call_real;
 use crate::device::major;
 use crate::ffi::hip::*;
 use crate::memory::kind_of;
-use crate::vendor::{Hip, Inside};
+use crate::vendor::{Hip, Inside, named};
 
 /// Returns the share that a call on `stream` has to keep, if any.
 #[inline(never)]

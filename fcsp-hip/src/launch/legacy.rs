@@ -6,11 +6,11 @@ use core::ffi::c_void;
 use fcsp_hook::backend::Driver;
 use fcsp_hook::compute::{Compute, Work};
 
-use super::{host, kernel, named, volume};
+use super::{host, kernel, volume};
 use crate::call_real;
 use crate::ffi::hip::*;
 use crate::memory::graph;
-use crate::vendor::{self, Hip, Inside, shielded};
+use crate::vendor::{self, Hip, Inside, named, shielded};
 
 /// `hipLaunchByPtr`: its shape was set by `hipConfigureCall`, which is the runtime's to know; it
 /// counts as one block on the default stream until it has been timed.

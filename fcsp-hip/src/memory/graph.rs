@@ -9,8 +9,7 @@ use super::pages;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::hip::*;
-use crate::launch::named;
-use crate::vendor::{Device, Hip, shielded};
+use crate::vendor::{Device, Hip, named, shielded};
 
 /// The graphs of this process.
 pub static GRAPHS: Graphs = Graphs::new();
