@@ -348,7 +348,7 @@ static int run(char *text) {
         result = C2("cuArrayCreate_v2", &h, &d); give(h); return result;
     }
     if (IS("array3d")) {
-        struct array3d_desc d = {a[0], a[1], a[2], 0x20, 4, 0};
+        struct array3d_desc d = {a[0], a[1], a[2], 0x20, 4, a[3]};
         result = C2("cuArray3DCreate_v2", &h, &d); give(h); return result;
     }
     if (IS("mipmap")) {

@@ -108,14 +108,35 @@ fn is_shape(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>) -> bool {
     })
 }
 
-/// Makes an array of `levels` levels through `call`; `handle` reads the result, and `destroy`
-/// destroys it.
+/// Returns a side of at most 31 elements that a driver accepts where it accepts `side`. Powers of 2
+/// up to 16 that divide `side` divide it, too. 0 stays 0, and equal sides stay equal.
+fn small_side(side: usize) -> usize {
+    if side < 32 { side } else { 16 + side % 16 }
+}
+
+/// Returns a small array of the same kind. A cube map keeps a whole number of cubes.
+fn small_shape(d: &CUDA_ARRAY3D_DESCRIPTOR) -> CUDA_ARRAY3D_DESCRIPTOR {
+    CUDA_ARRAY3D_DESCRIPTOR {
+        Width: small_side(d.Width),
+        Height: small_side(d.Height),
+        Depth: if d.Depth < 12 {
+            d.Depth
+        } else {
+            6 + d.Depth % 6
+        },
+        ..*d
+    }
+}
+
+/// Makes an array of `levels` levels through `call`, which leaves it in `place`. `destroy` destroys
+/// it. `try_small` makes and destroys one of another shape.
 fn create(
     descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>,
     levels: u32,
     call: &dyn Fn() -> CUresult,
     place: *mut CUarray,
     destroy: &dyn Fn(),
+    try_small: &dyn Fn(&CUDA_ARRAY3D_DESCRIPTOR) -> CUresult,
 ) -> CUresult {
     // SAFETY: read after the driver has written there with success.
     let handle = || unsafe { *place } as u64;
@@ -126,7 +147,14 @@ fn create(
         return code;
     }
     let usable = || !place.is_null() && levels > 0 && is_shape(descriptor);
-    memory::or_wrong_argument::<Cuda>(result, usable, call, destroy)
+    // Whether the driver takes the shape at all is asked with a small one: the array itself would
+    // pass the quota.
+    match descriptor.filter(|d| mipmap_bytes(d, levels) < BEYOND_ANY_DEVICE) {
+        Some(d) if !place.is_null() => {
+            memory::or_wrong_argument::<Cuda>(result, usable, || try_small(&small_shape(&d)), || ())
+        }
+        _ => memory::or_wrong_argument::<Cuda>(result, usable, call, destroy),
+    }
 }
 
 fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> u64) -> CUresult {
@@ -209,7 +237,7 @@ fn bytes_of(descriptor: Option<CUDA_ARRAY3D_DESCRIPTOR>, levels: u32) -> u64 {
 }
 
 macro_rules! create {
-    ($($name:ident($desc:ident: $ty:ty $(, $levels:ident)?) = $described:expr, undone by $undo:ident;)*) => {$(
+    ($($name:ident($desc:ident: $ty:ty $(, $levels:ident)?) = $described:expr, tried by $try:ident, undone by $undo:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(pHandle: *mut CUarray, $desc: *const $ty $(, $levels: u32)?) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
@@ -222,19 +250,31 @@ macro_rules! create {
                     let made = unsafe { *pHandle };
                     call_real!($undo(made));
                 };
-                create(descriptor, levels, &call, pHandle, &undo)
+                let try_small = |d: &CUDA_ARRAY3D_DESCRIPTOR| {
+                    let mut made = core::ptr::null_mut();
+                    let result = call_real!($try(&mut made, d $(, $levels)?));
+                    if result == CUDA_SUCCESS {
+                        call_real!($undo(made));
+                    }
+                    result
+                };
+                create(descriptor, levels, &call, pHandle, &undo, &try_small)
             })
         }
     )*};
 }
 create! {
-    cuArrayCreate_v2(pAllocateArray: CUDA_ARRAY_DESCRIPTOR) = widened, undone by cuArrayDestroy;
-    cuArray3DCreate_v2(pAllocateArray: CUDA_ARRAY3D_DESCRIPTOR) = |d| *d, undone by cuArrayDestroy;
+    cuArrayCreate_v2(pAllocateArray: CUDA_ARRAY_DESCRIPTOR) = widened,
+        tried by cuArray3DCreate_v2, undone by cuArrayDestroy;
+    cuArray3DCreate_v2(pAllocateArray: CUDA_ARRAY3D_DESCRIPTOR) = |d| *d,
+        tried by cuArray3DCreate_v2, undone by cuArrayDestroy;
     // The 32-bit ABI.
-    cuArrayCreate(pAllocateArray: CUDA_ARRAY_DESCRIPTOR_v1) = widened_v1, undone by cuArrayDestroy;
-    cuArray3DCreate(pAllocateArray: CUDA_ARRAY3D_DESCRIPTOR_v1) = widened_3d_v1, undone by cuArrayDestroy;
+    cuArrayCreate(pAllocateArray: CUDA_ARRAY_DESCRIPTOR_v1) = widened_v1,
+        tried by cuArray3DCreate_v2, undone by cuArrayDestroy;
+    cuArray3DCreate(pAllocateArray: CUDA_ARRAY3D_DESCRIPTOR_v1) = widened_3d_v1,
+        tried by cuArray3DCreate_v2, undone by cuArrayDestroy;
     cuMipmappedArrayCreate(pMipmappedArrayDesc: CUDA_ARRAY3D_DESCRIPTOR, numMipmapLevels) = |d| *d,
-        undone by cuMipmappedArrayDestroy;
+        tried by cuMipmappedArrayCreate, undone by cuMipmappedArrayDestroy;
 }
 
 /// `cuArrayDestroy`.

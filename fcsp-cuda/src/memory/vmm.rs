@@ -51,7 +51,10 @@ pub unsafe extern "C" fn cuMemCreate(
                 && flags == 0
                 && properties.type_ == CU_MEM_ALLOCATION_TYPE_PINNED
         };
-        memory::or_wrong_argument::<Cuda>(result, usable, call, || {
+        // One grain answers for all: the memory itself would pass the quota.
+        let size = size.min(GRANULARITY + size % GRANULARITY);
+        let ask = || call_real!(cuMemCreate(handle, size, prop, flags));
+        memory::or_wrong_argument::<Cuda>(result, usable, ask, || {
             call_real!(cuMemRelease(made()));
         })
     })

@@ -59,10 +59,13 @@ pub unsafe extern "C" fn hipMemCreate(
                 && flags == 0
                 && properties.type_ == PINNED
         };
+        // One grain answers for all: the memory itself would pass the quota.
+        let size = size.min(GRANULARITY + size % GRANULARITY);
+        let ask = || call_real!(hipMemCreate(handle, size, prop, flags));
         answered(memory::or_wrong_argument::<Hip>(
             result,
             usable,
-            call,
+            ask,
             || {
                 call_real!(hipMemRelease(made() as hipMemGenericAllocationHandle_t));
             },
