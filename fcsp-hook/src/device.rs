@@ -21,12 +21,14 @@
 
 mod calls;
 mod contexts;
+mod hold;
 mod listed;
 mod measure;
 mod small;
 
 pub use calls::{Change, Passing};
 pub use contexts::Making;
+pub use hold::Hold;
 pub use listed::Listed;
 pub(crate) use measure::Free;
 
@@ -92,6 +94,8 @@ pub struct Device<B: Backend> {
     contexts: Mutex<Vec<(usize, u64)>>,
     /// Bytes held for contexts that the driver is making.
     under_way: AtomicU64,
+    /// Requests that never end: a jump has left their driver calls. Nobody waits for them again.
+    abandoned: AtomicU64,
     /// The compute share to keep; null while there is none, or none that holds anything back.
     compute: AtomicPtr<Compute<B>>,
     /// The same once made: it is made once and taken up again.
@@ -139,6 +143,7 @@ impl<B: Backend> Device<B> {
             unseen: AtomicU64::new(0),
             contexts: Mutex::new(Vec::new()),
             under_way: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
@@ -267,62 +272,6 @@ impl<B: Backend> Device<B> {
         // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped
         // until the process ends: a forked child has an empty page there, which it may write.
         unsafe { &*core::ptr::from_ref(&self.place().outermost().slot().waiting_since) }
-    }
-
-    /// Holds `bytes` before the driver is asked for them. Returns whether that is within [`NEAR`]
-    /// of the quota.
-    #[inline]
-    pub fn hold(&self, bytes: u64) -> Result<bool, Denied> {
-        let limit = self.limit();
-        if limit == u64::MAX {
-            return self.memory.reserve_under(bytes, limit).map(|()| false);
-        }
-        if self.memory.room_under(limit) >= bytes.saturating_add(NEAR) {
-            return self.memory.reserve_under(bytes, limit).map(|()| false);
-        }
-        if bytes > limit {
-            return Err(self.memory.deny(bytes, limit));
-        }
-        self.hold_near(bytes, limit).map(|()| true)
-    }
-
-    #[inline(never)]
-    fn hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
-        self.try_hold_near(bytes, limit)
-            .inspect_err(|denied| self.memory.count_refusal(denied.wanted))
-    }
-
-    /// [`Device::hold`] for a caller who can do with less, or tries again: a refusal is not
-    /// counted.
-    fn try_hold(&self, bytes: u64) -> Result<(), Denied> {
-        let limit = self.limit();
-        match self.memory.room_under(limit) >= bytes.saturating_add(NEAR) {
-            true => self.memory.try_reserve_under(bytes, limit),
-            false => self.try_hold_near(bytes, limit),
-        }
-    }
-
-    fn try_hold_near(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
-        self.drain_ahead();
-        // More than the whole quota: no measurement and no pool can make room.
-        if bytes <= limit {
-            self.measure_if_stale();
-            if self.memory.reserve_at_once_under(bytes, limit).is_ok() {
-                return Ok(());
-            }
-            // Nothing is refused on an old figure: what code or pools have given back to the driver
-            // since we last asked is free again.
-            if self.stale.load(Ordering::Relaxed) {
-                self.measure_now();
-            }
-            B::refresh(self);
-            if self.memory.reserve_at_once_under(bytes, limit).is_ok() {
-                return Ok(());
-            }
-            // Before it refuses, the driver takes back what pools keep and nothing uses.
-            B::reclaim(self);
-        }
-        self.memory.try_reserve_under(bytes, limit)
     }
 
     /// Waits for the calling thread's turn to make or end a context that several threads may use:

@@ -24,8 +24,8 @@ pub use entered::enter;
 use entered::{of_word, put_back, take_out, take_word};
 
 use crate::backend::Backend;
-use crate::device::Device;
-use crate::process::Scope;
+use crate::device::{Change, Device, Hold};
+use crate::process::{Governed, Scope};
 use crate::setup::Inside;
 
 /// What is known of one live allocation.
@@ -146,15 +146,36 @@ fn allocate_by_ledger<B: Backend>(
     true_bytes: &impl Fn() -> u64,
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
-    let held = request.bytes;
-    let near = match device.hold(held) {
-        Ok(near) => near,
+    let hold = match device.hold(request.bytes) {
+        Ok(hold) => hold,
         Err(denied) => {
             device.refused(request.what, &denied);
             return B::OUT_OF_MEMORY;
         }
     };
-    let passing = device.passing(near, held, 0);
+    allocate_held(
+        device, context, request, &hold, call, address, true_bytes, free,
+    )
+}
+
+/// Makes an allocation whose bytes are held: calls the driver, then enters or rolls back.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of `allocate`, and the hold"
+)]
+#[inline]
+fn allocate_held<B: Backend>(
+    device: &'static Device<B>,
+    context: usize,
+    request: Request,
+    hold: &Hold<'_>,
+    call: &impl Fn() -> B::Status,
+    address: &impl Fn() -> u64,
+    true_bytes: &impl Fn() -> u64,
+    free: impl FnOnce(u64) -> B::Status,
+) -> B::Status {
+    let held = request.bytes;
+    let passing = device.passing(hold.is_near(), held, 0);
     let result = call();
     if result != B::SUCCESS {
         passing.failed();
@@ -227,12 +248,42 @@ pub fn or_wrong_argument<B: Backend>(
         return result;
     }
     let _inside = Inside::enter();
+    // What is granted is in no account: it must not be measured, nor refuse another thread.
+    let devices = B::process()
+        .governed()
+        .into_iter()
+        .flat_map(Governed::devices);
+    let _beside: Vec<_> = devices.map(Unaccounted::begin).collect();
     let by_driver = call();
     if by_driver == B::SUCCESS {
         undo();
         return B::OUT_OF_MEMORY;
     }
     by_driver
+}
+
+/// Bracket around a driver call whose memory no account has, and around its undo.
+struct Unaccounted<B: Backend> {
+    device: &'static Device<B>,
+    change: Option<Change<'static>>,
+    _request: Hold<'static>,
+}
+
+impl<B: Backend> Unaccounted<B> {
+    fn begin(device: &'static Device<B>) -> Self {
+        Self {
+            _request: device.hold_nothing(),
+            change: Some(device.change()),
+            device,
+        }
+    }
+}
+
+impl<B: Backend> Drop for Unaccounted<B> {
+    fn drop(&mut self) {
+        drop(self.change.take());
+        self.device.overhead_moved();
+    }
 }
 
 /// As [`allocate`], for what shares pages with others of its kind: the driver may take up to
@@ -246,25 +297,32 @@ pub fn allocate_sharing<B: Backend>(
     call: impl Fn() -> B::Status,
     address: impl Fn() -> u64,
 ) -> B::Status {
-    let spare = if device.is_near() { spare } else { 0 };
-    if let Err(denied) = device.hold(spare) {
-        device.refused(request.what, &denied);
-        return B::OUT_OF_MEMORY;
-    }
     // Never taken back: what is held is what is entered.
     let keep = |_| B::UNKNOWN;
-    let result = allocate(
+    let true_bytes = || request.bytes;
+    if spare == 0 || !device.is_near() {
+        let result = allocate(device, context, request, call, address, true_bytes, keep);
+        device.overhead_changed();
+        return result;
+    }
+    let hold = match device.hold(request.bytes.saturating_add(spare)) {
+        Ok(hold) => hold,
+        Err(denied) => {
+            device.refused(request.what, &denied);
+            return B::OUT_OF_MEMORY;
+        }
+    };
+    let result = allocate_held(
         device,
         context,
         request,
-        call,
-        address,
-        || request.bytes,
+        &hold,
+        &call,
+        &address,
+        &true_bytes,
         keep,
     );
-    if spare == 0 {
-        device.overhead_changed();
-    } else if result == B::SUCCESS {
+    if result == B::SUCCESS {
         device.held_became_overhead(spare, 0);
     } else {
         device.release(spare);
@@ -281,14 +339,14 @@ pub fn take<B: Backend>(
     bytes: u64,
     call: impl FnOnce() -> B::Status,
 ) -> B::Status {
-    let near = match device.hold(bytes) {
-        Ok(near) => near,
+    let hold = match device.hold(bytes) {
+        Ok(hold) => hold,
         Err(denied) => {
             device.refused(what, &denied);
             return B::OUT_OF_MEMORY;
         }
     };
-    let passing = device.passing(near, bytes, 0);
+    let passing = device.passing(hold.is_near(), bytes, 0);
     let result = call();
     if result == B::SUCCESS {
         passing.succeeded(bytes);

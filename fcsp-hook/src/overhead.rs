@@ -65,10 +65,13 @@ pub fn raises_limit<B: Backend>(
     call: &dyn Fn() -> B::Status,
     undo: &dyn Fn(),
 ) -> B::Status {
-    if let Err(denied) = device.hold(cost) {
-        device.refused(what, &denied);
-        return B::OUT_OF_MEMORY;
-    }
+    let _hold = match device.hold(cost) {
+        Ok(hold) => hold,
+        Err(denied) => {
+            device.refused(what, &denied);
+            return B::OUT_OF_MEMORY;
+        }
+    };
     let result = call();
     if result != B::SUCCESS || !now {
         device.release(cost);

@@ -28,10 +28,12 @@ mod owed;
 mod own_policy;
 mod parts;
 mod processes;
+mod refusals;
 mod together;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -284,6 +286,17 @@ impl Client {
         let mut words = line.split_ascii_whitespace();
         let code = words.next()?.parse().unwrap();
         Some((code, words.map(|word| word.parse().unwrap()).collect()))
+    }
+
+    /// Returns whether an answer, or the end of the program, is there to be heard.
+    fn has_answered(&self) -> bool {
+        let mut wanted = libc::pollfd {
+            fd: self.output.get_ref().as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one entry, which outlives the call.
+        !self.output.buffer().is_empty() || unsafe { libc::poll(&mut wanted, 1, 0) } > 0
     }
 
     /// Returns the driver's code and values for a command.

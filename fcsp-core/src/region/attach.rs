@@ -294,6 +294,7 @@ impl Attachment {
         slot.unchecked.store(0, Ordering::Relaxed);
         slot.waiting_since.store(0, Ordering::Relaxed);
         slot.making_since.store(0, Ordering::Relaxed);
+        slot.requests.store(0, Ordering::Relaxed);
         slot.pid.store(me.pid, Ordering::Relaxed);
         slot.listed.store(0, Ordering::Relaxed);
         slot.start_time.store(me.start_time, Ordering::Relaxed);

@@ -45,6 +45,7 @@ pub fn slot_words() -> SlotWords {
         name: std::array::from_fn(|_| AtomicU64::new(0)),
         waiting_since: AtomicU64::new(0),
         making_since: AtomicU64::new(0),
+        requests: AtomicU64::new(0),
     }
 }
 

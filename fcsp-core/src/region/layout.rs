@@ -225,6 +225,10 @@ pub struct SlotWords {
     /// Instant since which the driver makes a context for this process, ns of CLOCK_MONOTONIC; 0
     /// for none. Other processes of the tenant read it with Acquire. Added later.
     pub making_since: AtomicU64,
+    /// `{ended: 48 bits, under way: 16 bits}`: requests whose bytes are reserved and not
+    /// reconciled; see [`super::requests`]. Written by the owner, read by processes that are about
+    /// to refuse. This word came later.
+    pub requests: AtomicU64,
 }
 
 const _: () = {

@@ -7,6 +7,7 @@
 //! - `outer`: a tenant that is a part of another.
 //! - [`ahead`]: the reservation cache for small requests.
 //! - [`physical`]: the driver account of a process.
+//! - [`requests`]: the requests whose bytes are reserved and not yet reconciled.
 //! - `made`: creating and checking the file.
 //! - [`attach`]: mapping it, taking a slot, clearing the slots of dead processes.
 //! - [`snapshot`]: reading a region from outside without trusting it.
@@ -21,6 +22,7 @@ pub mod ledger;
 mod made;
 mod outer;
 pub mod physical;
+pub mod requests;
 pub mod snapshot;
 #[cfg(all(test, not(loom)))]
 mod tests;

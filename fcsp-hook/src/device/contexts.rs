@@ -10,26 +10,22 @@
 use core::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
-use fcsp_core::clock::Countdown;
 use fcsp_core::memory::{Denied, MemoryTracker};
 use fcsp_core::region::contexts::ContextKind;
 use fcsp_core::region::ledger::UNIT;
 
 use super::listed::LARGEST_BLOCK;
-use super::{Device, Free, NEAR};
+use super::{Device, Free, Hold, NEAR};
 use crate::backend::Backend;
 use crate::setup::Undisturbed;
-
-/// The longest wait for contexts of other processes, ns.
-const LONGEST_WAIT_NS: u64 = 10_000_000_000;
-/// Time between two looks, ns.
-const LOOK_NS: u64 = 2_000_000;
 
 /// A context that the driver is about to make, and what is held for it: released when dropped.
 pub struct Making<'a, B: Backend> {
     device: &'a Device<B>,
     kind: ContextKind,
     held: u64,
+    /// The request, under way until the context's size is known.
+    hold: Option<Hold<'a>>,
     /// Whether the context's size is yet to be learned.
     learns: bool,
     /// The overhead without it.
@@ -55,26 +51,22 @@ impl<B: Backend> Device<B> {
             self.measure_now();
             making.before = self.overhead();
         }
-        let mut left = Countdown::of(LONGEST_WAIT_NS);
-        loop {
+        let kind = making.kind;
+        let attempt = || {
             self.place().begins_context();
-            match self.hold_context(figure.or_else(|| self.context_figure(making.kind)), undoes) {
-                Ok(held) => {
-                    making.held = held;
-                    // Relaxed: see `without_those_under_way`.
-                    self.under_way.fetch_add(held, Ordering::Relaxed);
-                    return Ok(making);
-                }
-                Err(denied) => {
-                    // One that waits holds nothing, and nobody need wait for it.
-                    self.place().ends_context();
-                    if !self.place().others_make_contexts() || !left.nap(LOOK_NS) {
-                        self.memory.count_refusal(denied.wanted);
-                        return Err(denied);
-                    }
-                }
-            }
-        }
+            let figure = figure.or_else(|| self.context_figure(kind));
+            // One that waits holds nothing, and nobody need wait for it.
+            self.hold_context(figure, undoes)
+                .inspect_err(|_| self.place().ends_context())
+        };
+        let (hold, held) = self
+            .hold_after_others(attempt)
+            .inspect_err(|denied| self.memory.count_refusal(denied.wanted))?;
+        making.hold = Some(hold);
+        making.held = held;
+        // Relaxed: see `without_those_under_way`.
+        self.under_way.fetch_add(held, Ordering::Relaxed);
+        Ok(making)
     }
 
     /// For a context that the driver has made already: nothing is held.
@@ -87,6 +79,7 @@ impl<B: Backend> Device<B> {
             device: self,
             kind,
             held: 0,
+            hold: None,
             learns: false,
             before: self.overhead(),
         }
@@ -106,10 +99,10 @@ impl<B: Backend> Device<B> {
     }
 
     /// Holds a context's size; where that is not known, the estimate or what is left of the quota.
-    fn hold_context(&self, figure: Option<u64>, undoes: bool) -> Result<u64, Denied> {
+    fn hold_context(&self, figure: Option<u64>, undoes: bool) -> Result<(Hold<'_>, u64), Denied> {
         let wanted = figure.unwrap_or(B::CONTEXT_ESTIMATE);
         let denied = match self.try_hold(wanted) {
-            Ok(()) => return Ok(wanted),
+            Ok(hold) => return Ok((hold, wanted)),
             Err(denied) => denied,
         };
         if figure.is_some() || !undoes || self.place().others_make_contexts() {
@@ -123,7 +116,7 @@ impl<B: Backend> Device<B> {
         if left == 0 {
             return Err(denied);
         }
-        self.try_hold(left).map(|()| left)
+        self.try_hold(left).map(|hold| (hold, left))
     }
 
     /// Takes a context out again that is gone.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::Backend;
-use crate::device::Device;
+use crate::device::{Device, Hold};
 use crate::process::Scope;
 use crate::recordings::{Origin, Recordings};
 use crate::setup::{Inside, SetupOnce};
@@ -191,12 +191,20 @@ pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
     held > now
 }
 
+/// Bytes held for the growth that a launch may cause.
+struct Ahead<B: Backend> {
+    device: &'static Device<B>,
+    bytes: u64,
+    /// The request, under way until the growth is reconciled.
+    hold: Hold<'static>,
+}
+
 /// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was
 /// held, or the answer to give instead of launching.
 fn before_launch<B: GraphMemory>(
     executable: usize,
     what: &'static str,
-) -> Result<Option<(&'static Device<B>, u64)>, B::Status> {
+) -> Result<Option<Ahead<B>>, B::Status> {
     let device = match B::process().scope() {
         Scope::On(device, _) => device,
         Scope::Pass => return Ok(None),
@@ -209,16 +217,25 @@ fn before_launch<B: GraphMemory>(
     };
     // The driver may serve it from what other graphs have left, and may not: the truth is settled
     // afterwards. Where the quota has no room for both, what they have left is given back first.
-    if let Err(denied) = device.hold(bytes)
-        && (!trimmed(device) || device.hold(bytes).is_err())
-    {
-        device.refused(what, &denied);
-        return Err(B::OUT_OF_MEMORY);
-    }
+    let again = |_| {
+        trimmed(device);
+        device.hold(bytes)
+    };
+    let hold = match device.try_hold(bytes).or_else(again) {
+        Ok(hold) => hold,
+        Err(denied) => {
+            device.refused(what, &denied);
+            return Err(B::OUT_OF_MEMORY);
+        }
+    };
     if let Some(known) = locked(executables).get_mut(&executable) {
         known.reserved = true;
     }
-    Ok(Some((device, bytes)))
+    Ok(Some(Ahead {
+        device,
+        bytes,
+        hold,
+    }))
 }
 
 /// Gives graph memory that no graph uses back to the driver; returns whether there was any.
@@ -241,12 +258,13 @@ pub fn with_memory<B: GraphMemory>(
     match before_launch::<B>(executable, what) {
         Err(refusal) => refusal,
         Ok(None) => call(),
-        Ok(Some((device, ahead))) => {
+        Ok(Some(ahead)) => {
             let _inside = Inside::enter();
-            let change = device.change();
+            let change = ahead.device.change();
             let result = call();
-            settle(device, ahead);
+            settle(ahead.device, ahead.bytes);
             drop(change);
+            drop(ahead.hold);
             result
         }
     }

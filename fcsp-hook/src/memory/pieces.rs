@@ -311,14 +311,15 @@ fn allocate_near<B: Backend>(
     free: &dyn Fn(u64) -> B::Status,
 ) -> B::Status {
     let table = B::process().addresses();
-    let held = match device.hold(SLAB) {
-        Ok(_) => true,
+    let hold = match device.hold(SLAB) {
+        Ok(hold) => Some(hold),
         Err(denied) if !surely_fits(table, bytes) => {
             device.refused(what, &denied);
             return B::OUT_OF_MEMORY;
         }
-        Err(_) => false,
+        Err(_) => None,
     };
+    let held = hold.is_some();
     // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab
     // is only known afterwards. One that is taken elsewhere, and falls in between, counts the slab
     // as overhead: another is asked for.

@@ -391,7 +391,11 @@ fn allocate_much<B: Pooled>(
 ) -> B::Status {
     let device = pool.device;
     let mut ahead = pool.growth(bytes);
-    if ahead > 0 && device.hold(ahead).is_err() {
+    let mut hold = None;
+    if ahead > 0 {
+        hold = device.try_hold(ahead).ok();
+    }
+    if ahead > 0 && hold.is_none() {
         // Room in pieces becomes room under the quota; and the pool may have shrunk since it was
         // last asked.
         pool.trim();
@@ -401,13 +405,18 @@ fn allocate_much<B: Pooled>(
             // The driver may hand it out again in the order of its queue. Growth past the quota is
             // taken back below.
             ahead = 0;
-        } else if ahead > 0
-            && let Err(denied) = device.hold(ahead)
-        {
-            device.refused(what, &denied);
-            return B::OUT_OF_MEMORY;
+        } else if ahead > 0 {
+            match device.hold(ahead) {
+                Ok(held) => hold = Some(held),
+                Err(denied) => {
+                    device.refused(what, &denied);
+                    return B::OUT_OF_MEMORY;
+                }
+            }
         }
     }
+    // Under way until the pool's growth is reconciled.
+    let _hold = hold;
     let change = (ahead > 0).then(|| device.change());
     let result = call();
     if result != B::SUCCESS {
