@@ -94,6 +94,9 @@ pub struct Device<B: Backend> {
     contexts: Mutex<Vec<(usize, u64)>>,
     /// Bytes held for contexts that the driver is making.
     under_way: AtomicU64,
+    /// True if driver calls of other threads spanned the whole of the last measurement: its figure
+    /// may count their bytes twice. Written with `measure` held.
+    unsettled: AtomicBool,
     /// Requests that never end: a jump has left their driver calls. Nobody waits for them again.
     abandoned: AtomicU64,
     /// The compute share to keep; null while there is none, or none that holds anything back.
@@ -143,6 +146,7 @@ impl<B: Backend> Device<B> {
             unseen: AtomicU64::new(0),
             contexts: Mutex::new(Vec::new()),
             under_way: AtomicU64::new(0),
+            unsettled: AtomicBool::new(false),
             abandoned: AtomicU64::new(0),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),

@@ -65,7 +65,7 @@ pub fn raises_limit<B: Backend>(
     call: &dyn Fn() -> B::Status,
     undo: &dyn Fn(),
 ) -> B::Status {
-    let _hold = match device.hold(cost) {
+    let hold = match device.hold(cost) {
         Ok(hold) => hold,
         Err(denied) => {
             device.refused(what, &denied);
@@ -79,6 +79,7 @@ pub fn raises_limit<B: Backend>(
         return result;
     }
     device.held_became_overhead(cost, cost);
+    drop(hold);
     refuse_if_over(device, &mut || {
         undo();
         device.saw_less(cost);
@@ -173,11 +174,7 @@ fn enters<B: Backend>(
 fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::Status {
     if device.is_near() {
         device.measure_if_stale();
-        if device.is_over() {
-            // What pools keep and nothing uses goes first, as with the driver.
-            B::reclaim(device);
-        }
-        if device.is_over() {
+        if device.is_over() && device.stays_over(0) {
             let over = device.over();
             let question = B::beside_recordings();
             undo();
@@ -320,7 +317,7 @@ fn loads_lazily_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
         && device.is_near()
     {
         device.measure_if_stale();
-        if device.is_over() {
+        if device.is_over() && device.stays_over(0) {
             device.count_refusal(0);
             complain("refused: the tenant holds more than its quota, so no more code is loaded");
             return B::OUT_OF_MEMORY;

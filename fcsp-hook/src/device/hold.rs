@@ -68,7 +68,7 @@ impl<B: Backend> Device<B> {
     #[inline(never)]
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<Hold<'_>, Denied> {
         self.try_hold_near(bytes, limit)
-            .or_else(|_| self.hold_after_others(|| self.try_hold_near(bytes, limit)))
+            .or_else(|_| self.hold_after_others(0, || self.try_hold_near(bytes, limit)))
             .inspect_err(|denied| self.memory.count_refusal(denied.wanted))
     }
 
@@ -123,11 +123,34 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// Repeats an attempt that was refused until no request has been under way beside it. The
-    /// caller has none under way itself.
+    /// Returns whether the tenant holds more than its quota once the requests of others are
+    /// reconciled. `own` requests are the caller's.
+    #[cold]
+    pub(crate) fn stays_over(&self, own: u64) -> bool {
+        let attempt = || {
+            self.measure_now();
+            if self.is_over() {
+                // What pools keep and nothing uses goes first, as with the driver.
+                B::reclaim(self);
+            }
+            match self.over() {
+                0 => Ok(()),
+                over => Err(Denied {
+                    wanted: over,
+                    used: self.memory.usage().used,
+                    limit: self.limit(),
+                }),
+            }
+        };
+        self.hold_after_others(own, attempt).is_err()
+    }
+
+    /// Repeats an attempt that was refused until no request of others has been under way beside it.
+    /// `own` requests are the caller's.
     #[cold]
     pub(super) fn hold_after_others<T>(
         &self,
+        own: u64,
         mut attempt: impl FnMut() -> Result<T, Denied>,
     ) -> Result<T, Denied> {
         let mut left = Countdown::of(LONGEST_WAIT_NS);
@@ -143,10 +166,13 @@ impl<B: Backend> Device<B> {
             let after = self.place().requests();
             // Relaxed: a number by itself.
             let abandoned = self.abandoned.load(Ordering::Relaxed);
-            let is_exact = before == after && before.under_way() <= abandoned;
+            let is_exact = before == after
+                && before.under_way() <= abandoned + own
+                && !self.unsettled.load(Ordering::Relaxed);
             if is_exact && !makes_contexts {
                 // Fewer than were abandoned: those of a process that is gone.
-                self.abandoned.store(after.under_way(), Ordering::Relaxed);
+                let abandoned = after.under_way().saturating_sub(own);
+                self.abandoned.store(abandoned, Ordering::Relaxed);
                 return Err(denied);
             }
             fewest = fewest.min(before.under_way()).min(after.under_way());
@@ -155,7 +181,8 @@ impl<B: Backend> Device<B> {
                     return Err(denied);
                 }
             } else if !left.nap(LOOK_NS) {
-                self.abandoned.store(fewest, Ordering::Relaxed);
+                let abandoned = fewest.saturating_sub(own);
+                self.abandoned.store(abandoned, Ordering::Relaxed);
                 return Err(denied);
             }
         }

@@ -83,6 +83,8 @@ impl<B: Backend> Device<B> {
                 if self.under_way.load(Ordering::Relaxed) > 0 {
                     self.stale.store(true, Ordering::Relaxed);
                 }
+                // Relaxed, here and below: with the lock held, and a hint for others.
+                self.unsettled.store(false, Ordering::Relaxed);
                 return self.set_overhead(overhead, held);
             }
             // Between calls of other threads, the two figures belong to different moments. If that
@@ -92,6 +94,7 @@ impl<B: Backend> Device<B> {
                 self.set_overhead(overhead.max(known), held);
             }
         }
+        self.unsettled.store(true, Ordering::Relaxed);
         self.stale.store(true, Ordering::Relaxed);
     }
 
