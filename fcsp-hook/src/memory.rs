@@ -132,7 +132,7 @@ pub fn allocate<B: Backend>(
         bytes,
         origin: Origin::Heap,
     };
-    enter_taken(address(), record, held, 0, free)
+    enter_taken(address(), record, held, free)
 }
 
 /// The same for what is not small, or near the quota: two atomic changes of the ledger, and one of
@@ -200,24 +200,21 @@ fn allocate_held<B: Backend>(
         bytes: truly,
         origin,
     };
-    let own = u64::from(hold.is_near());
-    enter_taken(address(), record, held, own, free)
+    enter_taken(address(), record, held, free)
 }
 
-/// Enters what the driver has given, for which `held` bytes were held and `own` requests are under
-/// way.
+/// Enters what the driver has given, for which `held` bytes were held.
 #[inline]
 fn enter_taken<B: Backend>(
     address: u64,
     record: Record<B>,
     held: u64,
-    own: u64,
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
     let (device, bytes) = (record.device, record.bytes);
     enter(address, record);
     if bytes > held {
-        return refuse_if_over(device, bytes, own, address, free);
+        return refuse_if_over(device, bytes, address, free);
     }
     B::SUCCESS
 }
@@ -227,11 +224,10 @@ fn enter_taken<B: Backend>(
 fn refuse_if_over<B: Backend>(
     device: &'static Device<B>,
     truly: u64,
-    own: u64,
     address: u64,
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
-    if device.is_over() && device.stays_over(own) {
+    if device.is_over() {
         device.count_refusal(truly);
         return give_back::<B>(address, free);
     }

@@ -174,7 +174,7 @@ fn enters<B: Backend>(
 fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::Status {
     if device.is_near() {
         device.measure_if_stale();
-        if device.is_over() && device.stays_over(0) {
+        if device.is_over() && device.stays_over() {
             let over = device.over();
             let question = B::beside_recordings();
             undo();
@@ -317,7 +317,7 @@ fn loads_lazily_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
         && device.is_near()
     {
         device.measure_if_stale();
-        if device.is_over() && device.stays_over(0) {
+        if device.is_over() && device.stays_over() {
             device.count_refusal(0);
             complain("refused: the tenant holds more than its quota, so no more code is loaded");
             return B::OUT_OF_MEMORY;

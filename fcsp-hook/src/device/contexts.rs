@@ -60,7 +60,7 @@ impl<B: Backend> Device<B> {
                 .inspect_err(|_| self.place().ends_context())
         };
         let (hold, held) = self
-            .hold_after_others(0, attempt)
+            .hold_after_others(attempt)
             .inspect_err(|denied| self.memory.count_refusal(denied.wanted))?;
         making.hold = Some(hold);
         making.held = held;

@@ -68,7 +68,7 @@ impl<B: Backend> Device<B> {
     #[inline(never)]
     fn hold_near(&self, bytes: u64, limit: u64) -> Result<Hold<'_>, Denied> {
         self.try_hold_near(bytes, limit)
-            .or_else(|_| self.hold_after_others(0, || self.try_hold_near(bytes, limit)))
+            .or_else(|_| self.hold_after_others(|| self.try_hold_near(bytes, limit)))
             .inspect_err(|denied| self.memory.count_refusal(denied.wanted))
     }
 
@@ -124,9 +124,10 @@ impl<B: Backend> Device<B> {
     }
 
     /// Returns whether the tenant holds more than its quota once the requests of others are
-    /// reconciled. `own` requests are the caller's.
+    /// reconciled. The caller has none under way. For memory that the driver takes for itself: what
+    /// a program asked for is taken back at once.
     #[cold]
-    pub(crate) fn stays_over(&self, own: u64) -> bool {
+    pub(crate) fn stays_over(&self) -> bool {
         let attempt = || {
             self.measure_now();
             if self.is_over() {
@@ -142,15 +143,14 @@ impl<B: Backend> Device<B> {
                 }),
             }
         };
-        self.hold_after_others(own, attempt).is_err()
+        self.hold_after_others(attempt).is_err()
     }
 
     /// Repeats an attempt that was refused until no request of others has been under way beside it.
-    /// `own` requests are the caller's.
+    /// The caller has none under way.
     #[cold]
     pub(super) fn hold_after_others<T>(
         &self,
-        own: u64,
         mut attempt: impl FnMut() -> Result<T, Denied>,
     ) -> Result<T, Denied> {
         let mut left = Countdown::of(LONGEST_WAIT_NS);
@@ -167,12 +167,11 @@ impl<B: Backend> Device<B> {
             // Relaxed: a number by itself.
             let abandoned = self.abandoned.load(Ordering::Relaxed);
             let is_exact = before == after
-                && before.under_way() <= abandoned + own
+                && before.under_way() <= abandoned
                 && !self.unsettled.load(Ordering::Relaxed);
             if is_exact && !makes_contexts {
                 // Fewer than were abandoned: those of a process that is gone.
-                let abandoned = after.under_way().saturating_sub(own);
-                self.abandoned.store(abandoned, Ordering::Relaxed);
+                self.abandoned.store(after.under_way(), Ordering::Relaxed);
                 return Err(denied);
             }
             fewest = fewest.min(before.under_way()).min(after.under_way());
@@ -181,8 +180,7 @@ impl<B: Backend> Device<B> {
                     return Err(denied);
                 }
             } else if !left.nap(LOOK_NS) {
-                let abandoned = fewest.saturating_sub(own);
-                self.abandoned.store(abandoned, Ordering::Relaxed);
+                self.abandoned.store(fewest, Ordering::Relaxed);
                 return Err(denied);
             }
         }

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::backend::Backend;
-use crate::device::{Device, Hold};
+use crate::device::Device;
 use crate::setup::{Inside, SetupOnce};
 
 /// Largest request that is settled afterwards, in bytes, where the pool is known to have a place
@@ -365,7 +365,7 @@ pub fn allocate<B: Pooled>(
             let served = pool.served.load(Ordering::Relaxed);
             pool.served.store(served.wrapping_add(1), Ordering::Relaxed);
             if served.is_multiple_of(SETTLE_EVERY) && pool.has_moved() {
-                return settle_or_undo(pool, 0, 0, address());
+                return settle_or_undo(pool, 0, address());
             }
         }
         return result;
@@ -416,7 +416,7 @@ fn allocate_much<B: Pooled>(
         }
     }
     // Under way until the pool's growth is reconciled.
-    let own = u64::from(hold.as_ref().is_some_and(Hold::is_near));
+    let _hold = hold;
     let change = (ahead > 0).then(|| device.change());
     let result = call();
     if result != B::SUCCESS {
@@ -429,16 +429,15 @@ fn allocate_much<B: Pooled>(
     // Room that is in pieces, or freed in an order that this queue must not see, makes the pool
     // grow all the same.
     if ahead > 0 || pool.has_moved() {
-        return settle_or_undo(pool, ahead, own, address());
+        return settle_or_undo(pool, ahead, address());
     }
     B::SUCCESS
 }
 
 /// Settles the pool's charge; an allocation that made it pass the quota all the same is taken back.
-/// `own` requests are under way for it.
-fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, own: u64, address: u64) -> B::Status {
+fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Status {
     pool.settle_now(ahead);
-    if !pool.device.is_over() || !pool.device.stays_over(own) {
+    if !pool.device.is_over() {
         return B::SUCCESS;
     }
     pool.device.count_refusal(ahead);
