@@ -15,6 +15,7 @@
 mod beside;
 mod line;
 mod reconcile;
+mod served;
 mod slow;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -33,6 +34,7 @@ pub use beside::{may_have_run, progress};
 pub use line::{Line, SEVERAL};
 use line::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
 pub use reconcile::Stretch;
+use served::Served;
 
 /// Largest credit slice, ns of GPU time.
 pub const MAX_SLICE_NS: u64 = 500_000;
@@ -178,6 +180,8 @@ pub struct Gate<'p> {
     amended: AtomicI64,
     /// The last look at the neighbours' progress, for reconciliation.
     looked: Looked,
+    /// The window in which the least that the device gave this process is summed up.
+    served: Served,
 }
 
 impl<'p> Gate<'p> {
@@ -215,6 +219,7 @@ impl<'p> Gate<'p> {
             period_mark: AtomicU64::new(0),
             amended: AtomicI64::new(0),
             looked: Looked::default(),
+            served: Served::new(page),
         };
         Ok(gate)
     }
@@ -287,6 +292,9 @@ impl<'p> Gate<'p> {
             self.page.add_done((marker.0 - before).cast_signed());
             self.progress_at.fetch_max(now, Ordering::Relaxed);
             self.learns();
+            if self.in_flight() == 0 {
+                self.ran_empty();
+            }
         }
     }
 

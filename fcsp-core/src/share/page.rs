@@ -194,6 +194,8 @@ pub struct View {
     pub is_queued: bool,
     /// Instant up to which its charges account for the device's time, ns.
     pub accounted_at: u64,
+    /// The number of processes of the tenant, the killed included.
+    pub processes: u32,
 }
 
 /// The tenant's own counters, for `top` and metrics.
@@ -393,6 +395,7 @@ impl TenantPage {
             done: self.done().unwrap_or(consumed),
             is_queued: self.is_queued(),
             accounted_at: self.accounted_at(),
+            processes: self.attached.load(Ordering::Relaxed),
         };
         (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
     }

@@ -37,6 +37,10 @@ pub enum Conduct {
     ClaimsToBegin,
     /// Always claims high priority, to be device-bound and owed everything.
     ClaimsHigh,
+    /// Says that it waits for the device, has a share of half and was never served. It is served.
+    DeniesUse,
+    /// Has no page.
+    Hidden,
 }
 
 /// A tenant of a scenario.
@@ -227,6 +231,7 @@ pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> 
         let gate = Gate::new(page, tenant.params, START).unwrap();
         sim.pages.push(match tenant.conduct {
             Conduct::Honest | Conduct::DiesAt(_) | Conduct::Stopped(..) => page,
+            Conduct::Hidden => &shown[i],
             _ => {
                 shown[i].attach(&tenant.params, START).unwrap();
                 &shown[i]
@@ -516,6 +521,12 @@ impl Sim<'_> {
                     at: now + 1_000_000,
                     spread: 1,
                 });
+            }
+            Conduct::DeniesUse => {
+                page.set_params(&Params::balanced(500_000), now);
+                page.submitted(5_000_000, now);
+                page.block(now);
+                page.waits(now);
             }
             Conduct::ClaimsToBegin => {
                 page.expect(Expected {

@@ -11,16 +11,22 @@
 //! A strict share is a ceiling, so a strict tenant is in doubt until it was found right. It is
 //! judged while it has the device to itself, and next to neighbours in no doubt: there the time
 //! less their charges is its own. Neighbours are charged ahead, so one window may miss time that
-//! another one has too much of. The balance is carried on and evens out. Any other tenant pays only
-//! after it was found wrong while it had the device to itself, and only for a large gap.
+//! another one has too much of. The balance is carried on and evens out.
+//!
+//! Any other tenant pays only after it was found wrong, and only for a large gap. It is judged
+//! while it has the device to itself, and by the lower bound of its time ([`super::served`]). It
+//! then owes the time that it had beyond its share, as far as the guarantee of a neighbour is
+//! withheld meanwhile.
 //!
 //! The account is the tenant's and lies in its claim page: processes that come and go share it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use super::served::{Look, contexts_of};
 use super::{Gate, Stretch};
+use crate::share::bucket::{Rate, gpu_of};
 use crate::share::page::View;
-use crate::share::params::Mode;
+use crate::share::params::{DEFAULT_CAP_NS, Mode};
 use crate::units::WHOLE;
 
 /// Window in which time is summed up, ns. It is long compared with the slices that tenants are
@@ -32,13 +38,16 @@ const LOST: u64 = 4;
 /// The same for a strict tenant: only context switches, since charges ahead even out.
 const LOST_STRICT: u64 = 16;
 /// Unaccounted time allowed for each neighbour in addition, ns.
-const AHEAD_NS: u64 = 1_000_000;
+pub(super) const AHEAD_NS: u64 = 1_000_000;
 /// Longest delay with which neighbours report work as done, ns.
 const LATE_NS: u64 = 16_000_000;
 /// Least doubt that counts, ppm.
 const SURE: u64 = 50_000;
 /// Doubt of a strict tenant that was not judged yet, ppm.
 const UNPROVEN: u64 = 60_000;
+/// Least content of a neighbour's bucket with which its guarantee counts as withheld, ns of GPU
+/// time.
+const WITHHELD_NS: u64 = 1_000_000;
 /// GPU time below which a doubt means nothing, ns.
 const FEW_NS: u64 = 20_000_000;
 /// GPU time that a doubt remembers, ns.
@@ -79,6 +88,19 @@ pub fn may_have_run(n: &View, since: u64, now: u64) -> bool {
 /// Returns the GPU time that `neighbours` were charged for completed work so far, ns, wrapping.
 pub fn progress(neighbours: &[View]) -> u64 {
     neighbours.iter().fold(0, |sum, n| sum.wrapping_add(n.done))
+}
+
+/// Returns the GPU time that a device-bound neighbour is owed of its guarantee, ns.
+fn withheld_from(n: &View, now: u64) -> u64 {
+    if n.mode == Mode::None || !(n.held_up(now) || n.is_queued) {
+        return 0;
+    }
+    let rate = Rate {
+        quota: n.quota,
+        cap: DEFAULT_CAP_NS,
+    };
+    let tokens = rate.tokens(n.empty_at, now).max(0).cast_unsigned();
+    if tokens < WITHHELD_NS { 0 } else { tokens }
 }
 
 impl Gate<'_> {
@@ -168,7 +190,7 @@ impl Gate<'_> {
     ) -> u64 {
         let Stretch { from, until } = stretch;
         // A fence and a wait report the same time; it is counted once.
-        let length = self.page.look_until(from, until);
+        let (length, unseen) = self.page.look_until(from, until);
         if length == 0 {
             return 0;
         }
@@ -176,8 +198,11 @@ impl Gate<'_> {
         let missing = self.page.account(until - length, until).cast_signed();
         let unaccounted = missing.saturating_sub(had);
         let (mut about, mut doubtful, mut is_judge) = (0, 0u64, true);
+        let (mut contexts, mut withheld) = (0, 0u64);
         for n in neighbours.iter().filter(|n| may_have_run(n, from, now)) {
             about += 1;
+            contexts += contexts_of(n);
+            withheld = withheld.saturating_add(withheld_from(n, now));
             if n.doubt >= SURE && (n.is_queued || n.accounted_at >= from) {
                 is_judge = false;
                 // Two tenants that were not judged yet both pay in full: a ceiling holds in doubt.
@@ -195,6 +220,16 @@ impl Gate<'_> {
                 length.saturating_sub(missing.cast_unsigned()),
                 unaccounted,
             );
+        }
+        if !is_strict
+            && let Some((charged, wrong)) = self.serve(Look {
+                length,
+                unseen,
+                unaccounted,
+                contexts,
+            })
+        {
+            self.page.judge(charged, wrong, KEPT_NS);
         }
         // Relaxed, here and below: of two threads, one takes what both have observed.
         self.looked.doubtful.fetch_max(doubtful, Ordering::Relaxed);
@@ -227,7 +262,14 @@ impl Gate<'_> {
             let all = if is_strict { missing } else { window.balance };
             let pays = part(all.cast_unsigned());
             self.page.carry(0, pays.cast_signed());
-            self.amend_past(pays.cast_signed(), now);
+            let debt = if is_strict {
+                0
+            } else {
+                let had = window.charged.saturating_add(pays).min(window.span);
+                had.saturating_sub(gpu_of(window.span, params.quota))
+                    .min(withheld)
+            };
+            self.amend_past_owing(pays.cast_signed(), debt, now);
             return pays;
         }
         if is_strict {

@@ -165,6 +165,12 @@ impl Gate<'_> {
 
     /// Charges `gpu` ns more, or less, for work already done.
     pub(super) fn amend_past(&self, gpu: i64, now: u64) {
+        self.amend_past_owing(gpu, 0, now);
+    }
+
+    /// Charges `gpu` ns more, or less, for work already done. A tenant without a ceiling goes into
+    /// debt by `debt` ns at most: that time was withheld from a neighbour's guarantee.
+    pub(super) fn amend_past_owing(&self, gpu: i64, debt: u64, now: u64) {
         self.page.note_correction(gpu);
         self.page.add_launched(gpu);
         self.page.add_done(gpu);
@@ -175,10 +181,11 @@ impl Gate<'_> {
         let params = self.params();
         let rate = self.own_rate();
         let tokens = match params.mode {
-            Mode::Balanced | Mode::Adaptive => self
-                .page
-                .view()
-                .map_or(i64::MAX, |view| rate.tokens(view.empty_at, now).max(0)),
+            Mode::Balanced | Mode::Adaptive => self.page.view().map_or(i64::MAX, |view| {
+                rate.tokens(view.empty_at, now)
+                    .max(0)
+                    .saturating_add_unsigned(debt)
+            }),
             // Strict mode is a ceiling: all use is owed.
             Mode::Strict | Mode::None => i64::MAX,
         };

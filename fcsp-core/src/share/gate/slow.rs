@@ -173,10 +173,11 @@ impl Gate<'_> {
         let company = neighbours.iter().filter(|n| n.active(now)).count() as u64;
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
         let spent = self.spent.load(Ordering::Relaxed);
-        let (empty_at, vtime, finish_at) = self.page.view().map_or((0, 0, u64::MAX), |view| {
-            (view.empty_at, view.vtime, view.finish_at)
+        let view = self.page.view();
+        let (empty_at, vtime, finish_at, doubt) = view.map_or((0, 0, u64::MAX, 0), |view| {
+            (view.empty_at, view.vtime, view.finish_at, view.doubt)
         });
-        let (tuning, leaning) = if params.mode == Mode::Adaptive {
+        let (mut tuning, leaning) = if params.mode == Mode::Adaptive {
             let kernel = self.kernel.load(Ordering::Relaxed);
             let leaning = self.mix.leaning(kernel);
             let disturbs = neighbours
@@ -195,6 +196,10 @@ impl Gate<'_> {
         } else {
             (Tuning::DEFAULT, Leaning::None)
         };
+        // Work that is charged too little takes longer than its charges.
+        if company > 0 && params.mode != Mode::Strict {
+            tuning.depth = less(tuning.depth, doubt);
+        }
         Own {
             params,
             empty_at,
@@ -539,6 +544,12 @@ impl Gate<'_> {
             word.store(since, Ordering::Relaxed);
         }
     }
+}
+
+/// Returns the part of `depth` that is right for a tenant with this doubt, ppm.
+fn less(depth: u64, doubt: u64) -> u64 {
+    let right = u64::from(WHOLE).saturating_sub(doubt);
+    depth * right / u64::from(WHOLE)
 }
 
 /// Returns the tokens in the guarantee's bucket, ns of GPU time.

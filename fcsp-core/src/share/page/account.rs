@@ -80,6 +80,11 @@ impl TenantPage {
         self.accounted_at.load(Ordering::Relaxed)
     }
 
+    /// Returns the sum of the corrections, ns, wrapping.
+    pub(crate) fn corrected(&self) -> u64 {
+        self.corrections.load(Ordering::Relaxed)
+    }
+
     /// Moves that instant by `gpu` ns, after a charge was corrected.
     pub(crate) fn move_account(&self, gpu: i64) {
         let _ = self

@@ -78,13 +78,20 @@ impl TenantPage {
 
     /// Returns true if some submitted work is not known to be done.
     pub(super) fn is_queued(&self) -> bool {
+        self.queued() > 0
+    }
+
+    /// Returns the charges for submitted work that is not known to be done, ns. The queue of a dead
+    /// process stays in it.
+    pub(crate) fn queued(&self) -> u64 {
         let done = self.beside.done.load(Ordering::Relaxed);
-        self.beside
-            .launched
-            .load(Ordering::Relaxed)
-            .wrapping_sub(done)
-            .cast_signed()
-            > 0
+        let left = self.launched().wrapping_sub(done).cast_signed();
+        left.max(0).cast_unsigned()
+    }
+
+    /// Returns the GPU time charged for submitted work, ns, wrapping.
+    pub(crate) fn launched(&self) -> u64 {
+        self.beside.launched.load(Ordering::Relaxed)
     }
 
     /// Returns the GPU time charged for completed work, ns. Pages of older builds have none.
@@ -96,10 +103,13 @@ impl TenantPage {
     }
 
     /// Takes the part of the time from `from` until `until` that no process of the tenant has
-    /// examined, ns.
-    pub(crate) fn look_until(&self, from: u64, until: u64) -> u64 {
+    /// examined, ns. Also returns the time before `from` that none has examined, ns.
+    pub(crate) fn look_until(&self, from: u64, until: u64) -> (u64, u64) {
         let before = self.beside.looked_until.fetch_max(until, Ordering::Relaxed);
-        until.saturating_sub(from.max(before))
+        (
+            until.saturating_sub(from.max(before)),
+            from.saturating_sub(before),
+        )
     }
 
     /// Adds `length` ns to the window, of which no charge accounts for `unaccounted`. Returns the
