@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fcsp_core::file::monotonic_ns as now_ns;
 
-use crate::machine::{Busy, Machine, wait_for};
+use crate::machine::{Busy, Machine, Work, wait_for};
 use crate::vendors::Vendor;
 
 /// Tolerance of a rate.
@@ -94,9 +94,9 @@ pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
         return;
     };
     let (quota, points) = (0.20, 0.02);
-    for (tenant, recorded, granule) in [("varies", false, 0.005), ("anew", true, 0.001)] {
+    for (tenant, work, granule) in [("varies", Work::Varies, 0.005), ("anew", Work::Anew, 0.001)] {
         let settings = [("FCSP_COMPUTE_LIMIT", "20%"), ("FCSP_MODE", "strict")];
-        let client = machine.owed(tenant, &settings, recorded);
+        let client = machine.owed(tenant, &settings, work);
         wait_for("the first of it", || client.done() > 0);
         let _first = client.rate();
         let had: Vec<f64> = (0..4).map(|_| client.rate() / 1e9).collect();
@@ -112,6 +112,25 @@ pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
         let mean = had.iter().sum::<f64>() / had.len() as f64;
         assert!(mean >= quota / 4.0, "{tenant}: {had:.3?} of {quota}");
     }
+}
+
+/// Checks that work which is charged too little, and is never waited for, takes no guarantee from a
+/// neighbour that waits for each of its steps. The neighbour had .19 of the device when it did.
+pub fn work_that_is_charged_too_little_takes_no_guarantee(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let victim = machine.owed("victim", &[("FCSP_COMPUTE_LIMIT", "50%")], Work::Steps);
+    wait_for("the first step", || victim.done() > 0);
+    let limit = [("FCSP_COMPUTE_LIMIT", "10%")];
+    let borrower = machine.owed("borrower", &limit, Work::VariesAhead);
+    wait_for("the first of it", || borrower.done() > 0);
+    let _first = victim.rate();
+    let had: Vec<f64> = (0..4).map(|_| victim.rate() / 1e9).collect();
+    println!("{}: {had:.3?}", vendor.name);
+    // A loaded host keeps the neighbour from its steps, too: the mean, with the bound of a device.
+    let mean = had.iter().sum::<f64>() / had.len() as f64;
+    assert!(mean >= 0.42, "{had:.3?}");
 }
 
 /// Checks that a name lifts no share: kernels named as collectives, in a process that is no rank,

@@ -411,15 +411,13 @@ impl Machine {
         busy
     }
 
-    /// Keeps a client busy with work whose cost is hard to learn: kernels of which a few take very
-    /// long, or recordings made anew for each launch. [`Busy::done`] is the ns of device time that
-    /// it has had.
-    pub fn owed(&self, tenant: &str, settings: &[(&str, &str)], recorded: bool) -> Busy {
+    /// Keeps a client busy with this work. [`Busy::done`] is the ns of device time that it has had.
+    pub fn owed(&self, tenant: &str, settings: &[(&str, &str)], work: Work) -> Busy {
         let path = self.path().join(format!("{tenant}.words"));
         std::fs::write(&path, [0; 64]).unwrap();
         let mut client = self.governed(&[&[("FCSP_TENANT", tenant)][..], settings].concat());
         client.ok("open 0");
-        client.tell(&format!("owed {} {}", path.display(), u8::from(recorded)));
+        client.tell(&format!("owed {} {}", path.display(), work as u8));
         Busy {
             words: std::fs::File::open(path).unwrap(),
             client,
@@ -642,6 +640,19 @@ impl Busy {
     pub fn rate(&self) -> f64 {
         Self::rates([self])[0]
     }
+}
+
+/// Work of a client, numbered as in `client.h`.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// Kernels of 10 us, of which one in 50 takes 5 ms, each waited for.
+    Varies,
+    /// A recording made anew for each launch.
+    Anew,
+    /// Kernels as in [`Work::Varies`], never waited for. [`Busy::done`] counts submitted work.
+    VariesAhead,
+    /// Kernels of 0.5 ms, each waited for.
+    Steps,
 }
 
 /// Waits for `done`, which on an idle machine takes milliseconds.

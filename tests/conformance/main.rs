@@ -133,6 +133,7 @@ macro_rules! shares {
             compute::pages_of_the_dead_cost_nothing,
             compute::a_page_of_another_version_turns_no_share_off,
             compute::work_that_is_hard_to_learn_has_its_share,
+            compute::work_that_is_charged_too_little_takes_no_guarantee,
         );
     };
 }

@@ -199,24 +199,26 @@ static int busy(const char *path, u64 ns, u64 handle) {
     return result;
 }
 
-/* Work whose cost is hard to learn, until killed; the file's first word counts the ns of what is done. Kernels of 10 us
- * of which one in 50 takes 5 ms, or else a recording made anew for each launch. */
-static int owed(const char *path, int recorded) {
+enum { WAITS_FOR_EACH, RECORDS_EACH, NEVER_WAITS, STEPS };
+
+/* Works until killed. The file's first word counts the ns of completed work, or of submitted work if it never waits.
+ * Kernels of 10 us of which one in 50 takes 5 ms; or a recording made anew for each launch; or steps of 0.5 ms. */
+static int owed(const char *path, int kind) {
     int file = open(path, O_RDWR), result = 0;
     volatile u64 *words = mmap(NULL, 64, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (file < 0 || words == MAP_FAILED)
         return BROKEN;
     for (u64 i = 0; result == 0; i++) {
-        u64 handle = 0, ns = recorded ? 1000000 : i % 50 == 25 ? 5000000 : 10000;
-        if (recorded) {
+        u64 handle = 0, ns = kind == RECORDS_EACH ? 1000000 : kind == STEPS ? 500000 : i % 50 == 25 ? 5000000 : 10000;
+        if (kind == RECORDS_EACH) {
             result = vendor.record(1, ns, &handle);
             if (result == 0) result = vendor.play(handle);
         } else {
             result = vendor.spin("fcsp_spin", ns);
         }
-        if (result == 0)
+        if (result == 0 && kind != NEVER_WAITS)
             result = vendor.sync();
-        if (result == 0 && recorded)
+        if (result == 0 && kind == RECORDS_EACH)
             result = vendor.norecord(handle);
         words[0] += ns;
     }
