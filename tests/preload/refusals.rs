@@ -71,3 +71,18 @@ fn a_refused_array_is_not_made_for_a_moment() {
     native.ok("open 0");
     native.ok(SHAPE);
 }
+
+/// Makes streams while another thread's allocation is on its way back from the driver. A
+/// measurement in between counts its bytes twice; no stream is refused for that.
+#[test]
+fn what_is_counted_twice_for_a_moment_refuses_no_stream() {
+    let machine = Machine::new();
+    let quota = CONTEXT + 160 * MIB;
+    let mut command = machine.governed(program("beside"), "t", &quota.to_string());
+    command.args([(100 * MIB).to_string().as_str(), "8"]);
+    // Shorter than the longest wait before a refusal.
+    command.env("FCSP_SIM_FAULTS", "cuMemAlloc_v2~~700ms");
+    let output = command.output().unwrap();
+    assert_eq!(stdout(&output), "0 0\n", "{}", stderr(&output));
+    assert!(machine.peak() <= quota);
+}
