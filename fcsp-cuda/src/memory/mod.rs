@@ -25,7 +25,6 @@ use fcsp_hook::backend::{Capture, DriverMemory};
 use fcsp_hook::memory::physical::Physical;
 use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
-use self::graph::GRAPHS;
 use self::pool::POOLS;
 use self::vmm::PHYSICAL;
 use crate::call_real;
@@ -118,21 +117,12 @@ impl DriverMemory for Cuda {
     }
 
     fn refresh(device: &Device) {
-        if POOLS.any() || GRAPHS.any() {
-            let change = device.change();
-            Self::settle_pools(device);
-            drop(change);
-        }
+        hook_graph::refresh_with_pools(device);
         PHYSICAL.refresh(device);
     }
 
     fn settle_pools(device: &Device) {
-        if POOLS.any() {
-            hook_pool::refresh(device);
-        }
-        if GRAPHS.any() {
-            hook_graph::settle(device, 0);
-        }
+        hook_graph::settle_with_pools(device);
     }
 
     fn reclaim(device: &Device) -> bool {

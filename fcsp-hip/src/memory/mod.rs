@@ -24,7 +24,6 @@ use core::ffi::c_void;
 use fcsp_hook::backend::{Capture, DriverMemory};
 use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
-use self::graph::GRAPHS;
 use self::pool::POOLS;
 use self::vmm::PHYSICAL;
 use crate::call_real;
@@ -87,21 +86,12 @@ impl DriverMemory for Hip {
     }
 
     fn refresh(device: &Device) {
-        if POOLS.any() || GRAPHS.any() {
-            let change = device.change();
-            Self::settle_pools(device);
-            drop(change);
-        }
+        hook_graph::refresh_with_pools(device);
         PHYSICAL.refresh(device);
     }
 
     fn settle_pools(device: &Device) {
-        if POOLS.any() {
-            hook_pool::refresh(device);
-        }
-        if GRAPHS.any() {
-            hook_graph::settle(device, 0);
-        }
+        hook_graph::settle_with_pools(device);
     }
 
     fn reclaim(device: &Device) -> bool {

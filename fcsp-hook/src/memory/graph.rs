@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::Backend;
 use crate::device::{Device, Hold};
+use crate::memory::pool::{self, Pooled};
 use crate::process::Scope;
 use crate::recordings::{Origin, Recordings};
 use crate::setup::{Inside, SetupOnce};
@@ -189,6 +190,26 @@ pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
         device.release(held - now);
     }
     held > now
+}
+
+/// Enters the bytes that pools and graphs have reserved by now. For
+/// [`crate::backend::DriverMemory::settle_pools`].
+pub fn settle_with_pools<B: Pooled + GraphMemory>(device: &Device<B>) {
+    if B::pools().any() {
+        pool::refresh(device);
+    }
+    if B::graphs().any() {
+        settle(device, 0);
+    }
+}
+
+/// Enters the same, bracketed. For [`crate::backend::DriverMemory::refresh`].
+pub fn refresh_with_pools<B: Pooled + GraphMemory>(device: &Device<B>) {
+    if B::pools().any() || B::graphs().any() {
+        let change = device.change();
+        settle_with_pools(device);
+        drop(change);
+    }
 }
 
 /// Bytes held for the growth that a launch may cause.
