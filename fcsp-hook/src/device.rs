@@ -4,20 +4,20 @@
 //! The driver takes memory that no call asks for: contexts, code, streams, local memory, the unused
 //! rest of what it cuts small requests from. It is not predicted but measured: the management
 //! library's figure for this process, less the allocations this process knows of, is the overhead.
-//! Measuring takes 22 us (NVML, H100), so it is done where it can change an answer: when a request
-//! would end within [`NEAR`] of the quota, when memory information is asked for, after a context is
-//! created close to the quota. Away from the quota the figure may lag; at the quota it does not. A
-//! new context counts with [`crate::backend::Devices::CONTEXT_ESTIMATE`] until then; what it is
-//! known to take is held before it is made (`device/contexts.rs`).
+//! Measuring takes 22 us (NVML, H100), so it is done where it can change an answer. That is when a
+//! request would end within [`NEAR`] of the quota, when the program asks for memory information,
+//! and after a context is made close to the quota. Far from the quota the figure may lag. A new
+//! context counts with [`crate::backend::Devices::CONTEXT_ESTIMATE`] until then; what it is known
+//! to take is held before it is made (`device/contexts.rs`).
 //!
 //! In a PID namespace the library lists this process under a number that it does not know:
 //! `device/listed.rs` finds its entry.
 //!
-//! Where that library cannot be asked (a container without it), lists no process, or does not know
-//! their figures, the overhead is what contexts are estimated at and what the device's free memory
-//! fell by while code was loaded or a limit raised, less what this process allocated meanwhile.
-//! Neighbours that allocate at that moment are then counted as ours, those that free hide as much;
-//! code that the driver loads lazily is not seen at all.
+//! That library may be missing (a container), list no process, or not know their figures. The
+//! overhead is then the estimate of the contexts and the fall of the device's free memory. Only its
+//! fall while code was loaded or a limit raised counts, less this process's allocations. Memory
+//! that neighbours allocate at that moment counts as overhead, memory that they free hides as much.
+//! Code that the driver loads lazily is not seen at all.
 
 mod calls;
 mod contexts;
@@ -59,23 +59,22 @@ pub const NEAR: u64 = 1 << 30;
 pub struct Device<B: Backend> {
     /// Ordinal in this process.
     pub ordinal: i32,
-    /// Who it is everywhere.
+    /// Identity, the same in every process.
     pub identity: DeviceIdentity,
-    /// What the backend keeps for it.
+    /// State that the backend keeps for it.
     pub own: B::PerDevice,
     memory: B::Memory,
     tenant: &'static Tenant,
-    /// The generation of the control page, and the one that `limit` and `compute` are of.
+    /// The generation word of the control page, and the generation that `compute` was read at.
     page: &'static AtomicU64,
     generation: AtomicU64,
     /// The same of the tenants that this one is a part of, from the inside outwards.
     outer_pages: Box<[(&'static AtomicU64, AtomicU64)]>,
-    /// Whether process numbers here are those that the management library lists.
+    /// True if processes have the same numbers here as in the management library's list.
     own_numbers: bool,
-    /// Whether the last measurement found that the management library does not know what this
-    /// process holds.
+    /// True if the management library did not know this process's figure at the last measurement.
     unknown: AtomicBool,
-    /// Whether anything has been measured yet.
+    /// True once the overhead was measured.
     asked: AtomicBool,
     /// Held by the thread that makes or ends a context which other threads may use at once.
     turn: Mutex<()>,
@@ -85,7 +84,7 @@ pub struct Device<B: Backend> {
     measure: Mutex<()>,
     /// Measurements begun and ended: odd while one is taken.
     measurements: AtomicU32,
-    /// What small requests take their bytes from, far from the quota.
+    /// Reservation cache of small requests far from the quota.
     ahead: Ahead,
     /// Overhead by estimates and differences, for a process that the management library does not
     /// show.
@@ -96,7 +95,7 @@ pub struct Device<B: Backend> {
     under_way: AtomicU64,
     /// True if driver calls of other threads spanned the whole of the last measurement: its figure
     /// may count their bytes twice. Written with `measure` held.
-    unsettled: AtomicBool,
+    overlapped: AtomicBool,
     /// Requests that never end: a jump has left their driver calls. Nobody waits for them again.
     abandoned: AtomicU64,
     /// The compute share to keep; null while there is none, or none that holds anything back.
@@ -146,7 +145,7 @@ impl<B: Backend> Device<B> {
             unseen: AtomicU64::new(0),
             contexts: Mutex::new(Vec::new()),
             under_way: AtomicU64::new(0),
-            unsettled: AtomicBool::new(false),
+            overlapped: AtomicBool::new(false),
             abandoned: AtomicU64::new(0),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),
@@ -154,7 +153,7 @@ impl<B: Backend> Device<B> {
         })
     }
 
-    /// The place in the tenant's region.
+    /// Returns the place in the tenant's region.
     pub fn place(&self) -> &Attachment {
         self.memory.place()
     }
@@ -164,13 +163,14 @@ impl<B: Backend> Device<B> {
         self.memory.count_refusal(bytes);
     }
 
-    /// Bytes the tenant may hold here, as of now: a changed control page is noticed by one load.
+    /// Returns the bytes that the tenant may hold here now. One load notices a changed control
+    /// page.
     #[inline]
     pub fn limit(&self) -> u64 {
         self.memory.limit()
     }
 
-    /// Whether the limits known are those that the control pages say.
+    /// Returns true if the known limits are those of the control pages.
     #[inline]
     fn is_current(&self) -> bool {
         let is_seen = |word: &AtomicU64, seen: &AtomicU64| {
@@ -184,7 +184,7 @@ impl<B: Backend> Device<B> {
                     .all(|(word, seen)| is_seen(word, seen)))
     }
 
-    /// The compute share to keep here, if there is one.
+    /// Returns the compute share to keep here, if there is one.
     #[inline]
     pub fn compute(&self) -> Option<&'static Compute<B>> {
         if !self.is_current() {
@@ -194,8 +194,8 @@ impl<B: Backend> Device<B> {
         unsafe { self.compute.load(Ordering::Acquire).as_ref() }
     }
 
-    /// The compute share of this device if there ever was one to keep: what it remembers of handles
-    /// must be forgotten in time although the limit is lifted for now.
+    /// Returns the compute share of this device if there ever was one. The handles that it
+    /// remembers must be forgotten in time even while the limit is lifted.
     pub fn compute_made(&self) -> Option<&'static Compute<B>> {
         // SAFETY: compute states are leaked, never freed. Acquire pairs with their publication.
         unsafe { self.compute_made.load(Ordering::Acquire).as_ref() }
@@ -218,7 +218,7 @@ impl<B: Backend> Device<B> {
             return;
         };
         self.generation.store(generation, Ordering::Relaxed);
-        // Launches look at one page: the one that the share is of.
+        // Launches look at one page: that of the share.
         let (page, generation) = match self.outer_pages.last() {
             Some((word, known)) => (*word, known.load(Ordering::Relaxed)),
             None => (self.page, generation),
@@ -271,15 +271,16 @@ impl<B: Backend> Device<B> {
         Some(SetupOnce::publish_made(&self.compute_made, made))
     }
 
-    /// Where this process says since when a launch waits: in the tenant whose share it waits for.
+    /// Returns the word in which this process publishes since when a launch waits. It lies in the
+    /// region of the tenant whose share is waited for.
     fn wait_word(&self) -> &'static AtomicU64 {
         // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped
         // until the process ends: a forked child has an empty page there, which it may write.
         unsafe { &*core::ptr::from_ref(&self.place().outermost().slot().waiting_since) }
     }
 
-    /// Waits for the calling thread's turn to make or end a context that several threads may use:
-    /// whoever finds the context there finds it counted.
+    /// Locks the making and ending of contexts that several threads may use. A thread that finds
+    /// such a context finds it counted.
     pub fn context_turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -295,7 +296,7 @@ impl<B: Backend> Device<B> {
         self.memory.charge(bytes);
     }
 
-    /// What the driver holds for this process by our own account.
+    /// Returns the driver account of this process.
     #[inline]
     fn physical(&self) -> Physical<'_> {
         Physical(&self.place().slot().allocated)
@@ -328,29 +329,29 @@ impl<B: Backend> Device<B> {
         self.overhead_changed();
     }
 
-    /// Whether the tenant has a quota here and is within [`NEAR`] of it.
+    /// Returns true if the tenant has a quota here and is within [`NEAR`] of it.
     #[inline]
     pub fn is_near(&self) -> bool {
         let limit = self.limit();
         limit != u64::MAX && self.memory.room_under(limit) < NEAR
     }
 
-    /// Whether `bytes` more would leave the tenant within its quota, as things are at this moment.
+    /// Returns true if `bytes` more would leave the tenant within its quota at this moment.
     pub fn has_room_for(&self, bytes: u64) -> bool {
         self.memory.room_under(self.limit()) >= bytes
     }
 
-    /// Whether the tenant holds more than its quota.
+    /// Returns true if the tenant holds more than its quota.
     pub fn is_over(&self) -> bool {
         self.over() > 0
     }
 
-    /// Bytes by which it does.
+    /// Returns the bytes that the tenant holds beyond its quota.
     pub fn over(&self) -> u64 {
         self.memory.over()
     }
 
-    /// Fresh figures for an answer to the tenant.
+    /// Returns fresh figures for an answer to the tenant.
     pub fn usage(&self) -> Usage {
         let limit = self.limit();
         self.memory.reap_if_due();

@@ -1,8 +1,8 @@
-//! Requests under way: bytes are reserved for them, and their charge is not reconciled yet.
+//! Pending requests: bytes are reserved for them, and their charge is not reconciled yet.
 //!
 //! A request may reserve more than it will take, and a driver call that fails takes nothing.
 //! Between the call and its entry a measurement may also count the same bytes a second time. So a
-//! refusal is exact only if no request of the tenant was under way from before the attempt to after
+//! refusal is exact only if no request of the tenant was pending from before the attempt to after
 //! it. [`Attachment::requests`] tells, by one word for each process.
 
 use super::Attachment;
@@ -15,14 +15,14 @@ const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 /// One request that has ended, in the bits above.
 const ENDED: u64 = 1 << COUNT_BITS;
 
-/// A request under way. It ends when dropped: its bytes must be reconciled by then.
+/// A pending request. It ends when dropped: its bytes must be reconciled by then.
 #[derive(Debug)]
 #[must_use = "a request ends when it is dropped"]
-pub struct Request<'a> {
+pub struct PendingRequest<'a> {
     place: &'a Attachment,
 }
 
-impl Request<'_> {
+impl PendingRequest<'_> {
     /// Ends a request that has changed nothing: its reservation was refused.
     pub fn cancel(self) {
         self.place.change_requests(1_u64.wrapping_neg());
@@ -30,7 +30,7 @@ impl Request<'_> {
     }
 }
 
-impl Drop for Request<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
         self.place.change_requests(ENDED - 1);
     }
@@ -39,13 +39,13 @@ impl Drop for Request<'_> {
 /// The requests of a tenant at one moment, and of the tenants that it is a part of. Two equal
 /// readings mean that none has ended in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Requests {
+pub struct PendingRequests {
     under_way: u64,
     ended: u64,
 }
 
-impl Requests {
-    /// Requests under way.
+impl PendingRequests {
+    /// Returns the number of pending requests.
     pub fn under_way(self) -> u64 {
         self.under_way
     }
@@ -58,9 +58,9 @@ impl Requests {
 
 impl Attachment {
     /// Says that this process has a request under way. Comes before its bytes are reserved.
-    pub fn request(&self) -> Request<'_> {
+    pub fn request(&self) -> PendingRequest<'_> {
         self.change_requests(1);
-        Request { place: self }
+        PendingRequest { place: self }
     }
 
     fn change_requests(&self, by: u64) {
@@ -72,8 +72,8 @@ impl Attachment {
     }
 
     /// Reads which requests are under way, in this process and in the tenant's others.
-    pub fn requests(&self) -> Requests {
-        let mut all = Requests {
+    pub fn requests(&self) -> PendingRequests {
+        let mut all = PendingRequests {
             under_way: 0,
             ended: 0,
         };
@@ -86,7 +86,7 @@ impl Attachment {
             }
         }
         if let Some(outer) = &self.outer {
-            let Requests { under_way, ended } = outer.place.requests();
+            let PendingRequests { under_way, ended } = outer.place.requests();
             all.under_way = all.under_way.wrapping_add(under_way);
             all.ended = all.ended.wrapping_add(ended);
         }

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use fcsp_core::clock::Countdown;
 use fcsp_core::memory::{Denied, MemoryTracker};
-use fcsp_core::region::requests::Request;
+use fcsp_core::region::requests::PendingRequest;
 
 use super::{Device, NEAR};
 use crate::backend::Backend;
@@ -28,7 +28,7 @@ const LOOK_NS: u64 = 100_000;
 #[must_use = "the request ends when this is dropped"]
 pub struct Hold<'a> {
     /// The request; `None` where the quota is far.
-    request: Option<Request<'a>>,
+    request: Option<PendingRequest<'a>>,
 }
 
 impl Hold<'_> {
@@ -168,7 +168,7 @@ impl<B: Backend> Device<B> {
             let abandoned = self.abandoned.load(Ordering::Relaxed);
             let is_exact = before == after
                 && before.under_way() <= abandoned
-                && !self.unsettled.load(Ordering::Relaxed);
+                && !self.overlapped.load(Ordering::Relaxed);
             if is_exact && !makes_contexts {
                 // Fewer than were abandoned: those of a process that is gone.
                 self.abandoned.store(after.under_way(), Ordering::Relaxed);

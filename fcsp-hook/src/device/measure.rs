@@ -84,7 +84,7 @@ impl<B: Backend> Device<B> {
                     self.stale.store(true, Ordering::Relaxed);
                 }
                 // Relaxed, here and below: with the lock held, and a hint for others.
-                self.unsettled.store(false, Ordering::Relaxed);
+                self.overlapped.store(false, Ordering::Relaxed);
                 return self.set_overhead(overhead, held);
             }
             // Between calls of other threads, the two figures belong to different moments. If that
@@ -94,7 +94,7 @@ impl<B: Backend> Device<B> {
                 self.set_overhead(overhead.max(known), held);
             }
         }
-        self.unsettled.store(true, Ordering::Relaxed);
+        self.overlapped.store(true, Ordering::Relaxed);
         self.stale.store(true, Ordering::Relaxed);
     }
 
