@@ -20,13 +20,13 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// Tells kinds of device work apart.
+/// Classification of device work.
 pub trait StreamClassifier: Send + Sync {
     /// Returns the class of a kernel's launches.
     fn classify(&self, launch: &Launch<'_>) -> Class;
 }
 
-/// Goes by the kernel's name, and where there is none by nothing.
+/// Classifier by the kernel's name. Work without a known name is [`Class::Other`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByName;
 

@@ -54,13 +54,13 @@ const NAP_NS: u64 = 20_000;
 /// A sum of generations that no look has found yet.
 const UNREAD: u64 = u64::MAX;
 
-/// What a user of [`Governor::submit`] knows of its queue: how to learn what the device has done.
+/// Markers on the queue of a user of [`Governor::submit`]. They tell what the device has done.
 pub trait Markers {
     /// Puts a marker at the end of what has been submitted, and remembers the position with it.
     fn put(&mut self, at: Marker);
 
-    /// The last position that the device has passed, if it has passed one since this was last
-    /// asked.
+    /// Returns the last position that the device has passed, if it has passed one since the last
+    /// call.
     fn passed(&mut self) -> Option<Marker>;
 }
 
@@ -70,9 +70,9 @@ pub trait Markers {
 pub struct Governor<'p> {
     limiter: ShareLimiter<'p>,
     costs: CostTable,
-    /// Whether anything was submitted since the last marker.
+    /// True if anything was submitted since the last marker.
     unmarked: AtomicBool,
-    /// Since when a thread stands waiting for work in flight, ns; 0 if none does.
+    /// Instant since which a thread waits for work in flight, ns; 0 for none.
     blocked_at: AtomicU64,
     /// The device time that neighbours had had by then, ns.
     others: AtomicU64,
@@ -100,7 +100,7 @@ impl Followed<'_> {
     }
 }
 
-/// The reason why there is no governor.
+/// The reason why no rate limiter can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum GovernorError {
     /// The parameters contradict each other, or a share is not above 0 and up to 100 %.
@@ -118,7 +118,7 @@ pub enum GovernorError {
 }
 
 impl<'p> Governor<'p> {
-    /// Makes a governor for the tenant of this page, among the neighbours of the same device.
+    /// Makes a rate limiter for the tenant of this page, among the neighbours of the same device.
     ///
     /// # Errors
     ///
@@ -207,12 +207,12 @@ impl<'p> Governor<'p> {
         self.limiter.params()
     }
 
-    /// What the tenant has had so far, all its processes together.
+    /// Returns the counters of the tenant, all its processes together.
     pub fn counters(&self) -> Counters {
         self.limiter.counters()
     }
 
-    /// Device time submitted by this process and not known to be done.
+    /// Returns the device time submitted by this process and not known to be complete.
     pub fn in_flight(&self) -> Duration {
         Duration::from_nanos(self.limiter.in_flight())
     }
@@ -240,7 +240,7 @@ impl<'p> Governor<'p> {
         result
     }
 
-    /// Stands at the gate until the work may go; says whether to put a marker behind it.
+    /// Waits until the work may go. Returns true if a marker is wanted behind it.
     #[cold]
     fn stand<Q: Markers>(&self, work: &Work, cost: u64, queue: &mut Q) -> bool {
         loop {
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(governor.limiter.params(), Params::strict(100_000));
     }
 
-    /// Device time that a lone tenant is let have within a second of a clock that only this moves.
+    /// Returns the device time that a lone tenant is admitted in one second of a test's own clock.
     fn admitted(params: Params) -> f64 {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
@@ -445,8 +445,7 @@ mod tests {
         assert!(admitted(Params::balanced(250_000)) > 0.99);
     }
 
-    /// Work that is charged 3 us and takes 5 ms, waited for each time: what a wait shows is
-    /// charged.
+    /// Checks that waits reconcile: work that is charged 3 us takes 5 ms, and is waited for.
     #[test]
     fn what_the_device_did_is_charged_where_the_host_waits_for_it() {
         let dir = tempfile::tempdir().unwrap();

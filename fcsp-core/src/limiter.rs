@@ -4,9 +4,8 @@
 //!
 //! 1. before each piece of work, [`RateLimiter::try_admit`] with what it is charged; if that is
 //!    false, [`RateLimiter::ask`], which says to go, to drain or to wait, and ask again;
-//! 2. where the answer requests a marker, and before it waits, it has the device tell when
-//!    everything submitted so far is done (an event, a fence, a callback) and remembers the
-//!    [`RateLimiter::position`];
+//! 2. where the answer requests a marker, and before it waits, it puts a marker behind everything
+//!    submitted so far (an event, a fence, a callback) and keeps the [`RateLimiter::position`];
 //! 3. when the device has passed that, [`RateLimiter::passed`] with the position;
 //! 4. around a wait of its own for the device, [`RateLimiter::block`] and [`RateLimiter::resume`].
 //!
@@ -25,7 +24,7 @@ use crate::share::params::Params;
 pub use crate::share::gate::{Line, Marker, Stretch, Verdict};
 pub use crate::share::policy::Reason;
 
-/// A piece of device work about to be submitted.
+/// Device work about to be submitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
     /// Identifies the kernel and its launch shape, or the graph: what its cost is remembered under.
@@ -33,16 +32,16 @@ pub struct Work {
     pub key: u64,
     /// Thread blocks, for a first guess of the cost; 0 where that means nothing.
     pub blocks: u64,
-    /// What kind of work it is.
+    /// Class of the work.
     pub class: Class,
 }
 
-/// What [`crate::governor::Governor::admit`] says to a program that does the steps itself.
+/// Answer of [`crate::governor::Governor::admit`] to a program that does the steps itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Submit now; the work is charged.
     Go {
-        /// Whether to put a marker behind it.
+        /// True if a marker is wanted behind the work.
         marker: bool,
     },
     /// Too much is in flight: wait for a marker to be passed, then ask again. Not for longer than a
@@ -60,7 +59,7 @@ pub enum Admission {
 pub struct Others {
     /// Their device time, ns.
     pub ns: u64,
-    /// Number of those that may have run.
+    /// Number of tenants that may have run.
     pub tenants: u64,
 }
 
@@ -192,7 +191,7 @@ pub trait RateLimiter: Send + Sync {
     fn set_ranks(&self, _several: bool) {}
 }
 
-/// Lets everything through.
+/// Limiter that admits everything.
 #[derive(Debug, Default)]
 pub struct Unlimited(Line);
 

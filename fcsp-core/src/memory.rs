@@ -16,25 +16,25 @@ pub struct Denied {
     pub limit: u64,
 }
 
-/// What a tenant holds and may hold on one device, in bytes.
+/// Memory that a tenant holds and may hold on one device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     /// Held now.
     pub used: u64,
     /// Allowed; `u64::MAX` without a limit.
     pub limit: u64,
-    /// What the device has.
+    /// Size of the device's memory.
     pub total: u64,
 }
 
 impl Usage {
-    /// The size of the device as the tenant should see it.
+    /// Returns the size of the device's memory as the tenant should see it.
     pub fn visible_total(&self) -> u64 {
         self.limit.min(self.total)
     }
 
-    /// The free memory as the tenant should see it, when the device itself has `physical` bytes
-    /// free.
+    /// Returns the free memory as the tenant should see it, when the device itself has `physical`
+    /// bytes free.
     pub fn visible_free(&self, physical: u64) -> u64 {
         self.limit
             .saturating_sub(self.used)
@@ -135,7 +135,7 @@ pub struct Reservation<'a, T: MemoryTracker> {
 }
 
 impl<T: MemoryTracker> Reservation<'_, T> {
-    /// The driver said yes: the bytes stay held until released.
+    /// Keeps the bytes held until they are released: the driver has granted the request.
     pub fn keep(self) {
         std::mem::forget(self);
     }

@@ -1,7 +1,7 @@
 //! The process manager: which processes belong to a tenant, and which of them live.
 
-/// What a process says of itself when it takes a slot. Ownership does not rest on it: the kernel's
-/// lock on the slot does.
+/// Description of a process by itself, written when it takes a slot. Ownership does not rest on it:
+/// it rests on the kernel's lock on the slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Process number in its own namespace.
@@ -12,7 +12,7 @@ pub struct Identity {
     pub name: String,
 }
 
-/// This process.
+/// Returns the description of this process.
 pub fn myself() -> Identity {
     let (name, start_time) = stat("self").unwrap_or_default();
     Identity {
@@ -22,13 +22,13 @@ pub fn myself() -> Identity {
     }
 }
 
-/// Name and start time from `/proc/<which>/stat`.
+/// Reads name and start time from `/proc/<which>/stat`.
 pub fn stat(which: &str) -> Option<(String, u64)> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{which}/stat")).ok()?)
 }
 
-/// The name stands in parentheses and may itself hold any character; start time is the 22nd field
-/// (proc(5)).
+/// Parses name and start time. The name is in parentheses and may hold any character; the start
+/// time is the 22nd field (proc(5)).
 fn parse_stat(text: &str) -> Option<(String, u64)> {
     let (open, close) = (text.find('(')?, text.rfind(')')?);
     let start_time = text
@@ -40,17 +40,16 @@ fn parse_stat(text: &str) -> Option<(String, u64)> {
     Some((text.get(open + 1..close)?.to_owned(), start_time))
 }
 
-/// Who is in a tenant. Processes are told apart and found dead by the kernel, never by what they
-/// claim.
+/// Members of a tenant. The kernel tells which process is alive, never the process's own claim.
 pub trait ProcessManager {
-    /// Why joining failed.
+    /// Reason why joining failed.
     type Error;
 
     /// Processes that live now, as far as this tenant's shared files say.
     fn alive(&self) -> Result<Vec<Identity>, Self::Error>;
 }
 
-/// Knows nobody and has nothing to clear: for a program that only governs itself.
+/// Process manager without members, for a program that only limits itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unlimited;
 

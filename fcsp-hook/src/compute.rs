@@ -1,10 +1,9 @@
 //! One device's compute share as this process keeps it: binds the core's gate to queues, events and
 //! function handles.
 //!
-//! A launch asks the gate with its learned cost. Nearly all go on at once; about once in some
-//! hundred microseconds of GPU time the slow path publishes, looks at the neighbours and may wait,
-//! here, on the caller's thread: nothing is deferred to another thread, so no parameter is copied
-//! and no order changes.
+//! A launch asks the gate with its learned cost. Nearly all launches go on at once. About once in
+//! some hundred microseconds of GPU time the slow path publishes, reads the neighbours' pages and
+//! may wait. It waits on the caller's thread: no parameter is copied, and no order changes.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -38,9 +37,9 @@ use marks::{Marks, Since};
 use prices::{Key, Prices};
 use timing::{Others, Timing};
 
-/// How long a thread asks again and again for a marker, yielding its core, before it sleeps between
-/// questions, ns: a kernel or two. A sleep ends 50 us late and more, for which a device that is
-/// given one kernel at a time would stand idle.
+/// Time for which a thread polls a marker and yields its core before it sleeps between questions,
+/// ns: a kernel or two. A sleep ends 50 us late and more, for which a device that is given one
+/// kernel at a time would be idle.
 const SPIN_NS: u64 = 250_000;
 /// The sleep between two questions for a marker, ns.
 const NAP_NS: u64 = 20_000;
@@ -52,24 +51,24 @@ const DRAIN_NS: u64 = 2_000_000;
 pub struct Compute<B: Backend> {
     limiter: B::Limiter,
     prices: Prices,
-    /// What is known of function handles and executable graphs.
+    /// Classes and names of function handles and executable graphs.
     pub functions: Functions<B::Classifier>,
     timing: Timing,
     events: Events,
     marks: Marks,
-    /// What other processes of the tenant had been charged when that was seen last, and until when
-    /// their work may be on the device, ns.
+    /// Charges of the tenant's other processes at the last look, and the instant until which their
+    /// work may be on the device, ns.
     siblings: AtomicU64,
     siblings_until: AtomicU64,
-    /// Whether queues other than that of the last launch have had work since the device was last
-    /// known idle.
+    /// True if queues beside that of the last launch have had work since the device was last known
+    /// idle.
     several_queues: AtomicBool,
-    /// Whether others have had work since the last mark.
+    /// True if other queues have had work since the last mark.
     mixed_queues: AtomicBool,
-    /// Whether a launch has waited for its turn since the last mark.
+    /// True if a launch has waited for its turn since the last mark.
     interrupted: AtomicBool,
     marked_ns: AtomicU64,
-    /// Whether work whose cost is not settled yet was launched since the last mark.
+    /// True if work whose cost has not converged was launched since the last mark.
     unsettled: AtomicBool,
     vendor: PhantomData<B>,
 }
@@ -81,19 +80,17 @@ const SAMPLE_EVERY_NS: u64 = 4_000_000;
 /// Work about to be submitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
-    /// What its cost is remembered under.
+    /// Key of its cost.
     pub key: u64,
-    /// What the cost of all work like it is remembered under, whatever its handle; 0 if nobody can
-    /// tell.
+    /// Key of the cost of all work like it, whatever its handle; 0 if unknown.
     pub content: u64,
     /// Thread blocks, 0 where that means nothing.
     pub blocks: u64,
-    /// What kind of work it is.
+    /// Class of the work.
     pub class: Class,
-    /// Whether it is time to time this one.
+    /// True if this launch is to be timed.
     pub sample: bool,
-    /// Whether enough of it was timed for its cost to be remembered as it is until a measurement
-    /// changes it.
+    /// True if its cost has converged: it is kept until a measurement changes it.
     pub settled: bool,
 }
 
@@ -107,8 +104,8 @@ impl Work {
 }
 
 impl<B: Backend> Compute<B> {
-    /// The limiter for `tenant` on `device`. `wait_word` is where this process says since when a
-    /// launch waits.
+    /// Opens the limiter for `tenant` on `device`. In `wait_word` this process publishes since when
+    /// a launch waits.
     ///
     /// The thread that needs it first may have a small stack: each step has a frame of its own,
     /// which is gone when the next begins.
@@ -158,14 +155,14 @@ impl<B: Backend> Compute<B> {
         })
     }
 
-    /// New limits; felt at the next launch.
+    /// Sets new limits, in force from the next launch.
     pub fn set(&self, params: Params, paused: bool) {
         self.limiter.set_limits(params, paused);
     }
 
-    /// Admits a launch of `key` on `queue` if there is nothing to think about: its cost and class
-    /// are settled, it is the queue of the last launch, nothing is to be timed, and there is
-    /// credit. False: [`Compute::submit`] it.
+    /// Admits a launch of `key` on `queue` where the fast path can. Its cost and class have
+    /// converged, it is the queue of the last launch, nothing is to be timed, and there is credit.
+    /// Otherwise returns false: [`Compute::submit`] it.
     #[inline(always)]
     pub fn admits(&self, key: u64, queue: usize) -> bool {
         let Some((cost, _)) = self.prices.told(key) else {
@@ -202,7 +199,7 @@ impl<B: Backend> Compute<B> {
         call()
     }
 
-    /// Long work may be timed more often: what that costs is small against it.
+    /// Times long work more often: the cost of timing is small compared with it.
     fn sample_sooner(&self, cost: u64) {
         let countdown = self.countdown();
         let left = countdown.load(Ordering::Relaxed);
@@ -301,7 +298,7 @@ impl<B: Backend> Compute<B> {
             .record::<B>(&self.limiter, &self.events, queue, since, now);
     }
 
-    /// The same, unless there is one already.
+    /// Marks the tail of a queue, unless there is a mark already.
     fn mark_tail(&self, queue: usize, now: u64) {
         if self.limiter.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
             self.mark(queue, now);
@@ -312,8 +309,8 @@ impl<B: Backend> Compute<B> {
     /// for a while.
     fn drain(&self, to: u64, since: u64) {
         if self.marks.is_empty() {
-            // No event was to be had: nobody says when, and the gate asked at once would answer the
-            // same.
+            // No event is available: nothing tells when, and the gate would answer the same at
+            // once.
             nap(NAP_NS);
         }
         loop {
@@ -323,7 +320,7 @@ impl<B: Backend> Compute<B> {
                 return;
             }
             if now < since + SPIN_NS {
-                // Whoever else wants this core has it: on a full machine it may be the work that is
+                // Another thread may use this core: on a full machine it may be the work that is
                 // waited for.
                 std::thread::yield_now();
             } else {
@@ -356,9 +353,8 @@ impl<B: Backend> Compute<B> {
         &self.limiter.line().countdown
     }
 
-    /// An executable graph was made of these kernels, each with its thread blocks: its class is the
-    /// one that most of their time goes into. Never a collective's: no guess lets work through for
-    /// free.
+    /// Records an executable graph of these kernels, each with its thread blocks. Its class is that
+    /// of most of their time, but never a collective: no estimate may let work through for free.
     pub fn graph_made(&self, executable: usize, kernels: &[(usize, u64)]) {
         let mut time = [0u64; Class::ALL.len()];
         let mut content = kernels.len() as u64;
@@ -390,14 +386,14 @@ impl<B: Backend> Compute<B> {
             .graph_made(executable, most.unwrap_or(Class::Other), content);
     }
 
-    /// Whether the host would have to wait: nothing of this process is in flight otherwise.
+    /// Returns true if work of this process is in flight: the host would have to wait.
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.limiter.in_flight() > 0
     }
 }
 
-/// What is empty after a synchronisation.
+/// Queues that a synchronisation leaves empty.
 #[derive(Debug, Clone, Copy)]
 pub enum Drains {
     /// The whole context.
@@ -414,12 +410,12 @@ pub enum Drains {
 }
 
 impl Drains {
-    /// Whether the call waits for the device's work and does none of its own.
+    /// Returns true if the call waits for the device's work and does none of its own.
     fn is_work(self) -> bool {
         matches!(self, Self::Everything | Self::Queue(_) | Self::Something)
     }
 
-    /// The queue that the call names: it is there, and the caller may use it.
+    /// Returns the queue that the call names: it exists, and the caller may use it.
     fn named(self) -> Option<usize> {
         match self {
             Self::Queue(queue) | Self::Copied(queue) | Self::PartOf(queue) => Some(queue),

@@ -28,7 +28,7 @@ use crate::device::{Change, Device, Hold};
 use crate::process::{Governed, Scope};
 use crate::setup::Inside;
 
-/// What is known of one live allocation.
+/// Record of one live allocation.
 #[derive(Clone)]
 pub struct Record<B: Backend> {
     /// The device that pays.
@@ -37,11 +37,11 @@ pub struct Record<B: Backend> {
     pub context: usize,
     /// Bytes held against the quota.
     pub bytes: u64,
-    /// Where it came from.
+    /// Source of the allocation.
     pub origin: Origin<B::Origin>,
 }
 
-/// Where an allocation came from.
+/// Source of an allocation.
 #[derive(Debug, Clone)]
 pub enum Origin<O> {
     /// The driver's own heap; the management library counts it.
@@ -53,12 +53,12 @@ pub enum Origin<O> {
     Own(O),
 }
 
-/// What the driver gives up with an allocation.
+/// Bytes that the driver releases with an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Given {
     /// Bytes, 0 for none: what the allocation is part of stays.
     pub bytes: u64,
-    /// Whether the management library counts them.
+    /// True if the management library counts them.
     pub counted: bool,
 }
 
@@ -70,19 +70,19 @@ impl Given {
     };
 }
 
-/// What an allocation asks for.
+/// Request for an allocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
     /// The driver's function, for the log.
     pub what: &'static str,
     /// Bytes that the driver is expected to take, its rounding included.
     pub bytes: u64,
-    /// Whether the management library will count them.
+    /// True if the management library will count them.
     pub counted: bool,
 }
 
-/// Hold, call, enter or roll back, on the calling thread's device; with [`allocate`] for the rest.
-/// Everything goes straight to the driver inside a wrapper and where nobody governs.
+/// Makes an allocation on the calling thread's device, as [`allocate`] does. Inside a wrapper, and
+/// in a process without limits, the call goes straight to the driver.
 pub fn allocate_here<B: Backend>(
     request: Request,
     call: impl Fn() -> B::Status,
@@ -102,9 +102,9 @@ pub fn allocate_here<B: Backend>(
     }
 }
 
-/// Hold, call, enter or roll back. After the driver has written its result, `address` reads it, and
-/// `true_bytes` says what was truly taken, where the driver decides that. An allocation that passes
-/// the quota by what could not be foreseen is taken back through `free`.
+/// Makes an allocation: holds its bytes, calls the driver, then enters or rolls back. After the
+/// driver has written its result, `address` reads it, and `true_bytes` returns the size that the
+/// driver chose. An allocation that passes the quota by that size is taken back through `free`.
 #[inline]
 pub fn allocate<B: Backend>(
     device: &'static Device<B>,
@@ -135,8 +135,8 @@ pub fn allocate<B: Backend>(
     enter_taken(address(), record, held, free)
 }
 
-/// The same for what is not small, or near the quota: two atomic changes of the ledger, and one of
-/// the process's account or two.
+/// Makes an allocation that is not small, or is near the quota: two atomic changes of the ledger,
+/// and one or two of the process's account.
 fn allocate_by_ledger<B: Backend>(
     device: &'static Device<B>,
     context: usize,
@@ -219,7 +219,7 @@ fn enter_taken<B: Backend>(
     B::SUCCESS
 }
 
-/// The driver has taken more than could be foreseen: if that passes the quota, it is taken back.
+/// Takes an allocation back if it passes the quota by more than its request.
 #[cold]
 fn refuse_if_over<B: Backend>(
     device: &'static Device<B>,
@@ -234,9 +234,9 @@ fn refuse_if_over<B: Backend>(
     B::SUCCESS
 }
 
-/// A wrapper's answer. A refusal stands where the driver would accept the request's other
-/// arguments, as `usable` says. Where it would not, the driver answers in its own words. What it
-/// grants all the same is given back through `undo`.
+/// Returns a wrapper's answer. A refusal stands where the driver would accept the request's other
+/// arguments, as `usable` tells. Elsewhere the driver itself answers, through `call`. Memory that
+/// it grants all the same is given back through `undo`.
 #[inline]
 pub fn or_wrong_argument<B: Backend>(
     result: B::Status,
@@ -286,9 +286,9 @@ impl<B: Backend> Drop for Unaccounted<B> {
     }
 }
 
-/// As [`allocate`], for what shares pages with others of its kind: the driver may take up to
-/// `spare` bytes more for it. Near the quota they are held until it is measured what it took; far
-/// from it, a later measurement has it.
+/// Makes an allocation that shares pages with others of its kind, as [`allocate`] does. The driver
+/// may take up to `spare` bytes more. Near the quota they are held until they are measured; far
+/// from it a later measurement has them.
 pub fn allocate_sharing<B: Backend>(
     device: &'static Device<B>,
     context: usize,
@@ -331,8 +331,8 @@ pub fn allocate_sharing<B: Backend>(
 }
 
 /// Holds `bytes` around a call that takes them, and has the management library's count expect them.
-/// For memory that the backend keeps its own books of; it must give them back with [`Device::lost`]
-/// and [`Device::release`].
+/// For memory of which the backend keeps its own records. The backend must give the bytes back with
+/// [`Device::lost`] and [`Device::release`].
 pub fn take<B: Backend>(
     device: &'static Device<B>,
     what: &'static str,
@@ -378,7 +378,7 @@ pub fn free<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> B::St
     }
 }
 
-/// The same inside a wrapper.
+/// Frees an allocation inside a wrapper.
 #[inline]
 pub fn free_inside<B: Backend>(
     _inside: &Inside,
@@ -418,7 +418,7 @@ fn free_by_ledger<B: Backend>(
     result
 }
 
-/// Around a call that gives memory back.
+/// Runs a call that gives memory back.
 #[inline]
 fn give_up<B: Backend>(
     device: &'static Device<B>,
@@ -452,7 +452,7 @@ fn free_elsewhere<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) ->
     }
 }
 
-/// What the driver gives up with what `record` stands for.
+/// Returns the bytes that the driver releases with the allocation of `record`.
 #[inline]
 fn leaves<B: Backend>(record: &Record<B>) -> Given {
     match &record.origin {
@@ -468,8 +468,8 @@ fn leaves<B: Backend>(record: &Record<B>) -> Given {
     }
 }
 
-/// Frees what `record` stands for, which is out of the books already: the driver may hand the
-/// address out again at once. If it refuses, the record goes back in.
+/// Frees the allocation of `record`, which is out of the allocation table already: the driver may
+/// hand the address out again at once. If the driver refuses, the record goes back in.
 fn free_record<B: Backend>(
     address: u64,
     record: Record<B>,

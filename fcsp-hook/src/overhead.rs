@@ -1,6 +1,6 @@
 //! Contexts, code and limits: memory that the driver takes for itself. It is measured (see
-//! [`crate::device`]); here are the calls around those that take it, which are refused after the
-//! fact where the tenant is close to its quota.
+//! [`crate::device`]). This module brackets the driver calls that take it. Near the quota they are
+//! refused after the fact.
 //!
 //! None of this is called often, so one copy of the code serves all callers: each function hands
 //! its closures on by reference.
@@ -55,8 +55,8 @@ fn takes<B: Backend>(
     })
 }
 
-/// As [`takes_memory`], for a call that raises a limit, for which the driver is known to take
-/// `cost` bytes now or later. They are held first. `now` says whether it takes them with the call.
+/// Runs a call that raises a limit, as [`takes_memory`] does. The driver takes `cost` bytes for it,
+/// with the call if `now` is true and later otherwise. They are held first.
 pub fn raises_limit<B: Backend>(
     device: &'static Device<B>,
     what: &'static str,
@@ -86,14 +86,14 @@ pub fn raises_limit<B: Backend>(
     })
 }
 
-/// After a call that lowered a limit, for which the driver has given `freed` bytes back.
+/// Enters a call that lowered a limit, for which the driver has given `freed` bytes back.
 pub fn lowered_limit<B: Backend>(device: &Device<B>, freed: u64) {
     device.saw_less(freed);
     device.overhead_moved();
 }
 
-/// As [`takes_memory`], for calls that make a context; `made` reads its handle. What a context is
-/// known to take is held before the call.
+/// Runs a call that makes a context, as [`takes_memory`] does; `made` reads its handle. The known
+/// size of a context is held before the call.
 #[inline]
 pub fn makes_context<B: Backend>(
     scope: Scope<B>,
@@ -169,8 +169,8 @@ fn enters<B: Backend>(
     })
 }
 
-/// After the driver has taken memory of its own: where the tenant is close to its quota, measures;
-/// where it is past it, takes the call back.
+/// Measures near the quota, after the driver has taken memory of its own. Beyond the quota, takes
+/// the call back.
 fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::Status {
     if device.is_near() {
         device.measure_if_stale();
@@ -192,9 +192,9 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
     B::SUCCESS
 }
 
-/// A context is about to end, or may be: `None` for every context of the process. Before the
-/// driver's call, and whatever that answers: another thread must not find an event of ours in it
-/// while it ends. One that does not end gets new ones.
+/// Destroys the events of a context that is about to end, or may be; `None` for every context of
+/// the process. Called before the driver's call, whatever it returns: another thread must not use
+/// an event of FCSP in a context that ends. A context that does not end gets new events.
 pub fn context_ends<B: Backend>(context: Option<usize>) {
     if let Some(governed) = B::process().governed() {
         for device in governed.devices() {
@@ -203,22 +203,22 @@ pub fn context_ends<B: Backend>(context: Option<usize>) {
     }
 }
 
-/// The same for one device; `None` for every context there.
+/// Destroys the events of a context on one device; `None` for every context there.
 pub fn context_ends_on<B: Backend>(context: Option<usize>, device: &'static Device<B>) {
     if let Some(compute) = device.compute_made() {
         compute.context_ends(context);
     }
 }
 
-/// A context is gone, with its memory. [`context_ends`] came before.
+/// Enters the end of a context and of its memory. [`context_ends`] came before.
 pub fn context_died<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
     memory::context_died::<B>(context);
     B::context_died(context);
     context_left(context, device);
 }
 
-/// The same for one whose memory was taken aside before the call and has been given back, see
-/// [`memory::Ending`].
+/// Enters the end of a context whose memory was taken aside before the call and has been given
+/// back, see [`memory::Ending`].
 pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B>>) {
     B::process().forget_context();
     if let Some(device) = device {
@@ -236,8 +236,8 @@ pub fn context_left<B: Backend>(context: usize, device: Option<&'static Device<B
     }
 }
 
-/// Code is about to be unloaded. Before the driver's call: another thread may have a handle again
-/// before that comes back.
+/// Forgets function handles before code is unloaded. Called before the driver's call: another
+/// thread may have the same handle for a new function before that call returns.
 pub fn code_ends<B: Backend>() {
     if let Some(governed) = B::process().governed() {
         for device in governed.devices() {
@@ -248,7 +248,7 @@ pub fn code_ends<B: Backend>() {
     }
 }
 
-/// Around a call that may give back memory of the driver's own on the calling thread's device, as
+/// Runs a call that may give back memory of the driver's own on the calling thread's device, as
 /// the end of a stream does.
 #[inline]
 pub fn gives_back<B: Backend>(inside: &Inside, call: impl Fn() -> B::Status) -> B::Status {
@@ -266,13 +266,13 @@ fn gives_back_on<B: Backend>(device: &Device<B>, call: &dyn Fn() -> B::Status) -
     {
         device.saw_less(after.fell_to(before));
     }
-    // As when it was taken: whoever asks next has an answer without it.
+    // As when it was taken: the next measurement is without it.
     device.overhead_moved();
     result
 }
 
-/// Around a call that unloads code on the calling thread's device: what it took is free, and
-/// handles of its functions may come again.
+/// Runs a call that unloads code on the calling thread's device. The code's memory is free
+/// afterwards, and handles of its functions may come again.
 #[inline]
 pub fn unloads<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
     unloads_by::<B>(&call)
@@ -300,8 +300,8 @@ fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
     result
 }
 
-/// Runs `call`, which may load code that was put off, and cannot be taken back: a tenant that is
-/// past its quota is refused beforehand, and one that passes it by this is told so and refused from
+/// Runs `call`, which may load code lazily and cannot be taken back. A tenant beyond its quota is
+/// refused beforehand. A tenant that passes its quota by this call is told so, and refused from
 /// then on.
 #[inline]
 pub fn loads_lazily<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {

@@ -1,4 +1,4 @@
-//! Contexts: what one is known to take is held before the driver makes it, and is settled by a
+//! Contexts: the known size of a context is held before the driver makes it, and is reconciled by a
 //! measurement afterwards.
 //!
 //! The smallest size that the tenant's processes have seen stands in its region
@@ -26,7 +26,7 @@ pub struct Making<'a, B: Backend> {
     held: u64,
     /// The request, under way until the context's size is known.
     hold: Option<Hold<'a>>,
-    /// Whether the context's size is yet to be learned.
+    /// True if the context's size is yet to be learned.
     learns: bool,
     /// The overhead without it.
     before: u64,
@@ -69,7 +69,7 @@ impl<B: Backend> Device<B> {
         Ok(making)
     }
 
-    /// For a context that the driver has made already: nothing is held.
+    /// Returns the state for a context that the driver has made already: nothing is held.
     pub fn make_context_held(&self) -> Making<'_, B> {
         let kind = match self.known_contexts().is_empty() {
             true => ContextKind::First,
@@ -90,7 +90,7 @@ impl<B: Backend> Device<B> {
         self.place().slot().overhead.load(Ordering::Relaxed)
     }
 
-    /// What a context is known to take at least, or counts as for good where it cannot be measured.
+    /// Returns the least known size of a context, or its permanent figure where none is measured.
     fn context_figure(&self, kind: ContextKind) -> Option<u64> {
         match self.place().context_bytes(kind) {
             None if !B::has_management() => Some(B::CONTEXT_ESTIMATE),
@@ -132,9 +132,9 @@ impl<B: Backend> Device<B> {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A measured overhead without the contexts that are under way: what is held for them counts
-    /// already, and the driver may have any part of them. Their own settling puts right what is
-    /// taken off too much.
+    /// Returns a measured overhead without the contexts that are under way. Their reserved bytes
+    /// count already, and the driver may have any part of them. Their own reconciliation corrects
+    /// what this subtracts too much.
     pub(super) fn without_those_under_way(&self, measured: u64) -> u64 {
         // Relaxed: as said there.
         match self.under_way.load(Ordering::Relaxed) {
@@ -145,8 +145,8 @@ impl<B: Backend> Device<B> {
         }
     }
 
-    /// The device's free bytes around a call that makes a context; `None` where the context will be
-    /// measured, or counts by its estimate.
+    /// Returns the device's free bytes around a call that makes a context. `None` where the context
+    /// will be measured, or counts by its estimate.
     pub(crate) fn free_around_context(&self) -> Option<Free> {
         if self.limit() == u64::MAX || self.own_numbers || !self.is_unknown() {
             return None;
@@ -157,8 +157,8 @@ impl<B: Backend> Device<B> {
 
 impl<B: Backend> Making<'_, B> {
     /// Enters the context that was made. Near the quota it is measured, and where its size is to be
-    /// learned; elsewhere it counts by what was `seen` of it or by an estimate: a process that then
-    /// idles would otherwise hold it unknown to the tenant's others.
+    /// learned. Elsewhere it counts by the size that was `seen`, or by an estimate. Otherwise a
+    /// process that then idles would hold it unknown to the tenant's others.
     pub fn made(mut self, context: usize, seen: Option<u64>) {
         let (device, held) = (self.device, core::mem::take(&mut self.held));
         let seen = seen.filter(|&bytes| bytes > 0 && bytes <= B::CONTEXT_ESTIMATE);
@@ -183,7 +183,7 @@ impl<B: Backend> Making<'_, B> {
         }
     }
 
-    /// Leaves the size that was measured, or that counts for good, to the tenant's next process.
+    /// Leaves the measured or permanent size to the tenant's next process.
     fn learn(&self) {
         let device = self.device;
         // The overhead before is fresh then. What the free memory fell by may be a neighbour's.

@@ -40,32 +40,38 @@ const LOST: u64 = 4;
 const MOST: u64 = 64;
 
 /// A window of time in which the device had work of this process and of others.
+///
+/// All words are written by the threads of this process that look at the time, and read by them.
 #[derive(Debug, Default)]
 pub(super) struct Served {
+    /// Time looked at since the window began, ns.
     span: AtomicU64,
     /// Time for which the queue has not run empty, ns.
     period: AtomicU64,
     /// Set while no look has followed an empty queue.
     is_new: AtomicBool,
-    /// The least that the queue had, ns.
+    /// Lower bound of the device time that the queue had in the window, ns.
     least: AtomicU64,
     /// The most contexts that neighbours may have had on the device at once.
     contexts: AtomicU64,
-    /// The part of it that no charge accounts for, ns.
+    /// Part of the window that no charge accounts for, ns.
     missing: AtomicI64,
-    /// Charges for submitted work when it began, less what was queued then, ns.
+    /// Charges for submitted work when the window began, less those of queued work, ns, wrapping.
     before: AtomicU64,
-    /// Charges after the fact by then, ns.
+    /// Corrections of charges when the window began, ns, wrapping.
     corrected: AtomicU64,
 }
 
 /// One look at a part of the time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
+    /// Its length, ns.
     pub(super) length: u64,
     /// Time before it at which nobody looked, ns.
     pub(super) unseen: u64,
+    /// Part of it that no charge accounts for, ns.
     pub(super) unaccounted: i64,
+    /// Contexts of neighbours that may have had work on the device.
     pub(super) contexts: u64,
 }
 
