@@ -97,3 +97,47 @@ fn a_step_of_high_priority_that_can_be_foreseen_finds_the_device_free() {
         assert!(got[1].share >= 0.045, "{conduct:?}: {}", got[1].share);
     }
 }
+
+/// Checks a tenant that is busy on the host and cannot use its half: it is not slowed. The other
+/// has its own half, and of the rest what one contiguous quantum in each step can use.
+#[test]
+fn a_host_bound_tenant_is_neither_slowed_nor_in_the_way() {
+    heading("host-bound beside saturating");
+    let own = alone(DecodeEager, IDEAL).rate;
+    for (title, scheduling, speed, rest) in
+        [("ideal", IDEAL, 0.97, 0.52), ("H100", H100, 0.97, 0.52)]
+    {
+        for mode in [Mode::None, Mode::Balanced, Mode::Adaptive] {
+            let list = tenants(&[(DecodeEager, 50), (Matmul, 50)], mode);
+            let got = sim::run(&list, scheduling, 4 * SECOND);
+            show(
+                &format!("decode eager 50, matmul 50 ({title})"),
+                &list,
+                &mode.to_string(),
+                &got,
+            );
+            assert_eq!(
+                got.iter().map(|o| o.let_through).sum::<u64>(),
+                0,
+                "a deadline passed in an ordinary run"
+            );
+            println!(
+                "    decode takes the slow path at {:.3} of its launches",
+                got[0].slow
+            );
+            println!(
+                "    decode at {:.3} of its own speed, p99 {:.2} of p50 alone",
+                got[0].rate / own,
+                got[0].percentile(0.99) / (1e3 / own)
+            );
+            if mode != Mode::None {
+                assert!(
+                    got[0].rate / own >= speed,
+                    "{title} {mode}: {}",
+                    got[0].rate / own
+                );
+                assert!(got[1].share >= rest, "{title} {mode}: {}", got[1].share);
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use fcsp_core::share::params::{Mode, Params, Priority};
 
-use crate::scenarios::{H100, SECOND};
+use crate::scenarios::{H100, SECOND, alone, heading, show, tenants};
 use crate::sim::{self, Conduct, Tenant};
 use crate::traces::Trace::*;
 
@@ -61,4 +61,63 @@ fn a_tenant_that_names_itself_high_takes_the_surplus_only() {
         got[0].share
     );
     assert!(got[1].share > 0.65, "{}", got[1].share);
+}
+
+#[test]
+fn high_priority_is_not_slowed_and_low_keeps_what_is_left() {
+    heading("priority");
+    for trace in [
+        Ping,
+        Bursts {
+            on: 10_000_000,
+            off: 30_000_000,
+        },
+    ] {
+        let free = alone(trace, H100);
+        let mut list = tenants(&[(trace, 50), (Matmul, 50)], Mode::Balanced);
+        list[0].params.priority = Priority::High;
+        list[1].params.priority = Priority::Low;
+        let got = sim::run(&list, H100, 4 * SECOND);
+        show(
+            &format!("high {}, low matmul", trace.name()),
+            &list,
+            "balanced",
+            &got,
+        );
+        let left = 1.0 - free.share;
+        println!(
+            "    high at {:.3}, low has {:.3} of what is left",
+            got[0].rate / free.rate,
+            got[1].share / left
+        );
+        assert!(
+            got[0].rate >= 0.92 * free.rate,
+            "{}",
+            got[0].rate / free.rate
+        );
+        assert!(got[1].share >= 0.82 * left, "{}", got[1].share / left);
+    }
+    // With kernels of 218 us: what is missing to all of it are the switches, and what is left
+    // before each step that no kernel fits into.
+    let mut list = tenants(&[(Ping, 50), (BigMatmul, 50)], Mode::Balanced);
+    list[0].params.priority = Priority::High;
+    list[1].params.priority = Priority::Low;
+    let got = sim::run(&list, H100, 4 * SECOND);
+    show("high ping, low matmul 218", &list, "balanced", &got);
+    assert!(
+        got[1].share >= 0.82 * (1.0 - alone(Ping, H100).share),
+        "{}",
+        got[1].share
+    );
+    // A saturating high tenant leaves the low one its floor and no more.
+    let mut list = tenants(&[(Matmul, 50), (Matmul, 50)], Mode::Balanced);
+    list[0].params.priority = Priority::High;
+    list[1].params.priority = Priority::Low;
+    let got = sim::run(&list, H100, 4 * SECOND);
+    show("high matmul, low matmul (floor 5)", &list, "balanced", &got);
+    assert!(
+        got[1].share >= 0.045 && got[1].share <= 0.07,
+        "{}",
+        got[1].share
+    );
 }
