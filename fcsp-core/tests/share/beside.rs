@@ -244,6 +244,26 @@ fn a_guarantee_holds_beside_a_borrower_that_is_charged_too_little() {
     }
 }
 
+/// Checks the same next to a neighbour whose own charges were found wrong, so that it is in doubt
+/// too. What the borrower certainly had is not charged to that neighbour.
+#[test]
+fn a_guarantee_in_doubt_holds_beside_a_borrower_that_is_charged_too_little() {
+    for (title, scheduling) in [("H100", H100), ("ideal", IDEAL)] {
+        println!("{title}");
+        for bias in [500_000, 700_000, 800_000] {
+            for trace in [Matmul, HostedMatmul, DecodeGraph] {
+                let mut victim = half(trace);
+                victim.bias = bias;
+                let mut borrower = balanced(vary(50, 0));
+                borrower.params = Params::balanced(100_000);
+                let name = format!("{} off to {bias}", trace.name());
+                let got = run(&name, &[borrower, victim], scheduling);
+                assert!(got[1].0 >= 0.55, "{title}: {name}: {:.3}", got[1].0);
+            }
+        }
+    }
+}
+
 /// Checks the same where the borrower has several processes, and where there are two borrowers.
 #[test]
 fn a_guarantee_holds_beside_several_that_are_charged_too_little() {

@@ -14,9 +14,9 @@
 //! another one has too much of. The balance is carried on and evens out.
 //!
 //! Any other tenant pays only after it was found wrong, and only for a large gap. It is judged
-//! while it has the device to itself, and by the lower bound of its time ([`super::served`]). It
-//! then owes the time that it had beyond its share, as far as the guarantee of a neighbour is
-//! withheld meanwhile.
+//! while it has the device to itself, and by the lower bound of its time ([`super::served`]). Time
+//! that the bound proves is its own, and only the rest is divided by doubt. It then owes the time
+//! that it had beyond its share, as far as the guarantee of a neighbour is withheld meanwhile.
 //!
 //! The account is the tenant's and lies in its claim page: processes that come and go share it.
 
@@ -260,7 +260,11 @@ impl Gate<'_> {
             |of: u64| (u128::from(of) * u128::from(weight) / u128::from(weight + others)) as u64;
         if missing > 0 {
             let all = if is_strict { missing } else { window.balance };
-            let pays = part(all.cast_unsigned());
+            // Time that this process certainly had is not divided by doubt. On a loaded host, late
+            // observations put a neighbour with right charges in doubt.
+            let certain = self.had_uncharged(window.span).min(all.cast_unsigned());
+            let rest = all.cast_unsigned() - certain;
+            let pays = certain + part(rest);
             self.page.carry(0, pays.cast_signed());
             let debt = if is_strict {
                 0

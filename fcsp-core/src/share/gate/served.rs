@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use super::Gate;
 use crate::share::page::{TenantPage, View};
 use crate::share::policy::SLICE_NS;
+use crate::units::WHOLE;
 
 /// Time looked at together, ns: long against what is charged ahead.
 const WINDOW_NS: u64 = 100_000_000;
@@ -60,6 +61,8 @@ pub(super) struct Served {
     before: AtomicU64,
     /// Corrections of charges when the window began, ns, wrapping.
     corrected: AtomicU64,
+    /// Least part of the last window that this process had without a charge, ppm.
+    uncharged: AtomicU64,
 }
 
 /// One look at a part of the time.
@@ -118,6 +121,7 @@ impl Gate<'_> {
             missing,
             before,
             corrected,
+            uncharged,
         } = &self.served;
         let Look {
             length,
@@ -172,12 +176,26 @@ impl Gate<'_> {
             .cast_signed();
         let charged = charged.max(0).cast_unsigned();
         let allowed = span / LOST + super::beside::AHEAD_NS * others;
-        let missing = missing.saturating_sub(allowed.cast_signed());
-        if missing <= 0 {
+        let beyond = missing.saturating_sub(allowed.cast_signed());
+        let is_plain = beyond > 0 && had.saturating_mul(100) > charged.saturating_mul(PLAIN);
+        let least = if is_plain {
+            (had - charged).min(missing.cast_unsigned())
+        } else {
+            0
+        };
+        let part = u128::from(least) * u128::from(WHOLE) / u128::from(span.max(1));
+        uncharged.store(part.min(u128::from(WHOLE)) as u64, Ordering::Relaxed);
+        if beyond <= 0 {
             return Some((charged.min(span), 0));
         }
-        let is_plain = had.saturating_mul(100) > charged.saturating_mul(PLAIN);
-        is_plain.then(|| (charged, (had - charged).min(missing.cast_unsigned())))
+        is_plain.then(|| (charged, (had - charged).min(beyond.cast_unsigned())))
+    }
+
+    /// Returns the least device time that this process had without a charge in `span` ns, at the
+    /// rate of the last window, ns.
+    pub(super) fn had_uncharged(&self, span: u64) -> u64 {
+        let part = self.served.uncharged.load(Ordering::Relaxed);
+        (u128::from(span) * u128::from(part) / u128::from(WHOLE)) as u64
     }
 }
 
