@@ -115,22 +115,30 @@ pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
 }
 
 /// Checks that work which is charged too little, and is never waited for, takes no guarantee from a
-/// neighbour that waits for each of its steps. The neighbour had .19 of the device when it did.
+/// neighbour that waits for each of its steps. The neighbour had .13 to .19 of the device when it
+/// did. A loaded host keeps the neighbour from its steps, too, so that the bound is a part of what
+/// it has alone.
 pub fn work_that_is_charged_too_little_takes_no_guarantee(vendor: &'static Vendor) {
     let Some(machine) = Machine::new(vendor) else {
         return;
     };
     let victim = machine.owed("victim", &[("FCSP_COMPUTE_LIMIT", "50%")], Work::Steps);
     wait_for("the first step", || victim.done() > 0);
+    let of =
+        |seconds: u32| (0..seconds).map(|_| victim.rate() / 1e9).sum::<f64>() / f64::from(seconds);
+    let before = of(2);
     let limit = [("FCSP_COMPUTE_LIMIT", "10%")];
     let borrower = machine.owed("borrower", &limit, Work::VariesAhead);
     wait_for("the first of it", || borrower.done() > 0);
     let _first = victim.rate();
-    let had: Vec<f64> = (0..4).map(|_| victim.rate() / 1e9).collect();
-    println!("{}: {had:.3?}", vendor.name);
-    // A loaded host keeps the neighbour from its steps, too: the mean, with the bound of a device.
-    let mean = had.iter().sum::<f64>() / had.len() as f64;
-    assert!(mean >= 0.42, "{had:.3?}");
+    let beside = of(4);
+    drop(borrower);
+    let after = of(2);
+    println!("{}: {before:.3}, {beside:.3}, {after:.3}", vendor.name);
+    assert!(
+        beside >= 0.42 * before.min(after),
+        "{beside:.3} beside it, alone {before:.3} and {after:.3}"
+    );
 }
 
 /// Checks that a name lifts no share: kernels named as collectives, in a process that is no rank,
