@@ -1,10 +1,11 @@
 //! `cargo xtask check`: builds that the usual ones leave out, and scripts.
 //!
 //! ```text
-//! cargo xtask check [features|msrv|aarch64|miri|scripts|spelling|toml ...]
+//! cargo xtask check [duplication|features|msrv|aarch64|miri|scripts|spelling|toml ...]
 //! ```
 //! | check | demands |
 //! |---|---|
+//! | `duplication` | two backends, or two files of the simulator, share no long run of lines |
 //! | `features` | each crate compiles alone: without features, with each one, with all |
 //! | `msrv` | the workspace compiles with the oldest toolchain that its manifest names |
 //! | `aarch64` | the libraries compile for `aarch64-unknown-linux-gnu` |
@@ -41,6 +42,7 @@ const MIRI_TESTS: &[&str] = &[
 /// A check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
+    Duplication,
     Features,
     Msrv,
     Aarch64,
@@ -51,7 +53,8 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 8] = [
+        ("duplication", Self::Duplication),
         ("features", Self::Features),
         ("msrv", Self::Msrv),
         ("aarch64", Self::Aarch64),
@@ -83,6 +86,7 @@ pub fn run(args: impl Iterator<Item = String>) -> Result<bool> {
     let mut passed = true;
     for check in Check::parse(args)? {
         passed &= match check {
+            Check::Duplication => crate::duplication::run()?,
             Check::Features => features()?,
             Check::Msrv => msrv()?,
             Check::Aarch64 => aarch64()?,
@@ -339,7 +343,7 @@ mod tests {
         let error = parse(&["some"]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "'some' is none of features, msrv, aarch64, miri, scripts, spelling, toml"
+            "'some' is none of duplication, features, msrv, aarch64, miri, scripts, spelling, toml"
         );
     }
 
