@@ -29,6 +29,9 @@ mod report;
 #[allow(dead_code, reason = "what only the conformance suite asks")]
 #[path = "../tests/conformance/vendors.rs"]
 mod vendors;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../tests/virtual_time/mod.rs"]
+mod virtual_time;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,47 +1,37 @@
-//! Shares of the device's time. Times are those of a machine with other things to do, so every
-//! bound is coarse.
+//! Shares of the device's time, in virtual time: a loaded host changes none of the figures.
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use fcsp_core::file::monotonic_ns as now_ns;
 
 use crate::machine::{Busy, Machine, Work, wait_for};
 use crate::vendors::Vendor;
 
-/// Tolerance of a rate.
-const COARSE: f64 = 1.5;
-
-fn near(what: &str, value: f64, expected: f64) {
+/// Fails unless `value` is `expected`, to a twentieth of it.
+#[track_caller]
+pub fn near(what: &str, value: f64, expected: f64) {
+    println!("{what}: {value:.3} of {expected:.3}");
     assert!(
-        value > expected / COARSE && value < expected * COARSE,
+        (value / expected - 1.0).abs() <= 0.05,
         "{what}: {value:.3} where {expected:.3} was expected"
     );
 }
 
-/// Waits until a rate of running programs is as expected, for at most 40 measurements. Costs are
-/// learned meanwhile, and the machine may give the clients too little time to keep the device busy.
-pub fn settles(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
-    let settled = (0..40).any(|_| {
-        let value = measure();
-        value > expected / COARSE && value < expected * COARSE
-    });
-    if !settled {
-        near(what, measure(), expected);
-    }
+/// Returns the rate of a client after its first second, in which costs are learned.
+pub fn learned(busy: &Busy) -> f64 {
+    let _first = busy.rate();
+    busy.rate()
 }
 
 pub fn strict_is_its_quota(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")];
-    settles("strict of free", 0.25, || {
-        let free = machine.busy("free", &[], false).rate();
-        machine.busy("strict", &settings, false).rate() / free
-    });
+    let free = learned(&machine.busy("free", &[], false));
+    near("free of the device", free, 1000.0);
+    let strict = learned(&machine.busy("strict", &settings, false));
+    near("strict of free", strict / free, 0.25);
     let share = machine.tenant("strict")["devices"][0]["compute"].clone();
     assert_eq!(share["guarantee"].as_f64(), Some(0.25), "{share}");
     assert!(
@@ -51,24 +41,20 @@ pub fn strict_is_its_quota(vendor: &'static Vendor) {
 }
 
 pub fn neighbours_get_their_quotas(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let start = |who: &str, quota| machine.busy(who, &[("FCSP_COMPUTE_LIMIT", quota)], false);
     let (small, large) = (start("small", "25%"), start("large", "75%"));
-    let mut both = 0.0;
-    let mut ratio = |small: &Busy, large: &Busy| {
-        let [few, many] = Busy::rates([small, large]);
-        both = few + many;
-        many / few
-    };
-    settles("large of small", 3.0, || ratio(&small, &large));
+    let _first = small.rate();
+    let [few, many] = Busy::rates([&small, &large]);
+    near("large of small", many / few, 3.0);
     drop(large);
-    settles("alone, of both before", 1.0, || small.rate() / both);
+    near("alone, of both before", small.rate() / (few + many), 1.0);
 }
 
 pub fn high_priority_goes_first(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let settings = [
@@ -82,7 +68,9 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
         &[("FCSP_COMPUTE_LIMIT", "50%"), ("FCSP_PRIORITY", "low")],
         false,
     );
+    let _first = high.rate();
     let [first, last] = Busy::rates([&high, &low]);
+    println!("high {first:.0}, low {last:.0}");
     assert!(first > 1.5 * last, "high {first:.0}, low {last:.0}");
     assert!(last > 0.0, "the floor is kept");
 }
@@ -90,14 +78,14 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
 /// Checks that work whose cost is hard to learn gets its strict share of each second after the
 /// first, and is not starved.
 pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let (quota, points) = (0.20, 0.02);
     for (tenant, work, granule) in [("varies", Work::Varies, 0.005), ("anew", Work::Anew, 0.001)] {
         let settings = [("FCSP_COMPUTE_LIMIT", "20%"), ("FCSP_MODE", "strict")];
         let client = machine.owed(tenant, &settings, work);
-        wait_for("the first of it", || client.done() > 0);
+        machine.wait_for("the first of it", || client.done() > 0);
         let _first = client.rate();
         let had: Vec<f64> = (0..4).map(|_| client.rate() / 1e9).collect();
         println!("{} {tenant}: {had:.3?}", vendor.name);
@@ -144,7 +132,7 @@ pub fn work_that_is_charged_too_little_takes_no_guarantee(vendor: &'static Vendo
 /// Checks that a name lifts no share: kernels named as collectives, in a process that is no rank,
 /// are charged and throttled.
 pub fn kernels_named_as_collectives_are_held_to_the_share(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let mut client = machine.governed(&[
@@ -194,68 +182,54 @@ fn page_of(machine: &Machine, tenant: &str) -> PathBuf {
     found.unwrap()
 }
 
-/// Returns the best of a few seconds: in the first one, costs are learned.
-fn best(busy: &Busy) -> f64 {
-    (0..4).map(|_| busy.rate()).fold(0.0, f64::max)
-}
-
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Checks a page without a tenant that always claims high priority, to be device-bound and to wait.
 pub fn a_written_page_takes_no_guarantee(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let victim = machine.busy("victim", &[("FCSP_COMPUTE_LIMIT", "50%")], false);
-    let free = best(&victim);
+    let free = learned(&victim);
     let page = page_of(&machine, "victim");
     let liar = page.with_file_name("liar.page");
     std::fs::copy(page, &liar).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let file = std::fs::File::options().write(true).open(&liar).unwrap();
-            let put = |at: u64, value: u64| file.write_all_at(&value.to_le_bytes(), at).unwrap();
-            // The whole device, high, balanced.
-            put(PROMISE, 1_000_000 | 1_000_000 << 20 | 2 << 40 | 2 << 44);
-            while !done.load(Ordering::Relaxed) {
-                let now = now_ns();
-                put(BLOCKED_SINCE, now);
-                put(FINISH_AT, now + 500_000_000);
-                put(WAITING_AT, now);
-                put(SEEN, now);
-                std::thread::sleep(Duration::from_micros(400));
-            }
-        });
-        // Also where the rest of the test fails.
-        let _stop = Stop(&done);
-        settles("a guarantee of half beside a page that lies", 0.46, || {
-            victim.rate() / free
-        });
-    });
+    let file = std::fs::File::options().write(true).open(&liar).unwrap();
+    let put = |at: u64, value: u64| file.write_all_at(&value.to_le_bytes(), at).unwrap();
+    // The whole device, high, balanced.
+    put(PROMISE, 1_000_000 | 1_000_000 << 20 | 2 << 40 | 2 << 44);
+    let mut had = [0.0; 2];
+    for second in &mut had {
+        let before = victim.done();
+        // 2,500 lies a second.
+        for _ in 0..2_500 {
+            let now = machine.world().now();
+            put(BLOCKED_SINCE, now);
+            put(FINISH_AT, now + 500_000_000);
+            put(WAITING_AT, now);
+            put(SEEN, now);
+            machine.world().advance(Duration::from_micros(400));
+        }
+        *second = (victim.done() - before) as f64 / free;
+    }
+    println!("{}: {had:.3?} beside a page that lies", vendor.name);
+    // A guarantee of half, less the margin of a liar.
+    assert!(had[1] >= 0.42, "{had:.3?}");
 }
 
 /// Checks thousands of pages without locks, left by dead tenants.
 pub fn pages_of_the_dead_cost_nothing(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let victim = machine.busy("victim", &[("FCSP_COMPUTE_LIMIT", "50%")], false);
-    let free = best(&victim);
+    let free = learned(&victim);
     let page = page_of(&machine, "victim");
     let mut left = std::fs::read(&page).unwrap();
-    let long_ago = now_ns() - 60_000_000_000;
+    let long_ago = machine.world().now() - 60_000_000_000;
     left[SEEN as usize..SEEN as usize + 8].copy_from_slice(&long_ago.to_le_bytes());
     for number in 0..5_000 {
         std::fs::write(page.with_file_name(format!("tree-{number}.page")), &left).unwrap();
     }
-    settles("beside pages of the dead", 1.0, || victim.rate() / free);
+    near("beside pages of the dead", victim.rate() / free, 1.0);
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", victim.pid())).unwrap();
     let mapped = maps.lines().filter(|line| line.contains("/tree-")).count();
     assert_eq!(mapped, 0, "pages of the dead are mapped");
@@ -264,11 +238,11 @@ pub fn pages_of_the_dead_cost_nothing(vendor: &'static Vendor) {
 /// Checks that a page of another version, or noise, in place of a tenant's own does not end its
 /// share.
 pub fn a_page_of_another_version_turns_no_share_off(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")];
-    let free = machine.busy("free", &[], false).rate();
+    let free = learned(&machine.busy("free", &[], false));
     drop(machine.busy("strict", &settings, false));
     let page = page_of(&machine, "strict");
     for noise in [0xa5, 0x02] {
@@ -276,6 +250,6 @@ pub fn a_page_of_another_version_turns_no_share_off(vendor: &'static Vendor) {
         bytes[..8].fill(noise);
         std::fs::write(&page, bytes).unwrap();
         let strict = machine.busy("strict", &settings, false);
-        settles("strict", 0.25, || strict.rate() / free);
+        near("strict of free", learned(&strict) / free, 0.25);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::compute::settles;
-use crate::machine::{Machine, compile, wait_for};
+use crate::compute::{learned, near};
+use crate::machine::{Machine, compile};
 use crate::vendors::{GIB, Vendor};
 
 pub fn recipes_become_launches(vendor: &'static Vendor) {
@@ -56,7 +56,7 @@ pub fn what_a_recipe_needs_counts(vendor: &'static Vendor) {
 }
 
 pub fn launches_are_counted_and_never_held_back(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let limit = [
@@ -65,16 +65,15 @@ pub fn launches_are_counted_and_never_held_back(vendor: &'static Vendor) {
         ("FCSP_ACCOUNT_TIME", "1"),
     ];
     // A compute limit is another vendor's: the card is this process's.
-    settles("limited of free", 1.0, || {
-        let free = machine.busy("free", &[], false).rate();
-        machine.busy("limited", &limit, false).rate() / free
-    });
+    let free = learned(&machine.busy("free", &[], false));
+    let limited = learned(&machine.busy("limited", &limit, false));
+    near("limited of free", limited / free, 1.0);
     let share = machine.tenant("limited")["devices"][0]["compute"].clone();
     assert_eq!(share["waits"].as_u64(), Some(0), "{share}");
     // Launches of a millisecond each, of which some hundred are done: what was counted comes near
     // that.
     let busy = machine.busy("counted", &limit, false);
-    wait_for("launches to be counted", || busy.done() > 300);
+    machine.wait_for("launches to be counted", || busy.done() > 300);
     let done = busy.done();
     let share = machine.tenant("counted")["devices"][0]["compute"].clone();
     let consumed = share["consumed_ns"].as_u64().unwrap();
@@ -86,7 +85,7 @@ pub fn launches_are_counted_and_never_held_back(vendor: &'static Vendor) {
     drop(busy);
     // Nobody asked for counting.
     let uncounted = machine.busy("uncounted", &limit[..2], false);
-    wait_for("launches", || uncounted.done() > 50);
+    machine.wait_for("launches", || uncounted.done() > 50);
     let share = machine.tenant("uncounted")["devices"][0]["compute"].clone();
     assert_eq!(share["consumed_ns"].as_u64(), Some(0), "{share}");
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::compute::settles;
+use crate::compute::{learned, near};
 use crate::hip_only::program;
 use crate::machine::{Busy, Machine};
 use crate::vendors::Vendor;
@@ -237,7 +237,7 @@ pub fn a_programs_own_masks_are_narrowed(vendor: &'static Vendor) {
 }
 
 pub fn units_are_the_share(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let busy = |name: &str, options: &[&str]| -> Busy {
@@ -246,21 +246,17 @@ pub fn units_are_the_share(vendor: &'static Vendor) {
     };
     // Side by side at the same time, each with what its units can do: the share is not taken of it
     // once more.
-    settles("half of the units beside the other half", 0.5, || {
-        let free = busy("free", &["--memory", "unlimited"]).rate();
-        let half = ["--compute", "50%", "--mode", "strict", "--spatial"];
-        let (a, b) = (busy("a", &half), busy("b", &half));
-        let [a, b] = Busy::rates([&a, &b]);
-        a.min(b) / free
-    });
+    let free = learned(&busy("free", &["--memory", "unlimited"]));
+    let half = ["--compute", "50%", "--mode", "strict", "--spatial"];
+    let (a, b) = (busy("a", &half), busy("b", &half));
+    let _first = a.rate();
+    let both = Busy::rates([&a, &b]);
+    for half in both {
+        near("half of the units beside the other half", half / free, 0.5);
+    }
+    drop((a, b));
     // A quarter of the device's time on half of its units is half of the time there.
-    settles("a quarter on half", 0.25, || {
-        let free = busy("free", &["--memory", "unlimited"]).rate();
-        busy(
-            "a",
-            &["--compute", "25%", "--mode", "strict", "--spatial=0-151"],
-        )
-        .rate()
-            / free
-    });
+    let options = ["--compute", "25%", "--mode", "strict", "--spatial=0-151"];
+    let quarter = learned(&busy("a", &options));
+    near("a quarter on half", quarter / free, 0.25);
 }

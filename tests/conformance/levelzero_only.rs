@@ -1,7 +1,7 @@
 //! Tests of Level Zero's own features: a loader between programs and drivers, and contexts that the
 //! program destroys.
 
-use crate::compute::settles;
+use crate::compute::{learned, near};
 use crate::machine::{Client, Machine, wait_for};
 use crate::vendors::{GIB, MIB, Vendor};
 
@@ -58,7 +58,7 @@ pub fn the_library_is_a_driver_to_the_loader(vendor: &'static Vendor) {
 }
 
 pub fn the_library_as_a_driver_keeps_shares(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let settings = [
@@ -66,11 +66,10 @@ pub fn the_library_as_a_driver_keeps_shares(vendor: &'static Vendor) {
         ("FCSP_COMPUTE_LIMIT", "25%"),
         ("FCSP_MODE", "strict"),
     ];
-    settles("strict of free", 0.25, || {
-        let free = machine.busy("free", &[], false).rate();
-        let client = machine.otherwise(&[&AS_A_DRIVER[..], &settings].concat());
-        machine.keep_busy(client, "strict", false).rate() / free
-    });
+    let free = learned(&machine.busy("free", &[], false));
+    let client = machine.otherwise(&[&AS_A_DRIVER[..], &settings].concat());
+    let strict = learned(&machine.keep_busy(client, "strict", false));
+    near("strict of free", strict / free, 0.25);
 }
 
 /// Checks a loader that wraps every handle in one of its own, as with several drivers or on

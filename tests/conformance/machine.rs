@@ -6,10 +6,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::vendors::Vendor;
+use crate::virtual_time::World;
 
 /// The triple of this machine. Builds of the preload libraries name it, since a configuration file
 /// may set another one.
@@ -215,6 +216,8 @@ pub struct Machine {
     vendor: &'static Vendor,
     built: Built,
     dir: tempfile::TempDir,
+    /// The world of its processes if they live in virtual time.
+    world: Option<Arc<World>>,
 }
 
 impl Machine {
@@ -224,7 +227,32 @@ impl Machine {
             vendor,
             built: built(vendor)?,
             dir: tempfile::tempdir().unwrap(),
+            world: None,
         })
+    }
+
+    /// Creates a machine whose processes live in virtual time. Returns `None` also if this kernel
+    /// or sandbox has no means for it.
+    #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
+    pub fn timed(vendor: &'static Vendor) -> Option<Self> {
+        let mut machine = Self::new(vendor)?;
+        machine.world = Some(Arc::new(World::new()?));
+        Some(machine)
+    }
+
+    /// Returns the world of a machine in virtual time.
+    #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
+    pub fn world(&self) -> &World {
+        self.world.as_ref().expect("a machine in virtual time")
+    }
+
+    /// Runs a command of this machine to its end.
+    pub fn output(&self, command: &mut Command) -> Output {
+        lasting(self.world.as_deref(), || command.output().unwrap())
+    }
+
+    fn start(&self, command: Command) -> Client {
+        Client::start(command, self.world.clone())
     }
 
     pub fn path(&self) -> &Path {
@@ -261,12 +289,15 @@ impl Machine {
             .env("FCSP_SIM", self.vendor.spec)
             .env("FCSP_SIM_STATE", self.path().join("device"))
             .stdin(Stdio::null());
+        if let Some(world) = &self.world {
+            world.adopt(&mut command);
+        }
         command
     }
 
     /// Starts the client without the preload library; it waits for commands.
     pub fn judge(&self) -> Judge {
-        let mut client = Client::start(self.bare(&self.built.client));
+        let mut client = self.start(self.bare(&self.built.client));
         // Simulated management libraries need no device to be open, which would be one more process
         // on it.
         assert_ne!(client.code("route linked"), 9997);
@@ -279,7 +310,7 @@ impl Machine {
         command
             .env("LD_PRELOAD", &self.built.preload)
             .envs(settings.iter().copied());
-        Client::start(command)
+        self.start(command)
     }
 
     /// Returns the command of another program by plain preload, with these settings.
@@ -311,7 +342,7 @@ impl Machine {
 
     /// Starts the client by `fcsp run` with these options.
     pub fn run_client(&self, options: &[&str]) -> Client {
-        Client::start(self.run(options, &self.built.client))
+        self.start(self.run(options, &self.built.client))
     }
 
     /// Returns the preload library.
@@ -335,7 +366,7 @@ impl Machine {
                 value.replace("{sim}", self.built.sim.to_str().unwrap()),
             );
         }
-        Client::start(command)
+        self.start(command)
     }
 
     /// Starts the client in a PID namespace of its own. Management libraries list processes there
@@ -360,7 +391,7 @@ impl Machine {
             .args(INSIDE)
             .arg(&self.built.client)
             .env("FCSP_SIM_NVML", "hostpid");
-        Some(Client::start(command))
+        Some(self.start(command))
     }
 
     /// Starts the client of a tenant with this quota and opens the first device.
@@ -375,7 +406,7 @@ impl Machine {
 
     /// Starts the client without any library between it and the driver.
     pub fn plain(&self) -> Client {
-        Client::start(self.bare(&self.built.client))
+        self.start(self.bare(&self.built.client))
     }
 
     /// Starts the same client and opens the first device.
@@ -407,7 +438,7 @@ impl Machine {
             words: std::fs::File::open(path).unwrap(),
             client,
         };
-        wait_for("the client's first work", || busy.done() > 20);
+        self.wait_for("the client's first work", || busy.done() > 20);
         busy
     }
 
@@ -424,13 +455,23 @@ impl Machine {
         }
     }
 
+    /// Waits for `done`, by the machine's clock.
+    pub fn wait_for(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let Some(world) = &self.world else {
+            return wait_for(what, done);
+        };
+        for _ in 0..3_000 {
+            if done() {
+                return;
+            }
+            world.advance(Duration::from_millis(10));
+        }
+        panic!("waited in vain for {what}");
+    }
+
     /// Returns a tenant as `fcsp ps` shows it.
     pub fn tenant(&self, name: &str) -> serde_json::Value {
-        let output = self
-            .bare(env!("CARGO_BIN_EXE_fcsp"))
-            .args(["ps", "--all", "--json"])
-            .output()
-            .unwrap();
+        let output = self.output(&mut self.fcsp(&["ps", "--all", "--json"]));
         assert!(output.status.success(), "{}", stderr(&output));
         let listing: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         listing["tenants"]
@@ -460,10 +501,19 @@ pub struct Client {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    world: Option<Arc<World>>,
+}
+
+/// Runs `action`, which waits for a process of this world, while its time passes.
+fn lasting<R>(world: Option<&World>, action: impl FnOnce() -> R) -> R {
+    match world {
+        Some(world) => world.during(action),
+        None => action(),
+    }
 }
 
 impl Client {
-    fn start(mut command: Command) -> Self {
+    fn start(mut command: Command, world: Option<Arc<World>>) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -473,6 +523,7 @@ impl Client {
             input: child.stdin.take(),
             output: BufReader::new(child.stdout.take().unwrap()),
             child,
+            world,
         }
     }
 
@@ -489,7 +540,8 @@ impl Client {
     /// Returns the answer to a command that was sent.
     pub fn hear(&mut self) -> (i32, Vec<u64>) {
         let mut line = String::new();
-        let read = self.output.read_line(&mut line).unwrap();
+        let output = &mut self.output;
+        let read = lasting(self.world.as_deref(), || output.read_line(&mut line)).unwrap();
         assert_ne!(read, 0, "the client died");
         let mut words = line.split_ascii_whitespace();
         let code = words.next().unwrap().parse().unwrap();
@@ -504,7 +556,7 @@ impl Client {
         if writeln!(input, "{command}")
             .and_then(|()| input.flush())
             .is_err()
-            || self.output.read_line(&mut line).unwrap() == 0
+            || lasting(self.world.as_deref(), || self.output.read_line(&mut line)).unwrap() == 0
         {
             // A dying process closes its pipes before it is dead.
             self.child.wait().unwrap();
@@ -569,7 +621,9 @@ impl Client {
     /// Ends it as programs end.
     pub fn exit(mut self) {
         self.input = None;
-        assert!(self.child.wait().unwrap().success());
+        let child = &mut self.child;
+        let status = lasting(self.world.as_deref(), || child.wait());
+        assert!(status.unwrap().success());
     }
 }
 
@@ -631,6 +685,10 @@ impl Busy {
     /// Launches a second of several, over the same second.
     pub fn rates<const N: usize>(clients: [&Self; N]) -> [f64; N] {
         let before = clients.map(Self::done);
+        if let Some(world) = &clients[0].client.world {
+            world.advance(Duration::from_secs(1));
+            return std::array::from_fn(|i| (clients[i].done() - before[i]) as f64);
+        }
         let begun = Instant::now();
         std::thread::sleep(Duration::from_secs(1));
         let seconds = begun.elapsed().as_secs_f64();

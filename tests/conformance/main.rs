@@ -29,6 +29,8 @@ mod recorded;
 mod routes;
 mod several;
 mod vendors;
+#[path = "../virtual_time/mod.rs"]
+mod virtual_time;
 
 /// Declares one test a case.
 macro_rules! cases {

@@ -1,6 +1,6 @@
 //! Work that is recorded once and submitted often: graphs, command lists.
 
-use crate::compute::settles;
+use crate::compute::{learned, near};
 use crate::hip_only::program;
 use crate::machine::Machine;
 use crate::vendors::{GIB, Vendor};
@@ -21,14 +21,13 @@ pub fn recorded_work_runs(vendor: &'static Vendor) {
 }
 
 pub fn recorded_work_is_held_to_the_share(vendor: &'static Vendor) {
-    let Some(machine) = Machine::new(vendor) else {
+    let Some(machine) = Machine::timed(vendor) else {
         return;
     };
     let settings = [("FCSP_COMPUTE_LIMIT", "25%"), ("FCSP_MODE", "strict")];
-    settles("strict of free", 0.25, || {
-        let free = machine.busy("free", &[], true).rate();
-        machine.busy("strict", &settings, true).rate() / free
-    });
+    let free = learned(&machine.busy("free", &[], true));
+    let strict = learned(&machine.busy("strict", &settings, true));
+    near("strict of free", strict / free, 0.25);
 }
 
 /// Checks that a call which a capture forbids gets the capture's refusal, which ends the capture. A
