@@ -18,23 +18,45 @@ mod tenants;
 mod terminal;
 mod traps;
 mod vendors;
+#[path = "../virtual_time/mod.rs"]
+mod virtual_time;
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use virtual_time::World;
 
 /// A machine of its own for each test: state, cache and simulated devices in a folder that goes
 /// away.
 struct Machine {
     dir: tempfile::TempDir,
+    /// The world of its processes if they live in virtual time.
+    world: Option<Arc<World>>,
 }
 
 impl Machine {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
+            world: None,
         }
+    }
+
+    /// Makes a machine whose processes live in virtual time. Returns `None` if there are no means.
+    fn timed() -> Option<Self> {
+        let world = Some(Arc::new(World::new()?));
+        Some(Self {
+            world,
+            ..Self::new()
+        })
+    }
+
+    /// Returns the world of a machine in virtual time.
+    fn world(&self) -> &World {
+        self.world.as_ref().expect("a machine in virtual time")
     }
 
     fn path(&self) -> &Path {
@@ -61,11 +83,33 @@ impl Machine {
             .env("FCSP_STATE_DIR", self.path().join("state"))
             .env("FCSP_SIM_STATE", self.path().join("device"))
             .stdin(Stdio::null());
+        if let Some(world) = &self.world {
+            world.adopt(&mut command);
+        }
         command
     }
 
     fn fcsp(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("fcsp starts")
+        let mut command = self.command(args);
+        match &self.world {
+            Some(world) => world.during(|| command.output()),
+            None => command.output(),
+        }
+        .expect("fcsp starts")
+    }
+
+    /// Waits for `done`, by the machine's clock.
+    fn wait_for(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let Some(world) = &self.world else {
+            return wait_for(what, done);
+        };
+        for _ in 0..1_000 {
+            if done() {
+                return;
+            }
+            world.advance(Duration::from_millis(10));
+        }
+        panic!("waited in vain for {what}");
     }
 
     /// Returns the JSON output for the arguments; fails the test if the exit code is not `code`.

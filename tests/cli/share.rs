@@ -1,14 +1,14 @@
 //! Shares of a simulated device's time, end to end: modes, neighbours, and changes to programs that
-//! run. Times are those of a machine with other things to do, so every bound is coarse.
+//! run. In virtual time: a loaded host changes none of the figures.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::virtual_time::World;
 use crate::{Machine, Sleeper, compile, stderr, stdout, wait_for};
 
-/// Factor by which a rate may be off.
-const COARSE: f64 = 1.5;
 /// Duration of one kernel, µs.
 const KERNEL: &str = "1000";
 const GIB: u64 = 1 << 30;
@@ -17,6 +17,7 @@ const GIB: u64 = 1 << 30;
 pub struct Client {
     words: std::fs::File,
     _child: Sleeper,
+    world: Option<Arc<World>>,
 }
 
 impl Client {
@@ -56,17 +57,18 @@ impl Client {
         Self {
             words: std::fs::File::open(path).unwrap(),
             _child: child,
+            world: machine.world.clone(),
         }
     }
 
     /// Waits until it has done something.
-    fn begun(self) -> Self {
-        wait_for("the client's first work", || self.word(0) > 20);
+    fn begun(self, machine: &Machine) -> Self {
+        machine.wait_for("the client's first work", || self.word(0) > 20);
         self
     }
 
     pub fn busy(machine: &Machine, program: &Path, name: &str, options: &[&str]) -> Self {
-        Self::start(machine, program, name, options, ["busy", KERNEL]).begun()
+        Self::start(machine, program, name, options, ["busy", KERNEL]).begun(machine)
     }
 
     fn busy_with(
@@ -76,7 +78,7 @@ impl Client {
         options: &[&str],
         before: &[&str],
     ) -> Self {
-        Self::start_with(machine, program, name, options, before, ["busy", KERNEL]).begun()
+        Self::start_with(machine, program, name, options, before, ["busy", KERNEL]).begun(machine)
     }
 
     fn word(&self, index: u64) -> u64 {
@@ -88,6 +90,10 @@ impl Client {
     /// Returns the kernels a second of several clients, over the same second.
     fn rates<const N: usize>(clients: [&Self; N]) -> [f64; N] {
         let before = clients.map(|client| client.word(0));
+        if let Some(world) = &clients[0].world {
+            world.advance(Duration::from_secs(1));
+            return std::array::from_fn(|i| (clients[i].word(0) - before[i]) as f64);
+        }
         let begun = Instant::now();
         std::thread::sleep(Duration::from_secs(1));
         let seconds = begun.elapsed().as_secs_f64();
@@ -97,30 +103,22 @@ impl Client {
     pub fn rate(&self) -> f64 {
         Self::rates([self])[0]
     }
-}
 
-fn near(what: &str, value: f64, expected: f64) {
-    assert!(
-        value > expected / COARSE && value < expected * COARSE,
-        "{what}: {value:.3} where {expected:.3} was expected"
-    );
-}
-
-/// Waits until a rate of running programs is near what it should be, for 40 measurements at most. A
-/// loaded machine gives the clients too little time to keep the device busy. See [`near`].
-fn settles_by(what: &str, expected: f64, mut measure: impl FnMut() -> f64) {
-    let settled = (0..40).any(|_| {
-        let value = measure();
-        value > expected / COARSE && value < expected * COARSE
-    });
-    if !settled {
-        near(what, measure(), expected);
+    /// Returns the rate after another second, in which costs are learned or changed limits felt.
+    fn next_rate(&self) -> f64 {
+        let _first = self.rate();
+        self.rate()
     }
 }
 
-/// Waits as [`settles_by`] for the rate of one client.
-fn settles(what: &str, expected: f64, client: &Client) {
-    settles_by(what, expected, || client.rate());
+/// Fails unless `value` is `expected`, to a twentieth of it.
+#[track_caller]
+fn near(what: &str, value: f64, expected: f64) {
+    println!("{what}: {value:.3} of {expected:.3}");
+    assert!(
+        (value / expected - 1.0).abs() <= 0.05,
+        "{what}: {value:.3} where {expected:.3} was expected"
+    );
 }
 
 pub fn spin(machine: &Machine) -> Option<PathBuf> {
@@ -134,11 +132,14 @@ pub fn figures(machine: &Machine, tenant: &str) -> serde_json::Value {
 
 #[test]
 fn strict_is_its_quota_and_none_holds_nothing_back() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
-    let free = Client::busy(&machine, &program, "free", &[]).rate();
+    let free = Client::busy(&machine, &program, "free", &[]).next_rate();
+    near("free of the device", free, 1000.0);
 
     let strict = Client::busy(
         &machine,
@@ -146,7 +147,7 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
         "strict",
         &["--compute", "25%", "--mode", "strict"],
     );
-    near("strict of free", strict.rate() / free, 0.25);
+    near("strict of free", strict.next_rate() / free, 0.25);
     let share = figures(&machine, "strict");
     near("share had", share["utilization"].as_f64().unwrap(), 0.25);
     assert!(share["throttled"].as_f64().unwrap() > 0.3, "{share}");
@@ -178,7 +179,7 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
         "none",
         &["--compute", "25%", "--mode", "none"],
     );
-    near("none of free", none.rate() / free, 1.0);
+    near("none of free", none.next_rate() / free, 1.0);
     let consumed = |name: &str| figures(&machine, name)["consumed_ns"].as_u64().unwrap_or(0);
     assert_eq!(consumed("none"), 0, "not counted unless asked for");
     drop(none);
@@ -191,7 +192,7 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
         &["--mode", "none"],
         &["env", "FCSP_ACCOUNT_TIME=1"],
     );
-    near("counted of free", counted.rate() / free, 1.0);
+    near("counted of free", counted.next_rate() / free, 1.0);
     let share = figures(&machine, "counted");
     near("share had", share["utilization"].as_f64().unwrap(), 1.0);
     assert_eq!(share["mode"], "none");
@@ -200,7 +201,9 @@ fn strict_is_its_quota_and_none_holds_nothing_back() {
 
 #[test]
 fn neighbours_get_their_quotas_and_one_alone_everything() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
@@ -209,25 +212,22 @@ fn neighbours_get_their_quotas_and_one_alone_everything() {
         Client::start(&machine, &program, name, &options, ["busy", KERNEL])
     };
     let (small, large) = (start("small", "25%"), start("large", "75%"));
-    let (small, large) = (small.begun(), large.begun());
-    settles_by("large of small", 3.0, || {
-        let [few, many] = Client::rates([&small, &large]);
-        many / few
-    });
-    settles_by("both, of the device", 1000.0, || {
-        Client::rates([&small, &large]).iter().sum()
-    });
+    let (small, large) = (small.begun(&machine), large.begun(&machine));
+    let _first = small.rate();
+    let [few, many] = Client::rates([&small, &large]);
+    near("large of small", many / few, 3.0);
+    near("both, of the device", few + many, 1000.0);
     drop(large);
-    settles("alone, of the device", 1000.0, &small);
-    // A look of 200 ms may fall where a loaded machine keeps the client from its processor.
-    wait_for("the small tenant to borrow", || {
-        figures(&machine, "small")["surplus"].as_f64() > Some(0.3)
-    });
+    near("alone, of the device", small.next_rate(), 1000.0);
+    let share = figures(&machine, "small");
+    assert!(share["surplus"].as_f64() > Some(0.7), "{share}");
 }
 
 #[test]
 fn adaptive_alone_has_everything_and_high_priority_goes_first() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
@@ -242,25 +242,25 @@ fn adaptive_alone_has_everything_and_high_priority_goes_first() {
         "60%",
     ];
     let high = Client::busy(&machine, &program, "high", &options);
-    settles("adaptive alone, of the device", 1000.0, &high);
+    near("adaptive alone, of the device", high.next_rate(), 1000.0);
     let low = Client::busy(
         &machine,
         &program,
         "low",
         &["--compute", "50%", "--priority", "low"],
     );
-    let (mut first, mut last) = (0.0, 0.0);
-    settles_by("both, of the device", 1000.0, || {
-        [first, last] = Client::rates([&high, &low]);
-        first + last
-    });
+    let _first = high.rate();
+    let [first, last] = Client::rates([&high, &low]);
+    near("both, of the device", first + last, 1000.0);
     assert!(first > 2.0 * last, "high {first:.0}, low {last:.0}");
     assert!(last > 0.0, "the floor is kept");
 }
 
 #[test]
 fn limits_change_what_a_running_program_gets() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
@@ -270,26 +270,26 @@ fn limits_change_what_a_running_program_gets() {
         "a",
         &["--compute", "20%", "--mode", "strict"],
     );
-    settles("before, of the device", 200.0, &client);
+    near("before, of the device", client.next_rate(), 200.0);
     machine.json(&["limit", "a", "--compute", "60%", "--json"], 0);
-    settles("raised", 600.0, &client);
+    near("raised", client.next_rate(), 600.0);
     assert_eq!(figures(&machine, "a")["guarantee"], 0.6);
     machine.json(&["limit", "a", "--compute", "20%", "--json"], 0);
-    // What it had saved up is spent first.
-    std::thread::sleep(Duration::from_millis(100));
-    settles("lowered", 200.0, &client);
+    near("lowered", client.next_rate(), 200.0);
     machine.json(&["limit", "a", "--mode", "balanced", "--json"], 0);
-    settles("not strict any more", 1000.0, &client);
+    near("not strict any more", client.next_rate(), 1000.0);
 }
 
 #[test]
 fn a_share_can_be_set_on_a_program_that_runs_without_one() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
     let client = Client::busy(&machine, &program, "a", &[]);
-    let free = client.rate();
+    let free = client.next_rate();
     machine.json(
         &[
             "limit",
@@ -302,13 +302,14 @@ fn a_share_can_be_set_on_a_program_that_runs_without_one() {
         ],
         0,
     );
-    std::thread::sleep(Duration::from_millis(100));
-    near("strict of free", client.rate() / free, 0.25);
+    near("strict of free", client.next_rate() / free, 0.25);
 }
 
 #[test]
 fn a_pause_stops_launches_until_it_is_resumed() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
@@ -321,12 +322,12 @@ fn a_pause_stops_launches_until_it_is_resumed() {
         machine.json(&["pause", name, "--json"], 0);
         // What was submitted before is done first.
         let mut before = 0;
-        wait_for("the work in flight to end", || {
+        machine.wait_for("the work in flight to end", || {
             let now = client.word(0);
-            std::thread::sleep(Duration::from_millis(200));
+            machine.world().advance(Duration::from_millis(200));
             std::mem::replace(&mut before, now) == now
         });
-        std::thread::sleep(Duration::from_millis(700));
+        machine.world().advance(Duration::from_millis(700));
         assert_eq!(client.word(0), before, "{name} goes on though it is paused");
         let share = figures(&machine, name);
         assert!(
@@ -335,13 +336,15 @@ fn a_pause_stops_launches_until_it_is_resumed() {
         );
         assert_eq!(share["utilization"], 0.0);
         machine.json(&["resume", name, "--json"], 0);
-        wait_for("the program to go on", || client.word(0) > before + 20);
+        machine.wait_for("the program to go on", || client.word(0) > before + 20);
     }
 }
 
 #[test]
 fn a_quota_that_changes_is_seen_at_once() {
-    let machine = Machine::new();
+    let Some(machine) = Machine::timed() else {
+        return;
+    };
     let Some(program) = spin(&machine) else {
         return;
     };
@@ -353,28 +356,22 @@ fn a_quota_that_changes_is_seen_at_once() {
         &["--memory", "1GiB"],
         ["watch", ask.as_str()],
     )
-    .begun();
+    .begun(&machine);
     assert_eq!((client.word(1), client.word(2)), (GIB, 2));
-    let mut waits = Vec::new();
     for round in 0..6 {
         let (limit, total, granted) = match round % 2 {
             0 => ("4GiB", 4 * GIB, 1),
             _ => ("1GiB", GIB, 2),
         };
         machine.json(&["limit", "a", "--memory", limit, "--json"], 0);
-        let begun = Instant::now();
-        wait_for("the new quota", || {
-            (client.word(1), client.word(2)) == (total, granted)
-        });
-        waits.push(begun.elapsed());
+        // The program looks once a millisecond.
+        machine.world().advance(Duration::from_millis(2));
+        assert_eq!((client.word(1), client.word(2)), (total, granted));
         assert_eq!(
             machine.tenant("a").unwrap()["devices"][0]["limit_bytes"],
             total
         );
     }
-    // The best of several: a busy machine may keep any one of them from its processor.
-    let fastest = waits.iter().min().unwrap();
-    assert!(*fastest < Duration::from_millis(100), "{waits:?}");
 }
 
 /// Checks that a process which the others on its device cannot see is named, with the reason, while
