@@ -22,6 +22,7 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use fcsp_hook::backend::{Capture, DriverMemory};
+use fcsp_hook::family::whole_pages;
 use fcsp_hook::memory::physical::Physical;
 use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
@@ -47,7 +48,7 @@ pub const LARGEST_PIECE: u64 = (2 << 20) - 1;
 /// for (measured, H200, driver 580). A refusal for the quota's sake must not come before that. An
 /// allocation of no bytes asks, and takes nothing.
 fn forbidden_by_capture() -> Option<CUresult> {
-    if !graph::capturing() {
+    if !Cuda::is_recording() {
         return None;
     }
     let mut address = 0;
@@ -159,7 +160,7 @@ impl DriverMemory for Cuda {
 /// 2 MiB pages (measured, H100, driver 580). A request near 2^64 cannot be rounded up and cannot be
 /// met.
 pub fn pages(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
+    whole_pages(bytes, 2 << 20)
 }
 
 #[cfg(test)]

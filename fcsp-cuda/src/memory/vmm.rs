@@ -2,6 +2,7 @@
 //! charged to the device that its properties name, for the same time.
 
 use fcsp_hook::backend::Driver;
+use fcsp_hook::family::vmm::{Request, create};
 use fcsp_hook::memory;
 use fcsp_hook::memory::physical::Books;
 
@@ -41,21 +42,19 @@ pub unsafe extern "C" fn cuMemCreate(
             Scope::Pass => return call(),
             Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
         };
+        let request = Request {
+            what: "cuMemCreate",
+            bytes: size,
+            grain: GRANULARITY,
+            is_usable: !handle.is_null()
+                && flags == 0
+                && properties.type_ == CU_MEM_ALLOCATION_TYPE_PINNED,
+        };
+        let call = |size| call_real!(cuMemCreate(handle, size, prop, flags));
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *handle };
-        let result = PHYSICAL.create(device, 0, "cuMemCreate", size as u64, call, made);
-        let usable = || {
-            !handle.is_null()
-                && size > 0
-                && size.is_multiple_of(GRANULARITY)
-                && flags == 0
-                && properties.type_ == CU_MEM_ALLOCATION_TYPE_PINNED
-        };
-        // One grain answers for all: the memory itself would pass the quota.
-        let size = size.min(GRANULARITY + size % GRANULARITY);
-        let ask = || call_real!(cuMemCreate(handle, size, prop, flags));
-        memory::or_wrong_argument::<Cuda>(result, usable, ask, || {
-            call_real!(cuMemRelease(made()));
+        create(&PHYSICAL, device, request, call, made, |handle| {
+            call_real!(cuMemRelease(handle));
         })
     })
 }

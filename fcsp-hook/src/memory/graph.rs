@@ -23,6 +23,8 @@ pub trait GraphMemory: Backend {
     fn trim_graphs(device: &Device<Self>) -> bool;
     /// What the driver reserves for nodes of so many bytes.
     fn pages(bytes: u64) -> u64;
+    /// Returns the graph that a capture on `stream` makes; 0 if it cannot be queried.
+    fn graph_of_capture(stream: usize) -> usize;
 }
 
 /// The graphs of this process, and how many queues are being recorded. A static of each backend
