@@ -1,15 +1,23 @@
 //! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
 //! charged to the device that its properties name, for the same time.
 
+use std::sync::Arc;
+
 use fcsp_hook::backend::Driver;
 use fcsp_hook::family::vmm::{Request, create};
 use fcsp_hook::memory;
-use fcsp_hook::memory::physical::Books;
+use fcsp_hook::memory::physical::{Books, Physical};
 
-use super::Origin;
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::vendor::{Cuda, Inside, Record, Scope, scope_of, shielded};
+
+/// Origin of an allocation that is not simply from the driver's heap.
+#[derive(Clone)]
+pub enum Origin {
+    /// Physical memory mapped into a sparse array, kept alive by it.
+    Sparse(Arc<Physical<Cuda>>),
+}
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Cuda> = Books::new();

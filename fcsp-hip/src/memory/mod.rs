@@ -23,9 +23,9 @@ use core::ffi::c_void;
 
 use fcsp_hook::backend::{Capture, DriverMemory};
 use fcsp_hook::family::whole_pages;
+use fcsp_hook::memory::pool::Pooled;
 use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
-use self::pool::POOLS;
 use self::vmm::PHYSICAL;
 use crate::call_real;
 use crate::device::major;
@@ -109,7 +109,7 @@ impl DriverMemory for Hip {
 
     #[inline]
     fn freed_unknown() {
-        POOLS.freed();
+        Self::pools().freed();
     }
 
     #[inline]
