@@ -75,6 +75,30 @@ pub fn high_priority_goes_first(vendor: &'static Vendor) {
     assert!(last > 0.0, "the floor is kept");
 }
 
+/// Checks a tenant that has borrowed the whole device with short kernels when a saturating one of
+/// high priority begins: it keeps its floor, early and late.
+pub fn a_floor_is_kept_beside_high_priority(vendor: &'static Vendor) {
+    const KERNEL_NS: u64 = 100_000;
+    let Some(machine) = Machine::timed(vendor) else {
+        return;
+    };
+    let settings = [("FCSP_COMPUTE_LIMIT", "50%"), ("FCSP_FLOOR", "20%")];
+    let low = machine.busy_for("low", &settings, KERNEL_NS);
+    let second = Duration::from_secs(1);
+    machine.world().advance(3 * second);
+    let settings = [("FCSP_COMPUTE_LIMIT", "50%"), ("FCSP_PRIORITY", "high")];
+    let _high = machine.busy("high", &settings, false);
+    machine.world().advance(second / 10);
+    for (when, time) in [("early", second / 2), ("late", 2 * second)] {
+        let before = low.done();
+        machine.world().advance(time);
+        let had = Duration::from_nanos((low.done() - before) * KERNEL_NS);
+        let share = had.as_secs_f64() / time.as_secs_f64();
+        println!("{}: {share:.3} {when}", vendor.name);
+        assert!((share - 0.20).abs() <= 0.02, "{share:.3} {when}");
+    }
+}
+
 /// Checks that work whose cost is hard to learn gets its strict share of each second after the
 /// first, and is not starved.
 pub fn work_that_is_hard_to_learn_has_its_share(vendor: &'static Vendor) {

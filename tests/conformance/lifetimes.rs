@@ -123,3 +123,38 @@ pub fn a_device_used_anew_while_its_reset_ends_counts(vendor: &'static Vendor) {
         _ => what_is_taken_anew_counts(vendor, "synDeviceRelease", None),
     }
 }
+
+/// Checks that a kernel with the handle of an unloaded one is classified anew: it has none of the
+/// old one's class.
+pub fn a_handle_that_comes_again_is_a_stranger(vendor: &'static Vendor) {
+    let Some(machine) = Machine::timed(vendor) else {
+        return;
+    };
+    let mut client = machine.governed(&[
+        ("FCSP_TENANT", "t"),
+        ("FCSP_COMPUTE_LIMIT", "50%"),
+        ("FCSP_MODE", "strict"),
+    ]);
+    client.ok("open 0");
+    // Parts of the time that was granted.
+    let mix = |class: &str| {
+        let share = machine.tenant("t")["devices"][0]["compute"].clone();
+        share["mix"][class].as_f64().unwrap_or(0.0)
+    };
+    let mut launch = |name: &str, times: u32, ns: u64| {
+        for _ in 0..times {
+            client.ok(&format!("kernel {name} {ns}"));
+            // Each is paid for before the next, so that each is a grant.
+            client.ok("sync");
+        }
+        let handle = client.ok("function");
+        client.ok("unload");
+        handle
+    };
+    let first = launch("flash_fwd_kernel", 64, 0);
+    assert!(mix("attention") > 0.9, "{}", mix("attention"));
+    // A hundred times as much device time.
+    let second = launch("fcsp_spin", 64, 1_000_000);
+    assert_eq!(first, second, "the handle did not come again");
+    assert!(mix("attention") < 0.5, "{}", mix("attention"));
+}

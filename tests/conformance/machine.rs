@@ -423,17 +423,30 @@ impl Machine {
         self.keep_busy(self.governed(&all), tenant, recorded)
     }
 
+    /// Starts a busy client with kernels of so many ns.
+    #[allow(dead_code, reason = "for benches/vendors.rs, which includes this file")]
+    pub fn busy_for(&self, tenant: &str, settings: &[(&str, &str)], ns: u64) -> Busy {
+        let all = [&[("FCSP_TENANT", tenant)][..], settings].concat();
+        let mut client = self.governed(&all);
+        client.ok("open 0");
+        self.launch_on(client, tenant, ns, 0)
+    }
+
     /// Keeps a client busy that has done nothing yet; its words are in a file of this name.
     pub fn keep_busy(&self, mut client: Client, name: &str, recorded: bool) -> Busy {
-        let path = self.path().join(format!("{name}.words"));
-        std::fs::write(&path, [0; 64]).unwrap();
         client.ok("open 0");
         let handle = if recorded {
             client.ok("record 1 1000000")
         } else {
             0
         };
-        client.tell(&format!("busy {} 1000000 {handle}", path.display()));
+        self.launch_on(client, name, 1_000_000, handle)
+    }
+
+    fn launch_on(&self, mut client: Client, name: &str, ns: u64, handle: u64) -> Busy {
+        let path = self.path().join(format!("{name}.words"));
+        std::fs::write(&path, [0; 64]).unwrap();
+        client.tell(&format!("busy {} {ns} {handle}", path.display()));
         let busy = Busy {
             words: std::fs::File::open(path).unwrap(),
             client,

@@ -62,6 +62,13 @@ macro_rules! basics {
     };
 }
 
+/// Calls that a program may leave by a jump. The simulated driver interrupts them.
+macro_rules! jumps {
+    ($vendor:ident) => {
+        cases!($vendor: processes::a_jump_out_of_a_call_is_no_way_past_the_quota);
+    };
+}
+
 /// Devices that several processes use at once.
 macro_rules! sharing {
     ($vendor:ident) => {
@@ -119,6 +126,11 @@ macro_rules! recorded {
     };
 }
 
+/// Functions whose handles come again after their code is unloaded.
+macro_rules! functions {
+    ($vendor:ident) => { cases!($vendor: lifetimes::a_handle_that_comes_again_is_a_stranger); };
+}
+
 /// Captures of streams.
 macro_rules! captures {
     ($vendor:ident) => { cases!($vendor: recorded::a_captures_refusal_comes_before_the_quotas); };
@@ -131,6 +143,7 @@ macro_rules! shares {
             compute::strict_is_its_quota,
             compute::neighbours_get_their_quotas,
             compute::high_priority_goes_first,
+            compute::a_floor_is_kept_beside_high_priority,
             compute::a_written_page_takes_no_guarantee,
             compute::pages_of_the_dead_cost_nothing,
             compute::a_page_of_another_version_turns_no_share_off,
@@ -147,6 +160,7 @@ macro_rules! collectives {
 
 mod cuda {
     basics!(CUDA);
+    jumps!(CUDA);
     cases!(CUDA: information::its_devices_are_listed);
     sharing!(CUDA);
     containers!(CUDA);
@@ -157,6 +171,7 @@ mod cuda {
     modules!(CUDA);
     recorded!(CUDA);
     captures!(CUDA);
+    functions!(CUDA);
     cases!(CUDA: lifetimes::a_device_used_anew_while_its_reset_ends_counts);
     shares!(CUDA);
     collectives!(CUDA);
@@ -164,6 +179,7 @@ mod cuda {
 
 mod levelzero {
     basics!(LEVELZERO);
+    jumps!(LEVELZERO);
     cases!(LEVELZERO: information::its_devices_are_listed);
     sharing!(LEVELZERO);
     containers!(LEVELZERO);
@@ -189,6 +205,7 @@ mod levelzero {
 /// A card belongs to one process at a time: nothing of what several share.
 mod gaudi {
     basics!(GAUDI);
+    jumps!(GAUDI);
     cases!(GAUDI: information::its_devices_are_listed);
     cases!(GAUDI:
         recorded::recorded_work_runs,
@@ -207,6 +224,7 @@ mod empty {
 
 mod ascend {
     basics!(ASCEND);
+    jumps!(ASCEND);
     cases!(ASCEND: information::its_devices_are_listed);
     sharing!(ASCEND);
     containers!(ASCEND);
@@ -214,6 +232,7 @@ mod ascend {
     physical!(ASCEND);
     recorded!(ASCEND);
     captures!(ASCEND);
+    functions!(ASCEND);
     shares!(ASCEND);
     cases!(ASCEND:
         ascend_only::a_jump_out_of_a_call_leaves_no_flag_up,
@@ -224,6 +243,7 @@ mod ascend {
 
 mod hip {
     basics!(HIP);
+    jumps!(HIP);
     cases!(HIP: information::its_devices_are_listed);
     sharing!(HIP);
     containers!(HIP);
@@ -234,6 +254,7 @@ mod hip {
     modules!(HIP);
     recorded!(HIP);
     captures!(HIP);
+    functions!(HIP);
     shares!(HIP);
     collectives!(HIP);
     cases!(HIP:

@@ -278,3 +278,33 @@ pub fn a_container_measures_exactly(vendor: &'static Vendor) {
     let free = exact(&mut client, &mut neighbour);
     assert_eq!(client.values("processes 0"), [u64::from(me), GIB - free]);
 }
+
+/// Checks a call that a signal handler leaves by a jump. The thread is not taken for one inside a
+/// wrapper afterwards: the quota holds for it.
+pub fn a_jump_out_of_a_call_is_no_way_past_the_quota(vendor: &'static Vendor) {
+    let Some(machine) = Machine::new(vendor) else {
+        return;
+    };
+    let call = match vendor.name {
+        "cuda" => "cuMemFree_v2",
+        "levelzero" => "zeMemFree",
+        "gaudi" => "synDeviceFree",
+        "ascend" => "rtFree",
+        _ => "hipFree",
+    };
+    let quota = GIB.to_string();
+    let fault = format!("{call}!crash@1");
+    let mut client = machine.governed(&[
+        ("FCSP_TENANT", "a"),
+        ("FCSP_MEMORY_LIMIT", &quota),
+        ("FCSP_SIM_FAULTS", &fault),
+    ]);
+    client.ok("open 0");
+    let left = client.ok(&format!("alloc {}", 3 * MIB));
+    client.ok(&format!("jump {left}"));
+    let blocks = client.fill(vendor, &format!("alloc {}", 64 * MIB)).len() as u64;
+    // The bytes that the abandoned call had in hand stay counted.
+    let most = (GIB - vendor.context) / (64 * MIB);
+    assert!((most - 1..=most).contains(&blocks), "{blocks} of {most}");
+    assert!(machine.peak() <= GIB, "{}", machine.peak());
+}

@@ -35,7 +35,7 @@ const TABLES: [(&str, &str); 1] = [(
 )];
 
 /// The backends, by the folders of their crates.
-pub const BACKENDS: [&str; 6] = [
+const BACKENDS: [&str; 6] = [
     "fcsp-ascend/",
     "fcsp-cuda/",
     "fcsp-empty/",

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::layout::{
     HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords,
-    TENANT_WORDS_AT, TenantWords, description,
+    TENANT_WORDS_AT, TenantWords,
 };
 use super::ledger::UNIT;
 use super::made::{check_identity, lock_offset};
@@ -44,14 +44,6 @@ pub struct ProcessSnapshot {
     /// Instant since which a launch of it waits at its gate, ns of CLOCK_MONOTONIC; 0 for none.
     #[serde(skip)]
     pub waiting_since: u64,
-    /// Layout version of the process's build; 0 for a build before version 3, which writes none of
-    /// the fields below.
-    #[serde(skip)]
-    pub layout_version: u64,
-    /// Inode of the process's PID namespace, by its own claim; 0 if not known.
-    pub pid_namespace: u64,
-    /// Number of the process's cgroup, by its own claim; 0 if not known.
-    pub cgroup: u64,
 }
 
 /// One tenant's use of one device.
@@ -140,15 +132,10 @@ impl RegionSnapshot {
             }
             let name_at = offset_of!(SlotWords, name);
             let name_len = half(slot, offset_of!(SlotWords, name_len)).min(32) as usize;
-            let pid = half(slot, offset_of!(SlotWords, pid));
-            let start_time = word(slot, offset_of!(SlotWords, start_time));
-            let is_described =
-                word(slot, offset_of!(SlotWords, described)) == description(pid, start_time);
-            let described = |at| if is_described { word(slot, at) } else { 0 };
             processes.push(ProcessSnapshot {
-                pid,
+                pid: half(slot, offset_of!(SlotWords, pid)),
                 listed: half(slot, offset_of!(SlotWords, listed)),
-                start_time,
+                start_time: word(slot, offset_of!(SlotWords, start_time)),
                 name: String::from_utf8_lossy(&slot[name_at..name_at + name_len])
                     .chars()
                     .filter(|&c| is_printable(c))
@@ -159,9 +146,6 @@ impl RegionSnapshot {
                 overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
                 refused: word(slot, offset_of!(SlotWords, refused)),
                 waiting_since: word(slot, offset_of!(SlotWords, waiting_since)),
-                layout_version: described(offset_of!(SlotWords, layout_version)),
-                pid_namespace: described(offset_of!(SlotWords, pid_namespace)),
-                cgroup: described(offset_of!(SlotWords, cgroup)),
             });
         }
         let limit = word(&header, tenant(offset_of!(TenantWords, limit)));

@@ -1,7 +1,6 @@
-//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs. It grows
-//! when a graph with such nodes is launched, and shrinks when it is trimmed. It is charged as a
-//! whole, like any pool. Nodes come from explicit calls or from allocations on a queue that is
-//! recorded.
+//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs, reserved
+//! when a graph with such nodes is launched and kept until trimmed; it is charged as a whole, like
+//! any pool. Nodes come from explicit calls or from allocations on a queue that is recorded.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::HashMap;
@@ -14,19 +13,16 @@ use crate::process::Scope;
 use crate::recordings::{Origin, Recordings};
 use crate::setup::{Inside, SetupOnce};
 
-/// Calls of a driver whose graphs have memory nodes.
+/// What a driver with memory nodes is asked.
 pub trait GraphMemory: Backend {
-    /// Returns the list of graphs: a static of the backend.
+    /// The one list of graphs: a static of the backend's.
     fn graphs() -> &'static Graphs;
-    /// Returns the bytes that a device has reserved for graphs.
+    /// Bytes that a device has reserved for graphs.
     fn reserved_for_graphs(device: &Device<Self>) -> Option<u64>;
-    /// Makes a device give back graph memory that no graph uses. Returns true if the driver could
-    /// be asked.
+    /// Makes a device give back graph memory that no graph uses; returns whether it could be asked.
     fn trim_graphs(device: &Device<Self>) -> bool;
-    /// Returns the bytes that the driver reserves for nodes of so many bytes.
+    /// What the driver reserves for nodes of so many bytes.
     fn pages(bytes: u64) -> u64;
-    /// Returns the graph that a capture on `stream` makes; 0 if it cannot be queried.
-    fn graph_of_capture(stream: usize) -> usize;
 }
 
 /// The graphs of this process, and how many queues are being recorded. A static of each backend
@@ -62,7 +58,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Graphs {
-    /// Creates an empty list.
+    /// None yet.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -72,7 +68,7 @@ impl Graphs {
         }
     }
 
-    /// Empties the list in a forked child: a thread that does not exist here may hold its locks.
+    /// In a forked child: the old books may be locked by a thread that does not exist here.
     pub fn forget_in_child(&self) {
         self.books.store(core::ptr::null_mut(), Ordering::Release);
         self.recordings.forget_in_child();
@@ -88,7 +84,7 @@ impl Graphs {
         unsafe { &*known }
     }
 
-    /// Returns the queues that are being recorded.
+    /// The queues that are being recorded.
     #[inline]
     pub fn recordings(&self) -> &Recordings {
         &self.recordings
@@ -102,13 +98,13 @@ impl Graphs {
         }
     }
 
-    /// Returns true if any graph of this process has a memory node.
+    /// Whether any graph of this process has a memory node.
     #[inline]
     pub fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    /// Records a memory node of `bytes` that was added to `graph`.
+    /// A graph has one more memory node.
     pub fn node_added<B: GraphMemory>(&self, graph: usize, bytes: u64) {
         B::process().straight.graphs_take_memory();
         self.any.store(true, Ordering::Release);
@@ -119,7 +115,7 @@ impl Graphs {
         locked(&self.books().graphs).get(&graph).copied()
     }
 
-    /// Records a copy of `child` that became a node of `graph`, and its memory nodes with it.
+    /// A copy of `child` became a node of `graph`, and its memory nodes with it.
     pub fn child_added(&self, graph: usize, child: usize) {
         if self.any()
             && let Some(bytes) = self.bytes_of(child)
@@ -128,7 +124,7 @@ impl Graphs {
         }
     }
 
-    /// Records an executable graph that was made from `graph`.
+    /// An executable graph was made from `graph`.
     pub fn instantiated(&self, executable: usize, graph: usize) {
         if !self.any() {
             return;
@@ -148,15 +144,14 @@ impl Graphs {
         };
     }
 
-    /// Forgets the graph that was known by an address. It is about to be destroyed, or the address
-    /// names a new one.
+    /// A graph is about to be destroyed, or is new: what was known by its address is another one's.
     pub fn graph_gone(&self, graph: usize) {
         if self.any() {
             locked(&self.books().graphs).remove(&graph);
         }
     }
 
-    /// Forgets an executable graph in the same way.
+    /// The same for an executable graph.
     pub fn executable_gone(&self, executable: usize) {
         if self.any() {
             locked(&self.books().executables).remove(&executable);
@@ -171,7 +166,7 @@ impl Graphs {
 }
 
 /// Makes the charge for the device's graph memory equal to what is reserved; `ahead` bytes were
-/// held for growth. Returns true if anything was given back. Within a [`Device::change`].
+/// held for growth. Returns whether anything was given back. Within a [`Device::change`].
 pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
     if !B::graphs().any() {
         device.release(ahead);
@@ -225,8 +220,8 @@ struct Ahead<B: Backend> {
     hold: Hold<'static>,
 }
 
-/// Holds the growth that the memory nodes of `executable` may cause, before a launch of it. Returns
-/// the bytes, or the answer that replaces the launch.
+/// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was
+/// held, or the answer to give instead of launching.
 fn before_launch<B: GraphMemory>(
     executable: usize,
     what: &'static str,
@@ -241,8 +236,8 @@ fn before_launch<B: GraphMemory>(
         Some(known) if !known.reserved => B::pages(known.bytes),
         _ => 0,
     };
-    // The driver may serve it from memory that other graphs have left. The charge is reconciled
-    // afterwards. Where the quota has no room for both, that memory is given back first.
+    // The driver may serve it from what other graphs have left, and may not: the truth is settled
+    // afterwards. Where the quota has no room for both, what they have left is given back first.
     let again = |_| {
         trimmed(device);
         device.hold(bytes)
@@ -264,7 +259,7 @@ fn before_launch<B: GraphMemory>(
     }))
 }
 
-/// Gives graph memory that no graph uses back to the driver. Returns true if there was any.
+/// Gives graph memory that no graph uses back to the driver; returns whether there was any.
 fn trimmed<B: GraphMemory>(device: &Device<B>) -> bool {
     let change = device.change();
     let asked = B::trim_graphs(device);
@@ -296,7 +291,7 @@ pub fn with_memory<B: GraphMemory>(
     }
 }
 
-/// Records that the program has trimmed a device's graph memory.
+/// The program has trimmed a device's graph memory.
 pub fn trimmed_by_program<B: GraphMemory>(ordinal: i32) {
     if let Some(_inside) = Inside::enter()
         && let Scope::On(device, _) = B::process().scope_of(ordinal)

@@ -13,6 +13,8 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,6 +63,8 @@ struct vendor {
     int (*smi)(int device, u64 *used, u64 *total);            /* by the management library */
     int (*processes)(int device, u64 *pairs, int *count);     /* by the management library: number and bytes of each */
     int (*spin)(const char *kernel, u64 ns);                  /* one launch of a kernel of that name; does not wait */
+    int (*function)(u64 *handle);                             /* the kernel that was launched last */
+    int (*unload)(void);                                      /* its code */
     int (*sync)(void);                                        /* waits for all work */
     int (*record)(int launches, u64 ns, u64 *handle);         /* a graph or command list of so many launches */
     int (*play)(u64 handle);                                  /* submits it; does not wait */
@@ -225,6 +229,26 @@ static int owed(const char *path, int kind) {
     return result;
 }
 
+static sigjmp_buf back;
+static void leave(int signal) { (void)signal; siglongjmp(back, 1); }
+
+/* Frees memory, and leaves the driver by a jump out of a handler for SIGSEGV. The simulated driver is told to raise
+ * that signal inside the call. */
+static int jump(u64 address) {
+    struct sigaction jumps, before;
+    volatile int result = 0;
+    memset(&jumps, 0, sizeof jumps);
+    jumps.sa_handler = leave;
+    if (sigaction(SIGSEGV, &jumps, &before))
+        return BROKEN;
+    if (!sigsetjmp(back, 1)) {
+        vendor.free(address);
+        result = BROKEN; /* the call came back */
+    }
+    sigaction(SIGSEGV, &before, NULL);
+    return result;
+}
+
 #include "timing.h"
 
 #define IS(word) (!strcmp(name, word))
@@ -287,6 +311,9 @@ static int run(char *text) {
     if (IS("spin")) NONE(spin, "fcsp_spin", a[0]);
     /* A kernel of any name, such as a collective's. */
     if (IS("kernel")) { sscanf(rest, "%511s %llu", path, &h); NONE(spin, path, h); }
+    if (IS("function")) { NEED(function); result = vendor.function(&h); give(h); return result; }
+    if (IS("unload")) NONE(unload);
+    if (IS("jump")) { NEED(free); return jump(a[0]); }
     if (IS("sync")) { NEED(sync); return vendor.sync(); }
     if (IS("record")) ONE(record, (int)a[0], a[1]);
     if (IS("play")) NONE(play, a[0]);

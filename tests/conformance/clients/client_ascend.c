@@ -80,13 +80,15 @@ static int processes(int device, u64 *pairs, int *count) {
     return result;
 }
 
+/* The kernel that was loaded last, its name and its code. */
+static aclrtFuncHandle last;
+static char known[64];
+static aclrtBinHandle loaded;
+
 /* The function of a name, loaded once. */
 static int function(const char *kernel, aclrtFuncHandle *found) {
     static const char code[] = "\x7f" "ELF conformance";
-    static char known[64];
-    static aclrtFuncHandle last;
     aclrtBinary image;
-    aclrtBinHandle loaded;
     int result = 0;
     if (strcmp(known, kernel)) {
         image = F(aclrtCreateBinary)(code, sizeof code);
@@ -96,6 +98,14 @@ static int function(const char *kernel, aclrtFuncHandle *found) {
     }
     *found = last;
     return result;
+}
+static int last_function(u64 *handle) {
+    *handle = (u64)last;
+    return 0;
+}
+static int unload(void) {
+    *known = 0;
+    return F(aclrtBinaryUnLoad)(loaded);
 }
 static int launch(const char *kernel, u64 ns, aclrtStream queue) {
     aclrtFuncHandle found;
@@ -128,5 +138,5 @@ static const struct vendor vendor = {
     .open = open_device, .close = close_device, .alloc = alloc, .free = release, .fill = fill,
     .host = host, .nohost = nohost, .managed = managed, .physical = physical, .nophysical = nophysical,
     .map = map, .unmap = unmap, .info = info, .total = total, .smi = smi, .processes = processes,
-    .spin = spin, .sync = sync_all, .record = record, .play = play, .norecord = norecord,
+    .spin = spin, .function = last_function, .unload = unload, .sync = sync_all, .record = record, .play = play, .norecord = norecord,
 };

@@ -94,11 +94,13 @@ static int processes(int device, u64 *pairs, int *count) {
     return result;
 }
 
+/* The kernel that was loaded last, its name and its code. */
+static CUfunction last;
+static char known[64];
+static CUmodule code;
+
 /* The function of a name, loaded once. */
 static int function(const char *kernel, CUfunction *found) {
-    static char known[64];
-    static CUfunction last;
-    CUmodule code;
     int result = 0;
     if (strcmp(known, kernel)) {
         result = F(cuModuleLoadData)(&code, image(4, kernel));
@@ -107,6 +109,14 @@ static int function(const char *kernel, CUfunction *found) {
     }
     *found = last;
     return result;
+}
+static int last_function(u64 *handle) {
+    *handle = (u64)last;
+    return 0;
+}
+static int unload(void) {
+    *known = 0;
+    return F(cuModuleUnload)(code);
 }
 
 static int launch(const char *kernel, u64 ns, CUstream stream) {
@@ -147,5 +157,5 @@ static const struct vendor vendor = {
     .host = host, .nohost = nohost, .managed = managed, .pitch = pitched, .array = array, .noarray = noarray,
     .async = async, .freeasync = freeasync, .physical = physical, .nophysical = nophysical, .map = map, .unmap = unmap,
     .module = module, .nomodule = nomodule, .info = info, .total = total, .smi = smi, .processes = processes,
-    .spin = spin, .sync = sync_all, .record = record, .play = play, .norecord = norecord,
+    .spin = spin, .function = last_function, .unload = unload, .sync = sync_all, .record = record, .play = play, .norecord = norecord,
 };

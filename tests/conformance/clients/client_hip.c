@@ -110,11 +110,13 @@ static int processes(int device, u64 *pairs, int *count) {
     return result;
 }
 
+/* The kernel that was loaded last, its name and its code. */
+static hipFunction_t last;
+static char known[64];
+static hipModule_t code;
+
 /* The function of a name, loaded once. */
 static int function(const char *kernel, hipFunction_t *found) {
-    static char known[64];
-    static hipFunction_t last;
-    hipModule_t code;
     int result = 0;
     if (strcmp(known, kernel)) {
         result = F(hipModuleLoadData)(&code, image(4, kernel));
@@ -123,6 +125,14 @@ static int function(const char *kernel, hipFunction_t *found) {
     }
     *found = last;
     return result;
+}
+static int last_function(u64 *handle) {
+    *handle = (u64)last;
+    return 0;
+}
+static int unload(void) {
+    *known = 0;
+    return F(hipModuleUnload)(code);
 }
 
 static int launch(const char *kernel, u64 ns, hipStream_t stream) {
@@ -163,5 +173,5 @@ static const struct vendor vendor = {
     .host = host, .nohost = nohost, .managed = managed, .pitch = pitched, .array = array, .noarray = noarray,
     .async = async, .freeasync = freeasync, .physical = physical, .nophysical = nophysical, .map = map, .unmap = unmap,
     .module = module, .nomodule = nomodule, .info = info, .total = total, .smi = smi, .processes = processes,
-    .spin = spin, .sync = sync_all, .record = record, .play = play, .norecord = norecord,
+    .spin = spin, .function = last_function, .unload = unload, .sync = sync_all, .record = record, .play = play, .norecord = norecord,
 };
