@@ -7,11 +7,11 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use fcsp_hook::launch as hook;
+use fcsp_hook::lookup::Hooked;
 
 use crate::driver::real;
 use crate::ffi::acl::aclrtStream;
 use crate::ffi::hccl::*;
-use crate::hooks::HOOKS;
 use crate::launch::kernel;
 use crate::vendor::Ascend;
 
@@ -24,7 +24,7 @@ macro_rules! call_hccl {
 
 /// Returns the name of the collective with this number, its wrapper's address.
 pub fn name_of(function: usize) -> Option<String> {
-    HOOKS
+    Ascend::hooks()
         .hooks()
         .find(|hook| hook.address as usize == function)
         .and_then(|hook| hook.name.to_str().ok())

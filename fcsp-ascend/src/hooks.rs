@@ -2,10 +2,11 @@
 //! module of its role. The preload library gives it to the linker, and [`HOOKS`] to callers that
 //! ask `dlsym` by name.
 
-use fcsp_hook::lookup::{Group, Lookup};
+use fcsp_hook::lookup::{Group, Hooked, Lookup};
 use fcsp_hook::table::Hook;
 
 use crate::driver::{ACL, DCMI, HCCL, RT};
+use crate::vendor::Ascend;
 
 /// Hands the names of wrapped ACL functions to a macro. Sorted by name.
 #[macro_export]
@@ -114,6 +115,12 @@ pub static HOOKS: Lookup = Lookup::new(&[
     Group::new(&HCCL, HCCL_HOOKS),
     Group::new(&DCMI, DCMI_HOOKS),
 ]);
+
+impl Hooked for Ascend {
+    fn hooks() -> &'static Lookup {
+        &HOOKS
+    }
+}
 
 #[cfg(test)]
 mod tests {

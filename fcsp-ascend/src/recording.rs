@@ -2,6 +2,7 @@
 //! an offline model does. Launches recorded there are charged when the model is executed.
 
 use fcsp_hook::backend::{Capture, Driver};
+use fcsp_hook::family::capture::{BesideCaptures, CaptureMode, beside};
 use fcsp_hook::launch;
 use fcsp_hook::recordings::{Origin, Question, Recordings};
 use fcsp_hook::setup::shielded;
@@ -32,31 +33,17 @@ fn captures(stream: usize) -> bool {
         && status != ACL_MODEL_RI_CAPTURE_STATUS_NONE
 }
 
-/// Guard with which this thread may create and query events while another thread is capturing. In
-/// the mode of most captures, such a query breaks the capture. A launch on a stream that is not
-/// captured must not pass for that reason: one open capture would bypass the share.
-#[derive(Debug)]
-pub struct BesideCaptures(aclmdlRICaptureMode);
+impl CaptureMode for Ascend {
+    type Mode = aclmdlRICaptureMode;
+    const RELAXED: aclmdlRICaptureMode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
 
-impl BesideCaptures {
-    /// Exchanges the calling thread's mode, if the driver can.
-    #[cold]
-    fn begin() -> Option<Self> {
-        let mut mode = ACL_MODEL_RI_CAPTURE_MODE_RELAXED;
-        // The driver exchanges the mode for the thread's previous one.
-        (call_real!(aclmdlRICaptureThreadExchangeMode(&mut mode)) == ACL_SUCCESS)
-            .then_some(Self(mode))
-    }
-}
-
-impl Drop for BesideCaptures {
-    fn drop(&mut self) {
-        call_real!(aclmdlRICaptureThreadExchangeMode(&mut self.0));
+    fn exchange_capture_mode(mode: &mut aclmdlRICaptureMode) -> bool {
+        call_real!(aclmdlRICaptureThreadExchangeMode(mode)) == ACL_SUCCESS
     }
 }
 
 impl Capture for Ascend {
-    type Beside = Question<BesideCaptures>;
+    type Beside = Question<BesideCaptures<Self>>;
 
     #[inline]
     fn is_recording() -> bool {
@@ -68,7 +55,7 @@ impl Capture for Ascend {
     }
 
     fn beside_recordings() -> Self::Beside {
-        RECORDINGS.ask(BesideCaptures::begin)
+        beside(&RECORDINGS)
     }
 }
 

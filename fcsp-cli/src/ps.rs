@@ -25,7 +25,8 @@ refused, memory[] (device, value, bytes, part), compute[] (device, value, guaran
 parts are of the device, 1 is all of it, null where there is none), roots[] (pid, start_time, alive), problems[], \
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped (all null for a \
 tenant that only submits work through fcsp-core), \
-processes[]: pid, start_time, name, alive, reserved_bytes, allocated_bytes, overhead_bytes, refused; \
+processes[]: pid, start_time, name, alive, reserved_bytes, allocated_bytes, overhead_bytes, refused, pid_namespace (its inode), \
+cgroup (its number; both by the process's own claim, 0 if not known); \
 compute (null without a share): guarantee, mode, priority, floor, shared_pool, burst, weight as above, utilization, surplus, throttled (each per \
 time passed, throttled also per process; null of the ended, and where nothing is counted), interval_ns, in_flight_ns, consumed_ns, waits, forced_admissions, \
 mix (parts of its GPU time by class of work: collective, attention, gemm, memory_bound, copy, other), sensitivity \

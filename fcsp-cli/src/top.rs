@@ -374,6 +374,9 @@ mod tests {
                 overhead_bytes: 0,
                 refused: 12,
                 waiting_since: 0,
+                layout_version: 0,
+                pid_namespace: 0,
+                cgroup: 0,
             }],
         };
         let mut share = ComputeUsage::default();

@@ -20,14 +20,17 @@ use crate::clock::nap;
 use crate::config::{Quota, Rules};
 use crate::device::{DeviceUuid, PciAddress, Selector, UuidStart};
 use crate::file::{self, Mapping};
+use crate::layout_version::{Layout, Misfit};
 use crate::share::params::Params;
 use crate::state::{MEMBER_LOCK, SetupGuard, layout};
 use crate::sync::{AtomicU64, Ordering};
 
 pub use outside::{ControlFile, ControlWriter};
 
-/// Magic number with the version of the layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"FCSPCTL\x02");
+/// First seven bytes of a page.
+const NAME: [u8; 7] = *b"FCSPCTL";
+/// Layout versions. Version 3 appended [`WORD_VERSION`].
+const LAYOUT: Layout = Layout::new(2, 2, 3);
 /// Words of one rule.
 const ENTRY_WORDS: usize = 16;
 /// First word of the first rule.
@@ -37,7 +40,8 @@ const FILE_BYTES: usize = 16_384;
 /// Most rules that a page has space for, memory and compute together.
 pub const MAX_RULES: usize = (FILE_BYTES / 8 - FIRST_ENTRY) / ENTRY_WORDS;
 
-/// [`MAGIC`]. Written once, before the file gets its name; readers check it when they map the page.
+/// Name and minimum reader ([`Layout::magic`]). Written once, before the file gets its name;
+/// readers check it when they map the page.
 const WORD_MAGIC: usize = 0;
 /// Generation. Odd while a writer writes, and raised by two with every change. The writer writes it
 /// before and after the other words, with full fences in between; readers load it with Acquire and
@@ -49,6 +53,9 @@ const WORD_RULES: usize = 2;
 const WORD_PAUSED: usize = 3;
 /// Check value over the rules and the pause ([`check`]). Written likewise.
 const WORD_CHECK: usize = 4;
+/// Layout version of the last writer; 0 if that build had none. Written likewise. Version 3
+/// appended it. Writers before version 3 store zeros in words 5 to 7.
+const WORD_VERSION: usize = 5;
 
 /// Rule for a memory quota, in the first word of an entry.
 const KIND_MEMORY: u64 = 1;
@@ -78,6 +85,15 @@ fn invalid(path: &Path, reason: &str) -> io::Error {
         io::ErrorKind::InvalidData,
         format!("{} {reason}", path.display()),
     )
+}
+
+fn check_magic(path: &Path, found: u64) -> io::Result<()> {
+    LAYOUT
+        .check_magic(NAME, found)
+        .map_err(|misfit| match misfit {
+            Misfit::Foreign => invalid(path, "is not a control page"),
+            version => invalid(path, &version.to_string()),
+        })
 }
 
 impl Control {
@@ -111,9 +127,7 @@ impl Control {
         }
         let mapping = Mapping::new(file, FILE_BYTES, false)?;
         let this = Self { path, mapping };
-        if this.word(WORD_MAGIC).load(Ordering::Relaxed) != MAGIC {
-            return Err(invalid(&this.path, "is not a control page of this version"));
-        }
+        check_magic(&this.path, this.word(WORD_MAGIC).load(Ordering::Relaxed))?;
         Ok(this)
     }
 

@@ -30,6 +30,7 @@ pub mod file;
 // A loom model has no files.
 #[cfg(not(loom))]
 pub mod governor;
+pub mod layout_version;
 pub mod limiter;
 #[cfg(not(loom))]
 pub mod membership;

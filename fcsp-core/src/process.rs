@@ -1,5 +1,7 @@
 //! The process manager: which processes belong to a tenant, and which of them live.
 
+pub mod container;
+
 /// Description of a process by itself, written when it takes a slot. Ownership does not rest on it:
 /// it rests on the kernel's lock on the slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +12,10 @@ pub struct Identity {
     pub start_time: u64,
     /// Command name.
     pub name: String,
+    /// Inode of its PID namespace; 0 if not known.
+    pub pid_namespace: u64,
+    /// Number of its cgroup ([`container::cgroup`]); 0 if not known.
+    pub cgroup: u64,
 }
 
 /// Returns the description of this process.
@@ -19,6 +25,8 @@ pub fn myself() -> Identity {
         pid: std::process::id(),
         start_time,
         name,
+        pid_namespace: container::pid_namespace(),
+        cgroup: container::cgroup(),
     }
 }
 

@@ -343,6 +343,8 @@ impl ProcessManager for TenantProcesses {
                     pid: slot.pid,
                     start_time: slot.start_time,
                     name: slot.name,
+                    pid_namespace: slot.pid_namespace,
+                    cgroup: slot.cgroup,
                 };
                 if !found.contains(&identity) {
                     found.push(identity);

@@ -2,10 +2,11 @@
 //! module of its role. The preload library gives it to the linker, and [`crate::loader`] to callers
 //! that ask by name.
 
-use fcsp_hook::lookup::{Group, Lookup};
+use fcsp_hook::lookup::{Group, Hooked, Lookup};
 use fcsp_hook::table::Hook;
 
 use crate::driver::{CUDA, NVML};
+use crate::vendor::Cuda;
 
 /// Hands the names of wrapped driver functions to a macro. Sorted by name.
 #[macro_export]
@@ -115,6 +116,12 @@ static NVML_HOOKS: &[Hook] = for_each_nvml_hook!(table);
 /// Every wrapped function, by library.
 pub static HOOKS: Lookup =
     Lookup::new(&[Group::new(&CUDA, CUDA_HOOKS), Group::new(&NVML, NVML_HOOKS)]);
+
+impl Hooked for Cuda {
+    fn hooks() -> &'static Lookup {
+        &HOOKS
+    }
+}
 
 #[cfg(test)]
 mod tests {

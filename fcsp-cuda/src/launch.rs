@@ -4,14 +4,16 @@
 
 use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
+use fcsp_hook::family::capture::{BesideCaptures, CaptureMode, beside};
 use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
 use fcsp_hook::memory;
+use fcsp_hook::observed;
 use fcsp_hook::recordings::Question;
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::memory::graph::{GRAPHS, is_capturing};
+use crate::memory::graph::GRAPHS;
 use crate::vendor::{Cuda, named, shielded};
 
 pub mod copies;
@@ -29,33 +31,17 @@ fn kernel(
     launch::kernel::<Cuda>(function as usize, blocks, named(stream, per_thread), call)
 }
 
-/// Guard under which this thread may create and query events while another thread captures.
-///
-/// Most captures use a mode in which such a query breaks the capture. A launch on a stream that is
-/// not captured must still pass the limiter: one open capture would otherwise be a way around the
-/// share.
-#[derive(Debug)]
-pub struct BesideCaptures(CUstreamCaptureMode);
+impl CaptureMode for Cuda {
+    type Mode = CUstreamCaptureMode;
+    const RELAXED: CUstreamCaptureMode = CU_STREAM_CAPTURE_MODE_RELAXED;
 
-impl BesideCaptures {
-    /// Exchanges the calling thread's mode, if the driver can.
-    #[cold]
-    fn begin() -> Option<Self> {
-        let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-        // The driver swaps the thread's mode with this one.
-        (call_real!(cuThreadExchangeStreamCaptureMode(&mut mode)) == CUDA_SUCCESS)
-            .then_some(Self(mode))
-    }
-}
-
-impl Drop for BesideCaptures {
-    fn drop(&mut self) {
-        call_real!(cuThreadExchangeStreamCaptureMode(&mut self.0));
+    fn exchange_capture_mode(mode: &mut CUstreamCaptureMode) -> bool {
+        call_real!(cuThreadExchangeStreamCaptureMode(mode)) == CUDA_SUCCESS
     }
 }
 
 impl Capture for Cuda {
-    type Beside = Question<BesideCaptures>;
+    type Beside = Question<BesideCaptures<Self>>;
 
     #[inline]
     fn is_recording() -> bool {
@@ -63,11 +49,13 @@ impl Capture for Cuda {
     }
 
     fn records(stream: usize) -> bool {
-        is_capturing(stream as CUstream)
+        let mut status = CU_STREAM_CAPTURE_STATUS_NONE;
+        call_real!(cuStreamIsCapturing(stream as CUstream, &mut status)) == CUDA_SUCCESS
+            && status != CU_STREAM_CAPTURE_STATUS_NONE
     }
 
     fn beside_recordings() -> Self::Beside {
-        GRAPHS.recordings().ask(BesideCaptures::begin)
+        beside(GRAPHS.recordings())
     }
 }
 
@@ -207,46 +195,25 @@ fn with_memory(executable: CUgraphExec, call: impl Fn() -> CUresult) -> CUresult
     memory::graph::with_memory::<Cuda>(executable as usize, "cuGraphLaunch", call)
 }
 
-/// `cuGraphExecUpdate` of today.
-pub unsafe extern "C" fn cuGraphExecUpdate_v2(
-    hGraphExec: CUgraphExec,
-    hGraph: CUgraph,
-    resultInfo: *mut CUgraphExecUpdateResultInfo,
-) -> CUresult {
-    let result = call_real!(cuGraphExecUpdate_v2(hGraphExec, hGraph, resultInfo));
-    launch::graph_changed::<Cuda>(hGraphExec as usize);
-    result
-}
+observed! {
+    Cuda, call_real;
 
-/// `cuGraphExecUpdate` of 10.2 to 11.8.
-pub unsafe extern "C" fn cuGraphExecUpdate(
-    hGraphExec: CUgraphExec,
-    hGraph: CUgraph,
-    hErrorNode_out: *mut CUgraphNode,
-    updateResult_out: *mut CUgraphExecUpdateResult,
-) -> CUresult {
-    let result = call_real!(cuGraphExecUpdate(
-        hGraphExec,
-        hGraph,
-        hErrorNode_out,
-        updateResult_out
-    ));
-    launch::graph_changed::<Cuda>(hGraphExec as usize);
-    result
-}
+    /// The form of today.
+    cuGraphExecUpdate_v2(hGraphExec: CUgraphExec, hGraph: CUgraph, resultInfo: *mut CUgraphExecUpdateResultInfo)
+        always launch::graph_changed::<Cuda>(hGraphExec as usize);
+    /// The form of 10.2 to 11.8.
+    cuGraphExecUpdate(hGraphExec: CUgraphExec, hGraph: CUgraph, hErrorNode_out: *mut CUgraphNode,
+        updateResult_out: *mut CUgraphExecUpdateResult)
+        always launch::graph_changed::<Cuda>(hGraphExec as usize);
 
-macro_rules! synchronise {
-    ($($name:ident($($arg:ident: $ty:ty),*) $drains:expr;)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: the host waits; afterwards pools may hold less.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || launch::waiting::<Cuda>($drains, || call_real!($name($($arg),*))))
-        }
-    )*};
-}
-synchronise! {
-    cuStreamSynchronize(hStream: CUstream) Drains::Queue(named(hStream, false));
-    cuStreamSynchronize_ptsz(hStream: CUstream) Drains::Queue(named(hStream, true));
-    cuEventSynchronize(hEvent: CUevent) Drains::Something;
-    cuCtxSynchronize() Drains::Everything;
-    cuCtxSynchronize_v2(ctx: CUcontext) Drains::Something;
+    cuStreamSynchronize(hStream: CUstream)
+        around |call| launch::waiting::<Cuda>(Drains::Queue(named(hStream, false)), call);
+    cuStreamSynchronize_ptsz(hStream: CUstream)
+        around |call| launch::waiting::<Cuda>(Drains::Queue(named(hStream, true)), call);
+    cuEventSynchronize(hEvent: CUevent)
+        around |call| launch::waiting::<Cuda>(Drains::Something, call);
+    cuCtxSynchronize()
+        around |call| launch::waiting::<Cuda>(Drains::Everything, call);
+    cuCtxSynchronize_v2(ctx: CUcontext)
+        around |call| launch::waiting::<Cuda>(Drains::Something, call);
 }

@@ -10,11 +10,11 @@
 use core::ffi::{CStr, c_char, c_void};
 
 use fcsp_hook::backend::Driver;
+use fcsp_hook::lookup::Hooked;
 use fcsp_hook::setup::shielded;
 
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::hooks::HOOKS;
 use crate::symbols::versions;
 use crate::vendor::Cuda;
 
@@ -22,15 +22,18 @@ use crate::vendor::Cuda;
 const KNOWN_VERSION: i32 = 13_050;
 
 fn swapped(base: &CStr, address: *mut c_void, version: i32, flags: u64) -> *mut c_void {
-    if let Some(hook) = HOOKS.by_address(address as usize) {
+    if let Some(hook) = Cuda::hooks().by_address(address as usize) {
         return hook.address;
     }
     // No exported function has this address. If the name is one we wrap, the driver keeps separate
     // entry points.
     let per_thread = flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM != 0;
     let known = u32::try_from(version.min(KNOWN_VERSION)).unwrap_or(0);
-    let hook = versions::newest(base.to_bytes(), known, per_thread)
-        .and_then(|name| HOOKS.hooks().find(|hook| hook.name.to_bytes() == name));
+    let hook = versions::newest(base.to_bytes(), known, per_thread).and_then(|name| {
+        Cuda::hooks()
+            .hooks()
+            .find(|hook| hook.name.to_bytes() == name)
+    });
     match hook {
         // A program that asks for an ABI newer than the tables gets it as it is: a wrapper of
         // another ABI would break it.

@@ -9,7 +9,7 @@ use fcsp_hook::backend::Devices;
 
 use crate::driver::real;
 use crate::ffi::hip::*;
-use crate::vendor::{Device, Hip, context_of};
+use crate::vendor::{Device, Hip, attribute, context_of};
 use crate::{call_real, units};
 
 /// Facts kept for a device.
@@ -23,11 +23,6 @@ pub struct PerDevice {
     /// True once this process is known to use the device: the runtime's own memory there then
     /// counts.
     pub(crate) in_use: AtomicBool,
-}
-
-pub(crate) fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Option<i32> {
-    let mut value = 0;
-    (call_real!(hipDeviceGetAttribute(&mut value, which, device)) == hipSuccess).then_some(value)
 }
 
 /// Returns a device attribute as a count; 0 where the runtime does not tell it.

@@ -2,10 +2,11 @@
 //! module of its role. The preload library gives it to the linker, and [`crate::loader`] to callers
 //! that ask by name.
 
-use fcsp_hook::lookup::{Group, Lookup};
+use fcsp_hook::lookup::{Group, Hooked, Lookup};
 use fcsp_hook::table::Hook;
 
 use crate::driver::{AMD_SMI, HIP, ROCM_SMI};
+use crate::vendor::Hip;
 
 /// Hands the names of wrapped functions of the runtime to a macro. Sorted by name.
 #[macro_export]
@@ -141,6 +142,12 @@ pub static HOOKS: Lookup = Lookup::new(&[
     Group::new(&ROCM_SMI, ROCM_SMI_HOOKS),
     Group::new(&AMD_SMI, AMD_SMI_HOOKS),
 ]);
+
+impl Hooked for Hip {
+    fn hooks() -> &'static Lookup {
+        &HOOKS
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,10 @@ use core::ffi::c_void;
 
 use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
+use fcsp_hook::family::capture::{BesideCaptures, CaptureMode, beside};
 use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
 use fcsp_hook::memory;
+use fcsp_hook::observed;
 use fcsp_hook::recordings::Question;
 
 use crate::call_real;
@@ -15,7 +17,7 @@ use crate::driver::real;
 use crate::errors::answered;
 use crate::events::HOST_FUNCTION;
 use crate::ffi::hip::*;
-use crate::memory::graph::{GRAPHS, is_capturing};
+use crate::memory::graph::GRAPHS;
 use crate::vendor::{Hip, Inside, named, shielded};
 
 pub mod copies;
@@ -56,33 +58,17 @@ fn kernel(
     launch::kernel::<Hip>(function, blocks, named(stream, per_thread), call)
 }
 
-/// Guard under which this thread may create and query events while another thread captures.
-///
-/// Most captures use a mode in which such a query breaks the capture. A launch on a stream that is
-/// not captured must still pass the limiter: one open capture would otherwise be a way around the
-/// share.
-#[derive(Debug)]
-pub struct BesideCaptures(hipStreamCaptureMode);
+impl CaptureMode for Hip {
+    type Mode = hipStreamCaptureMode;
+    const RELAXED: hipStreamCaptureMode = hipStreamCaptureModeRelaxed;
 
-impl BesideCaptures {
-    /// Exchanges the calling thread's mode, if the runtime can.
-    #[cold]
-    fn begin() -> Option<Self> {
-        let mut mode = hipStreamCaptureModeRelaxed;
-        // The runtime swaps the thread's mode with this one.
-        (call_real!(hipThreadExchangeStreamCaptureMode(&mut mode)) == hipSuccess)
-            .then_some(Self(mode))
-    }
-}
-
-impl Drop for BesideCaptures {
-    fn drop(&mut self) {
-        call_real!(hipThreadExchangeStreamCaptureMode(&mut self.0));
+    fn exchange_capture_mode(mode: &mut hipStreamCaptureMode) -> bool {
+        call_real!(hipThreadExchangeStreamCaptureMode(mode)) == hipSuccess
     }
 }
 
 impl Capture for Hip {
-    type Beside = Question<BesideCaptures>;
+    type Beside = Question<BesideCaptures<Self>>;
 
     #[inline]
     fn is_recording() -> bool {
@@ -90,11 +76,13 @@ impl Capture for Hip {
     }
 
     fn records(stream: usize) -> bool {
-        is_capturing(stream as hipStream_t)
+        let mut status = hipStreamCaptureStatusNone;
+        call_real!(hipStreamIsCapturing(stream as hipStream_t, &mut status)) == hipSuccess
+            && status != hipStreamCaptureStatusNone
     }
 
     fn beside_recordings() -> Self::Beside {
-        GRAPHS.recordings().ask(BesideCaptures::begin)
+        beside(GRAPHS.recordings())
     }
 }
 
@@ -232,36 +220,21 @@ fn with_memory(executable: hipGraphExec_t, call: impl Fn() -> hipError_t) -> hip
     memory::graph::with_memory::<Hip>(executable as usize, "hipGraphLaunch", call)
 }
 
-/// `hipGraphExecUpdate`.
-pub unsafe extern "C" fn hipGraphExecUpdate(
-    hGraphExec: hipGraphExec_t,
-    hGraph: hipGraph_t,
-    hErrorNode_out: *mut hipGraphNode_t,
-    updateResult_out: *mut hipGraphExecUpdateResult,
-) -> hipError_t {
-    let result = call_real!(hipGraphExecUpdate(
-        hGraphExec,
-        hGraph,
-        hErrorNode_out,
-        updateResult_out
-    ));
-    launch::graph_changed::<Hip>(hGraphExec as usize);
-    result
-}
+observed! {
+    Hip, call_real;
 
-macro_rules! synchronise {
-    ($($name:ident($($arg:ident: $ty:ty),*) $drains:expr;)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: the host waits; afterwards pools may hold less.")]
-        pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
-            shielded(hipErrorUnknown, || launch::waiting::<Hip>($drains, || call_real!($name($($arg),*))))
-        }
-    )*};
-}
-synchronise! {
-    hipStreamSynchronize(stream: hipStream_t) Drains::Queue(named(stream, false));
-    hipStreamSynchronize_spt(stream: hipStream_t) Drains::Queue(named(stream, true));
-    hipEventSynchronize(event: hipEvent_t) Drains::Something;
-    hipCtxSynchronize() Drains::Everything;
+    hipGraphExecUpdate(hGraphExec: hipGraphExec_t, hGraph: hipGraph_t, hErrorNode_out: *mut hipGraphNode_t,
+        updateResult_out: *mut hipGraphExecUpdateResult)
+        always launch::graph_changed::<Hip>(hGraphExec as usize);
+
+    hipStreamSynchronize(stream: hipStream_t)
+        around |call| launch::waiting::<Hip>(Drains::Queue(named(stream, false)), call);
+    hipStreamSynchronize_spt(stream: hipStream_t)
+        around |call| launch::waiting::<Hip>(Drains::Queue(named(stream, true)), call);
+    hipEventSynchronize(event: hipEvent_t)
+        around |call| launch::waiting::<Hip>(Drains::Something, call);
+    hipCtxSynchronize()
+        around |call| launch::waiting::<Hip>(Drains::Everything, call);
 }
 
 /// `hipDeviceSynchronize`: the host waits. Also how programs make the runtime start, which then

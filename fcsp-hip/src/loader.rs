@@ -8,10 +8,11 @@
 
 use core::ffi::{CStr, c_char, c_void};
 
+use fcsp_hook::lookup::Hooked;
+
 use crate::call_real;
 use crate::ffi::hip::*;
-use crate::hooks::HOOKS;
-use crate::vendor::{governed_or_unknown, shielded};
+use crate::vendor::{Hip, governed_or_unknown, shielded};
 
 /// `hipGetProcAddress` and `hipGetDriverEntryPoint`: names mean the variants for streams of
 /// threads.
@@ -20,7 +21,7 @@ const PER_THREAD: u64 = 2;
 const NEWER_PROPERTIES: i32 = 60_000_000;
 
 fn swapped(name: &CStr, address: *mut c_void, version: i32, per_thread: bool) -> *mut c_void {
-    if let Some(hook) = HOOKS.by_address(address as usize) {
+    if let Some(hook) = Hip::hooks().by_address(address as usize) {
         return hook.address;
     }
     // No exported function has this address: the runtime keeps separate entry points.
@@ -31,7 +32,7 @@ fn swapped(name: &CStr, address: *mut c_void, version: i32, per_thread: bool) ->
         _ => b"",
     };
     let named = |tail: &[u8]| {
-        HOOKS.hooks().find(|hook| {
+        Hip::hooks().hooks().find(|hook| {
             hook.name
                 .to_bytes()
                 .strip_prefix(name)

@@ -23,10 +23,9 @@ use fcsp_hook::backend::Devices;
 use fcsp_hook::overhead::takes_memory;
 
 use crate::call_real;
-use crate::device::attribute;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{self, Hip, Inside, Scope, complain, scope, scope_of, shielded};
+use crate::vendor::{self, Hip, Inside, Scope, attribute, complain, scope, scope_of, shielded};
 
 /// ROCr's variable that limits a process to some units: sets of `device:units`, separated by
 /// semicolons. Devices go by their place among the devices that `ROCR_VISIBLE_DEVICES` leaves.

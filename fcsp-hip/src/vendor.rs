@@ -47,6 +47,12 @@ impl Driver for Hip {
     }
 }
 
+/// Returns a number that describes a device; `None` if the runtime does not report it.
+pub(crate) fn attribute(device: hipDevice_t, which: hipDeviceAttribute_t) -> Option<i32> {
+    let mut value = 0;
+    (call_real!(hipDeviceGetAttribute(&mut value, which, device)) == hipSuccess).then_some(value)
+}
+
 /// Returns the number that stands for a device's context.
 pub fn context_of(ordinal: i32) -> usize {
     ordinal.unsigned_abs() as usize + 1

@@ -18,6 +18,7 @@
 //! | [`process`] | this process's tenant and devices; fork |
 //! | [`device`] | one device's quota: reserve, release, measure the overhead |
 //! | [`memory`] | the protocol of every allocation |
+//! | [`family`] | what the drivers of one family share beyond that |
 //! | [`overhead`] | contexts, code and limits: memory that the driver takes for itself |
 //! | [`info`] | the answers that show a tenant its own device |
 //! | [`compute`] | one device's compute share: costs, fences, waits |
@@ -25,7 +26,7 @@
 //! | [`recordings`] | queues that are being recorded, and queries of the driver meanwhile |
 //!
 //! Everything is generic or a macro, so each backend gets code of its own, with its own statics and
-//! without indirect calls. Nothing here names a vendor.
+//! without indirect calls. No code here names a vendor.
 
 pub mod addresses;
 pub mod backend;
@@ -33,6 +34,7 @@ pub mod compute;
 pub mod device;
 pub mod elf;
 pub mod embedding;
+pub mod family;
 pub mod ffi;
 pub mod fork;
 pub mod frames;

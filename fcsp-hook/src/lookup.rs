@@ -62,6 +62,13 @@ pub struct Lookup {
     addresses: AtomicPtr<Addresses>,
 }
 
+/// A vendor whose wrapped functions are in one list. The vendor's own resolvers find the list by
+/// this trait: the list holds their wrappers, too, so neither module imports the other.
+pub trait Hooked {
+    /// Returns the list of wrapped functions: a static of the backend.
+    fn hooks() -> &'static Lookup;
+}
+
 impl Lookup {
     /// Creates the list of the wrapped functions of a backend's libraries. No name may be in two
     /// groups.

@@ -6,14 +6,14 @@ use fcsp_hook::backend::Fork;
 use crate::info::process_memory;
 use crate::memory::vmm::PHYSICAL;
 use crate::vendor::LevelZero;
-use crate::{context, device, queues};
+use crate::{device, queues, uses};
 
 impl Fork for LevelZero {
     fn forget_in_child() {
         device::forget_in_child();
         PHYSICAL.forget_in_child();
         queues::forget_in_child();
-        context::forget_in_child();
+        uses::forget_in_child();
         process_memory::forget_in_child();
     }
 }

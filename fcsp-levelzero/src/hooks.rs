@@ -2,11 +2,12 @@
 //! module of its role. The preload library gives it to the linker. [`fcsp_hook::lookup`] gives it
 //! to callers that ask by name, and [`crate::loader`] to callers that ask for a table.
 
-use fcsp_hook::lookup::{Group, Lookup};
+use fcsp_hook::lookup::{Group, Hooked, Lookup};
 use fcsp_hook::table::Hook;
 
 use crate::driver::ZE;
 use crate::ffi::all as types;
+use crate::vendor::LevelZero;
 
 /// Hands the names of all wrapped functions to a macro: those of the core, the getters of every
 /// dispatch table, those of management. Sorted by name.
@@ -81,6 +82,12 @@ static TABLE: &[Hook] = for_each_hook!(table);
 
 /// Every wrapped function.
 pub static HOOKS: Lookup = Lookup::new(&[Group::new(&ZE, TABLE)]);
+
+impl Hooked for LevelZero {
+    fn hooks() -> &'static Lookup {
+        &HOOKS
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,7 @@
 //! | [`fork`] | state that a forked child forgets |
 //! | [`device`] | the devices |
 //! | [`memory`] | everything that allocates or frees device memory |
+//! | [`uses`] | the first use of each context on each device |
 //! | [`context`] | contexts and code: memory that the driver takes for itself |
 //! | [`info`] | the answers that show a tenant its own device |
 //! | [`queues`] | the device of each queue and list |
@@ -61,4 +62,5 @@ pub mod loader;
 pub mod memory;
 pub mod queues;
 pub mod symbols;
+pub mod uses;
 pub mod vendor;

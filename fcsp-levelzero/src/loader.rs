@@ -21,6 +21,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use fcsp_hook::library::real_dlsym;
+use fcsp_hook::lookup::Hooked;
 use fcsp_hook::setup::{Inside, complain, shielded};
 use fcsp_hook::table::c_name;
 
@@ -29,7 +30,7 @@ use crate::device;
 use crate::driver::{Real, ZE, real};
 use crate::ffi::ddi;
 use crate::ffi::ze::*;
-use crate::hooks::HOOKS;
+use crate::vendor::LevelZero;
 
 /// Wrapped functions of one table.
 struct Table {
@@ -153,7 +154,7 @@ unsafe extern "C" fn fill(
         };
         for (index, since, name) in table.entries.iter().filter(|entry| entry.1 <= minor) {
             debug_assert!(*since <= minor);
-            if let Some(hook) = HOOKS.by_name(name) {
+            if let Some(hook) = LevelZero::hooks().by_name(name) {
                 // SAFETY: a table of this version has this place, and the driver has filled it.
                 unsafe {
                     let slot = place.cast::<*mut c_void>().add(*index);
@@ -358,7 +359,7 @@ pub unsafe extern "C" fn zeDriverGetExtensionFunctionAddress(
             // SAFETY: the driver has read a C string there and written an address here, with
             // success.
             unsafe {
-                if let Some(hook) = HOOKS.by_name(CStr::from_ptr(name))
+                if let Some(hook) = LevelZero::hooks().by_name(CStr::from_ptr(name))
                     && !(*ppFunctionAddress).is_null()
                 {
                     *ppFunctionAddress = hook.address;

@@ -12,10 +12,10 @@ use fcsp_core::allocations::KeyHasher;
 use fcsp_hook::setup::SetupOnce;
 
 use crate::call_real;
-use crate::context;
 use crate::device;
 use crate::device::scope_of;
 use crate::ffi::ze::*;
+use crate::uses::using;
 use crate::vendor::{Inside, LevelZero, Scope, shielded};
 
 /// Properties of a queue or list that a launch needs.
@@ -336,7 +336,7 @@ fn make(
         return call();
     };
     let result = match scope_of(device) {
-        Scope::On(device, _) => context::using(context, device, call),
+        Scope::On(device, _) => using(context, device, call),
         Scope::Pass => return call(),
         Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
     };

@@ -1,11 +1,12 @@
 //! `cargo xtask check`: builds that the usual ones leave out, and scripts.
 //!
 //! ```text
-//! cargo xtask check [duplication|features|msrv|aarch64|miri|scripts|spelling|toml ...]
+//! cargo xtask check [duplication|imports|features|msrv|aarch64|miri|scripts|spelling|toml ...]
 //! ```
 //! | check | demands |
 //! |---|---|
 //! | `duplication` | two backends, or two files of the simulator, share no long run of lines |
+//! | `imports` | no two files of a backend import each other, directly or through others |
 //! | `features` | each crate compiles alone: without features, with each one, with all |
 //! | `msrv` | the workspace compiles with the oldest toolchain that its manifest names |
 //! | `aarch64` | the libraries compile for `aarch64-unknown-linux-gnu` |
@@ -43,6 +44,7 @@ const MIRI_TESTS: &[&str] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
     Duplication,
+    Imports,
     Features,
     Msrv,
     Aarch64,
@@ -53,8 +55,9 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [(&'static str, Self); 8] = [
+    const ALL: [(&'static str, Self); 9] = [
         ("duplication", Self::Duplication),
+        ("imports", Self::Imports),
         ("features", Self::Features),
         ("msrv", Self::Msrv),
         ("aarch64", Self::Aarch64),
@@ -87,6 +90,7 @@ pub fn run(args: impl Iterator<Item = String>) -> Result<bool> {
     for check in Check::parse(args)? {
         passed &= match check {
             Check::Duplication => crate::duplication::run()?,
+            Check::Imports => crate::imports::run()?,
             Check::Features => features()?,
             Check::Msrv => msrv()?,
             Check::Aarch64 => aarch64()?,
@@ -343,7 +347,7 @@ mod tests {
         let error = parse(&["some"]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "'some' is none of duplication, features, msrv, aarch64, miri, scripts, spelling, toml"
+            "'some' is none of duplication, imports, features, msrv, aarch64, miri, scripts, spelling, toml"
         );
     }
 

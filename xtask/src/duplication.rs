@@ -35,7 +35,7 @@ const TABLES: [(&str, &str); 1] = [(
 )];
 
 /// The backends, by the folders of their crates.
-const BACKENDS: [&str; 6] = [
+pub const BACKENDS: [&str; 6] = [
     "fcsp-ascend/",
     "fcsp-cuda/",
     "fcsp-empty/",

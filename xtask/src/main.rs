@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask dist [cuda|hip|levelzero|ascend|gaudi|command ...] [--out DIR] [--target-dir DIR]
-//! cargo xtask check [duplication|features|msrv|aarch64|miri|scripts|spelling|toml ...]
+//! cargo xtask check [duplication|imports|features|msrv|aarch64|miri|scripts|spelling|toml ...]
 //! cargo xtask lint-prose [--all] [--json] [--rewrap] [--update-baseline [--allow-growth]] [PATH ...]
 //! ```
 //! `dist` builds the release, `check` compiles rare builds and checks scripts, `lint-prose` checks
@@ -12,6 +12,7 @@
 mod checks;
 mod dist;
 mod duplication;
+mod imports;
 mod licences;
 mod manifest;
 mod materials;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::{
-    ENTRY_WORDS, FILE_BYTES, FIRST_ENTRY, Limits, MAGIC, MAX_RULES, WORD_CHECK, WORD_GENERATION,
-    WORD_MAGIC, WORD_PAUSED, WORD_RULES, check, entries_of, invalid, limits_of, settled,
+    ENTRY_WORDS, FILE_BYTES, FIRST_ENTRY, LAYOUT, Limits, MAX_RULES, NAME, WORD_CHECK,
+    WORD_GENERATION, WORD_MAGIC, WORD_PAUSED, WORD_RULES, WORD_VERSION, check, check_magic,
+    entries_of, invalid, limits_of, settled,
 };
 use crate::file::{self, Mapping, Transient};
 use crate::state::{SetupGuard, layout};
@@ -41,7 +42,7 @@ impl ControlFile {
         let file = match file::open_rw(&path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => file::make(&path, |file| {
                 file::allocate(file, FILE_BYTES as u64)?;
-                file::write_at(file, &MAGIC.to_le_bytes(), 0)
+                file::write_at(file, &LAYOUT.magic(NAME).to_le_bytes(), 0)
             }),
             file => file,
         }?;
@@ -53,9 +54,7 @@ impl ControlFile {
         if this.file.metadata()?.len() < FILE_BYTES as u64 {
             return Err(invalid(&this.path, "is truncated"));
         }
-        if this.word(WORD_MAGIC)? != MAGIC {
-            return Err(invalid(&this.path, "is not a control page of this version"));
-        }
+        check_magic(&this.path, this.word(WORD_MAGIC)?)?;
         Ok(this)
     }
 
@@ -81,6 +80,16 @@ impl ControlFile {
     /// The file was truncated, or any error of the file operations.
     pub fn generation(&self) -> io::Result<u64> {
         self.word(WORD_GENERATION)
+    }
+
+    /// Returns the layout version of the build that last wrote the page; 0 for a build before
+    /// version 3.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlFile::generation`].
+    pub fn layout_version(&self) -> io::Result<u64> {
+        self.word(WORD_VERSION)
     }
 
     /// Returns the limits with their generation. Returns `None` while they are being written, and
@@ -138,6 +147,7 @@ impl ControlFile {
         words[0] = entries.len() as u64;
         words[WORD_PAUSED - WORD_RULES] = paused;
         words[WORD_CHECK - WORD_RULES] = check(paused, &entries);
+        words[WORD_VERSION - WORD_RULES] = u64::from(LAYOUT.version());
         words.extend(entries.iter().flatten());
         self.put(&words, WORD_RULES)?;
         fence(Ordering::SeqCst);

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::layout::{
-    FIRST_SLOTS, HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_FREE, SLOT_LIVE,
-    SlotWords, TENANT_WORDS_AT, TenantWords, WINDOW_BYTES,
+    FIRST_SLOTS, HEADER_BYTES, IDENTITY_BYTES, Identity, LAYOUT, MAX_SLOTS, SLOT_FREE, SLOT_LIVE,
+    SlotWords, TENANT_WORDS_AT, TenantWords, WINDOW_BYTES, description,
 };
 use super::ledger::{self, Ledger};
 use super::made::{check_identity, create, is_of_another_boot, lock_offset, slots_in};
@@ -308,6 +308,14 @@ impl Attachment {
             );
         }
         slot.name_len.store(used as u32, Ordering::Relaxed);
+        slot.layout_version
+            .store(u64::from(LAYOUT.version()), Ordering::Relaxed);
+        slot.pid_namespace
+            .store(me.pid_namespace, Ordering::Relaxed);
+        slot.cgroup.store(me.cgroup, Ordering::Relaxed);
+        // Release: a reader that finds its owner's description finds the owner's words.
+        slot.described
+            .store(description(me.pid, me.start_time), Ordering::Release);
         // Release: a scan that sees the slot live sees it initialised.
         slot.state.store(SLOT_LIVE, Ordering::Release);
         tenant.high.fetch_max(index + 1, Ordering::Release);

@@ -25,6 +25,7 @@ pub fn tenant_words(total: u64) -> TenantWords {
         boot: AtomicU64::new(0),
         first_context: AtomicU64::new(0),
         further_context: AtomicU64::new(0),
+        layout_version: AtomicU64::new(0),
     }
 }
 
@@ -46,6 +47,10 @@ pub fn slot_words() -> SlotWords {
         waiting_since: AtomicU64::new(0),
         making_since: AtomicU64::new(0),
         requests: AtomicU64::new(0),
+        described: AtomicU64::new(0),
+        layout_version: AtomicU64::new(0),
+        pid_namespace: AtomicU64::new(0),
+        cgroup: AtomicU64::new(0),
     }
 }
 

@@ -7,14 +7,16 @@
 //! 4352   slot 1 ...
 //! ```
 //! All numbers are little-endian machine words at fixed offsets. Words are only appended, and zero
-//! means absent. A word that moves or changes its meaning raises [`VERSION`].
+//! means absent; see [`crate::layout_version`].
 
+use crate::layout_version::Layout;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// Magic number: "FCSPREG" and a byte that makes byte order visible.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPREG\x01");
-/// Version, raised whenever a field moves or changes its meaning.
-pub const VERSION: u32 = 2;
+/// Layout versions. Version 3 appended [`TenantWords::layout_version`], and the words of a slot
+/// from [`SlotWords::described`] on.
+pub const LAYOUT: Layout = Layout::new(2, 2, 3);
 /// Bytes before the first slot: a page of memory, so that slots may be mapped separately.
 pub const HEADER_BYTES: usize = 4096;
 /// Bytes of a slot.
@@ -33,8 +35,8 @@ pub const WINDOW_BYTES: usize = HEADER_BYTES + MAX_SLOTS as usize * SLOT_BYTES;
 pub struct Identity {
     /// [`MAGIC`].
     pub magic: u64,
-    /// [`VERSION`].
-    pub version: u32,
+    /// Minimum reader ([`LAYOUT`]).
+    pub minimum_reader: u32,
     /// [`HEADER_BYTES`].
     pub header_bytes: u32,
     /// [`SLOT_BYTES`].
@@ -64,7 +66,7 @@ impl Identity {
             at += field.len();
         };
         put(&self.magic.to_le_bytes());
-        put(&self.version.to_le_bytes());
+        put(&self.minimum_reader.to_le_bytes());
         put(&self.header_bytes.to_le_bytes());
         put(&self.slot_bytes.to_le_bytes());
         put(&self.has_pci.to_le_bytes());
@@ -86,7 +88,7 @@ impl Identity {
         let at = &mut 0;
         Self {
             magic: u64::from_le_bytes(take(bytes, at)),
-            version: u32::from_le_bytes(take(bytes, at)),
+            minimum_reader: u32::from_le_bytes(take(bytes, at)),
             header_bytes: u32::from_le_bytes(take(bytes, at)),
             slot_bytes: u32::from_le_bytes(take(bytes, at)),
             has_pci: u32::from_le_bytes(take(bytes, at)),
@@ -101,7 +103,7 @@ impl Identity {
     pub fn expected_check(&self) -> u64 {
         let mut hash = Fnv::new();
         hash.add(&self.magic.to_le_bytes());
-        hash.add(&self.version.to_le_bytes());
+        hash.add(&self.minimum_reader.to_le_bytes());
         hash.add(&self.header_bytes.to_le_bytes());
         hash.add(&self.slot_bytes.to_le_bytes());
         hash.add(&self.has_pci.to_le_bytes());
@@ -181,6 +183,9 @@ pub struct TenantWords {
     pub first_context: AtomicU64,
     /// Bytes of the smallest further context of any process; 0 while none is known.
     pub further_context: AtomicU64,
+    /// Layout version of the build that made the file; 0 for a build before version 3. Written
+    /// once, before the file gets its name.
+    pub layout_version: AtomicU64,
 }
 
 /// State of a vacant slot.
@@ -229,6 +234,24 @@ pub struct SlotWords {
     /// reconciled; see [`super::requests`]. Written by the owner, read by processes that are about
     /// to refuse. This word came later.
     pub requests: AtomicU64,
+    /// [`description`] of the owner that wrote the words below. A build before version 3 takes a
+    /// slot without clearing them: they belong to the owner only if this word is its own.
+    /// Stored last, with Release. Version 3 appended it and the words below.
+    pub described: AtomicU64,
+    /// Layout version of the owner's build. Written once.
+    pub layout_version: AtomicU64,
+    /// Inode of the owner's PID namespace; 0 if not known. Written once.
+    pub pid_namespace: AtomicU64,
+    /// Number of the owner's cgroup; 0 if not known. Written once.
+    pub cgroup: AtomicU64,
+}
+
+/// Returns the word that connects a slot's appended words with its owner. Never 0.
+pub fn description(pid: u32, start_time: u64) -> u64 {
+    let mut hash = Fnv::new();
+    hash.add(&pid.to_le_bytes());
+    hash.add(&start_time.to_le_bytes());
+    hash.finish() | 1
 }
 
 const _: () = {

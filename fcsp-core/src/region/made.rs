@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::attach::{RegionError, io_error};
 use super::layout::{
-    FIRST_SLOTS, HEADER_BYTES, Identity, MAGIC, MAX_SLOTS, SLOT_BYTES, TENANT_WORDS_AT,
-    TenantWords, VERSION,
+    FIRST_SLOTS, HEADER_BYTES, Identity, LAYOUT, MAGIC, MAX_SLOTS, SLOT_BYTES, TENANT_WORDS_AT,
+    TenantWords,
 };
 use crate::boot;
 use crate::device::DeviceIdentity;
@@ -16,7 +16,7 @@ fn identity_of(device: &DeviceIdentity) -> Identity {
     let pci = device.pci;
     let mut identity = Identity {
         magic: MAGIC,
-        version: VERSION,
+        minimum_reader: u32::from(LAYOUT.minimum_reader()),
         header_bytes: HEADER_BYTES as u32,
         slot_bytes: SLOT_BYTES as u32,
         has_pci: u32::from(pci.is_some()),
@@ -56,12 +56,9 @@ pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String
     if identity.magic != MAGIC {
         return Err("is not an FCSP region".into());
     }
-    if identity.version != VERSION {
-        return Err(format!(
-            "has layout version {}, this build speaks {VERSION}",
-            identity.version
-        ));
-    }
+    LAYOUT
+        .check(identity.minimum_reader)
+        .map_err(|misfit| misfit.to_string())?;
     if identity.check != identity.expected_check()
         || identity.header_bytes as usize != HEADER_BYTES
         || identity.slot_bytes as usize != SLOT_BYTES
@@ -101,6 +98,10 @@ pub(super) fn create(
         file.write_all_at(
             &boot::id().to_le_bytes(),
             at(std::mem::offset_of!(TenantWords, boot)),
+        )?;
+        file.write_all_at(
+            &u64::from(LAYOUT.version()).to_le_bytes(),
+            at(std::mem::offset_of!(TenantWords, layout_version)),
         )
     })
     .map_err(io_error("create", path))

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::layout::{
     HEADER_BYTES, IDENTITY_BYTES, Identity, MAX_SLOTS, SLOT_BYTES, SLOT_LIVE, SlotWords,
-    TENANT_WORDS_AT, TenantWords,
+    TENANT_WORDS_AT, TenantWords, description,
 };
 use super::ledger::UNIT;
 use super::made::{check_identity, lock_offset};
@@ -44,6 +44,14 @@ pub struct ProcessSnapshot {
     /// Instant since which a launch of it waits at its gate, ns of CLOCK_MONOTONIC; 0 for none.
     #[serde(skip)]
     pub waiting_since: u64,
+    /// Layout version of the process's build; 0 for a build before version 3, which writes none of
+    /// the fields below.
+    #[serde(skip)]
+    pub layout_version: u64,
+    /// Inode of the process's PID namespace, by its own claim; 0 if not known.
+    pub pid_namespace: u64,
+    /// Number of the process's cgroup, by its own claim; 0 if not known.
+    pub cgroup: u64,
 }
 
 /// One tenant's use of one device.
@@ -132,10 +140,15 @@ impl RegionSnapshot {
             }
             let name_at = offset_of!(SlotWords, name);
             let name_len = half(slot, offset_of!(SlotWords, name_len)).min(32) as usize;
+            let pid = half(slot, offset_of!(SlotWords, pid));
+            let start_time = word(slot, offset_of!(SlotWords, start_time));
+            let is_described =
+                word(slot, offset_of!(SlotWords, described)) == description(pid, start_time);
+            let described = |at| if is_described { word(slot, at) } else { 0 };
             processes.push(ProcessSnapshot {
-                pid: half(slot, offset_of!(SlotWords, pid)),
+                pid,
                 listed: half(slot, offset_of!(SlotWords, listed)),
-                start_time: word(slot, offset_of!(SlotWords, start_time)),
+                start_time,
                 name: String::from_utf8_lossy(&slot[name_at..name_at + name_len])
                     .chars()
                     .filter(|&c| is_printable(c))
@@ -146,6 +159,9 @@ impl RegionSnapshot {
                 overhead_bytes: word(slot, offset_of!(SlotWords, overhead)),
                 refused: word(slot, offset_of!(SlotWords, refused)),
                 waiting_since: word(slot, offset_of!(SlotWords, waiting_since)),
+                layout_version: described(offset_of!(SlotWords, layout_version)),
+                pid_namespace: described(offset_of!(SlotWords, pid_namespace)),
+                cgroup: described(offset_of!(SlotWords, cgroup)),
             });
         }
         let limit = word(&header, tenant(offset_of!(TenantWords, limit)));

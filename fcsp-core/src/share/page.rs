@@ -17,6 +17,7 @@ mod renew;
 
 use crate::boot;
 use crate::classify::Class;
+use crate::layout_version::Layout;
 use crate::share::arrivals::Expected;
 use crate::share::authority::Authority;
 use crate::share::bucket::{Rate, wall_of};
@@ -27,8 +28,12 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::units::{Ppm, WHOLE};
 use beside::Beside;
 
-/// Magic number of a page of this layout. The last byte is the version.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"FCSPSHR\x01");
+/// First seven bytes of a page.
+const NAME: [u8; 7] = *b"FCSPSHR";
+/// Layout versions. Version 2 appended [`TenantPage::layout_version`].
+const LAYOUT: Layout = Layout::new(1, 1, 2);
+/// First word of a page of this build ([`Layout::magic`]).
+pub const MAGIC: u64 = LAYOUT.magic(NAME);
 
 /// Size of a page in a file, in bytes: one page of memory for each tenant and device.
 pub const PAGE_BYTES: usize = 4096;
@@ -41,7 +46,7 @@ pub(super) const SEEN_AT: u64 = 112;
 pub enum PageError {
     /// The page has another layout, or is no page.
     #[error(
-        "not a share page of this version (found {found:#018x}); restart the tenant's processes together"
+        "not a share page that this version reads (found {found:#018x}); restart the tenant's processes together"
     )]
     Version {
         /// Word found in the place of [`MAGIC`].
@@ -68,8 +73,8 @@ pub enum PageError {
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct TenantPage {
-    /// [`MAGIC`] once the page is set up, 0 before. `attach` exchanges it once (AcqRel); readers
-    /// load it with Acquire.
+    /// Name and minimum reader ([`MAGIC`]) once the page is set up, 0 before. `attach` exchanges it
+    /// once (AcqRel); readers load it with Acquire.
     magic: AtomicU64,
     /// Number of changes of `promise`. `set_params` raises it with Release; a reader that sees the
     /// new value sees the new promise.
@@ -88,8 +93,9 @@ pub struct TenantPage {
     expected_spread: AtomicU64,
     /// Boot to which the times belong ([`crate::boot::id`]). Added later.
     boot: AtomicU64,
-    /// Unused.
-    _spare: AtomicU64,
+    /// Layout version of the newest build that attached to the page; 0 if none had one. `attach`
+    /// raises it (Relaxed: it guards no other word). Version 2 appended it.
+    layout_version: AtomicU64,
 
     /// Instant at which the guarantee's token bucket is empty, ns (GCRA's theoretical arrival
     /// time). Every charge exchanges it.
@@ -232,7 +238,7 @@ impl TenantPage {
             expected_at: zero(),
             expected_spread: zero(),
             boot: zero(),
-            _spare: zero(),
+            layout_version: zero(),
             empty_at: zero(),
             vtime: zero(),
             finish_at: zero(),
@@ -288,9 +294,12 @@ impl TenantPage {
             .magic
             .compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire)
         {
-            Ok(_) | Err(MAGIC) => {}
+            Ok(_) => {}
+            Err(found) if LAYOUT.check_magic(NAME, found).is_ok() => {}
             Err(found) => return Err(PageError::Version { found }),
         }
+        self.layout_version
+            .fetch_max(u64::from(LAYOUT.version()), Ordering::Relaxed);
         self.renew(boot::id(), now);
         self.set_params(params, now);
         self.attached.fetch_add(1, Ordering::AcqRel);
@@ -340,9 +349,11 @@ impl TenantPage {
         }
     }
 
-    /// Returns true if the page has this version and is set up.
+    /// Returns true if the page is set up and this build can read it.
     pub fn is_valid(&self) -> bool {
-        self.magic.load(Ordering::Acquire) == MAGIC
+        LAYOUT
+            .check_magic(NAME, self.magic.load(Ordering::Acquire))
+            .is_ok()
     }
 
     /// Returns true if the page is not set up.

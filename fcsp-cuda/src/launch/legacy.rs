@@ -1,13 +1,12 @@
 //! Launches of older APIs that drivers still export: the one of 2007, which sets a kernel's shape
 //! and parameters beforehand, and the cooperative launch on several devices of 2017.
 
-use fcsp_hook::backend::Driver;
+use fcsp_hook::backend::{Capture, Driver};
 use fcsp_hook::compute::{Compute, Work};
 
 use super::kernel;
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::memory::graph;
 use crate::vendor::{self, Cuda, named, shielded};
 
 /// Blocks of a grid in the old API's signed numbers; what makes no sense is the driver's to refuse.
@@ -103,10 +102,10 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
     }
     // SAFETY: the caller passes as many entries as it says, as the driver requires.
     let launches = unsafe { core::slice::from_raw_parts(launchParamsList, numDevices as usize) };
-    if graph::capturing()
+    if Cuda::is_recording()
         && launches
             .iter()
-            .any(|launch| graph::is_capturing(launch.hStream))
+            .any(|launch| Cuda::records(launch.hStream as usize))
     {
         return call();
     }

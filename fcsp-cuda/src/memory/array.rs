@@ -7,12 +7,14 @@
 //! suballocations of 2 MiB slabs; larger ones are rounded like any allocation. 27 shapes were
 //! measured on an H200 and agree (`fcsp-sim/tests/strict/h200-sizes.txt`).
 
-use fcsp_hook::memory::{self, Request};
+use fcsp_hook::family::array::{self, Shape, channel_bytes};
+use fcsp_hook::family::whole_pages;
+use fcsp_hook::memory;
 
 use super::{forbidden_by_capture, pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::vendor::{Cuda, Inside, Scope, scope, shielded};
+use crate::vendor::{Cuda, scope, shielded};
 
 /// Largest array that is a suballocation of a slab, in bytes.
 const SMALL_ARRAY: u64 = 1 << 20;
@@ -25,17 +27,6 @@ const CUDA_ARRAY3D_TEXTURE_GATHER: u32 = 0x08;
 const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
 const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
 
-/// Returns the bytes of one channel of an element. For block-compressed and planar formats, which
-/// the low numbers do not cover, it returns the largest.
-fn channel_bytes(format: CUarray_format) -> u64 {
-    match format {
-        0x01 | 0x08 => 1,
-        0x02 | 0x09 | 0x10 => 2,
-        0x03 | 0x0a | 0x20 => 4,
-        _ => 4,
-    }
-}
-
 /// Rounds `n` up to blocks of the next power of two of `n`, between `least` and `most`.
 fn in_blocks(n: u64, least: u64, most: u64) -> u64 {
     let block = n
@@ -45,14 +36,12 @@ fn in_blocks(n: u64, least: u64, most: u64) -> u64 {
     n.checked_next_multiple_of(block).unwrap_or(u64::MAX)
 }
 
-/// Returns the bytes of one level: `depth` slices of `height` rows; 0 counts as 1.
-fn level_bytes(width: u64, height: u64, depth: u64, separate: bool, element: u64) -> u64 {
-    let row = width
-        .saturating_mul(element)
-        .checked_next_multiple_of(64)
-        .unwrap_or(u64::MAX);
+/// Returns the bytes of one level: slices of rows; a side of 0 counts as 1.
+fn level_bytes(level: Shape) -> u64 {
+    let [width, height, depth] = level.sides;
+    let row = whole_pages(width.saturating_mul(level.element), 64);
     let rows = in_blocks(height.max(1), 8, 128);
-    let slices = if separate {
+    let slices = if level.is_layered {
         depth.max(1)
     } else {
         in_blocks(depth.max(1), 1, 8)
@@ -61,26 +50,12 @@ fn level_bytes(width: u64, height: u64, depth: u64, separate: bool, element: u64
 }
 
 fn mipmap_bytes(d: &CUDA_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
-    let element = channel_bytes(d.Format) * u64::from(d.NumChannels);
-    let separate = d.Flags & LAYERED_OR_CUBE != 0;
-    let mut sum = 0u64;
-    for level in 0..levels.clamp(1, 32) {
-        let shrink = |n: usize| {
-            if n == 0 {
-                0
-            } else {
-                (n as u64 >> level).max(1)
-            }
-        };
-        let depth = if separate {
-            d.Depth as u64
-        } else {
-            shrink(d.Depth)
-        };
-        let bytes = level_bytes(shrink(d.Width), shrink(d.Height), depth, separate, element);
-        sum = sum.saturating_add(bytes);
-    }
-    sum
+    let shape = Shape {
+        sides: [d.Width as u64, d.Height as u64, d.Depth as u64],
+        element: channel_bytes(d.Format) * u64::from(d.NumChannels),
+        is_layered: d.Flags & LAYERED_OR_CUBE != 0,
+    };
+    shape.bytes(levels, level_bytes)
 }
 
 /// Returns the part of a slab that an array of `bytes` is charged, as if all arrays in the slab had
@@ -158,17 +133,9 @@ fn create(
 }
 
 fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> u64) -> CUresult {
-    let Some(_inside) = Inside::enter() else {
-        return call();
-    };
-    let (device, context) = match scope() {
-        Scope::On(device, context) => (device, context),
-        Scope::Pass => return call(),
-        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
-    };
     // Which of the small ones takes a new slab shows in the overhead.
     let taken = pages(bytes);
-    let bytes = if bytes == 0 {
+    let charge = if bytes == 0 {
         // Nothing wide, or mapped later: the driver takes nothing now.
         0
     } else if bytes <= SMALL_ARRAY {
@@ -176,12 +143,7 @@ fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> 
     } else {
         taken
     };
-    let request = Request {
-        what: "cuArrayCreate",
-        bytes,
-        counted: true,
-    };
-    memory::allocate_sharing(device, context, request, taken - bytes, call, handle)
+    array::create("cuArrayCreate", charge, taken, scope, call, handle)
 }
 
 fn destroy(array: u64, call: impl Fn() -> CUresult) -> CUresult {

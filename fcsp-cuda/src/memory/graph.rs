@@ -1,15 +1,15 @@
 //! Memory nodes of graphs, from explicit calls or from allocations during stream capture. How they
 //! are charged is in [`fcsp_hook::memory::graph`].
 
-use fcsp_hook::backend::{Devices, Driver};
+use fcsp_hook::family::capture::{begins, ends};
 use fcsp_hook::memory::graph::{GraphMemory, Graphs, trimmed_by_program};
-use fcsp_hook::recordings::Origin;
+use fcsp_hook::observed;
 
 use super::pages;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::vendor::{Cuda, Device, named, shielded};
+use crate::vendor::{Cuda, Device, named};
 
 /// The graphs of this process.
 pub static GRAPHS: Graphs = Graphs::new();
@@ -41,133 +41,47 @@ impl GraphMemory for Cuda {
     fn pages(bytes: u64) -> u64 {
         pages(bytes)
     }
-}
 
-/// Returns true if any stream may be capturing.
-#[inline]
-pub fn capturing() -> bool {
-    GRAPHS.recordings().any()
-}
-
-/// Returns true if `stream` is capturing.
-pub(crate) fn is_capturing(stream: CUstream) -> bool {
-    let mut status = CU_STREAM_CAPTURE_STATUS_NONE;
-    call_real!(cuStreamIsCapturing(stream, &mut status)) == CUDA_SUCCESS
-        && status != CU_STREAM_CAPTURE_STATUS_NONE
-}
-
-/// Records that an allocation of `bytes` was captured on `stream` and became a node of its graph.
-pub(crate) fn captured(stream: CUstream, bytes: u64) {
-    // A graph that could not be asked for is found out after its launch.
-    GRAPHS.node_added::<Cuda>(graph_of_capture(stream), bytes);
-}
-
-/// `cuGraphAddMemAllocNode`.
-pub unsafe extern "C" fn cuGraphAddMemAllocNode(
-    phGraphNode: *mut CUgraphNode,
-    hGraph: CUgraph,
-    dependencies: *const CUgraphNode,
-    numDependencies: usize,
-    nodeParams: *mut CUDA_MEM_ALLOC_NODE_PARAMS,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuGraphAddMemAllocNode(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            numDependencies,
-            nodeParams
+    fn graph_of_capture(stream: usize) -> usize {
+        let (mut status, mut id) = (CU_STREAM_CAPTURE_STATUS_NONE, 0u64);
+        let (mut graph, mut dependencies) = (core::ptr::null_mut(), core::ptr::null());
+        let mut count = 0usize;
+        let result = call_real!(cuStreamGetCaptureInfo_v2(
+            stream as CUstream,
+            &mut status,
+            &mut id,
+            &mut graph,
+            &mut dependencies,
+            &mut count
         ));
-        if result == CUDA_SUCCESS {
-            // SAFETY: the driver accepted the parameters at this address.
-            GRAPHS.node_added::<Cuda>(hGraph as usize, unsafe { (*nodeParams).bytesize } as u64);
+        if result == CUDA_SUCCESS && status == CU_STREAM_CAPTURE_STATUS_ACTIVE {
+            graph as usize
+        } else {
+            0
         }
-        result
-    })
+    }
 }
 
-fn generic_node(graph: CUgraph, params: *const CUgraphNodeParams) {
-    // SAFETY: the driver accepted the parameters at this address; the union's member is the one its
-    // type names.
+/// Records a memory node of `bytes` that was added to `graph`.
+fn memory_node(graph: CUgraph, bytes: usize) {
+    GRAPHS.node_added::<Cuda>(graph as usize, bytes as u64);
+}
+
+/// Records a node that was added to `graph`, if it is one with memory.
+///
+/// # Safety
+///
+/// `params` points to the parameters of the node.
+unsafe fn generic_node(graph: CUgraph, params: *const CUgraphNodeParams) {
+    // SAFETY: by this function's contract; the union's member is the one its type names.
     unsafe {
         if (*params).type_ == CU_GRAPH_NODE_TYPE_MEM_ALLOC {
-            GRAPHS.node_added::<Cuda>(graph as usize, (*params).value.alloc.bytesize as u64);
+            memory_node(graph, (*params).value.alloc.bytesize);
         } else if (*params).type_ == CU_GRAPH_NODE_TYPE_GRAPH {
             GRAPHS.child_added(graph as usize, (*params).value.graph.graph as usize);
         }
     }
 }
-
-/// `cuGraphAddChildGraphNode`.
-pub unsafe extern "C" fn cuGraphAddChildGraphNode(
-    phGraphNode: *mut CUgraphNode,
-    hGraph: CUgraph,
-    dependencies: *const CUgraphNode,
-    numDependencies: usize,
-    childGraph: CUgraph,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuGraphAddChildGraphNode(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            numDependencies,
-            childGraph
-        ));
-        if result == CUDA_SUCCESS {
-            GRAPHS.child_added(hGraph as usize, childGraph as usize);
-        }
-        result
-    })
-}
-
-/// `cuGraphAddNode`.
-pub unsafe extern "C" fn cuGraphAddNode(
-    phGraphNode: *mut CUgraphNode,
-    hGraph: CUgraph,
-    dependencies: *const CUgraphNode,
-    numDependencies: usize,
-    nodeParams: *mut CUgraphNodeParams,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuGraphAddNode(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            numDependencies,
-            nodeParams
-        ));
-        if result == CUDA_SUCCESS {
-            generic_node(hGraph, nodeParams);
-        }
-        result
-    })
-}
-
-macro_rules! add_node {
-    ($($name:ident),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(
-            phGraphNode: *mut CUgraphNode,
-            hGraph: CUgraph,
-            dependencies: *const CUgraphNode,
-            dependencyData: *const CUgraphEdgeData,
-            numDependencies: usize,
-            nodeParams: *mut CUgraphNodeParams,
-        ) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                let result = call_real!(
-                    $name(phGraphNode, hGraph, dependencies, dependencyData, numDependencies, nodeParams)
-                );
-                if result == CUDA_SUCCESS {
-                    generic_node(hGraph, nodeParams);
-                }
-                result
-            })
-        }
-    )*};
-}
-add_node!(cuGraphAddNode_v2, cuGraphAddNode_v3);
 
 /// Kernel nodes looked at in a graph: of larger ones every second, every third.
 const MOST_NODES: usize = 4_096;
@@ -211,162 +125,95 @@ fn kernel(node: CUgraphNode) -> Option<(usize, u64)> {
     (function != 0).then_some((function, blocks))
 }
 
-macro_rules! instantiate {
-    ($($name:ident($exec:ident, $graph:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name($exec: *mut CUgraphExec, $graph: CUgraph $(, $arg: $ty)*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                let result = call_real!($name($exec, $graph $(, $arg)*));
-                if result == CUDA_SUCCESS {
-                    // SAFETY: the driver has written there with success.
-                    let executable = unsafe { *$exec } as usize;
-                    GRAPHS.instantiated(executable, $graph as usize);
-                    fcsp_hook::launch::graph_made::<Cuda>(executable, || kernels($graph));
-                }
-                result
-            })
-        }
-    )*};
-}
-instantiate! {
-    cuGraphInstantiate(exec, graph, node: *mut CUgraphNode, log: *mut core::ffi::c_char, size: usize);
-    cuGraphInstantiate_v2(exec, graph, node: *mut CUgraphNode, log: *mut core::ffi::c_char, size: usize);
-    cuGraphInstantiateWithFlags(exec, graph, flags: u64);
-    cuGraphInstantiateWithParams(exec, graph, params: *mut CUDA_GRAPH_INSTANTIATE_PARAMS);
-    cuGraphInstantiateWithParams_ptsz(exec, graph, params: *mut CUDA_GRAPH_INSTANTIATE_PARAMS);
+/// Records an executable graph that was made from `graph`.
+///
+/// # Safety
+///
+/// `executable` points to its handle.
+unsafe fn instantiated(executable: *const CUgraphExec, graph: CUgraph) {
+    // SAFETY: by this function's contract.
+    let executable = unsafe { *executable } as usize;
+    GRAPHS.instantiated(executable, graph as usize);
+    fcsp_hook::launch::graph_made::<Cuda>(executable, || kernels(graph));
 }
 
-/// `cuGraphDestroy`: its address may name another graph later.
-pub unsafe extern "C" fn cuGraphDestroy(hGraph: CUgraph) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        GRAPHS.graph_gone(hGraph as usize);
-        call_real!(cuGraphDestroy(hGraph))
-    })
-}
+observed! {
+    Cuda, call_real;
 
-/// `cuGraphExecDestroy`.
-pub unsafe extern "C" fn cuGraphExecDestroy(hGraphExec: CUgraphExec) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        GRAPHS.executable_gone(hGraphExec as usize);
-        fcsp_hook::launch::graph_ends::<Cuda>(hGraphExec as usize);
-        call_real!(cuGraphExecDestroy(hGraphExec))
-    })
-}
+    cuGraphAddMemAllocNode(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode,
+        numDependencies: usize, nodeParams: *mut CUDA_MEM_ALLOC_NODE_PARAMS)
+        // SAFETY: the driver accepted the parameters at this address.
+        after memory_node(hGraph, unsafe { (*nodeParams).bytesize });
+    cuGraphAddChildGraphNode(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode,
+        numDependencies: usize, childGraph: CUgraph)
+        after GRAPHS.child_added(hGraph as usize, childGraph as usize);
+    cuGraphAddNode(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode,
+        numDependencies: usize, nodeParams: *mut CUgraphNodeParams)
+        // SAFETY: as above.
+        after unsafe { generic_node(hGraph, nodeParams) };
+    cuGraphAddNode_v2(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode,
+        dependencyData: *const CUgraphEdgeData, numDependencies: usize, nodeParams: *mut CUgraphNodeParams)
+        // SAFETY: as above.
+        after unsafe { generic_node(hGraph, nodeParams) };
+    cuGraphAddNode_v3(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode,
+        dependencyData: *const CUgraphEdgeData, numDependencies: usize, nodeParams: *mut CUgraphNodeParams)
+        // SAFETY: as above.
+        after unsafe { generic_node(hGraph, nodeParams) };
 
-/// `cuDeviceGraphMemTrim`.
-pub unsafe extern "C" fn cuDeviceGraphMemTrim(device: CUdevice) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuDeviceGraphMemTrim(device));
-        trimmed_by_program::<Cuda>(device);
-        result
-    })
-}
+    cuGraphInstantiate(exec: *mut CUgraphExec, graph: CUgraph, node: *mut CUgraphNode,
+        log: *mut core::ffi::c_char, size: usize)
+        // SAFETY: the driver has written there with success.
+        after unsafe { instantiated(exec, graph) };
+    cuGraphInstantiate_v2(exec: *mut CUgraphExec, graph: CUgraph, node: *mut CUgraphNode,
+        log: *mut core::ffi::c_char, size: usize)
+        // SAFETY: as above.
+        after unsafe { instantiated(exec, graph) };
+    cuGraphInstantiateWithFlags(exec: *mut CUgraphExec, graph: CUgraph, flags: u64)
+        // SAFETY: as above.
+        after unsafe { instantiated(exec, graph) };
+    cuGraphInstantiateWithParams(exec: *mut CUgraphExec, graph: CUgraph,
+        params: *mut CUDA_GRAPH_INSTANTIATE_PARAMS)
+        // SAFETY: as above.
+        after unsafe { instantiated(exec, graph) };
+    cuGraphInstantiateWithParams_ptsz(exec: *mut CUgraphExec, graph: CUgraph,
+        params: *mut CUDA_GRAPH_INSTANTIATE_PARAMS)
+        // SAFETY: as above.
+        after unsafe { instantiated(exec, graph) };
 
-/// Returns the graph of a capture on `stream`; 0 if it cannot be queried.
-fn graph_of_capture(stream: CUstream) -> usize {
-    let (mut status, mut id, mut graph, mut count) = (
-        CU_STREAM_CAPTURE_STATUS_NONE,
-        0u64,
-        core::ptr::null_mut(),
-        0usize,
-    );
-    let mut dependencies = core::ptr::null();
-    let result = call_real!(cuStreamGetCaptureInfo_v2(
-        stream,
-        &mut status,
-        &mut id,
-        &mut graph,
-        &mut dependencies,
-        &mut count
-    ));
-    if result == CUDA_SUCCESS && status == CU_STREAM_CAPTURE_STATUS_ACTIVE {
-        graph as usize
-    } else {
-        0
-    }
-}
-
-/// Runs `call`, which begins a capture on `stream`, of a graph of its own if `fresh`.
-fn begins(
-    stream: CUstream,
-    per_thread: bool,
-    fresh: bool,
-    call: &dyn Fn() -> CUresult,
-) -> CUresult {
-    if Cuda::process().is_free() {
-        return call();
-    }
-    let began = |result| {
-        if result != CUDA_SUCCESS {
-            return None;
-        }
-        let queue = named(stream, per_thread);
-        let graph = if fresh {
-            graph_of_capture(queue as CUstream)
-        } else {
-            0
+    /// Its address may name another graph later.
+    cuGraphDestroy(hGraph: CUgraph)
+        before GRAPHS.graph_gone(hGraph as usize);
+    cuGraphExecDestroy(hGraphExec: CUgraphExec)
+        before {
+            GRAPHS.executable_gone(hGraphExec as usize);
+            fcsp_hook::launch::graph_ends::<Cuda>(hGraphExec as usize);
         };
-        // A capture that failed frees its graph without a call.
-        GRAPHS.graph_gone(graph);
-        Some(Origin {
-            queue,
-            context: Cuda::current_context().unwrap_or(0),
-            device: -1,
-            graph,
-        })
-    };
-    GRAPHS.recordings().begins(call, began)
-}
+    cuDeviceGraphMemTrim(device: CUdevice)
+        always trimmed_by_program::<Cuda>(device);
 
-macro_rules! begin_capture {
-    ($($name:ident($stream:ident: CUstream $(, $arg:ident: $ty:ty)*) $per_thread:literal $fresh:literal;)*) => {$(
-        #[doc = concat!("`", stringify!($name), "`: counts from before the call, so that no question of ours spoils it.")]
-        pub unsafe extern "C" fn $name($stream: CUstream $(, $arg: $ty)*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                begins($stream, $per_thread, $fresh, &|| call_real!($name($stream $(, $arg)*)))
-            })
-        }
-    )*};
-}
-begin_capture! {
-    cuStreamBeginCapture(hStream: CUstream) false true;
-    cuStreamBeginCapture_ptsz(hStream: CUstream) true true;
-    cuStreamBeginCapture_v2(hStream: CUstream, mode: CUstreamCaptureMode) false true;
-    cuStreamBeginCapture_v2_ptsz(hStream: CUstream, mode: CUstreamCaptureMode) true true;
+    cuStreamBeginCapture(hStream: CUstream)
+        around |call| begins::<Cuda>(named(hStream, false), true, call);
+    cuStreamBeginCapture_ptsz(hStream: CUstream)
+        around |call| begins::<Cuda>(named(hStream, true), true, call);
+    cuStreamBeginCapture_v2(hStream: CUstream, mode: CUstreamCaptureMode)
+        around |call| begins::<Cuda>(named(hStream, false), true, call);
+    cuStreamBeginCapture_v2_ptsz(hStream: CUstream, mode: CUstreamCaptureMode)
+        around |call| begins::<Cuda>(named(hStream, true), true, call);
     cuStreamBeginCaptureToGraph(hStream: CUstream, graph: CUgraph, dependencies: *const CUgraphNode,
-        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode) false false;
+        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode)
+        around |call| begins::<Cuda>(named(hStream, false), false, call);
     cuStreamBeginCaptureToGraph_ptsz(hStream: CUstream, graph: CUgraph, dependencies: *const CUgraphNode,
-        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode) true false;
+        data: *const CUgraphEdgeData, count: usize, mode: CUstreamCaptureMode)
+        around |call| begins::<Cuda>(named(hStream, true), false, call);
     cuStreamBeginRecaptureToGraph(hStream: CUstream, mode: CUstreamCaptureMode, graph: CUgraph,
-        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void) false false;
+        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void)
+        around |call| begins::<Cuda>(named(hStream, false), false, call);
     cuStreamBeginRecaptureToGraph_ptsz(hStream: CUstream, mode: CUstreamCaptureMode, graph: CUgraph,
-        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void) true false;
-}
+        callback: CUgraphRecaptureCallback, data: *mut core::ffi::c_void)
+        around |call| begins::<Cuda>(named(hStream, true), false, call);
 
-/// Runs `call`, which ends a capture on `stream`. Whatever the result, a capture that was begun on
-/// this stream is over, unless the call came from the wrong thread: then it is still capturing.
-fn ends(stream: CUstream, per_thread: bool, call: &dyn Fn() -> CUresult) -> CUresult {
-    let queue = named(stream, per_thread);
-    let was = GRAPHS.recordings().began_on(queue) && is_capturing(queue as CUstream);
-    let result = call();
-    if was
-        && !is_capturing(queue as CUstream)
-        && let Some(origin) = GRAPHS.recordings().ended_on(queue)
-        && result != CUDA_SUCCESS
-    {
-        GRAPHS.graph_gone(origin.graph);
-    }
-    result
+    cuStreamEndCapture(hStream: CUstream, phGraph: *mut CUgraph)
+        around |call| ends::<Cuda>(named(hStream, false), call);
+    cuStreamEndCapture_ptsz(hStream: CUstream, phGraph: *mut CUgraph)
+        around |call| ends::<Cuda>(named(hStream, true), call);
 }
-
-macro_rules! end_capture {
-    ($($name:ident $per_thread:literal),*) => {$(
-        #[doc = concat!("`", stringify!($name), "`.")]
-        pub unsafe extern "C" fn $name(hStream: CUstream, phGraph: *mut CUgraph) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
-                ends(hStream, $per_thread, &|| call_real!($name(hStream, phGraph)))
-            })
-        }
-    )*};
-}
-end_capture!(cuStreamEndCapture false, cuStreamEndCapture_ptsz true);

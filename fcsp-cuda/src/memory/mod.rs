@@ -19,13 +19,12 @@ pub mod pool;
 pub mod vmm;
 
 use core::ffi::c_void;
-use std::sync::Arc;
 
 use fcsp_hook::backend::{Capture, DriverMemory};
-use fcsp_hook::memory::physical::Physical;
+use fcsp_hook::family::whole_pages;
+use fcsp_hook::memory::pool::Pooled;
 use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
-use self::pool::POOLS;
 use self::vmm::PHYSICAL;
 use crate::call_real;
 use crate::ffi::cuda::{
@@ -47,7 +46,7 @@ pub const LARGEST_PIECE: u64 = (2 << 20) - 1;
 /// for (measured, H200, driver 580). A refusal for the quota's sake must not come before that. An
 /// allocation of no bytes asks, and takes nothing.
 fn forbidden_by_capture() -> Option<CUresult> {
-    if !graph::capturing() {
+    if !Cuda::is_recording() {
         return None;
     }
     let mut address = 0;
@@ -78,13 +77,6 @@ unsafe fn without_address(result: CUresult, place: *mut CUdeviceptr) -> CUresult
     result
 }
 
-/// Origin of an allocation that is not simply from the driver's heap.
-#[derive(Clone)]
-pub enum Origin {
-    /// Physical memory mapped into a sparse array, kept alive by it.
-    Sparse(Arc<Physical<Cuda>>),
-}
-
 /// Returns the kind of memory at an address, as far as the driver knows it: host memory of its own
 /// is `CU_MEMORYTYPE_HOST`.
 pub(crate) fn kind_of(address: CUdeviceptr) -> Option<CUmemorytype> {
@@ -99,7 +91,7 @@ pub(crate) fn kind_of(address: CUdeviceptr) -> Option<CUmemorytype> {
 }
 
 impl DriverMemory for Cuda {
-    type Origin = Origin;
+    type Origin = vmm::Origin;
 
     fn with_block(_device: &Device, context: usize, bytes: u64, look: &mut dyn FnMut()) -> bool {
         if call_real!(cuCtxPushCurrent_v2(context as CUcontext)) != CUDA_SUCCESS {
@@ -129,10 +121,10 @@ impl DriverMemory for Cuda {
         hook_pool::reclaim(device)
     }
 
-    fn leaves(_record: &Record, origin: &Origin) -> Given {
+    fn leaves(_record: &Record, origin: &vmm::Origin) -> Given {
         match origin {
             // The physical memory has an account of its own.
-            Origin::Sparse(_) => Given::NOTHING,
+            vmm::Origin::Sparse(_) => Given::NOTHING,
         }
     }
 
@@ -142,7 +134,7 @@ impl DriverMemory for Cuda {
 
     #[inline]
     fn freed_unknown() {
-        POOLS.freed();
+        Self::pools().freed();
     }
 
     #[inline]
@@ -159,7 +151,7 @@ impl DriverMemory for Cuda {
 /// 2 MiB pages (measured, H100, driver 580). A request near 2^64 cannot be rounded up and cannot be
 /// met.
 pub fn pages(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
+    whole_pages(bytes, 2 << 20)
 }
 
 #[cfg(test)]

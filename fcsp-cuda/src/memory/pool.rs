@@ -1,10 +1,12 @@
 //! Stream-ordered allocation and memory pools. What a pool is charged is in
 //! [`fcsp_hook::memory::pool`].
 
+use fcsp_hook::family::ordered::{self, OrderedAllocation, Request};
+use fcsp_hook::memory::pieces;
 use fcsp_hook::memory::pool::{self, Pooled, Pools, forget_default_pools};
-use fcsp_hook::memory::{self, pieces};
+use fcsp_hook::observed;
 
-use super::{forbidden_by_capture, graph};
+use super::forbidden_by_capture;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
@@ -53,123 +55,51 @@ impl Pooled for Cuda {
     }
 }
 
-/// `cuDeviceSetMemPool`.
-pub unsafe extern "C" fn cuDeviceSetMemPool(dev: CUdevice, pool: CUmemoryPool) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuDeviceSetMemPool(dev, pool));
-        forget_default_pools::<Cuda>();
-        result
-    })
-}
+impl OrderedAllocation for Cuda {
+    const NAME: &'static str = "cuMemAllocAsync";
+    const GRANTS_NOTHING: bool = false;
 
-/// `cuMemSetMemPool`.
-pub unsafe extern "C" fn cuMemSetMemPool(
-    location: *mut CUmemLocation,
-    kind: CUmemAllocationType,
-    pool: CUmemoryPool,
-) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuMemSetMemPool(location, kind, pool));
-        forget_default_pools::<Cuda>();
-        result
-    })
-}
-
-/// Returns the device whose pool serves `stream`.
-fn device_of_stream(inside: &Inside, stream: CUstream) -> Scope {
-    let current = vendor::scope_of_device(inside);
-    let Scope::On(device, context) = current else {
-        return current;
-    };
-    // No context was asked for: there is only one device.
-    if context == 0 || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
-        return Scope::On(device, context);
-    }
-    let several = vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
-    if !several {
-        return Scope::On(device, context);
-    }
-    let mut owner: CUcontext = core::ptr::null_mut();
-    if call_real!(cuStreamGetCtx(stream, &mut owner)) != CUDA_SUCCESS || owner as usize == context {
-        return Scope::On(device, context);
-    }
-    // The stream belongs elsewhere: look there, as the driver does.
-    let mut popped: CUcontext = core::ptr::null_mut();
-    if call_real!(cuCtxPushCurrent_v2(owner)) != CUDA_SUCCESS {
-        return Scope::On(device, context);
-    }
-    let there = vendor::scope();
-    call_real!(cuCtxPopCurrent_v2(&mut popped));
-    there
-}
-
-/// Returns the code by which the driver refuses an allocation on a stream because of a capture
-/// elsewhere. Asked first: the questions that a pool is asked before it grows would end a capture
-/// which the refusal leaves alone.
-#[cold]
-fn forbidden_on(stream: CUstream) -> Option<CUresult> {
-    // As in `forbidden_by_capture`, for this stream: an allocation of no bytes asks, and takes
-    // nothing.
-    let mut nothing = 0;
-    match call_real!(cuMemAllocAsync(&mut nothing, 0, stream)) {
-        CUDA_SUCCESS => forbidden_by_capture(),
-        code => Some(code),
-    }
-}
-
-/// Allocates in the order of `stream`, by its true name.
-fn allocate_async(
-    bytes: usize,
-    stream: CUstream,
-    pool: CUmemoryPool,
-    usable: bool,
-    call: impl Fn() -> CUresult,
-    address: impl Fn() -> u64,
-) -> CUresult {
-    let Some(inside) = Inside::enter() else {
-        return call();
-    };
-    if graph::capturing() && graph::is_capturing(stream) {
-        let result = call();
-        if result == CUDA_SUCCESS {
-            graph::captured(stream, bytes as u64);
+    fn device_of_stream(inside: &Inside, stream: usize) -> Scope {
+        let stream = stream as CUstream;
+        let current = vendor::scope_of_device(inside);
+        let Scope::On(device, context) = current else {
+            return current;
+        };
+        // No context was asked for: there is only one device.
+        if context == 0 || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
+            return Scope::On(device, context);
         }
-        return result;
+        let several =
+            vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
+        if !several {
+            return Scope::On(device, context);
+        }
+        let mut owner: CUcontext = core::ptr::null_mut();
+        if call_real!(cuStreamGetCtx(stream, &mut owner)) != CUDA_SUCCESS
+            || owner as usize == context
+        {
+            return Scope::On(device, context);
+        }
+        // The stream belongs elsewhere: look there, as the driver does.
+        let mut popped: CUcontext = core::ptr::null_mut();
+        if call_real!(cuCtxPushCurrent_v2(owner)) != CUDA_SUCCESS {
+            return Scope::On(device, context);
+        }
+        let there = vendor::scope();
+        call_real!(cuCtxPopCurrent_v2(&mut popped));
+        there
     }
-    let device = match device_of_stream(&inside, stream) {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
-    };
-    if graph::capturing()
-        && usable
-        && bytes > 0
-        && let Some(code) = forbidden_on(stream)
-    {
-        return code;
+
+    /// Asks as `forbidden_by_capture` does, for this stream: an allocation of no bytes takes
+    /// nothing.
+    #[cold]
+    fn forbidden_on(stream: usize, _pool: Option<usize>) -> Option<CUresult> {
+        let mut nothing = 0;
+        match call_real!(cuMemAllocAsync(&mut nothing, 0, stream as CUstream)) {
+            CUDA_SUCCESS => forbidden_by_capture(),
+            code => Some(code),
+        }
     }
-    let pool = (!pool.is_null()).then_some(pool as usize);
-    // What the driver refuses for its arguments must not make a pool give back what it keeps.
-    let result = if usable {
-        pool::allocate(
-            device,
-            pool,
-            "cuMemAllocAsync",
-            bytes as u64,
-            &call,
-            &address,
-        )
-    } else {
-        CUDA_ERROR_OUT_OF_MEMORY
-    };
-    memory::or_wrong_argument::<Cuda>(
-        result,
-        || bytes > 0 && usable,
-        call,
-        || {
-            call_real!(cuMemFree_v2(address()));
-        },
-    )
 }
 
 macro_rules! allocate_async {
@@ -177,11 +107,14 @@ macro_rules! allocate_async {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
-                let result = allocate_async(
-                    bytesize,
-                    named(hStream, $per_thread) as CUstream,
-                    core::ptr::null_mut(),
-                    !dptr.is_null(),
+                let request = Request {
+                    bytes: bytesize as u64,
+                    stream: named(hStream, $per_thread),
+                    pool: 0,
+                    is_usable: !dptr.is_null(),
+                };
+                let result = ordered::allocate::<Cuda>(
+                    request,
                     || call_real!($name(dptr, bytesize, hStream)),
                     // SAFETY: read after the driver has written there with success.
                     || unsafe { *dptr },
@@ -204,11 +137,14 @@ macro_rules! allocate_from_pool {
             hStream: CUstream,
         ) -> CUresult {
             shielded(CUDA_ERROR_UNKNOWN, || {
-                allocate_async(
-                    bytesize,
-                    named(hStream, $per_thread) as CUstream,
-                    pool,
-                    !dptr.is_null() && !pool.is_null(),
+                let request = Request {
+                    bytes: bytesize as u64,
+                    stream: named(hStream, $per_thread),
+                    pool: pool as usize,
+                    is_usable: !dptr.is_null() && !pool.is_null(),
+                };
+                ordered::allocate::<Cuda>(
+                    request,
                     || call_real!($name(dptr, bytesize, pool, hStream)),
                     // SAFETY: as in `cuMemAllocAsync`.
                     || unsafe { *dptr },
@@ -229,18 +165,15 @@ macro_rules! free_async {
 }
 free_async!(cuMemFreeAsync, cuMemFreeAsync_ptsz);
 
-/// `cuMemPoolDestroy`.
-pub unsafe extern "C" fn cuMemPoolDestroy(pool: CUmemoryPool) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        pool::destroy::<Cuda>(pool as usize, || call_real!(cuMemPoolDestroy(pool)))
-    })
-}
+observed! {
+    Cuda, call_real;
 
-/// `cuMemPoolTrimTo`.
-pub unsafe extern "C" fn cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usize) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
-        let result = call_real!(cuMemPoolTrimTo(pool, minBytesToKeep));
-        pool::trimmed::<Cuda>(pool as usize);
-        result
-    })
+    cuDeviceSetMemPool(dev: CUdevice, pool: CUmemoryPool)
+        always forget_default_pools::<Cuda>();
+    cuMemSetMemPool(location: *mut CUmemLocation, kind: CUmemAllocationType, pool: CUmemoryPool)
+        always forget_default_pools::<Cuda>();
+    cuMemPoolDestroy(pool: CUmemoryPool)
+        around |call| pool::destroy::<Cuda>(pool as usize, call);
+    cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usize)
+        always pool::trimmed::<Cuda>(pool as usize);
 }

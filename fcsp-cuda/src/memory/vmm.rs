@@ -1,14 +1,23 @@
 //! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
 //! charged to the device that its properties name, for the same time.
 
-use fcsp_hook::backend::Driver;
-use fcsp_hook::memory;
-use fcsp_hook::memory::physical::Books;
+use std::sync::Arc;
 
-use super::Origin;
+use fcsp_hook::backend::Driver;
+use fcsp_hook::family::vmm::{Request, create};
+use fcsp_hook::memory;
+use fcsp_hook::memory::physical::{Books, Physical};
+
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::vendor::{Cuda, Inside, Record, Scope, scope_of, shielded};
+
+/// Origin of an allocation that is not simply from the driver's heap.
+#[derive(Clone)]
+pub enum Origin {
+    /// Physical memory mapped into a sparse array, kept alive by it.
+    Sparse(Arc<Physical<Cuda>>),
+}
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<Cuda> = Books::new();
@@ -41,21 +50,19 @@ pub unsafe extern "C" fn cuMemCreate(
             Scope::Pass => return call(),
             Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
         };
+        let request = Request {
+            what: "cuMemCreate",
+            bytes: size,
+            grain: GRANULARITY,
+            is_usable: !handle.is_null()
+                && flags == 0
+                && properties.type_ == CU_MEM_ALLOCATION_TYPE_PINNED,
+        };
+        let call = |size| call_real!(cuMemCreate(handle, size, prop, flags));
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *handle };
-        let result = PHYSICAL.create(device, 0, "cuMemCreate", size as u64, call, made);
-        let usable = || {
-            !handle.is_null()
-                && size > 0
-                && size.is_multiple_of(GRANULARITY)
-                && flags == 0
-                && properties.type_ == CU_MEM_ALLOCATION_TYPE_PINNED
-        };
-        // One grain answers for all: the memory itself would pass the quota.
-        let size = size.min(GRANULARITY + size % GRANULARITY);
-        let ask = || call_real!(cuMemCreate(handle, size, prop, flags));
-        memory::or_wrong_argument::<Cuda>(result, usable, ask, || {
-            call_real!(cuMemRelease(made()));
+        create(&PHYSICAL, device, request, call, made, |handle| {
+            call_real!(cuMemRelease(handle));
         })
     })
 }

@@ -3,13 +3,12 @@
 
 use core::ffi::c_void;
 
-use fcsp_hook::backend::Driver;
+use fcsp_hook::backend::{Capture, Driver};
 use fcsp_hook::compute::{Compute, Work};
 
 use super::{host, kernel, volume};
 use crate::call_real;
 use crate::ffi::hip::*;
-use crate::memory::graph;
 use crate::vendor::{self, Hip, Inside, named, shielded};
 
 /// `hipLaunchByPtr`: its shape was set by `hipConfigureCall`, which is the runtime's to know; it
@@ -76,7 +75,7 @@ fn several<T>(
         .iter()
         .map(part)
         .collect();
-    if graph::capturing() && parts.iter().any(|part| graph::is_capturing(part.stream)) {
+    if Hip::is_recording() && parts.iter().any(|part| Hip::records(part.stream as usize)) {
         return call();
     }
     shielded(hipErrorUnknown, || pass_all(&parts, call))

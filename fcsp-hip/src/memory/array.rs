@@ -4,87 +4,47 @@
 //! heights to 8 rows, then rounded as any allocation. No AMD device was at hand; padding beyond
 //! that shows in ROCm SMI's figure for the process and is charged from there.
 
-use fcsp_hook::memory::{self, Request};
+use fcsp_hook::family::array::{self, Shape, channel_bytes};
+use fcsp_hook::family::whole_pages;
+use fcsp_hook::memory;
 
 use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{Hip, Inside, Scope, scope, shielded};
+use crate::vendor::{Hip, scope, shielded};
 
-/// Returns the bytes of one channel of an element. For block-compressed and planar formats, which
-/// the low numbers do not cover, it returns the largest.
-fn channel_bytes(format: u32) -> u64 {
-    match format {
-        0x01 | 0x08 => 1,
-        0x02 | 0x09 | 0x10 => 2,
-        0x03 | 0x0a | 0x20 => 4,
-        _ => 4,
-    }
-}
-
-fn level_bytes(width: u64, height: u64, depth: u64, element: u64) -> u64 {
-    let row = width
-        .saturating_mul(element)
-        .checked_next_multiple_of(256)
-        .unwrap_or(u64::MAX);
+/// Returns the bytes of one level: slices of rows; a side of 0 counts as 1.
+fn level_bytes(level: Shape) -> u64 {
+    let [width, height, depth] = level.sides;
+    let row = whole_pages(width.saturating_mul(level.element), 256);
     let rows = if height <= 1 {
         1
     } else {
-        height.checked_next_multiple_of(8).unwrap_or(u64::MAX)
+        whole_pages(height, 8)
     };
     row.saturating_mul(rows).saturating_mul(depth.max(1))
 }
 
 fn mipmap_bytes(d: &HIP_ARRAY3D_DESCRIPTOR, levels: u32) -> u64 {
     const LAYERED: u32 = 0x01;
-    let element = channel_bytes(d.Format) * u64::from(d.NumChannels);
-    let mut sum = 0u64;
-    for level in 0..levels.clamp(1, 32) {
-        let shrink = |n: usize| {
-            if n == 0 {
-                0
-            } else {
-                (n as u64 >> level).max(1)
-            }
-        };
-        let depth = if d.Flags & LAYERED != 0 {
-            d.Depth as u64
-        } else {
-            shrink(d.Depth)
-        };
-        sum = sum.saturating_add(level_bytes(
-            shrink(d.Width),
-            shrink(d.Height),
-            depth,
-            element,
-        ));
-    }
-    sum
+    let shape = Shape {
+        sides: [d.Width as u64, d.Height as u64, d.Depth as u64],
+        element: channel_bytes(d.Format) * u64::from(d.NumChannels),
+        is_layered: d.Flags & LAYERED != 0,
+    };
+    shape.bytes(levels, level_bytes)
 }
 
 fn create(bytes: u64, call: impl Fn() -> hipError_t, handle: impl Fn() -> u64) -> hipError_t {
-    let Some(_inside) = Inside::enter() else {
-        return call();
-    };
-    let (device, context) = match scope() {
-        Scope::On(device, context) => (device, context),
-        Scope::Pass => return call(),
-        Scope::Refuse => return hipErrorOutOfMemory,
-    };
     // Small arrays share pages: which of them takes one shows in the overhead.
     let taken = pages(bytes);
-    let bytes = if bytes <= LARGEST_PIECE {
+    let charge = if bytes <= LARGEST_PIECE {
         bytes.next_multiple_of(512)
     } else {
         taken
     };
-    let request = Request {
-        what: "hipMallocArray",
-        bytes,
-        counted: true,
-    };
-    memory::allocate_sharing(device, context, request, taken - bytes, call, handle)
+    array::create("hipMallocArray", charge, taken, scope, call, handle)
 }
 
 fn destroy(array: u64, call: impl Fn() -> hipError_t) -> hipError_t {

@@ -22,9 +22,10 @@ use core::convert::Infallible;
 use core::ffi::c_void;
 
 use fcsp_hook::backend::{Capture, DriverMemory};
+use fcsp_hook::family::whole_pages;
+use fcsp_hook::memory::pool::Pooled;
 use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
 
-use self::pool::POOLS;
 use self::vmm::PHYSICAL;
 use crate::call_real;
 use crate::device::major;
@@ -45,7 +46,7 @@ pub const LARGEST_PIECE: u64 = 1 << 20;
 /// for (`CHECK_STREAM_CAPTURE_SUPPORTED` in its published sources). A refusal for the quota's sake
 /// must not come before that. An allocation of no bytes asks, and takes nothing.
 pub(crate) fn forbidden_by_capture() -> Option<hipError_t> {
-    if !graph::capturing() {
+    if !Hip::is_recording() {
         return None;
     }
     let mut nothing = core::ptr::null_mut();
@@ -108,7 +109,7 @@ impl DriverMemory for Hip {
 
     #[inline]
     fn freed_unknown() {
-        POOLS.freed();
+        Self::pools().freed();
     }
 
     #[inline]
@@ -125,23 +126,5 @@ impl DriverMemory for Hip {
 /// Any smaller page would need less (no AMD device was available to measure). A request near 2^64
 /// cannot be rounded up and cannot be met.
 pub fn pages(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(2 << 20).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pages;
-
-    #[test]
-    fn rounds_as_the_driver_was_seen_to() {
-        for (asked, taken) in [
-            ((1 << 20) + 1, 2 << 20),
-            (3 << 19, 2 << 20),
-            ((2 << 20) + 1, 4 << 20),
-            (5 << 20, 6 << 20),
-            (u64::MAX, u64::MAX),
-        ] {
-            assert_eq!(pages(asked), taken, "{asked}");
-        }
-    }
+    whole_pages(bytes, 2 << 20)
 }

@@ -3,10 +3,11 @@
 
 use core::ffi::c_void;
 
+use fcsp_hook::family::ordered::{self, OrderedAllocation, Request};
+use fcsp_hook::memory::pieces;
 use fcsp_hook::memory::pool::{self, Pooled, Pools, forget_default_pools};
-use fcsp_hook::memory::{self, pieces};
+use fcsp_hook::observed;
 
-use super::graph;
 use crate::call_real;
 use crate::driver::real;
 use crate::errors::{answered, unnoticed};
@@ -57,102 +58,45 @@ impl Pooled for Hip {
     }
 }
 
-/// `hipDeviceSetMemPool`.
-pub unsafe extern "C" fn hipDeviceSetMemPool(dev: hipDevice_t, pool: hipMemPool_t) -> hipError_t {
-    shielded(hipErrorUnknown, || {
-        let result = call_real!(hipDeviceSetMemPool(dev, pool));
-        forget_default_pools::<Hip>();
-        result
-    })
-}
+impl OrderedAllocation for Hip {
+    const NAME: &'static str = "hipMallocAsync";
+    const GRANTS_NOTHING: bool = true;
 
-/// Returns the device whose pool serves `stream`.
-fn device_of_stream(inside: &Inside, stream: hipStream_t) -> Scope {
-    let current = vendor::scope_inside(inside);
-    let Scope::On(device, context) = current else {
-        return current;
-    };
-    if stream.is_null() || stream == STREAM_LEGACY || stream == STREAM_PER_THREAD {
-        return Scope::On(device, context);
-    }
-    let several = vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
-    let mut owner = device.ordinal;
-    if several
-        && call_real!(hipStreamGetDevice(stream, &mut owner)) == hipSuccess
-        && owner != device.ordinal
-    {
-        return vendor::scope_of(owner);
-    }
-    Scope::On(device, context)
-}
-
-/// Returns the code by which the runtime refuses an allocation on a stream because of a capture
-/// elsewhere. To free nothing asks. Asked first, as with CUDA: a pool is asked before it grows, and
-/// not every capture may stand that.
-#[cold]
-fn forbidden_on(stream: hipStream_t) -> Option<hipError_t> {
-    let code = unnoticed(|| call_real!(hipFreeAsync(core::ptr::null_mut(), stream)));
-    matches!(
-        code,
-        hipErrorStreamCaptureUnsupported | hipErrorStreamCaptureImplicit
-    )
-    .then_some(code)
-}
-
-fn allocate_async(
-    bytes: usize,
-    stream: hipStream_t,
-    named: hipMemPool_t,
-    usable: bool,
-    call: impl Fn() -> hipError_t,
-    address: impl Fn() -> u64,
-) -> hipError_t {
-    let Some(inside) = Inside::enter() else {
-        return call();
-    };
-    if graph::capturing() && graph::is_capturing(stream) {
-        let result = call();
-        if result == hipSuccess {
-            graph::captured(stream, bytes as u64);
+    fn device_of_stream(inside: &Inside, stream: usize) -> Scope {
+        let stream = stream as hipStream_t;
+        let current = vendor::scope_inside(inside);
+        let Scope::On(device, context) = current else {
+            return current;
+        };
+        if stream.is_null() || stream == STREAM_LEGACY || stream == STREAM_PER_THREAD {
+            return Scope::On(device, context);
         }
-        return result;
+        let several =
+            vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
+        let mut owner = device.ordinal;
+        if several
+            && call_real!(hipStreamGetDevice(stream, &mut owner)) == hipSuccess
+            && owner != device.ordinal
+        {
+            return vendor::scope_of(owner);
+        }
+        Scope::On(device, context)
     }
-    let device = match device_of_stream(&inside, stream) {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return hipErrorOutOfMemory,
-    };
-    let named = (!named.is_null()).then_some(named as usize);
-    // From a pool that it names, the runtime may always allocate.
-    if graph::capturing()
-        && usable
-        && bytes > 0
-        && named.is_none()
-        && let Some(code) = forbidden_on(stream)
-    {
-        return code;
-    }
-    // What the runtime refuses for its arguments must not make a pool give back what it keeps.
-    let result = if usable {
-        pool::allocate(
-            device,
-            named,
-            "hipMallocAsync",
-            bytes as u64,
-            &call,
-            &address,
+
+    /// Asks by freeing nothing. From a pool that it names, the runtime may always allocate.
+    #[cold]
+    fn forbidden_on(stream: usize, pool: Option<usize>) -> Option<hipError_t> {
+        if pool.is_some() {
+            return None;
+        }
+        let stream = stream as hipStream_t;
+        let code = unnoticed(|| call_real!(hipFreeAsync(core::ptr::null_mut(), stream)));
+        matches!(
+            code,
+            hipErrorStreamCaptureUnsupported | hipErrorStreamCaptureImplicit
         )
-    } else {
-        hipErrorOutOfMemory
-    };
-    memory::or_wrong_argument::<Hip>(
-        result,
-        || usable,
-        call,
-        || {
-            call_real!(hipFree(address() as *mut c_void));
-        },
-    )
+        .then_some(code)
+    }
 }
 
 /// `hipMallocAsync`.
@@ -162,11 +106,14 @@ pub unsafe extern "C" fn hipMallocAsync(
     stream: hipStream_t,
 ) -> hipError_t {
     shielded(hipErrorUnknown, || {
-        answered(allocate_async(
-            size,
-            stream,
-            core::ptr::null_mut(),
-            !dev_ptr.is_null(),
+        let request = Request {
+            bytes: size as u64,
+            stream: stream as usize,
+            pool: 0,
+            is_usable: !dev_ptr.is_null(),
+        };
+        answered(ordered::allocate::<Hip>(
+            request,
             || call_real!(hipMallocAsync(dev_ptr, size, stream)),
             // SAFETY: read after the runtime has written there with success.
             || unsafe { *dev_ptr } as u64,
@@ -182,11 +129,14 @@ pub unsafe extern "C" fn hipMallocFromPoolAsync(
     stream: hipStream_t,
 ) -> hipError_t {
     shielded(hipErrorUnknown, || {
-        answered(allocate_async(
-            size,
-            stream,
-            mem_pool,
-            !dev_ptr.is_null() && !mem_pool.is_null(),
+        let request = Request {
+            bytes: size as u64,
+            stream: stream as usize,
+            pool: mem_pool as usize,
+            is_usable: !dev_ptr.is_null() && !mem_pool.is_null(),
+        };
+        answered(ordered::allocate::<Hip>(
+            request,
             || call_real!(hipMallocFromPoolAsync(dev_ptr, size, mem_pool, stream)),
             // SAFETY: as in `hipMallocAsync`.
             || unsafe { *dev_ptr } as u64,
@@ -194,25 +144,15 @@ pub unsafe extern "C" fn hipMallocFromPoolAsync(
     })
 }
 
-/// `hipFreeAsync`.
-pub unsafe extern "C" fn hipFreeAsync(dev_ptr: *mut c_void, stream: hipStream_t) -> hipError_t {
-    shielded(hipErrorUnknown, || {
-        pieces::free::<Hip>(dev_ptr as u64, || call_real!(hipFreeAsync(dev_ptr, stream)))
-    })
-}
+observed! {
+    Hip, call_real;
 
-/// `hipMemPoolDestroy`.
-pub unsafe extern "C" fn hipMemPoolDestroy(pool: hipMemPool_t) -> hipError_t {
-    shielded(hipErrorUnknown, || {
-        pool::destroy::<Hip>(pool as usize, || call_real!(hipMemPoolDestroy(pool)))
-    })
-}
-
-/// `hipMemPoolTrimTo`.
-pub unsafe extern "C" fn hipMemPoolTrimTo(pool: hipMemPool_t, minBytesToKeep: usize) -> hipError_t {
-    shielded(hipErrorUnknown, || {
-        let result = call_real!(hipMemPoolTrimTo(pool, minBytesToKeep));
-        pool::trimmed::<Hip>(pool as usize);
-        result
-    })
+    hipFreeAsync(dev_ptr: *mut c_void, stream: hipStream_t)
+        around |call| pieces::free::<Hip>(dev_ptr as u64, call);
+    hipDeviceSetMemPool(dev: hipDevice_t, pool: hipMemPool_t)
+        always forget_default_pools::<Hip>();
+    hipMemPoolDestroy(pool: hipMemPool_t)
+        around |call| pool::destroy::<Hip>(pool as usize, call);
+    hipMemPoolTrimTo(pool: hipMemPool_t, minBytesToKeep: usize)
+        always pool::trimmed::<Hip>(pool as usize);
 }

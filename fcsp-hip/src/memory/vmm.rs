@@ -1,7 +1,7 @@
 //! Physical memory by handle and mapping. It lives while any handle or mapping of it does. It is
 //! charged to the device that its properties name, for the same time.
 
-use fcsp_hook::memory;
+use fcsp_hook::family::vmm::{Request, create};
 use fcsp_hook::memory::physical::Books;
 
 use crate::call_real;
@@ -49,27 +49,19 @@ pub unsafe extern "C" fn hipMemCreate(
             Scope::Pass => return call(),
             Scope::Refuse => return answered(hipErrorOutOfMemory),
         };
+        let request = Request {
+            what: "hipMemCreate",
+            bytes: size,
+            grain: GRANULARITY,
+            is_usable: !handle.is_null() && flags == 0 && properties.type_ == PINNED,
+        };
+        let call = |size| call_real!(hipMemCreate(handle, size, prop, flags));
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *handle } as u64;
-        let result = PHYSICAL.create(device, 0, "hipMemCreate", size as u64, call, made);
-        let usable = || {
-            !handle.is_null()
-                && size > 0
-                && size.is_multiple_of(GRANULARITY)
-                && flags == 0
-                && properties.type_ == PINNED
+        let release = |handle| {
+            call_real!(hipMemRelease(handle as hipMemGenericAllocationHandle_t));
         };
-        // One grain answers for all: the memory itself would pass the quota.
-        let size = size.min(GRANULARITY + size % GRANULARITY);
-        let ask = || call_real!(hipMemCreate(handle, size, prop, flags));
-        answered(memory::or_wrong_argument::<Hip>(
-            result,
-            usable,
-            ask,
-            || {
-                call_real!(hipMemRelease(made() as hipMemGenericAllocationHandle_t));
-            },
-        ))
+        answered(create(&PHYSICAL, device, request, call, made, release))
     })
 }
 

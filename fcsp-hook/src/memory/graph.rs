@@ -1,6 +1,7 @@
-//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs, reserved
-//! when a graph with such nodes is launched and kept until trimmed; it is charged as a whole, like
-//! any pool. Nodes come from explicit calls or from allocations on a queue that is recorded.
+//! Recorded work, and its memory. A device keeps one pool for the memory nodes of graphs. It grows
+//! when a graph with such nodes is launched, and shrinks when it is trimmed. It is charged as a
+//! whole, like any pool. Nodes come from explicit calls or from allocations on a queue that is
+//! recorded.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::collections::HashMap;
@@ -13,16 +14,19 @@ use crate::process::Scope;
 use crate::recordings::{Origin, Recordings};
 use crate::setup::{Inside, SetupOnce};
 
-/// What a driver with memory nodes is asked.
+/// Calls of a driver whose graphs have memory nodes.
 pub trait GraphMemory: Backend {
-    /// The one list of graphs: a static of the backend's.
+    /// Returns the list of graphs: a static of the backend.
     fn graphs() -> &'static Graphs;
-    /// Bytes that a device has reserved for graphs.
+    /// Returns the bytes that a device has reserved for graphs.
     fn reserved_for_graphs(device: &Device<Self>) -> Option<u64>;
-    /// Makes a device give back graph memory that no graph uses; returns whether it could be asked.
+    /// Makes a device give back graph memory that no graph uses. Returns true if the driver could
+    /// be asked.
     fn trim_graphs(device: &Device<Self>) -> bool;
-    /// What the driver reserves for nodes of so many bytes.
+    /// Returns the bytes that the driver reserves for nodes of so many bytes.
     fn pages(bytes: u64) -> u64;
+    /// Returns the graph that a capture on `stream` makes; 0 if it cannot be queried.
+    fn graph_of_capture(stream: usize) -> usize;
 }
 
 /// The graphs of this process, and how many queues are being recorded. A static of each backend
@@ -58,7 +62,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Graphs {
-    /// None yet.
+    /// Creates an empty list.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -68,7 +72,7 @@ impl Graphs {
         }
     }
 
-    /// In a forked child: the old books may be locked by a thread that does not exist here.
+    /// Empties the list in a forked child: a thread that does not exist here may hold its locks.
     pub fn forget_in_child(&self) {
         self.books.store(core::ptr::null_mut(), Ordering::Release);
         self.recordings.forget_in_child();
@@ -84,7 +88,7 @@ impl Graphs {
         unsafe { &*known }
     }
 
-    /// The queues that are being recorded.
+    /// Returns the queues that are being recorded.
     #[inline]
     pub fn recordings(&self) -> &Recordings {
         &self.recordings
@@ -98,13 +102,13 @@ impl Graphs {
         }
     }
 
-    /// Whether any graph of this process has a memory node.
+    /// Returns true if any graph of this process has a memory node.
     #[inline]
     pub fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    /// A graph has one more memory node.
+    /// Records a memory node of `bytes` that was added to `graph`.
     pub fn node_added<B: GraphMemory>(&self, graph: usize, bytes: u64) {
         B::process().straight.graphs_take_memory();
         self.any.store(true, Ordering::Release);
@@ -115,7 +119,7 @@ impl Graphs {
         locked(&self.books().graphs).get(&graph).copied()
     }
 
-    /// A copy of `child` became a node of `graph`, and its memory nodes with it.
+    /// Records a copy of `child` that became a node of `graph`, and its memory nodes with it.
     pub fn child_added(&self, graph: usize, child: usize) {
         if self.any()
             && let Some(bytes) = self.bytes_of(child)
@@ -124,7 +128,7 @@ impl Graphs {
         }
     }
 
-    /// An executable graph was made from `graph`.
+    /// Records an executable graph that was made from `graph`.
     pub fn instantiated(&self, executable: usize, graph: usize) {
         if !self.any() {
             return;
@@ -144,14 +148,15 @@ impl Graphs {
         };
     }
 
-    /// A graph is about to be destroyed, or is new: what was known by its address is another one's.
+    /// Forgets the graph that was known by an address. It is about to be destroyed, or the address
+    /// names a new one.
     pub fn graph_gone(&self, graph: usize) {
         if self.any() {
             locked(&self.books().graphs).remove(&graph);
         }
     }
 
-    /// The same for an executable graph.
+    /// Forgets an executable graph in the same way.
     pub fn executable_gone(&self, executable: usize) {
         if self.any() {
             locked(&self.books().executables).remove(&executable);
@@ -166,7 +171,7 @@ impl Graphs {
 }
 
 /// Makes the charge for the device's graph memory equal to what is reserved; `ahead` bytes were
-/// held for growth. Returns whether anything was given back. Within a [`Device::change`].
+/// held for growth. Returns true if anything was given back. Within a [`Device::change`].
 pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
     if !B::graphs().any() {
         device.release(ahead);
@@ -220,8 +225,8 @@ struct Ahead<B: Backend> {
     hold: Hold<'static>,
 }
 
-/// Before a launch of `executable`: holds the growth its memory nodes may cause. Returns what was
-/// held, or the answer to give instead of launching.
+/// Holds the growth that the memory nodes of `executable` may cause, before a launch of it. Returns
+/// the bytes, or the answer that replaces the launch.
 fn before_launch<B: GraphMemory>(
     executable: usize,
     what: &'static str,
@@ -236,8 +241,8 @@ fn before_launch<B: GraphMemory>(
         Some(known) if !known.reserved => B::pages(known.bytes),
         _ => 0,
     };
-    // The driver may serve it from what other graphs have left, and may not: the truth is settled
-    // afterwards. Where the quota has no room for both, what they have left is given back first.
+    // The driver may serve it from memory that other graphs have left. The charge is reconciled
+    // afterwards. Where the quota has no room for both, that memory is given back first.
     let again = |_| {
         trimmed(device);
         device.hold(bytes)
@@ -259,7 +264,7 @@ fn before_launch<B: GraphMemory>(
     }))
 }
 
-/// Gives graph memory that no graph uses back to the driver; returns whether there was any.
+/// Gives graph memory that no graph uses back to the driver. Returns true if there was any.
 fn trimmed<B: GraphMemory>(device: &Device<B>) -> bool {
     let change = device.change();
     let asked = B::trim_graphs(device);
@@ -291,7 +296,7 @@ pub fn with_memory<B: GraphMemory>(
     }
 }
 
-/// The program has trimmed a device's graph memory.
+/// Records that the program has trimmed a device's graph memory.
 pub fn trimmed_by_program<B: GraphMemory>(ordinal: i32) {
     if let Some(_inside) = Inside::enter()
         && let Scope::On(device, _) = B::process().scope_of(ordinal)

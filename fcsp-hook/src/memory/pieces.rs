@@ -1,6 +1,6 @@
-//! Small allocations of drivers that cut them from slabs of 2 MiB and free a slab with its last
-//! piece: a slab is charged as a whole, once, and is known by its address, to which it is aligned;
-//! a piece is a size at an offset in it.
+//! Small allocations of drivers that cut them from slabs of 2 MiB. The driver frees a slab with its
+//! last suballocation. A slab is charged as a whole, once. It is known by its address, to which it
+//! is aligned. A suballocation is a size at an offset in it.
 //!
 //! Nothing is locked: threads that allocate at once meet in the driver, and should not meet in here
 //! again.
@@ -24,13 +24,13 @@ pub const SLAB: u64 = PAGE;
 /// Grain of the cutting.
 pub const GRAIN: u64 = 512;
 
-/// What is known of a piece that was taken out of its slab.
+/// A suballocation that was taken out of its slab.
 struct Piece {
     /// The device that pays for the slab.
     ordinal: i32,
     context: usize,
     bytes: u64,
-    /// Whether the driver gives up the slab with it.
+    /// True if the driver frees the slab with it.
     last: bool,
 }
 
@@ -39,15 +39,15 @@ fn grain_of(address: u64) -> usize {
     (address % SLAB / GRAIN) as usize
 }
 
-/// Grains of a piece of `bytes`.
+/// Returns the grains of a suballocation of `bytes`.
 #[inline]
 fn grains_of(bytes: u64) -> u16 {
     bytes.min(SLAB).div_ceil(GRAIN).max(1) as u16
 }
 
-/// Enters a piece; returns whether its slab is new, and must be charged. `None` if it cannot be
-/// entered: out of memory, or an address that no device has. `context` is 0 where none was asked
-/// about: the calling thread's then.
+/// Records a suballocation. Returns true if its slab is new and must be charged. `None` if it
+/// cannot be recorded: out of memory, or an address that no device has. `context` is 0 where none
+/// was asked about: the calling thread's then.
 #[inline(always)]
 fn enter<B: Backend>(
     table: &Addresses,
@@ -66,7 +66,7 @@ fn enter<B: Backend>(
     }
 }
 
-/// The same for a piece that seems to be the first of its slab.
+/// Does the same for a suballocation that seems to be the first of its slab.
 #[cold]
 fn enter_first<B: Backend>(
     table: &Addresses,
@@ -77,7 +77,7 @@ fn enter_first<B: Backend>(
 ) -> Option<bool> {
     let entry = table.entry(address)?;
     let slab = slab_of(entry).or_else(|| make(&entry.own))?;
-    // Who pays is said before there is a piece: whoever frees one finds it.
+    // The owner is recorded before the suballocation: a thread that frees one finds it.
     say_owner::<B>(slab, device.ordinal, context);
     match slab.put(grain_of(address), grains_of(bytes)) {
         1 => Some(true),
@@ -86,14 +86,15 @@ fn enter_first<B: Backend>(
     }
 }
 
-/// A piece was entered that changed the charge by so many slabs. Returns whether its slab is new.
+/// Charges a suballocation that changed the charge by so many slabs. Returns true if its slab is
+/// new.
 #[cold]
 fn slabs_changed<B: Backend>(slab: &Slab, device: &Device<B>, context: usize, slabs: i32) -> bool {
     if slabs < 0 {
         closed(device);
         return false;
     }
-    // Its last piece went in between, and it may have been another's meanwhile.
+    // Its last suballocation was freed in between. Another device or context may have had it since.
     say_owner::<B>(slab, device.ordinal, context);
     true
 }
@@ -108,14 +109,14 @@ fn say_owner<B: Backend>(slab: &Slab, ordinal: i32, context: usize) {
     slab.context.store(context, Ordering::Relaxed);
 }
 
-/// Takes out the piece at `address`, if there is one.
+/// Takes out the suballocation at `address`, if there is one.
 #[inline]
 fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
     let slab = slab_of(table.find(address)?)?;
     if !address.is_multiple_of(GRAIN) {
         return None;
     }
-    // Read before the piece is taken: afterwards the slab may be another's.
+    // Read before the suballocation is taken: afterwards the slab may be another's.
     let (ordinal, context) = (
         slab.ordinal.load(Ordering::Relaxed),
         slab.context.load(Ordering::Relaxed),
@@ -129,7 +130,7 @@ fn take_out(table: &Addresses, address: u64) -> Option<Piece> {
     })
 }
 
-/// The driver has not freed the piece after all.
+/// Records a suballocation again that the driver has not freed after all.
 #[cold]
 fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece) {
     let Some(device) = paying::<B>(piece.ordinal) else {
@@ -139,17 +140,17 @@ fn put_back<B: Backend>(table: &Addresses, address: u64, piece: &Piece) {
         piece.last,
         enter(table, device, piece.context, address, piece.bytes),
     ) {
-        // Another piece came meanwhile and counted the slab once more, or left it and counted it
-        // once less.
+        // Another suballocation came meanwhile and counted the slab once more, or left it and
+        // counted it once less.
         (true, Some(false)) => closed(device),
         (false, Some(true)) => opened(device, false),
         _ => {}
     }
 }
 
-/// Whether a piece of `bytes` is sure to fit without a new slab. Asked where a slab would pass the
-/// quota, so it may take its time; and a slab that is given back at once has been seen from
-/// outside, so a doubt is a no.
+/// Returns true if a suballocation of `bytes` is sure to fit without a new slab. Called where a
+/// slab would pass the quota, so it may take its time. A slab that is given back at once has been
+/// seen from outside: in doubt, it returns false.
 fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     let grains = usize::from(grains_of(bytes));
     let mut fits = false;
@@ -159,15 +160,15 @@ fn surely_fits(table: &Addresses, bytes: u64) -> bool {
     fits
 }
 
-/// A slab whose context is about to end, out of the books, with its pieces: where each begins, and
-/// its grains.
+/// A slab whose context is about to end, out of the allocation table.
 pub(super) struct Detached {
     slab: &'static Slab,
     ordinal: i32,
     context: usize,
+    /// The offset and the length of each suballocation, in grains.
     pieces: Vec<(usize, u16)>,
-    /// How often the slab became empty when they were taken out, and so how often its bytes are to
-    /// be given back.
+    /// The number of times that the slab became empty when they were taken out. Its bytes are given
+    /// back as often.
     emptied: i32,
 }
 
@@ -177,13 +178,13 @@ impl core::fmt::Debug for Detached {
     }
 }
 
-/// Takes the slabs of a context out of the books. They stay charged.
+/// Takes the slabs of a context out of the allocation table. They stay charged.
 pub(super) fn detach<B: Backend>(context: usize) -> Vec<Detached> {
     let mut all = Vec::new();
     B::process().addresses().for_each(|_, entry| {
         let Some(slab) = slab_of(entry) else { return };
-        // Relaxed: whoever may allocate in a context that is about to end has said so to this
-        // thread.
+        // Relaxed: a thread that allocates in a context that is about to end has synchronised with
+        // this one.
         if slab.context.load(Ordering::Relaxed) != context || slab.is_empty() {
             return;
         }
@@ -200,7 +201,7 @@ pub(super) fn detach<B: Backend>(context: usize) -> Vec<Detached> {
     all
 }
 
-/// Enters slabs again whose context lives on.
+/// Records slabs again whose context lives on.
 pub(super) fn attach<B: Backend>(slabs: &[Detached]) {
     for one in slabs {
         let opens: i32 = one
@@ -213,7 +214,7 @@ pub(super) fn attach<B: Backend>(slabs: &[Detached]) {
         let Some(device) = paying::<B>(one.ordinal) else {
             continue;
         };
-        // What stayed charged is charged again, unless other threads have opened or closed the slab
+        // The slab stayed charged. The count differs if other threads have opened or closed it
         // meanwhile.
         (one.emptied..opens).for_each(|_| opened(device, false));
         (opens..one.emptied).for_each(|_| closed(device));
@@ -235,7 +236,7 @@ pub fn context_died<B: Backend>(context: usize) {
     gone::<B>(&detach::<B>(context));
 }
 
-/// The device that pays for a slab.
+/// Returns the device that pays for a slab.
 fn paying<B: Backend>(ordinal: i32) -> Option<&'static Device<B>> {
     B::process().device(ordinal)
 }
@@ -254,9 +255,9 @@ fn closed<B: Backend>(device: &Device<B>) {
     device.release(SLAB);
 }
 
-/// A request that is cut from a slab: most cost nothing, some a slab, and only the driver knows
-/// which before it is done. After the call `address` reads the result and `true_bytes` says what
-/// was taken; `free` takes it back.
+/// Makes a request that the driver cuts from a slab. Most cost nothing and some a slab, which shows
+/// only after the call. Then `address` reads the result and `true_bytes` returns the bytes that
+/// were taken. `free` takes it back.
 #[expect(
     clippy::too_many_arguments,
     reason = "those of `memory::allocate`, one by one"
@@ -296,8 +297,8 @@ pub fn allocate<B: Backend>(
     result
 }
 
-/// The same near the quota: a slab is held beforehand; where none fits, only a request that is sure
-/// to find room in the slabs at hand is tried at all. One copy of the code for all callers.
+/// Does the same near the quota. A slab is held beforehand. Where none fits, only a request is
+/// tried that is sure to find room in the slabs at hand. One copy of the code serves all callers.
 #[expect(clippy::too_many_arguments, reason = "as above")]
 #[cold]
 fn allocate_near<B: Backend>(
@@ -320,9 +321,9 @@ fn allocate_near<B: Backend>(
         Err(_) => None,
     };
     let held = hold.is_some();
-    // Bracketed where measurements are taken: most pieces take nothing, and which one opened a slab
-    // is only known afterwards. One that is taken elsewhere, and falls in between, counts the slab
-    // as overhead: another is asked for.
+    // Bracketed where measurements are taken: most suballocations take nothing, and only afterwards
+    // is it known which one opened a slab. A measurement that is taken elsewhere, in between,
+    // counts the slab as overhead: another is asked for.
     let change = device.change();
     let result = call();
     if result != B::SUCCESS {
@@ -341,7 +342,7 @@ fn allocate_near<B: Backend>(
     }
     drop(change);
     if !held && new != Some(false) {
-        // One that could not be entered is not known there.
+        // A suballocation that could not be recorded is not known there.
         if free_piece::<B>(at, || free(at)).is_none() {
             free(at);
         }
@@ -350,8 +351,8 @@ fn allocate_near<B: Backend>(
     B::SUCCESS
 }
 
-/// Frees the piece at `address`, out of the books before the driver may hand the address out again.
-/// `None`, and nothing called, if there is no such piece.
+/// Frees the suballocation at `address`. It leaves the allocation table before the driver may hand
+/// the address out again. `None`, and nothing called, if there is no such suballocation.
 #[inline]
 fn free_piece<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> Option<B::Status> {
     let table = B::process().addresses();
@@ -366,7 +367,7 @@ fn free_piece<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> Option<
     Some(result)
 }
 
-/// Frees the last piece of a slab, and the slab with it.
+/// Frees the last suballocation of a slab, and the slab with it.
 #[cold]
 fn free_last<B: Backend>(address: u64, piece: &Piece, call: &dyn Fn() -> B::Status) -> B::Status {
     let Some(device) = paying::<B>(piece.ordinal) else {
@@ -384,7 +385,7 @@ fn free_last<B: Backend>(address: u64, piece: &Piece, call: &dyn Fn() -> B::Stat
     result
 }
 
-/// Frees `address`, a piece or not, through `call` and gives back what was held for it.
+/// Frees `address`, a suballocation or not, through `call`, and gives back its bytes.
 #[inline]
 pub fn free<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> B::Status {
     if B::process().is_free() {

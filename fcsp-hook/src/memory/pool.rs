@@ -1,11 +1,11 @@
 //! Memory pools.
 //!
-//! What a pool costs is what it has reserved from the driver, not what is allocated from it, so
-//! that is what is held against the quota: one figure a pool, read from the driver (33 ns, H100)
-//! when it may have grown or shrunk. Single allocations are not entered anywhere. Before a call
-//! that may make a pool grow, the growth is held; after it, the difference to the truth is settled.
-//! Far from the quota, small requests that the pool has a place for are settled now and then: a
-//! pool whose room is in pieces may have grown.
+//! A pool costs the bytes that it has reserved from the driver, not the bytes that are allocated
+//! from it. The reserved bytes are held against the quota: one figure a pool. It is read from the
+//! driver (33 ns, H100) when it may have changed. Single allocations are not recorded anywhere.
+//! Before a call that may make a pool grow, the growth is held. After it, the charge is reconciled
+//! with the driver's figure. Far from the quota, that happens only for some of the small requests
+//! that the pool has a place for: a pool whose room is fragmented may have grown.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,27 +14,27 @@ use crate::backend::Backend;
 use crate::device::Device;
 use crate::setup::{Inside, SetupOnce};
 
-/// Largest request that is settled afterwards, in bytes, where the pool is known to have a place
-/// for it.
+/// Largest request whose charge is reconciled afterwards, in bytes, where the pool is known to have
+/// a place for it.
 const SMALL: u64 = 4 << 20;
-/// Grain of what pools hand out, in bytes (measured, H100, driver 580).
+/// Granularity of the memory that pools hand out, in bytes (measured, H100, driver 580).
 const GRAIN: u64 = 512;
 /// Small requests for each look at what the pool has reserved.
 const SETTLE_EVERY: u32 = 4;
 
-/// What a driver with pools is asked.
+/// Calls of a driver with pools.
 pub trait Pooled: Backend {
     /// Steps in which a pool reserves, in bytes.
     const STEP: u64;
-    /// The one list of pools: a static of the backend's.
+    /// Returns the list of pools: a static of the backend.
     fn pools() -> &'static Pools<Self>;
-    /// The pool that serves allocations on `device` which name none.
+    /// Returns the pool that serves allocations on `device` which name none.
     fn default_pool(device: &Device<Self>) -> Option<usize>;
-    /// Bytes that a pool has reserved.
+    /// Returns the bytes that a pool has reserved.
     fn reserved(pool: usize) -> Option<u64>;
-    /// Bytes allocated from it and not yet freed; 0 if that cannot be told.
+    /// Returns the bytes allocated from it and not yet freed; 0 if that cannot be told.
     fn used(pool: usize) -> u64;
-    /// Makes it give back what it holds above `keep` bytes, as far as it can.
+    /// Makes it give back its memory above `keep` bytes, as far as it can.
     fn trim(pool: usize, keep: u64);
     /// Frees an address at once, whatever is queued.
     fn free_now(address: u64) -> Self::Status;
@@ -45,17 +45,18 @@ pub trait Pooled: Backend {
 pub struct Pool<B: Backend> {
     handle: usize,
     device: &'static Device<B>,
-    /// Bytes held against the quota for it: what it had reserved when last asked.
+    /// Bytes held against the quota for it: the driver's figure when it was last read. Relaxed: it
+    /// says nothing of other memory.
     charged: AtomicU64,
     /// Allocations served; a hint for how often to look.
     served: AtomicU32,
     /// Bytes that small requests may take before anybody looks again: they are in what the pool has
     /// reserved and charged.
     credit: AtomicU64,
-    /// One thread settles at a time.
+    /// Held by the thread that reconciles the charge.
     settling: Mutex<()>,
-    /// Whether the driver has the pool. Written before the call that destroys it, so nobody asks
-    /// about it from then on; held for reading during a question.
+    /// True while the driver has the pool. Written before the call that destroys it: from then on
+    /// no thread queries it. Held for reading during a query.
     alive: RwLock<bool>,
 }
 
@@ -68,31 +69,31 @@ impl<B: Pooled> Pool<B> {
         alive.then(|| question(self.handle))
     }
 
-    /// Says whether the driver has the pool. Waits for questions that are being answered, and for a
-    /// settlement.
+    /// Sets whether the driver has the pool. Waits for queries in flight, and for a thread that
+    /// reconciles the charge.
     fn set_alive(&self, alive: bool) {
         let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         *self.alive.write().unwrap_or_else(PoisonError::into_inner) = alive;
     }
 
-    /// Gives back what the pool does not use.
+    /// Gives back the memory that no allocation uses.
     fn trim(&self) {
         self.ask(|handle| B::trim(handle, B::used(handle)));
     }
 
-    /// Bytes that the pool has reserved and no allocation uses, by what is charged for it.
+    /// Returns the bytes that are charged for the pool and that no allocation uses.
     fn room(&self) -> u64 {
         let used = self.ask(B::used).unwrap_or(0);
         self.charged.load(Ordering::Relaxed).saturating_sub(used)
     }
 
-    /// By how much a request of `bytes` may make the pool grow. Far from the quota, what its own
-    /// figures say: should its room be in pieces, it grows by more, and that is settled afterwards.
-    /// Near it, the most that is possible, but for requests so small against the room that they
-    /// find a place in it.
+    /// Returns the bytes by which a request of `bytes` may make the pool grow. Far from the quota,
+    /// its own figures decide. If its room is fragmented, it grows by more, and the charge is
+    /// reconciled afterwards. Near the quota, it is the most that is possible. A request that is
+    /// small against the room finds a place in it.
     fn growth(&self, bytes: u64) -> u64 {
         let room = self.room();
-        // A request near 2^64 can be met by nobody.
+        // No driver can meet a request near 2^64.
         let steps = |bytes: u64| bytes.checked_next_multiple_of(B::STEP).unwrap_or(u64::MAX);
         if !fits_anyhow(bytes, room) && self.device.is_near() {
             return steps(bytes);
@@ -100,9 +101,9 @@ impl<B: Pooled> Pool<B> {
         steps(bytes.saturating_sub(room))
     }
 
-    /// Whether a small request finds a place in what the pool has reserved. One in many asks the
-    /// driver: half of the room is then given out without asking again, by one atomic change a
-    /// request.
+    /// Returns true if a small request finds a place in the memory that the pool has reserved. One
+    /// in many queries the driver. Half of the room is then handed out without another query, by
+    /// one atomic change a request.
     #[inline]
     fn has_place(&self, bytes: u64) -> bool {
         // However small, a request takes a grain. Relaxed: the credit says nothing of other memory.
@@ -123,13 +124,13 @@ impl<B: Pooled> Pool<B> {
         fits
     }
 
-    /// Whether the pool has reserved another sum than is charged for it.
+    /// Returns true if the pool has reserved another sum than is charged for it.
     fn has_moved(&self) -> bool {
         self.ask(B::reserved) != Some(Some(self.charged.load(Ordering::Relaxed)))
     }
 
-    /// Makes the charge equal to what the pool has reserved; `ahead` bytes were held for growth and
-    /// are settled with it.
+    /// Makes the charge equal to the bytes that the pool has reserved. `ahead` bytes were held for
+    /// growth and become part of the charge.
     fn settle(&self, ahead: u64) {
         let _one = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(reserved) = self.ask(B::reserved).flatten() else {
@@ -153,7 +154,8 @@ impl<B: Pooled> Pool<B> {
         }
     }
 
-    /// Gives back what the pool does not use, and settles. Returns whether there was anything.
+    /// Gives back the memory that no allocation uses, and reconciles the charge. Returns true if
+    /// the charge fell.
     fn reclaim(&self) -> bool {
         let before = self.charged.load(Ordering::Relaxed);
         if self.ask(B::used).is_none_or(|used| used >= before) {
@@ -166,7 +168,7 @@ impl<B: Pooled> Pool<B> {
         self.charged.load(Ordering::Relaxed) < before
     }
 
-    /// [`Pool::settle`], bracketed.
+    /// Does the same as [`Pool::settle`], bracketed.
     fn settle_now(&self, ahead: u64) {
         let change = self.device.change();
         self.settle(ahead);
@@ -179,7 +181,8 @@ impl<B: Pooled> Pool<B> {
 pub struct Pools<B: Backend> {
     /// Set once this process has used any pool.
     any: AtomicBool,
-    /// Set by a free; the next synchronisation asks the pools how much they kept.
+    /// Set by a free. The next synchronisation reads how much the pools have kept. Relaxed: a free
+    /// of another thread that it misses shows at a later synchronisation.
     may_have_shrunk: AtomicBool,
     /// Set once memory of a pool has outlived the pool's entry here, as after a reset: it is
     /// overhead from then on, and goes unannounced, behind some synchronisation.
@@ -188,7 +191,7 @@ pub struct Pools<B: Backend> {
 }
 
 impl<B: Backend> Pools<B> {
-    /// None yet.
+    /// Creates an empty list.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -199,18 +202,18 @@ impl<B: Backend> Pools<B> {
         }
     }
 
-    /// In a forked child: the old list may be locked by a thread that does not exist here.
+    /// Empties the list in a forked child: a thread that does not exist here may hold its lock.
     pub fn forget_in_child(&self) {
         self.known.store(core::ptr::null_mut(), Ordering::Release);
     }
 
-    /// Whether this process has used any pool.
+    /// Returns true if this process has used any pool.
     #[inline]
     pub fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// Memory was freed that is in no record: it may have been a pool's. For
+    /// Notes that memory was freed which is in no record: it may have been a pool's. For
     /// [`crate::backend::DriverMemory::freed_unknown`].
     #[inline]
     pub fn freed(&self) {
@@ -248,7 +251,7 @@ impl<B: Backend> Pools<B> {
             alive: RwLock::new(true),
         }));
         known.push(pool);
-        // What it has already, as one that outlived its context does, is in the overhead so far.
+        // A pool that outlived its context has memory already. It is in the overhead so far.
         device.overhead_moved();
         pool
     }
@@ -258,7 +261,7 @@ impl<B: Backend> Pools<B> {
     }
 }
 
-/// The pool that serves allocations on `device` which name none.
+/// Returns the pool that serves allocations on `device` which name none.
 #[inline]
 fn default_pool<B: Pooled>(device: &'static Device<B>) -> Option<&'static Pool<B>> {
     let known = device.default_pool.load(Ordering::Acquire);
@@ -273,7 +276,7 @@ fn default_pool<B: Pooled>(device: &'static Device<B>) -> Option<&'static Pool<B
     Some(pool)
 }
 
-/// The choice of default pools has changed somewhere.
+/// Forgets the default pools of all devices: the program has changed one.
 pub fn forget_default_pools<B: Pooled>() {
     if let Some(governed) = B::process().governed() {
         for device in governed.devices() {
@@ -284,13 +287,13 @@ pub fn forget_default_pools<B: Pooled>() {
     }
 }
 
-/// Whether a request of `bytes` finds a place in `room` bytes of a pool however that is cut up.
+/// Returns true if a request of `bytes` finds a place in `room` bytes of a pool, however fragmented
+/// they are.
 fn fits_anyhow(bytes: u64, room: u64) -> bool {
     bytes <= SMALL && bytes.saturating_mul(8) <= room
 }
 
-/// Asks every pool of `device` how much it has reserved, within a [`Device::change`] or a
-/// measurement.
+/// Reconciles the charge of every pool of `device`, within a [`Device::change`] or a measurement.
 pub fn refresh<B: Pooled>(device: &Device<B>) {
     let known = B::pools().known().clone();
     for pool in known {
@@ -300,7 +303,7 @@ pub fn refresh<B: Pooled>(device: &Device<B>) {
     }
 }
 
-/// Has every pool of `device` give back what it keeps and no allocation uses. Returns whether any
+/// Makes every pool of `device` give back the memory that no allocation uses. Returns true if any
 /// did. For [`crate::backend::DriverMemory::reclaim`].
 pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
     if !B::pools().any() {
@@ -316,7 +319,8 @@ pub fn reclaim<B: Pooled>(device: &Device<B>) -> bool {
     any
 }
 
-/// After a synchronisation: pools without a release threshold have given memory back to the driver.
+/// Reconciles the charge of all pools after a synchronisation, if memory was freed before: pools
+/// without a release threshold have given it back to the driver.
 /// For [`crate::backend::DriverMemory::after_synchronisation`].
 #[inline]
 pub fn after_synchronisation<B: Pooled>() {
@@ -373,15 +377,15 @@ pub fn allocate<B: Pooled>(
     allocate_much(pool, what, bytes, &call, &address)
 }
 
-/// Whether pools may have memory that was freed behind work which the device has not done yet:
-/// nobody has waited for it since. Neither do the pools' figures say how much that is, nor can they
-/// give it back.
+/// Returns true if pools may have memory that was freed behind work which the device has not done
+/// yet: no thread has waited for it since. The pools' figures do not show how much that is, and the
+/// pools cannot give it back.
 fn is_freed_behind_work<B: Pooled>() -> bool {
     B::pools().may_have_shrunk.load(Ordering::Relaxed)
 }
 
-/// A request that is settled at once. One copy of the code for all callers: what it asks of the
-/// driver takes longer than an indirect call.
+/// Makes a request whose charge is reconciled at once. One copy of the code serves all callers: its
+/// queries of the driver take longer than an indirect call.
 fn allocate_much<B: Pooled>(
     pool: &'static Pool<B>,
     what: &'static str,
@@ -396,8 +400,8 @@ fn allocate_much<B: Pooled>(
         hold = device.try_hold(ahead).ok();
     }
     if ahead > 0 && hold.is_none() {
-        // Room in pieces becomes room under the quota; and the pool may have shrunk since it was
-        // last asked.
+        // Fragmented room becomes room under the quota, and the pool may have shrunk since its
+        // figure was last read.
         pool.trim();
         pool.settle_now(0);
         ahead = pool.growth(bytes);
@@ -426,15 +430,16 @@ fn allocate_much<B: Pooled>(
         return result;
     }
     drop(change);
-    // Room that is in pieces, or freed in an order that this queue must not see, makes the pool
-    // grow all the same.
+    // Fragmented room, or room that was freed in an order that this queue must not see, makes the
+    // pool grow all the same.
     if ahead > 0 || pool.has_moved() {
         return settle_or_undo(pool, ahead, address());
     }
     B::SUCCESS
 }
 
-/// Settles the pool's charge; an allocation that made it pass the quota all the same is taken back.
+/// Reconciles the pool's charge. An allocation that made it pass the quota all the same is taken
+/// back.
 fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Status {
     pool.settle_now(ahead);
     if !pool.device.is_over() {
@@ -452,9 +457,9 @@ fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Sta
     B::OUT_OF_MEMORY
 }
 
-/// Destroys a pool through `call`: its memory goes back to the driver, but for what is still
-/// allocated from it. That is overhead from now on: measured where the management library shows it,
-/// counted for good where it does not.
+/// Destroys a pool through `call`. Its memory goes back to the driver, except the memory that is
+/// still allocated from it. That is overhead from now on: measured where the management library
+/// shows it, counted permanently where it does not.
 pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B::Status {
     let Some(_inside) = Inside::enter() else {
         return call();
@@ -487,8 +492,8 @@ pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B:
     result
 }
 
-/// Pools that are about to be destroyed: nobody asks about them from here on. They stay in the list
-/// until that is done, so that a thread which is told of one by the driver in the meantime does not
+/// Pools that are about to be destroyed: no thread queries them from here on. They stay in the list
+/// until that is done. Otherwise a thread that learns of one from the driver in the meantime would
 /// take it for a new one.
 #[derive(Debug)]
 #[must_use]
@@ -502,7 +507,7 @@ fn ends<B: Pooled>(pools: Vec<&'static Pool<B>>) -> Ending<B> {
     Ending(pools)
 }
 
-/// All pools of a device are about to be destroyed with it or with its context.
+/// Announces that all pools of a device are about to be destroyed, with it or with its context.
 pub fn device_ends<B: Pooled>(device: &Device<B>) -> Ending<B> {
     let known = B::pools().known();
     let here = known
@@ -514,7 +519,7 @@ pub fn device_ends<B: Pooled>(device: &Device<B>) -> Ending<B> {
 }
 
 impl<B: Pooled> Ending<B> {
-    /// They are gone, and what was charged for them.
+    /// Forgets the pools, which are gone, and gives their charge back.
     fn died(self) {
         for pool in self.0 {
             let charged = pool.charged.swap(0, Ordering::Relaxed);
@@ -525,7 +530,7 @@ impl<B: Pooled> Ending<B> {
         forget_default_pools::<B>();
     }
 
-    /// The same, but the driver may keep them, or some of their memory.
+    /// Does the same where the driver may keep the pools, or some of their memory.
     pub fn left(self) {
         let any = !self.0.is_empty();
         self.died();
@@ -535,7 +540,7 @@ impl<B: Pooled> Ending<B> {
         }
     }
 
-    /// They are there as before.
+    /// Returns the pools to use: they were not destroyed.
     pub fn survived(self) {
         for pool in self.0 {
             pool.set_alive(true);
@@ -543,7 +548,7 @@ impl<B: Pooled> Ending<B> {
     }
 }
 
-/// A pool was trimmed.
+/// Reconciles the charge of a pool that the program has trimmed.
 pub fn trimmed<B: Pooled>(handle: usize) {
     let Some(_inside) = Inside::enter() else {
         return;

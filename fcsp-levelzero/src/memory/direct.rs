@@ -6,10 +6,10 @@ use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 
 use super::{is_import, large_pages, pages};
 use crate::call_real;
-use crate::context;
 use crate::device;
 use crate::device::scope_of;
 use crate::ffi::ze::*;
+use crate::uses::using;
 use crate::vendor::{Inside, LevelZero, Scope, process, shielded};
 
 /// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
@@ -49,7 +49,7 @@ fn take_counted(
         Scope::Pass => return call(),
         Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
     };
-    context::using(hContext, device, || {
+    using(hContext, device, || {
         allocate::<LevelZero>(
             device,
             hContext as usize,

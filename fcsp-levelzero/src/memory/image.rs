@@ -5,9 +5,9 @@ use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 
 use super::{is_import, pages};
 use crate::call_real;
-use crate::context;
 use crate::device::scope_of;
 use crate::ffi::ze::*;
+use crate::uses::using;
 use crate::vendor::{Inside, LevelZero, Scope, shielded};
 
 /// Returns the bytes of an element of a layout; 16, the most there is, for an unknown one.
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn zeImageCreate(
         };
         // SAFETY: asked after the driver has written there with success.
         let image = || unsafe { *phImage };
-        let result = context::using(hContext, device, || {
+        let result = using(hContext, device, || {
             allocate::<LevelZero>(
                 device,
                 hContext as usize,

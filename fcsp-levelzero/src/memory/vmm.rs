@@ -8,9 +8,9 @@ use fcsp_hook::memory::physical::Books;
 
 use super::pages;
 use crate::call_real;
-use crate::context;
 use crate::device::scope_of;
 use crate::ffi::ze::*;
+use crate::uses::using;
 use crate::vendor::{Inside, LevelZero, Scope, shielded};
 
 /// Physical memory by handle and mapping.
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
         let bytes = pages(wanted.size as u64);
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *phPhysicalMemory } as u64;
-        let result = context::using(hContext, device, || {
+        let result = using(hContext, device, || {
             PHYSICAL.create(
                 device,
                 hContext as usize,
