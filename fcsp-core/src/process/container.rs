@@ -3,6 +3,7 @@
 //! A process number alone means nothing outside its namespace. With these two numbers a program
 //! outside finds the process among its own, and the container that it belongs to.
 
+use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -28,15 +29,20 @@ pub fn cgroup() -> u64 {
     };
     MOUNTS
         .iter()
-        .filter(|mount| is_cgroup2(Path::new(mount)))
+        .filter(|mount| is_cgroup2(mount))
         .find_map(|mount| std::fs::metadata(Path::new(mount).join(&path)).ok())
         .map_or(0, |meta| meta.ino())
 }
 
-fn is_cgroup2(mount: &Path) -> bool {
-    rustix::fs::statfs(mount).is_ok_and(|found| {
-        u64::try_from(found.f_type).is_ok_and(|kind| kind == CGROUP2_SUPER_MAGIC)
-    })
+fn is_cgroup2(mount: &str) -> bool {
+    let Ok(path) = CString::new(mount) else {
+        return false;
+    };
+    // SAFETY: all zeros are a valid value of this struct of integers.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, and statfs writes at most one struct.
+    let result = unsafe { libc::statfs(path.as_ptr(), &raw mut found) };
+    result == 0 && i128::from(found.f_type) == i128::from(CGROUP2_SUPER_MAGIC)
 }
 
 /// Returns the path of the cgroup in the unified hierarchy, relative to its root. A path that
