@@ -2,13 +2,16 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use fcsp_core::config::{Parameter, Quota, check_tenant_name, file, text};
-use fcsp_core::control::Limits;
+use fcsp_core::control::{Limits, Pauser, RunState};
 use fcsp_core::state::SetupGuard;
 use fcsp_core::units::Bytes;
-use fcsp_tenancy::{DeviceOrder, MEND, TenantSnapshot, edit_limits};
+use fcsp_tenancy::{
+    DeviceOrder, MEND, PausedProcess, Stance, Standstill, TenantSnapshot, edit_limits,
+};
 use serde::Serialize;
 
 use super::limits::LimitArgs;
@@ -32,9 +35,12 @@ JSON keys: schema (fcsp.limit/3), notes[], and those of a tenant in `fcsp ps --j
 Exit codes: 0 done, 125 no such tenant, it has ended, or the limits do not fit.";
 
 const PAUSE_HELP: &str = "\
-A paused tenant's programs wait at their next launch; their memory stays. `fcsp resume` lets them go on.
+A paused tenant's programs wait at their next launch; their memory stays. `fcsp resume` lets them go on, unless the \
+node agent pauses them, too. `fcsp pause` waits until every process stands still, and reports those that do not: work \
+that was submitted before still runs (stopped), or the process has launched nothing since (silent).
 
-JSON keys: schema (fcsp.limit/3), notes[], and those of a tenant in `fcsp ps --json`.
+JSON keys: schema (fcsp.limit/3), notes[], standstill (of `fcsp pause`): complete, processes[] (pid, name, device, \
+stance: still, stopped or silent); and those of a tenant in `fcsp ps --json`.
 
 Exit codes: 0 done, 125 no such tenant, or it has ended.";
 
@@ -57,6 +63,9 @@ pub struct Args {
 pub struct PauseArgs {
     /// The tenant, as `fcsp ps` names it
     tenant: String,
+    /// Longest wait for every process to stand still, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    wait: u32,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -121,12 +130,20 @@ pub fn io_error(error: &anyhow::Error) -> Option<&std::io::Error> {
 struct Document<'a> {
     schema: &'static str,
     notes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standstill: Option<&'a Standstill>,
     #[serde(flatten)]
     tenant: &'a TenantSnapshot,
 }
 
 /// Prints the tenant's limits. `quota` is what a quota below the bytes held is called.
-fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Result<ExitCode> {
+fn report(
+    context: &Context,
+    name: &str,
+    quota: &str,
+    json: bool,
+    standstill: Option<&Standstill>,
+) -> anyhow::Result<ExitCode> {
     let view = TenantSnapshot::read(&context.state, name);
     let mut notes = Vec::new();
     for region in view.devices.iter().map(|device| &device.region) {
@@ -144,6 +161,7 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
         output::json(&Document {
             schema: "fcsp.limit/3",
             notes: &notes,
+            standstill,
             tenant: &view,
         })?;
         return Ok(ExitCode::SUCCESS);
@@ -160,6 +178,19 @@ fn report(context: &Context, name: &str, quota: &str, json: bool) -> anyhow::Res
             other => format!(", {other}"),
         }
     ))?;
+    if let Some(standstill) = standstill.filter(|found| !found.processes.is_empty()) {
+        let all = standstill.processes.len();
+        output::line(&format!(
+            "{name}: {} of {all} {} still",
+            standstill.count(Stance::Still),
+            if all == 1 {
+                "process stands"
+            } else {
+                "processes stand"
+            }
+        ))?;
+    }
+    notes.extend(standstill.into_iter().flat_map(unstill));
     for note in notes {
         let _ = writeln!(std::io::stderr(), "fcsp: note: {note}");
     }
@@ -171,7 +202,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     let changes = args.limits.changes();
     if changes.is_empty() {
         existing(context, &args.tenant)?;
-        return report(context, &args.tenant, "its quota", args.json);
+        return report(context, &args.tenant, "its quota", args.json, None);
     }
     let view = living(context, &args.tenant)?;
     let other = changes
@@ -196,7 +227,7 @@ pub fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         check_devices(context, &args.tenant, before, &after)?;
         Ok(after)
     })?;
-    report(context, &args.tenant, "its new quota", args.json)
+    report(context, &args.tenant, "its new quota", args.json, None)
 }
 
 /// Refuses a new quota that is larger than every device it is for, as `fcsp run` does, as far as
@@ -243,11 +274,51 @@ pub fn pause(context: &Context, args: &PauseArgs, paused: bool) -> anyhow::Resul
             args.tenant
         );
     }
+    let mut left = RunState::default();
     change(context, &args.tenant, |before| {
+        let run_state = match paused {
+            true => before.run_state.paused_by(Pauser::User),
+            false => before.run_state.resumed_by(Pauser::User),
+        };
+        left = run_state;
         Ok(Limits {
-            paused,
+            run_state,
             ..before.clone()
         })
     })?;
-    report(context, &args.tenant, "its quota", args.json)
+    if !paused && left.is_paused() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "fcsp: note: {} stays paused by the node agent",
+            args.tenant
+        );
+    }
+    let standstill = match paused {
+        true => {
+            let longest = Duration::from_secs(u64::from(args.wait));
+            Standstill::wait(&context.state, &args.tenant, longest)?
+        }
+        false => None,
+    };
+    report(
+        context,
+        &args.tenant,
+        "its quota",
+        args.json,
+        standstill.as_ref(),
+    )
+}
+
+/// Returns a note for each process that does not stand still.
+fn unstill(standstill: &Standstill) -> Vec<String> {
+    let note = |process: &PausedProcess| {
+        let reason = match process.stance {
+            Stance::Still => return None,
+            Stance::Stopped => "is stopped; work that it submitted before may still run",
+            _ => "has launched nothing since the pause; it stops at its next launch",
+        };
+        let PausedProcess { name, pid, .. } = process;
+        Some(format!("{name} ({pid}) on {} {reason}", process.device))
+    };
+    standstill.processes.iter().filter_map(note).collect()
 }

@@ -20,7 +20,8 @@ Examples:
 UTIL is the device time used per time passed, THROTTLED the time that launches waited (at most 100% a process), QUEUE the \
 device time submitted and not yet done, FORCED the launches that went because their deadline passed.
 
-JSON keys: schema (fcsp.ps/3), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, outer (the tenant that it is a part of, or null), paused, used_bytes, \
+JSON keys: schema (fcsp.ps/3), state_dir, ended (tenants that are left out), tenants[]: name, alive, managed, outer (the tenant that it is a part of, or null), paused, \
+run_state (running, paused, draining, quiesced, checkpointed), paused_by[] (user, agent), used_bytes, \
 refused, memory[] (device, value, bytes, part), compute[] (device, value, guarantee, mode, priority, floor, shared_pool, burst, weight; \
 parts are of the device, 1 is all of it, null where there is none), roots[] (pid, start_time, alive), problems[], \
 devices[]: uuid, pci, total_bytes, limit_bytes (null without a limit), used_bytes, peak_bytes, refused, reaped (all null for a \

@@ -221,7 +221,7 @@ fn devices(config: &Config, machine: Option<&Topology>) -> anyhow::Result<Vec<De
     let limits = Limits {
         memory: config.memory.clone(),
         compute: config.compute.clone(),
-        paused: false,
+        ..Limits::default()
     };
     let exact = limits
         .memory

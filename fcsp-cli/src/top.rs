@@ -377,6 +377,7 @@ mod tests {
                 layout_version: 0,
                 pid_namespace: 0,
                 cgroup: 0,
+                stopped: 0,
             }],
         };
         let mut share = ComputeUsage::default();
@@ -395,6 +396,8 @@ mod tests {
             managed: true,
             outer: None,
             paused: false,
+            run_state: "running",
+            paused_by: Vec::new(),
             used_bytes: 6 << 30,
             refused: 12,
             memory: Vec::new(),

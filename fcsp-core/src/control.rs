@@ -10,6 +10,7 @@
 //! fault.
 
 mod outside;
+mod run_state;
 
 use std::fs::File;
 use std::io;
@@ -26,6 +27,7 @@ use crate::state::{MEMBER_LOCK, SetupGuard, layout};
 use crate::sync::{AtomicU64, Ordering};
 
 pub use outside::{ControlFile, ControlWriter};
+pub use run_state::{Pauser, RunState, Stage};
 
 /// First seven bytes of a page.
 const NAME: [u8; 7] = *b"FCSPCTL";
@@ -49,13 +51,16 @@ const WORD_MAGIC: usize = 0;
 const WORD_GENERATION: usize = 1;
 /// Number of rules. Written between the two changes of the generation.
 const WORD_RULES: usize = 2;
-/// 1 while the tenant is paused: its work waits, its memory stays. Written likewise.
-const WORD_PAUSED: usize = 3;
-/// Check value over the rules and the pause ([`check`]). Written likewise.
+/// Run state ([`RunState`]); 0 while the tenant's work runs. Written likewise.
+const WORD_RUN_STATE: usize = 3;
+/// Check value over the rules and the run state ([`check`]). Written likewise.
 const WORD_CHECK: usize = 4;
 /// Layout version of the last writer; 0 if that build had none. Written likewise. Version 3
 /// appended it. Writers before version 3 store zeros in words 5 to 7.
 const WORD_VERSION: usize = 5;
+/// Generation with which the present pause began; 0 while the tenant's work runs, and if a build
+/// before version 3 wrote the page. Written likewise. Version 3 appended it.
+const WORD_PAUSED_SINCE: usize = 6;
 
 /// Rule for a memory quota, in the first word of an entry.
 const KIND_MEMORY: u64 = 1;
@@ -69,8 +74,8 @@ pub struct Limits {
     pub memory: Rules<Quota>,
     /// Compute shares.
     pub compute: Rules<Params>,
-    /// True if the tenant is paused.
-    pub paused: bool,
+    /// State of the tenant's work: whether it runs, and who has paused it.
+    pub run_state: RunState,
 }
 
 /// A control page, mapped by a process of the tenant.
@@ -160,7 +165,7 @@ impl Control {
         if before & 1 == 1 {
             return None;
         }
-        let paused = self.word(WORD_PAUSED).load(Ordering::Relaxed);
+        let run_state = self.word(WORD_RUN_STATE).load(Ordering::Relaxed);
         let rules = usize::try_from(self.word(WORD_RULES).load(Ordering::Relaxed)).ok()?;
         if rules > MAX_RULES {
             return None;
@@ -177,11 +182,11 @@ impl Control {
         // Acquire fence: the entries are read before the generation is checked again.
         std::sync::atomic::fence(Ordering::Acquire);
         if self.word(WORD_GENERATION).load(Ordering::Relaxed) != before
-            || sum != check(paused, &entries)
+            || sum != check(run_state, &entries)
         {
             return None;
         }
-        Some((before, limits_of(paused, &entries)))
+        Some((before, limits_of(run_state, &entries)))
     }
 
     /// Returns the limits when no writer writes them. Waits for a delayed writer as long as for any
@@ -244,9 +249,9 @@ fn entries_of(limits: &Limits) -> Vec<[u64; ENTRY_WORDS]> {
     entries
 }
 
-fn limits_of(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> Limits {
+fn limits_of(run_state: u64, entries: &[[u64; ENTRY_WORDS]]) -> Limits {
     let mut limits = Limits {
-        paused: paused != 0,
+        run_state: RunState::from_word(run_state),
         ..Limits::default()
     };
     for entry in entries {
@@ -287,14 +292,14 @@ pub fn seal(page: &mut [u8]) {
     let entries: Vec<[u64; ENTRY_WORDS]> = (0..rules)
         .map(|i| std::array::from_fn(|j| word(FIRST_ENTRY + i * ENTRY_WORDS + j)))
         .collect();
-    let sum = check(word(WORD_PAUSED), &entries);
+    let sum = check(word(WORD_RUN_STATE), &entries);
     page[WORD_CHECK * 8..WORD_CHECK * 8 + 8].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// Computes FNV-1a over a page's contents, word by word. It finds errors but no forgery, since a
 /// forger could compute it too.
-fn check(paused: u64, entries: &[[u64; ENTRY_WORDS]]) -> u64 {
-    std::iter::once(paused)
+fn check(run_state: u64, entries: &[[u64; ENTRY_WORDS]]) -> u64 {
+    std::iter::once(run_state)
         .chain(std::iter::once(entries.len() as u64))
         .chain(entries.iter().flatten().copied())
         .flat_map(u64::to_le_bytes)
@@ -389,7 +394,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read(rules in prop::collection::vec((selector(), quota()), 0..20), paused: bool) {
             let dir = tempfile::tempdir().unwrap();
-            let mut limits = Limits { paused, ..Limits::default() };
+            let run_state = RunState::user(paused);
+            let mut limits = Limits { run_state, ..Limits::default() };
             for (selector, quota) in rules {
                 limits.memory.set(selector, quota);
             }

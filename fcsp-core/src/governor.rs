@@ -34,6 +34,8 @@ use std::time::Duration;
 use crate::clock::nap;
 use crate::device::DeviceIdentity;
 use crate::limiter::{Admission, Marker, RateLimiter, Stretch, Verdict, Work};
+use crate::region::layout::SlotWords;
+use crate::region::standstill::Standstill;
 use crate::share::cost::CostTable;
 use crate::share::files::OwnPage;
 use crate::share::limiter::ShareLimiter;
@@ -87,6 +89,8 @@ struct Followed<'p> {
     device: &'p DeviceIdentity,
     /// Sum of the generations of the control pages that were read last: each only grows.
     seen: AtomicU64,
+    /// Answers to pauses of the tenant.
+    standstill: Standstill<'p>,
 }
 
 impl Followed<'_> {
@@ -134,19 +138,20 @@ impl<'p> Governor<'p> {
         page: &'p OwnPage,
         tenant: &'p Tenant,
         device: &'p DeviceIdentity,
-        wait_word: &'p AtomicU64,
+        slot: &'p SlotWords,
     ) -> Result<Self, GovernorError> {
         let limiter = ShareLimiter::on_page(
             page.page(),
             page.neighbours(),
             false,
             Params::default(),
-            Some(wait_word),
+            Some(&slot.waiting_since),
         )?;
         let followed = Followed {
             tenant,
             device,
             seen: AtomicU64::new(UNREAD),
+            standstill: Standstill::new(&slot.stopped),
         };
         tenant.limits_when_settled()?;
         let governor = Self::of(limiter, Some(followed));
@@ -183,10 +188,20 @@ impl<'p> Governor<'p> {
     fn reload(&self, followed: &Followed<'_>) {
         // Before the limits are read: a change meanwhile is for the next look.
         let generations = followed.generations();
+        let generation = followed.tenant.outermost().control().generation();
         if let Ok((_, limits)) = followed.tenant.limits() {
-            let params = limits.compute.for_device(followed.device);
-            self.limiter
-                .set_limits(params.unwrap_or_default(), limits.paused);
+            let params = limits
+                .compute
+                .for_device(followed.device)
+                .unwrap_or_default();
+            let paused = limits.run_state.is_paused();
+            if !paused {
+                followed.standstill.opens();
+            }
+            self.limiter.set_limits(params, paused);
+            if paused {
+                followed.standstill.closed(generation);
+            }
         }
         followed.seen.store(generations, Ordering::Relaxed);
     }
@@ -261,6 +276,7 @@ impl<'p> Governor<'p> {
                 }
                 Verdict::Wait { until, .. } => {
                     self.mark(queue);
+                    self.answer();
                     wait::wait(self.limiter.event_word(), event, until);
                 }
             }
@@ -274,6 +290,13 @@ impl<'p> Governor<'p> {
         let result = finish();
         self.goes_on(true);
         result
+    }
+
+    /// Answers a pause, if the tenant is paused.
+    fn answer(&self) {
+        if let Some(followed) = &self.followed {
+            followed.standstill.answer(|| self.limiter.in_flight() == 0);
+        }
     }
 
     fn mark<Q: Markers>(&self, queue: &mut Q) {
@@ -301,6 +324,7 @@ impl<'p> Governor<'p> {
                 to: Duration::from_nanos(to),
             },
             Verdict::Wait { until, .. } => {
+                self.answer();
                 Admission::Wait(Duration::from_nanos(until.saturating_sub(now)))
             }
         }
@@ -367,6 +391,7 @@ impl Governor<'_> {
             self.limiter.drained(now);
         }
         self.limiter.resume(now);
+        self.answer();
     }
 }
 

@@ -115,8 +115,8 @@ impl<T: HoldsTenant> Membership<T> {
                 self.page.get_or_init(|| made)
             }
         };
-        let word = &self.attachment.outermost().slot().waiting_since;
-        Governor::following(page, self.tenant(), &self.device, word)
+        let slot = self.attachment.outermost().slot();
+        Governor::following(page, self.tenant(), &self.device, slot)
     }
 
     /// Returns true if the known limit is that of the control pages.
@@ -254,9 +254,10 @@ mod tests {
     use super::*;
     use crate::classify::Class;
     use crate::config::{Config, Quota, Source};
-    use crate::control::{Control, Limits};
+    use crate::control::{Control, Limits, Pauser, RunState, Stage};
     use crate::device::{DeviceUuid, Selector};
     use crate::limiter::{Admission, Work};
+    use crate::region::standstill::Answer;
     use crate::share::cost::kernel_key;
     use crate::share::params::Params;
     use crate::state::{SetupGuard, StateDir};
@@ -307,6 +308,62 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpointed_tenant_gets_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let member = join(dir.path(), 1 << 20);
+        member.reserve(4096).unwrap();
+        let stage = |stage| {
+            let paused = RunState::default().paused_by(Pauser::Agent);
+            write(member.tenant(), |limits| {
+                limits.run_state = paused.at_stage(stage).unwrap();
+            });
+        };
+        stage(Stage::Quiesced);
+        member.reserve(4096).unwrap();
+        stage(Stage::Checkpointed);
+        assert!(member.reserve(4096).is_err());
+        member.release(4096);
+        stage(Stage::Paused);
+        member.reserve(4096).unwrap();
+    }
+
+    #[test]
+    fn a_pause_is_answered_by_a_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let member = join(dir.path(), 1 << 20);
+        let governor = member.governor().unwrap();
+        let work = Work {
+            key: kernel_key(0x7000, 64),
+            blocks: 64,
+            class: Class::Gemm,
+        };
+        assert!(matches!(governor.admit(&work), Admission::Go { .. }));
+        write(member.tenant(), |limits| {
+            limits.run_state = RunState::user(true);
+        });
+        let since = member.tenant().control().generation();
+        let answer = || {
+            let word = member.attachment.slot().stopped.load(Ordering::Relaxed);
+            Answer::from_word(word, since)
+        };
+        assert_eq!(answer(), Answer::None, "it has asked nothing since");
+        assert!(matches!(governor.admit(&work), Admission::Wait(_)));
+        assert_eq!(answer(), Answer::Stopped, "its first launch is in flight");
+        governor.synchronise(|| {});
+        assert_eq!(answer(), Answer::Still);
+        write(member.tenant(), |limits| {
+            limits.run_state = RunState::default();
+        });
+        assert!(matches!(governor.admit(&work), Admission::Go { .. }));
+        write(member.tenant(), |limits| {
+            limits.run_state = RunState::user(true);
+        });
+        let again = member.tenant().control().generation();
+        let word = member.attachment.slot().stopped.load(Ordering::Relaxed);
+        assert_eq!(Answer::from_word(word, again), Answer::None);
+    }
+
+    #[test]
     fn a_share_follows_its_control_page_and_is_paused_by_it() {
         let dir = tempfile::tempdir().unwrap();
         let member = join(dir.path(), 1 << 20);
@@ -318,10 +375,12 @@ mod tests {
         };
         let goes = || matches!(governor.admit(&work), Admission::Go { .. });
         assert!(goes(), "no share");
-        write(member.tenant(), |limits| limits.paused = true);
+        write(member.tenant(), |limits| {
+            limits.run_state = RunState::user(true)
+        });
         assert!(!goes(), "paused");
         write(member.tenant(), |limits| {
-            limits.paused = false;
+            limits.run_state = RunState::default();
             limits.compute.set(Selector::All, Params::strict(250_000));
         });
         assert!(goes());

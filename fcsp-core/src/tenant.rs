@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, Quota, Source, check_tenant_name, file as authority};
-use crate::control::{Control, Limits};
+use crate::control::{Control, Limits, RunState};
 use crate::device::DeviceIdentity;
 use crate::process::{self, ProcessManager};
 use crate::region::{Attachment, RegionError};
@@ -75,7 +75,7 @@ impl Tenant {
         let configured = Limits {
             memory: config.memory.clone(),
             compute: config.compute.clone(),
-            paused: false,
+            run_state: RunState::default(),
         };
         let setup = state.set_up_tenant(&name, config.source).map_err(folder)?;
         // A configuration made in code has no source, and asks for limits where it has rules.
@@ -225,7 +225,7 @@ impl Tenant {
         if let Some(outer) = &self.outer {
             let (_, around) = outer.limits_by(read)?;
             limits.compute = around.compute;
-            limits.paused |= around.paused;
+            limits.run_state = limits.run_state.within(around.run_state);
         }
         Ok((generation, limits))
     }
@@ -255,8 +255,12 @@ impl Tenant {
         }
     }
 
-    /// Returns the quota in bytes that `limits` give on `device`, which has `total` bytes.
+    /// Returns the quota in bytes that `limits` give on `device`, which has `total` bytes. It is 0
+    /// while the tenant is checkpointed.
     pub fn memory_limit(limits: &Limits, device: &DeviceIdentity, total: u64) -> u64 {
+        if limits.run_state.refuses_memory() {
+            return 0;
+        }
         limits
             .memory
             .for_device(device)

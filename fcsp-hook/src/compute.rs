@@ -13,6 +13,8 @@ use fcsp_core::classify::Class;
 use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::limiter::{RateLimiter, Verdict};
+use fcsp_core::region::layout::SlotWords;
+use fcsp_core::region::standstill::Standstill;
 use fcsp_core::share::cost;
 use fcsp_core::share::gate::SEVERAL;
 use fcsp_core::share::params::{Mode, Params};
@@ -70,6 +72,8 @@ pub struct Compute<B: Backend> {
     marked_ns: AtomicU64,
     /// True if work whose cost has not converged was launched since the last mark.
     unsettled: AtomicBool,
+    /// Answers to pauses of the tenant.
+    standstill: Standstill<'static>,
     vendor: PhantomData<B>,
 }
 
@@ -104,8 +108,8 @@ impl Work {
 }
 
 impl<B: Backend> Compute<B> {
-    /// Opens the limiter for `tenant` on `device`. In `wait_word` this process publishes since when
-    /// a launch waits.
+    /// Opens the limiter for `tenant` on `device`. In `slot` this process publishes since when a
+    /// launch waits, and answers pauses. [`Compute::set`] sets whether the tenant is paused.
     ///
     /// The thread that needs it first may have a small stack: each step has a frame of its own,
     /// which is gone when the next begins.
@@ -113,21 +117,19 @@ impl<B: Backend> Compute<B> {
         tenant: &Tenant,
         device: &DeviceIdentity,
         params: Params,
-        paused: bool,
-        wait_word: &'static AtomicU64,
+        slot: &'static SlotWords,
     ) -> Option<Box<Self>> {
         let limiter = B::Limiter::open(
             &ShareOf {
                 tenant,
                 device,
                 params,
-                wait_word,
+                wait_word: &slot.waiting_since,
             },
             &complain,
         )?;
-        let made = Self::with_limiter(limiter);
+        let made = Self::with_limiter(limiter, &slot.stopped);
         ranks::device_opened();
-        made.limiter.set_limits(params, paused);
         Some(made)
     }
 
@@ -136,7 +138,7 @@ impl<B: Backend> Compute<B> {
         clippy::boxed_local,
         reason = "moved from heap to heap: the thread's stack may be small"
     )]
-    fn with_limiter(limiter: Box<B::Limiter>) -> Box<Self> {
+    fn with_limiter(limiter: Box<B::Limiter>, stopped: &'static AtomicU64) -> Box<Self> {
         Box::new(Self {
             limiter: *limiter,
             prices: Prices::default(),
@@ -151,13 +153,34 @@ impl<B: Backend> Compute<B> {
             interrupted: AtomicBool::new(false),
             marked_ns: AtomicU64::new(0),
             unsettled: AtomicBool::new(false),
+            standstill: Standstill::new(stopped),
             vendor: PhantomData,
         })
     }
 
-    /// Sets new limits, in force from the next launch.
-    pub fn set(&self, params: Params, paused: bool) {
-        self.limiter.set_limits(params, paused);
+    /// Sets new limits, in force from the next launch. `pause` is the generation of the control
+    /// page that pauses the tenant.
+    pub fn set(&self, params: Params, pause: Option<u64>) {
+        if pause.is_none() {
+            self.standstill.opens();
+        }
+        self.limiter.set_limits(params, pause.is_some());
+        if let Some(generation) = pause {
+            self.standstill.closed(generation);
+        }
+    }
+
+    /// Records that launches go to the driver without this gate.
+    pub fn is_passed_by(&self) {
+        self.standstill.passes_uncounted();
+    }
+
+    /// Answers a pause, if the tenant is paused. Work on several queues is known to be done only
+    /// after a synchronisation of the context.
+    fn answer(&self) {
+        self.standstill.answer(|| {
+            self.limiter.in_flight() == 0 && !self.several_queues.load(Ordering::Relaxed)
+        });
     }
 
     /// Admits a launch of `key` on `queue` where the fast path can. Its cost and class have
@@ -242,6 +265,7 @@ impl<B: Backend> Compute<B> {
                 Verdict::Wait { until, .. } => {
                     self.mark_tail(queue, now);
                     self.interrupted.store(true, Ordering::Relaxed);
+                    self.answer();
                     self.wait_for_turn(event, until);
                     B::process().notice_new_limits();
                 }

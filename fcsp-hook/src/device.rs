@@ -40,6 +40,7 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_core::memory::{Denied, MemoryTracker, Usage};
 use fcsp_core::region::Attachment;
 use fcsp_core::region::ahead::Ahead;
+use fcsp_core::region::layout::SlotWords;
 use fcsp_core::region::physical::Physical;
 use fcsp_core::share::params::{Mode, Params};
 use fcsp_core::tenant::{Tenant, TenantError};
@@ -102,6 +103,9 @@ pub struct Device<B: Backend> {
     compute: AtomicPtr<Compute<B>>,
     /// The same once made: it is made once and taken up again.
     compute_made: AtomicPtr<Compute<B>>,
+    /// True once launches may have gone to the driver without a gate. Set by `reload` before they
+    /// do; Relaxed, since the next reload reads it on a path that has seen a newer generation.
+    passed_by: AtomicBool,
     /// The pool that serves allocations which name none; null until asked, and after it may have
     /// changed.
     pub(crate) default_pool: AtomicPtr<Pool<B>>,
@@ -149,6 +153,7 @@ impl<B: Backend> Device<B> {
             abandoned: AtomicU64::new(0),
             compute: AtomicPtr::new(core::ptr::null_mut()),
             compute_made: AtomicPtr::new(core::ptr::null_mut()),
+            passed_by: AtomicBool::new(false),
             default_pool: AtomicPtr::new(core::ptr::null_mut()),
         })
     }
@@ -232,11 +237,14 @@ impl<B: Backend> Device<B> {
         if !B::HOLDS_BACK {
             params.mode = Mode::None;
         }
-        if params.mode == Mode::None && !limits.paused && !accounts_time() {
+        let pause = limits.run_state.is_paused().then_some(generation);
+        if params.mode == Mode::None && pause.is_none() && !accounts_time() {
             // SAFETY: as in `compute`. Somebody may be waiting at the gate that is given up here.
             if let Some(made) = unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
-                made.set(params, false);
+                made.is_passed_by();
+                made.set(params, None);
             }
+            self.passed_by.store(true, Ordering::Relaxed);
             self.compute.store(core::ptr::null_mut(), Ordering::Release);
             B::process().keeps(self, generation, page, None);
             return;
@@ -244,12 +252,12 @@ impl<B: Backend> Device<B> {
         // SAFETY: as in `compute`.
         let made = match unsafe { self.compute_made.load(Ordering::Acquire).as_ref() } {
             Some(made) => made,
-            None => match self.open_compute(params, limits.paused) {
+            None => match self.open_compute(params) {
                 Some(made) => made,
                 None => return,
             },
         };
-        made.set(params, limits.paused);
+        made.set(params, pause);
         B::process().keeps(self, generation, page, Some(made));
         self.compute
             .store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
@@ -259,24 +267,22 @@ impl<B: Backend> Device<B> {
     /// share may not have.
     #[cold]
     #[inline(never)]
-    fn open_compute(&self, params: Params, paused: bool) -> Option<&'static Compute<B>> {
-        let made = Compute::open(
-            self.tenant.outermost(),
-            &self.identity,
-            params,
-            paused,
-            self.wait_word(),
-        )?;
+    fn open_compute(&self, params: Params) -> Option<&'static Compute<B>> {
+        let outermost = self.tenant.outermost();
+        let made = Compute::open(outermost, &self.identity, params, self.outermost_slot())?;
+        if self.passed_by.load(Ordering::Relaxed) {
+            made.is_passed_by();
+        }
         // Lost to another thread's is as good: both speak for the same page.
         Some(SetupOnce::publish_made(&self.compute_made, made))
     }
 
-    /// Returns the word in which this process publishes since when a launch waits. It lies in the
-    /// region of the tenant whose share is waited for.
-    fn wait_word(&self) -> &'static AtomicU64 {
+    /// Returns the slot in which this process publishes since when a launch waits, and answers
+    /// pauses. It lies in the region of the tenant whose share is waited for.
+    fn outermost_slot(&self) -> &'static SlotWords {
         // SAFETY: devices are leaked, never freed, and the addresses of their mappings stay mapped
         // until the process ends: a forked child has an empty page there, which it may write.
-        unsafe { &*core::ptr::from_ref(&self.place().outermost().slot().waiting_since) }
+        unsafe { &*core::ptr::from_ref(self.place().outermost().slot()) }
     }
 
     /// Locks the making and ending of contexts that several threads may use. A thread that finds

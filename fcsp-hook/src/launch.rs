@@ -343,6 +343,7 @@ impl<B: Backend> Compute<B> {
         if matches!(drains, Drains::Everything) {
             self.idle();
         }
+        self.has_waited();
         result
     }
 }

@@ -168,7 +168,7 @@ impl Plan {
                 asked: Limits {
                     memory: order.resolve(Parameter::Memory.key(), &config.memory)?,
                     compute: order.resolve(Parameter::Compute.key(), &config.compute)?,
-                    paused: false,
+                    ..Limits::default()
                 },
                 outer: None,
             });

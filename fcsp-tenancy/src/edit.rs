@@ -270,7 +270,7 @@ mod tests {
         Limits {
             memory: config.memory,
             compute: config.compute,
-            paused: false,
+            ..Limits::default()
         }
     }
 

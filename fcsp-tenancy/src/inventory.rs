@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use fcsp_core::config::{Quota, Rules, check_tenant_name};
-use fcsp_core::control::{Control, Limits};
+#[cfg(doc)]
+use fcsp_core::control::Stage;
+use fcsp_core::control::{Control, Limits, Pauser};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, Selector};
 use fcsp_core::region::{ProcessSnapshot, RegionSnapshot};
 use fcsp_core::share::files;
@@ -97,6 +99,10 @@ pub struct TenantSnapshot {
     pub outer: Option<String>,
     /// True if its work is held back.
     pub paused: bool,
+    /// State of its work: `running`, or how far a stop has got ([`Stage::name`]).
+    pub run_state: &'static str,
+    /// Parties that pause it ([`Pauser::name`]).
+    pub paused_by: Vec<&'static str>,
     /// Bytes held on all devices.
     pub used_bytes: u64,
     /// Requests refused on all devices.
@@ -185,7 +191,9 @@ impl TenantSnapshot {
             outer: fcsp_core::tenant::outer_of(&dir)
                 .and_then(|outer| Some(outer.file_name()?.to_str()?.to_owned()))
                 .filter(|outer| check_tenant_name("outer", outer).is_ok()),
-            paused: limits.paused,
+            paused: limits.run_state.is_paused(),
+            run_state: limits.run_state.stage().name(),
+            paused_by: limits.run_state.pausers().map(Pauser::name).collect(),
             used_bytes: devices
                 .iter()
                 .map(|d| d.region.used_bytes)

@@ -85,7 +85,7 @@ impl OuterTenant {
         Ok(Limits {
             memory: order.resolve(MEMORY, &memory)?,
             compute: Rules::new(),
-            paused: false,
+            ..Limits::default()
         })
     }
 

@@ -11,6 +11,7 @@ mod doctor_driver;
 mod embedder;
 mod figures;
 mod killed;
+mod pause;
 mod places;
 mod run;
 mod share;

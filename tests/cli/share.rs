@@ -22,7 +22,7 @@ pub struct Client {
 
 impl Client {
     /// Starts the client as tenant `name` under `fcsp run` with these options.
-    fn start(
+    pub fn start(
         machine: &Machine,
         program: &Path,
         name: &str,
@@ -81,7 +81,7 @@ impl Client {
         Self::start_with(machine, program, name, options, before, ["busy", KERNEL]).begun(machine)
     }
 
-    fn word(&self, index: u64) -> u64 {
+    pub fn word(&self, index: u64) -> u64 {
         let mut bytes = [0; 8];
         self.words.read_exact_at(&mut bytes, index * 8).unwrap();
         u64::from_le_bytes(bytes)

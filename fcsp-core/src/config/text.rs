@@ -126,7 +126,7 @@ mod tests {
         let limits = Limits {
             memory: original.memory,
             compute: original.compute,
-            paused: false,
+            ..Limits::default()
         };
         let written = variables(&limits);
         let written: Vec<(&str, &str)> = written

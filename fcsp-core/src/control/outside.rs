@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::{
     ENTRY_WORDS, FILE_BYTES, FIRST_ENTRY, LAYOUT, Limits, MAX_RULES, NAME, WORD_CHECK,
-    WORD_GENERATION, WORD_MAGIC, WORD_PAUSED, WORD_RULES, WORD_VERSION, check, check_magic,
-    entries_of, invalid, limits_of, settled,
+    WORD_GENERATION, WORD_MAGIC, WORD_PAUSED_SINCE, WORD_RULES, WORD_RUN_STATE, WORD_VERSION,
+    check, check_magic, entries_of, invalid, limits_of, settled,
 };
 use crate::file::{self, Mapping, Transient};
 use crate::state::{SetupGuard, layout};
@@ -92,6 +92,26 @@ impl ControlFile {
         self.word(WORD_VERSION)
     }
 
+    /// Returns the generation with which the present pause began. Returns `None` while the tenant's
+    /// work runs, and while the page is being written. A page that a build before version 3 wrote
+    /// counts as written at its present generation.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlFile::generation`].
+    pub fn paused_since(&self) -> io::Result<Option<u64>> {
+        let before = self.generation()?;
+        // As in `read`.
+        fence(Ordering::Acquire);
+        let bytes = self.bytes(FIRST_ENTRY, 0)?;
+        fence(Ordering::Acquire);
+        if before & 1 == 1 || self.generation()? != before || word_of(&bytes, WORD_RUN_STATE) == 0 {
+            return Ok(None);
+        }
+        let since = word_of(&bytes, WORD_PAUSED_SINCE);
+        Ok(Some(if since == 0 { before } else { since }))
+    }
+
     /// Returns the limits with their generation. Returns `None` while they are being written, and
     /// if they are damaged.
     ///
@@ -107,7 +127,7 @@ impl ControlFile {
         fence(Ordering::Acquire);
         let bytes = self.bytes(FILE_BYTES / 8, 0)?;
         fence(Ordering::Acquire);
-        let (rules, paused) = (word_of(&bytes, WORD_RULES), word_of(&bytes, WORD_PAUSED));
+        let (rules, run_state) = (word_of(&bytes, WORD_RULES), word_of(&bytes, WORD_RUN_STATE));
         let Some(rules) = usize::try_from(rules)
             .ok()
             .filter(|&rules| rules <= MAX_RULES)
@@ -117,9 +137,9 @@ impl ControlFile {
         let entries: Vec<[u64; ENTRY_WORDS]> = (0..rules)
             .map(|i| std::array::from_fn(|j| word_of(&bytes, FIRST_ENTRY + i * ENTRY_WORDS + j)))
             .collect();
-        let is_whole =
-            self.generation()? == before && word_of(&bytes, WORD_CHECK) == check(paused, &entries);
-        Ok(is_whole.then(|| (before, limits_of(paused, &entries))))
+        let is_whole = self.generation()? == before
+            && word_of(&bytes, WORD_CHECK) == check(run_state, &entries);
+        Ok(is_whole.then(|| (before, limits_of(run_state, &entries))))
     }
 
     /// Returns the limits, and tries again while they are being written, for at least ten
@@ -137,16 +157,20 @@ impl ControlFile {
         if entries.len() > MAX_RULES {
             return Err(invalid(&self.path, "has no room for so many rules"));
         }
+        let since = self.paused_since()?;
         let before = self.generation()? | 1;
         self.put(&[before], WORD_GENERATION)?;
         // A reader that sees a new word also sees the odd generation. A reader that sees the even
         // one sees all new words.
         fence(Ordering::SeqCst);
-        let paused = u64::from(limits.paused);
+        let run_state = limits.run_state.to_word();
         let mut words = vec![0; FIRST_ENTRY - WORD_RULES];
         words[0] = entries.len() as u64;
-        words[WORD_PAUSED - WORD_RULES] = paused;
-        words[WORD_CHECK - WORD_RULES] = check(paused, &entries);
+        words[WORD_RUN_STATE - WORD_RULES] = run_state;
+        if limits.run_state.is_paused() {
+            words[WORD_PAUSED_SINCE - WORD_RULES] = since.unwrap_or(before.wrapping_add(1));
+        }
+        words[WORD_CHECK - WORD_RULES] = check(run_state, &entries);
         words[WORD_VERSION - WORD_RULES] = u64::from(LAYOUT.version());
         words.extend(entries.iter().flatten());
         self.put(&words, WORD_RULES)?;

@@ -313,6 +313,7 @@ impl Attachment {
         slot.pid_namespace
             .store(me.pid_namespace, Ordering::Relaxed);
         slot.cgroup.store(me.cgroup, Ordering::Relaxed);
+        slot.stopped.store(0, Ordering::Relaxed);
         // Release: a reader that finds its owner's description finds the owner's words.
         slot.described
             .store(description(me.pid, me.start_time), Ordering::Release);

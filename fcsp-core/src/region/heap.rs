@@ -51,6 +51,7 @@ pub fn slot_words() -> SlotWords {
         layout_version: AtomicU64::new(0),
         pid_namespace: AtomicU64::new(0),
         cgroup: AtomicU64::new(0),
+        stopped: AtomicU64::new(0),
     }
 }
 

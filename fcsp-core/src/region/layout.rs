@@ -244,6 +244,8 @@ pub struct SlotWords {
     pub pid_namespace: AtomicU64,
     /// Number of the owner's cgroup; 0 if not known. Written once.
     pub cgroup: AtomicU64,
+    /// Answer to a pause; 0 for none. Raised by the owner, see [`super::standstill`].
+    pub stopped: AtomicU64,
 }
 
 /// Returns the word that connects a slot's appended words with its owner. Never 0.

@@ -11,6 +11,7 @@
 //! - `made`: creating and checking the file.
 //! - [`attach`]: mapping it, taking a slot, clearing the slots of dead processes.
 //! - [`snapshot`]: reading a region from outside without trusting it.
+//! - [`standstill`]: a process's answer to a pause.
 //! - [`heap`]: the same words in private memory, for embedders and tests.
 
 pub mod ahead;
@@ -24,6 +25,7 @@ mod outer;
 pub mod physical;
 pub mod requests;
 pub mod snapshot;
+pub mod standstill;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

@@ -52,6 +52,9 @@ pub struct ProcessSnapshot {
     pub pid_namespace: u64,
     /// Number of the process's cgroup, by its own claim; 0 if not known.
     pub cgroup: u64,
+    /// Its answer to a pause ([`super::standstill::Answer::from_word`]).
+    #[serde(skip)]
+    pub stopped: u64,
 }
 
 /// One tenant's use of one device.
@@ -162,6 +165,7 @@ impl RegionSnapshot {
                 layout_version: described(offset_of!(SlotWords, layout_version)),
                 pid_namespace: described(offset_of!(SlotWords, pid_namespace)),
                 cgroup: described(offset_of!(SlotWords, cgroup)),
+                stopped: described(offset_of!(SlotWords, stopped)),
             });
         }
         let limit = word(&header, tenant(offset_of!(TenantWords, limit)));

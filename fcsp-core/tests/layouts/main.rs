@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fcsp_core::boot;
 use fcsp_core::config::Quota;
-use fcsp_core::control::{Control, Limits};
+use fcsp_core::control::{Control, Limits, Pauser, RunState, Stage};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, Selector};
 use fcsp_core::file::SetupLock;
 use fcsp_core::region::{Attachment, RegionSnapshot};
@@ -27,7 +27,7 @@ fn uuid() -> DeviceUuid {
 
 fn old_limits() -> Limits {
     let mut limits = Limits {
-        paused: true,
+        run_state: RunState::user(true),
         ..Limits::default()
     };
     limits.memory.set(Selector::All, Quota::Bytes(1 << 30));
@@ -84,11 +84,74 @@ fn a_command_of_before_writes_a_page_of_now() {
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(page.layout_version().unwrap(), 0);
     let expected = Limits {
-        paused: false,
+        run_state: RunState::default(),
         ..old_limits()
     };
     assert_eq!(member.read().unwrap().1, expected);
     assert_eq!(page.read().unwrap().unwrap().1, expected);
+}
+
+#[test]
+fn any_pause_of_now_is_a_pause_to_a_library_of_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = control_of(dir.path());
+    let setup = SetupGuard::acquire(dir.path()).unwrap();
+    let page = Control::create(&setup).unwrap();
+    let by_agent = RunState::default().paused_by(Pauser::Agent);
+    let states = [
+        by_agent,
+        by_agent.paused_by(Pauser::User),
+        by_agent.at_stage(Stage::Draining).unwrap(),
+        by_agent.at_stage(Stage::Checkpointed).unwrap(),
+    ];
+    for run_state in states {
+        let limits = Limits {
+            run_state,
+            ..old_limits()
+        };
+        page.write(&limits).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(before::read_control(&bytes).unwrap().paused);
+        assert_eq!(page.read().unwrap().unwrap().1, limits);
+    }
+    page.write(&Limits::default()).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(!before::read_control(&bytes).unwrap().paused);
+}
+
+/// Checks that a pause has one beginning, whatever else changes during it.
+#[test]
+fn a_pause_begins_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = control_of(dir.path());
+    let setup = SetupGuard::acquire(dir.path()).unwrap();
+    let page = Control::create(&setup).unwrap();
+    let write = |run_state| {
+        page.write(&Limits {
+            run_state,
+            ..Limits::default()
+        })
+        .unwrap();
+        (page.generation().unwrap(), page.paused_since().unwrap())
+    };
+    assert_eq!(write(RunState::default()).1, None);
+    let user = RunState::user(true);
+    let (began, since) = write(user);
+    assert_eq!(since, Some(began));
+    assert_eq!(write(user.paused_by(Pauser::Agent)).1, Some(began));
+    assert_eq!(write(user).1, Some(began));
+    assert_eq!(write(RunState::default()).1, None);
+    let (again, since) = write(user);
+    assert_eq!(since, Some(again));
+    // A command of before leaves no beginning: the pause counts from its last change.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let contents = before::read_control(&bytes).unwrap();
+    before::write_control(&mut bytes, &contents);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(
+        page.paused_since().unwrap(),
+        Some(page.generation().unwrap())
+    );
 }
 
 fn device() -> DeviceIdentity {

@@ -229,13 +229,23 @@ impl<B: Backend> Compute<B> {
             self.several_queues.store(false, Ordering::Relaxed);
             line.unmarked.store(0, Ordering::Relaxed);
         }
+        if matches!(drains, Drains::Everything) && result == B::SUCCESS {
+            self.standstill.is_idle();
+        }
         self.limiter.resume(now);
+        self.answer();
         result
     }
 
     /// Records that the whole context is known to be idle, with nothing in flight.
     pub fn idle(&self) {
         self.several_queues.store(false, Ordering::Relaxed);
+        self.standstill.is_idle();
+    }
+
+    /// Answers a pause after a call in which the host waited for the device.
+    pub fn has_waited(&self) {
+        self.answer();
     }
 
     /// Sleeps until `until`, a wake-up, or the end of all of this process's work: excessive charges
