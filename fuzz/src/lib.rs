@@ -4,6 +4,7 @@
 //! The bodies are in a library so that they also run as ordinary tests, on fixed seeds, with a
 //! stable toolchain.
 
+pub mod cgroups;
 pub mod configuration;
 pub mod control;
 pub mod ledger;
