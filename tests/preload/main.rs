@@ -30,6 +30,8 @@ mod parts;
 mod processes;
 mod refusals;
 mod together;
+#[path = "../virtual_time/mod.rs"]
+mod virtual_time;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -38,6 +40,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use virtual_time::World;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -140,6 +144,8 @@ struct Machine {
     dir: tempfile::TempDir,
     spec: String,
     sim: PathBuf,
+    /// The world of its processes if they live in virtual time.
+    world: Option<World>,
 }
 
 impl Machine {
@@ -152,7 +158,26 @@ impl Machine {
             dir: tempfile::tempdir().unwrap(),
             spec: spec.to_owned(),
             sim: libraries().sim.clone(),
+            world: None,
         }
+    }
+
+    /// Makes a machine whose processes live in virtual time. Returns `None` if there are no means.
+    fn timed(spec: &str) -> Option<Self> {
+        let world = Some(World::new()?);
+        Some(Self {
+            world,
+            ..Self::with(spec)
+        })
+    }
+
+    /// Runs a command of this machine to its end.
+    fn output(&self, command: &mut Command) -> Output {
+        match &self.world {
+            Some(world) => world.during(|| command.output()),
+            None => command.output(),
+        }
+        .unwrap()
     }
 
     fn path(&self) -> &Path {
@@ -173,6 +198,9 @@ impl Machine {
             .env("FCSP_SIM", &self.spec)
             .env("FCSP_SIM_STATE", self.path().join("device"))
             .stdin(Stdio::null());
+        if let Some(world) = &self.world {
+            world.adopt(&mut command);
+        }
         command
     }
 
@@ -219,11 +247,8 @@ impl Machine {
     }
 
     fn ps(&self) -> serde_json::Value {
-        let output = self
-            .bare(env!("CARGO_BIN_EXE_fcsp"))
-            .args(["ps", "--all", "--json"])
-            .output()
-            .unwrap();
+        let mut command = self.bare(env!("CARGO_BIN_EXE_fcsp"));
+        let output = self.output(command.args(["ps", "--all", "--json"]));
         assert!(output.status.success(), "{}", stderr(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }

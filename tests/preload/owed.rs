@@ -1,6 +1,6 @@
 //! A strict share of programs whose costs are hard to learn, and of many processes with long
-//! kernels. The sum of the kernels' times is what they had: the simulated device runs one after the
-//! other.
+//! kernels, in virtual time. The sum of the kernels' times is what they had: the simulated device
+//! runs one after the other.
 
 use crate::{Machine, program, stderr, stdout};
 
@@ -9,17 +9,24 @@ const POINTS: f64 = 0.02;
 
 /// Runs a program of `processes` under a strict share of `percent`, on a driver with these faults.
 /// Returns its part of the device in each second.
-fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32, faults: &str) -> Vec<f64> {
-    let machine = Machine::with("h100,memory=64GiB,context=8MiB");
-    let output = machine
-        .governed(program("owed"), "owed", "32GiB")
+/// Returns `None` without virtual time.
+fn had(
+    processes: u32,
+    percent: u32,
+    mode: &str,
+    us: u32,
+    every: u32,
+    faults: &str,
+) -> Option<Vec<f64>> {
+    let machine = Machine::timed("h100,memory=64GiB,context=8MiB")?;
+    let mut command = machine.governed(program("owed"), "owed", "32GiB");
+    command
         .env("FCSP_COMPUTE_LIMIT", format!("{percent}%"))
         .env("FCSP_MODE", "strict")
         .env("FCSP_SIM_FAULTS", faults)
         .args([processes.to_string(), "5".to_owned(), mode.to_owned()])
-        .args([us.to_string(), every.to_string()])
-        .output()
-        .unwrap();
+        .args([us.to_string(), every.to_string()]);
+    let output = machine.output(&mut command);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     let seconds: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();
@@ -27,7 +34,7 @@ fn had(processes: u32, percent: u32, mode: &str, us: u32, every: u32, faults: &s
         "{processes} processes, {mode}, {us} us, waited for each {every}: {seconds:?} of {percent} %"
     );
     assert_eq!(seconds.len(), 5);
-    seconds
+    Some(seconds)
 }
 
 /// `granule` is what one step of the program is of a second: it may end in this one or in the next.
@@ -45,7 +52,9 @@ fn strict_holds_with(
     faults: &str,
 ) {
     let quota = f64::from(percent) / 100.0;
-    let seconds = had(processes, percent, mode, us, every, faults);
+    let Some(seconds) = had(processes, percent, mode, us, every, faults) else {
+        return;
+    };
     // In the first second costs are learned.
     for part in &seconds[1..] {
         assert!(
@@ -53,9 +62,11 @@ fn strict_holds_with(
             "{mode}: {seconds:?} of {quota}"
         );
     }
-    // Coarse: what a loaded host takes to see that its work is done may be charged, too.
-    let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
-    assert!(mean >= quota / 4.0, "{mode}: {seconds:?} of {quota}");
+    let mean = seconds[1..].iter().sum::<f64>() / 4.0;
+    assert!(
+        mean >= 0.95 * quota - granule / 4.0,
+        "{mode}: {seconds:?} of {quota}"
+    );
 }
 
 #[test]
@@ -89,7 +100,9 @@ fn kernels_of_which_a_few_take_very_long() {
 /// are paid for then. Were the first 30 free, 60 would be done in five seconds.
 #[test]
 fn the_first_launches_of_all_are_paid_for() {
-    let seconds = had(1, 10, "same", 10_000, 30, "");
+    let Some(seconds) = had(1, 10, "same", 10_000, 30, "") else {
+        return;
+    };
     let had: f64 = seconds.iter().sum();
     assert!(had <= 5.0 * 0.1 + POINTS, "{seconds:?}");
 }

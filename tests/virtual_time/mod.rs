@@ -100,6 +100,7 @@ impl World {
     }
 
     /// Lets `time` pass. Afterwards every thread waits, and the clock stands still.
+    #[allow(dead_code, reason = "not every suite does so")]
     pub fn advance(&self, time: Duration) {
         let mut control = self.shared.control();
         control.until = Some(control.now + time.as_nanos() as u64);
