@@ -130,11 +130,6 @@ const EXCEPTIONS: &[Exception] = &[
         "no header of Synapse or HLML is published in a package",
     ),
     (
-        "tests/headers/toolchain.rs",
-        &["cuda", "hip", "levelzero", "ascend"],
-        "as tests/headers/main.rs",
-    ),
-    (
         "tests/preload/main.rs",
         &["ascend", "gaudi"],
         "cases that only these vendors have; CUDA's are in the root's tests/preload, HIP's and Level Zero's in tests/conformance",

@@ -3,14 +3,55 @@
 //! The headers are downloaded on first use (`scripts/fetch-headers.sh`); `FCSP_HEADERS` names a
 //! folder that holds them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is needed.
 
-mod toolchain;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use fcsp_cuda::ffi::{self, Constant, Function, Layout};
 use fcsp_cuda::symbols::{self, Role, Symbol};
-use toolchain::{Header, REAL_NAMES, REAL_NVML_NAMES, headers};
+use fcsp_headers_check::{Header, Spelling, absent, folder, scalars, signatures, values};
+
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
+/// Asks `cuda.h` for the real names, legacy ABIs included, instead of renaming today's to their
+/// versions.
+const REAL_NAMES: &str = "-D__CUDA_API_VERSION_INTERNAL";
+/// Asks `nvml.h` for the same.
+const REAL_NVML_NAMES: &str = "-DNVML_NO_UNVERSIONED_FUNC_DEFS";
+
+/// The headers of one run.
+struct Headers {
+    /// `cuda.h`, newest first.
+    cuda: [Header; 2],
+    nvml: Header,
+}
+
+/// Returns the headers; `None` where there are none and none may be downloaded.
+fn headers() -> Option<&'static Headers> {
+    static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
+    let find = || {
+        let dir = folder(SCRATCH, "cuda", "nvml")?;
+        let header = |version, inside: &str, file, real_names| Header {
+            real_names: vec![real_names],
+            ..Header::new(version, SCRATCH, dir.join(inside), file)
+        };
+        Some(Headers {
+            cuda: [
+                header("cuda.h 13.5", "cuda13", "cuda.h", REAL_NAMES),
+                header("cuda.h 12.9", "cuda12", "cuda.h", REAL_NAMES),
+            ],
+            nvml: header("nvml.h 13.5", "nvml", "nvml.h", REAL_NVML_NAMES),
+        })
+    };
+    HEADERS.get_or_init(find).as_ref()
+}
+
+/// Returns the names beginning with `prefix` and a capital that are declared (or called) under some
+/// options.
+fn functions(header: &Header, prefix: &str, options: &[&str]) -> BTreeSet<String> {
+    header.functions(options, |_, name, _| {
+        let rest = name.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    })
+}
 
 /// Fields that older headers have not, or have in another size: (version, type, field).
 const CHANGED: &[(&str, &str, &str)] = &[
@@ -40,14 +81,14 @@ fn declared_cuda(header: &Header) -> BTreeSet<String> {
     let per_thread = "-DCUDA_API_PER_THREAD_DEFAULT_STREAM";
     [&[][..], &[per_thread], &[REAL_NAMES]]
         .iter()
-        .flat_map(|options| header.functions("cu", options))
+        .flat_map(|options| functions(header, "cu", options))
         .collect()
 }
 
 fn declared_nvml(header: &Header) -> BTreeSet<String> {
     [&[][..], &[REAL_NVML_NAMES]]
         .iter()
-        .flat_map(|options| header.functions("nvml", options))
+        .flat_map(|options| functions(header, "nvml", options))
         .collect()
 }
 
@@ -116,7 +157,7 @@ fn versions_are_those_of_the_typedefs() {
     let Some(headers) = headers() else { return };
     let mut published = BTreeSet::new();
     for header in &headers.cuda {
-        for entry in std::fs::read_dir(&header.include).unwrap() {
+        for entry in std::fs::read_dir(&header.include[0]).unwrap() {
             let path = entry.unwrap().path();
             if !path.to_str().unwrap().ends_with("Typedefs.h") {
                 continue;
@@ -165,61 +206,17 @@ fn compare_values(
     header: &Header,
     layouts: &[Layout],
     constants: &[Constant],
-) -> Result<Vec<String>, String> {
-    let text = header.text();
-    let words: BTreeSet<&str> = text
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .collect();
-    let mut absent = Vec::new();
-    let mut body = String::new();
-    let mut expected = String::new();
-    for layout in layouts {
-        let name = layout.name;
-        if !words.contains(name) {
-            absent.push(name.to_owned());
-            continue;
-        }
-        let _ = writeln!(
-            body,
-            r#"printf("{name} %zu %zu\n", sizeof({name}), _Alignof({name}));"#
-        );
-        let _ = writeln!(expected, "{name} {} {}", layout.size, layout.align);
-        for field in layout.fields {
-            if CHANGED.contains(&(header.version, name, field.name)) {
-                continue;
-            }
-            let path = field.name;
-            let _ = writeln!(
-                body,
-                r#"printf("{name}.{path} %zu %zu\n", offsetof({name}, {path}), sizeof((({name} *)0)->{path}));"#
-            );
-            let _ = writeln!(expected, "{name}.{path} {} {}", field.offset, field.size);
-        }
-    }
-    for constant in constants {
-        if !words.contains(constant.name) {
-            absent.push(constant.name.to_owned());
-            continue;
-        }
-        let _ = writeln!(
-            body,
-            r#"printf("{0} %lld\n", (long long){0});"#,
-            constant.name
-        );
-        let _ = writeln!(expected, "{} {}", constant.name, constant.value);
-    }
-    let printed = header.printed(&body);
-    let wrong: Vec<_> = printed
-        .lines()
-        .zip(expected.lines())
-        .filter(|(c, rust)| c != rust)
-        .collect();
-    assert_eq!(printed.lines().count(), expected.lines().count());
-    if wrong.is_empty() {
-        Ok(absent)
-    } else {
-        Err(format!("{} and Rust disagree: {wrong:#?}", header.version))
-    }
+) -> Result<BTreeSet<&'static str>, String> {
+    let absent = absent(&header.text(), layouts, constants);
+    let is_changed = |name: &str| {
+        CHANGED.iter().any(|(version, ty, field)| {
+            *version == header.version && name.split_once('.') == Some((*ty, *field))
+        })
+    };
+    values(header, layouts, constants, |name| {
+        !absent.contains(name) && !is_changed(name)
+    })?;
+    Ok(absent)
 }
 
 #[test]
@@ -241,101 +238,24 @@ fn structs_and_constants_agree() {
 #[test]
 fn scalars_have_the_size_that_c_gives_them() {
     let Some(headers) = headers() else { return };
-    let sources = [
+    for (header, source) in [
         (&headers.cuda[0], include_str!("../../src/ffi/cuda.rs")),
         (&headers.nvml, include_str!("../../src/ffi/nvml.rs")),
-    ];
-    for (header, source) in sources {
-        let mut body = String::new();
-        let mut expected = String::new();
-        for line in source.lines() {
-            let Some((name, ty)) = line
-                .strip_prefix("pub type ")
-                .and_then(|rest| rest.split_once(" = "))
-            else {
-                continue;
-            };
-            let size = match ty.trim_end_matches(';') {
-                "i32" | "u32" => 4,
-                "u64" => 8,
-                ty if ty.starts_with('*') || ty.starts_with("Option<unsafe extern") => {
-                    size_of::<usize>()
-                }
-                _ => continue,
-            };
-            let _ = writeln!(body, r#"printf("{name} %zu\n", sizeof({name}));"#);
-            let _ = writeln!(expected, "{name} {size}");
-        }
-        assert!(
-            expected.lines().count() > 8,
-            "the aliases of {} were not found in the source",
-            header.file
-        );
-        assert_eq!(header.printed(&body), expected, "{}", header.version);
+    ] {
+        scalars(header, Spelling::PLAIN, source, 8);
     }
 }
 
-/// Returns a Rust type as C writes it. Names stay as they are: they are C's own.
-fn c_type(rust: &str) -> String {
-    let rust = rust.trim();
-    if let Some(target) = rust.strip_prefix("*mut ") {
-        return format!("{} *", c_type(target));
-    }
-    if let Some(target) = rust.strip_prefix("*const ") {
-        return format!("{} const *", c_type(target));
-    }
-    match rust {
-        "u8" => "unsigned char",
-        "u16" => "unsigned short",
-        "u32" => "unsigned int",
-        "i32" => "int",
-        "u64" => "unsigned long long",
-        "usize" => "size_t",
-        "f32" => "float",
-        "c_char" => "char",
-        "c_ulong" => "unsigned long",
-        "c_void" => "void",
-        name => name,
-    }
-    .to_owned()
-}
-
-/// Assigns each declared function to a pointer of the type that Rust gives it; the names compared.
+/// Compares the types of the functions that the header declares; the names compared.
 fn compare_signatures(
     header: &Header,
     prefix: &str,
-    lists: &[&[Function]],
+    lists: &[&'static [Function]],
 ) -> BTreeSet<&'static str> {
-    let declared: BTreeSet<_> = header
-        .functions(prefix, &[header.real_names])
-        .into_iter()
-        .collect();
-    let mut source = String::new();
-    let mut compared = BTreeSet::new();
-    for function in lists.iter().flat_map(|list| list.iter()) {
-        let params: Vec<_> = function.params.iter().map(|param| c_type(param)).collect();
-        let params = if params.is_empty() {
-            "void".to_owned()
-        } else {
-            params.join(", ")
-        };
-        for name in function
-            .names
-            .iter()
-            .filter(|name| declared.contains(**name))
-        {
-            let _ = writeln!(
-                source,
-                "{} (*rust_{name})({params}) = {name};",
-                c_type(function.result)
-            );
-            compared.insert(*name);
-        }
-    }
-    if let Err(messages) = header.check(&source) {
-        panic!("{} and Rust disagree:\n{messages}", header.version);
-    }
-    compared
+    let options: Vec<&str> = header.real_names.clone();
+    let declared = functions(header, prefix, &options);
+    let all = lists.iter().flat_map(|list| list.iter());
+    signatures(header, Spelling::PLAIN, all, |name| declared.contains(name))
 }
 
 #[test]

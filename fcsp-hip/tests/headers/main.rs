@@ -4,14 +4,65 @@
 //! names a folder that holds them already, `FCSP_OFFLINE=1` goes without. A C compiler (`gcc`) is
 //! needed.
 
-mod toolchain;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
+use fcsp_headers_check::{
+    Header, Spelling, absent, folder, follows_a_type, scalars, signatures, values,
+};
 use fcsp_hip::ffi::{self, Constant, Function, Layout};
 use fcsp_hip::symbols::{self, Role, Symbol};
-use toolchain::{Header, headers};
+
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
+/// Compiler option that selects AMD's part of the header.
+const PLATFORM: &str = "-D__HIP_PLATFORM_AMD__";
+/// Names the older form of the properties as newer headers do.
+const OLD_PROPERTIES: &str = "-DhipDeviceProp_tR0000=hipDeviceProp_t";
+/// Include of the names that newer headers have moved to a file of their own.
+const DEPRECATED: &str =
+    "#if __has_include(<hip/hip_deprecated.h>)\n#include <hip/hip_deprecated.h>\n#endif\n";
+
+/// The headers of one run.
+struct Headers {
+    /// `hip_runtime_api.h`, newest first.
+    hip: [Header; 2],
+    rocm_smi: Header,
+    /// Folder of AMD's Python bindings to AMD SMI.
+    amd_smi: PathBuf,
+}
+
+/// Returns the headers; `None` where there are none and none may be downloaded.
+fn headers() -> Option<&'static Headers> {
+    static HEADERS: OnceLock<Option<Headers>> = OnceLock::new();
+    let find = || {
+        let dir = folder(SCRATCH, "hip", "hip7")?;
+        let header = |version, inside: &str, file, options: &[&'static str]| Header {
+            options: options.to_vec(),
+            prelude: DEPRECATED,
+            ..Header::new(version, SCRATCH, dir.join(inside), file)
+        };
+        let file = "hip/hip_runtime_api.h";
+        let older = [PLATFORM, OLD_PROPERTIES];
+        Some(Headers {
+            hip: [
+                header("HIP 7.1", "hip7", file, &[PLATFORM]),
+                header("HIP 5.2", "hip5", file, &older),
+            ],
+            rocm_smi: header("ROCm SMI 5.2", "rocm_smi", "rocm_smi/rocm_smi.h", &[]),
+            amd_smi: dir.join("amdsmi"),
+        })
+    };
+    HEADERS.get_or_init(find).as_ref()
+}
+
+/// Returns the names beginning with one of the prefixes that are declared.
+fn functions(header: &Header, prefixes: &[&str]) -> BTreeSet<String> {
+    header.functions(&[], |before, name, _| {
+        follows_a_type(before) && prefixes.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
 
 /// Values that HIP 5 had otherwise; wrappers of what they concern say so.
 const CHANGED_VALUES: &[&str] = &[
@@ -90,7 +141,7 @@ fn every_declared_function_has_a_role() {
     let Some(headers) = headers() else { return };
     let mut declared: BTreeMap<String, &str> = BTreeMap::new();
     for header in &headers.hip {
-        let names = header.functions(HIP, &[]);
+        let names = functions(header, HIP);
         assert!(
             names.len() > 350,
             "{} declares only {} functions?",
@@ -99,7 +150,7 @@ fn every_declared_function_has_a_role() {
         );
         declared.extend(names.into_iter().map(|name| (name, header.version)));
     }
-    let names = headers.rocm_smi.functions(RSMI, &[]);
+    let names = functions(&headers.rocm_smi, RSMI);
     assert!(
         names.len() > 90,
         "rocm_smi.h declares only {} functions?",
@@ -147,68 +198,19 @@ fn compare_values(
     layouts: &[Layout],
     constants: &[Constant],
     changed: bool,
-) -> Result<Vec<String>, String> {
-    let text = header.text();
-    let words: BTreeSet<&str> = text
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .collect();
-    let has = |name: &str| words.contains(name) || (changed && name == "hipDeviceProp_tR0000");
-    let mut absent = Vec::new();
-    let mut body = String::new();
-    let mut expected = String::new();
-    for layout in layouts {
-        let name = layout.name;
-        if changed && CHANGED_STRUCTS.contains(&name) {
-            continue;
-        }
-        if !has(name) {
-            absent.push(name.to_owned());
-            continue;
-        }
-        let _ = writeln!(
-            body,
-            r#"printf("{name} %zu %zu\n", sizeof({name}), _Alignof({name}));"#
-        );
-        let _ = writeln!(expected, "{name} {} {}", layout.size, layout.align);
-        for field in layout.fields {
-            let path = field.name;
-            let _ = writeln!(
-                body,
-                r#"printf("{name}.{path} %zu %zu\n", offsetof({name}, {path}), sizeof((({name} *)0)->{path}));"#
-            );
-            let _ = writeln!(expected, "{name}.{path} {} {}", field.offset, field.size);
-        }
-    }
-    for constant in constants {
-        if changed && CHANGED_VALUES.contains(&constant.name) {
-            continue;
-        }
-        if !has(constant.name) {
-            absent.push(constant.name.to_owned());
-            continue;
-        }
-        let _ = writeln!(
-            body,
-            r#"printf("{0} %lld\n", (long long){0});"#,
-            constant.name
-        );
-        let _ = writeln!(expected, "{} {}", constant.name, constant.value);
-    }
-    // The preprocessor would rename it inside the text that is printed as well.
-    let printed = header
-        .printed(&body)
-        .replace("hipDeviceProp_t ", "hipDeviceProp_tR0000 ");
-    let wrong: Vec<_> = printed
-        .lines()
-        .zip(expected.lines())
-        .filter(|(c, rust)| c != rust)
-        .collect();
-    assert_eq!(printed.lines().count(), expected.lines().count());
-    if wrong.is_empty() {
-        Ok(absent)
-    } else {
-        Err(format!("{} and Rust disagree: {wrong:#?}", header.version))
-    }
+) -> Result<BTreeSet<&'static str>, String> {
+    // The folder's other headers belong to it.
+    let mut absent = absent(&header.text_of_folder(), layouts, constants);
+    absent.retain(|name| !(changed && *name == "hipDeviceProp_tR0000"));
+    let is_changed = |name: &str| {
+        let ty = name.split('.').next().unwrap_or(name);
+        changed && (CHANGED_VALUES.contains(&name) || CHANGED_STRUCTS.contains(&ty))
+    };
+    absent.retain(|name| !is_changed(name));
+    values(header, layouts, constants, |name| {
+        !absent.contains(name) && !is_changed(name)
+    })?;
+    Ok(absent)
 }
 
 #[test]
@@ -240,101 +242,26 @@ fn structs_and_constants_agree() {
 #[test]
 fn scalars_and_handles_have_their_width() {
     let Some(headers) = headers() else { return };
-    let cases = [
+    for (header, source) in [
         (&headers.hip[0], include_str!("../../src/ffi/hip.rs")),
         (&headers.rocm_smi, include_str!("../../src/ffi/rocm_smi.rs")),
-    ];
-    for (header, source) in cases {
-        let (mut body, mut expected) = (String::new(), String::new());
-        for line in source.lines() {
-            let Some((name, ty)) = line
-                .strip_prefix("pub type ")
-                .and_then(|rest| rest.split_once(" = "))
-            else {
-                continue;
-            };
-            let size = match ty.trim_end_matches(';') {
-                "i32" | "u32" => 4,
-                "u64" => 8,
-                ty if ty.starts_with('*') => size_of::<usize>(),
-                _ => continue,
-            };
-            let c = c_type(name);
-            let _ = writeln!(body, r#"printf("{name} %zu\n", sizeof({c}));"#);
-            let _ = writeln!(expected, "{name} {size}");
-        }
-        assert!(
-            expected.lines().count() > 2,
-            "no aliases in the source of {}",
-            header.file
-        );
-        assert_eq!(header.printed(&body), expected, "{}", header.version);
+    ] {
+        scalars(header, Spelling::PLAIN, source, 2);
     }
 }
 
-/// Returns a Rust type as C writes it. Names stay as they are: they are C's own.
-fn c_type(rust: &str) -> String {
-    let rust = rust.trim();
-    if let Some(target) = rust.strip_prefix("*mut ") {
-        return format!("{} *", c_type(target));
-    }
-    if let Some(target) = rust.strip_prefix("*const ") {
-        return format!("{} const *", c_type(target));
-    }
-    match rust {
-        "u8" => "unsigned char",
-        "u16" => "unsigned short",
-        "u32" => "unsigned int",
-        "i32" => "int",
-        "u64" => "unsigned long long",
-        "usize" => "size_t",
-        "f32" => "float",
-        "c_char" => "char",
-        "c_void" => "void",
-        // An enumeration without a type name.
-        "hipLimit_t" => "enum hipLimit_t",
-        name => name,
-    }
-    .to_owned()
-}
-
-/// Assigns each declared function to a pointer of the type that Rust gives it; the names compared.
+/// Compares the types of the functions that the header declares, but for some; the names compared.
 fn compare_signatures(
     header: &Header,
     prefixes: &[&str],
-    lists: &[&[Function]],
+    lists: &[&'static [Function]],
     but: &[&str],
 ) -> BTreeSet<&'static str> {
-    let declared: BTreeSet<_> = header.functions(prefixes, &[]).into_iter().collect();
-    let mut source = String::new();
-    let mut compared = BTreeSet::new();
-    for function in lists.iter().flat_map(|list| list.iter()) {
-        let params: Vec<_> = function.params.iter().map(|param| c_type(param)).collect();
-        let params = if params.is_empty() {
-            "void".to_owned()
-        } else {
-            params.join(", ")
-        };
-        for name in function
-            .names
-            .iter()
-            .filter(|name| declared.contains(**name))
-        {
-            if but.contains(name) {
-                continue;
-            }
-            let _ = writeln!(
-                source,
-                "{} (*rust_{name})({params}) = {name};",
-                c_type(function.result)
-            );
-            compared.insert(*name);
-        }
-    }
-    if let Err(messages) = header.check(&source) {
-        panic!("{} and Rust disagree:\n{messages}", header.version);
-    }
-    compared
+    let declared = functions(header, prefixes);
+    let all = lists.iter().flat_map(|list| list.iter());
+    signatures(header, Spelling::PLAIN, all, |name| {
+        declared.contains(name) && !but.contains(&name)
+    })
 }
 
 #[test]
@@ -418,7 +345,7 @@ fn everything_that_matters_has_a_type() {
         .flat_map(|f| f.names)
         .copied()
         .collect();
-    let declared: BTreeSet<_> = headers.hip[0].functions(HIP, &[]).into_iter().collect();
+    let declared: BTreeSet<_> = functions(&headers.hip[0], HIP);
     let untyped: Vec<_> = symbols::hip()
         .iter()
         .filter(|symbol| !matches!(symbol.role, Role::Streams | Role::Passes))
