@@ -24,7 +24,8 @@ use crate::units::{Ppm, WHOLE};
 /// Longest wait for which a debt may ask, ns. A single kernel of 3 s at a share of 5 % stays exact.
 pub const MAX_DEBT_NS: u64 = 60_000_000_000;
 
-/// Returns the wall time in which `quota` of a device earns `gpu` ns, to the nearest ns.
+/// Returns the wall time in which `quota` of a device earns `gpu` ns, to the nearest ns. A time
+/// beyond `u64::MAX` ns is `u64::MAX`.
 ///
 /// Rounding to nearest has no bias. A charge is at least several microseconds, so an error of half
 /// a nanosecond is below one part in ten thousand.
@@ -33,8 +34,10 @@ pub fn wall_of(gpu: u64, quota: Ppm) -> u64 {
     // Costs are far below 2^44 ns (4.8 hours), where the product fits; above, 128 bits.
     match gpu.checked_mul(u64::from(WHOLE)) {
         Some(product) => (product + quota / 2) / quota,
-        None => u64::try_from((u128::from(gpu) * u128::from(WHOLE)) / u128::from(quota))
-            .unwrap_or(u64::MAX),
+        None => {
+            let product = u128::from(gpu) * u128::from(WHOLE) + u128::from(quota / 2);
+            u64::try_from(product / u128::from(quota)).unwrap_or(u64::MAX)
+        }
     }
 }
 
