@@ -209,20 +209,26 @@ pub(super) fn raised(file: File) -> File {
 
 /// Closes, in a forked child, every descriptor of the files that its parent had open.
 /// Async-signal-safe: system calls and plain stores.
+///
+/// A child may have a small stack. The identities therefore stay in the records.
 pub(super) fn close_in_child() {
-    let mut found = [FileId {
-        device: 0,
-        inode: 0,
-    }; PLACES.len()];
-    let mut count = 0;
+    if PLACES.iter().filter(|place| place.identify()).count() == 0 {
+        return;
+    }
+    close_all(|file| PLACES.iter().any(|place| place.is_of(file)));
     for place in &PLACES {
-        let file = match place.state.load(Ordering::Acquire) {
-            OPEN => Some(FileId {
-                device: place.device.load(Ordering::Relaxed),
-                inode: place.inode.load(Ordering::Relaxed),
-            }),
+        place.state.store(FREE, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    /// Finds, in a forked child, the identity of the file that the parent was opening. Returns
+    /// false, and vacates the record, if there is no file.
+    fn identify(&self) -> bool {
+        let file = match self.state.load(Ordering::Acquire) {
+            OPEN => return true,
             OPENING => {
-                let path = place.path.load(Ordering::Acquire);
+                let path = self.path.swap(null_mut(), Ordering::Acquire);
                 if path.is_null() {
                     None
                 } else {
@@ -231,17 +237,24 @@ pub(super) fn close_in_child() {
                     identity(|about| unsafe { libc::lstat(path, about) })
                 }
             }
-            _ => continue,
+            _ => return false,
         };
-        place.path.store(null_mut(), Ordering::Relaxed);
-        place.state.store(FREE, Ordering::Relaxed);
-        if let Some(file) = file {
-            found[count] = file;
-            count += 1;
-        }
+        let Some(file) = file else {
+            self.state.store(FREE, Ordering::Relaxed);
+            return false;
+        };
+        // Relaxed: the child has one thread.
+        self.device.store(file.device, Ordering::Relaxed);
+        self.inode.store(file.inode, Ordering::Relaxed);
+        self.state.store(OPEN, Ordering::Relaxed);
+        true
     }
-    if count > 0 {
-        close_all(&found[..count]);
+
+    /// Returns true if this record is that of the open file `file`.
+    fn is_of(&self, file: FileId) -> bool {
+        self.state.load(Ordering::Relaxed) == OPEN
+            && self.device.load(Ordering::Relaxed) == file.device
+            && self.inode.load(Ordering::Relaxed) == file.inode
     }
 }
 
@@ -262,12 +275,15 @@ fn identity(ask: impl FnOnce(*mut libc::stat) -> libc::c_int) -> Option<FileId> 
     })
 }
 
-fn close_all(files: &[FileId]) {
+/// Closes every descriptor of the files that `is_ours` names.
+#[cold]
+#[inline(never)]
+fn close_all(is_ours: impl Fn(FileId) -> bool) {
     let close = |number: RawFd| {
         // SAFETY: the record outlives the call. A number that is not open is an error and nothing
         // else.
         let is = identity(|about| unsafe { libc::fstat(number, about) });
-        if is.is_some_and(|is| files.contains(&is)) {
+        if is.is_some_and(&is_ours) {
             // SAFETY: a file of this module, which no code in this child knows.
             unsafe { libc::close(number) };
         }
@@ -288,7 +304,8 @@ fn each_descriptor(work: impl Fn(RawFd)) -> bool {
     if folder < 0 {
         return false;
     }
-    let mut buffer = [0u8; 4096];
+    // Some twenty records at a time: see `close_in_child` about the stack.
+    let mut buffer = [0u8; 512];
     loop {
         // SAFETY: the kernel writes no more than the buffer's length.
         let read = unsafe {
@@ -357,12 +374,82 @@ mod tests {
         let other = std::fs::File::create(dir.path().join("other")).unwrap();
         let again = ours.try_clone().unwrap();
         let id = FileId::of(&ours).unwrap();
-        close_all(&[id]);
+        close_all(|file| file == id);
         for gone in [ours, again] {
             // Another test may use the number by now.
             assert_ne!(FileId::of(&gone).ok(), Some(id));
             let _ = gone.into_raw_fd();
         }
         assert!(other.metadata().is_ok());
+    }
+
+    /// Stack of the signal handler below, bytes.
+    const STACK: usize = 64 << 10;
+    /// Content of a byte of that stack that nothing has written.
+    const UNUSED: u8 = 0xa5;
+
+    extern "C" fn do_nothing(_: libc::c_int) {}
+
+    extern "C" fn close(_: libc::c_int) {
+        close_in_child();
+    }
+
+    /// Runs `handler` on `stack` and returns the bytes of the stack that it wrote, and the kernel.
+    /// Makes system calls only.
+    fn used(stack: *mut u8, handler: extern "C" fn(libc::c_int)) -> usize {
+        // SAFETY: `stack` is a mapping of STACK bytes that nothing else uses; zeroes are valid for
+        // the record of an action; the signal is handled before `raise` returns.
+        unsafe {
+            std::ptr::write_bytes(stack, UNUSED, STACK);
+            let place = libc::stack_t {
+                ss_sp: stack.cast(),
+                ss_flags: 0,
+                ss_size: STACK,
+            };
+            assert_eq!(libc::sigaltstack(&place, null_mut()), 0);
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_ONSTACK;
+            assert_eq!(libc::sigaction(libc::SIGURG, &action, null_mut()), 0);
+            libc::raise(libc::SIGURG);
+            let untouched = (0..STACK).take_while(|&at| stack.add(at).read() == UNUSED);
+            STACK - untouched.count()
+        }
+    }
+
+    #[test]
+    fn a_child_closes_its_parents_files_on_a_small_stack() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = open_rw(&dir.path().join("f"), true).unwrap();
+        // SAFETY: a fresh mapping. The child makes system calls, and ends.
+        unsafe {
+            let stack = libc::mmap(
+                null_mut(),
+                STACK,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            assert_ne!(stack, libc::MAP_FAILED);
+            let child = libc::fork();
+            if child == 0 {
+                let bytes =
+                    used(stack.cast(), close).saturating_sub(used(stack.cast(), do_nothing));
+                let is_open = libc::fcntl(file.as_raw_fd(), libc::F_GETFD) >= 0;
+                libc::_exit(if is_open {
+                    255
+                } else {
+                    bytes.div_ceil(16).min(254) as i32
+                });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            libc::munmap(stack, STACK);
+            assert!(libc::WIFEXITED(status));
+            let units = libc::WEXITSTATUS(status);
+            assert_ne!(units, 255, "the child still has the file");
+            assert!(units * 16 < 2048, "{} bytes of stack", units * 16);
+        }
     }
 }
