@@ -8,9 +8,13 @@
 //! bits, in a folder that only root can list. `fcsp run` names it in the program's environment.
 //! Only processes with that environment may write the tenant's files. `<state>/tenants/<tenant>` is
 //! then a link, and root's commands see the tenant like any other.
+//!
+//! The node agent owns the folders of its tenants, see [`StateDir::provide_owned`].
 
 mod guard;
 pub mod layout;
+#[cfg(not(loom))]
+mod owned;
 
 use std::fs::DirBuilder;
 use std::io;

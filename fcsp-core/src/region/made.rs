@@ -71,6 +71,30 @@ pub(super) fn check_identity(identity: &Identity, len: u64) -> Result<(), String
     Ok(())
 }
 
+/// Opens the region at `path`, and creates it if it is missing or of another boot. The new region
+/// has no quota. The guard proves that no process attaches meanwhile.
+///
+/// # Errors
+///
+/// The system's reason; an existing file is not checked beyond its boot.
+#[cfg(not(loom))]
+pub(crate) fn provide(
+    path: &Path,
+    device: &DeviceIdentity,
+    total: u64,
+    _setup: &file::SetupLock,
+) -> std::io::Result<Transient> {
+    match file::open_rw(path, false) {
+        Ok(file) if !is_of_another_boot(&file) => return Ok(file),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    create(path, device, total, u64::MAX).map_err(|error| match error {
+        RegionError::Io { source, .. } => source,
+        error => std::io::Error::other(error.to_string()),
+    })
+}
+
 /// Creates a region. No process ever opens an incomplete one.
 pub(super) fn create(
     path: &Path,

@@ -31,4 +31,6 @@ mod tests;
 
 pub use attach::{Attachment, Governed, RegionError};
 pub use ledger::Ledger;
+#[cfg(not(loom))]
+pub(crate) use made::provide;
 pub use snapshot::{ProcessSnapshot, RegionSnapshot};

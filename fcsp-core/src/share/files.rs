@@ -110,7 +110,9 @@ impl OwnPage {
         let file = held(&path, mode, made)?;
         if let Some(mode) = mode {
             // If the mode cannot be set, neighbours do not see this tenant's figures. That is all.
-            let _ = file.set_permissions(Permissions::from_mode(mode));
+            // A page that the node agent made has more.
+            let more = file.metadata()?.permissions().mode() & 0o777;
+            let _ = file.set_permissions(Permissions::from_mode(mode | more));
         }
         Self::map(&file, state, device, tenant)
     }
@@ -143,6 +145,35 @@ impl OwnPage {
     /// Returns the page.
     pub fn page(&self) -> &TenantPage {
         page_of(&self.mapping)
+    }
+}
+
+/// Creates a tenant's page for a device if it has none, and the device's folder. `give` sets the
+/// owner and the mode of the page.
+///
+/// # Errors
+///
+/// That of `give`, or the system's reason.
+pub(crate) fn provide(
+    state: &StateDir,
+    device: &DeviceUuid,
+    tenant: &str,
+    give: impl Fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = folder(state, device);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&folder)?;
+    let path = folder.join(layout::claim_page(tenant));
+    match file::open_rw(&path, false) {
+        Ok(page) => give(&page),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file::make(&path, |page| {
+            file::allocate(page, PAGE_BYTES as u64)?;
+            give(page)
+        })
+        .map(drop),
+        Err(error) => Err(error),
     }
 }
 
