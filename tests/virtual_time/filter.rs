@@ -176,6 +176,7 @@ pub fn enter(door: RawFd) -> Result<()> {
         len: instructions.len() as u16,
         filter: instructions.as_mut_ptr(),
     };
+    prompt();
     // SAFETY: the program outlives the calls, which copy it.
     let listener = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -224,6 +225,36 @@ fn message(part: &mut libc::iovec, enclosed: &mut Enclosed) -> libc::msghdr {
     message.msg_control = enclosed.0.as_mut_ptr().cast();
     message.msg_controllen = enclosed.0.len() as _;
     message
+}
+
+/// Asks the scheduler to run this thread, and what it starts, soon after each wake-up: they run for
+/// microseconds at a time and wait for each other. A kernel that knows no slices ignores it.
+pub fn prompt() {
+    /// The first version of the kernel's `sched_attr`.
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        /// Length of a slice, ns.
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let attributes = Attributes {
+        size: size_of::<Attributes>() as u32,
+        policy: libc::SCHED_OTHER as u32,
+        flags: 0,
+        nice: 0,
+        priority: 0,
+        runtime: 100_000,
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the kernel reads the structure, whose size it is told.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
 /// Wakes the supervisor, so that it looks at its control.

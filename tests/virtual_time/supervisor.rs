@@ -97,6 +97,7 @@ impl Supervisor {
     /// Serves the world until it ends. Then calls fail that still wait, and their processes see
     /// "not implemented".
     pub fn run(mut self) {
+        filter::prompt();
         loop {
             // Without a wait: what has come is answered first.
             while self.serve(0) {}
