@@ -18,7 +18,7 @@ pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     let settings = [
         ("FCSP_TENANT", "memory"),
         ("FCSP_MEMORY_LIMIT", &*quota),
-        ("FCSP_SIM_FAULTS", "rtFree~3s@1"),
+        ("FCSP_SIM_FAULTS", "rtFree!crash@1"),
     ];
     let output = machine
         .program(&program, &settings)
@@ -36,7 +36,7 @@ pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     let settings = [
         ("FCSP_TENANT", "capture"),
         ("FCSP_ACCOUNT_TIME", "1"),
-        ("FCSP_SIM_FAULTS", "rtStreamEndCapture~3s@1"),
+        ("FCSP_SIM_FAULTS", "rtStreamEndCapture!crash@1"),
     ];
     let mut child = machine
         .program(&program, &settings)

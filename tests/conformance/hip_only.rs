@@ -226,7 +226,7 @@ pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     let settings = [
         ("FCSP_TENANT", "memory"),
         ("FCSP_MEMORY_LIMIT", &*quota),
-        ("FCSP_SIM_FAULTS", "hipFree~3s@1"),
+        ("FCSP_SIM_FAULTS", "hipFree!crash@1"),
     ];
     let mut command = machine.program(&program, &settings);
     let output = command.arg("memory").output().unwrap();
@@ -241,7 +241,7 @@ pub fn a_jump_out_of_a_call_leaves_no_flag_up(vendor: &'static Vendor) {
     let settings = [
         ("FCSP_TENANT", "launch"),
         ("FCSP_ACCOUNT_TIME", "1"),
-        ("FCSP_SIM_FAULTS", "hipModuleLaunchKernel~3s@51"),
+        ("FCSP_SIM_FAULTS", "hipModuleLaunchKernel!crash@51"),
     ];
     let mut command = machine.program(&program, &settings);
     command
