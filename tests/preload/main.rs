@@ -171,6 +171,11 @@ impl Machine {
         })
     }
 
+    /// Returns the world of a machine in virtual time.
+    fn world(&self) -> &World {
+        self.world.as_ref().expect("a machine in virtual time")
+    }
+
     /// Runs a command of this machine to its end.
     fn output(&self, command: &mut Command) -> Output {
         match &self.world {
