@@ -27,6 +27,14 @@ pub trait StreamClassifier: Send + Sync {
 }
 
 /// Classifier by the kernel's name. Work without a known name is [`Class::Other`].
+///
+/// ```
+/// use fcsp_core::classifier::{ByName, Launch, StreamClassifier};
+/// use fcsp_core::classify::Class;
+///
+/// let launch = Launch::of("ampere_sgemm_128x64_nn");
+/// assert_eq!(ByName.classify(&launch), Class::Gemm);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByName;
 

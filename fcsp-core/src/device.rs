@@ -9,6 +9,14 @@ use std::str::FromStr;
 
 /// A device's 16-byte UUID as vendors report it. It is shown as `GPU-8-4-4-4-12`, and parsed with
 /// any or no prefix.
+///
+/// ```
+/// use fcsp_core::device::DeviceUuid;
+///
+/// let uuid: DeviceUuid = "GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778".parse()?;
+/// assert_eq!(uuid.to_string(), "GPU-a04154c4-0b88-4afd-81e5-c47e2fe78778");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceUuid(pub [u8; 16]);
 
@@ -157,6 +165,14 @@ impl FromStr for UuidStart {
 }
 
 /// A PCI address, `domain:bus:device.function`.
+///
+/// ```
+/// use fcsp_core::device::PciAddress;
+///
+/// let address: PciAddress = "0000:3b:00.0".parse()?;
+/// assert_eq!(address.to_string(), "0000:3b:00.0");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PciAddress {
     /// Domain (segment), 0 on most machines.
@@ -218,6 +234,15 @@ pub struct DeviceIdentity {
 }
 
 /// The device part of a rule such as `0=8GiB`.
+///
+/// ```
+/// use fcsp_core::device::{DeviceIdentity, DeviceUuid, Selector};
+///
+/// let device = DeviceIdentity { index: Some(1), uuid: DeviceUuid([7; 16]), pci: None };
+/// let selector: Selector = "1".parse()?;
+/// assert!(selector.matches(&device).is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selector {
     /// Every device that no other rule names.

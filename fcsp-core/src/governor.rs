@@ -68,6 +68,39 @@ pub trait Markers {
 
 /// One process's part of a tenant's share of one device. All methods may be called from any thread;
 /// in a forked child it is the parent's, and the child makes its own.
+///
+/// ```
+/// use fcsp_core::classify::Class;
+/// use fcsp_core::config::Config;
+/// use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+/// use fcsp_core::limiter::{Admission, Work};
+/// use fcsp_core::membership::Membership;
+/// use fcsp_core::share::cost::kernel_key;
+/// use fcsp_core::share::params::Params;
+/// use fcsp_core::state::StateDir;
+/// use fcsp_core::tenant::Tenant;
+///
+/// # let folder = std::env::temp_dir().join(format!("fcsp-doc-governor-{}", std::process::id()));
+/// # let state = StateDir::at(&folder);
+/// # #[cfg(any())]
+/// let state = StateDir::provide();
+/// let config = Config::builder()
+///     .tenant("serving")?
+///     .compute(Params::balanced_percent(50)?)
+///     .build();
+/// let device = DeviceIdentity { index: Some(0), uuid: DeviceUuid([7; 16]), pci: None };
+/// let member = Membership::join(Tenant::join(&state, &config)?, &device, 80 << 30)?;
+/// let governor = member.governor()?;
+/// let work = Work { key: kernel_key(0x7000, 64), blocks: 64, class: Class::Gemm };
+/// if let Admission::Go { .. } = governor.admit(&work) {
+///     // The work is submitted here. Its end is told as soon as it is known.
+///     governor.passed(governor.position());
+/// }
+/// # drop(governor);
+/// # drop(member);
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Governor<'p> {
     limiter: ShareLimiter<'p>,
@@ -106,6 +139,7 @@ impl Followed<'_> {
 
 /// The reason why no rate limiter can be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GovernorError {
     /// The parameters contradict each other, or a share is not above 0 and up to 100 %.
     #[error(transparent)]

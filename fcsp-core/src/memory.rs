@@ -47,6 +47,24 @@ impl Usage {
 ///
 /// Methods that end in `_under` take the limit that their caller has just asked for with
 /// [`MemoryTracker::limit`]: one look serves several questions.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use fcsp_core::memory::MemoryTracker;
+/// use fcsp_core::region::heap::LocalLedger;
+///
+/// struct Server {
+///     quota: Arc<dyn MemoryTracker + Send + Sync>,
+/// }
+///
+/// let server = Server { quota: Arc::new(LocalLedger::new(80 << 30, 8 << 30)) };
+/// let reservation = server.quota.try_hold(1 << 30)?;
+/// // The driver is asked here. Without `keep`, the bytes are released.
+/// reservation.keep();
+/// assert_eq!(server.quota.usage().used, 1 << 30);
+/// # Ok::<(), fcsp_core::memory::Denied>(())
+/// ```
 pub trait MemoryTracker {
     /// Returns the bytes that the tenant may hold, as of now; `u64::MAX` without a limit.
     fn limit(&self) -> u64;
@@ -126,6 +144,78 @@ pub trait MemoryTracker {
         })
     }
 }
+
+/// Forwards every method to the tracker that is pointed to.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: MemoryTracker + ?Sized> MemoryTracker for $pointer {
+            #[inline]
+            fn limit(&self) -> u64 {
+                (**self).limit()
+            }
+
+            #[inline]
+            fn reserve_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+                (**self).reserve_under(bytes, limit)
+            }
+
+            #[inline]
+            fn charge(&self, bytes: u64) {
+                (**self).charge(bytes);
+            }
+
+            #[inline]
+            fn release(&self, bytes: u64) {
+                (**self).release(bytes);
+            }
+
+            fn usage_under(&self, limit: u64) -> Usage {
+                (**self).usage_under(limit)
+            }
+
+            #[inline]
+            fn reserve(&self, bytes: u64) -> Result<(), Denied> {
+                (**self).reserve(bytes)
+            }
+
+            fn try_reserve_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+                (**self).try_reserve_under(bytes, limit)
+            }
+
+            #[inline]
+            fn reserve_at_once_under(&self, bytes: u64, limit: u64) -> Result<(), Denied> {
+                (**self).reserve_at_once_under(bytes, limit)
+            }
+
+            fn usage(&self) -> Usage {
+                (**self).usage()
+            }
+
+            #[inline]
+            fn room_under(&self, limit: u64) -> u64 {
+                (**self).room_under(limit)
+            }
+
+            fn over(&self) -> u64 {
+                (**self).over()
+            }
+
+            fn deny(&self, bytes: u64, limit: u64) -> Denied {
+                (**self).deny(bytes, limit)
+            }
+
+            fn count_refusal(&self, bytes: u64) {
+                (**self).count_refusal(bytes);
+            }
+
+            fn reap_if_due(&self) {
+                (**self).reap_if_due();
+            }
+        }
+    )*};
+}
+
+forward!(&T, Box<T>, std::sync::Arc<T>);
 
 /// Bytes held while the driver is being asked. Dropping gives them back.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ fn parse_stat(text: &str) -> Option<(String, u64)> {
 
 /// Members of a tenant. The kernel tells which process is alive, never the process's own claim.
 pub trait ProcessManager {
-    /// Reason why joining failed.
+    /// Reason why the processes cannot be listed.
     type Error;
 
     /// Processes that live now, as far as this tenant's shared files say.

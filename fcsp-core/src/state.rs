@@ -37,6 +37,14 @@ pub const STATE_DIR_VARIABLE: &str = "FCSP_STATE_DIR";
 const MOST_COLLECTED: usize = 16;
 
 /// Folder that holds all tenants' files.
+///
+/// ```
+/// use fcsp_core::state::StateDir;
+///
+/// // The folder that `fcsp` uses for this user, or that FCSP_STATE_DIR names.
+/// let state = StateDir::locate();
+/// assert!(state.tenant("serving").starts_with(state.path()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 

@@ -15,6 +15,7 @@ use crate::tree;
 
 /// Reason why a tenant cannot be set up. Allocations are then refused: memory fails closed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TenantError {
     /// A field of the configuration is wrong.
     #[error(transparent)]
@@ -36,6 +37,28 @@ pub enum TenantError {
 type Read = dyn Fn(&Control) -> std::io::Result<(u64, Limits)>;
 
 /// A tenant as one of its processes sees it.
+///
+/// ```
+/// use fcsp_core::config::{Config, Quota};
+/// use fcsp_core::state::StateDir;
+/// use fcsp_core::tenant::Tenant;
+///
+/// # let folder = std::env::temp_dir().join(format!("fcsp-doc-tenant-{}", std::process::id()));
+/// # let state = StateDir::at(&folder);
+/// # #[cfg(any())]
+/// let state = StateDir::provide();
+/// let config = Config::builder()
+///     .tenant("serving")?
+///     .memory(Quota::Bytes(2 << 30))
+///     .build();
+/// let tenant = Tenant::join(&state, &config)?;
+/// // A second process joins with the limits that the tenant has.
+/// let other = Tenant::join(&state, &Config::builder().tenant("serving")?.build())?;
+/// assert_eq!(other.limits()?, tenant.limits()?);
+/// # drop((tenant, other));
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tenant {
     name: String,
@@ -313,6 +336,28 @@ impl Tenant {
 /// The processes of a tenant, as its shared files tell. Nothing is written: readers count live
 /// processes only, and members give back what dead processes held
 /// ([`crate::memory::MemoryTracker::reap_if_due`]).
+///
+/// ```
+/// use fcsp_core::config::Config;
+/// use fcsp_core::device::{DeviceIdentity, DeviceUuid};
+/// use fcsp_core::membership::Membership;
+/// use fcsp_core::process::ProcessManager;
+/// use fcsp_core::state::StateDir;
+/// use fcsp_core::tenant::{Tenant, TenantProcesses};
+///
+/// # let folder = std::env::temp_dir().join(format!("fcsp-doc-processes-{}", std::process::id()));
+/// # let state = StateDir::at(&folder);
+/// # #[cfg(any())]
+/// let state = StateDir::provide();
+/// let config = Config::builder().tenant("serving")?.build();
+/// let device = DeviceIdentity { index: Some(0), uuid: DeviceUuid([7; 16]), pci: None };
+/// let member = Membership::join(Tenant::join(&state, &config)?, &device, 80 << 30)?;
+/// let alive = TenantProcesses::new(&state, "serving").alive()?;
+/// assert_eq!(alive[0].pid, std::process::id());
+/// # drop(member);
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantProcesses {
     state: StateDir,

@@ -179,9 +179,25 @@ fn percent(text: &str, value: f64) -> Result<Ppm, UnitError> {
     Ok(ppm as Ppm)
 }
 
-/// Display of bytes for people: "8.00 GiB", "512 MiB", "100 B".
+/// Bytes as people read them, "8.00 GiB", and write them ([`parse_bytes`]).
+///
+/// ```
+/// use fcsp_core::units::Bytes;
+///
+/// let Bytes(bytes) = "8GiB".parse()?;
+/// assert_eq!(bytes, 8 << 30);
+/// # Ok::<(), fcsp_core::units::UnitError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes(pub u64);
+
+impl std::str::FromStr for Bytes {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        parse_bytes(text).map(Self)
+    }
+}
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +217,12 @@ impl fmt::Display for Bytes {
 }
 
 /// Display of a share for people: "25%", "12.5%".
+///
+/// ```
+/// use fcsp_core::units::Percent;
+///
+/// assert_eq!(Percent(125_000).to_string(), "12.5%");
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Percent(pub Ppm);
 

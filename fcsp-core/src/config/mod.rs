@@ -43,6 +43,16 @@ impl ConfigError {
 }
 
 /// Quota of a tenant on a device's memory.
+///
+/// ```
+/// use fcsp_core::config::Quota;
+///
+/// assert_eq!(Quota::parse("8GiB")?, Quota::Bytes(8 << 30));
+/// assert_eq!(Quota::percent(25)?.resolve(80 << 30), 20 << 30);
+/// // An amount needs its unit.
+/// assert!(Quota::parse("8").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
     /// All of the device's memory.
@@ -104,6 +114,19 @@ impl fmt::Display for Quota {
 }
 
 /// Values by device. The most exact selector that names a device decides.
+///
+/// ```
+/// use fcsp_core::config::{Quota, Rules};
+/// use fcsp_core::device::{DeviceIdentity, DeviceUuid, Selector};
+///
+/// let mut rules = Rules::new();
+/// rules.set(Selector::All, Quota::percent(10)?);
+/// rules.set(Selector::Index(1), Quota::Bytes(4 << 30));
+/// let device = DeviceIdentity { index: Some(1), uuid: DeviceUuid([7; 16]), pci: None };
+/// assert_eq!(rules.for_device(&device), Some(Quota::Bytes(4 << 30)));
+/// assert_eq!(Rules::parse("memory", "10%,1=4GiB", Quota::parse)?, rules);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules<T> {
     rules: Vec<(Selector, T)>,

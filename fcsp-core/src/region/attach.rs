@@ -22,6 +22,7 @@ use crate::sync::{AtomicU32, Ordering};
 /// Reason why a region cannot be used. Memory fails closed: a backend that gets this refuses
 /// allocations.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegionError {
     /// The file system refused: full, read-only, not permitted.
     #[error("cannot {action} {path}: {source}")]

@@ -56,6 +56,18 @@ pub fn slot_words() -> SlotWords {
 }
 
 /// Quota inside one process.
+///
+/// ```
+/// use fcsp_core::memory::MemoryTracker;
+/// use fcsp_core::region::heap::LocalLedger;
+///
+/// let quota = LocalLedger::new(80 << 30, 8 << 30);
+/// quota.reserve(6 << 30)?;
+/// assert!(quota.reserve(3 << 30).is_err());
+/// quota.release(6 << 30);
+/// assert_eq!(quota.usage().used, 0);
+/// # Ok::<(), fcsp_core::memory::Denied>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LocalLedger {
     /// Words of the tenant and of its only process.

@@ -9,6 +9,7 @@ use crate::units::{self, Percent, Ppm, WHOLE};
 /// field's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
+#[non_exhaustive]
 pub struct ParamError {
     /// Name of the field, as a user writes it.
     pub field: &'static str,
@@ -169,6 +170,19 @@ pub const DEFAULT_FLOOR: Ppm = 50_000;
 pub const MAX_WEIGHT: u32 = 1_000_000;
 
 /// Tenant's share of one device.
+///
+/// ```
+/// use fcsp_core::share::params::{Params, Priority};
+///
+/// // A quarter of the device's time and no more.
+/// let strict = Params::strict_percent(25)?;
+/// assert_eq!(strict, Params::strict(250_000));
+/// // Half of it, and idle time in addition.
+/// let mut balanced = Params::balanced_percent(50)?;
+/// balanced.priority = Priority::High;
+/// balanced.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
     /// Mode in which the share is enforced.
