@@ -62,7 +62,8 @@
 //! ```
 //!
 //! A program that shares a device's time asks a [`Governor`] before it submits work. The example
-//! `embedded_share` runs two tenants that way.
+//! `embedded_share` runs two tenants that way. The examples `allocator` and `launcher` are small
+//! programs whose limits `fcsp limit` and `fcsp pause` change.
 //!
 //! A program that uses the vendors' own allocators and queues links their backends, calls their
 //! wrappers instead of the driver, and gives each its limits. The example `embedded_two_vendors`
