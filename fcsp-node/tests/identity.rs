@@ -298,11 +298,13 @@ fn a_container_cannot_become_another_one() {
         let liar = of(path);
         assert_eq!(liar.container().unwrap().id, B);
         assert_eq!(liar.outermost().unwrap().id, A);
+        assert_eq!(liar.outer(), of("/docker/{A}"));
         assert_ne!(liar, victim);
         assert_ne!(liar.path, victim.path);
         assert!(!liar.is_made_by_root());
     }
     assert!(victim.is_made_by_root());
+    assert_eq!(victim.outer(), victim);
 }
 
 #[test]

@@ -102,6 +102,17 @@ impl CgroupIdentity {
         }
     }
 
+    /// Returns the identity of the outermost container, which a container inside it shares. Any
+    /// other identity is its own.
+    pub fn outer(&self) -> Self {
+        let path = self.path.as_os_str().as_bytes();
+        (1..path.len())
+            .filter(|&end| path[end] == b'/')
+            .map(|end| Self::of_path(&path[..end]))
+            .find(|identity| identity.outermost().is_some())
+            .unwrap_or_else(|| self.clone())
+    }
+
     /// Returns whether only root can have made the cgroup. No user's service manager, no unit and
     /// no other container then lies above it. An identifier counts as proof only then.
     pub fn is_made_by_root(&self) -> bool {
