@@ -1,8 +1,9 @@
-//! Gives the library the name that programs load it by.
+//! Passes the linker the name that programs load the library by.
+
+#[path = "../build/link.rs"]
+mod link;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libempty.so.1");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    link::arguments("libempty.so.1");
 }

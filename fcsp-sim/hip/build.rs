@@ -5,6 +5,9 @@
 //! `symbols.txt`: exported symbol, symbol version; names that C++ has mangled are those of
 //! functions of the same name with C arguments.
 
+#[path = "../build/link.rs"]
+mod link;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -134,9 +137,6 @@ pub static PROCS: &[(&str, i32, unsafe extern "C" fn())] = &[
         "cargo:rustc-cdylib-link-arg=-Wl,--version-script={}",
         script_path.display()
     );
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libamdhip64.so.6");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
-    // Threads of the library may run while somebody closes it.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    link::arguments("libamdhip64.so.6");
     Ok(())
 }

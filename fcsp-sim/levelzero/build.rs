@@ -4,6 +4,9 @@
 //! `tables.txt`: getter, function, and the version of the API since which the function is in the
 //! getter's table, in the table's order.
 
+#[path = "../build/link.rs"]
+mod link;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,11 +25,7 @@ fn defined(source: &str, out: &mut BTreeSet<String>) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=tables.txt");
     println!("cargo:rerun-if-changed=src");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libze_fcsp_sim.so.1");
-    // The addresses in the tables must be this library's own whatever is preloaded before it.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
-    // Threads of the library may run while the loader closes it.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    link::arguments("libze_fcsp_sim.so.1");
     let mut modelled = BTreeSet::new();
     for entry in std::fs::read_dir("src")? {
         defined(&std::fs::read_to_string(entry?.path())?, &mut modelled);

@@ -1,9 +1,9 @@
 //! Linker arguments: the library's own name, and its own addresses whatever is preloaded before it.
 
+#[path = "../../build/link.rs"]
+mod link;
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libruntime.so");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
-    // Threads of the library may run while somebody closes it.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    link::arguments("libruntime.so");
 }

@@ -1,8 +1,9 @@
-//! Linker arguments: the library's own name, and its own addresses whatever is preloaded before it.
+//! Passes the linker the name that programs load the library by.
+
+#[path = "../../build/link.rs"]
+mod link;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libSynapse.so");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    link::arguments("libSynapse.so");
 }
