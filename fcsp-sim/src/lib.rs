@@ -1,17 +1,25 @@
 //! Simulated accelerators: one device model, shared by processes through a mapped file.
 //!
-//! The modules, from the machine inwards: [`spec`] which devices there are; [`region`] the state
-//! file; [`process`] who holds how much; [`engine`] whose turn it is; [`memory`], [`slab`],
-//! [`pool`], [`vmm`] and [`ipc`] device memory over [`host`] memory; [`program`] and [`launch`]
-//! kernels; [`copy`] copies and fills; [`stream`] order; [`graph`] recorded work; [`faults`] what
-//! goes wrong on demand; [`clock`] time; [`table`] handles, [`strict`] what ends a program that
-//! misuses them, [`owner`] and [`first`] what forks ask for. The driver libraries in `cuda/` and
-//! `nvml/` put a vendor's ABI on top. What is modelled and what is not: see the README.
+//! The modules, from the machine inwards:
+//!
+//! - [`spec`] names the devices; [`region`] is the state file; [`process`] counts memory by
+//!   process; [`engine`] divides the device's time.
+//! - [`memory`], [`slab`], [`pool`], [`vmm`] and [`ipc`] are device memory over [`host`] memory.
+//! - [`program`] and [`launch`] are kernels; [`copy`] is copies and fills; [`stream`] is order;
+//!   [`graph`] is recorded work; [`clock`] is time.
+//! - [`faults`] are errors on demand; [`table`] is handles; [`strict`] ends a program that misuses
+//!   them; [`owner`] and [`first`] serve forks.
+//! - [`abi`] and [`export`] serve the libraries that put a vendor's ABI on top (`cuda/`, `nvml/`
+//!   and so on).
+//!
+//! The README says what is modelled and what is not.
 
+pub mod abi;
 pub mod clock;
 pub mod copy;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod faults;
 pub mod first;
 pub mod graph;

@@ -1,6 +1,10 @@
 //! Result codes, and the places that a C caller hands over: null, or what the prototype says.
 
-/// What an exported function's body returns.
+use fcsp_sim::abi::{self, Vendor};
+
+pub use fcsp_sim::abi::fixed;
+
+/// The result of an exported function's body.
 pub type Reply<T = ()> = Result<T, i32>;
 
 pub const INVALID_ARGS: i32 = 1;
@@ -23,50 +27,17 @@ pub const TEXTS: &[(i32, &std::ffi::CStr)] = &[
     (32, c"AMDSMI_STATUS_NOT_INIT: Device not initialized."),
 ];
 
-/// A pointer through which results go out.
-#[repr(transparent)]
+/// The library's own code for a null pointer.
 #[derive(Debug)]
-pub struct Out<T>(*mut T);
+pub enum Abi {}
 
-impl<T> Clone for Out<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
+impl Vendor for Abi {
+    type Code = i32;
+    const NULL_POINTER: i32 = INVALID_ARGS;
 }
-impl<T> Copy for Out<T> {}
 
-impl<T: Copy> Out<T> {
-    /// Stores a result that the caller must have given a place for.
-    pub fn put(self, value: T) -> Reply {
-        self.put_at(0, value)
-    }
-
-    /// Stores an element of an array.
-    pub fn put_at(self, i: usize, value: T) -> Reply {
-        if self.0.is_null() {
-            return Err(INVALID_ARGS);
-        }
-        // SAFETY: non-null, so by the ABI's contract a place for a value of this type (the i-th of
-        // an array whose length the caller stated). Unaligned, because C callers pass what they
-        // like.
-        unsafe { self.0.add(i).write_unaligned(value) };
-        Ok(())
-    }
-
-    /// What the caller stored there.
-    pub fn get(self) -> Reply<T> {
-        if self.0.is_null() {
-            return Err(INVALID_ARGS);
-        }
-        // SAFETY: as above; used for in-out arguments only, which the caller initialised.
-        Ok(unsafe { self.0.read_unaligned() })
-    }
-
-    /// Whether the caller gave no place.
-    pub fn is_null(self) -> bool {
-        self.0.is_null()
-    }
-}
+/// A pointer through which results go out.
+pub type Out<T> = abi::Out<T, Abi>;
 
 /// Fills a caller's list, whose length comes in and goes out through `n`; without a list its length
 /// is asked for.
@@ -84,12 +55,4 @@ pub fn fill<T: Copy>(n: Out<u32>, list: Out<T>, items: &[T]) -> Reply {
     } else {
         Ok(())
     }
-}
-
-/// A string in an array of a structure.
-pub fn fixed<const N: usize>(text: &str) -> [u8; N] {
-    let mut out = [0; N];
-    let n = text.len().min(N - 1);
-    out[..n].copy_from_slice(&text.as_bytes()[..n]);
-    out
 }

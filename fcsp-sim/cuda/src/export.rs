@@ -5,6 +5,8 @@ use crate::codes::{NOT_INITIALIZED, NOT_SUPPORTED, Reply};
 use fcsp_sim::faults::around;
 use fcsp_sim::owner;
 
+pub use fcsp_sim::export::log;
+
 /// The variable that says which devices a process sees.
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
@@ -26,13 +28,6 @@ pub fn is_exported(name: &str) -> bool {
     include_str!("../symbols.txt")
         .lines()
         .any(|line| line == name)
-}
-
-/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
-pub fn log(text: &str) {
-    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
-        eprintln!("fcsp-sim: {text}");
-    }
 }
 
 /// Runs an exported function's body. In a child that was forked after the driver was initialised
@@ -59,24 +54,10 @@ pub fn unmodelled(name: &'static str) -> i32 {
     })
 }
 
-/// Exports functions. Each body is a closure that may use `?`.
+/// Exports functions; see [`fcsp_sim::exported_functions`].
 macro_rules! api {
-    ($( $(#[$m:meta])* fn $($name:ident),+ ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
-        crate::export::api!(@one [$($name),+] [$(#[$m])*] ($($a: $t),*) $body);
-    )* };
-    (@one [$name:ident] [$($m:tt)*] $args:tt $body:block) => {
-        crate::export::api!(@fn $name [$($m)*] $args $body);
-    };
-    (@one [$name:ident, $($more:ident),+] [$($m:tt)*] $args:tt $body:block) => {
-        crate::export::api!(@fn $name [$($m)*] $args $body);
-        crate::export::api!(@one [$($more),+] [$($m)*] $args $body);
-    };
-    (@fn $name:ident [$($m:tt)*] ($($a:ident : $t:ty),*) $body:block) => {
-        $($m)*
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name($($a: $t),*) -> i32 {
-            crate::export::call(stringify!($name), || -> crate::codes::Reply { $body })
-        }
+    ($($functions:tt)*) => {
+        fcsp_sim::exported_functions!([crate::export::call] [crate::codes::Reply] $($functions)*);
     };
 }
 pub(crate) use api;

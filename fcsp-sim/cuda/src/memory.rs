@@ -1,6 +1,6 @@
 //! Plain device memory, managed memory, and pinned host memory.
 
-use crate::abi::Out;
+use crate::abi::{Nowhere, Out};
 use crate::capture::{forbid, forbid_by};
 use crate::codes::{
     HOST_MEMORY_ALREADY_REGISTERED, HOST_MEMORY_NOT_REGISTERED, INVALID_VALUE, Reply,

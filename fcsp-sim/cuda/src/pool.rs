@@ -1,6 +1,6 @@
 //! Memory pools and stream-ordered allocation.
 
-use crate::abi::{In, Out};
+use crate::abi::{In, Nowhere, Out};
 use crate::capture::forbid_by;
 use crate::codes::{INVALID_VALUE, NOT_SUPPORTED, Reply};
 use crate::driver::driver;

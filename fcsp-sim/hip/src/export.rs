@@ -10,6 +10,8 @@ use fcsp_sim::faults::around;
 use fcsp_sim::owner;
 use std::cell::Cell;
 
+pub use fcsp_sim::export::log;
+
 /// The variable that says which devices a process sees.
 pub const VISIBLE: &str = "HIP_VISIBLE_DEVICES";
 
@@ -36,13 +38,6 @@ pub fn is_exported(name: &str) -> bool {
 
 thread_local! {
     static LAST: Cell<i32> = const { Cell::new(0) };
-}
-
-/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
-pub fn log(text: &str) {
-    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
-        eprintln!("fcsp-sim: {text}");
-    }
 }
 
 /// The thread's last error, which is forgotten if `take`.

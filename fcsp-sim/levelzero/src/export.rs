@@ -5,6 +5,8 @@ use crate::codes::{Reply, UNINITIALIZED, UNSUPPORTED_FEATURE};
 use fcsp_sim::faults::around;
 use fcsp_sim::owner;
 
+pub use fcsp_sim::export::log;
+
 /// How the names of this library's functions begin.
 pub const PREFIXES: &[&str] = &["ze"];
 
@@ -13,13 +15,6 @@ pub fn is_exported(name: &str) -> bool {
     crate::names::FUNCTIONS
         .iter()
         .any(|(known, _)| *known == name)
-}
-
-/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
-pub fn log(text: &str) {
-    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
-        eprintln!("fcsp-sim: {text}");
-    }
 }
 
 /// Runs an exported function's body. In a child that was forked after the driver was initialised
@@ -46,14 +41,10 @@ pub fn unmodelled(name: &'static str) -> i32 {
     })
 }
 
-/// Exports functions. Each body is a closure that may use `?`.
+/// Exports functions; see [`fcsp_sim::exported_functions`].
 macro_rules! api {
-    ($( $(#[$m:meta])* fn $name:ident ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
-        $(#[$m])*
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name($($a: $t),*) -> i32 {
-            crate::export::call(stringify!($name), || -> crate::codes::Reply { $body })
-        }
-    )* };
+    ($($functions:tt)*) => {
+        fcsp_sim::exported_functions!([crate::export::call] [crate::codes::Reply] $($functions)*);
+    };
 }
 pub(crate) use api;

@@ -12,20 +12,8 @@ mod state;
 mod system;
 mod variant;
 
-use abi::{NOT_SUPPORTED, Reply};
-use fcsp_sim::faults::around;
-
-/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
-fn log(text: &str) {
-    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
-        eprintln!("fcsp-sim: {text}");
-    }
-}
-
-/// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
-    around(name, || body().err().unwrap_or(0))
-}
+use abi::NOT_SUPPORTED;
+use fcsp_sim::export::{call, log};
 
 /// Whether this library exports a function.
 fn is_exported(name: &str) -> bool {
@@ -41,24 +29,10 @@ fn unmodelled(name: &'static str) -> i32 {
     })
 }
 
-/// Exports functions, several names for one body where the versions agree.
+/// Exports functions; see [`fcsp_sim::exported_functions`].
 macro_rules! api {
-    ($( $(#[$m:meta])* fn $($name:ident),+ ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
-        $crate::api!(@one [$($name),+] [$(#[$m])*] ($($a: $t),*) $body);
-    )* };
-    (@one [$name:ident] [$($m:tt)*] $args:tt $body:block) => {
-        $crate::api!(@fn $name [$($m)*] $args $body);
-    };
-    (@one [$name:ident, $($more:ident),+] [$($m:tt)*] $args:tt $body:block) => {
-        $crate::api!(@fn $name [$($m)*] $args $body);
-        $crate::api!(@one [$($more),+] [$($m)*] $args $body);
-    };
-    (@fn $name:ident [$($m:tt)*] ($($a:ident : $t:ty),*) $body:block) => {
-        $($m)*
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name($($a: $t),*) -> i32 {
-            $crate::call(stringify!($name), || -> $crate::abi::Reply { $body })
-        }
+    ($($functions:tt)*) => {
+        fcsp_sim::exported_functions!([$crate::call] [$crate::abi::Reply] $($functions)*);
     };
 }
 use api;

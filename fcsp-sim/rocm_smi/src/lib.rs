@@ -11,15 +11,8 @@ mod process;
 mod state;
 mod system;
 
-use abi::{NOT_SUPPORTED, Reply};
-use fcsp_sim::faults::around;
-
-/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
-fn log(text: &str) {
-    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
-        eprintln!("fcsp-sim: {text}");
-    }
-}
+use abi::NOT_SUPPORTED;
+use fcsp_sim::export::{call, log};
 
 /// How the names of this library's functions begin.
 const PREFIXES: &[&str] = &["rsmi_"];
@@ -31,11 +24,6 @@ fn is_exported(name: &str) -> bool {
         .any(|line| line == name)
 }
 
-/// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
-    around(name, || body().err().unwrap_or(0))
-}
-
 fn unmodelled(name: &'static str) -> i32 {
     call(name, || {
         state::machine()?;
@@ -43,24 +31,10 @@ fn unmodelled(name: &'static str) -> i32 {
     })
 }
 
-/// Exports functions, several names for one body where the versions agree.
+/// Exports functions; see [`fcsp_sim::exported_functions`].
 macro_rules! api {
-    ($( $(#[$m:meta])* fn $($name:ident),+ ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
-        $crate::api!(@one [$($name),+] [$(#[$m])*] ($($a: $t),*) $body);
-    )* };
-    (@one [$name:ident] [$($m:tt)*] $args:tt $body:block) => {
-        $crate::api!(@fn $name [$($m)*] $args $body);
-    };
-    (@one [$name:ident, $($more:ident),+] [$($m:tt)*] $args:tt $body:block) => {
-        $crate::api!(@fn $name [$($m)*] $args $body);
-        $crate::api!(@one [$($more),+] [$($m)*] $args $body);
-    };
-    (@fn $name:ident [$($m:tt)*] ($($a:ident : $t:ty),*) $body:block) => {
-        $($m)*
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name($($a: $t),*) -> i32 {
-            $crate::call(stringify!($name), || -> $crate::abi::Reply { $body })
-        }
+    ($($functions:tt)*) => {
+        fcsp_sim::exported_functions!([$crate::call] [$crate::abi::Reply] $($functions)*);
     };
 }
 use api;

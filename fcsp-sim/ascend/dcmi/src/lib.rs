@@ -8,7 +8,8 @@ mod device;
 mod process;
 mod state;
 
-use fcsp_sim::faults::around;
+use fcsp_sim::abi::{Out, Vendor};
+use fcsp_sim::export::{call, log};
 
 /// What an exported function's body returns: a code of the library, all of them negative.
 type Reply<T = ()> = Result<T, i32>;
@@ -18,50 +19,29 @@ const INVALID_DEVICE_ID: i32 = -8007;
 const NOT_READY: i32 = -8012;
 const NOT_SUPPORT: i32 = -8255;
 
-/// Writes a line to stderr if `FCSP_SIM_LOG` is set.
-fn log(text: &str) {
-    if std::env::var_os("FCSP_SIM_LOG").is_some_and(|v| !v.is_empty()) {
-        eprintln!("fcsp-sim: {text}");
-    }
-}
+/// The library's own code for a null pointer.
+#[derive(Debug)]
+enum Abi {}
 
-/// Runs an exported function's body, with the faults asked for before and after it.
-fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
-    around(name, || body().err().unwrap_or(0))
+impl Vendor for Abi {
+    type Code = i32;
+    const NULL_POINTER: i32 = INVALID_PARAMETER;
 }
 
 /// Stores a result in a caller's place.
 fn put<T>(place: *mut T, value: T) -> Reply {
-    if place.is_null() {
-        return Err(INVALID_PARAMETER);
-    }
-    // SAFETY: not null, so by the API's contract a place for a value of this type.
-    unsafe { place.write_unaligned(value) };
-    Ok(())
+    Out::<_, Abi>::from_raw(place).put(value)
 }
 
 /// Stores a text in a caller's buffer, cut short if need be and always terminated.
 fn put_text(place: *mut u8, len: usize, text: &str) -> Reply {
-    if place.is_null() || len == 0 {
-        return Err(INVALID_PARAMETER);
-    }
-    let n = text.len().min(len - 1);
-    // SAFETY: by the API's contract `len` bytes, of which at most `len` are written.
-    unsafe {
-        std::ptr::copy_nonoverlapping(text.as_ptr(), place, n);
-        place.add(n).write(0);
-    }
-    Ok(())
+    fcsp_sim::abi::put_text(Out::<_, Abi>::from_raw(place), len, text)
 }
 
-/// Exports functions. Each body is a closure that may use `?`.
+/// Exports functions; see [`fcsp_sim::exported_functions`].
 macro_rules! api {
-    ($( $(#[$m:meta])* fn $name:ident ($($a:ident : $t:ty),* $(,)?) $body:block )*) => { $(
-        $(#[$m])*
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name($($a: $t),*) -> i32 {
-            $crate::call(stringify!($name), || -> $crate::Reply { $body })
-        }
-    )* };
+    ($($functions:tt)*) => {
+        fcsp_sim::exported_functions!([$crate::call] [$crate::Reply] $($functions)*);
+    };
 }
 use api;
