@@ -15,7 +15,7 @@ pub struct Place {
     pub pitch: u64,
     /// Bytes from one slice to the next.
     pub slice: u64,
-    /// Whether it must be memory that the device can reach.
+    /// True if it must be memory that the device can reach.
     pub device: bool,
 }
 
@@ -40,7 +40,7 @@ pub struct Copy {
 const LINK: u64 = 50_000;
 
 impl Copy {
-    /// A copy of `n` bytes in one row.
+    /// Makes a copy of `n` bytes in one row.
     pub fn linear(to: (u64, bool), from: (u64, bool), n: u64) -> Self {
         let place = |(at, device)| Place {
             at,
@@ -58,17 +58,17 @@ impl Copy {
         }
     }
 
-    /// Bytes in all.
+    /// Returns the sum of its bytes.
     pub fn bytes(&self) -> u64 {
         self.width
             .saturating_mul(self.height)
             .saturating_mul(self.depth)
     }
 
-    /// Whether the device can reach what it must reach.
+    /// Checks that the device can reach the sides that it must reach.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] if not.
+    /// [`Error::InvalidValue`] if it cannot.
     pub fn check(&self, memory: &Memory) -> Result {
         if self.bytes() == 0 {
             return Ok(());
@@ -129,8 +129,8 @@ impl Copy {
         Ok(())
     }
 
-    /// As an operation of a stream: on the engine within a device, on a copy engine to and from the
-    /// host.
+    /// Makes it an operation of a stream: on the engine within a device, on a copy engine to and
+    /// from the host.
     pub fn op(&self, device: &DeviceSpec, memory: &Arc<Memory>) -> Op {
         // Memory that a graph has yet to make is the device's as well.
         let inside = |p: &Place| p.device && memory.find(p.at).is_none_or(|r| r.on_device());
@@ -175,7 +175,7 @@ impl Fill {
             .saturating_add(self.width.saturating_mul(self.element))
     }
 
-    /// As [`Copy::check`].
+    /// Checks it as [`Copy::check`] does.
     pub fn check(&self, memory: &Memory) -> Result {
         let good = matches!(self.element, 1 | 2 | 4)
             && self.at.is_multiple_of(self.element)
@@ -216,7 +216,7 @@ impl Fill {
         Ok(())
     }
 
-    /// As an operation of a stream.
+    /// Makes it an operation of a stream.
     pub fn op(&self, device: &DeviceSpec, memory: &Arc<Memory>) -> Op {
         let (me, memory) = (*self, memory.clone());
         let bytes = self

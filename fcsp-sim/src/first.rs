@@ -1,8 +1,8 @@
-//! A value that whoever asks first computes, without a lock.
+//! A value that its first reader computes, without a lock.
 //!
 //! A once-cell makes others wait while it is filled. A child that is forked meanwhile waits for a
-//! thread that it does not have, for ever. Here two threads may compute the value at once; the
-//! first one's stays.
+//! thread that it does not have, for ever. Here two threads may compute the value at once. The
+//! first thread's value stays.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -11,19 +11,19 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 pub struct First<T: Send + Sync + 'static>(AtomicPtr<T>);
 
 impl<T: Send + Sync + 'static> First<T> {
-    /// Not computed yet.
+    /// Makes a value that is not computed yet.
     pub const fn new() -> Self {
         Self(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// The value, if it is there.
+    /// Returns the value, if it is there.
     pub fn get(&self) -> Option<&'static T> {
         // Acquire: pairs with the release below; who sees the pointer sees what it points to.
         // SAFETY: null, or a leaked value that is never changed.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
-    /// The value, computed if it is not there.
+    /// Returns the value, and computes it if it is not there.
     pub fn get_or(&self, make: impl FnOnce() -> T) -> &'static T {
         if let Some(value) = self.get() {
             return value;

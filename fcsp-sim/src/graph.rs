@@ -25,7 +25,7 @@ pub struct HostCall {
     pub data: usize,
 }
 
-/// What a node does.
+/// The work of a node.
 #[derive(Debug, Clone)]
 pub enum Work {
     /// Nothing.
@@ -55,7 +55,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// The same kind of node, whatever its parameters.
+    /// Returns true if both are of one kind, whatever their parameters.
     pub fn is_like(&self, other: &Work) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
@@ -73,7 +73,7 @@ pub struct GraphMemory {
     state: Mutex<NodeState>,
 }
 
-/// What has become of a node's memory.
+/// The state of a node's memory.
 #[derive(Debug, Default, Clone, Copy)]
 struct NodeState {
     /// It takes room on the device.
@@ -147,7 +147,7 @@ impl GraphPool {
             .collect()
     }
 
-    /// Bytes on a device: used now, reserved now, and the most of each.
+    /// Returns bytes on a device: used now, reserved now, and the most of each.
     pub fn sizes(&self, device: usize) -> [u64; 4] {
         let (mut used, mut reserved) = (0, 0);
         for m in self.of(device) {
@@ -181,7 +181,7 @@ impl GraphPool {
         }
     }
 
-    /// The live memory node at an address.
+    /// Finds the live memory node at an address.
     pub fn find(&self, address: u64) -> Option<Arc<GraphMemory>> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter()
@@ -189,7 +189,7 @@ impl GraphPool {
             .find(|m| m.address() == address)
     }
 
-    /// Whether an address lies in the memory of a node, whatever has become of it.
+    /// Returns true if an address lies in the memory of a node, whatever its state.
     pub fn holds(&self, address: u64) -> bool {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let inside =
@@ -226,7 +226,7 @@ impl GraphPool {
         Ok(())
     }
 
-    /// A launch has got to a node.
+    /// Marks a node that a launch has got to.
     fn start(&self, memory: &Memory, m: &Arc<GraphMemory>) {
         let mut s = m.state();
         s.coming = s.coming.saturating_sub(1);
@@ -276,7 +276,7 @@ pub struct Graph {
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Where an update differs from what it updates.
+/// The difference between an update and the updated graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
     /// Other nodes or edges.
@@ -316,7 +316,7 @@ impl Graph {
         Ok(())
     }
 
-    /// All nodes, oldest first.
+    /// Lists all nodes, oldest first.
     pub fn nodes(&self) -> Vec<NodeId> {
         self.nodes.keys().copied().collect()
     }
@@ -330,7 +330,7 @@ impl Graph {
             .collect()
     }
 
-    /// All edges, from and to.
+    /// Lists all edges, from and to.
     pub fn edges(&self) -> Vec<(NodeId, NodeId)> {
         self.nodes
             .iter()
@@ -367,7 +367,7 @@ impl Graph {
         Ok(())
     }
 
-    /// What a node does.
+    /// Returns a node's work.
     pub fn work(&self, id: NodeId) -> Result<&Work> {
         self.nodes
             .get(&id)
@@ -375,7 +375,7 @@ impl Graph {
             .ok_or(Error::InvalidValue)
     }
 
-    /// What a node does, to be changed.
+    /// Returns a node's work, to be changed.
     pub fn work_mut(&mut self, id: NodeId) -> Result<&mut Work> {
         self.nodes
             .get_mut(&id)
@@ -383,7 +383,7 @@ impl Graph {
             .ok_or(Error::InvalidValue)
     }
 
-    /// Whether a node does anything in a launch; disabled ones only keep the order.
+    /// Returns the flag that enables a node. A disabled node only keeps the order.
     pub fn enabled(&mut self, id: NodeId) -> Result<&mut bool> {
         self.nodes
             .get_mut(&id)
@@ -391,7 +391,7 @@ impl Graph {
             .ok_or(Error::InvalidValue)
     }
 
-    /// An order that respects the edges.
+    /// Sorts the nodes by an order that respects the edges.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] if the edges close a circle.
@@ -413,7 +413,7 @@ impl Graph {
         Ok(out)
     }
 
-    /// A copy with nodes of its own, and which old node became which new one.
+    /// Copies the graph with nodes of its own. Returns the new node of each old one, too.
     pub fn copy(&self) -> (Graph, BTreeMap<NodeId, NodeId>) {
         let map: BTreeMap<NodeId, NodeId> = self
             .nodes
@@ -465,7 +465,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The memory nodes of a launch, in order.
+    /// Lists the memory nodes of a launch, in order.
     pub fn memories(&self) -> Vec<Arc<GraphMemory>> {
         let mut out = Vec::new();
         for n in self.nodes.values() {
@@ -478,7 +478,7 @@ impl Graph {
         out
     }
 
-    /// The whole graph as operations of one stream.
+    /// Makes the whole graph operations of one stream.
     pub fn ops(
         &self,
         device: &DeviceSpec,
@@ -497,8 +497,8 @@ impl Graph {
 }
 
 fn word(address: u64, wide: bool) -> u64 {
-    // SAFETY: the caller checked that the word is in memory the device can reach; it is written by
-    // other threads, so it is read as a whole and afresh every time.
+    // SAFETY: the caller checked that the word is in memory the device can reach. Other threads
+    // write it, so it is read as a whole and afresh every time.
     unsafe {
         if wide {
             (address as *const u64).read_volatile()
@@ -519,7 +519,7 @@ fn compares(now: u64, value: u64, wide: bool, how: u32) -> bool {
 }
 
 impl Work {
-    /// As operations of a stream. Memory of memory nodes must have been taken.
+    /// Makes it operations of a stream. Memory of memory nodes must have been taken.
     pub fn ops(
         &self,
         device: &DeviceSpec,

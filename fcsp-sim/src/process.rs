@@ -1,8 +1,7 @@
 //! This process's place on the machine, and the device memory it holds.
 //!
-//! Memory is taken under the file's lock: the sum over all live processes never passes the device's
-//! capacity, and what a dead process held counts as free from the moment the kernel closed its
-//! file.
+//! Memory is taken under the file's lock. The sum over all live processes never passes the device's
+//! capacity. A dead process's memory counts as free as soon as the kernel has closed its file.
 
 use crate::error::{Error, Result};
 use crate::region::{Locked, MAX_PROCESSES, Region};
@@ -32,7 +31,7 @@ pub struct Process {
     slot: usize,
 }
 
-/// What a live process holds on a device.
+/// Use of a device by a live process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
     /// Process id.
@@ -96,12 +95,12 @@ impl Process {
         })
     }
 
-    /// This process's slot number.
+    /// Returns this process's slot number.
     pub fn slot(&self) -> usize {
         self.slot
     }
 
-    /// This process's use of a device.
+    /// Returns this process's use of a device.
     pub fn usage(&self, device: usize) -> &crate::region::Usage {
         &self.region.process(self.slot).usage[device]
     }
@@ -147,7 +146,7 @@ impl Process {
         }
         let peak = &self.region.engine(device).peak;
         if self.total(device).saturating_add(bytes) > peak.load(Relaxed) {
-            // The dead hold nothing.
+            // Dead processes hold nothing.
             self.reap_all(&lock);
             peak.fetch_max(self.total(device).saturating_add(bytes), Relaxed);
         }
@@ -171,7 +170,7 @@ impl Process {
         }
     }
 
-    /// Free and total bytes of a device, after forgetting the dead.
+    /// Returns free and total bytes of a device, without dead processes' bytes.
     pub fn memory(&self, device: usize) -> (u64, u64) {
         let capacity = self.topology.devices[device].memory;
         let used = used(&self.region, device);
@@ -179,7 +178,7 @@ impl Process {
     }
 }
 
-/// Bytes in use on a device by live processes.
+/// Returns the bytes in use on a device by live processes.
 pub fn used(region: &Region, device: usize) -> u64 {
     live(region)
         .map(|(_, s)| {
@@ -191,12 +190,12 @@ pub fn used(region: &Region, device: usize) -> u64 {
         .sum()
 }
 
-/// Most bytes that live processes ever held on a device at once: what no observer could miss.
+/// Returns the most bytes that live processes ever held on a device at once. No sampling misses it.
 pub fn peak(region: &Region, device: usize) -> u64 {
     region.engine(device).peak.load(Relaxed)
 }
 
-/// Live processes and their slots, read without changing anything.
+/// Lists live processes and their slots, read without changing anything.
 fn live(region: &Region) -> impl Iterator<Item = (usize, &crate::region::ProcessSlot)> {
     region
         .processes()
@@ -205,7 +204,7 @@ fn live(region: &Region) -> impl Iterator<Item = (usize, &crate::region::Process
         .filter(|(i, s)| s.pid.load(Relaxed) != 0 && region.is_alive(*i))
 }
 
-/// What each live process holds on a device.
+/// Lists each live process's use of a device.
 pub fn holdings(region: &Region, device: usize) -> Vec<Holding> {
     let now = crate::clock::now();
     live(region)
@@ -222,13 +221,13 @@ pub fn holdings(region: &Region, device: usize) -> Vec<Holding> {
         .collect()
 }
 
-/// What is added to a process number in the lists of a system whose driver knows the numbers of the
-/// first PID namespace. Above the numbers of ordinary systems, so that none is taken for another
+/// Offset of process numbers in the lists of a system whose driver knows the numbers of the first
+/// PID namespace. It is above the numbers of ordinary systems, so that none is taken for another
 /// process's.
 pub const HOST_NUMBERS: u32 = 1_000_000;
 
-/// As [`holdings`], by the numbers under which a management library lists processes: others than
-/// their own where the word `hostpid` stands in `FCSP_SIM_NVML`.
+/// Lists [`holdings`] by the process numbers of a management library. They differ from the
+/// processes' own if `FCSP_SIM_NVML` has the word `hostpid`.
 pub fn listed(region: &Region, device: usize) -> Vec<Holding> {
     let variant = std::env::var("FCSP_SIM_NVML").unwrap_or_default();
     let more = if variant.split(',').any(|word| word.trim() == "hostpid") {
@@ -244,7 +243,7 @@ pub fn listed(region: &Region, device: usize) -> Vec<Holding> {
 /// Adds device time to a process's account and to its current window.
 pub fn add_busy(u: &crate::region::Usage, at: u64, ns: u64) {
     // Relaxed: a statistic. Two contexts of one process that turn the window over together can lose
-    // a piece of it.
+    // a part of it.
     u.busy_ns.fetch_add(ns, Relaxed);
     let start = u.window.load(Relaxed);
     if at >= start + WINDOW_NS {

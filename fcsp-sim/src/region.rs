@@ -1,9 +1,9 @@
-//! The state file: what the processes of one simulated machine share.
+//! The state file, which all processes of one simulated machine share.
 //!
-//! It plays the part of the kernel driver: who holds how much of which device, and whose turn it
-//! is. Every word is an atomic, so a reader never needs the lock; changes that must agree with each
-//! other (claiming a slot, taking memory) are made under a lock of the file itself, which the
-//! kernel drops when its holder dies.
+//! It plays the part of the kernel driver: it has each process's memory on each device, and the
+//! order of their work. Every word is an atomic, so a reader never needs the lock. Changes that
+//! must agree with each other (claiming a slot, taking memory) are made under a lock of the file
+//! itself. The kernel drops that lock when its holder dies.
 
 use crate::spec::{MAX_DEVICES, Topology};
 use std::fs::{File, OpenOptions};
@@ -85,10 +85,9 @@ pub struct EngineState {
     /// 0 free, else 1 + the lane that has the engine.
     pub holder: AtomicU32,
     _pad: u32,
-    /// When the engine's work so far ends, on the shared clock.
+    /// End of the engine's work so far, on the shared clock.
     pub free_at: AtomicU64,
-    /// When the holder must have finished its current piece; a holder far beyond it may be passed
-    /// over.
+    /// Deadline of the holder's current quantum. A holder far beyond it may be passed over.
     pub lease: AtomicU64,
     /// Device time used by all, in nanoseconds, including processes that are gone.
     pub busy_ns: AtomicU64,
@@ -124,7 +123,7 @@ struct Shared {
     engines: [EngineState; MAX_DEVICES],
 }
 
-/// Why the state file could not be used.
+/// A failure to use the state file.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
     /// An operating system call failed.
@@ -132,7 +131,7 @@ pub enum RegionError {
     Io {
         /// The state file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is not a state file of this version and topology.
@@ -140,7 +139,7 @@ pub enum RegionError {
     Mismatch {
         /// The state file.
         path: PathBuf,
-        /// What differs.
+        /// The difference.
         why: String,
     },
 }
@@ -148,8 +147,8 @@ pub enum RegionError {
 /// The mapped state file.
 #[derive(Debug)]
 pub struct Region {
-    /// Holds the locks. Another open than the one that is mapped: a mapping keeps its open file
-    /// alive, and with it the locks, in a forked child that has closed every descriptor.
+    /// Open file that holds the locks. It is not the mapped open file. A mapping keeps its open
+    /// file and its locks alive, even in a forked child that has closed every descriptor.
     file: File,
     id: (u64, u64),
     shared: *const Shared,
@@ -157,7 +156,7 @@ pub struct Region {
     threads: Mutex<()>,
     /// 1 + the slot that this open of the file holds; its own lock never conflicts with itself.
     own: AtomicU32,
-    /// Set in a forked child once it has let go of the file.
+    /// True in a forked child once it has closed the file.
     abandoned: AtomicBool,
 }
 
@@ -181,20 +180,20 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// A name for the state file of such a machine: files of another version of this library do not
-/// stand in its way.
+/// Returns a name for the state file of such a machine. It differs from the names that other
+/// versions of this library use.
 pub fn file_name(topology: &Topology) -> String {
     format!("{:016x}-{VERSION}", topology.hash())
 }
 
-/// Where the state file is when `FCSP_SIM_STATE` does not say.
+/// Returns the state file's path for an environment without `FCSP_SIM_STATE`.
 pub fn default_path(topology: &Topology) -> PathBuf {
     // SAFETY: getuid takes nothing and cannot fail.
     let uid = unsafe { libc::getuid() };
     PathBuf::from(format!("/dev/shm/fcsp-sim-{uid}-{}", file_name(topology)))
 }
 
-/// The state file's path for this process's environment.
+/// Returns the state file's path for this process's environment.
 pub fn path_from_env(topology: &Topology) -> PathBuf {
     std::env::var_os("FCSP_SIM_STATE")
         .filter(|p| !p.is_empty())
@@ -319,7 +318,7 @@ impl Region {
         unsafe { &*self.shared }
     }
 
-    /// All process slots ever used.
+    /// Returns all process slots ever used.
     pub fn processes(&self) -> &[ProcessSlot] {
         // Acquire: pairs with the release in `raise_high`, so a slot that is counted is a slot that
         // was filled.
@@ -327,12 +326,12 @@ impl Region {
         &self.shared().processes[..high.min(MAX_PROCESSES)]
     }
 
-    /// The slot with this number.
+    /// Returns the slot with this number.
     pub fn process(&self, slot: usize) -> &ProcessSlot {
         &self.shared().processes[slot]
     }
 
-    /// The engine of a device.
+    /// Returns the engine of a device.
     pub fn engine(&self, device: usize) -> &EngineState {
         &self.shared().engines[device]
     }
@@ -345,7 +344,7 @@ impl Region {
             .fetch_max(slot as u32 + 1, Ordering::AcqRel);
     }
 
-    /// A number that no other object of this machine has.
+    /// Returns a number that no other object of this machine has.
     pub fn fresh_id(&self) -> u64 {
         self.shared().header.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -354,7 +353,7 @@ impl Region {
         ofd(self.file.as_raw_fd(), command, kind, at)
     }
 
-    /// Takes the file's lock. A holder that dies lets go of it.
+    /// Takes the file's lock. The kernel releases it when its holder dies.
     pub fn lock(&self) -> Locked<'_> {
         let threads = self
             .threads
@@ -386,7 +385,7 @@ impl Region {
         free
     }
 
-    /// Whether somebody holds the slot's liveness lock.
+    /// Returns true if a process holds the slot's liveness lock.
     pub fn is_alive(&self, slot: usize) -> bool {
         // Relaxed: written once, before this open of the file has anything to lose.
         self.own.load(Ordering::Relaxed) == slot as u32 + 1
@@ -395,9 +394,9 @@ impl Region {
                 .is_some_and(|kind| kind != libc::F_UNLCK)
     }
 
-    /// Lets go of the file in a forked child, where it shares the parent's liveness lock: were it
-    /// kept open, the parent would seem alive for as long as the child is. Does so once, however
-    /// often it is called.
+    /// Closes the file in a forked child, where it shares the parent's liveness lock. With the file
+    /// open, the parent would seem alive as long as the child is. Only the first call has an
+    /// effect.
     pub fn abandon_in_child(&self) {
         // Relaxed: closing twice is what must not happen, and one thread gets `false`.
         if self.abandoned.swap(true, Ordering::Relaxed) {
@@ -419,7 +418,7 @@ impl Drop for Region {
     }
 }
 
-/// What file a descriptor stands for: device and inode. Async-signal-safe.
+/// Returns the device and inode of a descriptor's file. Async-signal-safe.
 fn identity(fd: i32) -> Option<(u64, u64)> {
     // SAFETY: stat is plain data for which all zeroes is valid.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
@@ -428,8 +427,8 @@ fn identity(fd: i32) -> Option<(u64, u64)> {
     (r == 0).then_some((stat.st_dev, stat.st_ino))
 }
 
-/// One operation on an open-file-description lock of one byte; the lock's type afterwards, or
-/// nothing on failure.
+/// Performs one operation on an open-file-description lock of one byte. Returns the lock's type
+/// afterwards, or nothing on failure.
 fn ofd(fd: i32, command: i32, kind: i32, at: i64) -> Option<i32> {
     // SAFETY: flock is plain data for which all zeroes is valid; l_pid must be 0 for these locks.
     let mut l: libc::flock = unsafe { std::mem::zeroed() };

@@ -1,8 +1,8 @@
-//! Handles of one kind, and what is known of those that are dead.
+//! Handles of one kind, with a record of destroyed objects.
 //!
-//! As with a real driver, whose handles are addresses of heap memory, the handle of a destroyed
-//! object is the next new one: a stale handle can name a new object of the same kind, and then
-//! nobody notices. Where it names none, [`Table::get`] ends the program.
+//! A real driver's handles are addresses of heap memory. There, as here, the handle of a destroyed
+//! object is the next new one. A stale handle can therefore name a new object of the same kind,
+//! unnoticed. A stale handle that names no object makes [`Table::get`] end the program.
 
 use crate::strict::{End, Rule, fatal, is_on};
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ struct State<T> {
     live: HashMap<u64, Arc<T>>,
     /// Handles of destroyed objects. The last one destroyed is used first.
     free: Vec<u64>,
-    /// How the object of each free handle ended.
+    /// End of each free handle's object.
     ended: HashMap<u64, End>,
     /// Handles made so far.
     made: u64,
@@ -50,8 +50,8 @@ impl<T> State<T> {
 }
 
 impl<T> Table<T> {
-    /// No objects. `kind` names them in messages; `tag` is above bit 40 of their handles and this
-    /// table's alone.
+    /// Makes a table without objects. `kind` names them in messages; `tag` is above bit 40 of their
+    /// handles and this table's alone.
     pub fn new(kind: &'static str, tag: u64) -> Self {
         Self::with_reuse(kind, tag, is_on(Rule::Reuse))
     }
@@ -78,7 +78,7 @@ impl<T> Table<T> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A handle for an object that is made from it.
+    /// Adds an object that is made from its own handle.
     pub fn add_with(&self, make: impl FnOnce(u64) -> T) -> (u64, Arc<T>) {
         let reused = self.reuse.then(|| self.write().free.pop()).flatten();
         let handle = reused.unwrap_or_else(|| {
@@ -95,7 +95,7 @@ impl<T> Table<T> {
         (handle, object)
     }
 
-    /// A handle for an object.
+    /// Adds an object, and returns its handle.
     pub fn add(&self, object: T) -> u64 {
         self.add_with(|_| object).0
     }
@@ -108,9 +108,9 @@ impl<T> Table<T> {
         state.live.insert(handle, object);
     }
 
-    /// The object of a handle that the real driver follows, and refuses by a code if the object is
-    /// dead. Ends the program if there never was one, except for the null handle; for a dead one
-    /// under [`Rule::Checked`].
+    /// Finds the object of a handle that the real driver follows, and refuses by a code if the
+    /// object is dead. Ends the program if there never was one, except for the null handle. Under
+    /// [`Rule::Checked`], it also ends the program for a dead one.
     ///
     /// # Errors
     /// What is wrong with the handle.
@@ -119,7 +119,7 @@ impl<T> Table<T> {
             .map_err(|s| self.refuse_unless_dead(handle, s))
     }
 
-    /// Destroys a handle as [`Table::checked`] finds it; its object.
+    /// Destroys a handle as [`Table::checked`] finds it. Returns its object.
     ///
     /// # Errors
     /// As [`Table::checked`].
@@ -135,13 +135,13 @@ impl<T> Table<T> {
         self.refuse(handle, stale)
     }
 
-    /// Whether a handle's object was destroyed, and no other has it since.
+    /// Returns true if a handle's object was destroyed, and no other has the handle since.
     pub fn is_dead(&self, handle: u64) -> bool {
         self.read().ended.contains_key(&handle)
     }
 
-    /// The object of a handle that the real driver follows without a look. Ends the program if
-    /// there is none, except for the null handle.
+    /// Finds the object of a handle that the real driver follows without a look. Ends the program
+    /// if there is none, except for the null handle.
     ///
     /// # Errors
     /// [`Stale::Null`] for 0; [`Stale::Unknown`] if [`Rule::Handles`] is off.
@@ -149,7 +149,7 @@ impl<T> Table<T> {
         self.look_up(handle).map_err(|s| self.refuse(handle, s))
     }
 
-    /// The object of a handle that the real driver looks up before it uses it.
+    /// Finds the object of a handle that the real driver looks up before it uses it.
     ///
     /// # Errors
     /// What is wrong with the handle.
@@ -192,7 +192,7 @@ impl<T> Table<T> {
         fatal(&self.describe(handle))
     }
 
-    /// What is known of a handle that names no live object.
+    /// Describes a handle that names no live object.
     pub fn describe(&self, handle: u64) -> String {
         match self.read().ended.get(&handle) {
             Some(end) => format!("{} {handle:#x} was destroyed by {end}", self.kind),
@@ -203,7 +203,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// The handle of an object that passes.
+    /// Finds the handle of an object that passes.
     pub fn handle_of(&self, hit: impl Fn(&T) -> bool) -> Option<u64> {
         let state = self.read();
         state.live.iter().find(|(_, o)| hit(o)).map(|(h, _)| *h)
@@ -229,7 +229,7 @@ impl<T> Table<T> {
         self.read().live.values().for_each(f);
     }
 
-    /// Whether an object passes.
+    /// Returns true if an object passes.
     pub fn any(&self, hit: impl Fn(&T) -> bool) -> bool {
         self.read().live.values().any(|o| hit(o))
     }
