@@ -28,7 +28,7 @@ fn defined(source: &str, room: &str, out: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The function that a symbol names: itself, or what was mangled as `_Z<length><name>...`.
+/// Returns the function that a symbol names: itself, or what was mangled as `_Z<length><name>...`.
 fn plain(symbol: &str) -> &str {
     let Some(rest) = symbol.strip_prefix("_Z") else {
         return symbol;

@@ -4,7 +4,7 @@
 //! time and then passes it to the next waiting context, round robin; a context that runs out of
 //! work lets go at once.
 //!
-//! Device time is nominal: a piece of work starts when the engine's work before it ended (or when
+//! Device time is nominal: work starts when the engine's work before it ended (or when
 //! it was submitted, if later) and takes exactly its declared duration. The host thread that plays
 //! the engine may wake late; it then starts the next piece as of when it should have, at most
 //! [`LAG_NS`] in the past. So rates do not depend on how well the host sleeps.
@@ -19,12 +19,12 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// Device time a context may use before the next one's turn.
 pub const SLICE_NS: u64 = 2_000_000;
-/// How far in the past late work may be said to have started.
+/// Longest time that late work's start may be dated back.
 pub const LAG_NS: u64 = 2_000_000;
 /// How long a holder may overrun its piece before others pass it over: a stopped process must not
 /// stop the device.
 const OVERRUN_NS: u64 = 50_000_000;
-/// How often a waiter looks whether the holder still lives.
+/// Interval at which a waiter checks whether the holder still lives.
 const POLL_NS: u64 = 5_000_000;
 
 const IDLE: u32 = 1;
@@ -122,7 +122,7 @@ impl Lane {
         self.index as u32 + 1
     }
 
-    /// The next waiting lane after this one, going round.
+    /// Returns the next waiting lane after this one, going round.
     fn next_waiting(&self) -> Option<usize> {
         let e = self.engine();
         (1..MAX_LANES)
@@ -252,7 +252,7 @@ impl Lane {
         }
     }
 
-    /// Lets go of the engine: this context has nothing to run.
+    /// Releases the engine: this context has nothing to run.
     pub fn idle(&mut self) {
         if std::mem::take(&mut self.held) {
             let e = self.engine();

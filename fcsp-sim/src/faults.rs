@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The environment variable with the rules.
 pub const VARIABLE: &str = "FCSP_SIM_FAULTS";
 
-/// How the names of each simulated library's functions begin.
+/// Prefixes of each simulated library's functions.
 const PREFIXES: [&str; 12] = [
     "cu", "nvml", "hip", "__hip", "rsmi_", "amdsmi_", "ze", "acl", "rt", "dcmi_", "syn", "hlml_",
 ];
@@ -53,7 +53,7 @@ struct Site {
     rules: Vec<Rule>,
 }
 
-/// What a call must do in place of, or after, its effect.
+/// The fault that a call shows in place of, or after, its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Verdict {
     /// Return this code and have no effect.
@@ -70,7 +70,7 @@ pub struct Faults {
     sites: HashMap<String, Site>,
 }
 
-/// Why a fault text was not understood.
+/// The error in a fault text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// A rule of no known form.
@@ -174,7 +174,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Whether there are no rules, which lets callers skip [`Faults::enter`] entirely.
+    /// Returns true if there are no rules, which lets callers skip [`Faults::enter`] entirely.
     pub fn is_empty(&self) -> bool {
         self.sites.is_empty()
     }
@@ -205,7 +205,7 @@ impl Faults {
 
 type Parsed = Result<Faults, FaultError>;
 
-/// This process's rules as the environment had them at the first call.
+/// The rules of this process, as the environment had them at the first call.
 static PARSED: First<Parsed> = First::new();
 
 fn from_env() -> &'static Parsed {

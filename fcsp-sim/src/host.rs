@@ -47,7 +47,8 @@ impl Mapping {
         Ok(Self { base, len })
     }
 
-    /// Zeroed memory, `align` a power of two of at least a page. `len` is rounded up to host pages.
+    /// Maps zeroed memory, `align` a power of two of at least a page. `len` is rounded up to host
+    /// pages.
     pub fn zeroed(len: u64, align: u64) -> Result<Self> {
         let len = len
             .checked_next_multiple_of(4096)
@@ -60,12 +61,12 @@ impl Mapping {
         Self::map(len, align, hint, libc::PROT_NONE)
     }
 
-    /// First address.
+    /// Returns the first address.
     pub fn base(&self) -> u64 {
         self.base
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub fn size(&self) -> u64 {
         self.len
     }
@@ -169,7 +170,7 @@ impl Drop for Mapping {
     }
 }
 
-/// An unnamed file of `len` bytes that can travel to other processes. `name` shows in
+/// Makes an unnamed file of `len` bytes that can travel to other processes. `name` shows in
 /// `/proc/self/fd`.
 pub fn shared_file(name: &str, len: u64) -> Result<File> {
     let name = std::ffi::CString::new(name).map_err(|_| Error::InvalidValue)?;
@@ -184,7 +185,7 @@ pub fn shared_file(name: &str, len: u64) -> Result<File> {
     Ok(file)
 }
 
-/// The name that `shared_file` gave to the file behind a descriptor, if it was one.
+/// Returns the name that `shared_file` gave to the file behind a descriptor, if it was one.
 pub fn shared_name(fd: i32) -> Option<String> {
     let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
     let text = link.to_str()?.strip_prefix("/memfd:")?;

@@ -14,9 +14,9 @@ fn word(ticket: &[u8; 64], i: usize) -> u64 {
 }
 
 impl Memory {
-    /// A ticket for the allocation that starts at or contains an address. The memory is copied into
-    /// a shared file in place the first time, so the caller has made sure that no work in flight
-    /// writes to it.
+    /// Returns a ticket for the allocation that starts at or contains an address. The memory is
+    /// copied into a shared file in place the first time, so the caller has made sure that no work
+    /// in flight writes to it.
     pub fn ipc_export(&self, address: u64) -> Result<[u8; 64]> {
         let (fd, offset, r) = self.share(address)?;
         let mut ticket = [0; 64];

@@ -106,7 +106,7 @@ impl Launch {
         Ok(())
     }
 
-    /// The launch as an operation of a stream.
+    /// Returns the launch as an operation of a stream.
     pub fn op(&self, device: &DeviceSpec, memory: &Arc<Memory>) -> Op {
         let (me, memory) = (self.clone(), memory.clone());
         let effect: Effect = Box::new(move || me.effect(&memory));

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Largest request that takes small pages, on devices that have them.
 const SMALL_PAGED: u64 = 1 << 20;
 
-/// What is at an address.
+/// The memory at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Plain device memory.
@@ -49,7 +49,7 @@ pub struct Range {
     pub base: u64,
     /// Bytes asked for.
     pub size: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The device it is on or was made for.
     pub device: usize,
@@ -60,7 +60,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// Whether the device reads it as its own memory.
+    /// Returns true if the device reads it as its own memory.
     pub fn on_device(&self) -> bool {
         !matches!(self.kind, Kind::Host(_) | Kind::Registered(_))
     }
@@ -120,7 +120,7 @@ impl Inner {
 }
 
 impl Memory {
-    /// No memory yet.
+    /// Makes an account without memory.
     pub fn new(process: Arc<Process>) -> Self {
         Self {
             process,
@@ -155,12 +155,13 @@ impl Memory {
         );
     }
 
-    /// The allocation that an address lies in.
+    /// Returns the allocation that an address lies in.
     pub fn find(&self, address: u64) -> Option<Range> {
         self.lock().find(address)
     }
 
-    /// Whether the device may touch these bytes, as its own memory or as host memory it can see.
+    /// Returns true if the device may touch these bytes, as its own memory or as host memory it can
+    /// see.
     pub fn covers(&self, address: u64, len: u64) -> bool {
         let inner = self.lock();
         let mut at = address;
@@ -396,8 +397,8 @@ impl Memory {
         Ok(at)
     }
 
-    /// The device touches these bytes: managed pages among them become resident. Where the device
-    /// has no room they stay on the host, as a real device would evict and go on.
+    /// Touches these bytes from the device: managed pages among them become resident. Where the
+    /// device has no room they stay on the host, as a real device would evict and go on.
     pub fn touch(&self, address: u64, len: u64) {
         let mut inner = self.lock();
         let Some(r) = inner.find(address).filter(|r| r.kind == Kind::Managed) else {

@@ -26,7 +26,7 @@ pub fn disclaim() {
     OWNER.store(0, Ordering::Relaxed);
 }
 
-/// Whether another process, of which this is a copy, had begun to use the library.
+/// Returns true if another process, of which this is a copy, had begun to use the library.
 pub fn is_child() -> bool {
     match OWNER.load(Ordering::Relaxed) {
         0 => false,

@@ -13,7 +13,7 @@ use crate::process::Account;
 use crate::slab::UNIT;
 use std::collections::BTreeMap;
 
-/// What a pool reserves at a time.
+/// Bytes that a pool reserves at a time.
 pub const STEP: u64 = 32 << 20;
 
 /// Sizes, in bytes.
@@ -49,7 +49,7 @@ pub struct Pool {
     /// The three reuse policies, by attribute number from 1. Kept for the application; reuse does
     /// not depend on them.
     pub reuse: [u32; 3],
-    /// Whether it is the device's default pool, which cannot be destroyed.
+    /// True if it is the device's default pool, which cannot be destroyed.
     pub default: bool,
     /// Destroyed by the application, alive until its last allocation is freed.
     pub dying: bool,
@@ -87,8 +87,8 @@ impl Pool {
         (first..=last).filter(|i| !self.steps[*i as usize]).count() as u64
     }
 
-    /// Where `size` bytes go: first where nothing new is reserved, else at the lowest place that
-    /// has room.
+    /// Finds a place for `size` bytes: first where nothing new is reserved, else at the lowest
+    /// place that has room.
     fn place(&self, size: u64) -> Option<u64> {
         let mut fallback = None;
         for (&at, &len) in &self.free {
@@ -149,7 +149,7 @@ impl Pool {
         }
     }
 
-    /// Whole steps without an allocation, highest first, until `keep` bytes are left.
+    /// Finds whole steps without an allocation, highest first, until `keep` bytes are left.
     fn releasable(&self, keep: u64) -> Vec<usize> {
         let spare = (self.sizes.reserved.saturating_sub(keep) / STEP) as usize;
         let idle = |i: &usize| {
@@ -306,8 +306,8 @@ impl Memory {
         Ok((id, ticket))
     }
 
-    /// The stream has reached a free: unless the same stream took the memory again, everybody may
-    /// have it now.
+    /// Notes that the stream has reached a free: unless the same stream took the memory again,
+    /// everybody may have it now.
     pub fn pool_retire(&self, id: u64, ticket: u64) {
         let mut inner = self.lock();
         inner.leaving.remove(&ticket);
@@ -345,7 +345,7 @@ impl Memory {
         Ok(())
     }
 
-    /// What a synchronisation does to the pools of a device.
+    /// Trims the pools of a device, as a synchronisation does.
     pub fn pools_synchronised(&self, device: usize) {
         let over: Vec<(u64, u64)> = {
             let inner = self.lock();

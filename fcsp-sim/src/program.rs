@@ -28,14 +28,14 @@ pub struct Variable {
     pub size: usize,
 }
 
-/// What an image holds.
+/// The contents of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// Kernels that the image declares.
     pub kernels: Vec<Kernel>,
     /// Variables that the image declares.
     pub variables: Vec<Variable>,
-    /// Whether any other kernel name is accepted.
+    /// True if any other kernel name is accepted.
     pub open: bool,
 }
 
@@ -46,8 +46,8 @@ const BINARY: [[u8; 4]; 3] = [
     [0xb1, 0x43, 0x62, 0x46],
 ];
 
-/// The parameters of the kernels that the simulator really runs, for images that do not declare
-/// them.
+/// Returns the parameters of the kernels that the simulator really runs, for images that do not
+/// declare them.
 fn built_in(name: &str) -> Option<&'static [usize]> {
     Some(match name {
         "fcsp_fill" => &[8, 4, 8],
@@ -72,12 +72,12 @@ fn layout(sizes: &[usize]) -> Vec<(usize, usize)> {
 }
 
 impl Program {
-    /// Whether these first four bytes are those of a binary image.
+    /// Returns true if these first four bytes are those of a binary image.
     pub fn is_binary(first: [u8; 4]) -> bool {
         BINARY.contains(&first)
     }
 
-    /// An image that is not text.
+    /// Makes an image that is not text.
     pub fn binary() -> Self {
         Self {
             kernels: Vec::new(),
@@ -86,7 +86,7 @@ impl Program {
         }
     }
 
-    /// The kernel of a name.
+    /// Finds the kernel of a name.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the image has none.
@@ -180,7 +180,7 @@ fn strip_comments(text: &str) -> String {
     out + rest
 }
 
-/// A statement without the directives before it, which end with their line and not with a
+/// Returns a statement without the directives before it, which end with their line and not with a
 /// semicolon.
 fn after_directives(statement: &str) -> &str {
     let mut rest = statement.trim();

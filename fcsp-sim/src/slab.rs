@@ -18,7 +18,7 @@ pub struct Slab {
 }
 
 impl Slab {
-    /// An empty slab over `mapping`, which is one page.
+    /// Makes an empty slab over `mapping`, which is one page.
     pub fn new(mapping: Mapping) -> Self {
         assert_eq!(mapping.size(), PAGE);
         Self {
@@ -43,7 +43,7 @@ impl Slab {
         }
     }
 
-    /// The lowest place with room for `bytes`, now taken.
+    /// Takes the lowest place with room for `bytes`.
     pub fn alloc(&mut self, bytes: u64) -> Option<u64> {
         let n = bytes.max(1).div_ceil(UNIT) as usize;
         let (mut at, mut run) = (0, 0);
@@ -71,7 +71,7 @@ impl Slab {
         self.live == 0
     }
 
-    /// Whether the address is in this slab.
+    /// Returns true if the address is in this slab.
     pub fn holds(&self, address: u64) -> bool {
         (self.mapping.base()..self.mapping.base() + PAGE).contains(&address)
     }

@@ -1,4 +1,4 @@
-//! Which devices the simulated machine has.
+//! The devices of the simulated machine.
 //!
 //! `FCSP_SIM` names a topology and overrides, e.g. `h100x2,memory=4GiB,context=64MiB,sm=132`.
 //! Identity (UUID, PCI address) follows from the model and the index alone, so every process and
@@ -12,7 +12,7 @@ pub const MAX_DEVICES: usize = 16;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Why a topology text was not understood.
+/// The error in a topology text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("FCSP_SIM: {0}")]
 pub struct SpecError(String);
@@ -24,9 +24,9 @@ pub struct DeviceSpec {
     pub index: usize,
     /// Marketing name, as the vendor's own tools print it.
     pub name: String,
-    /// What the compute API calls the total memory.
+    /// Total memory by the compute API.
     pub memory: u64,
-    /// What the management API reports beyond `memory` as held by the firmware.
+    /// Bytes beyond `memory` that the management API reports as held by the firmware.
     pub reserved: u64,
     /// Taken by each context for as long as it lives.
     pub context: u64,
@@ -59,8 +59,8 @@ pub struct DeviceSpec {
     pub power_limit_mw: u32,
 }
 
-/// Seed-dependent 64-bit FNV-1a, used where an identity must be the same in every process and
-/// build.
+/// Computes a seed-dependent 64-bit FNV-1a hash, used where an identity must be the same in every
+/// process and build.
 pub fn fnv(seed: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| {
         (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
@@ -68,7 +68,7 @@ pub fn fnv(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 impl DeviceSpec {
-    /// The 16 bytes behind the device's UUID, a version 4 UUID in form.
+    /// Returns the 16 bytes behind the device's UUID, a version 4 UUID in form.
     pub fn uuid(&self) -> [u8; 16] {
         let text = format!("{}/{}", self.name, self.index);
         let mut out = [0; 16];
@@ -98,7 +98,7 @@ impl DeviceSpec {
         s
     }
 
-    /// PCI bus number; domain and device number are 0.
+    /// Returns the PCI bus number; domain and device number are 0.
     pub fn pci_bus(&self) -> u32 {
         0x18 + 0x11 * self.index as u32 % 0xe0
     }
@@ -129,14 +129,14 @@ impl Topology {
         }
     }
 
-    /// A hash of everything in the topology, so that processes with different devices never share a
-    /// state file.
+    /// Returns a hash of everything in the topology, so that processes with different devices never
+    /// share a state file.
     pub fn hash(&self) -> u64 {
         fnv(0, format!("{self}").as_bytes())
     }
 
-    /// The devices that a visibility list leaves (indices and UUID prefixes, separated by commas),
-    /// in its order.
+    /// Returns the devices that a visibility list leaves (indices and UUID prefixes, separated by
+    /// commas), in its order.
     ///
     /// As with the vendor's own variable, the list ends at the first entry that names no device,
     /// and an entry that names a device twice leaves none at all.

@@ -95,23 +95,23 @@ impl Event {
         self.changed.notify_all();
     }
 
-    /// The latest recording's number.
+    /// Returns the latest recording's number.
     pub fn latest(&self) -> u64 {
         self.state().recorded
     }
 
-    /// Whether a recording was reached.
+    /// Returns true if a recording was reached.
     pub fn is_reached(&self, version: u64) -> bool {
         self.state().reached >= version
     }
 
-    /// Whether the latest recording was reached; true if there is none.
+    /// Returns true if the latest recording was reached, or if there is none.
     pub fn is_done(&self) -> bool {
         let s = self.state();
         s.reached >= s.recorded
     }
 
-    /// When the latest recording was reached, in nanoseconds of the shared clock.
+    /// Returns when the latest recording was reached, in nanoseconds of the shared clock.
     ///
     /// # Errors
     /// [`Error::InvalidHandle`] if it was never recorded, [`Error::NotReady`] if it was not reached
@@ -183,13 +183,13 @@ thread_local! {
     static DEVICE_SIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether the caller is a host function run by the device.
+/// Returns true if the caller is a host function run by the device.
 pub fn on_device_thread() -> bool {
     DEVICE_SIDE.with(std::cell::Cell::get)
 }
 
 impl Timeline {
-    /// No streams but the legacy one, no threads.
+    /// Makes an order with the legacy stream only, and without threads.
     pub fn new(process: Arc<Process>, device: usize) -> Arc<Self> {
         let t = Self {
             process,
@@ -231,7 +231,7 @@ impl Timeline {
         }
     }
 
-    /// The error that ended the context, if one did.
+    /// Returns the error that ended the context, if one did.
     pub fn check(&self) -> Result {
         // Acquire: pairs with the release in `lose`; who sees the flag sees the reason.
         if self.has_lost.load(Ordering::Acquire) {
@@ -255,7 +255,7 @@ impl Timeline {
         }
     }
 
-    /// Whether the first operation of a stream may start.
+    /// Returns true if the first operation of a stream may start.
     fn may_run(s: &State, stream: u64) -> bool {
         let Some(q) = s.queues.get(&stream) else {
             return false;
@@ -280,7 +280,7 @@ impl Timeline {
             }
     }
 
-    /// Whether a stream has nothing unfinished that a new operation would come after.
+    /// Returns true if a stream has nothing unfinished that a new operation would come after.
     fn is_clear(s: &State, stream: u64) -> bool {
         let empty = |id: &u64| s.queues.get(id).is_none_or(|q| q.entries.is_empty());
         match s.queues.get(&stream) {
@@ -381,11 +381,11 @@ impl Timeline {
         self.done.notify_all();
     }
 
-    /// The worker.
+    /// Runs the worker.
     fn play(self: Arc<Self>) {
         DEVICE_SIDE.with(|d| d.set(true));
         clock::exact_sleeps();
-        // Without a place in the rota the work is done without taking turns rather than never.
+        // Without a place in the rota the work is done out of turn rather than never.
         let mut lane = Lane::open(self.process.clone(), self.device).ok();
         let mut s = self.lock();
         loop {

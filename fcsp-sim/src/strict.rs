@@ -67,7 +67,7 @@ const DEFAULT: u32 = ALL;
 /// Set in [`RULES`] once the environment was read.
 const READ: u32 = 1 << 31;
 
-/// The rules that hold, as bits, with [`READ`]. Computed by whoever asks first. Two threads that
+/// The rules that hold, as bits, with [`READ`]. The first reader computes them. Two threads that
 /// ask at once compute the same value, so nobody waits and a forked child never finds it half done.
 static RULES: AtomicU32 = AtomicU32::new(0);
 
@@ -104,7 +104,7 @@ pub fn check() -> Result<(), String> {
         .map_err(|word| format!("{VARIABLE}: '{word}' is no rule; write {forms}"))
 }
 
-/// Whether a rule holds.
+/// Returns true if a rule holds.
 pub fn is_on(rule: Rule) -> bool {
     // Relaxed: the word says everything by itself.
     let mut rules = RULES.load(Ordering::Relaxed);
@@ -143,7 +143,7 @@ impl Drop for Call {
     }
 }
 
-/// The function that this thread is in; on the threads that play the device there is none.
+/// Returns the function that this thread is in; on the threads that play the device there is none.
 pub fn call() -> &'static str {
     CALL.try_with(Cell::get)
         .ok()
@@ -151,7 +151,7 @@ pub fn call() -> &'static str {
         .unwrap_or("the device")
 }
 
-/// How an object ended.
+/// The end of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct End {
     call: &'static str,
@@ -159,7 +159,7 @@ pub struct End {
 }
 
 impl End {
-    /// An end by this thread's call, now.
+    /// Records an end by this thread's call, now.
     pub fn now() -> Self {
         Self {
             call: call(),
@@ -175,8 +175,8 @@ impl std::fmt::Display for End {
     }
 }
 
-/// Who led to the driver's call: library and offset of the nearest frame outside this library, then
-/// those of the libraries behind it. Nothing where the stack cannot be read.
+/// Names the callers that led to the driver's call: library and offset of the nearest frame outside
+/// this library, then those of the libraries behind it. Nothing where the stack cannot be read.
 fn callers() -> String {
     let locate = |at: *const c_void| -> Option<(u64, String)> {
         // SAFETY: Dl_info is plain data for which all zeroes is valid.

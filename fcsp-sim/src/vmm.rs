@@ -47,13 +47,13 @@ struct Physical {
     inode: u64,
     /// Held by nothing but a descriptor: on the device, attributed to nobody.
     adrift: AtomicBool,
-    /// Whether a descriptor of it was ever given out.
+    /// True if a descriptor of it was ever given out.
     exported: AtomicBool,
 }
 
 impl Physical {
-    /// Whether anybody has a descriptor of it beside the one in here. An import in another process
-    /// has one.
+    /// Returns true if anybody has a descriptor of it beside the one in here. An import in another
+    /// process has one.
     fn has_descriptors(&self) -> bool {
         // Relaxed: changed under the memory's lock.
         if self.inode == 0 || !self.exported.load(Ordering::Relaxed) {
@@ -79,7 +79,7 @@ impl Physical {
         }
     }
 
-    /// The same by a look at every process, as far as this user may.
+    /// Answers the same question by a look at every process, as far as this user may.
     fn is_among_descriptors(&self) -> bool {
         let of = |process: &std::path::Path| {
             let entries = std::fs::read_dir(process.join("fd"))
@@ -144,7 +144,7 @@ impl Drop for Physical {
     }
 }
 
-/// Another opening of a file. Leases do not count the first one, which `memfd_create` makes.
+/// Opens a file once more. Leases do not count the first one, which `memfd_create` makes.
 fn opened_again(file: &File) -> Result<File> {
     File::options()
         .read(true)
@@ -220,7 +220,7 @@ pub(crate) struct Vmm {
 }
 
 impl Vmm {
-    /// A hold is gone.
+    /// Ends a hold.
     fn let_go(&mut self, physical: Arc<Physical>) {
         // Relaxed: changed under the memory's lock, which the caller has.
         if physical.adrift.load(Ordering::Relaxed) {
@@ -234,7 +234,7 @@ impl Vmm {
         }
     }
 
-    /// What no descriptor keeps any more is its holder's again, or gone.
+    /// Returns memory without a descriptor to its holder, or frees it.
     fn collect(&mut self) {
         self.adrift
             .retain(|p| p.has_descriptors() || (Arc::strong_count(p) > 1 && !p.set_adrift(false)));
@@ -259,7 +259,7 @@ impl Vmm {
         }
     }
 
-    /// The mappings that make up `[at, at+size)` exactly.
+    /// Returns the mappings that make up `[at, at+size)` exactly.
     fn exactly(&self, at: u64, size: u64) -> Result<Vec<u64>> {
         let mut next = at;
         let mut out = Vec::new();
@@ -371,14 +371,14 @@ impl Memory {
         Ok(())
     }
 
-    /// The properties and size of a handle.
+    /// Returns the properties and size of a handle.
     pub fn physical_properties(&self, handle: u64) -> Result<(Properties, u64)> {
         let inner = self.lock();
         let (p, _) = inner.vmm.handles.get(&handle).ok_or(Error::InvalidValue)?;
         Ok((p.properties, p.size))
     }
 
-    /// One more reference to the memory mapped at an address.
+    /// Adds a reference to the memory mapped at an address.
     pub fn physical_retain(&self, at: u64) -> Result<u64> {
         let mut inner = self.lock();
         let base = inner
@@ -483,7 +483,7 @@ impl Memory {
         Ok(())
     }
 
-    /// The access granted at an address.
+    /// Returns the access granted at an address.
     pub fn physical_granted(&self, at: u64) -> Result<Access> {
         let inner = self.lock();
         let r = inner
@@ -498,7 +498,7 @@ impl Memory {
             .ok_or(Error::InvalidValue)
     }
 
-    /// A file descriptor, owned by the caller, that stands for a handle in other processes.
+    /// Makes a file descriptor, owned by the caller, that stands for a handle in other processes.
     pub fn physical_export(&self, handle: u64) -> Result<i32> {
         let inner = self.lock();
         let (p, _) = inner.vmm.handles.get(&handle).ok_or(Error::InvalidValue)?;
@@ -516,8 +516,8 @@ impl Memory {
         self.lock().vmm.collect();
     }
 
-    /// A handle for memory that a descriptor stands for. It is charged to the process that created
-    /// it, not again.
+    /// Makes a handle for memory that a descriptor stands for. It is charged to the process that
+    /// created it, not again.
     pub fn physical_import(&self, fd: i32) -> Result<u64> {
         let name = shared_name(fd).ok_or(Error::InvalidValue)?;
         let mut parts = name

@@ -10,7 +10,7 @@ const PROCESSOR: u64 = 0x5350_0000;
 const SOCKET: u64 = 0x5351_0000;
 const MIB: u64 = 1 << 20;
 
-/// The machine and the device of a processor's handle.
+/// Returns the machine and the device of a processor's handle.
 pub fn processor(handle: u64) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     of(handle, PROCESSOR)
 }

@@ -2,7 +2,8 @@
 
 use fcsp_sim::spec::DeviceSpec;
 
-/// The value of an attribute, or nothing for a number the API does not know at this version.
+/// Returns the value of an attribute, or nothing for a number the API does not know at this
+/// version.
 pub fn device(spec: &DeviceSpec, attribute: i32) -> Option<i32> {
     Some(match attribute {
         1 => 1024,                          // threads a block

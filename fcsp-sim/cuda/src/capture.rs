@@ -142,7 +142,7 @@ impl Recording {
         }
     }
 
-    /// The stream's place now.
+    /// Returns the stream's place now.
     pub fn point(&self) -> Point {
         Point {
             session: self.session.clone(),
@@ -182,8 +182,8 @@ fn enter(t: &Target, session: &Arc<Session>, tail: Vec<NodeId>) -> Recording {
     }
 }
 
-/// A stream waits for a point of a session: it joins the session, or its own part gets one more
-/// predecessor.
+/// Makes a stream wait for a point of a session: it joins the session, or its own part gets one
+/// more predecessor.
 pub fn join(t: &Target, point: &Point) -> Reply {
     if t.stream.queue == LEGACY {
         return Err(CAPTURE_UNSUPPORTED);

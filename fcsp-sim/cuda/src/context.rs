@@ -39,7 +39,7 @@ pub fn end(c: &Arc<Context>) -> Reply {
     Ok(())
 }
 
-/// The context of a handle, or the current one for none.
+/// Returns the context of a handle, or the current one for none.
 pub fn named(handle: u64) -> Reply<Arc<Context>> {
     if handle == 0 {
         current()

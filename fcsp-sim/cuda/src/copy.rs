@@ -45,7 +45,7 @@ fn now(t: &Target, c: &Copy) -> Reply {
     Ok(c.run(&d.memory)?)
 }
 
-/// A side of a copy whose kind of memory the address itself tells.
+/// Returns a side of a copy whose kind of memory the address itself tells.
 fn unified(at: u64) -> Reply<(u64, bool)> {
     let d = driver()?;
     Ok((at, d.memory.find(at).is_some() || d.graphs.pool.holds(at)))
@@ -195,7 +195,7 @@ impl Copy2 {
 }
 
 impl Copy3 {
-    /// The description of a copy.
+    /// Returns the description of a copy.
     pub fn describe(c: &Copy) -> Self {
         let side = |p: &Place| {
             if p.device {
@@ -236,7 +236,7 @@ impl Copy3 {
         }
     }
 
-    /// The copy it describes.
+    /// Returns the copy it describes.
     pub fn plan(&self) -> Reply<Copy> {
         let from = Side {
             kind: self.src_kind,
@@ -271,7 +271,7 @@ impl Copy3 {
     }
 }
 
-/// A place at an offset in an array.
+/// Returns a place at an offset in an array.
 fn in_array(array: u64, offset: u64, n: u64) -> Reply<(u64, bool)> {
     let a = driver()?.arrays.get(array)?;
     if offset.checked_add(n).is_none_or(|end| end > a.bytes) {
@@ -414,7 +414,7 @@ stream_api! {
     }
 }
 
-/// An instant operation that retires freed pool memory in its stream's order.
+/// Returns an instant operation that retires freed pool memory in its stream's order.
 pub fn retire(pool: u64, ticket: u64) -> Reply<Op> {
     let memory = driver()?.memory.clone();
     Ok(Op::Instant(Box::new(move || {

@@ -34,7 +34,7 @@ pub struct Context {
     pub timeline: Arc<Timeline>,
     /// Flags it was created with.
     pub flags: AtomicU32,
-    /// Whether it is a device's primary context.
+    /// True if it is a device's primary context.
     pub primary: bool,
     /// Limits by number, as set; sizes in bytes.
     pub limits: Mutex<[u64; 11]>,
@@ -221,7 +221,7 @@ pub fn init() -> Reply {
     done
 }
 
-/// The driver.
+/// Returns the driver.
 ///
 /// # Errors
 /// `NOT_INITIALIZED` before `cuInit`, or what made it fail.
@@ -233,7 +233,7 @@ pub fn driver() -> Reply<&'static Driver> {
     }
 }
 
-/// The context that is current on this thread, or none.
+/// Returns the context that is current on this thread, or none.
 pub fn current_or_none() -> Option<Arc<Context>> {
     STACK
         .try_with(|s| s.borrow().last().cloned())
@@ -241,7 +241,7 @@ pub fn current_or_none() -> Option<Arc<Context>> {
         .flatten()
 }
 
-/// The context that is current on this thread.
+/// Returns the context that is current on this thread.
 ///
 /// # Errors
 /// `INVALID_CONTEXT` if there is none, `CONTEXT_IS_DESTROYED` if it is gone, or the error that
@@ -319,18 +319,18 @@ impl Context {
         Ok(self.timeline.check()?)
     }
 
-    /// The handle that tags its memory and modules: its own, or a green context's primary
+    /// Returns the handle that tags its memory and modules: its own, or a green context's primary
     /// context's.
     pub fn tag(&self) -> u64 {
         self.owner.as_ref().map_or(self.handle, |o| o.handle)
     }
 
-    /// The number of the context that its events die with.
+    /// Returns the number of the context that its events die with.
     pub fn owner_id(&self) -> u64 {
         self.owner.as_ref().map_or(self.id, |o| o.id)
     }
 
-    /// Whether it is a green context's.
+    /// Returns true if it is a green context's.
     pub fn is_green(&self) -> bool {
         self.owner.is_some()
     }
@@ -377,7 +377,7 @@ impl Context {
 }
 
 impl Driver {
-    /// The position on the machine of a device number.
+    /// Returns the position on the machine of a device number.
     pub fn device(&self, ordinal: i32) -> Reply<usize> {
         usize::try_from(ordinal)
             .ok()
@@ -386,12 +386,12 @@ impl Driver {
             .ok_or(INVALID_DEVICE)
     }
 
-    /// The description of a device number.
+    /// Returns the description of a device number.
     pub fn spec(&self, ordinal: i32) -> Reply<&DeviceSpec> {
         Ok(&self.process.topology.devices[self.device(ordinal)?])
     }
 
-    /// The number under which this process sees a device; of a device it does not see, 0.
+    /// Returns the number under which this process sees a device; of a device it does not see, 0.
     pub fn ordinal(&self, device: usize) -> i32 {
         self.visible.iter().position(|d| *d == device).unwrap_or(0) as i32
     }
@@ -525,12 +525,12 @@ impl Driver {
         Ok(())
     }
 
-    /// The live context of a handle.
+    /// Returns the live context of a handle.
     pub fn context(&self, handle: u64) -> Reply<Arc<Context>> {
         self.contexts.look_up(handle).map_err(|_| INVALID_CONTEXT)
     }
 
-    /// The context of a handle that a caller named, alive or dead.
+    /// Returns the context of a handle that a caller named, alive or dead.
     ///
     /// # Errors
     /// `INVALID_CONTEXT` for the null handle. What never was a context ends the program.
@@ -545,7 +545,7 @@ impl Driver {
         }
     }
 
-    /// The function or kernel of a handle; launches take either.
+    /// Returns the function or kernel of a handle; launches take either.
     pub fn function(&self, handle: u64) -> Reply<Arc<crate::module::Function>> {
         Ok(if handle >> 40 == KERNEL {
             self.kernels.get(handle)?
@@ -557,7 +557,7 @@ impl Driver {
         })
     }
 
-    /// The primary context that has taken the place of a dead one.
+    /// Returns the primary context that has taken the place of a dead one.
     fn primary_again(&self, c: &Context) -> Option<Arc<Context>> {
         let gone = c.primary && !c.alive.load(Ordering::Acquire);
         gone.then(|| self.context(c.handle).ok()).flatten()
@@ -623,7 +623,7 @@ impl Driver {
         Ok(())
     }
 
-    /// A device's default pool.
+    /// Returns a device's default pool.
     pub fn default_pool(&self, ordinal: i32) -> Reply<u64> {
         let device = self.device(ordinal)?;
         let (default, current) = &self.pools[ordinal as usize];
@@ -656,7 +656,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The pool that a device allocates from.
+    /// Returns the pool that a device allocates from.
     pub fn current_pool(&self, ordinal: i32) -> Reply<u64> {
         let default = self.default_pool(ordinal)?;
         match self.pools[ordinal as usize].1.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! How a function is exported: one name or two (the second for default streams a thread), faults on
+//! Exports of functions: one name or two (the second for default streams a thread), faults on
 //! demand before and after its effect, and refusal in a forked child.
 
 use crate::codes::{NOT_INITIALIZED, NOT_SUPPORTED, Reply};
@@ -10,20 +10,20 @@ pub use fcsp_sim::export::log;
 /// The variable that says which devices a process sees.
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
-/// How the names of this library's functions begin.
+/// Prefixes of the names of this library's functions.
 pub const PREFIXES: &[&str] = &["cu"];
 
-/// Whether it was measured what arrays and modules take of a device.
+/// True if it was measured what arrays and modules take of a device.
 pub const SIZES_ARE_KNOWN: bool = true;
 
 /// Dead functions of modules are refused by a code; measured.
 pub const CHECKS_FUNCTIONS: bool = true;
 
-/// Whether graphs, executables and nodes are looked up. Dead graphs and executables are refused by
+/// True if graphs, executables and nodes are looked up. Dead graphs and executables are refused by
 /// a code, and dead nodes are followed; measured.
 pub const LOOKS_UP_GRAPHS: bool = false;
 
-/// Whether this library exports a function.
+/// Returns true if this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     include_str!("../symbols.txt")
         .lines()
@@ -41,12 +41,12 @@ pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     run(name, body)
 }
 
-/// As [`call`], for the few functions that also work in a forked child.
+/// Runs a body as [`call`] does, for the few functions that also work in a forked child.
 pub fn run(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     around(name, || body().map_or_else(|c| c.0, |()| 0))
 }
 
-/// What an exported function that is not modelled does.
+/// Answers a call of an exported function that is not modelled.
 pub fn unmodelled(name: &'static str) -> i32 {
     call(name, || {
         log(&format!("{name} is not modelled"));

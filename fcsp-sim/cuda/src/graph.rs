@@ -29,12 +29,12 @@ pub struct GraphObject {
 }
 
 impl GraphObject {
-    /// The graph.
+    /// Returns the graph.
     pub fn lock(&self) -> MutexGuard<'_, Graph> {
         self.graph.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether no session records it.
+    /// Returns true if no session records it.
     pub fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
@@ -58,7 +58,7 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// The graph.
+    /// Returns the graph.
     pub fn lock(&self) -> MutexGuard<'_, Graph> {
         self.graph.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,12 +86,12 @@ pub struct Graphs {
 
 const NODE: u64 = 0x2f << 40;
 
-/// A node's handle.
+/// Returns a node's handle.
 pub fn node_handle(id: NodeId) -> u64 {
     NODE | id << 4
 }
 
-/// The node of a handle; of something else a number that no node has.
+/// Returns the node of a handle; of something else a number that no node has.
 pub fn node_id(handle: u64) -> NodeId {
     if handle >> 40 == NODE >> 40 {
         (handle & 0xff_ffff_ffff) >> 4
@@ -114,7 +114,7 @@ impl Graphs {
         }
     }
 
-    /// A handle for a graph.
+    /// Adds a graph, and returns its handle.
     pub fn add(&self, graph: Graph) -> u64 {
         self.add_copy(graph, BTreeMap::new())
     }
@@ -132,7 +132,7 @@ impl Graphs {
         h
     }
 
-    /// The graph of a handle.
+    /// Returns the graph of a handle.
     pub fn get(&self, handle: u64) -> Reply<Arc<GraphObject>> {
         let graph = match LOOKS_UP_GRAPHS {
             true => self.graphs.look_up(handle),
@@ -141,7 +141,7 @@ impl Graphs {
         graph.map_err(|_| INVALID_VALUE)
     }
 
-    /// The launchable graph of a handle.
+    /// Returns the launchable graph of a handle.
     pub fn exec(&self, handle: u64) -> Reply<Arc<Exec>> {
         let exec = match LOOKS_UP_GRAPHS {
             true => self.execs.look_up(handle),
@@ -197,7 +197,7 @@ impl Graphs {
         })
     }
 
-    /// The graph that a node is in.
+    /// Returns the graph that a node is in.
     pub fn of(&self, node: u64) -> Reply<(Arc<GraphObject>, NodeId)> {
         let id = node_id(node);
         let graph = self

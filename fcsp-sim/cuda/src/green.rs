@@ -53,7 +53,8 @@ fn count(c: &Context) -> Reply<u32> {
     Ok(if c.units > 0 { c.units } else { c.spec()?.sm })
 }
 
-/// The context of a green context's handle. The driver refuses a dead one by a code; measured.
+/// Returns the context of a green context's handle. The driver refuses a dead one by a code;
+/// measured.
 fn green(handle: u64) -> Reply<Arc<Context>> {
     let d = driver()?;
     let dead = d.greens.is_dead(handle);

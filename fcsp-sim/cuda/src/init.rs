@@ -63,8 +63,8 @@ const FOUND: i32 = 0;
 const NO_SUCH_NAME: i32 = 1;
 const TOO_OLD: i32 = 2;
 
-/// The function of a base name for a version of the API: the newest variant that is not newer than
-/// the version, among those with a default stream a thread first if those are asked for.
+/// Returns the function of a base name for a version of the API: the newest variant that is not
+/// newer than the version, among those with a default stream a thread first if those are asked for.
 fn lookup(name: &str, version: i32, flags: u64) -> (u64, i32) {
     let of = |thread: bool| {
         let fit = PROCS

@@ -23,7 +23,8 @@ const END: u64 = 0;
 const BUFFER: u64 = 1;
 const SIZE: u64 = 2;
 
-/// A launch as the API describes it: parameters one by one, or packed in a buffer named in `extra`.
+/// Returns a launch as the API describes it: parameters one by one, or packed in a buffer named in
+/// `extra`.
 pub fn build(function: u64, shape: Shape, params: In<In<u8>>, extra: In<u64>) -> Reply<Launch> {
     let f = driver()?.function(function)?;
     let threads: u64 = shape.block.iter().map(|n| u64::from(*n)).product();

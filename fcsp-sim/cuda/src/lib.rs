@@ -1,12 +1,12 @@
 //! The simulated accelerator as `libcuda.so.1`.
 //!
-//! Every function that the real library exports is exported. What is modelled is defined in the
-//! rooms below, one a part of the API; the rest answers "not supported" from functions that the
+//! Every function that the real library exports is exported. The modules below define what is
+//! modelled, one for each part of the API; the rest answers "not supported" from functions that the
 //! build script writes. A device pointer is a host address, so what a program copies in it can copy
 //! out.
 //!
-//! The rooms: [`export`] how a function is exported; [`abi`] what its pointers mean; [`codes`] what
-//! it returns; [`driver`] the state behind all of them; then the API, part by part.
+//! The modules: [`export`] how a function is exported; [`abi`] what its pointers mean; [`codes`]
+//! what it returns; [`driver`] the state behind all of them; then the API, part by part.
 
 mod abi;
 mod array;
@@ -35,7 +35,7 @@ mod pool;
 mod stream;
 mod vmm;
 
-/// What the build script made of the lists of names.
+/// Code that the build script made from the lists of names.
 mod names {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }

@@ -21,7 +21,7 @@ fn alloc(size: u64) -> Reply<u64> {
         .alloc(c.device, c.tag(), size, Kind::Device)?)
 }
 
-/// The context to allocate in. What it refuses comes before what is wrong with arguments; measured.
+/// Returns the context to allocate in. Its refusals come before those of wrong arguments; measured.
 pub fn may_allocate() -> Reply<Arc<Context>> {
     driver()?;
     forbid()?;

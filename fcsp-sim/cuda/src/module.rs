@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Module {
     context: u64,
-    /// Whether it is a library or a library's module in a context. The driver follows handles of
+    /// True if it is a library or a library's module in a context. The driver follows handles of
     /// their kernels and functions without a look, and refuses dead ones of other modules;
     /// measured.
     of_library: bool,
@@ -28,7 +28,7 @@ pub struct Module {
 }
 
 impl Module {
-    /// The context it belongs to; 0 for a library.
+    /// Returns the context it belongs to; 0 for a library.
     pub fn context(&self) -> u64 {
         self.context
     }
@@ -153,7 +153,7 @@ fn unload(m: &Module) -> Reply {
     Ok(())
 }
 
-/// A library's module in the current context.
+/// Returns a library's module in the current context.
 fn module_of(library: u64) -> Reply<u64> {
     let d = driver()?;
     let c = current()?;

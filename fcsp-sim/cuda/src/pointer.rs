@@ -10,7 +10,7 @@ use fcsp_sim::vmm::Access;
 const HOST: u64 = 1;
 const DEVICE: u64 = 2;
 
-/// An attribute's value and its width in bytes.
+/// Returns an attribute's value and its width in bytes.
 fn value(r: &Range, at: u64, which: i32) -> Reply<(u64, usize)> {
     let d = driver()?;
     let device = r.on_device();

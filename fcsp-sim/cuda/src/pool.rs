@@ -28,7 +28,7 @@ pub struct Props {
     rest: [u8; 56],
 }
 
-/// A pool's handle.
+/// Returns a pool's handle.
 pub fn handle(id: u64) -> Reply<u64> {
     driver()?
         .pool_handles
@@ -36,7 +36,7 @@ pub fn handle(id: u64) -> Reply<u64> {
         .ok_or(INVALID_VALUE)
 }
 
-/// The model's number of a pool. The driver refuses dead ones by a code; measured.
+/// Returns the model's number of a pool. The driver refuses dead ones by a code; measured.
 fn id(handle: u64) -> Reply<u64> {
     let pool = driver()?.pool_handles.checked(handle);
     Ok(*pool.map_err(|_| INVALID_VALUE)?)

@@ -99,8 +99,8 @@ fn of_thread(c: &Arc<Context>) -> Reply<Arc<Stream>> {
     Ok(stream)
 }
 
-/// The stream of a handle. 0 is the legacy stream or the thread's own, by the variant called; 1 and
-/// 2 are those two.
+/// Returns the stream of a handle. 0 is the legacy stream or the thread's own, by the variant
+/// called; 1 and 2 are those two.
 pub fn target(handle: u64, per_thread: bool) -> Reply<Target> {
     match handle {
         0..=2 => {
@@ -123,7 +123,7 @@ pub fn target(handle: u64, per_thread: bool) -> Reply<Target> {
 }
 
 impl Target {
-    /// The graph that the stream records, if it does.
+    /// Returns the graph that the stream records, if it does.
     pub fn recording(&self) -> std::sync::MutexGuard<'_, Option<Recording>> {
         self.stream
             .capture
@@ -131,13 +131,13 @@ impl Target {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it orders itself with the legacy stream.
+    /// Returns true if it orders itself with the legacy stream.
     pub fn is_blocking(&self) -> bool {
         self.stream.flags & NON_BLOCKING == 0
     }
 
-    /// The legacy stream may not be used while a blocking stream records: it would have to wait for
-    /// it.
+    /// Refuses the legacy stream while a blocking stream records, since it would have to wait for
+    /// that stream.
     pub fn implicit(&self) -> Reply {
         if self.stream.queue == LEGACY && self.context.captures.load(Relaxed) > 0 {
             return Err(CAPTURE_IMPLICIT);

@@ -77,13 +77,13 @@ fn properties(p: &Prop) -> Reply<Properties> {
     })
 }
 
-/// The model's number of physical memory.
+/// Returns the model's number of physical memory.
 fn physical(handle: u64) -> Reply<u64> {
     let number = driver()?.physical.get(handle);
     Ok(*number.map_err(|_| INVALID_VALUE)?)
 }
 
-/// A handle for physical memory: the one it has, or a new one.
+/// Returns a handle for physical memory: the one it has, or a new one.
 fn handle_of(id: u64) -> Reply<u64> {
     let handles = &driver()?.physical;
     let known = handles.handle_of(|p| *p == id);

@@ -1,4 +1,4 @@
-//! How functions are defined: HIP's, with faults on demand before and after their effect and
+//! Definitions of functions: HIP's, with faults on demand before and after their effect and
 //! refusal in a forked child; and the driver's behind them, which are plain functions here and
 //! exported nowhere.
 //!
@@ -15,10 +15,10 @@ pub use fcsp_sim::export::log;
 /// The variable that says which devices a process sees.
 pub const VISIBLE: &str = "HIP_VISIBLE_DEVICES";
 
-/// How the names of this library's functions begin.
+/// Prefixes of the names of this library's functions.
 pub const PREFIXES: &[&str] = &["hip", "__hip"];
 
-/// Whether it was measured what arrays and modules take of a device. No such device was at hand.
+/// True if it was measured what arrays and modules take of a device. No such device was at hand.
 pub const SIZES_ARE_KNOWN: bool = false;
 
 /// Dead functions of modules are followed: `hip::DeviceFunc::asFunction` is a cast.
@@ -28,7 +28,7 @@ pub const CHECKS_FUNCTIONS: bool = false;
 /// `isNodeValid`).
 pub const LOOKS_UP_GRAPHS: bool = true;
 
-/// Whether this library exports a function.
+/// Returns true if this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     let names = include_str!("../symbols.txt").lines();
     names
@@ -40,7 +40,7 @@ thread_local! {
     static LAST: Cell<i32> = const { Cell::new(0) };
 }
 
-/// The thread's last error, which is forgotten if `take`.
+/// Returns the thread's last error, which is forgotten if `take`.
 pub fn last(take: bool) -> i32 {
     LAST.try_with(|l| if take { l.replace(0) } else { l.get() })
         .unwrap_or(0)
@@ -68,17 +68,17 @@ pub fn call(_name: &str, body: impl FnOnce() -> Reply) -> i32 {
     body().map_or_else(|c| c.0, |()| 0)
 }
 
-/// As [`call`].
+/// Runs a body as [`call`] does.
 pub fn run(name: &str, body: impl FnOnce() -> Reply) -> i32 {
     call(name, body)
 }
 
-/// A driver function's result.
+/// Returns a driver function's result.
 pub fn cu(code: i32) -> Reply {
     if code == 0 { Ok(()) } else { Err(Code(code)) }
 }
 
-/// What an exported function that is not modelled does.
+/// Answers a call of an exported function that is not modelled.
 pub fn unmodelled(name: &'static str) -> i32 {
     hip(name, || {
         log(&format!("{name} is not modelled"));

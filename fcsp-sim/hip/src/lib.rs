@@ -1,14 +1,14 @@
 //! The simulated accelerator as `libamdhip64.so.6`.
 //!
 //! HIP's host API is CUDA's driver and runtime APIs in one, call by call, with the same numbers for
-//! most results and flags. So is this library: the rooms of the CUDA library beside this one, which
-//! put objects, streams, graphs and captures over the device model, are compiled in without being
-//! exported, and the rooms in [`hip`] give them HIP's names, argument orders, structures and its
-//! habit of making contexts by itself. Every function that the real library exports (up to HIP 7.2)
-//! is exported, under its own symbol version (`hip_4.2` and so on); what is not modelled answers
-//! "not supported" from functions that the build script writes.
+//! most results and flags. So is this library: the modules of the CUDA library beside this one,
+//! which put objects, streams, graphs and captures over the device model, are compiled in without
+//! being exported, and the modules in [`hip`] give them HIP's names, argument orders, structures
+//! and its habit of making contexts by itself. Every function that the real library exports (up to
+//! HIP 7.2) is exported, under its own symbol version (`hip_4.2` and so on); what is not modelled
+//! answers "not supported" from functions that the build script writes.
 
-// Not every room of the driver has a caller here, and HIP's rooms use each only in part.
+// Not every module of the driver has a caller here, and HIP's modules use each only in part.
 #![allow(dead_code)]
 // Names are the API's.
 #![allow(non_snake_case)]
@@ -61,7 +61,7 @@ mod stream;
 #[path = "../../cuda/src/vmm.rs"]
 mod vmm;
 
-/// What the build script made of the list of names.
+/// Code that the build script made from the list of names.
 mod names {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }

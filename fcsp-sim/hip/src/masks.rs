@@ -17,7 +17,7 @@ fn range(text: &str) -> Option<RangeInclusive<u32>> {
     (first <= last && last < MOST).then_some(first..=last)
 }
 
-/// A list of numbers; one that is named twice is a mistake.
+/// Returns a list of numbers; one that is named twice is a mistake.
 fn list(text: &str) -> Option<Vec<u32>> {
     let mut all = Vec::new();
     for part in text.split(',') {
@@ -46,8 +46,8 @@ fn units(text: &str) -> Option<Vec<u32>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// The mask for a device by its place on the machine; `None` for all units. Reading ends at the
-/// first mistake.
+/// Returns the mask for a device by its place on the machine; `None` for all units. Reading ends at
+/// the first mistake.
 fn mask_for(text: &str, place: u32, count: u32) -> Option<Vec<u32>> {
     let text: String = text.split_whitespace().collect::<String>().to_uppercase();
     for set in text.split(';') {
@@ -83,7 +83,7 @@ fn read(d: &Driver) -> Vec<Option<Vec<u32>>> {
         .collect()
 }
 
-/// The mask that the process is kept to on a device; `None` for all units. Read once.
+/// Returns the mask that the process is kept to on a device; `None` for all units. Read once.
 pub fn of_process(ordinal: i32) -> Option<&'static [u32]> {
     static MASKS: OnceLock<Vec<Option<Vec<u32>>>> = OnceLock::new();
     let d = driver().ok()?;

@@ -36,13 +36,13 @@ fn add(handle: u64, work: impl FnOnce(&List) -> Reply<Work>, events: Events) -> 
 
 const NO_EVENTS: Events = Events(0, 0, In::null());
 
-/// The work of a barrier, a signal or a wait.
+/// Returns the work of a barrier, a signal or a wait.
 fn nothing(_: &List) -> Reply<Work> {
     Ok(Work::Nothing)
 }
 
-/// A command of which nothing is modelled: only that the list is there and nobody else is in a call
-/// on it.
+/// Checks a command that is not modelled: its list exists, and no other thread is in a call on the
+/// list.
 fn touch(handle: u64) -> Reply {
     let l = driver()?.lists.get(handle)?;
     let _stay = l.threads.enter("command list", handle);
@@ -66,7 +66,7 @@ fn known(context: &Context, at: u64) -> Reply<bool> {
     Ok(true)
 }
 
-/// A copy between memory of two contexts.
+/// Makes a copy between memory of two contexts.
 fn linear((a, to): (&Context, u64), (b, from): (&Context, u64), n: u64) -> Reply<Work> {
     if to == 0 || from == 0 {
         return Err(crate::codes::INVALID_NULL_POINTER);
@@ -108,7 +108,7 @@ fn image_region(r: In<ImageRegion>) -> Reply<Option<ImageRegion>> {
     }
 }
 
-/// The image of a handle, for a command list of `context`.
+/// Returns the image of a handle, for a command list of `context`.
 fn image(context: &Context, handle: u64) -> Reply<Arc<Image>> {
     let i = driver()?.images.get(handle)?;
     context.must_be(&i.context, "image", handle);
@@ -119,7 +119,7 @@ fn image(context: &Context, handle: u64) -> Reply<Arc<Image>> {
 /// gaps.
 type Rows = (u64, u32, u32);
 
-/// A copy between an image's region and rows in memory.
+/// Makes a copy between an image's region and rows in memory.
 fn image_rows(
     context: &Context,
     handle: u64,
@@ -157,7 +157,7 @@ fn image_rows(
     }))
 }
 
-/// A copy between regions of two images.
+/// Makes a copy between regions of two images.
 fn image_to_image(
     context: &Context,
     (to, to_part): (u64, In<ImageRegion>),
@@ -179,7 +179,7 @@ fn image_to_image(
     }))
 }
 
-/// The kernel of a handle, for a command list of `context`.
+/// Returns the kernel of a handle, for a command list of `context`.
 fn kernel(context: &Context, handle: u64) -> Reply<Arc<KernelObject>> {
     let k = driver()?.kernels.get(handle)?;
     context.must_be(&k.module.context, "kernel", handle);

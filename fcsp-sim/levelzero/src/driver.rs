@@ -34,7 +34,7 @@ pub struct Driver {
     pub memory: Arc<Memory>,
     /// Devices this process sees, by position on the machine.
     pub visible: Vec<usize>,
-    /// Whether the management functions answer: as in the real driver only where the environment
+    /// True if the management functions answer: as in the real driver only where the environment
     /// asked for them.
     pub sysman: bool,
     /// Live objects.
@@ -77,9 +77,9 @@ pub extern "C" fn in_child() {
     }
 }
 
-/// The devices that `ZE_AFFINITY_MASK` leaves: numbers separated by commas, each perhaps with a
-/// tile after a dot, which devices of one tile have only as 0. The mask chooses; the order stays
-/// the machine's.
+/// Returns the devices that `ZE_AFFINITY_MASK` leaves: numbers separated by commas, each perhaps
+/// with a tile after a dot, which devices of one tile have only as 0. The mask chooses; the order
+/// stays the machine's.
 fn visible(topology: &Topology, mask: Option<&str>) -> Vec<usize> {
     let all = 0..topology.devices.len();
     let Some(mask) = mask.filter(|m| !m.trim().is_empty()) else {
@@ -151,7 +151,7 @@ pub fn init() -> Reply {
     done
 }
 
-/// The driver.
+/// Returns the driver.
 ///
 /// # Errors
 /// `UNINITIALIZED` before `zeInit`, or what made it fail.
@@ -163,7 +163,7 @@ pub fn driver() -> Reply<&'static Driver> {
     }
 }
 
-/// The driver, if this is its handle.
+/// Returns the driver, if this is its handle.
 pub fn named(handle: u64) -> Reply<&'static Driver> {
     match handle {
         DRIVER_HANDLE => driver(),
@@ -172,12 +172,12 @@ pub fn named(handle: u64) -> Reply<&'static Driver> {
     }
 }
 
-/// The handle of a device, by its position on the machine.
+/// Returns the handle of a device, by its position on the machine.
 pub fn device_handle(device: usize) -> u64 {
     DEVICE_TAG | (device as u64 + 1) << 4
 }
 
-/// The driver, and a device's position on the machine.
+/// Returns the driver, and a device's position on the machine.
 pub fn device(handle: u64) -> Reply<(&'static Driver, usize)> {
     let d = driver()?;
     if handle == 0 {
@@ -194,14 +194,14 @@ pub fn device(handle: u64) -> Reply<(&'static Driver, usize)> {
 }
 
 impl Driver {
-    /// A device's description.
+    /// Returns a device's description.
     pub fn spec(&self, device: usize) -> &DeviceSpec {
         &self.process.topology.devices[device]
     }
 }
 
 impl Context {
-    /// An empty context.
+    /// Makes an empty context.
     pub fn new(handle: u64) -> Self {
         Self {
             handle,
@@ -250,8 +250,8 @@ impl Context {
         Ok(self.lock().values().try_for_each(|t| t.check())?)
     }
 
-    /// Whether this context knows an allocation: "Context A has no knowledge of ptrB". Mapped
-    /// physical memory has no context in the model.
+    /// Returns true if this context knows an allocation: "Context A has no knowledge of ptrB".
+    /// Mapped physical memory has no context in the model.
     pub fn has(&self, r: &Range) -> bool {
         r.context == 0 || r.context == self.handle || !is_on(Rule::Contexts)
     }

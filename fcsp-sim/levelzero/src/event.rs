@@ -72,7 +72,7 @@ impl Flag {
         *self.lock() = State::default();
     }
 
-    /// Whether it is set.
+    /// Returns true if it is set.
     pub fn is_set(&self) -> bool {
         self.lock().signalled
     }
@@ -107,7 +107,7 @@ impl Flag {
         Ok(())
     }
 
-    /// The times of what set it.
+    /// Returns the times of what set it.
     pub fn times(&self) -> Reply<Times> {
         let s = *self.lock();
         if !s.signalled {
@@ -122,7 +122,7 @@ impl Flag {
 pub struct EventObject {
     /// The flag.
     pub flag: Flag,
-    /// Whether its pool keeps times.
+    /// True if its pool keeps times.
     pub timed: bool,
     /// Work on the device that waits for it, signals it or reads its times.
     pub busy: Busy,
@@ -156,13 +156,13 @@ pub fn stamp(t: Times) -> KernelTimestampResult {
     }
 }
 
-/// The events of a list of handles, for a command list of `context`.
+/// Returns the events of a list of handles, for a command list of `context`.
 pub fn list(handles: In<u64>, n: u32, context: &Context) -> Reply<Vec<Arc<EventObject>>> {
     let handles = handles.list(n as usize)?;
     handles.into_iter().map(|h| named(h, context)).collect()
 }
 
-/// The event of a handle, for a command list of `context`.
+/// Returns the event of a handle, for a command list of `context`.
 pub fn named(handle: u64, context: &Context) -> Reply<Arc<EventObject>> {
     let e = driver()?.events.get(handle);
     let e = e.map_err(|_| INVALID_SYNCHRONIZATION_OBJECT)?;
@@ -170,7 +170,7 @@ pub fn named(handle: u64, context: &Context) -> Reply<Arc<EventObject>> {
     Ok(e)
 }
 
-/// The event of a handle, or none for no handle.
+/// Returns the event of a handle, or none for no handle.
 pub fn optional(handle: u64, context: &Context) -> Reply<Option<Arc<EventObject>>> {
     if handle == 0 {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! How a function is exported: faults on demand before and after its effect, and refusal in a
+//! Exports of functions: faults on demand before and after its effect, and refusal in a
 //! forked child.
 
 use crate::codes::{Reply, UNINITIALIZED, UNSUPPORTED_FEATURE};
@@ -7,10 +7,10 @@ use fcsp_sim::owner;
 
 pub use fcsp_sim::export::log;
 
-/// How the names of this library's functions begin.
+/// Prefixes of the names of this library's functions.
 pub const PREFIXES: &[&str] = &["ze"];
 
-/// Whether this library exports a function.
+/// Returns true if this library exports a function.
 pub fn is_exported(name: &str) -> bool {
     crate::names::FUNCTIONS
         .iter()
@@ -28,12 +28,12 @@ pub fn call(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     run(name, body)
 }
 
-/// As [`call`], for the few functions that also work in a forked child.
+/// Runs a body as [`call`] does, for the few functions that also work in a forked child.
 pub fn run(name: &'static str, body: impl FnOnce() -> Reply) -> i32 {
     around(name, || body().map_or_else(|c| c.0, |()| 0))
 }
 
-/// What an exported function that is not modelled does.
+/// Answers a call of an exported function that is not modelled.
 pub fn unmodelled(name: &'static str) -> i32 {
     call(name, || {
         log(&format!("{name} is not modelled"));

@@ -23,7 +23,7 @@ pub struct Image {
     pub shape: [u64; 3],
     /// Bytes from row to row.
     pub pitch: u64,
-    /// Whether another image has the memory.
+    /// True if another image has the memory.
     view: bool,
 }
 
@@ -69,7 +69,7 @@ fn shape(desc: &ImageDesc) -> Reply<(u64, [u64; 3])> {
 }
 
 impl Image {
-    /// The part of the image that a region names, and its shape in bytes, rows and slices.
+    /// Returns the part of the image that a region names, and its shape in bytes, rows and slices.
     pub fn place(&self, region: Option<ImageRegion>) -> Reply<(Place, [u64; 3])> {
         let r = region.unwrap_or(ImageRegion {
             origin_x: 0,

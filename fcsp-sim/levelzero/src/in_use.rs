@@ -91,7 +91,7 @@ impl Busy {
         Pin(self.0.clone())
     }
 
-    /// Whether the device uses the object.
+    /// Returns true if the device uses the object.
     pub fn is_busy(&self) -> bool {
         // Relaxed: as above.
         self.0.load(Ordering::Relaxed) > 0
@@ -119,7 +119,7 @@ pub struct Pinned<T> {
 }
 
 impl<T> Pinned<T> {
-    /// The object, which `busy` is of, for one piece of work.
+    /// Pins the object, which `busy` belongs to, for one operation.
     pub fn new(object: &Arc<T>, busy: &Busy) -> Self {
         Self {
             object: object.clone(),
@@ -127,7 +127,7 @@ impl<T> Pinned<T> {
         }
     }
 
-    /// The object when the work is done, before anybody is told.
+    /// Unpins the object when the work is done, before its end is visible.
     pub fn release(self) -> Arc<T> {
         drop(self.pin);
         self.object

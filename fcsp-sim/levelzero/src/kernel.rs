@@ -41,7 +41,8 @@ impl KernelObject {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A launch with the arguments and group size of this moment, as appending one takes them.
+    /// Returns a launch with the arguments and group size of this moment, as appending one takes
+    /// them.
     pub fn launch(&self, groups: GroupCount) -> Reply<Launch> {
         let s = self.lock();
         let mut params = Vec::new();

@@ -6,7 +6,7 @@
 //! the rooms below, one a part of the API; the rest answers "unsupported feature" from functions
 //! that the build script writes. A device pointer is a host address.
 //!
-//! The rooms: [`export`] how a function is exported; [`table`] how a dispatch table is filled;
+//! The modules: [`export`] how a function is exported; [`table`] how a dispatch table is filled;
 //! [`abi`] what pointers mean; [`structs`] the API's structures; [`codes`] what is returned;
 //! [`driver`] the state behind all of them; then the API, part by part.
 

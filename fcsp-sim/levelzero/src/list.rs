@@ -74,7 +74,7 @@ pub struct List {
     recorded: Mutex<Recorded>,
 }
 
-/// A fill's duration is the device's bandwidth, whatever the pattern.
+/// Makes a fill at the device's bandwidth, whatever the pattern.
 fn fill(d: &Driver, device: usize, at: u64, n: u64, pattern: &Arc<Vec<u8>>) -> Op {
     let (memory, pattern) = (d.memory.clone(), pattern.clone());
     let ns = 1_000 + n.saturating_mul(1_000) / d.spec(device).bandwidth;
@@ -100,8 +100,8 @@ fn fill(d: &Driver, device: usize, at: u64, n: u64, pattern: &Arc<Vec<u8>>) -> O
 }
 
 impl Command {
-    /// The operations that the model plays for it. The pins are dropped when it is done, before its
-    /// event is signalled.
+    /// Returns the operations that the model plays for it. The pins are dropped when it is done,
+    /// before its event is signalled.
     fn ops(
         &self,
         d: &'static Driver,
@@ -219,9 +219,10 @@ impl List {
         lane.submit(ops)
     }
 
-    /// The operations of a closed list, for a queue to run; with their end the pins are dropped.
-    /// "The application must ensure the device is not currently referencing the command list since
-    /// the implementation is allowed to modify the contents of the command list for submission."
+    /// Returns the operations of a closed list, for a queue to run; with their end the pins are
+    /// dropped. "The application must ensure the device is not currently referencing the command
+    /// list since the implementation is allowed to modify the contents of the command list for
+    /// submission."
     pub fn ops(
         &self,
         d: &'static Driver,
@@ -257,7 +258,7 @@ fn done(pins: Vec<Pin>) -> Op {
     }))
 }
 
-/// A list's handle.
+/// Returns a list's handle.
 fn make(d: &Driver, context: Arc<Context>, device: usize, ordinal: u32, lane: Option<Lane>) -> u64 {
     let list = |handle| List {
         handle,
@@ -315,7 +316,7 @@ api! {
     }
 }
 
-/// Whether a queue group's number is that of the group that only copies.
+/// Returns true if a queue group's number is that of the group that only copies.
 pub fn copies(ordinal: u32) -> bool {
     ordinal == COPY_GROUP
 }

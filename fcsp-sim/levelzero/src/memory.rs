@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Pages of device memory for allocations below [`PAGE`].
 pub const SMALL_PAGE: u64 = 64 << 10;
 
-/// The page size in which an allocation of this size is made.
+/// Returns the page size in which an allocation of this size is made.
 pub fn page_of(size: u64) -> u64 {
     if size < PAGE { SMALL_PAGE } else { PAGE }
 }
@@ -49,8 +49,8 @@ pub fn take(d: &Driver, c: &Context, index: usize, size: u64) -> Reply<u64> {
         .alloc_pages(index, c.handle, size, page_of(size), Kind::Device)?)
 }
 
-/// The context of a handle, once none of its work is in flight: the model's memory goes when it is
-/// freed.
+/// Returns the context of a handle, once none of its work is in flight: the model's memory goes
+/// when it is freed.
 fn settled(handle: u64) -> Reply<(&'static Driver, Arc<Context>)> {
     let d = driver()?;
     let c = d.contexts.get(handle)?;

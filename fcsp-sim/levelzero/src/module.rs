@@ -32,8 +32,8 @@ pub struct Module {
 const SPIRV: u32 = 0x0723_0203;
 const ENTRY_POINT: u32 = 15;
 
-/// The names of a SPIR-V module's entry points, or nothing if it is none. A module that declares
-/// none has a kernel of any name, so that a header alone is a module for tests.
+/// Returns the names of a SPIR-V module's entry points, or nothing if it is none. A module that
+/// declares none has a kernel of any name, so that a header alone is a module for tests.
 fn spirv(image: &[u8]) -> Option<Vec<String>> {
     let words: Vec<u32> = image
         .chunks_exact(4)
@@ -63,7 +63,7 @@ fn spirv(image: &[u8]) -> Option<Vec<String>> {
 }
 
 impl Module {
-    /// The kernel of a name.
+    /// Returns the kernel of a name.
     pub fn kernel(&self, name: &str) -> Reply<Kernel> {
         self.program.kernel(name).map_err(|_| INVALID_KERNEL_NAME)
     }

@@ -22,7 +22,7 @@ pub struct Lane {
     timeline: Arc<Timeline>,
     stream: u64,
     synchronous: bool,
-    /// Whether it only copies.
+    /// True if it only copies.
     pub copies: bool,
     /// The number of its group, which lists executed on it must have.
     pub ordinal: u32,
@@ -31,7 +31,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A place on a device.
+    /// Opens a place on a device.
     pub fn open(
         d: &Driver,
         context: &Context,

@@ -22,7 +22,7 @@ fn managed(handle: u64) -> Reply<(&'static Driver, usize)> {
     }
 }
 
-/// The device of a handle to a part of it.
+/// Returns the device of a handle to a part of it.
 fn part(handle: u64, tag: u64) -> Reply<(&'static Driver, usize)> {
     if handle & !0xffff != tag {
         return Err(INVALID_ARGUMENT);

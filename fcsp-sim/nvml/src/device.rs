@@ -71,8 +71,8 @@ fn pci(spec: &DeviceSpec) -> Pci {
     }
 }
 
-/// Whether a text names the device's PCI address, with a domain of any width or none and with or
-/// without function.
+/// Returns true if a text names the device's PCI address, with a domain of any width or none and
+/// with or without function.
 fn is_at(spec: &DeviceSpec, text: &str) -> bool {
     let mut parts = text.rsplitn(3, ':');
     let slot = parts
@@ -112,7 +112,7 @@ fn clock(d: u64, kind: u32) -> Reply<u32> {
     }
 }
 
-/// A device whose memory this system tells.
+/// Returns a device whose memory this system tells.
 fn told(d: u64) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let (m, spec) = device(d)?;
     if m.variant.unified {

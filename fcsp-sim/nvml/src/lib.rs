@@ -1,7 +1,7 @@
 //! The simulated accelerator as `libnvidia-ml.so.1`.
 //!
 //! It reads the machine's state file and changes nothing in it. Every function that the real
-//! library exports is exported; what is not defined in the rooms below answers
+//! library exports is exported; a function that no module below defines answers
 //! `NVML_ERROR_NOT_SUPPORTED`. As in the real library all devices are listed, whatever
 //! `CUDA_VISIBLE_DEVICES` says.
 
@@ -15,7 +15,7 @@ mod variant;
 use abi::NOT_SUPPORTED;
 use fcsp_sim::export::{call, log};
 
-/// Whether this library exports a function.
+/// Returns true if this library exports a function.
 fn is_exported(name: &str) -> bool {
     include_str!("../symbols.txt")
         .lines()
@@ -37,7 +37,7 @@ macro_rules! api {
 }
 use api;
 
-/// What the build script made of the list of names.
+/// Code that the build script made from the list of names.
 mod names {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }

@@ -56,7 +56,8 @@ pub struct InfoList {
 
 const INFO_LIST: u32 = std::mem::size_of::<InfoList>() as u32 | 1 << 24;
 
-/// The processes with a context on a device, as this system numbers them and tells their memory.
+/// Returns the processes with a context on a device, as this system numbers them and tells their
+/// memory.
 fn with_context(d: u64) -> Reply<Vec<Holding>> {
     let (m, spec) = device(d)?;
     let variant = &m.variant;
@@ -72,7 +73,7 @@ fn with_context(d: u64) -> Reply<Vec<Holding>> {
         .collect())
 }
 
-/// The list of processes that compute: those that run under MPS, or the others.
+/// Returns the list of processes that compute: those that run under MPS, or the others.
 fn list(d: u64, under_mps: bool) -> Reply<Vec<Holding>> {
     let all = with_context(d)?;
     Ok(if device(d)?.0.variant.mps == under_mps {

@@ -57,7 +57,7 @@ pub fn shutdown() -> Reply {
         .map_err(|_| UNINITIALIZED)
 }
 
-/// The machine, if the library is initialised.
+/// Returns the machine, if the library is initialised.
 pub fn machine() -> Reply<&'static Machine> {
     if USERS.load(Ordering::Relaxed) == 0 {
         return Err(UNINITIALIZED);
@@ -67,12 +67,12 @@ pub fn machine() -> Reply<&'static Machine> {
 
 const TAG: u64 = 0x4e56_0000;
 
-/// A device's handle.
+/// Returns a device's handle.
 pub fn handle(index: usize) -> u64 {
     TAG | (index as u64 + 1) << 4
 }
 
-/// The machine and the device of a handle.
+/// Returns the machine and the device of a handle.
 pub fn device(handle: u64) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let m = machine()?;
     let index = (handle ^ TAG) >> 4;

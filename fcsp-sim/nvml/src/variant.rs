@@ -50,7 +50,7 @@ impl Variant {
         Ok(v)
     }
 
-    /// A process's number as this system lists it.
+    /// Returns a process's number as this system lists it.
     pub fn number(&self, pid: u32) -> u32 {
         if self.host_numbers {
             pid + HOST_NUMBERS
@@ -59,7 +59,7 @@ impl Variant {
         }
     }
 
-    /// A process's memory as this system tells it.
+    /// Returns a process's memory as this system tells it.
     pub fn bytes(&self, bytes: u64) -> u64 {
         // NVML_VALUE_NOT_AVAILABLE of nvml.h.
         if self.not_available { u64::MAX } else { bytes }

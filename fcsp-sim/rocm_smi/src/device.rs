@@ -25,7 +25,7 @@ fn address(spec: &DeviceSpec) -> u64 {
     u64::from(spec.pci_bus()) << 8
 }
 
-/// The first eight bytes of the device's UUID.
+/// Returns the first eight bytes of the device's UUID.
 fn unique(spec: &DeviceSpec) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&spec.uuid()[..8]);

@@ -1,7 +1,7 @@
 //! The simulated accelerator as `librocm_smi64.so.7`.
 //!
 //! It reads the machine's state file and changes nothing in it. Every function that the real
-//! library exports is exported; what is not defined in the rooms below answers
+//! library exports is exported; a function that no module below defines answers
 //! `RSMI_STATUS_NOT_SUPPORTED`. As in the real library all devices are listed, whatever
 //! `HIP_VISIBLE_DEVICES` says.
 
@@ -14,10 +14,10 @@ mod system;
 use abi::NOT_SUPPORTED;
 use fcsp_sim::export::{call, log};
 
-/// How the names of this library's functions begin.
+/// Prefixes of the names of this library's functions.
 const PREFIXES: &[&str] = &["rsmi_"];
 
-/// Whether this library exports a function.
+/// Returns true if this library exports a function.
 fn is_exported(name: &str) -> bool {
     include_str!("../symbols.txt")
         .lines()
@@ -39,7 +39,7 @@ macro_rules! api {
 }
 use api;
 
-/// What the build script made of the list of names.
+/// Code that the build script made from the list of names.
 mod names {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }

@@ -47,7 +47,7 @@ pub fn shutdown() -> Reply {
         .map_err(|_| INIT_ERROR)
 }
 
-/// The machine, if the library is initialised.
+/// Returns the machine, if the library is initialised.
 pub fn machine() -> Reply<&'static Machine> {
     if USERS.load(Ordering::Relaxed) == 0 {
         return Err(INIT_ERROR);
@@ -55,8 +55,8 @@ pub fn machine() -> Reply<&'static Machine> {
     MACHINE.get().and_then(Option::as_ref).ok_or(INIT_ERROR)
 }
 
-/// The machine and the device of an index. All devices are listed, whatever `HIP_VISIBLE_DEVICES`
-/// says.
+/// Returns the machine and the device of an index. All devices are listed, whatever
+/// `HIP_VISIBLE_DEVICES` says.
 pub fn device(index: u32) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let m = machine()?;
     let spec = m.topology.devices.get(index as usize).ok_or(INVALID_ARGS)?;

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-/// The directory with the libraries under their real names, and the client: `client.c` of the test
-/// that asks.
+/// Returns the directory with the libraries under their real names, and the client: `client.c` of
+/// the test that asks.
 pub fn bench() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The folder with the driver, the loader and the client.
+/// Returns the folder with the driver, the loader and the client.
 fn bench() -> Option<&'static Path> {
     static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
     DIR.get_or_init(build).as_deref()
 }
 
-/// The folder of the loader's library, which has the machine's architecture in its path.
+/// Returns the folder of the loader's library, which has the machine's architecture in its path.
 fn loader(headers: &Path) -> PathBuf {
     let folder = headers.join("levelzero-loader");
     std::fs::read_dir(&folder)
@@ -115,7 +115,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// A machine; nothing where headers and loader are not to be had offline.
+    /// Returns a machine; nothing where headers and loader are not to be had offline.
     fn new(name: &str, spec: &'static str) -> Option<Self> {
         let state =
             std::env::temp_dir().join(format!("fcsp-sim-levelzero-{}-{name}", std::process::id()));

@@ -43,7 +43,7 @@ const STRICTER: &[&str] = &[
 /// The answers of an H200 with driver 580.159.04, in the order of the probes.
 const DEVICE: &str = include_str!("h200.txt");
 
-/// The probe, compiled.
+/// Returns the probe, compiled.
 fn probe() -> PathBuf {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     let compile = || {

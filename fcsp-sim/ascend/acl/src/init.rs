@@ -45,7 +45,7 @@ pub extern "C" fn aclrtGetVersion(major: *mut i32, minor: *mut i32, patch: *mut 
     0
 }
 
-/// The name of the first device; null where there is none.
+/// Returns the name of the first device; null where there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn aclrtGetSocName() -> *const std::ffi::c_char {
     static NAME: OnceLock<Option<[u8; 64]>> = OnceLock::new();

@@ -5,9 +5,9 @@
 //! under it, by the dynamic linker and so open to whoever interposes there. There is no state here
 //! but ACL's own: data sets, models, attributes.
 //!
-//! Every function of the headers is exported. What is modelled is in the rooms below, one a part of
-//! the API; the rest answers "API not supported" from functions that the build script writes. The
-//! rooms: [`rt`] the calls of the runtime; then the API, part by part.
+//! Every function of the headers is exported. What is modelled is in the modules below, one for
+//! each part of the API; the rest answers "API not supported" from functions that the build script
+//! writes. The modules: [`rt`] the calls of the runtime; then the API, part by part.
 
 mod copy;
 mod data;
@@ -34,7 +34,7 @@ fn unmodelled(name: &str) -> i32 {
     API_NOT_SUPPORT
 }
 
-/// What the build script made of the list of names.
+/// Code that the build script made from the list of names.
 mod names {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }

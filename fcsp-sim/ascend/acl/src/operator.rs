@@ -57,7 +57,7 @@ struct Operators {
     functions: HashMap<String, u64>,
 }
 
-/// The kernel of an operator type, compiled on first use.
+/// Returns the kernel of an operator type, compiled on first use.
 fn compiled(kind: &CStr) -> Result<u64, i32> {
     static OPERATORS: LazyLock<Mutex<Operators>> = LazyLock::new(Mutex::default);
     let mut all = OPERATORS.lock().unwrap_or_else(PoisonError::into_inner);

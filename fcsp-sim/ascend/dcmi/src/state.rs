@@ -28,12 +28,12 @@ fn open() -> Option<Machine> {
     Some(Machine { topology, region })
 }
 
-/// The machine, if the library is initialised.
+/// Returns the machine, if the library is initialised.
 pub fn machine() -> Reply<&'static Machine> {
     MACHINE.get().and_then(Option::as_ref).ok_or(NOT_READY)
 }
 
-/// The machine and a card's chip.
+/// Returns the machine and a card's chip.
 pub fn chip(card: i32, device: i32) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let m = machine()?;
     let spec = usize::try_from(card)

@@ -148,7 +148,7 @@ fn start() -> Result<Driver, Code> {
     })
 }
 
-/// The runtime, started on first use.
+/// Returns the runtime, started on first use.
 pub fn driver() -> Reply<&'static Driver> {
     // Before the once-cell: a child that is forked while it is filled must be refused, not wait for
     // it.
@@ -162,7 +162,7 @@ pub fn driver() -> Reply<&'static Driver> {
     driver
 }
 
-/// The context that is current on this thread.
+/// Returns the context that is current on this thread.
 ///
 /// # Errors
 /// `CONTEXT_NULL` if there is none or it was destroyed, or the error that ended its device's work.
@@ -202,7 +202,7 @@ impl Open {
 }
 
 impl Driver {
-    /// The position on the machine of a device number.
+    /// Returns the position on the machine of a device number.
     pub fn device(&self, ordinal: i32) -> Reply<usize> {
         usize::try_from(ordinal)
             .ok()
@@ -211,7 +211,7 @@ impl Driver {
             .ok_or(INVALID_DEVICE)
     }
 
-    /// The description of a device number.
+    /// Returns the description of a device number.
     pub fn spec(&self, ordinal: i32) -> Reply<&DeviceSpec> {
         Ok(&self.process.topology.devices[self.device(ordinal)?])
     }
@@ -238,7 +238,7 @@ impl Driver {
             .1
     }
 
-    /// The device, opened if it is not open.
+    /// Returns the device, opened if it is not open.
     fn open(&self, slot: &mut Slot, ordinal: i32) -> Reply<Arc<Open>> {
         if let Some(open) = &slot.open {
             return Ok(open.clone());
@@ -294,7 +294,7 @@ impl Driver {
         Ok(())
     }
 
-    /// An explicit context, which keeps its device open.
+    /// Returns an explicit context, which keeps its device open.
     pub fn create_context(&self, ordinal: i32) -> Reply<Arc<Context>> {
         let mut slot = self.slot(ordinal)?;
         let c = self.make_context(self.open(&mut slot, ordinal)?, false);

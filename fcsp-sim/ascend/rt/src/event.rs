@@ -31,7 +31,7 @@ impl EventObject {
     }
 }
 
-/// The event of a handle, to be used. The runtime asks an event's context how it is
+/// Returns the event of a handle, to be used. The runtime asks an event's context how it is
 /// (`ApiImpl::EventQuery`, `EventSynchronize`), so an event whose context is gone can be destroyed
 /// and nothing else.
 pub fn find(handle: u64) -> Reply<Arc<EventObject>> {

@@ -1,4 +1,4 @@
-//! How a function is exported: faults on demand before and after its effect, and refusal in a
+//! Exports of functions: faults on demand before and after its effect, and refusal in a
 //! forked child.
 
 use crate::codes::{NO_DEVICE, Reply};
@@ -7,7 +7,7 @@ use fcsp_sim::owner;
 
 pub use fcsp_sim::export::log;
 
-/// How the names of this library's functions begin.
+/// Prefixes of the names of this library's functions.
 pub const PREFIXES: &[&str] = &["rt"];
 
 /// Runs an exported function's body. In a child that was forked after the driver was used nothing

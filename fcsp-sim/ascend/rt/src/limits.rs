@@ -20,7 +20,7 @@ fn most(device: i32, kind: i32) -> Reply<u32> {
     }
 }
 
-/// The device if this thread's context is on it: limits are of a process's open device.
+/// Returns the device if this thread's context is on it: limits are of a process's open device.
 fn open(device: i32) -> Reply<Arc<Open>> {
     let c = current()?;
     if c.open.ordinal == device {

@@ -37,7 +37,8 @@ impl Model {
     }
 }
 
-/// The model of a handle, which must be of the current context: "model is not in current ctx".
+/// Returns the model of a handle, which must be of the current context: "model is not in current
+/// ctx".
 fn find(model: u64) -> Reply<Arc<Model>> {
     let m = driver()?.models.get(model).map_err(|_| MODEL_CONTEXT)?;
     if is_on(Rule::Contexts) && current()?.id != m.context {

@@ -35,7 +35,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The bytes so far.
+    /// Returns the bytes so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.bytes
             .lock()
@@ -112,7 +112,7 @@ fn function(handle: u64, name: &str) -> Reply<Arc<Function>> {
     Ok(f)
 }
 
-/// The function of a binary whose variants are numbered by tiling key.
+/// Returns the function of a binary whose variants are numbered by tiling key.
 pub fn tiled(handle: u64, key: u64) -> Reply<Arc<Kernel>> {
     Ok(Arc::new(
         driver()?
@@ -123,7 +123,7 @@ pub fn tiled(handle: u64, key: u64) -> Reply<Arc<Kernel>> {
     ))
 }
 
-/// The function registered for a stub.
+/// Returns the function registered for a stub.
 pub fn stub(at: u64) -> Reply<Arc<Function>> {
     driver()?
         .stubs

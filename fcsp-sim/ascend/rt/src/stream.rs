@@ -46,7 +46,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream of a context on a device.
+    /// Makes a stream of a context on a device.
     pub fn make(
         d: &Driver,
         open: &Arc<Open>,
@@ -118,7 +118,7 @@ impl Stream {
     }
 }
 
-/// The stream of a handle, of whatever context; 0 is the current context's own.
+/// Returns the stream of a handle, of whatever context; 0 is the current context's own.
 pub fn named(handle: u64) -> Reply<Arc<Stream>> {
     if handle == 0 {
         return Ok(current()?.default.clone());
@@ -126,8 +126,8 @@ pub fn named(handle: u64) -> Reply<Arc<Stream>> {
     driver()?.streams.get(handle).map_err(|_| STREAM_CONTEXT)
 }
 
-/// The stream of a handle, which must be of the current context: the runtime compares them ("stream
-/// is not in current ctx") in all calls that put work on a stream or destroy it.
+/// Returns the stream of a handle, which must be of the current context: the runtime compares them
+/// ("stream is not in current ctx") in all calls that put work on a stream or destroy it.
 ///
 /// # Errors
 /// `CONTEXT_NULL` without a context, `STREAM_CONTEXT` for a stream of another.

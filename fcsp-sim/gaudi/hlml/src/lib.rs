@@ -90,7 +90,7 @@ fn machine() -> Reply<&'static Machine> {
     MACHINE.get().and_then(Option::as_ref).ok_or(UNINITIALIZED)
 }
 
-/// A card by its handle, which is its number and one.
+/// Returns a card by its handle, which is its number and one.
 fn card(handle: *mut c_void) -> Reply<(&'static Machine, &'static DeviceSpec)> {
     let machine = machine()?;
     let index = (handle as usize).checked_sub(1).ok_or(INVALID_ARGUMENT)?;

@@ -18,8 +18,8 @@ pub struct EventObject {
     timed: bool,
 }
 
-/// The event of a handle. Synapse looks events up (`DeviceCommon::loadAndValidateEvent`): "event
-/// handle is incorrect, probably event was destroyed".
+/// Returns the event of a handle. Synapse looks events up (`DeviceCommon::loadAndValidateEvent`):
+/// "event handle is incorrect, probably event was destroyed".
 fn object(event: Handle) -> Reply<Arc<EventObject>> {
     let driver = driver()?;
     driver.timeline(DEVICE)?;
@@ -29,7 +29,7 @@ fn object(event: Handle) -> Reply<Arc<EventObject>> {
         .map_err(|_| INVALID_EVENT_HANDLE)
 }
 
-/// The event of a handle, as the device knows it.
+/// Returns the event of a handle, as the device knows it.
 pub fn find(event: Handle) -> Reply<Arc<Event>> {
     Ok(object(event)?.event.clone())
 }

@@ -46,7 +46,7 @@ impl Tensor {
         self.elements.saturating_mul(self.element)
     }
 
-    /// Whether the program has memory for it.
+    /// Returns true if the program has memory for it.
     pub fn is_persistent(&self) -> bool {
         self.section
             .as_ref()
@@ -86,7 +86,7 @@ fn bytes_of(kind: i32) -> Reply<u64> {
     }
 }
 
-/// The places of tensors in a graph.
+/// Returns the places of tensors in a graph.
 fn places(graph: &Graph, list: *const Handle, count: u32) -> Reply<Vec<usize>> {
     if list.is_null() && count > 0 {
         return Err(INVALID_ARGUMENT);

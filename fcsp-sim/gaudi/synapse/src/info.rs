@@ -58,7 +58,7 @@ fn info(driver: &Driver, device: u32) -> Reply<InfoV2> {
     })
 }
 
-/// The values of attributes, by their numbers.
+/// Returns the values of attributes, by their numbers.
 fn attributes(
     driver: &Driver,
     values: *mut u64,

@@ -28,7 +28,7 @@ pub struct TensorInfo {
 
 const _: () = assert!(size_of::<TensorInfo>() == 232);
 
-/// The address of every tensor of the recipe.
+/// Returns the address of every tensor of the recipe.
 fn addresses(
     recipe: &Recipe,
     card: &Card,
@@ -71,7 +71,7 @@ fn addresses(
         .collect()
 }
 
-/// The effect of copying `bytes`, if both ends are still the card's.
+/// Returns the effect of copying `bytes`, if both ends are still the card's.
 fn copy(from: u64, to: u64, bytes: u64) -> Effect {
     Box::new(move || {
         // SAFETY: leaked, never freed.

@@ -80,19 +80,19 @@ struct Driver {
     streams: Table<stream::Stream>,
 }
 
-/// A handle that Synapse follows as a pointer: of a recipe or a graph. Any but the null handle ends
-/// the program before it comes here, unless the rule is off. Handles of streams, events, sections
-/// and tensors are looked up.
+/// Answers a wrong handle of a recipe or a graph, which Synapse follows as a pointer. Any but the
+/// null handle ends the program before it comes here, unless the rule is off. Handles of streams,
+/// events, sections and tensors are looked up.
 fn stale(_: Stale) -> Status {
     INVALID_ARGUMENT
 }
 
-/// A handle as the table of its objects knows it.
+/// Returns a handle as the table of its objects knows it.
 fn number(handle: Handle) -> u64 {
     handle.addr() as u64
 }
 
-/// A handle as programs know it.
+/// Returns a handle as programs know it.
 fn opaque(number: u64) -> Handle {
     core::ptr::without_provenance_mut(number as usize)
 }
@@ -113,7 +113,7 @@ struct Card {
 }
 
 impl Card {
-    /// Whether the bytes from `address` are inside one buffer.
+    /// Returns true if the bytes from `address` are inside one buffer.
     fn holds(&self, address: u64, bytes: u64) -> bool {
         self.memory.iter().any(|(&base, (_, size))| {
             address >= base
@@ -204,14 +204,14 @@ impl Driver {
         }
     }
 
-    /// The card's queues, without its lock: what waits for them must not keep them from being
-    /// emptied.
+    /// Returns the card's queues, without its lock: what waits for them must not keep them from
+    /// being emptied.
     fn timeline(&self, device: u32) -> Reply<Arc<Timeline>> {
         self.with_card(device, |card| Ok(card.timeline.clone()))
     }
 }
 
-/// A text that a caller passes; none for null.
+/// Returns a text that a caller passes; none for null.
 fn text(at: *const c_char) -> Option<String> {
     // SAFETY: null or a C string, by the API's contract.
     (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned())

@@ -15,8 +15,8 @@ pub struct Stream {
     queue: u64,
 }
 
-/// The queue of a stream, and the card's queues. Synapse looks streams up (`StreamsContainer`):
-/// "handle is incorrect, probably stream was already destroyed".
+/// Returns the queue of a stream, and the card's queues. Synapse looks streams up
+/// (`StreamsContainer`): "handle is incorrect, probably stream was already destroyed".
 pub fn queue(stream: Handle) -> Reply<(Arc<Timeline>, u64)> {
     let driver = driver()?;
     let timeline = driver.timeline(DEVICE)?;
@@ -47,7 +47,7 @@ fn fill<T: Copy>(address: u64, value: T, count: usize, stream: Handle) -> Reply 
     })
 }
 
-/// Whether a copy of so many bytes stays inside the card's buffers.
+/// Returns true if a copy of so many bytes stays inside the card's buffers.
 fn is_inside(card: &Card, source: u64, destination: u64, size: u64, direction: i32) -> bool {
     match direction {
         0 => card.holds(destination, size),

@@ -96,7 +96,7 @@ same_api! {
     fn hipDeviceSetGraphMemAttribute = graph::cuDeviceSetGraphMemAttribute(device: i32, which: i32, value: crate::abi::In<u64>);
 }
 
-/// The primary context of another device, as peers are named by device here.
+/// Returns the primary context of another device, as peers are named by device here.
 fn peer(device: i32) -> Reply<u64> {
     let d = driver()?;
     if device == super::thread::chosen() {

@@ -118,7 +118,7 @@ struct DeepSide {
 
 const _: () = assert!(size_of::<Deep>() == 184);
 
-/// A copy as `HIP_MEMCPY3D` says it.
+/// Reads a copy from `HIP_MEMCPY3D`.
 pub fn deep(p: In<Deep>) -> Reply<Rows> {
     let d = p.get()?;
     let side = |s: &DeepSide| -> Reply<RowsSide> {
@@ -174,7 +174,7 @@ pub struct PeerParams {
     extent: Extent,
 }
 
-/// A copy as `hipMemcpy3DParms` says it. Widths count elements where an array takes part, bytes
+/// Reads a copy from `hipMemcpy3DParms`. Widths count elements where an array takes part, bytes
 /// else.
 pub fn params(p: &Params) -> Reply<Rows> {
     let scale = match (p.src_array, p.dst_array) {

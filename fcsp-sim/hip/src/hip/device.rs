@@ -81,7 +81,7 @@ fn xccs(spec: &DeviceSpec) -> i32 {
     if spec.capability == (9, 4) { 8 } else { 1 }
 }
 
-/// An attribute by HIP's number.
+/// Returns an attribute by HIP's number.
 pub fn attribute(spec: &DeviceSpec, which: i32) -> Option<i32> {
     match which {
         // In bytes, cut to what an `int` holds, as the real runtime does.
@@ -98,8 +98,8 @@ pub fn attribute(spec: &DeviceSpec, which: i32) -> Option<i32> {
     }
 }
 
-/// The 16 characters behind the device's UUID: the number that the management library calls its
-/// unique id.
+/// Returns the 16 characters behind the device's UUID: the number that the management library calls
+/// its unique id.
 pub fn uuid(spec: &DeviceSpec) -> [u8; 16] {
     let mut out = [0; 16];
     for (pair, byte) in out.chunks_exact_mut(2).zip(spec.uuid()) {

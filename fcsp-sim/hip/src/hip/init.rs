@@ -60,8 +60,9 @@ fn entry(symbol: Text, place: Out<u64>, per_thread: bool, status: Out<i32>) -> R
     if at != 0 { Ok(()) } else { Err(NOT_FOUND) }
 }
 
-/// The exported function of a name if it was there in a version of the API, in its variant with a
-/// default stream a thread if there is one and it is asked for. Versions of symbols say since when.
+/// Returns the exported function of a name if it was there in a version of the API, in its variant
+/// with a default stream a thread if there is one and it is asked for. Versions of symbols say
+/// since when.
 fn lookup(name: &str, version: i32, per_thread: bool) -> (u64, i32) {
     // Properties and device choice got new structures, and new names, with version 6.
     let today = match name {

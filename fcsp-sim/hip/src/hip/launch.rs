@@ -22,7 +22,8 @@ pub struct Dim3 {
 const INVALID_CONFIGURATION: Code = Code(9);
 const MISSING_CONFIGURATION: Code = Code(52);
 
-/// The function handle that a host function stands for; a function handle stands for itself.
+/// Returns the function handle that a host function stands for; a function handle stands for
+/// itself.
 pub fn host_function(f: u64) -> Reply<u64> {
     if let Some(handle) = super::registered::kernel(f)? {
         return Ok(handle);
@@ -96,7 +97,7 @@ fn blocks(threads: [u32; 3], block: [u32; 3]) -> Reply<Dim3> {
     })
 }
 
-/// An event before and one after, where given.
+/// Launches with an event before and one after, where given.
 fn bracketed(stream: u64, start: u64, stop: u64, launch: impl FnOnce() -> Reply) -> Reply {
     let record = |event: u64| match event {
         0 => Ok(()),

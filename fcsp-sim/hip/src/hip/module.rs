@@ -16,7 +16,7 @@ const BUNDLES: [[u8; 4]; 2] = [*b"__CL", *b"CCOB"];
 /// Any binary image, for the driver.
 static BINARY: [u8; 4] = *b"\x7fELF";
 
-/// The image as the driver reads it.
+/// Returns the image as the driver reads it.
 pub fn image(data: In<u8>) -> Reply<In<u8>> {
     let first = [data.at(0)?, data.at(1)?, data.at(2)?, data.at(3)?];
     if first == WRAPPER {
@@ -133,7 +133,7 @@ handle_api! {
     );
 }
 
-/// The name of a function, which lives as long as its handle; none for what is no function.
+/// Returns the name of a function, which lives as long as its handle; none for what is no function.
 pub extern "C" fn hipKernelNameRef(f: u64) -> *const c_char {
     let mut name = std::ptr::null();
     match crate::module::cuFuncGetName(Out::from_raw(&raw mut name), f) {
@@ -142,7 +142,7 @@ pub extern "C" fn hipKernelNameRef(f: u64) -> *const c_char {
     }
 }
 
-/// The name of a host function's kernel.
+/// Returns the name of a host function's kernel.
 pub extern "C" fn hipKernelNameRefByPtr(f: u64, _stream: u64) -> *const c_char {
     let handle = || -> Reply<u64> {
         super::thread::ready()?;

@@ -105,12 +105,12 @@ fn fill(p: In<FillParams>) -> Reply<DriverFill> {
     })
 }
 
-/// The driver's view of one of its structures that is laid out here.
+/// Returns the driver's view of one of its structures that is laid out here.
 fn as_driver<T, U: std::marker::Copy>(own: &T) -> In<U> {
     In::from_raw((own as *const T).cast())
 }
 
-/// A copy between two addresses.
+/// Makes a copy between two addresses.
 fn line(to: u64, from: u64, n: u64) -> Reply<Work> {
     let d = driver()?;
     let side = |at: u64| (at, d.memory.find(at).is_some() || d.graphs.pool.holds(at));

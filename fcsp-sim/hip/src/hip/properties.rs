@@ -108,7 +108,7 @@ fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     out[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// The name of the instruction set, which the capability stands for: 9.4 is `gfx942`.
+/// Returns the name of the instruction set, which the capability stands for: 9.4 is `gfx942`.
 fn arch(spec: &DeviceSpec) -> String {
     let (major, minor) = spec.capability;
     let tail = if (major, minor) == (9, 4) { "2" } else { "0" };

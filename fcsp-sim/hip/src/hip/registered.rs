@@ -48,7 +48,7 @@ fn registry() -> MutexGuard<'static, Registry> {
 }
 
 impl Registry {
-    /// A binary's module in a context.
+    /// Returns a binary's module in a context.
     fn module(&mut self, binary: u64, context: u64) -> Reply<u64> {
         let b = self.binaries.get_mut(&binary).ok_or(NOT_FOUND)?;
         if let Some(m) = b.modules.get(&context) {
@@ -65,7 +65,7 @@ impl Registry {
     }
 }
 
-/// The function handle of a host function in the current context, if one was registered.
+/// Returns the function handle of a host function in the current context, if one was registered.
 pub fn kernel(host: u64) -> Reply<Option<u64>> {
     let context = current()?.id;
     let mut all = registry();

@@ -29,7 +29,7 @@ fn limit(units: u32, word: u32) -> u32 {
     }
 }
 
-/// A mask that allows every unit of the stream's device.
+/// Returns a mask that allows every unit of the stream's device.
 fn whole(stream: u64) -> Reply<Vec<u32>> {
     let units = target(stream, false)?.context.spec()?.sm;
     Ok((0..units.div_ceil(32))
@@ -106,7 +106,7 @@ hip_api! {
     }
 }
 
-/// The device of a stream; an invalid one has none.
+/// Returns the device of a stream; an invalid one has none.
 pub extern "C" fn hipGetStreamDeviceId(stream: u64) -> i32 {
     let device = || -> Reply<i32> {
         super::thread::ready()?;

@@ -6,7 +6,7 @@ use crate::codes::{INVALID_VALUE, Reply};
 use crate::copy as driver;
 use crate::export::{cu, hip_api};
 
-/// The address of a part of a variable.
+/// Returns the address of a part of a variable.
 pub fn place(symbol: u64, offset: u64, n: u64) -> Reply<u64> {
     let (at, size) = variable(symbol)?;
     if offset.checked_add(n).is_none_or(|end| end > size) {

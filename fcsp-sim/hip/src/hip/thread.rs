@@ -35,7 +35,7 @@ pub fn choose(device: i32) -> Reply {
     Ok(())
 }
 
-/// The thread's device.
+/// Returns the thread's device.
 pub fn chosen() -> i32 {
     current_or_none().map_or_else(|| DEVICE.with(Cell::get), |c| c.ordinal)
 }
