@@ -128,7 +128,7 @@ impl Desc3 {
 }
 
 impl Array {
-    /// Bytes a row.
+    /// Returns the bytes of a row.
     pub fn pitch(&self) -> u64 {
         self.desc.width * self.desc.unit()
     }

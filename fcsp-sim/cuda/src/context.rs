@@ -100,7 +100,7 @@ api! {
         }
         end(&c)
     }
-    /// One more use of the current context.
+    /// Counts one more use of the current context.
     fn cuCtxAttach(place: Out<u64>, flags: u32) {
         let c = current()?;
         if flags != 0 {
@@ -110,8 +110,8 @@ api! {
         c.uses.fetch_add(1, Relaxed);
         Ok(())
     }
-    /// One use less of the current context; the last one ends it. A primary context has its own
-    /// count.
+    /// Counts one use less of the current context; the last one ends it. A primary context has its
+    /// own count.
     fn cuCtxDetach(handle: u64) {
         let c = current()?;
         if c.handle != handle {

@@ -148,7 +148,7 @@ thread_local! {
     static STACK: RefCell<Vec<Arc<Context>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lets go of the parent's state file in a forked child. Once, however often it is called;
+/// Closes the parent's state file in a forked child. Once, however often it is called;
 /// async-signal-safe.
 pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
@@ -469,7 +469,7 @@ impl Driver {
         if !primary {
             return Ok(self.contexts.add_with(make).1);
         }
-        // A device's primary context has one handle for good.
+        // A device's primary context has one handle permanently.
         let c = Arc::new(make(PRIMARY | (ordinal as u64 + 1) << 4));
         self.contexts.put(c.handle, c.clone());
         Ok(c)
@@ -570,7 +570,7 @@ impl Driver {
             .unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// One more user of a device's primary context.
+    /// Counts one more user of a device's primary context.
     pub fn primary_retain(&self, ordinal: i32) -> Reply<Arc<Context>> {
         let mut p = self.primary(ordinal)?;
         let c = match &p.context {
@@ -582,7 +582,7 @@ impl Driver {
         Ok(c)
     }
 
-    /// One user less; the last one ends it.
+    /// Counts one user less; the last one ends it.
     pub fn primary_release(&self, ordinal: i32) -> Reply {
         let mut p = self.primary(ordinal)?;
         if p.count == 0 {

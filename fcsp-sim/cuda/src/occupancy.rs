@@ -1,4 +1,4 @@
-//! How many blocks fit a multiprocessor, by threads and shared memory alone.
+//! The number of blocks that fit a multiprocessor, by threads and shared memory alone.
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_VALUE, Reply};

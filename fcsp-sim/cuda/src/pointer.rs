@@ -1,4 +1,4 @@
-//! What is known of a pointer.
+//! Attributes of a pointer.
 
 use crate::abi::{In, Out};
 use crate::codes::{INVALID_VALUE, NOT_SUPPORTED, Reply};

@@ -8,7 +8,7 @@ use crate::memory::Location;
 use fcsp_sim::host::PAGE;
 use fcsp_sim::vmm::{Access, Properties};
 
-/// What physical memory is asked for.
+/// A request for physical memory.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Prop {
@@ -19,7 +19,7 @@ pub struct Prop {
     flags: u64,
 }
 
-/// Who may do what.
+/// The access of one place to memory.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct AccessDesc {

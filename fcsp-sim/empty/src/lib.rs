@@ -30,7 +30,7 @@ const UNKNOWN: Status = 5;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
-/// This process's use of the machine.
+/// The use of the machine by this process.
 struct Driver {
     process: Process,
     /// By device, whether this process has the driver's own state there.

@@ -64,7 +64,7 @@ fn mask_for(text: &str, place: u32, count: u32) -> Option<Vec<u32>> {
     None
 }
 
-/// How many units a mask has.
+/// Counts the units of a mask.
 pub fn count(words: &[u32]) -> u32 {
     words.iter().map(|word| word.count_ones()).sum()
 }

@@ -7,7 +7,7 @@ use fcsp_sim::table::Stale;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code(pub i32);
 
-/// What an exported function's body returns.
+/// The result of an exported function's body.
 pub type Reply<T = ()> = Result<T, Code>;
 
 pub const NOT_READY: Code = Code(1);

@@ -69,7 +69,7 @@ static DRIVER: OnceLock<Result<Driver, Code>> = OnceLock::new();
 pub const DRIVER_HANDLE: u64 = 0x4c5a_0000_0010;
 const DEVICE_TAG: u64 = 0x4c5a_0001_0000;
 
-/// Lets go of the parent's state file in a forked child. Once, however often it is called;
+/// Closes the parent's state file in a forked child. Once, however often it is called;
 /// async-signal-safe.
 pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {

@@ -42,7 +42,7 @@ pub enum Work {
 pub struct Command {
     /// Events it waits for.
     pub waits: Vec<Arc<EventObject>>,
-    /// What it does.
+    /// Its work.
     pub work: Work,
     /// The event it signals.
     pub signal: Option<Arc<EventObject>>,

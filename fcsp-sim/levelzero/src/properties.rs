@@ -1,4 +1,4 @@
-//! What a device says of itself.
+//! Properties of a device.
 
 use crate::abi::{Out, put_list, text};
 use crate::codes::Reply;

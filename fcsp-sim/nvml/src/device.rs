@@ -85,7 +85,7 @@ fn is_at(spec: &DeviceSpec, text: &str) -> bool {
     slot == Some(0) && bus == Some(spec.pci_bus()) && domain == Some(0)
 }
 
-/// Per cent of the last half second that all processes together kept the device busy.
+/// Returns the per cent of the last half second that all processes together kept the device busy.
 fn busy(d: u64) -> Reply<u32> {
     let (m, spec) = device(d)?;
     Ok(holdings(&m.region, spec.index)

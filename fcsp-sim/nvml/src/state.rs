@@ -40,7 +40,7 @@ fn open() -> Option<Machine> {
     })
 }
 
-/// One more user of the library.
+/// Counts one more user of the library.
 pub fn init() -> Reply {
     MACHINE.get_or(open).as_ref().ok_or(DRIVER_NOT_LOADED)?;
     // Relaxed, here and below: a count. The machine itself is published by its cell.
@@ -48,7 +48,7 @@ pub fn init() -> Reply {
     Ok(())
 }
 
-/// One user less.
+/// Counts one user less.
 pub fn shutdown() -> Reply {
     let less = |n: u32| n.checked_sub(1);
     USERS

@@ -10,7 +10,7 @@ const VRAM: u32 = 0;
 const VISIBLE: u32 = 1;
 const GTT: u32 = 2;
 
-/// Per cent of the last half second that all processes together kept the device busy.
+/// Returns the per cent of the last half second that all processes together kept the device busy.
 fn busy(index: u32) -> Reply<u32> {
     let (m, spec) = device(index)?;
     Ok(holdings(&m.region, spec.index)

@@ -30,7 +30,7 @@ fn open() -> Option<Machine> {
     Some(Machine { topology, region })
 }
 
-/// One more user of the library.
+/// Counts one more user of the library.
 pub fn init() -> Reply {
     MACHINE.get_or_init(open).as_ref().ok_or(INIT_ERROR)?;
     // Relaxed, here and below: a count. The machine itself is published by its once-cell.
@@ -38,7 +38,7 @@ pub fn init() -> Reply {
     Ok(())
 }
 
-/// One user less.
+/// Counts one user less.
 pub fn shutdown() -> Reply {
     let less = |n: u32| n.checked_sub(1);
     USERS

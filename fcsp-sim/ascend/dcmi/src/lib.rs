@@ -11,7 +11,7 @@ mod state;
 use fcsp_sim::abi::{Out, Vendor};
 use fcsp_sim::export::{call, log};
 
-/// What an exported function's body returns: a code of the library, all of them negative.
+/// The result of an exported function's body: a code of the library, all of them negative.
 type Reply<T = ()> = Result<T, i32>;
 
 const INVALID_PARAMETER: i32 = -8001;

@@ -1,4 +1,4 @@
-//! Who uses a chip.
+//! Processes that use a chip.
 
 use crate::state::chip;
 use crate::{INVALID_PARAMETER, api};

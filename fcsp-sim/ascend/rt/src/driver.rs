@@ -103,7 +103,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
 }
 
-/// Lets go of the parent's state file in a forked child. Once, however often it is called;
+/// Closes the parent's state file in a forked child. Once, however often it is called;
 /// async-signal-safe.
 pub extern "C" fn in_child() {
     if let Some(Ok(d)) = DRIVER.get() {
@@ -261,7 +261,7 @@ impl Driver {
         Ok(open)
     }
 
-    /// One more user of a device's primary context.
+    /// Counts one more user of a device's primary context.
     pub fn set_device(&self, ordinal: i32) -> Reply<Arc<Context>> {
         let mut slot = self.slot(ordinal)?;
         let c = match &slot.primary {

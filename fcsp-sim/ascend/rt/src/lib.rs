@@ -5,8 +5,8 @@
 //! The device model lives here and nowhere above: `libascendcl.so` only calls this library, so a
 //! call of ACL passes both.
 //!
-//! The rooms: [`export`] how a function is exported; [`abi`] what its pointers mean; [`codes`] what
-//! it returns; [`driver`] the state behind all of them; then the API, part by part.
+//! The modules: [`export`] how a function is exported; [`abi`] what its pointers mean; [`codes`]
+//! what it returns; [`driver`] the state behind all of them; then the API, part by part.
 
 mod abi;
 mod codes;

@@ -14,7 +14,7 @@ use fcsp_sim::spec::{DeviceSpec, Topology};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What an exported function's body returns.
+/// The result of an exported function's body.
 type Reply<T = ()> = Result<T, i32>;
 
 const UNINITIALIZED: i32 = 1;

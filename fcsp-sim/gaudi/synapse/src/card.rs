@@ -89,7 +89,7 @@ fn acquire(id: *mut u32, wanted: impl Fn(&DeviceSpec) -> bool, kind: i32, busy: 
     Err(answer)
 }
 
-/// Lets go of the card, with everything in its memory, its streams and its events. The next card's
+/// Releases the card, with everything in its memory, its streams and its events. The next card's
 /// have the same handles.
 fn release(driver: &Driver) -> Reply {
     // What is queued is done first, while its memory is there.

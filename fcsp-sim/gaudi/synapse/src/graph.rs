@@ -57,7 +57,7 @@ impl Tensor {
 /// A node.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it does.
+    /// Its work.
     pub guid: String,
     /// Its parameters.
     pub parameters: Vec<u8>,
@@ -75,7 +75,7 @@ pub struct Geometry {
     dims: u32,
 }
 
-/// Bytes of an element of a `synDataType`.
+/// Returns the bytes of an element of a `synDataType`.
 fn bytes_of(kind: i32) -> Reply<u64> {
     match kind {
         // syn_type_int8, _bf16, _single, _int16

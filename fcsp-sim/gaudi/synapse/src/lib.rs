@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 /// `synStatus`.
 type Status = i32;
-/// What an exported function's body returns.
+/// The result of an exported function's body.
 type Reply<T = ()> = Result<T, Status>;
 
 const INVALID_ARGUMENT: Status = 1;
@@ -58,7 +58,7 @@ const INVALID_EVENT_HANDLE: Status = 33;
 /// The number of the one card that a process can hold.
 const DEVICE: u32 = 0;
 
-/// This process's use of the machine.
+/// The use of the machine by this process.
 #[derive(Debug)]
 struct Driver {
     process: Arc<Process>,

@@ -1,4 +1,4 @@
-//! How many blocks fit a compute unit, by function handle and by host function.
+//! The number of blocks that fit a compute unit, by function handle and by host function.
 
 use super::launch::host_function;
 use crate::abi::Out;
