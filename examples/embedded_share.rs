@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fcsp::{
-    Class, Config, DeviceIdentity, DeviceUuid, Governor, Marker, Markers, Membership, Share,
-    StateDir, Tenant, Work,
+    Class, Config, DeviceIdentity, DeviceUuid, Markers, Membership, Position, Share, StateDir,
+    Submitter, Tenant, Work,
 };
 use fcsp_core::share::cost;
 
@@ -47,16 +47,16 @@ impl Device {
 struct Queue<'d> {
     device: &'d Device,
     last: Instant,
-    markers: VecDeque<(Instant, Marker)>,
+    markers: VecDeque<(Instant, Position)>,
     done: u32,
 }
 
 impl Markers for Queue<'_> {
-    fn put(&mut self, at: Marker) {
+    fn put(&mut self, at: Position) {
         self.markers.push_back((self.last, at));
     }
 
-    fn passed(&mut self) -> Option<Marker> {
+    fn passed(&mut self) -> Option<Position> {
         let now = Instant::now();
         let mut reached = None;
         while let Some(&(at, marker)) = self.markers.front() {
@@ -71,7 +71,7 @@ impl Markers for Queue<'_> {
 }
 
 /// Submits as much as it is let to; gives the device time it had.
-fn tenant(governor: &Governor<'_>, device: &Device, until: Instant) -> Duration {
+fn tenant(governor: &Submitter<'_>, device: &Device, until: Instant) -> Duration {
     let work = Work {
         key: cost::kernel_key(0x1000, 128),
         blocks: 128,

@@ -15,8 +15,8 @@
 use std::io::{self, BufRead, Write};
 
 use fcsp::{
-    Admission, Class, Config, DeviceIdentity, DeviceUuid, Governor, Membership, Ppm, Share,
-    StateDir, Tenant, Work,
+    Admission, Class, Config, DeviceIdentity, DeviceUuid, Membership, Ppm, Share, StateDir,
+    Submitter, Tenant, Work,
 };
 use fcsp_core::share::cost::kernel_key;
 use fcsp_core::share::params::parse_share;
@@ -43,7 +43,7 @@ fn join(state: &StateDir, tenant: &str, quota: Ppm) -> Result<Membership<Tenant>
 }
 
 /// Answers `launch`: asks the limiter once, and does not wait.
-fn answer(governor: &Governor<'_>, request: &str) -> String {
+fn answer(governor: &Submitter<'_>, request: &str) -> String {
     if request.trim() != "launch" {
         return format!("error: {request:?} is not: launch");
     }
@@ -60,7 +60,7 @@ fn answer(governor: &Governor<'_>, request: &str) -> String {
             governor.passed(governor.position());
             format!("admitted under {share}%")
         }
-        // Asked again later: a real program calls `Governor::submit`, which waits.
+        // Asked again later: a real program calls `Submitter::submit`, which waits.
         Admission::Drain { .. } | Admission::Wait(_) => format!("delayed under {share}%"),
     }
 }

@@ -8,7 +8,7 @@
 //! | to | use |
 //! |---|---|
 //! | ask before device memory is allocated | [`MemoryTracker`]: [`LocalLedger`] in one process, [`Membership`] among processes |
-//! | ask before work is submitted | [`Membership::governor`]: [`Governor`] |
+//! | ask before work is submitted | [`Membership::governor`]: [`Submitter`] |
 //! | name a kind of work | [`StreamClassifier`], [`Class`] |
 //! | list the processes of a tenant | [`ProcessManager`]: [`TenantProcesses`] |
 //! | set limits | [`Config::builder`], [`Quota`], [`Share`] |
@@ -61,7 +61,7 @@
 //! # }
 //! ```
 //!
-//! A program that shares a device's time asks a [`Governor`] before it submits work. The example
+//! A program that shares a device's time asks a [`Submitter`] before it submits work. The example
 //! `embedded_share` runs two tenants that way. The examples `allocator` and `launcher` are small
 //! programs whose limits `fcsp limit` and `fcsp pause` change.
 //!
@@ -75,8 +75,7 @@ pub use fcsp_core::classify::Class;
 pub use fcsp_core::config::{Config, ConfigBuilder, ConfigError, Parameter, Quota, Rules, Source};
 pub use fcsp_core::control::Limits;
 pub use fcsp_core::device::{DeviceIdentity, DeviceUuid, ParseDeviceError, PciAddress, Selector};
-pub use fcsp_core::governor::{Governor, GovernorError, Markers};
-pub use fcsp_core::limiter::{Admission, Marker, RateLimiter, Work};
+pub use fcsp_core::limiter::{Admission, Position, RateLimiter, Work};
 pub use fcsp_core::membership::Membership;
 pub use fcsp_core::memory::{Denied, MemoryTracker, Reservation, Usage};
 pub use fcsp_core::process::{Identity as ProcessIdentity, ProcessManager};
@@ -84,6 +83,7 @@ pub use fcsp_core::region::heap::LocalLedger;
 pub use fcsp_core::region::{Attachment, Governed, RegionError};
 pub use fcsp_core::share::params::{Mode, ParamError, Params as Share, Priority};
 pub use fcsp_core::state::{STATE_DIR_VARIABLE, StateDir};
+pub use fcsp_core::submitter::{GovernorError, Markers, Submitter};
 pub use fcsp_core::tenant::{Tenant, TenantError, TenantProcesses};
 pub use fcsp_core::units::{Bytes, Percent, Ppm, UnitError};
 

@@ -4,7 +4,7 @@
 Two processes time-slice; only one is ever on the device, and switching costs. The matmul keeps N kernels in flight, or stops while the
 other's host waits for the device, or runs K kernels in one piece when the other's step ends and then stands back until the next one
 ends. What each then has, over what it has alone, is the frontier that a policy can move on; it is where the policy of
-`fcsp_core::share::turns` comes from, and what a figure of share.py is to be compared with. No bounds: a measurement.
+`fcsp_core::share::gap_filling` comes from, and what a figure of share.py is to be compared with. No bounds: a measurement.
 """
 import collections, json, mmap, os, subprocess, sys, time
 from common import *

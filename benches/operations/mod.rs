@@ -9,9 +9,9 @@ use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::memory::MemoryTracker;
 use fcsp_core::region::Attachment;
 use fcsp_core::region::attach::Governed;
+use fcsp_core::share::claim_page::{ClaimPage, View};
 use fcsp_core::share::cost::{CostTable, kernel_key};
 use fcsp_core::share::gate::{Gate, Verdict};
-use fcsp_core::share::page::{TenantPage, View};
 use fcsp_core::share::params::Params;
 use fcsp_core::state::SetupGuard;
 
@@ -114,11 +114,11 @@ impl Launches {
         let now = 1_000_000_000;
         let params = Params::balanced(250_000);
         // Leaked: the gate borrows the page for as long as a process lives.
-        let page: &'static TenantPage = Box::leak(Box::new(TenantPage::new()));
+        let page: &'static ClaimPage = Box::leak(Box::new(ClaimPage::new()));
         let gate = Gate::new(page, params, now).expect("a fresh page");
         let costs = CostTable::new(1024);
         costs.learn(kernel_key(KNOWN, 128), 128, 1, false);
-        let others: Vec<TenantPage> = (0..neighbours).map(|_| TenantPage::new()).collect();
+        let others: Vec<ClaimPage> = (0..neighbours).map(|_| ClaimPage::new()).collect();
         let views = others.iter().filter_map(|other| {
             other.attach(&params, now).ok()?;
             other.view()
@@ -151,7 +151,7 @@ impl Launches {
         let now = self.now.fetch_add(1_000_000, Ordering::Relaxed);
         let went = matches!(
             self.gate.acquire(1, now, &self.neighbours),
-            Verdict::Go { .. } | Verdict::LetOne
+            Verdict::Go { .. } | Verdict::Forced
         );
         self.gate.retire(self.gate.mark(), now);
         went

@@ -28,8 +28,6 @@ pub mod control;
 pub mod device;
 pub mod file;
 // A loom model has no files.
-#[cfg(not(loom))]
-pub mod governor;
 pub mod layout_version;
 pub mod limiter;
 #[cfg(not(loom))]
@@ -41,6 +39,8 @@ pub mod region;
 pub mod share;
 pub mod spatial;
 pub mod state;
+#[cfg(not(loom))]
+pub mod submitter;
 pub mod sync;
 pub mod tenant;
 pub mod tree;

@@ -11,7 +11,7 @@
 //!
 //! [`crate::share::limiter::ShareLimiter`] is the limiter that keeps shares. It serves the preload
 //! libraries, whose `fcsp_hook::compute::Compute` does the steps with events and queues, and
-//! embedders, for whom [`crate::governor::Governor`] does them. [`Unlimited`] lets everything
+//! embedders, for whom [`crate::submitter::Submitter`] does them. [`Unlimited`] lets everything
 //! through. A limiter of one's own implements the five required methods; the others tell it more
 //! than it may want to know.
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::classifier::Class;
 use crate::share::params::Params;
 
-pub use crate::share::gate::{Line, Marker, Stretch, Verdict};
+pub use crate::share::gate::{BusyInterval, GateAdmission, HotState, Position};
 pub use crate::share::policy::Reason;
 
 /// Device work about to be submitted.
@@ -36,7 +36,7 @@ pub struct Work {
     pub class: Class,
 }
 
-/// Answer of [`crate::governor::Governor::admit`] to a program that does the steps itself.
+/// Answer of [`crate::submitter::Submitter::admit`] to a program that does the steps itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Submit now; the work is charged.
@@ -76,15 +76,15 @@ static NO_EVENT: AtomicU32 = AtomicU32::new(0);
 /// launch. Everything else is called once in some hundred microseconds of device time, or less.
 pub trait RateLimiter: Send + Sync {
     /// Returns the state that every launch reads or writes. One for the life of the limiter.
-    fn line(&self) -> &Line;
+    fn line(&self) -> &HotState;
 
     /// Charges `cost` ns of device time if there is nothing to think about. Returns false if
     /// nothing was charged: [`RateLimiter::ask`] then.
     fn try_admit(&self, cost: u64) -> bool;
 
-    /// Says whether work of this class, which costs `cost` ns, may start at `now`. [`Verdict::Go`]
-    /// and [`Verdict::LetOne`] have charged it.
-    fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict;
+    /// Says whether work of this class, which costs `cost` ns, may start at `now`. [`GateAdmission::Go`]
+    /// and [`GateAdmission::Forced`] have charged it.
+    fn ask(&self, class: Class, cost: u64, now: u64) -> GateAdmission;
 
     /// Takes in new limits; the next launch feels them.
     fn set_limits(&self, params: Params, paused: bool);
@@ -99,8 +99,8 @@ pub trait RateLimiter: Send + Sync {
     }
 
     /// Returns the position after everything admitted so far, to remember with a marker.
-    fn position(&self) -> Marker {
-        Marker::default()
+    fn position(&self) -> Position {
+        Position::default()
     }
 
     /// Returns the device time submitted by this process and not known to be done, ns.
@@ -109,10 +109,10 @@ pub trait RateLimiter: Send + Sync {
     }
 
     /// Records that everything up to `marker` is done at `now`.
-    fn passed(&self, _marker: Marker, _now: u64) {}
+    fn passed(&self, _marker: Position, _now: u64) {}
 
     /// Records that the device had done everything up to `marker` by `at`.
-    fn emptied(&self, _marker: Marker, _at: u64) {}
+    fn emptied(&self, _marker: Position, _at: u64) {}
 
     /// Records that nothing of this process is in flight.
     fn drained(&self, _now: u64) {}
@@ -136,13 +136,13 @@ pub trait RateLimiter: Send + Sync {
     fn true_up(&self, _measured: u64, _charged: u64, _now: u64) {}
 
     /// Returns the part of a stretch of busy time that no charge accounts for yet, ns.
-    fn unaccounted(&self, _stretch: Stretch) -> u64 {
+    fn unaccounted(&self, _stretch: BusyInterval) -> u64 {
         0
     }
 
     /// Charges what the device did in a stretch and nobody was charged for; returns that, ns.
     /// `before` is [`RateLimiter::others_seen`] as it was when the stretch began.
-    fn reconcile(&self, _stretch: Stretch, _before: u64, _now: u64) -> u64 {
+    fn reconcile(&self, _stretch: BusyInterval, _before: u64, _now: u64) -> u64 {
         0
     }
 
@@ -193,11 +193,11 @@ pub trait RateLimiter: Send + Sync {
 
 /// Limiter that admits everything.
 #[derive(Debug, Default)]
-pub struct Unlimited(Line);
+pub struct Unlimited(HotState);
 
 impl RateLimiter for Unlimited {
     #[inline(always)]
-    fn line(&self) -> &Line {
+    fn line(&self) -> &HotState {
         &self.0
     }
 
@@ -206,8 +206,8 @@ impl RateLimiter for Unlimited {
         true
     }
 
-    fn ask(&self, _class: Class, _cost: u64, _now: u64) -> Verdict {
-        Verdict::Go { marker: false }
+    fn ask(&self, _class: Class, _cost: u64, _now: u64) -> GateAdmission {
+        GateAdmission::Go { marker: false }
     }
 
     fn set_limits(&self, _params: Params, _paused: bool) {}

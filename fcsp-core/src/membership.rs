@@ -11,10 +11,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::binding::OpenMemory;
 use crate::device::DeviceIdentity;
-use crate::governor::{Governor, GovernorError};
 use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::region::Attachment;
 use crate::share::files::OwnPage;
+use crate::submitter::{GovernorError, Submitter};
 use crate::tenant::{Tenant, TenantError};
 
 mod sealed {
@@ -107,7 +107,7 @@ impl<T: HoldsTenant> Membership<T> {
     /// # Errors
     ///
     /// A page that cannot be mapped or is of another version, or limits that cannot be read.
-    pub fn governor(&self) -> Result<Governor<'_>, GovernorError> {
+    pub fn governor(&self) -> Result<Submitter<'_>, GovernorError> {
         let page = match self.page.get() {
             Some(page) => page,
             None => {
@@ -116,7 +116,7 @@ impl<T: HoldsTenant> Membership<T> {
             }
         };
         let slot = self.attachment.outermost().slot();
-        Governor::following(page, self.tenant(), &self.device, slot)
+        Submitter::following(page, self.tenant(), &self.device, slot)
     }
 
     /// Returns true if the known limit is that of the control pages.

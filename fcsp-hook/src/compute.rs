@@ -12,7 +12,7 @@ use fcsp_core::binding::{OpenLimiter, ShareOf};
 use fcsp_core::classify::Class;
 use fcsp_core::clock::nap;
 use fcsp_core::device::DeviceIdentity;
-use fcsp_core::limiter::{RateLimiter, Verdict};
+use fcsp_core::limiter::{GateAdmission, RateLimiter};
 use fcsp_core::region::layout::SlotWords;
 use fcsp_core::region::standstill::Standstill;
 use fcsp_core::share::cost;
@@ -256,13 +256,13 @@ impl<B: Backend> Compute<B> {
             let event = self.limiter.event_word().load(Ordering::Acquire);
             let now = now_ns();
             match self.ask(work.class, cost, now) {
-                Verdict::Go { .. } | Verdict::LetOne => break,
-                Verdict::Drain { to } => {
+                GateAdmission::Go { .. } | GateAdmission::Forced => break,
+                GateAdmission::Drain { to } => {
                     self.mark_tail(queue, now);
                     self.interrupted.store(true, Ordering::Relaxed);
                     self.drain(to, now);
                 }
-                Verdict::Wait { until, .. } => {
+                GateAdmission::Wait { until, .. } => {
                     self.mark_tail(queue, now);
                     self.interrupted.store(true, Ordering::Relaxed);
                     self.answer();
@@ -294,7 +294,7 @@ impl<B: Backend> Compute<B> {
     }
 
     /// Asks the limiter.
-    fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict {
+    fn ask(&self, class: Class, cost: u64, now: u64) -> GateAdmission {
         if class.bypasses_gate() {
             self.limiter.set_ranks(ranks::are_several());
         }

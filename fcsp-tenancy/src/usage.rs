@@ -144,7 +144,7 @@ impl ComputeUsage {
             share.in_flight_ns = view.finish_at.saturating_sub(now);
             share.consumed_ns = counters.consumed;
             share.waits = counters.waits;
-            share.forced_admissions = counters.let_through;
+            share.forced_admissions = counters.forced_admissions;
             share.look = Some(Look {
                 at: now,
                 consumed: counters.consumed,
@@ -318,7 +318,8 @@ mod tests {
         page.page().count(5_000_000);
         page.page().count_class(Class::Gemm, 4_000_000);
         page.page().count_class(Class::Collective, 1_000_000);
-        page.page().lean(fcsp_core::share::mix::Leaning::Throughput);
+        page.page()
+            .lean(fcsp_core::share::mix::Sensitivity::Throughput);
         page.page().submitted(60_000_000_000, now);
         page.page().waits(now - 1_000);
         let read = ComputeUsage::read(&state, &device, "a", none, None).unwrap();

@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::authority::Authority;
-use fcsp_core::share::bucket::{Rate, wall_of};
+use fcsp_core::share::token_bucket::{TokenRate, gpu_to_wall_ns};
 use fcsp_core::share::gate::{
-    Gate, MAX_WAIT_NS, Marker, OVERDUE_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, Stretch, Verdict,
+    Gate, MAX_WAIT_NS, Position, OVERDUE_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, BusyInterval, GateAdmission,
     progress,
 };
 use fcsp_core::share::margin;
-use fcsp_core::share::page::{MAGIC, TenantPage, View};
+use fcsp_core::share::claim_page::{MAGIC, ClaimPage, ClaimView};
 use fcsp_core::share::params::{Mode, Params, Priority};
 
-const WORDS: usize = size_of::<TenantPage>() / 8;
+const WORDS: usize = size_of::<ClaimPage>() / 8;
 /// Time for which the tenant is observed, ns.
 const TIME_NS: u64 = 500_000_000;
 /// Instant at which it begins: no value that a page uses for "never".
@@ -93,7 +93,7 @@ impl Liar {
         }
     }
 
-    fn view(&self, now: u64) -> Option<View> {
+    fn view(&self, now: u64) -> Option<ClaimView> {
         for (word, rule) in self.raw.0.iter().zip(&self.rules) {
             let value = match *rule {
                 Rule::Value(value) => value,
@@ -104,7 +104,7 @@ impl Liar {
         }
         // SAFETY: as many aligned bytes as a page has. They outlive the page, and only atomics
         // write them.
-        let page = unsafe { TenantPage::from_mapping((&raw const self.raw.0).cast(), WORDS * 8) };
+        let page = unsafe { ClaimPage::from_mapping((&raw const self.raw.0).cast(), WORDS * 8) };
         let mut view = page.expect("as large and aligned as a page").view()?;
         view.authority = self.authority;
         Some(view)
@@ -147,16 +147,16 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
     let params = Params::balanced(quota)
         .with_mode(mode)
         .with_priority(priority);
-    let page = TenantPage::new();
+    let page = ClaimPage::new();
     let gate = Gate::new(&page, params, BEGINS).expect("a new page");
-    let rate = Rate {
+    let rate = TokenRate {
         quota,
         cap: params.cap_ns(),
     };
     let (mut now, mut free_at, mut had, mut steps) = (BEGINS, BEGINS, 0, 0);
-    let mut queue: std::collections::VecDeque<(u64, u64, u64, Marker)> =
+    let mut queue: std::collections::VecDeque<(u64, u64, u64, Position)> =
         std::collections::VecDeque::new();
-    let views = |now| -> Vec<View> { liars.iter().filter_map(|liar| liar.view(now)).collect() };
+    let views = |now| -> Vec<ClaimView> { liars.iter().filter_map(|liar| liar.view(now)).collect() };
     let mut others = 0;
     let mut asked = None;
     while now < BEGINS + TIME_NS {
@@ -171,16 +171,16 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
         if let Some(&(_, from, before, _)) = queue.front()
             && from < now
         {
-            gate.reconcile(Stretch { from, until: now }, before, &views(now), now);
+            gate.reconcile(BusyInterval { from, until: now }, before, &views(now), now);
         }
-        let mut verdict = Verdict::Go { marker: false };
+        let mut verdict = GateAdmission::Go { marker: false };
         if !gate.admit(cost) {
             let views = views(now);
             others = progress(&views);
             verdict = gate.acquire_as(class, cost, now, &views);
         }
         match verdict {
-            Verdict::Go { .. } | Verdict::LetOne => {
+            GateAdmission::Go { .. } | GateAdmission::Forced => {
                 asked = None;
                 free_at = now.max(free_at) + cost;
                 had += cost;
@@ -188,17 +188,17 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
                 // A driver's queue is not endless.
                 now = (now + 3_000).max(free_at.saturating_sub(1_000 * cost));
             }
-            Verdict::Drain { .. } => {
+            GateAdmission::Drain { .. } => {
                 now = queue
                     .front()
                     .map_or(now + 50_000, |&(at, ..)| at.max(now + 1))
             }
-            Verdict::Wait { until, .. } => {
+            GateAdmission::Wait { until, .. } => {
                 let view = page.view().expect("its own page");
                 let since = *asked.get_or_insert(now);
                 let patience = STUCK_NS
                     + liars.len() as u64 * STUCK_PER_NEIGHBOUR_NS
-                    + wall_of(gate.in_flight(), quota);
+                    + gpu_to_wall_ns(gate.in_flight(), quota);
                 let filled = rate.settle(view.empty_at, since).max(since);
                 let latest = filled.max(since + MAX_WAIT_NS) + OVERDUE_NS + patience;
                 assert!(until > now, "a wait that ends before it begins");

@@ -113,9 +113,9 @@ fn devices_that_cannot_be_read_are_said_to_be_so() {
 #[test]
 fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     use fcsp_core::config::Config;
-    use fcsp_core::governor::Governor;
     use fcsp_core::share::params::Params;
     use fcsp_core::state::StateDir;
+    use fcsp_core::submitter::Submitter;
 
     let machine = Machine::new();
     let state = StateDir::at(machine.path().join("state"));
@@ -127,7 +127,7 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
         .set(fcsp_core::device::Selector::All, Params::strict(250_000));
     let tenant = fcsp_core::tenant::Tenant::join(&state, &config).unwrap();
     let page = tenant.share_page(&device).unwrap();
-    let governor = Governor::new(&page, Params::strict(250_000)).unwrap();
+    let governor = Submitter::new(&page, Params::strict(250_000)).unwrap();
     let view = machine.tenant("worker").unwrap();
     assert_eq!(view["alive"], true);
     let listed = &view["devices"][0];

@@ -14,12 +14,12 @@ use fcsp::hook::embedding;
 use fcsp::{Config, Quota};
 use fcsp_core::classify::Class;
 use fcsp_core::device::DeviceUuid;
-use fcsp_core::governor::{Governor, Markers};
-use fcsp_core::limiter::{Marker, Work};
+use fcsp_core::limiter::{Position, Work};
 use fcsp_core::share::cost::kernel_key;
 use fcsp_core::share::files::OwnPage;
 use fcsp_core::share::params::Params;
 use fcsp_core::state::StateDir;
+use fcsp_core::submitter::{Markers, Submitter};
 
 use crate::{CONTEXT, Client, GIB, MIB, Machine, OUT_OF_MEMORY, stderr, stdout};
 
@@ -187,7 +187,7 @@ struct Queue<'a> {
     engine: &'a Engine,
     /// Instant at which its last kernel ends.
     ends: Instant,
-    markers: VecDeque<(Marker, Instant)>,
+    markers: VecDeque<(Position, Instant)>,
     launches: u32,
 }
 
@@ -201,11 +201,11 @@ impl Queue<'_> {
 }
 
 impl Markers for Queue<'_> {
-    fn put(&mut self, at: Marker) {
+    fn put(&mut self, at: Position) {
         self.markers.push_back((at, self.ends));
     }
 
-    fn passed(&mut self) -> Option<Marker> {
+    fn passed(&mut self) -> Option<Position> {
         let now = Instant::now();
         let mut last = None;
         while self.markers.front().is_some_and(|(_, ends)| *ends <= now) {
@@ -232,7 +232,7 @@ fn program_with_two_limiters() {
         class: Class::Gemm,
     };
     let submits = || {
-        let governor = Governor::new(&page, Params::strict(200_000)).unwrap();
+        let governor = Submitter::new(&page, Params::strict(200_000)).unwrap();
         for _ in 0..32 {
             governor.measured(&work, KERNEL, false);
         }

@@ -34,7 +34,7 @@ const MIRI_TESTS: &[&str] = &[
     "region::ahead",
     "region::ledger",
     "region::physical",
-    "share::lately",
+    "share::recent_average",
     "share::margin",
     "--skip",
     "threads",

@@ -60,9 +60,9 @@ class Verdicts(unittest.TestCase):
 
 class Layout(unittest.TestCase):
     def test_the_words_are_where_the_library_has_them(self):
-        with open(os.path.join(HERE, "../../../fcsp-core/src/share/page.rs")) as f:
+        with open(os.path.join(HERE, "../../../fcsp-core/src/share/claim_page.rs")) as f:
             text = f.read()
-        fields = re.search(r"pub struct TenantPage \{(.*?)\n\}", text, re.S).group(1)
+        fields = re.search(r"pub struct ClaimPage \{(.*?)\n\}", text, re.S).group(1)
         at, found = 0, {}
         for name, kind in re.findall(r"^    (\w+): (AtomicU64|AtomicU32|\[AtomicU64; Class::ALL.len\(\)\]),", fields, re.M):
             found[name] = at

@@ -12,8 +12,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use fcsp_core::classify::Class;
+use fcsp_core::share::claim_page::Counters;
 use fcsp_core::share::files;
-use fcsp_core::share::page::Counters;
 use fcsp_core::state::StateDir;
 
 /// The triple of this machine. Builds of the preload libraries name it, since a configuration file

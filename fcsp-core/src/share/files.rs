@@ -22,7 +22,7 @@ use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
 use crate::file::{self, Folder, Mapping, Transient};
 use crate::places;
-use crate::share::page::{PAGE_BYTES, TenantPage, View};
+use crate::share::claim_page::{ClaimPage, ClaimView, PAGE_BYTES};
 use crate::share::policy::ABOUT_NS;
 use crate::share::wait::now_ns;
 use crate::state::{StateDir, layout};
@@ -45,11 +45,11 @@ pub fn folder(state: &StateDir, device: &DeviceUuid) -> PathBuf {
     state.path().join(layout::DEVICES).join(device.to_string())
 }
 
-fn page_of(mapping: &Mapping) -> &TenantPage {
+fn page_of(mapping: &Mapping) -> &ClaimPage {
     // SAFETY: mappings made here are PAGE_BYTES long and page-aligned. Their file was checked or
     // made to be as long. The page consists of atomics, for which any bytes are valid and other
     // writers are allowed.
-    unsafe { mapping.base().cast::<TenantPage>().as_ref() }
+    unsafe { mapping.base().cast::<ClaimPage>().as_ref() }
 }
 
 /// Tenant's own claim page, writable.
@@ -143,7 +143,7 @@ impl OwnPage {
     }
 
     /// Returns the page.
-    pub fn page(&self) -> &TenantPage {
+    pub fn page(&self) -> &ClaimPage {
         page_of(&self.mapping)
     }
 }
@@ -234,17 +234,17 @@ fn tenant_of(file: &str) -> Option<&str> {
 }
 
 /// Reads a page's file. It is not mapped: a tenant that truncates its file must not fault a reader.
-fn read_page(file: &File) -> io::Result<TenantPage> {
+fn read_page(file: &File) -> io::Result<ClaimPage> {
     use std::os::unix::fs::FileExt;
     filled(|bytes| file.read_exact_at(bytes, 0))
 }
 
 /// Creates a page in this process's memory with the bytes that `fill` writes.
-fn filled<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<TenantPage, E> {
-    let mut page = TenantPage::new();
+fn filled<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<ClaimPage, E> {
+    let mut page = ClaimPage::new();
     // SAFETY: the page is this function's own and made of atomics, for which any bytes are valid.
     let bytes = unsafe {
-        std::slice::from_raw_parts_mut((&raw mut page).cast::<u8>(), size_of::<TenantPage>())
+        std::slice::from_raw_parts_mut((&raw mut page).cast::<u8>(), size_of::<ClaimPage>())
     };
     fill(bytes)?;
     Ok(page)
@@ -264,9 +264,9 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> Option<Snaps
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
     /// The claims.
-    pub view: View,
+    pub view: ClaimView,
     /// The tenant's own counters.
-    pub counters: crate::share::page::Counters,
+    pub counters: crate::share::claim_page::Counters,
 }
 
 /// Reason for which a tenant's share and its neighbours' shares on the device do not see each

@@ -13,7 +13,7 @@
 //! call.
 
 mod beside;
-mod line;
+mod hot_state;
 mod reconcile;
 mod served;
 mod slow;
@@ -21,19 +21,19 @@ mod slow;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::classify::Class;
-use crate::share::arrivals::Arrivals;
+use crate::share::claim_page::{ClaimPage, ClaimView, PageError};
+use crate::share::gap_filling::{Quanta, StepProfiler};
 use crate::share::margin::Margin;
 use crate::share::mix::Mix;
-use crate::share::page::{PageError, TenantPage, View};
 use crate::share::params::{Params, Priority};
 use crate::share::policy::Reason;
-use crate::share::turns::{Meter, Turns};
+use crate::share::step_predictor::StepPredictor;
 use crate::units::WHOLE;
 use beside::Looked;
 pub use beside::{may_have_run, progress};
-pub use line::{Line, SEVERAL};
-use line::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
-pub use reconcile::Stretch;
+pub use hot_state::{HotState, SEVERAL};
+use hot_state::{WORD_AWAITED, WORD_BLOCKED, WORD_CHANGED, WORD_PAUSED};
+pub use reconcile::BusyInterval;
 use served::Served;
 
 /// Largest credit slice, ns of GPU time.
@@ -70,7 +70,7 @@ pub const MAX_WAIT_NS: u64 = 500_000_000;
 
 /// Admission of one launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GateAdmission {
     /// Launch; the work is charged. If `marker` is set, record a fence in the queue after this
     /// launch, and pass it to [`Gate::retire`] once it is reached.
     Go {
@@ -91,16 +91,16 @@ pub enum Verdict {
         reason: Reason,
     },
     /// Forced admission: launch this one, since its deadline passed. It is charged. Record a fence.
-    LetOne,
+    Forced,
 }
 
 /// Position in a process's submitted work: the GPU time charged up to it, ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Marker(u64);
+pub struct Position(u64);
 
-impl Marker {
+impl Position {
     /// Returns the GPU time charged between an earlier position and this one, ns.
-    pub fn since(self, earlier: Marker) -> u64 {
+    pub fn since(self, earlier: Position) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
@@ -112,14 +112,14 @@ impl Marker {
 #[derive(Debug)]
 pub struct Gate<'p> {
     /// State that every launch reads or writes, on one cache line.
-    line: Line,
+    line: HotState,
     /// Claim page of the tenant on this device.
-    page: &'p TenantPage,
+    page: &'p ClaimPage,
     /// Limits in force, as [`Params::to_words`]. [`Gate::set_params`] writes them; the slow path
     /// reads them.
     params: [AtomicU64; 8],
     /// Credit that this process has taken so far, ns of GPU time. The slow path adds to it. What is
-    /// not left in [`Line::credit`] has been submitted.
+    /// not left in [`HotState::credit`] has been submitted.
     granted: AtomicU64,
     /// Position up to which all work is known to be done, ns of GPU time. [`Gate::retire`] raises
     /// it.
@@ -141,11 +141,11 @@ pub struct Gate<'p> {
     /// stuck work count from it.
     progress_at: AtomicU64,
     /// Profile of this process's own steps.
-    meter: Meter,
+    meter: StepProfiler,
     /// Current quantum next to a host-bound neighbour.
-    turns: Turns,
+    turns: Quanta,
     /// Prediction of this process's next step.
-    arrivals: Arrivals,
+    arrivals: StepPredictor,
     /// 1 while this tenant yields to a neighbour, else 0. A yielding tenant uses half the window
     /// (hysteresis).
     back: AtomicU32,
@@ -186,10 +186,10 @@ pub struct Gate<'p> {
 
 impl<'p> Gate<'p> {
     /// Creates the gate of a process of the tenant to which `page` belongs.
-    pub fn new(page: &'p TenantPage, params: Params, now: u64) -> Result<Self, PageError> {
+    pub fn new(page: &'p ClaimPage, params: Params, now: u64) -> Result<Self, PageError> {
         page.attach(&params, now)?;
         let gate = Self {
-            line: Line::default(),
+            line: HotState::default(),
             page,
             params: params.to_words().map(AtomicU64::new),
             granted: AtomicU64::new(0),
@@ -201,9 +201,9 @@ impl<'p> Gate<'p> {
             waiting: AtomicU64::new(0),
             wait_word: None,
             progress_at: AtomicU64::new(now),
-            meter: Meter::default(),
-            turns: Turns::default(),
-            arrivals: Arrivals::default(),
+            meter: StepProfiler::default(),
+            turns: Quanta::default(),
+            arrivals: StepPredictor::default(),
             back: AtomicU32::new(0),
             spent: AtomicU32::new(0),
             stretch: AtomicU64::new(u64::from(WHOLE)),
@@ -234,12 +234,12 @@ impl<'p> Gate<'p> {
 
     /// Returns the state that every launch reads and writes.
     #[inline(always)]
-    pub fn line(&self) -> &Line {
+    pub fn line(&self) -> &HotState {
         &self.line
     }
 
     /// Returns the tenant's claim page.
-    pub fn page(&self) -> &'p TenantPage {
+    pub fn page(&self) -> &'p ClaimPage {
         self.page
     }
 
@@ -281,12 +281,12 @@ impl<'p> Gate<'p> {
     }
 
     /// Returns the position after all work submitted so far.
-    pub fn mark(&self) -> Marker {
-        Marker(self.launched())
+    pub fn mark(&self) -> Position {
+        Position(self.launched())
     }
 
     /// Records that all work up to `marker` is done at `now`.
-    pub fn retire(&self, marker: Marker, now: u64) {
+    pub fn retire(&self, marker: Position, now: u64) {
         let before = self.retired.fetch_max(marker.0, Ordering::Relaxed);
         if before < marker.0 {
             self.page.add_done((marker.0 - before).cast_signed());
@@ -408,9 +408,9 @@ impl<'p> Gate<'p> {
         }
     }
 
-    fn own_rate(&self) -> crate::share::bucket::Rate {
+    fn own_rate(&self) -> crate::share::token_bucket::TokenRate {
         let params = self.params();
-        crate::share::bucket::Rate {
+        crate::share::token_bucket::TokenRate {
             quota: params.quota,
             cap: params.cap_ns(),
         }
@@ -433,7 +433,7 @@ impl<'p> Gate<'p> {
     }
 
     /// Calls [`Gate::acquire_as`] for unclassified work.
-    pub fn acquire(&self, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
+    pub fn acquire(&self, cost: u64, now: u64, neighbours: &[ClaimView]) -> GateAdmission {
         self.acquire_as(Class::Other, cost, now, neighbours)
     }
 }

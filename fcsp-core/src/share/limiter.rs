@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::binding::{OpenLimiter, ShareOf};
 use crate::classify::Class;
-use crate::limiter::{Line, Marker, Others, RateLimiter, Stretch, Verdict};
+use crate::limiter::{BusyInterval, GateAdmission, HotState, Others, Position, RateLimiter};
+use crate::share::claim_page::{ClaimPage, Counters, PageError};
 use crate::share::files::{Neighbours, OwnPage};
 use crate::share::gate::{Gate, may_have_run, progress};
-use crate::share::page::{Counters, PageError, TenantPage};
 use crate::share::params::{Mode, Params};
 use crate::share::wait::now_ns;
 
@@ -38,7 +38,7 @@ impl<'p> ShareLimiter<'p> {
     }
 
     pub(crate) fn on_page(
-        page: &'p TenantPage,
+        page: &'p ClaimPage,
         neighbours: Neighbours,
         blind: bool,
         params: Params,
@@ -91,7 +91,7 @@ impl OpenLimiter for ShareLimiter<'static> {
 
 impl RateLimiter for ShareLimiter<'_> {
     #[inline(always)]
-    fn line(&self) -> &Line {
+    fn line(&self) -> &HotState {
         self.gate.line()
     }
 
@@ -100,7 +100,7 @@ impl RateLimiter for ShareLimiter<'_> {
         self.gate.admit(cost)
     }
 
-    fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict {
+    fn ask(&self, class: Class, cost: u64, now: u64) -> GateAdmission {
         let mut neighbours = self.neighbours();
         let views = neighbours.look(now);
         // Relaxed: quantities that guard no memory.
@@ -126,7 +126,7 @@ impl RateLimiter for ShareLimiter<'_> {
         self.gate.page().event_word()
     }
 
-    fn position(&self) -> Marker {
+    fn position(&self) -> Position {
         self.gate.mark()
     }
 
@@ -135,11 +135,11 @@ impl RateLimiter for ShareLimiter<'_> {
         self.gate.in_flight()
     }
 
-    fn passed(&self, marker: Marker, now: u64) {
+    fn passed(&self, marker: Position, now: u64) {
         self.gate.retire(marker, now);
     }
 
-    fn emptied(&self, marker: Marker, at: u64) {
+    fn emptied(&self, marker: Position, at: u64) {
         self.gate.emptied(marker, at);
     }
 
@@ -175,11 +175,11 @@ impl RateLimiter for ShareLimiter<'_> {
         self.gate.true_up(measured, charged, now);
     }
 
-    fn unaccounted(&self, stretch: Stretch) -> u64 {
+    fn unaccounted(&self, stretch: BusyInterval) -> u64 {
         self.gate.unaccounted(stretch)
     }
 
-    fn reconcile(&self, stretch: Stretch, before: u64, now: u64) -> u64 {
+    fn reconcile(&self, stretch: BusyInterval, before: u64, now: u64) -> u64 {
         let mut neighbours = self.neighbours();
         neighbours.refresh();
         self.gate
@@ -244,7 +244,7 @@ impl RateLimiter for ShareLimiter<'_> {
 /// Makes the limiter on the heap, in a frame of its own that is gone when this returns.
 #[inline(never)]
 fn boxed(
-    page: &'static TenantPage,
+    page: &'static ClaimPage,
     blind: bool,
     share: &ShareOf<'_>,
 ) -> Result<Box<ShareLimiter<'static>>, PageError> {
@@ -256,7 +256,7 @@ fn boxed(
 
 /// Returns the tenant's page on the device, and true if that page shows no neighbours.
 #[inline(never)]
-fn shared_page(share: &ShareOf<'_>, told: &dyn Fn(&str)) -> (&'static TenantPage, bool) {
+fn shared_page(share: &ShareOf<'_>, told: &dyn Fn(&str)) -> (&'static ClaimPage, bool) {
     let ShareOf { tenant, device, .. } = share;
     let error = match OwnPage::open(tenant.state(), &device.uuid, tenant.name()) {
         Ok(page) => return (leaked(page), false),
@@ -273,14 +273,14 @@ fn shared_page(share: &ShareOf<'_>, told: &dyn Fn(&str)) -> (&'static TenantPage
     }
 }
 
-fn leaked(page: OwnPage) -> &'static TenantPage {
+fn leaked(page: OwnPage) -> &'static ClaimPage {
     let page: &'static OwnPage = Box::leak(Box::new(page));
     page.page()
 }
 
 /// Creates a page of this process's own.
 #[inline(never)]
-fn private_page() -> &'static TenantPage {
+fn private_page() -> &'static ClaimPage {
     Box::leak(Box::default())
 }
 

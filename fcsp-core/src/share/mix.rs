@@ -19,7 +19,7 @@ pub const LONG_NS: u64 = 100_000;
 
 /// Sensitivity of a tenant's work, which adaptive mode uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Leaning {
+pub enum Sensitivity {
     /// Neither is clear.
     #[default]
     None,
@@ -29,7 +29,7 @@ pub enum Leaning {
     Throughput,
 }
 
-impl Leaning {
+impl Sensitivity {
     /// Returns its number in claim pages.
     pub const fn code(self) -> u64 {
         match self {
@@ -85,23 +85,23 @@ impl Mix {
     }
 
     /// Returns the sensitivity of the recent GPU time, with kernels of `kernel` ns on average.
-    pub fn leaning(&self, kernel: u64) -> Leaning {
+    pub fn leaning(&self, kernel: u64) -> Sensitivity {
         let parts: [u64; Class::ALL.len()] =
             std::array::from_fn(|index| self.recent[index].load(Ordering::Relaxed));
         let all: u64 = parts.iter().sum();
         if all < LEAST_NS {
-            return Leaning::None;
+            return Sensitivity::None;
         }
         let of = |class: Class| parts[usize::from(class.code())];
         let (attention, gemm) = (of(Class::Attention), of(Class::Gemm));
         if (kernel < SHORT_NS && attention * 20 >= all)
             || (kernel < LONG_NS && (attention + of(Class::MemoryBound)) * 2 >= all)
         {
-            Leaning::Latency
+            Sensitivity::Latency
         } else if kernel >= LONG_NS && (gemm + of(Class::Copy)) * 2 >= all {
-            Leaning::Throughput
+            Sensitivity::Throughput
         } else {
-            Leaning::None
+            Sensitivity::None
         }
     }
 }
@@ -128,20 +128,26 @@ mod tests {
             (Class::Attention, 20),
             (Class::MemoryBound, 18),
         ]);
-        assert_eq!(decode.leaning(12_000), Leaning::Latency);
+        assert_eq!(decode.leaning(12_000), Sensitivity::Latency);
         let train = mixed(&[
             (Class::Gemm, 65),
             (Class::Attention, 13),
             (Class::MemoryBound, 22),
         ]);
-        assert_eq!(train.leaning(220_000), Leaning::Throughput);
+        assert_eq!(train.leaning(220_000), Sensitivity::Throughput);
         assert_eq!(
             mixed(&[(Class::Copy, 1)]).leaning(200_000),
-            Leaning::Throughput
+            Sensitivity::Throughput
         );
-        assert_eq!(mixed(&[(Class::Other, 1)]).leaning(5_000), Leaning::None);
-        assert_eq!(mixed(&[(Class::Gemm, 1)]).leaning(70_000), Leaning::None);
-        assert_eq!(Mix::default().leaning(1), Leaning::None);
+        assert_eq!(
+            mixed(&[(Class::Other, 1)]).leaning(5_000),
+            Sensitivity::None
+        );
+        assert_eq!(
+            mixed(&[(Class::Gemm, 1)]).leaning(70_000),
+            Sensitivity::None
+        );
+        assert_eq!(Mix::default().leaning(1), Sensitivity::None);
     }
 
     #[test]
@@ -150,7 +156,7 @@ mod tests {
         for _ in 0..500 {
             mix.note(Class::Attention, 500_000);
         }
-        assert_eq!(mix.leaning(20_000), Leaning::Latency);
+        assert_eq!(mix.leaning(20_000), Sensitivity::Latency);
         let all: u64 = mix
             .recent
             .iter()
@@ -158,14 +164,18 @@ mod tests {
             .sum();
         assert!(all <= WINDOW_NS && all > WINDOW_NS / 2, "{all}");
         mix.note(Class::Copy, u64::MAX);
-        assert_eq!(mix.leaning(200_000), Leaning::Throughput);
+        assert_eq!(mix.leaning(200_000), Sensitivity::Throughput);
     }
 
     #[test]
     fn codes_are_their_own() {
-        for leaning in [Leaning::None, Leaning::Latency, Leaning::Throughput] {
-            assert_eq!(Leaning::from_code(leaning.code()), leaning);
+        for leaning in [
+            Sensitivity::None,
+            Sensitivity::Latency,
+            Sensitivity::Throughput,
+        ] {
+            assert_eq!(Sensitivity::from_code(leaning.code()), leaning);
         }
-        assert_eq!(Leaning::from_code(77), Leaning::None);
+        assert_eq!(Sensitivity::from_code(77), Sensitivity::None);
     }
 }

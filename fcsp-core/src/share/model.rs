@@ -4,14 +4,14 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::share::bucket::Rate;
-use crate::share::page::TenantPage;
+use crate::share::claim_page::ClaimPage;
 use crate::share::params::Params;
+use crate::share::token_bucket::TokenRate;
 
 const NOW: u64 = 1_000_000_000;
 
-fn page() -> Arc<TenantPage> {
-    let page = Arc::new(TenantPage::new());
+fn page() -> Arc<ClaimPage> {
+    let page = Arc::new(ClaimPage::new());
     page.attach(&Params::balanced(500_000), NOW).unwrap();
     page
 }
@@ -21,7 +21,7 @@ fn page() -> Arc<TenantPage> {
 fn loom_no_charge_is_lost() {
     loom::model(|| {
         let page = page();
-        let rate = Rate {
+        let rate = TokenRate {
             quota: 500_000,
             cap: 10_000_000,
         };
@@ -80,7 +80,7 @@ fn loom_what_is_seen_fresh_is_fresh() {
 #[test]
 fn loom_setting_up_races_with_itself() {
     loom::model(|| {
-        let page = Arc::new(TenantPage::new());
+        let page = Arc::new(ClaimPage::new());
         let other = {
             let page = page.clone();
             thread::spawn(move || page.attach(&Params::balanced(250_000), NOW).unwrap())

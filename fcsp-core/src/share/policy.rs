@@ -2,7 +2,7 @@
 //! function of the tenant's own state, its neighbours' claims, and the time.
 //!
 //! Tenants are ordered by *lag*: the time for which each has been owed GPU time that it has not had
-//! ([`crate::share::bucket`]). This is EEVDF's lag divided by the share (Stoica and Abdel-Wahab,
+//! ([`crate::share::token_bucket`]). This is EEVDF's lag divided by the share (Stoica and Abdel-Wahab,
 //! "Earliest Eligible Virtual Deadline First", 1995). The surplus is divided by virtual time, as in
 //! start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
 //!
@@ -20,13 +20,13 @@
 //! 3. **Device-bound and host-bound neighbours.** A neighbour is device-bound if its host waits for
 //!    the device, or if its queue would be deep even if it had the device alone. A neighbour that
 //!    submits small kernels with gaps is neither: the device has time for other work. This tenant
-//!    does not yield to it, but keeps its own queue shallow ([`Tuning::polite`]), so that the
+//!    does not yield to it, but keeps its own queue shallow ([`Tuning::is_shallow`]), so that the
 //!    neighbour's next kernel starts soon. If the neighbour is host-bound with a known step
-//!    profile, this tenant fills its gaps instead ([`crate::share::turns`]).
+//!    profile, this tenant fills its gaps instead ([`crate::share::gap_filling`]).
 //! 4. **Priority.** While a tenant of a higher class has work, tenants of lower classes stop,
 //!    except for their floors. Between tenants of different owners, root's record decides the class
 //!    ([`crate::share::authority`]); the claimed class decides only the order on the surplus. If
-//!    the higher tenant's next step can be predicted ([`crate::share::arrivals`]), the lower
+//!    the higher tenant's next step can be predicted ([`crate::share::step_predictor`]), the lower
 //!    tenant's work on the device ends before it. Otherwise one short kernel may be in flight.
 //! 5. **Sensitivity** (adaptive mode only). Some work is sensitive to latency, other work to
 //!    throughput ([`crate::share::mix`]). Next to each other, the tenant that is sensitive to
@@ -38,14 +38,14 @@
 //! claim to be device-bound is believed no longer than the claimed queue could take at the claimed
 //! share.
 
-use crate::share::arrivals::Foreseen;
-use crate::share::bucket::{Rate, gpu_of, wall_of};
+use crate::share::claim_page::ClaimView;
+use crate::share::gap_filling::{HostBoundNeighbours, LONGEST_NS, Quantum};
 use crate::share::gate::{RANKS_DEBT_NS, RANKS_MOST_NS};
 use crate::share::margin;
-use crate::share::mix::Leaning;
-use crate::share::page::View;
+use crate::share::mix::Sensitivity;
 use crate::share::params::{Mode, Params, Priority};
-use crate::share::turns::{LONGEST_NS, Steps, Turn};
+use crate::share::step_predictor::ReservedWindow;
+use crate::share::token_bucket::{TokenRate, gpu_to_wall_ns, wall_to_gpu_ns};
 use crate::units::{Ppm, WHOLE};
 use std::cmp::Ordering;
 
@@ -104,7 +104,7 @@ pub struct Tuning {
     /// Bound on work in flight where it disturbs no neighbour, ns of GPU time.
     pub depth: u64,
     /// Bound on work in flight for a shallow queue, ns of GPU time.
-    pub polite: u64,
+    pub shallow_depth: u64,
     /// Difference below which two virtual times count as equal, ns of GPU time at the tenant's
     /// weight.
     pub surplus_window: u64,
@@ -115,7 +115,7 @@ impl Tuning {
     pub const DEFAULT: Self = Self {
         window: 4_000_000,
         depth: 2_000_000,
-        polite: 150_000,
+        shallow_depth: 150_000,
         surplus_window: 2_000_000,
     };
 
@@ -129,11 +129,11 @@ impl Tuning {
     /// neighbour is sensitive to latency. Otherwise (`disturbs`) it is admitted in quanta of two
     /// kernels. The other tenant's next step waits for no more than that, since later launches
     /// yield once it is device-bound.
-    pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Leaning, disturbs: bool) -> Self {
+    pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Sensitivity, disturbs: bool) -> Self {
         let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
         let (piece, least) = match (leaning, disturbs) {
-            (Leaning::Throughput, false) => (6_000_000, 1_000_000),
-            (Leaning::Throughput, true) => (400_000, 400_000),
+            (Sensitivity::Throughput, false) => (6_000_000, 1_000_000),
+            (Sensitivity::Throughput, true) => (400_000, 400_000),
             _ => (4_000_000, 1_000_000),
         };
         let depth = (piece * u64::from(WHOLE) / stretch).max(least);
@@ -147,7 +147,7 @@ impl Tuning {
 
 /// The tenant's own side of a decision.
 #[derive(Debug, Clone, Copy)]
-pub struct Own {
+pub struct LocalState {
     /// Limits of the tenant.
     pub params: Params,
     /// Instant at which the guarantee's bucket is empty, ns.
@@ -157,10 +157,10 @@ pub struct Own {
     /// Instant at which the pool limit's bucket is empty, ns.
     pub pool_empty_at: u64,
     /// Virtual time: surplus used, divided by the weight.
-    pub vtime: u64,
+    pub virtual_time: u64,
     /// True if the tenant is yielding already. It then resumes at a smaller difference than it
     /// yielded at (hysteresis).
-    pub standing_back: bool,
+    pub yielding: bool,
     /// True if the guarantee's bucket is exhausted: it ran empty and has not filled to [`PIECE_NS`]
     /// since.
     pub spent: bool,
@@ -169,24 +169,24 @@ pub struct Own {
     /// Distances.
     pub tuning: Tuning,
     /// Number of active neighbours.
-    pub company: u64,
-    /// Sensitivity of the tenant's work; [`Leaning::None`] unless the mode is adaptive.
-    pub leaning: Leaning,
+    pub active_neighbours: u64,
+    /// Sensitivity of the tenant's work; [`Sensitivity::None`] unless the mode is adaptive.
+    pub leaning: Sensitivity,
     /// The last quantum.
-    pub turn: Turn,
+    pub turn: Quantum,
     /// True if this tenant is host-bound. Other tenants then fill its gaps, and it fills no gaps of
     /// others.
-    pub is_hosts: bool,
+    pub is_host_bound: bool,
     /// Cost of the work to be launched, ns of GPU time.
     pub cost: u64,
     /// Work that this process has queued before it, ns of GPU time.
     pub queued: u64,
 }
 
-impl Own {
+impl LocalState {
     /// Returns the rate of the guarantee's bucket.
-    pub fn rate(&self) -> Rate {
-        Rate {
+    pub fn rate(&self) -> TokenRate {
+        TokenRate {
             quota: self.params.quota,
             cap: self.params.cap_ns(),
         }
@@ -210,27 +210,27 @@ impl Own {
     /// Returns true if the debt is small enough for collectives to go first
     /// ([`crate::share::gate::RANKS_DEBT_NS`]).
     pub fn owes_little(&self, now: u64) -> bool {
-        let most = wall_of(RANKS_MOST_NS, self.params.quota).min(RANKS_DEBT_NS);
+        let most = gpu_to_wall_ns(RANKS_MOST_NS, self.params.quota).min(RANKS_DEBT_NS);
         self.empty_at <= now.saturating_add(most)
     }
 
     /// Returns the difference beyond which two lags count as different, ns.
     pub fn window(&self) -> u64 {
-        self.tuning.window.max(self.company * ROUND_NS)
+        self.tuning.window.max(self.active_neighbours * ROUND_NS)
     }
 
     /// Scales the difference in lag beyond which this tenant yields to `n`. It is doubled if this
     /// tenant is sensitive to latency and `n` to throughput, and halved in the opposite case.
-    fn patience_with(&self, n: &View, distance: i64) -> i64 {
+    fn patience_with(&self, n: &ClaimView, distance: i64) -> i64 {
         match (self.leaning, n.leaning) {
-            (Leaning::Latency, Leaning::Throughput) => distance * 2,
-            (Leaning::Throughput, Leaning::Latency) => distance / 2,
+            (Sensitivity::Latency, Sensitivity::Throughput) => distance * 2,
+            (Sensitivity::Throughput, Sensitivity::Latency) => distance / 2,
             _ => distance,
         }
     }
 
     /// Returns the rate of the floor's bucket, which is a tenth of a second deep.
-    pub fn floor_rate(&self) -> Rate {
+    pub fn floor_rate(&self) -> TokenRate {
         floor_rate(&self.params)
     }
 
@@ -242,7 +242,7 @@ impl Own {
         }
         let rate = self.floor_rate();
         let tokens = rate.tokens(self.floor_empty_at, now).max(0).cast_unsigned();
-        let piece = gpu_of(filling_ns(rate.quota).min(rate.span() / 2), rate.quota);
+        let piece = wall_to_gpu_ns(filling_ns(rate.quota).min(rate.span() / 2), rate.quota);
         if self.floor_spent && tokens < piece {
             0
         } else {
@@ -251,27 +251,27 @@ impl Own {
     }
 
     /// Returns the rate of the pool limit's bucket.
-    pub fn pool_rate(&self) -> Rate {
+    pub fn pool_rate(&self) -> TokenRate {
         pool_rate(&self.params)
     }
 }
 
 /// Returns the time for which an exhausted bucket must fill, ns.
 fn filling_ns(quota: Ppm) -> u64 {
-    wall_of(PIECE_NS, quota).min(PIECE_WAIT_NS)
+    gpu_to_wall_ns(PIECE_NS, quota).min(PIECE_WAIT_NS)
 }
 
 /// Returns the rate of the bucket of a tenant's floor.
-pub fn floor_rate(params: &Params) -> Rate {
-    Rate {
+pub fn floor_rate(params: &Params) -> TokenRate {
+    TokenRate {
         quota: params.floor.max(1),
         cap: u64::from(params.floor) * 100,
     }
 }
 
 /// Returns the rate of the bucket of a tenant's pool limit.
-pub fn pool_rate(params: &Params) -> Rate {
-    Rate {
+pub fn pool_rate(params: &Params) -> TokenRate {
+    TokenRate {
         quota: params.pool.max(1),
         cap: 5_000_000,
     }
@@ -279,7 +279,7 @@ pub fn pool_rate(params: &Params) -> Rate {
 
 /// Account to which work is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Funds {
+pub enum Account {
     /// The tenant's own share.
     Guarantee,
     /// Time that other tenants leave.
@@ -294,7 +294,7 @@ pub enum Reason {
     /// A neighbour below its own guarantee is device-bound.
     Neighbour,
     /// Another tenant without tokens has used less of the surplus.
-    Turn,
+    FairShare,
     /// The pool limit is reached.
     Pool,
     /// A tenant of a higher priority has work.
@@ -307,15 +307,15 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Go, with up to [`Tuning::depth`] in flight.
-    Go(Funds),
+    Go(Account),
     /// Go, with a shallow queue: one short kernel in flight.
-    GoPolite(Funds),
+    GoShallow(Account),
     /// Go, with up to [`Tuning::depth`] in flight, for this many ns of the floor's GPU time.
-    GoFloor(Funds, u64),
+    GoFloor(Account, u64),
     /// Go, for the rest of this quantum.
-    GoTurn(Funds, Turn),
+    GoQuantum(Account, Quantum),
     /// Go, with up to [`Tuning::depth`] in flight that ends within this many ns.
-    GoWithin(Funds, u64),
+    GoWithin(Account, u64),
     /// Ask again at `recheck_at`, or when a neighbour wakes the waiters.
     Wait {
         /// Instant of the recheck, ns.
@@ -327,27 +327,27 @@ pub enum Decision {
 
 impl Decision {
     /// Returns the account that an admitted launch is charged to.
-    pub fn funds(self) -> Option<Funds> {
+    pub fn funds(self) -> Option<Account> {
         match self {
             Self::Go(funds)
-            | Self::GoPolite(funds)
+            | Self::GoShallow(funds)
             | Self::GoFloor(funds, _)
-            | Self::GoTurn(funds, _)
+            | Self::GoQuantum(funds, _)
             | Self::GoWithin(funds, _) => Some(funds),
             Self::Wait { .. } => None,
         }
     }
 }
 
-impl View {
+impl ClaimView {
     /// Returns the instant until which a claim to be device-bound, made at `since`, is believed:
     /// the claimed queue at the claimed share, and a grace. Later publications of the tenant do not
     /// extend it, since the process that made the claim may be dead or stopped.
     fn believed_until(&self, since: u64) -> u64 {
         let work = self.finish_at.saturating_sub(since).min(HOLD_MAX_NS);
         // With a share of 1/n, n other tenants may get a time slice before this one.
-        let grace = HOLD_GRACE_NS + wall_of(SLICE_NS, self.quota);
-        since.saturating_add((wall_of(work, self.quota) + grace).min(HOLD_MAX_NS))
+        let grace = HOLD_GRACE_NS + gpu_to_wall_ns(SLICE_NS, self.quota);
+        since.saturating_add((gpu_to_wall_ns(work, self.quota) + grace).min(HOLD_MAX_NS))
     }
 
     fn honest_clock(&self, now: u64) -> bool {
@@ -378,7 +378,7 @@ impl View {
 
     /// Returns true if the tenant is device-bound. Its host waits for the device, has just resumed,
     /// or has submitted more than the device alone could have done by now.
-    pub fn held_up(&self, now: u64) -> bool {
+    pub fn is_device_bound(&self, now: u64) -> bool {
         if !self.honest_clock(now) {
             return false;
         }
@@ -401,7 +401,7 @@ impl View {
     pub fn active(&self, now: u64) -> bool {
         self.honest_clock(now)
             && (now.saturating_sub(self.seen) < IDLE_NS
-                || self.held_up(now)
+                || self.is_device_bound(now)
                 || self.waits(now)
                 || self.prepares(now))
     }
@@ -409,7 +409,7 @@ impl View {
     /// Returns true if the tenant is host-bound and its host works on a step for no longer than
     /// usual.
     fn prepares(&self, now: u64) -> bool {
-        self.pace.is_hosts()
+        self.pace.is_host_bound()
             && self.pressed_at <= now
             && now - self.pressed_at < self.pace.host + self.pace.host / 2
     }
@@ -417,12 +417,12 @@ impl View {
     /// Returns true if the tenant is in a step whose gaps can be filled: its host works for as long
     /// as usual, or waits for the device.
     pub fn steps(&self, now: u64) -> bool {
-        self.pace.is_hosts()
+        self.pace.is_host_bound()
             && self.pressed_at <= now
             && self.active(now)
             // Another process of the tenant may be the only active one, and this profile that of a
             // dead process.
-            && (now - self.pressed_at < LONGEST_NS || self.held_up(now))
+            && (now - self.pressed_at < LONGEST_NS || self.is_device_bound(now))
     }
 
     /// Returns true if the tenant was active recently: it may return at any moment.
@@ -442,10 +442,10 @@ impl View {
 }
 
 /// Decides whether work of `cost` ns may start at `now`.
-pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
+pub fn decide(own: &LocalState, neighbours: &[ClaimView], now: u64) -> Decision {
     let Params { mode, priority, .. } = own.params;
     if mode == Mode::None {
-        return Decision::Go(Funds::Guarantee);
+        return Decision::Go(Account::Guarantee);
     }
     let rate = own.rate();
     let lag = rate.lag(own.empty_at, now);
@@ -468,9 +468,9 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     };
     if priority == Priority::High && rivals().next().is_none() {
         return Decision::Go(if has_tokens {
-            Funds::Guarantee
+            Account::Guarantee
         } else {
-            Funds::Surplus
+            Account::Surplus
         });
     }
     let above = rivals().any(|n| n.is_above(priority) && has_work(n, now));
@@ -483,9 +483,9 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     };
     if above {
         let funds = if has_tokens {
-            Funds::Guarantee
+            Account::Guarantee
         } else {
-            Funds::Surplus
+            Account::Surplus
         };
         return on_floor(funds).unwrap_or_else(|| wait(now + RECHECK_NS, Reason::Priority));
     }
@@ -493,16 +493,12 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
     let window = own.window();
     let span = rate
         .span()
-        .min(window + COMPARED_NS + own.company * SLICE_NS);
-    let window = if own.standing_back {
-        window / 2
-    } else {
-        window
-    }
-    .min(span / 2) as i64;
+        .min(window + COMPARED_NS + own.active_neighbours * SLICE_NS);
+    let window = if own.yielding { window / 2 } else { window }.min(span / 2) as i64;
     // The gaps of a host-bound neighbour with a positive lag are filled.
-    let partner =
-        |n: &View| !own.is_hosts && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now);
+    let partner = |n: &ClaimView| {
+        !own.is_host_bound && !n.is_below(priority) && n.lag(now, span) > 0 && n.steps(now)
+    };
     let decision = if has_tokens {
         guaranteed(
             own,
@@ -515,7 +511,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
         surplus(own, rivals().filter(|n| !partner(n)), (window, span), now)
     };
     let funds = match decision {
-        Decision::Go(funds) | Decision::GoPolite(funds) => funds,
+        Decision::Go(funds) | Decision::GoShallow(funds) => funds,
         waits => return waits,
     };
     if higher_about {
@@ -523,10 +519,10 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             return decision;
         }
         let above = rivals().filter(|n| n.is_above(priority) && n.about(now));
-        return match Foreseen::of(above, now) {
-            None => Decision::GoPolite(funds),
+        return match ReservedWindow::of(above, now) {
+            None => Decision::GoShallow(funds),
             // Work that does not fit between two steps would never be admitted.
-            Some(next) if own.cost > next.longest => Decision::GoPolite(funds),
+            Some(next) if own.cost > next.longest => Decision::GoShallow(funds),
             Some(next) if now + own.queued + own.cost > next.free_by => {
                 // Checked again before the claim to wait is stale. A tenant wakes the waiters when
                 // it ends a step.
@@ -538,7 +534,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
             Some(next) => Decision::GoWithin(funds, next.free_by.saturating_sub(now)),
         };
     }
-    match Steps::of(rivals(), partner, now) {
+    match HostBoundNeighbours::of(rivals(), partner, now) {
         None => decision,
         Some(steps) => {
             // Without tokens, the least quantum is the guarantee less the margin: quanta then
@@ -549,7 +545,7 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
                 margin::less(own.params.quota)
             };
             match steps.turn(own.turn, least, now) {
-                Some(turn) => Decision::GoTurn(funds, turn),
+                Some(turn) => Decision::GoQuantum(funds, turn),
                 None => wait(now + RECHECK_NS, Reason::Neighbour),
             }
         }
@@ -559,13 +555,13 @@ pub fn decide(own: &Own, neighbours: &[View], now: u64) -> Decision {
 /// Admits a tenant with tokens, unless a neighbour is device-bound and its lag is greater by more
 /// than the window.
 fn guaranteed<'v>(
-    own: &Own,
-    rivals: impl Iterator<Item = &'v View>,
+    own: &LocalState,
+    rivals: impl Iterator<Item = &'v ClaimView>,
     lag: i64,
     (window, span): (i64, u64),
     now: u64,
 ) -> Decision {
-    let mut polite = false;
+    let mut is_shallow = false;
     for n in rivals {
         // Cheapest test first: most neighbours are idle or have a small lag.
         // Clamped to half the bucket depth, since a larger difference could never be exceeded.
@@ -573,23 +569,23 @@ fn guaranteed<'v>(
         if n.lag(now, span) <= lag + far || n.is_below(own.params.priority) || !n.active(now) {
             continue;
         }
-        if n.held_up(now) {
+        if n.is_device_bound(now) {
             return Decision::Wait {
                 recheck_at: now + RECHECK_NS,
                 reason: Reason::Neighbour,
             };
         }
         // The guarantee comes first: a tenant that is owed time itself uses its full depth.
-        polite |= lag <= window / 2;
+        is_shallow |= lag <= window / 2;
     }
-    go(polite, Funds::Guarantee)
+    go(is_shallow, Account::Guarantee)
 }
 
 /// Admits a tenant without tokens, unless a neighbour with tokens is device-bound or another one
 /// has used less of the surplus.
 fn surplus<'v>(
-    own: &Own,
-    rivals: impl Iterator<Item = &'v View>,
+    own: &LocalState,
+    rivals: impl Iterator<Item = &'v ClaimView>,
     (window, span): (i64, u64),
     now: u64,
 ) -> Decision {
@@ -601,7 +597,7 @@ fn surplus<'v>(
     if own.params.pool == 0 || (own.params.pool < WHOLE && pool.lag(own.pool_empty_at, now) <= 0) {
         return wait(own.refilled_at().min(now + 20 * RECHECK_NS), Reason::Pool);
     }
-    let (mut turn, mut polite) = (false, false);
+    let (mut turn, mut is_shallow) = (false, false);
     for n in rivals {
         if n.is_below(own.params.priority) || !n.active(now) {
             continue;
@@ -610,11 +606,11 @@ fn surplus<'v>(
         // like this tenant.
         let filled = filling_ns(n.quota) as i64;
         if n.lag(now, span) > filled.min(span as i64 / 2).max(window / 16) {
-            if n.held_up(now) {
+            if n.is_device_bound(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);
             }
-            polite = true;
-        } else if n.mode != Mode::Strict && (n.waits(now) || n.held_up(now)) {
+            is_shallow = true;
+        } else if n.mode != Mode::Strict && (n.waits(now) || n.is_device_bound(now)) {
             // Without further authority, the claimed class decides here, and only here.
             turn |= match n.priority.cmp(&own.params.priority) {
                 Ordering::Less => false,
@@ -624,49 +620,50 @@ fn surplus<'v>(
         }
     }
     if turn {
-        return wait(now + RECHECK_NS, Reason::Turn);
+        return wait(now + RECHECK_NS, Reason::FairShare);
     }
-    go(polite, Funds::Surplus)
+    go(is_shallow, Account::Surplus)
 }
 
-fn go(polite: bool, funds: Funds) -> Decision {
-    if polite {
-        Decision::GoPolite(funds)
+fn go(is_shallow: bool, funds: Account) -> Decision {
+    if is_shallow {
+        Decision::GoShallow(funds)
     } else {
         Decision::Go(funds)
     }
 }
 
 /// Returns true if a tenant of a higher class has work for the device now.
-fn has_work(n: &View, now: u64) -> bool {
-    n.active(now) && (n.held_up(now) || n.finish_at > now || n.waits(now))
+fn has_work(n: &ClaimView, now: u64) -> bool {
+    n.active(now) && (n.is_device_bound(now) || n.finish_at > now || n.waits(now))
 }
 
 /// Returns true if `n` has used less of the surplus for its weight than `own`, by more than the
 /// window. Virtual times that are implausibly far apart are ignored: a false claim of zero must not
 /// hold the surplus forever.
-fn behind(n: &View, own: &Own) -> bool {
-    let ahead = own.vtime.saturating_sub(n.vtime);
+fn behind(n: &ClaimView, own: &LocalState) -> bool {
+    let ahead = own.virtual_time.saturating_sub(n.virtual_time);
     let weight = own.params.weight.min(WHOLE);
-    let window = wall_of(own.tuning.surplus_window, weight) / 2;
+    let window = gpu_to_wall_ns(own.tuning.surplus_window, weight) / 2;
     let window = own.patience_with(n, i64::try_from(window).unwrap_or(i64::MAX / 2));
-    ahead > window.cast_unsigned() && ahead < wall_of(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
+    ahead > window.cast_unsigned()
+        && ahead < gpu_to_wall_ns(VTIME_PLAUSIBLE_NS, n.weight.min(weight))
 }
 
 /// Returns the virtual time of a tenant that returns from idleness: at least the least virtual time
 /// of the active neighbours. Time spent idle is thus not saved up as surplus.
-pub fn newcomer_vtime(own_vtime: u64, neighbours: &[View], now: u64) -> u64 {
+pub fn newcomer_virtual_time(own_vtime: u64, neighbours: &[ClaimView], now: u64) -> u64 {
     neighbours
         .iter()
         .filter(|n| n.active(now) && !matches!(n.mode, Mode::Strict | Mode::None))
-        .map(|n| n.vtime)
-        .filter(|&v| v.saturating_sub(own_vtime) < wall_of(VTIME_PLAUSIBLE_NS, 1_000))
+        .map(|n| n.virtual_time)
+        .filter(|&v| v.saturating_sub(own_vtime) < gpu_to_wall_ns(VTIME_PLAUSIBLE_NS, 1_000))
         .min()
         .map_or(own_vtime, |least| least.max(own_vtime))
 }
 
 /// Returns the sum of the shares of the active neighbours, for reports. Claims are not checked.
-pub fn promised(neighbours: &[View], now: u64) -> Ppm {
+pub fn promised(neighbours: &[ClaimView], now: u64) -> Ppm {
     neighbours
         .iter()
         .filter(|n| n.active(now))

@@ -50,7 +50,7 @@ pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
     Woken::Deadline
 }
 
-/// Wakes all waiters on `word`. Change the word first ([`crate::share::page::TenantPage::bump`]),
+/// Wakes all waiters on `word`. Change the word first ([`crate::share::claim_page::ClaimPage::bump`]),
 /// or a waiter about to sleep misses the wake-up. It costs a system call, so call it only if some
 /// neighbour's page says that it waits.
 pub fn wake(word: &AtomicU32) {

@@ -1,6 +1,6 @@
 //! The token bucket of `share::bucket`.
 
-use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, Rate, gpu_of, wall_of};
+use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, TokenRate, gpu_to_wall_ns, wall_to_gpu_ns};
 use fcsp_core::units::{Ppm, WHOLE};
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn twice_the_error(gpu: u64, quota: Ppm, wall: u64) -> u128 {
 /// Returns true if the wall time of `gpu` ns is the nearest to the exact quotient, or the greatest
 /// word where the nearest one is no word.
 fn is_nearest(gpu: u64, quota: Ppm) -> bool {
-    let wall = wall_of(gpu, quota);
+    let wall = gpu_to_wall_ns(gpu, quota);
     if wall < u64::MAX {
         return twice_the_error(gpu, quota, wall) <= u128::from(quota);
     }
@@ -35,7 +35,7 @@ fn is_nearest(gpu: u64, quota: Ppm) -> bool {
 fn wall_time_is_rounded_to_the_nearest() {
     for quota in QUOTAS {
         for gpu in (0..4_096).chain(LAST_SHORT - 64..=LAST_SHORT) {
-            let wall = wall_of(gpu, quota);
+            let wall = gpu_to_wall_ns(gpu, quota);
             assert!(
                 twice_the_error(gpu, quota, wall) <= u128::from(quota),
                 "{gpu} at {quota}: {wall}"
@@ -44,7 +44,7 @@ fn wall_time_is_rounded_to_the_nearest() {
     }
     // Each quota there is, for one cost that none of them divides.
     for quota in 1..=WHOLE {
-        let wall = wall_of(1_000_003, quota);
+        let wall = gpu_to_wall_ns(1_000_003, quota);
         assert!(
             twice_the_error(1_000_003, quota, wall) <= u128::from(quota),
             "{quota}: {wall}"
@@ -65,7 +65,7 @@ fn wall_time_of_long_work_is_rounded_to_the_nearest_or_saturates() {
 fn more_work_takes_no_less_time() {
     for quota in QUOTAS {
         let costs = (0..4_096).chain(LAST_SHORT - 32..LAST_SHORT + 32);
-        let walls: Vec<u64> = costs.map(|gpu| wall_of(gpu, quota)).collect();
+        let walls: Vec<u64> = costs.map(|gpu| gpu_to_wall_ns(gpu, quota)).collect();
         assert!(walls.windows(2).all(|pair| pair[0] <= pair[1]), "{quota}");
     }
 }
@@ -74,7 +74,7 @@ fn more_work_takes_no_less_time() {
 fn there_and_back_loses_a_nanosecond_at_most() {
     for quota in QUOTAS {
         for gpu in (0..4_096).chain([MAX_DEBT_NS, LAST_SHORT]) {
-            let back = gpu_of(wall_of(gpu, quota), quota);
+            let back = wall_to_gpu_ns(gpu_to_wall_ns(gpu, quota), quota);
             assert!(back == gpu || back + 1 == gpu, "{gpu} at {quota}: {back}");
         }
     }
@@ -83,18 +83,18 @@ fn there_and_back_loses_a_nanosecond_at_most() {
 #[test]
 fn no_quota_earns_nothing_and_divides_by_no_zero() {
     for wall in [0, 1, u64::MAX] {
-        assert_eq!(gpu_of(wall, 0), 0);
-        assert_eq!(wall_of(wall, 0), wall_of(wall, 1));
-        assert_eq!(gpu_of(wall, WHOLE + 1), wall);
+        assert_eq!(wall_to_gpu_ns(wall, 0), 0);
+        assert_eq!(gpu_to_wall_ns(wall, 0), gpu_to_wall_ns(wall, 1));
+        assert_eq!(wall_to_gpu_ns(wall, WHOLE + 1), wall);
     }
 }
 
 /// Lists small buckets, whose every state can be visited.
-fn small() -> impl Iterator<Item = Rate> {
+fn small() -> impl Iterator<Item = TokenRate> {
     let quotas = [100_000, 333_333, 500_000, 999_999, WHOLE];
     quotas
         .into_iter()
-        .flat_map(|quota| (0..6).map(move |cap| Rate { quota, cap }))
+        .flat_map(|quota| (0..6).map(move |cap| TokenRate { quota, cap }))
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn the_content_is_never_above_the_cap() {
 fn a_charge_and_its_refund_cancel_out() {
     // Far from both clamps.
     for quota in QUOTAS {
-        let rate = Rate { quota, cap: 1_000 };
+        let rate = TokenRate { quota, cap: 1_000 };
         let now = rate.span() + 1;
         for gpu in 0..1_000 {
             let charged = rate.after(now, now, gpu);
@@ -148,7 +148,7 @@ fn a_charge_and_its_refund_cancel_out() {
 #[test]
 fn two_charges_are_one_but_for_rounding() {
     for quota in QUOTAS {
-        let rate = Rate { quota, cap: 100 };
+        let rate = TokenRate { quota, cap: 100 };
         for (first, second) in
             (0..100).flat_map(|first| (0..100).map(move |second| (first, second)))
         {
@@ -167,7 +167,7 @@ fn two_charges_are_one_but_for_rounding() {
 fn extreme_words_neither_overflow_nor_leave_the_range() {
     let edges = [0, 1, MAX_DEBT_NS, u64::MAX / 2, u64::MAX - 1, u64::MAX];
     for quota in [0, 1, WHOLE / 2, WHOLE, Ppm::MAX] {
-        let rate = Rate {
+        let rate = TokenRate {
             quota,
             cap: 10_000_000,
         };
@@ -205,7 +205,7 @@ fn a_change_of_the_rate_keeps_the_content() {
 
 #[test]
 fn a_debt_is_waited_for_no_longer_than_its_cap() {
-    let rate = Rate { quota: 1, cap: 1 };
+    let rate = TokenRate { quota: 1, cap: 1 };
     let mut bucket = Bucket::full(rate, 0);
     bucket.take(u64::MAX, 0);
     assert_eq!(bucket.ready_at(), MAX_DEBT_NS);
@@ -219,7 +219,7 @@ proptest! {
         gpu in prop_oneof![0..=LAST_SHORT, LAST_SHORT + 1..=u64::MAX],
         quota in 1u32..=WHOLE,
     ) {
-        prop_assert!(is_nearest(gpu, quota), "{gpu} at {quota}: {}", wall_of(gpu, quota));
+        prop_assert!(is_nearest(gpu, quota), "{gpu} at {quota}: {}", gpu_to_wall_ns(gpu, quota));
     }
 
     /// Holds charges to the bound of the token bucket. In any interval, what was admitted is at
@@ -230,7 +230,7 @@ proptest! {
         cap in 1u64..5_000_000,
         steps in prop::collection::vec((0u64..2_000_000, 1u64..3_000_000), 1..200),
     ) {
-        let rate = Rate { quota, cap };
+        let rate = TokenRate { quota, cap };
         let mut now = 1 << 40;
         let begin = now;
         let mut bucket = Bucket::full(rate, now);
@@ -244,7 +244,7 @@ proptest! {
             }
             // Each charge is rounded by half a nanosecond of wall time at most: less than one of
             // device time.
-            let most = cap + gpu_of(now - begin, quota) + longest + 200;
+            let most = cap + wall_to_gpu_ns(now - begin, quota) + longest + 200;
             prop_assert!(admitted <= most, "{admitted} of {most}");
         }
     }

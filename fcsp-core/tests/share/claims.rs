@@ -1,9 +1,9 @@
 //! Claims end with the process that made them, though others of its tenant live on.
 
-use fcsp_core::share::bucket::wall_of;
-use fcsp_core::share::page::TenantPage;
+use fcsp_core::share::claim_page::ClaimPage;
 use fcsp_core::share::params::Params;
 use fcsp_core::share::policy::{HOLD_GRACE_NS, SLICE_NS, WAITER_STALE_NS};
+use fcsp_core::share::token_bucket::gpu_to_wall_ns;
 
 use crate::scenarios::{H100, SECOND};
 use crate::sim::{self, Conduct, START, Tenant, WINDOW};
@@ -51,12 +51,13 @@ fn a_process_that_dies_or_stops_holds_nothing_while_another_of_its_tenant_lives(
 #[test]
 fn each_claim_has_an_end_of_its_own() {
     let (quota, begins) = (300_000, 1 << 40);
-    let page = TenantPage::new();
+    let page = ClaimPage::new();
     page.attach(&Params::balanced(quota), begins).unwrap();
     page.submitted(1_000_000, begins);
     page.block(begins);
-    let ends = begins + wall_of(1_000_000, quota) + HOLD_GRACE_NS + wall_of(SLICE_NS, quota);
-    for (now, held_up) in [
+    let ends =
+        begins + gpu_to_wall_ns(1_000_000, quota) + HOLD_GRACE_NS + gpu_to_wall_ns(SLICE_NS, quota);
+    for (now, is_device_bound) in [
         (begins, true),
         (ends - 1, true),
         (ends + 1, false),
@@ -64,9 +65,14 @@ fn each_claim_has_an_end_of_its_own() {
     ] {
         page.publish(now);
         let view = page.view().unwrap();
-        assert_eq!(view.held_up(now), held_up, "{}", now - begins);
+        assert_eq!(
+            view.is_device_bound(now),
+            is_device_bound,
+            "{}",
+            now - begins
+        );
     }
-    let page = TenantPage::new();
+    let page = ClaimPage::new();
     page.attach(&Params::balanced(quota), begins).unwrap();
     page.waits(begins);
     for (now, waits) in [(begins, true), (begins + WAITER_STALE_NS, false)] {

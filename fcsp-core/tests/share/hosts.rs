@@ -117,7 +117,7 @@ fn a_host_bound_tenant_is_neither_slowed_nor_in_the_way() {
                 &got,
             );
             assert_eq!(
-                got.iter().map(|o| o.let_through).sum::<u64>(),
+                got.iter().map(|o| o.forced_admissions).sum::<u64>(),
                 0,
                 "a deadline passed in an ordinary run"
             );

@@ -1,24 +1,26 @@
 //! Properties of the parts: parameters, bucket, page, cost table, gate.
 
 use fcsp_core::classify::Class;
-use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, Rate, gpu_of, wall_of};
+use fcsp_core::share::claim_page::{ClaimPage, PageError};
 use fcsp_core::share::cost::{CostTable, MAX_COST_NS, MIN_COST_NS, Sample, graph_key, kernel_key};
-use fcsp_core::share::gate::{Gate, Verdict};
-use fcsp_core::share::page::{PageError, TenantPage};
+use fcsp_core::share::gate::{Gate, GateAdmission};
 use fcsp_core::share::params::{Mode, Params, Priority, parse_share};
-use fcsp_core::share::policy::{Reason, newcomer_vtime};
+use fcsp_core::share::policy::{Reason, newcomer_virtual_time};
+use fcsp_core::share::token_bucket::{
+    Bucket, MAX_DEBT_NS, TokenRate, gpu_to_wall_ns, wall_to_gpu_ns,
+};
 use proptest::prelude::*;
 
 const T0: u64 = 1 << 40;
 
-fn rate() -> impl Strategy<Value = Rate> {
-    (1u32..=1_000_000, 1u64..200_000_000).prop_map(|(quota, cap)| Rate { quota, cap })
+fn rate() -> impl Strategy<Value = TokenRate> {
+    (1u32..=1_000_000, 1u64..200_000_000).prop_map(|(quota, cap)| TokenRate { quota, cap })
 }
 
 proptest! {
     #[test]
     fn time_converts_both_ways(gpu in 0u64..10_000_000_000, quota in 1u32..=1_000_000) {
-        let back = gpu_of(wall_of(gpu, quota), quota);
+        let back = wall_to_gpu_ns(gpu_to_wall_ns(gpu, quota), quota);
         prop_assert!(back.abs_diff(gpu) <= 1, "{back} {gpu}");
     }
 
@@ -38,7 +40,7 @@ proptest! {
                 taken += cost;
                 // What was taken is covered by the cap, the inflow and one cost that was begun with
                 // tokens left.
-                prop_assert!(taken <= rate.cap + gpu_of(now - T0, rate.quota) + cost + 200, "{taken}");
+                prop_assert!(taken <= rate.cap + wall_to_gpu_ns(now - T0, rate.quota) + cost + 200, "{taken}");
             }
             prop_assert!(bucket.tokens(now) <= rate.cap as i64 + 1);
         }
@@ -68,9 +70,9 @@ proptest! {
         bucket.take(cost, T0);
         let before = bucket.tokens(T0);
         bucket.set_rate(b, T0);
-        let debt = -(gpu_of(MAX_DEBT_NS, b.quota) as i64);
+        let debt = -(wall_to_gpu_ns(MAX_DEBT_NS, b.quota) as i64);
         // No bucket is older than the clock.
-        let full = b.cap.min(gpu_of(T0, b.quota)) as i64;
+        let full = b.cap.min(wall_to_gpu_ns(T0, b.quota)) as i64;
         let want = before.min(full).max(debt);
         prop_assert!(bucket.tokens(T0).abs_diff(want) <= 2, "{} {want}", bucket.tokens(T0));
     }
@@ -106,20 +108,20 @@ proptest! {
         struct Raw([u64; 48]);
         let words_sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
         let mut raw = Box::new(Raw(words.try_into().unwrap()));
-        raw.0[0] = fcsp_core::share::page::MAGIC;
+        raw.0[0] = fcsp_core::share::claim_page::MAGIC;
         // SAFETY: 384 aligned bytes that outlive the page and that nothing else touches.
-        let page = unsafe { TenantPage::from_mapping((&raw const raw.0).cast(), 384) }.unwrap();
+        let page = unsafe { ClaimPage::from_mapping((&raw const raw.0).cast(), 384) }.unwrap();
         let views: Vec<_> = page.view().into_iter().collect();
-        let own = TenantPage::new();
+        let own = ClaimPage::new();
         let mode = [Mode::Balanced, Mode::Adaptive][(words_sum % 2) as usize];
         let gate = Gate::new(&own, Params::balanced(quota).with_mode(mode), now).unwrap();
         for step in 0..4u64 {
             let verdict = gate.acquire_as(Class::Gemm, 100_000, now + step * 1_000_000, &views);
-            if let Verdict::Wait { until, .. } = verdict {
+            if let GateAdmission::Wait { until, .. } = verdict {
                 prop_assert!(until > now);
             }
         }
-        newcomer_vtime(0, &views, now);
+        newcomer_virtual_time(0, &views, now);
     }
 
     #[test]
@@ -265,29 +267,29 @@ fn a_page_of_another_version_is_refused() {
     let mut raw = Box::new(Raw([0; 4096]));
     raw.0[..8].copy_from_slice(b"FCSPSHR\x7f");
     // SAFETY: aligned, 4096 bytes, outlives the page, touched by nothing else.
-    let page = unsafe { TenantPage::from_mapping(raw.0.as_ptr(), 4096) }.unwrap();
+    let page = unsafe { ClaimPage::from_mapping(raw.0.as_ptr(), 4096) }.unwrap();
     let error = page.attach(&Params::balanced(1), T0).unwrap_err();
     assert!(matches!(error, PageError::Version { .. }) && error.to_string().contains("version"));
     assert_eq!(page.view(), None);
     let shifted = raw.0.as_ptr().wrapping_add(8);
     // SAFETY: refused for its alignment before it is looked at.
-    let refused = unsafe { TenantPage::from_mapping(shifted, 4088) };
+    let refused = unsafe { ClaimPage::from_mapping(shifted, 4088) };
     assert_eq!(refused.unwrap_err(), PageError::Mapping);
 }
 
 #[test]
 fn limits_change_on_a_running_gate() {
-    let page = TenantPage::new();
+    let page = ClaimPage::new();
     let gate = Gate::new(&page, Params::strict(100_000), T0).unwrap();
     let mut now = T0;
-    while let Verdict::Go { .. } = gate.acquire(1_000_000, now, &[]) {
+    while let GateAdmission::Go { .. } = gate.acquire(1_000_000, now, &[]) {
         gate.drained(now);
         now += 1_000;
     }
     let slow = gate.acquire(1_000_000, now, &[]);
     assert!(matches!(
         slow,
-        Verdict::Wait {
+        GateAdmission::Wait {
             reason: Reason::Quota,
             ..
         }
@@ -298,13 +300,13 @@ fn limits_change_on_a_running_gate() {
     gate.set_params(Params::strict(1_000_000), now);
     assert!(matches!(
         gate.acquire(1_000_000, now + 2_000_000, &[]),
-        Verdict::Go { .. }
+        GateAdmission::Go { .. }
     ));
     gate.set_paused(true);
     assert!(!gate.admit(1));
     assert!(matches!(
         gate.acquire(1, now + 3_000_000, &[]),
-        Verdict::Wait {
+        GateAdmission::Wait {
             reason: Reason::Paused,
             ..
         }
@@ -312,7 +314,7 @@ fn limits_change_on_a_running_gate() {
     gate.set_paused(false);
     assert!(matches!(
         gate.acquire(1, now + 3_100_000, &[]),
-        Verdict::Go { .. }
+        GateAdmission::Go { .. }
     ));
 }
 
@@ -320,21 +322,21 @@ fn limits_change_on_a_running_gate() {
 /// is forced within the deadline.
 #[test]
 fn a_stuck_device_lets_one_launch_through() {
-    let page = TenantPage::new();
+    let page = ClaimPage::new();
     let gate = Gate::new(&page, Params::strict(500_000), T0).unwrap();
     let (mut now, mut launched) = (T0, 0);
     let mut let_through_at = None;
     while now < T0 + 300_000_000 && let_through_at.is_none() {
         match gate.acquire(1_000_000, now, &[]) {
-            Verdict::Go { .. } => launched += 1,
-            Verdict::LetOne => let_through_at = Some(now),
-            Verdict::Wait { .. } | Verdict::Drain { .. } => now += 1_000_000,
+            GateAdmission::Go { .. } => launched += 1,
+            GateAdmission::Forced => let_through_at = Some(now),
+            GateAdmission::Wait { .. } | GateAdmission::Drain { .. } => now += 1_000_000,
         }
     }
     assert!(launched >= 1);
     let waited = let_through_at.expect("nothing was let through") - T0;
     assert!(waited <= 50_000_000 + 4_000_000, "{waited}");
-    assert_eq!(page.counters().let_through, 1);
+    assert_eq!(page.counters().forced_admissions, 1);
 }
 
 #[test]

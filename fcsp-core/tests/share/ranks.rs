@@ -6,10 +6,10 @@
 //! `receive` has left the device would stop both ranks permanently.
 
 use fcsp_core::classify::Class;
-use fcsp_core::share::bucket::{MAX_DEBT_NS, wall_of};
-use fcsp_core::share::gate::{Gate, Marker, OVERDUE_NS, STUCK_NS, Verdict};
-use fcsp_core::share::page::TenantPage;
+use fcsp_core::share::claim_page::ClaimPage;
+use fcsp_core::share::gate::{Gate, GateAdmission, OVERDUE_NS, Position, STUCK_NS};
 use fcsp_core::share::params::{Mode, Params};
+use fcsp_core::share::token_bucket::{MAX_DEBT_NS, gpu_to_wall_ns};
 
 const T0: u64 = 1 << 40;
 /// The charge for one kernel, ns: long enough for two of them to pass the depth of a queue.
@@ -24,12 +24,12 @@ struct Rank<'p> {
     waiting_since: Option<u64>,
     longest_wait: u64,
     /// The position after each step's `receive`, not yet retired.
-    receives: Vec<Marker>,
+    receives: Vec<Position>,
     retired: usize,
 }
 
 impl<'p> Rank<'p> {
-    fn new(page: &'p TenantPage, params: Params) -> Self {
+    fn new(page: &'p ClaimPage, params: Params) -> Self {
         Self {
             gate: Gate::new(page, params, T0).unwrap(),
             now: T0,
@@ -44,7 +44,7 @@ impl<'p> Rank<'p> {
     /// Asks the gate once for the next launch. Time moves on where the answer is to wait.
     fn ask(&mut self) {
         match self.gate.acquire(COST_NS, self.now, &[]) {
-            Verdict::Go { .. } | Verdict::LetOne => {
+            GateAdmission::Go { .. } | GateAdmission::Forced => {
                 if let Some(since) = self.waiting_since.take() {
                     self.longest_wait = self.longest_wait.max(self.now - since);
                 }
@@ -54,11 +54,11 @@ impl<'p> Rank<'p> {
                 self.launched += 1;
                 self.now += 10_000;
             }
-            Verdict::Wait { until, .. } => {
+            GateAdmission::Wait { until, .. } => {
                 self.waiting_since.get_or_insert(self.now);
                 self.now = until.max(self.now + 1);
             }
-            Verdict::Drain { .. } => {
+            GateAdmission::Drain { .. } => {
                 self.waiting_since.get_or_insert(self.now);
                 self.now += 2_000_000;
             }
@@ -78,7 +78,7 @@ impl<'p> Rank<'p> {
 /// Runs all steps. Returns the longest wait of a launch of each rank, ns, and its number of forced
 /// admissions.
 fn run(first: Params, second: Params) -> [(u64, u64); 2] {
-    let pages = [TenantPage::new(), TenantPage::new()];
+    let pages = [ClaimPage::new(), ClaimPage::new()];
     let mut ranks = [Rank::new(&pages[0], first), Rank::new(&pages[1], second)];
     for turn in 0.. {
         assert!(turn < 1_000_000, "the ranks wait for each other");
@@ -96,13 +96,13 @@ fn run(first: Params, second: Params) -> [(u64, u64); 2] {
         let back = ranks[1 - next].launched / 2;
         ranks[next].retire(back, at);
     }
-    [0, 1].map(|i| (ranks[i].longest_wait, pages[i].counters().let_through))
+    [0, 1].map(|i| (ranks[i].longest_wait, pages[i].counters().forced_admissions))
 }
 
 /// Returns the longest delay of such a launch under `quota`, ns: until its debt is paid or until
 /// the device counts as stuck, and one more recheck.
 fn bound(quota: u32) -> u64 {
-    MAX_DEBT_NS + OVERDUE_NS + STUCK_NS + wall_of(2 * COST_NS, quota) + 30_000_000
+    MAX_DEBT_NS + OVERDUE_NS + STUCK_NS + gpu_to_wall_ns(2 * COST_NS, quota) + 30_000_000
 }
 
 #[test]
@@ -140,7 +140,7 @@ struct Member<'p> {
     /// Launches so far: the work of step n is number 2n, its collective 2n + 1.
     launched: usize,
     /// Instant at which each collective was launched, and the position after it.
-    collectives: Vec<(u64, Marker)>,
+    collectives: Vec<(u64, Position)>,
     retired: usize,
     asked: Option<u64>,
     longest_wait: u64,
@@ -171,12 +171,12 @@ impl Member<'_> {
             Class::Other
         };
         let verdict = if self.gate.admit(cost) {
-            Verdict::Go { marker: false }
+            GateAdmission::Go { marker: false }
         } else {
             self.gate.acquire_as(class, cost, self.now, &[])
         };
         match verdict {
-            Verdict::Go { .. } | Verdict::LetOne => {
+            GateAdmission::Go { .. } | GateAdmission::Forced => {
                 let since = self.asked.take().unwrap_or(self.now);
                 self.longest_wait = self.longest_wait.max(self.now - since);
                 self.launched += 1;
@@ -185,11 +185,11 @@ impl Member<'_> {
                     self.collectives.push((self.now, self.gate.mark()));
                 }
             }
-            Verdict::Wait { until, .. } => {
+            GateAdmission::Wait { until, .. } => {
                 self.asked.get_or_insert(self.now);
                 self.now = until.max(self.now + 1);
             }
-            Verdict::Drain { .. } => {
+            GateAdmission::Drain { .. } => {
                 self.asked.get_or_insert(self.now);
                 self.now += 200_000;
             }
@@ -238,7 +238,7 @@ impl Ring<'_> {
 
 /// Returns each rank's longest wait, its GPU time, the time it took, and its forced admissions.
 fn ring(params: &[Params], known: Known) -> Vec<(u64, u64, u64, u64)> {
-    let pages: Vec<TenantPage> = params.iter().map(|_| TenantPage::new()).collect();
+    let pages: Vec<ClaimPage> = params.iter().map(|_| ClaimPage::new()).collect();
     let ranks = pages
         .iter()
         .zip(params)
@@ -267,7 +267,7 @@ fn ring(params: &[Params], known: Known) -> Vec<(u64, u64, u64, u64)> {
                 rank.longest_wait,
                 counters.consumed,
                 rank.now - T0,
-                counters.let_through,
+                counters.forced_admissions,
             )
         })
         .collect()
@@ -311,19 +311,19 @@ fn rings_go_on_and_a_strict_rank_has_its_share() {
 fn kernels_named_as_collectives_have_the_share_and_no_more() {
     for ranks in [false, true] {
         for quota in [50_000, 100_000, 500_000] {
-            let page = TenantPage::new();
+            let page = ClaimPage::new();
             let gate = Gate::new(&page, Params::strict(quota), T0).unwrap();
             gate.set_ranks(ranks);
             let (mut now, mut second, mut had) = (T0, 0u64, 0u64);
             while now < T0 + 6_000_000_000 {
                 let go = gate.admit(102_000)
                     || match gate.acquire_as(Class::Collective, 102_000, now, &[]) {
-                        Verdict::Go { .. } | Verdict::LetOne => true,
-                        Verdict::Wait { until, .. } => {
+                        GateAdmission::Go { .. } | GateAdmission::Forced => true,
+                        GateAdmission::Wait { until, .. } => {
                             now = until.max(now + 1);
                             false
                         }
-                        Verdict::Drain { .. } => {
+                        GateAdmission::Drain { .. } => {
                             now += 20_000;
                             false
                         }

@@ -10,9 +10,9 @@ mod tenant;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use fcsp_core::share::gate::{Gate, Marker};
-use fcsp_core::share::lately::Lately;
-use fcsp_core::share::page::TenantPage;
+use fcsp_core::share::claim_page::ClaimPage;
+use fcsp_core::share::gate::{Gate, Position};
+use fcsp_core::share::recent_average::RecentAverage;
 
 use self::host::{Host, Parked};
 pub use self::tenant::{Conduct, Outcome, Tenant};
@@ -25,7 +25,7 @@ pub struct Sim<'p> {
     device: Device,
     hosts: Vec<Host<'p>>,
     events: BinaryHeap<Reverse<(u64, usize, u64)>>,
-    pages: Vec<&'p TenantPage>,
+    pages: Vec<&'p ClaimPage>,
     now: u64,
     seed: u64,
     warm: u64,
@@ -36,8 +36,8 @@ pub const START: u64 = 1_000_000_000;
 
 /// Runs `tenants` for `ns` (the first tenth unmeasured) and says what each got.
 pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> {
-    let own: Vec<TenantPage> = tenants.iter().map(|_| TenantPage::new()).collect();
-    let shown: Vec<TenantPage> = tenants.iter().map(|_| TenantPage::new()).collect();
+    let own: Vec<ClaimPage> = tenants.iter().map(|_| ClaimPage::new()).collect();
+    let shown: Vec<ClaimPage> = tenants.iter().map(|_| ClaimPage::new()).collect();
     let warm = START + ns / 10;
     let mut sim = Sim {
         device: Device::new(tenants.len(), scheduling),
@@ -72,8 +72,8 @@ pub fn run(tenants: &[Tenant], scheduling: Scheduling, ns: u64) -> Vec<Outcome> 
             done: 0,
             blocked: 0,
             others: 0,
-            retired: Marker::default(),
-            lately: Lately::default(),
+            retired: Position::default(),
+            lately: RecentAverage::default(),
             known: (0, 0),
             submitted: 0,
             step_began: START,
@@ -159,7 +159,7 @@ impl Sim<'_> {
                     rate: host.count as f64 / wall * 1e9,
                     steps: std::mem::take(&mut host.steps),
                     windows: std::mem::take(&mut windows[i]),
-                    let_through: host.gate.page().counters().let_through,
+                    forced_admissions: host.gate.page().counters().forced_admissions,
                     slow: host.slow as f64 / host.launches.max(1) as f64,
                 }
             })

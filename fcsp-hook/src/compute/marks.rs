@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use fcsp_core::limiter::{Marker, RateLimiter, Stretch};
+use fcsp_core::limiter::{BusyInterval, Position, RateLimiter};
 use fcsp_core::share::wait::now_ns;
 
 use super::events::Events;
@@ -22,7 +22,7 @@ struct Mark {
     context: usize,
     queue: usize,
     timed: bool,
-    marker: Marker,
+    marker: Position,
     recorded_ns: u64,
     /// True if the device had work all the time since the previous fence.
     continuous: bool,
@@ -46,7 +46,7 @@ struct Mark {
 /// A fence that a poll found reached, and the instant of that.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    marker: Marker,
+    marker: Position,
     at: u64,
 }
 
@@ -75,7 +75,7 @@ pub struct Span {
 #[derive(Debug, Clone, Copy)]
 pub struct Busy {
     /// From the submission of all of it until an instant at which some of it was not done.
-    pub stretch: Stretch,
+    pub stretch: BusyInterval,
     /// The GPU time that neighbours had had at its beginning, ns.
     pub others: u64,
     /// As charged, ns; 0 while it is not done.
@@ -108,7 +108,7 @@ struct Queue {
     /// The last fence of the previous poll, for the time by the clock.
     seen: Option<Seen>,
     /// Last instant at which the device may have been idle, and the position then.
-    began: Option<(u64, Marker)>,
+    began: Option<(u64, Position)>,
     /// Charges since the last reached fence for busy time, ns.
     late: u64,
 }
@@ -240,7 +240,7 @@ impl Marks {
                     limiter.is_all(now);
                 }
                 let busy = Busy {
-                    stretch: Stretch {
+                    stretch: BusyInterval {
                         from: first.recorded_ns,
                         until: now,
                     },
@@ -285,7 +285,7 @@ impl Marks {
                     // it was reached was not observed.
                     if charged > 0 {
                         told.busy(Busy {
-                            stretch: Stretch {
+                            stretch: BusyInterval {
                                 from: mark.recorded_ns,
                                 until: mark.passed_by,
                             },

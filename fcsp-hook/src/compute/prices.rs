@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fcsp_core::classify::Class;
 use fcsp_core::share::cost::{CostTable, Sample, kernel_key};
-use fcsp_core::share::lately::Lately;
-use fcsp_core::share::recent::Recent;
+use fcsp_core::share::cost_cache::CostCache;
+use fcsp_core::share::recent_average::RecentAverage;
 
 /// A scale of one.
 const UNSCALED: u64 = 1 << 20;
@@ -20,8 +20,8 @@ const FIXED: usize = 64;
 #[derive(Debug)]
 pub struct Prices {
     costs: CostTable,
-    lately: Lately,
-    recent: Recent,
+    lately: RecentAverage,
+    recent: CostCache,
     /// The keys whose costs spans have set, hashed. Single samples of them are no better.
     exact: [AtomicU64; FIXED],
     /// The last result of a span that was far from the known cost, ns; 0 for none.
@@ -39,8 +39,8 @@ impl Default for Prices {
     fn default() -> Self {
         Self {
             costs: CostTable::new(4096),
-            lately: Lately::default(),
-            recent: Recent::default(),
+            lately: RecentAverage::default(),
+            recent: CostCache::default(),
             exact: [const { AtomicU64::new(0) }; FIXED],
             odd: [const { AtomicU64::new(0) }; FIXED],
             doubts: [const { AtomicU32::new(0) }; FIXED],

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use fcsp_core::limiter::{RateLimiter, Stretch};
+use fcsp_core::limiter::{BusyInterval, RateLimiter};
 use fcsp_core::share::cost::Sample;
 use fcsp_core::share::params::Mode;
 use fcsp_core::share::wait::{self, Woken, now_ns};
@@ -200,7 +200,7 @@ impl<B: Backend> Compute<B> {
         let is_timed = self.poll_since(before);
         if !is_timed && result == B::SUCCESS && drains.is_work() {
             let busy = Busy {
-                stretch: Stretch {
+                stretch: BusyInterval {
                     from: before,
                     until: now.saturating_sub(NOTICE_NS).min(before + STOOD_NS),
                 },

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fcsp_core::binding::{OpenLimiter, ShareOf};
 use fcsp_core::classifier::{ByName, Class, Launch, StreamClassifier};
-use fcsp_core::limiter::{Line, RateLimiter, Reason, Verdict};
+use fcsp_core::limiter::{GateAdmission, HotState, RateLimiter, Reason};
 use fcsp_core::membership::Membership;
 use fcsp_core::share::params::Params;
 use fcsp_core::tenant::{Tenant, TenantProcesses};
@@ -50,7 +50,7 @@ fn closed_until(now: u64) -> Option<u64> {
 /// A limiter that admits launches in every second window of the wall clock.
 #[derive(Debug, Default)]
 pub struct Windows {
-    line: Line,
+    line: HotState,
     paused: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl OpenLimiter for Windows {
 }
 
 impl RateLimiter for Windows {
-    fn line(&self) -> &Line {
+    fn line(&self) -> &HotState {
         &self.line
     }
 
@@ -70,17 +70,17 @@ impl RateLimiter for Windows {
         false
     }
 
-    fn ask(&self, _class: Class, _cost: u64, now: u64) -> Verdict {
+    fn ask(&self, _class: Class, _cost: u64, now: u64) -> GateAdmission {
         // Relaxed: the flag guards no memory.
         if self.paused.load(Ordering::Relaxed) {
-            return Verdict::Wait {
+            return GateAdmission::Wait {
                 until: now + WINDOW_NS,
                 reason: Reason::Paused,
             };
         }
         match closed_until(now) {
-            None => Verdict::Go { marker: false },
-            Some(until) => Verdict::Wait {
+            None => GateAdmission::Go { marker: false },
+            Some(until) => GateAdmission::Wait {
                 until,
                 reason: Reason::Quota,
             },
@@ -109,7 +109,7 @@ impl<L: OpenLimiter> OpenLimiter for Logged<L> {
 }
 
 impl<L: RateLimiter> RateLimiter for Logged<L> {
-    fn line(&self) -> &Line {
+    fn line(&self) -> &HotState {
         self.0.line()
     }
 
@@ -117,12 +117,14 @@ impl<L: RateLimiter> RateLimiter for Logged<L> {
         self.0.try_admit(cost)
     }
 
-    fn ask(&self, class: Class, cost: u64, now: u64) -> Verdict {
+    fn ask(&self, class: Class, cost: u64, now: u64) -> GateAdmission {
         let verdict = self.0.ask(class, cost, now);
         match verdict {
-            Verdict::Go { .. } | Verdict::LetOne => log(&format!("go {} {now}", class.name())),
-            Verdict::Drain { .. } => log(&format!("drain {} {now}", class.name())),
-            Verdict::Wait { until, .. } => {
+            GateAdmission::Go { .. } | GateAdmission::Forced => {
+                log(&format!("go {} {now}", class.name()))
+            }
+            GateAdmission::Drain { .. } => log(&format!("drain {} {now}", class.name())),
+            GateAdmission::Wait { until, .. } => {
                 log(&format!("wait {} {now} until {until}", class.name()));
             }
         }
@@ -163,15 +165,15 @@ mod tests {
     fn launches_are_admitted_in_every_second_window() {
         let windows = Windows::default();
         let ask = |now| windows.ask(Class::Other, 1, now);
-        assert_eq!(ask(2 * WINDOW_NS), Verdict::Go { marker: false });
+        assert_eq!(ask(2 * WINDOW_NS), GateAdmission::Go { marker: false });
         assert_eq!(
             ask(3 * WINDOW_NS + 7),
-            Verdict::Wait {
+            GateAdmission::Wait {
                 until: 4 * WINDOW_NS,
                 reason: Reason::Quota
             }
         );
         windows.set_limits(Params::default(), true);
-        assert!(matches!(ask(2 * WINDOW_NS), Verdict::Wait { .. }));
+        assert!(matches!(ask(2 * WINDOW_NS), GateAdmission::Wait { .. }));
     }
 }

@@ -16,7 +16,7 @@ use super::{EXTENSION, LIFE_LOCK, filled, folder, page_of, tenant_of};
 use crate::device::DeviceUuid;
 use crate::file::{self, Mapping};
 use crate::share::authority::{self, Authority, Classes, Owner, Side};
-use crate::share::page::{PAGE_BYTES, SEEN_AT, TenantPage, View};
+use crate::share::claim_page::{ClaimPage, ClaimView, PAGE_BYTES, SEEN_AT};
 use crate::share::params::Priority;
 use crate::share::policy::ABOUT_NS;
 use crate::share::wait::{self, now_ns};
@@ -64,7 +64,7 @@ struct Neighbour {
 impl Neighbour {
     /// Reads the page. If another user may truncate the file, the kernel copies it and reports an
     /// error instead of a fault.
-    fn read<T>(&self, read: impl FnOnce(&TenantPage) -> T) -> Option<T> {
+    fn read<T>(&self, read: impl FnOnce(&ClaimPage) -> T) -> Option<T> {
         if !self.is_strange {
             return Some(read(page_of(&self.mapping)));
         }
@@ -74,15 +74,15 @@ impl Neighbour {
 
     /// Returns the instant of the tenant's last publication, ns; 0 for a truncated file.
     fn seen(&self) -> u64 {
-        self.read(TenantPage::seen).unwrap_or(0)
+        self.read(ClaimPage::seen).unwrap_or(0)
     }
 
     fn is_fresh(&self, now: u64) -> bool {
         is_fresh(self.seen(), now)
     }
 
-    fn view(&self) -> Option<View> {
-        let mut view = self.read(TenantPage::view)??;
+    fn view(&self) -> Option<ClaimView> {
+        let mut view = self.read(ClaimPage::view)??;
         view.authority = match self.authority {
             Authority::Said if !self.classes.has(view.priority) => Authority::Apart {
                 theirs: Some(Priority::Normal),
@@ -117,7 +117,7 @@ pub struct Neighbours {
     dead: HashSet<u64>,
     hasher: RandomState,
     /// Claims of the last look. The memory is allocated once.
-    views: Vec<View>,
+    views: Vec<ClaimView>,
     /// Time of the folder's last change that was read, ns since the epoch.
     changed: i64,
     /// Instant at which `dead` was last cleared, ns.
@@ -283,7 +283,7 @@ impl Neighbours {
 
     /// Returns the claims of recently active neighbours. The folder itself is read at intervals.
     /// Memory is allocated only for a new neighbour.
-    pub fn look(&mut self, now: u64) -> &[View] {
+    pub fn look(&mut self, now: u64) -> &[ClaimView] {
         if now.saturating_sub(self.asked_at) >= REFRESH_NS {
             self.asked_at = now;
             self.refresh();
@@ -304,7 +304,7 @@ impl Neighbours {
     }
 
     /// Returns the present claims of all neighbours.
-    pub fn views(&self) -> Vec<View> {
+    pub fn views(&self) -> Vec<ClaimView> {
         self.pages.iter().filter_map(Neighbour::view).collect()
     }
 
@@ -341,13 +341,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::share::claim_page::MAGIC;
     use crate::share::files::OwnPage;
-    use crate::share::page::MAGIC;
     use crate::share::params::Params;
 
     const DEVICE: DeviceUuid = DeviceUuid([3; 16]);
 
-    fn bytes(page: &TenantPage) -> Vec<u8> {
+    fn bytes(page: &ClaimPage) -> Vec<u8> {
         // SAFETY: a page is 256 bytes of atomics, which nobody else writes.
         let words = unsafe { std::slice::from_raw_parts((&raw const *page).cast::<u8>(), 256) };
         let mut bytes = words.to_vec();
@@ -357,7 +357,7 @@ mod tests {
 
     /// Writes pages without a lock, last written at `seen`.
     fn leave(state: &StateDir, names: impl Iterator<Item = String>, seen: u64) {
-        let page = TenantPage::new();
+        let page = ClaimPage::new();
         page.attach(&Params::balanced(1_000_000), seen).unwrap();
         page.publish(seen);
         page.block(seen);

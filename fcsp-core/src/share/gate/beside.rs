@@ -23,10 +23,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::served::{Look, contexts_of};
-use super::{Gate, Stretch};
-use crate::share::bucket::{Rate, gpu_of};
-use crate::share::page::View;
+use super::{BusyInterval, Gate};
+use crate::share::claim_page::ClaimView;
 use crate::share::params::{DEFAULT_CAP_NS, Mode};
+use crate::share::token_bucket::{TokenRate, wall_to_gpu_ns};
 use crate::units::WHOLE;
 
 /// Window in which time is summed up, ns. It is long compared with the slices that tenants are
@@ -75,7 +75,7 @@ pub(super) struct Looked {
 }
 
 /// Returns true if work of `n` may have been on the device since `since`, by its claims.
-pub fn may_have_run(n: &View, since: u64, now: u64) -> bool {
+pub fn may_have_run(n: &ClaimView, since: u64, now: u64) -> bool {
     if n.finish_at >= since || n.accounted_at >= since || (n.is_queued && n.about(now)) {
         return true;
     }
@@ -86,16 +86,16 @@ pub fn may_have_run(n: &View, since: u64, now: u64) -> bool {
 }
 
 /// Returns the GPU time that `neighbours` were charged for completed work so far, ns, wrapping.
-pub fn progress(neighbours: &[View]) -> u64 {
+pub fn progress(neighbours: &[ClaimView]) -> u64 {
     neighbours.iter().fold(0, |sum, n| sum.wrapping_add(n.done))
 }
 
 /// Returns the GPU time that a device-bound neighbour is owed of its guarantee, ns.
-fn withheld_from(n: &View, now: u64) -> u64 {
-    if n.mode == Mode::None || !(n.held_up(now) || n.is_queued) {
+fn withheld_from(n: &ClaimView, now: u64) -> u64 {
+    if n.mode == Mode::None || !(n.is_device_bound(now) || n.is_queued) {
         return 0;
     }
-    let rate = Rate {
+    let rate = TokenRate {
         quota: n.quota,
         cap: DEFAULT_CAP_NS,
     };
@@ -124,7 +124,14 @@ impl Gate<'_> {
 
     /// Returns the neighbours' device time in the last `length` ns of a busy interval, ns. Their
     /// progress was `before` ns when it began and is `after` ns at `now`.
-    fn others_had(&self, stretch: Stretch, length: u64, before: u64, after: u64, now: u64) -> i64 {
+    fn others_had(
+        &self,
+        stretch: BusyInterval,
+        length: u64,
+        before: u64,
+        after: u64,
+        now: u64,
+    ) -> i64 {
         let Looked {
             until, at, others, ..
         } = &self.looked;
@@ -183,12 +190,12 @@ impl Gate<'_> {
     /// began.
     pub fn was_busy_beside(
         &self,
-        stretch: Stretch,
+        stretch: BusyInterval,
         before: u64,
-        neighbours: &[View],
+        neighbours: &[ClaimView],
         now: u64,
     ) -> u64 {
-        let Stretch { from, until } = stretch;
+        let BusyInterval { from, until } = stretch;
         // A fence and a wait report the same time; it is counted once.
         let (length, unseen) = self.page.look_until(from, until);
         if length == 0 {
@@ -270,7 +277,7 @@ impl Gate<'_> {
                 0
             } else {
                 let had = window.charged.saturating_add(pays).min(window.span);
-                had.saturating_sub(gpu_of(window.span, params.quota))
+                had.saturating_sub(wall_to_gpu_ns(window.span, params.quota))
                     .min(withheld)
             };
             self.amend_past_owing(pays.cast_signed(), debt, now);

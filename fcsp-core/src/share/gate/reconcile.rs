@@ -18,15 +18,15 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Gate, Marker, may_have_run};
-use crate::share::page::View;
+use super::{Gate, Position, may_have_run};
+use crate::share::claim_page::ClaimView;
 use crate::share::params::Mode;
 use crate::share::policy;
 
 /// Busy interval: a time in which the device had work of this process, from its submission until an
 /// instant at which it was not done yet, ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
+pub struct BusyInterval {
     /// Its beginning.
     pub from: u64,
     /// Its end.
@@ -39,7 +39,7 @@ const LENIENCY: u64 = 32;
 impl Gate<'_> {
     /// Charges the part of a busy interval that no charge of the tenant accounts for, and returns
     /// it, ns. No other tenant may have used the device in it.
-    pub fn was_busy(&self, stretch: Stretch, now: u64) -> u64 {
+    pub fn was_busy(&self, stretch: BusyInterval, now: u64) -> u64 {
         let missing = self.page.account(stretch.from, stretch.until);
         if missing > 0 {
             self.amend(i64::try_from(missing).unwrap_or(i64::MAX), now);
@@ -51,7 +51,13 @@ impl Gate<'_> {
     /// Charges this tenant's part of a busy interval that was not charged, and returns it, ns.
     /// `neighbours` may have used the device too; their [`super::progress`] was `before` ns when it
     /// began.
-    pub fn reconcile(&self, stretch: Stretch, before: u64, neighbours: &[View], now: u64) -> u64 {
+    pub fn reconcile(
+        &self,
+        stretch: BusyInterval,
+        before: u64,
+        neighbours: &[ClaimView],
+        now: u64,
+    ) -> u64 {
         if neighbours
             .iter()
             .any(|view| may_have_run(view, stretch.from, now))
@@ -83,7 +89,7 @@ impl Gate<'_> {
     }
 
     /// Returns the part of a busy interval that no charge of the tenant accounts for, ns.
-    pub fn unaccounted(&self, stretch: Stretch) -> u64 {
+    pub fn unaccounted(&self, stretch: BusyInterval) -> u64 {
         stretch
             .until
             .saturating_sub(self.page.accounted_at().max(stretch.from))
@@ -91,13 +97,13 @@ impl Gate<'_> {
 
     /// Refunds what was charged beyond the possible device time. All work up to `marker` was done
     /// by `at`, and nothing was submitted after it.
-    pub fn emptied(&self, marker: Marker, at: u64) {
+    pub fn emptied(&self, marker: Position, at: u64) {
         if self.mark() != marker {
             return;
         }
         // Relaxed: if two threads find this at once, the second one finds nothing charged.
         let since = self.period_at.swap(at, Ordering::Relaxed);
-        let charged = marker.since(Marker(self.period_mark.swap(marker.0, Ordering::Relaxed)));
+        let charged = marker.since(Position(self.period_mark.swap(marker.0, Ordering::Relaxed)));
         let amended = self.amended.swap(0, Ordering::Relaxed);
         let charged = i64::try_from(charged)
             .unwrap_or(i64::MAX)

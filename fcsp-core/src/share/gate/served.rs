@@ -14,7 +14,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use super::Gate;
-use crate::share::page::{TenantPage, View};
+use crate::share::claim_page::{ClaimPage, ClaimView};
 use crate::share::policy::SLICE_NS;
 use crate::units::WHOLE;
 
@@ -85,13 +85,13 @@ fn least_of(period: u64, contexts: u64) -> u64 {
 }
 
 /// Returns the number of contexts that the tenant of a page may have on the device.
-pub(super) fn contexts_of(view: &View) -> u64 {
+pub(super) fn contexts_of(view: &ClaimView) -> u64 {
     u64::from(view.processes).clamp(1, MOST)
 }
 
 impl Served {
     /// Begins the first window of a process.
-    pub(super) fn new(page: &TenantPage) -> Self {
+    pub(super) fn new(page: &ClaimPage) -> Self {
         let queued = page.queued().min(SIBLINGS_NS);
         Self {
             before: AtomicU64::new(page.launched().wrapping_sub(queued)),

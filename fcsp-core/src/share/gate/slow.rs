@@ -3,19 +3,19 @@
 
 use std::sync::atomic::Ordering;
 
-use super::line::{WORD_AWAITED, WORD_CHANGED, WORD_PAUSED, WORD_POLITE};
+use super::hot_state::{WORD_AWAITED, WORD_CHANGED, WORD_PAUSED, WORD_SHALLOW};
 use super::{
-    FIRST_LAUNCHES, FIRST_SLICE_NS, Gate, MAX_LONE_SLICE_NS, MAX_SLICE_NS, MAX_WAIT_NS,
-    MIN_SLICE_NS, OVERDUE_NS, PUBLISH_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, TRIAL_NS, Verdict,
+    FIRST_LAUNCHES, FIRST_SLICE_NS, Gate, GateAdmission, MAX_LONE_SLICE_NS, MAX_SLICE_NS,
+    MAX_WAIT_NS, MIN_SLICE_NS, OVERDUE_NS, PUBLISH_NS, STUCK_NS, STUCK_PER_NEIGHBOUR_NS, TRIAL_NS,
 };
 use crate::classify::Class;
-use crate::share::bucket::wall_of;
+use crate::share::claim_page::ClaimView;
+use crate::share::gap_filling::Quantum;
 use crate::share::margin::Sample;
-use crate::share::mix::Leaning;
-use crate::share::page::View;
+use crate::share::mix::Sensitivity;
 use crate::share::params::{Mode, Params};
-use crate::share::policy::{self, Decision, Funds, Own, Reason, Tuning};
-use crate::share::turns::Turn;
+use crate::share::policy::{self, Account, Decision, LocalState, Reason, Tuning};
+use crate::share::token_bucket::gpu_to_wall_ns;
 use crate::units::WHOLE;
 
 /// Credit for short launches before a predicted step, ns of GPU time.
@@ -32,9 +32,9 @@ enum How {
     /// Up to the depth in flight.
     Freely,
     /// With a shallow queue: one short kernel in flight.
-    Politely,
+    Shallow,
     /// For the rest of a quantum, at once.
-    InTurn(Turn),
+    InTurn(Quantum),
     /// Up to the depth in flight, done within this many ns.
     Within(u64),
     /// Up to the depth in flight, for this many ns of the floor.
@@ -52,10 +52,16 @@ impl Gate<'_> {
     ///
     /// A collective for which other ranks may wait is admitted at once while the tenant owes
     /// little. It is charged to the guarantee, so that the debt is bounded and paid back.
-    pub fn acquire_as(&self, class: Class, cost: u64, now: u64, neighbours: &[View]) -> Verdict {
+    pub fn acquire_as(
+        &self,
+        class: Class,
+        cost: u64,
+        now: u64,
+        neighbours: &[ClaimView],
+    ) -> GateAdmission {
         let params = self.params();
         self.line.word.fetch_and(
-            !(WORD_CHANGED | WORD_POLITE | WORD_AWAITED),
+            !(WORD_CHANGED | WORD_SHALLOW | WORD_AWAITED),
             Ordering::Relaxed,
         );
         self.arrivals.launches(now);
@@ -84,10 +90,10 @@ impl Gate<'_> {
         let behind = if away {
             0
         } else {
-            wall_of(policy::AWAY_NS, params.weight.min(WHOLE))
+            gpu_to_wall_ns(policy::AWAY_NS, params.weight.min(WHOLE))
         };
-        let own = self.page.view().map_or(0, |view| view.vtime);
-        let joined = policy::newcomer_vtime(own, neighbours, now).saturating_sub(behind);
+        let own = self.page.view().map_or(0, |view| view.virtual_time);
+        let joined = policy::newcomer_virtual_time(own, neighbours, now).saturating_sub(behind);
         if joined > own {
             self.page.raise_vtime(joined);
         }
@@ -109,7 +115,7 @@ impl Gate<'_> {
         );
         let before = self.granted.load(Ordering::Relaxed);
         if class.bypasses_gate() && self.ranks.load(Ordering::Relaxed) && own.owes_little(now) {
-            let funds = decision.funds().unwrap_or(Funds::Guarantee);
+            let funds = decision.funds().unwrap_or(Account::Guarantee);
             let verdict = self.pass(&own, funds, cost, now);
             self.note_mix(
                 class,
@@ -119,13 +125,13 @@ impl Gate<'_> {
         }
         let verdict = match decision {
             Decision::Go(funds) => self.go(&own, funds, How::Freely, cost, now, last, neighbours),
-            Decision::GoPolite(funds) => {
-                self.go(&own, funds, How::Politely, cost, now, last, neighbours)
+            Decision::GoShallow(funds) => {
+                self.go(&own, funds, How::Shallow, cost, now, last, neighbours)
             }
             Decision::GoFloor(funds, room) => {
                 self.go(&own, funds, How::OnFloor(room), cost, now, last, neighbours)
             }
-            Decision::GoTurn(funds, turn) => {
+            Decision::GoQuantum(funds, turn) => {
                 self.go(&own, funds, How::InTurn(turn), cost, now, last, neighbours)
             }
             Decision::GoWithin(funds, room) => {
@@ -147,7 +153,7 @@ impl Gate<'_> {
     }
 
     /// Grants `cost` and no more, regardless of the work in flight.
-    fn pass(&self, own: &Own, funds: Funds, cost: u64, now: u64) -> Verdict {
+    fn pass(&self, own: &LocalState, funds: Account, cost: u64, now: u64) -> GateAdmission {
         self.resume(now);
         self.finish_wait(now);
         self.pay(own, funds, cost, now);
@@ -155,7 +161,7 @@ impl Gate<'_> {
         self.granted.fetch_add(cost, Ordering::Relaxed);
         self.flush(now);
         self.page.publish(now);
-        Verdict::Go { marker: true }
+        GateAdmission::Go { marker: true }
     }
 
     /// Counts a slice of `granted` ns in the mix.
@@ -169,22 +175,22 @@ impl Gate<'_> {
             .lean(self.mix.leaning(self.kernel.load(Ordering::Relaxed)));
     }
 
-    fn own(&self, params: Params, cost: u64, neighbours: &[View], now: u64) -> Own {
-        let company = neighbours.iter().filter(|n| n.active(now)).count() as u64;
+    fn own(&self, params: Params, cost: u64, neighbours: &[ClaimView], now: u64) -> LocalState {
+        let active_neighbours = neighbours.iter().filter(|n| n.active(now)).count() as u64;
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
         let spent = self.spent.load(Ordering::Relaxed);
         let view = self.page.view();
-        let (empty_at, vtime, finish_at, doubt) = view.map_or((0, 0, u64::MAX, 0), |view| {
-            (view.empty_at, view.vtime, view.finish_at, view.doubt)
+        let (empty_at, virtual_time, finish_at, doubt) = view.map_or((0, 0, u64::MAX, 0), |view| {
+            (view.empty_at, view.virtual_time, view.finish_at, view.doubt)
         });
         let (mut tuning, leaning) = if params.mode == Mode::Adaptive {
             let kernel = self.kernel.load(Ordering::Relaxed);
             let leaning = self.mix.leaning(kernel);
             let disturbs = neighbours
                 .iter()
-                .any(|n| n.leaning == Leaning::Latency && n.about(now));
+                .any(|n| n.leaning == Sensitivity::Latency && n.about(now));
             // The slowdown is not measured while the device is not contended.
-            let stretch = if company == 0 {
+            let stretch = if active_neighbours == 0 {
                 u64::from(WHOLE)
             } else {
                 self.stretch.load(Ordering::Relaxed)
@@ -194,30 +200,30 @@ impl Gate<'_> {
                 leaning,
             )
         } else {
-            (Tuning::DEFAULT, Leaning::None)
+            (Tuning::DEFAULT, Sensitivity::None)
         };
         // Work that is charged too little takes longer than its charges.
-        if company > 0 && params.mode != Mode::Strict {
+        if active_neighbours > 0 && params.mode != Mode::Strict {
             tuning.depth = less(tuning.depth, doubt);
         }
-        Own {
+        LocalState {
             params,
             empty_at,
             floor_empty_at,
             pool_empty_at,
-            vtime,
-            standing_back: self.back.load(Ordering::Relaxed) != 0,
+            virtual_time,
+            yielding: self.back.load(Ordering::Relaxed) != 0,
             spent: spent & GUARANTEE_SPENT != 0,
             floor_spent: spent & FLOOR_SPENT != 0,
             tuning,
-            company,
+            active_neighbours,
             leaning,
             turn: self.turns.now(),
             cost,
             // Fences retire work kernel by kernel at best, so the estimate without neighbours may
             // be less.
             queued: self.in_flight().min(finish_at.saturating_sub(now)),
-            is_hosts: self.meter.pace().is_hosts(),
+            is_host_bound: self.meter.pace().is_host_bound(),
         }
     }
 
@@ -230,19 +236,19 @@ impl Gate<'_> {
     #[allow(clippy::too_many_arguments)]
     fn go(
         &self,
-        own: &Own,
-        funds: Funds,
+        own: &LocalState,
+        funds: Account,
         how: How,
         cost: u64,
         now: u64,
         last: u64,
-        neighbours: &[View],
-    ) -> Verdict {
+        neighbours: &[ClaimView],
+    ) -> GateAdmission {
         self.back.store(0, Ordering::Relaxed);
-        let Own { params, tuning, .. } = own;
-        let polite = how == How::Politely;
-        let depth = match (polite, own.company == 0) {
-            (true, _) => tuning.polite,
+        let LocalState { params, tuning, .. } = own;
+        let is_shallow = how == How::Shallow;
+        let depth = match (is_shallow, own.active_neighbours == 0) {
+            (true, _) => tuning.shallow_depth,
             (false, true) => 2 * tuning.depth,
             (false, false) => tuning.depth,
         };
@@ -252,7 +258,8 @@ impl Gate<'_> {
         };
         let in_flight = self.in_flight();
         // Next to active neighbours, the first slices are short anyway.
-        let is_new = (own.company == 0 || own.params.mode == Mode::Strict) && self.is_new();
+        let is_new =
+            (own.active_neighbours == 0 || own.params.mode == Mode::Strict) && self.is_new();
         if is_new
             && own.params.mode == Mode::Strict
             && self.first_slices.load(Ordering::Relaxed) == 0
@@ -274,7 +281,7 @@ impl Gate<'_> {
                 return verdict;
             }
             self.stand(now);
-            return Verdict::Drain { to };
+            return GateAdmission::Drain { to };
         }
         let waited = self.waiting.load(Ordering::Relaxed) != 0;
         let tokens = tokens_in(own, now);
@@ -282,11 +289,11 @@ impl Gate<'_> {
         let slice = if is_new {
             0
         } else {
-            self.next_slice(polite, alone, now.saturating_sub(last), depth, tokens)
+            self.next_slice(is_shallow, alone, now.saturating_sub(last), depth, tokens)
         };
         // Only without active neighbours: next to others no span can be measured, and slices are
         // short.
-        let slice = if waited && own.company == 0 {
+        let slice = if waited && own.active_neighbours == 0 {
             slice.min(FIRST_SLICE_NS)
         } else {
             slice
@@ -295,7 +302,7 @@ impl Gate<'_> {
         let grant = slice.max(cost.saturating_add_signed(-credit.min(0))).max(1);
         let grant = match how {
             How::Freely => grant,
-            How::Politely => cost.saturating_add_signed(-credit).max(1),
+            How::Shallow => cost.saturating_add_signed(-credit).max(1),
             // Each launch asks the gate, except short ones: the predicted step must not be delayed.
             How::Within(room) => {
                 let some = WITHIN_SLICE_NS.min(room.saturating_sub(own.queued) / 2);
@@ -332,8 +339,8 @@ impl Gate<'_> {
         self.line
             .credit
             .fetch_add(grant as i64 - cost as i64, Ordering::Relaxed);
-        if polite || matches!(how, How::Within(_)) && cost >= WITHIN_SLICE_NS {
-            self.line.word.fetch_or(WORD_POLITE, Ordering::Relaxed);
+        if is_shallow || matches!(how, How::Within(_)) && cost >= WITHIN_SLICE_NS {
+            self.line.word.fetch_or(WORD_SHALLOW, Ordering::Relaxed);
         }
         self.flush(now);
         if in_flight == 0 {
@@ -341,12 +348,19 @@ impl Gate<'_> {
             self.period_begins(now);
         }
         self.page.publish(now);
-        Verdict::Go { marker: true }
+        GateAdmission::Go { marker: true }
     }
 
     /// Computes the next credit slice, so that the slow path runs about once in [`PUBLISH_NS`].
-    fn next_slice(&self, polite: bool, nobody: bool, since: u64, depth: u64, tokens: u64) -> u64 {
-        if polite {
+    fn next_slice(
+        &self,
+        is_shallow: bool,
+        nobody: bool,
+        since: u64,
+        depth: u64,
+        tokens: u64,
+    ) -> u64 {
+        if is_shallow {
             return 0;
         }
         if nobody {
@@ -357,7 +371,7 @@ impl Gate<'_> {
         // A host-bound tenant publishes with its steps. It is also the tenant that the slow path
         // delays most.
         let pace = self.meter.pace();
-        let (often, most) = if pace.is_hosts() {
+        let (often, most) = if pace.is_host_bound() {
             (pace.host / 2, MAX_SLICE_NS.max(pace.gpu / 2))
         } else {
             (PUBLISH_NS, MAX_SLICE_NS.min(depth / 4))
@@ -374,10 +388,10 @@ impl Gate<'_> {
         new.min(most)
     }
 
-    fn pay(&self, own: &Own, funds: Funds, grant: u64, now: u64) {
-        let Own { params, .. } = own;
+    fn pay(&self, own: &LocalState, funds: Account, grant: u64, now: u64) {
+        let LocalState { params, .. } = own;
         match funds {
-            Funds::Guarantee => {
+            Account::Guarantee => {
                 // Strict mode is a ceiling and has no margin.
                 let charge = match params.mode {
                     Mode::Strict | Mode::None => grant,
@@ -386,7 +400,7 @@ impl Gate<'_> {
                 self.page.charge(own.rate(), charge as i64, now);
                 self.count(grant as i64);
             }
-            Funds::Surplus => {
+            Account::Surplus => {
                 self.count_paid(grant as i64);
                 self.page
                     .charge_surplus(params.weight, policy::pool_rate(params), grant, now);
@@ -396,7 +410,7 @@ impl Gate<'_> {
 
     /// Counts `grant` ns against the floor, in full if the launch was admitted on the floor
     /// `alone`.
-    fn pay_floor(&self, own: &Own, grant: u64, alone: bool, now: u64) {
+    fn pay_floor(&self, own: &LocalState, grant: u64, alone: bool, now: u64) {
         if own.params.floor > 0 {
             let rate = policy::floor_rate(&own.params);
             self.page.charge_floor(rate, grant, alone, now);
@@ -404,9 +418,9 @@ impl Gate<'_> {
     }
 
     /// Waits for tokens again, because another process of the tenant has taken the last ones.
-    fn came_late(&self, own: &Own, cost: u64, now: u64) -> Verdict {
+    fn came_late(&self, own: &LocalState, cost: u64, now: u64) -> GateAdmission {
         let empty_at = self.page.view().map_or(own.empty_at, |view| view.empty_at);
-        let own = Own {
+        let own = LocalState {
             empty_at,
             spent: true,
             ..*own
@@ -423,10 +437,10 @@ impl Gate<'_> {
 
     /// Waits until another new process of the tenant has learned the cost of its first launches.
     /// All at once would spend what the tenant earns in seconds.
-    fn wait_for_trial(&self, until: u64, now: u64) -> Verdict {
+    fn wait_for_trial(&self, until: u64, now: u64) -> GateAdmission {
         self.begins_to_wait(now);
         self.page.waits(now);
-        Verdict::Wait {
+        GateAdmission::Wait {
             until: until.min(now + TRIAL_LOOK_NS),
             reason: Reason::Quota,
         }
@@ -442,11 +456,11 @@ impl Gate<'_> {
         self.first_slices.load(Ordering::Relaxed) >= FIRST_LAUNCHES
     }
 
-    fn patience(&self, own: &Own) -> u64 {
+    fn patience(&self, own: &LocalState) -> u64 {
         // Work in flight may take as long as the tenant's share of the device makes it.
         STUCK_NS
-            + own.company * STUCK_PER_NEIGHBOUR_NS
-            + wall_of(self.in_flight(), own.params.quota)
+            + own.active_neighbours * STUCK_PER_NEIGHBOUR_NS
+            + gpu_to_wall_ns(self.in_flight(), own.params.quota)
     }
 
     /// Starts the wait of a launch, or returns the instant at which it started.
@@ -463,11 +477,18 @@ impl Gate<'_> {
         }
     }
 
-    fn wait(&self, own: &Own, recheck_at: u64, reason: Reason, cost: u64, now: u64) -> Verdict {
+    fn wait(
+        &self,
+        own: &LocalState,
+        recheck_at: u64,
+        reason: Reason,
+        cost: u64,
+        now: u64,
+    ) -> GateAdmission {
         let since = self.begins_to_wait(now);
         self.page.waits(now);
         if reason == Reason::Paused {
-            return Verdict::Wait {
+            return GateAdmission::Wait {
                 until: recheck_at,
                 reason,
             };
@@ -500,7 +521,7 @@ impl Gate<'_> {
                 Err(next) => next,
             }
         };
-        Verdict::Wait {
+        GateAdmission::Wait {
             until: recheck_at.min(next),
             reason,
         }
@@ -509,21 +530,21 @@ impl Gate<'_> {
     /// Forces the admission of a launch whose deadline has passed. The tenant's processes share one
     /// schedule of forced admissions, no faster than the guarantee pays for. Fails with the instant
     /// of the next forced admission.
-    fn let_one(&self, own: &Own, cost: u64, now: u64) -> Result<Verdict, u64> {
+    fn let_one(&self, own: &LocalState, cost: u64, now: u64) -> Result<GateAdmission, u64> {
         self.page
-            .take_let_through(wall_of(cost, own.params.quota), now)?;
+            .take_let_through(gpu_to_wall_ns(cost, own.params.quota), now)?;
         self.resume(now);
         self.finish_wait(now);
         self.page.note_let_through();
         // Work that waits for this launch cannot be found done before it.
         self.learns();
-        self.pay(own, Funds::Guarantee, cost, now);
+        self.pay(own, Account::Guarantee, cost, now);
         self.pay_floor(own, cost, true, now);
         self.granted.fetch_add(cost, Ordering::Relaxed);
         self.progress_at.fetch_max(now, Ordering::Relaxed);
         self.flush(now);
         self.page.publish(now);
-        Ok(Verdict::LetOne)
+        Ok(GateAdmission::Forced)
     }
 
     /// Ends the wait of a launch, and returns true if there was one.
@@ -553,7 +574,7 @@ fn less(depth: u64, doubt: u64) -> u64 {
 }
 
 /// Returns the tokens in the guarantee's bucket, ns of GPU time.
-fn tokens_in(own: &Own, now: u64) -> u64 {
+fn tokens_in(own: &LocalState, now: u64) -> u64 {
     let lag = own.rate().lag(own.empty_at, now).max(0).cast_unsigned();
     (u128::from(lag) * u128::from(own.params.quota) / u128::from(WHOLE)) as u64
 }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use fcsp_core::share::gate::{Gate, Marker, Stretch};
-use fcsp_core::share::lately::Lately;
-use fcsp_core::share::page::View;
+use fcsp_core::share::claim_page::ClaimView;
+use fcsp_core::share::gate::{BusyInterval, Gate, Position};
+use fcsp_core::share::recent_average::RecentAverage;
 
 use super::Tenant;
 use crate::traces::Program;
@@ -25,7 +25,7 @@ pub(super) enum Parked {
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     pub(super) tag: u64,
-    pub(super) marker: Marker,
+    pub(super) marker: Position,
     pub(super) recorded: u64,
     pub(super) passed: Option<u64>,
     /// Charges of neighbours by then.
@@ -46,8 +46,8 @@ pub(super) struct Host<'p> {
     pub(super) blocked: u64,
     /// Charges of neighbours when the host last looked.
     pub(super) others: u64,
-    pub(super) retired: Marker,
-    pub(super) lately: Lately,
+    pub(super) retired: Position,
+    pub(super) lately: RecentAverage,
     /// The last launch that ended, and the device's time that this host had then.
     pub(super) known: (u64, u64),
     pub(super) submitted: u64,
@@ -72,7 +72,13 @@ pub(super) const LOOK: u64 = 1_000_000;
 pub(super) const NOTICE: u64 = 40_000;
 
 impl Host<'_> {
-    pub(super) fn was_busy(&self, stretch: Stretch, others: u64, views: &[View], now: u64) {
+    pub(super) fn was_busy(
+        &self,
+        stretch: BusyInterval,
+        others: u64,
+        views: &[ClaimView],
+        now: u64,
+    ) {
         if self.tenant.correct || stretch.until <= stretch.from {
             return;
         }

@@ -1,8 +1,8 @@
 //! Lies: what hostile tenants write into their pages.
 
-use fcsp_core::share::arrivals::Expected;
-use fcsp_core::share::mix::Leaning;
+use fcsp_core::share::mix::Sensitivity;
 use fcsp_core::share::params::{Params, Priority};
+use fcsp_core::share::step_predictor::PredictedStep;
 
 use super::{Conduct, Sim};
 
@@ -21,11 +21,11 @@ impl Sim<'_> {
             Conduct::ClaimsHeldUp => {
                 page.block(now);
                 page.submitted(5_000_000, now);
-                page.lean(Leaning::Latency);
+                page.lean(Sensitivity::Latency);
                 page.publish(now);
             }
             Conduct::ClaimsWaiting => {
-                page.lean(Leaning::Latency);
+                page.lean(Sensitivity::Latency);
                 page.waits(now);
             }
             Conduct::ClaimsHuge => {
@@ -41,9 +41,9 @@ impl Sim<'_> {
                 page.count(1_000_000);
                 page.block(now);
                 page.waits(now);
-                page.expect(Expected {
+                page.expect(PredictedStep {
                     at: now + 1_000_000,
-                    spread: 1,
+                    deviation: 1,
                 });
             }
             Conduct::DeniesUse => {
@@ -53,9 +53,9 @@ impl Sim<'_> {
                 page.waits(now);
             }
             Conduct::ClaimsToBegin => {
-                page.expect(Expected {
+                page.expect(PredictedStep {
                     at: now + 30_000,
-                    spread: 1_000,
+                    deviation: 1_000,
                 });
                 page.publish(now);
             }
@@ -63,7 +63,10 @@ impl Sim<'_> {
                 let (a, b) = (self.random(u64::MAX), self.random(u64::MAX));
                 page.raise_vtime(a);
                 page.submitted(b, a);
-                page.expect(Expected { at: b, spread: a });
+                page.expect(PredictedStep {
+                    at: b,
+                    deviation: a,
+                });
                 page.block(b);
                 page.publish(now);
             }

@@ -1,8 +1,8 @@
 //! Progress: what hosts learn of finished work and of their neighbours.
 
 use fcsp_core::share::authority::Authority;
-use fcsp_core::share::gate::{Stretch, may_have_run};
-use fcsp_core::share::page::{TenantPage, View};
+use fcsp_core::share::claim_page::{ClaimPage, ClaimView};
+use fcsp_core::share::gate::{BusyInterval, may_have_run};
 use fcsp_core::share::params::Priority;
 
 use super::Sim;
@@ -61,7 +61,7 @@ impl Sim<'_> {
         let mut reached = None;
         while let Some(&mark) = host.markers.front() {
             let until = mark.passed.unwrap_or(now);
-            let stretch = Stretch {
+            let stretch = BusyInterval {
                 from: mark.recorded,
                 until,
             };
@@ -106,7 +106,7 @@ impl Sim<'_> {
         let views = self.views(i);
         let host = &mut self.hosts[i];
         host.markers.clear();
-        let stretch = Stretch {
+        let stretch = BusyInterval {
             from: host.blocked,
             until: now.saturating_sub(NOTICE),
         };
@@ -117,12 +117,12 @@ impl Sim<'_> {
         host.gate.drained(now);
     }
 
-    pub(super) fn views(&self, i: usize) -> Vec<View> {
+    pub(super) fn views(&self, i: usize) -> Vec<ClaimView> {
         let own = self.hosts[i].gate.page();
-        let mut seen: Vec<*const TenantPage> = vec![own];
+        let mut seen: Vec<*const ClaimPage> = vec![own];
         let mut views = Vec::new();
         for (page, host) in self.pages.iter().zip(&self.hosts) {
-            let address: *const TenantPage = *page;
+            let address: *const ClaimPage = *page;
             if seen.contains(&address) || std::ptr::eq(own, *page) {
                 continue;
             }

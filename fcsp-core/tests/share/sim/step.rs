@@ -1,6 +1,6 @@
 //! Steps: a host runs its program until it has to wait.
 
-use fcsp_core::share::gate::{Verdict, progress};
+use fcsp_core::share::gate::{GateAdmission, progress};
 
 use super::host::{LOOK, Parked, QUEUE};
 use super::{Conduct, START, Sim};
@@ -133,9 +133,9 @@ impl Sim<'_> {
             self.hosts[i].others = progress(&views);
             let class = self.hosts[i].tenant.class;
             match self.hosts[i].gate.acquire_as(class, cost, now, &views) {
-                Verdict::Go { marker } => marker,
-                Verdict::LetOne => true,
-                Verdict::Drain { to } => {
+                GateAdmission::Go { marker } => marker,
+                GateAdmission::Forced => true,
+                GateAdmission::Drain { to } => {
                     let host = &mut self.hosts[i];
                     host.pending = Some((gpu, host_cost));
                     host.parked = Parked::Draining(to);
@@ -144,7 +144,7 @@ impl Sim<'_> {
                     self.wake_at(i, now + 10_000_000);
                     return false;
                 }
-                Verdict::Wait { until, .. } => {
+                GateAdmission::Wait { until, .. } => {
                     let host = &mut self.hosts[i];
                     host.pending = Some((gpu, host_cost));
                     host.parked = Parked::Waiting;

@@ -108,7 +108,7 @@ pub struct Outcome {
     /// GPU time by window of 10 ms, ns, from the start of the simulation.
     pub windows: Vec<u64>,
     /// Forced admissions.
-    pub let_through: u64,
+    pub forced_admissions: u64,
     /// Launches through the slow path, over all.
     pub slow: f64,
 }

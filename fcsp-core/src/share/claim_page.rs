@@ -18,19 +18,19 @@ mod renew;
 use crate::boot;
 use crate::classify::Class;
 use crate::layout_version::Layout;
-use crate::share::arrivals::Expected;
 use crate::share::authority::Authority;
-use crate::share::bucket::{Rate, wall_of};
-use crate::share::mix::Leaning;
+use crate::share::gap_filling::StepProfile;
+use crate::share::mix::Sensitivity;
 use crate::share::params::{Mode, Params, Priority};
-use crate::share::turns::Pace;
+use crate::share::step_predictor::PredictedStep;
+use crate::share::token_bucket::{TokenRate, gpu_to_wall_ns};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::units::{Ppm, WHOLE};
 use beside::Beside;
 
 /// First seven bytes of a page.
 const NAME: [u8; 7] = *b"FCSPSHR";
-/// Layout versions. Version 2 appended [`TenantPage::layout_version`].
+/// Layout versions. Version 2 appended [`ClaimPage::layout_version`].
 const LAYOUT: Layout = Layout::new(1, 1, 2);
 /// First word of a page of this build ([`Layout::magic`]).
 pub const MAGIC: u64 = LAYOUT.magic(NAME);
@@ -38,7 +38,7 @@ pub const MAGIC: u64 = LAYOUT.magic(NAME);
 /// Size of a page in a file, in bytes: one page of memory for each tenant and device.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Offset of [`TenantPage::seen`] in a page, in bytes.
+/// Offset of [`ClaimPage::seen`] in a page, in bytes.
 pub(super) const SEEN_AT: u64 = 112;
 
 /// Reason why a page cannot be used. The share is then enforced without it, in strict mode.
@@ -72,7 +72,7 @@ pub enum PageError {
 /// builds.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct TenantPage {
+pub struct ClaimPage {
     /// Name and minimum reader ([`MAGIC`]) once the page is set up, 0 before. `attach` exchanges it
     /// once (AcqRel); readers load it with Acquire.
     magic: AtomicU64,
@@ -86,11 +86,11 @@ pub struct TenantPage {
     event: AtomicU32,
     /// Number of attached processes. Killed processes stay counted.
     attached: AtomicU32,
-    /// Predicted begin of the next step, ns; 0 for none ([`Expected::at`]). Tenants of high
+    /// Predicted begin of the next step, ns; 0 for none ([`PredictedStep::at`]). Tenants of high
     /// priority write it at the end of every step. Added later.
     expected_at: AtomicU64,
-    /// Mean deviation of that prediction, ns ([`Expected::spread`]). Added later.
-    expected_spread: AtomicU64,
+    /// Mean deviation of that prediction, ns ([`PredictedStep::deviation`]). Added later.
+    expected_deviation: AtomicU64,
     /// Boot to which the times belong ([`crate::boot::id`]). Added later.
     boot: AtomicU64,
     /// Layout version of the newest build that attached to the page; 0 if none had one. `attach`
@@ -101,7 +101,7 @@ pub struct TenantPage {
     /// time). Every charge exchanges it.
     empty_at: AtomicU64,
     /// Virtual time: surplus used, ns of GPU time times a million over the weight.
-    vtime: AtomicU64,
+    virtual_time: AtomicU64,
     /// Instant at which all submitted work would be done if the tenant had the device alone, ns.
     finish_at: AtomicU64,
     /// Instant since which a host of the tenant waits for the device, ns; 0 for none.
@@ -130,18 +130,18 @@ pub struct TenantPage {
     /// Number of launches that waited at the gate.
     waits: AtomicU64,
     /// Number of forced admissions.
-    let_through: AtomicU64,
+    forced_admissions: AtomicU64,
     /// Sum of all corrections to charges, ns, signed.
     corrections: AtomicU64,
 
     /// GPU time by class, ns, in the order of [`Class::ALL`]. This line was added later.
     classes: [AtomicU64; Class::ALL.len()],
-    /// Sensitivity ([`Leaning::code`]).
+    /// Sensitivity ([`Sensitivity::code`]).
     leaning: AtomicU64,
-    /// Step profile ([`Pace::word`]).
+    /// Step profile ([`StepProfile::word`]).
     pace: AtomicU64,
 
-    /// Instant before which no other launch is forced, ns. [`TenantPage::take_let_through`]
+    /// Instant before which no other launch is forced, ns. [`ClaimPage::take_let_through`]
     /// exchanges it.
     let_at: AtomicU64,
     /// Instant up to which charges account for the device's time, ns. Every charge moves it on.
@@ -159,7 +159,7 @@ pub struct TenantPage {
 
 /// A neighbour's claims, read once for a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct View {
+pub struct ClaimView {
     /// Guaranteed share.
     pub quota: Ppm,
     /// Weight in the surplus.
@@ -170,10 +170,10 @@ pub struct View {
     pub authority: Authority,
     /// Mode in which the share is enforced.
     pub mode: Mode,
-    /// Instant at which the bucket is empty, ns; see [`crate::share::bucket`].
+    /// Instant at which the bucket is empty, ns; see [`crate::share::token_bucket`].
     pub empty_at: u64,
     /// Virtual time: surplus used, ns of GPU time times a million over the weight.
-    pub vtime: u64,
+    pub virtual_time: u64,
     /// Instant at which all submitted work would be done if the tenant had the device alone, ns.
     pub finish_at: u64,
     /// Instant since which the host waits for the device, ns; 0 while it does not.
@@ -187,11 +187,11 @@ pub struct View {
     /// GPU time charged since the page was set up, ns.
     pub consumed: u64,
     /// Sensitivity of its work.
-    pub leaning: Leaning,
+    pub leaning: Sensitivity,
     /// Step profile: its host time and GPU time.
-    pub pace: Pace,
+    pub pace: StepProfile,
     /// Predicted begin of its next step.
-    pub expected: Expected,
+    pub expected: PredictedStep,
     /// Part of its charges that may be wrong, ppm.
     pub doubt: u64,
     /// GPU time charged for work that is done, ns, wrapping.
@@ -216,7 +216,7 @@ pub struct Counters {
     /// Number of launches that waited at the gate.
     pub waits: u64,
     /// Number of forced admissions.
-    pub let_through: u64,
+    pub forced_admissions: u64,
     /// Sum of the corrections made at fences, ns, wrapping as a signed number.
     pub corrections: i64,
     /// GPU time granted, by class of the launch that asked for it, ns, in the order of
@@ -224,7 +224,7 @@ pub struct Counters {
     pub classes: [u64; Class::ALL.len()],
 }
 
-impl TenantPage {
+impl ClaimPage {
     /// Creates a page in this process's own memory, for tests and for a tenant without a shared
     /// folder.
     pub fn new() -> Self {
@@ -236,11 +236,11 @@ impl TenantPage {
             event: AtomicU32::new(0),
             attached: AtomicU32::new(0),
             expected_at: zero(),
-            expected_spread: zero(),
+            expected_deviation: zero(),
             boot: zero(),
             layout_version: zero(),
             empty_at: zero(),
-            vtime: zero(),
+            virtual_time: zero(),
             finish_at: zero(),
             blocked_since: zero(),
             pressed_at: zero(),
@@ -253,7 +253,7 @@ impl TenantPage {
             surplus: zero(),
             waited: zero(),
             waits: zero(),
-            let_through: zero(),
+            forced_admissions: zero(),
             corrections: zero(),
             classes: std::array::from_fn(|_| zero()),
             leaning: zero(),
@@ -271,8 +271,8 @@ impl TenantPage {
     ///
     /// # Safety
     /// `base` must point to `len` bytes that stay mapped for `'a` and are changed only through
-    /// atomics. A read-only mapping supports only [`TenantPage::view`], [`TenantPage::counters`]
-    /// and [`TenantPage::event_word`].
+    /// atomics. A read-only mapping supports only [`ClaimPage::view`], [`ClaimPage::counters`]
+    /// and [`ClaimPage::event_word`].
     #[cfg(not(loom))]
     pub unsafe fn from_mapping<'a>(base: *const u8, len: usize) -> Result<&'a Self, PageError> {
         if base.is_null()
@@ -323,7 +323,7 @@ impl TenantPage {
             | (u64::from(params.weight) << 20)
             | (u64::from(params.priority.code()) << 40)
             | (u64::from(params.mode.code()) << 44);
-        let new = Rate {
+        let new = TokenRate {
             quota: params.quota,
             cap: params.cap_ns(),
         };
@@ -333,7 +333,7 @@ impl TenantPage {
         let old = self.promise.swap(promise, Ordering::Relaxed);
         let old_quota = (old & 0xf_ffff) as Ppm;
         if old_quota != 0 && (old_quota != new.quota || old_cap != new.cap) {
-            let before = Rate {
+            let before = TokenRate {
                 quota: old_quota,
                 cap: old_cap,
             };
@@ -373,7 +373,7 @@ impl TenantPage {
 
     /// Returns the page's claims. Returns `None` if the page is of another version or boot, or if
     /// its limits are invalid.
-    pub fn view(&self) -> Option<View> {
+    pub fn view(&self) -> Option<ClaimView> {
         if !self.is_valid() || boot::is_another(self.boot.load(Ordering::Relaxed)) {
             return None;
         }
@@ -382,25 +382,25 @@ impl TenantPage {
         let seen = self.seen.load(Ordering::Acquire);
         let promise = self.promise.load(Ordering::Relaxed);
         let consumed = self.consumed.load(Ordering::Relaxed);
-        let view = View {
+        let view = ClaimView {
             quota: (promise & 0xf_ffff) as Ppm,
             weight: ((promise >> 20) & 0xf_ffff) as u32,
             priority: Priority::from_code(((promise >> 40) & 0xf) as u32)?,
             authority: Authority::Said,
             mode: Mode::from_code(((promise >> 44) & 0xf) as u32)?,
             empty_at: self.empty_at.load(Ordering::Relaxed),
-            vtime: self.vtime.load(Ordering::Relaxed),
+            virtual_time: self.virtual_time.load(Ordering::Relaxed),
             finish_at: self.finish_at.load(Ordering::Relaxed),
             blocked_since: self.blocked_since.load(Ordering::Relaxed),
             pressed_at: self.pressed_at.load(Ordering::Relaxed),
             waiting_at: self.waiting_at.load(Ordering::Relaxed),
             seen,
             consumed,
-            leaning: Leaning::from_code(self.leaning.load(Ordering::Relaxed)),
-            pace: Pace::from_word(self.pace.load(Ordering::Relaxed)),
-            expected: Expected {
+            leaning: Sensitivity::from_code(self.leaning.load(Ordering::Relaxed)),
+            pace: StepProfile::from_word(self.pace.load(Ordering::Relaxed)),
+            expected: PredictedStep {
                 at: self.expected_at.load(Ordering::Relaxed),
-                spread: self.expected_spread.load(Ordering::Relaxed),
+                deviation: self.expected_deviation.load(Ordering::Relaxed),
             },
             doubt: self.doubt.load(Ordering::Relaxed),
             done: self.done().unwrap_or(consumed),
@@ -419,8 +419,8 @@ impl TenantPage {
     }
 
     /// Charges `gpu` ns to the guarantee; a negative amount is a refund. Returns the tokens left.
-    /// [`TenantPage::count`] counts the use.
-    pub fn charge(&self, rate: Rate, gpu: i64, now: u64) -> i64 {
+    /// [`ClaimPage::count`] counts the use.
+    pub fn charge(&self, rate: TokenRate, gpu: i64, now: u64) -> i64 {
         let mut left = 0;
         // An exchange loop instead of an add: the clamp and the charge are then one step. A clamp
         // can then never drop a charge that another process made in between.
@@ -435,9 +435,9 @@ impl TenantPage {
     }
 
     /// Charges `gpu` ns to the surplus: to the virtual time and the pool limit.
-    pub fn charge_surplus(&self, weight: u32, pool: Rate, gpu: u64, now: u64) {
-        self.vtime
-            .fetch_add(wall_of(gpu, weight.min(WHOLE)), Ordering::Relaxed);
+    pub fn charge_surplus(&self, weight: u32, pool: TokenRate, gpu: u64, now: u64) {
+        self.virtual_time
+            .fetch_add(gpu_to_wall_ns(gpu, weight.min(WHOLE)), Ordering::Relaxed);
         if pool.quota < WHOLE {
             let _ = self
                 .pool_empty_at
@@ -454,7 +454,7 @@ impl TenantPage {
     /// Time that the tenant got for other reasons makes a debt of at most the bucket's depth, so
     /// that its floor soon begins again. Time that it got on the floor `alone` is paid back in
     /// full.
-    pub fn charge_floor(&self, floor: Rate, gpu: u64, alone: bool, now: u64) {
+    pub fn charge_floor(&self, floor: TokenRate, gpu: u64, alone: bool, now: u64) {
         let gpu = i64::try_from(gpu).unwrap_or(i64::MAX);
         let _ = self
             .floor_empty_at
@@ -471,7 +471,7 @@ impl TenantPage {
         self.consumed.fetch_add(gpu as u64, Ordering::Relaxed);
     }
 
-    /// Counts a correction that [`TenantPage::charge`] has made.
+    /// Counts a correction that [`ClaimPage::charge`] has made.
     pub fn note_correction(&self, gpu: i64) {
         self.corrections.fetch_add(gpu as u64, Ordering::Relaxed);
     }
@@ -524,7 +524,7 @@ impl TenantPage {
         self.publish(now);
     }
 
-    /// Ends the claim of [`TenantPage::waits`] and counts the wait, which began at `since`.
+    /// Ends the claim of [`ClaimPage::waits`] and counts the wait, which began at `since`.
     pub fn wait_ends(&self, since: u64, now: u64) {
         self.waiting_at.store(0, Ordering::Relaxed);
         self.waited
@@ -534,7 +534,7 @@ impl TenantPage {
 
     /// Counts a forced admission.
     pub fn note_let_through(&self) {
-        self.let_through.fetch_add(1, Ordering::Relaxed);
+        self.forced_admissions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts `gpu` ns as granted to work of `class`.
@@ -543,7 +543,7 @@ impl TenantPage {
     }
 
     /// Publishes the sensitivity of the tenant's work. Of several processes, the last writer wins.
-    pub fn lean(&self, leaning: Leaning) {
+    pub fn lean(&self, leaning: Sensitivity) {
         // Read first: the value hardly ever changes, and neighbours read the cache line.
         if self.leaning.load(Ordering::Relaxed) != leaning.code() {
             self.leaning.store(leaning.code(), Ordering::Relaxed);
@@ -552,7 +552,7 @@ impl TenantPage {
 
     /// Publishes that a step has ended at `now`, and the step profile. Of several processes, the
     /// last writer wins.
-    pub fn keep_pace(&self, pace: Pace, now: u64) {
+    pub fn keep_pace(&self, pace: StepProfile, now: u64) {
         self.pace.store(pace.word(), Ordering::Relaxed);
         self.pressed_at.fetch_max(now, Ordering::Relaxed);
         self.publish(now);
@@ -560,15 +560,15 @@ impl TenantPage {
 
     /// Publishes the prediction of the tenant's next step. A reader may see an instant with the
     /// deviation of another one; both were recently true.
-    pub fn expect(&self, expected: Expected) {
-        self.expected_spread
-            .store(expected.spread, Ordering::Relaxed);
+    pub fn expect(&self, expected: PredictedStep) {
+        self.expected_deviation
+            .store(expected.deviation, Ordering::Relaxed);
         self.expected_at.store(expected.at, Ordering::Relaxed);
     }
 
     /// Raises the virtual time to `to`. It never decreases.
     pub fn raise_vtime(&self, to: u64) {
-        self.vtime.fetch_max(to, Ordering::Relaxed);
+        self.virtual_time.fetch_max(to, Ordering::Relaxed);
     }
 
     /// Returns the instants at which the tenant's floor bucket and pool bucket are empty, ns.
@@ -597,14 +597,14 @@ impl TenantPage {
             surplus: self.surplus.load(Ordering::Relaxed),
             waited: self.waited.load(Ordering::Relaxed),
             waits: self.waits.load(Ordering::Relaxed),
-            let_through: self.let_through.load(Ordering::Relaxed),
+            forced_admissions: self.forced_admissions.load(Ordering::Relaxed),
             corrections: self.corrections.load(Ordering::Relaxed) as i64,
             classes: std::array::from_fn(|index| self.classes[index].load(Ordering::Relaxed)),
         }
     }
 }
 
-impl Default for TenantPage {
+impl Default for ClaimPage {
     fn default() -> Self {
         Self::new()
     }
@@ -612,12 +612,12 @@ impl Default for TenantPage {
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<TenantPage>() == 384);
-    assert!(std::mem::offset_of!(TenantPage, boot) == 48);
-    assert!(std::mem::offset_of!(TenantPage, empty_at) == 64);
-    assert!(std::mem::offset_of!(TenantPage, seen) as u64 == SEEN_AT);
-    assert!(std::mem::offset_of!(TenantPage, floor_empty_at) == 128);
-    assert!(std::mem::offset_of!(TenantPage, classes) == 192);
-    assert!(std::mem::offset_of!(TenantPage, let_at) == 256);
-    assert!(std::mem::offset_of!(TenantPage, beside) == 320);
+    assert!(size_of::<ClaimPage>() == 384);
+    assert!(std::mem::offset_of!(ClaimPage, boot) == 48);
+    assert!(std::mem::offset_of!(ClaimPage, empty_at) == 64);
+    assert!(std::mem::offset_of!(ClaimPage, seen) as u64 == SEEN_AT);
+    assert!(std::mem::offset_of!(ClaimPage, floor_empty_at) == 128);
+    assert!(std::mem::offset_of!(ClaimPage, classes) == 192);
+    assert!(std::mem::offset_of!(ClaimPage, let_at) == 256);
+    assert!(std::mem::offset_of!(ClaimPage, beside) == 320);
 };

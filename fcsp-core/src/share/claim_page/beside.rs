@@ -1,7 +1,7 @@
 //! The cache line of the claim page that reconciliation next to other tenants uses. A tenant's
 //! processes share it.
 
-use super::TenantPage;
+use super::ClaimPage;
 use crate::sync::{AtomicU64, Ordering};
 
 /// State of reconciliation next to other tenants ([`crate::share::gate`]).
@@ -14,7 +14,7 @@ pub(super) struct Beside {
     span: AtomicU64,
     /// Part of `span` for which no charge accounts, ns, signed.
     balance: AtomicU64,
-    /// [`TenantPage::consumed`] when the window began, ns. A carried charge is added.
+    /// [`ClaimPage::consumed`] when the window began, ns. A carried charge is added.
     charged_before: AtomicU64,
     /// GPU time charged where charges could be judged, ns. Halved with `wrong` when the sum grows
     /// large.
@@ -56,8 +56,8 @@ impl Default for Beside {
 
 // Relaxed throughout: sums that guard no memory. Each is taken by one exchange, so that one of
 // several processes gets it.
-impl TenantPage {
-    /// Returns the word of [`TenantPage::look_until`], which holds an instant.
+impl ClaimPage {
+    /// Returns the word of [`ClaimPage::look_until`], which holds an instant.
     pub(super) fn looked_until(&self) -> &AtomicU64 {
         &self.beside.looked_until
     }

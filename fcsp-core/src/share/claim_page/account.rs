@@ -1,14 +1,14 @@
 //! Words through which the processes of a tenant count as one: forced admissions, trials, and the
 //! instant up to which charges account for the device's time.
 
-use super::TenantPage;
-use crate::share::bucket::{MAX_DEBT_NS, Rate};
+use super::ClaimPage;
+use crate::share::token_bucket::{MAX_DEBT_NS, TokenRate};
 use crate::sync::Ordering;
 
-impl TenantPage {
+impl ClaimPage {
     /// Charges `gpu` ns to the guarantee if there are tokens at `now`. Returns false if another
     /// process has taken the last tokens.
-    pub fn charge_if_filled(&self, rate: Rate, gpu: u64, now: u64) -> bool {
+    pub fn charge_if_filled(&self, rate: TokenRate, gpu: u64, now: u64) -> bool {
         // One exchange: of many processes that wake at once and see the same token, one gets it.
         self.empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {

@@ -1,13 +1,13 @@
 //! Pages of an earlier boot of the machine: their times belong to another clock.
 
-use super::TenantPage;
+use super::ClaimPage;
 use crate::sync::Ordering;
 
 /// Largest plausible distance of an instant in a page from now, ns: the longest kernel, and a
 /// bucket's deepest debt.
 const FUTURE_NS: u64 = 120_000_000_000;
 
-impl TenantPage {
+impl ClaimPage {
     /// Takes over from the page `before`, whose processes have ended. The tenant's counters and
     /// debts stay; its claims end. Nothing is taken from a page of another version.
     pub(in crate::share) fn succeed(&self, before: &Self, now: u64) {
@@ -20,7 +20,7 @@ impl TenantPage {
             (&self.generation, &before.generation),
             (&self.boot, &before.boot),
             (&self.empty_at, &before.empty_at),
-            (&self.vtime, &before.vtime),
+            (&self.virtual_time, &before.virtual_time),
             (&self.consumed, &before.consumed),
             (&self.floor_empty_at, &before.floor_empty_at),
             (&self.pool_empty_at, &before.pool_empty_at),
@@ -28,7 +28,7 @@ impl TenantPage {
             (&self.surplus, &before.surplus),
             (&self.waited, &before.waited),
             (&self.waits, &before.waits),
-            (&self.let_through, &before.let_through),
+            (&self.forced_admissions, &before.forced_admissions),
             (&self.corrections, &before.corrections),
             (&self.leaning, &before.leaning),
         ]
@@ -85,7 +85,7 @@ impl TenantPage {
             });
         }
         if before != 0 {
-            self.vtime.store(0, Ordering::Relaxed);
+            self.virtual_time.store(0, Ordering::Relaxed);
         }
     }
 }

@@ -5,14 +5,14 @@
 //! use fcsp_core::classify::Class;
 //! use fcsp_core::config::Config;
 //! use fcsp_core::device::{DeviceIdentity, DeviceUuid};
-//! use fcsp_core::governor::Markers;
-//! use fcsp_core::limiter::{Marker, Work};
+//! use fcsp_core::submitter::Markers;
+//! use fcsp_core::limiter::{Position, Work};
 //! use fcsp_core::membership::Membership;
 //! use fcsp_core::share::cost;
 //! use fcsp_core::state::StateDir;
 //! use fcsp_core::tenant::Tenant;
 //! # struct Queue; impl Queue { fn launch(&self) {} }
-//! # impl Markers for Queue { fn put(&mut self, _: Marker) {} fn passed(&mut self) -> Option<Marker> { None } }
+//! # impl Markers for Queue { fn put(&mut self, _: Position) {} fn passed(&mut self) -> Option<Position> { None } }
 //!
 //! let mut config = Config::unlimited();
 //! config.tenant = Some("serving".into());
@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use crate::clock::nap;
 use crate::device::DeviceIdentity;
-use crate::limiter::{Admission, Marker, RateLimiter, Stretch, Verdict, Work};
+use crate::limiter::{Admission, BusyInterval, GateAdmission, Position, RateLimiter, Work};
 use crate::region::layout::SlotWords;
 use crate::region::standstill::Standstill;
 use crate::share::cost::CostTable;
@@ -56,14 +56,14 @@ const NAP_NS: u64 = 20_000;
 /// A sum of generations that no look has found yet.
 const UNREAD: u64 = u64::MAX;
 
-/// Markers on the queue of a user of [`Governor::submit`]. They tell what the device has done.
+/// Markers on the queue of a user of [`Submitter::submit`]. They tell what the device has done.
 pub trait Markers {
     /// Puts a marker at the end of what has been submitted, and remembers the position with it.
-    fn put(&mut self, at: Marker);
+    fn put(&mut self, at: Position);
 
     /// Returns the last position that the device has passed, if it has passed one since the last
     /// call.
-    fn passed(&mut self) -> Option<Marker>;
+    fn passed(&mut self) -> Option<Position>;
 }
 
 /// One process's part of a tenant's share of one device. All methods may be called from any thread;
@@ -102,7 +102,7 @@ pub trait Markers {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Governor<'p> {
+pub struct Submitter<'p> {
     limiter: ShareLimiter<'p>,
     costs: CostTable,
     /// True if anything was submitted since the last marker.
@@ -155,7 +155,7 @@ pub enum GovernorError {
     Tenant(#[from] TenantError),
 }
 
-impl<'p> Governor<'p> {
+impl<'p> Submitter<'p> {
     /// Makes a rate limiter for the tenant of this page, among the neighbours of the same device.
     ///
     /// # Errors
@@ -299,16 +299,16 @@ impl<'p> Governor<'p> {
             let event = self.limiter.event_word().load(Ordering::Acquire);
             let now = now_ns();
             match self.limiter.ask(work.class, cost, now) {
-                Verdict::Go { marker } => return marker,
-                Verdict::LetOne => return true,
-                Verdict::Drain { to } => {
+                GateAdmission::Go { marker } => return marker,
+                GateAdmission::Forced => return true,
+                GateAdmission::Drain { to } => {
                     self.mark(queue);
                     while self.limiter.in_flight() > to && now_ns() < now + DRAIN_NS {
                         nap(NAP_NS);
                         self.poll(queue);
                     }
                 }
-                Verdict::Wait { until, .. } => {
+                GateAdmission::Wait { until, .. } => {
                     self.mark(queue);
                     self.answer();
                     wait::wait(self.limiter.event_word(), event, until);
@@ -352,12 +352,12 @@ impl<'p> Governor<'p> {
             return Admission::Go { marker: false };
         }
         match self.limiter.ask(work.class, cost, now) {
-            Verdict::Go { marker } => Admission::Go { marker },
-            Verdict::LetOne => Admission::Go { marker: true },
-            Verdict::Drain { to } => Admission::Drain {
+            GateAdmission::Go { marker } => Admission::Go { marker },
+            GateAdmission::Forced => Admission::Go { marker: true },
+            GateAdmission::Drain { to } => Admission::Drain {
                 to: Duration::from_nanos(to),
             },
-            Verdict::Wait { until, .. } => {
+            GateAdmission::Wait { until, .. } => {
                 self.answer();
                 Admission::Wait(Duration::from_nanos(until.saturating_sub(now)))
             }
@@ -366,19 +366,19 @@ impl<'p> Governor<'p> {
 }
 
 /// The steps of [`crate::limiter`] one by one, for a program that waits by itself.
-impl Governor<'_> {
+impl Submitter<'_> {
     /// Says whether `work` may start. Never blocks.
     pub fn admit(&self, work: &Work) -> Admission {
         self.admit_at(work, now_ns())
     }
 
     /// Returns the position after everything admitted so far, to remember with a marker.
-    pub fn position(&self) -> Marker {
+    pub fn position(&self) -> Position {
         self.limiter.position()
     }
 
     /// Records that everything up to `marker` is done.
-    pub fn passed(&self, marker: Marker) {
+    pub fn passed(&self, marker: Position) {
         self.limiter.passed(marker, now_ns());
     }
 
@@ -395,14 +395,14 @@ impl Governor<'_> {
     }
 
     /// Records that the host goes on; `idle` says whether nothing of this process is in flight any
-    /// more. The device has then been busy with it since [`Governor::blocks`]: device time in that
+    /// more. The device has then been busy with it since [`Submitter::blocks`]: device time in that
     /// which was not charged is charged.
     pub fn goes_on(&self, idle: bool) {
         self.goes_on_at(idle, now_ns());
     }
 }
 
-impl Governor<'_> {
+impl Submitter<'_> {
     fn blocks_at(&self, now: u64) {
         self.limiter.block(now);
         // Relaxed: of several threads that wait at once, the first tells since when.
@@ -420,7 +420,8 @@ impl Governor<'_> {
             let until = now.saturating_sub(NOTICE_NS);
             if from != 0 && from < until {
                 let before = self.others.load(Ordering::Relaxed);
-                self.limiter.reconcile(Stretch { from, until }, before, now);
+                self.limiter
+                    .reconcile(BusyInterval { from, until }, before, now);
             }
             self.limiter.drained(now);
         }
@@ -458,11 +459,11 @@ mod tests {
         let page = page(&dir, "a");
         for params in [Params::balanced(0), Params::strict(2_000_000)] {
             assert!(matches!(
-                Governor::new(&page, params),
+                Submitter::new(&page, params),
                 Err(GovernorError::Params(_))
             ));
         }
-        let governor = Governor::new(&page, Params::strict(100_000)).unwrap();
+        let governor = Submitter::new(&page, Params::strict(100_000)).unwrap();
         assert!(governor.set(Params::balanced(0), false).is_err());
         assert_eq!(governor.limiter.params(), Params::strict(100_000));
     }
@@ -471,7 +472,7 @@ mod tests {
     fn admitted(params: Params) -> f64 {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Governor::new(&page, params).unwrap();
+        let governor = Submitter::new(&page, params).unwrap();
         let work = work(Class::Gemm);
         for _ in 0..32 {
             governor.measured(&work, COST, false);
@@ -509,7 +510,7 @@ mod tests {
     fn what_the_device_did_is_charged_where_the_host_waits_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Governor::new(&page, Params::strict(200_000)).unwrap();
+        let governor = Submitter::new(&page, Params::strict(200_000)).unwrap();
         let work = work(Class::Gemm);
         let start = now_ns();
         let (mut now, mut had) = (start, 0u64);
@@ -533,7 +534,7 @@ mod tests {
     fn work_in_flight_is_bounded_until_markers_pass() {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Governor::new(&page, Params::balanced(500_000)).unwrap();
+        let governor = Submitter::new(&page, Params::balanced(500_000)).unwrap();
         let work = work(Class::Other);
         governor.measured(&work, COST, false);
         let now = now_ns();
@@ -560,7 +561,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
         let params = Params::balanced(500_000);
-        let governor = Governor::new(&page, params).unwrap();
+        let governor = Submitter::new(&page, params).unwrap();
         governor.set(params, true).unwrap();
         assert!(matches!(
             governor.admit(&work(Class::Gemm)),
@@ -580,18 +581,18 @@ mod tests {
     /// A queue whose device is done at once.
     #[derive(Default)]
     struct AtOnce {
-        marker: Option<Marker>,
+        marker: Option<Position>,
         put: u32,
         submitted: u32,
     }
 
     impl Markers for AtOnce {
-        fn put(&mut self, at: Marker) {
+        fn put(&mut self, at: Position) {
             self.marker = Some(at);
             self.put += 1;
         }
 
-        fn passed(&mut self) -> Option<Marker> {
+        fn passed(&mut self) -> Option<Position> {
             self.marker.take()
         }
     }
@@ -600,7 +601,7 @@ mod tests {
     fn submitting_waits_puts_markers_and_counts() {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Governor::new(&page, Params::balanced(900_000)).unwrap();
+        let governor = Submitter::new(&page, Params::balanced(900_000)).unwrap();
         let work = work(Class::Attention);
         governor.measured(&work, COST, false);
         let mut queue = AtOnce::default();
@@ -625,7 +626,7 @@ mod tests {
         assert!(limiter.try_admit(1));
         assert_eq!(
             limiter.ask(Class::Gemm, 1, 1),
-            Verdict::Go { marker: false }
+            GateAdmission::Go { marker: false }
         );
         limiter.passed(limiter.position(), 2);
         limiter.block(3);

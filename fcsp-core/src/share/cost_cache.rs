@@ -33,11 +33,11 @@ struct Entry {
 /// Cache of converged costs and classes of recent kernels. All methods may be called from any
 /// thread.
 #[derive(Debug)]
-pub struct Recent {
+pub struct CostCache {
     entries: Box<[Entry; ENTRIES]>,
 }
 
-impl Default for Recent {
+impl Default for CostCache {
     fn default() -> Self {
         let entry = |_| Entry {
             key: AtomicU64::new(0),
@@ -57,7 +57,7 @@ fn check(key: u64) -> u64 {
     key >> 48
 }
 
-impl Recent {
+impl CostCache {
     #[inline(always)]
     fn entry(&self, key: u64) -> &Entry {
         // Keys are hashes: their middle bits are well distributed.
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_was_settled_is_found_until_it_changes() {
-        let recent = Recent::default();
+        let recent = CostCache::default();
         let key = kernel_key(0x7f00_1234_5670, 64);
         assert_eq!(recent.get(key), None);
         recent.put(key, Class::Gemm, 12_345);
@@ -132,7 +132,7 @@ mod tests {
         /// Checks that the cache may forget a key, but never returns one key's values for another.
         #[test]
         fn never_speaks_of_another(steps in prop::collection::vec((0u64..4096, any::<bool>(), 1u64..1 << 39), 1..300)) {
-            let (recent, mut told) = (Recent::default(), HashMap::new());
+            let (recent, mut told) = (CostCache::default(), HashMap::new());
             for (which, graph, cost) in steps {
                 let key = if graph { graph_key(which << 4) } else { kernel_key(which << 4, 1) };
                 if let Some((known, _)) = recent.get(key) {

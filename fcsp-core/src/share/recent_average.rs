@@ -9,12 +9,12 @@ const MOST_NS: u64 = 20_000_000;
 
 /// Moving mean of launch costs. All methods may be called from any thread.
 #[derive(Debug, Default)]
-pub struct Lately {
+pub struct RecentAverage {
     /// The mean, in sixteenths of a nanosecond; 0 for none.
     mean: AtomicU64,
 }
 
-impl Lately {
+impl RecentAverage {
     /// Records that `launches` launches took `ns` together.
     pub fn took(&self, ns: u64, launches: u32) {
         if launches == 0 {
@@ -38,11 +38,11 @@ impl Lately {
 
 #[cfg(test)]
 mod tests {
-    use super::Lately;
+    use super::RecentAverage;
 
     #[test]
     fn a_stranger_costs_what_work_cost_lately() {
-        let lately = Lately::default();
+        let lately = RecentAverage::default();
         assert_eq!(lately.price(3_000), 3_000, "nothing is known");
         lately.took(10_000_000, 2);
         assert_eq!(lately.price(3_000), 5_000_000);

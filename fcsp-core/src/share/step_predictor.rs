@@ -12,11 +12,11 @@
 //! [`SPREAD_MOST_NS`].
 //!
 //! The tenant publishes the instant and the deviation. Tenants of lower classes keep their work
-//! away from it ([`Foreseen`]), down to their floors. Nothing else depends on the prediction.
+//! away from it ([`ReservedWindow`]), down to their floors. Nothing else depends on the prediction.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::share::page::View;
+use crate::share::claim_page::ClaimView;
 
 /// Number of observed steps before a prediction is made.
 const ENOUGH: u64 = 8;
@@ -36,11 +36,11 @@ pub const LATE_NS: u64 = 100_000;
 
 /// A predicted step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Expected {
+pub struct PredictedStep {
     /// Instant at which it begins, ns; 0 for no prediction.
     pub at: u64,
     /// Mean deviation of the prediction, ns.
-    pub spread: u64,
+    pub deviation: u64,
 }
 
 /// Moving mean (weight 1/8) and mean deviation (weight 1/4), as in RFC 6298.
@@ -72,10 +72,10 @@ impl Estimate {
     }
 
     /// Predicts the instant one mean after `from`. Returns `None` while too few samples are known.
-    fn after(&self, from: u64) -> Option<Expected> {
-        (from != 0 && self.count.load(Ordering::Relaxed) >= ENOUGH).then(|| Expected {
+    fn after(&self, from: u64) -> Option<PredictedStep> {
+        (from != 0 && self.count.load(Ordering::Relaxed) >= ENOUGH).then(|| PredictedStep {
             at: from + self.mean.load(Ordering::Relaxed),
-            spread: self.deviation.load(Ordering::Relaxed),
+            deviation: self.deviation.load(Ordering::Relaxed),
         })
     }
 }
@@ -83,7 +83,7 @@ impl Estimate {
 /// Predictor of this process's steps. Threads with steps of their own blur it; then no prediction
 /// is made. A process's threads write and read the words.
 #[derive(Debug, Default)]
-pub struct Arrivals {
+pub struct StepPredictor {
     /// Begin of the last step, ns; 0 for none.
     began: AtomicU64,
     /// End of the last step, ns.
@@ -96,10 +96,10 @@ pub struct Arrivals {
     from_end: Estimate,
 }
 
-impl Arrivals {
+impl StepPredictor {
     /// Records that a step ended at `now` with nothing left in flight. Returns the prediction for
     /// the next step, or the default for none.
-    pub fn ended(&self, now: u64) -> Expected {
+    pub fn ended(&self, now: u64) -> PredictedStep {
         self.ended.store(now, Ordering::Relaxed);
         self.awaited.store(true, Ordering::Relaxed);
         let by_begin = self.from_begin.after(self.began.load(Ordering::Relaxed));
@@ -108,9 +108,10 @@ impl Arrivals {
             .into_iter()
             .chain(by_end)
             .filter(|e| {
-                e.spread <= SPREAD_MOST_NS && (now + SHORTEST_NS..now + LONGEST_NS).contains(&e.at)
+                e.deviation <= SPREAD_MOST_NS
+                    && (now + SHORTEST_NS..now + LONGEST_NS).contains(&e.at)
             })
-            .min_by_key(|e| e.spread)
+            .min_by_key(|e| e.deviation)
             .unwrap_or_default()
     }
 
@@ -138,7 +139,7 @@ impl Arrivals {
 
 /// Next step of the tenants of a higher class, if all of them can be predicted.
 #[derive(Debug, Clone, Copy)]
-pub struct Foreseen {
+pub struct ReservedWindow {
     /// Instant by which the device must be idle, ns.
     pub free_by: u64,
     /// Instant after which a step that has not begun is no longer waited for, ns.
@@ -147,23 +148,23 @@ pub struct Foreseen {
     pub longest: u64,
 }
 
-impl Foreseen {
+impl ReservedWindow {
     /// Computes the next step of the tenants `above`. Returns `None` if one of them cannot be
     /// predicted.
-    pub fn of<'v>(above: impl Iterator<Item = &'v View>, now: u64) -> Option<Self> {
+    pub fn of<'v>(above: impl Iterator<Item = &'v ClaimView>, now: u64) -> Option<Self> {
         let mut all: Option<Self> = None;
         for n in above {
-            let Expected { at, spread } = n.expected;
+            let PredictedStep { at, deviation } = n.expected;
             // A page may claim anything, so the values are checked before they are used.
-            if at == 0 || spread > SPREAD_MOST_NS || at > now + LONGEST_NS {
+            if at == 0 || deviation > SPREAD_MOST_NS || at > now + LONGEST_NS {
                 return None;
             }
-            let late_at = at + 4 * spread + LATE_NS;
+            let late_at = at + 4 * deviation + LATE_NS;
             if now >= late_at {
                 return None;
             }
             let next = Self {
-                free_by: at.saturating_sub(FREE_BEFORE_NS + 2 * spread),
+                free_by: at.saturating_sub(FREE_BEFORE_NS + 2 * deviation),
                 late_at,
                 longest: at.saturating_sub(n.pressed_at) / 2,
             };
@@ -191,9 +192,10 @@ mod tests {
         steps: u64,
         due: impl Fn(u64, u64) -> u64,
         gpu: impl Fn(u64) -> u64,
-    ) -> Vec<(Expected, u64)> {
-        let arrivals = Arrivals::default();
-        let (mut end, mut expected, mut seen) = (1_000_000_000, Expected::default(), Vec::new());
+    ) -> Vec<(PredictedStep, u64)> {
+        let arrivals = StepPredictor::default();
+        let (mut end, mut expected, mut seen) =
+            (1_000_000_000, PredictedStep::default(), Vec::new());
         for i in 0..steps {
             let begins = due(i, end).max(end);
             seen.push((expected, begins));
@@ -216,7 +218,7 @@ mod tests {
                 expected.at.abs_diff(*begins) < 5_000,
                 "{expected:?} {begins}"
             );
-            assert!(expected.spread < 10_000, "{expected:?}");
+            assert!(expected.deviation < 10_000, "{expected:?}");
         }
     }
 
@@ -239,10 +241,10 @@ mod tests {
     fn what_is_irregular_or_at_once_is_not_foreseen() {
         let random = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % 4_000_000;
         for (expected, _) in foreseen(200, |i, end| end + 500_000 + random(i), |_| 500_000) {
-            assert_eq!(expected, Expected::default());
+            assert_eq!(expected, PredictedStep::default());
         }
         for (expected, _) in foreseen(200, |_, end| end + 20_000, |_| 500_000) {
-            assert_eq!(expected, Expected::default());
+            assert_eq!(expected, PredictedStep::default());
         }
     }
 

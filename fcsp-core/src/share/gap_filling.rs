@@ -29,7 +29,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::share::page::View;
+use crate::share::claim_page::ClaimView;
 use crate::units::{Ppm, WHOLE};
 
 /// Two context switches, there and back, ns: the price of a quantum (the same record).
@@ -57,14 +57,14 @@ const OVERTIME_NS: u64 = 2_000_000;
 /// Step profile: host time and GPU time of a tenant's steps. A step lasts from the host's return
 /// from one wait for the device to its return from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pace {
+pub struct StepProfile {
     /// Time in which the host did not wait for the device, ns.
     pub host: u64,
     /// GPU time charged, ns.
     pub gpu: u64,
 }
 
-impl Pace {
+impl StepProfile {
     /// Returns the profile as a word of a claim page: both times in 32 bits, which hold four
     /// seconds.
     pub fn word(self) -> u64 {
@@ -81,7 +81,7 @@ impl Pace {
     }
 
     /// Returns true if the tenant is host-bound, in steps whose gaps can be filled.
-    pub fn is_hosts(self) -> bool {
+    pub fn is_host_bound(self) -> bool {
         (SHORTEST_NS..LONGEST_NS).contains(&self.host)
             && self.gpu > 0
             && self.gpu < self.host / 4 * 3
@@ -107,7 +107,7 @@ impl Pace {
 /// feed back on themselves: longer quanta would make longer quanta. The published host time is
 /// therefore at most the least of the last 64 to 128 steps.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct StepProfiler {
     /// Instant since which the host runs, ns; 0 while it waits.
     since: AtomicU64,
     /// Host time of the present step so far, ns.
@@ -116,7 +116,7 @@ pub struct Meter {
     launched: AtomicU64,
     /// True if the host has waited for the device, so that the next launch ends the step.
     ends: AtomicBool,
-    /// Mean of the steps as measured ([`Pace::word`]).
+    /// Mean of the steps as measured ([`StepProfile::word`]).
     pace: AtomicU64,
     /// Number of steps.
     steps: AtomicU64,
@@ -134,7 +134,7 @@ fn lesser(a: u64, b: u64) -> u64 {
     }
 }
 
-impl Meter {
+impl StepProfiler {
     /// Records that the host waits from `now` on. `ends` says that the program waits for the
     /// device, so that a step ends with it.
     pub fn stands(&self, now: u64, ends: bool) {
@@ -161,7 +161,7 @@ impl Meter {
 
     /// Records that the host runs at `now`, with `launched` ns of GPU time submitted so far. If a
     /// step has ended, returns the profile to publish.
-    pub fn goes_on(&self, now: u64, launched: u64) -> Option<Pace> {
+    pub fn goes_on(&self, now: u64, launched: u64) -> Option<StepProfile> {
         if self.since.load(Ordering::Relaxed) == 0 {
             self.since.store(now, Ordering::Relaxed);
         }
@@ -175,14 +175,14 @@ impl Meter {
         }
         self.launched.store(launched, Ordering::Relaxed);
         let host = self.host.swap(0, Ordering::Relaxed);
-        let pace = self.pace().with(Pace { host, gpu });
+        let pace = self.pace().with(StepProfile { host, gpu });
         self.pace.store(pace.word(), Ordering::Relaxed);
         Some(self.bounded(pace, host))
     }
 
     /// Limits the host time of `pace` to the least host time of the last steps. `host` is the host
     /// time of the step that has just ended.
-    fn bounded(&self, pace: Pace, host: u64) -> Pace {
+    fn bounded(&self, pace: StepProfile, host: u64) -> StepProfile {
         let mut now = self.least_now.load(Ordering::Relaxed);
         if host >= SHORTEST_NS {
             now = lesser(now, host);
@@ -195,7 +195,7 @@ impl Meter {
         }
         match lesser(self.least.load(Ordering::Relaxed), now) {
             0 => pace,
-            least => Pace {
+            least => StepProfile {
                 host: pace.host.min(least),
                 ..pace
             },
@@ -203,14 +203,14 @@ impl Meter {
     }
 
     /// Returns the mean of the steps as measured.
-    pub fn pace(&self) -> Pace {
-        Pace::from_word(self.pace.load(Ordering::Relaxed))
+    pub fn pace(&self) -> StepProfile {
+        StepProfile::from_word(self.pace.load(Ordering::Relaxed))
     }
 }
 
 /// A quantum of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Turn {
+pub struct Quantum {
     /// Begin of the neighbour's step in which it was started, ns; 0 for none.
     pub step: u64,
     /// Begin of the quantum, ns.
@@ -219,22 +219,22 @@ pub struct Turn {
     pub left: i64,
 }
 
-/// The present [`Turn`], shared by a process's threads. Each word is independent, and a mixture of
+/// The present [`Quantum`], shared by a process's threads. Each word is independent, and a mixture of
 /// two quanta is a quantum.
 #[derive(Debug, Default)]
-pub struct Turns {
-    /// [`Turn::step`].
+pub struct Quanta {
+    /// [`Quantum::step`].
     step: AtomicU64,
-    /// [`Turn::began`].
+    /// [`Quantum::began`].
     began: AtomicU64,
-    /// [`Turn::left`].
+    /// [`Quantum::left`].
     left: AtomicI64,
 }
 
-impl Turns {
+impl Quanta {
     /// Returns the present quantum.
-    pub fn now(&self) -> Turn {
-        Turn {
+    pub fn now(&self) -> Quantum {
+        Quantum {
             step: self.step.load(Ordering::Relaxed),
             began: self.began.load(Ordering::Relaxed),
             left: self.left.load(Ordering::Relaxed),
@@ -242,7 +242,7 @@ impl Turns {
     }
 
     /// Continues `turn`, after a grant of `granted` ns.
-    pub fn take(&self, turn: Turn, granted: u64) {
+    pub fn take(&self, turn: Quantum, granted: u64) {
         self.step.store(turn.step, Ordering::Relaxed);
         self.began.store(turn.began, Ordering::Relaxed);
         self.left.store(
@@ -255,21 +255,21 @@ impl Turns {
 
 /// Host-bound neighbours whose gaps can be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Steps {
+pub struct HostBoundNeighbours {
     /// Begin of the last step, ns.
     began: u64,
     /// Common profile: the shortest host time of all, and the sum of their GPU times.
-    pace: Pace,
+    pace: StepProfile,
     /// Number of other tenants that fill the same gaps.
     others: u64,
 }
 
-impl Steps {
+impl HostBoundNeighbours {
     /// Collects the steps of the `neighbours` for which `partner` holds. Returns `None` if there
     /// are none.
     pub fn of<'v>(
-        neighbours: impl Iterator<Item = &'v View>,
-        partner: impl Fn(&View) -> bool,
+        neighbours: impl Iterator<Item = &'v ClaimView>,
+        partner: impl Fn(&ClaimView) -> bool,
         now: u64,
     ) -> Option<Self> {
         let mut steps: Option<Self> = None;
@@ -281,7 +281,7 @@ impl Steps {
             }
             let so_far = steps.unwrap_or(Self {
                 began: 0,
-                pace: Pace {
+                pace: StepProfile {
                     host: u64::MAX,
                     gpu: 0,
                 },
@@ -289,7 +289,7 @@ impl Steps {
             });
             steps = Some(Self {
                 began: so_far.began.max(n.pressed_at),
-                pace: Pace {
+                pace: StepProfile {
                     host: so_far.pace.host.min(n.pace.host),
                     gpu: so_far.pace.gpu + n.pace.gpu,
                 },
@@ -302,7 +302,7 @@ impl Steps {
     /// Returns the quantum to continue at `now`: the last one while time is left of it, or a new
     /// one if a step has begun since. Returns `None` if this tenant must wait. `least` is the part
     /// of the time that this tenant takes whatever the steps are.
-    pub fn turn(&self, last: Turn, least: Ppm, now: u64) -> Option<Turn> {
+    pub fn turn(&self, last: Quantum, least: Ppm, now: u64) -> Option<Quantum> {
         let step = self.pace.host + self.pace.gpu;
         let late = 2 * step + OVERTIME_NS;
         if last.step == self.began && now < last.began + late {
@@ -325,7 +325,7 @@ impl Steps {
         let earned =
             part(steps, room, stretched.max(1)).max(part(since, least.into(), WHOLE.into()));
         let left = earned.saturating_add(last.left.min(0));
-        (left > 0).then_some(Turn {
+        (left > 0).then_some(Quantum {
             step: self.began,
             began: now,
             left,
@@ -337,13 +337,13 @@ impl Steps {
 mod tests {
     use super::*;
 
-    const LOOP: Pace = Pace {
+    const LOOP: StepProfile = StepProfile {
         host: 2_150_000,
         gpu: 486_000,
     };
 
-    fn steps(began: u64) -> Steps {
-        Steps {
+    fn steps(began: u64) -> HostBoundNeighbours {
+        HostBoundNeighbours {
             began,
             pace: LOOP,
             others: 0,
@@ -352,19 +352,19 @@ mod tests {
 
     #[test]
     fn a_word_holds_a_pace() {
-        assert_eq!(Pace::from_word(LOOP.word()), LOOP);
-        assert_eq!(Pace::from_word(0), Pace::default());
-        assert!(LOOP.is_hosts() && !Pace::default().is_hosts());
-        let graph = Pace {
+        assert_eq!(StepProfile::from_word(LOOP.word()), LOOP);
+        assert_eq!(StepProfile::from_word(0), StepProfile::default());
+        assert!(LOOP.is_host_bound() && !StepProfile::default().is_host_bound());
+        let graph = StepProfile {
             host: 20_000,
             gpu: 480_000,
         };
-        assert!(!graph.is_hosts(), "the device does it");
+        assert!(!graph.is_host_bound(), "the device does it");
     }
 
     #[test]
     fn a_step_is_measured_from_return_to_return() {
-        let meter = Meter::default();
+        let meter = StepProfiler::default();
         assert_eq!(meter.goes_on(500_000, 10), None, "no step has ended");
         meter.stands(1_000_000, true);
         meter.goes_on(1_000_000, 10);
@@ -380,7 +380,7 @@ mod tests {
                     .is_some()
             );
         }
-        let Pace { host, gpu } = meter.pace();
+        let StepProfile { host, gpu } = meter.pace();
         assert!((950_000..1_050_000).contains(&host), "{host}");
         assert!((480_000..490_000).contains(&gpu), "{gpu}");
         meter.stands(200_000_000, true);
@@ -393,8 +393,8 @@ mod tests {
 
     #[test]
     fn steps_that_others_make_longer_count_as_the_shortest() {
-        let (meter, mut now, mut launched) = (Meter::default(), 1_000_000_000, 0);
-        let mut said = Pace::default();
+        let (meter, mut now, mut launched) = (StepProfiler::default(), 1_000_000_000, 0);
+        let mut said = StepProfile::default();
         meter.goes_on(now, 0);
         for step in 0..400u64 {
             // Alone at first, then beside another that makes all but a few of its steps half as
@@ -428,8 +428,8 @@ mod tests {
 
     #[test]
     fn one_turn_a_step() {
-        let turns = Turns::default();
-        let last = Turn {
+        let turns = Quanta::default();
+        let last = Quantum {
             step: 1,
             began: 2_752_500,
             left: 0,
@@ -453,15 +453,15 @@ mod tests {
     #[test]
     fn what_is_guaranteed_is_taken_whatever_the_steps_are() {
         // Steps that never end, and leave no room.
-        let liar = Steps {
+        let liar = HostBoundNeighbours {
             began: 1,
-            pace: Pace {
+            pace: StepProfile {
                 host: 500_000,
                 gpu: 370_000,
             },
             others: 0,
         };
-        let turns = Turns::default();
+        let turns = Quanta::default();
         let (mut now, mut had) = (1_000_000_000, 0);
         let end = now + 1_000_000_000;
         while now < end {
@@ -476,11 +476,11 @@ mod tests {
 
     #[test]
     fn those_who_take_turns_at_once_share_the_room() {
-        let two = Steps {
+        let two = HostBoundNeighbours {
             others: 1,
             ..steps(5_000_000)
         };
-        let last = Turn {
+        let last = Quantum {
             step: 1,
             began: 2_752_500,
             left: 0,

@@ -29,7 +29,7 @@ pub const MAX_DEBT_NS: u64 = 60_000_000_000;
 ///
 /// Rounding to nearest has no bias. A charge is at least several microseconds, so an error of half
 /// a nanosecond is below one part in ten thousand.
-pub fn wall_of(gpu: u64, quota: Ppm) -> u64 {
+pub fn gpu_to_wall_ns(gpu: u64, quota: Ppm) -> u64 {
     let quota = u64::from(quota.clamp(1, WHOLE));
     // Costs are far below 2^44 ns (4.8 hours), where the product fits; above, 128 bits.
     match gpu.checked_mul(u64::from(WHOLE)) {
@@ -42,23 +42,23 @@ pub fn wall_of(gpu: u64, quota: Ppm) -> u64 {
 }
 
 /// Returns the GPU time that `quota` of a device earns in `wall` ns, rounded down.
-pub fn gpu_of(wall: u64, quota: Ppm) -> u64 {
+pub fn wall_to_gpu_ns(wall: u64, quota: Ppm) -> u64 {
     (u128::from(wall) * u128::from(quota.min(WHOLE)) / u128::from(WHOLE)) as u64
 }
 
 /// Rate at which a bucket fills, and its cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub struct TokenRate {
     /// Fraction of the device's time that flows in.
     pub quota: Ppm,
     /// Cap: the most tokens that the bucket holds, ns of GPU time.
     pub cap: u64,
 }
 
-impl Rate {
+impl TokenRate {
     /// Returns the wall time in which an empty bucket fills up, ns.
     pub fn span(self) -> u64 {
-        wall_of(self.cap, self.quota)
+        gpu_to_wall_ns(self.cap, self.quota)
     }
 
     /// Returns `empty_at` with both clamps applied.
@@ -79,14 +79,14 @@ impl Rate {
     /// Returns the tokens, ns of GPU time; negative for a debt.
     pub fn tokens(self, empty_at: u64, now: u64) -> i64 {
         let lag = self.lag(empty_at, now);
-        let tokens = gpu_of(lag.unsigned_abs(), self.quota) as i64;
+        let tokens = wall_to_gpu_ns(lag.unsigned_abs(), self.quota) as i64;
         if lag < 0 { -tokens } else { tokens }
     }
 
     /// Returns `empty_at` after a charge of `gpu` ns, or a refund if negative.
     pub fn after(self, empty_at: u64, now: u64, gpu: i64) -> u64 {
         let settled = self.settle(empty_at, now);
-        let wall = wall_of(gpu.unsigned_abs(), self.quota);
+        let wall = gpu_to_wall_ns(gpu.unsigned_abs(), self.quota);
         let moved = if gpu >= 0 {
             settled.saturating_add(wall)
         } else {
@@ -97,25 +97,25 @@ impl Rate {
 
     /// Returns `empty_at` under this rate for a bucket that holds the tokens of `empty_at` under
     /// `old`.
-    pub fn converted(self, old: Rate, empty_at: u64, now: u64) -> u64 {
+    pub fn converted(self, old: TokenRate, empty_at: u64, now: u64) -> u64 {
         let tokens = old.tokens(empty_at, now);
         self.after(now, now, -tokens)
     }
 }
 
 /// Token bucket of one owner. Buckets that processes share are words of a claim page, changed with
-/// [`Rate::after`].
+/// [`TokenRate::after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     /// Rate and cap.
-    rate: Rate,
+    rate: TokenRate,
     /// Instant at which the bucket is empty, ns (GCRA: TAT).
     empty_at: u64,
 }
 
 impl Bucket {
     /// Creates a full bucket.
-    pub fn full(rate: Rate, now: u64) -> Self {
+    pub fn full(rate: TokenRate, now: u64) -> Self {
         Self {
             rate,
             empty_at: rate.settle(0, now),
@@ -149,7 +149,7 @@ impl Bucket {
     }
 
     /// Changes the rate and keeps the content, as far as the new cap allows.
-    pub fn set_rate(&mut self, rate: Rate, now: u64) {
+    pub fn set_rate(&mut self, rate: TokenRate, now: u64) {
         self.empty_at = rate.converted(self.rate, self.empty_at, now);
         self.rate = rate;
     }

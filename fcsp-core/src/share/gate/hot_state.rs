@@ -9,14 +9,14 @@ pub(super) const WORD_BLOCKED: u32 = 2;
 /// The tenant is paused.
 pub(super) const WORD_PAUSED: u32 = 4;
 /// The queue is shallow: every launch asks the policy.
-pub(super) const WORD_POLITE: u32 = 8;
+pub(super) const WORD_SHALLOW: u32 = 8;
 /// The next launch begins a step.
 pub(super) const WORD_AWAITED: u32 = 16;
 
 /// State that every launch reads or writes: one cache line.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub struct Line {
+pub struct HotState {
     /// Reasons for the slow path ([`WORD_CHANGED`] and so on); a nonzero word sends every launch
     /// there. Any thread sets or clears bits; [`Gate::admit`](super::Gate::admit) reads it.
     pub(super) word: AtomicU32,
@@ -36,10 +36,10 @@ pub struct Line {
     pub countdown: AtomicU32,
 }
 
-/// Value of [`Line::key`] for more than one key. No key of a kernel or graph is this small.
+/// Value of [`HotState::key`] for more than one key. No key of a kernel or graph is this small.
 pub const SEVERAL: u64 = 1;
 
-impl Line {
+impl HotState {
     /// Records a launch of `key` for `cost` ns.
     #[inline(always)]
     pub fn launched(&self, key: u64, cost: u64) {
