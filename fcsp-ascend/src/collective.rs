@@ -46,7 +46,7 @@ macro_rules! collectives {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($($arg: $ty,)* comm: HcclComm, stream: aclrtStream) -> HcclResult {
-            if hook::straight::<Ascend>() && let Some(real) = real::$name.get() {
+            if hook::is_unthrottled::<Ascend>() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
                 // library.
                 return unsafe { real($($arg,)* comm, stream) };

@@ -7,8 +7,8 @@ use fcsp_hook::backend::Driver;
 use fcsp_hook::device::Device;
 use fcsp_hook::launch::queue_ends;
 use fcsp_hook::overhead;
-use fcsp_hook::process::{Governed, Scope};
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::{Managed, Target};
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::ffi::acl::*;
 use crate::ffi::rt::{rtContext_t, rtError_t};
@@ -48,25 +48,25 @@ fn is_open(ordinal: i32) -> bool {
 
 /// Runs `call`, which may open a device; where that passes the quota, `undo` and refuse.
 fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(ACL_ERROR_FAILURE, || {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let process = Ascend::process();
         if process.governed().is_none() && !process.is_broken() {
             return call();
         }
-        let scope = process.scope_of(ordinal);
+        let target = process.target_of(ordinal);
         // One thread opens a device: who finds it open finds it counted.
-        let _turn = match &scope {
-            Scope::On(device, _) => Some(device.context_turn()),
+        let _turn = match &target {
+            Target::Device(device, _) => Some(device.context_turn()),
             _ => None,
         };
         // Relaxed: read and written in the device's turn.
         if OPEN.load(Ordering::Relaxed) & bit(ordinal) != 0 && is_open(ordinal) {
             return call();
         }
-        let result = overhead::makes_context(scope, call, || key(ordinal), undo);
+        let result = overhead::makes_context(target, call, || key(ordinal), undo);
         if result == ACL_SUCCESS {
             OPEN.fetch_or(bit(ordinal), Ordering::Relaxed);
             cores::apply(ordinal);
@@ -80,13 +80,13 @@ fn opens(ordinal: i32, call: &dyn Fn() -> aclError, undo: &dyn Fn()) -> aclError
 /// that opens a device waits meanwhile. Otherwise new memory could be forgotten with the old, or a
 /// new context could have the old one's handle in the records.
 fn closes(before: &dyn Fn(), call: &dyn Fn() -> aclError, after: &dyn Fn()) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(ACL_ERROR_FAILURE, || {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let governed = Ascend::process().governed();
         // Of every device, in their order: a context does not say which it is of.
-        let all = governed.into_iter().flat_map(Governed::devices);
+        let all = governed.into_iter().flat_map(Managed::devices);
         let _turns: Vec<_> = all.map(Device::context_turn).collect();
         before();
         let result = call();
@@ -194,7 +194,7 @@ destroy_context!(aclrtDestroyContext, rtCtxDestroyEx);
 
 /// `aclInit`: without limits that can be enforced, it returns no device.
 pub unsafe extern "C" fn aclInit(configPath: *const core::ffi::c_char) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
+    catch_panic(ACL_ERROR_FAILURE, || {
         let result = call_real!(aclInit(configPath));
         if result == ACL_SUCCESS && Ascend::process().is_broken() {
             return ACL_ERROR_FAILURE;
@@ -207,7 +207,7 @@ macro_rules! finalizes {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: may end contexts. What it frees by the runtime is counted there.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
+            catch_panic(ACL_ERROR_FAILURE, || {
                 overhead::context_ends::<Ascend>(None);
                 call_real!($name($($arg),*))
             })
@@ -223,7 +223,7 @@ macro_rules! unloads {
     ($($name:ident($arg:ident: $ty:ty);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: handles of its functions may come again.")]
         pub unsafe extern "C" fn $name($arg: $ty) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || overhead::unloads::<Ascend>(|| call_real!($name($arg))))
+            catch_panic(ACL_ERROR_FAILURE, || overhead::unloads::<Ascend>(|| call_real!($name($arg))))
         }
     )*};
 }
@@ -234,7 +234,7 @@ unloads! {
 
 /// `rtDevBinaryUnRegister`: stubs of its functions may be registered for others.
 pub unsafe extern "C" fn rtDevBinaryUnRegister(hdl: *mut core::ffi::c_void) -> rtError_t {
-    shielded(ACL_ERROR_FAILURE, || {
+    catch_panic(ACL_ERROR_FAILURE, || {
         launch::forget_names(hdl as usize);
         overhead::unloads::<Ascend>(|| call_real!(rtDevBinaryUnRegister(hdl)))
     })
@@ -244,7 +244,7 @@ macro_rules! unloads_models {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: handles of its functions may come again. What it frees by the runtime is counted there.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
+            catch_panic(ACL_ERROR_FAILURE, || {
                 overhead::code_ends::<Ascend>();
                 call_real!($name($($arg),*))
             })
@@ -262,7 +262,7 @@ macro_rules! destroys_stream {
         #[doc = concat!("`", stringify!($name), "`: its handle may be another stream's next. What was being recorded on it, by a capture \
                          or for a model that is not complete, is recorded no more.")]
         pub unsafe extern "C" fn $name(stream: aclrtStream) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
+            catch_panic(ACL_ERROR_FAILURE, || {
                 let queue = stream as usize;
                 queue_ends::<Ascend>(queue);
                 let records = recording::RECORDINGS.began_on(queue);

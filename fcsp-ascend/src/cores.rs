@@ -8,7 +8,7 @@
 //! The number that a collective needs is not documented.
 
 use fcsp_hook::backend::Driver;
-use fcsp_hook::process::Scope;
+use fcsp_hook::process::Target;
 
 use crate::call_real;
 use crate::driver::HCCL;
@@ -70,7 +70,7 @@ pub fn apply(ordinal: i32) {
     if !asked() || !HCCL.loaded().is_null() {
         return;
     }
-    let Scope::On(device, _) = Ascend::process().scope_of(ordinal) else {
+    let Target::Device(device, _) = Ascend::process().target_of(ordinal) else {
         return;
     };
     let limits = Ascend::process()

@@ -11,8 +11,8 @@ use std::hash::DefaultHasher;
 use std::sync::Mutex;
 
 use fcsp_hook::compute::Drains;
-use fcsp_hook::launch::{self as hook, straight};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::launch::{self as hook, is_unthrottled};
+use fcsp_hook::setup::catch_panic;
 use fcsp_hook::thread::Launching;
 
 use crate::call_real;
@@ -25,7 +25,7 @@ use crate::vendor::Ascend;
 /// wrapper on this thread has already asked.
 #[inline(always)]
 fn passes() -> bool {
-    straight::<Ascend>() || Launching::is_up()
+    is_unthrottled::<Ascend>() || Launching::is_up()
 }
 
 /// Call that a wrapper makes in the end. A trait object: with a type for each of some sixty
@@ -158,7 +158,7 @@ macro_rules! launches {
             #[doc = concat!("`", stringify!($name), "`.")]
             $name($($arg: $ty),*) -> aclError,
             real::$name,
-            straight straight::<Ascend>(),
+            bypass is_unthrottled::<Ascend>(),
             // A layer under one that was asked.
             within Launching::is_up(),
             admitted {
@@ -331,7 +331,7 @@ fn waiting(drains: Drains, call: Call<'_>) -> aclError {
     let Some(_launching) = Launching::enter() else {
         return call();
     };
-    shielded(ACL_ERROR_FAILURE, || hook::waiting::<Ascend>(drains, call))
+    catch_panic(ACL_ERROR_FAILURE, || hook::waiting::<Ascend>(drains, call))
 }
 
 macro_rules! waits {

@@ -5,7 +5,7 @@ use fcsp_hook::backend::{Capture, Driver};
 use fcsp_hook::family::capture::{BesideCaptures, CaptureMode, beside};
 use fcsp_hook::launch;
 use fcsp_hook::recordings::{Origin, Question, Recordings};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::setup::catch_panic;
 use fcsp_hook::thread::Launching;
 
 use crate::call_real;
@@ -61,7 +61,7 @@ impl Capture for Ascend {
 
 /// Runs `call`, which begins to record on `stream`, for `model` if that is known.
 fn begins(stream: aclrtStream, model: usize, call: &dyn Fn() -> aclError) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
+    catch_panic(ACL_ERROR_FAILURE, || {
         if Ascend::process().is_free() {
             return call();
         }
@@ -107,7 +107,7 @@ begins! {
 /// Runs `call`, which ends a capture on `stream`, whether it succeeds or not, unless it came from
 /// the wrong thread.
 fn ends(stream: aclrtStream, call: &dyn Fn() -> aclError) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
+    catch_panic(ACL_ERROR_FAILURE, || {
         let queue = stream as usize;
         let was = RECORDINGS.began_on(queue);
         let result = call();
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn rtModelBindStream(
 
 /// Runs `call`; if it succeeds, what `ended` names is recorded no more.
 fn unbinds(ended: impl Fn(&Origin) -> bool, call: &dyn Fn() -> aclError) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
+    catch_panic(ACL_ERROR_FAILURE, || {
         let result = call();
         if result == ACL_SUCCESS {
             RECORDINGS.ended(ended);

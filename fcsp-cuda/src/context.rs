@@ -17,7 +17,9 @@ use fcsp_hook::overhead::{
 use crate::call_real;
 use crate::ffi::cuda::*;
 use crate::memory::graph::GRAPHS;
-use crate::vendor::{self, Cuda, Device, Inside, Scope, SetupOnce, scope, scope_of, shielded};
+use crate::vendor::{
+    self, Cuda, Device, Reentry, SetupOnce, Target, catch_panic, target, target_of,
+};
 
 fn primary_is_active(device: CUdevice) -> bool {
     let (mut flags, mut active) = (0, 0);
@@ -27,17 +29,17 @@ fn primary_is_active(device: CUdevice) -> bool {
 
 /// `cuDevicePrimaryCtxRetain`.
 pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUdevice) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuDevicePrimaryCtxRetain(pctx, dev));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         // SAFETY: read after the driver has written there with success.
         let made = || unsafe { *pctx } as usize;
-        let scope = scope_of(dev);
+        let target = target_of(dev);
         // One thread makes the context: who finds it there finds it counted.
-        let turn = match &scope {
-            Scope::On(device, _) => Some(device.context_turn()),
+        let turn = match &target {
+            Target::Device(device, _) => Some(device.context_turn()),
             _ => None,
         };
         let result = if turn.is_some() && primary_is_active(dev) {
@@ -46,7 +48,7 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(pctx: *mut CUcontext, dev: CUd
             let undo = || {
                 call_real!(cuDevicePrimaryCtxRelease_v2(dev));
             };
-            let result = makes_context(scope, call, made, undo);
+            let result = makes_context(target, call, made, undo);
             memory::or_wrong_argument::<Cuda>(result, || !pctx.is_null(), call, undo)
         };
         if result == CUDA_SUCCESS {
@@ -175,7 +177,7 @@ pub(crate) fn forget_in_child() {
 /// Runs `call`, which may end the primary context of `dev`; `surely` if it does whenever it
 /// succeeds.
 fn primary_ends(dev: CUdevice, surely: bool, call: &dyn Fn() -> CUresult) -> CUresult {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
     let Some(governed) = vendor::governed() else {
@@ -215,7 +217,7 @@ macro_rules! primary_ends {
     ($($name:ident $surely:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dev: CUdevice) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || primary_ends(dev, $surely, &|| call_real!($name(dev))))
+            catch_panic(CUDA_ERROR_UNKNOWN, || primary_ends(dev, $surely, &|| call_real!($name(dev))))
         }
     )*};
 }
@@ -237,15 +239,15 @@ macro_rules! create {
     ($($name:ident($pctx:ident $(, $arg:ident: $ty:ty)*; $flags:ident, $dev:ident);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($pctx: *mut CUcontext $(, $arg: $ty)*, $flags: u32, $dev: CUdevice) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($pctx $(, $arg)*, $flags, $dev));
-                let Some(_inside) = Inside::enter() else { return call() };
+                let Some(_inside) = Reentry::enter() else { return call() };
                 // SAFETY: read after the driver has written there with success.
                 let made = || unsafe { *$pctx } as usize;
                 let undo = || {
                     call_real!(cuCtxDestroy_v2(made() as CUcontext));
                 };
-                let result = makes_context(scope_of($dev), call, made, undo);
+                let result = makes_context(target_of($dev), call, made, undo);
                 memory::or_wrong_argument::<Cuda>(result, || !$pctx.is_null() && are_known($flags), call, undo)
             })
         }
@@ -265,12 +267,12 @@ pub unsafe extern "C" fn cuGreenCtxCreate(
     dev: CUdevice,
     flags: u32,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuGreenCtxCreate(phCtx, desc, dev, flags));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
-        takes_memory(scope_of(dev), call, || {
+        takes_memory(target_of(dev), call, || {
             // SAFETY: the driver has written there with success.
             let made = unsafe { *phCtx };
             call_real!(cuGreenCtxDestroy(made));
@@ -281,9 +283,9 @@ pub unsafe extern "C" fn cuGreenCtxCreate(
 /// `cuGreenCtxDestroy`: what was launched in it left events of ours in the context that the driver
 /// has for it.
 pub unsafe extern "C" fn cuGreenCtxDestroy(hCtx: CUgreenCtx) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuGreenCtxDestroy(hCtx));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let mut context: CUcontext = core::ptr::null_mut();
@@ -308,7 +310,7 @@ fn context_goes(ctx: CUcontext, call: &dyn Fn() -> CUresult) -> CUresult {
     }
     let mut device = None;
     if call_real!(cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS {
-        if let Scope::On(found, _) = scope() {
+        if let Target::Device(found, _) = target() {
             device = Some(found);
         }
         let mut popped = core::ptr::null_mut();
@@ -321,9 +323,9 @@ macro_rules! destroy {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: its memory goes with it.")]
         pub unsafe extern "C" fn $name(ctx: CUcontext) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name(ctx));
-                let Some(_inside) = Inside::enter() else { return call() };
+                let Some(_inside) = Reentry::enter() else { return call() };
                 context_goes(ctx, &call)
             })
         }
@@ -333,7 +335,7 @@ destroy!(cuCtxDestroy, cuCtxDestroy_v2);
 
 /// `cuCtxAttach`: the next detachment is not the last.
 pub unsafe extern "C" fn cuCtxAttach(pctx: *mut CUcontext, flags: u32) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuCtxAttach(pctx, flags));
         if result == CUDA_SUCCESS && vendor::governed().is_some() {
             // SAFETY: the driver has written there with success.
@@ -345,9 +347,9 @@ pub unsafe extern "C" fn cuCtxAttach(pctx: *mut CUcontext, flags: u32) -> CUresu
 
 /// `cuCtxDetach`: the last ends the context.
 pub unsafe extern "C" fn cuCtxDetach(ctx: CUcontext) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuCtxDetach(ctx));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         if !books().attached.less(ctx as usize) {
@@ -369,15 +371,15 @@ const LARGEST_STACK: u64 = 512 << 10;
 /// once. On an H100, 16 KiB instead of 1 KiB took 132 x 2048 x 15 KiB. It is therefore refused
 /// before the driver is called; the heap is checked likewise.
 pub unsafe extern "C" fn cuCtxSetLimit(limit: CUlimit, value: usize) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuCtxSetLimit(limit, value));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
-        let device = match scope() {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+        let device = match target() {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return CUDA_ERROR_OUT_OF_MEMORY,
         };
         let mut before = 0usize;
         call_real!(cuCtxGetLimit(&mut before, limit));
@@ -419,10 +421,10 @@ macro_rules! load_module {
     ($($name:ident($module:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($module: *mut CUmodule $(, $arg: $ty)*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($module $(, $arg)*));
-                let Some(_inside) = Inside::enter() else { return call() };
-                takes_memory(scope(), call, || {
+                let Some(_inside) = Reentry::enter() else { return call() };
+                takes_memory(target(), call, || {
                     // SAFETY: the driver has written there with success.
                     let made = unsafe { *$module };
                     call_real!(cuModuleUnload(made));
@@ -451,13 +453,13 @@ macro_rules! load_library {
             libraryOptionValues: *mut *mut c_void,
             numLibraryOptions: u32,
         ) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name(
                     library, $code, jitOptions, jitOptionsValues, numJitOptions, libraryOptions, libraryOptionValues,
                     numLibraryOptions
                 ));
-                let Some(_inside) = Inside::enter() else { return call() };
-                takes_memory(scope(), call, || {
+                let Some(_inside) = Reentry::enter() else { return call() };
+                takes_memory(target(), call, || {
                     // SAFETY: the driver has written there with success.
                     let made = unsafe { *library };
                     call_real!(cuLibraryUnload(made));
@@ -475,10 +477,10 @@ macro_rules! makes_stream {
     ($($name:ident($stream:ident $(, $arg:ident: $ty:ty)*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: every few streams the driver takes memory for them.")]
         pub unsafe extern "C" fn $name($stream: *mut CUstream $(, $arg: $ty)*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($stream $(, $arg)*));
-                let Some(_inside) = Inside::enter() else { return call() };
-                takes_memory(scope(), call, || {
+                let Some(_inside) = Reentry::enter() else { return call() };
+                takes_memory(target(), call, || {
                     // SAFETY: the driver has written there with success.
                     let made = unsafe { *$stream };
                     call_real!(cuStreamDestroy_v2(made));
@@ -497,9 +499,9 @@ macro_rules! destroys_stream {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: its handle may be another stream's next. A capture ends with its stream.")]
         pub unsafe extern "C" fn $name(hStream: CUstream) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let call = || call_real!($name(hStream));
-                let Some(inside) = Inside::enter() else { return call() };
+                let Some(inside) = Reentry::enter() else { return call() };
                 let queue = hStream as usize;
                 queue_ends::<Cuda>(queue);
                 let captures = GRAPHS.recordings().began_on(queue);
@@ -518,7 +520,7 @@ macro_rules! unloads {
     ($($name:ident($code:ident: $ty:ty);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: what the code took is given back.")]
         pub unsafe extern "C" fn $name($code: $ty) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || overhead::unloads::<Cuda>(|| call_real!($name($code))))
+            catch_panic(CUDA_ERROR_UNKNOWN, || overhead::unloads::<Cuda>(|| call_real!($name($code))))
         }
     )*};
 }
@@ -531,7 +533,7 @@ macro_rules! loads_lazily {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: loads code that was put off.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || overhead::loads_lazily::<Cuda>(|| call_real!($name($($arg),*))))
+            catch_panic(CUDA_ERROR_UNKNOWN, || overhead::loads_lazily::<Cuda>(|| call_real!($name($($arg),*))))
         }
     )*};
 }

@@ -5,7 +5,7 @@
 use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
 use fcsp_hook::family::capture::{BesideCaptures, CaptureMode, beside};
-use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
+use fcsp_hook::launch::{self, admits_graph, admits_kernel, is_graph_unthrottled, is_unthrottled};
 use fcsp_hook::memory;
 use fcsp_hook::observed;
 use fcsp_hook::recordings::Question;
@@ -14,7 +14,7 @@ use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
 use crate::memory::graph::GRAPHS;
-use crate::vendor::{Cuda, named, shielded};
+use crate::vendor::{Cuda, catch_panic, named};
 
 pub mod copies;
 pub mod legacy;
@@ -73,7 +73,7 @@ macro_rules! launch_kernel {
                 extra: *mut *mut core::ffi::c_void
             ) -> CUresult,
             real::$name,
-            straight straight::<Cuda>(),
+            bypass is_unthrottled::<Cuda>(),
             admitted admits_kernel::<Cuda>(
                 f as usize, volume(gridDimX, gridDimY, gridDimZ), named(hStream, $per_thread)
             ),
@@ -117,7 +117,7 @@ macro_rules! launch_cooperative {
 launch_cooperative!(cuLaunchCooperativeKernel: false, cuLaunchCooperativeKernel_ptsz: true);
 
 /// Blocks of a launch and its stream; `None` without a configuration, which is the driver's to
-/// complain of.
+/// log_refusal of.
 ///
 /// # Safety
 /// `config` is null or points to a configuration.
@@ -140,7 +140,7 @@ macro_rules! launch_ex {
                 extra: *mut *mut core::ffi::c_void
             ) -> CUresult,
             real::$name,
-            straight straight::<Cuda>(),
+            bypass is_unthrottled::<Cuda>(),
             // SAFETY: the caller passes a configuration or null, as the driver requires.
             admitted unsafe { shape(config) }.is_none_or(|(blocks, stream)| {
                 admits_kernel::<Cuda>(f as usize, blocks, named(stream, $per_thread))
@@ -164,11 +164,11 @@ macro_rules! graph_launch {
             #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
             $name(hGraph: CUgraphExec, hStream: CUstream) -> CUresult,
             real::$name,
-            straight straight_graph::<Cuda>(),
+            bypass is_graph_unthrottled::<Cuda>(),
             admitted admits_graph::<Cuda>(hGraph as usize, named(hStream, $per_thread)),
             asking launch::graph::<Cuda>(hGraph as usize, named(hStream, $per_thread), || {
                 if GRAPHS.any() {
-                    shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
+                    catch_panic(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
                 } else {
                     call_real!($name(hGraph, hStream))
                 }
@@ -185,7 +185,7 @@ macro_rules! graph_upload {
             if !GRAPHS.any() {
                 return call_real!($name(hGraph, hStream));
             }
-            shielded(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
+            catch_panic(CUDA_ERROR_UNKNOWN, || with_memory(hGraph, || call_real!($name(hGraph, hStream))))
         }
     )*};
 }

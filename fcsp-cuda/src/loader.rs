@@ -11,7 +11,7 @@ use core::ffi::{CStr, c_char, c_void};
 
 use fcsp_hook::backend::Driver;
 use fcsp_hook::lookup::Hooked;
-use fcsp_hook::setup::shielded;
+use fcsp_hook::setup::catch_panic;
 
 use crate::call_real;
 use crate::ffi::cuda::*;
@@ -82,7 +82,7 @@ unsafe fn swap_result(
     version: i32,
     flags: u64,
 ) -> CUresult {
-    shielded(result, || {
+    catch_panic(result, || {
         if result == CUDA_SUCCESS && !symbol.is_null() && !pfn.is_null() {
             // SAFETY: by this function's contract.
             unsafe {
@@ -97,7 +97,7 @@ unsafe fn swap_result(
 
 /// `cuInit`: without limits that can be enforced, it returns no device.
 pub unsafe extern "C" fn cuInit(flags: u32) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuInit(flags));
         if result == CUDA_SUCCESS && Cuda::process().is_broken() {
             return CUDA_ERROR_OPERATING_SYSTEM;

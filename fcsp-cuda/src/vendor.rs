@@ -3,7 +3,7 @@
 
 use fcsp_hook::backend::{Backend, Driver};
 use fcsp_hook::process::Process;
-pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
+pub use fcsp_hook::setup::{Reentry, SetupOnce, catch_panic, log_refusal, logging};
 
 use crate::ffi::cuda::*;
 
@@ -14,11 +14,11 @@ pub struct Cuda;
 /// A device that this process uses.
 pub type Device = fcsp_hook::device::Device<Cuda>;
 /// The target of a call in a memory wrapper.
-pub type Scope = fcsp_hook::process::Scope<Cuda>;
+pub type Target = fcsp_hook::process::Target<Cuda>;
 /// The state of this process.
 pub type Status = fcsp_hook::process::Status<Cuda>;
 /// A tenant's process and its devices.
-pub type Governed = fcsp_hook::process::Governed<Cuda>;
+pub type Managed = fcsp_hook::process::Managed<Cuda>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Cuda>;
 
@@ -45,31 +45,31 @@ impl Driver for Cuda {
 
 /// Returns the tenant's process, if this is one and the driver is initialised.
 #[inline]
-pub fn governed() -> Option<&'static Governed> {
+pub fn governed() -> Option<&'static Managed> {
     Cuda::process().governed()
 }
 
-/// Returns the scope of a call that concerns the current context's device.
+/// Returns the target of a call that concerns the current context's device.
 #[inline]
-pub fn scope() -> Scope {
-    Cuda::process().scope()
+pub fn target() -> Target {
+    Cuda::process().target()
 }
 
 /// Returns the same from inside a wrapper.
 #[inline]
-pub fn scope_inside(inside: &Inside) -> Scope {
-    Cuda::process().scope_inside(inside)
+pub fn target_inside(inside: &Reentry) -> Target {
+    Cuda::process().target_inside(inside)
 }
 
 /// Returns the same where the context does not matter: it may be 0.
 #[inline]
-pub fn scope_of_device(inside: &Inside) -> Scope {
-    Cuda::process().scope_of_device(inside)
+pub fn target_of_device(inside: &Reentry) -> Target {
+    Cuda::process().target_of_device(inside)
 }
 
-/// Returns the scope of a call that names its device.
-pub fn scope_of(ordinal: CUdevice) -> Scope {
-    Cuda::process().scope_of(ordinal)
+/// Returns the target of a call that names its device.
+pub fn target_of(ordinal: CUdevice) -> Target {
+    Cuda::process().target_of(ordinal)
 }
 
 /// Returns the true name of stream 0, which entry points of the per-thread kind take for another

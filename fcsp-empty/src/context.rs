@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering;
 use fcsp_hook::backend::Driver;
 use fcsp_hook::device::Device;
 use fcsp_hook::overhead::{context_died, context_ends, makes_context};
-use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::Target;
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::call_real;
 use crate::ffi::*;
@@ -20,14 +20,14 @@ fn context(ordinal: c_int) -> usize {
 
 /// `emptySetDevice`: the first in a process takes memory.
 pub unsafe extern "C" fn emptySetDevice(ordinal: c_int) -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         let call = || call_real!(emptySetDevice(ordinal));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
-        let scope = Empty::process().scope_of(ordinal);
-        let Scope::On(device, _) = scope else {
-            return makes_context(scope, call, || 0, || {});
+        let target = Empty::process().target_of(ordinal);
+        let Target::Device(device, _) = target else {
+            return makes_context(target, call, || 0, || {});
         };
         // One thread makes or ends the state at a time: who finds it there finds it counted.
         let _turn = device.context_turn();
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn emptySetDevice(ordinal: c_int) -> emptyStatus {
         let undo = || {
             call_real!(emptyReleaseDevice(ordinal));
         };
-        let result = makes_context(scope, call, || context(ordinal), undo);
+        let result = makes_context(target, call, || context(ordinal), undo);
         if result != EMPTY_SUCCESS {
             device.own.store(false, Ordering::Relaxed);
         }
@@ -48,9 +48,9 @@ pub unsafe extern "C" fn emptySetDevice(ordinal: c_int) -> emptyStatus {
 
 /// `emptyReleaseDevice`.
 pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         let call = || call_real!(emptyReleaseDevice(ordinal));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let governed = Empty::process().governed();
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
         context_ends::<Empty>(Some(context(ordinal)));
         let result = call();
         if result == EMPTY_SUCCESS
-            && let Scope::On(device, _) = Empty::process().scope_of(ordinal)
+            && let Target::Device(device, _) = Empty::process().target_of(ordinal)
         {
             device.own.store(false, Ordering::Relaxed);
             context_died::<Empty>(context(ordinal), Some(device));
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn emptyReleaseDevice(ordinal: c_int) -> emptyStatus {
 
 /// `emptyInit`: fails where the limits cannot be kept.
 pub unsafe extern "C" fn emptyInit() -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         let result = call_real!(emptyInit());
         if result == EMPTY_SUCCESS && Empty::process().is_broken() {
             return EMPTY_NOT_INITIALIZED;

@@ -5,8 +5,8 @@ use core::ffi::c_int;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::{Driver, MemoryReport};
 use fcsp_hook::info::own_processes;
-use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::Target;
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::call_real;
 use crate::ffi::*;
@@ -18,11 +18,11 @@ pub unsafe extern "C" fn emptyDeviceMemory(
     unused: *mut usize,
     total: *mut usize,
 ) -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         let result = call_real!(emptyDeviceMemory(device, unused, total));
         if result == EMPTY_SUCCESS
-            && let Some(_inside) = Inside::enter()
-            && let Scope::On(device, _) = Empty::process().scope_of(device)
+            && let Some(_inside) = Reentry::enter()
+            && let Target::Device(device, _) = Empty::process().target_of(device)
         {
             let usage = device.usage();
             // SAFETY: the driver has written to both with success.
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn emptyDeviceProcesses(
     bytes: *mut usize,
     count: *mut c_int,
 ) -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         // SAFETY: the caller says here how many entries it has room for; null is the driver's to
         // refuse.
         let room = unsafe { count.as_ref() }.map_or(0, |&room| room.max(0) as usize);

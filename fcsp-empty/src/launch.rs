@@ -4,8 +4,8 @@ use core::ffi::c_char;
 
 use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
-use fcsp_hook::launch::{self, admits_kernel, straight};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::launch::{self, admits_kernel, is_unthrottled};
+use fcsp_hook::setup::catch_panic;
 
 use crate::call_real;
 use crate::driver::real;
@@ -25,14 +25,14 @@ fcsp_hook::staged! {
     /// `emptyLaunch`.
     emptyLaunch(kernel: *const c_char, ns: u64) -> emptyStatus,
     real::emptyLaunch,
-    straight straight::<Empty>(),
+    bypass is_unthrottled::<Empty>(),
     admitted kernel.is_null() || admits_kernel::<Empty>(kernel as usize, 1, QUEUE),
     asking launch::kernel::<Empty>(kernel as usize, 1, QUEUE, || call_real!(emptyLaunch(kernel, ns)))
 }
 
 /// `emptySynchronize`.
 pub unsafe extern "C" fn emptySynchronize() -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         launch::waiting::<Empty>(Drains::Everything, || call_real!(emptySynchronize()))
     })
 }

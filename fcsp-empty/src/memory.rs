@@ -4,8 +4,8 @@ use core::convert::Infallible;
 use core::ffi::c_void;
 
 use fcsp_hook::backend::DriverMemory;
-use fcsp_hook::memory::{self, Given, Request};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::memory::{self, Freed, Request};
+use fcsp_hook::setup::catch_panic;
 
 use crate::call_real;
 use crate::ffi::*;
@@ -13,7 +13,7 @@ use crate::vendor::{Empty, Record};
 
 /// `emptyAlloc`: whole pages.
 pub unsafe extern "C" fn emptyAlloc(address: *mut *mut c_void, bytes: usize) -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         let pages = (bytes.max(1) as u64)
             .checked_next_multiple_of(4096)
             .unwrap_or(u64::MAX);
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn emptyAlloc(address: *mut *mut c_void, bytes: usize) -> 
 
 /// `emptyFree`.
 pub unsafe extern "C" fn emptyFree(address: *mut c_void) -> emptyStatus {
-    shielded(EMPTY_UNKNOWN, || {
+    catch_panic(EMPTY_UNKNOWN, || {
         memory::free::<Empty>(address as u64, || call_real!(emptyFree(address)))
     })
 }
@@ -43,11 +43,11 @@ pub unsafe extern "C" fn emptyFree(address: *mut c_void) -> emptyStatus {
 impl DriverMemory for Empty {
     type Origin = Infallible;
 
-    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+    fn leaves(_record: &Record, origin: &Infallible) -> Freed {
         match *origin {}
     }
 
-    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+    fn stays(_record: &Record, origin: &Infallible, _given: Freed) {
         match *origin {}
     }
 }

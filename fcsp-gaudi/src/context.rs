@@ -10,8 +10,8 @@ use fcsp_hook::backend::{Devices, Driver};
 use fcsp_hook::device::Device;
 use fcsp_hook::memory;
 use fcsp_hook::overhead::{context_ends, context_left, made_context};
-use fcsp_hook::process::{Governed, Scope, Status};
-use fcsp_hook::setup::{Inside, complain, shielded};
+use fcsp_hook::process::{Managed, Status, Target};
+use fcsp_hook::setup::{Reentry, catch_panic, log_refusal};
 
 use crate::call_real;
 use crate::device::{self, Card, find_acquired};
@@ -57,12 +57,12 @@ impl Wanted {
 /// Acquires a card by `call`, which is the program's own call, or by its module after waiting for
 /// it.
 fn acquire(pDeviceId: *mut synDeviceId, wanted: Wanted, call: impl Fn() -> synStatus) -> synStatus {
-    shielded(synFail, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(synFail, || {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let governed = match Gaudi::process().status() {
-            Some(Status::Governed(governed)) => governed,
+            Some(Status::Managed(governed)) => governed,
             // Limits that cannot be enforced: no card is available.
             Some(Status::Broken(_)) => return synNoDeviceFound,
             _ => return call(),
@@ -91,7 +91,7 @@ struct Candidate {
 }
 
 fn in_turn(
-    governed: &'static Governed<Gaudi>,
+    governed: &'static Managed<Gaudi>,
     pDeviceId: *mut synDeviceId,
     wanted: Wanted,
     call: &dyn Fn() -> synStatus,
@@ -122,7 +122,7 @@ fn in_turn(
     }
     let about = describe(&state, &candidates);
     let Some(patience) = patience() else {
-        complain(&format!(
+        log_refusal(&format!(
             "{about}. A Gaudi card belongs to one process at a time and cannot be shared; \
              {WAIT_VARIABLE}=SECONDS or {WAIT_VARIABLE}=forever waits for it"
         ));
@@ -133,7 +133,7 @@ fn in_turn(
             return result;
         }
     }
-    complain(&format!("waits: {about}"));
+    log_refusal(&format!("waits: {about}"));
     let begun = now_ns();
     let elapsed = || Duration::from_nanos(now_ns().saturating_sub(begun));
     let mut pause = SOONEST;
@@ -145,7 +145,7 @@ fn in_turn(
             let tried = call_real!(synDeviceAcquireByModuleId(pDeviceId, one.card.module));
             if tried != synNoDeviceFound {
                 let seconds = elapsed().as_secs_f64();
-                complain(&format!(
+                log_refusal(&format!(
                     "has module {} after {seconds:.1} s",
                     one.card.module
                 ));
@@ -153,7 +153,7 @@ fn in_turn(
             }
         }
         if elapsed() >= patience {
-            complain(&format!(
+            log_refusal(&format!(
                 "gives up after {} s: {about}",
                 patience.as_secs_f64()
             ));
@@ -166,7 +166,7 @@ fn in_turn(
 }
 
 /// Returns the tenant's share of a card, of which only the priority counts here.
-fn share(governed: &'static Governed<Gaudi>, card: &Card) -> Params {
+fn share(governed: &'static Managed<Gaudi>, card: &Card) -> Params {
     let limits = governed.tenant.limits().map(|(_, limits)| limits);
     let params = limits
         .ok()
@@ -195,7 +195,7 @@ pub fn read_wait(value: &str) -> Result<Option<Duration>, String> {
 /// Returns the time to wait; `None` for no wait.
 fn patience() -> Option<Duration> {
     read_wait(&std::env::var(WAIT_VARIABLE).ok()?).unwrap_or_else(|error| {
-        complain(&format!("{error}: not waiting"));
+        log_refusal(&format!("{error}: not waiting"));
         None
     })
 }
@@ -236,7 +236,7 @@ fn holder(state: &StateDir, card: &Card) -> Option<String> {
 
 /// Enters the card that Synapse has just given to this process, or gives it back where its limits
 /// cannot be kept.
-fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
+fn admit(governed: &'static Managed<Gaudi>, wanted: Wanted) -> synStatus {
     let known = match wanted.ordinals()[..] {
         [only] => Some(only),
         _ => find_acquired(),
@@ -247,24 +247,24 @@ fn admit(governed: &'static Governed<Gaudi>, wanted: Wanted) -> synStatus {
     };
     let Some(ordinal) = known else {
         release();
-        complain("which card was acquired cannot be told, so no limit can be kept on it");
+        log_refusal("which card was acquired cannot be told, so no limit can be kept on it");
         return synNoDeviceFound;
     };
-    let scope = Gaudi::process().scope_of(ordinal);
-    if !matches!(scope, Scope::On(..)) {
+    let target = Gaudi::process().target_of(ordinal);
+    if !matches!(target, Target::Device(..)) {
         release();
         return synNoDeviceFound;
     }
     if let Some(card) = device::find(ordinal) {
         let share = share(governed, card);
         if share.mode != Mode::None && share.quota < fcsp_core::units::WHOLE {
-            complain(
+            log_refusal(
                 "a compute limit has no effect on Gaudi: the process that has a card has all of its time",
             );
         }
     }
     set_acquired(Some(ordinal));
-    made_context(scope, context(ordinal), release)
+    made_context(target, context(ordinal), release)
 }
 
 /// `synDeviceAcquireByDeviceType`: the first that is free.
@@ -304,8 +304,8 @@ pub unsafe extern "C" fn synDeviceAcquire(
 
 /// Releases the card by `call`, and everything in its memory.
 fn let_go(call: impl Fn() -> synStatus) -> synStatus {
-    shielded(synFail, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(synFail, || {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let found = vendor::acquired().zip(Gaudi::process().governed());

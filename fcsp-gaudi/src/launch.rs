@@ -5,8 +5,8 @@
 //! to the driver.
 
 use fcsp_hook::backend::Capture;
-use fcsp_hook::launch::{self, admits_graph, straight};
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::launch::{self, admits_graph, is_unthrottled};
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::call_real;
 use crate::driver::real;
@@ -29,13 +29,13 @@ macro_rules! launches {
                 recipe: synRecipeHandle, $($arg: $ty),*
             ) -> synStatus,
             real::$name,
-            straight straight::<Gaudi>(),
-            within Inside::is_up(),
+            bypass is_unthrottled::<Gaudi>(),
+            within Reentry::is_up(),
             admitted admits_graph::<Gaudi>(recipe as usize, streamHandle as usize),
-            mark Inside::raise(),
+            mark Reentry::raise(),
             asking {
                 let call = || call_real!($name(streamHandle, tensors, count, workspace, recipe, $($arg),*));
-                let Some(_inside) = Inside::enter() else { return call() };
+                let Some(_inside) = Reentry::enter() else { return call() };
                 launch::graph::<Gaudi>(recipe as usize, streamHandle as usize, call)
             }
         }
@@ -50,7 +50,7 @@ launches! {
 
 /// `synRecipeDestroy`: its handle may be another recipe's next, whose cost is its own.
 pub unsafe extern "C" fn synRecipeDestroy(recipeHandle: synRecipeHandle) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         launch::graph_ends::<Gaudi>(recipeHandle as usize);
         call_real!(synRecipeDestroy(recipeHandle))
     })

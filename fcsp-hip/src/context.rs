@@ -20,13 +20,13 @@ use crate::driver::real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
 use crate::memory::graph::GRAPHS;
-use crate::vendor::{self, Hip, Inside, Scope, context_of, scope, shielded};
+use crate::vendor::{self, Hip, Reentry, Target, catch_panic, context_of, target};
 
 /// Runs `call`, which resets a device: its memory is gone then, ours and the runtime's own, and so
 /// are its streams, events, pools and code. Another thread may use the device anew before the call
 /// comes back; what it takes then is not forgotten.
 fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipError_t {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
     let Some(governed) = vendor::governed() else {
@@ -63,7 +63,7 @@ fn resets(ordinal: Option<hipDevice_t>, call: &dyn Fn() -> hipError_t) -> hipErr
 
 /// `hipDeviceReset`.
 pub unsafe extern "C" fn hipDeviceReset() -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let mut ordinal = 0;
         let known = call_real!(hipGetDevice(&mut ordinal)) == hipSuccess;
         resets(known.then_some(ordinal), &|| call_real!(hipDeviceReset()))
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn hipDeviceReset() -> hipError_t {
 
 /// `hipDevicePrimaryCtxReset`.
 pub unsafe extern "C" fn hipDevicePrimaryCtxReset(dev: hipDevice_t) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         resets(Some(dev), &|| call_real!(hipDevicePrimaryCtxReset(dev)))
     })
 }
@@ -82,8 +82,8 @@ macro_rules! may_end {
         #[doc = concat!("`", stringify!($name), "`: a shell around the device's own context. Should a version of the runtime let that go, \
                          no event of ours is in it.")]
         pub unsafe extern "C" fn $name($arg: $ty) -> hipError_t {
-            shielded(hipErrorUnknown, || {
-                if let Some(_inside) = Inside::enter() {
+            catch_panic(hipErrorUnknown, || {
+                if let Some(_inside) = Reentry::enter() {
                     context_ends::<Hip>(None);
                 }
                 call_real!($name($arg))
@@ -100,9 +100,9 @@ macro_rules! destroys_stream {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: its handle may be another stream's next. A capture ends with its stream.")]
         pub unsafe extern "C" fn $name(stream: hipStream_t) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 let call = || call_real!($name(stream));
-                let Some(inside) = Inside::enter() else { return call() };
+                let Some(inside) = Reentry::enter() else { return call() };
                 let queue = stream as usize;
                 queue_ends::<Hip>(queue);
                 let captures = GRAPHS.recordings().began_on(queue);
@@ -121,10 +121,10 @@ macro_rules! begins {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: may be the first call that uses the device.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 let result = call_real!($name($($arg),*));
-                let Some(_inside) = Inside::enter() else { return result };
-                if result == hipSuccess && matches!(scope(), Scope::Refuse) {
+                let Some(_inside) = Reentry::enter() else { return result };
+                if result == hipSuccess && matches!(target(), Target::Deny) {
                     return answered(hipErrorOutOfMemory);
                 }
                 result
@@ -139,15 +139,15 @@ begins! {
 /// `hipDeviceSetLimit`: a larger stack costs its bytes for every thread the device can hold at
 /// once, so it is refused before it is asked for; the heap is checked likewise.
 pub unsafe extern "C" fn hipDeviceSetLimit(limit: hipLimit_t, value: usize) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let call = || call_real!(hipDeviceSetLimit(limit, value));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
-        let device = match scope() {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return answered(hipErrorOutOfMemory),
+        let device = match target() {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return answered(hipErrorOutOfMemory),
         };
         let mut before = 0usize;
         call_real!(hipDeviceGetLimit(&mut before, limit));
@@ -188,10 +188,10 @@ macro_rules! loads {
     ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) undone by $undo:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: takes memory of the runtime's own.")]
         pub unsafe extern "C" fn $name($place: *mut $handle $(, $arg: $ty)*) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 let call = || call_real!($name($place $(, $arg)*));
-                let Some(_inside) = Inside::enter() else { return call() };
-                answered(takes_memory(scope(), call, || {
+                let Some(_inside) = Reentry::enter() else { return call() };
+                answered(takes_memory(target(), call, || {
                     // SAFETY: the runtime has written there with success.
                     let made = unsafe { *$place };
                     call_real!($undo(made));
@@ -224,7 +224,7 @@ macro_rules! unloads {
     ($($name:ident($code:ident: $ty:ty);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: what the code took is given back.")]
         pub unsafe extern "C" fn $name($code: $ty) -> hipError_t {
-            shielded(hipErrorUnknown, || overhead::unloads::<Hip>(|| call_real!($name($code))))
+            catch_panic(hipErrorUnknown, || overhead::unloads::<Hip>(|| call_real!($name($code))))
         }
     )*};
 }
@@ -236,7 +236,7 @@ unloads! {
 /// `__hipUnregisterFatBinary`: a library is unloaded, and the addresses of its host functions may
 /// be another's next.
 pub unsafe extern "C" fn __hipUnregisterFatBinary(modules: *mut *mut c_void) {
-    shielded((), || {
+    catch_panic((), || {
         code_ends::<Hip>();
         if let Some(real) = real::__hipUnregisterFatBinary.get() {
             // SAFETY: the caller vouches for the argument, as it would to the runtime.
@@ -249,7 +249,7 @@ macro_rules! loads_lazily {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: loads code that was put off.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
-            shielded(hipErrorUnknown, || answered(overhead::loads_lazily::<Hip>(|| call_real!($name($($arg),*)))))
+            catch_panic(hipErrorUnknown, || answered(overhead::loads_lazily::<Hip>(|| call_real!($name($($arg),*)))))
         }
     )*};
 }

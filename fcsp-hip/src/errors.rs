@@ -5,7 +5,7 @@ use core::cell::Cell;
 
 use crate::call_real;
 use crate::ffi::hip::*;
-use crate::vendor::shielded;
+use crate::vendor::catch_panic;
 
 thread_local! {
     /// The last refusal that nobody has asked for yet.
@@ -57,7 +57,7 @@ macro_rules! last_error {
     ($($name:ident: $forget:literal;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name() -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 let result = call_real!($name());
                 let refused = last($forget);
                 if result == hipSuccess { refused } else { result }

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::Drains;
 use fcsp_hook::family::capture::{BesideCaptures, CaptureMode, beside};
-use fcsp_hook::launch::{self, admits_graph, admits_kernel, straight, straight_graph};
+use fcsp_hook::launch::{self, admits_graph, admits_kernel, is_graph_unthrottled, is_unthrottled};
 use fcsp_hook::memory;
 use fcsp_hook::observed;
 use fcsp_hook::recordings::Question;
@@ -18,7 +18,7 @@ use crate::errors::answered;
 use crate::events::HOST_FUNCTION;
 use crate::ffi::hip::*;
 use crate::memory::graph::GRAPHS;
-use crate::vendor::{Hip, Inside, named, shielded};
+use crate::vendor::{Hip, Reentry, catch_panic, named};
 
 pub mod copies;
 pub mod legacy;
@@ -52,7 +52,7 @@ fn kernel(
     per_thread: bool,
     call: impl Fn() -> hipError_t,
 ) -> hipError_t {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
     launch::kernel::<Hip>(function, blocks, named(stream, per_thread), call)
@@ -94,11 +94,11 @@ macro_rules! launches {
             #[doc = concat!("`", stringify!($name), "`.")]
             $name($($arg: $ty),*) -> hipError_t,
             real::$name,
-            straight straight::<Hip>(),
+            bypass is_unthrottled::<Hip>(),
             // What the runtime calls of itself.
-            within Inside::is_up(),
+            within Reentry::is_up(),
             admitted admits_kernel::<Hip>($function, $blocks, named($stream, $per_thread)),
-            mark Inside::raise(),
+            mark Reentry::raise(),
             asking kernel($function, $blocks, $stream, $per_thread, || call_real!($name($($arg),*)))
         }
     )*};
@@ -151,12 +151,12 @@ macro_rules! launches_by {
             #[doc = concat!("`", stringify!($name), "`.")]
             $name($config: *const $ty, $($arg: $arg_ty),*) -> hipError_t,
             real::$name,
-            straight straight::<Hip>(),
-            within Inside::is_up(),
+            bypass is_unthrottled::<Hip>(),
+            within Reentry::is_up(),
             // SAFETY: the caller passes a configuration or null, as the runtime requires.
             admitted unsafe { $config.as_ref() }
                 .is_some_and(|$shape| admits_kernel::<Hip>($function, $blocks, named($shape.$stream, false))),
-            mark Inside::raise(),
+            mark Reentry::raise(),
             asking {
                 let call = || call_real!($name($config, $($arg),*));
                 // SAFETY: as above.
@@ -181,16 +181,16 @@ macro_rules! graph_launch {
             #[doc = concat!("`", stringify!($name), "`: one key each graph; memory nodes take their memory here.")]
             $name(graphExec: hipGraphExec_t, hStream: hipStream_t) -> hipError_t,
             real::$name,
-            straight straight_graph::<Hip>(),
-            within Inside::is_up(),
+            bypass is_graph_unthrottled::<Hip>(),
+            within Reentry::is_up(),
             admitted admits_graph::<Hip>(graphExec as usize, named(hStream, $per_thread)),
-            mark Inside::raise(),
+            mark Reentry::raise(),
             asking {
                 let call = || call_real!($name(graphExec, hStream));
-                let Some(_inside) = Inside::enter() else { return call() };
+                let Some(_inside) = Reentry::enter() else { return call() };
                 launch::graph::<Hip>(graphExec as usize, named(hStream, $per_thread), || {
                     if GRAPHS.any() {
-                        answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
+                        answered(catch_panic(hipErrorUnknown, || with_memory(graphExec, call)))
                     } else {
                         call()
                     }
@@ -210,10 +210,12 @@ pub unsafe extern "C" fn hipGraphUpload(
     if !GRAPHS.any() {
         return call();
     }
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
-    answered(shielded(hipErrorUnknown, || with_memory(graphExec, call)))
+    answered(catch_panic(hipErrorUnknown, || {
+        with_memory(graphExec, call)
+    }))
 }
 
 fn with_memory(executable: hipGraphExec_t, call: impl Fn() -> hipError_t) -> hipError_t {
@@ -240,9 +242,9 @@ observed! {
 /// `hipDeviceSynchronize`: the host waits. Also how programs make the runtime start, which then
 /// takes memory for itself.
 pub unsafe extern "C" fn hipDeviceSynchronize() -> hipError_t {
-    shielded(hipErrorUnknown, || {
-        if let Some(_inside) = Inside::enter()
-            && matches!(crate::vendor::scope(), crate::vendor::Scope::Refuse)
+    catch_panic(hipErrorUnknown, || {
+        if let Some(_inside) = Reentry::enter()
+            && matches!(crate::vendor::target(), crate::vendor::Target::Deny)
         {
             return answered(hipErrorOutOfMemory);
         }

@@ -12,7 +12,7 @@ use fcsp_hook::lookup::Hooked;
 
 use crate::call_real;
 use crate::ffi::hip::*;
-use crate::vendor::{Hip, governed_or_unknown, shielded};
+use crate::vendor::{Hip, catch_panic, governed_or_unknown};
 
 /// `hipGetProcAddress` and `hipGetDriverEntryPoint`: names mean the variants for streams of
 /// threads.
@@ -91,7 +91,7 @@ unsafe fn swap_result(
     version: i32,
     per_thread: bool,
 ) -> hipError_t {
-    shielded(result, || {
+    catch_panic(result, || {
         if result == hipSuccess && !symbol.is_null() && !pfn.is_null() {
             // SAFETY: by this function's contract.
             unsafe {
@@ -106,7 +106,7 @@ unsafe fn swap_result(
 
 /// `hipInit`: without limits that can be enforced, it returns no device.
 pub unsafe extern "C" fn hipInit(flags: u32) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let result = call_real!(hipInit(flags));
         if result == hipSuccess && !governed_or_unknown() {
             return hipErrorOperatingSystem;

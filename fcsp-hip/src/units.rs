@@ -25,7 +25,9 @@ use fcsp_hook::overhead::takes_memory;
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{self, Hip, Inside, Scope, attribute, complain, scope, scope_of, shielded};
+use crate::vendor::{
+    self, Hip, Reentry, Target, attribute, catch_panic, log_refusal, target, target_of,
+};
 
 /// ROCr's variable that limits a process to some units: sets of `device:units`, separated by
 /// semicolons. Devices go by their place among the devices that `ROCR_VISIBLE_DEVICES` leaves.
@@ -83,7 +85,7 @@ pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
     let claim = match claims::read(&StateDir::locate(), &device.uuid, tenant) {
         Ok(claim) => claim?,
         Err(error) => {
-            complain(&format!("compute units not kept: {error}"));
+            log_refusal(&format!("compute units not kept: {error}"));
             return None;
         }
     };
@@ -94,7 +96,7 @@ pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
     if kept {
         return Some(claim);
     }
-    complain(&format!(
+    log_refusal(&format!(
         "compute units not kept: {VARIABLE} is not what `fcsp run` set, {}",
         claim.set
     ));
@@ -103,8 +105,8 @@ pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
 
 /// Returns the number of processors to report for a device; `None` to report the true one.
 pub(crate) fn processors(ordinal: hipDevice_t) -> Option<i32> {
-    let _inside = Inside::enter()?;
-    let Scope::On(device, _) = scope_of(ordinal) else {
+    let _inside = Reentry::enter()?;
+    let Target::Device(device, _) = target_of(ordinal) else {
         return None;
     };
     let claim = device.own.units.as_ref()?;
@@ -143,13 +145,13 @@ pub unsafe extern "C" fn hipExtStreamCreateWithCUMask(
     cuMaskSize: uint32_t,
     cuMask: *const uint32_t,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(hipErrorUnknown, || {
+        let Some(_inside) = Reentry::enter() else {
             return call_real!(hipExtStreamCreateWithCUMask(stream, cuMaskSize, cuMask));
         };
-        let scope = scope();
-        let claim = match &scope {
-            Scope::On(device, _) => device.own.units.as_ref(),
+        let target = target();
+        let claim = match &target {
+            Target::Device(device, _) => device.own.units.as_ref(),
             _ => None,
         };
         let mask = claim.filter(|_| !cuMask.is_null()).and_then(|claim| {
@@ -167,7 +169,7 @@ pub unsafe extern "C" fn hipExtStreamCreateWithCUMask(
             )),
             None => call_real!(hipExtStreamCreateWithCUMask(stream, cuMaskSize, cuMask)),
         };
-        answered(takes_memory(scope, call, || {
+        answered(takes_memory(target, call, || {
             // SAFETY: the runtime has written there with success.
             let made = unsafe { *stream };
             call_real!(hipStreamDestroy(made));
@@ -181,20 +183,20 @@ pub unsafe extern "C" fn hipExtStreamGetCUMask(
     cuMaskSize: uint32_t,
     cuMask: *mut uint32_t,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let result = call_real!(hipExtStreamGetCUMask(stream, cuMaskSize, cuMask));
         if result != hipSuccess || cuMask.is_null() {
             return result;
         }
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return result;
         };
         let mut ordinal = 0;
-        let scope = match call_real!(hipStreamGetDevice(stream, &mut ordinal)) {
-            hipSuccess => scope_of(ordinal),
-            _ => scope(),
+        let target = match call_real!(hipStreamGetDevice(stream, &mut ordinal)) {
+            hipSuccess => target_of(ordinal),
+            _ => target(),
         };
-        if let Scope::On(device, _) = scope
+        if let Target::Device(device, _) = target
             && let Some(claim) = &device.own.units
         {
             for word in 0..cuMaskSize {

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use fcsp_hook::backend::{Backend, Driver};
 use fcsp_hook::overhead;
 use fcsp_hook::process::Process;
-pub use fcsp_hook::setup::{Inside, SetupOnce, complain, logging, shielded};
+pub use fcsp_hook::setup::{Reentry, SetupOnce, catch_panic, log_refusal, logging};
 
 use crate::call_real;
 use crate::ffi::hip::*;
@@ -18,11 +18,11 @@ pub struct Hip;
 /// A device that this process uses.
 pub type Device = fcsp_hook::device::Device<Hip>;
 /// The target of a call in a memory wrapper.
-pub type Scope = fcsp_hook::process::Scope<Hip>;
+pub type Target = fcsp_hook::process::Target<Hip>;
 /// The state of this process.
 pub type Status = fcsp_hook::process::Status<Hip>;
 /// A tenant's process and its devices.
-pub type Governed = fcsp_hook::process::Governed<Hip>;
+pub type Managed = fcsp_hook::process::Managed<Hip>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<Hip>;
 
@@ -60,7 +60,7 @@ pub fn context_of(ordinal: i32) -> usize {
 
 /// Returns the tenant's process, if this is one.
 #[inline]
-pub fn governed() -> Option<&'static Governed> {
+pub fn governed() -> Option<&'static Managed> {
     Hip::process().governed()
 }
 
@@ -69,42 +69,44 @@ pub fn governed_or_unknown() -> bool {
     !Hip::process().is_broken()
 }
 
-/// Returns the scope of a call that concerns the current device.
+/// Returns the target of a call that concerns the current device.
 #[inline]
-pub fn scope() -> Scope {
-    used(Hip::process().scope())
+pub fn target() -> Target {
+    used(Hip::process().target())
 }
 
 /// Returns the same from inside a wrapper. A process that has just one device is on it, and its
 /// context is known by its ordinal: the runtime need not be asked.
 #[inline]
-pub fn scope_inside(inside: &Inside) -> Scope {
-    match Hip::process().scope_of_device(inside) {
-        Scope::On(device, _) => used(Scope::On(device, context_of(device.ordinal))),
+pub fn target_inside(inside: &Reentry) -> Target {
+    match Hip::process().target_of_device(inside) {
+        Target::Device(device, _) => used(Target::Device(device, context_of(device.ordinal))),
         other => other,
     }
 }
 
-/// Returns the scope of a call that names its device.
-pub fn scope_of(ordinal: hipDevice_t) -> Scope {
-    Hip::process().scope_of(ordinal)
+/// Returns the target of a call that names its device.
+pub fn target_of(ordinal: hipDevice_t) -> Target {
+    Hip::process().target_of(ordinal)
 }
 
 /// Charges the runtime's own memory on first use. That call makes the runtime take memory there for
 /// itself, whatever the call is. That is charged before the call itself is looked at, and refused
 /// with it where there is no room.
 #[inline]
-fn used(scope: Scope) -> Scope {
-    match scope {
+fn used(target: Target) -> Target {
+    match target {
         // Acquire pairs with the Release below: who finds the device in use also finds its memory
         // charged.
-        Scope::On(device, _) if !device.own.in_use.load(Ordering::Acquire) => first_use(device),
-        scope => scope,
+        Target::Device(device, _) if !device.own.in_use.load(Ordering::Acquire) => {
+            first_use(device)
+        }
+        target => target,
     }
 }
 
 #[cold]
-fn first_use(device: &'static Device) -> Scope {
+fn first_use(device: &'static Device) -> Target {
     let context = context_of(device.ordinal);
     // A question that needs the device and changes nothing.
     let call = || {
@@ -113,16 +115,16 @@ fn first_use(device: &'static Device) -> Scope {
     };
     let _turn = device.context_turn();
     if device.own.in_use.load(Ordering::Acquire) {
-        return Scope::On(device, context);
+        return Target::Device(device, context);
     }
-    let result = overhead::makes_context(Scope::On(device, context), call, || context, || {});
+    let result = overhead::makes_context(Target::Device(device, context), call, || context, || {});
     if result == hipErrorOutOfMemory {
-        return Scope::Refuse;
+        return Target::Deny;
     }
     if result == hipSuccess {
         device.own.in_use.store(true, Ordering::Release);
     }
-    Scope::On(device, context)
+    Target::Device(device, context)
 }
 
 /// Returns the true name of stream 0, which entry points of the per-thread kind take for another

@@ -24,7 +24,7 @@ use fcsp_core::device::DeviceIdentity;
 use fcsp_core::units::{Ppm, WHOLE};
 
 use crate::device::{Device, Listed};
-use crate::memory::{Given, Record};
+use crate::memory::{Freed, Record};
 use crate::process::Process;
 
 /// Progress of the device with an event.
@@ -133,7 +133,7 @@ pub trait MemoryReport: Driver {
     }
     /// Returns the used bytes of the device that the management library attributes to no visible
     /// process. Processes that a PID namespace hides are included.
-    fn of_nobody(_device: &DeviceIdentity) -> Option<u64> {
+    fn unattributed_bytes(_device: &DeviceIdentity) -> Option<u64> {
         None
     }
 }
@@ -167,7 +167,7 @@ pub trait DriverMemory: Driver {
     }
     /// Enters the bytes that pools and graphs have reserved by now. Part of
     /// [`DriverMemory::refresh`] and of every measurement, so it must not measure.
-    fn settle_pools(_device: &Device<Self>)
+    fn reconcile_pools(_device: &Device<Self>)
     where
         Self: Backend,
     {
@@ -182,12 +182,12 @@ pub trait DriverMemory: Driver {
     }
     /// Returns the bytes that the driver will release with an allocation from a source of the
     /// backend's own. Called before the free, or after its context is gone.
-    fn leaves(record: &Record<Self>, origin: &Self::Origin) -> Given
+    fn leaves(record: &Record<Self>, origin: &Self::Origin) -> Freed
     where
         Self: Backend;
     /// Rolls [`DriverMemory::leaves`] back, which returned `given`: the driver did not free the
     /// allocation.
-    fn stays(_record: &Record<Self>, _origin: &Self::Origin, _given: Given)
+    fn stays(_record: &Record<Self>, _origin: &Self::Origin, _given: Freed)
     where
         Self: Backend,
     {
@@ -196,7 +196,7 @@ pub trait DriverMemory: Driver {
     fn context_died(_context: usize) {}
     /// Notes that memory was freed which is in no record.
     #[inline]
-    fn freed_unknown() {}
+    fn freed_untracked() {}
     /// Notes that the host has waited for the device: pools may hold less.
     #[inline]
     fn after_synchronisation() {}

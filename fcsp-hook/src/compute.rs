@@ -23,20 +23,20 @@ use fcsp_core::tenant::Tenant;
 
 use crate::backend::Backend;
 use crate::ranks;
-use crate::setup::complain;
+use crate::setup::log_refusal;
 
+mod cost_model;
 mod ends;
 mod events;
+mod fences;
 mod functions;
-mod marks;
-mod prices;
 mod reconcile;
 mod timing;
 
+use cost_model::{CostModel, Key};
 use events::Events;
-pub use functions::{Functions, Known};
-use marks::{Marks, Since};
-use prices::{Key, Prices};
+use fences::{Fences, Since};
+pub use functions::{Functions, LaunchInfo};
 use timing::{Others, Timing};
 
 /// Time for which a thread polls a marker and yields its core before it sleeps between questions,
@@ -52,12 +52,12 @@ const DRAIN_NS: u64 = 2_000_000;
 #[derive(Debug)]
 pub struct Compute<B: Backend> {
     limiter: B::Limiter,
-    prices: Prices,
+    costs: CostModel,
     /// Classes and names of function handles and executable graphs.
     pub functions: Functions<B::Classifier>,
     timing: Timing,
     events: Events,
-    marks: Marks,
+    fences: Fences,
     /// Charges of the tenant's other processes at the last look, and the instant until which their
     /// work may be on the device, ns.
     siblings: AtomicU64,
@@ -126,7 +126,7 @@ impl<B: Backend> Compute<B> {
                 params,
                 wait_word: &slot.waiting_since,
             },
-            &complain,
+            &log_refusal,
         )?;
         let made = Self::with_limiter(limiter, &slot.stopped);
         ranks::device_opened();
@@ -141,11 +141,11 @@ impl<B: Backend> Compute<B> {
     fn with_limiter(limiter: Box<B::Limiter>, stopped: &'static AtomicU64) -> Box<Self> {
         Box::new(Self {
             limiter: *limiter,
-            prices: Prices::default(),
+            costs: CostModel::default(),
             functions: Functions::default(),
             timing: Timing::default(),
             events: Events::default(),
-            marks: Marks::default(),
+            fences: Fences::default(),
             siblings: AtomicU64::new(0),
             siblings_until: AtomicU64::new(0),
             several_queues: AtomicBool::new(false),
@@ -188,7 +188,7 @@ impl<B: Backend> Compute<B> {
     /// Otherwise returns false: [`Compute::submit`] it.
     #[inline(always)]
     pub fn admits(&self, key: u64, queue: usize) -> bool {
-        let Some((cost, _)) = self.prices.told(key) else {
+        let Some((cost, _)) = self.costs.told(key) else {
             return false;
         };
         let line = self.limiter.line();
@@ -202,13 +202,13 @@ impl<B: Backend> Compute<B> {
     /// Submits `work` on `queue` through `call`, when the gate says so.
     #[inline]
     pub fn submit(&self, work: Work, queue: usize, call: impl Fn() -> B::Status) -> B::Status {
-        let cost = self.prices.price(work.costs(), work.blocks);
+        let cost = self.costs.price(work.costs(), work.blocks);
         let line = self.limiter.line();
         if line.stream.load(Ordering::Relaxed) != queue {
             self.other_queue(queue);
         }
         if work.settled {
-            self.prices.tell(work.key, work.class, cost);
+            self.costs.tell(work.key, work.class, cost);
         } else if !self.unsettled.load(Ordering::Relaxed) {
             self.unsettled.store(true, Ordering::Relaxed);
         }
@@ -318,13 +318,13 @@ impl<B: Backend> Compute<B> {
             others: self.limiter.others_seen(),
             watched: self.limiter.is_contended() && self.limiter.params().mode == Mode::Adaptive,
         };
-        self.marks
+        self.fences
             .record::<B>(&self.limiter, &self.events, queue, since, now);
     }
 
     /// Marks the tail of a queue, unless there is a mark already.
     fn mark_tail(&self, queue: usize, now: u64) {
-        if self.limiter.line().unmarked.load(Ordering::Relaxed) != 0 || self.marks.is_empty() {
+        if self.limiter.line().unmarked.load(Ordering::Relaxed) != 0 || self.fences.is_empty() {
             self.mark(queue, now);
         }
     }
@@ -332,7 +332,7 @@ impl<B: Backend> Compute<B> {
     /// Waits until at most `to` ns of GPU time are in flight, or nothing is left to wait for, or
     /// for a while.
     fn drain(&self, to: u64, since: u64) {
-        if self.marks.is_empty() {
+        if self.fences.is_empty() {
             // No event is available: nothing tells when, and the gate would answer the same at
             // once.
             nap(NAP_NS);
@@ -340,7 +340,7 @@ impl<B: Backend> Compute<B> {
         loop {
             self.poll();
             let now = now_ns();
-            if self.limiter.in_flight() <= to || self.marks.is_empty() || now > since + DRAIN_NS {
+            if self.limiter.in_flight() <= to || self.fences.is_empty() || now > since + DRAIN_NS {
                 return;
             }
             if now < since + SPIN_NS {
@@ -355,7 +355,7 @@ impl<B: Backend> Compute<B> {
 
     #[cold]
     fn submit_timed(&self, work: Work, queue: usize, call: &dyn Fn() -> B::Status) -> B::Status {
-        self.sample_sooner(self.prices.price(work.costs(), work.blocks));
+        self.sample_sooner(self.costs.price(work.costs(), work.blocks));
         let now = now_ns();
         let others = if self.limiter.is_contended() {
             Some(Others {
@@ -385,12 +385,12 @@ impl<B: Backend> Compute<B> {
         for &(function, blocks) in kernels {
             let (class, stranger) = self.functions.class_of(function, B::kernel_name);
             if stranger {
-                self.prices.forget_kernel(function);
+                self.costs.forget_kernel(function);
             }
             content =
                 cost::kernel_key(content ^ self.functions.name_or_handle(function), 1) ^ blocks;
             let cost = self
-                .prices
+                .costs
                 .cost(cost::kernel_key(function as u64, blocks), blocks);
             let sum = &mut time[usize::from(class.code())];
             *sum = sum.saturating_add(cost);

@@ -26,7 +26,7 @@ mod listed;
 mod measure;
 mod small;
 
-pub use calls::{Change, Passing};
+pub use calls::{DriverCall, LightDriverCall};
 pub use contexts::Making;
 pub use hold::Hold;
 pub use listed::Listed;
@@ -49,7 +49,7 @@ use crate::backend::Backend;
 use crate::compute::Compute;
 use crate::info::sees_own_numbers;
 use crate::memory::pool::Pool;
-use crate::setup::{SetupOnce, accounts_time, complain, logging};
+use crate::setup::{SetupOnce, accounts_time, log_refusal, logging};
 
 /// Distance to the quota, in bytes, inside which requests are decided on a fresh measurement: more
 /// than a context takes.
@@ -383,6 +383,6 @@ impl<B: Backend> Device<B> {
 
     #[cold]
     fn say_refused(&self, what: &str, denied: &Denied) {
-        complain(&format!("{what} on {}: {denied}", self.identity.uuid));
+        log_refusal(&format!("{what} on {}: {denied}", self.identity.uuid));
     }
 }

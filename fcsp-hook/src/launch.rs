@@ -1,16 +1,16 @@
 //! Functions that the wrappers of launches and of waits call.
 //!
 //! A launch that needs no permission (no tenant, or no share to keep) costs a few loads: see
-//! [`straight`]. A kernel whose cost has converged takes little more: see [`admits_kernel`].
+//! [`is_unthrottled`]. A kernel whose cost has converged takes little more: see [`admits_kernel`].
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use fcsp_core::share::cost;
 
 use crate::backend::Backend;
-use crate::compute::{Compute, Drains, Known, Work};
+use crate::compute::{Compute, Drains, LaunchInfo, Work};
 use crate::device::Device;
-use crate::setup::shielded;
+use crate::setup::catch_panic;
 
 pub mod copies;
 mod stages;
@@ -23,7 +23,7 @@ pub use stages::Argument;
 /// attached, when limits change, and when a graph takes memory.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Straight<B: Backend> {
+pub(crate) struct BypassGate<B: Backend> {
     /// The generation word of the tenant's control page while launches may go straight through.
     /// Otherwise a word that never equals `seen`.
     now: AtomicPtr<AtomicU64>,
@@ -47,7 +47,7 @@ pub(crate) struct Straight<B: Backend> {
 /// makes.
 static NEVER: AtomicU64 = AtomicU64::new(u64::MAX);
 
-impl<B: Backend> Straight<B> {
+impl<B: Backend> BypassGate<B> {
     pub const fn new() -> Self {
         Self {
             now: AtomicPtr::new((&raw const NEVER).cast_mut()),
@@ -110,25 +110,25 @@ impl<B: Backend> Straight<B> {
 /// Returns whether launches need no permission: there is no tenant, or no share to keep. Costs a
 /// few loads of cache lines that are only read.
 #[inline(always)]
-pub fn straight<B: Backend>() -> bool {
-    let line = &B::process().straight;
+pub fn is_unthrottled<B: Backend>() -> bool {
+    let line = &B::process().bypass;
     // Acquire pairs with the Release in `open`.
     // SAFETY: points at a word of a static or of a mapping that is never unmapped.
     let now = unsafe { &*line.now.load(Ordering::Acquire) }.load(Ordering::Relaxed);
     now == line.seen.load(Ordering::Relaxed)
 }
 
-/// [`straight`] for an executable graph: none of this process's takes memory either.
+/// [`is_unthrottled`] for an executable graph: none of this process's takes memory either.
 #[inline(always)]
-pub fn straight_graph<B: Backend>() -> bool {
-    !B::process().straight.memory_nodes.load(Ordering::Acquire) && straight::<B>()
+pub fn is_graph_unthrottled<B: Backend>() -> bool {
+    !B::process().bypass.memory_nodes.load(Ordering::Acquire) && is_unthrottled::<B>()
 }
 
 /// Returns the share of the only device, while its limits are the known ones and nothing is
 /// recorded.
 #[inline(always)]
 fn settled<B: Backend>() -> Option<&'static Compute<B>> {
-    let line = &B::process().straight;
+    let line = &B::process().bypass;
     // SAFETY: shares are leaked, never freed. Acquire pairs with the Release in `settle`.
     let compute = unsafe { line.compute.load(Ordering::Acquire).as_ref() }?;
     // SAFETY: as in `straight`.
@@ -151,7 +151,7 @@ pub fn admits_kernel<B: Backend>(function: usize, blocks: u64, queue: usize) -> 
 #[inline(always)]
 pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
     match settled::<B>() {
-        Some(_) if B::process().straight.memory_nodes.load(Ordering::Acquire) => false,
+        Some(_) if B::process().bypass.memory_nodes.load(Ordering::Acquire) => false,
         Some(compute) => compute.admits(cost::graph_key(executable as u64), queue),
         None => false,
     }
@@ -163,7 +163,7 @@ pub fn admits_graph<B: Backend>(executable: usize, queue: usize) -> bool {
 /// Shielded, as it may open files: a launch without its share proceeds unmanaged.
 #[inline]
 fn share<B: Backend>(queue: usize) -> Option<&'static Compute<B>> {
-    shielded(None, || {
+    catch_panic(None, || {
         let process = B::process();
         if process.is_free() {
             return None;
@@ -184,7 +184,7 @@ pub fn kernel<B: Backend>(
     let Some(compute) = share::<B>(queue) else {
         return call();
     };
-    shielded(B::UNKNOWN, || compute.kernel(function, blocks, queue, call))
+    catch_panic(B::UNKNOWN, || compute.kernel(function, blocks, queue, call))
 }
 
 /// Submits an executable graph or recorded list: one key each.
@@ -197,7 +197,7 @@ pub fn graph<B: Backend>(
     let Some(compute) = share::<B>(queue) else {
         return call();
     };
-    shielded(B::UNKNOWN, || compute.graph(executable, queue, call))
+    catch_panic(B::UNKNOWN, || compute.graph(executable, queue, call))
 }
 
 /// Makes a call in which the host waits for the device, and tells the share so.
@@ -229,7 +229,7 @@ pub fn graph_made<B: Backend>(executable: usize, kernels: impl FnOnce() -> Vec<(
 }
 
 fn each_share<B: Backend>(told: impl Fn(&Compute<B>)) {
-    shielded((), || {
+    catch_panic((), || {
         let Some(governed) = B::process().governed() else {
             return;
         };
@@ -268,7 +268,7 @@ impl<B: Backend> Compute<B> {
     /// Describes a launch of `function` with so many blocks.
     #[inline]
     pub fn kernel_work(&self, function: usize, blocks: u64) -> Work {
-        let Known {
+        let LaunchInfo {
             class,
             sample,
             settled,
@@ -312,7 +312,7 @@ impl<B: Backend> Compute<B> {
         queue: usize,
         call: impl Fn() -> B::Status,
     ) -> B::Status {
-        let Known {
+        let LaunchInfo {
             class,
             sample,
             settled,

@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::library::{Dlsym, Dlvsym, Library, real_dlsym, real_dlvsym};
-use crate::setup::{SetupOnce, shielded};
+use crate::setup::{SetupOnce, catch_panic};
 use crate::table::Hook;
 
 /// The wrapped functions of one library.
@@ -162,7 +162,7 @@ impl Lookup {
         else {
             return PASS;
         };
-        shielded(PASS, || {
+        catch_panic(PASS, || {
             // SAFETY: by this function's contract.
             let Some(hook) = group.find(unsafe { CStr::from_ptr(name) }) else {
                 return PASS;
@@ -216,7 +216,7 @@ impl Lookup {
         if name.is_null() || version.is_null() {
             return PASS;
         }
-        shielded(PASS, || {
+        catch_panic(PASS, || {
             // SAFETY: by this function's contract.
             let name = unsafe { CStr::from_ptr(name) };
             let found = self

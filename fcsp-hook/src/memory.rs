@@ -24,9 +24,9 @@ pub use entered::enter;
 use entered::{of_word, put_back, take_out, take_word};
 
 use crate::backend::Backend;
-use crate::device::{Change, Device, Hold};
-use crate::process::{Governed, Scope};
-use crate::setup::Inside;
+use crate::device::{Device, DriverCall, Hold};
+use crate::process::{Managed, Target};
+use crate::setup::Reentry;
 
 /// Record of one live allocation.
 #[derive(Clone)]
@@ -55,14 +55,14 @@ pub enum Origin<O> {
 
 /// Bytes that the driver releases with an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Given {
+pub struct Freed {
     /// Bytes, 0 for none: what the allocation is part of stays.
     pub bytes: u64,
     /// True if the management library counts them.
     pub counted: bool,
 }
 
-impl Given {
+impl Freed {
     /// Nothing.
     pub const NOTHING: Self = Self {
         bytes: 0,
@@ -90,15 +90,15 @@ pub fn allocate_here<B: Backend>(
     true_bytes: impl Fn() -> u64,
     free: impl FnOnce(u64) -> B::Status,
 ) -> B::Status {
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
-    match B::process().scope_inside(&inside) {
-        Scope::On(device, context) => {
+    match B::process().target_inside(&inside) {
+        Target::Device(device, context) => {
             allocate(device, context, request, call, address, true_bytes, free)
         }
-        Scope::Pass => call(),
-        Scope::Refuse => B::OUT_OF_MEMORY,
+        Target::PassThrough => call(),
+        Target::Deny => B::OUT_OF_MEMORY,
     }
 }
 
@@ -247,12 +247,12 @@ pub fn or_wrong_argument<B: Backend>(
     if result != B::OUT_OF_MEMORY || usable() {
         return result;
     }
-    let _inside = Inside::enter();
+    let _inside = Reentry::enter();
     // What is granted is in no account: it must not be measured, nor refuse another thread.
     let devices = B::process()
         .governed()
         .into_iter()
-        .flat_map(Governed::devices);
+        .flat_map(Managed::devices);
     let _beside: Vec<_> = devices.map(Unaccounted::begin).collect();
     let by_driver = call();
     if by_driver == B::SUCCESS {
@@ -265,7 +265,7 @@ pub fn or_wrong_argument<B: Backend>(
 /// Bracket around a driver call whose memory no account has, and around its undo.
 struct Unaccounted<B: Backend> {
     device: &'static Device<B>,
-    change: Option<Change<'static>>,
+    change: Option<DriverCall<'static>>,
     _request: Hold<'static>,
 }
 
@@ -372,7 +372,7 @@ pub fn free<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> B::St
     if B::process().is_free() {
         return call();
     }
-    match Inside::enter() {
+    match Reentry::enter() {
         Some(inside) => free_inside::<B>(&inside, address, call),
         None => call(),
     }
@@ -381,7 +381,7 @@ pub fn free<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) -> B::St
 /// Frees an allocation inside a wrapper.
 #[inline]
 pub fn free_inside<B: Backend>(
-    _inside: &Inside,
+    _inside: &Reentry,
     address: u64,
     call: impl FnOnce() -> B::Status,
 ) -> B::Status {
@@ -406,7 +406,7 @@ pub fn free_inside<B: Backend>(
 
 fn free_by_ledger<B: Backend>(
     device: &'static Device<B>,
-    given: Given,
+    given: Freed,
     address: u64,
     word: u64,
     call: impl FnOnce() -> B::Status,
@@ -422,7 +422,7 @@ fn free_by_ledger<B: Backend>(
 #[inline]
 fn give_up<B: Backend>(
     device: &'static Device<B>,
-    given: Given,
+    given: Freed,
     call: impl FnOnce() -> B::Status,
 ) -> B::Status {
     if given.bytes == 0 {
@@ -446,7 +446,7 @@ fn free_elsewhere<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) ->
         Some(record) => free_record(address, record, call),
         None => {
             let result = call();
-            B::freed_unknown();
+            B::freed_untracked();
             result
         }
     }
@@ -454,13 +454,13 @@ fn free_elsewhere<B: Backend>(address: u64, call: impl FnOnce() -> B::Status) ->
 
 /// Returns the bytes that the driver releases with the allocation of `record`.
 #[inline]
-fn leaves<B: Backend>(record: &Record<B>) -> Given {
+fn leaves<B: Backend>(record: &Record<B>) -> Freed {
     match &record.origin {
-        Origin::Heap => Given {
+        Origin::Heap => Freed {
             bytes: record.bytes,
             counted: true,
         },
-        Origin::Uncounted => Given {
+        Origin::Uncounted => Freed {
             bytes: record.bytes,
             counted: false,
         },

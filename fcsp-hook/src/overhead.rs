@@ -10,19 +10,19 @@ use core::sync::atomic::Ordering;
 use crate::backend::Backend;
 use crate::device::{Device, Making};
 use crate::memory;
-use crate::process::Scope;
-use crate::setup::{Inside, complain};
+use crate::process::Target;
+use crate::setup::{Reentry, log_refusal};
 
-/// Runs `call`, which makes the driver take memory of its own on the scope's device; if that passes
+/// Runs `call`, which makes the driver take memory of its own on the target's device; if that passes
 /// the quota, `undo` and refuse.
 #[inline]
 pub fn takes_memory<B: Backend>(
-    scope: Scope<B>,
+    target: Target<B>,
     call: impl Fn() -> B::Status,
     undo: impl FnOnce(),
 ) -> B::Status {
     let mut undo = Some(undo);
-    takes(scope, &call, &mut || {
+    takes(target, &call, &mut || {
         if let Some(undo) = undo.take() {
             undo();
         }
@@ -30,14 +30,14 @@ pub fn takes_memory<B: Backend>(
 }
 
 fn takes<B: Backend>(
-    scope: Scope<B>,
+    target: Target<B>,
     call: &dyn Fn() -> B::Status,
     undo: &mut dyn FnMut(),
 ) -> B::Status {
-    let device = match scope {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return B::OUT_OF_MEMORY,
+    let device = match target {
+        Target::Device(device, _) => device,
+        Target::PassThrough => return call(),
+        Target::Deny => return B::OUT_OF_MEMORY,
     };
     let before = device.free_around_call();
     let result = call();
@@ -96,13 +96,13 @@ pub fn lowered_limit<B: Backend>(device: &Device<B>, freed: u64) {
 /// size of a context is held before the call.
 #[inline]
 pub fn makes_context<B: Backend>(
-    scope: Scope<B>,
+    target: Target<B>,
     call: impl Fn() -> B::Status,
     made: impl Fn() -> usize,
     undo: impl FnOnce(),
 ) -> B::Status {
     let mut undo = Some(undo);
-    makes(scope, &call, &made, &mut || {
+    makes(target, &call, &made, &mut || {
         if let Some(undo) = undo.take() {
             undo();
         }
@@ -110,15 +110,15 @@ pub fn makes_context<B: Backend>(
 }
 
 fn makes<B: Backend>(
-    scope: Scope<B>,
+    target: Target<B>,
     call: &dyn Fn() -> B::Status,
     made: &dyn Fn() -> usize,
     undo: &mut dyn FnMut(),
 ) -> B::Status {
-    let device = match scope {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return B::OUT_OF_MEMORY,
+    let device = match target {
+        Target::Device(device, _) => device,
+        Target::PassThrough => return call(),
+        Target::Deny => return B::OUT_OF_MEMORY,
     };
     let making = match device.make_context(true) {
         Ok(making) => making,
@@ -141,16 +141,16 @@ fn makes<B: Backend>(
 /// Enters a context that the driver has made already, as [`makes_context`] does: for a driver that
 /// chooses the device itself, which therefore has none that could be held for.
 pub fn made_context<B: Backend>(
-    scope: Scope<B>,
+    target: Target<B>,
     context: usize,
     mut undo: impl FnMut(),
 ) -> B::Status {
-    match scope {
-        Scope::On(device, _) => {
+    match target {
+        Target::Device(device, _) => {
             enters(device, device.make_context_held(), context, None, &mut undo)
         }
-        Scope::Pass => B::SUCCESS,
-        Scope::Refuse => B::OUT_OF_MEMORY,
+        Target::PassThrough => B::SUCCESS,
+        Target::Deny => B::OUT_OF_MEMORY,
     }
 }
 
@@ -181,7 +181,7 @@ fn refuse_if_over<B: Backend>(device: &Device<B>, undo: &mut dyn FnMut()) -> B::
             drop(question);
             device.measure_now();
             device.count_refusal(over);
-            complain(&format!(
+            log_refusal(&format!(
                 "refused on {}: with what contexts and code take, the tenant would be {over} bytes over its quota of {}",
                 device.identity.uuid,
                 device.limit()
@@ -251,9 +251,9 @@ pub fn code_ends<B: Backend>() {
 /// Runs a call that may give back memory of the driver's own on the calling thread's device, as
 /// the end of a stream does.
 #[inline]
-pub fn gives_back<B: Backend>(inside: &Inside, call: impl Fn() -> B::Status) -> B::Status {
-    match B::process().scope_inside(inside) {
-        Scope::On(device, _) => gives_back_on(device, &call),
+pub fn gives_back<B: Backend>(inside: &Reentry, call: impl Fn() -> B::Status) -> B::Status {
+    match B::process().target_inside(inside) {
+        Target::Device(device, _) => gives_back_on(device, &call),
         _ => call(),
     }
 }
@@ -279,11 +279,11 @@ pub fn unloads<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
 }
 
 fn unloads_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
-    let device = match B::process().scope_inside(&inside) {
-        Scope::On(device, _) => Some(device),
+    let device = match B::process().target_inside(&inside) {
+        Target::Device(device, _) => Some(device),
         _ => None,
     };
     let before = device.and_then(Device::free_around_call);
@@ -309,19 +309,19 @@ pub fn loads_lazily<B: Backend>(call: impl Fn() -> B::Status) -> B::Status {
 }
 
 fn loads_lazily_by<B: Backend>(call: &dyn Fn() -> B::Status) -> B::Status {
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
     let process = B::process();
-    if let Scope::On(device, _) = process.scope_inside(&inside)
+    if let Target::Device(device, _) = process.target_inside(&inside)
         && device.is_near()
     {
         device.measure_if_stale();
         if device.is_over() && device.stays_over() {
             device.count_refusal(0);
-            complain("refused: the tenant holds more than its quota, so no more code is loaded");
+            log_refusal("refused: the tenant holds more than its quota, so no more code is loaded");
             return B::OUT_OF_MEMORY;
         }
     }
-    takes(process.scope_inside(&inside), call, &mut || {})
+    takes(process.target_inside(&inside), call, &mut || {})
 }

@@ -14,26 +14,26 @@ use crate::compute::Compute;
 use crate::device::Device;
 use crate::embedding;
 use crate::fork;
-use crate::launch::Straight;
+use crate::launch::BypassGate;
 use crate::memory::{Contexts, Record};
 use crate::setup::{
-    Inside, SetupOnce, SetupTurns, Thread, Uncancelled, Undisturbed, complain, logging,
+    ForkSafeLock, Reentry, SetupOnce, Thread, Uncancelled, Undisturbed, log_refusal, logging,
 };
 
 /// Status of this process towards FCSP.
 #[derive(Debug)]
 pub enum Status<B: Backend> {
     /// Nobody set limits: every call goes straight to the driver.
-    Ungoverned,
+    Unmanaged,
     /// The process belongs to a tenant.
-    Governed(Governed<B>),
+    Managed(Managed<B>),
     /// Limits were set but cannot be enforced, for this reason. Memory fails closed.
     Broken(String),
 }
 
 /// A tenant's process and its devices.
 #[derive(Debug)]
-pub struct Governed<B: Backend> {
+pub struct Managed<B: Backend> {
     /// The tenant.
     pub tenant: Tenant,
     devices: Box<[DeviceCell<B>]>,
@@ -45,21 +45,21 @@ struct DeviceCell<B: Backend> {
 }
 
 /// Decision for a memory wrapper.
-pub enum Scope<B: Backend> {
+pub enum Target<B: Backend> {
     /// Pass the call to the driver unchanged.
-    Pass,
+    PassThrough,
     /// The call belongs to this device and context; the context is 0 where it was not asked for.
-    On(&'static Device<B>, usize),
+    Device(&'static Device<B>, usize),
     /// Refuse the call: limits were set but cannot be enforced.
-    Refuse,
+    Deny,
 }
 
 /// Not yet known.
 const UNKNOWN: u32 = 0;
 /// No tenant: launches go straight to the driver.
-const FREE: u32 = 1;
+const UNMANAGED: u32 = 1;
 /// The process belongs to a tenant.
-const GOVERNED: u32 = 2;
+const MANAGED: u32 = 2;
 
 /// Time between two attempts to set up, after a failure that may pass, ns.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -69,8 +69,8 @@ const RETRY_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Process<B: Backend> {
     /// Word that a launch checks to go straight to the driver.
-    pub(crate) straight: Straight<B>,
-    /// [`UNKNOWN`], [`FREE`] or [`GOVERNED`]: the cached answer of [`Self::is_free`].
+    pub(crate) bypass: BypassGate<B>,
+    /// [`UNKNOWN`], [`UNMANAGED`] or [`MANAGED`]: the cached answer of [`Self::is_free`].
     state: AtomicU32,
     /// Number of contexts that died. A new value makes the contexts that threads cached void.
     epoch: AtomicU32,
@@ -89,7 +89,7 @@ pub struct Process<B: Backend> {
     live: AtomicPtr<Allocations<Record<B>>>,
     addresses: Addresses,
     contexts: Contexts,
-    setting_up: SetupTurns,
+    setting_up: ForkSafeLock,
 }
 
 impl<B: Backend> Process<B> {
@@ -97,7 +97,7 @@ impl<B: Backend> Process<B> {
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
-            straight: Straight::new(),
+            bypass: BypassGate::new(),
             state: AtomicU32::new(UNKNOWN),
             epoch: AtomicU32::new(0),
             only: AtomicPtr::new(core::ptr::null_mut()),
@@ -108,7 +108,7 @@ impl<B: Backend> Process<B> {
             live: AtomicPtr::new(core::ptr::null_mut()),
             addresses: Addresses::new(),
             contexts: Contexts::new(),
-            setting_up: SetupTurns::new(),
+            setting_up: ForkSafeLock::new(),
         }
     }
 
@@ -129,9 +129,9 @@ impl<B: Backend> Process<B> {
 
     /// Returns the managed process, if it is one and the driver is initialised.
     #[inline]
-    pub fn governed(&'static self) -> Option<&'static Governed<B>> {
+    pub fn governed(&'static self) -> Option<&'static Managed<B>> {
         match self.status() {
-            Some(Status::Governed(governed)) => Some(governed),
+            Some(Status::Managed(governed)) => Some(governed),
             _ => None,
         }
     }
@@ -155,7 +155,7 @@ impl<B: Backend> Process<B> {
             say_wrong_names();
         }
         if config.source == Source::Nothing && config.tenant.is_none() {
-            return Some(self.publish(Status::Ungoverned));
+            return Some(self.publish(Status::Unmanaged));
         }
         // Before anything is locked or opened: a child that is forked at any later instant starts
         // anew.
@@ -174,7 +174,7 @@ impl<B: Backend> Process<B> {
         if !config.spatial.is_empty() {
             // Compute units must be set before a process starts. `fcsp run` does that, and removes
             // this variable.
-            complain(
+            log_refusal(
                 "FCSP_SPATIAL holds for programs that `fcsp run` starts: no compute units are kept",
             );
         }
@@ -189,7 +189,7 @@ impl<B: Backend> Process<B> {
                 "the memory limits name none of the devices that this process has; a limit for all of them has no device in front"
                     .to_owned(),
             ),
-            Ok(tenant) => Status::Governed(Governed {
+            Ok(tenant) => Status::Managed(Managed {
                 tenant,
                 devices: (0..count)
                     .map(|_| DeviceCell {
@@ -222,7 +222,7 @@ impl<B: Backend> Process<B> {
         {
             return last;
         }
-        complain(&reason);
+        log_refusal(&reason);
         let leaked: &'static mut Status<B> = Box::leak(Box::new(Status::Broken(reason)));
         // Release pairs with the Acquire in `failed_lately`.
         self.failed.store(leaked, Ordering::Release);
@@ -231,7 +231,7 @@ impl<B: Backend> Process<B> {
 
     fn publish(&self, status: Status<B>) -> &'static Status<B> {
         if let Status::Broken(reason) = &status {
-            complain(reason);
+            log_refusal(reason);
         }
         let leaked: &'static mut Status<B> = Box::leak(Box::new(status));
         // Release pairs with the Acquire in `status`.
@@ -275,25 +275,25 @@ impl<B: Backend> Process<B> {
         Some((context, ordinal))
     }
 
-    /// Returns the scope of a call that concerns the current context's device.
+    /// Returns the target of a call that concerns the current context's device.
     #[inline]
-    pub fn scope(&'static self) -> Scope<B> {
-        Thread::with(|thread| self.scope_in(thread))
+    pub fn target(&'static self) -> Target<B> {
+        Thread::with(|thread| self.target_in(thread))
     }
 
-    /// Returns the same as [`Self::scope`], from inside a wrapper.
+    /// Returns the same as [`Self::target`], from inside a wrapper.
     #[inline]
-    pub fn scope_inside(&'static self, inside: &Inside) -> Scope<B> {
-        inside.with(|thread| self.scope_in(thread))
+    pub fn target_inside(&'static self, inside: &Reentry) -> Target<B> {
+        inside.with(|thread| self.target_in(thread))
     }
 
-    /// Returns the scope of a call inside a wrapper for which the context does not matter:
-    /// [`Scope::On`] may name none. Without a current context the driver refuses by itself.
+    /// Returns the target of a call inside a wrapper for which the context does not matter:
+    /// [`Target::Device`] may name none. Without a current context the driver refuses by itself.
     #[inline]
-    pub fn scope_of_device(&'static self, inside: &Inside) -> Scope<B> {
+    pub fn target_of_device(&'static self, inside: &Reentry) -> Target<B> {
         match self.sole() {
-            Some(device) => Scope::On(device, 0),
-            None => self.scope_inside(inside),
+            Some(device) => Target::Device(device, 0),
+            None => self.target_inside(inside),
         }
     }
 
@@ -313,38 +313,38 @@ impl<B: Backend> Process<B> {
     }
 
     #[inline]
-    fn scope_in(&'static self, thread: &Thread) -> Scope<B> {
+    fn target_in(&'static self, thread: &Thread) -> Target<B> {
         if let Some(device) = self.sole() {
             return match B::current_context() {
-                Some(context) => Scope::On(device, context),
-                None => Scope::Pass,
+                Some(context) => Target::Device(device, context),
+                None => Target::PassThrough,
             };
         }
         match self.status() {
-            Some(Status::Governed(governed)) => match self.current_in(thread) {
+            Some(Status::Managed(governed)) => match self.current_in(thread) {
                 Some((context, ordinal)) => match governed.device(ordinal) {
-                    Some(device) => Scope::On(device, context),
-                    None => Scope::Refuse,
+                    Some(device) => Target::Device(device, context),
+                    None => Target::Deny,
                 },
                 // No context: the driver refuses the call itself.
-                None => Scope::Pass,
+                None => Target::PassThrough,
             },
-            Some(Status::Broken(_)) => Scope::Refuse,
-            _ => Scope::Pass,
+            Some(Status::Broken(_)) => Target::Deny,
+            _ => Target::PassThrough,
         }
     }
 
-    /// Returns the scope of a call that names its device.
-    pub fn scope_of(&'static self, ordinal: i32) -> Scope<B> {
+    /// Returns the target of a call that names its device.
+    pub fn target_of(&'static self, ordinal: i32) -> Target<B> {
         match self.status() {
-            Some(Status::Governed(governed)) => match governed.device(ordinal) {
-                Some(device) => Scope::On(device, 0),
+            Some(Status::Managed(governed)) => match governed.device(ordinal) {
+                Some(device) => Target::Device(device, 0),
                 // The driver refuses an ordinal that does not exist.
-                None if B::identify(ordinal).is_none() => Scope::Pass,
-                None => Scope::Refuse,
+                None if B::identify(ordinal).is_none() => Target::PassThrough,
+                None => Target::Deny,
             },
-            Some(Status::Broken(_)) => Scope::Refuse,
-            _ => Scope::Pass,
+            Some(Status::Broken(_)) => Target::Deny,
+            _ => Target::PassThrough,
         }
     }
 
@@ -379,8 +379,8 @@ impl<B: Backend> Process<B> {
     #[inline]
     pub fn is_free(&'static self) -> bool {
         match self.state.load(Ordering::Relaxed) {
-            FREE => true,
-            GOVERNED => false,
+            UNMANAGED => true,
+            MANAGED => false,
             _ => self.find_out_slowly(),
         }
     }
@@ -388,15 +388,15 @@ impl<B: Backend> Process<B> {
     #[cold]
     fn find_out_slowly(&'static self) -> bool {
         match self.status() {
-            Some(Status::Governed(_)) => {
-                self.state.store(GOVERNED, Ordering::Relaxed);
+            Some(Status::Managed(_)) => {
+                self.state.store(MANAGED, Ordering::Relaxed);
                 false
             }
             // Only for now: the next launch asks again.
             Some(_) if self.status.load(Ordering::Relaxed).is_null() => true,
             Some(_) => {
-                self.state.store(FREE, Ordering::Relaxed);
-                self.straight.open_for_good();
+                self.state.store(UNMANAGED, Ordering::Relaxed);
+                self.bypass.open_for_good();
                 true
             }
             // The driver is not initialised: the launch will fail by itself.
@@ -413,8 +413,8 @@ impl<B: Backend> Process<B> {
             // SAFETY: devices are leaked, never freed.
             return unsafe { &*only }.compute();
         }
-        match self.scope() {
-            Scope::On(device, _) => device.compute(),
+        match self.target() {
+            Target::Device(device, _) => device.compute(),
             _ => None,
         }
     }
@@ -437,7 +437,7 @@ impl<B: Backend> Process<B> {
         let only = only.map_or(core::ptr::null_mut(), |device| {
             core::ptr::from_ref(device).cast_mut()
         });
-        self.straight.close();
+        self.bypass.close();
         self.only.store(only, Ordering::Release);
     }
 
@@ -454,8 +454,8 @@ impl<B: Backend> Process<B> {
             return;
         }
         match compute {
-            None => self.straight.open(word, generation),
-            Some(compute) => self.straight.settle(word, generation, compute),
+            None => self.bypass.open(word, generation),
+            Some(compute) => self.bypass.settle(word, generation, compute),
         }
     }
 }
@@ -465,7 +465,7 @@ impl<B: Backend> Process<B> {
 fn say_wrong_names() {
     for (name, _) in std::env::vars_os() {
         if let Some(wrong) = name.to_str().and_then(names::wrong) {
-            complain(&wrong.to_string());
+            log_refusal(&wrong.to_string());
         }
     }
 }
@@ -505,7 +505,7 @@ fn after_fork_in_child<B: Backend>() {
     process.devices_changed(None);
 }
 
-impl<B: Backend> Governed<B> {
+impl<B: Backend> Managed<B> {
     /// Returns the device with this ordinal, attached on first use. `None` if it cannot be
     /// attached: memory then fails closed.
     #[inline]
@@ -556,7 +556,7 @@ impl<B: Backend> Governed<B> {
                 Some(unsafe { &*leaked })
             }
             Err(error) => {
-                complain(&error.to_string());
+                log_refusal(&error.to_string());
                 None
             }
         }

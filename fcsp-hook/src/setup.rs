@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fcsp_core::clock::nap;
 
 use crate::frames::stack_pointer;
-pub use crate::thread::{Inside, Thread};
+pub use crate::thread::{Reentry, Thread};
 
 // `pthread.h`; the crate `libc` does not have it for this system.
 unsafe extern "C" {
@@ -19,9 +19,9 @@ const TAKEN: i32 = -1;
 /// Taken while a thread sets things up. Not a mutex of the library's: a forked child must be able
 /// to reset it.
 #[derive(Debug, Default)]
-pub struct SetupTurns(AtomicU32);
+pub struct ForkSafeLock(AtomicU32);
 
-impl SetupTurns {
+impl ForkSafeLock {
     /// Creates the lock, not taken.
     pub const fn new() -> Self {
         Self(AtomicU32::new(0))
@@ -48,7 +48,7 @@ impl SetupTurns {
 
 /// A thread's turn to set things up.
 #[derive(Debug)]
-pub struct SetupTurn<'a>(&'a SetupTurns);
+pub struct SetupTurn<'a>(&'a ForkSafeLock);
 
 impl Drop for SetupTurn<'_> {
     fn drop(&mut self) {
@@ -95,7 +95,7 @@ impl SetupOnce {
 /// The thread cannot be cancelled meanwhile: a cancellation unwinds too, and catching it ends the
 /// process. It takes effect at the program's own next point of cancellation.
 #[inline]
-pub fn shielded<R>(fallback: R, body: impl FnOnce() -> R) -> R {
+pub fn catch_panic<R>(fallback: R, body: impl FnOnce() -> R) -> R {
     let _lasting = Uncancelled::begin();
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }
@@ -258,7 +258,7 @@ pub fn accounts_time() -> bool {
 }
 
 /// Says on standard error why something was refused, if `FCSP_LOG` asks for it.
-pub fn complain(reason: &str) {
+pub fn log_refusal(reason: &str) {
     if logging() {
         let line = format!("fcsp[{}]: {reason}\n", std::process::id());
         let _lasting = Uncancelled::begin();
@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer() {
-        assert_eq!(shielded(7, || 8), 8);
+        assert_eq!(catch_panic(7, || 8), 8);
         assert_eq!(
-            shielded(7, || std::panic::resume_unwind(Box::new("no words"))),
+            catch_panic(7, || std::panic::resume_unwind(Box::new("no words"))),
             7
         );
     }

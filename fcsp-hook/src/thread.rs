@@ -19,7 +19,7 @@ use crate::frames::{code_address, runs_beneath, stack_pointer};
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
-    /// The flags of [`Inside`] and [`Launching`]: the stack pointer of the function that has raised
+    /// The flags of [`Reentry`] and [`Launching`]: the stack pointer of the function that has raised
     /// each; 0 while it is down.
     raised: [Cell<usize>; 2],
     /// The context that this thread asked about last.
@@ -32,7 +32,7 @@ pub struct Thread {
     code: [Cell<usize>; 2],
     /// Number of times that each flag was found up since it was raised.
     claims: [Cell<u32>; 2],
-    /// The outermost shield; see [`crate::setup::shielded`].
+    /// The outermost shield; see [`crate::setup::catch_panic`].
     pub(crate) shield: Shield,
 }
 
@@ -196,21 +196,21 @@ impl Here {
 /// A call that finds a flag left up takes it over. A function that raises a flag passes the guard
 /// only to callees.
 #[derive(Debug)]
-pub struct Raised<const FLAG: usize>(Here);
+pub struct ThreadFlag<const FLAG: usize>(Here);
 
 /// Reentrancy guard: marks this thread as inside a wrapper. A driver that calls its own exported
 /// functions must not be charged twice.
-pub type Inside = Raised<0>;
+pub type Reentry = ThreadFlag<0>;
 
 /// Marks this thread as launching, for a driver with several wrapped layers. The layers beneath
 /// this call must not ask or charge again. Memory that they take is counted all the same.
-pub type Launching = Raised<1>;
+pub type Launching = ThreadFlag<1>;
 
 /// Number of times that launches believe a raised flag before they check it, and again at each
 /// doubling. A check costs a hundred times as much as a nested launch.
 const BELIEVED: u32 = 16;
 
-impl<const FLAG: usize> Raised<FLAG> {
+impl<const FLAG: usize> ThreadFlag<FLAG> {
     /// Raises the flag. Returns `None` if the call comes from the driver itself, beneath the
     /// function that has raised it.
     #[inline(always)]
@@ -255,7 +255,7 @@ impl<const FLAG: usize> Raised<FLAG> {
     }
 }
 
-impl<const FLAG: usize> Drop for Raised<FLAG> {
+impl<const FLAG: usize> Drop for ThreadFlag<FLAG> {
     #[inline]
     fn drop(&mut self) {
         self.0.with(|thread| thread.raised[FLAG].set(0));
@@ -295,17 +295,17 @@ mod tests {
 
     #[inline(never)]
     fn enters<const FLAG: usize>() -> bool {
-        core::hint::black_box(Raised::<FLAG>::enter()).is_some()
+        core::hint::black_box(ThreadFlag::<FLAG>::enter()).is_some()
     }
 
     #[inline(never)]
     fn is_up<const FLAG: usize>() -> bool {
-        core::hint::black_box(Raised::<FLAG>::is_up())
+        core::hint::black_box(ThreadFlag::<FLAG>::is_up())
     }
 
     #[test]
     fn a_thread_is_inside_once() {
-        let outer = Inside::enter();
+        let outer = Reentry::enter();
         assert!(outer.is_some());
         let mut asked = 0;
         within_a_driver(|| {
@@ -342,7 +342,7 @@ mod tests {
     /// Raises a flag and never lowers it, as a function that a jump leaves.
     #[inline(never)]
     fn left<const FLAG: usize>() {
-        core::mem::forget(core::hint::black_box(Raised::<FLAG>::raise()));
+        core::mem::forget(core::hint::black_box(ThreadFlag::<FLAG>::raise()));
     }
 
     /// Runs `work` so many bytes deeper on the stack.

@@ -12,7 +12,7 @@ use std::ffi::CString;
 use fcsp_core::config::{Source, env, names};
 use fcsp_core::tree;
 
-use crate::setup::shielded;
+use crate::setup::catch_panic;
 
 /// Called by the dynamic linker, once, after the C library is ready.
 #[used]
@@ -25,7 +25,7 @@ unsafe extern "C" {
 }
 
 extern "C" fn at_load() {
-    shielded((), || {
+    catch_panic((), || {
         if is_unnamed() {
             name();
         }

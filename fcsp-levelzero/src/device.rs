@@ -15,7 +15,7 @@ use fcsp_hook::process::Status;
 
 use crate::call_real;
 use crate::ffi::ze::*;
-use crate::vendor::{LevelZero, Scope, process};
+use crate::vendor::{LevelZero, Target, process};
 
 /// One device.
 #[derive(Debug, Clone, Copy)]
@@ -298,21 +298,21 @@ impl Devices for LevelZero {
     }
 }
 
-/// Returns the scope of a call that names its device. What is no device is the driver's to refuse;
+/// Returns the target of a call that names its device. What is no device is the driver's to refuse;
 /// a device that we have never heard of has no account, and its memory fails closed.
 #[inline]
-pub fn scope_of(device: ze_device_handle_t) -> Scope {
+pub fn target_of(device: ze_device_handle_t) -> Target {
     let governed = match process().status() {
-        Some(Status::Governed(governed)) => governed,
-        Some(Status::Broken(_)) => return Scope::Refuse,
-        _ => return Scope::Pass,
+        Some(Status::Managed(governed)) => governed,
+        Some(Status::Broken(_)) => return Target::Deny,
+        _ => return Target::PassThrough,
     };
     match by_handle(device) {
         Some(known) => match governed.device(known.ordinal) {
-            Some(device) => Scope::On(device, 0),
-            None => Scope::Refuse,
+            Some(device) => Target::Device(device, 0),
+            None => Target::Deny,
         },
-        None if is_one(device as usize) => Scope::Refuse,
-        None => Scope::Pass,
+        None if is_one(device as usize) => Target::Deny,
+        None => Target::PassThrough,
     }
 }

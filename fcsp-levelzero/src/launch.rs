@@ -10,13 +10,13 @@ use fcsp_core::classify::Class;
 use fcsp_core::share::cost;
 use fcsp_hook::backend::Capture;
 use fcsp_hook::compute::{Drains, Work};
-use fcsp_hook::launch::{admits_graph, admits_kernel, straight, waiting};
+use fcsp_hook::launch::{admits_graph, admits_kernel, is_unthrottled, waiting};
 
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::ze::*;
 use crate::queues;
-use crate::vendor::{LevelZero, process, shielded};
+use crate::vendor::{LevelZero, catch_panic, process};
 
 pub mod copies;
 
@@ -36,7 +36,7 @@ fn share(lane: queues::Lane) -> Option<&'static Compute> {
 }
 
 /// Way in which an appended command is charged.
-enum Governed {
+enum Managed {
     /// It runs now, and this share is to be asked.
     AtOnce(&'static Compute),
     /// It is recorded; the share that will be asked when the list is executed.
@@ -45,15 +45,15 @@ enum Governed {
     Not,
 }
 
-fn at_once(list: ze_command_list_handle_t) -> Governed {
+fn at_once(list: ze_command_list_handle_t) -> Managed {
     // Found out once: launches go straight through from then on.
     if process().is_free() {
-        return Governed::Not;
+        return Managed::Not;
     }
     match queues::lane(list as usize) {
-        Some(lane) if !lane.immediate => Governed::Later(share(lane)),
-        Some(lane) => share(lane).map_or(Governed::Not, Governed::AtOnce),
-        None => Governed::Not,
+        Some(lane) if !lane.immediate => Managed::Later(share(lane)),
+        Some(lane) => share(lane).map_or(Managed::Not, Managed::AtOnce),
+        None => Managed::Not,
     }
 }
 
@@ -111,16 +111,16 @@ macro_rules! launches {
             $(#[$doc])*
             $name($list: ze_command_list_handle_t, $kernel: ze_kernel_handle_t, $($arg: $ty),*) -> ze_result_t,
             real::$name,
-            straight straight::<LevelZero>(),
+            bypass is_unthrottled::<LevelZero>(),
             // Of lists, only immediate ones are queues that a share has seen, and it is told when
             // one is gone.
             admitted admits_kernel::<LevelZero>($kernel as usize, $blocks, $list as usize),
-            asking shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+            asking catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
                 let call = || call_real!($name($list, $kernel, $($arg),*));
                 let blocks = $blocks;
                 match at_once($list) {
-                    Governed::AtOnce(share) => share.kernel($kernel as usize, blocks, $list as usize, call),
-                    Governed::Later(share) => {
+                    Managed::AtOnce(share) => share.kernel($kernel as usize, blocks, $list as usize, call),
+                    Managed::Later(share) => {
                         // One that other ranks wait for must not be held back with its list.
                         let collective = share.is_some_and(|share| {
                             share.kernel_work($kernel as usize, blocks).class.bypasses_gate()
@@ -132,7 +132,7 @@ macro_rules! launches {
                         queues::appended($list as usize, kernel, blocks, collective);
                         call()
                     }
-                    Governed::Not => call(),
+                    Managed::Not => call(),
                 }
             })
         }
@@ -191,7 +191,7 @@ pub unsafe extern "C" fn zeCommandListAppendLaunchMultipleKernelsIndirect(
     numWaitEvents: u32,
     phWaitEvents: *mut ze_event_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zeCommandListAppendLaunchMultipleKernelsIndirect(
                 hCommandList,
@@ -212,12 +212,12 @@ pub unsafe extern "C" fn zeCommandListAppendLaunchMultipleKernelsIndirect(
                 mixed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ kernel as u64
             });
         match at_once(hCommandList) {
-            Governed::AtOnce(share) => share.graph(queues::key(mixed), hCommandList as usize, call),
-            Governed::Later(_) => {
+            Managed::AtOnce(share) => share.graph(queues::key(mixed), hCommandList as usize, call),
+            Managed::Later(_) => {
                 queues::appended(hCommandList as usize, mixed, 0, false);
                 call()
             }
-            Governed::Not => call(),
+            Managed::Not => call(),
         }
     })
 }
@@ -229,13 +229,13 @@ fcsp_hook::staged! {
         hFence: ze_fence_handle_t
     ) -> ze_result_t,
     real::zeCommandQueueExecuteCommandLists,
-    straight straight::<LevelZero>(),
+    bypass is_unthrottled::<LevelZero>(),
     admitted {
         // SAFETY: the caller's own list.
         let content = queues::content(unsafe { all(phCommandLists, numCommandLists) });
         admits_graph::<LevelZero>(content.key, hCommandQueue as usize)
     },
-    asking shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    asking catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zeCommandQueueExecuteCommandLists(
                 hCommandQueue,
@@ -268,7 +268,7 @@ pub unsafe extern "C" fn zeCommandListImmediateAppendCommandListsExp(
     numWaitEvents: u32,
     phWaitEvents: *mut ze_event_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zeCommandListImmediateAppendCommandListsExp(
                 hCommandListImmediate,
@@ -282,8 +282,8 @@ pub unsafe extern "C" fn zeCommandListImmediateAppendCommandListsExp(
         // SAFETY: the caller's own list.
         let content = || queues::content(unsafe { all(phCommandLists, numCommandLists) });
         match at_once(hCommandListImmediate) {
-            Governed::AtOnce(share) => lists(share, content(), hCommandListImmediate, call),
-            Governed::Later(_) | Governed::Not => call(),
+            Managed::AtOnce(share) => lists(share, content(), hCommandListImmediate, call),
+            Managed::Later(_) | Managed::Not => call(),
         }
     })
 }
@@ -304,7 +304,7 @@ pub unsafe extern "C" fn zeCommandQueueSynchronize(
     hCommandQueue: ze_command_queue_handle_t,
     timeout: u64,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         waits_for(hCommandQueue, || {
             call_real!(zeCommandQueueSynchronize(hCommandQueue, timeout))
         })
@@ -316,7 +316,7 @@ pub unsafe extern "C" fn zeCommandListHostSynchronize(
     hCommandList: ze_command_list_handle_t,
     timeout: u64,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         waits_for(hCommandList, || {
             call_real!(zeCommandListHostSynchronize(hCommandList, timeout))
         })
@@ -328,7 +328,7 @@ pub unsafe extern "C" fn zeFenceHostSynchronize(
     hFence: ze_fence_handle_t,
     timeout: u64,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         waiting::<LevelZero>(Drains::Something, || {
             call_real!(zeFenceHostSynchronize(hFence, timeout))
         })
@@ -340,7 +340,7 @@ pub unsafe extern "C" fn zeEventHostSynchronize(
     hEvent: ze_event_handle_t,
     timeout: u64,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         waiting::<LevelZero>(Drains::Something, || {
             call_real!(zeEventHostSynchronize(hEvent, timeout))
         })

@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use fcsp_hook::library::real_dlsym;
 use fcsp_hook::lookup::Hooked;
-use fcsp_hook::setup::{Inside, complain, shielded};
+use fcsp_hook::setup::{Reentry, catch_panic, log_refusal};
 use fcsp_hook::table::c_name;
 
 use crate::call_real;
@@ -66,7 +66,7 @@ fn find_side() -> u32 {
     } else {
         let driver = open_driver();
         if driver.is_null() {
-            complain(
+            log_refusal(
                 "no Level Zero driver to stand for: set FCSP_LEVELZERO_DRIVER to the real one's path",
             );
             NOWHERE
@@ -128,7 +128,7 @@ unsafe extern "C" fn fill(
     caller: usize,
     table: &'static Table,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let side = side();
         if side == NOWHERE {
             return ZE_RESULT_ERROR_UNINITIALIZED;
@@ -138,8 +138,8 @@ unsafe extern "C" fn fill(
         };
         // A getter inside a getter: preloaded and named as a driver, this library would stand
         // behind itself.
-        let Some(_inside) = Inside::enter() else {
-            complain("this library is preloaded and cannot be a driver as well");
+        let Some(_inside) = Reentry::enter() else {
+            log_refusal("this library is preloaded and cannot be a driver as well");
             return ZE_RESULT_ERROR_UNINITIALIZED;
         };
         // SAFETY: the caller's own arguments.
@@ -349,7 +349,7 @@ pub unsafe extern "C" fn zeDriverGetExtensionFunctionAddress(
     name: *const c_char,
     ppFunctionAddress: *mut *mut c_void,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zeDriverGetExtensionFunctionAddress(
             hDriver,
             name,
@@ -380,7 +380,7 @@ fn unless_broken(result: ze_result_t) -> ze_result_t {
 
 /// `zeInit`.
 pub unsafe extern "C" fn zeInit(flags: ze_init_flags_t) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         unless_broken(call_real!(zeInit(flags)))
     })
 }
@@ -391,7 +391,7 @@ pub unsafe extern "C" fn zeInitDrivers(
     phDrivers: *mut ze_driver_handle_t,
     desc: *mut ze_init_driver_type_desc_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zeInitDrivers(pCount, phDrivers, desc));
         if result == ZE_RESULT_SUCCESS && !phDrivers.is_null() {
             // SAFETY: the driver has written `*pCount` handles with success.

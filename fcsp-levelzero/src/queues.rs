@@ -13,10 +13,10 @@ use fcsp_hook::setup::SetupOnce;
 
 use crate::call_real;
 use crate::device;
-use crate::device::scope_of;
+use crate::device::target_of;
 use crate::ffi::ze::*;
 use crate::uses::using;
-use crate::vendor::{Inside, LevelZero, Scope, shielded};
+use crate::vendor::{LevelZero, Reentry, Target, catch_panic};
 
 /// Properties of a queue or list that a launch needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,13 +332,13 @@ fn make(
     handle: *mut *mut core::ffi::c_void,
     call: impl Fn() -> ze_result_t,
 ) -> ze_result_t {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
-    let result = match scope_of(device) {
-        Scope::On(device, _) => using(context, device, call),
-        Scope::Pass => return call(),
-        Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
+    let result = match target_of(device) {
+        Target::Device(device, _) => using(context, device, call),
+        Target::PassThrough => return call(),
+        Target::Deny => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
     };
     if result != ZE_RESULT_SUCCESS || handle.is_null() {
         return result;
@@ -369,7 +369,7 @@ pub unsafe extern "C" fn zeCommandQueueCreate(
     desc: *const ze_command_queue_desc_t,
     phCommandQueue: *mut ze_command_queue_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         // SAFETY: the caller passes a description or null.
         let group = unsafe { desc.as_ref() }.map(|desc| desc.ordinal);
         make(hContext, hDevice, group, false, phCommandQueue, || {
@@ -390,7 +390,7 @@ pub unsafe extern "C" fn zeCommandListCreateImmediate(
     altdesc: *const ze_command_queue_desc_t,
     phCommandList: *mut ze_command_list_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         // SAFETY: the caller passes a description or null.
         let group = unsafe { altdesc.as_ref() }.map(|desc| desc.ordinal);
         make(hContext, hDevice, group, true, phCommandList, || {
@@ -411,7 +411,7 @@ pub unsafe extern "C" fn zeCommandListCreate(
     desc: *const ze_command_list_desc_t,
     phCommandList: *mut ze_command_list_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         // SAFETY: the caller passes a description or null.
         let group = unsafe { desc.as_ref() }.map(|desc| desc.commandQueueGroupOrdinal);
         make(hContext, hDevice, group, false, phCommandList, || {
@@ -424,7 +424,7 @@ pub unsafe extern "C" fn zeCommandListCreate(
 pub unsafe extern "C" fn zeCommandQueueDestroy(
     hCommandQueue: ze_command_queue_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         destroys(hCommandQueue, || {
             call_real!(zeCommandQueueDestroy(hCommandQueue))
         })
@@ -435,7 +435,7 @@ pub unsafe extern "C" fn zeCommandQueueDestroy(
 pub unsafe extern "C" fn zeCommandListDestroy(
     hCommandList: ze_command_list_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         destroys(hCommandList, || {
             call_real!(zeCommandListDestroy(hCommandList))
         })
@@ -444,7 +444,7 @@ pub unsafe extern "C" fn zeCommandListDestroy(
 
 /// `zeCommandListReset`: what is recorded next may be something else.
 pub unsafe extern "C" fn zeCommandListReset(hCommandList: ze_command_list_handle_t) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         emptied(hCommandList as usize);
         call_real!(zeCommandListReset(hCommandList))
     })

@@ -3,7 +3,7 @@
 
 use fcsp_hook::backend::{Backend, Driver};
 use fcsp_hook::process::Process;
-pub use fcsp_hook::setup::{Inside, complain, shielded};
+pub use fcsp_hook::setup::{Reentry, catch_panic, log_refusal};
 
 use crate::ffi::ze::*;
 
@@ -14,9 +14,9 @@ pub struct LevelZero;
 /// A device that this process uses.
 pub type Device = fcsp_hook::device::Device<LevelZero>;
 /// The target of a call in a memory wrapper.
-pub type Scope = fcsp_hook::process::Scope<LevelZero>;
+pub type Target = fcsp_hook::process::Target<LevelZero>;
 /// A tenant's process and its devices.
-pub type Governed = fcsp_hook::process::Governed<LevelZero>;
+pub type Managed = fcsp_hook::process::Managed<LevelZero>;
 /// The entry of one live allocation.
 pub type Record = fcsp_hook::memory::Record<LevelZero>;
 

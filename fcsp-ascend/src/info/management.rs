@@ -8,7 +8,7 @@
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::backend::Devices;
 use fcsp_hook::info::{View, own_processes, retain, visible_index};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::setup::catch_panic;
 
 use super::process_memory::VISIBLE;
 use crate::call_dcmi;
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn dcmi_get_device_hbm_info(
     device_id: i32,
     hbm_info: *mut dcmi_hbm_info,
 ) -> dcmi_result {
-    shielded(DCMI_ERR_CODE_INNER_ERR, || {
+    catch_panic(DCMI_ERR_CODE_INNER_ERR, || {
         let result = call_dcmi!(dcmi_get_device_hbm_info(card_id, device_id, hbm_info));
         if result == DCMI_OK {
             // SAFETY: DCMI has written there with success.
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn dcmi_get_device_memory_info_v2(
     device_id: i32,
     memory_info: *mut dcmi_memory_info,
 ) -> dcmi_result {
-    shielded(DCMI_ERR_CODE_INNER_ERR, || {
+    catch_panic(DCMI_ERR_CODE_INNER_ERR, || {
         let result = call_dcmi!(dcmi_get_device_memory_info_v2(
             card_id,
             device_id,
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn dcmi_get_device_memory_info_v3(
     device_id: i32,
     memory_info: *mut dcmi_get_memory_info_stru,
 ) -> dcmi_result {
-    shielded(DCMI_ERR_CODE_INNER_ERR, || {
+    catch_panic(DCMI_ERR_CODE_INNER_ERR, || {
         let result = call_dcmi!(dcmi_get_device_memory_info_v3(
             card_id,
             device_id,
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn dcmi_get_device_resource_info(
     proc_info: *mut dcmi_proc_mem_info,
     proc_num: *mut i32,
 ) -> dcmi_result {
-    shielded(DCMI_ERR_CODE_INNER_ERR, || {
+    catch_panic(DCMI_ERR_CODE_INNER_ERR, || {
         let result = call_dcmi!(dcmi_get_device_resource_info(
             card_id, device_id, proc_info, proc_num
         ));

@@ -1,8 +1,8 @@
 //! Memory information of ACL and of the runtime: the quota is the device.
 
 use fcsp_hook::backend::Driver;
-use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::Target;
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::call_real;
 use crate::ffi::acl::*;
@@ -12,15 +12,15 @@ use crate::vendor::Ascend;
 /// Shows the tenant's own figures in place of the device's. A kind of memory that the device has
 /// none of keeps its zeroes.
 fn show(free: *mut usize, total: *mut usize, call: impl Fn() -> aclError) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
-        let Some(inside) = Inside::enter() else {
+    catch_panic(ACL_ERROR_FAILURE, || {
+        let Some(inside) = Reentry::enter() else {
             return call();
         };
         let result = call();
         if result == ACL_SUCCESS
             // SAFETY: the driver accepted the address and has written there.
             && unsafe { total.as_ref() }.is_none_or(|&bytes| bytes != 0)
-            && let Scope::On(device, _) = Ascend::process().scope_inside(&inside)
+            && let Target::Device(device, _) = Ascend::process().target_inside(&inside)
         {
             let usage = device.usage();
             // SAFETY: the driver accepted the addresses and has written there.
@@ -67,15 +67,15 @@ pub unsafe extern "C" fn rtMemGetInfo(free: *mut usize, total: *mut usize) -> rt
 
 /// Attributes of a device, of which one is its size.
 fn attribute(device: u32, attr: i32, value: *mut i64, call: impl Fn() -> aclError) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(ACL_ERROR_FAILURE, || {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let result = call();
         if result == ACL_SUCCESS
             && attr == ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE
             && let Ok(ordinal) = i32::try_from(device)
-            && let Scope::On(device, _) = Ascend::process().scope_of(ordinal)
+            && let Target::Device(device, _) = Ascend::process().target_of(ordinal)
         {
             // SAFETY: the driver has written there with success.
             unsafe { *value = device.usage_as_known().visible_total() as i64 };

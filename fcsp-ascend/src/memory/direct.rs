@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use fcsp_hook::backend::Driver;
 use fcsp_hook::memory::{self, Request};
-use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::Target;
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use super::{giant_pages, padded, pages};
 use crate::call_real;
@@ -18,22 +18,22 @@ use crate::vendor::{Ascend, AscendDevice};
 /// calling thread's. Memory belongs to its device, not to a context, and ends with the device's
 /// last reset.
 fn allocate(
-    inside: &Inside,
+    inside: &Reentry,
     device: Option<i32>,
     request: Request,
     devPtr: *mut *mut c_void,
     call: &dyn Fn() -> aclError,
 ) -> aclError {
     let process = Ascend::process();
-    let scope = match device {
-        Some(ordinal) => process.scope_of(ordinal),
+    let target = match device {
+        Some(ordinal) => process.target_of(ordinal),
         // To ask the driver for the context would take longer than all the rest.
-        None => process.scope_of_device(inside),
+        None => process.target_of_device(inside),
     };
-    let device: &'static AscendDevice = match scope {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return ACL_ERROR_RT_MEMORY_ALLOCATION,
+    let device: &'static AscendDevice = match target {
+        Target::Device(device, _) => device,
+        Target::PassThrough => return call(),
+        Target::Deny => return ACL_ERROR_RT_MEMORY_ALLOCATION,
     };
     memory::allocate(
         device,
@@ -51,8 +51,8 @@ fn allocate(
 /// runtime, it is `$call` alone. The other arguments are evaluated only otherwise.
 macro_rules! allocates {
     ($name:ident, $device:expr, $size:expr, $bytes:expr, $counted:expr, $place:expr, $call:expr) => {
-        shielded(ACL_ERROR_FAILURE, || {
-            let Some(inside) = Inside::enter() else {
+        catch_panic(ACL_ERROR_FAILURE, || {
+            let Some(inside) = Reentry::enter() else {
                 return $call;
             };
             let request = Request {
@@ -194,7 +194,7 @@ macro_rules! free {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(devPtr: *mut c_void) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
+            catch_panic(ACL_ERROR_FAILURE, || {
                 memory::free::<Ascend>(devPtr as u64, || call_real!($name(devPtr)))
             })
         }
@@ -212,10 +212,10 @@ free!(
 /// Returns true if memory is limited on the calling thread's device. A pool would keep an unknown
 /// amount of freed memory, so there are no pools under a quota.
 fn is_limited() -> bool {
-    match Ascend::process().scope() {
-        Scope::On(device, _) => device.limit() != u64::MAX,
-        Scope::Pass => false,
-        Scope::Refuse => true,
+    match Ascend::process().target() {
+        Target::Device(device, _) => device.limit() != u64::MAX,
+        Target::PassThrough => false,
+        Target::Deny => true,
     }
 }
 
@@ -223,9 +223,9 @@ macro_rules! pools {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: not to be had under a quota.")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || {
+            catch_panic(ACL_ERROR_FAILURE, || {
                 if is_limited() {
-                    fcsp_hook::setup::complain(concat!("refused: ", stringify!($name), " under a memory quota"));
+                    fcsp_hook::setup::log_refusal(concat!("refused: ", stringify!($name), " under a memory quota"));
                     return ACL_ERROR_RT_FEATURE_NOT_SUPPORT;
                 }
                 call_real!($name($($arg),*))

@@ -15,7 +15,7 @@ pub mod vmm;
 use core::convert::Infallible;
 
 use fcsp_hook::backend::DriverMemory;
-use fcsp_hook::memory::Given;
+use fcsp_hook::memory::Freed;
 
 use crate::call_real;
 use crate::ffi::acl::{ACL_MEM_MALLOC_HUGE_FIRST, ACL_SUCCESS};
@@ -82,11 +82,11 @@ impl DriverMemory for Ascend {
         taken
     }
 
-    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+    fn leaves(_record: &Record, origin: &Infallible) -> Freed {
         match *origin {}
     }
 
-    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+    fn stays(_record: &Record, origin: &Infallible, _given: Freed) {
         match *origin {}
     }
 }

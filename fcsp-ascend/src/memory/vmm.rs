@@ -6,8 +6,8 @@ use core::ffi::c_void;
 use fcsp_hook::backend::Driver;
 use fcsp_hook::memory::or_wrong_argument;
 use fcsp_hook::memory::physical::Books;
-use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::Target;
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use super::pages;
 use crate::call_real;
@@ -27,15 +27,15 @@ fn make(
     call: &dyn Fn() -> aclError,
     undo: &dyn Fn(),
 ) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
-        let Some(_inside) = Inside::enter() else {
+    catch_panic(ACL_ERROR_FAILURE, || {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let Some(ordinal) = device else { return call() };
-        let device = match Ascend::process().scope_of(ordinal) {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return ACL_ERROR_RT_MEMORY_ALLOCATION,
+        let device = match Ascend::process().target_of(ordinal) {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return ACL_ERROR_RT_MEMORY_ALLOCATION,
         };
         // Physical memory comes in large pages however little is asked for.
         let bytes = pages((size as u64).max((1 << 20) + 1));
@@ -88,7 +88,7 @@ macro_rules! free_physical {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: mappings keep the memory alive.")]
         pub unsafe extern "C" fn $name(handle: aclrtDrvMemHandle) -> aclError {
-            shielded(ACL_ERROR_FAILURE, || PHYSICAL.release(handle as u64, || call_real!($name(handle))))
+            catch_panic(ACL_ERROR_FAILURE, || PHYSICAL.release(handle as u64, || call_real!($name(handle))))
         }
     )*};
 }
@@ -105,7 +105,7 @@ macro_rules! map {
             flags: u64,
         ) -> aclError {
             let call = || call_real!($name(virPtr, size, offset, handle, flags));
-            shielded(ACL_ERROR_FAILURE, || PHYSICAL.map(handle as u64, virPtr as u64, size as u64, call))
+            catch_panic(ACL_ERROR_FAILURE, || PHYSICAL.map(handle as u64, virPtr as u64, size as u64, call))
         }
     )*};
 }
@@ -116,7 +116,7 @@ macro_rules! unmap {
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(virPtr: *mut c_void) -> aclError {
             // The mapping that begins there, and no other.
-            shielded(ACL_ERROR_FAILURE, || PHYSICAL.unmap(virPtr as u64, 1, || call_real!($name(virPtr))))
+            catch_panic(ACL_ERROR_FAILURE, || PHYSICAL.unmap(virPtr as u64, 1, || call_real!($name(virPtr))))
         }
     )*};
 }
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn aclrtMemRetainAllocationHandle(
     virPtr: *mut c_void,
     handle: *mut aclrtDrvMemHandle,
 ) -> aclError {
-    shielded(ACL_ERROR_FAILURE, || {
+    catch_panic(ACL_ERROR_FAILURE, || {
         let call = || call_real!(aclrtMemRetainAllocationHandle(virPtr, handle));
         // SAFETY: read after the driver has written there with success.
         PHYSICAL.retain(virPtr as u64, call, || unsafe { *handle } as u64)

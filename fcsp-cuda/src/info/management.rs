@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_hook::backend::Devices;
 use fcsp_hook::info::{View, names, own_processes, retain, visible_index};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::setup::catch_panic;
 
 use crate::driver::{CUDA, real};
 use crate::ffi::nvml::*;
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo(
     device: nvmlDevice_t,
     memory: *mut nvmlMemory_t,
 ) -> nvmlReturn_t {
-    shielded(NVML_ERROR_UNKNOWN, || {
+    catch_panic(NVML_ERROR_UNKNOWN, || {
         let result = call_nvml!(nvmlDeviceGetMemoryInfo(device, memory));
         if result == NVML_SUCCESS {
             // SAFETY: NVML has written there with success.
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(
     device: nvmlDevice_t,
     memory: *mut nvmlMemory_v2_t,
 ) -> nvmlReturn_t {
-    shielded(NVML_ERROR_UNKNOWN, || {
+    catch_panic(NVML_ERROR_UNKNOWN, || {
         let result = call_nvml!(nvmlDeviceGetMemoryInfo_v2(device, memory));
         if result == NVML_SUCCESS {
             // SAFETY: NVML has written there with success.
@@ -121,7 +121,7 @@ macro_rules! process_lists {
             infoCount: *mut u32,
             infos: *mut $entry,
         ) -> nvmlReturn_t {
-            shielded(NVML_ERROR_UNKNOWN, || {
+            catch_panic(NVML_ERROR_UNKNOWN, || {
                 let result = call_nvml!($name(device, infoCount, infos));
                 if result == NVML_SUCCESS && !infos.is_null() && let Some(own) = own_processes::<Cuda>() {
                     // SAFETY: NVML has written `*infoCount` entries with success.
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
     processSamplesCount: *mut u32,
     lastSeenTimeStamp: u64,
 ) -> nvmlReturn_t {
-    shielded(NVML_ERROR_UNKNOWN, || {
+    catch_panic(NVML_ERROR_UNKNOWN, || {
         let result = call_nvml!(nvmlDeviceGetProcessUtilization(
             device,
             utilization,
@@ -177,7 +177,7 @@ macro_rules! process_structs {
     ($($name:ident($what:ident: $list:ty) $count:ident of $array:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: the tenant's own processes.")]
         pub unsafe extern "C" fn $name(device: nvmlDevice_t, $what: *mut $list) -> nvmlReturn_t {
-            shielded(NVML_ERROR_UNKNOWN, || {
+            catch_panic(NVML_ERROR_UNKNOWN, || {
                 let result = call_nvml!($name(device, $what));
                 // SAFETY: NVML has filled the caller's structure with success.
                 if result == NVML_SUCCESS && let Some(list) = unsafe { $what.as_mut() }

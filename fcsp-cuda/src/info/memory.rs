@@ -2,7 +2,7 @@
 
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::vendor::{Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{Reentry, Target, catch_panic, target, target_of};
 
 fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
@@ -10,11 +10,11 @@ fn narrow(value: u64) -> u32 {
 
 /// `cuMemGetInfo`.
 pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuMemGetInfo_v2(free, total));
         if result == CUDA_SUCCESS
-            && let Some(_inside) = Inside::enter()
-            && let Scope::On(device, _) = scope()
+            && let Some(_inside) = Reentry::enter()
+            && let Target::Device(device, _) = target()
         {
             let usage = device.usage();
             // SAFETY: the driver accepted the addresses and has written there; it allows either to
@@ -35,11 +35,11 @@ pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) ->
 
 /// `cuMemGetInfo` of the 32-bit ABI.
 pub unsafe extern "C" fn cuMemGetInfo(free: *mut u32, total: *mut u32) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuMemGetInfo(free, total));
         if result == CUDA_SUCCESS
-            && let Some(_inside) = Inside::enter()
-            && let Scope::On(device, _) = scope()
+            && let Some(_inside) = Reentry::enter()
+            && let Target::Device(device, _) = target()
         {
             let usage = device.usage();
             // SAFETY: as in `cuMemGetInfo_v2`.
@@ -64,11 +64,11 @@ pub unsafe extern "C" fn cuMemGetInfo(free: *mut u32, total: *mut u32) -> CUresu
 
 /// `cuDeviceTotalMem`.
 pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, dev: CUdevice) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuDeviceTotalMem_v2(bytes, dev));
         if result == CUDA_SUCCESS
-            && let Some(_inside) = Inside::enter()
-            && let Scope::On(device, _) = scope_of(dev)
+            && let Some(_inside) = Reentry::enter()
+            && let Target::Device(device, _) = target_of(dev)
         {
             // SAFETY: the driver has written there with success.
             unsafe { *bytes = device.usage_as_known().visible_total() as usize };
@@ -79,11 +79,11 @@ pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, dev: CUdevice) -
 
 /// `cuDeviceTotalMem` of the 32-bit ABI.
 pub unsafe extern "C" fn cuDeviceTotalMem(bytes: *mut u32, dev: CUdevice) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuDeviceTotalMem(bytes, dev));
         if result == CUDA_SUCCESS
-            && let Some(_inside) = Inside::enter()
-            && let Scope::On(device, _) = scope_of(dev)
+            && let Some(_inside) = Reentry::enter()
+            && let Target::Device(device, _) = target_of(dev)
         {
             // SAFETY: the driver has written there with success.
             unsafe { *bytes = narrow(device.usage_as_known().visible_total()).min(*bytes) };

@@ -166,7 +166,7 @@ impl MemoryReport for Cuda {
     }
 
     /// Includes what processes hold that NVML does not show. `None` if it cannot be asked.
-    fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+    fn unattributed_bytes(device: &DeviceIdentity) -> Option<u64> {
         let handle = handle(device)?;
         let mut memory = nvmlMemory_v2_t {
             version: nvmlMemory_v2,

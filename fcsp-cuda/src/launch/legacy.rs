@@ -7,7 +7,7 @@ use fcsp_hook::compute::{Compute, Work};
 use super::kernel;
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::vendor::{self, Cuda, named, shielded};
+use crate::vendor::{self, Cuda, catch_panic, named};
 
 /// Blocks of a grid in the old API's signed numbers; what makes no sense is the driver's to refuse.
 fn grid(width: i32, height: i32) -> u64 {
@@ -109,5 +109,5 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernelMultiDevice(
     {
         return call();
     }
-    shielded(CUDA_ERROR_UNKNOWN, || pass_all(launches, &call))
+    catch_panic(CUDA_ERROR_UNKNOWN, || pass_all(launches, &call))
 }

@@ -14,7 +14,7 @@ use fcsp_hook::memory;
 use super::{forbidden_by_capture, pages, vmm};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::vendor::{Cuda, scope, shielded};
+use crate::vendor::{Cuda, catch_panic, target};
 
 /// Largest array that is a suballocation of a slab, in bytes.
 const SMALL_ARRAY: u64 = 1 << 20;
@@ -143,7 +143,7 @@ fn create_counted(bytes: u64, call: &dyn Fn() -> CUresult, handle: &dyn Fn() -> 
     } else {
         taken
     };
-    array::create("cuArrayCreate", charge, taken, scope, call, handle)
+    array::create("cuArrayCreate", charge, taken, target, call, handle)
 }
 
 fn destroy(array: u64, call: impl Fn() -> CUresult) -> CUresult {
@@ -202,7 +202,7 @@ macro_rules! create {
     ($($name:ident($desc:ident: $ty:ty $(, $levels:ident)?) = $described:expr, tried by $try:ident, undone by $undo:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(pHandle: *mut CUarray, $desc: *const $ty $(, $levels: u32)?) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 // SAFETY: the caller passes a descriptor or null, as the driver requires.
                 let descriptor = unsafe { $desc.as_ref() }.map($described);
                 let levels = 1 $(* $levels)?;
@@ -241,14 +241,14 @@ create! {
 
 /// `cuArrayDestroy`.
 pub unsafe extern "C" fn cuArrayDestroy(hArray: CUarray) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         destroy(hArray as u64, || call_real!(cuArrayDestroy(hArray)))
     })
 }
 
 /// `cuMipmappedArrayDestroy`.
 pub unsafe extern "C" fn cuMipmappedArrayDestroy(hMipmappedArray: CUmipmappedArray) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         destroy(hMipmappedArray as u64, || {
             call_real!(cuMipmappedArrayDestroy(hMipmappedArray))
         })

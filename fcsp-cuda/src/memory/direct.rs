@@ -7,7 +7,7 @@ use fcsp_hook::memory::{self, Request, pieces};
 use super::{LARGEST_PIECE, forbidden_by_capture, pages, without_address};
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::vendor::{Cuda, Inside, Scope, scope_inside, scope_of_device, shielded};
+use crate::vendor::{Cuda, Reentry, Target, catch_panic, target_inside, target_of_device};
 
 /// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
 /// driver would accept the arguments except the size. `address` reads the result after the call,
@@ -54,20 +54,20 @@ fn allocate_counted(
     address: impl Fn() -> u64,
     true_bytes: impl Fn() -> u64,
 ) -> CUresult {
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
     // Few suballocations open a slab, and the context matters only then.
     let is_piece = is_piece(bytes, managed);
-    let scope = if is_piece {
-        scope_of_device(&inside)
+    let target = if is_piece {
+        target_of_device(&inside)
     } else {
-        scope_inside(&inside)
+        target_inside(&inside)
     };
-    let (device, context) = match scope {
-        Scope::On(device, context) => (device, context),
-        Scope::Pass => return call(),
-        Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+    let (device, context) = match target {
+        Target::Device(device, context) => (device, context),
+        Target::PassThrough => return call(),
+        Target::Deny => return CUDA_ERROR_OUT_OF_MEMORY,
     };
     if is_piece {
         return pieces::allocate(
@@ -97,7 +97,7 @@ fn taken_back(address: u64) -> CUresult {
 
 /// `cuMemAlloc`.
 pub unsafe extern "C" fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = allocate(
             bytesize as u64,
             false,
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) 
 
 /// `cuMemAlloc` of the 32-bit ABI.
 pub unsafe extern "C" fn cuMemAlloc(dptr: *mut CUdeviceptr_v1, bytesize: u32) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         allocate(
             u64::from(bytesize),
             false,
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn cuMemAllocPitch_v2(
     Height: usize,
     ElementSizeBytes: u32,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = allocate(
             pitched(WidthInBytes as u64, Height as u64),
             false,
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn cuMemAllocPitch(
     Height: u32,
     ElementSizeBytes: u32,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         allocate(
             pitched(u64::from(WidthInBytes), u64::from(Height)),
             false,
@@ -210,7 +210,7 @@ pub unsafe extern "C" fn cuMemAllocManaged(
     bytesize: usize,
     flags: u32,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         allocate(
             bytesize as u64,
             true,
@@ -225,14 +225,14 @@ pub unsafe extern "C" fn cuMemAllocManaged(
 
 /// `cuMemFree`.
 pub unsafe extern "C" fn cuMemFree_v2(dptr: CUdeviceptr) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         pieces::free::<Cuda>(dptr, || call_real!(cuMemFree_v2(dptr)))
     })
 }
 
 /// `cuMemFree` of the 32-bit ABI.
 pub unsafe extern "C" fn cuMemFree(dptr: CUdeviceptr_v1) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         pieces::free::<Cuda>(u64::from(dptr), || call_real!(cuMemFree(dptr)))
     })
 }

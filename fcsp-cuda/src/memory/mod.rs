@@ -23,7 +23,7 @@ use core::ffi::c_void;
 use fcsp_hook::backend::{Capture, DriverMemory};
 use fcsp_hook::family::whole_pages;
 use fcsp_hook::memory::pool::Pooled;
-use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
+use fcsp_hook::memory::{Freed, graph as hook_graph, pieces, pool as hook_pool};
 
 use self::vmm::PHYSICAL;
 use crate::call_real;
@@ -113,7 +113,7 @@ impl DriverMemory for Cuda {
         PHYSICAL.refresh(device);
     }
 
-    fn settle_pools(device: &Device) {
+    fn reconcile_pools(device: &Device) {
         hook_graph::settle_with_pools(device);
     }
 
@@ -121,10 +121,10 @@ impl DriverMemory for Cuda {
         hook_pool::reclaim(device)
     }
 
-    fn leaves(_record: &Record, origin: &vmm::Origin) -> Given {
+    fn leaves(_record: &Record, origin: &vmm::Origin) -> Freed {
         match origin {
             // The physical memory has an account of its own.
-            vmm::Origin::Sparse(_) => Given::NOTHING,
+            vmm::Origin::Sparse(_) => Freed::NOTHING,
         }
     }
 
@@ -133,7 +133,7 @@ impl DriverMemory for Cuda {
     }
 
     #[inline]
-    fn freed_unknown() {
+    fn freed_untracked() {
         Self::pools().freed();
     }
 

@@ -10,7 +10,7 @@ use super::forbidden_by_capture;
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::cuda::*;
-use crate::vendor::{self, Cuda, Device, Inside, Scope, named, shielded};
+use crate::vendor::{self, Cuda, Device, Reentry, Target, catch_panic, named};
 
 /// The pools of this process.
 pub static POOLS: Pools<Cuda> = Pools::new();
@@ -59,33 +59,33 @@ impl OrderedAllocation for Cuda {
     const NAME: &'static str = "cuMemAllocAsync";
     const GRANTS_NOTHING: bool = false;
 
-    fn device_of_stream(inside: &Inside, stream: usize) -> Scope {
+    fn device_of_stream(inside: &Reentry, stream: usize) -> Target {
         let stream = stream as CUstream;
-        let current = vendor::scope_of_device(inside);
-        let Scope::On(device, context) = current else {
+        let current = vendor::target_of_device(inside);
+        let Target::Device(device, context) = current else {
             return current;
         };
         // No context was asked for: there is only one device.
         if context == 0 || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD {
-            return Scope::On(device, context);
+            return Target::Device(device, context);
         }
         let several =
             vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
         if !several {
-            return Scope::On(device, context);
+            return Target::Device(device, context);
         }
         let mut owner: CUcontext = core::ptr::null_mut();
         if call_real!(cuStreamGetCtx(stream, &mut owner)) != CUDA_SUCCESS
             || owner as usize == context
         {
-            return Scope::On(device, context);
+            return Target::Device(device, context);
         }
         // The stream belongs elsewhere: look there, as the driver does.
         let mut popped: CUcontext = core::ptr::null_mut();
         if call_real!(cuCtxPushCurrent_v2(owner)) != CUDA_SUCCESS {
-            return Scope::On(device, context);
+            return Target::Device(device, context);
         }
-        let there = vendor::scope();
+        let there = vendor::target();
         call_real!(cuCtxPopCurrent_v2(&mut popped));
         there
     }
@@ -106,7 +106,7 @@ macro_rules! allocate_async {
     ($($name:ident $per_thread:literal),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let request = Request {
                     bytes: bytesize as u64,
                     stream: named(hStream, $per_thread),
@@ -136,7 +136,7 @@ macro_rules! allocate_from_pool {
             pool: CUmemoryPool,
             hStream: CUstream,
         ) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let request = Request {
                     bytes: bytesize as u64,
                     stream: named(hStream, $per_thread),
@@ -159,7 +159,7 @@ macro_rules! free_async {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(dptr: CUdeviceptr, hStream: CUstream) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || pieces::free::<Cuda>(dptr, || call_real!($name(dptr, hStream))))
+            catch_panic(CUDA_ERROR_UNKNOWN, || pieces::free::<Cuda>(dptr, || call_real!($name(dptr, hStream))))
         }
     )*};
 }

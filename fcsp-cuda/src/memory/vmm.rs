@@ -10,7 +10,7 @@ use fcsp_hook::memory::physical::{Books, Physical};
 
 use crate::call_real;
 use crate::ffi::cuda::*;
-use crate::vendor::{Cuda, Inside, Record, Scope, scope_of, shielded};
+use crate::vendor::{Cuda, Record, Reentry, Target, catch_panic, target_of};
 
 /// Origin of an allocation that is not simply from the driver's heap.
 #[derive(Clone)]
@@ -33,9 +33,9 @@ pub unsafe extern "C" fn cuMemCreate(
     prop: *const CUmemAllocationProp,
     flags: u64,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuMemCreate(handle, size, prop, flags));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         // SAFETY: the caller passes properties or null, as the driver requires.
@@ -45,10 +45,10 @@ pub unsafe extern "C" fn cuMemCreate(
         if properties.location.type_ != CU_MEM_LOCATION_TYPE_DEVICE {
             return call();
         }
-        let device = match scope_of(properties.location.id) {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return CUDA_ERROR_OUT_OF_MEMORY,
+        let device = match target_of(properties.location.id) {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return CUDA_ERROR_OUT_OF_MEMORY,
         };
         let request = Request {
             what: "cuMemCreate",
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn cuMemCreate(
 
 /// `cuMemRelease`.
 pub unsafe extern "C" fn cuMemRelease(handle: CUmemGenericAllocationHandle) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         PHYSICAL.release(handle, || call_real!(cuMemRelease(handle)))
     })
 }
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn cuMemExportToShareableHandle(
     handleType: CUmemAllocationHandleType,
     flags: u64,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let result = call_real!(cuMemExportToShareableHandle(
             shareableHandle,
             handle,
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn cuMemExportToShareableHandle(
             flags
         ));
         if result == CUDA_SUCCESS
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
         {
             PHYSICAL.exported(handle);
         }
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn cuMemMap(
     handle: CUmemGenericAllocationHandle,
     flags: u64,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         PHYSICAL.map(handle, ptr, size as u64, || {
             call_real!(cuMemMap(ptr, size, offset, handle, flags))
         })
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn cuMemMap(
 
 /// `cuMemUnmap`: one call may end several mappings.
 pub unsafe extern "C" fn cuMemUnmap(ptr: CUdeviceptr, size: usize) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         PHYSICAL.unmap(ptr, size as u64, || call_real!(cuMemUnmap(ptr, size)))
     })
 }
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn cuMemRetainAllocationHandle(
     handle: *mut CUmemGenericAllocationHandle,
     addr: *mut core::ffi::c_void,
 ) -> CUresult {
-    shielded(CUDA_ERROR_UNKNOWN, || {
+    catch_panic(CUDA_ERROR_UNKNOWN, || {
         let call = || call_real!(cuMemRetainAllocationHandle(handle, addr));
         // SAFETY: read after the driver has written there with success.
         PHYSICAL.retain(addr as u64, call, || unsafe { *handle })
@@ -136,9 +136,9 @@ macro_rules! map_array {
     ($($name:ident),*) => {$(
         #[doc = concat!("`", stringify!($name), "`: memory mapped into a sparse array is kept until the array goes.")]
         pub unsafe extern "C" fn $name(mapInfoList: *mut CUarrayMapInfo, count: u32, hStream: CUstream) -> CUresult {
-            shielded(CUDA_ERROR_UNKNOWN, || {
+            catch_panic(CUDA_ERROR_UNKNOWN, || {
                 let result = call_real!($name(mapInfoList, count, hStream));
-                if result == CUDA_SUCCESS && let Some(_inside) = Inside::enter() {
+                if result == CUDA_SUCCESS && let Some(_inside) = Reentry::enter() {
                     for index in 0..count as usize {
                         // SAFETY: the driver accepted a list of `count` entries at this address.
                         sparse(unsafe { &*mapInfoList.add(index) });

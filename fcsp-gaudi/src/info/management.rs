@@ -5,7 +5,7 @@
 
 use fcsp_core::device::DeviceIdentity;
 use fcsp_hook::info::View;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::call_hlml;
 use crate::device;
@@ -16,10 +16,10 @@ pub unsafe extern "C" fn hlml_device_get_memory_info(
     device: hlml_device_t,
     memory: *mut hlml_memory_t,
 ) -> hlml_return_t {
-    shielded(HLML_ERROR_UNKNOWN, || {
+    catch_panic(HLML_ERROR_UNKNOWN, || {
         let result = call_hlml!(hlml_device_get_memory_info(device, memory));
         if result == HLML_SUCCESS
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some(identity) = identity(device)
         {
             // SAFETY: HLML has written there with success.

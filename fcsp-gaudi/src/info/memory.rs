@@ -4,8 +4,8 @@ use core::ffi::c_uint;
 
 use fcsp_hook::backend::{Devices, Driver};
 use fcsp_hook::info::View;
-use fcsp_hook::process::Scope;
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::process::Target;
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use crate::call_real;
 use crate::device::{self, Card};
@@ -15,9 +15,9 @@ use crate::vendor::Gaudi;
 /// Returns the available and all bytes to report for this process's card, of which `free` are left.
 /// Returns `None` if nothing must be changed.
 fn own(free: u64) -> Option<(u64, u64)> {
-    let _inside = Inside::enter()?;
-    match Gaudi::process().scope() {
-        Scope::On(device, _) => {
+    let _inside = Reentry::enter()?;
+    match Gaudi::process().target() {
+        Target::Device(device, _) => {
             let usage = device.usage();
             Some((usage.visible_free(free), usage.visible_total()))
         }
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn synDeviceGetMemoryInfo(
     free: *mut u64,
     total: *mut u64,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         let result = call_real!(synDeviceGetMemoryInfo(deviceId, free, total));
         if result == synSuccess {
             // SAFETY: Synapse has written to both with success.
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn synDeviceGetInfo(
     deviceId: synDeviceId,
     pDeviceInfo: *mut synDeviceInfo,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         let result = call_real!(synDeviceGetInfo(deviceId, pDeviceInfo));
         if result == synSuccess
             && let Some((_, total)) = own(u64::MAX)
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn synDeviceGetInfoV2(
     deviceId: synDeviceId,
     pDeviceInfo: *mut synDeviceInfoV2,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         let result = call_real!(synDeviceGetInfoV2(deviceId, pDeviceInfo));
         if result == synSuccess
             && let Some((_, total)) = own(u64::MAX)
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn synDeviceGetAttribute(
     querySize: c_uint,
     deviceId: synDeviceId,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         let result = call_real!(synDeviceGetAttribute(
             retVal, deviceAttr, querySize, deviceId
         ));
@@ -127,12 +127,12 @@ pub unsafe extern "C" fn synDeviceGetAttributeByModuleId(
     querySize: c_uint,
     moduleId: synModuleId,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         let result = call_real!(synDeviceGetAttributeByModuleId(
             retVal, deviceAttr, querySize, moduleId
         ));
         if result == synSuccess
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some(ordinal) = device::position(|card| card.module == moduleId)
             && let Some(Card { identity, .. }) = device::find(ordinal)
         {

@@ -2,7 +2,7 @@
 //! here, too.
 
 use fcsp_hook::memory::{self, Request};
-use fcsp_hook::setup::shielded;
+use fcsp_hook::setup::catch_panic;
 
 use crate::call_real;
 use crate::ffi::synapse::*;
@@ -19,7 +19,7 @@ pub unsafe extern "C" fn synDeviceMalloc(
     flags: u32,
     buffer: *mut u64,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         let bytes = size
             .max(1)
             .checked_next_multiple_of(ALIGNMENT)
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn synDeviceFree(
     buffer: u64,
     flags: u32,
 ) -> synStatus {
-    shielded(synFail, || {
+    catch_panic(synFail, || {
         memory::free::<Gaudi>(buffer, || {
             call_real!(synDeviceFree(deviceId, buffer, flags))
         })

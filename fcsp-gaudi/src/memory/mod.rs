@@ -11,18 +11,18 @@ pub mod direct;
 use core::convert::Infallible;
 
 use fcsp_hook::backend::DriverMemory;
-use fcsp_hook::memory::Given;
+use fcsp_hook::memory::Freed;
 
 use crate::vendor::{Gaudi, Record};
 
 impl DriverMemory for Gaudi {
     type Origin = Infallible;
 
-    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+    fn leaves(_record: &Record, origin: &Infallible) -> Freed {
         match *origin {}
     }
 
-    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+    fn stays(_record: &Record, origin: &Infallible, _given: Freed) {
         match *origin {}
     }
 }

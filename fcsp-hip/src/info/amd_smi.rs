@@ -2,7 +2,7 @@
 
 use fcsp_core::device::{DeviceIdentity, PciAddress};
 use fcsp_hook::info::{View, own_processes, retain};
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use super::{management, process_memory};
 use crate::driver::real;
@@ -77,11 +77,11 @@ macro_rules! memory {
             mem_type: amdsmi_memory_type_t,
             bytes: *mut u64,
         ) -> amdsmi_status_t {
-            shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
+            catch_panic(AMDSMI_STATUS_UNKNOWN_ERROR, || {
                 let result = call_smi!($name(processor_handle, mem_type, bytes));
                 if result == AMDSMI_STATUS_SUCCESS
                     && matches!(mem_type, AMDSMI_MEM_TYPE_VRAM | AMDSMI_MEM_TYPE_VIS_VRAM)
-                    && let Some(_inside) = Inside::enter()
+                    && let Some(_inside) = Reentry::enter()
                     && let Some(view) = view(processor_handle)
                 {
                     // SAFETY: AMD SMI has written there with success.
@@ -101,10 +101,10 @@ macro_rules! structures {
     ($($name:ident($form:ty) |$info:ident, $view:ident| $change:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(processor_handle: amdsmi_processor_handle, info: *mut $form) -> amdsmi_status_t {
-            shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
+            catch_panic(AMDSMI_STATUS_UNKNOWN_ERROR, || {
                 let result = call_smi!($name(processor_handle, info));
                 if result == AMDSMI_STATUS_SUCCESS
-                    && let Some(_inside) = Inside::enter()
+                    && let Some(_inside) = Reentry::enter()
                     && let Some($view) = view(processor_handle)
                 {
                     // SAFETY: AMD SMI has filled the caller's structure with success.
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn amdsmi_get_gpu_process_list(
     max_processes: *mut u32,
     list: *mut amdsmi_proc_info_t,
 ) -> amdsmi_status_t {
-    shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
+    catch_panic(AMDSMI_STATUS_UNKNOWN_ERROR, || {
         let result = call_smi!(amdsmi_get_gpu_process_list(
             processor_handle,
             max_processes,
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn amdsmi_get_gpu_process_list(
         ));
         if result == AMDSMI_STATUS_SUCCESS
             && !list.is_null()
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some(own) = own_processes::<Hip>()
         {
             // SAFETY: AMD SMI has written `*max_processes` entries with success.
@@ -157,11 +157,11 @@ pub unsafe extern "C" fn amdsmi_get_gpu_compute_process_info(
     procs: *mut amdsmi_process_info_t,
     num_items: *mut u32,
 ) -> amdsmi_status_t {
-    shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
+    catch_panic(AMDSMI_STATUS_UNKNOWN_ERROR, || {
         let result = call_smi!(amdsmi_get_gpu_compute_process_info(procs, num_items));
         if result == AMDSMI_STATUS_SUCCESS
             && !procs.is_null()
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some(own) = own_processes::<Hip>()
         {
             // SAFETY: AMD SMI has written `*num_items` entries with success.
@@ -177,7 +177,7 @@ macro_rules! by_process {
     ($($name:ident(pid $(, $arg:ident: $ty:ty)*) $(writes $place:ident)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: of the tenant's own processes.")]
         pub unsafe extern "C" fn $name(pid: u32 $(, $arg: $ty)*) -> amdsmi_status_t {
-            shielded(AMDSMI_STATUS_UNKNOWN_ERROR, || {
+            catch_panic(AMDSMI_STATUS_UNKNOWN_ERROR, || {
                 let Some(listed) = management::listed(pid) else {
                     return AMDSMI_STATUS_NOT_FOUND;
                 };

@@ -6,7 +6,7 @@
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
 use fcsp_hook::info::{View, names, own_processes, retain, visible_index};
-use fcsp_hook::setup::{Inside, shielded};
+use fcsp_hook::setup::{Reentry, catch_panic};
 
 use super::process_memory::{address, unique};
 use crate::driver::real;
@@ -72,10 +72,10 @@ macro_rules! memory {
             mem_type: rsmi_memory_type_t,
             bytes: *mut uint64_t,
         ) -> rsmi_status_t {
-            shielded(RSMI_STATUS_UNKNOWN_ERROR, || {
+            catch_panic(RSMI_STATUS_UNKNOWN_ERROR, || {
                 let result = call_smi!($name(dv_ind, mem_type, bytes));
                 if result == RSMI_STATUS_SUCCESS && is_vram(mem_type)
-                    && let Some(_inside) = Inside::enter()
+                    && let Some(_inside) = Reentry::enter()
                     && let Some(view) = view(dv_ind)
                 {
                     // SAFETY: ROCm SMI has written there with success.
@@ -96,14 +96,14 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
     procs: *mut rsmi_process_info_t,
     num_items: *mut uint32_t,
 ) -> rsmi_status_t {
-    shielded(RSMI_STATUS_UNKNOWN_ERROR, || {
+    catch_panic(RSMI_STATUS_UNKNOWN_ERROR, || {
         let call = || call_smi!(rsmi_compute_process_info_get(procs, num_items));
         // A question for their number alone is answered with all there are: room for too many is no
         // harm.
         let result = call();
         if result == RSMI_STATUS_SUCCESS
             && !procs.is_null()
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some(own) = own_processes::<Hip>()
         {
             // SAFETY: ROCm SMI has written `*num_items` entries with success.
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn rsmi_compute_process_info_get(
 /// Returns the number under which the library lists a process. Returns `None` if the process is not
 /// the tenant's.
 pub(super) fn listed(pid: u32) -> Option<u32> {
-    let own = Inside::enter().and_then(|_inside| own_processes::<Hip>());
+    let own = Reentry::enter().and_then(|_inside| own_processes::<Hip>());
     own.map_or(Some(pid), |own| own.listed(pid))
 }
 
@@ -126,7 +126,7 @@ macro_rules! by_process {
     ($($name:ident(pid $(, $arg:ident: $ty:ty)*) $(writes $place:ident)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: of the tenant's own processes.")]
         pub unsafe extern "C" fn $name(pid: uint32_t $(, $arg: $ty)*) -> rsmi_status_t {
-            shielded(RSMI_STATUS_UNKNOWN_ERROR, || {
+            catch_panic(RSMI_STATUS_UNKNOWN_ERROR, || {
                 let Some(listed) = listed(pid) else {
                     return RSMI_STATUS_NOT_FOUND;
                 };

@@ -3,21 +3,21 @@
 
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{Reentry, Target, catch_panic, target, target_of};
 use crate::{call_real, units};
 
 /// `hipMemGetInfo`.
 pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let result = call_real!(hipMemGetInfo(free, total));
         if result != hipSuccess {
             return result;
         }
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return result;
         };
-        match scope() {
-            Scope::On(device, _) => {
+        match target() {
+            Target::Device(device, _) => {
                 let usage = device.usage();
                 // SAFETY: the runtime accepted the addresses and has written there; either may be
                 // null.
@@ -33,24 +33,24 @@ pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> h
                 result
             }
             // No room even for what the runtime keeps on the device for this process.
-            Scope::Refuse => answered(hipErrorOutOfMemory),
-            Scope::Pass => result,
+            Target::Deny => answered(hipErrorOutOfMemory),
+            Target::PassThrough => result,
         }
     })
 }
 
 /// Returns the size to report for a device; `None` to report the true one.
 fn size(ordinal: hipDevice_t) -> Option<usize> {
-    let _inside = Inside::enter()?;
-    match scope_of(ordinal) {
-        Scope::On(device, _) => Some(device.usage_as_known().visible_total() as usize),
+    let _inside = Reentry::enter()?;
+    match target_of(ordinal) {
+        Target::Device(device, _) => Some(device.usage_as_known().visible_total() as usize),
         _ => None,
     }
 }
 
 /// `hipDeviceTotalMem`.
 pub unsafe extern "C" fn hipDeviceTotalMem(bytes: *mut usize, device: hipDevice_t) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let result = call_real!(hipDeviceTotalMem(bytes, device));
         if result == hipSuccess
             && let Some(size) = size(device)
@@ -66,7 +66,7 @@ macro_rules! properties {
     ($($name:ident: $form:ty;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(prop: *mut $form, deviceId: i32) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 let result = call_real!($name(prop, deviceId));
                 if result == hipSuccess && let Some(size) = size(deviceId) {
                     // SAFETY: the runtime has filled the caller's structure with success.
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn hipDeviceGetAttribute(
         hipDeviceAttributeMultiprocessorCount => units::processors,
         _ => return call_real!(hipDeviceGetAttribute(pi, attr, deviceId)),
     };
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let result = call_real!(hipDeviceGetAttribute(pi, attr, deviceId));
         if result == hipSuccess
             && let Some(own) = own(deviceId)

@@ -203,7 +203,7 @@ impl MemoryReport for Hip {
 
     /// Includes memory that the driver has reserved for itself, and memory of processes that the
     /// library cannot see. `None` if it cannot be asked.
-    fn of_nobody(device: &DeviceIdentity) -> Option<u64> {
+    fn unattributed_bytes(device: &DeviceIdentity) -> Option<u64> {
         let index = index(device)?;
         let shown = processes()?
             .iter()

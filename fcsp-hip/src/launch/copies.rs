@@ -12,7 +12,7 @@ use crate::call_real;
 use crate::device::major;
 use crate::ffi::hip::*;
 use crate::memory::kind_of;
-use crate::vendor::{Hip, Inside, named};
+use crate::vendor::{Hip, Reentry, named};
 
 /// Returns the share that a call on `stream` has to keep, if any.
 #[inline(never)]
@@ -192,7 +192,7 @@ macro_rules! transfers {
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> hipError_t {
             let call = || call_real!($name($($arg),*));
             let Some(share) = share_of($stream, $per_thread) else { return call() };
-            let Some(_inside) = Inside::enter() else { return call() };
+            let Some(_inside) = Reentry::enter() else { return call() };
             #[allow(unused_unsafe, clippy::macro_metavars_in_unsafe)]
             // SAFETY: the caller of the wrapper vouches for the arguments, as it would to the
             // runtime.

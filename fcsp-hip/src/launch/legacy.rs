@@ -9,7 +9,7 @@ use fcsp_hook::compute::{Compute, Work};
 use super::{host, kernel, volume};
 use crate::call_real;
 use crate::ffi::hip::*;
-use crate::vendor::{self, Hip, Inside, named, shielded};
+use crate::vendor::{self, Hip, Reentry, catch_panic, named};
 
 /// `hipLaunchByPtr`: its shape was set by `hipConfigureCall`, which is the runtime's to know; it
 /// counts as one block on the default stream until it has been timed.
@@ -64,7 +64,7 @@ fn several<T>(
     part: impl Fn(&T) -> Part,
     call: &dyn Fn() -> hipError_t,
 ) -> hipError_t {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
     if vendor::governed().is_none() || list.is_null() {
@@ -78,7 +78,7 @@ fn several<T>(
     if Hip::is_recording() && parts.iter().any(|part| Hip::records(part.stream as usize)) {
         return call();
     }
-    shielded(hipErrorUnknown, || pass_all(&parts, call))
+    catch_panic(hipErrorUnknown, || pass_all(&parts, call))
 }
 
 fn host_part(p: &hipLaunchParams) -> Part {

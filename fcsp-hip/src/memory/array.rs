@@ -12,7 +12,7 @@ use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{Hip, scope, shielded};
+use crate::vendor::{Hip, catch_panic, target};
 
 /// Returns the bytes of one level: slices of rows; a side of 0 counts as 1.
 fn level_bytes(level: Shape) -> u64 {
@@ -44,7 +44,7 @@ fn create(bytes: u64, call: impl Fn() -> hipError_t, handle: impl Fn() -> u64) -
     } else {
         taken
     };
-    array::create("hipMallocArray", charge, taken, scope, call, handle)
+    array::create("hipMallocArray", charge, taken, target, call, handle)
 }
 
 fn destroy(array: u64, call: impl Fn() -> hipError_t) -> hipError_t {
@@ -107,7 +107,7 @@ macro_rules! creates {
     ($($name:ident($place:ident: $handle:ty $(, $arg:ident: $ty:ty)*) = $bytes:expr, undone by $undo:ident;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($place: *mut $handle $(, $arg: $ty)*) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 // SAFETY: the caller passes descriptions or null, as the runtime requires.
                 let bytes = unsafe { $bytes };
                 let call = || call_real!($name($place $(, $arg)*));
@@ -143,7 +143,7 @@ macro_rules! destroys {
     ($($name:ident: $handle:ty;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name(array: $handle) -> hipError_t {
-            shielded(hipErrorUnknown, || destroy(array as u64, || call_real!($name(array))))
+            catch_panic(hipErrorUnknown, || destroy(array as u64, || call_real!($name(array))))
         }
     )*};
 }

@@ -8,7 +8,7 @@ use super::{LARGEST_PIECE, forbidden_by_capture, pages};
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{Hip, Inside, Scope, scope_inside, shielded};
+use crate::vendor::{Hip, Reentry, Target, catch_panic, target_inside};
 
 /// Reserves, calls the runtime, then records the allocation or releases. `minds` says whether the
 /// runtime refuses this function during captures. `usable` says whether it would accept the
@@ -47,7 +47,7 @@ fn allocate_counted(
     address: impl Fn() -> u64,
     true_bytes: impl Fn() -> u64,
 ) -> hipError_t {
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
     // Nothing is what is asked for: the runtime answers with no address, and nothing is to be
@@ -55,10 +55,10 @@ fn allocate_counted(
     if bytes == 0 {
         return call();
     }
-    let (device, context) = match scope_inside(&inside) {
-        Scope::On(device, context) => (device, context),
-        Scope::Pass => return call(),
-        Scope::Refuse => return hipErrorOutOfMemory,
+    let (device, context) = match target_inside(&inside) {
+        Target::Device(device, context) => (device, context),
+        Target::PassThrough => return call(),
+        Target::Deny => return hipErrorOutOfMemory,
     };
     if bytes <= LARGEST_PIECE && !managed {
         return pieces::allocate(
@@ -96,7 +96,7 @@ macro_rules! plain {
     ($($name:ident($ptr:ident, $size:ident $(, $arg:ident: $ty:ty)*) $managed:literal, $minds:literal, $usable:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub unsafe extern "C" fn $name($ptr: *mut *mut c_void, $size: usize $(, $arg: $ty)*) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 allocate(
                     $size as u64,
                     $managed,
@@ -138,7 +138,7 @@ macro_rules! pitch {
             $height: usize
             $(, $arg: $ty)*
         ) -> hipError_t {
-            shielded(hipErrorUnknown, || {
+            catch_panic(hipErrorUnknown, || {
                 allocate(
                     pitched($width, $height),
                     false,
@@ -164,7 +164,7 @@ pub unsafe extern "C" fn hipMalloc3D(
     pitchedDevPtr: *mut hipPitchedPtr,
     extent: hipExtent,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let rows = extent.height.saturating_mul(extent.depth);
         allocate(
             pitched(extent.width, rows),
@@ -183,10 +183,10 @@ pub unsafe extern "C" fn hipMalloc3D(
 /// `hipFree`. Of nothing it is how programs make the runtime start, which then takes memory for
 /// itself.
 pub unsafe extern "C" fn hipFree(ptr: *mut c_void) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         if ptr.is_null()
-            && let Some(inside) = Inside::enter()
-            && matches!(scope_inside(&inside), Scope::Refuse)
+            && let Some(inside) = Reentry::enter()
+            && matches!(target_inside(&inside), Target::Deny)
         {
             return answered(hipErrorOutOfMemory);
         }

@@ -24,7 +24,7 @@ use core::ffi::c_void;
 use fcsp_hook::backend::{Capture, DriverMemory};
 use fcsp_hook::family::whole_pages;
 use fcsp_hook::memory::pool::Pooled;
-use fcsp_hook::memory::{Given, graph as hook_graph, pieces, pool as hook_pool};
+use fcsp_hook::memory::{Freed, graph as hook_graph, pieces, pool as hook_pool};
 
 use self::vmm::PHYSICAL;
 use crate::call_real;
@@ -91,7 +91,7 @@ impl DriverMemory for Hip {
         PHYSICAL.refresh(device);
     }
 
-    fn settle_pools(device: &Device) {
+    fn reconcile_pools(device: &Device) {
         hook_graph::settle_with_pools(device);
     }
 
@@ -99,7 +99,7 @@ impl DriverMemory for Hip {
         hook_pool::reclaim(device)
     }
 
-    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+    fn leaves(_record: &Record, origin: &Infallible) -> Freed {
         match *origin {}
     }
 
@@ -108,7 +108,7 @@ impl DriverMemory for Hip {
     }
 
     #[inline]
-    fn freed_unknown() {
+    fn freed_untracked() {
         Self::pools().freed();
     }
 

@@ -12,7 +12,7 @@ use crate::call_real;
 use crate::driver::real;
 use crate::errors::{answered, unnoticed};
 use crate::ffi::hip::*;
-use crate::vendor::{self, Device, Hip, Inside, Scope, shielded};
+use crate::vendor::{self, Device, Hip, Reentry, Target, catch_panic};
 
 /// The pools of this process.
 pub static POOLS: Pools<Hip> = Pools::new();
@@ -62,14 +62,14 @@ impl OrderedAllocation for Hip {
     const NAME: &'static str = "hipMallocAsync";
     const GRANTS_NOTHING: bool = true;
 
-    fn device_of_stream(inside: &Inside, stream: usize) -> Scope {
+    fn device_of_stream(inside: &Reentry, stream: usize) -> Target {
         let stream = stream as hipStream_t;
-        let current = vendor::scope_inside(inside);
-        let Scope::On(device, context) = current else {
+        let current = vendor::target_inside(inside);
+        let Target::Device(device, context) = current else {
             return current;
         };
         if stream.is_null() || stream == STREAM_LEGACY || stream == STREAM_PER_THREAD {
-            return Scope::On(device, context);
+            return Target::Device(device, context);
         }
         let several =
             vendor::governed().is_some_and(|governed| governed.devices().nth(1).is_some());
@@ -78,9 +78,9 @@ impl OrderedAllocation for Hip {
             && call_real!(hipStreamGetDevice(stream, &mut owner)) == hipSuccess
             && owner != device.ordinal
         {
-            return vendor::scope_of(owner);
+            return vendor::target_of(owner);
         }
-        Scope::On(device, context)
+        Target::Device(device, context)
     }
 
     /// Asks by freeing nothing. From a pool that it names, the runtime may always allocate.
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn hipMallocAsync(
     size: usize,
     stream: hipStream_t,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let request = Request {
             bytes: size as u64,
             stream: stream as usize,
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn hipMallocFromPoolAsync(
     mem_pool: hipMemPool_t,
     stream: hipStream_t,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let request = Request {
             bytes: size as u64,
             stream: stream as usize,

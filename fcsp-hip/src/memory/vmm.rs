@@ -7,7 +7,7 @@ use fcsp_hook::memory::physical::Books;
 use crate::call_real;
 use crate::errors::answered;
 use crate::ffi::hip::*;
-use crate::vendor::{Hip, Inside, Scope, scope, scope_of, shielded};
+use crate::vendor::{Hip, Reentry, Target, catch_panic, target, target_of};
 use core::ffi::c_void;
 
 /// Physical memory by handle and mapping.
@@ -27,9 +27,9 @@ pub unsafe extern "C" fn hipMemCreate(
     prop: *const hipMemAllocationProp,
     flags: u64,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let call = || call_real!(hipMemCreate(handle, size, prop, flags));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         // SAFETY: the caller passes properties or null, as the driver requires.
@@ -41,13 +41,13 @@ pub unsafe extern "C" fn hipMemCreate(
         }
         // What the runtime takes for itself on the current device comes with this call as with any
         // other.
-        if matches!(scope(), Scope::Refuse) {
+        if matches!(target(), Target::Deny) {
             return answered(hipErrorOutOfMemory);
         }
-        let device = match scope_of(properties.location.id) {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return answered(hipErrorOutOfMemory),
+        let device = match target_of(properties.location.id) {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return answered(hipErrorOutOfMemory),
         };
         let request = Request {
             what: "hipMemCreate",
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn hipMemCreate(
 
 /// `hipMemRelease`.
 pub unsafe extern "C" fn hipMemRelease(handle: hipMemGenericAllocationHandle_t) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         PHYSICAL.release(handle as u64, || call_real!(hipMemRelease(handle)))
     })
 }
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn hipMemExportToShareableHandle(
     handleType: hipMemAllocationHandleType,
     flags: u64,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let result = call_real!(hipMemExportToShareableHandle(
             shareableHandle,
             handle,
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn hipMemExportToShareableHandle(
             flags
         ));
         if result == hipSuccess
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
         {
             PHYSICAL.exported(handle as u64);
         }
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn hipMemMap(
     handle: hipMemGenericAllocationHandle_t,
     flags: u64,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         PHYSICAL.map(handle as u64, ptr as u64, size as u64, || {
             call_real!(hipMemMap(ptr, size, offset, handle, flags))
         })
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn hipMemMap(
 
 /// `hipMemUnmap`: one call may end several mappings.
 pub unsafe extern "C" fn hipMemUnmap(ptr: *mut c_void, size: usize) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         PHYSICAL.unmap(ptr as u64, size as u64, || {
             call_real!(hipMemUnmap(ptr, size))
         })
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn hipMemRetainAllocationHandle(
     handle: *mut hipMemGenericAllocationHandle_t,
     addr: *mut c_void,
 ) -> hipError_t {
-    shielded(hipErrorUnknown, || {
+    catch_panic(hipErrorUnknown, || {
         let call = || call_real!(hipMemRetainAllocationHandle(handle, addr));
         // SAFETY: read after the driver has written there with success.
         PHYSICAL.retain(addr as u64, call, || unsafe { *handle } as u64)

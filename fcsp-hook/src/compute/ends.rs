@@ -8,7 +8,7 @@ use fcsp_core::share::cost;
 use fcsp_core::share::gate::SEVERAL;
 use fcsp_core::share::wait::now_ns;
 
-use super::prices::kernel_keys;
+use super::cost_model::kernel_keys;
 use super::{Compute, NAP_NS, SPIN_NS};
 use crate::backend::Backend;
 
@@ -45,7 +45,7 @@ impl<B: Backend> Compute<B> {
     /// that the program knows to be done; only work of other queues may come before them.
     fn let_pass(&self, queue: usize) {
         let since = now_ns();
-        while self.marks.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue) {
+        while self.fences.is_pending_on::<B>(queue) || self.timing.is_pending_on::<B>(queue) {
             match now_ns().saturating_sub(since) {
                 waited if waited < SPIN_NS => std::thread::yield_now(),
                 waited if waited < QUEUE_END_NS => {
@@ -72,19 +72,19 @@ impl<B: Backend> Compute<B> {
     /// before.
     #[cold]
     pub(crate) fn forget_kernel_price(&self, function: usize) {
-        self.prices.forget_kernel(function);
+        self.costs.forget_kernel(function);
     }
 
     fn forget_graph(&self, executable: usize) {
         let changed = cost::graph_key(executable as u64);
-        self.prices.forget(changed);
+        self.costs.forget(changed);
         self.forget_keys(|key| key == changed);
     }
 
     /// Marks a kernel that is about to end: its handle may be another one's next.
     pub fn function_ends(&self, function: usize) {
         self.functions.doubt(function);
-        self.prices.doubt_kernel(function);
+        self.costs.doubt_kernel(function);
         let changed: Vec<u64> = kernel_keys(function).collect();
         self.forget_keys(|key| changed.contains(&key));
     }
@@ -93,7 +93,7 @@ impl<B: Backend> Compute<B> {
     /// others.
     pub fn code_ends(&self) {
         self.functions.doubt_all();
-        self.prices.doubt_all();
+        self.costs.doubt_all();
         self.forget_keys(|_| true);
     }
 
@@ -105,7 +105,7 @@ impl<B: Backend> Compute<B> {
             // Relaxed: a key that another thread writes meanwhile is that of a later launch.
             let _ = launched.compare_exchange(key, SEVERAL, Ordering::Relaxed, Ordering::Relaxed);
         }
-        self.marks.forget_keys(&changed);
+        self.fences.forget_keys(&changed);
         self.timing.forget_keys(&changed);
     }
 
@@ -114,7 +114,7 @@ impl<B: Backend> Compute<B> {
     pub fn context_ends(&self, context: Option<usize>) {
         let mut gone = Vec::new();
         // In this order: an event is given back under the lock of the list from which it is taken.
-        self.marks.take_out(context, &mut gone);
+        self.fences.take_out(context, &mut gone);
         self.timing.take_out(context, &mut gone);
         self.events.take_out(context, &mut gone);
         if gone.is_empty() {

@@ -22,7 +22,7 @@ const EVERY_YOUNG: u32 = 16;
 
 /// Properties of a launch's function, graph or copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct LaunchInfo {
     /// Class of the work.
     pub class: Class,
     /// True if this launch should be timed.
@@ -142,7 +142,7 @@ impl<C: StreamClassifier> Functions<C> {
         function: usize,
         countdown: &AtomicU32,
         name: impl FnOnce(usize) -> Option<String>,
-    ) -> Known {
+    ) -> LaunchInfo {
         match self.slot(function as u64) {
             Some((at, value)) => {
                 let (class, seen) = (class_from(value >> 8 & 0xff), value & SEEN);
@@ -150,7 +150,7 @@ impl<C: StreamClassifier> Functions<C> {
                     return self.settled(class, countdown);
                 }
                 let sample = seen < FIRST || self.turn_of_the_young();
-                let mut known = Known {
+                let mut known = LaunchInfo {
                     class,
                     sample,
                     settled: false,
@@ -164,7 +164,7 @@ impl<C: StreamClassifier> Functions<C> {
                 known.content = self.names[at].load(Ordering::Relaxed);
                 known
             }
-            None => Known {
+            None => LaunchInfo {
                 settled: false,
                 ..self.settled(Class::Other, countdown)
             },
@@ -172,18 +172,18 @@ impl<C: StreamClassifier> Functions<C> {
     }
 
     /// Returns the properties of a kind of copy. `key` must be odd, which no handle is.
-    pub fn copy(&self, key: u64, countdown: &AtomicU32) -> Known {
+    pub fn copy(&self, key: u64, countdown: &AtomicU32) -> LaunchInfo {
         self.few_samples(key, Class::Copy, countdown)
     }
 
     /// Returns the properties of an executable graph.
-    pub fn graph(&self, executable: usize, countdown: &AtomicU32) -> Known {
+    pub fn graph(&self, executable: usize, countdown: &AtomicU32) -> LaunchInfo {
         self.few_samples(executable as u64, Class::Other, countdown)
     }
 
     /// Returns the properties of work that always does the same, for which a few samples suffice.
     /// It has `class` unless another is known.
-    fn few_samples(&self, handle: u64, class: Class, countdown: &AtomicU32) -> Known {
+    fn few_samples(&self, handle: u64, class: Class, countdown: &AtomicU32) -> LaunchInfo {
         let Some((at, value)) = self.slot(handle) else {
             return self.settled(class, countdown);
         };
@@ -198,7 +198,7 @@ impl<C: StreamClassifier> Functions<C> {
             value & HANDLE | (class as u64) << 8 | GRAPH | ((value & SEEN) + 1),
             Ordering::Relaxed,
         );
-        Known {
+        LaunchInfo {
             class,
             sample: true,
             settled: false,
@@ -272,8 +272,8 @@ impl<C: StreamClassifier> Functions<C> {
         }
     }
 
-    fn settled(&self, class: Class, countdown: &AtomicU32) -> Known {
-        Known {
+    fn settled(&self, class: Class, countdown: &AtomicU32) -> LaunchInfo {
+        LaunchInfo {
             class,
             sample: self.turn(countdown),
             settled: true,

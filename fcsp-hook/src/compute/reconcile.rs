@@ -8,7 +8,7 @@ use fcsp_core::share::cost::Sample;
 use fcsp_core::share::params::Mode;
 use fcsp_core::share::wait::{self, Woken, now_ns};
 
-use super::marks::{Busy, Span, Told};
+use super::fences::{Busy, Span, Told};
 use super::timing::Others;
 use super::{Compute, Drains};
 use crate::backend::Backend;
@@ -77,7 +77,7 @@ impl<B: Backend> Compute<B> {
             timed: false,
         };
         let is_all = !self.several_queues.load(Ordering::Relaxed);
-        self.marks
+        self.fences
             .poll::<B>(&self.limiter, &self.events, now, is_all, &mut told);
         let timed = told.timed;
         self.timing
@@ -88,7 +88,7 @@ impl<B: Backend> Compute<B> {
                 };
                 // A sample is read up to some milliseconds after it was taken.
                 let contended = others.is_some() || self.disturbed(now.saturating_sub(50_000_000));
-                self.prices.learn(key, blocks, sample, contended);
+                self.costs.learn(key, blocks, sample, contended);
             });
         timed
     }
@@ -140,12 +140,12 @@ impl<B: Backend> Compute<B> {
             .true_up(span.measured, span.charged.saturating_add(span.late), now);
         if span.key != 0 && span.is_even() {
             // The charge of one launch, times the error of the charges.
-            self.prices.fix(
+            self.costs.fix(
                 span.key,
                 span.unit.saturating_mul(span.measured) / span.charged,
             );
         } else if span.settled && span.charged >= LONG_SPAN_NS {
-            self.prices.rescale(span.measured, span.charged);
+            self.costs.rescale(span.measured, span.charged);
         }
     }
 
@@ -165,7 +165,7 @@ impl<B: Backend> Compute<B> {
             0
         };
         if charged > 0 {
-            self.prices.took(charged.saturating_add(missing), launches);
+            self.costs.took(charged.saturating_add(missing), launches);
             if !self.limiter.is_contended() {
                 self.limiter.was_alone(charged);
             }
@@ -252,7 +252,7 @@ impl<B: Backend> Compute<B> {
     /// for it have then been refunded.
     pub(super) fn wait_for_turn(&self, event: u32, until: u64) {
         let word = self.limiter.event_word();
-        while self.limiter.in_flight() > 0 && !self.marks.is_empty() {
+        while self.limiter.in_flight() > 0 && !self.fences.is_empty() {
             let now = now_ns();
             let since = now.saturating_sub(self.marked_ns.load(Ordering::Relaxed));
             let look = (since / 4).clamp(LOOK_NS.start, LOOK_NS.end);

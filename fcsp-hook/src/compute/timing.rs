@@ -14,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use fcsp_core::share::cost::Sample;
 use fcsp_core::share::wait::now_ns;
 
+use super::cost_model::Key;
 use super::events::Events;
-use super::prices::Key;
 use crate::backend::{Backend, Progress};
 
 /// Longest time for a host to submit the launch, ns. Beyond it, the host was interrupted. The part

@@ -15,12 +15,12 @@ const PASSING: u64 = 32 << 20;
 
 /// Bracket around a driver call that changes this process's driver account, until the change is in
 /// the slot.
-pub struct Change<'a> {
+pub struct DriverCall<'a> {
     account: Physical<'a>,
     by: Cell<i64>,
 }
 
-impl Change<'_> {
+impl DriverCall<'_> {
     /// Adds memory that the management library counts.
     #[inline]
     pub fn gained(&self, bytes: u64) {
@@ -34,20 +34,20 @@ impl Change<'_> {
     }
 }
 
-impl Drop for Change<'_> {
+impl Drop for DriverCall<'_> {
     fn drop(&mut self) {
         self.account.end(self.by.get());
     }
 }
 
 /// Light bracket around a driver call, see [`Device::passing`].
-pub struct Passing<'a, B: Backend> {
+pub struct LightDriverCall<'a, B: Backend> {
     device: &'a Device<B>,
-    change: Option<Change<'a>>,
+    change: Option<DriverCall<'a>>,
     lost: u64,
 }
 
-impl<B: Backend> Passing<'_, B> {
+impl<B: Backend> LightDriverCall<'_, B> {
     /// Records that the call has succeeded. The management library counts `gained` bytes more,
     /// besides the freed ones.
     #[inline]
@@ -81,10 +81,10 @@ impl<B: Backend> Passing<'_, B> {
 impl<B: Backend> Device<B> {
     /// Brackets a driver call that changes this process's driver account.
     #[inline]
-    pub fn change(&self) -> Change<'_> {
+    pub fn change(&self) -> DriverCall<'_> {
         let account = self.physical();
         account.begin();
-        Change {
+        DriverCall {
             account,
             by: Cell::new(0),
         }
@@ -99,14 +99,14 @@ impl<B: Backend> Device<B> {
     /// before one that frees. The error is then too much and never too little, and a new
     /// measurement is requested.
     #[inline]
-    pub fn passing(&self, near: bool, bytes: u64, lost: u64) -> Passing<'_, B> {
+    pub fn passing(&self, near: bool, bytes: u64, lost: u64) -> LightDriverCall<'_, B> {
         let change = (near || bytes > PASSING).then(|| self.change());
         match &change {
             Some(change) => change.lost(lost),
             None if lost > 0 => self.lost(lost),
             None => {}
         }
-        Passing {
+        LightDriverCall {
             device: self,
             change,
             lost,

@@ -69,14 +69,14 @@ impl<B: Backend> Device<B> {
             self.drain_ahead();
             // Pools grow and shrink in calls without notice. An error of theirs in the account
             // would be in the overhead until the next measurement, with the opposite sign.
-            B::settle_pools(self);
+            B::reconcile_pools(self);
             let before = self.physical().read();
             let Some(by_driver) = self.held_by_driver() else {
                 return self.take_estimate(held);
             };
             self.unknown.store(false, Ordering::Relaxed);
             // The comparison below sees a pool that has changed since.
-            B::settle_pools(self);
+            B::reconcile_pools(self);
             let same = before.is_settled() && self.physical().read() == before;
             let overhead = self.without_those_under_way(before.not_in_account(by_driver));
             if same {

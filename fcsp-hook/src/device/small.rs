@@ -13,7 +13,7 @@ use fcsp_core::region::ledger::UNIT;
 
 use super::Device;
 use crate::backend::Backend;
-use crate::memory::Given;
+use crate::memory::Freed;
 
 /// The largest small request, in bytes: a page of the drivers that take a page for the smallest.
 pub const SMALL: u64 = 64 << 10;
@@ -88,8 +88,8 @@ impl<B: Backend> Device<B> {
     /// Prepares to return the bytes that the driver is about to free, if they are as few and the
     /// quota is far.
     #[inline]
-    pub fn give_small(&self, given: Given) -> Option<Small<'_, B>> {
-        let Given { bytes, counted } = given;
+    pub fn give_small(&self, given: Freed) -> Option<Small<'_, B>> {
+        let Freed { bytes, counted } = given;
         (counted && is_small(bytes) && !self.is_near()).then(|| self.small(bytes))
     }
 

@@ -2,8 +2,8 @@
 
 use crate::backend::Backend;
 use crate::memory::{self, Request};
-use crate::process::Scope;
-use crate::setup::Inside;
+use crate::process::Target;
+use crate::setup::Reentry;
 
 /// Shape of an array or of one of its levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +54,22 @@ pub fn channel_bytes(format: u32) -> u64 {
 
 /// Makes an array through `call`; then `handle` reads its handle. `charge` bytes are charged.
 /// `taken` bytes are the most that the driver takes: the rest of shared pages shows in the
-/// overhead. `scope` returns the target of the call.
+/// overhead. `target` returns the target of the call.
 pub fn create<B: Backend>(
     what: &'static str,
     charge: u64,
     taken: u64,
-    scope: impl FnOnce() -> Scope<B>,
+    target: impl FnOnce() -> Target<B>,
     call: impl Fn() -> B::Status,
     handle: impl Fn() -> u64,
 ) -> B::Status {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
-    let (device, context) = match scope() {
-        Scope::On(device, context) => (device, context),
-        Scope::Pass => return call(),
-        Scope::Refuse => return B::OUT_OF_MEMORY,
+    let (device, context) = match target() {
+        Target::Device(device, context) => (device, context),
+        Target::PassThrough => return call(),
+        Target::Deny => return B::OUT_OF_MEMORY,
     };
     let request = Request {
         what,

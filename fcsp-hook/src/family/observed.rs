@@ -22,7 +22,7 @@ macro_rules! observed {
         #[doc = concat!("`", stringify!($name), "`.")]
         $(#[$doc])*
         pub unsafe extern "C" fn $name($($arg: $type),*) -> <$vendor as $crate::backend::Driver>::Status {
-            $crate::setup::shielded(<$vendor as $crate::backend::Driver>::UNKNOWN, || {
+            $crate::setup::catch_panic(<$vendor as $crate::backend::Driver>::UNKNOWN, || {
                 $crate::observed!(@ $when $vendor, $call!($name($($arg),*)), $work)
             })
         }

@@ -3,8 +3,8 @@
 use crate::memory::graph::GraphMemory;
 use crate::memory::or_wrong_argument;
 use crate::memory::pool::{self, Pooled};
-use crate::process::Scope;
-use crate::setup::Inside;
+use crate::process::Target;
+use crate::setup::Reentry;
 
 use super::capture;
 
@@ -16,7 +16,7 @@ pub trait OrderedAllocation: Pooled + GraphMemory {
     const GRANTS_NOTHING: bool;
 
     /// Returns the device whose pool serves `stream`.
-    fn device_of_stream(inside: &Inside, stream: usize) -> Scope<Self>;
+    fn device_of_stream(inside: &Reentry, stream: usize) -> Target<Self>;
     /// Returns the code by which the driver refuses an allocation on `stream` because of a capture
     /// elsewhere. `pool` is the pool that the request names. Called first: the queries before a
     /// pool grows would end a capture which the refusal does not end.
@@ -49,7 +49,7 @@ pub fn allocate<B: OrderedAllocation>(
         pool,
         is_usable,
     } = request;
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
     if capture::is_capturing::<B>(stream) {
@@ -61,9 +61,9 @@ pub fn allocate<B: OrderedAllocation>(
         return result;
     }
     let device = match B::device_of_stream(&inside, stream) {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return B::OUT_OF_MEMORY,
+        Target::Device(device, _) => device,
+        Target::PassThrough => return call(),
+        Target::Deny => return B::OUT_OF_MEMORY,
     };
     let pool = (pool != 0).then_some(pool);
     if B::is_recording()

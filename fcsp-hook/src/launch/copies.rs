@@ -10,8 +10,8 @@ use fcsp_core::share::cost;
 
 use super::waiting;
 use crate::backend::Backend;
-use crate::compute::{Compute, Drains, Known, Work};
-use crate::setup::shielded;
+use crate::compute::{Compute, Drains, LaunchInfo, Work};
+use crate::setup::catch_panic;
 
 /// Size below which a copy or fill passes without a charge, bytes.
 pub const SMALL: usize = 1 << 20;
@@ -104,7 +104,7 @@ pub unsafe fn transfer<B: Backend>(
     let Some(Share { compute, queue }) = share else {
         return call();
     };
-    shielded(B::UNKNOWN, || match what {
+    catch_panic(B::UNKNOWN, || match what {
         Transfer::Inside(kind, bytes) if bytes >= SMALL => compute.copy(kind, bytes, queue, call),
         Transfer::ToHost(memory) if compute.is_busy() && B::is_pageable(memory) => {
             waiting::<B>(Drains::Copied(queue), call)
@@ -135,7 +135,7 @@ impl<B: Backend> Compute<B> {
         call: impl Fn() -> B::Status,
     ) -> B::Status {
         let key = key(kind, bytes);
-        let Known {
+        let LaunchInfo {
             class,
             sample,
             settled,

@@ -46,7 +46,7 @@ apart! { [] u32, [] i32, [] u64, [] usize, [T] *const T, [T] *mut T, }
 ///     /// Documentation.
 ///     cuGraphLaunch(hGraph: CUgraphExec, hStream: CUstream) -> CUresult,   signature, the same as the driver's function
 ///     real::cuGraphLaunch,                                               the driver's function
-///     straight straight::<Cuda>(),                                       true if the launch needs no permission
+///     bypass is_unthrottled::<Cuda>(),                                       true if the launch needs no permission
 ///     admitted admits_graph::<Cuda>(..),                                 true if it is charged and admitted at once
 ///     asking launch::graph::<Cuda>(.., || call_real!(..))                all other cases
 /// }
@@ -63,12 +63,12 @@ macro_rules! staged {
         $(#[$doc:meta])*
         $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $result:ty,
         $real:path,
-        straight $straight:expr,
+        bypass $bypass:expr,
         admitted $admitted:expr,
         asking $asking:expr
     ) => {
         $crate::staged! { @stages
-            [$(#[$doc])*] $name($($arg: $ty),*) -> $result, $real, $straight,
+            [$(#[$doc])*] $name($($arg: $ty),*) -> $result, $real, $bypass,
             |real, last| match real {
                 Some(real) if $admitted => real,
                 _ => last,
@@ -80,14 +80,14 @@ macro_rules! staged {
         $(#[$doc:meta])*
         $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $result:ty,
         $real:path,
-        straight $straight:expr,
+        bypass $bypass:expr,
         within $within:expr,
         admitted $admitted:expr,
         mark $mark:expr,
         asking $asking:expr
     ) => {
         $crate::staged! { @stages
-            [$(#[$doc])*] $name($($arg: $ty),*) -> $result, $real, $straight,
+            [$(#[$doc])*] $name($($arg: $ty),*) -> $result, $real, $bypass,
             |real, last| {
                 #[inline(never)]
                 #[allow(clippy::too_many_arguments, reason = "as many as the driver's function has")]
@@ -113,7 +113,7 @@ macro_rules! staged {
         }
     };
     (@stages
-        [$(#[$doc:meta])*] $name:ident($($arg:ident: $ty:ty),*) -> $result:ty, $real:path, $straight:expr,
+        [$(#[$doc:meta])*] $name:ident($($arg:ident: $ty:ty),*) -> $result:ty, $real:path, $bypass:expr,
         |$found:ident, $last:ident| $next:expr, $asking:expr
     ) => {
         $(#[$doc])*
@@ -136,7 +136,7 @@ macro_rules! staged {
 
             // One call in the end, and not one a branch: the compiler makes a jump of it.
             let next = match $real.found() {
-                Some(real) if $straight => real,
+                Some(real) if $bypass => real,
                 _ => charged,
             };
             // SAFETY: as above.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use fcsp_core::region::ledger::UNIT;
 
-use super::{Given, Origin, Record, forget};
+use super::{Freed, Origin, Record, forget};
 use crate::addresses::PAGE;
 use crate::backend::Backend;
 use crate::device::Device;
@@ -156,9 +156,9 @@ fn pack<B: Backend>(address: u64, record: &Record<B>) -> Option<u64> {
 
 /// Returns the device of a word, and what the driver frees with its allocation.
 #[inline]
-pub(super) fn of_word<B: Backend>(word: u64) -> Option<(&'static Device<B>, Given)> {
+pub(super) fn of_word<B: Backend>(word: u64) -> Option<(&'static Device<B>, Freed)> {
     let ordinal = (word >> DEVICE_AT & ((1 << 19) - 1)) as i32;
-    let given = Given {
+    let given = Freed {
         bytes: (word & ((1 << UNITS_BITS) - 1)) * UNIT,
         counted: word & COUNTED != 0,
     };

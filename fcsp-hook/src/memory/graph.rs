@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::backend::Backend;
 use crate::device::{Device, Hold};
 use crate::memory::pool::{self, Pooled};
-use crate::process::Scope;
+use crate::process::Target;
 use crate::recordings::{Origin, Recordings};
-use crate::setup::{Inside, SetupOnce};
+use crate::setup::{Reentry, SetupOnce};
 
 /// Calls of a driver whose graphs have memory nodes.
 pub trait GraphMemory: Backend {
@@ -110,7 +110,7 @@ impl Graphs {
 
     /// Records a memory node of `bytes` that was added to `graph`.
     pub fn node_added<B: GraphMemory>(&self, graph: usize, bytes: u64) {
-        B::process().straight.graphs_take_memory();
+        B::process().bypass.graphs_take_memory();
         self.any.store(true, Ordering::Release);
         *locked(&self.books().graphs).entry(graph).or_default() += bytes.next_multiple_of(512);
     }
@@ -198,7 +198,7 @@ pub fn settle<B: GraphMemory>(device: &Device<B>, ahead: u64) -> bool {
 }
 
 /// Enters the bytes that pools and graphs have reserved by now. For
-/// [`crate::backend::DriverMemory::settle_pools`].
+/// [`crate::backend::DriverMemory::reconcile_pools`].
 pub fn settle_with_pools<B: Pooled + GraphMemory>(device: &Device<B>) {
     if B::pools().any() {
         pool::refresh(device);
@@ -231,10 +231,10 @@ fn before_launch<B: GraphMemory>(
     executable: usize,
     what: &'static str,
 ) -> Result<Option<Ahead<B>>, B::Status> {
-    let device = match B::process().scope() {
-        Scope::On(device, _) => device,
-        Scope::Pass => return Ok(None),
-        Scope::Refuse => return Err(B::OUT_OF_MEMORY),
+    let device = match B::process().target() {
+        Target::Device(device, _) => device,
+        Target::PassThrough => return Ok(None),
+        Target::Deny => return Err(B::OUT_OF_MEMORY),
     };
     let executables = &B::graphs().books().executables;
     let bytes = match locked(executables).get(&executable) {
@@ -285,7 +285,7 @@ pub fn with_memory<B: GraphMemory>(
         Err(refusal) => refusal,
         Ok(None) => call(),
         Ok(Some(ahead)) => {
-            let _inside = Inside::enter();
+            let _inside = Reentry::enter();
             let change = ahead.device.change();
             let result = call();
             settle(ahead.device, ahead.bytes);
@@ -298,8 +298,8 @@ pub fn with_memory<B: GraphMemory>(
 
 /// Records that the program has trimmed a device's graph memory.
 pub fn trimmed_by_program<B: GraphMemory>(ordinal: i32) {
-    if let Some(_inside) = Inside::enter()
-        && let Scope::On(device, _) = B::process().scope_of(ordinal)
+    if let Some(_inside) = Reentry::enter()
+        && let Target::Device(device, _) = B::process().target_of(ordinal)
     {
         B::graphs().nothing_is_reserved();
         let change = device.change();

@@ -25,8 +25,8 @@ use fcsp_core::allocations::KeyHasher;
 use super::take;
 use crate::backend::Backend;
 use crate::device::{Device, Free};
-use crate::process::Scope;
-use crate::setup::{Inside, SetupOnce};
+use crate::process::Target;
+use crate::setup::{Reentry, SetupOnce};
 
 /// Physical memory of one handle. It is dropped with its last handle and mapping, which releases
 /// its bytes.
@@ -164,7 +164,7 @@ impl<B: Backend> Books<B> {
 
     /// Releases a handle through `call`.
     pub fn release(&self, handle: u64, call: impl FnOnce() -> B::Status) -> B::Status {
-        let Some(inside) = Inside::enter() else {
+        let Some(inside) = Reentry::enter() else {
             return call();
         };
         // Removed first: the driver may give the number to the next handle at once.
@@ -242,7 +242,7 @@ impl<B: Backend> Books<B> {
         bytes: u64,
         call: impl FnOnce() -> B::Status,
     ) -> B::Status {
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let result = call();
@@ -259,7 +259,7 @@ impl<B: Backend> Books<B> {
 
     /// Ends the mappings that begin in the `bytes` from `address` on, through `call`.
     pub fn unmap(&self, address: u64, bytes: u64, call: impl FnOnce() -> B::Status) -> B::Status {
-        let Some(inside) = Inside::enter() else {
+        let Some(inside) = Reentry::enter() else {
             return call();
         };
         let end = address.saturating_add(bytes);
@@ -306,7 +306,7 @@ impl<B: Backend> Books<B> {
         call: impl FnOnce() -> B::Status,
         handle: impl FnOnce() -> u64,
     ) -> B::Status {
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         let result = call();
@@ -378,7 +378,9 @@ impl<B: Backend> Books<B> {
         };
         // A library that does not list this process may not list others either.
         let shown = !device.is_unknown();
-        let by_library = shown.then(|| B::of_nobody(&device.identity)).flatten();
+        let by_library = shown
+            .then(|| B::unattributed_bytes(&device.identity))
+            .flatten();
         let Some(nobodys) = by_library.or_else(fallen) else {
             return;
         };
@@ -477,8 +479,8 @@ fn last_holds<B: Backend>(ended: &Mappings<B>) -> Vec<Arc<Physical<B>>> {
 
 /// Handles the end of an unknown reference, which belongs to an import: this process's memory by it
 /// was measured as overhead.
-fn import_ended<B: Backend>(inside: &Inside) {
-    if let Scope::On(device, _) = B::process().scope_inside(inside) {
+fn import_ended<B: Backend>(inside: &Reentry) {
+    if let Target::Device(device, _) = B::process().target_inside(inside) {
         device.overhead_moved();
     }
 }

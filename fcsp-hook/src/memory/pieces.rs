@@ -17,7 +17,7 @@ use super::free_inside;
 use crate::addresses::{Addresses, PAGE};
 use crate::backend::Backend;
 use crate::device::Device;
-use crate::setup::Inside;
+use crate::setup::Reentry;
 
 /// Bytes of a slab.
 pub const SLAB: u64 = PAGE;
@@ -391,7 +391,7 @@ pub fn free<B: Backend>(address: u64, call: impl Fn() -> B::Status) -> B::Status
     if B::process().is_free() {
         return call();
     }
-    let Some(inside) = Inside::enter() else {
+    let Some(inside) = Reentry::enter() else {
         return call();
     };
     match free_piece::<B>(address, &call) {

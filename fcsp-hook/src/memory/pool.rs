@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::backend::Backend;
 use crate::device::Device;
-use crate::setup::{Inside, SetupOnce};
+use crate::setup::{Reentry, SetupOnce};
 
 /// Largest request whose charge is reconciled afterwards, in bytes, where the pool is known to have
 /// a place for it.
@@ -214,7 +214,7 @@ impl<B: Backend> Pools<B> {
     }
 
     /// Notes that memory was freed which is in no record: it may have been a pool's. For
-    /// [`crate::backend::DriverMemory::freed_unknown`].
+    /// [`crate::backend::DriverMemory::freed_untracked`].
     #[inline]
     pub fn freed(&self) {
         if self.any() && !self.may_have_shrunk.load(Ordering::Relaxed) {
@@ -331,7 +331,7 @@ pub fn after_synchronisation<B: Pooled>() {
 
 #[cold]
 fn shrunk<B: Pooled>() {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return;
     };
     B::pools().may_have_shrunk.store(false, Ordering::Relaxed);
@@ -461,7 +461,7 @@ fn settle_or_undo<B: Pooled>(pool: &Pool<B>, ahead: u64, address: u64) -> B::Sta
 /// still allocated from it. That is overhead from now on: measured where the management library
 /// shows it, counted permanently where it does not.
 pub fn destroy<B: Pooled>(handle: usize, call: impl FnOnce() -> B::Status) -> B::Status {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return call();
     };
     let known = B::pools()
@@ -550,7 +550,7 @@ impl<B: Pooled> Ending<B> {
 
 /// Reconciles the charge of a pool that the program has trimmed.
 pub fn trimmed<B: Pooled>(handle: usize) {
-    let Some(_inside) = Inside::enter() else {
+    let Some(_inside) = Reentry::enter() else {
         return;
     };
     let known = B::pools()

@@ -14,7 +14,7 @@ use crate::call_real;
 use crate::device;
 use crate::ffi::ze::*;
 use crate::ffi::zes::*;
-use crate::vendor::{Inside, LevelZero, process, shielded};
+use crate::vendor::{LevelZero, Reentry, catch_panic, process};
 
 /// Owner of each memory module: the module's handle, its device, and that device's number of
 /// modules.
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn zesDeviceEnumMemoryModules(
     pCount: *mut u32,
     phMemory: *mut zes_mem_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zesDeviceEnumMemoryModules(hDevice, pCount, phMemory));
         if result == ZE_RESULT_SUCCESS
             && !phMemory.is_null()
@@ -104,10 +104,10 @@ pub unsafe extern "C" fn zesMemoryGetState(
     hMemory: zes_mem_handle_t,
     pState: *mut zes_mem_state_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zesMemoryGetState(hMemory, pState));
         if result == ZE_RESULT_SUCCESS
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some((view, count)) = view_of_module(hMemory)
         {
             // SAFETY: the driver has written there with success.
@@ -124,10 +124,10 @@ pub unsafe extern "C" fn zesMemoryGetProperties(
     hMemory: zes_mem_handle_t,
     pProperties: *mut zes_mem_properties_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zesMemoryGetProperties(hMemory, pProperties));
         if result == ZE_RESULT_SUCCESS
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some((view, count)) = view_of_module(hMemory)
         {
             // SAFETY: the driver has written there with success.
@@ -144,11 +144,11 @@ pub unsafe extern "C" fn zesDeviceProcessesGetState(
     pCount: *mut u32,
     pProcesses: *mut zes_process_state_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zesDeviceProcessesGetState(hDevice, pCount, pProcesses));
         if result == ZE_RESULT_SUCCESS
             && !pProcesses.is_null()
-            && let Some(_inside) = Inside::enter()
+            && let Some(_inside) = Reentry::enter()
             && let Some(own) = own_processes::<LevelZero>()
         {
             // SAFETY: the driver has written `*pCount` entries with success.
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn zesDeviceGetProperties(
     hDevice: zes_device_handle_t,
     pProperties: *mut zes_device_properties_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zesDeviceGetProperties(hDevice, pProperties));
         if result == ZE_RESULT_SUCCESS {
             // SAFETY: the driver has written there with success.

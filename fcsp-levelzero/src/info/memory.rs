@@ -3,9 +3,9 @@
 use core::ffi::c_void;
 
 use crate::call_real;
-use crate::device::scope_of;
+use crate::device::target_of;
 use crate::ffi::ze::*;
-use crate::vendor::{Inside, Scope, shielded};
+use crate::vendor::{Reentry, Target, catch_panic};
 
 /// `part` of `whole`, of `of` bytes: what each of several memories shows of one quota.
 pub fn portion(of: u64, part: u64, whole: u64) -> u64 {
@@ -22,15 +22,15 @@ pub unsafe extern "C" fn zeDeviceGetMemoryProperties(
     pCount: *mut u32,
     pMemProperties: *mut ze_device_memory_properties_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zeDeviceGetMemoryProperties(hDevice, pCount, pMemProperties));
         if result != ZE_RESULT_SUCCESS || pMemProperties.is_null() {
             return result;
         }
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return result;
         };
-        if let Scope::On(device, _) = scope_of(hDevice) {
+        if let Target::Device(device, _) = target_of(hDevice) {
             let usage = device.usage_as_known();
             // SAFETY: the driver has written `*pCount` entries with success.
             let memories =
@@ -46,8 +46,8 @@ pub unsafe extern "C" fn zeDeviceGetMemoryProperties(
 
 /// Limits the largest allocation to the quota.
 pub(super) fn bound(device: ze_device_handle_t, properties: &mut ze_device_properties_t) {
-    if let Some(_inside) = Inside::enter()
-        && let Scope::On(device, _) = scope_of(device)
+    if let Some(_inside) = Reentry::enter()
+        && let Target::Device(device, _) = target_of(device)
     {
         let most = device.usage_as_known().visible_total();
         properties.maxMemAllocSize = properties.maxMemAllocSize.min(most);
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn zeDeviceGetProperties(
     hDevice: ze_device_handle_t,
     pDeviceProperties: *mut ze_device_properties_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zeDeviceGetProperties(hDevice, pDeviceProperties));
         if result == ZE_RESULT_SUCCESS {
             // SAFETY: the driver has written there with success.
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn zeDriverGetProperties(
     hDriver: ze_driver_handle_t,
     pDriverProperties: *mut ze_driver_properties_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let result = call_real!(zeDriverGetProperties(hDriver, pDriverProperties));
         if result != ZE_RESULT_SUCCESS {
             return result;

@@ -7,14 +7,14 @@
 use core::ffi::c_void;
 
 use fcsp_hook::launch::copies::{Kind, SMALL};
-use fcsp_hook::launch::straight;
+use fcsp_hook::launch::is_unthrottled;
 
-use super::{Governed, at_once};
+use super::{Managed, at_once};
 use crate::call_real;
 use crate::driver::real;
 use crate::ffi::ze::*;
 use crate::queues;
-use crate::vendor::{LevelZero, shielded};
+use crate::vendor::{LevelZero, catch_panic};
 
 /// Memory or image that a call copies or fills.
 #[derive(Clone, Copy)]
@@ -92,12 +92,12 @@ fn submit(
     call: impl Fn() -> ze_result_t,
 ) -> ze_result_t {
     let share = match at_once(list) {
-        Governed::AtOnce(share) => share,
-        Governed::Later(_) => {
+        Managed::AtOnce(share) => share,
+        Managed::Later(_) => {
             queues::appended(list as usize, moved().mixed(), 0, false);
             return call();
         }
-        Governed::Not => return call(),
+        Managed::Not => return call(),
     };
     let moved = moved();
     // What is small is not worth the question where it lies.
@@ -115,11 +115,11 @@ macro_rules! moves {
     ($($(#[$doc:meta])* fn $name:ident($list:ident, [$($arg:ident: $ty:ty),*]) is $moved:expr;)*) => {$(
         $(#[$doc])*
         pub unsafe extern "C" fn $name($list: ze_command_list_handle_t, $($arg: $ty),*) -> ze_result_t {
-            if straight::<LevelZero>() && let Some(real) = real::$name.get() {
+            if is_unthrottled::<LevelZero>() && let Some(real) = real::$name.get() {
                 // SAFETY: the caller's own arguments.
                 return unsafe { real($list, $($arg),*) };
             }
-            shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+            catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
                 submit($list, || $moved, || call_real!($name($list, $($arg),*)))
             })
         }

@@ -7,23 +7,23 @@ use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 use super::{is_import, large_pages, pages};
 use crate::call_real;
 use crate::device;
-use crate::device::scope_of;
+use crate::device::target_of;
 use crate::ffi::ze::*;
 use crate::uses::using;
-use crate::vendor::{Inside, LevelZero, Scope, process, shielded};
+use crate::vendor::{LevelZero, Reentry, Target, catch_panic, process};
 
 /// Reserves, calls the driver, then records the allocation or releases. `usable` says whether the
 /// driver would accept the arguments if there were memory.
 #[inline(always)]
 fn take(
-    scope: Scope,
+    target: Target,
     hContext: ze_context_handle_t,
     request: Request,
     usable: bool,
     place: *mut *mut c_void,
     call: impl Fn() -> ze_result_t,
 ) -> ze_result_t {
-    let result = take_counted(scope, hContext, request, place, &call);
+    let result = take_counted(target, hContext, request, place, &call);
     or_wrong_argument::<LevelZero>(
         result,
         || usable && !hContext.is_null(),
@@ -38,16 +38,16 @@ fn take(
 
 #[inline(always)]
 fn take_counted(
-    scope: Scope,
+    target: Target,
     hContext: ze_context_handle_t,
     request: Request,
     place: *mut *mut c_void,
     call: impl Fn() -> ze_result_t,
 ) -> ze_result_t {
-    let device = match scope {
-        Scope::On(device, _) => device,
-        Scope::Pass => return call(),
-        Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
+    let device = match target {
+        Target::Device(device, _) => device,
+        Target::PassThrough => return call(),
+        Target::Deny => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
     };
     using(hContext, device, || {
         allocate::<LevelZero>(
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn zeMemAllocDevice(
     hDevice: ze_device_handle_t,
     pptr: *mut *mut c_void,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zeMemAllocDevice(
                 hContext,
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn zeMemAllocDevice(
                 pptr
             ))
         };
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         // SAFETY: the caller passes a description or null.
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn zeMemAllocDevice(
             counted: true,
         };
         let usable = size > 0 && !device_desc.is_null() && is_alignment(alignment);
-        take(scope_of(hDevice), hContext, request, usable, pptr, call)
+        take(target_of(hDevice), hContext, request, usable, pptr, call)
     })
 }
 
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn zeMemAllocShared(
     hDevice: ze_device_handle_t,
     pptr: *mut *mut c_void,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zeMemAllocShared(
                 hContext,
@@ -133,19 +133,19 @@ pub unsafe extern "C" fn zeMemAllocShared(
                 pptr
             ))
         };
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         if pptr.is_null() {
             return call();
         }
-        let scope = if hDevice.is_null() {
+        let target = if hDevice.is_null() {
             match device::by_ordinal(0) {
-                Some(_) => process().scope_of(0),
-                None => Scope::Pass,
+                Some(_) => process().target_of(0),
+                None => Target::PassThrough,
             }
         } else {
-            scope_of(hDevice)
+            target_of(hDevice)
         };
         let request = Request {
             what: "zeMemAllocShared",
@@ -154,13 +154,13 @@ pub unsafe extern "C" fn zeMemAllocShared(
         };
         let described = !device_desc.is_null() && !host_desc.is_null();
         let usable = size > 0 && described && is_alignment(alignment);
-        take(scope, hContext, request, usable, pptr, call)
+        take(target, hContext, request, usable, pptr, call)
     })
 }
 
 /// `zeMemFree`.
 pub unsafe extern "C" fn zeMemFree(hContext: ze_context_handle_t, ptr: *mut c_void) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         free::<LevelZero>(ptr as u64, || call_real!(zeMemFree(hContext, ptr)))
     })
 }
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn zeMemFreeExt(
     pMemFreeDesc: *const ze_memory_free_ext_desc_t,
     ptr: *mut c_void,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         free::<LevelZero>(ptr as u64, || {
             call_real!(zeMemFreeExt(hContext, pMemFreeDesc, ptr))
         })

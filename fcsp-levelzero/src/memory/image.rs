@@ -5,10 +5,10 @@ use fcsp_hook::memory::{Request, allocate, free, or_wrong_argument};
 
 use super::{is_import, pages};
 use crate::call_real;
-use crate::device::scope_of;
+use crate::device::target_of;
 use crate::ffi::ze::*;
 use crate::uses::using;
-use crate::vendor::{Inside, LevelZero, Scope, shielded};
+use crate::vendor::{LevelZero, Reentry, Target, catch_panic};
 
 /// Returns the bytes of an element of a layout; 16, the most there is, for an unknown one.
 fn element(layout: ze_image_format_layout_t) -> u64 {
@@ -55,9 +55,9 @@ pub unsafe extern "C" fn zeImageCreate(
     desc: *const ze_image_desc_t,
     phImage: *mut ze_image_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || call_real!(zeImageCreate(hContext, hDevice, desc, phImage));
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         // SAFETY: the caller passes a description or null.
@@ -68,10 +68,10 @@ pub unsafe extern "C" fn zeImageCreate(
         if phImage.is_null() || unsafe { is_import(shape.pNext) } {
             return call();
         }
-        let device = match scope_of(hDevice) {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
+        let device = match target_of(hDevice) {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
         };
         let request = Request {
             what: "zeImageCreate",
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn zeImageCreate(
 
 /// `zeImageDestroy`. A view of an image is in no record and gives nothing back.
 pub unsafe extern "C" fn zeImageDestroy(hImage: ze_image_handle_t) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         free::<LevelZero>(hImage as u64, || call_real!(zeImageDestroy(hImage)))
     })
 }

@@ -17,7 +17,7 @@ use core::convert::Infallible;
 use core::ffi::c_void;
 
 use fcsp_hook::backend::DriverMemory;
-use fcsp_hook::memory::Given;
+use fcsp_hook::memory::Freed;
 
 use crate::ffi::ze::*;
 use crate::vendor::{Device, LevelZero, Record};
@@ -97,11 +97,11 @@ impl DriverMemory for LevelZero {
         taken
     }
 
-    fn leaves(_record: &Record, origin: &Infallible) -> Given {
+    fn leaves(_record: &Record, origin: &Infallible) -> Freed {
         match *origin {}
     }
 
-    fn stays(_record: &Record, origin: &Infallible, _given: Given) {
+    fn stays(_record: &Record, origin: &Infallible, _given: Freed) {
         match *origin {}
     }
 }

@@ -8,10 +8,10 @@ use fcsp_hook::memory::physical::Books;
 
 use super::pages;
 use crate::call_real;
-use crate::device::scope_of;
+use crate::device::target_of;
 use crate::ffi::ze::*;
 use crate::uses::using;
-use crate::vendor::{Inside, LevelZero, Scope, shielded};
+use crate::vendor::{LevelZero, Reentry, Target, catch_panic};
 
 /// Physical memory by handle and mapping.
 pub static PHYSICAL: Books<LevelZero> = Books::new();
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
     desc: *mut ze_physical_mem_desc_t,
     phPhysicalMemory: *mut ze_physical_mem_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         let call = || {
             call_real!(zePhysicalMemCreate(
                 hContext,
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
                 phPhysicalMemory
             ))
         };
-        let Some(_inside) = Inside::enter() else {
+        let Some(_inside) = Reentry::enter() else {
             return call();
         };
         // SAFETY: the caller passes a description or null.
@@ -45,10 +45,10 @@ pub unsafe extern "C" fn zePhysicalMemCreate(
         if phPhysicalMemory.is_null() || wanted.flags & ON_HOST != 0 {
             return call();
         }
-        let device = match scope_of(hDevice) {
-            Scope::On(device, _) => device,
-            Scope::Pass => return call(),
-            Scope::Refuse => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
+        let device = match target_of(hDevice) {
+            Target::Device(device, _) => device,
+            Target::PassThrough => return call(),
+            Target::Deny => return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY,
         };
         let bytes = pages(wanted.size as u64);
         // SAFETY: read after the driver has written there with success.
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn zePhysicalMemDestroy(
     hContext: ze_context_handle_t,
     hPhysicalMemory: ze_physical_mem_handle_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         PHYSICAL.release(hPhysicalMemory as u64, || {
             call_real!(zePhysicalMemDestroy(hContext, hPhysicalMemory))
         })
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn zeVirtualMemMap(
     offset: usize,
     access: ze_memory_access_attribute_t,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         PHYSICAL.map(hPhysicalMemory as u64, ptr as u64, size as u64, || {
             call_real!(zeVirtualMemMap(
                 hContext,
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn zeVirtualMemUnmap(
     ptr: *const c_void,
     size: usize,
 ) -> ze_result_t {
-    shielded(ZE_RESULT_ERROR_UNKNOWN, || {
+    catch_panic(ZE_RESULT_ERROR_UNKNOWN, || {
         PHYSICAL.unmap(ptr as u64, size as u64, || {
             call_real!(zeVirtualMemUnmap(hContext, ptr, size))
         })

@@ -16,7 +16,7 @@ const USED: u32 = PIECE - 1;
 /// same spans again and again.
 #[repr(C)]
 pub(super) struct Slab {
-    /// `{suballocations: 16 bits, grains in use: 16 bits}`. Raised before `sizes`, and lowered
+    /// `{suballocations: 16 bits, grains in use: 16 bits}`. ThreadFlag before `sizes`, and lowered
     /// after.
     pub(super) state: AtomicU32,
     /// The device that is charged, and the context with which it ends.

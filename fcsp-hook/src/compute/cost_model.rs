@@ -18,7 +18,7 @@ const FIXED: usize = 64;
 
 /// Cost model of one device in one process. All methods may be called from any thread.
 #[derive(Debug)]
-pub struct Prices {
+pub struct CostModel {
     costs: CostTable,
     lately: RecentAverage,
     recent: CostCache,
@@ -35,7 +35,7 @@ pub struct Prices {
     told_scale: AtomicU64,
 }
 
-impl Default for Prices {
+impl Default for CostModel {
     fn default() -> Self {
         Self {
             costs: CostTable::new(4096),
@@ -69,7 +69,7 @@ fn place(key: u64) -> usize {
     (key >> 8) as usize % FIXED
 }
 
-impl Prices {
+impl CostModel {
     /// Returns the cost of `key`, ns, and the code of its class, if the cost cache has them.
     #[inline(always)]
     pub fn told(&self, key: u64) -> Option<(u64, u64)> {
@@ -238,8 +238,8 @@ mod tests {
 
     const KEY: u64 = 0x7f00_1234_5670;
 
-    fn learned(ns: u64) -> (Prices, u64) {
-        let (prices, key) = (Prices::default(), kernel_key(KEY, 64));
+    fn learned(ns: u64) -> (CostModel, u64) {
+        let (prices, key) = (CostModel::default(), kernel_key(KEY, 64));
         for _ in 0..40 {
             prices.learn(key.into(), 64, ns.into(), false);
         }
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_kernel_is_forgotten_with_every_grid_and_nothing_else_is() {
-        let prices = Prices::default();
+        let prices = CostModel::default();
         let (dead, living) = (0x7f00_1234_5600, 0x7f00_1234_5700);
         for function in [dead, living] {
             for blocks in [1, 64, 70_000] {
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn work_of_the_same_content_is_no_stranger_and_a_stranger_costs_what_work_took_lately() {
-        let prices = Prices::default();
+        let prices = CostModel::default();
         let graph = |handle: u64, content| Key {
             handle: graph_key(handle << 6),
             content: content_key(content),
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn graphs_that_come_and_go_leave_room_for_others() {
-        let prices = Prices::default();
+        let prices = CostModel::default();
         for handle in 1..40_000u64 {
             let key = graph_key(handle << 6);
             prices.learn(key.into(), 0, 2_000.into(), false);

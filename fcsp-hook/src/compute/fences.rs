@@ -17,7 +17,7 @@ const BACKLOG_NS: u64 = 20_000;
 
 /// One fence.
 #[derive(Debug)]
-struct Mark {
+struct Fence {
     event: usize,
     context: usize,
     queue: usize,
@@ -102,9 +102,9 @@ impl Span {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Mark>,
+    waiting: VecDeque<Fence>,
     /// The last fence that was reached. Its event is kept to measure from.
-    passed: Option<Mark>,
+    passed: Option<Fence>,
     /// The last fence of the previous poll, for the time by the clock.
     seen: Option<Seen>,
     /// Last instant at which the device may have been idle, and the position then.
@@ -115,7 +115,7 @@ struct Queue {
 
 /// The fences of one device in one process.
 #[derive(Debug, Default)]
-pub struct Marks {
+pub struct Fences {
     queue: Mutex<Queue>,
 }
 
@@ -140,7 +140,7 @@ pub struct Since {
     pub others: u64,
 }
 
-impl Marks {
+impl Fences {
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,7 +202,7 @@ impl Marks {
                 let (charged, elapsed) = (marker.since(at), now.saturating_sub(ns));
                 outran(charged, elapsed) && charged.saturating_sub(elapsed) >= BACKLOG_NS
             });
-        queue.waiting.push_back(Mark {
+        queue.waiting.push_back(Fence {
             event,
             context,
             queue: on,
@@ -320,7 +320,7 @@ impl Marks {
     /// Removes the events of `context`, or all.
     pub fn take_out(&self, context: Option<usize>, gone: &mut Vec<usize>) {
         let mut queue = self.queue();
-        let mut ends = |mark: &Mark| {
+        let mut ends = |mark: &Fence| {
             let ends = context.is_none_or(|context| mark.context == context);
             if ends {
                 gone.push(mark.event);
