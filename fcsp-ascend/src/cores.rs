@@ -78,7 +78,7 @@ pub fn apply(ordinal: i32) {
         .and_then(|governed| governed.tenant.limits().ok());
     let Some(share) = limits
         .and_then(|(_, limits)| limits.compute.for_device(&device.identity))
-        .map(|params| u64::from(params.quota))
+        .map(|params| u64::from(params.guarantee))
     else {
         return;
     };

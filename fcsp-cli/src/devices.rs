@@ -156,7 +156,7 @@ impl Row {
         let share = promise
             .compute
             .filter(|params| params.mode != Mode::None)
-            .map(|params| f64::from(params.quota) / f64::from(fcsp_core::units::WHOLE));
+            .map(|params| f64::from(params.guarantee) / f64::from(fcsp_core::units::WHOLE));
         match limit {
             // One that holds no memory here is promised none, and is not without a quota.
             Some(bytes) => self.promised_bytes = self.promised_bytes.saturating_add(bytes),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use fcsp_core::config::{ConfigError, Rules};
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress, Selector};
-use fcsp_core::spatial::{Layout, Wish};
+use fcsp_core::spatial::{Layout, UnitRequest};
 use fcsp_core::state::StateDir;
 use fcsp_hip::units;
 use fcsp_hip::vendor::Hip;
@@ -112,7 +112,7 @@ pub fn variable(sets: &[Reserved]) -> Option<Variable> {
 pub type Variable = (&'static str, String);
 
 /// Returns the devices that `wishes` are about; none without a wish.
-pub fn look(wishes: &Rules<Wish>) -> anyhow::Result<Vec<UnitDevice>> {
+pub fn look(wishes: &Rules<UnitRequest>) -> anyhow::Result<Vec<UnitDevice>> {
     if wishes.is_empty() {
         return Ok(Vec::new());
     }

@@ -12,7 +12,7 @@ use rustix::thread::NanosleepRelativeResult;
 use rustix::time::{ClockId, Timespec};
 
 /// Longest single sleep before a deadline, ns. A clock that jumps costs no more than this.
-pub const PIECE_NS: u64 = 20_000_000;
+pub const QUANTUM_NS: u64 = 20_000_000;
 
 /// Reads CLOCK_MONOTONIC, ns: one clock for every process of a machine.
 #[inline]
@@ -63,11 +63,11 @@ impl Countdown {
         Self::new(now, now.saturating_add(ns))
     }
 
-    /// Returns the length of the next sleep at `now`, at most `most` and [`PIECE_NS`]. Returns
+    /// Returns the length of the next sleep at `now`, at most `most` and [`QUANTUM_NS`]. Returns
     /// `None` when the time is up.
     pub fn piece(&mut self, now: u64, most: u64) -> Option<u64> {
         self.left = self.left.min(self.until.saturating_sub(now));
-        (self.left > 0).then(|| self.left.min(most).min(PIECE_NS))
+        (self.left > 0).then(|| self.left.min(most).min(QUANTUM_NS))
     }
 
     /// Counts a sleep of `ns` that ran to its end.
@@ -114,7 +114,7 @@ mod tests {
     fn a_countdown_ends_by_the_clock_or_by_its_sleeps() {
         // By the clock.
         let mut left = Countdown::new(1_000, 31_000_000);
-        assert_eq!(left.piece(1_000, u64::MAX), Some(PIECE_NS));
+        assert_eq!(left.piece(1_000, u64::MAX), Some(QUANTUM_NS));
         assert_eq!(left.piece(30_000_000, u64::MAX), Some(1_000_000));
         assert_eq!(left.piece(31_000_000, u64::MAX), None);
         // A clock that stands still, and one that goes back.

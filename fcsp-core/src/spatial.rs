@@ -12,10 +12,10 @@
 //! each other.
 //!
 //! ```
-//! use fcsp_core::spatial::{Layout, Part, plan};
+//! use fcsp_core::spatial::{Layout, UnitWeight, plan};
 //!
 //! let device = Layout { units: 304, group: 2 };
-//! let sets = plan(device, &[Part { weight: 25 }, Part { weight: 75 }]).unwrap();
+//! let sets = plan(device, &[UnitWeight { weight: 25 }, UnitWeight { weight: 75 }]).unwrap();
 //! assert_eq!((sets[0].len(), sets[1].len()), (76, 228));
 //! assert_eq!(sets[0].words(304)[..3], [u32::MAX, u32::MAX, 0xfff]);
 //! ```
@@ -41,7 +41,7 @@ pub struct Layout {
 
 /// Unit weight of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct UnitWeight {
     /// Part of the sum of all weights; percent if the parts are shares. 0 gets no units.
     pub weight: u32,
 }
@@ -167,14 +167,14 @@ const MOST_UNITS: u32 = 1 << 16;
 
 /// Unit request: the units that a tenant asks for on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum UnitRequest {
     /// The part of the units that its compute share is of the device.
     Share,
     /// These units: the first, and the one after the last.
     Units(u32, u32),
 }
 
-impl Wish {
+impl UnitRequest {
     /// Parses a request from "auto" or "0-71".
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.trim() {
@@ -186,7 +186,7 @@ impl Wish {
     }
 }
 
-impl fmt::Display for Wish {
+impl fmt::Display for UnitRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Share => f.pad("auto"),
@@ -254,7 +254,7 @@ pub enum SpatialError {
 
 /// Finds units for one more tenant, disjoint from all sets in `taken`.
 ///
-/// For [`Wish::Share`] it takes the whole groups in `share` of the device, at least one. Shares
+/// For [`UnitRequest::Share`] it takes the whole groups in `share` of the device, at least one. Shares
 /// that add up to the device always find units, in whatever order tenants come and go, except
 /// shares too small for a group. The first run that is long enough is taken, else the first
 /// available units. The result depends only on the arguments.
@@ -264,7 +264,7 @@ pub enum SpatialError {
 pub fn place(
     layout: Layout,
     taken: &[UnitSet],
-    wish: Wish,
+    wish: UnitRequest,
     share: Ppm,
 ) -> Result<UnitSet, SpatialError> {
     let Layout { units, group } = layout;
@@ -273,7 +273,7 @@ pub fn place(
     }
     let groups = units / group;
     let whole = |first: u32, count: u32| UnitSet::from_run(first * group..(first + count) * group);
-    if let Wish::Units(first, end) = wish {
+    if let UnitRequest::Units(first, end) = wish {
         let wanted = UnitSet::from_run(first..end);
         let last = groups * group - 1;
         if wanted.is_empty() || end > last + 1 {
@@ -319,7 +319,7 @@ pub fn place(
 ///
 /// # Errors
 /// More parts with a weight than groups, or a layout without a whole group.
-pub fn plan(layout: Layout, parts: &[Part]) -> Result<Vec<UnitSet>, SpatialError> {
+pub fn plan(layout: Layout, parts: &[UnitWeight]) -> Result<Vec<UnitSet>, SpatialError> {
     let Layout { units, group } = layout;
     if group == 0 || units < group {
         return Err(SpatialError::Layout { units, group });
@@ -367,7 +367,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn lengths(units: u32, group: u32, weights: &[u32]) -> Vec<u32> {
-        let parts: Vec<Part> = weights.iter().map(|&weight| Part { weight }).collect();
+        let parts: Vec<UnitWeight> = weights
+            .iter()
+            .map(|&weight| UnitWeight { weight })
+            .collect();
         plan(Layout { units, group }, &parts)
             .unwrap()
             .iter()
@@ -388,7 +391,7 @@ mod tests {
 
     #[test]
     fn masks_are_the_runs() {
-        let parts = [Part { weight: 1 }, Part { weight: 3 }];
+        let parts = [UnitWeight { weight: 1 }, UnitWeight { weight: 3 }];
         let sets = plan(
             Layout {
                 units: 40,
@@ -405,7 +408,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_said() {
-        let three = [Part { weight: 1 }; 3];
+        let three = [UnitWeight { weight: 1 }; 3];
         assert_eq!(
             plan(Layout { units: 4, group: 2 }, &three),
             Err(SpatialError::TooMany {
@@ -427,7 +430,7 @@ mod tests {
             units: 304,
             group: 8,
         };
-        let quarter = |taken: &[UnitSet]| place(layout, taken, Wish::Share, 250_000);
+        let quarter = |taken: &[UnitSet]| place(layout, taken, UnitRequest::Share, 250_000);
         let set = |text: &str| text.parse::<UnitSet>().unwrap();
         let first = quarter(&[]).unwrap();
         assert_eq!(first.to_string(), "0-71", "9 of 38 groups, not 9.5");
@@ -451,7 +454,7 @@ mod tests {
             "72 compute units are wanted and 48 of 304 are free"
         );
         // A share too small for a group still gets one.
-        assert_eq!(place(layout, &[], Wish::Share, 1).unwrap().len(), 8);
+        assert_eq!(place(layout, &[], UnitRequest::Share, 1).unwrap().len(), 8);
     }
 
     #[test]
@@ -461,7 +464,8 @@ mod tests {
             group: 2,
         };
         let named = |text: &str, taken: &[UnitSet]| {
-            place(layout, taken, Wish::parse(text).unwrap(), 0).map_err(|error| error.to_string())
+            place(layout, taken, UnitRequest::parse(text).unwrap(), 0)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(named("8-15", &[]).unwrap().len(), 8);
         assert_eq!(
@@ -479,10 +483,10 @@ mod tests {
             "8-15 meets 12-13, which is taken"
         );
         for text in ["", "8", "15-8", "-1-2", "0-99999999999", "all"] {
-            assert!(Wish::parse(text).is_err(), "{text}");
+            assert!(UnitRequest::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Wish::parse(" auto ").unwrap(), Wish::Share);
-        assert_eq!(Wish::parse("8-15").unwrap().to_string(), "8-15");
+        assert_eq!(UnitRequest::parse(" auto ").unwrap(), UnitRequest::Share);
+        assert_eq!(UnitRequest::parse("8-15").unwrap().to_string(), "8-15");
     }
 
     proptest! {
@@ -500,7 +504,7 @@ mod tests {
                 }
                 let taken: Vec<UnitSet> = tenants.iter().flatten().map(|(set, _)| set.clone()).collect();
                 let promised: u32 = tenants.iter().flatten().map(|(_, share)| share).sum();
-                match place(layout, &taken, Wish::Share, share) {
+                match place(layout, &taken, UnitRequest::Share, share) {
                     Ok(set) => {
                         prop_assert!(taken.iter().all(|other| other.is_disjoint(&set)));
                         prop_assert_eq!(set.len() % group, 0);
@@ -533,7 +537,7 @@ mod tests {
             group in 1u32..5,
             weights in proptest::collection::vec(0u32..1000, 0..40),
         ) {
-            let parts: Vec<Part> = weights.iter().map(|&weight| Part { weight }).collect();
+            let parts: Vec<UnitWeight> = weights.iter().map(|&weight| UnitWeight { weight }).collect();
             let groups = units / group;
             let tenants = weights.iter().filter(|w| **w > 0).count();
             let result = plan(Layout { units, group }, &parts);

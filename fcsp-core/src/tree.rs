@@ -50,8 +50,8 @@ fn limits_of(config: &Config) -> String {
                 .compute
                 .iter()
                 // A whole device is no share: it appears where only a priority or a mode is set.
-                .filter(|(_, params)| params.quota != WHOLE)
-                .map(|(device, params)| format!("c{device}={}", params.quota)),
+                .filter(|(_, params)| params.guarantee != WHOLE)
+                .map(|(device, params)| format!("c{device}={}", params.guarantee)),
         )
         .collect();
     rules.sort();

@@ -257,7 +257,7 @@ fn admit(governed: &'static Managed<Gaudi>, wanted: Wanted) -> synStatus {
     }
     if let Some(card) = device::find(ordinal) {
         let share = share(governed, card);
-        if share.mode != Mode::None && share.quota < fcsp_core::units::WHOLE {
+        if share.mode != Mode::None && share.guarantee < fcsp_core::units::WHOLE {
             log_refusal(
                 "a compute limit has no effect on Gaudi: the process that has a card has all of its time",
             );

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use fcsp_core::device::{DeviceIdentity, DeviceUuid, PciAddress};
-use fcsp_core::spatial::claims::Claim;
+use fcsp_core::spatial::claims::UnitReservation;
 use fcsp_core::units::{Ppm, WHOLE};
 use fcsp_hook::backend::Devices;
 
@@ -19,7 +19,7 @@ pub struct PerDevice {
     /// costs.
     pub resident_threads: u64,
     /// The compute units that the tenant's work runs on, where not all.
-    pub units: Option<Claim>,
+    pub units: Option<UnitReservation>,
     /// True once this process is known to use the device: the runtime's own memory there then
     /// counts.
     pub(crate) in_use: AtomicBool,

@@ -16,7 +16,7 @@
 //!   goes to each XCC, and one without a unit would never finish its part. So a group has as many
 //!   units as there are XCCs.
 
-use fcsp_core::spatial::claims::{self, Claim};
+use fcsp_core::spatial::claims::{self, UnitReservation};
 use fcsp_core::spatial::{Layout, UnitSet};
 use fcsp_core::state::StateDir;
 use fcsp_hook::backend::Devices;
@@ -79,7 +79,7 @@ pub fn variable<'a>(sets: impl IntoIterator<Item = (u32, &'a UnitSet)>) -> Strin
 
 /// Returns the tenant's unit reservation on a device that this process begins to use. It fails
 /// open, as all of compute does, and reports that.
-pub(crate) fn own(ordinal: hipDevice_t) -> Option<Claim> {
+pub(crate) fn own(ordinal: hipDevice_t) -> Option<UnitReservation> {
     let tenant = vendor::governed()?.tenant.name();
     let device = Hip::identify(ordinal)?;
     let claim = match claims::read(&StateDir::locate(), &device.uuid, tenant) {
@@ -118,7 +118,7 @@ pub(crate) fn processors(ordinal: hipDevice_t) -> Option<i32> {
 
 /// Returns the tenant's part of a program's own mask. If no whole group is left, the tenant's units
 /// are the mask. The runtime does the same with a mask that leaves nothing of its global one.
-fn narrowed(asked: &[u32], claim: &Claim) -> Vec<u32> {
+fn narrowed(asked: &[u32], claim: &UnitReservation) -> Vec<u32> {
     let own = claim.set.words(claim.layout.units);
     let both: Vec<u32> = asked
         .iter()
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn masks_are_narrowed_to_whole_groups() {
-        let claim = Claim {
+        let claim = UnitReservation {
             layout: Layout {
                 units: 64,
                 group: 8,

@@ -62,9 +62,9 @@ fn memory(limits: &Limits, device: &Known) -> u64 {
 /// Returns the part of a device's time that limits promise. A whole device is no share: it is how
 /// modes and priorities are set without one.
 fn share(limits: &Limits, device: &Known) -> u64 {
-    let promised = |params: &Params| params.mode != Mode::None && params.quota < WHOLE;
+    let promised = |params: &Params| params.mode != Mode::None && params.guarantee < WHOLE;
     match limits.compute.for_device(&device.identity) {
-        Some(params) if promised(&params) => u64::from(params.quota),
+        Some(params) if promised(&params) => u64::from(params.guarantee),
         _ => 0,
     }
 }

@@ -64,7 +64,7 @@ impl From<Params> for Promise {
             };
         }
         Self {
-            guarantee: Some(part(params.quota)),
+            guarantee: Some(part(params.guarantee)),
             mode: Some(params.mode.to_string()),
             priority: Some(params.priority.to_string()),
             floor: Some(part(params.floor)),

@@ -4,7 +4,7 @@ use fcsp_core::config::{ConfigError, Rules};
 use fcsp_core::control::Limits;
 use fcsp_core::device::DeviceIdentity;
 use fcsp_core::spatial::claims;
-use fcsp_core::spatial::{Layout, UnitSet, Wish};
+use fcsp_core::spatial::{Layout, UnitRequest, UnitSet};
 use fcsp_core::state::{StateDir, layout};
 
 use crate::error::Error;
@@ -72,7 +72,7 @@ pub fn reserved(
 pub(crate) fn reserve(
     state: &StateDir,
     joining: Joining<'_>,
-    wishes: &Rules<Wish>,
+    wishes: &Rules<UnitRequest>,
     devices: &[UnitDevice],
 ) -> Result<Vec<Reserved>, Error> {
     let mut sets = Vec::new();
@@ -88,7 +88,7 @@ pub(crate) fn reserve(
 fn reserve_on(
     state: &StateDir,
     joining: Joining<'_>,
-    wish: Option<Wish>,
+    wish: Option<UnitRequest>,
     device: &UnitDevice,
 ) -> Result<Option<UnitSet>, Error> {
     let Joining {
@@ -105,8 +105,8 @@ fn reserve_on(
         });
     };
     let share = limits.compute.for_device(&device.identity);
-    let share = share.map(|params| params.quota);
-    if wish == Wish::Share && share.is_none() && !lives {
+    let share = share.map(|params| params.guarantee);
+    if wish == UnitRequest::Share && share.is_none() && !lives {
         return Err(ConfigError::new(
             FIELD,
             "auto takes as many compute units as the share is of the device: give --compute, or name units such as 0-71",

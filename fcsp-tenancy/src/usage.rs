@@ -111,7 +111,7 @@ impl ComputeUsage {
                 shared_pool: None,
                 burst: None,
                 weight: Some(s.view.weight),
-                ..Params::balanced(s.view.quota)
+                ..Params::balanced(s.view.guarantee)
                     .with_mode(s.view.mode)
                     .with_priority(s.view.priority)
                     .into()

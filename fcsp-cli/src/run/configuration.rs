@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use fcsp_core::config::{Config, Rules, check_tenant_name, file, names};
-use fcsp_core::spatial::Wish;
+use fcsp_core::spatial::UnitRequest;
 
 use super::Args;
 
@@ -43,7 +43,7 @@ pub fn configuration(args: &Args) -> anyhow::Result<Config> {
     });
     let mut config = changes.read(environment)?;
     if let Some(text) = &args.spatial {
-        config.spatial = Rules::parse("--spatial", text, Wish::parse)?;
+        config.spatial = Rules::parse("--spatial", text, UnitRequest::parse)?;
     }
     if let Some(name) = &args.tenant {
         check_tenant_name("--tenant", name)?;

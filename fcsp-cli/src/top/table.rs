@@ -164,7 +164,7 @@ fn compute(tenant: &TenantSnapshot, columns: &Columns) -> Cell<'static> {
             } else {
                 ""
             };
-            format!("{} {}{more}", Percent(params.quota), params.mode)
+            format!("{} {}{more}", Percent(params.guarantee), params.mode)
         }
         _ => full,
     };

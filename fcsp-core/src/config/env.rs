@@ -18,7 +18,7 @@
 use super::{Config, ConfigError, Parameter, Quota, Rules, Source, check_tenant_name, initial};
 use crate::device::Selector;
 use crate::share::params::Params;
-use crate::spatial::Wish;
+use crate::spatial::UnitRequest;
 use crate::units::{self, Ppm};
 
 /// Beginnings of the names that this module reads. [`super::names`] has the names themselves.
@@ -121,7 +121,7 @@ fn read_all(variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
     })?;
     config.compute = compute(shares, &get)?;
     if let Some(text) = get("FCSP_SPATIAL") {
-        config.spatial = Rules::parse("FCSP_SPATIAL", text, Wish::parse)?;
+        config.spatial = Rules::parse("FCSP_SPATIAL", text, UnitRequest::parse)?;
     }
     if !config.memory.is_empty() || !config.compute.is_empty() {
         config.source = Source::Environment;
@@ -245,10 +245,10 @@ fn compute<'a>(
                 .any(|&(k, name, _)| k == key && name.starts_with("BUD_"))
         };
         if alias("floor") {
-            params.floor = params.floor.min(params.quota);
+            params.floor = params.floor.min(params.guarantee);
         }
         if alias("burst") && params.burst != 0 {
-            params.burst = params.burst.max(params.quota);
+            params.burst = params.burst.max(params.guarantee);
         }
         params.validate().map_err(|error| {
             let name = given
@@ -330,7 +330,7 @@ mod tests {
         }
         let config = from(&[("FCSP_COMPUTE_LIMIT", "0.25")]).unwrap();
         assert_eq!(
-            config.compute.iter().next().map(|rule| rule.1.quota),
+            config.compute.iter().next().map(|rule| rule.1.guarantee),
             Some(250_000)
         );
     }

@@ -238,7 +238,7 @@ pub struct Config {
     pub compute: Rules<crate::share::params::Params>,
     /// Requested compute units. `fcsp run` reserves them, since it must know them before the
     /// program starts.
-    pub spatial: Rules<crate::spatial::Wish>,
+    pub spatial: Rules<crate::spatial::UnitRequest>,
     /// State folder, if a root-owned file names one.
     pub state_dir: Option<Box<std::path::Path>>,
     /// Origin of this configuration.

@@ -74,12 +74,12 @@ pub fn variables(limits: &Limits) -> Vec<(&'static str, String)> {
     if let Some((_, first)) = limited.or(limits.compute.iter().next()) {
         let part = |params: Params| match params.is_unlimited() && limited.is_some() {
             true => "unlimited".to_owned(),
-            false => Percent(params.quota).to_string(),
+            false => Percent(params.guarantee).to_string(),
         };
         variables.push((Parameter::Compute.variable(), join(&limits.compute, part)));
         variables.push((Parameter::Mode.variable(), first.mode.to_string()));
         variables.push((Parameter::Priority.variable(), first.priority.to_string()));
-        if first.floor != first.quota.min(DEFAULT_FLOOR) {
+        if first.floor != first.guarantee.min(DEFAULT_FLOOR) {
             variables.push((
                 Parameter::Floor.variable(),
                 Percent(first.floor).to_string(),

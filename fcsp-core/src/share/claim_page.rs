@@ -141,7 +141,7 @@ pub struct ClaimPage {
     /// Step profile ([`StepProfile::word`]).
     pace: AtomicU64,
 
-    /// Instant before which no other launch is forced, ns. [`ClaimPage::take_let_through`]
+    /// Instant before which no other launch is forced, ns. [`ClaimPage::take_forced_admission`]
     /// exchanges it.
     let_at: AtomicU64,
     /// Instant up to which charges account for the device's time, ns. Every charge moves it on.
@@ -161,7 +161,7 @@ pub struct ClaimPage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimView {
     /// Guaranteed share.
-    pub quota: Ppm,
+    pub guarantee: Ppm,
     /// Weight in the surplus.
     pub weight: u32,
     /// Class that the page claims, for the surplus.
@@ -319,22 +319,22 @@ impl ClaimPage {
 
     /// Publishes the limits and keeps the bucket's tokens.
     pub fn set_params(&self, params: &Params, now: u64) {
-        let promise = u64::from(params.quota)
+        let promise = u64::from(params.guarantee)
             | (u64::from(params.weight) << 20)
             | (u64::from(params.priority.code()) << 40)
             | (u64::from(params.mode.code()) << 44);
         let new = TokenRate {
-            quota: params.quota,
+            part: params.guarantee,
             cap: params.cap_ns(),
         };
         // Relaxed, here and for every word below that is only counted or compared: no other memory
         // is published by it. A decision may use a slightly old value.
         let old_cap = self.cap.swap(new.cap, Ordering::Relaxed);
         let old = self.promise.swap(promise, Ordering::Relaxed);
-        let old_quota = (old & 0xf_ffff) as Ppm;
-        if old_quota != 0 && (old_quota != new.quota || old_cap != new.cap) {
+        let old_guarantee = (old & 0xf_ffff) as Ppm;
+        if old_guarantee != 0 && (old_guarantee != new.part || old_cap != new.cap) {
             let before = TokenRate {
-                quota: old_quota,
+                part: old_guarantee,
                 cap: old_cap,
             };
             let _ = self
@@ -383,7 +383,7 @@ impl ClaimPage {
         let promise = self.promise.load(Ordering::Relaxed);
         let consumed = self.consumed.load(Ordering::Relaxed);
         let view = ClaimView {
-            quota: (promise & 0xf_ffff) as Ppm,
+            guarantee: (promise & 0xf_ffff) as Ppm,
             weight: ((promise >> 20) & 0xf_ffff) as u32,
             priority: Priority::from_code(((promise >> 40) & 0xf) as u32)?,
             authority: Authority::Said,
@@ -408,7 +408,7 @@ impl ClaimPage {
             accounted_at: self.accounted_at(),
             processes: self.attached.load(Ordering::Relaxed),
         };
-        (view.quota != 0 && view.quota <= WHOLE && view.weight != 0).then_some(view)
+        (view.guarantee != 0 && view.guarantee <= WHOLE && view.weight != 0).then_some(view)
     }
 
     /// Claims that the tenant is alive at `now`.
@@ -438,7 +438,7 @@ impl ClaimPage {
     pub fn charge_surplus(&self, weight: u32, pool: TokenRate, gpu: u64, now: u64) {
         self.virtual_time
             .fetch_add(gpu_to_wall_ns(gpu, weight.min(WHOLE)), Ordering::Relaxed);
-        if pool.quota < WHOLE {
+        if pool.part < WHOLE {
             let _ = self
                 .pool_empty_at
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
@@ -460,7 +460,7 @@ impl ClaimPage {
             .floor_empty_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
                 let after = floor.after(at, now, gpu);
-                let most = floor.settle(at, now).max(now.saturating_add(floor.span()));
+                let most = floor.clamp(at, now).max(now.saturating_add(floor.span()));
                 Some(if alone { after } else { after.min(most) })
             });
     }
@@ -533,7 +533,7 @@ impl ClaimPage {
     }
 
     /// Counts a forced admission.
-    pub fn note_let_through(&self) {
+    pub fn note_forced_admission(&self) {
         self.forced_admissions.fetch_add(1, Ordering::Relaxed);
     }
 

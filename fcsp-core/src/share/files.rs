@@ -353,7 +353,11 @@ mod tests {
         assert!(others.views().is_empty());
         others.rescan();
         assert_eq!(
-            others.views().iter().map(|v| v.quota).collect::<Vec<_>>(),
+            others
+                .views()
+                .iter()
+                .map(|v| v.guarantee)
+                .collect::<Vec<_>>(),
             [250_000]
         );
         let mut own = Neighbours::new(&state, &device, "a");
@@ -362,7 +366,7 @@ mod tests {
         std::fs::write(folder(&state, &device).join("short.page"), b"x").unwrap();
         others.rescan();
         assert_eq!(others.views().len(), 1);
-        assert_eq!(read(&state, &device, "a").unwrap().view.quota, 250_000);
+        assert_eq!(read(&state, &device, "a").unwrap().view.guarantee, 250_000);
         assert!(
             read(&state, &device, "short").is_none() && read(&state, &device, "none").is_none()
         );

@@ -113,7 +113,7 @@ impl Position {
 pub struct Gate<'p> {
     /// State that every launch reads or writes, on one cache line.
     line: HotState,
-    /// Claim page of the tenant on this device.
+    /// UnitReservation page of the tenant on this device.
     page: &'p ClaimPage,
     /// Limits in force, as [`Params::to_words`]. [`Gate::set_params`] writes them; the slow path
     /// reads them.
@@ -411,7 +411,7 @@ impl<'p> Gate<'p> {
     fn own_rate(&self) -> crate::share::token_bucket::TokenRate {
         let params = self.params();
         crate::share::token_bucket::TokenRate {
-            quota: params.quota,
+            part: params.guarantee,
             cap: params.cap_ns(),
         }
     }

@@ -35,8 +35,8 @@ const OTHERS: u64 = 10;
 const KEPT_NS: u64 = 200_000_000;
 
 /// Returns what the margin leaves of a share.
-pub fn less(quota: Ppm) -> Ppm {
-    (u64::from(quota) * (u64::from(WHOLE) - MARGIN) / u64::from(WHOLE)) as Ppm
+pub fn less(guarantee: Ppm) -> Ppm {
+    (u64::from(guarantee) * (u64::from(WHOLE) - MARGIN) / u64::from(WHOLE)) as Ppm
 }
 
 /// Observation of this process and the other tenants at one moment.

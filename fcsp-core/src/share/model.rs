@@ -22,7 +22,7 @@ fn loom_no_charge_is_lost() {
     loom::model(|| {
         let page = page();
         let rate = TokenRate {
-            quota: 500_000,
+            part: 500_000,
             cap: 10_000_000,
         };
         page.charge(rate, 1_000_000, NOW);
@@ -87,6 +87,6 @@ fn loom_setting_up_races_with_itself() {
         };
         page.attach(&Params::balanced(250_000), NOW).unwrap();
         other.join().unwrap();
-        assert_eq!(page.view().unwrap().quota, 250_000);
+        assert_eq!(page.view().unwrap().guarantee, 250_000);
     });
 }

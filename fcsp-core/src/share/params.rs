@@ -188,7 +188,7 @@ pub struct Params {
     /// Mode in which the share is enforced.
     pub mode: Mode,
     /// Guaranteed part of the device's time (the guarantee).
-    pub quota: Ppm,
+    pub guarantee: Ppm,
     /// Part of the device's time that stays while tenants of a higher priority have work. At most
     /// the share.
     pub floor: Ppm,
@@ -215,28 +215,28 @@ impl Default for Params {
 }
 
 impl Params {
-    /// Returns a balanced share of `quota`, with defaults for the rest.
-    pub const fn balanced(quota: Ppm) -> Self {
+    /// Returns a balanced share of `guarantee`, with defaults for the rest.
+    pub const fn balanced(guarantee: Ppm) -> Self {
         Self {
             mode: Mode::Balanced,
-            quota,
-            floor: if quota < DEFAULT_FLOOR {
-                quota
+            guarantee,
+            floor: if guarantee < DEFAULT_FLOOR {
+                guarantee
             } else {
                 DEFAULT_FLOOR
             },
             pool: WHOLE,
             burst: 0,
             priority: Priority::Normal,
-            weight: quota,
+            weight: guarantee,
         }
     }
 
-    /// Returns a strict share of `quota`.
-    pub const fn strict(quota: Ppm) -> Self {
+    /// Returns a strict share of `guarantee`.
+    pub const fn strict(guarantee: Ppm) -> Self {
         Self {
             mode: Mode::Strict,
-            ..Self::balanced(quota)
+            ..Self::balanced(guarantee)
         }
     }
 
@@ -282,13 +282,13 @@ impl Params {
             let scaled = u64::from(share) * u64::from(WHOLE) / u64::from(part);
             scaled.min(u64::from(WHOLE)) as Ppm
         };
-        let quota = scaled(self.quota);
+        let guarantee = scaled(self.guarantee);
         Self {
             mode: match self.mode {
-                Mode::Strict if quota == WHOLE => Mode::Balanced,
+                Mode::Strict if guarantee == WHOLE => Mode::Balanced,
                 mode => mode,
             },
-            quota,
+            guarantee,
             floor: scaled(self.floor),
             pool: scaled(self.pool),
             burst: scaled(self.burst),
@@ -307,16 +307,16 @@ impl Params {
     pub fn set(&mut self, field: &str, text: &str) -> Result<(), ParamError> {
         match field {
             "compute" => {
-                let quota = parse_share("compute", text)?;
-                let follows = self.weight == self.quota;
+                let guarantee = parse_share("compute", text)?;
+                let follows = self.weight == self.guarantee;
                 let floor_follows =
-                    self.floor == self.quota.min(DEFAULT_FLOOR) || self.floor > quota;
-                self.quota = quota;
+                    self.floor == self.guarantee.min(DEFAULT_FLOOR) || self.floor > guarantee;
+                self.guarantee = guarantee;
                 if follows {
-                    self.weight = quota;
+                    self.weight = guarantee;
                 }
                 if floor_follows {
-                    self.floor = quota.min(DEFAULT_FLOOR);
+                    self.floor = guarantee.min(DEFAULT_FLOOR);
                 }
             }
             "mode" => self.mode = text.parse()?,
@@ -347,19 +347,19 @@ impl Params {
     /// Checks the parameters against each other.
     pub fn validate(&self) -> Result<(), ParamError> {
         let percent = |ppm| Percent(ppm).to_string();
-        if self.quota == 0 || self.quota > WHOLE {
+        if self.guarantee == 0 || self.guarantee > WHOLE {
             return Err(error(
                 "compute",
-                format!("{} is not above 0 and up to 100%", percent(self.quota)),
+                format!("{} is not above 0 and up to 100%", percent(self.guarantee)),
             ));
         }
-        if self.floor > self.quota {
+        if self.floor > self.guarantee {
             return Err(error(
                 "floor",
                 format!(
-                    "{} is more than the quota of {}",
+                    "{} is more than the guarantee of {}",
                     percent(self.floor),
-                    percent(self.quota)
+                    percent(self.guarantee)
                 ),
             ));
         }
@@ -369,13 +369,13 @@ impl Params {
                 format!("{} is more than the device", percent(self.pool)),
             ));
         }
-        if self.burst > WHOLE || (self.burst != 0 && self.burst < self.quota) {
+        if self.burst > WHOLE || (self.burst != 0 && self.burst < self.guarantee) {
             return Err(error(
                 "burst",
                 format!(
-                    "{} is not between the quota of {} and 100%; leave it out for no burst",
+                    "{} is not between the guarantee of {} and 100%; leave it out for no burst",
                     percent(self.burst),
-                    percent(self.quota)
+                    percent(self.guarantee)
                 ),
             ));
         }
@@ -392,14 +392,14 @@ impl Params {
     pub const fn cap_ns(&self) -> u64 {
         // The burst and the share are at most a million: the product stays below 10^14.
         DEFAULT_CAP_NS
-            + self.burst.saturating_sub(self.quota) as u64 * BURST_WINDOW_NS / WHOLE as u64
+            + self.burst.saturating_sub(self.guarantee) as u64 * BURST_WINDOW_NS / WHOLE as u64
     }
 
     /// Returns the parameters as words of a control page.
     pub const fn to_words(&self) -> [u64; 8] {
         [
             self.mode.code() as u64 | ((self.priority.code() as u64) << 8),
-            self.quota as u64,
+            self.guarantee as u64,
             self.floor as u64,
             self.pool as u64,
             self.burst as u64,
@@ -415,7 +415,7 @@ impl Params {
         let params = Self {
             mode: Mode::from_code((words[0] & 0xff) as u32)?,
             priority: Priority::from_code(small(words[0] >> 8)?)?,
-            quota: small(words[1])?,
+            guarantee: small(words[1])?,
             floor: small(words[2])?,
             pool: small(words[3])?,
             burst: small(words[4])?,
@@ -427,11 +427,11 @@ impl Params {
 
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", Percent(self.quota), self.mode)?;
+        write!(f, "{} {}", Percent(self.guarantee), self.mode)?;
         if self.priority != Priority::Normal {
             write!(f, ", priority {}", self.priority)?;
         }
-        if self.floor != self.quota.min(DEFAULT_FLOOR) {
+        if self.floor != self.guarantee.min(DEFAULT_FLOOR) {
             write!(f, ", floor {}", Percent(self.floor))?;
         }
         if self.burst != 0 {
@@ -454,13 +454,13 @@ mod tests {
         assert_eq!(quarter.within(WHOLE), quarter);
         let on_half = quarter.within(500_000);
         assert_eq!(
-            (on_half.mode, on_half.quota, on_half.floor),
+            (on_half.mode, on_half.guarantee, on_half.floor),
             (Mode::Strict, 500_000, 100_000)
         );
         on_half.validate().unwrap();
         // Reserved units that are less than the share enforce it by themselves.
         let on_less = quarter.within(236_842);
-        assert_eq!((on_less.mode, on_less.quota), (Mode::Balanced, WHOLE));
+        assert_eq!((on_less.mode, on_less.guarantee), (Mode::Balanced, WHOLE));
         on_less.validate().unwrap();
         let mut burst = quarter;
         burst.burst = 600_000;

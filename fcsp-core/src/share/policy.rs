@@ -89,9 +89,9 @@ pub const ABOUT_NS: u64 = 1_000_000_000;
 pub const LONG_RECHECK_NS: u64 = 2_000_000_000;
 /// Hysteresis: content at which an exhausted bucket counts as filled again, ns of GPU time. Each
 /// burst is then worth a context switch.
-pub const PIECE_NS: u64 = 1_000_000;
-/// Bound on the time that filling to [`PIECE_NS`] may take, ns.
-pub const PIECE_WAIT_NS: u64 = 8_000_000;
+pub const QUANTUM_NS: u64 = 1_000_000;
+/// Bound on the time that filling to [`QUANTUM_NS`] may take, ns.
+pub const QUANTUM_WAIT_NS: u64 = 8_000_000;
 /// Largest plausible difference of two virtual times, ns of GPU time of the whole device. Values
 /// further apart are not compared.
 pub const VTIME_PLAUSIBLE_NS: u64 = 1_000_000_000;
@@ -131,12 +131,12 @@ impl Tuning {
     /// yield once it is device-bound.
     pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Sensitivity, disturbs: bool) -> Self {
         let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
-        let (piece, least) = match (leaning, disturbs) {
+        let (quantum, least) = match (leaning, disturbs) {
             (Sensitivity::Throughput, false) => (6_000_000, 1_000_000),
             (Sensitivity::Throughput, true) => (400_000, 400_000),
             _ => (4_000_000, 1_000_000),
         };
-        let depth = (piece * u64::from(WHOLE) / stretch).max(least);
+        let depth = (quantum * u64::from(WHOLE) / stretch).max(least);
         // At least two kernels: with fewer, the device would be idle between them.
         Self {
             depth: depth.max(2 * kernel_ns.min(2_000_000)),
@@ -161,7 +161,7 @@ pub struct LocalState {
     /// True if the tenant is yielding already. It then resumes at a smaller difference than it
     /// yielded at (hysteresis).
     pub yielding: bool,
-    /// True if the guarantee's bucket is exhausted: it ran empty and has not filled to [`PIECE_NS`]
+    /// True if the guarantee's bucket is exhausted: it ran empty and has not filled to [`QUANTUM_NS`]
     /// since.
     pub spent: bool,
     /// True if the floor's bucket is exhausted.
@@ -187,15 +187,15 @@ impl LocalState {
     /// Returns the rate of the guarantee's bucket.
     pub fn rate(&self) -> TokenRate {
         TokenRate {
-            quota: self.params.quota,
+            part: self.params.guarantee,
             cap: self.params.cap_ns(),
         }
     }
 
     /// Returns the instant at which an exhausted bucket counts as filled again, ns.
     pub fn refilled_at(&self) -> u64 {
-        let piece = filling_ns(self.params.quota).min(self.rate().span() / 2);
-        self.empty_at.saturating_add(piece)
+        let quantum = filling_ns(self.params.guarantee).min(self.rate().span() / 2);
+        self.empty_at.saturating_add(quantum)
     }
 
     /// Returns true if the bucket has tokens to spend.
@@ -210,7 +210,7 @@ impl LocalState {
     /// Returns true if the debt is small enough for collectives to go first
     /// ([`crate::share::gate::RANKS_DEBT_NS`]).
     pub fn owes_little(&self, now: u64) -> bool {
-        let most = gpu_to_wall_ns(RANKS_MOST_NS, self.params.quota).min(RANKS_DEBT_NS);
+        let most = gpu_to_wall_ns(RANKS_MOST_NS, self.params.guarantee).min(RANKS_DEBT_NS);
         self.empty_at <= now.saturating_add(most)
     }
 
@@ -242,8 +242,8 @@ impl LocalState {
         }
         let rate = self.floor_rate();
         let tokens = rate.tokens(self.floor_empty_at, now).max(0).cast_unsigned();
-        let piece = wall_to_gpu_ns(filling_ns(rate.quota).min(rate.span() / 2), rate.quota);
-        if self.floor_spent && tokens < piece {
+        let quantum = wall_to_gpu_ns(filling_ns(rate.part).min(rate.span() / 2), rate.part);
+        if self.floor_spent && tokens < quantum {
             0
         } else {
             tokens
@@ -257,14 +257,14 @@ impl LocalState {
 }
 
 /// Returns the time for which an exhausted bucket must fill, ns.
-fn filling_ns(quota: Ppm) -> u64 {
-    gpu_to_wall_ns(PIECE_NS, quota).min(PIECE_WAIT_NS)
+fn filling_ns(guarantee: Ppm) -> u64 {
+    gpu_to_wall_ns(QUANTUM_NS, guarantee).min(QUANTUM_WAIT_NS)
 }
 
 /// Returns the rate of the bucket of a tenant's floor.
 pub fn floor_rate(params: &Params) -> TokenRate {
     TokenRate {
-        quota: params.floor.max(1),
+        part: params.floor.max(1),
         cap: u64::from(params.floor) * 100,
     }
 }
@@ -272,7 +272,7 @@ pub fn floor_rate(params: &Params) -> TokenRate {
 /// Returns the rate of the bucket of a tenant's pool limit.
 pub fn pool_rate(params: &Params) -> TokenRate {
     TokenRate {
-        quota: params.pool.max(1),
+        part: params.pool.max(1),
         cap: 5_000_000,
     }
 }
@@ -346,8 +346,8 @@ impl ClaimView {
     fn believed_until(&self, since: u64) -> u64 {
         let work = self.finish_at.saturating_sub(since).min(HOLD_MAX_NS);
         // With a share of 1/n, n other tenants may get a time slice before this one.
-        let grace = HOLD_GRACE_NS + gpu_to_wall_ns(SLICE_NS, self.quota);
-        since.saturating_add((gpu_to_wall_ns(work, self.quota) + grace).min(HOLD_MAX_NS))
+        let grace = HOLD_GRACE_NS + gpu_to_wall_ns(SLICE_NS, self.guarantee);
+        since.saturating_add((gpu_to_wall_ns(work, self.guarantee) + grace).min(HOLD_MAX_NS))
     }
 
     fn honest_clock(&self, now: u64) -> bool {
@@ -454,7 +454,7 @@ pub fn decide(own: &LocalState, neighbours: &[ClaimView], now: u64) -> Decision 
         reason,
     };
 
-    // A strict tenant's quota is a ceiling whatever its priority.
+    // A strict tenant's guarantee is a ceiling whatever its priority.
     let has_tokens = own.has_tokens(now);
     if mode == Mode::Strict && !has_tokens {
         return wait(own.refilled_at().min(now + LONG_RECHECK_NS), Reason::Quota);
@@ -540,9 +540,9 @@ pub fn decide(own: &LocalState, neighbours: &[ClaimView], now: u64) -> Decision 
             // Without tokens, the least quantum is the guarantee less the margin: quanta then
             // replace the surplus.
             let least = if has_tokens {
-                own.params.quota
+                own.params.guarantee
             } else {
-                margin::less(own.params.quota)
+                margin::less(own.params.guarantee)
             };
             match steps.turn(own.turn, least, now) {
                 Some(turn) => Decision::GoQuantum(funds, turn),
@@ -604,7 +604,7 @@ fn surplus<'v>(
         }
         // A neighbour whose exhausted bucket still fills has no tokens yet. It uses the surplus
         // like this tenant.
-        let filled = filling_ns(n.quota) as i64;
+        let filled = filling_ns(n.guarantee) as i64;
         if n.lag(now, span) > filled.min(span as i64 / 2).max(window / 16) {
             if n.is_device_bound(now) {
                 return wait(now + RECHECK_NS, Reason::Neighbour);
@@ -667,6 +667,6 @@ pub fn promised(neighbours: &[ClaimView], now: u64) -> Ppm {
     neighbours
         .iter()
         .filter(|n| n.active(now))
-        .map(|n| n.quota)
+        .map(|n| n.guarantee)
         .fold(0, Ppm::saturating_add)
 }

@@ -4,7 +4,7 @@
 //! the file and the offset. Processes that map the same page in different containers therefore meet
 //! on it. A process may also sleep on a page that it can only read.
 //!
-//! A wait is a series of relative sleeps of at most [`crate::clock::PIECE_NS`]. A lost wake-up
+//! A wait is a series of relative sleeps of at most [`crate::clock::QUANTUM_NS`]. A lost wake-up
 //! costs one of them, and so does a clock that stops or jumps (a restored checkpoint).
 
 use std::sync::atomic::AtomicU32;

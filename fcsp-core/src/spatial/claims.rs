@@ -12,7 +12,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 
-use super::{Layout, SpatialError, UnitSet, Wish, place};
+use super::{Layout, SpatialError, UnitRequest, UnitSet, place};
 use crate::config::check_tenant_name;
 use crate::device::DeviceUuid;
 use crate::file::{self, Folder, SetupLock};
@@ -25,7 +25,7 @@ const FIRST_LINE: &str = "fcsp units 1";
 
 /// Unit reservation of a tenant on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct UnitReservation {
     /// Layout of the device.
     pub layout: Layout,
     /// Units of the tenant.
@@ -70,7 +70,7 @@ fn taken_by(holders: &[(String, UnitSet)]) -> String {
     }
 }
 
-impl Claim {
+impl UnitReservation {
     fn text(&self) -> String {
         let Layout { units, group } = self.layout;
         format!("{FIRST_LINE}\n{units} {group}\n{}\n", self.set)
@@ -101,7 +101,11 @@ impl Claim {
 ///
 /// # Errors
 /// The file cannot be read, or is no reservation.
-pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<Option<Claim>> {
+pub fn read(
+    state: &StateDir,
+    device: &DeviceUuid,
+    tenant: &str,
+) -> io::Result<Option<UnitReservation>> {
     let path = files::folder(state, device).join(format!("{tenant}.{EXTENSION}"));
     let bytes = match file::read(&path) {
         Ok(bytes) => bytes,
@@ -116,7 +120,7 @@ pub fn read(state: &StateDir, device: &DeviceUuid, tenant: &str) -> io::Result<O
     };
     let claim = String::from_utf8(bytes)
         .ok()
-        .and_then(|text| Claim::parse(&text));
+        .and_then(|text| UnitReservation::parse(&text));
     claim.map(Some).ok_or_else(odd)
 }
 
@@ -132,7 +136,7 @@ pub fn claim(
     device: &DeviceUuid,
     (tenant, joins): (&str, bool),
     layout: Layout,
-    (wish, share): (Wish, Ppm),
+    (wish, share): (UnitRequest, Ppm),
     lives: impl Fn(&str) -> bool,
 ) -> Result<UnitSet, ClaimError> {
     let folder = files::folder(state, device);
@@ -144,7 +148,7 @@ pub fn claim(
     if joins {
         return match (read(state, device, tenant)?.map(|claim| claim.set), wish) {
             (None, _) => Err(ClaimError::Everywhere),
-            (Some(has), Wish::Units(first, end)) if UnitSet::from_run(first..end) != has => {
+            (Some(has), UnitRequest::Units(first, end)) if UnitSet::from_run(first..end) != has => {
                 Err(ClaimError::Fixed { has })
             }
             (Some(has), _) => Ok(has),
@@ -175,7 +179,7 @@ pub fn claim(
     let taken: Vec<UnitSet> = holders.iter().map(|(_, set)| set.clone()).collect();
     let set = place(layout, &taken, wish, share)
         .map_err(|reason| ClaimError::Spatial { reason, holders })?;
-    let claim = Claim { layout, set };
+    let claim = UnitReservation { layout, set };
     // The tenant's programs may belong to another user than its creator, and read it.
     file::replace(
         &folder.join(format!("{tenant}.{EXTENSION}")),
@@ -215,7 +219,7 @@ mod tests {
         alive: &[&str],
     ) -> Result<String, String> {
         let alive: BTreeSet<&str> = alive.iter().copied().collect();
-        let wish = (Wish::parse(wish).unwrap(), share);
+        let wish = (UnitRequest::parse(wish).unwrap(), share);
         claim(
             state,
             &DEVICE,
@@ -336,7 +340,7 @@ mod tests {
                             &DEVICE,
                             (name, false),
                             LAYOUT,
-                            (Wish::Share, 52_700),
+                            (UnitRequest::Share, 52_700),
                             |_| true,
                         )
                         .unwrap()

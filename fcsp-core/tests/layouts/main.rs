@@ -241,7 +241,7 @@ fn claims_of_before_are_read_and_continued() {
     before::put(&mut bytes, CLAIM_BOOT, boot::id());
     std::fs::write(&path, &bytes).unwrap();
     let seen = files::read(&state, &uuid(), "t").unwrap();
-    assert_eq!(seen.view.quota, 250_000);
+    assert_eq!(seen.view.guarantee, 250_000);
     assert_eq!(seen.counters.consumed, before::word(&bytes, 120));
     assert_eq!(files::apart(&state, &uuid(), "t"), None);
 

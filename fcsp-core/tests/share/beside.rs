@@ -36,7 +36,7 @@ fn vary(of: u64, every: u64) -> Tenant {
 }
 
 fn balanced(mut tenant: Tenant) -> Tenant {
-    tenant.params = Params::balanced(tenant.params.quota);
+    tenant.params = Params::balanced(tenant.params.guarantee);
     tenant
 }
 
@@ -232,7 +232,7 @@ fn a_guarantee_holds_beside_a_borrower_that_is_charged_too_little() {
                         let name = format!(
                             "{:?} {} {name}, {}",
                             params.mode,
-                            params.quota,
+                            params.guarantee,
                             victim.name()
                         );
                         let got = run(&name, &[borrower(attacker), half(victim)], scheduling);

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const T0: u64 = 1 << 40;
 
 fn rate() -> impl Strategy<Value = TokenRate> {
-    (1u32..=1_000_000, 1u64..200_000_000).prop_map(|(quota, cap)| TokenRate { quota, cap })
+    (1u32..=1_000_000, 1u64..200_000_000).prop_map(|(part, cap)| TokenRate { part, cap })
 }
 
 proptest! {
@@ -40,7 +40,7 @@ proptest! {
                 taken += cost;
                 // What was taken is covered by the cap, the inflow and one cost that was begun with
                 // tokens left.
-                prop_assert!(taken <= rate.cap + wall_to_gpu_ns(now - T0, rate.quota) + cost + 200, "{taken}");
+                prop_assert!(taken <= rate.cap + wall_to_gpu_ns(now - T0, rate.part) + cost + 200, "{taken}");
             }
             prop_assert!(bucket.tokens(now) <= rate.cap as i64 + 1);
         }
@@ -70,9 +70,9 @@ proptest! {
         bucket.take(cost, T0);
         let before = bucket.tokens(T0);
         bucket.set_rate(b, T0);
-        let debt = -(wall_to_gpu_ns(MAX_DEBT_NS, b.quota) as i64);
+        let debt = -(wall_to_gpu_ns(MAX_DEBT_NS, b.part) as i64);
         // No bucket is older than the clock.
-        let full = b.cap.min(wall_to_gpu_ns(T0, b.quota)) as i64;
+        let full = b.cap.min(wall_to_gpu_ns(T0, b.part)) as i64;
         let want = before.min(full).max(debt);
         prop_assert!(bucket.tokens(T0).abs_diff(want) <= 2, "{} {want}", bucket.tokens(T0));
     }
@@ -181,7 +181,13 @@ fn shares_are_read_as_people_write_them() {
 fn errors_name_the_field() {
     let base = Params::balanced(250_000);
     for (field, bad) in [
-        ("compute", Params { quota: 0, ..base }),
+        (
+            "compute",
+            Params {
+                guarantee: 0,
+                ..base
+            },
+        ),
         (
             "floor",
             Params {
@@ -219,7 +225,7 @@ fn errors_name_the_field() {
     }
     params.set("compute", "40%").unwrap();
     assert_eq!(
-        (params.quota, params.weight, params.floor),
+        (params.guarantee, params.weight, params.floor),
         (400_000, 400_000, 50_000)
     );
     params.set("compute", "2%").unwrap();

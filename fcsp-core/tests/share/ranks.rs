@@ -116,7 +116,7 @@ fn ranks_that_wait_for_each_other_go_on_and_are_counted() {
         let outcome = run(first, second);
         for ((longest, _), params) in outcome.into_iter().zip([first, second]) {
             assert!(
-                longest <= bound(params.quota),
+                longest <= bound(params.guarantee),
                 "{longest} ns with {params:?}"
             );
         }
@@ -289,12 +289,12 @@ fn rings_go_on_and_a_strict_rank_has_its_share() {
             for (rank, params) in got.iter().zip(params) {
                 let (longest, consumed, took, _) = *rank;
                 assert!(
-                    longest <= bound(params.quota),
+                    longest <= bound(params.guarantee),
                     "{longest} ns with {params:?}"
                 );
                 let share = consumed as f64 / took as f64;
                 if params.mode == Mode::Strict {
-                    let quota = f64::from(params.quota) / 1e6;
+                    let quota = f64::from(params.guarantee) / 1e6;
                     // The first bucket full, and what may be owed, over the time.
                     assert!(
                         share <= quota + 0.02,

@@ -36,7 +36,7 @@ pub fn fairness(list: &[Tenant], got: &[Outcome]) -> f64 {
     let x: Vec<f64> = got
         .iter()
         .zip(list)
-        .map(|(o, t)| o.share * 1e6 / f64::from(t.params.quota))
+        .map(|(o, t)| o.share * 1e6 / f64::from(t.params.guarantee))
         .collect();
     jain(&x)
 }

@@ -20,7 +20,7 @@ impl ClaimPage {
 
     /// Takes the tenant's next forced admission; the one after it is due `wall` ns later. Fails
     /// with the instant at which it is due.
-    pub fn take_let_through(&self, wall: u64, now: u64) -> Result<(), u64> {
+    pub fn take_forced_admission(&self, wall: u64, now: u64) -> Result<(), u64> {
         // Relaxed: the word guards no memory.
         let taken = self
             .let_at

@@ -100,7 +100,7 @@ fn is_fresh(seen: u64, now: u64) -> bool {
     seen != 0 && seen.abs_diff(now) < FRESH_NS
 }
 
-/// Claim pages of the other tenants of one device, as of the last scan.
+/// UnitReservation pages of the other tenants of one device, as of the last scan.
 #[derive(Debug)]
 pub struct Neighbours {
     /// State folder.
@@ -426,7 +426,7 @@ mod tests {
             others.rescan();
         }
         assert_eq!((others.pages.len(), others.dead.len()), (1, 300));
-        assert_eq!(others.views()[0].quota, 250_000);
+        assert_eq!(others.views()[0].guarantee, 250_000);
         // It was not active recently, so no launch reads its claims.
         let now = now_ns();
         assert!(others.look(now).is_empty());
@@ -482,7 +482,7 @@ mod tests {
         let views = others.look(now_ns());
         assert_eq!(views.len(), MOST);
         assert!(
-            views.iter().any(|view| view.quota == 250_000),
+            views.iter().any(|view| view.guarantee == 250_000),
             "who was there stays"
         );
     }
@@ -527,7 +527,7 @@ mod tests {
             page.page()
                 .attach(&Params::strict(100_000), now_ns())
                 .unwrap();
-            assert_eq!(page.page().view().unwrap().quota, 100_000);
+            assert_eq!(page.page().view().unwrap().guarantee, 100_000);
         }
     }
 

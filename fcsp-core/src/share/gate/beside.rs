@@ -96,7 +96,7 @@ fn withheld_from(n: &ClaimView, now: u64) -> u64 {
         return 0;
     }
     let rate = TokenRate {
-        quota: n.quota,
+        part: n.guarantee,
         cap: DEFAULT_CAP_NS,
     };
     let tokens = rate.tokens(n.empty_at, now).max(0).cast_unsigned();
@@ -214,8 +214,8 @@ impl Gate<'_> {
                 is_judge = false;
                 // Two tenants that were not judged yet both pay in full: a ceiling holds in doubt.
                 if n.doubt > UNPROVEN {
-                    doubtful =
-                        doubtful.saturating_add(n.doubt.min(u64::from(WHOLE)) * u64::from(n.quota));
+                    doubtful = doubtful
+                        .saturating_add(n.doubt.min(u64::from(WHOLE)) * u64::from(n.guarantee));
                 }
             }
         }
@@ -262,7 +262,7 @@ impl Gate<'_> {
         if own < SURE {
             return 0;
         }
-        let weight = own * u64::from(params.quota);
+        let weight = own * u64::from(params.guarantee);
         let part =
             |of: u64| (u128::from(of) * u128::from(weight) / u128::from(weight + others)) as u64;
         if missing > 0 {
@@ -277,7 +277,7 @@ impl Gate<'_> {
                 0
             } else {
                 let had = window.charged.saturating_add(pays).min(window.span);
-                had.saturating_sub(wall_to_gpu_ns(window.span, params.quota))
+                had.saturating_sub(wall_to_gpu_ns(window.span, params.guarantee))
                     .min(withheld)
             };
             self.amend_past_owing(pays.cast_signed(), debt, now);

@@ -460,7 +460,7 @@ impl Gate<'_> {
         // Work in flight may take as long as the tenant's share of the device makes it.
         STUCK_NS
             + own.active_neighbours * STUCK_PER_NEIGHBOUR_NS
-            + gpu_to_wall_ns(self.in_flight(), own.params.quota)
+            + gpu_to_wall_ns(self.in_flight(), own.params.guarantee)
     }
 
     /// Starts the wait of a launch, or returns the instant at which it started.
@@ -503,9 +503,9 @@ impl Gate<'_> {
         // bucket has filled.
         let on_floor = reason == Reason::Priority && own.params.floor > 0;
         let filled_at = if on_floor {
-            own.floor_rate().settle(own.floor_empty_at, since)
+            own.floor_rate().clamp(own.floor_empty_at, since)
         } else {
-            own.rate().settle(own.empty_at, since)
+            own.rate().clamp(own.empty_at, since)
         };
         let deadline = stuck_at.min(since.max(filled_at) + OVERDUE_NS);
         let deadline = if reason == Reason::Quota || on_floor {
@@ -532,10 +532,10 @@ impl Gate<'_> {
     /// of the next forced admission.
     fn let_one(&self, own: &LocalState, cost: u64, now: u64) -> Result<GateAdmission, u64> {
         self.page
-            .take_let_through(gpu_to_wall_ns(cost, own.params.quota), now)?;
+            .take_forced_admission(gpu_to_wall_ns(cost, own.params.guarantee), now)?;
         self.resume(now);
         self.finish_wait(now);
-        self.page.note_let_through();
+        self.page.note_forced_admission();
         // Work that waits for this launch cannot be found done before it.
         self.learns();
         self.pay(own, Account::Guarantee, cost, now);
@@ -576,5 +576,5 @@ fn less(depth: u64, doubt: u64) -> u64 {
 /// Returns the tokens in the guarantee's bucket, ns of GPU time.
 fn tokens_in(own: &LocalState, now: u64) -> u64 {
     let lag = own.rate().lag(own.empty_at, now).max(0).cast_unsigned();
-    (u128::from(lag) * u128::from(own.params.quota) / u128::from(WHOLE)) as u64
+    (u128::from(lag) * u128::from(own.params.guarantee) / u128::from(WHOLE)) as u64
 }
