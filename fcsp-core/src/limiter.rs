@@ -82,8 +82,8 @@ pub trait RateLimiter: Send + Sync {
     /// nothing was charged: [`RateLimiter::ask`] then.
     fn try_admit(&self, cost: u64) -> bool;
 
-    /// Says whether work of this class, which costs `cost` ns, may start at `now`. [`GateAdmission::Go`]
-    /// and [`GateAdmission::Forced`] have charged it.
+    /// Says whether work of this class, which costs `cost` ns, may start at `now`.
+    /// [`GateAdmission::Go`] and [`GateAdmission::Forced`] have charged it.
     fn ask(&self, class: Class, cost: u64, now: u64) -> GateAdmission;
 
     /// Takes in new limits; the next launch feels them.
@@ -135,14 +135,14 @@ pub trait RateLimiter: Send + Sync {
     /// Corrects the charge: `measured` ns were used where `charged` ns had been charged.
     fn true_up(&self, _measured: u64, _charged: u64, _now: u64) {}
 
-    /// Returns the part of a stretch of busy time that no charge accounts for yet, ns.
-    fn unaccounted(&self, _stretch: BusyInterval) -> u64 {
+    /// Returns the part of a busy interval that no charge accounts for yet, ns.
+    fn unaccounted(&self, _busy: BusyInterval) -> u64 {
         0
     }
 
-    /// Charges what the device did in a stretch and nobody was charged for; returns that, ns.
-    /// `before` is [`RateLimiter::others_seen`] as it was when the stretch began.
-    fn reconcile(&self, _stretch: BusyInterval, _before: u64, _now: u64) -> u64 {
+    /// Charges what the device did in a busy interval and nobody was charged for; returns that, ns.
+    /// `before` is [`RateLimiter::others_seen`] as it was when the interval began.
+    fn reconcile(&self, _busy: BusyInterval, _before: u64, _now: u64) -> u64 {
         0
     }
 

@@ -254,9 +254,9 @@ pub enum SpatialError {
 
 /// Finds units for one more tenant, disjoint from all sets in `taken`.
 ///
-/// For [`UnitRequest::Share`] it takes the whole groups in `share` of the device, at least one. Shares
-/// that add up to the device always find units, in whatever order tenants come and go, except
-/// shares too small for a group. The first run that is long enough is taken, else the first
+/// For [`UnitRequest::Share`] it takes the whole groups in `share` of the device, at least one.
+/// Shares that add up to the device always find units, in whatever order tenants come and go,
+/// except shares too small for a group. The first run that is long enough is taken, else the first
 /// available units. The result depends only on the arguments.
 ///
 /// # Errors

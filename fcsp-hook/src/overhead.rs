@@ -13,8 +13,8 @@ use crate::memory;
 use crate::process::Target;
 use crate::setup::{Reentry, log_refusal};
 
-/// Runs `call`, which makes the driver take memory of its own on the target's device; if that passes
-/// the quota, `undo` and refuse.
+/// Runs `call`, which makes the driver take memory of its own on the target's device; if that
+/// passes the quota, `undo` and refuse.
 #[inline]
 pub fn takes_memory<B: Backend>(
     target: Target<B>,

@@ -19,8 +19,8 @@ use crate::frames::{code_address, runs_beneath, stack_pointer};
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
-    /// The flags of [`Reentry`] and [`Launching`]: the stack pointer of the function that has raised
-    /// each; 0 while it is down.
+    /// The flags of [`Reentry`] and [`Launching`]: the stack pointer of the function that has
+    /// raised each; 0 while it is down.
     raised: [Cell<usize>; 2],
     /// The context that this thread asked about last.
     pub context: Cell<usize>,

@@ -153,7 +153,7 @@ impl ComputeUsage {
                 classes: counters.classes,
             });
             share.mix = mix(counters.classes);
-            share.sensitivity = Some(view.leaning.name());
+            share.sensitivity = Some(view.sensitivity.name());
         }
         Some(share)
     }

@@ -137,7 +137,7 @@ pub struct ClaimPage {
     /// GPU time by class, ns, in the order of [`Class::ALL`]. This line was added later.
     classes: [AtomicU64; Class::ALL.len()],
     /// Sensitivity ([`Sensitivity::code`]).
-    leaning: AtomicU64,
+    sensitivity: AtomicU64,
     /// Step profile ([`StepProfile::word`]).
     pace: AtomicU64,
 
@@ -187,7 +187,7 @@ pub struct ClaimView {
     /// GPU time charged since the page was set up, ns.
     pub consumed: u64,
     /// Sensitivity of its work.
-    pub leaning: Sensitivity,
+    pub sensitivity: Sensitivity,
     /// Step profile: its host time and GPU time.
     pub pace: StepProfile,
     /// Predicted begin of its next step.
@@ -256,7 +256,7 @@ impl ClaimPage {
             forced_admissions: zero(),
             corrections: zero(),
             classes: std::array::from_fn(|_| zero()),
-            leaning: zero(),
+            sensitivity: zero(),
             pace: zero(),
             let_at: zero(),
             accounted_at: zero(),
@@ -396,7 +396,7 @@ impl ClaimPage {
             waiting_at: self.waiting_at.load(Ordering::Relaxed),
             seen,
             consumed,
-            leaning: Sensitivity::from_code(self.leaning.load(Ordering::Relaxed)),
+            sensitivity: Sensitivity::from_code(self.sensitivity.load(Ordering::Relaxed)),
             pace: StepProfile::from_word(self.pace.load(Ordering::Relaxed)),
             expected: PredictedStep {
                 at: self.expected_at.load(Ordering::Relaxed),
@@ -543,10 +543,11 @@ impl ClaimPage {
     }
 
     /// Publishes the sensitivity of the tenant's work. Of several processes, the last writer wins.
-    pub fn lean(&self, leaning: Sensitivity) {
+    pub fn lean(&self, sensitivity: Sensitivity) {
         // Read first: the value hardly ever changes, and neighbours read the cache line.
-        if self.leaning.load(Ordering::Relaxed) != leaning.code() {
-            self.leaning.store(leaning.code(), Ordering::Relaxed);
+        if self.sensitivity.load(Ordering::Relaxed) != sensitivity.code() {
+            self.sensitivity
+                .store(sensitivity.code(), Ordering::Relaxed);
         }
     }
 

@@ -219,8 +219,8 @@ pub struct Quantum {
     pub left: i64,
 }
 
-/// The present [`Quantum`], shared by a process's threads. Each word is independent, and a mixture of
-/// two quanta is a quantum.
+/// The present [`Quantum`], shared by a process's threads. Each word is independent, and a mixture
+/// of two quanta is a quantum.
 #[derive(Debug, Default)]
 pub struct Quanta {
     /// [`Quantum::step`].

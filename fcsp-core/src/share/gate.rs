@@ -113,7 +113,7 @@ impl Position {
 pub struct Gate<'p> {
     /// State that every launch reads or writes, on one cache line.
     line: HotState,
-    /// UnitReservation page of the tenant on this device.
+    /// Claim page of the tenant on this device.
     page: &'p ClaimPage,
     /// Limits in force, as [`Params::to_words`]. [`Gate::set_params`] writes them; the slow path
     /// reads them.
@@ -148,16 +148,16 @@ pub struct Gate<'p> {
     arrivals: StepPredictor,
     /// 1 while this tenant yields to a neighbour, else 0. A yielding tenant uses half the window
     /// (hysteresis).
-    back: AtomicU32,
+    yielding: AtomicU32,
     /// Bits of exhausted buckets (`GUARANTEE_SPENT`, `FLOOR_SPENT`). A bit is set when a bucket
     /// runs empty, until the bucket holds a useful amount again.
-    spent: AtomicU32,
+    exhausted: AtomicU32,
     /// Slowdown: wall time over charged time, ppm, as a moving average with weight 1/8.
     /// [`Gate::observe`] writes it; only adaptive mode reads it.
-    stretch: AtomicU64,
+    slowdown_ppm: AtomicU64,
     /// Mean cost of the launches that reach the slow path, ns, as a moving average with weight
     /// 1/16.
-    kernel: AtomicU64,
+    mean_kernel_ns: AtomicU64,
     /// Time for which the host has waited for the device so far, ns.
     blocked_ns: AtomicU64,
     /// Margin on charges while the device is contended.
@@ -204,10 +204,10 @@ impl<'p> Gate<'p> {
             meter: StepProfiler::default(),
             turns: Quanta::default(),
             arrivals: StepPredictor::default(),
-            back: AtomicU32::new(0),
-            spent: AtomicU32::new(0),
-            stretch: AtomicU64::new(u64::from(WHOLE)),
-            kernel: AtomicU64::new(0),
+            yielding: AtomicU32::new(0),
+            exhausted: AtomicU32::new(0),
+            slowdown_ppm: AtomicU64::new(u64::from(WHOLE)),
+            mean_kernel_ns: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
             margin: Margin::default(),
             mix: Mix::default(),
@@ -378,8 +378,8 @@ impl<'p> Gate<'p> {
         }
         let sample =
             (u128::from(elapsed) * u128::from(WHOLE) / u128::from(charged)).min(64_000_000) as u64;
-        let old = self.stretch.load(Ordering::Relaxed);
-        self.stretch
+        let old = self.slowdown_ppm.load(Ordering::Relaxed);
+        self.slowdown_ppm
             .store(old - old / 8 + sample / 8, Ordering::Relaxed);
     }
 

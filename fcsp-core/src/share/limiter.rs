@@ -175,15 +175,14 @@ impl RateLimiter for ShareLimiter<'_> {
         self.gate.true_up(measured, charged, now);
     }
 
-    fn unaccounted(&self, stretch: BusyInterval) -> u64 {
-        self.gate.unaccounted(stretch)
+    fn unaccounted(&self, busy: BusyInterval) -> u64 {
+        self.gate.unaccounted(busy)
     }
 
-    fn reconcile(&self, stretch: BusyInterval, before: u64, now: u64) -> u64 {
+    fn reconcile(&self, busy: BusyInterval, before: u64, now: u64) -> u64 {
         let mut neighbours = self.neighbours();
         neighbours.refresh();
-        self.gate
-            .reconcile(stretch, before, neighbours.look(now), now)
+        self.gate.reconcile(busy, before, neighbours.look(now), now)
     }
 
     fn was_alone(&self, charged: u64) {

@@ -85,7 +85,7 @@ impl Mix {
     }
 
     /// Returns the sensitivity of the recent GPU time, with kernels of `kernel` ns on average.
-    pub fn leaning(&self, kernel: u64) -> Sensitivity {
+    pub fn sensitivity(&self, kernel: u64) -> Sensitivity {
         let parts: [u64; Class::ALL.len()] =
             std::array::from_fn(|index| self.recent[index].load(Ordering::Relaxed));
         let all: u64 = parts.iter().sum();
@@ -128,26 +128,26 @@ mod tests {
             (Class::Attention, 20),
             (Class::MemoryBound, 18),
         ]);
-        assert_eq!(decode.leaning(12_000), Sensitivity::Latency);
+        assert_eq!(decode.sensitivity(12_000), Sensitivity::Latency);
         let train = mixed(&[
             (Class::Gemm, 65),
             (Class::Attention, 13),
             (Class::MemoryBound, 22),
         ]);
-        assert_eq!(train.leaning(220_000), Sensitivity::Throughput);
+        assert_eq!(train.sensitivity(220_000), Sensitivity::Throughput);
         assert_eq!(
-            mixed(&[(Class::Copy, 1)]).leaning(200_000),
+            mixed(&[(Class::Copy, 1)]).sensitivity(200_000),
             Sensitivity::Throughput
         );
         assert_eq!(
-            mixed(&[(Class::Other, 1)]).leaning(5_000),
+            mixed(&[(Class::Other, 1)]).sensitivity(5_000),
             Sensitivity::None
         );
         assert_eq!(
-            mixed(&[(Class::Gemm, 1)]).leaning(70_000),
+            mixed(&[(Class::Gemm, 1)]).sensitivity(70_000),
             Sensitivity::None
         );
-        assert_eq!(Mix::default().leaning(1), Sensitivity::None);
+        assert_eq!(Mix::default().sensitivity(1), Sensitivity::None);
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         for _ in 0..500 {
             mix.note(Class::Attention, 500_000);
         }
-        assert_eq!(mix.leaning(20_000), Sensitivity::Latency);
+        assert_eq!(mix.sensitivity(20_000), Sensitivity::Latency);
         let all: u64 = mix
             .recent
             .iter()
@@ -164,17 +164,17 @@ mod tests {
             .sum();
         assert!(all <= WINDOW_NS && all > WINDOW_NS / 2, "{all}");
         mix.note(Class::Copy, u64::MAX);
-        assert_eq!(mix.leaning(200_000), Sensitivity::Throughput);
+        assert_eq!(mix.sensitivity(200_000), Sensitivity::Throughput);
     }
 
     #[test]
     fn codes_are_their_own() {
-        for leaning in [
+        for sensitivity in [
             Sensitivity::None,
             Sensitivity::Latency,
             Sensitivity::Throughput,
         ] {
-            assert_eq!(Sensitivity::from_code(leaning.code()), leaning);
+            assert_eq!(Sensitivity::from_code(sensitivity.code()), sensitivity);
         }
         assert_eq!(Sensitivity::from_code(77), Sensitivity::None);
     }

@@ -2,9 +2,9 @@
 //! function of the tenant's own state, its neighbours' claims, and the time.
 //!
 //! Tenants are ordered by *lag*: the time for which each has been owed GPU time that it has not had
-//! ([`crate::share::token_bucket`]). This is EEVDF's lag divided by the share (Stoica and Abdel-Wahab,
-//! "Earliest Eligible Virtual Deadline First", 1995). The surplus is divided by virtual time, as in
-//! start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
+//! ([`crate::share::token_bucket`]). This is EEVDF's lag divided by the share (Stoica and
+//! Abdel-Wahab, "Earliest Eligible Virtual Deadline First", 1995). The surplus is divided by
+//! virtual time, as in start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
 //!
 //! 1. **Guarantee.** A tenant with tokens may start. It yields to a neighbour only if two things
 //!    hold: that neighbour's host waits for the device, and its lag exceeds this tenant's lag by
@@ -119,7 +119,7 @@ impl Tuning {
         surplus_window: 2_000_000,
     };
 
-    /// Computes the distances of adaptive mode from the measured slowdown (`stretch`: wall time
+    /// Computes the distances of adaptive mode from the measured slowdown (`slowdown`: wall time
     /// over charged time in ppm, a million when alone) and the mean kernel cost.
     ///
     /// Without contention, deep queues disturb no neighbour. The more the device is contended, the
@@ -129,14 +129,19 @@ impl Tuning {
     /// neighbour is sensitive to latency. Otherwise (`disturbs`) it is admitted in quanta of two
     /// kernels. The other tenant's next step waits for no more than that, since later launches
     /// yield once it is device-bound.
-    pub fn adaptive(stretch: u64, kernel_ns: u64, leaning: Sensitivity, disturbs: bool) -> Self {
-        let stretch = stretch.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
-        let (quantum, least) = match (leaning, disturbs) {
+    pub fn adaptive(
+        slowdown: u64,
+        kernel_ns: u64,
+        sensitivity: Sensitivity,
+        disturbs: bool,
+    ) -> Self {
+        let slowdown = slowdown.clamp(u64::from(WHOLE), 8 * u64::from(WHOLE));
+        let (quantum, least) = match (sensitivity, disturbs) {
             (Sensitivity::Throughput, false) => (6_000_000, 1_000_000),
             (Sensitivity::Throughput, true) => (400_000, 400_000),
             _ => (4_000_000, 1_000_000),
         };
-        let depth = (quantum * u64::from(WHOLE) / stretch).max(least);
+        let depth = (quantum * u64::from(WHOLE) / slowdown).max(least);
         // At least two kernels: with fewer, the device would be idle between them.
         Self {
             depth: depth.max(2 * kernel_ns.min(2_000_000)),
@@ -161,9 +166,9 @@ pub struct LocalState {
     /// True if the tenant is yielding already. It then resumes at a smaller difference than it
     /// yielded at (hysteresis).
     pub yielding: bool,
-    /// True if the guarantee's bucket is exhausted: it ran empty and has not filled to [`QUANTUM_NS`]
-    /// since.
-    pub spent: bool,
+    /// True if the guarantee's bucket is exhausted: it ran empty and has not filled to
+    /// [`QUANTUM_NS`] since.
+    pub exhausted: bool,
     /// True if the floor's bucket is exhausted.
     pub floor_spent: bool,
     /// Distances.
@@ -171,7 +176,7 @@ pub struct LocalState {
     /// Number of active neighbours.
     pub active_neighbours: u64,
     /// Sensitivity of the tenant's work; [`Sensitivity::None`] unless the mode is adaptive.
-    pub leaning: Sensitivity,
+    pub sensitivity: Sensitivity,
     /// The last quantum.
     pub turn: Quantum,
     /// True if this tenant is host-bound. Other tenants then fill its gaps, and it fills no gaps of
@@ -200,7 +205,7 @@ impl LocalState {
 
     /// Returns true if the bucket has tokens to spend.
     pub fn has_tokens(&self, now: u64) -> bool {
-        now > if self.spent {
+        now > if self.exhausted {
             self.refilled_at()
         } else {
             self.empty_at
@@ -222,7 +227,7 @@ impl LocalState {
     /// Scales the difference in lag beyond which this tenant yields to `n`. It is doubled if this
     /// tenant is sensitive to latency and `n` to throughput, and halved in the opposite case.
     fn patience_with(&self, n: &ClaimView, distance: i64) -> i64 {
-        match (self.leaning, n.leaning) {
+        match (self.sensitivity, n.sensitivity) {
             (Sensitivity::Latency, Sensitivity::Throughput) => distance * 2,
             (Sensitivity::Throughput, Sensitivity::Latency) => distance / 2,
             _ => distance,
@@ -426,7 +431,7 @@ impl ClaimView {
     }
 
     /// Returns true if the tenant was active recently: it may return at any moment.
-    pub fn about(&self, now: u64) -> bool {
+    pub fn was_active_recently(&self, now: u64) -> bool {
         self.honest_clock(now) && now.saturating_sub(self.seen) < ABOUT_NS
     }
 
@@ -474,7 +479,7 @@ pub fn decide(own: &LocalState, neighbours: &[ClaimView], now: u64) -> Decision 
         });
     }
     let above = rivals().any(|n| n.is_above(priority) && has_work(n, now));
-    let higher_about = rivals().any(|n| n.is_above(priority) && n.about(now));
+    let higher_about = rivals().any(|n| n.is_above(priority) && n.was_active_recently(now));
     // The floor remains even while tenants of a higher class have work. It is admitted at full
     // depth: one short kernel in each of the device's time slices would be less than the floor.
     let on_floor = |funds| match own.floor_tokens(now) {
@@ -518,7 +523,7 @@ pub fn decide(own: &LocalState, neighbours: &[ClaimView], now: u64) -> Decision 
         if let Some(decision) = on_floor(funds) {
             return decision;
         }
-        let above = rivals().filter(|n| n.is_above(priority) && n.about(now));
+        let above = rivals().filter(|n| n.is_above(priority) && n.was_active_recently(now));
         return match ReservedWindow::of(above, now) {
             None => Decision::GoShallow(funds),
             // Work that does not fit between two steps would never be admitted.

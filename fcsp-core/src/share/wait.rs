@@ -50,9 +50,9 @@ pub fn wait(word: &AtomicU32, expected: u32, until: u64) -> Woken {
     Woken::Deadline
 }
 
-/// Wakes all waiters on `word`. Change the word first ([`crate::share::claim_page::ClaimPage::bump`]),
-/// or a waiter about to sleep misses the wake-up. It costs a system call, so call it only if some
-/// neighbour's page says that it waits.
+/// Wakes all waiters on `word`. Change the word first
+/// ([`crate::share::claim_page::ClaimPage::bump`]), or a waiter about to sleep misses the wake-up.
+/// It costs a system call, so call it only if some neighbour's page says that it waits.
 pub fn wake(word: &AtomicU32) {
     // A kernel or sandbox without futexes has no sleepers.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);

@@ -107,7 +107,7 @@ fn idle_time_flows_to_the_others_at_once() {
 /// any of its share.
 #[test]
 fn the_class_of_the_work_decides_who_waits_in_adaptive_mode() {
-    heading("leaning: decode beside matmul, adaptive, classes unknown and known");
+    heading("sensitivity: decode beside matmul, adaptive, classes unknown and known");
     for (trace, heap, quotas) in [
         (DecodeEager, BigMatmul, [25, 75]),
         (DecodeEager, BigMatmul, [50, 50]),

@@ -30,7 +30,7 @@ impl ClaimPage {
             (&self.waits, &before.waits),
             (&self.forced_admissions, &before.forced_admissions),
             (&self.corrections, &before.corrections),
-            (&self.leaning, &before.leaning),
+            (&self.sensitivity, &before.sensitivity),
         ]
         .into_iter()
         .chain(self.classes.iter().zip(&before.classes))

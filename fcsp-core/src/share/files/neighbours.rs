@@ -100,7 +100,7 @@ fn is_fresh(seen: u64, now: u64) -> bool {
     seen != 0 && seen.abs_diff(now) < FRESH_NS
 }
 
-/// UnitReservation pages of the other tenants of one device, as of the last scan.
+/// Claim pages of the other tenants of one device, as of the last scan.
 #[derive(Debug)]
 pub struct Neighbours {
     /// State folder.

@@ -76,7 +76,10 @@ pub(super) struct Looked {
 
 /// Returns true if work of `n` may have been on the device since `since`, by its claims.
 pub fn may_have_run(n: &ClaimView, since: u64, now: u64) -> bool {
-    if n.finish_at >= since || n.accounted_at >= since || (n.is_queued && n.about(now)) {
+    if n.finish_at >= since
+        || n.accounted_at >= since
+        || (n.is_queued && n.was_active_recently(now))
+    {
         return true;
     }
     // A strict tenant that waits at its gate with nothing queued does not run. A tenant that waits
@@ -126,7 +129,7 @@ impl Gate<'_> {
     /// progress was `before` ns when it began and is `after` ns at `now`.
     fn others_had(
         &self,
-        stretch: BusyInterval,
+        busy: BusyInterval,
         length: u64,
         before: u64,
         after: u64,
@@ -138,14 +141,14 @@ impl Gate<'_> {
         // Relaxed: if two threads look at once, one may use the other's figures, which are of the
         // same moment.
         let last = (
-            until.swap(stretch.until, Ordering::Relaxed),
+            until.swap(busy.until, Ordering::Relaxed),
             at.swap(now, Ordering::Relaxed),
             others.swap(after, Ordering::Relaxed),
         );
-        let (since, before) = if last.0 == stretch.until - length && last.1 < now {
+        let (since, before) = if last.0 == busy.until - length && last.1 < now {
             (last.1, last.2)
         } else {
-            (stretch.from, before)
+            (busy.from, before)
         };
         let had = after.wrapping_sub(before).cast_signed();
         // The two observations may be further apart than the interval is long.
@@ -190,18 +193,18 @@ impl Gate<'_> {
     /// began.
     pub fn was_busy_beside(
         &self,
-        stretch: BusyInterval,
+        busy: BusyInterval,
         before: u64,
         neighbours: &[ClaimView],
         now: u64,
     ) -> u64 {
-        let BusyInterval { from, until } = stretch;
+        let BusyInterval { from, until } = busy;
         // A fence and a wait report the same time; it is counted once.
         let (length, unseen) = self.page.look_until(from, until);
         if length == 0 {
             return 0;
         }
-        let had = self.others_had(stretch, length, before, progress(neighbours), now);
+        let had = self.others_had(busy, length, before, progress(neighbours), now);
         let missing = self.page.account(until - length, until).cast_signed();
         let unaccounted = missing.saturating_sub(had);
         let (mut about, mut doubtful, mut is_judge) = (0, 0u64, true);

@@ -39,8 +39,8 @@ const LENIENCY: u64 = 32;
 impl Gate<'_> {
     /// Charges the part of a busy interval that no charge of the tenant accounts for, and returns
     /// it, ns. No other tenant may have used the device in it.
-    pub fn was_busy(&self, stretch: BusyInterval, now: u64) -> u64 {
-        let missing = self.page.account(stretch.from, stretch.until);
+    pub fn was_busy(&self, busy: BusyInterval, now: u64) -> u64 {
+        let missing = self.page.account(busy.from, busy.until);
         if missing > 0 {
             self.amend(i64::try_from(missing).unwrap_or(i64::MAX), now);
             self.doubt(0, missing);
@@ -53,18 +53,18 @@ impl Gate<'_> {
     /// began.
     pub fn reconcile(
         &self,
-        stretch: BusyInterval,
+        busy: BusyInterval,
         before: u64,
         neighbours: &[ClaimView],
         now: u64,
     ) -> u64 {
         if neighbours
             .iter()
-            .any(|view| may_have_run(view, stretch.from, now))
+            .any(|view| may_have_run(view, busy.from, now))
         {
-            self.was_busy_beside(stretch, before, neighbours, now)
+            self.was_busy_beside(busy, before, neighbours, now)
         } else {
-            self.was_busy(stretch, now)
+            self.was_busy(busy, now)
         }
     }
 
@@ -89,10 +89,9 @@ impl Gate<'_> {
     }
 
     /// Returns the part of a busy interval that no charge of the tenant accounts for, ns.
-    pub fn unaccounted(&self, stretch: BusyInterval) -> u64 {
-        stretch
-            .until
-            .saturating_sub(self.page.accounted_at().max(stretch.from))
+    pub fn unaccounted(&self, busy: BusyInterval) -> u64 {
+        busy.until
+            .saturating_sub(self.page.accounted_at().max(busy.from))
     }
 
     /// Refunds what was charged beyond the possible device time. All work up to `marker` was done

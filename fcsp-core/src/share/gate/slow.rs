@@ -107,10 +107,10 @@ impl Gate<'_> {
         } else {
             policy::decide(&own, neighbours, now)
         };
-        let spent = |empty, bit| if empty { bit } else { 0 };
-        self.spent.store(
-            spent(!own.has_tokens(now), GUARANTEE_SPENT)
-                | spent(own.floor_tokens(now) == 0, FLOOR_SPENT),
+        let exhausted = |empty, bit| if empty { bit } else { 0 };
+        self.exhausted.store(
+            exhausted(!own.has_tokens(now), GUARANTEE_SPENT)
+                | exhausted(own.floor_tokens(now) == 0, FLOOR_SPENT),
             Ordering::Relaxed,
         );
         let before = self.granted.load(Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Gate<'_> {
                 self.go(&own, funds, How::Within(room), cost, now, last, neighbours)
             }
             Decision::Wait { recheck_at, reason } => {
-                self.back
+                self.yielding
                     .store(u32::from(reason == Reason::Neighbour), Ordering::Relaxed);
                 self.wait(&own, recheck_at, reason, cost, now)
             }
@@ -171,33 +171,35 @@ impl Gate<'_> {
         }
         self.mix.note(class, granted);
         self.page.count_class(class, granted);
-        self.page
-            .lean(self.mix.leaning(self.kernel.load(Ordering::Relaxed)));
+        self.page.lean(
+            self.mix
+                .sensitivity(self.mean_kernel_ns.load(Ordering::Relaxed)),
+        );
     }
 
     fn own(&self, params: Params, cost: u64, neighbours: &[ClaimView], now: u64) -> LocalState {
         let active_neighbours = neighbours.iter().filter(|n| n.active(now)).count() as u64;
         let (floor_empty_at, pool_empty_at) = self.page.own_buckets();
-        let spent = self.spent.load(Ordering::Relaxed);
+        let exhausted = self.exhausted.load(Ordering::Relaxed);
         let view = self.page.view();
         let (empty_at, virtual_time, finish_at, doubt) = view.map_or((0, 0, u64::MAX, 0), |view| {
             (view.empty_at, view.virtual_time, view.finish_at, view.doubt)
         });
-        let (mut tuning, leaning) = if params.mode == Mode::Adaptive {
-            let kernel = self.kernel.load(Ordering::Relaxed);
-            let leaning = self.mix.leaning(kernel);
+        let (mut tuning, sensitivity) = if params.mode == Mode::Adaptive {
+            let kernel = self.mean_kernel_ns.load(Ordering::Relaxed);
+            let sensitivity = self.mix.sensitivity(kernel);
             let disturbs = neighbours
                 .iter()
-                .any(|n| n.leaning == Sensitivity::Latency && n.about(now));
+                .any(|n| n.sensitivity == Sensitivity::Latency && n.was_active_recently(now));
             // The slowdown is not measured while the device is not contended.
-            let stretch = if active_neighbours == 0 {
+            let slowdown = if active_neighbours == 0 {
                 u64::from(WHOLE)
             } else {
-                self.stretch.load(Ordering::Relaxed)
+                self.slowdown_ppm.load(Ordering::Relaxed)
             };
             (
-                Tuning::adaptive(stretch, kernel, leaning, disturbs),
-                leaning,
+                Tuning::adaptive(slowdown, kernel, sensitivity, disturbs),
+                sensitivity,
             )
         } else {
             (Tuning::DEFAULT, Sensitivity::None)
@@ -212,12 +214,12 @@ impl Gate<'_> {
             floor_empty_at,
             pool_empty_at,
             virtual_time,
-            yielding: self.back.load(Ordering::Relaxed) != 0,
-            spent: spent & GUARANTEE_SPENT != 0,
-            floor_spent: spent & FLOOR_SPENT != 0,
+            yielding: self.yielding.load(Ordering::Relaxed) != 0,
+            exhausted: exhausted & GUARANTEE_SPENT != 0,
+            floor_spent: exhausted & FLOOR_SPENT != 0,
             tuning,
             active_neighbours,
-            leaning,
+            sensitivity,
             turn: self.turns.now(),
             cost,
             // Fences retire work kernel by kernel at best, so the estimate without neighbours may
@@ -228,8 +230,8 @@ impl Gate<'_> {
     }
 
     fn learn_kernel(&self, cost: u64) {
-        let old = self.kernel.load(Ordering::Relaxed);
-        self.kernel
+        let old = self.mean_kernel_ns.load(Ordering::Relaxed);
+        self.mean_kernel_ns
             .store(old - old / 16 + cost / 16, Ordering::Relaxed);
     }
 
@@ -244,7 +246,7 @@ impl Gate<'_> {
         last: u64,
         neighbours: &[ClaimView],
     ) -> GateAdmission {
-        self.back.store(0, Ordering::Relaxed);
+        self.yielding.store(0, Ordering::Relaxed);
         let LocalState { params, tuning, .. } = own;
         let is_shallow = how == How::Shallow;
         let depth = match (is_shallow, own.active_neighbours == 0) {
@@ -285,7 +287,7 @@ impl Gate<'_> {
         }
         let waited = self.waiting.load(Ordering::Relaxed) != 0;
         let tokens = tokens_in(own, now);
-        let alone = !neighbours.iter().any(|n| n.about(now));
+        let alone = !neighbours.iter().any(|n| n.was_active_recently(now));
         let slice = if is_new {
             0
         } else {
@@ -422,10 +424,10 @@ impl Gate<'_> {
         let empty_at = self.page.view().map_or(own.empty_at, |view| view.empty_at);
         let own = LocalState {
             empty_at,
-            spent: true,
+            exhausted: true,
             ..*own
         };
-        self.spent.store(1, Ordering::Relaxed);
+        self.exhausted.store(1, Ordering::Relaxed);
         self.wait(
             &own,
             own.refilled_at().max(now + 1),
