@@ -39,7 +39,7 @@ use crate::region::standstill::Standstill;
 use crate::share::cost::CostTable;
 use crate::share::files::OwnPage;
 use crate::share::limiter::ShareLimiter;
-use crate::share::page::{Counters, PageError};
+use crate::share::claim_page::{Counters, PageError};
 use crate::share::params::{ParamError, Params};
 use crate::share::wait::{self, now_ns};
 use crate::tenant::{Tenant, TenantError};
