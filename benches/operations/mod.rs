@@ -11,7 +11,7 @@ use fcsp_core::region::Attachment;
 use fcsp_core::region::attach::Governed;
 use fcsp_core::share::claim_page::{ClaimPage, View};
 use fcsp_core::share::cost::{CostTable, kernel_key};
-use fcsp_core::share::gate::{Gate, Verdict};
+use fcsp_core::share::gate::{Gate, GateAdmission};
 use fcsp_core::share::params::Params;
 use fcsp_core::state::SetupGuard;
 
@@ -151,7 +151,7 @@ impl Launches {
         let now = self.now.fetch_add(1_000_000, Ordering::Relaxed);
         let went = matches!(
             self.gate.acquire(1, now, &self.neighbours),
-            Verdict::Go { .. } | Verdict::Forced
+            GateAdmission::Go { .. } | GateAdmission::Forced
         );
         self.gate.retire(self.gate.mark(), now);
         went
