@@ -9,7 +9,7 @@ use fcsp_core::device::{DeviceIdentity, DeviceUuid};
 use fcsp_core::memory::MemoryTracker;
 use fcsp_core::region::Attachment;
 use fcsp_core::region::attach::Governed;
-use fcsp_core::share::claim_page::{ClaimPage, View};
+use fcsp_core::share::claim_page::{ClaimPage, ClaimView};
 use fcsp_core::share::cost::{CostTable, kernel_key};
 use fcsp_core::share::gate::{Gate, GateAdmission};
 use fcsp_core::share::params::Params;
@@ -101,7 +101,7 @@ impl Accounts {
 pub struct Launches {
     gate: Gate<'static>,
     costs: CostTable,
-    neighbours: Vec<View>,
+    neighbours: Vec<ClaimView>,
     now: AtomicU64,
 }
 

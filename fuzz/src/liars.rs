@@ -136,7 +136,7 @@ pub fn run(data: &[u8]) {
 pub fn watch(data: &[u8], authority: Authority) -> Outcome {
     let mut input = crate::Input::new(data);
     let how = input.byte();
-    let quota = [50_000, 100_000, 250_000, 500_000, 750_000, 900_000][usize::from(how) % 6];
+    let share = [50_000, 100_000, 250_000, 500_000, 750_000, 900_000][usize::from(how) % 6];
     let mode = [Mode::Strict, Mode::Balanced, Mode::Adaptive][usize::from(how >> 3) % 3];
     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(how >> 5) % 3];
     let cost = [5_000, 20_000, 100_000, 1_000_000][usize::from(input.byte()) % 4];
@@ -144,13 +144,13 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
     let liars: Vec<Liar> = (0..=usize::from(input.byte()) % MOST_PAGES)
         .map(|_| Liar::of(&mut input, authority))
         .collect();
-    let params = Params::balanced(quota)
+    let params = Params::balanced(share)
         .with_mode(mode)
         .with_priority(priority);
     let page = ClaimPage::new();
     let gate = Gate::new(&page, params, BEGINS).expect("a new page");
     let rate = TokenRate {
-        quota,
+        part: share,
         cap: params.cap_ns(),
     };
     let (mut now, mut free_at, mut had, mut steps) = (BEGINS, BEGINS, 0, 0);
@@ -198,8 +198,8 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
                 let since = *asked.get_or_insert(now);
                 let patience = STUCK_NS
                     + liars.len() as u64 * STUCK_PER_NEIGHBOUR_NS
-                    + gpu_to_wall_ns(gate.in_flight(), quota);
-                let filled = rate.settle(view.empty_at, since).max(since);
+                    + gpu_to_wall_ns(gate.in_flight(), share);
+                let filled = rate.clamp(view.empty_at, since).max(since);
                 let latest = filled.max(since + MAX_WAIT_NS) + OVERDUE_NS + patience;
                 assert!(until > now, "a wait that ends before it begins");
                 assert!(now <= latest, "{} ns after it was due", now - latest);
@@ -207,7 +207,7 @@ pub fn watch(data: &[u8], authority: Authority) -> Outcome {
             }
         }
     }
-    let entitled = u128::from(margin::less(quota)) * u128::from(TIME_NS) / 1_000_000;
+    let entitled = u128::from(margin::less(share)) * u128::from(TIME_NS) / 1_000_000;
     // The tenant may have yielded with its whole bucket, and a kernel may be in flight.
     let slack = params.cap_ns() + 2 * cost + 2_000_000;
     assert!(
