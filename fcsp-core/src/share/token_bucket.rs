@@ -24,33 +24,33 @@ use crate::units::{Ppm, WHOLE};
 /// Longest wait for which a debt may ask, ns. A single kernel of 3 s at a share of 5 % stays exact.
 pub const MAX_DEBT_NS: u64 = 60_000_000_000;
 
-/// Returns the wall time in which `quota` of a device earns `gpu` ns, to the nearest ns. A time
+/// Returns the wall time in which `part` of a device earns `gpu` ns, to the nearest ns. A time
 /// beyond `u64::MAX` ns is `u64::MAX`.
 ///
 /// Rounding to nearest has no bias. A charge is at least several microseconds, so an error of half
 /// a nanosecond is below one part in ten thousand.
-pub fn gpu_to_wall_ns(gpu: u64, quota: Ppm) -> u64 {
-    let quota = u64::from(quota.clamp(1, WHOLE));
+pub fn gpu_to_wall_ns(gpu: u64, part: Ppm) -> u64 {
+    let part = u64::from(part.clamp(1, WHOLE));
     // Costs are far below 2^44 ns (4.8 hours), where the product fits; above, 128 bits.
     match gpu.checked_mul(u64::from(WHOLE)) {
-        Some(product) => (product + quota / 2) / quota,
+        Some(product) => (product + part / 2) / part,
         None => {
-            let product = u128::from(gpu) * u128::from(WHOLE) + u128::from(quota / 2);
-            u64::try_from(product / u128::from(quota)).unwrap_or(u64::MAX)
+            let product = u128::from(gpu) * u128::from(WHOLE) + u128::from(part / 2);
+            u64::try_from(product / u128::from(part)).unwrap_or(u64::MAX)
         }
     }
 }
 
-/// Returns the GPU time that `quota` of a device earns in `wall` ns, rounded down.
-pub fn wall_to_gpu_ns(wall: u64, quota: Ppm) -> u64 {
-    (u128::from(wall) * u128::from(quota.min(WHOLE)) / u128::from(WHOLE)) as u64
+/// Returns the GPU time that `part` of a device earns in `wall` ns, rounded down.
+pub fn wall_to_gpu_ns(wall: u64, part: Ppm) -> u64 {
+    (u128::from(wall) * u128::from(part.min(WHOLE)) / u128::from(WHOLE)) as u64
 }
 
 /// Rate at which a bucket fills, and its cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenRate {
     /// Fraction of the device's time that flows in.
-    pub quota: Ppm,
+    pub part: Ppm,
     /// Cap: the most tokens that the bucket holds, ns of GPU time.
     pub cap: u64,
 }
@@ -58,11 +58,11 @@ pub struct TokenRate {
 impl TokenRate {
     /// Returns the wall time in which an empty bucket fills up, ns.
     pub fn span(self) -> u64 {
-        gpu_to_wall_ns(self.cap, self.quota)
+        gpu_to_wall_ns(self.cap, self.part)
     }
 
     /// Returns `empty_at` with both clamps applied.
-    pub fn settle(self, empty_at: u64, now: u64) -> u64 {
+    pub fn clamp(self, empty_at: u64, now: u64) -> u64 {
         empty_at.clamp(
             now.saturating_sub(self.span()),
             now.saturating_add(MAX_DEBT_NS),
@@ -71,7 +71,7 @@ impl TokenRate {
 
     /// Returns the lag, ns of wall time: positive with tokens, negative in debt.
     pub fn lag(self, empty_at: u64, now: u64) -> i64 {
-        let empty_at = self.settle(empty_at, now);
+        let empty_at = self.clamp(empty_at, now);
         // After the clamp, the two differ by less than a span or a minute: no overflow.
         now.wrapping_sub(empty_at) as i64
     }
@@ -79,20 +79,20 @@ impl TokenRate {
     /// Returns the tokens, ns of GPU time; negative for a debt.
     pub fn tokens(self, empty_at: u64, now: u64) -> i64 {
         let lag = self.lag(empty_at, now);
-        let tokens = wall_to_gpu_ns(lag.unsigned_abs(), self.quota) as i64;
+        let tokens = wall_to_gpu_ns(lag.unsigned_abs(), self.part) as i64;
         if lag < 0 { -tokens } else { tokens }
     }
 
     /// Returns `empty_at` after a charge of `gpu` ns, or a refund if negative.
     pub fn after(self, empty_at: u64, now: u64, gpu: i64) -> u64 {
-        let settled = self.settle(empty_at, now);
-        let wall = gpu_to_wall_ns(gpu.unsigned_abs(), self.quota);
+        let clamped = self.clamp(empty_at, now);
+        let wall = gpu_to_wall_ns(gpu.unsigned_abs(), self.part);
         let moved = if gpu >= 0 {
-            settled.saturating_add(wall)
+            clamped.saturating_add(wall)
         } else {
-            settled.saturating_sub(wall)
+            clamped.saturating_sub(wall)
         };
-        self.settle(moved, now)
+        self.clamp(moved, now)
     }
 
     /// Returns `empty_at` under this rate for a bucket that holds the tokens of `empty_at` under
@@ -118,7 +118,7 @@ impl Bucket {
     pub fn full(rate: TokenRate, now: u64) -> Self {
         Self {
             rate,
-            empty_at: rate.settle(0, now),
+            empty_at: rate.clamp(0, now),
         }
     }
 

@@ -1,6 +1,8 @@
-//! The token bucket of `share::bucket`.
+//! The token bucket of `share::token_bucket`.
 
-use fcsp_core::share::bucket::{Bucket, MAX_DEBT_NS, TokenRate, gpu_to_wall_ns, wall_to_gpu_ns};
+use fcsp_core::share::token_bucket::{
+    Bucket, MAX_DEBT_NS, TokenRate, gpu_to_wall_ns, wall_to_gpu_ns,
+};
 use fcsp_core::units::{Ppm, WHOLE};
 use proptest::prelude::*;
 
