@@ -43,7 +43,7 @@ fn join(state: &StateDir, tenant: &str, quota: Ppm) -> Result<Membership<Tenant>
 }
 
 /// Answers `launch`: asks the limiter once, and does not wait.
-fn answer(governor: &Submitter<'_>, request: &str) -> String {
+fn answer(submitter: &Submitter<'_>, request: &str) -> String {
     if request.trim() != "launch" {
         return format!("error: {request:?} is not: launch");
     }
@@ -52,12 +52,12 @@ fn answer(governor: &Submitter<'_>, request: &str) -> String {
         blocks: 64,
         class: Class::Gemm,
     };
-    let admission = governor.admit(&work);
-    let share = f64::from(governor.params().quota) / 10_000.0;
+    let admission = submitter.admit(&work);
+    let share = f64::from(submitter.params().guarantee) / 10_000.0;
     match admission {
         Admission::Go { .. } => {
             // The driver is asked here. The device is done with the kernel at once.
-            governor.passed(governor.position());
+            submitter.passed(submitter.position());
             format!("admitted under {share}%")
         }
         // Asked again later: a real program calls `Submitter::submit`, which waits.
@@ -72,19 +72,19 @@ fn main() -> Result<(), Error> {
         [] => {
             let folder = std::env::temp_dir().join(format!("fcsp-launcher-{}", std::process::id()));
             let member = join(&StateDir::at(&folder), "serving", 500_000)?;
-            let governor = member.governor()?;
-            let said = answer(&governor, "launch");
+            let submitter = member.submitter()?;
+            let said = answer(&submitter, "launch");
             println!("launch: {said}");
             assert_eq!(said, "admitted under 50%");
-            drop(governor);
+            drop(submitter);
             drop(member);
             std::fs::remove_dir_all(&folder)?;
         }
         [tenant, share] => {
             let member = join(&StateDir::provide(), tenant, parse_share("share", share)?)?;
-            let governor = member.governor()?;
+            let submitter = member.submitter()?;
             for request in io::stdin().lock().lines() {
-                writeln!(out, "{}", answer(&governor, &request?))?;
+                writeln!(out, "{}", answer(&submitter, &request?))?;
                 out.flush()?;
             }
         }
