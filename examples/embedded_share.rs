@@ -71,14 +71,14 @@ impl Markers for Queue<'_> {
 }
 
 /// Submits as much as it is let to; gives the device time it had.
-fn tenant(governor: &Submitter<'_>, device: &Device, until: Instant) -> Duration {
+fn tenant(submitter: &Submitter<'_>, device: &Device, until: Instant) -> Duration {
     let work = Work {
         key: cost::kernel_key(0x1000, 128),
         blocks: 128,
         class: Class::Gemm,
     };
     // A program that times its work now and then says so; until then a guess is charged.
-    governor.measured(&work, KERNEL, false);
+    submitter.measured(&work, KERNEL, false);
     let mut queue = Queue {
         device,
         last: Instant::now(),
@@ -86,13 +86,13 @@ fn tenant(governor: &Submitter<'_>, device: &Device, until: Instant) -> Duration
         done: 0,
     };
     while Instant::now() < until {
-        governor.submit(&work, &mut queue, |queue| {
+        submitter.submit(&work, &mut queue, |queue| {
             queue.last = queue.device.run(KERNEL);
             queue.done += 1;
         });
     }
     let last = queue.last;
-    governor.synchronise(|| thread::sleep(last.saturating_duration_since(Instant::now())));
+    submitter.synchronise(|| thread::sleep(last.saturating_duration_since(Instant::now())));
     KERNEL * queue.done
 }
 
@@ -119,16 +119,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let tenant = Tenant::join(&state, &config)?;
         members.push(Membership::join(tenant, &identity, 80 << 30)?);
     }
-    let mut governors = Vec::new();
+    let mut submitters = Vec::new();
     for member in &members {
-        governors.push(member.governor()?);
+        submitters.push(member.submitter()?);
     }
 
     let until = Instant::now() + RUN;
     let had: Vec<Duration> = thread::scope(|scope| {
-        let threads: Vec<_> = governors
+        let threads: Vec<_> = submitters
             .iter()
-            .map(|governor| scope.spawn(|| tenant(governor, &device, until)))
+            .map(|submitter| scope.spawn(|| tenant(submitter, &device, until)))
             .collect();
         threads
             .into_iter()
@@ -140,16 +140,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{:<10} {:>8} {:>8} {:>8}",
         "tenant", "share", "had", "waits"
     );
-    for (((name, quota), had), governor) in tenants.iter().zip(&had).zip(&governors) {
+    for (((name, quota), had), submitter) in tenants.iter().zip(&had).zip(&submitters) {
         println!(
             "{name:<10} {:>7.0}% {:>7.1}% {:>8}",
             f64::from(*quota) / 1e4,
             had.as_secs_f64() / RUN.as_secs_f64() * 100.0,
-            governor.counters().waits
+            submitter.counters().waits
         );
         assert!(!had.is_zero(), "{name} never got the device");
     }
-    drop(governors);
+    drop(submitters);
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }

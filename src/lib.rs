@@ -8,7 +8,7 @@
 //! | to | use |
 //! |---|---|
 //! | ask before device memory is allocated | [`MemoryTracker`]: [`LocalLedger`] in one process, [`Membership`] among processes |
-//! | ask before work is submitted | [`Membership::governor`]: [`Submitter`] |
+//! | ask before work is submitted | [`Membership::submitter`]: [`Submitter`] |
 //! | name a kind of work | [`StreamClassifier`], [`Class`] |
 //! | list the processes of a tenant | [`ProcessManager`]: [`TenantProcesses`] |
 //! | set limits | [`Config::builder`], [`Quota`], [`Share`] |
@@ -83,7 +83,7 @@ pub use fcsp_core::region::heap::LocalLedger;
 pub use fcsp_core::region::{Attachment, Governed, RegionError};
 pub use fcsp_core::share::params::{Mode, ParamError, Params as Share, Priority};
 pub use fcsp_core::state::{STATE_DIR_VARIABLE, StateDir};
-pub use fcsp_core::submitter::{GovernorError, Markers, Submitter};
+pub use fcsp_core::submitter::{Markers, Submitter, SubmitterError};
 pub use fcsp_core::tenant::{Tenant, TenantError, TenantProcesses};
 pub use fcsp_core::units::{Bytes, Percent, Ppm, UnitError};
 

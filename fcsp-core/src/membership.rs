@@ -14,7 +14,7 @@ use crate::device::DeviceIdentity;
 use crate::memory::{Denied, MemoryTracker, Usage};
 use crate::region::Attachment;
 use crate::share::files::OwnPage;
-use crate::submitter::{GovernorError, Submitter};
+use crate::submitter::{Submitter, SubmitterError};
 use crate::tenant::{Tenant, TenantError};
 
 mod sealed {
@@ -107,7 +107,7 @@ impl<T: HoldsTenant> Membership<T> {
     /// # Errors
     ///
     /// A page that cannot be mapped or is of another version, or limits that cannot be read.
-    pub fn governor(&self) -> Result<Submitter<'_>, GovernorError> {
+    pub fn submitter(&self) -> Result<Submitter<'_>, SubmitterError> {
         let page = match self.page.get() {
             Some(page) => page,
             None => {
@@ -331,13 +331,13 @@ mod tests {
     fn a_pause_is_answered_by_a_gate() {
         let dir = tempfile::tempdir().unwrap();
         let member = join(dir.path(), 1 << 20);
-        let governor = member.governor().unwrap();
+        let submitter = member.submitter().unwrap();
         let work = Work {
             key: kernel_key(0x7000, 64),
             blocks: 64,
             class: Class::Gemm,
         };
-        assert!(matches!(governor.admit(&work), Admission::Go { .. }));
+        assert!(matches!(submitter.admit(&work), Admission::Go { .. }));
         write(member.tenant(), |limits| {
             limits.run_state = RunState::user(true);
         });
@@ -347,14 +347,14 @@ mod tests {
             Answer::from_word(word, since)
         };
         assert_eq!(answer(), Answer::None, "it has asked nothing since");
-        assert!(matches!(governor.admit(&work), Admission::Wait(_)));
+        assert!(matches!(submitter.admit(&work), Admission::Wait(_)));
         assert_eq!(answer(), Answer::Stopped, "its first launch is in flight");
-        governor.synchronise(|| {});
+        submitter.synchronise(|| {});
         assert_eq!(answer(), Answer::Still);
         write(member.tenant(), |limits| {
             limits.run_state = RunState::default();
         });
-        assert!(matches!(governor.admit(&work), Admission::Go { .. }));
+        assert!(matches!(submitter.admit(&work), Admission::Go { .. }));
         write(member.tenant(), |limits| {
             limits.run_state = RunState::user(true);
         });
@@ -367,13 +367,13 @@ mod tests {
     fn a_share_follows_its_control_page_and_is_paused_by_it() {
         let dir = tempfile::tempdir().unwrap();
         let member = join(dir.path(), 1 << 20);
-        let governor = member.governor().unwrap();
+        let submitter = member.submitter().unwrap();
         let work = Work {
             key: kernel_key(0x7000, 64),
             blocks: 64,
             class: Class::Gemm,
         };
-        let goes = || matches!(governor.admit(&work), Admission::Go { .. });
+        let goes = || matches!(submitter.admit(&work), Admission::Go { .. });
         assert!(goes(), "no share");
         write(member.tenant(), |limits| {
             limits.run_state = RunState::user(true)
@@ -384,9 +384,12 @@ mod tests {
             limits.compute.set(Selector::All, Params::strict(250_000));
         });
         assert!(goes());
-        assert_eq!(governor.params(), Params::strict(250_000));
+        assert_eq!(submitter.params(), Params::strict(250_000));
         // Another process of the tenant sees the same.
         let second = join(dir.path(), 1 << 20);
-        assert_eq!(second.governor().unwrap().params(), Params::strict(250_000));
+        assert_eq!(
+            second.submitter().unwrap().params(),
+            Params::strict(250_000)
+        );
     }
 }

@@ -21,10 +21,10 @@
 //! let device = DeviceIdentity { index: Some(0), uuid: DeviceUuid([7; 16]), pci: None };
 //! let member = Membership::join(tenant, &device, 80 << 30)?;
 //! // Follows `fcsp limit` and `fcsp pause` by itself.
-//! let governor = member.governor()?;
+//! let submitter = member.submitter()?;
 //! let mut queue = Queue;
 //! let work = Work { key: cost::kernel_key(0x7f00, 128), blocks: 128, class: Class::Gemm };
-//! governor.submit(&work, &mut queue, |queue| queue.launch());
+//! submitter.submit(&work, &mut queue, |queue| queue.launch());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -80,7 +80,7 @@ pub trait Markers {
 /// use fcsp_core::state::StateDir;
 /// use fcsp_core::tenant::Tenant;
 ///
-/// # let folder = std::env::temp_dir().join(format!("fcsp-doc-governor-{}", std::process::id()));
+/// # let folder = std::env::temp_dir().join(format!("fcsp-doc-submitter-{}", std::process::id()));
 /// # let state = StateDir::at(&folder);
 /// # #[cfg(any())]
 /// let state = StateDir::provide();
@@ -90,13 +90,13 @@ pub trait Markers {
 ///     .build();
 /// let device = DeviceIdentity { index: Some(0), uuid: DeviceUuid([7; 16]), pci: None };
 /// let member = Membership::join(Tenant::join(&state, &config)?, &device, 80 << 30)?;
-/// let governor = member.governor()?;
+/// let submitter = member.submitter()?;
 /// let work = Work { key: kernel_key(0x7000, 64), blocks: 64, class: Class::Gemm };
-/// if let Admission::Go { .. } = governor.admit(&work) {
+/// if let Admission::Go { .. } = submitter.admit(&work) {
 ///     // The work is submitted here. Its end is told as soon as it is known.
-///     governor.passed(governor.position());
+///     submitter.passed(submitter.position());
 /// }
-/// # drop(governor);
+/// # drop(submitter);
 /// # drop(member);
 /// # std::fs::remove_dir_all(folder)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -140,7 +140,7 @@ impl Followed<'_> {
 /// The reason why no rate limiter can be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum GovernorError {
+pub enum SubmitterError {
     /// The parameters contradict each other, or a share is not above 0 and up to 100 %.
     #[error(transparent)]
     Params(#[from] ParamError),
@@ -161,7 +161,7 @@ impl<'p> Submitter<'p> {
     /// # Errors
     ///
     /// Parameters that are not valid, or a page of another version.
-    pub fn new(page: &'p OwnPage, params: Params) -> Result<Self, GovernorError> {
+    pub fn new(page: &'p OwnPage, params: Params) -> Result<Self, SubmitterError> {
         params.validate()?;
         Ok(Self::of(ShareLimiter::new(page, params)?, None))
     }
@@ -173,7 +173,7 @@ impl<'p> Submitter<'p> {
         tenant: &'p Tenant,
         device: &'p DeviceIdentity,
         slot: &'p SlotWords,
-    ) -> Result<Self, GovernorError> {
+    ) -> Result<Self, SubmitterError> {
         let limiter = ShareLimiter::on_page(
             page.page(),
             page.neighbours(),
@@ -188,9 +188,9 @@ impl<'p> Submitter<'p> {
             standstill: Standstill::new(&slot.stopped),
         };
         tenant.limits_when_settled()?;
-        let governor = Self::of(limiter, Some(followed));
-        governor.follow();
-        Ok(governor)
+        let submitter = Self::of(limiter, Some(followed));
+        submitter.follow();
+        Ok(submitter)
     }
 
     fn of(limiter: ShareLimiter<'p>, followed: Option<Followed<'p>>) -> Self {
@@ -245,7 +245,7 @@ impl<'p> Submitter<'p> {
     /// # Errors
     ///
     /// Parameters that are not valid. The limits then stay as they were.
-    pub fn set(&self, params: Params, paused: bool) -> Result<(), GovernorError> {
+    pub fn set(&self, params: Params, paused: bool) -> Result<(), SubmitterError> {
         params.validate()?;
         self.limiter.set_limits(params, paused);
         Ok(())
@@ -460,31 +460,31 @@ mod tests {
         for params in [Params::balanced(0), Params::strict(2_000_000)] {
             assert!(matches!(
                 Submitter::new(&page, params),
-                Err(GovernorError::Params(_))
+                Err(SubmitterError::Params(_))
             ));
         }
-        let governor = Submitter::new(&page, Params::strict(100_000)).unwrap();
-        assert!(governor.set(Params::balanced(0), false).is_err());
-        assert_eq!(governor.limiter.params(), Params::strict(100_000));
+        let submitter = Submitter::new(&page, Params::strict(100_000)).unwrap();
+        assert!(submitter.set(Params::balanced(0), false).is_err());
+        assert_eq!(submitter.limiter.params(), Params::strict(100_000));
     }
 
     /// Returns the device time that a lone tenant is admitted in one second of a test's own clock.
     fn admitted(params: Params) -> f64 {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Submitter::new(&page, params).unwrap();
+        let submitter = Submitter::new(&page, params).unwrap();
         let work = work(Class::Gemm);
         for _ in 0..32 {
-            governor.measured(&work, COST, false);
+            submitter.measured(&work, COST, false);
         }
         let start = now_ns();
         let (mut now, mut submitted) = (start, 0u32);
         while now < start + 1_000_000_000 {
-            match governor.admit_at(&work, now) {
+            match submitter.admit_at(&work, now) {
                 Admission::Go { .. } => {
                     submitted += 1;
                     // A device that has done it at once.
-                    governor.limiter.passed(governor.position(), now);
+                    submitter.limiter.passed(submitter.position(), now);
                     now += 200_000;
                 }
                 Admission::Drain { .. } => panic!("nothing is in flight"),
@@ -510,16 +510,16 @@ mod tests {
     fn what_the_device_did_is_charged_where_the_host_waits_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Submitter::new(&page, Params::strict(200_000)).unwrap();
+        let submitter = Submitter::new(&page, Params::strict(200_000)).unwrap();
         let work = work(Class::Gemm);
         let start = now_ns();
         let (mut now, mut had) = (start, 0u64);
         while now < start + 2_000_000_000 {
-            match governor.admit_at(&work, now) {
+            match submitter.admit_at(&work, now) {
                 Admission::Go { .. } => {
-                    governor.blocks_at(now);
+                    submitter.blocks_at(now);
                     now += 5_000_000;
-                    governor.goes_on_at(true, now);
+                    submitter.goes_on_at(true, now);
                     had += 5_000_000;
                 }
                 Admission::Drain { .. } => panic!("nothing is in flight"),
@@ -534,24 +534,24 @@ mod tests {
     fn work_in_flight_is_bounded_until_markers_pass() {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Submitter::new(&page, Params::balanced(500_000)).unwrap();
+        let submitter = Submitter::new(&page, Params::balanced(500_000)).unwrap();
         let work = work(Class::Other);
-        governor.measured(&work, COST, false);
+        submitter.measured(&work, COST, false);
         let now = now_ns();
         let mut submitted = 0;
         let to = loop {
-            match governor.admit_at(&work, now) {
+            match submitter.admit_at(&work, now) {
                 Admission::Go { .. } => submitted += 1,
                 Admission::Drain { to } => break to,
                 Admission::Wait(_) => panic!("nobody to wait for"),
             }
             assert!(submitted < 1_000);
         };
-        assert!(governor.in_flight() > to);
-        governor.passed(governor.position());
-        assert_eq!(governor.in_flight(), Duration::ZERO);
+        assert!(submitter.in_flight() > to);
+        submitter.passed(submitter.position());
+        assert_eq!(submitter.in_flight(), Duration::ZERO);
         assert!(matches!(
-            governor.admit_at(&work, now + 1),
+            submitter.admit_at(&work, now + 1),
             Admission::Go { .. }
         ));
     }
@@ -561,19 +561,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
         let params = Params::balanced(500_000);
-        let governor = Submitter::new(&page, params).unwrap();
-        governor.set(params, true).unwrap();
+        let submitter = Submitter::new(&page, params).unwrap();
+        submitter.set(params, true).unwrap();
         assert!(matches!(
-            governor.admit(&work(Class::Gemm)),
+            submitter.admit(&work(Class::Gemm)),
             Admission::Wait(_)
         ));
         assert!(matches!(
-            governor.admit(&work(Class::Collective)),
+            submitter.admit(&work(Class::Collective)),
             Admission::Go { .. }
         ));
-        governor.set(params, false).unwrap();
+        submitter.set(params, false).unwrap();
         assert!(matches!(
-            governor.admit(&work(Class::Gemm)),
+            submitter.admit(&work(Class::Gemm)),
             Admission::Go { .. }
         ));
     }
@@ -601,18 +601,18 @@ mod tests {
     fn submitting_waits_puts_markers_and_counts() {
         let dir = tempfile::tempdir().unwrap();
         let page = page(&dir, "a");
-        let governor = Submitter::new(&page, Params::balanced(900_000)).unwrap();
+        let submitter = Submitter::new(&page, Params::balanced(900_000)).unwrap();
         let work = work(Class::Attention);
-        governor.measured(&work, COST, false);
+        submitter.measured(&work, COST, false);
         let mut queue = AtOnce::default();
         for _ in 0..50 {
-            governor.submit(&work, &mut queue, |queue| queue.submitted += 1);
+            submitter.submit(&work, &mut queue, |queue| queue.submitted += 1);
         }
-        governor.synchronise(|| ());
+        submitter.synchronise(|| ());
         assert_eq!(queue.submitted, 50);
         assert!(queue.put > 0);
-        assert_eq!(governor.in_flight(), Duration::ZERO);
-        let counters = governor.counters();
+        assert_eq!(submitter.in_flight(), Duration::ZERO);
+        let counters = submitter.counters();
         assert!(counters.consumed >= 10_000_000, "{counters:?}");
         assert_eq!(
             counters.classes.iter().sum::<u64>(),

@@ -127,7 +127,7 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
         .set(fcsp_core::device::Selector::All, Params::strict(250_000));
     let tenant = fcsp_core::tenant::Tenant::join(&state, &config).unwrap();
     let page = tenant.share_page(&device).unwrap();
-    let governor = Submitter::new(&page, Params::strict(250_000)).unwrap();
+    let submitter = Submitter::new(&page, Params::strict(250_000)).unwrap();
     let view = machine.tenant("worker").unwrap();
     assert_eq!(view["alive"], true);
     let listed = &view["devices"][0];
@@ -144,7 +144,7 @@ fn a_tenant_that_only_submits_work_is_listed_with_its_share() {
     let folder = machine.path().join("state/devices");
     let file = folder.join(device.to_string()).join("worker.page");
     assert!(file.is_file());
-    drop(governor);
+    drop(submitter);
     drop((page, tenant));
     let removed = machine.json(&["gc", "--json"], 0);
     assert_eq!(removed["removed"], serde_json::json!(["worker"]));

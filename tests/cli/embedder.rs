@@ -35,16 +35,16 @@ fn limits_and_pauses_reach_a_program_that_manages_a_device_itself() {
         pci: None,
     };
     let member = Membership::join(tenant, &device, 80 * GIB).unwrap();
-    let governor = member.governor().unwrap();
+    let submitter = member.submitter().unwrap();
     let work = Work {
         key: kernel_key(0x7000, 64),
         blocks: 64,
         class: Class::Gemm,
     };
     let goes = || {
-        let admission = governor.admit(&work);
+        let admission = submitter.admit(&work);
         // The device does it at once.
-        governor.passed(governor.position());
+        submitter.passed(submitter.position());
         matches!(admission, Admission::Go { .. })
     };
 
@@ -62,7 +62,7 @@ fn limits_and_pauses_reach_a_program_that_manages_a_device_itself() {
     let strict = ["limit", "server", "--compute", "25%", "--mode", "strict"];
     machine.json(&[&strict[..], &["--json"]].concat(), 0);
     assert!(goes());
-    assert_eq!(governor.params(), Params::strict(250_000));
+    assert_eq!(submitter.params(), Params::strict(250_000));
 }
 
 /// Program of `examples/` that answers each line on its input with a line.

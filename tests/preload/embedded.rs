@@ -232,9 +232,9 @@ fn program_with_two_limiters() {
         class: Class::Gemm,
     };
     let submits = || {
-        let governor = Submitter::new(&page, Params::strict(200_000)).unwrap();
+        let submitter = Submitter::new(&page, Params::strict(200_000)).unwrap();
         for _ in 0..32 {
-            governor.measured(&work, KERNEL, false);
+            submitter.measured(&work, KERNEL, false);
         }
         let mut queue = Queue {
             engine: &engine,
@@ -243,7 +243,7 @@ fn program_with_two_limiters() {
             launches: 0,
         };
         while Instant::now() < until {
-            governor.submit(&work, &mut queue, Queue::launch);
+            submitter.submit(&work, &mut queue, Queue::launch);
         }
         queue.launches
     };
