@@ -1,4 +1,5 @@
-//! Gap filling: running a quantum while a host-bound neighbour prepares its next step.
+//! Gap filling: running one quantum when a host-bound neighbour begins a step, while its kernels
+//! queue up, and yielding until the step has ended.
 //!
 //! A host-bound neighbour, such as an eager decode loop, submits small kernels for a while, waits
 //! for the last of them, and begins the next step. Next to a tenant that always has work, the
