@@ -131,11 +131,14 @@ impl Ledger<'_> {
         }
     }
 
-    /// Charges `bytes` whatever the quota says: overhead that the driver has already taken.
+    /// Charges `bytes` whatever the quota says: overhead that the driver has already taken. The sum
+    /// stops at the range of its word, 32 TiB; every request is denied there.
     pub fn charge(&self, bytes: u64) {
-        // No limit means the range of the word. Beyond it the count saturates in `units`, and the
-        // reserve cannot fail.
-        let _ = self.reserve(bytes, u64::MAX);
+        let mut rest = units(bytes);
+        // Ends: each denial leaves less to charge, and 0 is never denied.
+        while let Err(denied) = self.reserve(rest * UNIT, u64::MAX) {
+            rest = rest.min(UNITS_MASK.saturating_sub(denied.used / UNIT));
+        }
     }
 
     /// Releases `bytes`, which this process must have reserved or charged before with the same

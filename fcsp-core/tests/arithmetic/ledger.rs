@@ -221,6 +221,19 @@ fn a_full_word_refuses_and_does_not_wrap() {
     );
 }
 
+/// Checks that a charge which passes the range of the word counts up to that range. A lost charge
+/// would leave room for a request.
+#[test]
+fn a_charge_past_the_range_of_the_word_fills_it() {
+    const TIB: u64 = 1 << 40;
+    let tenant = Tenant::new();
+    let ledger = tenant.ledger(0);
+    ledger.reserve(31 * TIB, u64::MAX).unwrap();
+    ledger.charge(2 * TIB);
+    assert_eq!(used_bytes(&tenant.words), MOST_UNITS * UNIT);
+    ledger.reserve(1, u64::MAX).unwrap_err();
+}
+
 #[test]
 fn more_is_never_released_than_is_held() {
     let mut tenant = Tenant::new();
