@@ -10,8 +10,8 @@ import glob, struct
 from common import *
 
 # Where the words of a share page are: fcsp-core/src/share/claim_page.rs.
-WORD = {"promise": 16, "event": 24, "expected_at": 32, "expected_spread": 40, "empty_at": 64, "virtual_time": 72, "finish_at": 80, "blocked_since": 88,
-        "pressed_at": 96, "waiting_at": 104, "seen": 112, "consumed": 120, "leaning": 240, "pace": 248}
+WORD = {"promise": 16, "event": 24, "expected_at": 32, "expected_deviation": 40, "empty_at": 64, "virtual_time": 72, "finish_at": 80, "blocked_since": 88,
+        "pressed_at": 96, "waiting_at": 104, "seen": 112, "consumed": 120, "sensitivity": 240, "pace": 248}
 NORMAL, HIGH, STRICT, BALANCED, ADAPTIVE, WHOLE = 1, 2, 1, 2, 3, 1_000_000
 BIN = 0.01
 SLACK = 0.02  # a strict share may be off by so much of the device in any second
@@ -247,13 +247,13 @@ NEVER = 2 ** 64 - 1
 LIES = {
     "a page that only says it was seen": {},
     "high priority, held up": {"promise": promise(priority=HIGH), "blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_at": "now"},
-    "high priority, expects a step in 1 ms": {"promise": promise(priority=HIGH), "expected_at": f"now+{MS}", "expected_spread": 1, "pressed_at": "now-100000"},
+    "high priority, expects a step in 1 ms": {"promise": promise(priority=HIGH), "expected_at": f"now+{MS}", "expected_deviation": 1, "pressed_at": "now-100000"},
     "held up, waits, was never served": {"blocked_since": "now", "finish_at": f"now+{500 * MS}", "waiting_at": "now", "empty_at": 0, "virtual_time": 0},
     "in debt, waits, clock 0": {"waiting_at": "now", "empty_at": f"now+{2000 * MS}", "virtual_time": 0},
     "consumed everything, waits": {"waiting_at": "now", "consumed": "add+500000", "empty_at": 0, "blocked_since": "now"},
     "host-paced steps, owed": {"pressed_at": "now", "pace": (15 * MS) << 32 | 11 * MS, "empty_at": 0},
     "times in the far future": {w: NEVER for w in ("blocked_since", "finish_at", "pressed_at", "waiting_at", "empty_at", "seen")},
-    "adaptive, leaning, consuming": {"promise": promise(mode=ADAPTIVE), "leaning": 2, "consumed": "add+500000", "blocked_since": "now", "waiting_at": "now"},
+    "adaptive, leaning, consuming": {"promise": promise(mode=ADAPTIVE), "sensitivity": 2, "consumed": "add+500000", "blocked_since": "now", "waiting_at": "now"},
     "a storm on the wake word": {"waiting_at": "now", "wake": WORD["event"]},
 }
 QUICK_LIES = ("high priority, held up", "held up, waits, was never served", "consumed everything, waits", "adaptive, leaning, consuming")
