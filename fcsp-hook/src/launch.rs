@@ -23,7 +23,7 @@ pub use stages::Argument;
 /// attached, when limits change, and when a graph takes memory.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct BypassGate<B: Backend> {
+pub(crate) struct Bypass<B: Backend> {
     /// The generation word of the tenant's control page while launches may go straight through.
     /// Otherwise a word that never equals `seen`.
     now: AtomicPtr<AtomicU64>,
@@ -47,7 +47,7 @@ pub(crate) struct BypassGate<B: Backend> {
 /// makes.
 static NEVER: AtomicU64 = AtomicU64::new(u64::MAX);
 
-impl<B: Backend> BypassGate<B> {
+impl<B: Backend> Bypass<B> {
     pub const fn new() -> Self {
         Self {
             now: AtomicPtr::new((&raw const NEVER).cast_mut()),

@@ -14,7 +14,7 @@ use crate::compute::Compute;
 use crate::device::Device;
 use crate::embedding;
 use crate::fork;
-use crate::launch::BypassGate;
+use crate::launch::Bypass;
 use crate::memory::{Contexts, Record};
 use crate::setup::{
     ForkSafeLock, Reentry, SetupOnce, Thread, Uncancelled, Undisturbed, log_refusal, logging,
@@ -69,7 +69,7 @@ const RETRY_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Process<B: Backend> {
     /// Word that a launch checks to go straight to the driver.
-    pub(crate) bypass: BypassGate<B>,
+    pub(crate) bypass: Bypass<B>,
     /// [`UNKNOWN`], [`UNMANAGED`] or [`MANAGED`]: the cached answer of [`Self::is_free`].
     state: AtomicU32,
     /// Number of contexts that died. A new value makes the contexts that threads cached void.
@@ -97,7 +97,7 @@ impl<B: Backend> Process<B> {
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
-            bypass: BypassGate::new(),
+            bypass: Bypass::new(),
             state: AtomicU32::new(UNKNOWN),
             epoch: AtomicU32::new(0),
             only: AtomicPtr::new(core::ptr::null_mut()),
