@@ -105,10 +105,11 @@ pub fn sampled(context: &Context, all: bool) -> anyhow::Result<Listing> {
 
 /// Returns a tenant's state as a word.
 pub fn state(tenant: &TenantSnapshot) -> &'static str {
-    match (tenant.alive, tenant.paused) {
+    let stays = tenant.alive || tenant.kept_by_agent();
+    match (stays, tenant.paused) {
         (true, true) => "paused",
-        (true, false) => "running",
-        (false, _) if tenant.kept_by_agent() => "waiting",
+        (true, false) if tenant.alive => "running",
+        (true, false) => "waiting",
         (false, _) => "ended",
     }
 }

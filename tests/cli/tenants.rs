@@ -32,6 +32,28 @@ fn an_empty_machine_is_no_error() {
     );
 }
 
+/// Checks that a tenant that an agent keeps, and that no program runs in, is shown as paused.
+#[test]
+fn a_kept_tenant_without_programs_is_shown_as_paused() {
+    let machine = Machine::new();
+    drop(machine.sleeper("a", &["--memory", "1GiB"]));
+    let state = fcsp_core::state::StateDir::at(machine.path().join("state"));
+    drop(state.set_up_tenant("kept", fcsp_core::config::Source::Nothing));
+    let folder = state.tenant("kept");
+    std::fs::write(folder.join(fcsp_core::tenant::MANAGED_MARK), b"").unwrap();
+    let shown = || {
+        let listing = stdout(&machine.fcsp(&["ps", "--all"]));
+        let line = listing.lines().find(|line| line.starts_with("kept"));
+        let state = line.and_then(|line| line.split_whitespace().nth(1));
+        state.map(str::to_owned)
+    };
+    assert_eq!(shown().as_deref(), Some("waiting"));
+    machine.json(&["pause", "kept", "--json"], 0);
+    assert_eq!(shown().as_deref(), Some("paused"));
+    machine.json(&["resume", "kept", "--json"], 0);
+    assert_eq!(shown().as_deref(), Some("waiting"));
+}
+
 #[test]
 fn limits_change_and_merge_while_the_tenant_runs() {
     let machine = Machine::new();
