@@ -61,8 +61,15 @@ enum Action {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    // One line and no backtrace: a mistake of the user's is no defect of the program.
+    act(Args::parse()).unwrap_or_else(|error| {
+        eprintln!("fcsp-node: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn act(args: Args) -> anyhow::Result<ExitCode> {
     let mut declarations = Declarations::of(&args.tenants);
     match args.command {
         Some(Action::Check) => {
@@ -91,7 +98,7 @@ fn report(declarations: &Declarations) -> ExitCode {
 fn whose(declarations: &Declarations, pid: u32) -> anyhow::Result<ExitCode> {
     let identity = identity::of_process(&Process::open(pid)?)?;
     println!("cgroup {}", identity.path.display());
-    println!("kind {:?}", identity.kind);
+    println!("{}", identity.kind);
     match declarations.tenant_of(&identity) {
         Some(tenant) => println!("tenant {}", tenant.name),
         None => println!("no tenant"),

@@ -413,3 +413,20 @@ fn a_process_is_named_with_its_tenant() {
     };
     assert!(said.lines().any(|line| line == tenant), "{said}");
 }
+
+/// Checks that a mistake is one line, whatever the environment says of backtraces.
+#[test]
+fn a_process_that_has_ended_is_said_in_one_line() {
+    let node = Node::new();
+    let mut ended = Command::new("true").spawn().unwrap();
+    let pid = ended.id().to_string();
+    ended.wait().unwrap();
+    let output = agent(&node)
+        .args(["whose", &pid])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("fcsp-node: error: process {pid} has ended\n"));
+}

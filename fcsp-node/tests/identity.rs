@@ -461,6 +461,29 @@ proptest! {
     }
 }
 
+/// Checks what a person reads of an identity.
+#[test]
+fn a_kind_is_said_in_words() {
+    let container = "a".repeat(64);
+    for (path, said) in [
+        (
+            format!("/docker/{container}"),
+            format!("container {container} of Docker"),
+        ),
+        (
+            "/system.slice/nginx.service".to_owned(),
+            "unit nginx.service".to_owned(),
+        ),
+        (
+            "/somewhere".to_owned(),
+            "no container, unit or user".to_owned(),
+        ),
+        ("/".to_owned(), "the root cgroup".to_owned()),
+    ] {
+        assert_eq!(of(&path).kind.to_string(), said, "{path}");
+    }
+}
+
 #[test]
 fn this_process_has_an_identity() {
     let own = fcsp_node::identity::Process::open(std::process::id()).unwrap();

@@ -5,6 +5,7 @@
 //! from the root to the container's cgroup, and never the identifier alone.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -28,6 +29,21 @@ pub enum Runtime {
     Oci,
     /// A runtime that names only the identifier, such as the cgroupfs drivers under Kubernetes.
     Unknown,
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CriContainerd => "containerd under Kubernetes",
+            Self::CriO => "CRI-O",
+            Self::Docker => "Docker",
+            Self::Podman => "Podman",
+            Self::Containerd => "containerd",
+            Self::Lxc => "LXC",
+            Self::Oci => "an OCI runtime",
+            Self::Unknown => "an unknown runtime",
+        })
+    }
 }
 
 /// One container of a path.
@@ -68,6 +84,38 @@ pub enum Kind {
     Bare,
     /// The root cgroup.
     Root,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container {
+                chain, pod, unit, ..
+            } => {
+                let (runtime, id) = chain.last().map_or((Runtime::Unknown, ""), |innermost| {
+                    (innermost.runtime, innermost.id.as_str())
+                });
+                write!(f, "container {id} of {runtime}")?;
+                if let Some(pod) = pod {
+                    write!(f, ", pod {pod}")?;
+                }
+                if chain.len() > 1 {
+                    write!(f, ", inside container {}", chain[0].id)?;
+                }
+                match unit {
+                    Some(unit) => write!(f, ", unit {unit}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Unit(unit) => write!(f, "unit {unit}"),
+            Self::User { uid, unit } => match unit {
+                Some(unit) => write!(f, "user {uid}, unit {unit}"),
+                None => write!(f, "user {uid}"),
+            },
+            Self::Bare => f.write_str("no container, unit or user"),
+            Self::Root => f.write_str("the root cgroup"),
+        }
+    }
 }
 
 /// The identity that a cgroup gives to its processes.
