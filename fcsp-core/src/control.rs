@@ -363,6 +363,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Checks that a process that was killed while it created the page leaves nothing permanently.
+    #[test]
+    fn a_page_that_was_begun_and_not_ended_goes_with_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".control.4711.0", ".control.4711.1", ".region.4711.0"] {
+            std::fs::write(dir.path().join(name), b"half").unwrap();
+        }
+        let setup = SetupGuard::acquire(dir.path()).unwrap();
+        Control::create(&setup).unwrap();
+        let mut left: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".region.4711.0", "control", "setup.lock"]);
+    }
+
     fn selector() -> impl Strategy<Value = Selector> {
         prop_oneof![
             Just(Selector::All),

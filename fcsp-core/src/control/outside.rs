@@ -27,6 +27,23 @@ fn word_of(bytes: &[u8], index: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
+/// Most entries of a tenant's folder that are looked at: its processes can fill it.
+const MOST_ENTRIES: usize = 4096;
+
+/// Removes temporary files of processes that were killed while they created the page. The caller
+/// holds the setup lock, so no living process has one.
+fn forget_unfinished(dir: &Path) {
+    let prefix = format!(".{}.", layout::CONTROL);
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.take(MOST_ENTRIES) {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            // What cannot be removed disturbs nobody: its name is used once.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 impl ControlFile {
     pub(super) fn open(dir: &Path) -> io::Result<Option<Self>> {
         let path = dir.join(layout::CONTROL);
@@ -40,10 +57,13 @@ impl ControlFile {
     fn create(dir: &Path) -> io::Result<Self> {
         let path = dir.join(layout::CONTROL);
         let file = match file::open_rw(&path, false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => file::make(&path, |file| {
-                file::allocate(file, FILE_BYTES as u64)?;
-                file::write_at(file, &LAYOUT.magic(NAME).to_le_bytes(), 0)
-            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                forget_unfinished(dir);
+                file::make(&path, |file| {
+                    file::allocate(file, FILE_BYTES as u64)?;
+                    file::write_at(file, &LAYOUT.magic(NAME).to_le_bytes(), 0)
+                })
+            }
             file => file,
         }?;
         Self::checked(path, file)
