@@ -35,13 +35,17 @@ struct Own {
 /// Value of an entry whose range is not known yet. Nothing is mapped there.
 const TAKEN: *mut u8 = usize::MAX as *mut u8;
 
-/// Ranges of this process: more than any machine has devices.
-static OWN: [Own; 256] = [const {
+/// Most ranges of a process: more than any machine has devices. Unit tests are threads of one
+/// process, and some map hundreds each.
+const MOST: usize = if cfg!(test) { 4096 } else { 256 };
+
+/// Ranges of this process.
+static OWN: [Own; MOST] = [const {
     Own {
         base: AtomicPtr::new(null_mut()),
         len: AtomicUsize::new(0),
     }
-}; 256];
+}; MOST];
 
 fn map(
     at: *mut libc::c_void,
