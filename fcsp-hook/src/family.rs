@@ -2,7 +2,7 @@
 //!
 //! | module | shared by drivers with |
 //! |---|---|
-//! | [`array`] | arrays and mipmapped arrays whose size must be computed |
+//! | [`mod@array`] | arrays and mipmapped arrays whose size must be computed |
 //! | [`capture`] | streams whose work is captured into graphs |
 //! | [`observed`] | functions that FCSP observes without a change to their result |
 //! | [`ordered`] | allocations in the order of a stream, from memory pools |

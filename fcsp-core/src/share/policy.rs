@@ -20,8 +20,8 @@
 //! 3. **Device-bound and host-bound neighbours.** A neighbour is device-bound if its host waits for
 //!    the device, or if its queue would be deep even if it had the device alone. A neighbour that
 //!    submits small kernels with gaps is neither: the device has time for other work. This tenant
-//!    does not yield to it, but keeps its own queue shallow ([`Tuning::is_shallow`]), so that the
-//!    neighbour's next kernel starts soon. If the neighbour is host-bound with a known step
+//!    does not yield to it, but keeps its own queue shallow ([`Tuning::shallow_depth`]), so that
+//!    the neighbour's next kernel starts soon. If the neighbour is host-bound with a known step
 //!    profile, this tenant fills its gaps instead ([`crate::share::gap_filling`]).
 //! 4. **Priority.** While a tenant of a higher class has work, tenants of lower classes stop,
 //!    except for their floors. Between tenants of different owners, root's record decides the class
